@@ -1,0 +1,1 @@
+"""The texts that mail depends on: TXT strings, SPF, DMARC and BIMI records, SMTP passwords. Pure, no network."""

@@ -1,0 +1,220 @@
+"""DMARC records: ``v=DMARC1; p=reject; rua=mailto:dmarc@acme.com``.
+
+A record is a ``dict`` of tags, names in lower case, values in one spelling; URI lists are comma-joined in order.
+Source: RFC 9989 (which obsoletes RFC 7489: ``pct``, ``rf`` and ``ri`` became historic, ``np``, ``psd`` and ``t``
+are new), RFC 9990 and RFC 9991 for the two kinds of report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from reconciler.mail import tags as taglist
+from reconciler.names import fold_domain
+
+VERSION: Final = "DMARC1"
+POLICIES: Final = ("none", "quarantine", "reject")
+ENUMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "p": POLICIES, "sp": POLICIES, "np": POLICIES, "adkim": ("r", "s"), "aspf": ("r", "s"), "t": ("y", "n"),
+    "psd": ("y", "n", "u"),
+}  # fmt: skip
+URI_LISTS: Final = ("rua", "ruf")
+HISTORIC: Final = ("pct", "rf", "ri")
+ORDER: Final = ("p", "sp", "np", "adkim", "aspf", "t", "psd", "fo", "rua", "ruf", *HISTORIC)
+"""Every known tag, in the order in which ``to_text`` writes them. ``p`` goes second for the sake of old readers."""
+
+_FO: Final = ("0", "1", "d", "s")
+_SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)
+_BOOL_WORDS: Final = {True: "y", False: "n"}
+
+
+def is_record(text: str, *, strict: bool = False) -> bool:
+    """Whether a TXT text is a DMARC record; ``strict`` as receivers judge it (``v=DMARC1`` first and in this case)."""
+    return taglist.starts_with(text, VERSION, strict=strict)
+
+
+def parse(text: str) -> dict[str, str]:
+    """The tags of a record's text, in order and in one spelling. Never raises; see ``problems`` for what is wrong.
+
+    ``v`` is left out where it is right. Names and enum values in lower case; URI lists split on commas, trimmed,
+    kept in order; ``fo`` as a sorted set.
+    """
+    return {name: _spelled(name, value) for name, value in taglist.split(text, VERSION).items()}
+
+
+def _spelled(name: str, value: str) -> str:
+    if name in ENUMS or name == "rf":
+        return re.sub(r"\s+", "", value).lower()
+    if name == "fo":
+        options = {option for option in re.sub(r"\s+", "", value).lower().split(":") if option}
+        return ":".join(sorted(options))
+    if name in HISTORIC:
+        digits = value.strip()
+        return str(int(digits)) if digits.isascii() and digits.isdigit() and len(digits) < 12 else digits
+    if name in URI_LISTS:
+        return ",".join(_spelled_uri(uri) for uri in uris(value))
+    return value
+
+
+def uris(value: str) -> list[str]:
+    """The URIs of a ``rua`` or ``ruf`` value, trimmed, in order, empty ones dropped."""
+    return [uri.strip() for uri in value.split(",") if uri.strip()]
+
+
+def _spelled_uri(uri: str) -> str:
+    """Scheme and mail domain in lower case, where case means nothing; the rest as it is."""
+    scheme, colon, rest = uri.partition(":")
+    if not colon or scheme.strip().lower() != "mailto":
+        return uri
+    local, at, domain = rest.strip().rpartition("@")
+    return f"mailto:{local}@{domain.lower()}" if at else f"mailto:{rest.strip()}"
+
+
+def uri_domain(uri: str) -> str | None:
+    """The folded domain that a ``mailto:`` report URI sends to, or None when there is none to be found."""
+    scheme, _, rest = uri.partition(":")
+    if scheme.strip().lower() != "mailto":
+        return None
+    domain = _SIZE.sub("", rest.strip()).partition("?")[0].rpartition("@")[2]
+    try:
+        return fold_domain(domain)
+    except ValueError:
+        return None
+
+
+def problems(tags: Mapping[str, str]) -> list[str]:
+    """What makes receivers ignore or misread the record, one sentence each; empty when it is sound.
+
+    An invalid ``p``, ``sp`` or ``np`` acts as ``p=none`` where a valid ``rua`` exists, else there is no DMARC at all
+    (RFC 9989). Historic and unknown tags are no problem here: receivers ignore them.
+    """
+    found = taglist.form_problems(tags, VERSION)
+    if "p" not in tags:
+        found.append("there is no p tag: receivers take it for p=none, and only where rua is valid")
+    for name, allowed in ENUMS.items():
+        if name in tags and tags[name] not in allowed:
+            found.append(f"{name}={tags[name]} is not one of {', '.join(allowed)}")
+    if "fo" in tags:
+        wrong = [option for option in tags["fo"].split(":") if option not in _FO]
+        if wrong:
+            found.append(f"fo={tags['fo']}: {' '.join(wrong) or 'an empty value'} is not one of {', '.join(_FO)}")
+        if "ruf" not in tags:
+            found.append("fo has no effect without ruf")
+    if "pct" in tags and not (tags["pct"].isascii() and tags["pct"].isdigit() and int(tags["pct"][:9]) <= 100):
+        found.append(f"pct={tags['pct']} is not a number from 0 to 100")
+    if "ri" in tags and not (tags["ri"].isascii() and tags["ri"].isdigit()):
+        found.append(f"ri={tags['ri']} is not a number of seconds")
+    for name in URI_LISTS:
+        if name in tags:
+            listed = uris(tags[name])
+            if not listed:
+                found.append(f"{name} is empty")
+            found.extend(f"{name}: {problem}" for problem in map(_uri_problem, listed) if problem)
+    return found
+
+
+def _uri_problem(uri: str) -> str | None:
+    scheme, colon, _ = uri.partition(":")
+    if not colon:
+        return f"{uri!r} is not a URI; write mailto:{uri}" if "@" in uri else f"{uri!r} is not a mailto: URI"
+    if scheme.strip().lower() != "mailto":
+        return f"{uri!r}: receivers send reports to mailto: URIs only"
+    if uri_domain(uri) is None:
+        return f"{uri!r} names no valid mail address"
+    return None
+
+
+def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
+    """The tags that a ``dmarc:`` entry asks for, in the spelling of ``parse``.
+
+    Either a raw record (``"v=DMARC1; p=none"``) or a mapping of the tags ``p sp np adkim aspf fo t psd rua ruf`` and
+    the historic ``pct rf ri``; ``rua`` and ``ruf`` are a URI, a comma list or a list; ``fo`` also a list; null leaves
+    a tag out. Enum values in any case.
+    Raises ValueError naming everything that is wrong.
+    """
+    if isinstance(value, str):
+        if not is_record(value, strict=True):
+            raise ValueError(f"a DMARC record begins with v={VERSION}; found {value[:40]!r}")
+        tags = parse(value)
+        wrong: list[str] = []
+    elif isinstance(value, Mapping):
+        tags, wrong = _from_mapping(value)
+    else:
+        raise ValueError(f"dmarc is a mapping of tags or a text that begins with v={VERSION}")
+    if "p" not in tags and not any(text.startswith("p:") for text in wrong):
+        wrong.append(f"p is missing; write p: {', '.join(POLICIES[:-1])} or {POLICIES[-1]}")
+    wrong.extend(text for text in problems(tags) if not text.startswith("there is no p tag"))
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return tags
+
+
+def _from_mapping(value: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    written: dict[str, str] = {}
+    wrong: list[str] = []
+    for key, item in value.items():
+        name = str(key).lower()
+        if name == "v":
+            if item != VERSION:
+                wrong.append(f"v: must be {VERSION}, and need not be written")
+            continue
+        if name not in ORDER:
+            wrong.append(f"{key}: no such DMARC tag{taglist.closest(str(key), ORDER)}")
+            continue
+        if item is None:
+            continue
+        try:
+            written[name] = _spelled(name, _scalar(name, item))
+        except ValueError as error:
+            wrong.append(f"{name}: {error}")
+    return {name: written[name] for name in ORDER if name in written}, wrong
+
+
+def _scalar(name: str, item: Any) -> str:
+    """One YAML value as the text of its tag. Raises ValueError."""
+    if isinstance(item, bool):
+        if name in ("t", "psd"):
+            return _BOOL_WORDS[item]
+        raise ValueError(f"{str(item).lower()} is not a value of this tag; quote it if a word was meant")
+    if isinstance(item, int):
+        if name in (*HISTORIC, "fo"):
+            return str(item)
+        raise ValueError(f"{item} is a number; this tag takes a word")
+    if isinstance(item, list | tuple):
+        if name not in (*URI_LISTS, "fo"):
+            raise ValueError("takes one value, not a list")
+        if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in item):
+            raise ValueError("every item of the list must be a text")
+        return (":" if name == "fo" else ",").join(_uri_ascii(name, str(part)) for part in item)
+    if not isinstance(item, str):
+        raise ValueError("takes a text")
+    if name in URI_LISTS:
+        return ",".join(_uri_ascii(name, uri) for uri in uris(item)) or item
+    if ";" in item:
+        raise ValueError(f"{item!r} holds a semicolon, which ends a tag")
+    return item
+
+
+def _uri_ascii(name: str, text: str) -> str:
+    """A URI with its mail domain in A-labels. Raises ValueError for what cannot stand in a record."""
+    if name not in URI_LISTS:
+        return text
+    if ";" in text:
+        raise ValueError(f"{text!r}: write a semicolon inside a URI as %3B (RFC 3986), since it ends the tag")
+    if text.isascii():
+        return text
+    local, at, domain = text.rpartition("@")
+    if not at or not local.isascii():
+        raise ValueError(f"{text!r} is not ASCII; percent-encode it")
+    return f"{local}@{fold_domain(domain)}"
+
+
+def to_text(tags: Mapping[str, str]) -> str:
+    """``v=DMARC1; p=..; ...``: known tags in a fixed order, then unknown ones in theirs.
+
+    What ``parse`` could not read is left out. Law: ``parse(to_text(tags)) == tags`` up to order for what
+    ``from_yaml`` returns.
+    """
+    return taglist.join(tags, VERSION, ORDER)

@@ -1,0 +1,113 @@
+"""What depends on the AWS region or partition alone: SES host names, DKIM zones, ARNs.
+
+Facts that AWS returns per identity (``SigningHostedZone``) win over the tables here; these are what a plan says
+before AWS was asked, and the fallback where an endpoint leaves the field out.
+Sources: botocore ``DkimSigningAttributesOrigin`` (the regions), SES Developer Guide "Regions and Amazon SES", AWS
+General Reference "Amazon SES endpoints and quotas".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SES_REGIONS: Final[tuple[str, ...]] = (
+    "af-south-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2", "ap-southeast-1",
+    "ap-southeast-2", "ap-southeast-3", "ap-southeast-5", "ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2",
+    "eu-north-1", "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3", "il-central-1", "me-central-1", "me-south-1",
+    "sa-east-1", "us-east-1", "us-east-2", "us-gov-east-1", "us-gov-west-1", "us-west-1", "us-west-2",
+)  # fmt: skip
+"""Regions where SES is known to exist. The European Sovereign Cloud is left out on purpose: SES is there, but the
+names of its feedback MX and DKIM zone are not published, and a guessed MX would lose bounces."""
+
+_OWN_DKIM_ZONE: Final = frozenset(
+    {
+        "af-south-1", "ap-northeast-3", "ap-south-2", "ap-southeast-3", "ap-southeast-5", "ca-west-1", "eu-central-2",
+        "eu-south-1", "il-central-1", "me-central-1", "us-gov-east-1",
+    }
+)  # fmt: skip
+
+NO_SMTP: Final = frozenset({"af-south-1", "ap-southeast-3", "eu-south-1", "me-south-1"})
+"""Regions whose SES has no SMTP endpoint (SES Developer Guide "Regions", General Reference)."""
+
+_ORIGIN_PREFIX: Final = "AWS_SES_"
+_PARTITION_PREFIXES: Final = (
+    ("us-gov-", "aws-us-gov"), ("cn-", "aws-cn"), ("eusc-", "aws-eusc"), ("us-iso-", "aws-iso"),
+)  # fmt: skip
+
+
+def is_ses_region(region: str) -> bool:
+    """Whether SES is known to exist in ``region``."""
+    return region in SES_REGIONS
+
+
+def partition_of(region: str) -> str:
+    """The ARN partition of a region: ``aws``, ``aws-us-gov``, ``aws-cn``, ..."""
+    for prefix, partition in _PARTITION_PREFIXES:
+        if region.startswith(prefix):
+            return partition
+    return "aws"
+
+
+def dkim_zone(region: str) -> str:
+    """The zone that Easy DKIM CNAMEs of this region point into, where AWS does not name it itself.
+
+    Source: AWS General Reference "Amazon SES endpoints and quotas", DKIM domains.
+    """
+    return f"dkim.{region}.amazonses.com" if region in _OWN_DKIM_ZONE else "dkim.amazonses.com"
+
+
+def feedback_host(region: str) -> str:
+    """The host that receives bounces for a custom MAIL FROM domain of this region."""
+    return f"feedback-smtp.{region}.amazonses.com"
+
+
+def feedback_mx(region: str) -> str:
+    """The one MX value of a custom MAIL FROM domain (SES Developer Guide "Custom MAIL FROM"), without final dot."""
+    return f"10 {feedback_host(region)}"
+
+
+def tracking_target(region: str) -> str:
+    """Where the CNAME of a custom open and click domain points (SES Developer Guide "Custom tracking domains")."""
+    return f"r.{region}.awstrack.me"
+
+
+def smtp_host(region: str) -> str:
+    """The SMTP endpoint of a region; see ``has_smtp`` for regions without one."""
+    return f"email-smtp.{region}.amazonaws.com"
+
+
+def has_smtp(region: str) -> bool:
+    """Whether the region is not known to lack an SMTP endpoint."""
+    return region not in NO_SMTP
+
+
+def deterministic_parent(origin: str) -> str | None:
+    """The parent region of a Deterministic Easy DKIM origin (``AWS_SES_US_EAST_1`` -> ``us-east-1``), else None."""
+    upper = origin.upper()
+    if not upper.startswith(_ORIGIN_PREFIX) or upper == _ORIGIN_PREFIX:
+        return None
+    return upper.removeprefix(_ORIGIN_PREFIX).lower().replace("_", "-")
+
+
+def deterministic_origin(region: str) -> str:
+    """The signing origin that replicates the keys of ``region``: ``us-east-1`` -> ``AWS_SES_US_EAST_1``."""
+    return _ORIGIN_PREFIX + region.upper().replace("-", "_")
+
+
+def _ses_arn(partition: str, region: str, account: str, resource: str) -> str:
+    return f"arn:{partition}:ses:{region}:{account}:{resource}"
+
+
+def identity_arn(partition: str, region: str, account: str, name: str) -> str:
+    """``arn:aws:ses:us-east-1:111122223333:identity/acme.com``."""
+    return _ses_arn(partition, region, account, f"identity/{name}")
+
+
+def configuration_set_arn(partition: str, region: str, account: str, name: str) -> str:
+    """``arn:aws:ses:us-east-1:111122223333:configuration-set/transactional``."""
+    return _ses_arn(partition, region, account, f"configuration-set/{name}")
+
+
+def pool_arn(partition: str, region: str, account: str, name: str) -> str:
+    """``arn:aws:ses:us-east-1:111122223333:dedicated-ip-pool/tx``."""
+    return _ses_arn(partition, region, account, f"dedicated-ip-pool/{name}")
