@@ -1,0 +1,164 @@
+"""Plan, Result or error to text, JSON, Markdown or HTML. Pure functions of values; all shown values are untrusted.
+
+``render``, ``render_result``, ``render_error`` and ``render_diagnostics`` return whole documents that end in a newline.
+``plan_to_json``/``plan_from_json`` are exact inverses; ``saved_plan``/``load_saved`` are the file of ``plan --out``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from reconciler.errors import ReconError
+from reconciler.model import Diagnostic, Plan, Result
+from reconciler.renderers.jsonform import (
+    error_to_json,
+    json_text,
+    load_saved,
+    plan_digest,
+    plan_from_json,
+    plan_to_json,
+    result_to_json,
+    saved_plan,
+    with_digest,
+)
+
+FORMATS: Final = ("text", "json", "markdown", "html")
+Mode = Literal["plan", "drift"]
+
+__all__ = [
+    "FORMATS",
+    "load_saved",
+    "plan_digest",
+    "plan_from_json",
+    "plan_to_json",
+    "render",
+    "render_diagnostics",
+    "render_error",
+    "render_result",
+    "saved_plan",
+]
+
+
+def _unknown(format: str) -> ReconError:
+    return ReconError(f"unknown format {format!r}", hint=f"one of {', '.join(FORMATS)}")
+
+
+def render(
+    plan: Plan,
+    format: str,
+    *,
+    color: bool = False,
+    width: int | None = None,
+    unicode: bool = True,
+    verbose: int = 0,
+    mode: Mode = "plan",
+) -> str:
+    """The plan in one of ``FORMATS``.
+
+    Args:   color, width (columns; ``None`` never wraps), unicode and verbose matter to text alone. ``mode="drift"``
+            words the same values as differences between live and declared.
+    Raises: ReconError for an unknown format.
+    """
+    if format == "text":
+        from reconciler.renderers import text
+
+        look = text.Look(color, width, unicode, verbose)
+        return text.draw(text.plan_lines(plan, look, mode), look)
+    if format == "json":
+        return json_text(with_digest(plan))
+    if format == "markdown":
+        from reconciler.renderers import markdown
+
+        return markdown.plan_markdown(plan, mode)
+    if format == "html":
+        from reconciler.renderers import html
+
+        return html.plan_html(plan, mode)
+    raise _unknown(format)
+
+
+def render_result(
+    result: Result,
+    format: str,
+    *,
+    color: bool = False,
+    width: int | None = None,
+    unicode: bool = True,
+    verbose: int = 0,
+) -> str:
+    """How an apply ended, in one of ``FORMATS``; arguments as for ``render``."""
+    if format == "text":
+        from reconciler.renderers import text
+
+        look = text.Look(color, width, unicode, verbose)
+        return text.draw(text.result_lines(result, look), look)
+    if format == "json":
+        return json_text(result_to_json(result))
+    if format == "markdown":
+        from reconciler.renderers import markdown
+
+        return markdown.result_markdown(result)
+    if format == "html":
+        from reconciler.renderers import html
+
+        return html.result_html(result)
+    raise _unknown(format)
+
+
+def render_error(
+    error: ReconError,
+    format: str,
+    *,
+    plan: Plan | None = None,
+    color: bool = False,
+    width: int | None = None,
+    unicode: bool = True,
+    verbose: int = 0,
+) -> str:
+    """An error in one of ``FORMATS``; JSON is one valid object with ``outcome`` and ``diagnostics``.
+
+    ``plan`` is what was refused, where there is one: the JSON then has its members too.
+    """
+    if format == "json":
+        return json_text(error_to_json(error, plan))
+    if format == "text":
+        from reconciler.renderers import text
+
+        look = text.Look(color, width, unicode, verbose)
+        return text.draw(text.error_lines(error, look), look)
+    if format == "markdown":
+        from reconciler.renderers import markdown
+
+        return markdown.error_markdown(error)
+    if format == "html":
+        from reconciler.renderers import html
+
+        return html.error_html(error)
+    raise _unknown(format)
+
+
+def render_diagnostics(
+    diagnostics: Iterable[Diagnostic],
+    format: str,
+    *,
+    outcome: str = "no_changes",
+    color: bool = False,
+    width: int | None = None,
+    unicode: bool = True,
+    verbose: int = 0,
+) -> str:
+    """Diagnostics without a plan (``validate``, ``doctor``), in text or JSON; empty text when there are none."""
+    found = tuple(diagnostics)
+    if format == "json":
+        return json_text({
+            "format_version": 1,
+            "outcome": outcome,
+            "diagnostics": [one.to_json() for one in found],
+        })  # fmt: skip
+    if format == "text":
+        from reconciler.renderers import text
+
+        look = text.Look(color, width, unicode, verbose)
+        return text.draw(text.diagnostic_lines(found, look), look) if found else ""
+    raise _unknown(format)

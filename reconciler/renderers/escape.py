@@ -1,0 +1,126 @@
+"""Strings that are safe to show: every value from YAML or live AWS is untrusted.
+
+What a terminal, a Markdown renderer or a browser would act on instead of showing is made visible or inert here, and
+only here. Sources: Unicode Standard, chapter 23 (format characters) and UTS #39 (confusable and bidirectional text);
+CommonMark 0.31 sections 2.4, 4.5 and 6.1; GitHub Docs "Basic writing and formatting syntax" (mentions, references).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+# Categories that print nothing, move the cursor, or reorder text: controls, format (bidi, joiners, tags), surrogates,
+# private use, unassigned, line and paragraph separators. Spaces other than U+0020 look alike, so they are shown too.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_BACKTICKS = re.compile(r"`+")
+
+
+def is_plain(text: str, *, ascii_only: bool = False) -> bool:
+    """Whether every character of ``text`` prints as itself in one cell row."""
+    if text.isascii():
+        return text.isprintable()
+    return not ascii_only and all(char == " " or unicodedata.category(char) not in _HIDDEN for char in text)
+
+
+def _visible(char: str) -> str:
+    if char in _SHORT:
+        return _SHORT[char]
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def safe(text: str, *, ascii_only: bool = False) -> str:
+    """``text`` on one line with each control, bidirectional or invisible character as ``\\x1b``, ``\\u202e``.
+
+    With ``ascii_only`` everything beyond ASCII is written so too.
+    """
+    if is_plain(text, ascii_only=ascii_only):
+        return text
+    return "".join(char if is_plain(char, ascii_only=ascii_only) else _visible(char) for char in text)
+
+
+def quoted(text: str, *, ascii_only: bool = False) -> str:
+    """``text`` in double quotes, backslash and quote escaped, so that no two values show alike."""
+    return '"' + safe(text.replace("\\", "\\\\").replace('"', '\\"'), ascii_only=ascii_only) + '"'
+
+
+def cells(text: str) -> int:
+    """How many terminal columns ``text`` takes (UAX #11: wide and full-width characters take two)."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def wrap(text: str, width: int | None) -> list[str]:
+    """Break ``text`` into pieces of at most ``width`` columns, at spaces or separators where there are any.
+
+    Nothing is lost but the space at a break. ``None`` or a width below 8 does not break.
+    """
+    if width is None or width < 8 or cells(text) <= width:
+        return [text]
+    pieces: list[str] = []
+    rest = text
+    while cells(rest) > width:
+        used = cut = 0
+        for index, char in enumerate(rest):
+            used += cells(char)
+            if used > width:
+                cut = index
+                break
+        cut = max(cut, 1)
+        space = rest.rfind(" ", 0, cut + 1)
+        if space > cut // 2:
+            pieces.append(rest[:space])
+            rest = rest[space + 1 :]
+            continue
+        # no space: after the last separator of a name, an ARN or a URL, if one is near
+        soft = max(rest.rfind(sign, 0, cut) for sign in "/:,;=") + 1
+        cut = soft if soft > cut * 2 // 3 else cut
+        pieces.append(rest[:cut])
+        rest = rest[cut:]
+    if rest:
+        pieces.append(rest)
+    return pieces
+
+
+def markdown_code(text: str) -> str:
+    """``text`` as a Markdown code span that it cannot leave (CommonMark 6.1)."""
+    shown = safe(text) or " "
+    longest = max((len(run) for run in _BACKTICKS.findall(shown)), default=0)
+    ticks = "`" * (longest + 1)
+    pad = " " if longest or shown.startswith(" ") or shown.endswith(" ") else ""
+    return f"{ticks}{pad}{shown}{pad}{ticks}"
+
+
+def markdown_text(text: str) -> str:
+    """``text`` as Markdown prose: no markup, no HTML, no mention, reference or link.
+
+    Mentions and references are found by the forges in the rendered text, where an escaped ``@`` is an ``@`` again; a
+    zero-width space after it is what stops them.
+    """
+    shown = html.escape(safe(text), quote=False)
+    shown = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", shown)
+    # the entity's own "&" and "#" are added after escaping; "#" of "&#…;" never comes from html.escape above
+    shown = re.sub(r"([@#!%~$])(?=\S)", r"\1&#8203;", shown)
+    shown = shown.replace("://", ":&#8203;//")
+    shown = re.sub(r"(?i)\b(www)\.", r"\1&#8203;.", shown)
+    return re.sub(r"^([-+>/=]|\d+(?=[.)]))", r"\1&#8203;", shown)
+
+
+def fence(lines: list[str], language: str = "diff") -> list[str]:
+    """``lines`` (already ``safe``) in a fenced block that none of them can close (CommonMark 4.5)."""
+    longest = max((len(run) for line in lines for run in _BACKTICKS.findall(line)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return [ticks + language, *lines, ticks]
+
+
+def html_text(text: str) -> str:
+    """``text`` for an HTML text node or a double-quoted attribute, control characters shown."""
+    return html.escape(safe(text), quote=True)

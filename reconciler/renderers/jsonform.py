@@ -1,0 +1,433 @@
+"""The plan as JSON, there and back, and the saved plan with its digest.
+
+``plan_from_json(plan_to_json(plan)) == plan`` for every plan whose documents are JSON values, so that what a reviewer
+saw is all that apply needs. A saved plan is untrusted input: it may be cut short, edited or made to harm.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from reconciler.errors import ReconError, Stale
+from reconciler.model import (
+    ACTIONS,
+    OUTCOMES,
+    ActionName,
+    Change,
+    Diagnostic,
+    FieldDiff,
+    Note,
+    Plan,
+    Result,
+    Severity,
+    Source,
+    digest_of,
+)
+
+FORMAT_VERSION: Final = 1
+
+MAX_SAVED_CHARACTERS: Final = 256 * 1024 * 1024
+"""Above this a file is not read: some hundred thousand changes."""
+
+MAX_DEPTH: Final = 100
+"""Nesting of a saved plan; an IAM policy, the deepest thing that we know, has about ten levels."""
+
+_SEVERITIES: Final = ("error", "warning", "note")
+# what a terminal or an editor would act on; JSON allows it raw, we don't
+_ACTIVE = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+# --- out -----------------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON knows it: dicts with string keys, lists, finite numbers, text that UTF-8 can hold.
+
+    A float that JSON lacks and a lone surrogate become text that shows them; neither can come from validated YAML.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode(errors="backslashreplace").decode()
+        return str(value)
+    if isinstance(value, bool) or value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {plain(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(item) for item in value), key=str)
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def json_text(value: Any) -> str:
+    """``value`` as indented JSON in UTF-8; bidirectional and control characters are written as ``\\uXXXX``."""
+
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        if code < 0x10000:
+            return f"\\u{code:04x}"
+        code -= 0x10000
+        return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+    return _ACTIVE.sub(escape, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _source_to_json(source: Source | None) -> dict[str, Any] | None:
+    if source is None:
+        return None
+    return {"file": source.file, "line": source.line, "column": source.column, "via": source.via or None}
+
+
+def _change_to_json(change: Change) -> dict[str, Any]:
+    return {
+        **change.to_json(),
+        "diff": [{**diff.to_json(), "source": _source_to_json(diff.source)} for diff in change.diff],
+        "source": _source_to_json(change.source),
+    }
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """The plan in the shape of ``schemas/plan.schema.json``, without a digest. Lossless."""
+    return cast(
+        dict[str, Any],
+        plain({
+            "format_version": FORMAT_VERSION,
+            "stack": plan.stack,
+            "environment": plan.environment,
+            "scope": plan.scope,
+            "account": plan.account,
+            "outcome": plan.outcome,
+            "created_at": plan.created_at,
+            "recon_version": plan.recon_version,
+            "state_digest": plan.state_digest,
+            "refresh": plan.refresh,
+            "unread": plan.unread,
+            "scanned": plan.scanned,
+            "calls": plan.calls,
+            "estimate": {"write_calls": plan.write_calls, "seconds": plan.seconds},
+            "summary": plan.summary,
+            "changes": [_change_to_json(change) for change in plan.changes],
+            "diagnostics": [diagnostic.to_json() for diagnostic in plan.diagnostics],
+            "context": plan.context,
+        }),
+    )  # fmt: skip
+
+
+def plan_digest(plan: Plan) -> str:
+    """``sha256:<hex>`` over all of the plan: what ``apply --expect`` pins and a saved plan carries."""
+    return digest_of(plan_to_json(plan))
+
+
+def with_digest(plan: Plan) -> dict[str, Any]:
+    """The plan's JSON with ``digest`` over everything else."""
+    document = plan_to_json(plan)
+    return {**document, "digest": digest_of(document)}
+
+
+def saved_plan(plan: Plan) -> str:
+    """The text of a saved plan; ``load_saved`` gives the plan back or refuses."""
+    return json_text(with_digest(plan))
+
+
+def result_to_json(result: Result) -> dict[str, Any]:
+    """The plan's object with the outcome of the apply, ``applied`` and the diagnostics of both.
+
+    It carries ``plan_digest`` and no ``digest``: a report is not a plan that could be applied again.
+    """
+    document = plan_to_json(result.plan)
+    document["outcome"] = result.outcome
+    document["applied"] = [
+        {
+            "address": item.address, "action": item.action, "status": item.status,
+            "message": item.message or None, "hint": item.hint or None,
+        }
+        for item in result.applied
+    ]  # fmt: skip
+    document["diagnostics"] = [d.to_json() for d in _distinct((*result.plan.diagnostics, *result.diagnostics))]
+    document["apply"] = {"calls": dict(result.calls), "seconds": result.seconds}
+    document["plan_digest"] = plan_digest(result.plan)
+    return cast(dict[str, Any], plain(document))
+
+
+def error_to_json(error: ReconError, plan: Plan | None = None) -> dict[str, Any]:
+    """The object of a run that failed or was refused; with the plan's members where there is a plan."""
+    if plan is not None:
+        document = plan_to_json(plan)
+        document["outcome"] = error.outcome
+        document["diagnostics"] = [d.to_json() for d in _distinct((*plan.diagnostics, *error.diagnostics))]
+        return document
+    return cast(
+        dict[str, Any],
+        plain({
+            "format_version": FORMAT_VERSION,
+            "outcome": error.outcome,
+            "message": error.message,
+            "hint": error.hint or None,
+            "diagnostics": [diagnostic.to_json() for diagnostic in error.diagnostics],
+        }),
+    )  # fmt: skip
+
+
+def _distinct(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    return list(dict.fromkeys(diagnostics))
+
+
+# --- in ------------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Typed reading of a JSON object; a wrong type names its path."""
+
+    def __init__(self, value: Any, path: str) -> None:
+        self.path = path or "the plan"
+        if not isinstance(value, dict):
+            raise _malformed(self.path, "an object", value)
+        self.value: dict[str, Any] = value
+
+    def _get(self, key: str, kind: type | tuple[type, ...], what: str, default: Any = ...) -> Any:
+        value = self.value.get(key, default)
+        if value is ...:
+            raise _malformed(f"{self.path}.{key}", what, None, missing=True)
+        if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
+            raise _malformed(f"{self.path}.{key}", what, value)
+        return value
+
+    def text(self, key: str) -> str:
+        return cast(str, self._get(key, str, "a string"))
+
+    def optional(self, key: str) -> str | None:
+        return cast("str | None", self._get(key, (str, type(None)), "a string or null", None))
+
+    def whole(self, key: str) -> int:
+        return cast(int, self._get(key, int, "a whole number"))
+
+    def flag(self, key: str) -> bool:
+        return cast(bool, self._get(key, bool, "true or false", False))
+
+    def choice(self, key: str, among: tuple[str, ...]) -> str:
+        value = self.text(key)
+        if value not in among:
+            raise _malformed(f"{self.path}.{key}", f"one of {', '.join(among)}", value)
+        return value
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        return cast(dict[str, Any], self._get(key, dict, "an object"))
+
+    def optional_mapping(self, key: str) -> dict[str, Any] | None:
+        return cast("dict[str, Any] | None", self._get(key, (dict, type(None)), "an object or null"))
+
+    def objects(self, key: str) -> list[_Reader]:
+        items = cast("list[Any]", self._get(key, list, "a list"))
+        return [_Reader(item, f"{self.path}.{key}[{index}]") for index, item in enumerate(items)]
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        items = cast("list[Any]", self._get(key, list, "a list"))
+        for index, item in enumerate(items):
+            if not isinstance(item, str):
+                raise _malformed(f"{self.path}.{key}[{index}]", "a string", item)
+        return tuple(items)
+
+    def counts(self, key: str) -> dict[str, int]:
+        found = self.mapping(key)
+        for name, count in found.items():
+            if isinstance(count, bool) or not isinstance(count, int):
+                raise _malformed(f"{self.path}.{key}.{name}", "a whole number", count)
+        return found
+
+    def source(self, key: str) -> Source | None:
+        value = self.value.get(key)
+        if value is None:
+            return None
+        reader = _Reader(value, f"{self.path}.{key}")
+        column = reader.whole("column") if "column" in reader.value else 1
+        return Source(reader.text("file"), reader.whole("line"), column, reader.optional("via") or "")
+
+
+def _malformed(path: str, expected: str, found: Any, *, missing: bool = False) -> ReconError:
+    names = {
+        dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number",
+    }  # fmt: skip
+    what = "nothing" if missing else repr(found)[:60] if isinstance(found, str) else names.get(type(found), "null")
+    return ReconError(
+        f"not a plan of recon: {path} must be {expected}, found {what}",
+        hint="make a new one with `recon plan --out FILE`",
+    )
+
+
+def _change_from_json(reader: _Reader) -> Change:
+    return Change(
+        address=reader.text("address"),
+        kind=reader.text("kind"),
+        action=cast(ActionName, reader.choice("action", ACTIONS)),
+        before=reader.optional_mapping("before"),
+        after=reader.optional_mapping("after"),
+        diff=tuple(
+            FieldDiff(item.text("path"), item.value.get("before"), item.value.get("after"), item.source("source"))
+            for item in reader.objects("diff")
+        ),
+        unknown=reader.texts("unknown"),
+        depends_on=reader.texts("depends_on"),
+        notes=tuple(
+            Note(item.text("rule"), cast(Severity, item.choice("severity", _SEVERITIES)), item.text("message"))
+            for item in reader.objects("notes")
+        ),
+        source=reader.source("source"),
+        observed_digest=reader.optional("observed_digest"),
+        region=reader.optional("region"),
+        execution=reader.mapping("execution"),
+        counts=reader.flag("counts"),
+    )
+
+
+def _diagnostic_from_json(reader: _Reader) -> Diagnostic:
+    return Diagnostic(
+        severity=cast(Severity, reader.choice("severity", _SEVERITIES)),
+        code=reader.text("code"),
+        message=reader.text("message"),
+        hint=reader.optional("hint") or "",
+        file=reader.optional("file") or "",
+        line=reader.whole("line") if reader.value.get("line") is not None else 0,
+        column=reader.whole("column") if reader.value.get("column") is not None else 0,
+        address=reader.optional("address") or "",
+    )
+
+
+def plan_from_json(document: Mapping[str, Any]) -> Plan:
+    """The plan that ``plan_to_json`` wrote.
+
+    Raises: ReconError naming the member that is missing or of the wrong type, or an unknown format version.
+    """
+    reader = _Reader(dict(document), "")
+    version = reader.value.get("format_version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise ReconError(
+            f"this plan has format_version {json.dumps(version)[:40]}; this recon reads {FORMAT_VERSION}",
+            hint="make the plan and apply it with the same version of recon",
+        )
+    estimate = _Reader(reader.mapping("estimate"), "estimate")
+    plan = Plan(
+        stack=reader.text("stack"),
+        environment=reader.optional("environment"),
+        account=reader.text("account"),
+        outcome=reader.choice("outcome", OUTCOMES),
+        created_at=reader.text("created_at"),
+        state_digest=reader.text("state_digest"),
+        changes=tuple(_change_from_json(item) for item in reader.objects("changes")),
+        diagnostics=tuple(_diagnostic_from_json(item) for item in reader.objects("diagnostics")),
+        refresh=reader.text("refresh"),
+        unread=reader.texts("unread"),
+        scanned=reader.texts("scanned"),
+        calls=reader.counts("calls"),
+        write_calls=estimate.whole("write_calls"),
+        seconds=estimate.whole("seconds"),
+        recon_version=reader.text("recon_version"),
+        scope=reader.text("scope"),
+        context=reader.mapping("context"),
+    )
+    if reader.counts("summary") != plan.summary:
+        raise _malformed("summary", "the counts of its changes", reader.value["summary"])
+    return plan
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            # two readers of such a file could see two plans
+            raise ValueError(f"the key {key[:60]!r} appears twice")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def load_saved(text: str) -> Plan:
+    """The plan of a saved plan file, or a refusal; safe for any text.
+
+    Raises: Stale when the digest does not fit (edited) or there is none (not saved by ``--out``); ReconError when it
+    is not JSON, cut short, too large, too deep, of another format version, or has members of a wrong type.
+    """
+    if len(text) > MAX_SAVED_CHARACTERS:
+        raise ReconError(
+            f"the plan file has {len(text):,} characters; no plan of recon has more than {MAX_SAVED_CHARACTERS:,}",
+            hint="give the file that `recon plan --out FILE` wrote",
+        )
+    try:
+        document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        cut = error.pos >= len(text.rstrip()) - 1 or "Unterminated string" in error.msg
+        what = "cut short" if cut and text.strip() else "empty" if not text.strip() else "not JSON"
+        raise ReconError(
+            f"the plan file is {what} (line {error.lineno}, column {error.colno}: {error.msg})",
+            hint="make a new one with `recon plan --out FILE`",
+        ) from None
+    except RecursionError:
+        raise _malformed("the plan", f"nested at most {MAX_DEPTH} deep", None) from None
+    except ValueError as error:
+        raise ReconError(
+            f"the plan file is not valid: {error}", hint="make a new one with `recon plan --out FILE`"
+        ) from None
+    if _too_deep(document):
+        raise ReconError(
+            f"not a plan of recon: nested more than {MAX_DEPTH} deep",
+            hint="make a new one with `recon plan --out FILE`",
+        )
+    reader = _Reader(document, "")
+    version = document.get("format_version")
+    if version == FORMAT_VERSION and not isinstance(version, bool):
+        digest = document.get("digest")
+        if not isinstance(digest, str):
+            raise Stale(
+                "the plan file has no digest: it is not a saved plan, or was edited",
+                hint="make a new one with `recon plan --out FILE`",
+            )
+        rest = {key: value for key, value in reader.value.items() if key != "digest"}
+        try:
+            actual = digest_of(rest)
+        except UnicodeEncodeError:
+            raise ReconError("the plan file holds text that is not Unicode", hint="make a new one") from None
+        if actual != digest:
+            raise Stale(
+                "the plan file was edited after it was made: its digest does not fit",
+                hint="make a new one with `recon plan --out FILE`; a plan is applied as it was reviewed, or not at all",
+            )
+    plan = plan_from_json(document)
+    if plan_digest(plan) != document["digest"]:
+        # a member that this version would drop unseen
+        raise Stale(
+            "the plan file has members that this version of recon does not know",
+            hint="apply it with the version that made it, or make a new one with `recon plan --out FILE`",
+        )
+    return plan
+
+
+def load_saved_digest(text: str) -> str:
+    """The digest of a saved plan that ``load_saved`` accepts, for ``apply --expect``."""
+    return plan_digest(load_saved(text))

@@ -1,0 +1,460 @@
+"""The terminal form: quiet, aligned, exact when piped.
+
+Lines are built from (style, text) pieces, so that colour never changes a character of what is said, and no meaning is
+carried by colour alone. Nothing here is trusted: all text passes ``safe``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from reconciler.errors import ReconError
+from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
+from reconciler.renderers.escape import cells, safe, wrap
+from reconciler.renderers.headline import duration, headline, plural
+from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
+from reconciler.renderers.view import Block, Row, fold_diagnostics, view
+
+Mode = Literal["plan", "drift"]
+Piece = tuple[str, str]
+Line = list[Piece]
+
+_ANSI: Final = {
+    "": "", "bold": "1", "dim": "2", "create": "32", "adopt": "36", "update": "33", "replace": "35", "delete": "31",
+    "warning": "33", "error": "1;31", "note": "36", "old": "31", "new": "32", "good": "32", "head": "1",
+}  # fmt: skip
+_KEY_COLUMN: Final = 40
+_INLINE: Final = 76
+_CAUSE_COLUMN: Final = 36
+_SHOWN_ADDRESSES: Final = 3
+_DRIFT_WORDS: Final = {
+    "create": "missing live", "adopt": "live, not tagged as ours", "update": "differs", "replace": "differs",
+    "delete": "live, not declared",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How to draw: colour, columns (``None`` = as long as it takes), characters, detail."""
+
+    color: bool = False
+    width: int | None = None
+    unicode: bool = True
+    verbose: int = 0
+
+    @property
+    def arrow(self) -> str:
+        return "→" if self.unicode else "->"
+
+    @property
+    def dots(self) -> str:
+        return "…" if self.unicode else "..."
+
+    @property
+    def times(self) -> str:
+        return "×" if self.unicode else "x"
+
+    def safe(self, text: str) -> str:
+        return safe(text, ascii_only=not self.unicode)
+
+    def value(self, value: object) -> str:
+        return one_line(value, ascii_only=not self.unicode)
+
+    def left(self, used: int) -> int | None:
+        """Columns left of the width after ``used``, at least 24."""
+        return None if self.width is None else max(24, self.width - used)
+
+
+def draw(lines: Iterable[Line], look: Look) -> str:
+    """The lines as one text that ends in a newline, no line in spaces."""
+    found = []
+    for line in lines:
+        pieces = [(style, text) for style, text in line if text]
+        while pieces and not pieces[-1][1].rstrip(" "):
+            pieces.pop()
+        if pieces:
+            pieces[-1] = (pieces[-1][0], pieces[-1][1].rstrip(" "))
+        if look.color:
+            found.append(
+                "".join(f"\x1b[{_ANSI[style]}m{text}\x1b[0m" if _ANSI[style] else text for style, text in pieces)
+            )
+        else:
+            found.append("".join(text for _, text in pieces))
+    return "\n".join(found) + "\n"
+
+
+# --- plan and drift ------------------------------------------------------------------------------------------------
+
+
+def plan_lines(plan: Plan, look: Look, mode: Mode = "plan") -> list[Line]:
+    """A plan, or with ``mode="drift"`` the difference between live and declared, as lines."""
+    seen = view(plan)
+    lines: list[Line] = []
+    if plan.changes:
+        lines += _headline(plan, look, mode)
+        lines.append([])
+        for block in seen.blocks:
+            lines += _block(block, look, mode)
+            lines.append([])
+    diagnostics = _diagnostics(seen.diagnostics, look)
+    lines += diagnostics
+    lines += _footer(plan, look)
+    return lines
+
+
+def _headline(plan: Plan, look: Look, mode: Mode) -> list[Line]:
+    if mode == "drift":
+        said = plural(len(plan.changes), "difference") + " between live and declared"
+    else:
+        said = headline(plan)
+    scope = look.safe(plan.scope or plan.stack)
+    lead = f"{scope}: " if scope else ""
+    lines: list[Line] = []
+    for number, piece in enumerate(wrap(lead + look.safe(said) + ".", look.width)):
+        if number == 0 and piece.startswith(lead):
+            lines.append([("dim", lead), ("head", piece[len(lead) :])])
+        else:
+            lines.append([("head", piece)])
+    if mode == "drift":
+        lines.append([("dim", f"live {look.arrow} declared")])
+    return lines
+
+
+def _block(block: Block, look: Look, mode: Mode) -> list[Line]:
+    symbol = f"{block.symbol:>3} "
+    title = look.safe(block.addresses[0]) if not block.folded else f"{block.count} {look.times} {look.safe(block.kind)}"
+    first: Line = [(block.action, symbol), ("bold", title)]
+    lines = [first]
+    used = cells(symbol + title)
+    aside = look.safe(block.cause)
+    if mode == "drift":
+        aside = _DRIFT_WORDS[block.action] + (f"  {aside}" if aside else "")
+    if aside:
+        if look.width is None or used + 2 + cells(aside) <= look.width:
+            first.append(("dim", "  " + aside))
+        else:
+            lines += [[("dim", "      " + piece)] for piece in wrap(aside, look.left(6))]
+    if block.folded:
+        # what goes away is never shortened
+        everything = look.verbose or block.action in ("delete", "replace")
+        shown = (
+            block.addresses if everything or block.count <= _SHOWN_ADDRESSES + 1 else block.addresses[:_SHOWN_ADDRESSES]
+        )
+        lines += [[("", "      "), ("dim", look.safe(address))] for address in shown]
+        if len(shown) < block.count:
+            lines.append([("dim", f"      {look.dots} and {block.count - len(shown)} more (-v lists all)")])
+    lines += _rows(block.rows, block, look)
+    for note in block.notes:
+        lines += _note(note.severity, note.message, note.rule, look)
+    if look.verbose and block.changes[0].depends_on and not block.folded:
+        needs = ", ".join(map(look.safe, block.changes[0].depends_on))
+        lines += [[("dim", "      " + piece)] for piece in wrap(f"after {needs}", look.left(6))]
+    return lines
+
+
+def _note(severity: str, message: str, rule: str, look: Look) -> list[Line]:
+    sign = {"error": "! error: ", "warning": "! "}.get(severity, "· " if look.unicode else "* ")
+    lines: list[Line] = []
+    pieces = wrap(look.safe(message), look.left(6 + len(sign)))
+    for number, piece in enumerate(pieces):
+        lead = sign if number == 0 else " " * len(sign)
+        lines.append([("", "      "), (severity, lead), ("" if severity != "note" else "dim", piece)])
+    tag = f"  [{look.safe(rule)}]" if rule else ""
+    last = lines[-1]
+    if look.width is None or sum(cells(text) for _, text in last) + cells(tag) <= look.width:
+        last.append(("dim", tag))
+    else:
+        lines.append([("dim", "      " + " " * len(sign) + tag.strip())])
+    return lines
+
+
+def _rows(rows: Sequence[Row], block: Block, look: Look) -> list[Line]:
+    if not rows:
+        return []
+    limit = _KEY_COLUMN if look.width is None else max(12, min(_KEY_COLUMN, look.width // 2))
+    widths = [cells(look.safe(row.path)) for row in rows]
+    column = max((width for width in widths if width <= limit), default=limit)
+    drawn: list[tuple[Row, int, list[Line]]] = [
+        (row, width, _value_lines(row, block, look, look.left(6 + max(column, 12) + 2)))
+        for row, width in zip(rows, widths, strict=True)
+    ]
+    # causes of single fields stand in a column of their own, as far as values are short
+    short = [_length(values[0]) for row, _, values in drawn if _own_cause(row, block, look)]
+    aside = max((length for length in short if length <= _CAUSE_COLUMN), default=0)
+    lines: list[Line] = []
+    for row, width, values in drawn:
+        key = look.safe(row.path)
+        indent = 6 + column + 2
+        if width > column and (len(values) > 1 or (look.width and 8 + width + _length(values[0]) > look.width)):
+            # a long key stands on a line of its own
+            lines.append([("", "      "), ("", key)])
+            first: Line = [("", " " * indent), *values[0]]
+        else:
+            first = [("", "      " + key + " " * max(0, column - width) + "  "), *values[0]]
+        cause = _own_cause(row, block, look)
+        rest = [[("", " " * indent), *value] for value in values[1:]]
+        if cause:
+            gap = " " * (2 + max(0, indent + aside - _length(first)))
+            if look.width is None or _length(first) + cells(gap + cause) <= look.width:
+                first.append(("dim", gap + cause))
+            else:
+                rest.append([("dim", " " * indent + cause)])
+        lines += [first, *rest]
+    return lines
+
+
+def _length(line: Line) -> int:
+    return sum(cells(text) for _, text in line)
+
+
+def _own_cause(row: Row, block: Block, look: Look) -> str:
+    """Where this field comes from, if that is another layer or file than what the block names."""
+    source, whole = row.source, block.source or block.changes[0].source
+    if source is None or source == whole:
+        return ""
+    if look.verbose:
+        return look.safe(str(source))
+    if whole is None or source.via != whole.via:
+        return f"({look.safe(source.via)})" if source.via else look.safe(str(source))
+    return look.safe(str(source)) if source.file != whole.file else ""
+
+
+def _value_lines(row: Row, block: Block, look: Look, width: int | None) -> list[Line]:
+    ascii_only = not look.unicode
+    if row.shows == "value":
+        value = row.before if block.action == "delete" else row.after
+        if is_flat(value) or not isinstance(value, (dict, list, str)):
+            return [[("", piece)] for piece in wrap(look.value(value), width)]
+        return [[("", piece)] for line in nested(value, ascii_only=ascii_only) for piece in _wrap_indented(line, width)]
+    before, after = row.before, row.after
+    sets = set_diff(before, after)
+    if sets is not None and (len(before) > 1 or len(after) > 1):
+        added, removed, kept = sets
+        lines: list[Line] = []
+        for sign, style, items in (("+", "new", added), ("-", "old", removed)):
+            for item in items:
+                pieces = wrap(look.value(item), width and width - 2)
+                lines += [[(style, f"{sign if number == 0 else ' '} {piece}")] for number, piece in enumerate(pieces)]
+        if kept:
+            lines.append([("dim", f"  ({kept} unchanged)")])
+        return lines
+    if not (is_flat(before) and is_flat(after)):
+        return _nested_lines(before, after, look, width)
+    old, new = pair(before, after, ascii_only=ascii_only)
+    arrow = f" {look.arrow} "
+    if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
+        return [[("old", old), ("dim", arrow), ("new", new)]]
+    return [
+        [(style, (sign if number == 0 else "  ") + piece)]
+        for sign, style, value in (("- ", "old", old), ("+ ", "new", new))
+        for number, piece in enumerate(wrap(value, width and width - 2))
+    ]
+
+
+def _nested_lines(before: object, after: object, look: Look, width: int | None) -> list[Line]:
+    lines: list[Line] = []
+    for sign, text in nested_diff(before, after, ascii_only=not look.unicode):
+        if sign == "…":
+            lines.append([("dim", look.dots)])
+            continue
+        style = {"+": "new", "-": "old"}.get(sign, "")
+        for number, piece in enumerate(_wrap_indented(text, width and width - 2)):
+            lines.append([(style, f"{sign if number == 0 else ' '} {piece}")])
+    return lines or [[("", look.value(after))]]
+
+
+def _wrap_indented(line: str, width: int | None) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    pieces = wrap(line[len(indent) :], None if width is None else max(16, width - len(indent)))
+    return [indent + ("" if number == 0 else "  ") + piece for number, piece in enumerate(pieces)]
+
+
+def _footer(plan: Plan, look: Look) -> list[Line]:
+    lines: list[Line] = []
+
+    def small(text: str) -> None:
+        lines.extend([("dim", piece)] for piece in wrap(text, look.width))
+
+    if plan.scanned:
+        small("Looked at " + "; ".join(look.safe(one) for one in plan.scanned) + ".")
+    if plan.unread:
+        shown = plan.unread if look.verbose else plan.unread[:5]
+        more = f", {look.dots} {len(plan.unread) - len(shown)} more" if len(shown) < len(plan.unread) else ""
+        small(f"Not read: {', '.join(look.safe(one) for one in shown)}{more}.")
+    if plan.changes:
+        said = []
+        reads = sum(plan.calls.values())
+        if reads:
+            said.append(f"Read with {plural(reads, 'AWS call')}.")
+        if plan.write_calls:
+            said.append(
+                f"Applying takes {plural(plan.write_calls, 'call')}, {duration(plan.seconds)} at AWS's rates."
+                if plan.seconds
+                else f"Applying takes {plural(plan.write_calls, 'call')}."
+            )
+        if said:
+            small(" ".join(said))
+    lines.append([("bold", last_line(plan))])
+    return lines
+
+
+def last_line(plan: Plan) -> str:
+    """The line that scripts read: ``Plan: 3 to create, …``, ``No changes.``, or what a bulk read leaves open."""
+    if plan.changes:
+        return "Plan: " + ", ".join(f"{count} to {action}" for action, count in plan.summary.items()) + "."
+    if plan.unread:
+        return f"No changes in what was read; {len(plan.unread)} attributes unread."
+    return "No changes."
+
+
+# --- diagnostics and errors ----------------------------------------------------------------------------------------
+
+
+def _diagnostics(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], look: Look) -> list[Line]:
+    lines: list[Line] = []
+    for one, addresses in found:
+        lines += _diagnostic(one, addresses, look)
+        lines.append([])
+    return lines
+
+
+def _diagnostic(one: Diagnostic, addresses: Sequence[str], look: Look) -> list[Line]:
+    lead = f"{one.severity}: "
+    lines: list[Line] = []
+    for number, piece in enumerate(wrap(look.safe(one.message), look.left(len(lead)))):
+        lines.append([(one.severity, lead if number == 0 else " " * len(lead)), ("", piece)])
+    if one.code and one.code != "error":
+        tag = f"  [{look.safe(one.code)}]"
+        if look.width is None or _length(lines[-1]) + cells(tag) <= look.width:
+            lines[-1].append(("dim", tag))
+        else:
+            lines.append([("dim", "  " + tag.strip())])
+    if one.file:
+        lines.append([("dim", "  at       "), ("", look.safe(_where(one)))])
+    if addresses:
+        shown = addresses if look.verbose or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
+        for number, address in enumerate(shown):
+            lines.append([("dim", "  address  " if number == 0 else "           "), ("", look.safe(address))])
+        if len(shown) < len(addresses):
+            lines.append([("dim", f"           {look.dots} and {len(addresses) - len(shown)} more (-v lists all)")])
+    if one.hint:
+        for number, piece in enumerate(wrap(look.safe(one.hint), look.left(11))):
+            lines.append([("dim", "  hint:    " if number == 0 else "           "), ("", piece)])
+    return lines
+
+
+def _where(one: Diagnostic) -> str:
+    place = one.file
+    if one.line:
+        place += f":{one.line}"
+        if one.column:
+            place += f":{one.column}"
+    return place
+
+
+def error_lines(error: ReconError, look: Look) -> list[Line]:
+    """An error for the terminal: each diagnostic with its place, then what to do."""
+    found = fold_diagnostics(error.diagnostics)
+    lines: list[Line] = []
+    said = any(one.message == error.message for one, _ in found)
+    if not said:
+        # several diagnostics under one summary: the summary comes last, where the eye is
+        for one, addresses in found:
+            lines += _diagnostic(one, addresses, look)
+            lines.append([])
+        lines += _diagnostic(Diagnostic("error", "error", error.message, error.hint), (), look)
+        return lines
+    for number, (one, addresses) in enumerate(found):
+        if number:
+            lines.append([])
+        hint = one.hint or (error.hint if one.message == error.message else "")
+        lines += _diagnostic(
+            Diagnostic(one.severity, one.code, one.message, hint, one.file, one.line, one.column), addresses, look
+        )
+    return lines
+
+
+def diagnostic_lines(diagnostics: Iterable[Diagnostic], look: Look) -> list[Line]:
+    """Diagnostics alone, errors first, one empty line between two."""
+    return _diagnostics(fold_diagnostics(diagnostics), look)[:-1]
+
+
+# --- result --------------------------------------------------------------------------------------------------------
+
+_STATUS: Final = {"done": "done", "failed": "FAILED", "waiting": "waiting", "not_started": "not started"}
+_STATUS_STYLE: Final = {"done": "good", "failed": "error", "waiting": "warning", "not_started": "dim"}
+_PAST: Final = {
+    "create": "created",
+    "adopt": "adopted",
+    "update": "updated",
+    "replace": "replaced",
+    "delete": "deleted",
+}
+_NEXT: Final = {
+    "partial": "Running again is safe: what is done stays done, and what is left is planned anew.",
+    "verify_timeout": "AWS is still verifying. Running again is safe and waits for what is left.",
+    "not_started": "Nothing was written. Running again is safe.",
+}
+
+
+def result_lines(result: Result, look: Look) -> list[Line]:
+    """How an apply ended: one line a change, what to do next, the counts last."""
+    lines: list[Line] = []
+    counts = {status: sum(1 for one in result.applied if one.status == status) for status in _STATUS}
+    scope = look.safe(result.plan.scope or result.plan.stack)
+    clean = result.outcome in ("applied", "no_changes")
+    if result.applied:
+        said = [f"{counts[status]} {_STATUS[status].lower()}" for status in _STATUS if counts[status]]
+        title = {"applied": "applied", "no_changes": "no changes"}.get(result.outcome, result.outcome.replace("_", " "))
+        lines.append([
+            ("dim", f"{scope}: " if scope else ""),
+            ("good" if clean else "error", title),
+            ("", f" ({', '.join(said)})" if not clean else ""),
+        ])  # fmt: skip
+        lines.append([])
+        for one in result.applied:
+            lines += _applied(one, look)
+        lines.append([])
+    lines += _diagnostics(fold_diagnostics(result.diagnostics), look)
+    if result.outcome in _NEXT:
+        lines += [[("", piece)] for piece in wrap(_NEXT[result.outcome], look.width)]
+    calls = sum(result.calls.values())
+    if calls:
+        lines.append([("dim", f"{plural(calls, 'AWS call')} in {_took(result.seconds)}.")])
+    lines.append([("bold", result_last_line(result))])
+    return lines
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _applied(one: Applied, look: Look) -> list[Line]:
+    lines: list[Line] = [[
+        (_STATUS_STYLE[one.status], f"  {_STATUS[one.status]:<12}"),
+        (one.action, f"{SYMBOLS[one.action]:>3} "),
+        ("" if one.status != "not_started" else "dim", look.safe(one.address)),
+    ]]  # fmt: skip
+    for label, text in (("", one.message), ("hint: ", one.hint)):
+        if text:
+            lines += [
+                [("dim", "                  " + (label if number == 0 else " " * len(label))), ("", piece)]
+                for number, piece in enumerate(wrap(look.safe(text), look.left(18 + len(label))))
+            ]
+    return lines
+
+
+def result_last_line(result: Result) -> str:
+    """``Applied: 3 created, …`` of what is done; on anything else than success also what is not."""
+    if not result.applied and result.outcome == "no_changes":
+        return last_line(result.plan)
+    done = [one for one in result.applied if one.status == "done"]
+    line = "Applied: " + ", ".join(f"{sum(1 for o in done if o.action == a)} {_PAST[a]}" for a in ACTIONS)
+    left = [
+        f"{count} {_STATUS[status].lower()}"
+        for status in ("failed", "waiting", "not_started")
+        if (count := sum(1 for one in result.applied if one.status == status))
+    ]
+    return f"{line}{'; ' + ', '.join(left) if left else ''}."

@@ -1,0 +1,245 @@
+"""Values of a change as people read them: scalars, sets, nested documents, and what must not be shown.
+
+Everything returned is one-line text, already ``safe``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reconciler.renderers.escape import quoted, safe
+
+_SECRET_KEYS: Final = frozenset({
+    "domain_signing_private_key", "private_key", "secret_access_key", "secret_string", "password", "smtp_password",
+    "session_token",
+})  # fmt: skip
+_STORES: Final = frozenset({"secretsmanager", "ssm", "env", "file"})
+# what would be read as one of our own marks, or not be seen at all
+_AMBIGUOUS = re.compile(r"^(|[(\[{\"].*|.*\s|\s.*)$", re.DOTALL)
+_MAX_NESTED_LINES: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Text in place of a value: ``(known after apply)``, ``(sensitive)``."""
+
+    text: str
+
+
+UNKNOWN: Final = Marker("(known after apply)")
+SENSITIVE: Final = Marker("(sensitive)")
+NOT_SET: Final = "(not set)"
+
+
+def hidden(value: Any, key: str = "") -> Any:
+    """``value`` with secrets and references to secrets replaced by markers, at any depth."""
+    if isinstance(value, Marker) or value is None:
+        return value
+    if key in _SECRET_KEYS:
+        if isinstance(value, Mapping) and len(value) == 1:
+            store, name = next(iter(value.items()))
+            if store in _STORES:
+                if isinstance(name, Mapping):
+                    name = name.get("name", "")
+                return Marker(f"(from {store}: {name})" if isinstance(name, str) else f"(from {store})")
+        return SENSITIVE
+    if isinstance(value, str):
+        return SENSITIVE if "PRIVATE KEY-----" in value else value
+    if isinstance(value, Mapping):
+        return {str(name): hidden(item, str(name)) for name, item in value.items()}
+    if isinstance(value, Sequence):
+        return [hidden(item) for item in value]
+    return value
+
+
+def with_unknown(value: Any, path: str, unknown: Sequence[str]) -> Any:
+    """``value`` (found at ``path``) with a marker at each unknown path at or below it; paths not found are left."""
+    for one in unknown:
+        if one == path or (path and path.startswith(one + ".")):
+            return UNKNOWN
+        if not path or one.startswith(path + "."):
+            value = _placed(value, one[len(path) + 1 :] if path else one)
+    return value
+
+
+def _placed(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        # keys may hold dots themselves: the longest that fits wins
+        for key in sorted(map(str, value), key=len, reverse=True):
+            if path == key:
+                return {**value, key: UNKNOWN}
+            if path.startswith(key + "."):
+                return {**value, key: _placed(value[key], path[len(key) + 1 :])}
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        head, _, rest = path.partition(".")
+        if head.isascii() and head.isdigit() and len(head) < 6 and int(head) < len(value):
+            index = int(head)
+            return [*value[:index], _placed(value[index], rest) if rest else UNKNOWN, *value[index + 1 :]]
+    return value
+
+
+def is_flat(value: Any) -> bool:
+    """Whether ``value`` reads well on one line: a scalar, or a list of scalars."""
+    if isinstance(value, Mapping):
+        return not value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return all(not isinstance(item, Mapping) and not _is_list(item) for item in value)
+    return not (isinstance(value, str) and _parsed(value) is not None)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _parsed(text: str) -> Any:
+    """The document in a string that is JSON (a policy, as SES and IAM return it), else None."""
+    if not (text.startswith("{") and text.endswith("}") and 2 < len(text) < 100_000):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def one_line(value: Any, *, ascii_only: bool = False, inside: bool = False) -> str:
+    """A scalar or list as one line. Strings stand bare unless that could be read as something of ours."""
+    if isinstance(value, Marker):
+        return safe(value.text, ascii_only=ascii_only)
+    if value is None:
+        return NOT_SET
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        shown = safe(value, ascii_only=ascii_only)
+        if shown != value or _AMBIGUOUS.match(value) or (inside and ", " in value):
+            return quoted(value, ascii_only=ascii_only)
+        return shown
+    if _is_list(value) and is_flat(value):
+        return ", ".join(one_line(item, ascii_only=ascii_only, inside=True) for item in value) if value else "[]"
+    if isinstance(value, (int, float)):
+        return str(value)
+    return safe(json.dumps(_jsonable(value), ensure_ascii=False), ascii_only=ascii_only)
+
+
+def pair(before: Any, after: Any, *, ascii_only: bool = False) -> tuple[str, str]:
+    """Both sides of a change as one line each, told apart by their types where they would look alike."""
+    old, new = one_line(before, ascii_only=ascii_only), one_line(after, ascii_only=ascii_only)
+    if old == new:
+        old, new = (safe(json.dumps(_jsonable(v), ensure_ascii=False), ascii_only=ascii_only) for v in (before, after))
+    return old, new
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Marker):
+        return value.text
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if _is_list(value):
+        return [_jsonable(item) for item in value]
+    return value
+
+
+def nested(value: Any, *, ascii_only: bool = False) -> list[str]:
+    """A document as indented lines, in the style of YAML: one key or item a line."""
+    if isinstance(value, str):
+        value = _parsed(value) or value
+    lines: list[str] = []
+    for line in _nested(value, "", ascii_only):
+        if len(lines) == _MAX_NESTED_LINES:
+            lines.append("...")
+            break
+        lines.append(line)
+    return lines
+
+
+def _nested(value: Any, indent: str, ascii_only: bool) -> Iterator[str]:
+    if isinstance(value, Mapping) and value and len(indent) < 40:
+        for key, item in value.items():
+            shown = safe(str(key), ascii_only=ascii_only)
+            if is_flat(item) or isinstance(item, Marker):
+                yield f"{indent}{shown}: {one_line(item, ascii_only=ascii_only)}"
+            else:
+                yield f"{indent}{shown}:"
+                yield from _nested(item, indent + "  ", ascii_only)
+    elif _is_list(value) and value and len(indent) < 40:
+        for item in value:
+            if is_flat(item) or isinstance(item, Marker):
+                yield f"{indent}- {one_line(item, ascii_only=ascii_only)}"
+            else:
+                below = list(_nested(item, "", ascii_only))
+                yield f"{indent}- {below[0]}"
+                yield from (f"{indent}  {line}" for line in below[1:])
+    else:
+        yield indent + one_line(value, ascii_only=ascii_only)
+
+
+def set_diff(before: Any, after: Any) -> tuple[list[Any], list[Any], int] | None:
+    """``(added, removed, kept)`` of two flat lists compared as sets; None if they are not, or only their order differs."""
+    if not (_is_list(before) and _is_list(after) and is_flat(before) and is_flat(after)):
+        return None
+    old, new = Counter(map(one_line, before)), Counter(map(one_line, after))
+    if old == new:
+        return None
+    gone, come = old - new, new - old
+    added, removed = [], []
+    for item in after:
+        if come[one_line(item)] > 0:
+            come[one_line(item)] -= 1
+            added.append(item)
+    for item in before:
+        if gone[one_line(item)] > 0:
+            gone[one_line(item)] -= 1
+            removed.append(item)
+    return added, removed, len(before) - len(removed)
+
+
+def nested_diff(before: Any, after: Any, *, ascii_only: bool = False, context: int = 2) -> list[tuple[str, str]]:
+    """Two documents line by line: ``("-" | "+" | " " | "…", line)`` with ``context`` equal lines around a change."""
+    if isinstance(before, str):
+        before = _parsed(before) or before
+    if isinstance(after, str):
+        after = _parsed(after) or after
+    old = [] if before is None else nested(_ordered_like(before, after), ascii_only=ascii_only)
+    new = [] if after is None else nested(after, ascii_only=ascii_only)
+    if old == new:
+        return []
+    found: list[tuple[str, str]] = []
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for number, group in enumerate(matcher.get_grouped_opcodes(context)):
+        if number or group[0][1] > 0:
+            found.append(("…", ""))
+        for tag, i1, i2, j1, j2 in group:
+            if tag == "equal":
+                found.extend((" ", line) for line in old[i1:i2])
+            else:
+                found.extend(("-", line) for line in old[i1:i2])
+                found.extend(("+", line) for line in new[j1:j2])
+    return found
+
+
+def _ordered_like(value: Any, model: Any) -> Any:
+    """``value`` with its keys in the order of ``model``, so that order alone is never shown as a difference."""
+    if isinstance(value, Mapping) and isinstance(model, Mapping):
+        keys = [key for key in model if key in value] + [key for key in value if key not in model]
+        return {key: _ordered_like(value[key], model.get(key)) for key in keys}
+    if _is_list(value) and _is_list(model):
+        return [_ordered_like(item, model[index] if index < len(model) else None) for index, item in enumerate(value)]
+    return value
+
+
+def leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each leaf of a document with its dotted path. IAM policies and lists of mappings are leaves: they nest."""
+    for key, value in document.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value and "Statement" not in value and prefix.count(".") < 12:
+            yield from leaves(value, path + ".")
+        elif not (isinstance(value, Mapping) and not value):
+            yield path, value

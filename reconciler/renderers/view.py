@@ -1,0 +1,331 @@
+"""What a plan says, before any format: blocks of equal changes with their rows, cause and notes, in reading order.
+
+Pure functions of the plan's values. The text, Markdown and HTML forms all draw this one view, so that none of them can
+tell another story.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
+from reconciler.renderers.values import UNKNOWN, Marker, hidden, leaves, with_unknown
+
+FOLD_FROM: Final = 3
+"""So many equal changes become one block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One field. ``shows`` is ``value`` (all of a create or delete, in ``after``) or ``change`` (before to after)."""
+
+    path: str
+    before: Any
+    after: Any
+    shows: str
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One change, or several that differ in nothing but names (shown as ``${name}``, ``${region}``)."""
+
+    kind: str
+    action: ActionName
+    changes: tuple[Change, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...]
+    cause: str
+    source: Source | None
+
+    @property
+    def symbol(self) -> str:
+        return SYMBOLS[self.action]
+
+    @property
+    def count(self) -> int:
+        return len(self.changes)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(change.address for change in self.changes)
+
+    @property
+    def folded(self) -> bool:
+        return len(self.changes) > 1
+
+    @property
+    def risky(self) -> bool:
+        """What a reviewer should see first: it deletes, replaces, or carries a warning or an error."""
+        return self.action in ("delete", "replace") or any(note.severity != "note" for note in self.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A plan as blocks: creates to replaces in the plan's order, deletes last."""
+
+    plan: Plan
+    blocks: tuple[Block, ...]
+    diagnostics: tuple[tuple[Diagnostic, tuple[str, ...]], ...]
+    """Each distinct diagnostic with the addresses it speaks of, errors first."""
+
+    risky: tuple[Block, ...] = field(default=())
+    calm: tuple[Block, ...] = field(default=())
+
+
+def view(plan: Plan) -> View:
+    """The view of a plan."""
+    groups: dict[tuple[Any, ...], list[Change]] = {}
+    deletes_last = sorted(plan.changes, key=lambda change: change.action == "delete")
+    coarse: dict[tuple[Any, ...], int] = {}
+    for change in deletes_last:
+        coarse[_coarse(change)] = coarse.get(_coarse(change), 0) + 1
+    for number, change in enumerate(deletes_last):
+        # templates cost time: only where enough changes look alike from afar
+        key: tuple[Any, ...] = ("one", number)
+        if coarse[_coarse(change)] >= FOLD_FROM:
+            key = ("like", _fingerprint(change))
+        groups.setdefault(key, []).append(change)
+    order = {id(change): number for number, change in enumerate(deletes_last)}
+    lists: list[list[Change]] = []
+    for changes in groups.values():
+        lists.extend([changes] if len(changes) >= FOLD_FROM else [[change] for change in changes])
+    lists.sort(key=lambda changes: order[id(changes[0])])
+    blocks = tuple(_block(changes) for changes in lists)
+    return View(
+        plan,
+        blocks,
+        fold_diagnostics(plan.diagnostics),
+        tuple(sorted((b for b in blocks if b.risky), key=_danger)),
+        tuple(b for b in blocks if not b.risky),
+    )
+
+
+def _danger(block: Block) -> int:
+    if block.action == "delete":
+        return 0
+    if block.action == "replace":
+        return 1
+    return 2 if any(note.severity == "error" for note in block.notes) else 3
+
+
+def _coarse(change: Change) -> tuple[Any, ...]:
+    paths = tuple(diff.path for diff in change.diff)
+    return change.kind, change.action, paths, tuple(change.after or ()), len(change.notes), len(change.unknown)
+
+
+# --- names in values -----------------------------------------------------------------------------------------------
+
+
+def place(address: str) -> tuple[str, ...]:
+    """The parts of an address after its kind."""
+    return tuple(address.split("/")[1:])
+
+
+def subject(change: Change) -> str:
+    """The last name of an address without what decorates it: the domain of a record, else the resource's name."""
+    parts = place(change.address)
+    if change.kind == "dns_record" and len(parts) >= 3:
+        return parts[1].split(":")[0]
+    return parts[-1] if parts else change.address
+
+
+def domain_of(name: str) -> str:
+    """The domain a record name speaks for: without the labels that begin with an underscore (RFC 8552)."""
+    labels = name.split(".")
+    while labels and labels[0].startswith("_"):
+        labels.pop(0)
+    if "_domainkey" in labels:
+        labels = labels[labels.index("_domainkey") + 1 :]
+    return ".".join(labels)
+
+
+def _names(change: Change) -> list[tuple[str, str]]:
+    """The names of one change and what stands for them, the longest first."""
+    parts = place(change.address)
+    name = subject(change)
+    found = {name: "${name}"}
+    domain = domain_of(name)
+    if domain:
+        found.setdefault(domain, "${domain}" if domain != name else "${name}")
+        label = domain.split(".")[0]
+        if len(label) > 2 and "." in domain and change.kind in ("email_identity", "dns_record"):
+            found.setdefault(label, "${label}")
+    if change.kind == "event_destination" and len(parts) >= 3:
+        found.setdefault(parts[-2], "${set}")
+    if change.kind == "dns_record" and len(parts) >= 3:
+        found.setdefault(parts[0], "${zone}")
+    region = change.region or (parts[0] if len(parts) > 1 and change.kind != "dns_record" else "")
+    if change.kind == "dns_record" and len(parts) >= 3 and ":" in parts[1]:
+        region = next((part for part in parts[1].split(":")[1:] if part.count("-") >= 2), region)
+    if region:
+        found.setdefault(region, "${region}")
+    return sorted(((k, v) for k, v in found.items() if k), key=lambda item: -len(item[0]))
+
+
+def _template(value: Any, names: Sequence[tuple[str, str]]) -> Any:
+    """``value`` with the change's own names replaced by what stands for them, wherever they are whole words."""
+    table = dict(names)
+    pattern = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(re.escape(name) for name, _ in names) + r")(?![A-Za-z0-9])")
+
+    def walk(item: Any) -> Any:
+        if isinstance(item, str):
+            return pattern.sub(lambda match: table[match[0]], item)
+        if isinstance(item, Mapping):
+            return {walk(str(key)): walk(below) for key, below in item.items()}
+        if isinstance(item, Sequence):
+            return [walk(below) for below in item]
+        return item
+
+    return walk(value)
+
+
+def _via(change: Change) -> str:
+    return change.source.via if change.source else ""
+
+
+def _fingerprint(change: Change) -> str:
+    """Equal for changes that differ in nothing shown but names."""
+    shown = {
+        "after": change.after if not change.diff else None,
+        "before": change.before if not change.diff else None,
+        "diff": [[diff.path, diff.before, diff.after] for diff in change.diff],
+        "unknown": list(change.unknown),
+        "notes": [[note.rule, note.severity, note.message] for note in change.notes],
+    }
+    kind = change.kind
+    if kind == "dns_record":
+        # "_dmarc" and the type: another kind of record is another block; the number of a DKIM token is no difference
+        decorated = [re.sub(r":\d+$", "", part) for part in place(change.address)[1:]]
+        kind += json.dumps(_template(decorated, _names(change)))
+    return json.dumps(
+        [kind, change.action, _via(change), _template(shown, _names(change))], sort_keys=True, default=str
+    )
+
+
+# --- blocks --------------------------------------------------------------------------------------------------------
+
+
+def _block(changes: list[Change]) -> Block:
+    first = changes[0]
+    rows = tuple(_rows(first))
+    notes = first.notes
+    if len(changes) > 1:
+        # show what is equal as it is; where only the name differs, show what stands for it
+        names = _names(first)
+        others = [tuple(_rows(change)) for change in changes]
+        rows = tuple(_common_row([other[index] for other in others], names) for index in range(len(rows)))
+        if any(change.notes != first.notes for change in changes):
+            notes = tuple(replace(note, message=_template(note.message, names)) for note in notes)
+    source = _common(
+        [diff.source for change in changes for diff in change.diff] or [change.source for change in changes]
+    ) or _common([change.source for change in changes])
+    return Block(first.kind, first.action, tuple(changes), rows, notes, _cause(changes, source), source)
+
+
+def _common_row(rows: Sequence[Row], names: Sequence[tuple[str, str]]) -> Row:
+    """One row for the same field of several changes; ``names`` are those of the first."""
+    first = replace(rows[0], source=_common([row.source for row in rows]))
+    if all(replace(row, source=first.source) == first for row in rows):
+        return first
+    return replace(
+        first,
+        path=_template(first.path, names),
+        before=_template_marked(first.before, names),
+        after=_template_marked(first.after, names),
+    )
+
+
+def _template_marked(value: Any, names: Sequence[tuple[str, str]]) -> Any:
+    if isinstance(value, Marker):
+        return Marker(_template(value.text, names))
+    if isinstance(value, Mapping):
+        return {key: _template_marked(item, names) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_template_marked(item, names) for item in value]
+    return _template(value, names)
+
+
+def _common(sources: Sequence[Source | None]) -> Source | None:
+    first = sources[0] if sources else None
+    return first if all(source == first for source in sources) else None
+
+
+def _cause(changes: Sequence[Change], source: Source | None) -> str:
+    """What asks for it: a place in the YAML, or the layer or file that all have in common."""
+    if source is not None:
+        return str(source) if source.file else f"({source.via})" if source.via else ""
+    given = [change.source for change in changes if change.source]
+    if len(given) < len(changes) or not given:
+        return ""
+    if len(changes) == 1:
+        return str(given[0])
+    vias = {one.via for one in given}
+    files = {one.file for one in given}
+    via = f" ({next(iter(vias))})" if len(vias) == 1 and "" not in vias else ""
+    if len(files) == 1:
+        return f"{next(iter(files))}{via}"
+    return via.strip() or f"{len(files)} files"
+
+
+def _rows(change: Change) -> Iterable[Row]:
+    if change.action in ("update", "replace", "adopt") and (change.diff or change.action == "adopt"):
+        yield from _diff_rows(change)
+    elif change.action == "delete":
+        for path, value in leaves(_dict(hidden(change.before or {}))):
+            yield Row(path, value, None, "value", None)
+    elif change.action == "create" or change.before is None:
+        yield from _value_rows(change)
+    else:
+        yield from _diff_rows(change)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _value_rows(change: Change) -> Iterable[Row]:
+    by_path = {diff.path: diff.source for diff in change.diff}
+    found: dict[str, Any] = {}
+    after = with_unknown(hidden(change.after or {}), "", change.unknown)
+    for path, value in leaves(_dict(after)):
+        if value is not None:
+            found[path] = value
+    for path in change.unknown:  # fields that are no part of ``after`` yet
+        if not any(path == known or path.startswith(known + ".") for known in found):
+            found[path] = UNKNOWN
+    for path, value in found.items():
+        yield Row(path, None, value, "value", by_path.get(path))
+
+
+def _diff_rows(change: Change) -> Iterable[Row]:
+    seen = set()
+    for diff in change.diff:
+        seen.add(diff.path)
+        key = diff.path.rpartition(".")[2]
+        before, after = hidden(diff.before, key), hidden(diff.after, key)
+        yield Row(diff.path, before, with_unknown(after, diff.path, change.unknown), "change", diff.source)
+    for path in change.unknown:
+        if not any(path == known or path.startswith(known + ".") or known.startswith(path + ".") for known in seen):
+            yield Row(path, None, UNKNOWN, "value", None)
+
+
+_RANK: Final = {"error": 0, "warning": 1, "note": 2}
+
+
+def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnostic, tuple[str, ...]], ...]:
+    """Distinct diagnostics, errors first, each with all addresses for which exactly the same is said."""
+    found: dict[tuple[str, ...], tuple[Diagnostic, list[str]]] = {}
+    for one in diagnostics:
+        key = (one.severity, one.code, one.message, one.hint, one.file, str(one.line), str(one.column))
+        _, addresses = found.setdefault(key, (one, []))
+        if one.address and one.address not in addresses:
+            addresses.append(one.address)
+    return tuple(
+        (one, tuple(addresses))
+        for one, addresses in sorted(found.values(), key=lambda item: _RANK.get(item[0].severity, 3))
+    )
