@@ -1,0 +1,161 @@
+"""The embedded AWS: SES, Route 53, IAM and what recon needs around them, in memory, on loopback.
+
+``recon sandbox`` runs it with :func:`serve`; tests run it with :class:`Sandbox`. The same recon commands work against
+it unchanged, pointed there by ``AWS_ENDPOINT_URL``. It behaves as AWS documents where moto does not, and can be told
+to throttle, deny, lose answers and trail behind its own writes.
+
+Importing this package costs nothing; the server and botocore's models are loaded when a sandbox starts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from reconciler.sandbox.server import SandboxServer
+
+__all__ = ["Sandbox", "environment", "serve"]
+
+DEFAULT_PORT = 5566
+
+
+def environment(url: str, *, region: str = "us-east-1", access_key: str = "AKIASANDBOXSANDBOX00") -> dict[str, str]:
+    """The variables that point boto3, the AWS CLI and Terraform at a sandbox."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "RECON_RATES": "off",
+    }
+
+
+def _server(host: str, port: int, rates: Any, account: str) -> SandboxServer:
+    from reconciler.sandbox.gateway import Gateway
+    from reconciler.sandbox.server import SandboxServer
+    from reconciler.sandbox.world import World
+
+    gateway = Gateway(World(account))
+    gateway.rates.set(rates)
+    return SandboxServer(host, port, gateway)
+
+
+def serve(
+    host: str = "127.0.0.1", port: int = DEFAULT_PORT, *, on_ready: Callable[[str], None] | None = None,
+    rates: str | Mapping[str, Any] | None = None, account: str = "111122223333",
+) -> None:  # fmt: skip
+    """Run a sandbox until interrupted (KeyboardInterrupt passes through).
+
+    Args:    port 0 for any free one; ``on_ready`` is called with the URL once it answers; ``rates="aws"`` for AWS's
+             documented limits, None for none; ``account`` is where keys act that the sandbox did not make.
+    Raises:  ValueError for a host that is not loopback or bad rates; OSError if the port is taken.
+    """
+    from reconciler.sandbox.server import run
+
+    run(_server(host, port, rates, account), on_ready)
+
+
+class Sandbox:
+    """A sandbox in a thread of this process, as a context manager.
+
+    ``url`` is where it answers. The methods do what ``/_sandbox/`` does over HTTP, without the detour.
+    """
+
+    def __init__(
+        self, port: int = 0, *, host: str = "127.0.0.1", rates: str | Mapping[str, Any] | None = None,
+        account: str = "111122223333",
+    ) -> None:  # fmt: skip
+        self._server = _server(host, port, rates, account)
+        self.account = account
+        self.url = f"http://{host}:{self._server.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="recon-sandbox", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop serving and cut open connections."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+    def environment(self, **options: str) -> dict[str, str]:
+        """Environment variables that point AWS clients here; options as of :func:`environment`."""
+        return environment(self.url, **options)
+
+    def client(self, service: str, region: str = "us-east-1", *, access_key: str = "AKIASANDBOXSANDBOX00") -> Any:
+        """A boto3 client that talks to this sandbox, without retries."""
+        import boto3
+        from botocore.config import Config
+
+        session: Any = boto3.session.Session()
+        return session.client(
+            service, region_name=region, endpoint_url=self.url, aws_access_key_id=access_key,
+            aws_secret_access_key="sandbox", config=Config(retries={"total_max_attempts": 1}),
+        )  # fmt: skip
+
+    def calls(self, **match: str) -> list[dict[str, Any]]:
+        """The ledger, oldest first; globs select: ``calls(service="sesv2", operation="Put*")``.
+
+        Each entry has time, account, region, service, operation, params (secrets left out), status, error,
+        reads_only, access_key, arn, user_agent and milliseconds.
+        """
+        return self._server.gateway.ledger.select(**match)
+
+    def clear_calls(self) -> None:
+        self._server.gateway.ledger.entries.clear()
+
+    def fault(self, do: str, **rule: Any) -> None:
+        """Add a fault, such as ``fault("throttle", service="sesv2", operation="Put*", count=2)``."""
+        with self._server.gateway.world.lock:
+            self._server.admin.add_faults({"do": do, **rule})
+
+    def clear_faults(self) -> None:
+        self._server.gateway.faults.clear()
+
+    def seed(self, **given: Any) -> dict[str, Any]:
+        """Put zones, records, identities, addresses, IPs and suppressed addresses in place; see ``Admin.seed``."""
+        with self._server.gateway.world.lock:
+            return self._server.admin.seed(given)
+
+    def rates(self, limits: str | Mapping[str, Any] | None, time_scale: float = 1.0) -> None:
+        """``"aws"``, None, or calls a second by service."""
+        self._server.gateway.rates.set(limits, time_scale)
+
+    def advance(self, seconds: float) -> None:
+        """Push the sandbox's clock forward."""
+        self._server.gateway.world.clock.advance(seconds)
+
+    def settings(self, **values: Any) -> None:
+        """Change settings, such as ``settings(verification_delay=5.0)``; see ``world.Settings``."""
+        self._server.gateway.world.settings.update(values)
+
+    def consistency(self, **lags: Mapping[str, float] | None) -> None:
+        """Let reads trail writes: ``consistency(iam={"reads": 3})``."""
+        self._server.admin.set_consistency(lags)
+
+    def principal(self, access_key: str, **given: Any) -> None:
+        """Give a key an account, an ARN and policies that limit it."""
+        self._server.admin.add_principals({"access_key": access_key, **given})
+
+    def dns(self, name: str, kind: str = "TXT") -> list[str]:
+        """What public DNS answers from the sandbox's zones."""
+        found: list[str] = self._server.admin.dns({"name": name, "type": kind})["values"]
+        return found
+
+    def reset(self) -> None:
+        """Back to an empty AWS."""
+        with self._server.gateway.world.lock:
+            self._server.admin.reset()

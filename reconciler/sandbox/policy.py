@@ -1,0 +1,151 @@
+"""IAM policies, as far as the sandbox enforces them: may this caller do this to that?
+
+Used for principals that were given policies through ``POST /_sandbox/principals``, for assumed roles with a session
+policy, and for IAM users' keys when the setting ``enforce_iam`` is on. Actions and resources are matched with
+wildcards; explicit denies win; conditions are not evaluated: a statement with conditions counts as if they held for
+Allow, and as if they did not for Deny.
+
+Source: IAM User Guide "Policy evaluation logic"; Service Authorization Reference for the resource types.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from reconciler.sandbox.faults import denied
+from reconciler.sandbox.iam import Iam
+from reconciler.sandbox.protocol import Params
+from reconciler.sandbox.world import Call
+
+PREFIXES: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
+S3_ACTIONS: Final = {
+    "HeadObject": "GetObject", "ListObjects": "ListBucket", "HeadBucket": "ListBucket", "PutBucket": "CreateBucket",
+    "ListBuckets": "ListAllMyBuckets",
+}  # fmt: skip
+OPEN: Final = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:AssumeRoleWithWebIdentity"})
+
+
+@lru_cache(maxsize=4096)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile("".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern), re.DOTALL)
+
+
+def _fits(patterns: Any, value: str, *, fold: bool = False) -> bool:
+    chosen = [patterns] if isinstance(patterns, str) else patterns
+    return any(_glob(p.lower() if fold else p).fullmatch(value.lower() if fold else value) for p in chosen)
+
+
+def _covers(statement: Mapping[str, Any], action: str, resource: str) -> bool:
+    if "Action" in statement:
+        acts = _fits(statement["Action"], action, fold=True)
+    else:
+        acts = not _fits(statement.get("NotAction", []), action, fold=True)
+    if "Resource" in statement:
+        return acts and _fits(statement["Resource"], resource)
+    return acts and not _fits(statement.get("NotResource", []), resource)
+
+
+class Decision:
+    """Whether a call is allowed."""
+
+    def __init__(self, iam: Iam) -> None:
+        self.iam = iam
+
+    @staticmethod
+    def action_of(service: str, operation: str) -> str:
+        """The IAM action of an operation: ``ses:PutEmailIdentityDkimAttributes``."""
+        if service == "s3":
+            operation = S3_ACTIONS.get(operation, operation)
+        return f"{PREFIXES.get(service, service)}:{operation}"
+
+    def check(self, call: Call, params: Params) -> None:
+        """Raises: ApiError, the service's access-denied error."""
+        documents = call.principal.policies
+        if documents is None and call.world.settings.enforce_iam:
+            with call.world.lock:
+                documents = self.iam.documents(call.account, call.principal.arn)
+        action = self.action_of(call.service, call.operation)
+        if documents is None or action in OPEN:
+            return
+        statements = [s for d in documents for s in _listed(d.get("Statement", []))]
+        for resource in resources_of(call, params):
+            matching = [s for s in statements if _covers(s, action, resource)]
+            allowed = any(s["Effect"] == "Allow" for s in matching)
+            if not allowed or any(s["Effect"] == "Deny" and "Condition" not in s for s in matching):
+                raise denied(call.service, action, call.principal.arn, resource)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def resources_of(call: Call, params: Params) -> list[str]:
+    """The ARNs that a call touches, or ``*`` for operations without resource-level permissions."""
+    finder = _FINDERS.get(PREFIXES.get(call.service, call.service))
+    return (finder(call, params) if finder else []) or ["*"]
+
+
+def _ses(call: Call, params: Params) -> list[str]:
+    if arn := params.get("ResourceArn"):
+        return [arn]
+    found = []
+    for name, kind in (
+        ("EmailIdentity", "identity"), ("Identity", "identity"), ("PoolName", "dedicated-ip-pool"),
+    ):  # fmt: skip
+        if isinstance(params.get(name), str):
+            found.append(call.arn("ses", f"{kind}/{params[name]}"))
+    owner = call.operation.startswith(("CreateEmailIdentity", "PutEmailIdentity"))
+    if isinstance(params.get("ConfigurationSetName"), str) and not owner:
+        found.append(call.arn("ses", f"configuration-set/{params['ConfigurationSetName']}"))
+    return found
+
+
+def _route53(call: Call, params: Params) -> list[str]:
+    zone = params.get("HostedZoneId") or params.get("ResourceId") or params.get("Id")
+    if zone is None:
+        return []
+    kind = "change" if call.operation == "GetChange" else "hostedzone"
+    return [f"arn:{call.partition}:route53:::{kind}/{zone.rpartition('/')[2]}"]
+
+
+def _iam(call: Call, params: Params) -> list[str]:
+    if name := params.get("UserName"):
+        user = call.world.current("iam", call.account, "", _iam_state).users.get(name.lower())
+        path = user.path if user else params.get("Path", "/")
+        return [call.arn("iam", f"user{path}{name}", "")]
+    return [params["PolicyArn"]] if "PolicyArn" in params else []
+
+
+def _iam_state() -> Any:
+    from reconciler.sandbox.iam import IamState
+
+    return IamState()
+
+
+def _s3(call: Call, params: Params) -> list[str]:
+    bucket, key = params.get("Bucket"), params.get("Key")
+    return [f"arn:{call.partition}:s3:::{bucket}" + (f"/{key}" if key else "")] if bucket else []
+
+
+def _secrets(call: Call, params: Params) -> list[str]:
+    name = params.get("SecretId") or params.get("Name")
+    if not name:
+        return []
+    return [name if name.startswith("arn:") else call.arn("secretsmanager", f"secret:{name}-AbCdEf")]
+
+
+def _ssm(call: Call, params: Params) -> list[str]:
+    names = params.get("Names") or ([params["Name"]] if "Name" in params else [])
+    return [n if n.startswith("arn:") else call.arn("ssm", "parameter/" + n.lstrip("/")) for n in names]
+
+
+def _sts(call: Call, params: Params) -> list[str]:
+    return [params["RoleArn"]] if "RoleArn" in params else []
+
+
+_FINDERS: Final[dict[str, Callable[[Call, Params], list[str]]]] = {
+    "ses": _ses, "route53": _route53, "iam": _iam, "s3": _s3, "secretsmanager": _secrets, "ssm": _ssm, "sts": _sts,
+}  # fmt: skip

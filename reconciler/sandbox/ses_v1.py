@@ -1,0 +1,282 @@
+"""Amazon SES, API v1, over the same state as v2: the batch reads that v2 lacks, SNS topics, and older writes.
+
+Source: SES API v1 reference (2010-12-01). What AWS answers for a name that is no identity is not documented; the
+setting ``doubt_v1_unknown_identity`` chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from reconciler.sandbox.protocol import ApiError, Params, page
+from reconciler.sandbox.ses_state import ConfigurationSet, Identity, SesState
+from reconciler.sandbox.sesv2 import SesV2, check_policy
+from reconciler.sandbox.world import Call
+
+BATCH: Final = 100
+STATUS: Final = {
+    "PENDING": "Pending", "SUCCESS": "Success", "FAILED": "Failed", "TEMPORARY_FAILURE": "TemporaryFailure",
+    "NOT_STARTED": "NotStarted",
+}  # fmt: skip
+BEHAVIOR: Final = {"USE_DEFAULT_VALUE": "UseDefaultValue", "REJECT_MESSAGE": "RejectMessage"}
+EVENTS: Final = {
+    "SEND": "send", "REJECT": "reject", "BOUNCE": "bounce", "COMPLAINT": "complaint", "DELIVERY": "delivery",
+    "OPEN": "open", "CLICK": "click", "RENDERING_FAILURE": "renderingFailure",
+}  # fmt: skip
+SOURCES: Final = {"MESSAGE_TAG": "messageTag", "EMAIL_HEADER": "emailHeader", "LINK_TAG": "linkTag"}
+
+
+def invalid(message: str) -> ApiError:
+    return ApiError("InvalidParameterValue", message, 400)
+
+
+class SesV1:
+    """The operations of API v1; writes go through the v2 implementation where it has the same one."""
+
+    name = "ses"
+
+    def __init__(self, v2: SesV2) -> None:
+        self.v2 = v2
+        self.world = v2.world
+        self.verifier = v2.verifier
+
+    def _state(self, call: Call) -> SesState:
+        return self.world.state(call, "ses", SesState)
+
+    def _identity(self, call: Call, name: str) -> Identity:
+        found = self._state(call).find(name)
+        if found is None:
+            raise invalid(f"Identity <{name}> does not exist.")
+        return found
+
+    # --- batch reads -----------------------------------------------------------------------------------------------
+
+    def list_identities(self, call: Call, params: Params) -> Params:
+        kind = {"EmailAddress": "EMAIL_ADDRESS", "Domain": "DOMAIN"}.get(params.get("IdentityType", ""))
+        identities = self._state(call).identities
+        names = [identities[key].name for key in sorted(identities) if kind in (None, identities[key].kind)]
+        chosen, token = page(names, params.get("NextToken"), params.get("MaxItems"), 1000)
+        return {"Identities": chosen, "NextToken": token}
+
+    def _batch(
+        self, call: Call, params: Params, view: Callable[[SesState, Identity], dict[str, Any] | None],
+        invented: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """One entry per identity that exists. Raises: ApiError over 100 names."""
+        names = params["Identities"]
+        if len(names) > BATCH:
+            raise invalid(f"Too many identities; at most {BATCH}.")
+        state, found = self._state(call), {}
+        for name in names:
+            identity = state.find(name)
+            doubt = self.world.settings.doubt_v1_unknown_identity
+            if identity is not None:
+                shown = view(state, identity)
+                if shown is not None:
+                    found[name] = shown
+            elif doubt == "error":
+                raise invalid(f"Identity <{name}> does not exist.")
+            elif doubt == "invent" and invented is not None:
+                found[name] = invented
+        return found
+
+    def get_identity_verification_attributes(self, call: Call, params: Params) -> Params:
+        def view(state: SesState, identity: Identity) -> dict[str, Any]:
+            shown = {"VerificationStatus": STATUS[self.verifier.status(identity, call.now)]}
+            if identity.txt_token:
+                shown["VerificationToken"] = identity.txt_token
+            return shown
+
+        return {"VerificationAttributes": self._batch(call, params, view)}
+
+    def get_identity_dkim_attributes(self, call: Call, params: Params) -> Params:
+        def view(state: SesState, identity: Identity) -> dict[str, Any]:
+            found = self.verifier.dkim_attributes(state, identity, call.now)
+            shown = {"DkimEnabled": found["SigningEnabled"], "DkimVerificationStatus": STATUS[found["Status"]]}
+            if found.get("Tokens"):
+                shown["DkimTokens"] = found["Tokens"]
+            return shown
+
+        invented = {"DkimEnabled": False, "DkimVerificationStatus": "NotStarted"}
+        return {"DkimAttributes": self._batch(call, params, view, invented)}
+
+    def get_identity_mail_from_domain_attributes(self, call: Call, params: Params) -> Params:
+        def view(state: SesState, identity: Identity) -> dict[str, Any]:
+            shown = {"BehaviorOnMXFailure": BEHAVIOR[identity.mx_behavior]}
+            if identity.mail_from:
+                status = STATUS[self.verifier.mail_from_status(identity, call.now)]
+                shown |= {"MailFromDomain": identity.mail_from, "MailFromDomainStatus": status}
+            return shown
+
+        return {"MailFromDomainAttributes": self._batch(call, params, view)}
+
+    def get_identity_notification_attributes(self, call: Call, params: Params) -> Params:
+        def view(state: SesState, identity: Identity) -> dict[str, Any]:
+            shown: dict[str, Any] = {"ForwardingEnabled": identity.feedback}
+            shown |= {f"{kind}Topic": topic for kind, topic in identity.topics.items()}
+            for kind in ("Bounce", "Complaint", "Delivery"):
+                shown[f"HeadersIn{kind}NotificationsEnabled"] = identity.headers_in_notifications.get(kind, False)
+            return shown
+
+        return {"NotificationAttributes": self._batch(call, params, view, {"ForwardingEnabled": True})}
+
+    # --- writes on identities --------------------------------------------------------------------------------------
+
+    def verify_domain_identity(self, call: Call, params: Params) -> Params:
+        state, name = self._state(call), params["Domain"]
+        identity = state.find(name)
+        if identity is None:
+            identity = self.v2.new_identity(call, name)
+            if identity.kind != "DOMAIN":
+                raise invalid(f"Invalid domain name {name}.")
+            identity.dkim.started, identity.signing_enabled = None, False
+            state.identities[state.key(name)] = identity
+        identity.txt_token = identity.txt_token or self.world.token(44)
+        return {"VerificationToken": identity.txt_token}
+
+    def verify_domain_dkim(self, call: Call, params: Params) -> Params:
+        """Makes the domain an identity if it is none, and starts a DKIM verification that failed or never ran."""
+        state, name = self._state(call), params["Domain"]
+        identity = state.find(name)
+        if identity is None:
+            identity = self.v2.new_identity(call, name)
+            state.identities[state.key(name)] = identity
+        if identity.dkim.started is None or identity.dkim.settled == "FAILED":
+            identity.dkim.start(call.now)
+        return {"DkimTokens": self.verifier.tokens(identity)}
+
+    def verify_email_identity(self, call: Call, params: Params) -> Params:
+        state, name = self._state(call), params["EmailAddress"]
+        identity = state.find(name)
+        if identity is None:
+            state.identities[state.key(name)] = self.v2.new_identity(call, name)
+        else:
+            identity.address_requested = call.now
+        return {}
+
+    def delete_identity(self, call: Call, params: Params) -> Params:
+        """Deleting what does not exist succeeds in v1."""
+        if self._state(call).find(params["Identity"]) is not None:
+            self.v2.delete_email_identity(call, {"EmailIdentity": params["Identity"]})
+        return {}
+
+    def set_identity_dkim_enabled(self, call: Call, params: Params) -> Params:
+        identity = self._identity(call, params["Identity"])
+        if params["DkimEnabled"] and self.verifier.dkim_status(identity, call.now) != "SUCCESS":
+            raise invalid(f"Identity <{identity.name}> is not verified for DKIM signing.")
+        identity.signing_enabled = params["DkimEnabled"]
+        return {}
+
+    def set_identity_mail_from_domain(self, call: Call, params: Params) -> Params:
+        behavior = {v: k for k, v in BEHAVIOR.items()}[params.get("BehaviorOnMXFailure", "UseDefaultValue")]
+        given = {"EmailIdentity": params["Identity"], "BehaviorOnMxFailure": behavior}
+        if params.get("MailFromDomain"):
+            given["MailFromDomain"] = params["MailFromDomain"]
+        self._identity(call, params["Identity"])
+        return self.v2.put_email_identity_mail_from_attributes(call, given)
+
+    def set_identity_feedback_forwarding_enabled(self, call: Call, params: Params) -> Params:
+        identity = self._identity(call, params["Identity"])
+        if not params["ForwardingEnabled"] and not {"Bounce", "Complaint"} <= identity.topics.keys():
+            raise invalid(
+                f"Identity <{identity.name}> must have SNS topics for bounces and complaints before feedback "
+                "forwarding can be disabled."
+            )
+        identity.feedback = params["ForwardingEnabled"]
+        return {}
+
+    def set_identity_notification_topic(self, call: Call, params: Params) -> Params:
+        identity, kind = self._identity(call, params["Identity"]), params["NotificationType"]
+        if params.get("SnsTopic"):
+            identity.topics[kind] = params["SnsTopic"]
+            return {}
+        if kind in ("Bounce", "Complaint") and not identity.feedback:
+            raise invalid(f"The {kind} topic is needed while feedback forwarding is disabled.")
+        identity.topics.pop(kind, None)
+        return {}
+
+    def set_identity_headers_in_notifications_enabled(self, call: Call, params: Params) -> Params:
+        identity = self._identity(call, params["Identity"])
+        identity.headers_in_notifications[params["NotificationType"]] = params["Enabled"]
+        return {}
+
+    def list_identity_policies(self, call: Call, params: Params) -> Params:
+        return {"PolicyNames": sorted(self._identity(call, params["Identity"]).policies)}
+
+    def get_identity_policies(self, call: Call, params: Params) -> Params:
+        policies = self._identity(call, params["Identity"]).policies
+        return {"Policies": {n: policies[n] for n in params["PolicyNames"] if n in policies}}
+
+    def put_identity_policy(self, call: Call, params: Params) -> Params:
+        self._identity(call, params["Identity"]).policies[params["PolicyName"]] = check_policy(params["Policy"])
+        return {}
+
+    def delete_identity_policy(self, call: Call, params: Params) -> Params:
+        self._identity(call, params["Identity"]).policies.pop(params["PolicyName"], None)
+        return {}
+
+    # --- configuration sets and account ----------------------------------------------------------------------------
+
+    def _set(self, call: Call, name: str) -> ConfigurationSet:
+        found = self._state(call).sets.get(name)
+        if found is None:
+            raise ApiError("ConfigurationSetDoesNotExist", f"Configuration set <{name}> does not exist.", 400)
+        return found
+
+    def list_configuration_sets(self, call: Call, params: Params) -> Params:
+        names = sorted(self._state(call).sets)
+        chosen, token = page(names, params.get("NextToken"), params.get("MaxItems"), 1000)
+        return {"ConfigurationSets": [{"Name": name} for name in chosen], "NextToken": token}
+
+    def describe_configuration_set(self, call: Call, params: Params) -> Params:
+        found = self._set(call, params["ConfigurationSetName"])
+        wanted, shown = params.get("ConfigurationSetAttributeNames", []), {"ConfigurationSet": {"Name": found.name}}
+        answer: Params = dict(shown)
+        if "eventDestinations" in wanted:
+            answer["EventDestinations"] = [
+                d for n in sorted(found.destinations) if (d := _destination(found.destinations[n]))
+            ]
+        if "trackingOptions" in wanted and found.tracking:
+            answer["TrackingOptions"] = {"CustomRedirectDomain": found.tracking["CustomRedirectDomain"]}
+        if "deliveryOptions" in wanted:
+            answer["DeliveryOptions"] = {"TlsPolicy": found.delivery["TlsPolicy"].capitalize()}
+        if "reputationOptions" in wanted:
+            answer["ReputationOptions"] = {"SendingEnabled": found.sending, **found.reputation}
+        return answer
+
+    def get_send_quota(self, call: Call, params: Params) -> Params:
+        return dict(self._state(call).quota)
+
+    def get_account_sending_enabled(self, call: Call, params: Params) -> Params:
+        return {"Enabled": self._state(call).sending_enabled}
+
+    def update_account_sending_enabled(self, call: Call, params: Params) -> Params:
+        self._state(call).sending_enabled = params.get("Enabled", False)
+        return {}
+
+
+def _destination(found: dict[str, Any]) -> dict[str, Any] | None:
+    """A destination in v1's terms; None for the kinds that v1 does not know."""
+    shown: dict[str, Any] = {
+        "Name": found["Name"],
+        "Enabled": found["Enabled"],
+        "MatchingEventTypes": [EVENTS[e] for e in found["MatchingEventTypes"] if e in EVENTS],
+    }
+    if body := found.get("CloudWatchDestination"):
+        shown["CloudWatchDestination"] = {
+            "DimensionConfigurations": [
+                {**d, "DimensionValueSource": SOURCES[d["DimensionValueSource"]]}
+                for d in body["DimensionConfigurations"]
+            ]
+        }
+    elif body := found.get("KinesisFirehoseDestination"):
+        shown["KinesisFirehoseDestination"] = {
+            "IAMRoleARN": body["IamRoleArn"],
+            "DeliveryStreamARN": body["DeliveryStreamArn"],
+        }
+    elif body := found.get("SnsDestination"):
+        shown["SNSDestination"] = {"TopicARN": body["TopicArn"]}
+    else:
+        return None
+    return shown
