@@ -1,0 +1,447 @@
+"""What the rules look at: the declared state, the plan's changes, and what is live, as it is and as it will be.
+
+Plain data, filled by the planner; nothing here reads AWS or DNS. A part that was not read stays empty, and a rule
+that needs it then says nothing: not knowing is never a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final, Literal
+
+from reconciler.mail import dmarc, spf
+from reconciler.model import Address, Change, Desired, Document, Entry, Observed, Source, State
+from reconciler.names import domain_of, is_at_or_below, parents
+
+When = Literal["before", "after"]
+
+STRENGTH: Final = {"none": 0, "quarantine": 1, "reject": 2}
+"""How much a DMARC policy enforces."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSet:
+    """One name and type in a zone.
+
+    ``values`` are decoded: the joined text of a TXT, ``10 host`` for an MX, a folded name for CNAME and NS, without
+    final dots. ``kind`` is ``simple``, ``alias`` or ``routed`` (weighted, latency, ...); only simple ones are judged.
+    """
+
+    values: tuple[str, ...] = ()
+    kind: Literal["simple", "alias", "routed"] = "simple"
+    ttl: int | None = None
+
+
+RecordSets = Mapping[tuple[str, str], RecordSet]
+"""(folded owner name, type) -> the record set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """An SNS topic that events go to: its policy, and the policy of its customer managed KMS key.
+
+    ``kms_key_id`` is empty without encryption; ``kms_policy`` is None where the key's policy was not read.
+    """
+
+    policy: Mapping[str, Any]
+    kms_key_id: str = ""
+    kms_policy: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource as it is and as it will be; either side is None where it does not exist then."""
+
+    address: Address
+    kind: str
+    region: str | None
+    name: str
+    before: Document | None
+    after: Document | None
+    facts: Document
+    change: Change | None
+    desired: Desired | None
+
+    @property
+    def is_new(self) -> bool:
+        return self.before is None and self.after is not None
+
+    @property
+    def stays(self) -> bool:
+        """Live now and afterwards."""
+        return self.before is not None and self.after is not None
+
+    def was(self, path: str) -> Any:
+        """The live value at a dotted path, or None."""
+        return _at(self.before, path)
+
+    def will(self, path: str) -> Any:
+        """The value at a dotted path after apply, or None."""
+        return _at(self.after, path)
+
+    def alters(self, path: str) -> bool:
+        """Whether the plan changes the value at a dotted path of something that is live and stays."""
+        return self.stays and self.was(path) != self.will(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The DMARC policy in force for a domain: ``owner`` holds the record, ``strength`` 0 to 2 counts ``t=y`` in.
+
+    ``owner`` is empty where no record applies.
+    """
+
+    strength: int
+    owner: str
+    tags: Mapping[str, str]
+
+    @property
+    def enforces(self) -> bool:
+        return self.strength > 0
+
+
+@dataclass(frozen=True)
+class RuleView:
+    """Everything a rule may look at.
+
+    ``observed`` and ``desired`` are the planner's maps by address. ``zones`` names the hosted zones whose whole
+    content is in ``dns_before`` (as read) and ``dns_after`` (with this plan applied). ``accounts`` maps regions to
+    what SES GetAccount answered. ``topics`` maps topic ARNs to what was read of them, None where the topic does not
+    exist. ``outside_txt`` holds TXT texts that public DNS gave for names outside our zones (an empty tuple: nothing
+    there). ``sent_last_day`` counts messages by identity address. A key that is missing was not read.
+    """
+
+    state: State
+    changes: tuple[Change, ...] = ()
+    desired: Mapping[Address, Desired] = field(default_factory=dict)
+    observed: Mapping[Address, Observed] = field(default_factory=dict)
+    zones: frozenset[str] = frozenset()
+    dns_before: RecordSets = field(default_factory=dict)
+    dns_after: RecordSets = field(default_factory=dict)
+    accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    topics: Mapping[str, Topic | None] = field(default_factory=dict)
+    outside_txt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sent_last_day: Mapping[Address, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    now: datetime = field(default_factory=datetime.now)
+
+    # --- resources -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
+        changes = {change.address: change for change in self.changes}
+        found: dict[str, list[Resource]] = {}
+        for address in sorted({*self.desired, *self.observed, *changes}):
+            if self.is_unread(address):
+                continue
+            resource = self._resource(address, changes.get(address))
+            found.setdefault(resource.kind, []).append(resource)
+        return {kind: tuple(resources) for kind, resources in found.items()}
+
+    def is_unread(self, address: Address) -> bool:
+        """Whether ``address`` could not be read: then nothing is said of it, least of all that it is not there."""
+        return any(address == part or address.startswith(part.rstrip("/") + "/") for part in self.unread)
+
+    def _resource(self, address: Address, change: Change | None) -> Resource:
+        desired, observed = self.desired.get(address), self.observed.get(address)
+        kind, _, rest = address.partition("/")
+        region = next((x.region for x in (desired, observed, change) if x is not None), None)
+        before = observed.spec if observed is not None else (change.before if change is not None else None)
+        after: Document | None
+        if change is not None and change.action == "delete":
+            after = None
+        else:
+            after = before
+            for layer in (desired.spec if desired else None, change.after if change else None):
+                if layer is not None:
+                    after = _laid_over(layer, after or {})
+        name = rest.removeprefix(f"{region}/") if region else rest
+        return Resource(address, kind, region, name, before, after, observed.facts if observed else {}, change, desired)
+
+    def resources(self, kind: str) -> tuple[Resource, ...]:
+        """All resources of a kind, live or to come, by address."""
+        return self._by_kind.get(kind, ())
+
+    @cached_property
+    def _resource_index(self) -> Mapping[Address, Resource]:
+        return {resource.address: resource for group in self._by_kind.values() for resource in group}
+
+    def resource(self, address: Address) -> Resource | None:
+        """One resource by its address."""
+        return self._resource_index.get(address)
+
+    @cached_property
+    def identities(self) -> tuple[Resource, ...]:
+        """Domain identities in every region."""
+        return tuple(r for r in self.resources("email_identity") if "@" not in r.name)
+
+    def identities_for(self, domain: str) -> tuple[Resource, ...]:
+        """The identities of exactly this domain, one a region."""
+        return self._identities_by_name.get(domain, ())
+
+    @cached_property
+    def _identities_by_name(self) -> Mapping[str, tuple[Resource, ...]]:
+        found: dict[str, list[Resource]] = {}
+        for resource in self.identities:
+            found.setdefault(resource.name, []).append(resource)
+        return {name: tuple(group) for name, group in found.items()}
+
+    def covering_identity(self, region: str, domain: str) -> Resource | None:
+        """The identity that SES uses for mail from ``domain`` afterwards: the most specific at or above it."""
+        for name in (domain, *parents(domain)):
+            resource = self.resource(f"email_identity/{region}/{name}")
+            if resource is not None and resource.after is not None:
+                return resource
+        return None
+
+    @cached_property
+    def users(self) -> tuple[Entry, ...]:
+        """The declared SMTP users."""
+        return self.state.section("smtp_users")
+
+    @cached_property
+    def domains(self) -> tuple[Entry, ...]:
+        """The declared domains, one entry each: that which holds what is the domain's own."""
+        return tuple(entry for entry in self.state.section("domains") if entry.region is None)
+
+    @cached_property
+    def domain_names(self) -> tuple[str, ...]:
+        """Every domain this stack has to do with: declared, or with an identity that stays."""
+        names = {entry.name for entry in self.domains}
+        names |= {r.name for r in self.identities if r.after is not None}
+        return tuple(sorted(names))
+
+    @cached_property
+    def _entry_by_name(self) -> Mapping[str, Entry]:
+        return {entry.name: entry for entry in self.domains}
+
+    def entry(self, domain: str) -> Entry | None:
+        """The declared domain of this name."""
+        return self._entry_by_name.get(domain)
+
+    # --- mail that flows today -------------------------------------------------------------------------------------
+
+    def flows(self, identity: Resource) -> bool:
+        """Whether mail can flow through a live identity today: SES has verified it, and the region may send."""
+        if identity.before is None or identity.facts.get("verification_status") not in (None, "SUCCESS"):
+            return False
+        return bool(self.accounts.get(identity.region or "", {}).get("SendingEnabled", True))
+
+    def flows_surely(self, identity: Resource) -> bool:
+        """Like ``flows``, and SES does not say that nothing at all was sent in that region in the last 24 hours.
+
+        For rules that would otherwise refuse the second run of a first apply that was cut short.
+        """
+        quota = self.accounts.get(identity.region or "", {}).get("SendQuota") or {}
+        sent = self.sent_last_day.get(identity.address, quota.get("SentLast24Hours"))
+        return self.flows(identity) and (sent is None or sent > 0)
+
+    # --- DNS -------------------------------------------------------------------------------------------------------
+
+    def zone_of(self, name: str) -> str | None:
+        """The most specific known zone that holds ``name``; None where it is not ours, or delegated away."""
+        for candidate in (name, *parents(name)):
+            if candidate in self.zones:
+                return candidate
+            if (candidate, "NS") in self.dns_before or (candidate, "NS") in self.dns_after:
+                return None
+        return None
+
+    def lookup(self, name: str, kind: str, when: When = "after") -> tuple[str, ...] | None:
+        """The values at a name, or None where they cannot be known (zone not read, alias, routed, or a CNAME)."""
+        if self.zone_of(name) is None:
+            return None
+        records = self.dns_after if when == "after" else self.dns_before
+        if kind != "CNAME" and (name, "CNAME") in records:
+            return None
+        found = records.get((name, kind))
+        if found is None:
+            return ()
+        return found.values if found.kind == "simple" else None
+
+    @cached_property
+    def _record_addresses(self) -> Mapping[str, Address]:
+        found: dict[str, Address] = {}
+        for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
+            if address.startswith("dns_record/"):
+                found.setdefault(address.split("/", 2)[2], address)
+        return found
+
+    def record_address(self, name: str, kind: str) -> Address:
+        """The address of a record: that of the plan where it has one, else by the zone that would hold it."""
+        known = self._record_addresses.get(f"{name}/{kind}")
+        if known:
+            return known
+        zone = self.zone_of(name)
+        if zone is None:
+            labels = name.split(".")
+            plain = [label for label in labels if not label.startswith("_") and label != "*"]
+            zone = next((n for n in parents(name) if n in self._entry_by_name), ".".join(plain[-2:] or labels))
+        return f"dns_record/{zone}/{name}/{kind}"
+
+    # --- DMARC and SPF ---------------------------------------------------------------------------------------------
+
+    def dmarc_texts(self, domain: str, when: When = "after") -> tuple[str, ...] | None:
+        """The texts at ``_dmarc.<domain>`` that are meant as DMARC records; None where it cannot be known.
+
+        Where the zone was not read, the declared record stands for what will be.
+        """
+        texts = self.lookup(f"_dmarc.{domain}", "TXT", when)
+        if texts is not None:
+            return tuple(text for text in texts if dmarc.is_record(text))
+        if when == "after":
+            declared = self.declared_dmarc(domain)
+            if declared is not None:
+                return (dmarc.to_text(declared),)
+        return None
+
+    def declared_dmarc(self, domain: str) -> dict[str, str] | None:
+        """The tags that the YAML asks for at this domain."""
+        entry = self.entry(domain)
+        value = entry.values.get("dmarc") if entry else None
+        return dmarc.from_yaml(value) if value is not None else None
+
+    def dmarc_tags(self, domain: str, when: When = "after") -> dict[str, str] | None:
+        """The tags of the domain's own single, usable record; None where there is none or it cannot be known."""
+        texts = self.dmarc_texts(domain, when)
+        if texts is None or len(texts) != 1 or not dmarc.is_record(texts[0], strict=True):
+            return None
+        return dmarc.parse(texts[0])
+
+    def policy(self, domain: str, when: When = "after") -> Policy | None:
+        """The DMARC policy in force for mail from ``domain``; None where it cannot be known.
+
+        The tree walk of RFC 9989 over the zones we know: the domain's own record, else the nearest one
+        above, whose ``sp`` counts before its ``p``. ``t=y`` takes one level off.
+        """
+        cache = self._policies
+        key = (domain, when)
+        if key not in cache:
+            cache[key] = self._walk(domain, when)
+        return cache[key]
+
+    @cached_property
+    def _policies(self) -> dict[tuple[str, When], Policy | None]:
+        return {}
+
+    def _walk(self, domain: str, when: When) -> Policy | None:
+        for name in (domain, *parents(domain)):
+            if "." not in name:
+                break
+            texts = self.dmarc_texts(name, when)
+            if texts is None:
+                return None
+            tags = self.dmarc_tags(name, when)
+            if tags is None:
+                continue
+            level = tags.get("p", "none")
+            if name != domain:
+                level = tags.get("sp", level)
+            strength = STRENGTH.get(level, 0)
+            if tags.get("t") == "y" and strength:
+                strength -= 1
+            return Policy(strength, name, tags)
+        return Policy(0, "", {})
+
+    def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
+        """The SPF records at a name; None where it cannot be known."""
+        texts = self.lookup(name, "TXT", when)
+        return None if texts is None else tuple(text for text in texts if spf.is_record(text))
+
+    def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
+        """TXT texts of a name in our zones as they will be, else as public DNS gave them; None where not known."""
+        texts = self.lookup(name, "TXT")
+        return self.outside_txt.get(name) if texts is None else texts
+
+    # --- alignment -------------------------------------------------------------------------------------------------
+
+    def dkim_works(self, identity: Resource) -> bool | None:
+        """Whether mail is signed for the identity's domain right after apply; None where SES's status is unknown."""
+        if identity.will("dkim.signing_enabled") is False:
+            return False
+        if identity.alters("dkim.signing_attributes_origin") or identity.alters("dkim.domain_signing_selector"):
+            return False
+        status = identity.facts.get("dkim_status")
+        return None if status is None else status == "SUCCESS"
+
+    def spf_aligns(self, identity: Resource, tags: Mapping[str, str]) -> bool:
+        """Whether SPF can align right after apply: a custom MAIL FROM that works, and ``aspf`` not strict.
+
+        The MAIL FROM name is below the From domain and never equal to it, so strict alignment always fails (SES
+        Developer Guide "Complying with DMARC").
+        """
+        name = identity.will("mail_from.mail_from_domain")
+        if not name or tags.get("aspf") == "s" or identity.alters("mail_from.mail_from_domain"):
+            return False
+        return identity.facts.get("mail_from_status") == "SUCCESS"
+
+    # --- events ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _destinations(self) -> Mapping[Address, tuple[Resource, ...]]:
+        found: dict[Address, list[Resource]] = {}
+        for resource in self.resources("event_destination"):
+            parent = "configuration_set/" + "/".join(resource.address.split("/")[1:3])
+            found.setdefault(parent, []).append(resource)
+        return {address: tuple(group) for address, group in found.items()}
+
+    def destinations(self, configuration_set: Address) -> tuple[Resource, ...]:
+        """The event destinations of a set, live or to come."""
+        return self._destinations.get(configuration_set, ())
+
+    def events_caught(self, configuration_set: Address, when: When = "after") -> frozenset[str]:
+        """The event types that an enabled destination of the set receives."""
+        caught: set[str] = set()
+        for resource in self.destinations(configuration_set):
+            spec = resource.after if when == "after" else resource.before
+            if spec is not None and spec.get("enabled"):
+                caught |= set(spec.get("matching_event_types") or ())
+        return frozenset(caught)
+
+    def default_set(self, identity: Resource) -> Resource | None:
+        """The identity's default configuration set as it will be, where it is known to this run."""
+        name = identity.will("configuration_set_name")
+        found = self.resource(f"configuration_set/{identity.region}/{name}") if name else None
+        return found if found is not None and found.after is not None else None
+
+
+def source_of(view: RuleView, address: Address) -> Source | None:
+    """Where the YAML asks for what a finding is about, as far as its address tells."""
+    resource = view.resource(address)
+    if resource is not None and resource.change is not None and resource.change.source is not None:
+        return resource.change.source
+    if resource is not None and resource.desired is not None:
+        return resource.desired.entry.source
+    return None
+
+
+def identities_under(view: RuleView, owner: str) -> Iterator[Resource]:
+    """The live identities whose mail the DMARC record at ``owner`` governs afterwards."""
+    for identity in view.identities:
+        if identity.stays and is_at_or_below(identity.name, owner):
+            policy = view.policy(identity.name)
+            if policy is not None and policy.owner == owner:
+                yield identity
+
+
+def sender_domain(pattern: str) -> str:
+    """The domain of an ``ses:FromAddress`` pattern (``*@shop.acme.com``), empty where it is open."""
+    domain = domain_of(pattern).lower().rstrip(".")
+    return "" if "*" in domain or "?" in domain or "@" not in pattern else domain
+
+
+def _at(document: Any, path: str) -> Any:
+    for part in path.split("."):
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(part)
+    return document
+
+
+def _laid_over(top: Any, bottom: Any) -> Any:
+    if isinstance(top, Mapping) and isinstance(bottom, Mapping):
+        return {**bottom, **{key: _laid_over(value, bottom.get(key)) for key, value in top.items()}}
+    return top
