@@ -108,10 +108,10 @@ def markdown_text(text: str) -> str:
     shown = html.escape(safe(text), quote=False)
     shown = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", shown)
     # the entity's own "&" and "#" are added after escaping; "#" of "&#…;" never comes from html.escape above
-    shown = re.sub(r"([@#!%~$])(?=\S)", r"\1&#8203;", shown)
+    shown = re.sub(r"([@#!%~])(?=\S)", r"\1&#8203;", shown)
     shown = shown.replace("://", ":&#8203;//")
     shown = re.sub(r"(?i)\b(www)\.", r"\1&#8203;.", shown)
-    return re.sub(r"^([-+>/=]|\d+(?=[.)]))", r"\1&#8203;", shown)
+    return re.sub(r"^([-+>/=]|\d+(?=[.)]\s))", r"\1&#8203;", shown)
 
 
 def fence(lines: list[str], language: str = "diff") -> list[str]:

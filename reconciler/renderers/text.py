@@ -29,7 +29,7 @@ _KEY_COLUMN: Final = 40
 _INLINE: Final = 76
 _CAUSE_COLUMN: Final = 36
 _SHOWN_ADDRESSES: Final = 3
-_DRIFT_WORDS: Final = {
+DRIFT_WORDS: Final = {
     "create": "missing live", "adopt": "live, not tagged as ours", "update": "differs", "replace": "differs",
     "delete": "live, not declared",
 }  # fmt: skip
@@ -105,10 +105,8 @@ def plan_lines(plan: Plan, look: Look, mode: Mode = "plan") -> list[Line]:
 
 
 def _headline(plan: Plan, look: Look, mode: Mode) -> list[Line]:
-    if mode == "drift":
-        said = plural(len(plan.changes), "difference") + " between live and declared"
-    else:
-        said = headline(plan)
+    drifted = plural(len(plan.changes), "difference") + " between live and declared"
+    said = drifted if mode == "drift" else headline(plan)
     scope = look.safe(plan.scope or plan.stack)
     lead = f"{scope}: " if scope else ""
     lines: list[Line] = []
@@ -130,7 +128,7 @@ def _block(block: Block, look: Look, mode: Mode) -> list[Line]:
     used = cells(symbol + title)
     aside = look.safe(block.cause)
     if mode == "drift":
-        aside = _DRIFT_WORDS[block.action] + (f"  {aside}" if aside else "")
+        aside = DRIFT_WORDS[block.action] + (f"  {aside}" if aside else "")
     if aside:
         if look.width is None or used + 2 + cells(aside) <= look.width:
             first.append(("dim", "  " + aside))
@@ -383,7 +381,7 @@ def diagnostic_lines(diagnostics: Iterable[Diagnostic], look: Look) -> list[Line
 
 # --- result --------------------------------------------------------------------------------------------------------
 
-_STATUS: Final = {"done": "done", "failed": "FAILED", "waiting": "waiting", "not_started": "not started"}
+STATUS: Final = {"done": "done", "failed": "FAILED", "waiting": "waiting", "not_started": "not started"}
 _STATUS_STYLE: Final = {"done": "good", "failed": "error", "waiting": "warning", "not_started": "dim"}
 _PAST: Final = {
     "create": "created",
@@ -392,7 +390,7 @@ _PAST: Final = {
     "replace": "replaced",
     "delete": "deleted",
 }
-_NEXT: Final = {
+NEXT: Final = {
     "partial": "Running again is safe: what is done stays done, and what is left is planned anew.",
     "verify_timeout": "AWS is still verifying. Running again is safe and waits for what is left.",
     "not_started": "Nothing was written. Running again is safe.",
@@ -402,11 +400,11 @@ _NEXT: Final = {
 def result_lines(result: Result, look: Look) -> list[Line]:
     """How an apply ended: one line a change, what to do next, the counts last."""
     lines: list[Line] = []
-    counts = {status: sum(1 for one in result.applied if one.status == status) for status in _STATUS}
+    counts = {status: sum(1 for one in result.applied if one.status == status) for status in STATUS}
     scope = look.safe(result.plan.scope or result.plan.stack)
     clean = result.outcome in ("applied", "no_changes")
     if result.applied:
-        said = [f"{counts[status]} {_STATUS[status].lower()}" for status in _STATUS if counts[status]]
+        said = [f"{counts[status]} {STATUS[status].lower()}" for status in STATUS if counts[status]]
         title = {"applied": "applied", "no_changes": "no changes"}.get(result.outcome, result.outcome.replace("_", " "))
         lines.append([
             ("dim", f"{scope}: " if scope else ""),
@@ -418,8 +416,8 @@ def result_lines(result: Result, look: Look) -> list[Line]:
             lines += _applied(one, look)
         lines.append([])
     lines += _diagnostics(fold_diagnostics(result.diagnostics), look)
-    if result.outcome in _NEXT:
-        lines += [[("", piece)] for piece in wrap(_NEXT[result.outcome], look.width)]
+    if result.outcome in NEXT:
+        lines += [[("", piece)] for piece in wrap(NEXT[result.outcome], look.width)]
     calls = sum(result.calls.values())
     if calls:
         lines.append([("dim", f"{plural(calls, 'AWS call')} in {_took(result.seconds)}.")])
@@ -433,7 +431,7 @@ def _took(seconds: float) -> str:
 
 def _applied(one: Applied, look: Look) -> list[Line]:
     lines: list[Line] = [[
-        (_STATUS_STYLE[one.status], f"  {_STATUS[one.status]:<12}"),
+        (_STATUS_STYLE[one.status], f"  {STATUS[one.status]:<12}"),
         (one.action, f"{SYMBOLS[one.action]:>3} "),
         ("" if one.status != "not_started" else "dim", look.safe(one.address)),
     ]]  # fmt: skip
@@ -453,7 +451,7 @@ def result_last_line(result: Result) -> str:
     done = [one for one in result.applied if one.status == "done"]
     line = "Applied: " + ", ".join(f"{sum(1 for o in done if o.action == a)} {_PAST[a]}" for a in ACTIONS)
     left = [
-        f"{count} {_STATUS[status].lower()}"
+        f"{count} {STATUS[status].lower()}"
         for status in ("failed", "waiting", "not_started")
         if (count := sum(1 for one in result.applied if one.status == status))
     ]

@@ -182,7 +182,7 @@ def _nested(value: Any, indent: str, ascii_only: bool) -> Iterator[str]:
 
 
 def set_diff(before: Any, after: Any) -> tuple[list[Any], list[Any], int] | None:
-    """``(added, removed, kept)`` of two flat lists compared as sets; None if they are not, or only their order differs."""
+    """``(added, removed, kept)`` of two flat lists compared as sets; None if they are not such, or are equal."""
     if not (_is_list(before) and _is_list(after) and is_flat(before) and is_flat(after)):
         return None
     old, new = Counter(map(one_line, before)), Counter(map(one_line, after))

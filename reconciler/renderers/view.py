@@ -144,44 +144,78 @@ def domain_of(name: str) -> str:
     return ".".join(labels)
 
 
-def _names(change: Change) -> list[tuple[str, str]]:
-    """The names of one change and what stands for them, the longest first."""
+# what stands for a name while its text is replaced: private characters, which ``safe`` never lets through
+_STANDS: Final = {
+    "\ue000": "${name}", "\ue001": "${domain}", "\ue002": "${label}", "\ue003": "${set}", "\ue004": "${zone}",
+    "\ue005": "${region}",
+}  # fmt: skip
+_NAME, _DOMAIN, _LABEL, _SET, _ZONE, _REGION = _STANDS
+Names = Sequence[tuple[str, str]]
+
+
+def _names(change: Change) -> Names:
+    """The names of one change and what stands for each, the longest first."""
     parts = place(change.address)
     name = subject(change)
-    found = {name: "${name}"}
+    found = {name: _NAME}
     domain = domain_of(name)
     if domain:
-        found.setdefault(domain, "${domain}" if domain != name else "${name}")
+        found.setdefault(domain, _DOMAIN)
         label = domain.split(".")[0]
         if len(label) > 2 and "." in domain and change.kind in ("email_identity", "dns_record"):
-            found.setdefault(label, "${label}")
+            found.setdefault(label, _LABEL)
     if change.kind == "event_destination" and len(parts) >= 3:
-        found.setdefault(parts[-2], "${set}")
+        found.setdefault(parts[-2], _SET)
     if change.kind == "dns_record" and len(parts) >= 3:
-        found.setdefault(parts[0], "${zone}")
+        found.setdefault(parts[0], _ZONE)
     region = change.region or (parts[0] if len(parts) > 1 and change.kind != "dns_record" else "")
     if change.kind == "dns_record" and len(parts) >= 3 and ":" in parts[1]:
         region = next((part for part in parts[1].split(":")[1:] if part.count("-") >= 2), region)
     if region:
-        found.setdefault(region, "${region}")
-    return sorted(((k, v) for k, v in found.items() if k), key=lambda item: -len(item[0]))
+        found.setdefault(region, _REGION)
+    return sorted(((text, stand) for text, stand in found.items() if text), key=lambda item: -len(item[0]))
 
 
-def _template(value: Any, names: Sequence[tuple[str, str]]) -> Any:
-    """``value`` with the change's own names replaced by what stands for them, wherever they are whole words."""
-    table = dict(names)
-    pattern = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(re.escape(name) for name, _ in names) + r")(?![A-Za-z0-9])")
+def _varying(changes: Sequence[Change]) -> Names:
+    """The names of the first change that are not the same in all: only these need something to stand for them."""
+    first = _names(changes[0])
+    same = set(first)
+    for change in changes[1:]:
+        same.intersection_update(_names(change))
+    return [name for name in first if name not in same]
 
-    def walk(item: Any) -> Any:
-        if isinstance(item, str):
-            return pattern.sub(lambda match: table[match[0]], item)
-        if isinstance(item, Mapping):
-            return {walk(str(key)): walk(below) for key, below in item.items()}
-        if isinstance(item, Sequence):
-            return [walk(below) for below in item]
-        return item
 
-    return walk(value)
+def _replaced(text: str, names: Names) -> str:
+    """``text`` with each name that stands in it as whole words replaced."""
+    for name, stand in names:
+        start = text.find(name)
+        while start >= 0:
+            end = start + len(name)
+            left, right = text[start - 1 : start], text[end : end + 1]
+            if (left.isascii() and left.isalnum()) or (right.isascii() and right.isalnum()):
+                start = text.find(name, start + 1)
+            else:
+                text = text[:start] + stand + text[end:]
+                start = text.find(name, start + 1)
+    return text
+
+
+def _template(value: Any, names: Names) -> Any:
+    """``value`` as it is for every change of a block: names that vary shown as ``${name}``, ``${region}``."""
+    if isinstance(value, str):
+        if not _STANDS.keys().isdisjoint(value):
+            return value
+        text = _replaced(value, names)
+        for stand, shown in _STANDS.items():
+            text = text.replace(stand, shown)
+        return text
+    if isinstance(value, Marker):
+        return Marker(_template(value.text, names))
+    if isinstance(value, Mapping):
+        return {_template(str(key), names): _template(item, names) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_template(item, names) for item in value]
+    return value
 
 
 def _via(change: Change) -> str:
@@ -191,20 +225,20 @@ def _via(change: Change) -> str:
 def _fingerprint(change: Change) -> str:
     """Equal for changes that differ in nothing shown but names."""
     shown = {
-        "after": change.after if not change.diff else None,
-        "before": change.before if not change.diff else None,
+        "shown": change.after if _shows(change) == "after" else change.before if _shows(change) == "before" else None,
         "diff": [[diff.path, diff.before, diff.after] for diff in change.diff],
         "unknown": list(change.unknown),
         "notes": [[note.rule, note.severity, note.message] for note in change.notes],
     }
-    kind = change.kind
-    if kind == "dns_record":
+    decorated: list[str] = []
+    if change.kind == "dns_record":
         # "_dmarc" and the type: another kind of record is another block; the number of a DKIM token is no difference
         decorated = [re.sub(r":\d+$", "", part) for part in place(change.address)[1:]]
-        kind += json.dumps(_template(decorated, _names(change)))
-    return json.dumps(
-        [kind, change.action, _via(change), _template(shown, _names(change))], sort_keys=True, default=str
-    )
+    text = json.dumps([decorated, shown], ensure_ascii=False, sort_keys=True, default=str)
+    # a value that holds such a character itself is never folded
+    if not _STANDS.keys().isdisjoint(text):
+        return change.address
+    return f"{change.kind} {change.action} {_via(change)} {_replaced(text, _names(change))}"
 
 
 # --- blocks --------------------------------------------------------------------------------------------------------
@@ -215,39 +249,23 @@ def _block(changes: list[Change]) -> Block:
     rows = tuple(_rows(first))
     notes = first.notes
     if len(changes) > 1:
-        # show what is equal as it is; where only the name differs, show what stands for it
-        names = _names(first)
-        others = [tuple(_rows(change)) for change in changes]
-        rows = tuple(_common_row([other[index] for other in others], names) for index in range(len(rows)))
-        if any(change.notes != first.notes for change in changes):
-            notes = tuple(replace(note, message=_template(note.message, names)) for note in notes)
+        names = _varying(changes)
+        alike = all(
+            change.diff is first.diff or [d.source for d in change.diff] == [d.source for d in first.diff]
+            for change in changes
+        )
+        rows = tuple(
+            Row(
+                _template(row.path, names), _template(row.before, names), _template(row.after, names), row.shows,
+                row.source if alike else None,
+            )
+            for row in rows
+        )  # fmt: skip
+        notes = tuple(replace(note, message=_template(note.message, names)) for note in notes)
     source = _common(
         [diff.source for change in changes for diff in change.diff] or [change.source for change in changes]
     ) or _common([change.source for change in changes])
     return Block(first.kind, first.action, tuple(changes), rows, notes, _cause(changes, source), source)
-
-
-def _common_row(rows: Sequence[Row], names: Sequence[tuple[str, str]]) -> Row:
-    """One row for the same field of several changes; ``names`` are those of the first."""
-    first = replace(rows[0], source=_common([row.source for row in rows]))
-    if all(replace(row, source=first.source) == first for row in rows):
-        return first
-    return replace(
-        first,
-        path=_template(first.path, names),
-        before=_template_marked(first.before, names),
-        after=_template_marked(first.after, names),
-    )
-
-
-def _template_marked(value: Any, names: Sequence[tuple[str, str]]) -> Any:
-    if isinstance(value, Marker):
-        return Marker(_template(value.text, names))
-    if isinstance(value, Mapping):
-        return {key: _template_marked(item, names) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_template_marked(item, names) for item in value]
-    return _template(value, names)
 
 
 def _common(sources: Sequence[Source | None]) -> Source | None:
@@ -273,15 +291,18 @@ def _cause(changes: Sequence[Change], source: Source | None) -> str:
 
 
 def _rows(change: Change) -> Iterable[Row]:
-    if change.action in ("update", "replace", "adopt") and (change.diff or change.action == "adopt"):
-        yield from _diff_rows(change)
-    elif change.action == "delete":
+    if _shows(change) == "after":
+        yield from _value_rows(change)
+    elif _shows(change) == "before":
         for path, value in leaves(_dict(hidden(change.before or {}))):
             yield Row(path, value, None, "value", None)
-    elif change.action == "create" or change.before is None:
-        yield from _value_rows(change)
     else:
         yield from _diff_rows(change)
+
+
+def _shows(change: Change) -> str:
+    """What the rows of a change show: all ``after`` of a create, all ``before`` of a delete, else the ``diff``."""
+    return {"create": "after", "delete": "before"}.get(change.action, "diff")
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def setup() -> Plan:
     pool = Change(
         f"dedicated_ip_pool/{US}/tx", "dedicated_ip_pool", "create", None,
         {"scaling_mode": "MANAGED", "tags": {"recon:stack": "acme-mail/production"}},
-        notes=(Note("managed-pool-cost", "warning", "charges begin: $15 a month for the account, and a price a message"),),
+        notes=(Note("managed-pool-cost", "warning", "charges begin: $15 a month for the account, each message"),),
         source=src(3, file="state/pools.yaml"), region=US, counts=True,
     )  # fmt: skip
     config = Change(
@@ -205,7 +205,7 @@ def everything() -> Plan:
         Change(
             f"email_identity/{EU}/old.acme.com", "email_identity", "delete",
             {"dkim": {"signing_enabled": True}, "configuration_set_name": "legacy", "tags": {"team": "mail"}}, None,
-            notes=(Note("identity-sent-lately", "error", "it sent 1,204 messages in the last day; they would be refused"),),
+            notes=(Note("identity-sent-lately", "error", "it sent 1,204 messages in the last day; now refused"),),
             region=EU, counts=True, observed_digest="sha256:" + "ef" * 32,
         ),
         Change(
@@ -227,7 +227,8 @@ def tenants() -> Plan:
         changes.append(Change(
             f"email_identity/{region}/{domain}", "email_identity", "update",
             {"mail_from": None, "configuration_set_name": "shared"},
-            {"mail_from": {"mail_from_domain": f"bounce-{region}.{domain}"}, "configuration_set_name": f"set-t{number:02}"},
+            {"mail_from": {"mail_from_domain": f"bounce-{region}.{domain}"},
+             "configuration_set_name": f"set-t{number:02}"},
             diff=(FieldDiff("mail_from.mail_from_domain", None, f"bounce-{region}.{domain}",
                             src(12, "class tenant", "state/classes.yaml")),
                   FieldDiff("configuration_set_name", "shared", f"set-t{number:02}",
@@ -248,8 +249,8 @@ def tenants() -> Plan:
             f"configuration_set/{US}/set-t{number}", "configuration_set", "delete",
             {"delivery_options": {"tls_policy": "REQUIRE"}}, None, region=US, counts=True,
         ))  # fmt: skip
-    return plan(*changes, refresh="bulk", unread=tuple(f"email_identity/us-east-1/t{n:02}.acme.com policies"
-                                                       for n in range(1, 41)), write_calls=204, seconds=205)  # fmt: skip
+    unread = tuple(f"email_identity/us-east-1/t{number:02}.acme.com policies" for number in range(1, 41))
+    return plan(*changes, refresh="bulk", unread=unread, write_calls=204, seconds=205)
 
 
 def hostile() -> Plan:
@@ -277,8 +278,8 @@ def hostile() -> Plan:
         ),
         stack="acme--><script>", scope="acme--><script>\u202e", environment=None,
         scanned=("zone <acme>\x1b[H",), unread=("tags of `x`",),
-        diagnostics=(Diagnostic("error", "x\n::error::y", "::set-output name=a::b\r\n%0A <b>", "hint \u2066x", "a%,:.yaml",
-                                3, 4, "email_identity/x\ny"),),
+        diagnostics=(Diagnostic("error", "x\n::error::y", "::set-output name=a::b\r\n%0A <b>", "hint \u2066x",
+                                "a%,:.yaml", 3, 4, "email_identity/x\ny"),),
     )  # fmt: skip
 
 

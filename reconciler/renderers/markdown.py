@@ -1,0 +1,403 @@
+"""Markdown for a comment on a pull or merge request, right on GitHub and GitLab, never above 60,000 bytes.
+
+The first line is a hidden marker (``<!-- recon:plan STACK -->``), so that a pipeline can find its comment and update
+it. What must be seen comes first; what does not fit is left out from the calm end and counted. Counts, deletes and
+replaces are never left out: where even a line each is too much, their addresses are listed packed together.
+Source: GitHub Docs, "Create a comment" (65,536 characters); CommonMark 0.31, sections 4.5 to 4.6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+from reconciler.errors import ReconError
+from reconciler.model import Diagnostic, Plan, Result
+from reconciler.renderers.escape import fence, html_text, markdown_code, markdown_text, safe
+from reconciler.renderers.headline import duration, headline, plural
+from reconciler.renderers.jsonform import plan_digest
+from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line
+from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
+from reconciler.renderers.view import Block, Row, fold_diagnostics, view
+
+LIMIT: Final = 60_000
+"""Bytes of UTF-8, which bounds the characters too."""
+
+_VALUE: Final = 1_000
+_NAME: Final = 300
+_SIGN: Final = {"error": "⛔", "warning": "⚠️", "note": "ℹ️"}
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
+def _inert(text: str) -> str:
+    """``text`` for HTML inside Markdown: no tag, no mention, no reference."""
+    shown = re.sub(r"([@!%~]|(?<!&)#)(?=\S)", r"\1&#8203;", html_text(text))
+    return shown.replace("://", ":&#8203;//")
+
+
+def marker(plan: Plan, what: str) -> str:
+    """The hidden first line by which a comment is found again: ``<!-- recon:plan acme-mail/production -->``."""
+    slug = quote(_cut(plan.scope or plan.stack, _NAME), safe="/._", errors="replace")
+    # a comment may not hold "--" (HTML Living Standard, 13.1.6)
+    return f"<!-- recon:{what} {slug.replace('-', '%2D') if '--' in slug else slug} -->"
+
+
+@dataclass(slots=True)
+class _Budget:
+    """Bytes that are left."""
+
+    left: int
+    used: list[str] = field(default_factory=list)
+
+    def take(self, text: str, instead_of: str = "") -> bool:
+        """Whether ``text`` fits in place of ``instead_of``; if so it is taken."""
+        need = _size(text) - _size(instead_of)
+        if need > self.left:
+            return False
+        self.left -= need
+        return True
+
+
+# --- plan and drift ------------------------------------------------------------------------------------------------
+
+
+def plan_markdown(plan: Plan, mode: Mode = "plan") -> str:
+    """The plan, or the drift, as one comment of at most ``LIMIT`` bytes."""
+    seen = view(plan)
+    head = _head(plan, mode)
+    foot = _foot(plan)
+    headings = ["\n#### Look at these first\n\n", "\n#### The rest\n\n" if seen.risky else "\n"]
+    budget = _Budget(LIMIT - _size(head) - _size(foot) - sum(map(_size, headings)) - 400)
+
+    must = [block for block in seen.risky if block.action in ("delete", "replace")]
+    warned = [block for block in seen.risky if block.action not in ("delete", "replace")]
+    shown: dict[int, str] = {}
+    packed = ""
+    lines = {id(block): _line(block, mode) for block in must} if _might_fit(must) else {}
+    if lines and sum(map(_size, lines.values())) <= budget.left:
+        for block in must:
+            budget.take(lines[id(block)])
+            shown[id(block)] = lines[id(block)]
+    elif must:
+        packed = _packed(must, budget.left)
+        budget.take(packed)
+        must = []
+    for block in warned:
+        _show_line(block, mode, shown, budget)
+    said = _diagnostics(seen.diagnostics, min(budget.left, LIMIT // 4))
+    budget.take(said)
+    for block in (*must, *warned):
+        _show_full(block, mode, shown, budget)
+    for block in seen.calm:
+        _show_line(block, mode, shown, budget)
+    for block in seen.calm:
+        _show_full(block, mode, shown, budget)
+
+    parts = [head]
+    if seen.risky:
+        parts.append(headings[0])
+        parts.append(packed)
+        parts += [shown[id(block)] for block in (*must, *warned) if id(block) in shown]
+    calm = [shown[id(block)] for block in seen.calm if id(block) in shown]
+    if calm:
+        parts += [headings[1], *calm]
+    listed = {id(block) for block in must} if not packed else {
+        id(block) for block in seen.risky if block.action in ("delete", "replace")
+    }  # fmt: skip
+    missing = sum(block.count for block in seen.blocks if id(block) not in shown and id(block) not in listed)
+    short = sum(1 for block in seen.blocks if id(block) in shown and "<details>" not in shown[id(block)])
+    if missing:
+        parts.append(
+            f"\n… and {plural(missing, 'more change')} that a comment has no room for: `recon show` has all.\n"
+        )
+    elif short or packed:
+        parts.append("\nSome details have no room in a comment: `recon show` has all.\n")
+    parts += [said, foot]
+    return "".join(parts)
+
+
+def _might_fit(blocks: Sequence[Block]) -> bool:
+    return sum(block.count for block in blocks) < 3_000
+
+
+def _show_line(block: Block, mode: Mode, shown: dict[int, str], budget: _Budget) -> None:
+    if budget.left > 60 and id(block) not in shown:
+        line = _line(block, mode)
+        if budget.take(line):
+            shown[id(block)] = line
+
+
+def _show_full(block: Block, mode: Mode, shown: dict[int, str], budget: _Budget) -> None:
+    line = shown.get(id(block))
+    if line is None or budget.left < 100:
+        return
+    for everything in (True, False):
+        full = _full(block, mode, everything=everything)
+        if budget.take(full, line):
+            shown[id(block)] = full
+            return
+
+
+def _head(plan: Plan, mode: Mode) -> str:
+    lines = [marker(plan, mode), f"### {'Drift of' if mode == 'drift' else 'Plan for'} {_scope(plan)}", ""]
+    if not plan.changes:
+        said = last_line(plan)
+    elif mode == "drift":
+        said = f"{plural(len(plan.changes), 'difference')} between live and declared."
+    else:
+        said = headline(plan)
+        said += f", {duration(plan.seconds)}." if plan.seconds else "."
+    lines += [f"**{markdown_text(said)}**", ""]
+    if plan.changes:
+        lines.append(f"{last_line(plan)} Account {markdown_code(_cut(plan.account, _NAME))}.")
+    else:
+        lines.append(f"Account {markdown_code(_cut(plan.account, _NAME))}.")
+    return "\n".join(lines) + "\n"
+
+
+def _scope(plan: Plan) -> str:
+    return markdown_code(_cut(plan.scope or plan.stack, _NAME))
+
+
+def _title(block: Block) -> str:
+    """The summary of a block, as HTML."""
+    if block.folded:
+        return f"<code>{block.symbol}</code> {block.count} × <code>{html_text(_cut(block.kind, _NAME))}</code>"
+    return f"<code>{block.symbol}</code> <code>{html_text(_cut(block.addresses[0], _NAME))}</code>"
+
+
+def _aside(block: Block, mode: Mode) -> str:
+    words = [DRIFT_WORDS[block.action]] if mode == "drift" else []
+    if block.cause:
+        words.append(_inert(_cut(block.cause, _NAME)))
+    return " · ".join(["", *words]) if words else ""
+
+
+def _notes(block: Block) -> list[str]:
+    return [
+        f"{_SIGN[note.severity]} {_inert(_cut(note.message, _VALUE))} <code>{html_text(_cut(note.rule, 100))}</code>"
+        for note in block.notes
+    ]
+
+
+def _line(block: Block, mode: Mode) -> str:
+    """The least there is of a block: a line, or one an address where something goes away."""
+    if block.action in ("delete", "replace"):
+        return "".join(f"- `{block.symbol}` {markdown_code(_cut(a, 2_000))}\n" for a in block.addresses)
+    return f"- {_title(block)}{_aside(block, mode)}\n"
+
+
+def _full(block: Block, mode: Mode, *, everything: bool) -> str:
+    """A block with its notes in sight and its fields folded away."""
+    summary = "<br>".join([_title(block) + _aside(block, mode), *_notes(block)])
+    body: list[str] = []
+    fields = [line for row in block.rows for line in _fields(row, block)]
+    if fields:
+        body += fence(fields)
+    if block.folded:
+        shown = block.addresses if everything or block.action in ("delete", "replace") else block.addresses[:3]
+        names = [safe(_cut(address, 2_000)) for address in shown]
+        if len(shown) < block.count:
+            names.append(f"… and {block.count - len(shown)} more")
+        body += fence(names, "text")
+    if not body:
+        body = ["no fields to show"]
+    return "\n".join(["<details><summary>" + summary + "</summary>", "", *body, "", "</details>", ""])
+
+
+def _fields(row: Row, block: Block) -> list[str]:
+    """One field as lines of a ``diff`` fence."""
+    path = safe(_cut(row.path, _NAME))
+    source = row.source
+    cause = ""
+    if source is not None and source.via and (block.source is None or source.via != block.source.via):
+        cause = f"  # {safe(_cut(source.via, 100))}"
+    if row.shows == "value":
+        sign, value = ("-", row.before) if block.action == "delete" else ("+", row.after)
+        if is_flat(value) or not isinstance(value, (dict, list, str)):
+            return [f"{sign} {path}: {_cut(one_line(value), _VALUE)}{cause}"]
+        return [f"{sign} {path}:{cause}", *(f"{sign}   {_cut(line, _VALUE)}" for line in nested(value))]
+    before, after = row.before, row.after
+    sets = set_diff(before, after)
+    if sets is not None and (len(before) > 1 or len(after) > 1):
+        added, removed, kept = sets
+        lines = [f"  {path}:{cause}"]
+        lines += [f"-   - {_cut(one_line(item), _VALUE)}" for item in removed]
+        lines += [f"+   - {_cut(one_line(item), _VALUE)}" for item in added]
+        return [*lines, f"    ({kept} unchanged)"] if kept else lines
+    if not (is_flat(before) and is_flat(after)):
+        lines = [f"  {path}:{cause}"]
+        for sign, line in nested_diff(before, after):
+            lines.append("    …" if sign == "…" else f"{sign}   {_cut(line, _VALUE)}")
+        return lines
+    old, new = pair(before, after)
+    lines = [] if before is None else [f"- {path}: {_cut(old, _VALUE)}"]
+    if after is not None or before is None:
+        lines.append(f"+ {path}: {_cut(new, _VALUE)}{cause}")
+    return lines
+
+
+def _packed(blocks: Sequence[Block], room: int) -> str:
+    """All addresses of what is deleted or replaced, in as few bytes as keep each one readable."""
+    whole = [f"{block.symbol} {safe(address)}" for block in blocks for address in block.addresses]
+    text = "\n".join(fence(whole)) + "\n"
+    if _size(text) <= room:
+        return text
+    groups: dict[tuple[str, str], list[str]] = {}
+    for block in blocks:
+        for address in block.addresses:
+            head, slash, tail = safe(address).rpartition("/")
+            if address.startswith("dns_record/"):
+                # the type alone would not name it: the zone is the place, name and type the rest
+                kind, _, rest = safe(address).partition("/")
+                zone, slash, tail = rest.partition("/")
+                head = f"{kind}/{zone}"
+            groups.setdefault((block.symbol, head + slash), []).append(tail)
+    for ending in (True, False):
+        text = _packed_groups(groups, endings=ending)
+        if _size(text) <= room:
+            return text
+    total = sum(map(len, groups.values()))
+    lines = [f"{total} addresses are more than a comment can hold; `recon show` has them all. By place:"]
+    for (symbol, head), names in sorted(groups.items(), key=lambda item: -len(item[1])):
+        lines.append(f"- `{symbol}` {len(names)} × {markdown_code(_cut(head, _NAME))}")
+    cut: list[str] = []
+    size = 200
+    for line in lines:
+        size += _size(line) + 1
+        if size > room:
+            cut.append("- …")
+            break
+        cut.append(line)
+    return "\n".join(cut) + "\n"
+
+
+def _packed_groups(groups: dict[tuple[str, str], list[str]], *, endings: bool) -> str:
+    lines: list[str] = []
+    for (symbol, head), names in groups.items():
+        tail = "" if endings else _common_ending(names)
+        packed = " ".join(name[: len(name) - len(tail)] for name in names)
+        lines += fence([f"{symbol} {len(names)} × {head}…{tail}" if tail else f"{symbol} {head}", packed], "text")
+    return "\n".join(lines) + "\n"
+
+
+def _common_ending(names: Sequence[str]) -> str:
+    first = names[0]
+    length = 0
+    while length < len(first) - 1 and all(
+        len(name) > length + 1 and name[-length - 1] == first[-length - 1] for name in names
+    ):
+        length += 1
+    return first[len(first) - length :] if length > 2 else ""
+
+
+# --- diagnostics and footer ----------------------------------------------------------------------------------------
+
+
+def _diagnostics(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], room: int) -> str:
+    if not found:
+        return ""
+    counts = {kind: sum(1 for one, _ in found if one.severity == kind) for kind in ("error", "warning", "note")}
+    title = ", ".join(plural(count, kind) for kind, count in counts.items() if count)
+    opened = " open" if counts["error"] else ""
+    start, end = f"\n<details{opened}><summary>{title}</summary>\n\n", "\n</details>\n"
+    lines: list[str] = []
+    left = room - _size(start) - _size(end) - 60
+    for number, (one, addresses) in enumerate(found):
+        line = _diagnostic(one, addresses)
+        if _size(line) > left:
+            lines.append(f"- … and {len(found) - number} more\n")
+            break
+        left -= _size(line)
+        lines.append(line)
+    text = start + "".join(lines) + end
+    return text if _size(text) <= room else ""
+
+
+def _diagnostic(one: Diagnostic, addresses: Sequence[str]) -> str:
+    said = f"- {_SIGN[one.severity]} {markdown_text(_cut(one.message, _VALUE))}"
+    if one.code:
+        said += f" {markdown_code(_cut(one.code, 100))}"
+    if one.file:
+        said += f" at {markdown_code(_cut(f'{one.file}:{one.line}' if one.line else one.file, _NAME))}"
+    if addresses:
+        said += " · " + ", ".join(markdown_code(_cut(address, _NAME)) for address in addresses[:3])
+        said += f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
+    if one.hint:
+        said += f"<br>{markdown_text(_cut(one.hint, _VALUE))}"
+    return said + "\n"
+
+
+def _foot(plan: Plan) -> str:
+    said = []
+    if plan.scanned:
+        said.append(f"Looked at {markdown_text(_cut('; '.join(plan.scanned), 1_500))}.")
+    if plan.unread:
+        names = markdown_text(_cut(", ".join(plan.unread), 1_500))
+        said.append(f"Not read ({len(plan.unread)}): {names}.")
+    calls = sum(plan.calls.values())
+    if calls and plan.changes:
+        said.append(f"Read with {plural(calls, 'AWS call')}.")
+    if plan.write_calls and plan.changes:
+        said.append(f"Applying takes {plural(plan.write_calls, 'call')}, {duration(plan.seconds)} at AWS's rates.")
+    digest = f"Plan digest `{plan_digest(plan)}`"
+    version = f" · recon {markdown_text(_cut(plan.recon_version, 60))}" if plan.recon_version else ""
+    made = f" · {markdown_text(_cut(plan.created_at, 60))}" if plan.created_at else ""
+    return "\n" + "".join(f"<sub>{line}</sub><br>\n" for line in said) + f"<sub>{digest}{version}{made}</sub>\n"
+
+
+# --- result and error ----------------------------------------------------------------------------------------------
+
+
+def result_markdown(result: Result) -> str:
+    """How an apply ended, what is not done first, at most ``LIMIT`` bytes."""
+    plan = result.plan
+    order = ("failed", "waiting", "not_started", "done")
+    head = [marker(plan, "apply"), f"### Apply of {_scope(plan)}: {result.outcome.replace('_', ' ')}", ""]
+    head.append(f"**{markdown_text(result_last_line(result))}**")
+    if result.outcome in NEXT:
+        head += ["", NEXT[result.outcome]]
+    foot = f"\n<sub>Plan digest `{plan_digest(plan)}`</sub>\n"
+    budget = _Budget(LIMIT - _size("\n".join(head)) - _size(foot) - 1_000)
+    said = _diagnostics(fold_diagnostics(result.diagnostics), LIMIT // 4)
+    budget.take(said)
+    parts = ["\n".join(head), "\n"]
+    for status in order:
+        found = [one for one in result.applied if one.status == status]
+        if not found:
+            continue
+        opened = " open" if status in ("failed", "waiting") else ""
+        parts.append(f"\n<details{opened}><summary>{len(found)} {STATUS[status].lower()}</summary>\n\n")
+        for number, one in enumerate(found):
+            line = f"- `{one.action}` {markdown_code(_cut(one.address, 2_000))}"
+            if one.message:
+                line += f": {markdown_text(_cut(one.message, _VALUE))}"
+            if one.hint:
+                line += f"<br>{markdown_text(_cut(one.hint, _VALUE))}"
+            if not budget.take(line + "\n"):
+                parts.append(f"- … and {len(found) - number} more\n")
+                break
+            parts.append(line + "\n")
+        parts.append("\n</details>\n")
+    return "".join([*parts, said, foot])
+
+
+def error_markdown(error: ReconError) -> str:
+    """An error with its diagnostics, at most ``LIMIT`` bytes."""
+    head = f"<!-- recon:error -->\n### ⛔ {markdown_text(_cut(error.message, _VALUE))}\n"
+    if error.hint:
+        head += f"\n{markdown_text(_cut(error.hint, _VALUE))}\n"
+    found: Iterable[Diagnostic] = (
+        one for one in error.diagnostics if one.message != error.message or one.file or one.address
+    )
+    return head + _diagnostics(fold_diagnostics(found), LIMIT - _size(head))
