@@ -1,0 +1,144 @@
+"""YAML -> ``State``: reading, layers, variables, schema, names, and every check that needs no AWS.
+
+``load`` is the only way in. It reads no environment variable, no clock and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reconciler.desired import layers, reading
+from reconciler.desired.entries import Assembler, Declared, collect
+from reconciler.desired.nodes import Node, Problems, merged
+from reconciler.desired.schema import json_schema
+from reconciler.desired.stack import base_values, read_moved, read_rules, read_stack, read_waivers
+from reconciler.desired.variables import suggestion
+from reconciler.errors import InvalidState
+from reconciler.model import Diagnostic, Entry, Moved, Stack, State, Waiver, digest_of
+
+__all__ = ["Loaded", "json_schema", "load"]
+
+
+class Loaded(NamedTuple):
+    """A valid state and what is worth saying about it."""
+
+    state: State
+    warnings: tuple[Diagnostic, ...]
+
+
+def load(path: str | Path, environment: str | None = None, *, variables: Mapping[str, str] | None = None) -> Loaded:
+    """Read, merge and check the desired state at ``path``, a directory or one file.
+
+    ``environment`` names one of ``environments:``; it is required where any exist. ``variables`` win over the
+    state's ``vars:`` and the environment's, and lose against those of a class or an entry.
+    Raises InvalidState with every error found, each with file, line, what is wrong and what would be right.
+    """
+    problems = Problems()
+    root = Path(path)
+    files = reading.find_files(root, problems)
+    documents = [node for file in files if (node := reading.read_file(file, problems)) is not None]
+    if not documents:
+        if not problems.has_errors:
+            problems.add(
+                "error", "empty-state", f"{path} declares nothing", "write at least `stack:`, or run `recon init`",
+                file=str(path),
+            )  # fmt: skip
+        raise InvalidState(problems.all())
+    state = _state(layers.combine(documents, problems), environment, variables or {}, str(path), problems)
+    found = problems.all()
+    if state is None or problems.has_errors:
+        raise InvalidState(found)
+    return Loaded(state, found)
+
+
+def _state(
+    document: Node, name: str | None, variables: Mapping[str, str], root: str, problems: Problems
+) -> State | None:  # fmt: skip
+    layers.check_layers(document, problems)
+    chosen, usable = _environment(document, name, problems)
+    if not usable:
+        return None
+    environment = name if chosen is not None else None
+
+    def both(key: str) -> Node | None:
+        below, above = document.get(key), chosen.get(key) if chosen is not None else None
+        if above is None or above.value is None:
+            return below if below is not None and below.value is not None else None
+        return merged(below, above)
+
+    stack_node = both("stack")
+    tags = stack_node.get("tags") if stack_node is not None else None
+    if tags is not None and tags.is_map:
+        for child in tags.value.values():
+            child.stamp(f"{child.via}, stack.tags" if child.via else "stack.tags")
+    own = both("vars")
+    base = {key: child.value for key, child in own.children()} if own is not None else {}
+    values = base_values(stack_node, environment, {**base, **variables})
+    stack = read_stack(stack_node, environment, values, problems)
+    declared = collect(document, chosen, values, problems)
+    if not stack.regions:
+        return None
+    assembler = Assembler(
+        {"defaults": both("defaults"), "classes": both("classes"), "tags": tags if tags and tags.is_map else None},
+        values, stack.regions, problems,
+    )  # fmt: skip
+    entries: list[Entry] = []
+    everything: list[Declared] = [item for section in declared.values() for item in section.values()]
+    for item in everything:
+        assembler.prepare(item)
+        entries.extend(assembler.entries(item))
+    moved = read_moved(both("moved"), values, problems)
+    rules = read_rules(both("rules"), problems)
+    waivers = read_waivers(both("waivers"), values, problems)
+    if problems.has_errors:
+        return None
+    digest = _digest(stack, entries, moved, rules, waivers)
+    return State(stack, tuple(entries), moved, rules, waivers, digest, root)
+
+
+def _environment(document: Node, name: str | None, problems: Problems) -> tuple[Node | None, bool]:
+    """The chosen environment's node (None where there are none), and whether loading can go on."""
+    node = document.get("environments")
+    known = dict(node.children()) if node is not None else {}
+    if not known:
+        if name is not None:
+            problems.error(
+                "unknown-environment", f"there is no environment {name}: the state declares none",
+                "leave out --env, or declare it under `environments:`",
+            )  # fmt: skip
+        return None, name is None
+    if name is None:
+        problems.error(
+            "environment-required", "the state has environments, so one must be named",
+            f"add --env NAME; there are: {', '.join(known)}", source=node.source if node is not None else None,
+        )  # fmt: skip
+        return None, False
+    if name not in known:
+        problems.error("unknown-environment", f"there is no environment {name}", suggestion(name, known),
+                       source=node.source if node is not None else None)  # fmt: skip
+        return None, False
+    chosen = known[name]
+    return (chosen if chosen.is_map else chosen.with_value({})), True
+
+
+def _digest(
+    stack: Stack, entries: list[Entry], moved: tuple[Moved, ...], rules: Mapping[str, str], waivers: tuple[Waiver, ...]
+) -> str:  # fmt: skip
+    """Over everything that decides what is desired; places in files do not."""
+    described: dict[str, Any] = {
+        "stack": {
+            "name": stack.name, "environment": stack.environment, "account": stack.account,
+            "regions": list(stack.regions), "roles": [stack.plan_role_arn, stack.apply_role_arn],
+            "dns": [stack.dns_account, stack.dns_role_arn], "tags": dict(stack.tags),
+            "max_deletes": stack.max_deletes, "backend": dict(stack.backend),
+        },
+        "entries": sorted(
+            ([e.section, e.name, e.region or "", e.values] for e in entries), key=lambda item: tuple(item[:3])
+        ),
+        "moved": [[m.from_address, m.to_address] for m in moved],
+        "rules": dict(rules),
+        "waivers": [[w.rule, w.address, w.reason, w.until] for w in waivers],
+    }  # fmt: skip
+    return digest_of(described)

@@ -1,0 +1,484 @@
+"""Layers -> entries: one per resource and region, merged, expanded, checked against their schema, names folded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from reconciler.desired import schema
+from reconciler.desired.layers import SECTIONS, declared_twice, has, lay, report, without
+from reconciler.desired.nodes import Node, Problems, merged, show
+from reconciler.desired.variables import BadVariable, Scope, suggestion
+from reconciler.model import Entry, Source
+from reconciler.names import fold_address, fold_domain
+from reconciler.regions import SES_REGIONS
+
+META: Final = frozenset({"class", "vars", "regions", "by_region", "unmanaged"})
+"""Keys that steer the loading and are no values of the resource."""
+IDENTITY_ONLY: Final = ("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled", "policies", "tags")
+"""Keys of a domain that mean nothing without an identity."""
+_POLICY_KEYS: Final = frozenset({"policies", "conditions"})
+_KEPT_IN_CREDENTIALS: Final = frozenset({"region"})
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+
+ADDRESS_KIND: Final = {
+    "domains": "email_identity",
+    "email_addresses": "email_identity",
+    "configuration_sets": "configuration_set",
+    "dedicated_ip_pools": "dedicated_ip_pool",
+    "smtp_users": "smtp_user",
+}
+
+
+def address_of(section: str, name: str, region: str | None) -> str:
+    """The address of what an entry declares; empty for a domain's own (region None), which is several records."""
+    if section == "smtp_users":
+        return f"smtp_user/{name}"
+    return f"{ADDRESS_KIND[section]}/{region}/{name}" if region else ""
+
+
+def expand(
+    node: Node, scope: Scope, sources: dict[str, Source], problems: Problems, *, where: str, prefix: str = "",
+    policy: bool = False,
+) -> Any:  # fmt: skip
+    """The plain value of ``node`` with its variables replaced; fills ``sources`` with the place of every path."""
+    value = node.value
+    kind = type(value)
+    if kind is str:
+        if "${" not in value:
+            return value
+        try:
+            return scope.expand(value, policy=policy)
+        except BadVariable as error:
+            path = f"{where}.{prefix}".rstrip(".")
+            problems.error(error.code, f"{path}: {error}", error.hint, source=node.source, detail=str(error))
+            return value
+    if kind is dict:
+        out: dict[str, Any] = {}
+        for key, child in value.items():
+            if "${" in key:
+                key = _expanded_key(key, child, scope, out, problems, f"{where}.{prefix}".rstrip("."), policy)
+            path = prefix + key
+            sources[path] = child._source or child.source
+            inner = child.value
+            inner_kind = type(inner)
+            if inner_kind is dict or inner_kind is list:
+                out[key] = expand(
+                    child, scope, sources, problems, where=where, prefix=path + ".",
+                    policy=policy or key in _POLICY_KEYS,
+                )  # fmt: skip
+            elif inner_kind is str and "${" in inner:
+                out[key] = expand(child, scope, sources, problems, where=where, prefix=path, policy=policy)
+            else:
+                out[key] = inner
+        return out
+    if kind is list:
+        items = []
+        for index, child in enumerate(value):
+            path = f"{prefix}{index}"
+            sources[path] = child._source or child.source
+            nested = path if type(child.value) is str else path + "."
+            items.append(expand(child, scope, sources, problems, where=where, prefix=nested, policy=policy))
+        return items
+    return value
+
+
+def _expanded_key(
+    key: str, child: Node, scope: Scope, out: Mapping[str, Any], problems: Problems, where: str, policy: bool
+) -> str:
+    try:
+        expanded = scope.expand(key, policy=policy)
+    except BadVariable as error:
+        problems.error(error.code, f"{where}: {error}", error.hint, source=child.source, detail=str(error))
+        return key
+    if expanded in out:
+        problems.error(
+            "duplicate-key", f"{where}: {show(key)} becomes {show(expanded)}, which is already there",
+            "keep one of the two", source=child.source,
+        )  # fmt: skip
+    return expanded
+
+
+@dataclass(slots=True)
+class Declared:
+    """One entry before its regions: the nodes that say it, its name in the comparable form and as written."""
+
+    section: str
+    name: str
+    node: Node
+    override: Node | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    """The variables that hold in it, region and domain excepted."""
+    below: Node | None = None
+    """What stack.tags, defaults and class supply, after ``unmanaged``."""
+    whole: Node | None = None
+    """All layers merged, ``by_region`` not applied."""
+    regions: tuple[str, ...] = ()
+    region_source: Source | None = None
+
+    @property
+    def source(self) -> Source:
+        return self.node.source
+
+    @property
+    def where(self) -> str:
+        return f"{self.section}.{self.name}"
+
+    def own(self) -> Node:
+        """What the entry says itself, the environment's section included."""
+        return self.node if self.override is None else merged(self.node, self.override)
+
+    def writes(self, path: str) -> Node | None:
+        """The layer of the entry's own (itself or the environment's section) that writes a dotted path."""
+        if has(self.override, path):
+            return self.override
+        return self.node if has(self.node, path) else None
+
+
+def folder_of(section: str) -> Callable[[str], str]:
+    """How names of a section are brought to their comparable form; raises ValueError."""
+    if section == "domains":
+        return fold_domain
+    if section == "email_addresses":
+        return fold_address
+    return lambda name: name
+
+
+def collect(
+    document: Node, environment: Node | None, values: Mapping[str, Any], problems: Problems
+) -> dict[str, dict[str, Declared]]:
+    """Section -> name -> entry, in the order of the YAML, after the environment's section and ``exclude``."""
+    scope = Scope({key: value for key, value in values.items() if key != "domain"})
+    found: dict[str, dict[str, Declared]] = {}
+    for section in SECTIONS:
+        entries: dict[str, Declared] = {}
+        for name, node in _named(document.get(section), section, scope, problems):
+            before = entries.get(name)
+            if before is not None:
+                same = f" (both are {name} in the form that is compared)"
+                declared_twice(f"{section}.{name}", before.node, node, problems, same=same)
+                continue
+            entries[name] = Declared(section, name, node if node.is_map else node.with_value({}))
+        if environment is not None:
+            seen: dict[str, Node] = {}
+            for name, node in _named(environment.get(section), section, scope, problems):
+                if name in seen:
+                    declared_twice(f"{node.via}, {section}.{name}", seen[name], node, problems)
+                    continue
+                seen[name] = node
+                if not node.is_map:
+                    continue
+                if name in entries:
+                    entries[name].override = node
+                else:
+                    entries[name] = Declared(section, name, node)
+        found[section] = entries
+    if environment is not None:
+        _exclude(found, environment.get("exclude"), scope, problems)
+    return found
+
+
+def _named(section: Node | None, name: str, scope: Scope, problems: Problems) -> Iterator[tuple[str, Node]]:
+    fold = folder_of(name)
+    for key, node in section.children() if section is not None else ():
+        try:
+            yield fold(scope.expand(key)), node
+        except BadVariable as error:
+            hint = error.hint
+            if "domain" in str(error) and name == "domains":
+                hint = "the name of a domain cannot refer to itself"
+            problems.error(error.code, f"{name}: {error}", hint, source=node.source, detail=str(error))
+        except ValueError as error:
+            hint = ""
+            if name == "domains" and "@" in key:
+                hint = "single addresses stand under `email_addresses:`"
+            elif name == "email_addresses" and "@" not in key:
+                hint = "domains stand under `domains:`"
+            problems.error("bad-name", f"{name}: {error}", hint, source=node.source)
+
+
+def _exclude(found: dict[str, dict[str, Declared]], exclude: Node | None, scope: Scope, problems: Problems) -> None:
+    if exclude is None or type(exclude.value) is not list:
+        return
+    gone: set[tuple[str, str]] = set()
+    for item in exclude.value:
+        if not isinstance(item.value, str):
+            problems.error(
+                "wrong-type", f"exclude: a text is wanted; found {show(item.value)}", "write section.name, such as "
+                "dedicated_ip_pools.tx", source=item.source,
+            )  # fmt: skip
+            continue
+        try:
+            text = scope.expand(item.value)
+        except BadVariable as error:
+            problems.error(error.code, f"exclude: {error}", error.hint, source=item.source)
+            continue
+        section, dot, name = text.partition(".")
+        if section not in SECTIONS or not dot:
+            problems.error(
+                "unknown-exclude", f"exclude: {show(text)} does not begin with a section",
+                f"write section.name; {suggestion(section, SECTIONS)}", source=item.source,
+            )  # fmt: skip
+            continue
+        try:
+            folded = folder_of(section)(name)
+        except ValueError:
+            folded = name
+        if (section, folded) in gone:
+            continue
+        if folded not in found[section]:
+            problems.error(
+                "unknown-exclude", f"exclude: there is no {section}.{name}", suggestion(folded, found[section]),
+                source=item.source,
+            )  # fmt: skip
+            continue
+        gone.add((section, folded))
+        del found[section][folded]
+
+
+class Assembler:
+    """Makes the entries of one state: knows its layers and what they have in common."""
+
+    def __init__(
+        self, layers: Mapping[str, Node | None], values: Mapping[str, Any], regions: tuple[str, ...], problems: Problems
+    ) -> None:
+        """``layers``: ``defaults`` and ``classes`` (the environment's merged in), ``tags`` (the stack's), or None."""
+        self.defaults = layers.get("defaults")
+        self.classes = layers.get("classes")
+        self.tags = layers.get("tags")
+        self.values = values
+        self.regions = regions
+        self.problems = problems
+        self._below: dict[tuple[str, str], Node | None] = {}
+        self._destination: dict[str, Node | None] = {}
+
+    # --- layers ---
+
+    def prepare(self, declared: Declared) -> None:
+        """Merge the layers of one entry and settle its class, variables and regions."""
+        kind = SECTIONS[declared.section]
+        own = declared.own()
+        scope = Scope(self.values)
+        class_name = self._class(declared, own, scope)
+        below = self._below_of(kind, class_name, declared)
+        below = self._unmanaged(declared, own, below)
+        declared.below = below
+        if below is not None and declared.section == "domains" and _is_false(own, below, "identity"):
+            for key in IDENTITY_ONLY:
+                below = without(below, key)
+            declared.below = below = without(below, "by_region")
+        whole = lay(below, declared.node)
+        if declared.override is not None:
+            whole = lay(whole, declared.override)
+        if declared.section == "configuration_sets":
+            whole = self._with_destinations(whole, class_name)
+        declared.whole = whole
+        class_node = self.classes.get(class_name) if self.classes is not None and class_name else None
+        declared.values = {
+            **self.values, **_variables(class_node), **_variables(whole),
+            **{name: self.values[name] for name in ("stack", "account", "partition", "env", "region")},
+            "domain": declared.name.rpartition("@")[2] if "@" in declared.name else declared.name,
+        }  # fmt: skip
+        if declared.section not in ("domains", "email_addresses"):
+            declared.values["domain"] = declared.name
+        declared.regions = self._regions(declared, whole)
+
+    def _class(self, declared: Declared, own: Node, scope: Scope) -> str:
+        node = own.get("class")
+        if node is None or not isinstance(node.value, str):
+            return ""
+        try:
+            name = scope.expand(node.value)
+        except BadVariable as error:
+            self.problems.error(error.code, f"{declared.where}.class: {error}", error.hint, source=node.source)
+            return ""
+        known = dict(self.classes.children()) if self.classes is not None else {}
+        if name not in known:
+            self.problems.error(
+                "unknown-class", f"{declared.where}.class: there is no class {show(name)}",
+                suggestion(name, known) or "declare it under `classes:`", source=node.source,
+            )  # fmt: skip
+            return ""
+        return name
+
+    def _below_of(self, kind: str, class_name: str, declared: Declared) -> Node | None:
+        key = (kind, class_name)
+        if key not in self._below:
+            below: Node | None = None
+            if self.tags is not None and self.tags.value:
+                below = self.tags.with_value({"tags": self.tags})
+            for layer in (self.defaults, self.classes.get(class_name) if self.classes and class_name else None):
+                node = layer.get(kind) if layer is not None else None
+                if node is not None and node.is_map:
+                    below = lay(below, node)
+            self._below[key] = below
+        return self._below[key]
+
+    def _unmanaged(self, declared: Declared, own: Node, below: Node | None) -> Node | None:
+        node = own.get("unmanaged")
+        if node is None or type(node.value) is not list:
+            return below
+        kind = SECTIONS[declared.section]
+        known = schema.resolve(schema.definition(kind))["properties"]
+        for item in node.value:
+            path = item.value
+            if not isinstance(path, str):
+                continue
+            head = path.partition(".")[0]
+            if head not in known or head in META:
+                self.problems.error(
+                    "unknown-key", f"{declared.where}.unmanaged: there is no key {show(path)}",
+                    suggestion(path, [key for key in known if key not in META]), source=item.source,
+                )  # fmt: skip
+                continue
+            writer = declared.writes(path)
+            if writer is not None:
+                self.problems.error(
+                    "unmanaged-but-written", f"{declared.where}.unmanaged: {path} is written in the entry all the same",
+                    f"take {path} out of `unmanaged:`, or out of the entry", source=item.source,
+                )  # fmt: skip
+                continue
+            if below is not None:
+                below = without(below, path)
+                by_region = below.get("by_region")
+                for region, _ in by_region.children() if by_region is not None else ():
+                    below = without(below, f"by_region.{region}.{path}")
+        return below
+
+    def _with_destinations(self, whole: Node, class_name: str) -> Node:
+        """``defaults.event_destination`` and the class's, laid under every destination of a set."""
+        if class_name not in self._destination:
+            below: Node | None = None
+            for layer in (self.defaults, self.classes.get(class_name) if self.classes and class_name else None):
+                node = layer.get("event_destination") if layer is not None else None
+                if node is not None and node.is_map:
+                    below = merged(below, node)
+            self._destination[class_name] = below
+        below = self._destination[class_name]
+        destinations = whole.get("event_destinations")
+        if below is None or destinations is None or not destinations.is_map:
+            return whole
+        laid = {
+            name: merged(below, node).with_value(merged(below, node).value) if node.is_map else node
+            for name, node in destinations.children()
+        }
+        return whole.with_value({**whole.value, "event_destinations": destinations.with_value(laid)})
+
+    def _regions(self, declared: Declared, whole: Node) -> tuple[str, ...]:
+        if declared.section == "smtp_users":
+            return ()
+        node = whole.get("regions")
+        if node is None or type(node.value) is not list:
+            return self.regions
+        declared.region_source = node.source
+        scope = Scope(declared.values)
+        regions: list[str] = []
+        for item in node.value:
+            if not isinstance(item.value, str):
+                continue
+            try:
+                region = scope.expand(item.value)
+            except BadVariable as error:
+                self.problems.error(error.code, f"{declared.where}.regions: {error}", error.hint, source=item.source)
+                continue
+            if region in SES_REGIONS and region not in regions:
+                regions.append(region)
+            elif region not in SES_REGIONS and not self.problems.told(item.source, "not-allowed-value"):
+                self.problems.error(
+                    "not-allowed-value", f"{declared.where}.regions: {show(region)} is not a region of SES",
+                    suggestion(region, SES_REGIONS), source=item.source,
+                )  # fmt: skip
+        return tuple(regions)
+
+    # --- entries ---
+
+    def entries(self, declared: Declared) -> Iterator[Entry]:
+        """The entries of one declaration: for a domain its own first, then one per region."""
+        whole = declared.whole
+        assert whole is not None, "prepare comes first"
+        by_region = whole.get("by_region")
+        body = whole.with_value({key: child for key, child in whole.value.items() if key not in META})
+        regional = self._by_region(declared, by_region)
+        first = self.values["region"]
+        if declared.section == "smtp_users":
+            values, sources, _ = self._values(declared, body, first, None)
+            yield Entry(declared.section, declared.name, None, values, declared.source, sources)
+            return
+        shared: tuple[dict[str, Any], dict[str, Source]] | None = None
+        if declared.section == "domains":
+            values, sources, uses_region = self._values(declared, body, first, None)
+            yield Entry(declared.section, declared.name, None, values, declared.source, sources)
+            if values.get("identity") is False:
+                return
+            if not uses_region:
+                shared = values, sources
+        for region in declared.regions:
+            override = regional.get(region)
+            if override is None and shared is not None:
+                values, sources = shared
+            else:
+                node = body if override is None else lay(body, override)
+                values, sources, uses_region = self._values(declared, node, region, region)
+                if override is None and not uses_region:
+                    shared = values, sources
+            yield Entry(declared.section, declared.name, region, values, declared.source, sources)
+
+    def _by_region(self, declared: Declared, node: Node | None) -> dict[str, Node]:
+        found: dict[str, Node] = {}
+        scope = Scope(declared.values)
+        for key, child in node.children() if node is not None else ():
+            try:
+                region = scope.expand(key)
+            except BadVariable as error:
+                self.problems.error(error.code, f"{declared.where}.by_region: {error}", error.hint, source=child.source)
+                continue
+            if not child.is_map:
+                continue
+            if region in declared.regions:
+                found[region] = child
+            elif declared.writes(f"by_region.{key}") is not None:
+                self.problems.error(
+                    "unknown-region", f"{declared.where}.by_region: {show(region)} is not one of the entry's regions",
+                    f"its regions are {', '.join(declared.regions) or 'none'}", source=child.source,
+                )  # fmt: skip
+        return found
+
+    def _values(
+        self, declared: Declared, body: Node, region: str, place: str | None
+    ) -> tuple[dict[str, Any], dict[str, Source], bool]:
+        """Plain values with their sources, and whether they depend on the region."""
+        values = declared.values
+        if values["region"] != region:
+            values = {**values, "region": region}
+        scope = Scope(values)
+        sources: dict[str, Source] = {}
+        credentials = body.get("credentials") if declared.section == "smtp_users" else None
+        if credentials is not None:
+            body = without(body, "credentials")
+        plain: dict[str, Any] = expand(body, scope, sources, self.problems, where=declared.where)
+        if credentials is not None:
+            # the region in the name of a stored credential is that of the password, see smtp_credential
+            kept = Scope(values, _KEPT_IN_CREDENTIALS)
+            sources["credentials"] = credentials.source
+            plain["credentials"] = expand(
+                credentials, kept, sources, self.problems, where=declared.where, prefix="credentials."
+            )
+        kind = SECTIONS[declared.section]
+        fold = schema.folder(kind)
+        if fold is not None:
+            plain = fold(plain)
+        if not schema.checker(kind)(plain):
+            address = address_of(declared.section, declared.name, place)
+            report(schema.findings(kind, plain), body, declared.where, self.problems, address)
+        return plain, sources, "region" in scope.used
+
+
+def _is_false(own: Node, below: Node, key: str) -> bool:
+    node = own.get(key) or below.get(key)
+    return node is not None and node.value is False
+
+
+def _variables(node: Node | None) -> dict[str, Any]:
+    variables = node.get("vars") if node is not None else None
+    return {name: child.value for name, child in variables.children()} if variables is not None else {}

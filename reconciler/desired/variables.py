@@ -1,0 +1,142 @@
+"""``${name}`` in texts: variables of the state, never of the process environment.
+
+``$${`` stands for a literal ``${``. IAM's own policy variables (``${aws:username}``, ``${*}``) are left alone inside
+policies and conditions (IAM User Guide, "Policy elements: Variables and tags").
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from reconciler.desired.nodes import Node, Odd, show
+
+BUILTIN: Final = ("account", "domain", "env", "partition", "region", "stack")
+"""Always defined; no variable may take these names."""
+MAX_NESTING: Final = 8
+MAX_TEXT: Final = 65536
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PIECE = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
+_POLICY_VARIABLE = re.compile(r"[A-Za-z0-9]+:.*|[*?$]", re.DOTALL)
+
+
+class BadVariable(ValueError):
+    """A text that cannot be expanded: ``code`` and ``hint`` as in a diagnostic."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+class Scope:
+    """The variables that hold at one place, by name; values are texts or what ``vars`` holds.
+
+    ``used`` collects the names that were asked for, so that a caller knows what a result depends on. ``keep`` are
+    names that stay as they are (``${region}`` in the name of a stored credential).
+    """
+
+    __slots__ = ("keep", "used", "values")
+
+    def __init__(self, values: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> None:
+        self.values = values
+        self.keep = keep
+        self.used: set[str] = set()
+
+    def expand(self, text: str, *, policy: bool = False) -> str:
+        """``text`` with every ``${name}`` replaced. Raises BadVariable.
+
+        With ``policy`` IAM's own variables stay as they are.
+        """
+        return text if "${" not in text else self._expand(text, policy, ())
+
+    def _expand(self, text: str, policy: bool, open_names: tuple[str, ...]) -> str:
+        out: list[str] = []
+        last = 0
+        for piece in _PIECE.finditer(text):
+            out.append(text[last : piece.start()])
+            last = piece.end()
+            if piece.group().startswith("$$"):
+                out.append("${")
+                continue
+            name = piece.group(1)
+            if policy and piece.group(2) and _POLICY_VARIABLE.fullmatch(name):
+                out.append(piece.group())
+                continue
+            if not piece.group(2) or not _NAME.fullmatch(name):
+                raise BadVariable(
+                    "bad-variable", f"{show(piece.group())} is not a variable",
+                    "write ${name}: letters, digits, _ and -; write $${ for a literal ${",
+                )  # fmt: skip
+            out.append(self._value(name, open_names))
+        out.append(text[last:])
+        result = "".join(out)
+        if len(result) > MAX_TEXT:
+            raise BadVariable("bad-variable", f"the text grows beyond {MAX_TEXT} characters")
+        return result
+
+    def _value(self, name: str, open_names: tuple[str, ...]) -> str:
+        if name in self.keep:
+            return "${" + name + "}"
+        self.used.add(name)
+        if name not in self.values:
+            raise BadVariable(
+                "undefined-variable", f"the variable ${{{name}}} is not defined", suggestion(name, self.values)
+            )
+        value = self.values[name]
+        text = variable_text(value)
+        if "${" not in text:
+            return text
+        if name in open_names:
+            circle = " -> ".join([*open_names[open_names.index(name) :], name])
+            raise BadVariable("variable-cycle", f"variables refer to each other in a circle: {circle}")
+        if len(open_names) >= MAX_NESTING:
+            raise BadVariable(
+                "variable-cycle", f"${{{open_names[0]}}} refers to variables more than {MAX_NESTING} levels deep"
+            )
+        return self._expand(text, False, (*open_names, name))
+
+
+def variable_text(value: Any) -> str:
+    """A variable's value as it stands in a text: true and false in YAML's spelling."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known: near misses, else what there is."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=2, cutoff=0.6) or difflib.get_close_matches(
+        name.lower(), choices, n=1, cutoff=0.6
+    )
+    if near:
+        return "did you mean " + " or ".join(near) + "?"
+    if not choices:
+        return ""
+    listed = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
+    return f"there are: {listed}"
+
+
+def bad_variables(node: Node) -> list[tuple[str, Node, str, str]]:
+    """What is wrong with the ``vars`` of a layer: (code, node, message, hint), each with its place."""
+    found: list[tuple[str, Node, str, str]] = []
+    for name, value in node.children():
+        if name in BUILTIN:
+            found.append((
+                "reserved-variable", value, f"the variable {name} is always defined and cannot be set",
+                "choose another name",
+            ))  # fmt: skip
+        elif not _NAME.fullmatch(name):
+            found.append(("bad-variable", value, f"{show(name)} is not a name for a variable",
+                          "use letters, digits, _ and -, beginning with a letter"))  # fmt: skip
+        elif isinstance(value.value, Odd):
+            found.append(("ambiguous-scalar", value, f"`{value.value.raw}` is {value.value.reason}",
+                          f'put it in quotes: "{value.value.raw}"'))  # fmt: skip
+        elif not isinstance(value.value, str | int):
+            hint = f'put it in quotes: "{value.raw}"' if value.raw else "write a text, a whole number, true or false"
+            found.append(("wrong-type", value, f"the variable {name} is {show(value.value)}", hint))
+    return found
