@@ -1,0 +1,311 @@
+"""Sessions, clients and the one ``call`` through which every AWS request goes.
+
+boto3 resolves credentials, profiles, roles and endpoints; this module adds what recon promises: a pace per limit,
+retries that know which answers may be repeated, errors for people, and a count of calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from reconciler.aws.limiter import Limiters
+from reconciler.errors import AwsError, ReconError
+from reconciler.model import Stack
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THROTTLED = frozenset(
+    {
+        "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
+        "SlowDown", "RequestThrottled", "TooManyUpdates",
+    }
+)  # fmt: skip
+"""Refused for speed: waits for the limiter and is tried again. LimitExceeded is a quota and is not in this set."""
+
+RETRIED = frozenset(
+    {
+        "PriorRequestNotComplete", "ConcurrentModificationException", "ConcurrentModification", "ServiceFailure",
+        "InternalFailure", "InternalServiceError", "InternalServerError", "ServiceUnavailable",
+        "EntityTemporarilyUnmodifiable", "RequestTimeout", "RequestTimeoutException",
+    }
+)  # fmt: skip
+"""Passing states of the service: tried again with backoff."""
+
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
+)
+NOT_ENABLED = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "OptInRequired"})
+"""What a region that is not enabled for the account answers to a token that STS accepts."""
+
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+
+_LIMIT_OF = {"ses": "ses", "sesv2": "ses", "resourcegroupstaggingapi": "tagging"}
+_IAM_PREFIX = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
+_GLOBAL = frozenset({"iam", "route53"})
+
+log = logging.getLogger("recon.aws")
+
+
+def permission(service: str, operation: str) -> str:
+    """The IAM action that an operation needs, for people and policies: ``ses:GetEmailIdentity``."""
+    renamed = {"PutSecretValue": "PutSecretValue", "ListTagsForResources": "ListTagsForResources"}
+    return f"{_IAM_PREFIX.get(service, service)}:{renamed.get(operation, operation)}"
+
+
+class Aws:
+    """All clients of one run, for the stack's account and, where given, the account that holds its zones.
+
+    Args:
+        stack: whose roles are assumed; ``purpose`` picks ``role_arn.plan`` or ``role_arn.apply``.
+        parallelism: how many calls may be under way at once over all services.
+        max_attempts: tries of one call for passing errors; throttled tries are bounded by ``throttle_patience``
+            seconds instead, since waiting for one's turn is not failing.
+    """
+
+    def __init__(
+        self, stack: Stack, *, purpose: str = "plan", parallelism: int = 16, max_attempts: int = 6,
+        throttle_patience: float = 300.0,
+    ) -> None:  # fmt: skip
+        self.stack = stack
+        self.parallelism = parallelism
+        self.calls: Counter[str] = Counter()
+        self.throttled: Counter[str] = Counter()
+        self._role = stack.plan_role_arn if purpose == "plan" else stack.apply_role_arn
+        self._max_attempts = max_attempts
+        self._patience = throttle_patience
+        self._limiters = Limiters()
+        self._clients: dict[tuple[str, str, bool], Any] = {}
+        self._sessions: dict[str | None, Any] = {}
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+
+    # -- clients ----------------------------------------------------------------------------------------------------
+
+    def _session(self, role: str | None) -> Any:
+        if role not in self._sessions:
+            import boto3
+
+            base = boto3.session.Session()
+            if role is None:
+                self._sessions[role] = base
+            else:
+                self._sessions[role] = _assume(base, role, self.stack.regions[0] if self.stack.regions else None)
+        return self._sessions[role]
+
+    def _client(self, service: str, region: str, dns: bool) -> Any:
+        key = (service, region, dns)
+        client = self._clients.get(key)
+        if client is not None:
+            return client
+        # boto3 sessions are not safe to make clients from in several threads at once.
+        with self._lock:
+            if key in self._clients:
+                return self._clients[key]
+            from botocore.config import Config
+            from botocore.exceptions import BotoCoreError, ClientError
+
+            role = (self.stack.dns_role_arn if dns else None) or self._role
+            config = Config(
+                retries={"mode": "standard", "total_max_attempts": 1},
+                connect_timeout=10, read_timeout=60, max_pool_connections=max(10, self.parallelism),
+                user_agent_appid="recon",
+            )  # fmt: skip
+            try:
+                client = self._session(role).client(service, region_name=region, config=config)
+            except (BotoCoreError, ClientError) as problem:
+                raise _translate(problem, service, "AssumeRole" if role else "client", region) from None
+            self._clients[key] = client
+            return client
+
+    def account(self) -> str:
+        """The account that the credentials speak for (sts GetCallerIdentity; needs no permission)."""
+        return str(self.call("sts", "GetCallerIdentity")["Account"])
+
+    def dns_account(self) -> str:
+        """The account that the zone credentials speak for."""
+        return str(self.call("sts", "GetCallerIdentity", dns=True)["Account"])
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    def call(
+        self, service: str, operation: str, region: str | None = None, *, dns: bool = False, retry: bool = True,
+        **parameters: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Make one API call, paced, and repeated where that is safe; returns the parsed answer.
+
+        ``retry=False`` sends the request once, whatever happens: for calls whose every repetition makes something
+        new (CreateAccessKey). Parameters are never logged: they may hold secrets.
+
+        Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError when there are no credentials.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        place = region or self._home_region()
+        client = self._client(service, place, dns)
+        method = getattr(client, _method_name(client, operation))
+        limit = _LIMIT_OF.get(service, service)
+        where = "global" if service in _GLOBAL else place
+        limiter = self._limiters.get("dns" if dns else "main", limit, where)
+        deadline = time.monotonic() + self._patience
+        failures = 0
+        while True:
+            epoch = limiter.acquire() if limiter else 0
+            with self._lock:
+                self.calls[f"{service}:{operation}"] += 1
+            try:
+                answer: dict[str, Any] = method(**parameters)
+            except (ClientError, BotoCoreError) as problem:
+                error = _translate(problem, service, operation, place)
+                if error.aws_code in THROTTLED:
+                    with self._lock:
+                        self.throttled[f"{service}:{operation}"] += 1
+                    if limiter:
+                        limiter.throttled(epoch)
+                    if retry and time.monotonic() < deadline and not self._stopping.is_set():
+                        if not limiter:
+                            failures += 1
+                            time.sleep(min(0.05 * 2**failures, 5.0) * (0.5 + random.random() / 2))
+                        continue
+                    raise error from None
+                passing = error.aws_code in RETRIED or error.status in {500, 502, 503, 504} or error.status == 0
+                failures += 1
+                if not (retry and passing and failures < self._max_attempts) or self._stopping.is_set():
+                    raise error from None
+                log.debug("%s %s in %s: %s; trying again", service, operation, place, error.aws_code)
+                time.sleep(min(0.1 * 2**failures, 5.0) * (0.5 + random.random() / 2))
+                continue
+            if limiter:
+                limiter.succeeded()
+            answer.pop("ResponseMetadata", None)
+            return answer
+
+    def pages(
+        self, service: str, operation: str, key: str, region: str | None = None, *, token_in: str = "NextToken",
+        token_out: str | None = None, dns: bool = False, **parameters: Any,
+    ) -> Iterator[Any]:  # fmt: skip
+        """Yield the items under ``key`` of every page, following the token by hand: botocore has no paginator for
+        most SESv2 lists, and an empty page may still carry a token."""
+        token: str | None = None
+        while True:
+            more = {token_in: token} if token else {}
+            answer = self.call(service, operation, region, dns=dns, **parameters, **more)
+            yield from answer.get(key) or ()
+            token = answer.get(token_out or token_in)
+            if not token:
+                return
+
+    def parallel(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Run ``work`` for every item side by side, results in the order of the items; the first error is raised."""
+        todo = list(items)
+        if len(todo) <= 1:
+            return [work(item) for item in todo]
+        with ThreadPoolExecutor(max_workers=min(self.parallelism, len(todo))) as pool:
+            return list(pool.map(work, todo))
+
+    def stop(self) -> None:
+        """Let calls in flight end, but repeat none (Ctrl-C)."""
+        self._stopping.set()
+
+    def _home_region(self) -> str:
+        if self.stack.partition == "aws-us-gov":
+            return "us-gov-west-1"
+        return self.stack.regions[0] if self.stack.regions else "us-east-1"
+
+
+def _method_name(client: Any, operation: str) -> str:
+    mapping: dict[str, str] = client.meta.method_to_api_mapping
+    cached: dict[str, str] = client.__dict__.setdefault("_recon_methods", {})
+    if not cached:
+        cached.update({api: method for method, api in mapping.items()})
+    return cached[operation]
+
+
+def _assume(base: Any, role: str, region: str | None) -> Any:
+    """A session of a role, refreshed by botocore itself before its hour ends."""
+    import boto3
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+    from botocore.session import get_session
+
+    core = base._session
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=lambda name, **kw: core.create_client(name, **{"region_name": region, **kw}),
+        source_credentials=core.get_credentials(),
+        role_arn=role,
+        extra_args={"RoleSessionName": "recon"},
+    )
+    session = get_session()
+    session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+    if region:
+        session.set_config_variable("region", region)
+    return boto3.session.Session(botocore_session=session)
+
+
+def _translate(problem: Exception, service: str, operation: str, region: str) -> AwsError:
+    """Our error for boto's: who refused what, in AWS's words, and what to do."""
+    from botocore import exceptions as boto
+
+    name = f"{service} {operation}" + (f" in {region}" if service not in _GLOBAL else "")
+    if isinstance(problem, boto.ClientError):
+        error = problem.response.get("Error", {})
+        meta = problem.response.get("ResponseMetadata", {})
+        code = str(error.get("Code") or "Unknown")
+        words = str(error.get("Message") or error.get("message") or "").strip() or "no message"
+        if isinstance(problem.response.get("messages"), list):
+            words = "; ".join(str(m) for m in problem.response["messages"]) or words
+        request = str(meta.get("RequestId") or "")
+        return AwsError(
+            f"{name}: AWS said {code}: {words}" + (f" (request {request})" if request else ""),
+            service=service, operation=operation, region=region, aws_code=code, request_id=request,
+            hint=_hint(code, service, operation), status=int(meta.get("HTTPStatusCode") or 400),
+        )  # fmt: skip
+    if isinstance(problem, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
+        return AwsError(
+            f"{name}: no usable AWS credentials: {problem}", service=service, operation=operation, region=region,
+            aws_code="NoCredentials", status=401,
+            hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with your SSO",
+        )  # fmt: skip
+    if isinstance(problem, boto.ParamValidationError):
+        return AwsError(
+            f"{name}: the request does not fit AWS's model: {_without_values(str(problem))}", service=service,
+            operation=operation, region=region, aws_code="ParamValidation", status=400,
+        )  # fmt: skip
+    if isinstance(problem, boto.ProfileNotFound | boto.NoRegionError | boto.InvalidRegionError | boto.ConfigParseError):
+        return AwsError(
+            f"{name}: {problem}", service=service, operation=operation, region=region, aws_code="Configuration",
+            status=400, hint="see AWS_PROFILE, AWS_REGION and ~/.aws/config",
+        )  # fmt: skip
+    return AwsError(
+        f"{name}: no answer: {problem}", service=service, operation=operation, region=region, aws_code="Unreachable",
+        hint="check the network, a proxy, and AWS_ENDPOINT_URL", status=0,
+    )  # fmt: skip
+
+
+def _without_values(text: str) -> str:
+    """botocore quotes the offending value in its words; it may be a secret."""
+    return re.sub(r"value: .*?(?=, (?:type|valid)|$)", "value: (hidden)", text, flags=re.MULTILINE)
+
+
+def _hint(code: str, service: str, operation: str) -> str:
+    if code in DENIED:
+        return f"allow {permission(service, operation)} for the role that recon runs as (see `recon iam-policy`)"
+    if code in EXPIRED:
+        return "the credentials have expired: log in again and re-run; re-running is safe"
+    if code in NOT_ENABLED:
+        return "is this region enabled for the account, and is the token still valid?"
+    if code in THROTTLED:
+        return "another program is using this account's API rate; running again is safe"
+    return ""
+
+
+def reason(error: ReconError) -> str:
+    """One line of an error for a diagnostic."""
+    return error.message

@@ -1,0 +1,366 @@
+"""SES configuration set: the rules that a message is sent under.
+
+Managed:  delivery, reputation, sending, suppression, tracking, VDM and archiving options; tags.
+Reads:    sesv2 GetConfigurationSet (one call a set; carries the tags). Owned sets come from the tagging sweep.
+Writes:   one Put a block that differs; a put replaces its block, so fields that the YAML does not name are sent as
+          they are live.
+Source:   SES v2 API reference, CreateConfigurationSet, PutConfigurationSet...Options; SES Developer Guide,
+          "Using configuration sets"; botocore sesv2 model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import AwsError
+from reconciler.kinds import base
+from reconciler.kinds.base import Step, World
+from reconciler.kinds.reading import Rereading, read_each
+from reconciler.kinds.shape import from_aws, to_aws
+from reconciler.model import Address, Change, Desired, Note, Observed, State
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+NAME = "configuration_set"
+
+# Block -> (put operation, what AWS has in each field after a bare create; None: the field or block is absent).
+BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "delivery_options": (
+        "PutConfigurationSetDeliveryOptions",
+        {"tls_policy": "OPTIONAL", "sending_pool_name": None, "max_delivery_seconds": None},
+    ),
+    "reputation_options": ("PutConfigurationSetReputationOptions", {"reputation_metrics_enabled": False}),
+    "sending_options": ("PutConfigurationSetSendingOptions", {"sending_enabled": True}),
+    "suppression_options": (
+        "PutConfigurationSetSuppressionOptions",
+        {"suppressed_reasons": None, "suppression_scope": None, "validation_options": None},
+    ),
+    "tracking_options": (
+        "PutConfigurationSetTrackingOptions",
+        {"custom_redirect_domain": None, "https_policy": "OPTIONAL"},
+    ),
+    "vdm_options": (
+        "PutConfigurationSetVdmOptions",
+        {
+            "dashboard_options": {"engagement_metrics": None},
+            "guardian_options": {"optimized_shared_delivery": None},
+        },
+    ),
+    "archiving_options": ("PutConfigurationSetArchivingOptions", {"archive_arn": None}),
+}
+
+
+def address_of(region: str, name: str) -> Address:
+    return f"{NAME}/{region}/{name}"
+
+
+class ConfigurationSet(Rereading):
+    name = NAME
+    reads = ("sesv2:GetConfigurationSet",)
+    writes = (
+        "sesv2:CreateConfigurationSet",
+        *(f"sesv2:{operation}" for operation, _ in BLOCKS.values()),
+        "sesv2:TagResource",
+        "sesv2:UntagResource",
+        "sesv2:DeleteConfigurationSet",
+    )
+
+    # -- desired ----------------------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for entry in state.section("configuration_sets"):
+            region = entry.region or ""
+            spec: dict[str, Any] = {}
+            for block, (_, defaults) in BLOCKS.items():
+                if block in entry.values:
+                    spec[block] = _with_defaults(entry.values[block], defaults)
+            spec["tags"] = base.entry_tags(entry)
+            yield Desired(
+                address_of(region, entry.name), NAME, region, entry.name, normalise(spec), entry,
+                protect=bool(entry.values.get("protect")),
+            )  # fmt: skip
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, world: World) -> None:
+        read_each(self, aws, world)
+
+    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
+        """One live set, or None where SES says it does not exist."""
+        try:
+            answer = aws.call("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
+        except AwsError as error:
+            if error.aws_code == "NotFoundException":
+                return None
+            raise
+        live = from_aws({k: v for k, v in answer.items() if k not in {"Tags", "ConfigurationSetName"}})
+        spec: dict[str, Any] = {}
+        for block, (_, defaults) in BLOCKS.items():
+            found = live.get(block) or {}
+            spec[block] = {field: _filled(found.get(field), default) for field, default in defaults.items()}
+        tags = base.tags_from_aws(answer.get("Tags"))
+        spec["tags"] = dict(tags)
+        return Observed(address_of(region, name), NAME, region, name, normalise(spec), tags)
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, world: World) -> Iterable[Change]:
+        for address in world.addresses(NAME):
+            if world.unknown(address):
+                continue
+            change = self._plan_one(world, address)
+            if change is not None:
+                yield change
+
+    def _plan_one(self, world: World, address: Address) -> Change | None:
+        desired, live = world.desired.get(address), world.observed.get(address)
+        if desired is None:
+            return self._plan_delete(world, live) if live else None
+        region = desired.region or ""
+        pool = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
+        needs = (f"dedicated_ip_pool/{region}/{pool}",) if pool and not pool.startswith("ses-") else ()
+        destinations = world.claims.get(address, frozenset())
+        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
+        extra |= base.packed(live.tags if live else {}, base.DESTINATIONS, destinations)
+        records = world.claims.get(f"records:{address}", frozenset())
+        extra |= base.packed(live.tags if live else {}, base.RECORDS, records)
+        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra)
+        if live is None:
+            after = {**_without_absent(desired.spec), "tags": base.present(tags)}
+            return Change(
+                address, NAME, "create", None, after, base.differences(None, after, desired=desired),
+                depends_on=needs, notes=self._notes(world, desired, None), source=desired.entry.source, region=region,
+                execution={"tracking_ready": _tracking_ready(world, region, after)},
+            )  # fmt: skip
+        claim = base.claim_or_refuse(world, address, live.tags, desired.entry.source)
+        if claim is None:
+            return None
+        wanted = {**desired.spec, "tags": tags}
+        before = base.project(live.spec, wanted)
+        after = base.overlay(wanted, before)
+        diff = base.differences(before, after, desired=desired)
+        if not diff and claim == "ours":
+            return None
+        full = base.overlay(desired.spec, live.spec)
+        puts = {block: full[block] for block in BLOCKS if before.get(block) != after.get(block) and block in wanted}
+        return Change(
+            address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff, depends_on=needs,
+            notes=self._notes(world, desired, live), source=(diff[0].source if diff else None) or desired.entry.source,
+            observed_digest=live.digest, region=region,
+            execution={"puts": puts, "tracking_ready": _tracking_ready(world, region, full)},
+        )  # fmt: skip
+
+    def _plan_delete(self, world: World, live: Observed) -> Change | None:
+        if base.owner_of(live.tags) != world.scope or base.protected(world, live.address, live.tags, "deleted"):
+            return None
+        users = [
+            o.address
+            for o in world.observed.values()
+            if o.kind == "email_identity" and o.region == live.region
+            and o.spec.get("configuration_set_name") == live.name
+        ]  # fmt: skip
+        for user in users:
+            kept = world.desired.get(user)
+            if kept and kept.spec.get("configuration_set_name", live.name) == live.name:
+                world.refuse(
+                    "in-use", f"{live.address} would be deleted while {user} still sends with it by default",
+                    hint="give that identity another configuration_set_name (or null) first", address=live.address,
+                )  # fmt: skip
+                return None
+        return Change(
+            live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None),
+            depends_on=tuple(sorted(users)), observed_digest=live.digest, region=live.region, counts=True,
+            notes=(base.note("set-deleted", "warning", "mail that names this set is refused from then on"),),
+        )  # fmt: skip
+
+    def _notes(self, world: World, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
+        notes: list[Note] = []
+        sending = (desired.spec.get("sending_options") or {}).get("sending_enabled")
+        was = (live.spec["sending_options"]["sending_enabled"]) if live else True
+        if sending is False and was:
+            notes.append(base.note("sending-stops", "warning", "mail sent with this set is refused while it is off"))
+        if sending is True and not was:
+            notes.append(base.note("sending-resumes", "warning", "sending was off live and starts again"))
+        tls = (desired.spec.get("delivery_options") or {}).get("tls_policy")
+        if live and tls == "OPTIONAL" and live.spec["delivery_options"]["tls_policy"] == "REQUIRE":
+            notes.append(base.note("tls-optional", "warning", "mail may then be delivered without TLS"))
+        tracking = desired.spec.get("tracking_options") or {}
+        domain = tracking.get("custom_redirect_domain")
+        if domain and not _tracking_ready(world, desired.region or "", desired.spec):
+            notes.append(
+                base.note("tracking-waits", "note", f"tracking through {domain} is set once SES has verified its domain")
+            )
+        return tuple(notes)
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        region, name = change.region or "", change.address.split("/", 2)[2]
+        arn_name = f"configuration-set/{name}"
+        needs = tuple(f"{a}#create" for a in change.depends_on)
+        if change.action == "delete":
+            yield Step(
+                change.address, "delete", tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
+                lambda rt: _delete(rt, region, name), calls=("sesv2:DeleteConfigurationSet",), region=region,
+            )  # fmt: skip
+            return
+        after = change.after or {}
+        ready = bool(change.execution.get("tracking_ready"))
+        if change.action == "create":
+            body = {block: after[block] for block in BLOCKS if block in after}
+            late = None if ready else body.pop("tracking_options", None)
+            yield Step(
+                change.address, "create", needs, lambda rt: _create(rt, region, name, body, after["tags"]),
+                calls=("sesv2:CreateConfigurationSet",), region=region,
+            )  # fmt: skip
+            if late and late.get("custom_redirect_domain"):
+                yield _tracking_step(change, region, name, late, f"{change.address}#create")
+            return
+        put, drop = base.tag_changes(change)
+        if put:
+            yield Step(
+                change.address, "claim", (),
+                lambda rt: _tag(rt, region, arn_name, put), calls=("sesv2:TagResource",), region=region,
+            )  # fmt: skip
+        puts: dict[str, Any] = dict(change.execution.get("puts") or {})
+        late = None if ready else puts.pop("tracking_options", None)
+        if late is not None and not late.get("custom_redirect_domain"):
+            puts["tracking_options"], late = late, None
+        if puts or drop:
+            yield Step(
+                change.address, "update", (f"{change.address}#claim", *needs),
+                lambda rt: _update(rt, region, name, puts, arn_name, drop),
+                calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts) + (("sesv2:UntagResource",) if drop else ()),
+                region=region,
+            )  # fmt: skip
+        if late is not None:
+            yield _tracking_step(change, region, name, late, f"{change.address}#update")
+
+
+def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], after: str) -> Step:
+    domain = str(block["custom_redirect_domain"])
+
+    def run(rt: base.Runtime) -> None:
+        rt.wait_verified(region, domain)
+        rt.aws.call("sesv2", "PutConfigurationSetTrackingOptions", region, ConfigurationSetName=name, **_body("tracking_options", block))
+
+    return Step(
+        change.address, "tracking", (after,), run, calls=("sesv2:PutConfigurationSetTrackingOptions",), region=region,
+        late=True,
+    )  # fmt: skip
+
+
+def _tracking_ready(world: World, region: str, spec: Mapping[str, Any]) -> bool:
+    """Whether SES already has a verified domain identity at or above the tracking domain (else the put is refused)."""
+    domain = (spec.get("tracking_options") or {}).get("custom_redirect_domain")
+    if not domain:
+        return True
+    labels = str(domain).split(".")
+    for start in range(len(labels) - 1):
+        live = world.observed.get(f"email_identity/{region}/{'.'.join(labels[start:])}")
+        if live is not None:
+            return live.facts.get("verification_status") == "SUCCESS"
+    return False
+
+
+def _create(rt: base.Runtime, region: str, name: str, body: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    blocks = {block: _body(block, value) for block, value in body.items()}
+    request = {_member(block): value.get("VdmOptions", value) for block, value in blocks.items() if value}
+    try:
+        rt.aws.call(
+            "sesv2", "CreateConfigurationSet", region, ConfigurationSetName=name, Tags=base.tags_to_aws(tags), **request
+        )
+    except AwsError as error:
+        if error.aws_code != "AlreadyExistsException":
+            raise
+        # The answer to an earlier try may have been lost: ours if it carries our tag, else somebody was faster.
+        answer = rt.aws.call("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
+        if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
+            raise
+        _update(rt, region, name, body, "", [])
+
+
+def _update(rt: base.Runtime, region: str, name: str, puts: Mapping[str, Any], arn_name: str, drop: list[str]) -> None:
+    for block, value in puts.items():
+        rt.aws.call("sesv2", BLOCKS[block][0], region, ConfigurationSetName=name, **_body(block, value))
+    if drop:
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn_name), TagKeys=drop)
+
+
+def _tag(rt: base.Runtime, region: str, arn_name: str, tags: Mapping[str, str]) -> None:
+    rt.aws.call(
+        "sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn_name), Tags=base.tags_to_aws(tags)
+    )
+
+
+def _delete(rt: base.Runtime, region: str, name: str) -> None:
+    try:
+        rt.aws.call("sesv2", "DeleteConfigurationSet", region, ConfigurationSetName=name)
+    except AwsError as error:
+        if error.aws_code != "NotFoundException":
+            raise
+
+
+def ses_arn(rt: base.Runtime, region: str, name: str) -> str:
+    """The ARN of an SES resource of the run's account: ``name`` is ``identity/x``, ``configuration-set/x`` ..."""
+    return f"arn:{rt.partition}:ses:{region}:{rt.account}:{name}"
+
+
+def _body(block: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The members of a put: the whole block, since a put replaces it."""
+    fields = dict(value or {})
+    if block == "tracking_options" and not fields.get("custom_redirect_domain"):
+        # An empty put clears the block; HttpsPolicy without a domain is refused.
+        return {}
+    body = to_aws(fields)
+    if block == "vdm_options":
+        return {"VdmOptions": {k: v for k, v in body.items() if v}}
+    return body
+
+
+def _member(block: str) -> str:
+    return "".join(part.capitalize() for part in block.split("_"))
+
+
+def _with_defaults(written: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody wrote, with ``null`` (of a field or the whole block) read as AWS's default."""
+    if written is None:
+        return {k: (dict(v) if isinstance(v, dict) else v) for k, v in defaults.items()}
+    out: dict[str, Any] = {}
+    for field, value in written.items():
+        default = defaults.get(field)
+        if isinstance(default, dict):
+            out[field] = _with_defaults(value, default)
+        else:
+            out[field] = default if value is None else value
+    return out
+
+
+def _filled(live: Any, default: Any) -> Any:
+    if isinstance(default, dict):
+        found = live or {}
+        return {k: _filled(found.get(k), v) for k, v in default.items()}
+    return default if live is None else live
+
+
+def _without_absent(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Without fields whose desired value is AWS's absence: nothing to send and nothing to show on create."""
+    out: dict[str, Any] = {}
+    for key, value in spec.items():
+        if isinstance(value, Mapping):
+            inner = _without_absent(value)
+            if inner:
+                out[key] = inner
+        elif value is not None:
+            out[key] = value
+    return out
+
+
+def normalise(spec: dict[str, Any]) -> dict[str, Any]:
+    """Sets as sorted lists, so that order is no difference; absent and empty suppression stay apart."""
+    block = spec.get("suppression_options")
+    if block and isinstance(block.get("suppressed_reasons"), list):
+        spec = {**spec, "suppression_options": {**block, "suppressed_reasons": sorted(set(block["suppressed_reasons"]))}}
+    return spec

@@ -1,0 +1,228 @@
+"""SES dedicated IP pool: the addresses that a configuration set sends from.
+
+Managed:  scaling mode, the dedicated IPs of a STANDARD pool, tags.
+Reads:    sesv2 GetDedicatedIpPool, ListTagsForResource (the pool's answer carries no tags), GetDedicatedIps where the
+          YAML lists addresses or the pool is to be deleted.
+Writes:   CreateDedicatedIpPool, PutDedicatedIpPoolScalingAttributes (STANDARD to MANAGED only), PutDedicatedIpInPool.
+Source:   SES v2 API reference; SES Developer Guide, "Dedicated IP addresses (managed)" and "Assigning IP pools".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import AwsError
+from reconciler.kinds import base
+from reconciler.kinds.base import Step, World
+from reconciler.kinds.configuration_set import ses_arn
+from reconciler.kinds.reading import Rereading, read_each
+from reconciler.model import Address, Change, Desired, Note, Observed, State
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+NAME = "dedicated_ip_pool"
+DEFAULT_POOL = "ses-default-dedicated-pool"
+"""Where SES keeps leased addresses that are in no pool of the user's ("Assigning IP pools")."""
+
+
+def address_of(region: str, name: str) -> Address:
+    return f"{NAME}/{region}/{name}"
+
+
+class DedicatedIpPool(Rereading):
+    name = NAME
+    reads = ("sesv2:GetDedicatedIpPool", "sesv2:ListTagsForResource", "sesv2:GetDedicatedIps")
+    writes = (
+        "sesv2:CreateDedicatedIpPool", "sesv2:PutDedicatedIpPoolScalingAttributes", "sesv2:PutDedicatedIpInPool",
+        "sesv2:TagResource", "sesv2:UntagResource", "sesv2:DeleteDedicatedIpPool",
+    )  # fmt: skip
+
+    # -- desired ----------------------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for entry in state.section("dedicated_ip_pools"):
+            region = entry.region or ""
+            spec: dict[str, Any] = {}
+            if "scaling_mode" in entry.values:
+                spec["scaling_mode"] = entry.values["scaling_mode"] or "STANDARD"
+            if "dedicated_ips" in entry.values:
+                spec["dedicated_ips"] = sorted(entry.values["dedicated_ips"] or [])
+            spec["tags"] = base.entry_tags(entry)
+            yield Desired(
+                address_of(region, entry.name), NAME, region, entry.name, spec, entry,
+                protect=bool(entry.values.get("protect")),
+            )  # fmt: skip
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, world: World) -> None:
+        read_each(self, aws, world)
+
+    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
+        """One live pool with its tags and, for a STANDARD pool, its addresses; None where it does not exist."""
+        try:
+            answer = aws.call("sesv2", "GetDedicatedIpPool", region, PoolName=name)["DedicatedIpPool"]
+        except AwsError as error:
+            if error.aws_code == "NotFoundException":
+                return None
+            raise
+        arn = f"arn:{aws.stack.partition}:ses:{region}:{aws.stack.account}:dedicated-ip-pool/{name}"
+        tags = base.tags_from_aws(aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn).get("Tags"))
+        mode = answer.get("ScalingMode") or "STANDARD"
+        spec: dict[str, Any] = {"scaling_mode": mode, "dedicated_ips": [], "tags": dict(tags)}
+        if mode == "STANDARD":
+            listed = aws.pages("sesv2", "GetDedicatedIps", "DedicatedIps", region, PoolName=name)
+            spec["dedicated_ips"] = sorted(item["Ip"] for item in listed)
+        return Observed(address_of(region, name), NAME, region, name, spec, tags)
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, world: World) -> Iterable[Change]:
+        for address in world.addresses(NAME):
+            if world.unknown(address):
+                continue
+            desired, live = world.desired.get(address), world.observed.get(address)
+            change = self._plan_declared(world, desired, live) if desired else self._plan_delete(world, live)
+            if change is not None:
+                yield change
+
+    def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
+        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
+        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra)
+        if live is None:
+            after = {"scaling_mode": "STANDARD", **desired.spec, "tags": base.present(tags)}
+            return Change(
+                desired.address, NAME, "create", None, after, base.differences(None, after, desired=desired),
+                notes=_charges(after["scaling_mode"]), source=desired.entry.source, region=desired.region,
+            )  # fmt: skip
+        claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
+        if claim is None:
+            return None
+        wanted = {**desired.spec, "tags": tags}
+        before = base.project(live.spec, wanted)
+        after = base.overlay(wanted, before)
+        diff = base.differences(before, after, desired=desired)
+        if not diff and claim == "ours":
+            return None
+        mode = desired.spec.get("scaling_mode", live.spec["scaling_mode"])
+        if live.spec["scaling_mode"] == "MANAGED" and mode == "STANDARD":
+            world.refuse(
+                "pool-way-back", f"{desired.address} is MANAGED and cannot become STANDARD again",
+                hint="SES refuses the way back: declare MANAGED, or a new pool under another name and move the sets to it",
+                address=desired.address, source=desired.source_of("scaling_mode"),
+            )  # fmt: skip
+            return None
+        becomes = live.spec["scaling_mode"] != mode
+        return Change(
+            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff,
+            notes=_charges(mode) if becomes else (), source=(diff[0].source if diff else None) or desired.entry.source,
+            observed_digest=live.digest, region=desired.region,
+        )  # fmt: skip
+
+    def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
+        if live is None or base.owner_of(live.tags) != world.scope:
+            return None
+        if base.protected(world, live.address, live.tags, "deleted"):
+            return None
+        users = sorted(
+            o.address
+            for o in world.observed.values()
+            if o.kind == "configuration_set" and o.region == live.region
+            and (o.spec.get("delivery_options") or {}).get("sending_pool_name") == live.name
+        )  # fmt: skip
+        notes = (base.note("pool-deleted", "note", "charges for this pool end"),)
+        return Change(
+            live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None), notes=notes,
+            depends_on=tuple(users), observed_digest=live.digest, region=live.region, counts=True,
+        )  # fmt: skip
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        region, name = change.region or "", change.address.split("/", 2)[2]
+        if change.action == "delete":
+            ips = list((change.before or {}).get("dedicated_ips") or [])
+            yield Step(
+                change.address, "delete", tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
+                lambda rt: _delete(rt, region, name, ips), calls=("sesv2:DeleteDedicatedIpPool",), region=region,
+            )  # fmt: skip
+            return
+        after = change.after or {}
+        before = change.before or {}
+        if change.action == "create":
+            yield Step(
+                change.address, "create", (), lambda rt: _create(rt, region, name, after),
+                calls=("sesv2:CreateDedicatedIpPool", *("sesv2:PutDedicatedIpInPool",) * len(after.get("dedicated_ips") or [])),
+                region=region,
+            )  # fmt: skip
+            return
+        put, drop = base.tag_changes(change)
+
+        def update(rt: base.Runtime) -> None:
+            arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
+            if put:
+                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=base.tags_to_aws(put))
+            if before.get("scaling_mode") != after.get("scaling_mode"):
+                rt.aws.call(
+                    "sesv2", "PutDedicatedIpPoolScalingAttributes", region, PoolName=name, ScalingMode=after["scaling_mode"]
+                )
+            if "dedicated_ips" in after:
+                _move(rt, region, name, before.get("dedicated_ips") or [], after["dedicated_ips"])
+            if drop:
+                rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
+
+        calls = [f"sesv2:{op}" for op, there in (
+            ("TagResource", put), ("PutDedicatedIpPoolScalingAttributes", base.touches(change, "scaling_mode")),
+            ("PutDedicatedIpInPool", base.touches(change, "dedicated_ips")), ("UntagResource", drop),
+        ) if there]  # fmt: skip
+        yield Step(change.address, "update", (), update, calls=tuple(calls), region=region)
+
+
+def _create(rt: base.Runtime, region: str, name: str, after: Mapping[str, Any]) -> None:
+    try:
+        rt.aws.call(
+            "sesv2", "CreateDedicatedIpPool", region, PoolName=name, ScalingMode=after["scaling_mode"],
+            Tags=base.tags_to_aws(after["tags"]),
+        )  # fmt: skip
+    except AwsError as error:
+        arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
+        if error.aws_code != "AlreadyExistsException":
+            raise
+        # Ours if an earlier try took effect and its answer was lost; else somebody was faster.
+        live = rt.aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn)
+        if base.owner_of(base.tags_from_aws(live.get("Tags"))) != rt.scope:
+            raise
+    _move(rt, region, name, [], after.get("dedicated_ips") or [])
+
+
+def _move(rt: base.Runtime, region: str, name: str, before: list[str], after: list[str]) -> None:
+    for ip in after:
+        if ip not in before:
+            rt.aws.call("sesv2", "PutDedicatedIpInPool", region, Ip=ip, DestinationPoolName=name)
+    for ip in before:
+        if ip not in after:
+            rt.aws.call("sesv2", "PutDedicatedIpInPool", region, Ip=ip, DestinationPoolName=DEFAULT_POOL)
+
+
+def _delete(rt: base.Runtime, region: str, name: str, ips: list[str]) -> None:
+    # SES refuses to delete a STANDARD pool that holds addresses; they go back to the default pool and stay leased.
+    _move(rt, region, name, ips, [])
+    try:
+        rt.aws.call("sesv2", "DeleteDedicatedIpPool", region, PoolName=name)
+    except AwsError as error:
+        if error.aws_code != "NotFoundException":
+            raise
+
+
+def _charges(mode: str) -> tuple[Note, ...]:
+    if mode != "MANAGED":
+        return ()
+    return (
+        base.note(
+            "pool-charges", "warning",
+            "charges begin: a managed pool bills at once, about $15 a month for the account and a price per message; "
+            "it cannot become STANDARD again",
+        ),
+    )  # fmt: skip

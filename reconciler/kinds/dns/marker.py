@@ -1,0 +1,91 @@
+"""The marker: TXT values at ``_recon.<domain>`` that remember what is ours where no identity's tag can say it.
+
+Each value is one line, ``v=recon1; stack=<scope>; <what>``:
+
+    groups=dmarc bimi null_mx       record groups of a domain without an identity
+    created=yes; spf=include:a ...  our terms in the domain's SPF record, and whether the record itself is ours
+    own=<name> <type> <value>       an exact record whose owner is about to forget it (an identity being deleted)
+
+Values of other stacks stand beside ours and are foreign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+VERSION = "v=recon1"
+LABEL = "_recon"
+
+
+def name_for(domain: str) -> str:
+    return f"{LABEL}.{domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """One exact record: name without final dot, type, value in Route 53's presentation form."""
+
+    name: str
+    type: str
+    value: str
+
+    def text(self, scope: str) -> str:
+        return f"{VERSION}; stack={scope}; own={self.name} {self.type} {self.value}"
+
+
+@dataclass(slots=True)
+class Marker:
+    """What one stack remembers at one domain."""
+
+    groups: set[str] = field(default_factory=set)
+    spf: list[str] | None = None
+    spf_created: bool = False
+    own: list[Own] = field(default_factory=list)
+
+    def texts(self, scope: str) -> list[str]:
+        """The TXT texts that say this; empty when there is nothing to remember."""
+        lines = []
+        if self.groups:
+            lines.append(f"{VERSION}; stack={scope}; groups={' '.join(sorted(self.groups))}")
+        if self.spf is not None and (self.spf or self.spf_created):
+            created = "created=yes; " if self.spf_created else ""
+            lines.append(f"{VERSION}; stack={scope}; {created}spf={' '.join(self.spf)}".rstrip())
+        lines += [own.text(scope) for own in self.own]
+        return lines
+
+
+def is_ours(text: str, scope: str) -> bool:
+    return text.startswith(f"{VERSION}; stack={scope};")
+
+
+def stack_of(text: str) -> str | None:
+    """The scope that a marker text belongs to, None for any other text."""
+    if not text.startswith(f"{VERSION}; stack="):
+        return None
+    return text.removeprefix(f"{VERSION}; stack=").partition(";")[0]
+
+
+def read(texts: Iterable[str], scope: str) -> Marker:
+    """The marker that ``texts`` hold for ``scope``; lines that are not ours or not understood are passed over."""
+    found = Marker()
+    prefix = f"{VERSION}; stack={scope};"
+    for text in texts:
+        if not text.startswith(prefix):
+            continue
+        rest = text[len(prefix) :].strip()
+        created = rest.startswith("created=yes;")
+        if created:
+            rest = rest.removeprefix("created=yes;").strip()
+        key, _, value = rest.partition("=")
+        if key == "groups":
+            found.groups |= set(value.split())
+        elif key == "spf":
+            found.spf = [*(found.spf or []), *value.split()]
+            found.spf_created = found.spf_created or created
+        elif key == "own":
+            name, _, remainder = value.partition(" ")
+            type_, _, exact = remainder.partition(" ")
+            if name and type_ and exact:
+                found.own.append(Own(name, type_, exact))
+    return found

@@ -1,0 +1,200 @@
+"""Hosted zones and their record sets as read, and which zone answers for a name.
+
+Source: Route 53 Developer Guide, "Supported DNS record types", "DNS domain name format", "Quotas"; Route 53 API,
+ListHostedZones (100 a page), ListResourceRecordSets (300 a page).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.mail import txt
+from reconciler.names import from_route53, is_at_or_below
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSet:
+    """One record set exactly as Route 53 returned it (``raw``), with the name decoded and folded.
+
+    ``ttl`` in seconds, None for an alias; ``values`` in Route 53's presentation form, byte for byte.
+    """
+
+    name: str
+    type: str
+    ttl: int | None
+    values: tuple[str, ...]
+    raw: Mapping[str, Any]
+
+    @property
+    def simple(self) -> bool:
+        """Neither alias nor routed nor managed by a traffic policy: the only sets that recon edits."""
+        return not (self.raw.keys() - {"Name", "Type", "TTL", "ResourceRecords"})
+
+    def why_not_simple(self) -> str:
+        if "AliasTarget" in self.raw:
+            return "an alias"
+        if "TrafficPolicyInstanceId" in self.raw:
+            return "managed by a traffic policy"
+        if "SetIdentifier" in self.raw:
+            return f'routed (set identifier "{self.raw["SetIdentifier"]}")'
+        return "of a form that recon does not edit"
+
+
+@dataclass(slots=True)
+class Zone:
+    """One hosted zone; ``records`` is filled only for zones that matter (``loaded``). Ids without /hostedzone/."""
+
+    id: str
+    name: str
+    private: bool = False
+    linked_service: str = ""
+    loaded: bool = False
+    tagged: bool = False
+    records: dict[tuple[str, str], list[RecordSet]] = field(default_factory=dict)
+    by_name: dict[str, list[RecordSet]] = field(default_factory=dict)
+
+    def add(self, record: RecordSet) -> None:
+        self.records.setdefault((record.name, record.type), []).append(record)
+        self.by_name.setdefault(record.name, []).append(record)
+
+    def sets(self, name: str, type_: str) -> list[RecordSet]:
+        return self.records.get((name, type_), [])
+
+    def at(self, name: str) -> list[RecordSet]:
+        return self.by_name.get(name, [])
+
+    def texts(self, name: str) -> list[tuple[str, str]]:
+        """The TXT values at a name as (raw value, decoded text); what cannot be decoded is left out."""
+        found = []
+        for record in self.sets(name, "TXT"):
+            for value in record.values:
+                try:
+                    found.append((value, txt.decode(value)))
+                except ValueError:
+                    continue
+        return found
+
+    def delegation(self, name: str) -> str | None:
+        """The name below the apex at or above ``name`` that has NS records: this zone does not answer for it."""
+        current = name
+        while current != self.name and is_at_or_below(current, self.name):
+            if self.sets(current, "NS"):
+                return current
+            current = current.partition(".")[2]
+        return None
+
+
+def record_from_aws(raw: Mapping[str, Any]) -> RecordSet:
+    """A ResourceRecordSet of ListResourceRecordSets."""
+    values = tuple(item["Value"] for item in raw.get("ResourceRecords") or ())
+    return RecordSet(from_route53(raw["Name"]), raw["Type"], raw.get("TTL"), values, dict(raw))
+
+
+def list_zones(aws: Aws) -> dict[str, Zone]:
+    """Every hosted zone of the DNS account by id: one call per 100."""
+    zones: dict[str, Zone] = {}
+    for raw in aws.pages("route53", "ListHostedZones", "HostedZones", dns=True, token_in="Marker", token_out="NextMarker"):
+        zone = Zone(
+            raw["Id"].rpartition("/")[2], from_route53(raw["Name"]), bool((raw.get("Config") or {}).get("PrivateZone")),
+            (raw.get("LinkedService") or {}).get("ServicePrincipal", ""),
+        )  # fmt: skip
+        zones[zone.id] = zone
+    return zones
+
+
+def load(aws: Aws, zone: Zone) -> None:
+    """Read all record sets of a zone into it: one call per 300."""
+    zone.records.clear()
+    zone.by_name.clear()
+    start: dict[str, Any] = {}
+    while True:
+        answer = aws.call("route53", "ListResourceRecordSets", dns=True, HostedZoneId=zone.id, **start)
+        for raw in answer["ResourceRecordSets"]:
+            zone.add(record_from_aws(raw))
+        if not answer.get("IsTruncated"):
+            break
+        start = {"StartRecordName": answer["NextRecordName"], "StartRecordType": answer["NextRecordType"]}
+        if answer.get("NextRecordIdentifier"):
+            start["StartRecordIdentifier"] = answer["NextRecordIdentifier"]
+    zone.loaded = True
+
+
+@dataclass(frozen=True, slots=True)
+class NoZone:
+    """Why no zone can be written for a name, and what to do."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ZoneIndex:
+    """Finds the zone for a name among all public zones in one look-up per label."""
+
+    def __init__(self, zones: Mapping[str, Zone]) -> None:
+        self._zones = zones
+        self._public: dict[str, list[Zone]] = {}
+        self._private: set[str] = set()
+        for zone in zones.values():
+            if zone.private:
+                self._private.add(zone.name)
+            else:
+                self._public.setdefault(zone.name, []).append(zone)
+
+    def candidates(self, name: str) -> list[Zone]:
+        """The public zones of the longest name at or above ``name``; several when zones share a name."""
+        current = name
+        while current:
+            if current in self._public:
+                return self._public[current]
+            current = current.partition(".")[2]
+        return []
+
+    def pick(self, name: str, wanted: str | None) -> Zone | NoZone:
+        """The zone to write ``name`` into: ``wanted`` is ``auto``/None or a zone id."""
+        if wanted and wanted != "auto":
+            zone = self._zones.get(wanted.rpartition("/")[2])
+            if zone is None:
+                return NoZone(
+                    "no-such-zone", f"there is no hosted zone {wanted}", "check the id, and stack.dns for the account"
+                )
+            if not is_at_or_below(name, zone.name):
+                return NoZone("zone-mismatch", f"{name} is not in zone {zone.id} ({zone.name})", "name the right zone")
+            if zone.private:
+                return NoZone(
+                    "private-zone", f"zone {zone.id} ({zone.name}) is private",
+                    "SES looks records up in public DNS only: name the public zone",
+                )  # fmt: skip
+            return zone
+        found = self.candidates(name)
+        if not found:
+            private = next((p for p in self._private if is_at_or_below(name, p)), None)
+            only = f" (only a private one, {private}, which SES cannot see)" if private else ""
+            return NoZone(
+                "no-zone", f"no public hosted zone holds {name}{only}",
+                "create the zone, set stack.dns if it lives in another account, or write `zone: manual`",
+            )  # fmt: skip
+        if len(found) > 1:
+            ids = ", ".join(sorted(zone.id for zone in found))
+            return NoZone(
+                "zones-same-name", f"several public zones are called {found[0].name}: {ids}",
+                "which one is live depends on the registrar's name servers: write its id as `zone:`",
+            )  # fmt: skip
+        return found[0]
+
+
+def texts_at(zones: Mapping[str, Zone], name: str) -> Iterator[str]:
+    """The decoded TXT texts at a name over all loaded public zones."""
+    for zone in zones.values():
+        if zone.loaded and not zone.private and is_at_or_below(name, zone.name):
+            for _, text in zone.texts(name):
+                yield text
+
+
+def names_of(zones: Iterable[Zone]) -> str:
+    return ", ".join(sorted(zone.name for zone in zones))

@@ -1,0 +1,532 @@
+"""SES email identity: a domain or address that may send mail.
+
+Managed:  DKIM (on/off, origin, key length, BYODKIM selector and key), MAIL FROM, default configuration set, feedback
+          forwarding, sending policies, tags.
+Shown:    verification, DKIM and MAIL FROM status, tokens (AWS sets them).
+Reads:    sesv2 GetEmailIdentity: one call an identity carries everything. BYODKIM keys from where the YAML says.
+Writes:   CreateEmailIdentity with all that it takes in one call, then one Put for each block that differs.
+Source:   SES v2 API reference, CreateEmailIdentity, GetEmailIdentity, PutEmailIdentity...; SES Developer Guide,
+          "Creating and verifying identities", "Authenticating Email with DKIM", "Using a custom MAIL FROM domain".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler import regions
+from reconciler.errors import AwsError, ReconError
+from reconciler.kinds import base
+from reconciler.kinds.base import Step, World
+from reconciler.kinds.configuration_set import ses_arn
+from reconciler.kinds.reading import Rereading, read_each
+from reconciler.kinds.shape import normal_policy
+from reconciler.model import Address, Change, Desired, Note, Observed, State, canonical_json
+from reconciler.secrets import DkimKey, fetch
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+NAME = "email_identity"
+WHOLE = ("policies",)
+
+
+def address_of(region: str, name: str) -> Address:
+    return f"{NAME}/{region}/{name}"
+
+
+class EmailIdentity(Rereading):
+    name = NAME
+    reads = ("sesv2:GetEmailIdentity", "secretsmanager:GetSecretValue", "ssm:GetParameter")
+    writes = (
+        "sesv2:CreateEmailIdentity", "sesv2:PutEmailIdentityMailFromAttributes",
+        "sesv2:PutEmailIdentityFeedbackAttributes", "sesv2:PutEmailIdentityDkimAttributes",
+        "sesv2:PutEmailIdentityDkimSigningAttributes", "sesv2:PutEmailIdentityConfigurationSetAttributes",
+        "sesv2:CreateEmailIdentityPolicy", "sesv2:UpdateEmailIdentityPolicy", "sesv2:DeleteEmailIdentityPolicy",
+        "sesv2:TagResource", "sesv2:UntagResource", "sesv2:DeleteEmailIdentity",
+    )  # fmt: skip
+
+    # -- desired ----------------------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for section in ("domains", "email_addresses"):
+            for entry in state.section(section):
+                if entry.region is None:
+                    continue
+                values = entry.values
+                spec: dict[str, Any] = {}
+                if "dkim" in values and section == "domains":
+                    spec["dkim"] = _desired_dkim(values["dkim"])
+                if "mail_from" in values:
+                    block = values["mail_from"]
+                    if block and block.get("mail_from_domain"):
+                        spec["mail_from"] = {k: v for k, v in block.items() if v is not None}
+                    else:
+                        spec["mail_from"] = None
+                for field, default in (("configuration_set_name", None), ("email_forwarding_enabled", True)):
+                    if field in values:
+                        spec[field] = default if values[field] is None else values[field]
+                spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
+                spec["tags"] = base.entry_tags(entry)
+                yield Desired(
+                    address_of(entry.region, entry.name), NAME, entry.region, entry.name, spec, entry,
+                    protect=bool(values.get("protect")),
+                )  # fmt: skip
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, world: World) -> None:
+        read_each(self, aws, world)
+        for desired in world.kind(NAME):
+            reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
+            if not reference or base.ref_key(reference) in world.keys:
+                continue
+            try:
+                text = fetch(reference, aws, aws.stack.regions[0], world.facts["root"])
+                world.keys[base.ref_key(reference)] = DkimKey(text).public
+            except ReconError as error:
+                world.unreadable(desired.address, f"the DKIM key: {error.message}", error.hint)
+
+    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
+        """One live identity with its statuses and tokens, or None where SES does not have it."""
+        try:
+            live = aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        except AwsError as error:
+            if error.aws_code == "NotFoundException":
+                return None
+            raise
+        tags = base.tags_from_aws(live.get("Tags"))
+        dkim, mail_from = live.get("DkimAttributes") or {}, live.get("MailFromAttributes") or {}
+        origin = dkim.get("SigningAttributesOrigin") or "AWS_SES"
+        tokens = list(dkim.get("Tokens") or ())
+        block: dict[str, Any] = {
+            "signing_enabled": bool(dkim.get("SigningEnabled")),
+            "signing_attributes_origin": origin,
+            "next_signing_key_length": dkim.get("NextSigningKeyLength"),
+        }
+        if origin == "EXTERNAL":
+            block["domain_signing_selector"] = tokens[0] if tokens else None
+            block["domain_signing_private_key"] = tags.get(base.DKIM_KEY)
+        spec: dict[str, Any] = {
+            "dkim": block,
+            "mail_from": {
+                "mail_from_domain": mail_from["MailFromDomain"].lower().rstrip("."),
+                "behavior_on_mx_failure": mail_from.get("BehaviorOnMxFailure") or "USE_DEFAULT_VALUE",
+            }
+            if mail_from.get("MailFromDomain")
+            else None,
+            "configuration_set_name": live.get("ConfigurationSetName") or None,
+            "email_forwarding_enabled": live.get("FeedbackForwardingStatus", True),
+            "policies": {k: normal_policy(v) for k, v in (live.get("Policies") or {}).items()},
+            "tags": dict(tags),
+        }
+        info = live.get("VerificationInfo") or {}
+        facts = {
+            "verification_status": live.get("VerificationStatus"),
+            "sending": bool(live.get("VerifiedForSendingStatus")),
+            "dkim_status": dkim.get("Status"),
+            "mail_from_status": mail_from.get("MailFromDomainStatus"),
+            "tokens": tokens,
+            "signing_hosted_zone": (dkim.get("SigningHostedZone") or "").rstrip(".").lower() or None,
+            "identity_type": live.get("IdentityType"),
+            "error_type": info.get("ErrorType"),
+            "last_checked": _time(info.get("LastCheckedTimestamp")),
+            "key_generated": _time(dkim.get("LastKeyGenerationTimestamp")),
+        }
+        return Observed(address_of(region, name), NAME, region, name, spec, tags, facts)
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, world: World) -> Iterable[Change]:
+        for address in world.addresses(NAME):
+            if world.unknown(address):
+                continue
+            desired, live = world.desired.get(address), world.observed.get(address)
+            change = self._plan_declared(world, desired, live) if desired else self._plan_delete(world, live)
+            if change is not None:
+                yield change
+
+    def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
+        region = desired.region or ""
+        wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
+        execution: dict[str, Any] = {}
+        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
+        reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
+        if reference:
+            key = base64_fingerprint(world.keys[base.ref_key(reference)])
+            wanted["dkim"] = {**wanted["dkim"], "domain_signing_private_key": key}
+            extra[base.DKIM_KEY] = key
+            execution["private_key"] = dict(reference)
+        elif wanted.get("dkim", {}).get("signing_attributes_origin") not in {None, "EXTERNAL"}:
+            extra[base.DKIM_KEY] = None
+        if wanted.get("mail_from"):
+            if not live or (live.spec["mail_from"] or {}) != {**(live.spec["mail_from"] or {}), **wanted["mail_from"]} or base.MAIL_FROM in live.tags:
+                extra[base.MAIL_FROM] = wanted["mail_from"]["mail_from_domain"]
+        elif live and base.MAIL_FROM in live.tags:
+            extra[base.MAIL_FROM] = None
+            if "mail_from" not in wanted and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[base.MAIL_FROM]:
+                wanted["mail_from"] = None
+        policies, put_policies = _policies(desired.spec["policies"], live)
+        if policies:
+            wanted["policies"] = policies
+        live_tags = live.tags if live else {}
+        extra |= base.packed(live_tags, base.POLICIES, put_policies)
+        extra |= base.packed(live_tags, base.RECORDS, world.claims.get(desired.address, frozenset()))
+        wanted["tags"] = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra)
+        needs = self._needs(desired)
+        execution["before"] = sorted(world.facts.get("dns_first", {}).get(desired.address, ()))
+        execution["verified"] = bool(live and live.facts.get("verification_status") == "SUCCESS")
+        if live is None:
+            after = _created(wanted, desired.entry.section == "domains")
+            return Change(
+                desired.address, NAME, "create", None, after,
+                base.differences(None, after, whole=WHOLE, desired=desired), depends_on=needs,
+                notes=self._notes(desired, None, after), source=desired.entry.source, region=region,
+                execution=execution, unknown=(),
+            )  # fmt: skip
+        claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
+        if claim is None:
+            return None
+        observed = dict(live.spec)
+        if reference and observed["dkim"].get("domain_signing_private_key") is None:
+            observed["dkim"] = {**observed["dkim"], "domain_signing_private_key": self._proven_key(world, desired, live)}
+            if observed["dkim"]["domain_signing_private_key"] == wanted["dkim"]["domain_signing_private_key"]:
+                wanted["tags"].pop(base.DKIM_KEY, None)
+        before = base.project(observed, wanted)
+        after = base.overlay(wanted, before)
+        diff = base.differences(before, after, whole=WHOLE, desired=desired)
+        if not diff and claim == "ours":
+            return None
+        execution["live_mail_from"] = live.spec["mail_from"]
+        execution["live_key_length"] = live.spec["dkim"]["next_signing_key_length"]
+        execution["live_origin"] = live.spec["dkim"]["signing_attributes_origin"]
+        return Change(
+            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff, depends_on=needs,
+            notes=self._notes(desired, live, after), source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None) or desired.entry.source,
+            observed_digest=live.digest, region=region, execution=execution,
+        )  # fmt: skip
+
+    def _needs(self, desired: Desired) -> tuple[Address, ...]:
+        region = desired.region or ""
+        needs = []
+        if desired.spec.get("configuration_set_name"):
+            needs.append(f"configuration_set/{region}/{desired.spec['configuration_set_name']}")
+        parent = regions.deterministic_parent((desired.spec.get("dkim") or {}).get("signing_attributes_origin") or "")
+        if parent:
+            needs.append(address_of(parent, desired.name))
+        return tuple(sorted(needs))
+
+    def _proven_key(self, world: World, desired: Desired, live: Observed) -> str | None:
+        """The key that SES must hold, where DNS proves it: SES verified the very record that stands in the zone."""
+        from reconciler.kinds.dns.zones import texts_at
+
+        selector = live.spec["dkim"].get("domain_signing_selector")
+        if live.facts.get("dkim_status") != "SUCCESS" or not selector:
+            return None
+        for text in texts_at(world.zones, f"{selector}._domainkey.{desired.name}"):
+            tags = dict(part.strip().partition("=")[::2] for part in text.split(";"))
+            if tags.get("p"):
+                return base64_fingerprint("".join(tags["p"].split()))
+        return None
+
+    def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
+        if live is None or base.owner_of(live.tags) != world.scope:
+            return None
+        if base.protected(world, live.address, live.tags, "deleted"):
+            return None
+        replicas = tuple(
+            o.address
+            for o in world.observed.values()
+            if o.kind == NAME and o.name == live.name
+            and regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
+            and base.owner_of(o.tags) == world.scope
+        )  # fmt: skip
+        return Change(
+            live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None, whole=WHOLE),
+            depends_on=replicas, observed_digest=live.digest, region=live.region, counts=True,
+            notes=(base.note("identity-deleted", "warning", f"mail from {live.name} is refused in {live.region} from then on"),),
+            execution={"before": sorted(world.facts.get("dns_marks", {}).get(live.address, ()))},
+        )  # fmt: skip
+
+    def _notes(self, desired: Desired, live: Observed | None, after: Mapping[str, Any]) -> tuple[Note, ...]:
+        notes: list[Note] = []
+        if desired.entry.section == "email_addresses" and live is None:
+            notes.append(base.note("address-mail", "note", "SES mails a link to this address; it is valid for 24 hours"))
+        new, old = after.get("dkim") or {}, (live.spec["dkim"] if live else {})
+        if new.get("signing_enabled") is False and old.get("signing_enabled", True):
+            notes.append(base.note("dkim-off", "warning", "mail leaves without a DKIM signature of this domain"))
+        origin, was = new.get("signing_attributes_origin"), old.get("signing_attributes_origin")
+        if live and origin and was and origin != was:
+            notes.append(base.note("dkim-origin", "warning", "mail is unsigned until SES has verified the new keys"))
+        if live and new.get("next_signing_key_length") not in {None, old.get("next_signing_key_length")}:
+            notes.append(base.note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"))
+        if old.get("next_signing_key_length") == "RSA_2048_BIT" and new.get("next_signing_key_length") == "RSA_1024_BIT":
+            notes.append(base.note("dkim-key-lowered", "warning", "1024-bit keys are weak (RFC 8301 section 3.2)"))
+        if (after.get("mail_from") or {}).get("behavior_on_mx_failure") == "REJECT_MESSAGE" and (
+            live is None or (live.spec["mail_from"] or {}).get("behavior_on_mx_failure") != "REJECT_MESSAGE"
+        ):
+            notes.append(
+                base.note("mail-from-reject", "note", "mail is rejected while SES does not find the MAIL FROM's MX record")
+            )
+        return tuple(notes)
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        region, name = change.region or "", change.address.split("/", 2)[2]
+        before_dns = tuple(f"{a}#write" for a in change.execution.get("before") or ())
+        if change.action == "delete":
+            marks = tuple(f"{a}#mark" for a in change.execution.get("before") or ())
+            yield Step(
+                change.address, "delete", (*marks, *(f"{a}#delete" for a in change.depends_on)),
+                lambda rt: _delete(rt, region, name), calls=("sesv2:DeleteEmailIdentity",), region=region,
+            )  # fmt: skip
+            return
+        after = change.after or {}
+        needs = tuple(f"{a}#{label}" for a in change.depends_on for label in ("create", "update", "dkim"))
+        verified = bool(change.execution.get("verified"))
+        create = change.action == "create"
+        first = f"{change.address}#{'create' if create else 'claim'}"
+        if create:
+            yield Step(
+                change.address, "create", needs, lambda rt: _create(rt, change, region, name),
+                calls=("sesv2:CreateEmailIdentity",), region=region,
+            )  # fmt: skip
+        put, drop = ({}, []) if create else base.tag_changes(change)
+        arn = f"identity/{name}"
+        if put:
+            yield Step(
+                change.address, "claim", (),
+                lambda rt: _tag(rt, region, arn, put), calls=("sesv2:TagResource",), region=region,
+            )  # fmt: skip
+        if not create and base.touches(change, *(f"dkim.{f}" for f in _SIGNING)):
+            yield Step(
+                change.address, "dkim", (first, *before_dns, *needs),
+                lambda rt: _put_signing(rt, change, region, name),
+                calls=("sesv2:PutEmailIdentityDkimSigningAttributes",), region=region,
+            )  # fmt: skip
+        if base.touches(change, "mail_from"):
+            yield Step(
+                change.address, "mail_from", (first, *(() if create else before_dns)),
+                lambda rt: _put_mail_from(rt, change, region, name),
+                calls=("sesv2:PutEmailIdentityMailFromAttributes",), region=region,
+            )  # fmt: skip
+        rest: list[str] = []
+        if base.touches(change, "configuration_set_name") and not create:
+            rest.append("PutEmailIdentityConfigurationSetAttributes")
+        if base.touches(change, "email_forwarding_enabled") and not (create and after["email_forwarding_enabled"]):
+            rest.append("PutEmailIdentityFeedbackAttributes")
+        if base.touches(change, "dkim.signing_enabled") and not (create and after["dkim"]["signing_enabled"]):
+            rest.append("PutEmailIdentityDkimAttributes")
+        if drop:
+            rest.append("UntagResource")
+        if rest:
+            label = "attributes" if create else "update"
+            # Tags that remember what we put go last: until then a killed run still knows what is left to do.
+            mine = (f"{change.address}#mail_from", f"{change.address}#dkim") if not create else ()
+            yield Step(
+                change.address, label, (first, *mine, *needs),
+                lambda rt: _put_rest(rt, rest, after, region, name, arn, drop),
+                calls=tuple(f"sesv2:{operation}" for operation in rest), region=region,
+            )  # fmt: skip
+        if base.touches(change, "policies"):
+            old = (change.before or {}).get("policies") or {}
+            new = after.get("policies") or {}
+            changed = {k: v for k, v in new.items() if v != old.get(k)}
+            yield Step(
+                change.address, "policies", (first,),
+                lambda rt: _put_policies(rt, changed, region, name, wait=not verified),
+                calls=tuple("sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy" for v in changed.values()),
+                region=region, late=not verified,
+            )  # fmt: skip
+
+
+_SIGNING = (
+    "signing_attributes_origin", "next_signing_key_length", "domain_signing_selector", "domain_signing_private_key",
+)  # fmt: skip
+
+
+def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:
+    if written is None:
+        return {"signing_enabled": True, "signing_attributes_origin": "AWS_SES"}
+    block: dict[str, Any] = {"signing_enabled": True}
+    defaults = {"signing_enabled": True, "signing_attributes_origin": "AWS_SES", "next_signing_key_length": "RSA_2048_BIT"}
+    for field, value in written.items():
+        block[field] = defaults.get(field) if value is None else value
+    return {k: v for k, v in block.items() if v is not None}
+
+
+def _created(wanted: Mapping[str, Any], domain: bool) -> dict[str, Any]:
+    """The fields of a new identity, with the DKIM that SES gives a domain by itself spelled out."""
+    after = {k: v for k, v in wanted.items() if v is not None}
+    after["tags"] = base.present(wanted["tags"])
+    if domain:
+        block = {"signing_enabled": True, "signing_attributes_origin": "AWS_SES", **(wanted.get("dkim") or {})}
+        if block["signing_attributes_origin"] == "AWS_SES":
+            block.setdefault("next_signing_key_length", "RSA_2048_BIT")
+        after["dkim"] = block
+    if after.get("mail_from"):
+        after["mail_from"] = {"behavior_on_mx_failure": "USE_DEFAULT_VALUE", **after["mail_from"]}
+    return after
+
+
+def _policies(desired: Mapping[str, Any], live: Observed | None) -> tuple[dict[str, Any], frozenset[str]]:
+    """The policies as far as we manage them (None: to be taken away), and the names to remember as put by us."""
+    there = live.spec["policies"] if live else {}
+    before = base.unpack(live.tags, base.POLICIES) if live else frozenset()
+    wanted: dict[str, Any] = dict(desired)
+    for gone in before - desired.keys():
+        if gone in there:
+            wanted[gone] = None
+    put = {n for n, p in desired.items() if n in before or there.get(n) != p}
+    return wanted, frozenset(put)
+
+
+def base64_fingerprint(public: str) -> str:
+    from reconciler.secrets import fingerprint
+
+    return fingerprint(public)
+
+
+def _time(value: Any) -> str | None:
+    return value.isoformat() if value is not None and hasattr(value, "isoformat") else None
+
+
+def _dkim_request(rt: base.Runtime, change: Change, region: str) -> dict[str, Any]:
+    """DkimSigningAttributes without the origin."""
+    block = (change.after or {}).get("dkim") or {}
+    origin = block.get("signing_attributes_origin")
+    if origin == "EXTERNAL":
+        key = DkimKey(rt.secret(change.execution["private_key"], region))
+        if key.fingerprint != block["domain_signing_private_key"]:
+            raise ReconError(
+                f"{change.address}: the DKIM private key is not the one that was planned",
+                hint="the key changed since the plan: plan again",
+            )
+        return {"DomainSigningSelector": block["domain_signing_selector"], "DomainSigningPrivateKey": key.private}
+    return {}
+
+
+def _create(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+    after = change.after or {}
+    request: dict[str, Any] = {"EmailIdentity": name, "Tags": base.tags_to_aws(after["tags"])}
+    block = after.get("dkim") or {}
+    origin = block.get("signing_attributes_origin")
+    if origin == "EXTERNAL":
+        request["DkimSigningAttributes"] = _dkim_request(rt, change, region)
+    elif origin and origin != "AWS_SES":
+        request["DkimSigningAttributes"] = {"DomainSigningAttributesOrigin": origin}
+    elif block.get("next_signing_key_length"):
+        request["DkimSigningAttributes"] = {"NextSigningKeyLength": block["next_signing_key_length"]}
+    if after.get("configuration_set_name"):
+        request["ConfigurationSetName"] = after["configuration_set_name"]
+    try:
+        answer = rt.aws.call("sesv2", "CreateEmailIdentity", region, **request)
+    except AwsError as error:
+        if error.aws_code != "AlreadyExistsException":
+            raise
+        answer = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
+            raise
+    _learn(rt, change.address, answer.get("DkimAttributes") or {}, region, name)
+
+
+def _learn(rt: base.Runtime, address: Address, dkim: Mapping[str, Any], region: str, name: str) -> None:
+    """Keep the tokens for the records that follow in this run; ask again where the answer has none yet."""
+    tokens = dkim.get("Tokens")
+    if not tokens and "@" not in name:
+        live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        dkim = live.get("DkimAttributes") or {}
+        tokens = dkim.get("Tokens")
+    rt.learn(address, "tokens", list(tokens or ()))
+    rt.learn(address, "signing_hosted_zone", (dkim.get("SigningHostedZone") or "").rstrip(".").lower() or None)
+
+
+def _put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+    block = (change.after or {}).get("dkim") or {}
+    origin = block.get("signing_attributes_origin") or change.execution.get("live_origin") or "AWS_SES"
+    attributes: dict[str, Any] = {}
+    if origin == "EXTERNAL":
+        attributes = _dkim_request(rt, change, region)
+    elif origin == "AWS_SES":
+        length = block.get("next_signing_key_length")
+        # SES answers with an error where the length asked for is the one that is set.
+        if length and length != change.execution.get("live_key_length"):
+            attributes = {"NextSigningKeyLength": length}
+    request: dict[str, Any] = {"EmailIdentity": name, "SigningAttributesOrigin": origin}
+    if attributes:
+        request["SigningAttributes"] = attributes
+    rt.aws.call("sesv2", "PutEmailIdentityDkimSigningAttributes", region, **request)
+    # Whether tokens move with a key length is nowhere written, so they are read again.
+    live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+    _learn(rt, change.address, live.get("DkimAttributes") or {}, region, name)
+
+
+def _put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+    block = (change.after or {}).get("mail_from")
+    request: dict[str, Any] = {"EmailIdentity": name}
+    if block:
+        live = change.execution.get("live_mail_from") or {}
+        request["MailFromDomain"] = block["mail_from_domain"]
+        request["BehaviorOnMxFailure"] = (
+            block.get("behavior_on_mx_failure") or live.get("behavior_on_mx_failure") or "USE_DEFAULT_VALUE"
+        )
+    rt.aws.call("sesv2", "PutEmailIdentityMailFromAttributes", region, **request)
+
+
+def _put_rest(
+    rt: base.Runtime, operations: list[str], after: Mapping[str, Any], region: str, name: str, arn: str, drop: list[str]
+) -> None:  # fmt: skip
+    for operation in operations:
+        if operation == "UntagResource":
+            rt.aws.call("sesv2", operation, region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
+            continue
+        request: dict[str, Any] = {"EmailIdentity": name}
+        if operation == "PutEmailIdentityConfigurationSetAttributes":
+            if after.get("configuration_set_name"):
+                request["ConfigurationSetName"] = after["configuration_set_name"]
+        elif operation == "PutEmailIdentityFeedbackAttributes":
+            request["EmailForwardingEnabled"] = after["email_forwarding_enabled"]
+        else:
+            request["SigningEnabled"] = after["dkim"]["signing_enabled"]
+        rt.aws.call("sesv2", operation, region, **request)
+
+
+def _put_policies(rt: base.Runtime, policies: Mapping[str, Any], region: str, name: str, *, wait: bool) -> None:
+    if wait and any(document is not None for document in policies.values()):
+        rt.wait_verified(region, name)
+    for policy, document in policies.items():
+        keys = {"EmailIdentity": name, "PolicyName": policy}
+        if document is None:
+            try:
+                rt.aws.call("sesv2", "DeleteEmailIdentityPolicy", region, **keys)
+            except AwsError as error:
+                if error.aws_code != "NotFoundException":
+                    raise
+            continue
+        text = canonical_json(document) if not isinstance(document, str) else document
+        try:
+            rt.aws.call("sesv2", "CreateEmailIdentityPolicy", region, Policy=text, **keys)
+        except AwsError as error:
+            # Sources differ on whether an update of a missing policy succeeds, so create comes first.
+            if error.aws_code != "AlreadyExistsException":
+                raise
+            rt.aws.call("sesv2", "UpdateEmailIdentityPolicy", region, Policy=text, **keys)
+
+
+def _tag(rt: base.Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn), Tags=base.tags_to_aws(tags))
+
+
+def _delete(rt: base.Runtime, region: str, name: str) -> None:
+    try:
+        rt.aws.call("sesv2", "DeleteEmailIdentity", region, EmailIdentity=name)
+    except AwsError as error:
+        if error.aws_code != "NotFoundException":
+            raise
+
+
+def status_text(facts: Mapping[str, Any]) -> str:
+    """One line of what SES says of an identity, for diagnostics."""
+    return json.dumps({k: facts.get(k) for k in ("verification_status", "dkim_status", "mail_from_status", "error_type")})

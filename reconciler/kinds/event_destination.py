@@ -1,0 +1,243 @@
+"""SES event destination: where the events of a configuration set go.
+
+Managed:  enabled, matching event types, and the one destination (SNS, CloudWatch, Firehose or EventBridge).
+Reads:    sesv2 GetConfigurationSetEventDestinations: one call a set gives all of its destinations.
+Writes:   Create/Update/DeleteConfigurationSetEventDestination. A change of the kind of destination is a replacement:
+          AWS documents an update of the definition, not of its kind.
+Owned:    those named in the set's tag ``recon:destinations``; others at the same set are foreign and stay.
+Source:   SES v2 API reference, EventDestinationDefinition; SES Developer Guide, "Creating event destinations".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import AwsError
+from reconciler.kinds import base, configuration_set
+from reconciler.kinds.base import Step, World
+from reconciler.kinds.reading import Rereading, wanted_addresses
+from reconciler.kinds.shape import from_aws, to_aws
+from reconciler.model import Address, Change, Desired, Entry, Observed, State
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+NAME = "event_destination"
+DESTINATIONS = (
+    "sns_destination", "cloud_watch_destination", "kinesis_firehose_destination", "event_bridge_destination",
+    "pinpoint_destination",
+)  # fmt: skip
+
+
+def address_of(region: str, set_name: str, name: str) -> Address:
+    return f"{NAME}/{region}/{set_name}/{name}"
+
+
+class EventDestination(Rereading):
+    name = NAME
+    reads = ("sesv2:GetConfigurationSetEventDestinations",)
+    writes = (
+        "sesv2:CreateConfigurationSetEventDestination", "sesv2:UpdateConfigurationSetEventDestination",
+        "sesv2:DeleteConfigurationSetEventDestination",
+    )  # fmt: skip
+
+    # -- desired ----------------------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for entry in state.section("configuration_sets"):
+            region = entry.region or ""
+            for name, written in (entry.values.get("event_destinations") or {}).items():
+                # AWS reads an absent `enabled` as off; a destination that somebody declares is meant to work.
+                spec = {"enabled": True, **{k: v for k, v in written.items() if v is not None}}
+                own = _own_entry(entry, name, written)
+                yield Desired(address_of(region, entry.name, name), NAME, region, name, normalise(spec), own)
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, world: World) -> None:
+        sets = wanted_addresses("configuration_set", world)
+
+        def one(address: Address) -> tuple[Address, list[Observed], AwsError | None]:
+            _, region, name = address.split("/", 2)
+            try:
+                return address, self.read_set(aws, region, name), None
+            except AwsError as error:
+                return address, [], error
+
+        for address, found, error in aws.parallel(one, sets):
+            if error is not None:
+                world.unreadable(f"{NAME}/{address.split('/', 1)[1]}", error.message, error.hint)
+            for item in found:
+                world.observed[item.address] = item
+
+    def read_set(self, aws: Aws, region: str, set_name: str) -> list[Observed]:
+        """All destinations of one set; none where the set does not exist."""
+        try:
+            answer = aws.call("sesv2", "GetConfigurationSetEventDestinations", region, ConfigurationSetName=set_name)
+        except AwsError as error:
+            if error.aws_code == "NotFoundException":
+                return []
+            raise
+        out = []
+        for item in answer.get("EventDestinations") or ():
+            live = from_aws(item)
+            name = str(live.pop("name"))
+            spec = {"enabled": False, "matching_event_types": [], **{k: v for k, v in live.items() if v is not None}}
+            out.append(Observed(address_of(region, set_name, name), NAME, region, name, normalise(spec)))
+        return out
+
+    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
+        set_name, _, own = name.partition("/")
+        return next((o for o in self.read_set(aws, region, set_name) if o.name == own), None)
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, world: World) -> Iterable[Change]:
+        """The differences; also works out which names each set's ``recon:destinations`` must hold."""
+        put: dict[Address, set[str]] = {}
+        for address in world.addresses(configuration_set.NAME):
+            live = world.observed.get(address)
+            put[address] = set(base.unpack(live.tags, base.DESTINATIONS)) if live else set()
+        for address in world.addresses(NAME):
+            region, set_name, name = address.split("/", 3)[1:]
+            parent = configuration_set.address_of(region, set_name)
+            desired, observed = world.desired.get(address), world.observed.get(address)
+            if world.unknown(address) or world.unknown(parent):
+                continue
+            parent_live = world.observed.get(parent)
+            if parent_live is not None and base.owner_of(parent_live.tags) not in {None, world.scope}:
+                continue
+            change = self._plan_one(world, address, parent, desired, observed, name in put.get(parent, set()))
+            if desired is not None and change is not None:
+                put.setdefault(parent, set()).add(name)
+            if desired is None:
+                put.get(parent, set()).discard(name)
+            if change is not None:
+                yield change
+        for address, names in put.items():
+            live_names = {o.name for o in world.observed.values() if o.kind == NAME and o.address.startswith(f"{NAME}/{address.split('/', 1)[1]}/")}
+            declared = {d.name for d in world.kind(NAME) if d.address.startswith(f"{NAME}/{address.split('/', 1)[1]}/")}
+            world.claims[address] = frozenset(n for n in names if n in declared or n in live_names)
+
+    def _plan_one(
+        self, world: World, address: Address, parent: Address, desired: Desired | None, live: Observed | None, ours: bool
+    ) -> Change | None:  # fmt: skip
+        parent_live = world.observed.get(parent)
+        if desired is None:
+            if live is None or not ours:
+                return None
+            goes = parent not in world.desired
+            if goes and parent_live and parent_live.tags.get(base.PROTECT) == "true":
+                return None
+            return Change(
+                address, NAME, "delete", live.spec, None, base.differences(live.spec, None),
+                observed_digest=live.digest, region=live.region, depends_on=(parent,) if goes else (),
+                notes=() if goes else (base.note("events-stop", "warning", "events no longer go there"),),
+                execution={"with_set": goes},
+            )  # fmt: skip
+        if live is None:
+            return Change(
+                address, NAME, "create", None, desired.spec, base.differences(None, desired.spec, desired=desired),
+                depends_on=(parent,), source=desired.entry.source, region=desired.region,
+            )  # fmt: skip
+        before = base.project(live.spec, {**desired.spec, **dict.fromkeys(k for k in DESTINATIONS if k in live.spec)})
+        after: dict[str, Any] = dict(desired.spec)
+        diff = base.differences(before, after, desired=desired)
+        if not diff:
+            return None
+        replace = _kind_of(live.spec) != _kind_of(desired.spec)
+        return Change(
+            address, NAME, "replace" if replace else "update", before, after, diff, depends_on=(parent,),
+            source=diff[0].source or desired.entry.source, observed_digest=live.digest, region=desired.region,
+            notes=(base.note("events-gap", "warning", "events in the moment between delete and create are lost"),)
+            if replace else (),
+        )  # fmt: skip
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        region, set_name, name = change.address.split("/", 3)[1:]
+        parent = configuration_set.address_of(region, set_name)
+        keys = {"ConfigurationSetName": set_name, "EventDestinationName": name}
+        if change.action == "delete":
+            if change.execution.get("with_set"):
+                # The set takes its destinations along; nothing to call.
+                yield Step(change.address, "delete", (f"{parent}#delete",), lambda rt: None, region=region)
+            else:
+                yield Step(
+                    change.address, "delete", (), lambda rt: _delete(rt, region, keys),
+                    calls=("sesv2:DeleteConfigurationSetEventDestination",), region=region,
+                )  # fmt: skip
+            return
+        definition = to_aws(change.after or {})
+        needs = (f"{parent}#create", f"{parent}#claim")
+        if change.action == "update":
+            yield Step(
+                change.address, "update", needs,
+                lambda rt: rt.aws.call(
+                    "sesv2", "UpdateConfigurationSetEventDestination", region, EventDestination=definition, **keys
+                ) and None,
+                calls=("sesv2:UpdateConfigurationSetEventDestination",), region=region,
+            )  # fmt: skip
+            return
+
+        def create(rt: base.Runtime) -> None:
+            if change.action == "replace":
+                _delete(rt, region, keys)
+            _create(rt, region, keys, definition)
+
+        deletes = ("sesv2:DeleteConfigurationSetEventDestination",) if change.action == "replace" else ()
+        yield Step(
+            change.address, "create", needs, create,
+            calls=(*deletes, "sesv2:CreateConfigurationSetEventDestination"), region=region,
+        )  # fmt: skip
+
+
+def _create(rt: base.Runtime, region: str, keys: Mapping[str, str], definition: Mapping[str, Any]) -> None:
+    try:
+        rt.aws.call("sesv2", "CreateConfigurationSetEventDestination", region, EventDestination=definition, **keys)
+    except AwsError as error:
+        if error.aws_code != "AlreadyExistsException":
+            raise
+        live = rt.aws.call(
+            "sesv2", "GetConfigurationSetEventDestinations", region, ConfigurationSetName=keys["ConfigurationSetName"]
+        )
+        name = keys["EventDestinationName"]
+        found = next((d for d in live.get("EventDestinations") or () if d["Name"] == name), None)
+        wanted = normalise(from_aws(definition))
+        if found is None or normalise({k: v for k, v in from_aws(found).items() if k != "name"}) != wanted:
+            raise
+
+
+def _delete(rt: base.Runtime, region: str, keys: Mapping[str, str]) -> None:
+    try:
+        rt.aws.call("sesv2", "DeleteConfigurationSetEventDestination", region, **keys)
+    except AwsError as error:
+        if error.aws_code != "NotFoundException":
+            raise
+
+
+def _kind_of(spec: Mapping[str, Any]) -> str:
+    return next((kind for kind in DESTINATIONS if spec.get(kind)), "")
+
+
+def _own_entry(entry: Entry, name: str, written: Mapping[str, Any]) -> Entry:
+    """The part of a set's entry that declares one destination, so that its lines are found under its own paths."""
+    prefix = f"event_destinations.{name}"
+    sources = {p[len(prefix) + 1 :]: s for p, s in entry.sources.items() if p.startswith(prefix + ".")}
+    return Entry("event_destinations", name, entry.region, written, entry.source_of(prefix), sources)
+
+
+def normalise(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Event types and CloudWatch dimensions are sets (CloudFormation schema, AWS::SES::ConfigurationSetEventDestination)."""
+    out = dict(spec)
+    if out.get("matching_event_types") is not None:
+        out["matching_event_types"] = sorted(set(out["matching_event_types"]))
+    metrics = out.get("cloud_watch_destination")
+    if metrics:
+        listed = metrics.get("dimension_configurations") or []
+        out["cloud_watch_destination"] = {
+            **metrics, "dimension_configurations": sorted((dict(d) for d in listed), key=lambda d: str(d.get("dimension_name"))),
+        }  # fmt: skip
+    return out

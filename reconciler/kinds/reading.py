@@ -1,0 +1,54 @@
+"""Reading what is declared or ours, one by one and side by side, without taking "could not read" for "absent"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from reconciler.errors import AwsError
+from reconciler.kinds.base import World
+from reconciler.model import Address, Change, Observed
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+
+class Reader(Protocol):
+    name: str
+
+    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None: ...
+
+
+def wanted_addresses(kind: str, world: World) -> list[Address]:
+    """The addresses of a kind that a plan must know: declared, or found to be ours by the tagging sweep."""
+    declared = [d.address for d in world.kind(kind)]
+    return sorted({*declared, *world.owned.get(kind, {})})
+
+
+def read_each(kind: Reader, aws: Aws, world: World) -> None:
+    """Read every wanted resource of a regional kind into ``world.observed``; one call each, in parallel."""
+
+    def one(address: Address) -> tuple[Address, Observed | None, AwsError | None]:
+        _, region, name = address.split("/", 2)
+        try:
+            return address, kind.read(aws, region, name, world), None
+        except AwsError as error:
+            return address, None, error
+
+    for address, found, error in aws.parallel(one, wanted_addresses(kind.name, world)):
+        if error is not None:
+            world.unreadable(address, error.message, error.hint)
+        elif found is not None:
+            world.observed[address] = found
+
+
+class Rereading:
+    """Reading one resource again just before it is written: the window in which a rival is not seen stays short."""
+
+    def reread(self: Reader, aws: Aws, change: Change) -> str | None:
+        """The fingerprint of the resource as it is now, None where it does not exist."""
+        _, _, rest = change.address.partition("/")
+        region, name = "", rest
+        if change.region:
+            region, _, name = rest.partition("/")
+        live = self.read(aws, region, name)
+        return live.digest if live else None

@@ -1,0 +1,364 @@
+"""IAM user for SMTP: who may send, from which addresses and networks, through which identities.
+
+Managed:  path, permissions boundary, the inline policy made from from_addresses, source_ips, identities and
+          conditions, tags.
+Reads:    iam GetAccountAuthorizationDetails (Filter User: path, tags, boundary, groups and inline policies of every
+          user in one call per page); GetUser and GetUserPolicy where that is denied.
+Writes:   CreateUser, UpdateUser, PutUserPolicy, Put/DeleteUserPermissionsBoundary, TagUser, UntagUser, DeleteUser.
+Source:   SES Developer Guide, "Controlling access to Amazon SES" (condition keys; SMTP needs ses:SendRawEmail, and
+          the ARN of the configuration set beside the identity's); IAM User Guide, quotas and policy grammar.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler import regions
+from reconciler.errors import AwsError
+from reconciler.kinds import base
+from reconciler.kinds.base import Step, World
+from reconciler.kinds.reading import Rereading, wanted_addresses
+from reconciler.kinds.shape import normal_policy
+from reconciler.model import Address, Change, Desired, Note, Observed, State, canonical_json
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+NAME = "smtp_user"
+POLICY = "recon-smtp"
+POLICY_FIELDS = ("from_addresses", "source_ips", "identities", "conditions")
+SETTLE_SECONDS = 30.0
+"""How long a new IAM user may take to be seen everywhere before we call it a failure (IAM User Guide,
+"Troubleshooting IAM": changes are eventually visible)."""
+
+
+def address_of(name: str) -> Address:
+    return f"{NAME}/{name}"
+
+
+class SmtpUser(Rereading):
+    name = NAME
+    reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
+    writes = (
+        "iam:CreateUser", "iam:UpdateUser", "iam:PutUserPolicy", "iam:DeleteUserPolicy", "iam:PutUserPermissionsBoundary",
+        "iam:DeleteUserPermissionsBoundary", "iam:TagUser", "iam:UntagUser", "iam:RemoveUserFromGroup",
+        "iam:DetachUserPolicy", "iam:DeleteUser",
+    )  # fmt: skip
+
+    # -- desired ----------------------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for entry in state.section("smtp_users"):
+            values = entry.values
+            spec: dict[str, Any] = {
+                "from_addresses": sorted(set(values.get("from_addresses") or [])) or None,
+                "source_ips": sorted(set(values.get("source_ips") or [])) or None,
+                "identities": _resources(state, values.get("identities")),
+                "conditions": normal_conditions(values.get("conditions") or {}) or None,
+                "tags": base.entry_tags(entry),
+            }
+            if "path" in values:
+                spec["path"] = values["path"] or "/"
+            if "permissions_boundary" in values:
+                spec["permissions_boundary"] = values["permissions_boundary"]
+            yield Desired(
+                address_of(entry.name), NAME, None, entry.name, spec, entry, protect=bool(values.get("protect"))
+            )
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, world: World) -> None:
+        """All users of the account in a few calls; ours are found by tag, declared ones by name without regard to case."""
+        declared = {d.name.lower(): d for d in world.kind(NAME)}
+        try:
+            for detail in aws.pages(
+                "iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"]
+            ):
+                tags = base.tags_from_aws(detail.get("Tags"))
+                if detail["UserName"].lower() in declared or base.owner_of(tags) == world.scope:
+                    found = _observed(detail, tags)
+                    world.observed[found.address] = found
+            return
+        except AwsError as error:
+            if not declared:
+                world.unreadable(NAME, error.message, error.hint)
+                return
+            world.say(
+                "warning", "users-not-swept", "users that are ours and no longer declared could not be looked for: " + error.message,
+                hint=error.hint,
+            )  # fmt: skip
+        for address in wanted_addresses(NAME, world):
+            try:
+                live = self.read(aws, "", address.split("/", 1)[1])
+            except AwsError as error:
+                world.unreadable(address, error.message, error.hint)
+                continue
+            if live is not None:
+                world.observed[live.address] = live
+
+    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
+        """One user by itself: two calls; None where IAM does not have it."""
+        try:
+            user = aws.call("iam", "GetUser", UserName=name)["User"]
+        except AwsError as error:
+            if error.aws_code == "NoSuchEntity":
+                return None
+            raise
+        detail = {**user, "UserPolicyList": []}
+        try:
+            policy = aws.call("iam", "GetUserPolicy", UserName=name, PolicyName=POLICY)
+            detail["UserPolicyList"] = [policy]
+        except AwsError as error:
+            if error.aws_code != "NoSuchEntity":
+                raise
+        return _observed(detail, base.tags_from_aws(user.get("Tags")))
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, world: World) -> Iterable[Change]:
+        for address in world.addresses(NAME):
+            if world.unknown(address):
+                continue
+            desired, live = world.desired.get(address), world.observed.get(address)
+            change = self._plan_declared(world, desired, live) if desired else self._plan_delete(world, live)
+            if change is not None:
+                yield change
+
+    def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
+        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
+        live_tags = live.tags if live else {}
+        tags = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra)
+        wanted = {**desired.spec, "tags": tags}
+        if live is None:
+            after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}
+            after["tags"] = base.present(tags)
+            return Change(
+                desired.address, NAME, "create", None, after, base.differences(None, after, whole=("conditions",), desired=desired),
+                notes=_notes(desired.spec, None), source=desired.entry.source,
+                execution={"policy": policy_of(desired.spec)},
+            )  # fmt: skip
+        claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
+        if claim is None:
+            return None
+        if live.spec.get("policy") is not None:
+            # Not of the form that recon writes: shown whole, and replaced whole.
+            wanted = {k: v for k, v in wanted.items() if k not in POLICY_FIELDS}
+            wanted["policy"] = normal_policy(policy_of(desired.spec))
+        before = base.project(live.spec, wanted)
+        after = base.overlay(wanted, before)
+        diff = base.differences(before, after, whole=("conditions",), desired=desired)
+        if not diff and claim == "ours":
+            return None
+        return Change(
+            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff,
+            notes=_notes(desired.spec, live), source=(diff[0].source if diff else None) or desired.entry.source,
+            observed_digest=live.digest, execution={"policy": policy_of(desired.spec)},
+        )  # fmt: skip
+
+    def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
+        if live is None or base.owner_of(live.tags) != world.scope:
+            return None
+        if base.protected(world, live.address, live.tags, "deleted"):
+            return None
+        credential = world.observed.get(f"smtp_credential/{live.name}")
+        foreign = list((credential.facts.get("foreign") if credential else None) or ())
+        if world.unknown(f"smtp_credential/{live.name}"):
+            return None
+        if foreign:
+            world.blocked(
+                "foreign-key", f"{live.address} cannot be deleted: access key {', '.join(foreign)} was not made by recon",
+                hint="delete that key by hand once nobody uses it", address=live.address,
+            )  # fmt: skip
+            return None
+        return Change(
+            live.address, NAME, "delete", {k: v for k, v in live.spec.items() if v is not None}, None,
+            base.differences(live.spec, None, whole=("conditions",)), depends_on=(f"smtp_credential/{live.name}",),
+            observed_digest=live.digest, counts=True,
+            notes=(base.note("user-deleted", "warning", "whoever sends with this user's password is refused from then on"),),
+        )  # fmt: skip
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        name = change.address.split("/", 1)[1]
+        after = change.after or {}
+        if change.action == "delete":
+            yield Step(
+                change.address, "delete", tuple(f"{a}#delete" for a in change.depends_on), lambda rt: _delete(rt, name),
+                calls=("iam:DeleteUserPolicy", "iam:DeleteUser"),
+            )  # fmt: skip
+            return
+        policy = canonical_json(change.execution["policy"])
+        if change.action == "create":
+
+            def create(rt: base.Runtime) -> None:
+                _create(rt, name, after)
+                settle(lambda: rt.aws.call("iam", "PutUserPolicy", UserName=name, PolicyName=POLICY, PolicyDocument=policy))
+
+            yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
+            return
+        put, drop = base.tag_changes(change)
+        calls: list[tuple[str, dict[str, Any]]] = []
+        if put:
+            calls.append(("TagUser", {"Tags": base.tags_to_aws(put)}))
+        if base.touches(change, "path"):
+            calls.append(("UpdateUser", {"NewPath": after["path"]}))
+        if base.touches(change, *POLICY_FIELDS, "policy"):
+            calls.append(("PutUserPolicy", {"PolicyName": POLICY, "PolicyDocument": policy}))
+        if base.touches(change, "permissions_boundary"):
+            boundary = after.get("permissions_boundary")
+            if boundary:
+                calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": boundary}))
+            else:
+                calls.append(("DeleteUserPermissionsBoundary", {}))
+        if drop:
+            calls.append(("UntagUser", {"TagKeys": drop}))
+
+        def update(rt: base.Runtime) -> None:
+            for operation, parameters in calls:
+                rt.aws.call("iam", operation, UserName=name, **parameters)
+
+        yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation, _ in calls))
+
+
+def _observed(detail: Mapping[str, Any], tags: Mapping[str, str]) -> Observed:
+    name = detail["UserName"]
+    inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("UserPolicyList") or ()}
+    spec: dict[str, Any] = {
+        "path": detail.get("Path") or "/",
+        "permissions_boundary": (detail.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn"),
+    }
+    parts = fields_of(inline[POLICY]) if POLICY in inline else dict.fromkeys((*POLICY_FIELDS, "policy"))
+    if POLICY not in inline:
+        parts["identities"] = None
+    spec |= parts
+    # What the credential writes on the user (recon:key...) is its own affair and no part of the user's fingerprint.
+    own = {k: v for k, v in tags.items() if not k.startswith((base.KEY, "recon:stores"))}
+    spec["tags"] = own
+    facts = {
+        "groups": list(detail.get("GroupList") or ()),
+        "attached": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
+        "inline": sorted(n for n in inline if n != POLICY),
+        "user_id": detail.get("UserId"),
+        "key_tags": {k: v for k, v in tags.items() if k not in own},
+    }
+    return Observed(address_of(name), NAME, None, name, spec, own, facts)
+
+
+def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The least-privilege policy of a user: send raw mail (what SMTP does), from these addresses, networks, identities."""
+    condition: dict[str, dict[str, Any]] = {k: dict(v) for k, v in (spec.get("conditions") or {}).items()}
+    if spec.get("from_addresses"):
+        condition.setdefault("StringLike", {})["ses:FromAddress"] = spec["from_addresses"]
+    if spec.get("source_ips"):
+        condition.setdefault("IpAddress", {})["aws:SourceIp"] = spec["source_ips"]
+    statement: dict[str, Any] = {
+        "Sid": "SendThroughSmtp", "Effect": "Allow", "Action": ["ses:SendRawEmail"], "Resource": spec.get("identities") or ["*"],
+    }  # fmt: skip
+    if condition:
+        statement["Condition"] = condition
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def fields_of(document: Any) -> dict[str, Any]:
+    """A live policy read back into the YAML's fields; ``policy`` holds the whole document where it is of another form."""
+    normal = normal_policy(document)
+    nothing: dict[str, Any] = {**dict.fromkeys(POLICY_FIELDS), "policy": normal}
+    statements = normal.get("Statement") if isinstance(normal, Mapping) else None
+    if not statements or len(statements) != 1 or not isinstance(statements[0], Mapping):
+        return nothing
+    statement = statements[0]
+    expected = {"Effect": "Allow", "Action": ["ses:sendrawemail"]}
+    if any(statement.get(k) != v for k, v in expected.items()) or set(statement) - {"Sid", "Effect", "Action", "Resource", "Condition"}:
+        return nothing
+    conditions = {k: dict(v) for k, v in (statement.get("Condition") or {}).items()}
+    addresses = conditions.get("StringLike", {}).pop("ses:FromAddress", None)
+    networks = conditions.get("IpAddress", {}).pop("aws:SourceIp", None)
+    return {
+        "from_addresses": addresses, "source_ips": networks, "identities": statement.get("Resource"),
+        "conditions": {k: v for k, v in conditions.items() if v} or None, "policy": None,
+    }  # fmt: skip
+
+
+def normal_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions in the form that ``normal_policy`` gives live ones."""
+    document = normal_policy({"Statement": [{"Condition": conditions}]})
+    normal: dict[str, Any] = document["Statement"][0].get("Condition") or {}
+    return normal
+
+
+def _resources(state: State, identities: Any) -> list[str]:
+    """The ARNs that a user may send through: its identities, and the sets those send with by default."""
+    if not identities:
+        return ["*"]
+    stack = state.stack
+    found: set[str] = set()
+    entries = [e for e in (*state.section("domains"), *state.section("email_addresses")) if e.region]
+    for name in identities:
+        declared = [e for e in entries if e.name == name]
+        for region in sorted({e.region for e in declared if e.region} or set(stack.regions)):
+            found.add(regions.identity_arn(stack.partition, region, stack.account, name))
+        for entry in declared:
+            default = entry.values.get("configuration_set_name")
+            if default and entry.region:
+                found.add(regions.configuration_set_arn(stack.partition, entry.region, stack.account, default))
+    return sorted(found)
+
+
+def _notes(spec: Mapping[str, Any], live: Observed | None) -> tuple[Note, ...]:
+    notes: list[Note] = []
+    if not spec.get("from_addresses"):
+        notes.append(base.note("smtp-any-from", "warning", "may send from any address of the identities"))
+    if live is not None:
+        wider = [*live.facts["groups"], *live.facts["attached"], *live.facts["inline"]]
+        if wider:
+            notes.append(
+                base.note("smtp-wider", "warning", f"also has {', '.join(map(str, wider))}: IAM adds rights up, so this policy may limit nothing")
+            )  # fmt: skip
+    return tuple(notes)
+
+
+def _create(rt: base.Runtime, name: str, after: Mapping[str, Any]) -> None:
+    request: dict[str, Any] = {"UserName": name, "Path": after["path"], "Tags": base.tags_to_aws(after["tags"])}
+    if after.get("permissions_boundary"):
+        request["PermissionsBoundary"] = after["permissions_boundary"]
+    try:
+        rt.aws.call("iam", "CreateUser", **request)
+    except AwsError as error:
+        if error.aws_code != "EntityAlreadyExists":
+            raise
+        live = rt.aws.call("iam", "GetUser", UserName=name)["User"]
+        if base.owner_of(base.tags_from_aws(live.get("Tags"))) != rt.scope:
+            raise
+
+
+def _delete(rt: base.Runtime, name: str) -> None:
+    """Take off what the user holds and delete it. Keys are the credential's affair and are gone by now."""
+    keys = {"UserName": name}
+    try:
+        for policy in rt.aws.pages("iam", "ListUserPolicies", "PolicyNames", token_in="Marker", **keys):
+            rt.aws.call("iam", "DeleteUserPolicy", PolicyName=policy, **keys)
+        for attached in rt.aws.pages("iam", "ListAttachedUserPolicies", "AttachedPolicies", token_in="Marker", **keys):
+            rt.aws.call("iam", "DetachUserPolicy", PolicyArn=attached["PolicyArn"], **keys)
+        for group in rt.aws.pages("iam", "ListGroupsForUser", "Groups", token_in="Marker", **keys):
+            rt.aws.call("iam", "RemoveUserFromGroup", GroupName=group["GroupName"], **keys)
+        rt.aws.call("iam", "DeleteUser", **keys)
+    except AwsError as error:
+        if error.aws_code != "NoSuchEntity":
+            raise
+
+
+def settle(work: Callable[[], Any], codes: tuple[str, ...] = ("NoSuchEntity",), seconds: float = SETTLE_SECONDS) -> Any:
+    """Repeat ``work`` while IAM does not see yet what was just made; raises the last error after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    pause = 0.2
+    while True:
+        try:
+            return work()
+        except AwsError as error:
+            if error.aws_code not in codes or time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 2, 4.0)
