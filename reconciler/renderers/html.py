@@ -25,9 +25,9 @@ from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, 
 from reconciler.renderers.view import Block, Row, View, fold_diagnostics, place, view
 
 _PICTURE_NODES: Final = 60
-_NODE_WIDTH: Final = 232
+_NODE_WIDTH: Final = 200
 _NODE_HEIGHT: Final = 40
-_GAP_X: Final = 72
+_GAP_X: Final = 54
 _GAP_Y: Final = 14
 
 _STYLE: Final = """
@@ -44,9 +44,9 @@ main,header,footer{max-width:1040px;margin:0 auto;padding:0 20px}
 code,pre,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em}
 header{padding-top:32px}
 .scope{color:var(--soft);margin:0 0 6px}
-h1{font-size:1.5rem;line-height:1.3;margin:0 0 14px;font-weight:650;text-wrap:balance;overflow-wrap:anywhere}
+h1{font-size:1.32rem;line-height:1.4;margin:0 0 12px;font-weight:620;text-wrap:balance;overflow-wrap:anywhere}
 h2{font-size:1rem;margin:28px 0 10px;font-weight:650}
-h2 small{font-weight:400;color:var(--soft);margin-left:6px}
+h2 small,summary small{font-weight:400;color:var(--soft);margin-left:6px}
 .facts{display:flex;flex-wrap:wrap;gap:4px 20px;color:var(--soft);margin:0 0 18px;padding:0;list-style:none}
 .bar{position:sticky;top:0;z-index:2;background:var(--bg);border-bottom:1px solid var(--line)}
 .bar>div{max-width:1040px;margin:0 auto;padding:10px 20px;display:flex;flex-wrap:wrap;gap:8px;align-items:center}
@@ -66,8 +66,9 @@ margin:0 0 8px;box-shadow:var(--shadow);content-visibility:auto;contain-intrinsi
 align-items:baseline}
 .block>summary::-webkit-details-marker{display:none}
 .block .sym{font-weight:700;min-width:1.4em;text-align:center}
-.block .name{font-weight:600;overflow-wrap:anywhere}
-.block .cause{color:var(--soft);font-size:.87rem;overflow-wrap:anywhere;margin-left:auto;text-align:right}
+.block .name{flex:1 1 50%;min-width:0;font-weight:600;overflow-wrap:anywhere}
+.block .cause{color:var(--soft);font-size:.87rem;overflow-wrap:anywhere;text-align:right;max-width:45%}
+.block .body>p{margin:10px 0 0}
 .block .body{padding:2px 14px 12px;border-top:1px solid var(--line)}
 .create{border-left-color:var(--create)}.create .sym,.n-create b{color:var(--create)}
 .adopt{border-left-color:var(--adopt)}.adopt .sym,.n-adopt b{color:var(--adopt)}
@@ -89,7 +90,9 @@ del mark{background:var(--oldmark);color:inherit}ins mark{background:var(--newma
 .arrow{color:var(--soft);padding:0 6px}
 .lines{display:block}.lines>*{display:block;padding-left:22px;text-indent:-16px;white-space:pre-wrap}
 .lines>del::before{content:"- "}.lines>ins::before{content:"+ "}.lines>span::before{content:"  "}
+.lines.plain>span{padding-left:16px}.lines.plain>span::before{content:none}
 .quiet{color:var(--soft)}
+.body>details{margin-top:10px}.body>details>summary{cursor:pointer;color:var(--soft)}
 .addresses{margin:10px 0 0;padding:0;list-style:none;columns:2 340px;column-gap:24px}
 .addresses li{overflow-wrap:anywhere;break-inside:avoid}
 .picture{overflow:auto;max-height:70vh;background:var(--card);border:1px solid var(--line);border-radius:8px}
@@ -111,9 +114,10 @@ overflow-wrap:anywhere}
 footer{color:var(--soft);font-size:.87rem;padding-top:20px;padding-bottom:48px;overflow-wrap:anywhere}
 footer p{margin:3px 0}
 details.more>summary{cursor:pointer;font-weight:650;margin:28px 0 10px}
-@media(max-width:640px){main,header,footer,.bar>div{padding-left:14px;padding-right:14px}h1{font-size:1.22rem}
+@media(max-width:640px){main,header,footer,.bar>div{padding-left:14px;padding-right:14px}h1{font-size:1.12rem}
 .fields{grid-template-columns:minmax(0,1fr);gap:0}.fields dd{margin:0 0 6px}
-.block .cause{margin-left:0;flex-basis:100%;text-align:left}header{padding-top:20px}button{padding:5px 9px}}
+.block .name{flex-basis:calc(100% - 4em)}.block .cause{flex-basis:100%;max-width:none;text-align:left}
+header{padding-top:20px}button{padding:5px 9px}}
 @media print{.bar{display:none}.block{break-inside:avoid;box-shadow:none}body{background:#fff}}
 """
 
@@ -144,10 +148,11 @@ if(search){
 search.addEventListener("input",apply);
 chips.forEach(function(chip){chip.addEventListener("click",function(){
 chip.setAttribute("aria-pressed",chip.getAttribute("aria-pressed")==="true"?"false":"true");apply()})});
+var open=blocks.every(function(block){return block.open});
+function label(){toggle.textContent=open?"Close all":"Open all"}
 toggle.addEventListener("click",function(){
-var open=toggle.dataset.open!=="1";
-blocks.forEach(function(block){if(!block.hidden){block.open=open}});
-toggle.dataset.open=open?"1":"0";toggle.textContent=open?"Close all":"Open all"});
+open=!open;blocks.forEach(function(block){if(!block.hidden){block.open=open}});label()});
+label();
 document.addEventListener("keydown",function(event){
 if(event.key==="/"&&document.activeElement!==search){event.preventDefault();search.focus()}
 if(event.key==="Escape"&&document.activeElement===search){search.value="";apply()}});
@@ -260,7 +265,7 @@ def _list(title: str, blocks: Sequence[Block], ids: Mapping[int, str], mode: Mod
     lines = [f'<section data-list="{name}">', f"<h2>{title}<small>{total}</small></h2>"]
     few = len(blocks) <= 12
     for block in blocks:
-        lines.append(_block(block, ids[id(block)], mode, opened=few and (block.risky or block.action != "create")))
+        lines.append(_block(block, ids[id(block)], mode, opened=few))
     return [*lines, "</section>"]
 
 
@@ -292,9 +297,12 @@ def _block(block: Block, anchor: str, mode: Mode, *, opened: bool) -> str:
         lines += [_field(row, block) for row in block.rows]
         lines.append("</dl>")
     if block.folded:
+        shut = block.count > 12 and block.action not in ("delete", "replace")
+        if shut:
+            lines.append(f"<details><summary>{block.count} addresses</summary>")
         lines.append('<ul class="addresses mono">')
         lines += [f"<li>{esc(address)}</li>" for address in block.addresses]
-        lines.append("</ul>")
+        lines.append("</ul></details>" if shut else "</ul>")
     elif block.changes[0].depends_on:
         needs = ", ".join(esc(address) for address in block.changes[0].depends_on)
         lines.append(f'<p class="quiet">after <span class="mono">{needs}</span></p>')
@@ -321,7 +329,8 @@ def _value(row: Row, block: Block) -> str:
         value = row.before if block.action == "delete" else row.after
         if is_flat(value) or not isinstance(value, (dict, list, str)):
             return esc(one_line(value))
-        return '<span class="lines">' + "".join(f"<span>{esc(line)}</span>" for line in nested(value)) + "</span>"
+        drawn = "".join(f"<span>{esc(line)}</span>" for line in nested(value))
+        return f'<span class="lines plain">{drawn}</span>'
     before, after = row.before, row.after
     sets = set_diff(before, after)
     if sets is not None and (len(before) > 1 or len(after) > 1):
@@ -339,7 +348,9 @@ def _value(row: Row, block: Block) -> str:
         return f'<span class="lines">{"".join(lines)}</span>'
     old, new = pair(before, after)
     if len(old) + len(new) <= 76:
-        return f'<del>{esc(old)}</del><span class="arrow">→</span><ins>{esc(new)}</ins>'
+        left = f'<span class="quiet">{esc(old)}</span>' if before is None else f"<del>{esc(old)}</del>"
+        right = f'<span class="quiet">{esc(new)}</span>' if after is None else f"<ins>{esc(new)}</ins>"
+        return f'{left}<span class="arrow">→</span>{right}'
     old_marked, new_marked = _marked(old, new)
     return f'<span class="lines"><del>{old_marked}</del><ins>{new_marked}</ins></span>'
 
@@ -506,7 +517,7 @@ def _svg(label: Mapping[int, tuple[str, str, str, str]], edges: Iterable[tuple[i
     return "".join([*parts, "</svg>"])
 
 
-def _short(text: str, limit: int = 33) -> str:
+def _short(text: str, limit: int = 28) -> str:
     shown = safe(text)
     if len(shown) <= limit:
         return shown

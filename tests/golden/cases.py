@@ -103,7 +103,7 @@ def setup() -> Plan:
     pool = Change(
         f"dedicated_ip_pool/{US}/tx", "dedicated_ip_pool", "create", None,
         {"scaling_mode": "MANAGED", "tags": {"recon:stack": "acme-mail/production"}},
-        notes=(Note("managed-pool-cost", "warning", "charges begin: $15 a month for the account, each message"),),
+        notes=(Note("managed-pool-cost", "warning", "charges begin: $15 a month, then by the message"),),
         source=src(3, file="state/pools.yaml"), region=US, counts=True,
     )  # fmt: skip
     config = Change(
@@ -205,7 +205,7 @@ def everything() -> Plan:
         Change(
             f"email_identity/{EU}/old.acme.com", "email_identity", "delete",
             {"dkim": {"signing_enabled": True}, "configuration_set_name": "legacy", "tags": {"team": "mail"}}, None,
-            notes=(Note("identity-sent-lately", "error", "it sent 1,204 messages in the last day; now refused"),),
+            notes=(Note("identity-sent-lately", "error", "it sent 1,204 messages in the last day"),),
             region=EU, counts=True, observed_digest="sha256:" + "ef" * 32,
         ),
         Change(
