@@ -360,8 +360,8 @@ def pool_switch(view: RuleView) -> Iterator[Draft]:
             yield Draft(
                 resource.address,
                 f"{resource.name} in {resource.region} moves from "
-                f"{resource.was(path) or 'the shared addresses'} to the pool {resource.will(path)}: receivers do not know "
-                "its addresses",
+                f"{resource.was(path) or 'the shared addresses'} to the pool {resource.will(path)}: receivers do not "
+                "know its addresses",
                 "move a small stream first, or let a managed pool warm up by itself",
             )
 

@@ -145,7 +145,8 @@ def softened(view: RuleView) -> Iterator[Draft]:
             was, now = spf.parse(before).all, spf.parse(after).all
             yield Draft(
                 _address(view, name),
-                f"the SPF record of {name} goes from {was.text if was else 'a redirect'} to {now.text if now else 'no end'}",
+                f"the SPF record of {name} goes from {was.text if was else 'a redirect'} to "
+                f"{now.text if now else 'no end'}",
                 "if a sender is missing in the record, add it instead",
             )
 

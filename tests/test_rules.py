@@ -1,0 +1,1015 @@
+"""Every rule both ways: a view that trips it, with its severity, and one that does not; how severity comes about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler import rules
+from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
+from reconciler.rules import RULES, RecordSet, RuleView, Topic, judge
+
+PAGES = Path(__file__).parent.parent / "docs" / "rules"
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+EAST, WEST = "us-east-1", "eu-west-1"
+AT = Source("state/mail.yaml", 7)
+TOPIC = "arn:aws:sns:us-east-1:111122223333:feedback"
+ACME = f"email_identity/{EAST}/acme.com"
+TX = f"configuration_set/{EAST}/tx"
+SES_MAY_PUBLISH = {
+    "Statement": {
+        "Effect": "Allow", "Principal": {"Service": "ses.amazonaws.com"}, "Action": "SNS:Publish", "Resource": "*",
+        "Condition": {"StringEquals": {"AWS:SourceAccount": "111122223333"}},
+    }
+}  # fmt: skip
+
+GOOD_IDENTITY: dict[str, Any] = {
+    "dkim": {
+        "signing_enabled": True, "signing_attributes_origin": "AWS_SES", "next_signing_key_length": "RSA_2048_BIT"
+    },
+    "mail_from": {"mail_from_domain": "bounce.acme.com", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"},
+    "configuration_set_name": None, "email_forwarding_enabled": True, "policies": {}, "tags": {},
+}  # fmt: skip
+GOOD_FACTS = {
+    "verification_status": "SUCCESS", "dkim_status": "SUCCESS", "mail_from_status": "SUCCESS", "tokens": ["t1"]
+}  # fmt: skip
+GOOD_SET: dict[str, Any] = {
+    "delivery_options": {"tls_policy": "REQUIRE", "sending_pool_name": None},
+    "reputation_options": {"reputation_metrics_enabled": True},
+    "sending_options": {"sending_enabled": True},
+    "suppression_options": {"suppressed_reasons": ["BOUNCE", "COMPLAINT"]},
+    "tracking_options": {"custom_redirect_domain": None, "https_policy": "OPTIONAL"},
+}
+GOOD_DESTINATION = {
+    "enabled": True, "matching_event_types": ["BOUNCE", "COMPLAINT"], "sns_destination": {"topic_arn": TOPIC}
+}  # fmt: skip
+GOOD_USER = {
+    "from_addresses": ["*@acme.com"], "source_ips": ["203.0.113.0/24"], "identities": ["acme.com"],
+    "access_key": {"max_age_days": 90, "overlap_days": 7},
+}  # fmt: skip
+GOOD_DMARC = "v=DMARC1; p=reject; rua=mailto:d@acme.com"
+NONE = "v=DMARC1; p=none; rua=mailto:d@acme.com"
+GOOD_DNS: dict[tuple[str, str], Any] = {
+    ("acme.com", "NS"): ["ns1.example"],
+    ("acme.com", "TXT"): ["v=spf1 include:_spf.crm.example ~all", "some-verification=1"],
+    ("_dmarc.acme.com", "TXT"): [GOOD_DMARC],
+    ("bounce.acme.com", "MX"): ["10 feedback-smtp.us-east-1.amazonses.com"],
+    ("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com ~all"],
+    ("t1._domainkey.acme.com", "CNAME"): ["t1.dkim.amazonses.com"],
+    ("shop.acme.com", "A"): ["192.0.2.1"],
+}
+
+
+def laid(over: Any, under: Any) -> Any:
+    if isinstance(over, Mapping) and isinstance(under, Mapping):
+        return {**under, **{k: laid(v, under.get(k)) for k, v in over.items()}}
+    return over
+
+
+def entry(section: str, name: str, region: str | None, values: Mapping[str, Any]) -> Entry:
+    return Entry(section, name, region, values, AT, {})
+
+
+def records(texts: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], RecordSet]:
+    return {
+        key: value if isinstance(value, RecordSet) else RecordSet(tuple(value))
+        for key, value in texts.items()
+        if value is not None
+    }
+
+
+def make(
+    *,
+    live: Mapping[str, Any] | None = None,
+    want: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    more: Mapping[str, tuple[Any, Any] | tuple[Any, Any, Any]] | None = None,
+    domains: Mapping[str, Any] | None = None,
+    users: Mapping[str, Any] | None = None,
+    dmarc: tuple[str | None, str | None] | None = None,
+    spf: tuple[str | None, str | None] | None = None,
+    before: Mapping[tuple[str, str], Any] | None = None,
+    after: Mapping[tuple[str, str], Any] | None = None,
+    written: tuple[str, ...] = (),
+    zones: tuple[str, ...] = ("acme.com",),
+    regions: tuple[str, ...] = (EAST, WEST),
+    settings: Mapping[str, str] | None = None,
+    waivers: tuple[Waiver, ...] = (),
+    **view: Any,
+) -> RuleView:
+    """A view in which all is well, with what a case changes.
+
+    ``live``/``want``/``facts`` concern the identity acme.com in us-east-1 (``live=False`` in ``more`` terms: None).
+    ``more`` is address -> (live spec, spec afterwards[, facts]); ``dmarc`` and ``spf`` are texts before and after.
+    """
+    things: dict[str, Any] = {ACME: (laid(live or {}, GOOD_IDENTITY), want or {}, {**GOOD_FACTS, **(facts or {})})}
+    things.update(more or {})
+    observed, desired, changes = {}, {}, []
+    for address, thing in things.items():
+        was, will, known = (*thing, {})[:3]
+        kind, _, rest = address.partition("/")
+        region = None if kind.startswith("smtp") else rest.partition("/")[0]
+        name = rest.rpartition("/")[2]
+        if was is not None:
+            observed[address] = Observed(address, kind, region, name, was, facts=known)
+        if will is not None:
+            desired[address] = Desired(address, kind, region, name, will, entry("x", name, region, will))
+        action = "create" if was is None else "delete" if will is None else "update"
+        if was is None or will is None or laid(will, was) != was:
+            diff = (FieldDiff("x", was, will),)
+            changes.append(Change(address, kind, action, was, will, diff, region=region))  # type: ignore[arg-type]
+    changes += [Change(a, "dns_record", "create", None, {}, (FieldDiff("x", None, 1),)) for a in written]
+    dns = {**GOOD_DNS, **(before or {})}
+    later = {**dns, **(after or {})}
+    for key, texts in ((("_dmarc.acme.com", "TXT"), dmarc), (("acme.com", "TXT"), spf)):
+        if texts is not None:
+            dns[key], later[key] = ([text] if text else None for text in texts)
+    entries = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
+    entries += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
+    state = State(
+        Stack("acme-mail", None, "111122223333", regions), tuple(entries), rules=settings or {}, waivers=waivers
+    )
+    return RuleView(
+        state, tuple(changes), desired, observed, frozenset(zones), records(dns), records(later), now=NOW, **view
+    )
+
+
+def identity(*, mail_from: Any = None, **block: Any) -> dict[str, Any]:
+    return {**GOOD_IDENTITY, "mail_from": mail_from, **block}
+
+
+def new(**block: Any) -> tuple[None, dict[str, Any]]:
+    return None, {**GOOD_IDENTITY, "mail_from": None, **block}
+
+
+def a_set(was: Any = None, will: Any = None, destination: Any = GOOD_DESTINATION) -> dict[str, Any]:
+    """The set tx live as good (with ``was``), ``will`` asked for, and one destination that stays as it is."""
+    found: dict[str, Any] = {TX: (laid(was or {}, GOOD_SET), will or {})}
+    if destination is not None:
+        found[f"event_destination/{EAST}/tx/feedback"] = (destination, {})
+    return found
+
+
+def user(**values: Any) -> dict[str, Any]:
+    return {"users": {"news": {**GOOD_USER, **values}}}
+
+
+def policy(*resources: str) -> dict[str, Any]:
+    return {"policy": {"Statement": [{"Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": list(resources)}]}}
+
+
+def ses_arn(name: str) -> str:
+    return f"arn:aws:ses:us-east-1:111122223333:{name}"
+
+
+PENDING = {"dkim_status": "PENDING"}
+UNALIGNED = {"dkim_status": "PENDING", "mail_from_status": "PENDING"}
+NO_TRACK = {"tracking_options": {"custom_redirect_domain": "click.acme.com", "https_policy": "OPTIONAL"}}
+HTTPS = {"tracking_options": {"custom_redirect_domain": "click.acme.com", "https_policy": "REQUIRE"}}
+CLICK = ("click.acme.com", "CNAME")
+SHOP = f"email_identity/{EAST}/shop.acme.com"
+ACCOUNT = {"SendQuota": {"Max24HourSend": 50000.0}, "ProductionAccessEnabled": True, "SendingEnabled": True,
+           "EnforcementStatus": "HEALTHY"}  # fmt: skip
+LOGO = ("default._bimi.acme.com", "TXT")
+ONE_LOGO = {LOGO: ["v=BIMI1; l=https://acme.com/l.svg; a=https://acme.com/v.pem"]}
+CREDENTIAL = "smtp_credential/news"
+ELEVEN = "v=spf1 " + " ".join(f"include:s{n}.example" for n in range(11)) + " ~all"
+
+# rule -> (severity, view) that trips it
+FIRES: list[tuple[str, str, dict[str, Any]]] = [
+    ("dmarc-enforced-unverified", "error", {"facts": UNALIGNED, "dmarc": (NONE, GOOD_DMARC)}),
+    ("dmarc-enforced-unverified", "warning", {"facts": UNALIGNED}),
+    ("dmarc-enforced-unverified", "note", {"more": {SHOP: new()}}),
+    ("dmarc-enforced-unverified", "error", {"facts": UNALIGNED, "dmarc": (None, GOOD_DMARC)}),
+    (
+        "dmarc-enforced-unverified",
+        "error",
+        {
+            "more": {SHOP: (identity(), {}, {**GOOD_FACTS, **PENDING})},
+            "dmarc": ("v=DMARC1; p=reject; sp=none", GOOD_DMARC),
+        },
+    ),
+    (
+        "dmarc-enforced-unverified",
+        "note",
+        {"facts": {**UNALIGNED, "verification_status": "PENDING"}, "dmarc": (None, GOOD_DMARC)},
+    ),
+    ("dmarc-spf-only", "warning", {"facts": PENDING}),
+    ("dmarc-aspf-strict", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; aspf=s")}),
+    ("dmarc-aspf-strict", "error", {"facts": PENDING, "dmarc": (GOOD_DMARC, GOOD_DMARC + "; aspf=s")}),
+    (
+        "dmarc-adkim-strict",
+        "error",
+        {
+            **user(from_addresses=["*@news.acme.com"]),
+            "live": {"mail_from": None},
+            "dmarc": (GOOD_DMARC, GOOD_DMARC + "; adkim=s"),
+        },
+    ),
+    ("dmarc-jump", "warning", {"dmarc": (NONE, GOOD_DMARC)}),
+    ("dmarc-jump", "warning", {"dmarc": (None, GOOD_DMARC)}),
+    ("dmarc-weakened", "warning", {"dmarc": (GOOD_DMARC, NONE)}),
+    ("dmarc-weakened", "warning", {"dmarc": (GOOD_DMARC, None)}),
+    ("dmarc-weakened", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; t=y")}),
+    ("dmarc-weakened", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; sp=none")}),
+    ("dmarc-missing", "warning", {"dmarc": (None, None)}),
+    ("dmarc-no-rua", "warning", {"dmarc": (GOOD_DMARC, "v=DMARC1; p=none")}),
+    ("dmarc-no-rua", "warning", {"zones": (), "domains": {"acme.com": {"dmarc": {"p": "reject"}}}}),
+    ("dmarc-pct", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; pct=20")}),
+    ("dmarc-historic", "note", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ri=86400")}),
+    (
+        "dmarc-forensic-own-mailbox",
+        "warning",
+        {"dmarc": (GOOD_DMARC, "v=DMARC1; p=quarantine; rua=mailto:d@acme.com; ruf=mailto:owner@acme.com; fo=1")},
+    ),
+    (
+        "dmarc-rua-unauthorized",
+        "warning",
+        {
+            "dmarc": (None, "v=DMARC1; p=none; rua=mailto:d@reports.example"),
+            "outside_txt": {"acme.com._report._dmarc.reports.example": (), "*._report._dmarc.reports.example": ()},
+        },
+    ),
+    ("dmarc-duplicate", "error", {"after": {("_dmarc.acme.com", "TXT"): [GOOD_DMARC, NONE]}}),
+    ("dmarc-duplicate", "warning", {"before": {("_dmarc.acme.com", "TXT"): [GOOD_DMARC, NONE]}}),
+    ("dmarc-invalid", "warning", {"dmarc": ("v=DMARC1; p=rejekt", "v=DMARC1; p=rejekt")}),
+    ("dmarc-subdomains-open", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; sp=none")}),
+    (
+        "dmarc-subdomain-tags",
+        "note",
+        {"domains": {"shop.acme.com": {}}, "after": {("_dmarc.shop.acme.com", "TXT"): ["v=DMARC1; p=none; sp=none"]}},
+    ),
+    ("dmarc-test-mode", "note", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; t=y")}),
+    ("dmarc-psd", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; psd=y")}),
+    ("dmarc-many-reports", "note", {"dmarc": (GOOD_DMARC, GOOD_DMARC + ",mailto:e@acme.com,mailto:f@acme.com")}),
+    (
+        "dmarc-parked-open",
+        "warning",
+        {"domains": {"acme.net": {"identity": False, "dmarc": {"p": "none"}}}, "zones": ()},
+    ),
+    (
+        "dmarc-parked-open",
+        "warning",
+        {
+            "domains": {"acme.net": {"identity": False, "dmarc": {"p": "reject"}}},
+            "zones": ("acme.net",),
+            "before": {("_dmarc.acme.net", "TXT"): ["v=DMARC1; p=reject"]},
+        },
+    ),
+    ("spf-two-records", "warning", {"after": {("acme.com", "TXT"): ["v=spf1 -all", "v=spf1 mx -all"]}}),
+    (
+        "spf-two-records",
+        "error",
+        {"after": {("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com -all", "v=spf1 -all"]}},
+    ),
+    ("spf-lookups", "error", {"spf": ("v=spf1 ~all", ELEVEN)}),
+    ("spf-lookups", "warning", {"spf": (ELEVEN, ELEVEN)}),
+    (
+        "spf-lookups",
+        "error",
+        {"spf": ("v=spf1 ~all", "v=spf1 include:big.example ~all"), "outside_txt": {"big.example": (ELEVEN,)}},
+    ),
+    ("spf-no-end", "warning", {"spf": (None, "v=spf1 mx")}),
+    ("spf-open", "warning", {"spf": (None, "v=spf1 +all")}),
+    ("spf-open", "warning", {"spf": (None, "v=spf1 ip4:0.0.0.0/0 -all")}),
+    ("spf-softened", "warning", {"spf": ("v=spf1 mx -all", "v=spf1 mx ~all")}),
+    ("spf-softened", "warning", {"spf": ("v=spf1 mx -all", None)}),
+    ("spf-softened", "warning", {"spf": ("v=spf1 redirect=x.example", "v=spf1 mx")}),
+    ("spf-invalid", "warning", {"spf": ("v=spf1 foo -all", "v=spf1 foo -all")}),
+    ("spf-ptr", "note", {"spf": (None, "v=spf1 ptr -all")}),
+    ("spf-too-long", "warning", {"spf": (None, "v=spf1 " + "ip4:192.0.2.1 " * 40 + "-all")}),
+    ("spf-amazon-unused", "note", {"spf": (None, "v=spf1 include:amazonses.com -all")}),
+    ("spf-mail-from", "error", {"after": {("bounce.acme.com", "TXT"): ["v=spf1 -all"]}}),
+    ("spf-mail-from", "warning", {"before": {("bounce.acme.com", "TXT"): None}}),
+    (
+        "spf-mail-from",
+        "note",
+        {
+            "more": {
+                SHOP: new(
+                    mail_from={"mail_from_domain": "b.shop.acme.com", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"}
+                )
+            }
+        },
+    ),
+    ("spf-include-broken", "warning", {"outside_txt": {"_spf.crm.example": ("hello",)}}),
+    (
+        "spf-include-broken",
+        "error",
+        {"after": {("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com include:no.acme.com -all"]}},
+    ),
+    ("dkim-tokens-removed", "error", {"after": {("t1._domainkey.acme.com", "CNAME"): None}}),
+    ("dkim-off", "warning", {"want": {"dkim": {"signing_enabled": False}}}),
+    ("dkim-off", "error", {"want": {"dkim": {"signing_enabled": False}}, "facts": {"mail_from_status": "FAILED"}}),
+    ("dkim-origin", "warning", {"want": {"dkim": {"signing_attributes_origin": "EXTERNAL"}}}),
+    (
+        "dkim-origin",
+        "error",
+        {"live": {"mail_from": None}, "want": {"dkim": {"signing_attributes_origin": "EXTERNAL"}}},
+    ),
+    ("dkim-key-lowered", "warning", {"want": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
+    ("dkim-short-key", "note", {"live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
+    (
+        "dkim-replica",
+        "warning",
+        {
+            "more": {
+                f"email_identity/{WEST}/shop.acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})
+            }
+        },
+    ),
+    ("dkim-replica", "warning", {"want": {"dkim": {"signing_attributes_origin": "AWS_SES_US_EAST_1"}}}),
+    (
+        "dkim-replica",
+        "warning",
+        {
+            "live": {"dkim": {"signing_attributes_origin": "EXTERNAL"}},
+            "more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})},
+        },
+    ),
+    ("dkim-failing", "warning", {"facts": {"dkim_status": "TEMPORARY_FAILURE"}}),
+    (
+        "mail-from-reject",
+        "error",
+        {"want": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}}, "facts": {"mail_from_status": "PENDING"}},
+    ),
+    (
+        "mail-from-reject",
+        "error",
+        {"want": {"mail_from": {"mail_from_domain": "b2.acme.com", "behavior_on_mx_failure": "REJECT_MESSAGE"}}},
+    ),
+    (
+        "mail-from-reject",
+        "warning",
+        {
+            "live": {"mail_from": None},
+            "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 0.0}}},
+            "want": {"mail_from": {"mail_from_domain": "b2.acme.com", "behavior_on_mx_failure": "REJECT_MESSAGE"}},
+        },
+    ),
+    (
+        "mail-from-reject",
+        "error",
+        {
+            "live": {"mail_from": None},
+            "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 12.0}}},
+            "want": {"mail_from": {"mail_from_domain": "b2.acme.com", "behavior_on_mx_failure": "REJECT_MESSAGE"}},
+        },
+    ),
+    (
+        "mail-from-reject",
+        "note",
+        {
+            "more": {
+                SHOP: new(mail_from={"mail_from_domain": "b.shop.acme.com", "behavior_on_mx_failure": "REJECT_MESSAGE"})
+            }
+        },
+    ),
+    ("mail-from-mx", "error", {"after": {("bounce.acme.com", "MX"): None}}),
+    (
+        "mail-from-mx",
+        "error",
+        {"after": {("bounce.acme.com", "MX"): ["10 feedback-smtp.us-east-1.amazonses.com", "20 mx.example"]}},
+    ),
+    ("mail-from-mx", "warning", {"before": {("bounce.acme.com", "MX"): ["10 feedback-smtp.eu-west-1.amazonses.com"]}}),
+    ("mail-from-moves", "warning", {"want": {"mail_from": {"mail_from_domain": "b2.acme.com"}}}),
+    ("mail-from-removed", "warning", {"want": {"mail_from": None}}),
+    ("mail-from-none", "note", {"live": {"mail_from": None}}),
+    ("mail-from-in-use", "warning", {"more": {f"email_identity/{EAST}/bounce.acme.com": new()}}),
+    ("mail-from-in-use", "warning", user(from_addresses=["*@bounce.acme.com"])),
+    ("mail-from-failing", "warning", {"facts": {"mail_from_status": "FAILED"}}),
+    ("events-nowhere", "warning", {"more": a_set(destination=None)}),
+    (
+        "events-nowhere",
+        "warning",
+        {"more": a_set(destination={**GOOD_DESTINATION, "matching_event_types": ["SEND", "BOUNCE"]})},
+    ),
+    (
+        "events-lost",
+        "warning",
+        {"more": {TX: (GOOD_SET, {}), f"event_destination/{EAST}/tx/feedback": (GOOD_DESTINATION, {"enabled": False})}},
+    ),
+    (
+        "events-lost",
+        "warning",
+        {"more": {TX: (GOOD_SET, {}), f"event_destination/{EAST}/tx/feedback": (GOOD_DESTINATION, None)}},
+    ),
+    ("events-feedback-off", "warning", {"want": {"email_forwarding_enabled": False}}),
+    ("events-disabled", "note", {"more": a_set(destination={**GOOD_DESTINATION, "enabled": False})}),
+    (
+        "events-other-region",
+        "warning",
+        {"more": a_set(destination={**GOOD_DESTINATION, "sns_destination": {"topic_arn": TOPIC.replace(EAST, WEST)}})},
+    ),
+    (
+        "events-default-bus",
+        "warning",
+        {
+            "more": a_set(
+                destination={
+                    **GOOD_DESTINATION,
+                    "event_bridge_destination": {"event_bus_arn": "arn:aws:events:us-east-1:1:event-bus/mine"},
+                }
+            )
+        },
+    ),
+    ("events-topic-missing", "warning", {"more": a_set(), "topics": {TOPIC: None}}),
+    ("events-topic-policy", "warning", {"more": a_set(), "topics": {TOPIC: Topic({"Statement": []})}}),
+    ("events-topic-policy", "warning", {"more": a_set(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH, "alias/aws/sns")}}),
+    (
+        "events-topic-policy",
+        "warning",
+        {"more": a_set(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH, "key-1", {"Statement": []})}},
+    ),
+    (
+        "events-topic-policy",
+        "warning",
+        {
+            "more": a_set(),
+            "topics": {
+                TOPIC: Topic(
+                    {
+                        "Statement": [
+                            {
+                                "Effect": "Allow",
+                                "Principal": {"AWS": "*"},
+                                "Action": "SNS:*",
+                                "Condition": {"StringEquals": {"AWS:SourceOwner": "111122223333"}},
+                            }
+                        ]
+                    }
+                )
+            },
+        },
+    ),
+    ("region-sandbox", "warning", {"accounts": {EAST: {**ACCOUNT, "ProductionAccessEnabled": False}}}),
+    ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False}}}),
+    ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "SHUTDOWN"}}}),
+    ("region-probation", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "PROBATION"}}}),
+    (
+        "region-quota",
+        "warning",
+        {
+            "more": {f"email_identity/{WEST}/acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)},
+            "accounts": {EAST: ACCOUNT, WEST: {**ACCOUNT, "SendQuota": {"Max24HourSend": 200.0}}},
+        },
+    ),
+    ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
+    ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
+    ("suppression-off", "warning", {"more": a_set(will={"suppression_options": {"suppressed_reasons": []}})}),
+    ("reputation-off", "note", {"more": a_set(was={"reputation_options": {"reputation_metrics_enabled": False}})}),
+    ("set-deleted", "warning", {"more": {TX: (GOOD_SET, None)}}),
+    ("set-missing", "warning", {"live": {"configuration_set_name": "tx"}, "more": {TX: (GOOD_SET, None)}}),
+    ("tracking-cname", "warning", {"more": a_set(was=NO_TRACK)}),
+    ("tracking-cname", "warning", {"more": a_set(was=NO_TRACK), "before": {CLICK: ["r.eu-west-1.awstrack.me"]}}),
+    ("tracking-https", "warning", {"more": a_set(was=HTTPS), "before": {CLICK: ["r.us-east-1.awstrack.me"]}}),
+    (
+        "tracking-identity",
+        "warning",
+        {"more": a_set(will={"tracking_options": {"custom_redirect_domain": "click.other.com"}})},
+    ),
+    ("pool-cost", "warning", {"more": {f"dedicated_ip_pool/{EAST}/tx": (None, {"scaling_mode": "MANAGED"})}}),
+    (
+        "pool-empty",
+        "warning",
+        {
+            "more": {
+                **a_set(was={"delivery_options": {"sending_pool_name": "std"}}),
+                f"dedicated_ip_pool/{EAST}/std": ({"scaling_mode": "STANDARD", "dedicated_ips": []}, {}),
+            }
+        },
+    ),
+    ("pool-switch", "warning", {"more": a_set(will={"delivery_options": {"sending_pool_name": "std"}})}),
+    ("identity-deleted", "warning", {"more": {SHOP: (GOOD_IDENTITY, None)}}),
+    ("identity-deleted", "error", {"more": {SHOP: (GOOD_IDENTITY, None)}, "sent_last_day": {SHOP: 5}}),
+    ("identity-shadows-parent", "warning", {"more": {SHOP: new()}}),
+    ("identity-verification-mail", "note", {"more": {f"email_identity/{EAST}/ceo@acme.com": new()}}),
+    (
+        "policy-anyone",
+        "warning",
+        {
+            "want": {
+                "policies": {
+                    "p": {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["ses:sendemail"]}]}
+                }
+            }
+        },
+    ),
+    ("smtp-any-sender", "warning", user(from_addresses=None)),
+    ("smtp-any-sender", "warning", user(from_addresses=["*"])),
+    ("smtp-any-network", "note", user(source_ips=None)),
+    ("smtp-wide-network", "warning", user(source_ips=["0.0.0.0/0"])),
+    ("smtp-vpc-and-ip", "warning", user(conditions={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
+    ("smtp-any-identity", "note", user(identities=None)),
+    ("smtp-from-case", "warning", user(from_addresses=["*@Acme.com"])),
+    ("smtp-from-unverified", "warning", user(from_addresses=["*@other.com"])),
+    ("smtp-shared-sender", "note", {"users": {"a": GOOD_USER, "b": GOOD_USER}}),
+    ("smtp-no-rotation", "note", user(access_key=None)),
+    ("smtp-no-overlap", "warning", user(access_key={"overlap_days": 0}, consumers=[{"name": "webmail"}])),
+    ("smtp-consumers", "warning", {**user(consumers=[{"name": "webmail"}]), "more": {CREDENTIAL: ({"x": 1}, None)}}),
+    (
+        "smtp-key-old",
+        "warning",
+        {**user(), "more": {CREDENTIAL: ({}, {}, {"created_at": "2026-01-01T00:00:00+00:00"})}},
+    ),
+    (
+        "smtp-wider-policy",
+        "warning",
+        {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": ["AWSSESSendingGroupDoNotRename"]})}},
+    ),
+    (
+        "smtp-set-arn",
+        "error",
+        {
+            "want": {"configuration_set_name": "tx"},
+            "more": {"smtp_user/news": (policy(ses_arn("identity/acme.com")), policy(ses_arn("identity/acme.com")))},
+        },
+    ),
+    (
+        "smtp-set-arn",
+        "note",
+        {
+            "live": {"configuration_set_name": "tx"},
+            "more": {"smtp_user/news": (None, policy(ses_arn("identity/acme.com")))},
+        },
+    ),
+    (
+        "smtp-no-endpoint",
+        "warning",
+        {**user(), "more": {"email_identity/af-south-1/acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)}},
+    ),
+    (
+        "dns-hidden-by-cname",
+        "note",
+        {"before": {("x.acme.com", "CNAME"): ["y.example"]}, "written": ("dns_record/acme.com/x.acme.com/TXT",)},
+    ),
+    (
+        "dns-hidden-by-cname",
+        "error",
+        {"after": {("shop.acme.com", "CNAME"): ["y.example"]}, "written": ("dns_record/acme.com/shop.acme.com/CNAME",)},
+    ),
+    (
+        "dns-below-delegation",
+        "warning",
+        {
+            "before": {("sub.acme.com", "NS"): ["ns.example"]},
+            "written": ("dns_record/acme.com/_dmarc.sub.acme.com/TXT",),
+        },
+    ),
+    (
+        "dns-ends-wildcard",
+        "warning",
+        {"before": {("*.acme.com", "A"): ["192.0.2.1"]}, "written": ("dns_record/acme.com/_dmarc.new.acme.com/TXT",)},
+    ),
+    (
+        "dns-null-mx-receives",
+        "error",
+        {"domains": {"acme.com": {"null_mx": True}}, "before": {("acme.com", "MX"): ["10 mx.example"]}},
+    ),
+    ("dns-null-mx-sends", "warning", {"domains": {"acme.com": {"null_mx": True}}}),
+    ("dns-long-ttl", "note", {"domains": {"acme.com": {"ttl": 604800}}}),
+    ("bimi-not-enforced", "warning", {"before": ONE_LOGO, "dmarc": (NONE, NONE)}),
+    ("bimi-not-enforced", "warning", {"before": ONE_LOGO, "dmarc": (GOOD_DMARC, GOOD_DMARC + "; sp=none")}),
+    ("bimi-no-certificate", "note", {"domains": {"acme.com": {"bimi": {"l": "https://acme.com/l.svg"}}}}),
+]
+
+# rule -> views close to tripping it
+QUIET: list[tuple[str, dict[str, Any]]] = [
+    ("dmarc-enforced-unverified", {"facts": PENDING, "dmarc": (NONE, GOOD_DMARC)}),
+    ("dmarc-enforced-unverified", {"facts": UNALIGNED, "dmarc": (NONE, NONE)}),
+    ("dmarc-enforced-unverified", {"facts": UNALIGNED, "zones": ()}),
+    (
+        "dmarc-enforced-unverified",
+        {"facts": UNALIGNED, "dmarc": ("v=DMARC1; p=quarantine; t=y", "v=DMARC1; p=quarantine; t=y")},
+    ),
+    ("dmarc-spf-only", {"facts": PENDING, "dmarc": (NONE, NONE)}),
+    ("dmarc-aspf-strict", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; aspf=r")}),
+    ("dmarc-adkim-strict", {**user(from_addresses=["*@acme.com"]), "dmarc": (GOOD_DMARC, GOOD_DMARC + "; adkim=s")}),
+    ("dmarc-adkim-strict", {**user(from_addresses=["*@x.acme.com", "*"]), "dmarc": (GOOD_DMARC, GOOD_DMARC)}),
+    ("dmarc-jump", {"dmarc": ("v=DMARC1; p=quarantine", GOOD_DMARC)}),
+    ("dmarc-jump", {"dmarc": (NONE, GOOD_DMARC + "; t=y")}),
+    ("dmarc-jump", {"dmarc": (None, GOOD_DMARC), "facts": {"verification_status": "PENDING"}}),
+    ("dmarc-weakened", {"dmarc": (NONE, GOOD_DMARC)}),
+    ("dmarc-weakened", {"dmarc": (NONE, None)}),
+    ("dmarc-missing", {"dmarc": (None, None), "zones": ()}),
+    ("dmarc-missing", {"more": {SHOP: new()}}),
+    ("dmarc-no-rua", {}),
+    ("dmarc-pct", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; pct=100")}),
+    ("dmarc-historic", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; np=reject; t=n; psd=n")}),
+    ("dmarc-forensic-own-mailbox", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ruf=mailto:x@reports.example; fo=1")}),
+    ("dmarc-rua-unauthorized", {"dmarc": (None, "v=DMARC1; p=none; rua=mailto:d@reports.example")}),
+    (
+        "dmarc-rua-unauthorized",
+        {
+            "dmarc": (None, "v=DMARC1; p=none; rua=mailto:d@reports.example,mailto:x@acme.com"),
+            "outside_txt": {
+                "acme.com._report._dmarc.reports.example": ("v=DMARC1",),
+                "*._report._dmarc.reports.example": (),
+            },
+        },
+    ),
+    ("dmarc-duplicate", {"after": {("_dmarc.acme.com", "TXT"): [GOOD_DMARC, "hello"]}}),
+    ("dmarc-invalid", {}),
+    ("dmarc-subdomains-open", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; sp=quarantine; np=reject")}),
+    ("dmarc-subdomain-tags", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; sp=reject")}),
+    ("dmarc-test-mode", {"dmarc": (GOOD_DMARC, NONE + "; t=y")}),
+    ("dmarc-psd", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; psd=n")}),
+    ("dmarc-many-reports", {"dmarc": (GOOD_DMARC, GOOD_DMARC + ",mailto:e@acme.com")}),
+    (
+        "dmarc-parked-open",
+        {"domains": {"acme.net": {"identity": False, "dmarc": {"p": "reject"}, "spf": {"all": "-all"}}}, "zones": ()},
+    ),
+    ("dmarc-parked-open", {"dmarc": (NONE, NONE)}),
+    ("spf-two-records", {"after": {("acme.com", "TXT"): ["v=spf1 -all", "v=spf10 -all"]}}),
+    ("spf-lookups", {"spf": ("v=spf1 ~all", "v=spf1 include:big.example ~all")}),
+    (
+        "spf-lookups",
+        {
+            "spf": ("v=spf1 ~all", "v=spf1 include:a.example ~all"),
+            "outside_txt": {"a.example": ("v=spf1 include:a.example -all",)},
+        },
+    ),
+    ("spf-no-end", {"spf": (None, "v=spf1 redirect=x.example")}),
+    ("spf-open", {"spf": (None, "v=spf1 -ip4:0.0.0.0/0 ?all")}),
+    ("spf-softened", {"spf": ("v=spf1 mx ~all", "v=spf1 -all")}),
+    ("spf-softened", {"spf": ("v=spf1 mx ~all", None), "zones": ()}),
+    ("spf-invalid", {}),
+    ("spf-ptr", {}),
+    ("spf-too-long", {}),
+    ("spf-amazon-unused", {}),
+    ("spf-mail-from", {}),
+    ("spf-mail-from", {"zones": (), "before": {("bounce.acme.com", "TXT"): None}}),
+    ("spf-include-broken", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all", "x")}}),
+    (
+        "dkim-tokens-removed",
+        {
+            "after": {("t1._domainkey.acme.com", "CNAME"): None},
+            "want": {"dkim": {"signing_attributes_origin": "EXTERNAL"}},
+        },
+    ),
+    ("dkim-tokens-removed", {"before": {("t1._domainkey.acme.com", "CNAME"): None}}),
+    ("dkim-off", {"live": {"dkim": {"signing_enabled": False}}}),
+    ("dkim-origin", {"want": {"dkim": {"signing_attributes_origin": "AWS_SES"}}}),
+    (
+        "dkim-origin",
+        {"live": {"dkim": {"signing_enabled": False}}, "want": {"dkim": {"signing_attributes_origin": "EXTERNAL"}}},
+    ),
+    (
+        "dkim-key-lowered",
+        {
+            "live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}},
+            "want": {"dkim": {"next_signing_key_length": "RSA_2048_BIT"}},
+        },
+    ),
+    ("dkim-short-key", {}),
+    (
+        "dkim-replica",
+        {"more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})}},
+    ),
+    ("dkim-replica", {"want": {"dkim": {"signing_attributes_origin": "AWS_SES_SA_EAST_1"}}}),
+    (
+        "dkim-replica",
+        {
+            "more": {
+                f"email_identity/{WEST}/shop.acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})
+            },
+            "unread": ("email_identity/us-east-1/shop.acme.com",),
+        },
+    ),
+    ("dkim-failing", {"facts": PENDING}),
+    ("mail-from-reject", {"want": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}}}),
+    ("mail-from-reject", {"facts": {"mail_from_status": "PENDING"}}),
+    ("mail-from-mx", {}),
+    ("mail-from-mx", {"before": {("bounce.acme.com", "MX"): RecordSet((), "alias")}}),
+    ("mail-from-moves", {"live": {"mail_from": None}, "want": {"mail_from": {"mail_from_domain": "b2.acme.com"}}}),
+    ("mail-from-removed", {"live": {"mail_from": None}}),
+    ("mail-from-none", {}),
+    ("mail-from-in-use", user()),
+    ("mail-from-failing", {"facts": {"mail_from_status": "PENDING"}}),
+    ("events-nowhere", {"more": a_set()}),
+    ("events-lost", {"more": a_set()}),
+    (
+        "events-lost",
+        {"more": {TX: (GOOD_SET, None), f"event_destination/{EAST}/tx/feedback": (GOOD_DESTINATION, None)}},
+    ),
+    (
+        "events-feedback-off",
+        {"want": {"email_forwarding_enabled": False, "configuration_set_name": "tx"}, "more": a_set()},
+    ),
+    ("events-feedback-off", {"want": {"email_forwarding_enabled": False, "configuration_set_name": "unread"}}),
+    ("events-disabled", {"more": a_set()}),
+    ("events-other-region", {"more": a_set()}),
+    (
+        "events-default-bus",
+        {
+            "more": a_set(
+                destination={
+                    **GOOD_DESTINATION,
+                    "event_bridge_destination": {"event_bus_arn": "arn:aws:events:us-east-1:1:event-bus/default"},
+                }
+            )
+        },
+    ),
+    ("events-topic-missing", {"more": a_set()}),
+    ("events-topic-policy", {"more": a_set(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
+    (
+        "events-topic-policy",
+        {
+            "more": a_set(),
+            "topics": {
+                TOPIC: Topic(
+                    SES_MAY_PUBLISH,
+                    "key-1",
+                    {
+                        "Statement": [
+                            {
+                                "Effect": "Allow",
+                                "Principal": {"Service": ["ses.amazonaws.com"]},
+                                "Action": ["kms:GenerateDataKey*", "kms:Decrypt"],
+                                "Resource": "*",
+                            }
+                        ]
+                    },
+                )
+            },
+        },
+    ),
+    ("region-sandbox", {"accounts": {EAST: ACCOUNT}}),
+    ("region-paused", {"accounts": {EAST: ACCOUNT, "sa-east-1": {"SendingEnabled": False}}}),
+    ("region-probation", {"accounts": {EAST: ACCOUNT}}),
+    (
+        "region-quota",
+        {
+            "more": {f"email_identity/{WEST}/acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)},
+            "accounts": {EAST: ACCOUNT, WEST: ACCOUNT},
+        },
+    ),
+    ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),
+    ("tls-optional", {"more": a_set(was={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
+    ("suppression-off", {"more": a_set(was={"suppression_options": {"suppressed_reasons": None}})}),
+    ("reputation-off", {"more": a_set()}),
+    ("set-deleted", {"more": a_set()}),
+    ("set-missing", {"live": {"configuration_set_name": "tx"}, "more": a_set()}),
+    ("tracking-cname", {"more": a_set(was=NO_TRACK), "before": {CLICK: ["r.us-east-1.awstrack.me"]}}),
+    ("tracking-cname", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
+    ("tracking-cname", {"more": a_set(was=HTTPS), "before": {("click.acme.com", "A"): RecordSet((), "alias")}}),
+    ("tracking-https", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
+    ("tracking-identity", {"more": a_set(will=NO_TRACK)}),
+    ("pool-cost", {"more": {f"dedicated_ip_pool/{EAST}/tx": ({"scaling_mode": "MANAGED"}, {})}}),
+    (
+        "pool-empty",
+        {
+            "more": {
+                **a_set(was={"delivery_options": {"sending_pool_name": "std"}}),
+                f"dedicated_ip_pool/{EAST}/std": ({"scaling_mode": "STANDARD", "dedicated_ips": ["192.0.2.1"]}, {}),
+            }
+        },
+    ),
+    ("pool-switch", {"more": a_set(will={"delivery_options": {"sending_pool_name": "ses-shared-pool"}})}),
+    ("identity-deleted", {}),
+    ("identity-shadows-parent", {"more": {SHOP: new()}, "facts": {"verification_status": "PENDING"}}),
+    ("identity-shadows-parent", {"more": {f"email_identity/{EAST}/acme.net": new()}}),
+    ("identity-verification-mail", {"more": {f"email_identity/{EAST}/ceo@acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)}}),
+    (
+        "policy-anyone",
+        {
+            "want": {
+                "policies": {
+                    "p": {
+                        "Statement": [
+                            {
+                                "Effect": "Allow",
+                                "Principal": {"AWS": ["*"]},
+                                "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}},
+                            }
+                        ]
+                    }
+                }
+            }
+        },
+    ),
+    ("smtp-any-sender", user()),
+    ("smtp-any-network", user(source_ips=None, conditions={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
+    ("smtp-wide-network", user()),
+    ("smtp-vpc-and-ip", user()),
+    ("smtp-any-identity", user()),
+    ("smtp-from-case", user(from_addresses=["CEO@acme.com"])),
+    ("smtp-from-unverified", user(from_addresses=["*@shop.acme.com", "*"])),
+    (
+        "smtp-from-unverified",
+        {**user(from_addresses=["a@other.com"]), "more": {f"email_identity/{EAST}/a@other.com": new()}},
+    ),
+    ("smtp-shared-sender", {"users": {"a": GOOD_USER, "b": {**GOOD_USER, "from_addresses": ["b@acme.com"]}}}),
+    ("smtp-no-rotation", user()),
+    ("smtp-no-overlap", user(consumers=[{"name": "webmail"}])),
+    ("smtp-consumers", {**user(consumers=[{"name": "webmail"}]), "more": {CREDENTIAL: ({"x": 1}, {"x": 2})}}),
+    ("smtp-key-old", {**user(), "more": {CREDENTIAL: ({}, {}, {"created_at": "2026-11-01T00:00:00+00:00"})}}),
+    ("smtp-wider-policy", {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": []})}}),
+    (
+        "smtp-set-arn",
+        {
+            "want": {"configuration_set_name": "tx"},
+            "more": {"smtp_user/news": ({}, policy(ses_arn("identity/*"), ses_arn("configuration-set/tx")))},
+        },
+    ),
+    ("smtp-no-endpoint", user()),
+    ("dns-hidden-by-cname", {"written": ("dns_record/acme.com/x.acme.com/TXT",)}),
+    ("dns-below-delegation", {"written": ("dns_record/acme.com/_dmarc.acme.com/TXT",)}),
+    (
+        "dns-ends-wildcard",
+        {"before": {("*.acme.com", "A"): ["192.0.2.1"]}, "written": ("dns_record/acme.com/_dmarc.shop.acme.com/TXT",)},
+    ),
+    ("dns-ends-wildcard", {"written": ("dns_record/acme.com/_dmarc.new.acme.com/TXT",)}),
+    ("dns-null-mx-receives", {"domains": {"acme.com": {"null_mx": True}}, "before": {("acme.com", "MX"): ["0 ."]}}),
+    ("dns-null-mx-sends", {"domains": {"acme.net": {"null_mx": True, "identity": False}}}),
+    ("dns-long-ttl", {"domains": {"acme.com": {"ttl": 3600}}}),
+    ("bimi-not-enforced", {"before": ONE_LOGO}),
+    ("bimi-no-certificate", {"before": ONE_LOGO}),
+]
+
+
+def findings(rule: str, case: Mapping[str, Any]) -> list[rules.Finding]:
+    return [finding for finding in judge(make(**case)) if finding.rule == rule]
+
+
+@pytest.mark.parametrize(("rule", "severity", "case"), FIRES, ids=[f"{r}-{i}" for i, (r, _, _) in enumerate(FIRES)])
+def test_rule_fires(rule: str, severity: str, case: dict[str, Any]) -> None:
+    found = findings(rule, case)
+    assert [finding.severity for finding in found] == [severity] * len(found)
+    assert found
+    for finding in found:
+        assert re.match(r"[a-z_]+/", finding.address)
+        assert finding.message
+        assert "None" not in finding.message
+
+
+@pytest.mark.parametrize(("rule", "case"), QUIET, ids=[f"{r}-{i}" for i, (r, _) in enumerate(QUIET)])
+def test_rule_is_quiet(rule: str, case: dict[str, Any]) -> None:
+    assert findings(rule, case) == []
+
+
+def test_nothing_to_say_where_all_is_well() -> None:
+    assert judge(make(**user(), more=a_set(), accounts={EAST: ACCOUNT})) == []
+
+
+# --- the registry --------------------------------------------------------------------------------------------------
+
+
+def test_every_rule_has_tests_both_ways() -> None:
+    assert {rule for rule, _, _ in FIRES} == set(RULES)
+    assert {rule for rule, _ in QUIET} == set(RULES)
+
+
+@pytest.mark.parametrize("rule", sorted(rules.known_ids()))
+def test_every_rule_has_a_page(rule: str) -> None:
+    text = (PAGES / f"{rule}.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {rule}\n")
+    for heading in ("## What it finds", "## Why it matters", "Source: ", "## What to do", "## To change or waive it"):
+        assert heading in text
+    if rule in RULES:
+        assert f"**{RULES[rule].title}.** Severity: {RULES[rule].severity}" in text
+    assert f"[{rule}]({rule}.md)" in (PAGES / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_page_without_a_rule() -> None:
+    assert {path.stem for path in PAGES.glob("*.md")} - {"README"} == rules.known_ids()
+
+
+def test_rules_are_well_formed() -> None:
+    assert len(RULES) >= 30
+    for rule in RULES.values():
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)+", rule.id)
+        assert rule.severity in ("error", "warning", "note")
+        assert rule.title
+        assert rule.source
+        assert rule.check.__doc__
+
+
+def test_an_id_is_registered_once() -> None:
+    from reconciler.rules.registry import rule
+
+    with pytest.raises(ValueError, match="twice"):
+        rule("dmarc-no-rua", "note", "again", "nowhere")(lambda view: ())
+
+
+# --- severity, waivers ---------------------------------------------------------------------------------------------
+
+HURTS = {"facts": UNALIGNED, "dmarc": (NONE, GOOD_DMARC)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "chosen", "case", "severity"),
+    [
+        ("dmarc-no-rua", "error", {"dmarc": (None, "v=DMARC1; p=none")}, "error"),
+        ("dmarc-no-rua", "note", {"dmarc": (None, "v=DMARC1; p=none")}, "note"),
+        ("dmarc-no-rua", "off", {"dmarc": (None, "v=DMARC1; p=none")}, None),
+        ("dmarc-enforced-unverified", "warning", HURTS, "warning"),
+        ("dmarc-enforced-unverified", "note", HURTS, "note"),
+        ("dmarc-enforced-unverified", "error", {"more": {SHOP: new()}}, "note"),
+        ("dmarc-enforced-unverified", "error", {"facts": UNALIGNED}, "warning"),
+        ("dmarc-enforced-unverified", "off", HURTS, None),
+    ],
+)
+def test_severity_is_the_users(rule: str, chosen: str, case: dict[str, Any], severity: str | None) -> None:
+    found = [finding.severity for finding in findings(rule, {**case, "settings": {rule: chosen}})]
+    assert found == ([severity] if severity else [])
+
+
+def waiver(until: str, address: str = "dns_record/acme.com/*") -> Waiver:
+    return Waiver("dmarc-no-rua", address, "parked", until, AT)
+
+
+def test_waivers_silence_until_their_day() -> None:
+    case: dict[str, Any] = {"dmarc": (None, "v=DMARC1; p=none")}
+    for until in ("2026-11-22", "2027-01-31"):
+        assert findings("dmarc-no-rua", {**case, "waivers": (waiver(until),)}) == []
+    assert findings("dmarc-no-rua", {**case, "waivers": (waiver("2027-01-31", "dns_record/acme.net/*"),)})
+    late = judge(make(**case, waivers=(waiver("2026-11-21"),)))
+    assert {finding.rule for finding in late} >= {"dmarc-no-rua", "waiver-expired"}
+    expired = next(finding for finding in late if finding.rule == "waiver-expired")
+    assert "2026-11-21" in expired.message
+    assert "parked" in expired.message
+
+
+def test_setting_problems() -> None:
+    state = make(settings={"dmarc-no-rau": "error", "tls-optional": "fatal"}, waivers=(waiver("soon"),)).state
+    found = " | ".join(text for _, text in rules.setting_problems(state))
+    assert "did you mean dmarc-no-rua" in found
+    assert "'fatal'" in found
+    assert "'soon'" in found
+    assert rules.setting_problems(make(settings={"dmarc-no-rua": "off"}).state) == []
+
+
+# --- laws ----------------------------------------------------------------------------------------------------------
+
+
+def fresh() -> RuleView:
+    """A first apply: everything declared with the strictest settings, nothing live, an empty zone."""
+    strict = {"mail_from_domain": "bounce.acme.com", "behavior_on_mx_failure": "REJECT_MESSAGE"}
+    records_to_come = {key: GOOD_DNS[key] for key in GOOD_DNS if key != ("t1._domainkey.acme.com", "CNAME")}
+    return make(
+        **user(),
+        more={
+            ACME: (None, {**GOOD_IDENTITY, "mail_from": strict, "configuration_set_name": "tx"}),
+            f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"}),
+            TX: (None, GOOD_SET),
+            f"event_destination/{EAST}/tx/feedback": (None, GOOD_DESTINATION),
+            "smtp_user/news": (None, policy(ses_arn("identity/acme.com"))),
+        },
+        domains={
+            "acme.com": {"dmarc": {"p": "reject", "aspf": "s", "adkim": "s"}},
+            "acme.net": {"identity": False, "null_mx": True},
+        },
+        before=dict.fromkeys(GOOD_DNS),
+        after={**records_to_come, ("_dmarc.acme.com", "TXT"): [GOOD_DMARC + "; aspf=s; adkim=s"]},
+        zones=("acme.com", "acme.net"),
+    )
+
+
+def test_a_first_apply_of_a_fresh_state_trips_no_error() -> None:
+    assert [finding for finding in judge(fresh()) if finding.severity == "error"] == []
+
+
+def test_an_interrupted_first_apply_trips_no_error() -> None:
+    """The identity is there and verified by SES or not, the rest is still to come; nothing was ever sent."""
+    quiet = {region: {"SendQuota": {"SentLast24Hours": 0.0}} for region in (EAST, WEST)}
+    for facts in (GOOD_FACTS, {"verification_status": "PENDING", "dkim_status": "PENDING"}):
+        view = fresh()
+        partial = Observed(
+            ACME, "email_identity", EAST, "acme.com", identity(), facts={**facts, "mail_from_status": None}
+        )
+        view = replace(view, observed={ACME: partial}, accounts=quiet)
+        assert [finding for finding in judge(view) if finding.severity == "error"] == []
+
+
+def test_unread_is_never_a_finding() -> None:
+    view = replace(fresh(), unread=("email_identity/us-east-1", "configuration_set/us-east-1/tx"), zones=frozenset())
+    assert not [f for f in judge(view) if f.address.startswith(("email_identity/us-east-1", "configuration_set/"))]
+
+
+def test_errors_come_first_and_order_is_stable() -> None:
+    found = judge(make(**HURTS))
+    assert found == judge(make(**HURTS))
+    order = ["error", "warning", "note"]
+    assert [order.index(f.severity) for f in found] == sorted(order.index(f.severity) for f in found)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.sampled_from([*(case for _, _, case in FIRES), *(case for _, case in QUIET)]), min_size=1, max_size=3),
+    st.text(max_size=60),
+)
+def test_judging_never_crashes(cases: list[dict[str, Any]], text: str) -> None:
+    merged: dict[str, Any] = {}
+    for case in cases:
+        merged.update(case)
+    for finding in judge(make(**{**merged, "dmarc": (text, "v=DMARC1; " + text), "spf": ("v=spf1 " + text, text)})):
+        assert finding.rule in rules.known_ids()
