@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from reconciler.desired import layers, reading
+from reconciler.desired.checks import check_all
 from reconciler.desired.entries import Assembler, Declared, collect
 from reconciler.desired.nodes import Node, Problems, merged
 from reconciler.desired.schema import json_schema
@@ -19,6 +21,9 @@ from reconciler.errors import InvalidState
 from reconciler.model import Diagnostic, Entry, Moved, Stack, State, Waiver, digest_of
 
 __all__ = ["Loaded", "json_schema", "load"]
+
+FALLBACK_REGION: Final = "us-east-1"
+"""Stands in while checking a state whose own regions are wrong; such a state is never returned."""
 
 
 class Loaded(NamedTuple):
@@ -77,12 +82,14 @@ def _state(
     base = {key: child.value for key, child in own.children()} if own is not None else {}
     values = base_values(stack_node, environment, {**base, **variables})
     stack = read_stack(stack_node, environment, values, problems)
-    declared = collect(document, chosen, values, problems)
     if not stack.regions:
-        return None
+        # what is wrong with the regions is recorded; the entries are still worth looking at
+        stack = replace(stack, regions=(FALLBACK_REGION,))
+        values["region"] = values["region"] or FALLBACK_REGION
+    declared = collect(document, chosen, values, problems)
     assembler = Assembler(
         {"defaults": both("defaults"), "classes": both("classes"), "tags": tags if tags and tags.is_map else None},
-        values, stack.regions, problems,
+        values, stack, problems,
     )  # fmt: skip
     entries: list[Entry] = []
     everything: list[Declared] = [item for section in declared.values() for item in section.values()]
@@ -90,6 +97,7 @@ def _state(
         assembler.prepare(item)
         entries.extend(assembler.entries(item))
     moved = read_moved(both("moved"), values, problems)
+    check_all(stack, entries, moved, problems)
     rules = read_rules(both("rules"), problems)
     waivers = read_waivers(both("waivers"), values, problems)
     if problems.has_errors:

@@ -7,35 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.desired import schema
+from reconciler.desired.checks import check_values
+from reconciler.desired.checks.place import Place, address_of
 from reconciler.desired.layers import SECTIONS, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, merged, show
 from reconciler.desired.variables import BadVariable, Scope, suggestion
-from reconciler.model import Entry, Source
+from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
 from reconciler.regions import SES_REGIONS
 
 META: Final = frozenset({"class", "vars", "regions", "by_region", "unmanaged"})
 """Keys that steer the loading and are no values of the resource."""
+_STRIPPED: Final = META - {"unmanaged"}
+"""``unmanaged`` stays among the values: records that a kind derives by itself are opted out of with it too."""
 IDENTITY_ONLY: Final = ("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled", "policies", "tags")
 """Keys of a domain that mean nothing without an identity."""
 _POLICY_KEYS: Final = frozenset({"policies", "conditions"})
 _KEPT_IN_CREDENTIALS: Final = frozenset({"region"})
-_NO_NAMES: Final[frozenset[str]] = frozenset()
-
-ADDRESS_KIND: Final = {
-    "domains": "email_identity",
-    "email_addresses": "email_identity",
-    "configuration_sets": "configuration_set",
-    "dedicated_ip_pools": "dedicated_ip_pool",
-    "smtp_users": "smtp_user",
-}
-
-
-def address_of(section: str, name: str, region: str | None) -> str:
-    """The address of what an entry declares; empty for a domain's own (region None), which is several records."""
-    if section == "smtp_users":
-        return f"smtp_user/{name}"
-    return f"{ADDRESS_KIND[section]}/{region}/{name}" if region else ""
 
 
 def expand(
@@ -241,14 +229,14 @@ class Assembler:
     """Makes the entries of one state: knows its layers and what they have in common."""
 
     def __init__(
-        self, layers: Mapping[str, Node | None], values: Mapping[str, Any], regions: tuple[str, ...], problems: Problems
+        self, layers: Mapping[str, Node | None], values: Mapping[str, Any], stack: Stack, problems: Problems
     ) -> None:
         """``layers``: ``defaults`` and ``classes`` (the environment's merged in), ``tags`` (the stack's), or None."""
         self.defaults = layers.get("defaults")
         self.classes = layers.get("classes")
         self.tags = layers.get("tags")
         self.values = values
-        self.regions = regions
+        self.stack = stack
         self.problems = problems
         self._below: dict[tuple[str, str], Node | None] = {}
         self._destination: dict[str, Node | None] = {}
@@ -264,10 +252,11 @@ class Assembler:
         below = self._below_of(kind, class_name, declared)
         below = self._unmanaged(declared, own, below)
         declared.below = below
-        if below is not None and declared.section == "domains" and _is_false(own, below, "identity"):
-            for key in IDENTITY_ONLY:
-                below = without(below, key)
-            declared.below = below = without(below, "by_region")
+        if declared.section == "domains" and _without_identity(own, below):
+            self._no_identity(declared)
+            for key in (*IDENTITY_ONLY, "by_region"):
+                below = without(below, key) if below is not None else None
+            declared.below = below
         whole = lay(below, declared.node)
         if declared.override is not None:
             whole = lay(whole, declared.override)
@@ -283,6 +272,19 @@ class Assembler:
         if declared.section not in ("domains", "email_addresses"):
             declared.values["domain"] = declared.name
         declared.regions = self._regions(declared, whole)
+
+    def _no_identity(self, declared: Declared) -> None:
+        """What an entry with ``identity: false`` must not say itself; what it inherits is dropped in silence."""
+        for key in (*IDENTITY_ONLY, "by_region"):
+            writer = declared.writes(key)
+            node = writer.get(key) if writer is not None else None
+            if node is None:
+                continue
+            record = self.problems.warn if key == "tags" else self.problems.error
+            record(
+                "no-identity", f"{declared.where}.{key}: with `identity: false` there is nothing to set it on",
+                f"take {key} out, or `identity: false`", source=node.source,
+            )  # fmt: skip
 
     def _class(self, declared: Declared, own: Node, scope: Scope) -> str:
         node = own.get("class")
@@ -359,10 +361,7 @@ class Assembler:
         destinations = whole.get("event_destinations")
         if below is None or destinations is None or not destinations.is_map:
             return whole
-        laid = {
-            name: merged(below, node).with_value(merged(below, node).value) if node.is_map else node
-            for name, node in destinations.children()
-        }
+        laid = {name: merged(below, node) if node.is_map else node for name, node in destinations.children()}
         return whole.with_value({**whole.value, "event_destinations": destinations.with_value(laid)})
 
     def _regions(self, declared: Declared, whole: Node) -> tuple[str, ...]:
@@ -370,7 +369,7 @@ class Assembler:
             return ()
         node = whole.get("regions")
         if node is None or type(node.value) is not list:
-            return self.regions
+            return self.stack.regions
         declared.region_source = node.source
         scope = Scope(declared.values)
         regions: list[str] = []
@@ -398,7 +397,7 @@ class Assembler:
         whole = declared.whole
         assert whole is not None, "prepare comes first"
         by_region = whole.get("by_region")
-        body = whole.with_value({key: child for key, child in whole.value.items() if key not in META})
+        body = whole.with_value({key: child for key, child in whole.value.items() if key not in _STRIPPED})
         regional = self._by_region(declared, by_region)
         first = self.values["region"]
         if declared.section == "smtp_users":
@@ -406,6 +405,7 @@ class Assembler:
             yield Entry(declared.section, declared.name, None, values, declared.source, sources)
             return
         shared: tuple[dict[str, Any], dict[str, Source]] | None = None
+        unchecked = False
         if declared.section == "domains":
             values, sources, uses_region = self._values(declared, body, first, None)
             yield Entry(declared.section, declared.name, None, values, declared.source, sources)
@@ -413,10 +413,14 @@ class Assembler:
                 return
             if not uses_region:
                 shared = values, sources
+                unchecked = True  # as an identity: what a domain has in a region is checked apart from its records
         for region in declared.regions:
             override = regional.get(region)
             if override is None and shared is not None:
                 values, sources = shared
+                if unchecked:
+                    unchecked = False
+                    self._check(declared, values, sources, region)
             else:
                 node = body if override is None else lay(body, override)
                 values, sources, uses_region = self._values(declared, node, region, region)
@@ -468,14 +472,26 @@ class Assembler:
         fold = schema.folder(kind)
         if fold is not None:
             plain = fold(plain)
+        bad: frozenset[str] = frozenset()
         if not schema.checker(kind)(plain):
             address = address_of(declared.section, declared.name, place)
-            report(schema.findings(kind, plain), body, declared.where, self.problems, address)
+            found = schema.findings(kind, plain)
+            report(found, body, declared.where, self.problems, address)
+            bad = frozenset(str(finding.path[0]) for finding in found if finding.path)
+            plain = {key: value for key, value in plain.items() if key not in bad}
+        self._check(declared, plain, sources, place, bad)
         return plain, sources, "region" in scope.used
 
+    def _check(
+        self, declared: Declared, values: dict[str, Any], sources: Mapping[str, Source], region: str | None,
+        bad: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
+        at = Place(declared.section, declared.name, region, values, sources, declared.source, self.problems, bad)
+        check_values(at, self.stack)
 
-def _is_false(own: Node, below: Node, key: str) -> bool:
-    node = own.get(key) or below.get(key)
+
+def _without_identity(own: Node, below: Node | None) -> bool:
+    node = own.get("identity") or (below.get("identity") if below is not None else None)
     return node is not None and node.value is False
 
 

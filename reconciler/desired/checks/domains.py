@@ -1,0 +1,205 @@
+"""Values of domains and single addresses. Names inside them are folded on the way.
+
+Sources: SES API v2 DkimSigningAttributes, CreateEmailIdentityPolicy, PutEmailIdentityMailFromAttributes; RFC 7505.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from reconciler.desired.checks.forms import REGION_NAME, SET_NAME, check_reference
+from reconciler.desired.checks.place import Place
+from reconciler.desired.layers import dkim_companions, dkim_family
+from reconciler.desired.nodes import show
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.model import Stack, canonical_json
+from reconciler.names import fold_domain, is_below
+
+MAX_POLICIES: Final = 20
+MAX_POLICY_BYTES: Final = 4096
+LONG_TTL: Final = 604800
+
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_ZONE_ID = re.compile(r"Z[A-Z0-9]{3,31}")
+_POLICY_VERSIONS: Final = ("2012-10-17", "2008-10-17")
+
+
+def check_domain(place: Place, stack: Stack) -> None:
+    """A domain's own records (region None), or its identity in one region."""
+    if place.region is None:
+        _domain_records(place)
+        return
+    _dkim(place)
+    _mail_from(place)
+    check_address(place, stack)
+
+
+def check_address(place: Place, stack: Stack) -> None:
+    """What addresses and domains have alike."""
+    check_reference(place, "configuration_set_name", place.values.get("configuration_set_name"), SET_NAME)
+    _policies(place)
+
+
+def _domain_records(place: Place) -> None:
+    values = place.values
+    zone = values.get("zone")
+    if isinstance(zone, str):
+        if zone.lower() in ("auto", "manual"):
+            values["zone"] = zone.lower()
+        elif not _ZONE_ID.fullmatch(zone):
+            bare = zone.removeprefix("/hostedzone/").upper()
+            hint = (
+                f"write {bare}" if _ZONE_ID.fullmatch(bare) else "write auto, manual, or an id such as Z0123456789ABC"
+            )
+            place.error(
+                "zone", "bad-zone", f"{show(zone)} is neither auto nor manual nor the id of a hosted zone", hint
+            )
+    ttl = values.get("ttl")
+    if isinstance(ttl, int) and ttl > LONG_TTL:
+        place.warn("ttl", "long-ttl", f"{ttl} seconds are more than a week: a wrong record would stay that long",
+                   "write 300 to 86400")  # fmt: skip
+    _record(place, "dmarc", dmarc.from_yaml)
+    _record(place, "spf", spf.from_yaml)
+    _record(place, "bimi", bimi.from_yaml)
+    policy = values.get("dmarc")
+    for tag in dmarc.HISTORIC:
+        if isinstance(policy, dict) and policy.get(tag) is not None:
+            place.warn(f"dmarc.{tag}", "dmarc-historic-tag", f"{tag} was removed from DMARC (RFC 9989)",
+                       f"take it out{'; t: y asks for one level less' if tag == 'pct' else ''}")  # fmt: skip
+    if values.get("null_mx") is True and values.get("identity") is not False:
+        place.warn(
+            "null_mx", "null-mx-sender", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
+            "add `identity: false`, or take null_mx out",
+        )  # fmt: skip
+
+
+def _record(place: Place, key: str, read: Callable[[Any], object]) -> None:
+    """Let the codec of a record judge it; its sentences go to the tag that they are about."""
+    value = place.values.get(key)
+    if value is None:
+        return
+    try:
+        read(value)
+    except ValueError as error:
+        for sentence in str(error).split("; "):
+            tag = re.split(r"[:= ]", sentence, maxsplit=1)[0]
+            path = f"{key}.{tag}" if isinstance(value, dict) and tag in value else key
+            hint = "the tags are in RFC 9989, section 4.7" if key == "dmarc" and path == key else ""
+            place.problems.error(
+                f"bad-{key}", f"{place.section}.{place.name}.{path}: {sentence}", hint, source=place.at(path),
+                detail=f"{path} {sentence}",
+            )  # fmt: skip
+
+
+def _dkim(place: Place) -> None:
+    block = place.values.get("dkim")
+    if not isinstance(block, dict):
+        return
+    origin = block.get("signing_attributes_origin")
+    selector = block.get("domain_signing_selector")
+    if selector is not None and not _SELECTOR.fullmatch(selector):
+        place.error("dkim.domain_signing_selector", "bad-selector", f"{show(selector)} is not a DKIM selector",
+                    "1 to 63 letters, digits and inner hyphens, no dots")  # fmt: skip
+    family = dkim_family(origin) if origin else "easy"
+    allowed = dkim_companions(origin) if origin else dkim_companions("AWS_SES")
+    shown = origin or "AWS_SES (the default)"
+    for key in ("next_signing_key_length", "domain_signing_selector", "domain_signing_private_key"):
+        if key not in block or key in allowed:
+            continue
+        if key == "next_signing_key_length":
+            why = (
+                "a Deterministic identity takes the parent's keys" if family == "deterministic" else "you bring the key"
+            )
+            hint = "take the key length out; AWS refuses it"
+        else:
+            why, hint = (
+                "only EXTERNAL takes a key of yours",
+                "write `signing_attributes_origin: EXTERNAL`, or take it out",
+            )
+        place.error(f"dkim.{key}", "dkim-conflict", f"does not go with origin {shown}: {why}", hint)
+    if family == "external":
+        for key, example in (
+            ("domain_signing_selector", "s1"),
+            ("domain_signing_private_key", "{secretsmanager: NAME}"),
+        ):
+            if key not in block:
+                place.error("dkim", "missing-key", f"EXTERNAL needs {key}", f"write `{key}: {example}`")
+    _private_key(place, block.get("domain_signing_private_key"))
+
+
+def _private_key(place: Place, reference: Any) -> None:
+    if not isinstance(reference, dict):
+        return
+    path = "dkim.domain_signing_private_key"
+    kinds = [key for key in ("secretsmanager", "ssm", "file", "env") if key in reference]
+    if len(kinds) != 1:
+        place.error(path, "exactly-one", f"exactly one of secretsmanager, ssm, file, env is wanted; found "
+                    f"{', '.join(kinds) or 'none'}", "say in one place where the key is")  # fmt: skip
+    region = reference.get("region")
+    if isinstance(region, str) and not REGION_NAME.fullmatch(region):
+        place.error(
+            f"{path}.region", "unknown-region", f"{show(region)} is not the name of a region", "such as us-east-1"
+        )
+    file = reference.get("file")
+    if isinstance(file, str):
+        parts = file.replace("\\", "/").split("/")
+        if file.startswith(("/", "~")) or re.match(r"[A-Za-z]:", file):
+            if file.startswith("~"):
+                place.error(f"{path}.file", "bad-path", f"{show(file)}: ~ is not replaced", "write the whole path")
+            else:
+                place.warn(
+                    f"{path}.file", "absolute-path", f"{show(file)} exists only on machines that are set up for it",
+                    "secretsmanager, ssm or env work everywhere",
+                )  # fmt: skip
+        elif ".." in parts:
+            place.error(f"{path}.file", "bad-path", f"{show(file)} leads out of the state directory",
+                        "write a path below the state directory, or a whole one")  # fmt: skip
+
+
+def _mail_from(place: Place) -> None:
+    block = place.values.get("mail_from")
+    if not isinstance(block, dict) or not isinstance(name := block.get("mail_from_domain"), str):
+        return
+    path = "mail_from.mail_from_domain"
+    try:
+        folded = fold_domain(name)
+    except ValueError as error:
+        place.error(
+            path, "bad-name", str(error), f'write a name below {place.name}, such as "bounce-${{region}}.${{domain}}"'
+        )
+        return
+    block["mail_from_domain"] = folded
+    if not is_below(folded, place.name):
+        place.error(
+            path, "mail-from-outside", f"{folded} is not below {place.name}: SES takes only a subdomain",
+            f'write a name below it, such as "bounce-${{region}}.${{domain}}" or bounce.{place.name}',
+        )  # fmt: skip
+
+
+def _policies(place: Place) -> None:
+    policies = place.values.get("policies")
+    if not isinstance(policies, dict):
+        return
+    if len(policies) > MAX_POLICIES:
+        place.error("policies", "too-many", f"{len(policies)} policies; SES takes {MAX_POLICIES} an identity",
+                    "join some of them: a policy may hold several statements")  # fmt: skip
+    for name, body in policies.items():
+        path = f"policies.{name}"
+        if not SET_NAME.fullmatch(name):
+            place.error(
+                path, "bad-name", f"{show(name)} is not a name for a policy", "1 to 64 letters, digits, - and _"
+            )
+        if not isinstance(body, dict):
+            continue
+        size = len(canonical_json(body).encode())
+        if size > MAX_POLICY_BYTES:
+            place.error(path, "too-long", f"the policy has {size} bytes; SES takes {MAX_POLICY_BYTES}",
+                        "split it into several, or shorten it")  # fmt: skip
+        if "Statement" not in body:
+            place.error(path, "missing-key", "the policy has no Statement", "write `Statement: [{Effect: Allow, ...}]`")
+        version = body.get("Version")
+        if version is not None and version not in _POLICY_VERSIONS:
+            place.error(f"{path}.Version", "not-allowed-value", f"{show(version)} is no version of the language",
+                        'write "2012-10-17"')  # fmt: skip

@@ -1,0 +1,73 @@
+"""One entry's values under check, with a voice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reconciler.desired.nodes import Problems
+from reconciler.model import Source
+
+ADDRESS_KIND: Final = {
+    "domains": "email_identity",
+    "email_addresses": "email_identity",
+    "configuration_sets": "configuration_set",
+    "dedicated_ip_pools": "dedicated_ip_pool",
+    "smtp_users": "smtp_user",
+}
+"""Section -> kind of the address of what it declares."""
+
+
+def address_of(section: str, name: str, region: str | None) -> str:
+    """The address of what an entry declares; empty for a domain's own (region None), which is several records."""
+    if section == "smtp_users":
+        return f"smtp_user/{name}"
+    return f"{ADDRESS_KIND[section]}/{region}/{name}" if region else ""
+
+
+@dataclass(slots=True)
+class Place:
+    """The values of one entry in one region (None where it has none). ``values`` may be folded in place.
+
+    ``bad`` are keys that the schema refused; they are not in ``values`` and not missing either.
+    """
+
+    section: str
+    name: str
+    region: str | None
+    values: dict[str, Any]
+    sources: Mapping[str, Source]
+    source: Source
+    problems: Problems
+    bad: frozenset[str] = frozenset()
+
+    def at(self, path: str) -> Source:
+        """The place of ``path`` or of its nearest written parent."""
+        while path:
+            found = self.sources.get(path)
+            if found is not None:
+                return found
+            path = path.rpartition(".")[0]
+        return self.source
+
+    def error(self, path: str, code: str, message: str, hint: str = "") -> None:
+        """Record an error at a dotted path of the values; "" is the entry itself."""
+        self.problems.error(
+            code, self._say(path, message), hint, source=self.at(path),
+            address=address_of(self.section, self.name, self.region), detail=f"{code} {path}",
+        )  # fmt: skip
+
+    def warn(self, path: str, code: str, message: str, hint: str = "") -> None:
+        """Record a warning at a dotted path of the values."""
+        self.problems.warn(
+            code, self._say(path, message), hint, source=self.at(path),
+            address=address_of(self.section, self.name, self.region), detail=f"{code} {path}",
+        )  # fmt: skip
+
+    def _say(self, path: str, message: str) -> str:
+        return f"{self.section}.{self.name}{'.' if path else ''}{path}: {message}"
+
+    def lacks(self, key: str) -> bool:
+        """Whether ``key`` is not written (and not merely refused by the schema)."""
+        return key not in self.values and key not in self.bad

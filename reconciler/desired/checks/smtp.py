@@ -1,0 +1,145 @@
+"""Values of SMTP users: who they are, what they may send, where their password goes.
+
+Sources: IAM User Guide "IAM and STS quotas", SES Developer Guide "IAM in SES", Secrets Manager CreateSecret, SSM
+PutParameter.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Final
+
+from reconciler.desired.checks.forms import REGION_NAME
+from reconciler.desired.checks.place import Place
+from reconciler.desired.nodes import show
+from reconciler.model import Stack
+from reconciler.names import fold_identity
+from reconciler.regions import partition_of
+
+USER_NAME: Final = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
+_USER_PATH = re.compile(r"/(?:[\x21-\x2e\x30-\x7e]+/)*")
+_BOUNDARY = re.compile(r"arn:(aws[a-z-]*):iam::([0-9]{12}|aws):policy/[\x21-\x7e]{1,512}")
+_SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
+_SECRET_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
+_PARAMETER_NAME = re.compile(r"[A-Za-z0-9_./-]{1,1011}")
+_PARAMETER_DEPTH: Final = 15
+_FROM_PATTERN = re.compile(r"[^\s<>,;\"]{1,320}")
+
+
+def check_smtp_user(place: Place, stack: Stack) -> None:
+    """One user; its values do not depend on a region."""
+    values = place.values
+    if not USER_NAME.fullmatch(place.name):
+        place.error("", "bad-name", f"{show(place.name)} is not a name for an IAM user",
+                    "1 to 64 letters, digits and + = , . @ _ -")  # fmt: skip
+    path = values.get("path")
+    if isinstance(path, str) and (not _USER_PATH.fullmatch(path) or len(path) > 512):
+        place.error(
+            "path", "bad-path", f"{show(path)} is not an IAM path", "it begins and ends with /, such as /ses-smtp/"
+        )
+    if not values.get("from_addresses") and "from_addresses" not in place.bad:
+        place.error(
+            "from_addresses", "empty-from-addresses", "nothing says what this user may send as",
+            'write `from_addresses: ["*@acme.com"]`; for any address write "*"',
+        )  # fmt: skip
+    for index, pattern in enumerate(values.get("from_addresses") or ()):
+        if not _FROM_PATTERN.fullmatch(pattern) or ("@" not in pattern and "*" not in pattern):
+            place.error(f"from_addresses.{index}", "bad-name", f"{show(pattern)} is not an address or pattern",
+                        "such as news@acme.com or *@acme.com")  # fmt: skip
+        elif pattern == "*":
+            place.warn(f"from_addresses.{index}", "any-from-address", "this user may send as anybody",
+                       "name the addresses that it is for")  # fmt: skip
+    _networks(place)
+    _identities(place)
+    boundary = values.get("permissions_boundary")
+    if isinstance(boundary, str) and not _BOUNDARY.fullmatch(boundary):
+        place.error("permissions_boundary", "bad-arn", f"{show(boundary)} is not the ARN of a managed policy",
+                    f"write arn:{stack.partition}:iam::{stack.account or 'ACCOUNT'}:policy/NAME")  # fmt: skip
+    key = values.get("access_key")
+    if isinstance(key, dict):
+        age, overlap = key.get("max_age_days"), key.get("overlap_days")
+        if isinstance(age, int) and isinstance(overlap, int) and overlap >= age:
+            place.error("access_key.overlap_days", "overlap-too-long", f"{overlap} days reach the longest age, "
+                        f"{age}: a third key would be due", f"write less than {age}")  # fmt: skip
+    if place.lacks("credentials"):
+        place.error(
+            "", "missing-credentials", "nothing says where the password is stored",
+            'write `credentials: {secretsmanager: {name: "recon/' + place.name + '"}}`',
+        )  # fmt: skip
+    elif isinstance(values.get("credentials"), dict):
+        _credentials(place, values["credentials"], stack)
+
+
+def _networks(place: Place) -> None:
+    for index, network in enumerate(place.values.get("source_ips") or ()):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            try:
+                right = str(ipaddress.ip_network(network, strict=False))
+                hint = f"write {right}; the address has bits beyond its prefix"
+            except ValueError:
+                hint = "such as 203.0.113.0/24 or 2001:db8::/32"
+            place.error(f"source_ips.{index}", "bad-network", f"{show(network)} is not an address or network", hint)
+
+
+def _identities(place: Place) -> None:
+    identities = place.values.get("identities")
+    if not isinstance(identities, list):
+        return
+    for index, name in enumerate(identities):
+        try:
+            identities[index] = fold_identity(name)
+        except ValueError as error:
+            place.error(f"identities.{index}", "bad-name", str(error), "write a domain or an address")
+
+
+def _credentials(place: Place, block: dict[str, Any], stack: Stack) -> None:
+    stores = [store for store in ("secretsmanager", "ssm") if store in block]
+    if len(stores) != 1:
+        place.error("credentials", "exactly-one", f"exactly one of secretsmanager, ssm is wanted; found "
+                    f"{' and '.join(stores) or 'none'}", "name one store")  # fmt: skip
+    region = block.get("region")
+    if isinstance(region, str):
+        if not REGION_NAME.fullmatch(region):
+            place.error("credentials.region", "unknown-region", f"{show(region)} is not the name of a region",
+                        "such as us-east-1")  # fmt: skip
+        elif partition_of(region) != stack.partition:
+            place.error("credentials.region", "mixed-partitions", f"{region} is not in partition {stack.partition}",
+                        "name a region of the stack's partition")  # fmt: skip
+    for store in stores:
+        target = block[store]
+        if not isinstance(target, dict):
+            continue
+        path = f"credentials.{store}"
+        name = target.get("name")
+        if not isinstance(name, str):
+            place.error(path, "missing-key", "name is missing", f'write `name: "recon/{place.name}"`')
+            continue
+        reason = _store_name_problem(store, name.replace("${region}", "us-east-1"))
+        if reason:
+            place.error(f"{path}.name", "bad-name", f"{show(name)} cannot be its name: {reason[0]}", reason[1])
+        elif store == "secretsmanager" and _SECRET_SUFFIX.fullmatch(name[-7:]):
+            place.warn(
+                f"{path}.name", "secret-suffix", f"{show(name)} ends like the suffix that Secrets Manager adds to ARNs",
+                "choose a name that does not end in a hyphen and six characters",
+            )  # fmt: skip
+
+
+def _store_name_problem(store: str, name: str) -> tuple[str, str] | None:
+    if store == "secretsmanager":
+        if not _SECRET_NAME.fullmatch(name):
+            return "Secrets Manager does not take it", "1 to 512 letters, digits and / _ + = . @ -"
+        return None
+    if not _PARAMETER_NAME.fullmatch(name):
+        return "Parameter Store does not take it", "letters, digits and . - _ /"
+    if "/" in name and not name.startswith("/"):
+        return "with a / in it, it must begin with one", f"write /{name}"
+    if name.endswith("/") or "//" in name:
+        return "a part of it is empty", "such as /recon/newsletter"
+    if name.lower().lstrip("/").startswith(("aws", "ssm")):
+        return "names that begin with aws or ssm are AWS's own", "such as /recon/newsletter"
+    if name.count("/") > _PARAMETER_DEPTH:
+        return f"it is more than {_PARAMETER_DEPTH} levels deep", "use fewer /"
+    return None
