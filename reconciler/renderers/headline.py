@@ -18,6 +18,7 @@ MANAGED_POOL_DOLLARS: Final = 15.0
 
 _RANK: Final = {"none": 0, "quarantine": 1, "reject": 2}
 _DOLLARS = re.compile(r"\$(\d+(?:\.\d+)?)\s*(?:/|a|per)\s*month", re.IGNORECASE)
+_MAIL_FROM_SPF: Final = ("v=spf1 include:amazonses.com ~all", "v=spf1 include:amazonses.com -all")
 _P_TAG = re.compile(r"(?:^|;)\s*p\s*=\s*(\w+)", re.IGNORECASE)
 
 
@@ -152,11 +153,10 @@ def _record(change: Change, facts: _Facts) -> None:
         else:
             facts.add("dmarc:changed", domain)
         return
-    documents = [change.before, change.after]
-    if change.kind == "dns_record" and any(
-        text.strip().strip('"').lower().startswith("v=spf1") for text in _strings(documents)
-    ):
-        # the MAIL FROM's own SPF record is created with the identity; only what is at the domain itself is news
+    texts = [text.strip().strip('"').lower() for text in _strings([change.before, change.after])]
+    records = [text for text in texts if text.startswith("v=spf1")]
+    # the SPF record of a MAIL FROM name comes and goes with its identity; only a domain's own is news
+    if any(text not in _MAIL_FROM_SPF for text in records):
         verb = {"create": "new", "delete": "gone"}.get(change.action, "changed")
         facts.add(f"spf:{verb}", name)
         return
@@ -207,6 +207,8 @@ def _user(change: Change, facts: _Facts) -> None:
 
 def _credential(change: Change, facts: _Facts) -> None:
     verb = {"create": "new", "replace": "new", "delete": "gone"}.get(change.action)
+    if verb is None and "access_key" in change.unknown:
+        verb = "new"
     if verb:
         facts.add(f"password:{verb}", subject(change))
     else:

@@ -143,13 +143,25 @@ def _block(block: Block, look: Look, mode: Mode) -> list[Line]:
         lines += [[("", "      "), ("dim", look.safe(address))] for address in shown]
         if len(shown) < block.count:
             lines.append([("dim", f"      {look.dots} and {block.count - len(shown)} more (-v lists all)")])
-    lines += _rows(block.rows, block, look)
+    rows, own = _own_tags(block, look)
+    lines += _rows(rows, block, look)
+    if own:
+        lines.append([("dim", f"      tags.recon:*  {own} for recon's own use (-v lists them)")])
     for note in block.notes:
         lines += _note(note.severity, note.message, note.rule, look)
     if look.verbose and block.changes[0].depends_on and not block.folded:
         needs = ", ".join(map(look.safe, block.changes[0].depends_on))
         lines += [[("dim", "      " + piece)] for piece in wrap(f"after {needs}", look.left(6))]
     return lines
+
+
+def _own_tags(block: Block, look: Look) -> tuple[Sequence[Row], int]:
+    """The rows to show, and how many tags of recon's own bookkeeping are left out among others."""
+    kept = ("tags.recon:stack", "tags.recon:protect") if block.action == "adopt" else ("tags.recon:protect",)
+    own = [row for row in block.rows if row.path.startswith("tags.recon:") and row.path not in kept]
+    if look.verbose or len(own) < 2 or len(own) == len(block.rows):
+        return block.rows, 0
+    return [row for row in block.rows if row not in own], len(own)
 
 
 def _note(severity: str, message: str, rule: str, look: Look) -> list[Line]:
@@ -281,6 +293,8 @@ def _footer(plan: Plan, look: Look) -> list[Line]:
         shown = plan.unread if look.verbose else plan.unread[:5]
         more = f", {look.dots} {len(plan.unread) - len(shown)} more" if len(shown) < len(plan.unread) else ""
         small(f"Not read: {', '.join(look.safe(one) for one in shown)}{more}.")
+    if plan.outcome == "refused":
+        lines.append([("error", "Refused: nothing is applied while the errors above stand.")])
     if plan.changes:
         said = []
         reads = sum(plan.calls.values())
@@ -300,7 +314,7 @@ def _footer(plan: Plan, look: Look) -> list[Line]:
 
 def last_line(plan: Plan) -> str:
     """The line that scripts read: ``Plan: 3 to create, …``, ``No changes.``, or what a bulk read leaves open."""
-    if plan.changes:
+    if plan.changes or plan.outcome == "refused":
         return "Plan: " + ", ".join(f"{count} to {action}" for action, count in plan.summary.items()) + "."
     if plan.unread:
         return f"No changes in what was read; {len(plan.unread)} attributes unread."

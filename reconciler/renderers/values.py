@@ -22,6 +22,7 @@ _SECRET_KEYS: Final = frozenset({
 _STORES: Final = frozenset({"secretsmanager", "ssm", "env", "file"})
 # what would be read as one of our own marks, or not be seen at all
 _AMBIGUOUS = re.compile(r"^(|[(\[{\"].*|.*\s|\s.*)$", re.DOTALL)
+_FINGERPRINT = re.compile(r"^sha256:[0-9a-f]{64}$")
 _MAX_NESTED_LINES: Final = 400
 
 
@@ -48,6 +49,8 @@ def hidden(value: Any, key: str = "") -> Any:
                 if isinstance(name, Mapping):
                     name = name.get("name", "")
                 return Marker(f"(from {store}: {name})" if isinstance(name, str) else f"(from {store})")
+        if isinstance(value, str) and _FINGERPRINT.match(value):  # of the public half: tells two keys apart
+            return Marker(f"(key {value[:19]})")
         return SENSITIVE
     if isinstance(value, str):
         return SENSITIVE if "PRIVATE KEY-----" in value else value
@@ -132,7 +135,7 @@ def one_line(value: Any, *, ascii_only: bool = False, inside: bool = False) -> s
 def pair(before: Any, after: Any, *, ascii_only: bool = False) -> tuple[str, str]:
     """Both sides of a change as one line each, told apart by their types where they would look alike."""
     old, new = one_line(before, ascii_only=ascii_only), one_line(after, ascii_only=ascii_only)
-    if old == new:
+    if old == new and before is not None and not isinstance(before, Marker):
         old, new = (safe(json.dumps(_jsonable(v), ensure_ascii=False), ascii_only=ascii_only) for v in (before, after))
     return old, new
 

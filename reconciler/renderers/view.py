@@ -227,6 +227,7 @@ def _fingerprint(change: Change) -> str:
     shown = {
         "shown": change.after if _shows(change) == "after" else change.before if _shows(change) == "before" else None,
         "diff": [[diff.path, diff.before, diff.after] for diff in change.diff],
+        "record": _record_text(change),
         "unknown": list(change.unknown),
         "notes": [[note.rule, note.severity, note.message] for note in change.notes],
     }
@@ -295,7 +296,8 @@ def _rows(change: Change) -> Iterable[Row]:
         yield from _value_rows(change)
     elif _shows(change) == "before":
         for path, value in leaves(_dict(hidden(change.before or {}))):
-            yield Row(path, value, None, "value", None)
+            if value is not None:
+                yield Row(path, value, None, "value", None)
     else:
         yield from _diff_rows(change)
 
@@ -330,9 +332,20 @@ def _diff_rows(change: Change) -> Iterable[Row]:
         key = diff.path.rpartition(".")[2]
         before, after = hidden(diff.before, key), hidden(diff.after, key)
         yield Row(diff.path, before, with_unknown(after, diff.path, change.unknown), "change", diff.source)
+    record = _record_text(change)
+    if record and "value" not in seen:
+        yield Row("value", *record, "change", None)
     for path in change.unknown:
         if not any(path == known or path.startswith(known + ".") or known.startswith(path + ".") for known in seen):
             yield Row(path, None, UNKNOWN, "value", None)
+
+
+def _record_text(change: Change) -> tuple[str, str] | None:
+    """The whole SPF record before and after: it is merged, so its fields alone do not say what it will read."""
+    old, new = (change.before or {}).get("value"), (change.after or {}).get("value")
+    if change.kind == "dns_record" and isinstance(old, str) and isinstance(new, str) and old != new:
+        return (old, new) if new.lower().startswith("v=spf1") else None
+    return None
 
 
 _RANK: Final = {"error": 0, "warning": 1, "note": 2}
