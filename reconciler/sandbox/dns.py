@@ -79,7 +79,7 @@ class Resolver:
         if not sets and not zone.has_below(wanted):
             for start in range(1, len(labels) + 1):
                 parent = ".".join([*labels[start:], zone.name])
-                if parent in zone.names or start == len(labels):
+                if parent in zone.names or zone.has_below(parent):
                     sets = zone.at("*." + parent)
                     changed = max(changed, zone.touched.get("*." + parent, 0.0))
                     break

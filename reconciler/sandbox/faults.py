@@ -41,6 +41,23 @@ def denied(service: str, action: str, arn: str, resource: str) -> ApiError:
     )
 
 
+JSON_SERVICES: Final = frozenset({"sesv2", "secretsmanager", "ssm", "kms", "resourcegroupstaggingapi", "cloudtrail"})
+
+
+def invalid_token(service: str) -> ApiError:
+    """The answer to a key that is unknown, inactive, deleted, or not valid in this region."""
+    code = "UnrecognizedClientException" if service in JSON_SERVICES else "InvalidClientTokenId"
+    if service == "s3":
+        code = "InvalidAccessKeyId"
+    return ApiError(code, "The security token included in the request is invalid.", 403)
+
+
+def expired_token(service: str) -> ApiError:
+    """The answer to a session whose time is over."""
+    code = "ExpiredTokenException" if service in JSON_SERVICES else "ExpiredToken"
+    return ApiError(code, "The security token included in the request is expired", 403)
+
+
 @dataclass(slots=True)
 class Fault:
     """One rule. ``service``, ``operation``, ``region`` and ``account`` are globs over the call's own.

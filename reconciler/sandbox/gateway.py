@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from botocore import xform_name
 
-from reconciler.sandbox import faults
+from reconciler.sandbox import faults, guards
 from reconciler.sandbox.cloudtrail import CloudTrail
 from reconciler.sandbox.dns import Resolver
 from reconciler.sandbox.faults import Fault, Ledger, Rates
@@ -121,7 +121,8 @@ class Gateway:
         world = self.world
         with world.lock:
             principal = world.principal(access_key)
-        entry |= {"account": principal.account, "arn": principal.arn}
+        if principal is not None:
+            entry |= {"account": principal.account, "arn": principal.arn}
         operation, params = self._understand(request, service)
         reads_only = operation.startswith(READ_PREFIXES) and operation not in NOT_READS
         entry |= {"operation": operation, "reads_only": reads_only}
@@ -130,12 +131,10 @@ class Gateway:
             entry["params"] = self._api(service).redact(operation, params)
         else:
             entry["params"] = params
-        if region in world.settings.disabled_regions and service not in faults.GLOBAL:
-            raise ApiError(
-                "InvalidClientTokenId" if service == "ses" else "UnrecognizedClientException",
-                "The security token included in the request is invalid.",
-                403,
-            )
+        if principal is None or (region in world.settings.disabled_regions and service not in faults.GLOBAL):
+            raise faults.invalid_token(service)
+        if principal.expires is not None and principal.expires <= world.clock.now():
+            raise faults.expired_token(service)
         fault = self._fault(service, operation, region, principal.account, str(entry["params"]))
         if fault is not None and fault.do != "lost":
             early = self._injure(fault, service, operation, principal.arn, entry)
@@ -198,8 +197,7 @@ class Gateway:
         service = self.services.get(call.service)
         method = getattr(service, xform_name(call.operation), None) if service is not None else None
         with self.world.lock:
-            if call.access_key.startswith("AKIA"):
-                self.iam.note_use(call.account, call.access_key, call.service, call.region, call.now)
+            self.iam.note_use(call)
             if method is not None:
                 result = method(call, params)
                 return self._api(call.service).answer(call.operation, result, request.id)
@@ -207,4 +205,5 @@ class Gateway:
             raise ApiError(
                 "UnknownOperationException", f"the sandbox does not have {call.service} {call.operation}", 501
             )
+        guards.check(call, params)
         return self.moto.call(request, call.account)

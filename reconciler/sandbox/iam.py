@@ -25,6 +25,8 @@ MAX_USER_GROUPS: Final = 10
 MAX_ATTACHED: Final = 10
 MAX_TAGS: Final = 50
 MAX_USER_POLICY_CHARACTERS: Final = 2048
+PREFIXES: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
+"""IAM's service prefixes where they are not botocore's names."""
 SECRET_ALPHABET: Final = string.ascii_letters + string.digits + "+/"
 
 
@@ -82,6 +84,7 @@ class IamState:
     users: dict[str, User] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
+    report: tuple[float, str] | None = None
 
 
 def no_such(kind: str, name: str) -> ApiError:
@@ -330,7 +333,10 @@ class Iam:
         key = AccessKey(self._make_id("AKIA")[:20], self.world.token(40, SECRET_ALPHABET), call.now)
         user.keys[key.id] = key
         self.world.principals[key.id] = Principal(
-            call.account, call.arn("iam", f"user{user.path}{user.name}", ""), user.id
+            call.account,
+            call.arn("iam", f"user{user.path}{user.name}", ""),
+            user.id,
+            works_from=call.now + self.world.settings.key_delay,
         )
         return {
             "AccessKey": {
@@ -594,6 +600,49 @@ class Iam:
             answer[name] = [row for kind, row in chosen if kind == name]
         return answer
 
+    def get_account_summary(self, call: Call, params: Params) -> Params:
+        state = self._state(call)
+        return {
+            "SummaryMap": {
+                "Users": len(state.users), "UsersQuota": MAX_USERS, "Groups": len(state.groups),
+                "Policies": len(state.policies), "AccessKeysPerUserQuota": MAX_KEYS,
+                "GroupsPerUserQuota": MAX_USER_GROUPS, "AttachedPoliciesPerUserQuota": MAX_ATTACHED,
+                "UserPolicySizeQuota": MAX_USER_POLICY_CHARACTERS,
+            }
+        }  # fmt: skip
+
+    def generate_credential_report(self, call: Call, params: Params) -> Params:
+        state = self.world.current(self.name, call.account, "", IamState)
+        state.report = (call.now, self._report(call, state))
+        return {"State": "COMPLETE"}
+
+    def get_credential_report(self, call: Call, params: Params) -> Params:
+        report = self.world.current(self.name, call.account, "", IamState).report
+        if report is None:
+            raise ApiError("ReportNotPresent", "No report is present; generate one first.", 410)
+        return {"Content": report[1].encode(), "ReportFormat": "text/csv", "GeneratedTime": moment(report[0])}
+
+    @staticmethod
+    def _report(call: Call, state: IamState) -> str:
+        """The credential report (IAM User Guide, "Getting credential reports"), without root's line."""
+        columns = ["user", "arn", "user_creation_time", "password_enabled"]
+        for n in (1, 2):
+            columns += [f"access_key_{n}_{what}" for what in (
+                "active", "last_rotated", "last_used_date", "last_used_region", "last_used_service")]  # fmt: skip
+        lines = [",".join(columns)]
+        for user in sorted(state.users.values(), key=lambda u: u.name):
+            row = [user.name, call.arn("iam", f"user{user.path}{user.name}", ""), moment(user.created).isoformat(),
+                   str(user.login_profile is not None).lower()]  # fmt: skip
+            keys = [*user.keys.values(), None, None][:2]
+            for key in keys:
+                if key is None:
+                    row += ["false", "N/A", "N/A", "N/A", "N/A"]
+                    continue
+                row += [str(key.active).lower(), moment(key.created).isoformat()]
+                row += [moment(key.used[0]).isoformat(), key.used[1], key.used[2]] if key.used else ["N/A"] * 3
+            lines.append(",".join(row))
+        return "\n".join(lines) + "\n"
+
     def _user_detail(self, call: Call, state: IamState, user: User) -> dict[str, Any]:
         return {
             **self._user_view(call, user),
@@ -622,11 +671,13 @@ class Iam:
                 texts.append(policy.versions[policy.default][0])
         return [json.loads(text) for text in texts]
 
-    def note_use(self, account: str, access_key: str, service: str, region: str, now: float) -> None:
+    def note_use(self, call: Call) -> None:
         """Remember that a user's key was used, for GetAccessKeyLastUsed."""
-        for user in self.world.current(self.name, account, "", IamState).users.values():
-            if key := user.keys.get(access_key):
-                key.used = (now, region, service)
+        if call.access_key in self.world.principals and ":user/" in call.principal.arn:
+            users = self.world.current(self.name, call.account, "", IamState).users
+            user = users.get(call.principal.arn.rpartition("/")[2].lower())
+            if user is not None and (key := user.keys.get(call.access_key)):
+                key.used = (call.now, call.region, PREFIXES.get(call.service, call.service))
 
 
 class Sts:

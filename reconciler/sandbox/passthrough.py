@@ -7,12 +7,14 @@ sandbox sets, so that assumed roles act in their accounts there too.
 from __future__ import annotations
 
 import io
+import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from reconciler.sandbox.protocol import Answer, Request
+from reconciler.sandbox.protocol import Answer, ApiError, Request
 
 HOP_HEADERS: Final = frozenset({"connection", "content-length", "transfer-encoding", "date", "server"})
 
@@ -62,8 +64,11 @@ class Moto:
             started.append((status, headers))
             return lambda data: None
 
-        with self._lock:
-            body = b"".join(self._application()(environ, start))
+        try:
+            with self._lock:
+                body = b"".join(self._application()(environ, start))
+        except NotImplementedError as error:
+            raise ApiError("UnknownOperationException", f"moto does not have this operation: {error}", 501) from error
         status, headers = started[-1]
         kept = [(k, v) for k, v in headers if k.lower() not in HOP_HEADERS]
         if request.method == "HEAD":
@@ -74,9 +79,6 @@ class Moto:
 
 def error_of(body: bytes, headers: Iterable[tuple[str, str]]) -> str:
     """The error code in one of moto's answers, for the ledger; "error" if none is found."""
-    import json
-    import re
-
     for name, value in headers:
         if name.lower() == "x-amzn-errortype":
             return value.partition(":")[0]

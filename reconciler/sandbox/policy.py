@@ -16,11 +16,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.sandbox.faults import denied
-from reconciler.sandbox.iam import Iam
+from reconciler.sandbox.iam import PREFIXES, Iam, IamState
 from reconciler.sandbox.protocol import Params
 from reconciler.sandbox.world import Call
 
-PREFIXES: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
 S3_ACTIONS: Final = {
     "HeadObject": "GetObject", "ListObjects": "ListBucket", "HeadBucket": "ListBucket", "PutBucket": "CreateBucket",
     "ListBuckets": "ListAllMyBuckets",
@@ -113,16 +112,10 @@ def _route53(call: Call, params: Params) -> list[str]:
 
 def _iam(call: Call, params: Params) -> list[str]:
     if name := params.get("UserName"):
-        user = call.world.current("iam", call.account, "", _iam_state).users.get(name.lower())
+        user = call.world.current("iam", call.account, "", IamState).users.get(name.lower())
         path = user.path if user else params.get("Path", "/")
         return [call.arn("iam", f"user{path}{name}", "")]
     return [params["PolicyArn"]] if "PolicyArn" in params else []
-
-
-def _iam_state() -> Any:
-    from reconciler.sandbox.iam import IamState
-
-    return IamState()
 
 
 def _s3(call: Call, params: Params) -> list[str]:

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
-from reconciler.sandbox.protocol import ApiError
-
 DEFAULT_ACCOUNT: Final = "111122223333"
 PARTITIONS: Final = {"us-gov-": "aws-us-gov", "cn-": "aws-cn", "eusc-": "aws-eusc"}
 
@@ -60,6 +58,7 @@ class Principal:
     user_id: str
     expires: float | None = None
     policies: list[Mapping[str, Any]] | None = None
+    works_from: float = 0.0
 
 
 @dataclass(slots=True)
@@ -80,6 +79,8 @@ class Settings:
     """Seconds until a new DKIM key length becomes the current one."""
     prior_request_conflicts: bool = False
     """Whether a change to a zone with a change still PENDING is refused with PriorRequestNotComplete."""
+    key_delay: float = 0.0
+    """Seconds until a new access key is accepted."""
     enforce_iam: bool = False
     """Whether keys of IAM users are limited to what the users' policies allow."""
     check_targets: bool = False
@@ -216,21 +217,19 @@ class World:
 
     # --- who calls -------------------------------------------------------------------------------------------------
 
-    def principal(self, access_key: str) -> Principal:
-        """Who a key belongs to. Any key that the sandbox did not make acts as root in the default account, or in the
-        account that it names if it is twelve digits.
+    def principal(self, access_key: str) -> Principal | None:
+        """Who a key belongs to; None for deleted, inactive, not yet working and expired ones.
 
-        Raises: ApiError InvalidClientTokenId for deleted and inactive keys, ExpiredToken for old sessions.
+        Any key that the sandbox did not make acts as root in the default account, or in the account that it names if
+        it is twelve digits.
         """
         if access_key in self.dead_keys:
-            raise ApiError("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
+            return None
         known = self.principals.get(access_key)
         if known is None:
             account = access_key if len(access_key) == 12 and access_key.isdigit() else self.account
             return Principal(account, f"arn:aws:iam::{account}:root", account)
-        if known.expires is not None and known.expires <= self.clock.now():
-            raise ApiError("ExpiredToken", "The security token included in the request is expired", 403)
-        return known
+        return known if known.works_from <= self.clock.now() else None
 
     def token(self, length: int, alphabet: str = string.ascii_uppercase + string.digits) -> str:
         """A random identifier; the same sequence in every run of a world."""

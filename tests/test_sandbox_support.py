@@ -1,0 +1,204 @@
+"""Shared by the sandbox's tests: one sandbox per test module's process, clients kept, errors as short codes.
+
+Also tests the Python and HTTP faces of the sandbox itself.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+from reconciler.sandbox import Sandbox, environment
+
+ZONE = "acme.com"
+
+
+@lru_cache(maxsize=1)
+def running() -> Sandbox:
+    """The one sandbox of this process; it dies with it."""
+    return Sandbox()
+
+
+@lru_cache(maxsize=64)
+def client(service: str, region: str = "us-east-1", access_key: str = "AKIASANDBOXSANDBOX00") -> Any:
+    return running().client(service, region, access_key=access_key)
+
+
+def fresh() -> Sandbox:
+    """The sandbox, emptied."""
+    running().reset()
+    return running()
+
+
+def code_of(call: Callable[[], Any]) -> tuple[str, int]:
+    """The AWS error code and HTTP status of a call that must fail."""
+    from botocore.exceptions import ClientError
+
+    with pytest.raises(ClientError) as caught:
+        call()
+    return caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def message_of(call: Callable[[], Any]) -> str:
+    from botocore.exceptions import ClientError
+
+    with pytest.raises(ClientError) as caught:
+        call()
+    return str(caught.value.response["Error"]["Message"])
+
+
+def change(zone: str, action: str, name: str, kind: str, *values: str, ttl: int = 300, **more: Any) -> Any:
+    """One change to one record set."""
+    return client("route53").change_resource_record_sets(
+        HostedZoneId=zone, ChangeBatch={"Changes": [entry(action, name, kind, *values, ttl=ttl, **more)]}
+    )
+
+
+def entry(action: str, name: str, kind: str, *values: str, ttl: int = 300, **more: Any) -> dict[str, Any]:
+    record = {"Name": name, "Type": kind, "TTL": ttl, "ResourceRecords": [{"Value": v} for v in values], **more}
+    return {"Action": action, "ResourceRecordSet": record}
+
+
+def publish_dkim(zone: str, identity: str, region: str = "us-east-1") -> None:
+    """Put an identity's DKIM CNAMEs into a zone."""
+    found = client("sesv2", region).get_email_identity(EmailIdentity=identity)["DkimAttributes"]
+    for token in found["Tokens"]:
+        change(zone, "UPSERT", f"{token}._domainkey.{identity}", "CNAME", f"{token}.{found['SigningHostedZone']}")
+
+
+# --- the sandbox itself --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    yield fresh()
+
+
+def admin(sandbox: Sandbox, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"))
+    connection.request(method, path, body=None if body is None else json.dumps(body))
+    answer = connection.getresponse()
+    found = answer.status, json.loads(answer.read())
+    connection.close()
+    return found
+
+
+def test_environment_points_clients_at_the_sandbox(sandbox: Sandbox) -> None:
+    found = sandbox.environment(region="eu-west-1")
+    assert found["AWS_ENDPOINT_URL"] == sandbox.url
+    assert found["AWS_REGION"] == "eu-west-1"
+    assert found["RECON_RATES"] == "off"
+    assert set(found) == set(environment("http://127.0.0.1:1"))
+
+
+def test_admin_api_over_http(sandbox: Sandbox) -> None:
+    assert admin(sandbox, "GET", "/_sandbox/health") == (200, {"status": "ok"})
+    status, made = admin(sandbox, "POST", "/_sandbox/seed", {"zones": [{"name": "acme.com", "id": "Z1"}]})
+    assert (status, made["zones"]) == (200, {"acme.com": "Z1"})
+    client("sesv2").create_email_identity(EmailIdentity="acme.com")
+    status, found = admin(sandbox, "GET", "/_sandbox/calls?service=sesv2&operation=Create*")
+    assert status == 200
+    assert [call["params"] for call in found["calls"]] == [{"EmailIdentity": "acme.com"}]
+    assert admin(sandbox, "DELETE", "/_sandbox/calls")[0] == 200
+    assert admin(sandbox, "GET", "/_sandbox/calls")[1] == {"calls": []}
+    assert admin(sandbox, "POST", "/_sandbox/clock", {"advance": 5})[0] == 200
+    assert admin(sandbox, "GET", "/_sandbox/clock")[1]["offset"] == 5
+    assert admin(sandbox, "POST", "/_sandbox/settings", {"insync_delay": 3})[1]["insync_delay"] == 3.0
+    assert admin(sandbox, "POST", "/_sandbox/faults", {"do": "throttle"})[1] == {"faults": 1}
+    assert admin(sandbox, "GET", "/_sandbox/faults")[1]["faults"][0]["do"] == "throttle"
+    assert admin(sandbox, "DELETE", "/_sandbox/faults")[0] == 200
+    assert admin(sandbox, "POST", "/_sandbox/rates", {"route53": 5})[1] == {"rates": {"route53": 5}}
+    assert admin(sandbox, "POST", "/_sandbox/consistency", {"iam": {"reads": 2}})[0] == 200
+    assert admin(sandbox, "GET", "/_sandbox/dns?name=acme.com&type=NS")[1]["zone"] == "Z1"
+    assert admin(sandbox, "POST", "/_sandbox/reset", {})[0] == 200
+    assert client("sesv2").list_email_identities()["EmailIdentities"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/_sandbox/faults", {"do": "explode"}, '"do" must be one of'),
+        ("/_sandbox/faults", {"do": "throttle", "nth": 3}, "a fault has no ['nth']"),
+        ("/_sandbox/settings", {"nonsense": 1}, "no setting 'nonsense'"),
+        ("/_sandbox/settings", {"enforce_iam": "yes"}, "must be a bool"),
+        ("/_sandbox/rates", {"sesv2": -1}, "above 0"),
+        ("/_sandbox/rates", {"rates": "fast"}, "rates are"),
+        ("/_sandbox/clock", {"advance": -1}, "cannot go back"),
+        ("/_sandbox/consistency", {"s3": {"reads": 1}}, "no delayed reads"),
+        ("/_sandbox/seed", {"zone": []}, "a seed has no"),
+        ("/_sandbox/seed", {"records": [{"zone": "no.example", "name": "a", "type": "A"}]}, "no zone"),
+    ],
+)
+def test_admin_api_refuses_nonsense(sandbox: Sandbox, path: str, body: Any, words: str) -> None:
+    status, found = admin(sandbox, "POST", path, body)
+    assert status == 400
+    assert words in found["error"]
+
+
+def test_unknown_admin_path_names_the_known_ones(sandbox: Sandbox) -> None:
+    status, found = admin(sandbox, "GET", "/_sandbox/nothing")
+    assert status == 404
+    assert "/_sandbox/calls" in found["error"]
+
+
+def test_listens_on_loopback_only() -> None:
+    with pytest.raises(ValueError, match="loopback only"):
+        Sandbox(host="0.0.0.0")
+
+
+def test_reset_also_empties_moto(sandbox: Sandbox) -> None:
+    client("secretsmanager").create_secret(Name="a", SecretString="x")
+    sandbox.reset()
+    assert client("secretsmanager").list_secrets()["SecretList"] == []
+
+
+def test_runs_as_a_program_with_aws_rates() -> None:
+    """The blocking server prints its variables once it answers, and stops on an interrupt without a trace."""
+    import signal
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reconciler.sandbox", "0", "--rates", "aws"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    url = line.removeprefix("export AWS_ENDPOINT_URL=")
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    connection.request("POST", "/_sandbox/seed", body=json.dumps({"suppressed": [{"addresses": ["a@b.example"]}]}))
+    assert connection.getresponse().status == 200
+    connection.close()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert errors == ""
+    assert process.returncode == 0
+
+
+def test_an_operation_the_sandbox_lacks_is_a_clear_error(sandbox: Sandbox) -> None:
+    assert code_of(lambda: client("sesv2").list_contact_lists()) == ("UnknownOperationException", 501)
+    assert "sesv2 ListContactLists" in message_of(lambda: client("sesv2").list_contact_lists())
+    connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"))
+    scope = "AWS4-HMAC-SHA256 Credential=AKIA/20261122/us-east-1/ses/aws4_request, SignedHeaders=x, Signature=y"
+    connection.request("PATCH", "/v2/email/no-such-thing", headers={"Authorization": scope})
+    answer = connection.getresponse()
+    assert answer.status == 404
+    assert b"no operation" in answer.read()
+    connection.close()
+
+
+def test_ledger_leaves_secrets_out(sandbox: Sandbox) -> None:
+    client("secretsmanager").create_secret(Name="s", SecretString="top secret")
+    client("ssm").put_parameter(Name="p", Value="top secret", Type="SecureString")
+    assert "top secret" not in str(sandbox.calls())
+    call = sandbox.calls(service="ssm")[0]
+    assert call["params"]["Value"] == "(sensitive)"
+    assert (call["operation"], call["region"], call["account"], call["status"], call["error"]) == (
+        "PutParameter", "us-east-1", "111122223333", 200, None,
+    )  # fmt: skip
