@@ -163,7 +163,16 @@ def user(**values: Any) -> dict[str, Any]:
 
 
 def policy(*resources: str) -> dict[str, Any]:
+    return {"identities": list(resources)}
+
+
+def odd_policy(*resources: str) -> dict[str, Any]:
+    """A live policy that is not of the form that recon writes."""
     return {"policy": {"Statement": [{"Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": list(resources)}]}}
+
+
+def key(created: str) -> dict[str, Any]:
+    return {"keys": [{"id": "AKIA1", "status": "Active", "created": created}], "key": "AKIA1"}
 
 
 def ses_arn(name: str) -> str:
@@ -315,6 +324,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "error",
         {"live": {"mail_from": None}, "want": {"dkim": {"signing_attributes_origin": "EXTERNAL"}}},
     ),
+    ("dkim-off", "note", {"more": {SHOP: new(dkim={"signing_enabled": False})}}),
     ("dkim-key-lowered", "warning", {"want": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
     ("dkim-short-key", "note", {"live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
     (
@@ -463,6 +473,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
+    ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
     ("suppression-off", "warning", {"more": a_set(will={"suppression_options": {"suppressed_reasons": []}})}),
     ("reputation-off", "note", {"more": a_set(was={"reputation_options": {"reputation_metrics_enabled": False}})}),
@@ -476,7 +487,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "warning",
         {"more": a_set(will={"tracking_options": {"custom_redirect_domain": "click.other.com"}})},
     ),
-    ("pool-cost", "warning", {"more": {f"dedicated_ip_pool/{EAST}/tx": (None, {"scaling_mode": "MANAGED"})}}),
+    ("pool-charges", "warning", {"more": {f"dedicated_ip_pool/{EAST}/tx": (None, {"scaling_mode": "MANAGED"})}}),
     (
         "pool-empty",
         "warning",
@@ -491,7 +502,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("identity-deleted", "warning", {"more": {SHOP: (GOOD_IDENTITY, None)}}),
     ("identity-deleted", "error", {"more": {SHOP: (GOOD_IDENTITY, None)}, "sent_last_day": {SHOP: 5}}),
     ("identity-shadows-parent", "warning", {"more": {SHOP: new()}}),
-    ("identity-verification-mail", "note", {"more": {f"email_identity/{EAST}/ceo@acme.com": new()}}),
+    ("address-mail", "note", {"more": {f"email_identity/{EAST}/ceo@acme.com": new()}}),
     (
         "policy-anyone",
         "warning",
@@ -503,8 +514,8 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             }
         },
     ),
-    ("smtp-any-sender", "warning", user(from_addresses=None)),
-    ("smtp-any-sender", "warning", user(from_addresses=["*"])),
+    ("smtp-any-from", "warning", user(from_addresses=None)),
+    ("smtp-any-from", "warning", user(from_addresses=["*"])),
     ("smtp-any-network", "note", user(source_ips=None)),
     ("smtp-wide-network", "warning", user(source_ips=["0.0.0.0/0"])),
     ("smtp-vpc-and-ip", "warning", user(conditions={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
@@ -518,10 +529,10 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "smtp-key-old",
         "warning",
-        {**user(), "more": {CREDENTIAL: ({}, {}, {"created_at": "2026-01-01T00:00:00+00:00"})}},
+        {**user(), "more": {CREDENTIAL: (key("2026-01-01T00:00:00+00:00"), {})}},
     ),
     (
-        "smtp-wider-policy",
+        "smtp-wider",
         "warning",
         {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": ["AWSSESSendingGroupDoNotRename"]})}},
     ),
@@ -531,6 +542,14 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         {
             "want": {"configuration_set_name": "tx"},
             "more": {"smtp_user/news": (policy(ses_arn("identity/acme.com")), policy(ses_arn("identity/acme.com")))},
+        },
+    ),
+    (
+        "smtp-set-arn",
+        "error",
+        {
+            "want": {"configuration_set_name": "tx"},
+            "more": {"smtp_user/news": (odd_policy(ses_arn("identity/acme.com")), {})},
         },
     ),
     (
@@ -763,7 +782,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("tracking-cname", {"more": a_set(was=HTTPS), "before": {("click.acme.com", "A"): RecordSet((), "alias")}}),
     ("tracking-https", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
     ("tracking-identity", {"more": a_set(will=NO_TRACK)}),
-    ("pool-cost", {"more": {f"dedicated_ip_pool/{EAST}/tx": ({"scaling_mode": "MANAGED"}, {})}}),
+    ("pool-charges", {"more": {f"dedicated_ip_pool/{EAST}/tx": ({"scaling_mode": "MANAGED"}, {})}}),
     (
         "pool-empty",
         {
@@ -777,7 +796,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("identity-deleted", {}),
     ("identity-shadows-parent", {"more": {SHOP: new()}, "facts": {"verification_status": "PENDING"}}),
     ("identity-shadows-parent", {"more": {f"email_identity/{EAST}/acme.net": new()}}),
-    ("identity-verification-mail", {"more": {f"email_identity/{EAST}/ceo@acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)}}),
+    ("address-mail", {"more": {f"email_identity/{EAST}/ceo@acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)}}),
     (
         "policy-anyone",
         {
@@ -796,7 +815,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             }
         },
     ),
-    ("smtp-any-sender", user()),
+    ("smtp-any-from", user()),
     ("smtp-any-network", user(source_ips=None, conditions={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
     ("smtp-wide-network", user()),
     ("smtp-vpc-and-ip", user()),
@@ -811,8 +830,8 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("smtp-no-rotation", user()),
     ("smtp-no-overlap", user(consumers=[{"name": "webmail"}])),
     ("smtp-consumers", {**user(consumers=[{"name": "webmail"}]), "more": {CREDENTIAL: ({"x": 1}, {"x": 2})}}),
-    ("smtp-key-old", {**user(), "more": {CREDENTIAL: ({}, {}, {"created_at": "2026-11-01T00:00:00+00:00"})}}),
-    ("smtp-wider-policy", {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": []})}}),
+    ("smtp-key-old", {**user(), "more": {CREDENTIAL: (key("2026-11-01T00:00:00+00:00"), {})}}),
+    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": []})}}),
     (
         "smtp-set-arn",
         {
@@ -828,6 +847,10 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         {"before": {("*.acme.com", "A"): ["192.0.2.1"]}, "written": ("dns_record/acme.com/_dmarc.shop.acme.com/TXT",)},
     ),
     ("dns-ends-wildcard", {"written": ("dns_record/acme.com/_dmarc.new.acme.com/TXT",)}),
+    (
+        "dns-ends-wildcard",
+        {"before": {("*.acme.com", "TXT"): ["x"]}, "written": ("dns_record/acme.com/_recon.acme.com/TXT",)},
+    ),
     ("dns-null-mx-receives", {"domains": {"acme.com": {"null_mx": True}}, "before": {("acme.com", "MX"): ["0 ."]}}),
     ("dns-null-mx-sends", {"domains": {"acme.net": {"null_mx": True, "identity": False}}}),
     ("dns-long-ttl", {"domains": {"acme.com": {"ttl": 3600}}}),
@@ -993,6 +1016,20 @@ def test_an_interrupted_first_apply_trips_no_error() -> None:
 def test_unread_is_never_a_finding() -> None:
     view = replace(fresh(), unread=("email_identity/us-east-1", "configuration_set/us-east-1/tx"), zones=frozenset())
     assert not [f for f in judge(view) if f.address.startswith(("email_identity/us-east-1", "configuration_set/"))]
+
+
+def test_a_rename_is_one_going_and_one_coming() -> None:
+    moved = Change(
+        TX.replace("/tx", "/new"), "configuration_set", "replace", GOOD_SET, GOOD_SET, region=EAST,
+        execution={"moved": {"address": TX}},
+    )  # fmt: skip
+    view = make(more={TX: (GOOD_SET, None)})
+    view = replace(view, changes=(moved,))
+    old, fresh_one = view.resource(TX), view.resource(moved.address)
+    assert old is not None
+    assert old.after is None
+    assert fresh_one is not None
+    assert fresh_one.is_new
 
 
 def test_errors_come_first_and_order_is_stable() -> None:

@@ -107,16 +107,15 @@ def _daily(view: RuleView, region: str) -> float | None:
 
 @rule("sending-stops", "warning", "A configuration set stops sending", "SES API, PutConfigurationSetSendingOptions")
 def sending_stops(view: RuleView) -> Iterator[Draft]:
-    """sending_enabled goes from true to false."""
+    """sending_enabled goes from true to false, or a new set begins with it off."""
+    path = "sending_options.sending_enabled"
     for resource in _sets(view):
-        if (
-            resource.alters("sending_options.sending_enabled")
-            and resource.will("sending_options.sending_enabled") is False
-        ):
+        if resource.will(path) is False and (resource.is_new or resource.alters(path)):
             yield Draft(
                 resource.address,
                 f"SES refuses all mail with {resource.name} in {resource.region} from then on",
                 "leave sending_options.sending_enabled at true",
+                new=resource.is_new,
             )
 
 
@@ -309,7 +308,7 @@ def tracking_identity(view: RuleView) -> Iterator[Draft]:
 
 
 @rule(
-    "pool-cost",
+    "pool-charges",
     "warning",
     "A dedicated IP pool begins to cost",
     "SES pricing, Dedicated IPs (managed): monthly charge from creation",
@@ -416,7 +415,7 @@ def shadows_parent(view: RuleView) -> Iterator[Draft]:
 
 
 @rule(
-    "identity-verification-mail",
+    "address-mail",
     "note",
     "SES sends a verification mail",
     "SES Developer Guide, Creating and verifying identities: the link lives 24 hours",

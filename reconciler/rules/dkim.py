@@ -56,9 +56,16 @@ def tokens_removed(view: RuleView) -> Iterator[Draft]:
     "dkim-off", "error", "DKIM signing is switched off", "RFC 9989; SES Developer Guide, Authenticating email with DKIM"
 )
 def switched_off(view: RuleView) -> Iterator[Draft]:
-    """A live identity stops signing."""
+    """A live identity stops signing, or a new one never begins."""
     for identity in view.identities:
-        if identity.alters("dkim.signing_enabled") and identity.will("dkim.signing_enabled") is False:
+        if identity.is_new and identity.will("dkim.signing_enabled") is False:
+            yield Draft(
+                identity.address,
+                f"mail of {identity.name} will leave {identity.region} without a DKIM signature of its domain",
+                "leave dkim.signing_enabled at true",
+                new=True,
+            )
+        elif identity.alters("dkim.signing_enabled") and identity.will("dkim.signing_enabled") is False:
             yield Draft(
                 identity.address,
                 f"mail of {identity.name} leaves {identity.region} without its DKIM signature"

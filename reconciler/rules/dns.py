@@ -19,8 +19,8 @@ def _written(view: RuleView) -> Iterator[tuple[str, str, str]]:
             continue
         _, _, rest = change.address.split("/", 2)
         name, _, kind = rest.rpartition("/")
-        if ":" not in name:  # a name that holds a DKIM token is not known before SES gives it
-            yield change.address, from_route53(name), kind
+        domain, dkim, _ = name.partition(":")  # a name that holds a DKIM token: known only to lie below _domainkey
+        yield change.address, f"_domainkey.{domain}" if dkim else from_route53(name), kind
 
 
 @rule(
@@ -90,6 +90,8 @@ def ends_wildcard(view: RuleView) -> Iterator[Draft]:
             if candidate in existing or any(is_below(other, candidate) for other in existing):
                 break
             seen.add(candidate)
+            if candidate.startswith("_"):
+                continue  # nobody asks these names for what a wildcard answers
             types = _wildcard_types(view, candidate, existing, zone) - {kind if candidate == name else ""}
             if types:
                 yield Draft(

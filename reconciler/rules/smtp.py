@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from reconciler import regions
-from reconciler.model import Entry
+from reconciler.model import Document, Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, identity_arn
 from reconciler.rules.registry import Draft, rule
@@ -41,7 +41,7 @@ def _condition_keys(entry: Entry) -> set[str]:
 
 
 @rule(
-    "smtp-any-sender",
+    "smtp-any-from",
     "warning",
     "An SMTP user may send from any address",
     "SES Developer Guide, Controlling access: ses:FromAddress",
@@ -264,7 +264,7 @@ def key_old(view: RuleView) -> Iterator[Draft]:
     for entry in view.users:
         limit = (entry.values.get("access_key") or {}).get("max_age_days")
         credential = view.resource(_credential(entry.name))
-        created = credential.facts.get("created_at") if credential is not None and limit else None
+        created = _created(credential) if credential is not None else None
         if created and limit:
             age = (view.now.date() - datetime.fromisoformat(str(created)).date()).days
             if age > limit:
@@ -275,8 +275,14 @@ def key_old(view: RuleView) -> Iterator[Draft]:
                 )
 
 
+def _created(credential: Resource) -> str | None:
+    """When the live key of a credential was made (ISO 8601), or None where there is none."""
+    keys = credential.was("keys") or ()
+    return next((key.get("created") for key in keys if key.get("id") == credential.was("key")), None)
+
+
 @rule(
-    "smtp-wider-policy",
+    "smtp-wider",
     "warning",
     "An SMTP user may do more than its own policy says",
     "IAM User Guide, Policy evaluation: permissions add up",
@@ -287,11 +293,7 @@ def wider_policy(view: RuleView) -> Iterator[Draft]:
         live = _live(view, entry)
         if live is None:
             continue
-        for fact, word in (
-            ("groups", "group"),
-            ("attached_policies", "attached policy"),
-            ("other_policies", "inline policy"),
-        ):
+        for fact, word in (("groups", "group"), ("attached", "attached policy"), ("inline", "inline policy")):
             for name in live.facts.get(fact) or ():
                 yield Draft(
                     live.address,
@@ -310,7 +312,7 @@ def set_arn(view: RuleView) -> Iterator[Draft]:
     """identities limits the policy, and the default set of one of them is not among its resources."""
     stack = view.state.stack
     for user in view.resources("smtp_user"):
-        resources = _send_resources(user.will("policy"))
+        resources = _send_resources(user.after)
         if user.after is None or resources is None:
             continue
         for identity in view.resources("email_identity"):
@@ -320,7 +322,7 @@ def set_arn(view: RuleView) -> Iterator[Draft]:
             own = identity_arn(stack.partition, region, stack.account, identity.name)
             needed = configuration_set_arn(stack.partition, region, stack.account, str(name))
             if _matches(resources, own) and not _matches(resources, needed):
-                was = _send_resources(user.was("policy"))
+                was = _send_resources(user.before)
                 worked = (
                     was is not None
                     and _matches(was, own)
@@ -336,19 +338,24 @@ def set_arn(view: RuleView) -> Iterator[Draft]:
                 )
 
 
-def _send_resources(policy: Any) -> list[str] | None:
-    """The resources that a policy lets send, or None where it has no such statement."""
-    statements = policy.get("Statement") if isinstance(policy, Mapping) else None
+def _send_resources(spec: Document | None) -> list[str] | None:
+    """The resources that a user may send through, or None where there is no such right (or no user)."""
+    policy = (spec or {}).get("policy")
+    if not isinstance(policy, Mapping):
+        listed = (spec or {}).get("identities")
+        return [str(arn) for arn in listed] if listed else None
+    statements = policy.get("Statement")
     found: list[str] = []
     for statement in statements if isinstance(statements, list | tuple) else [statements]:
         if not isinstance(statement, Mapping) or statement.get("Effect") != "Allow":
             continue
-        actions = statement.get("Action")
-        listed = actions if isinstance(actions, list | tuple) else [actions]
-        if any(fnmatchcase("ses:sendrawemail", str(action).lower()) for action in listed):
-            resource = statement.get("Resource")
-            found += [str(r) for r in (resource if isinstance(resource, list | tuple) else [resource])]
+        if any(fnmatchcase("ses:sendrawemail", str(action).lower()) for action in _listed(statement.get("Action"))):
+            found += [str(resource) for resource in _listed(statement.get("Resource"))]
     return found or None
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _matches(resources: list[str], arn: str) -> bool:

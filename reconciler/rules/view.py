@@ -133,11 +133,12 @@ class RuleView:
     @cached_property
     def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
         changes = {change.address: change for change in self.changes}
+        gone = {str(moved["address"]) for c in self.changes if (moved := c.execution.get("moved"))}
         found: dict[str, list[Resource]] = {}
         for address in sorted({*self.desired, *self.observed, *changes}):
             if self.is_unread(address):
                 continue
-            resource = self._resource(address, changes.get(address))
+            resource = self._resource(address, changes.get(address), renamed=address in gone)
             found.setdefault(resource.kind, []).append(resource)
         return {kind: tuple(resources) for kind, resources in found.items()}
 
@@ -145,13 +146,15 @@ class RuleView:
         """Whether ``address`` could not be read: then nothing is said of it, least of all that it is not there."""
         return any(address == part or address.startswith(part.rstrip("/") + "/") for part in self.unread)
 
-    def _resource(self, address: Address, change: Change | None) -> Resource:
+    def _resource(self, address: Address, change: Change | None, *, renamed: bool) -> Resource:
         desired, observed = self.desired.get(address), self.observed.get(address)
         kind, _, rest = address.partition("/")
         region = next((x.region for x in (desired, observed, change) if x is not None), None)
-        before = observed.spec if observed is not None else (change.before if change is not None else None)
+        before = observed.spec if observed is not None else None
+        if before is None and change is not None and "moved" not in change.execution:
+            before = change.before
         after: Document | None
-        if change is not None and change.action == "delete":
+        if renamed or (change is not None and change.action == "delete"):
             after = None
         else:
             after = before

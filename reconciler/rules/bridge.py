@@ -1,0 +1,270 @@
+"""From a plan in the making to what the rules look at, and from their findings back into the plan.
+
+``read_facts`` is the only function here that reads AWS: a few calls a region, each of which may be denied without
+harm, since a rule that lacks a fact says nothing. Public DNS is asked only through a function that is handed in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.errors import AwsError
+from reconciler.mail import dmarc, spf, txt
+from reconciler.model import Change, Diagnostic, Note
+from reconciler.names import from_route53
+from reconciler.rules import RULES, judge
+from reconciler.rules.registry import Finding
+from reconciler.rules.view import RecordSet, RuleView, Topic
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.kinds.base import World
+    from reconciler.kinds.dns.zones import Zone
+
+READS: Final = ("sesv2:GetAccount", "sns:GetTopicAttributes", "kms:GetKeyPolicy")
+"""What ``read_facts`` calls, for the least-privilege policy; all of it may be left out."""
+
+_ACCOUNTS: Final = "ses_accounts"
+_TOPICS: Final = "sns_topics"
+_MAX_OUTSIDE: Final = 500
+"""Names that one plan asks public DNS for, at most."""
+
+Resolve = Callable[[str], "tuple[str, ...] | None"]
+"""TXT texts of a name in public DNS: an empty tuple where there are none, None where no answer came."""
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def read_facts(aws: Aws, world: World) -> None:
+    """Read what only the rules need into ``world.facts``: SES account status a region, and topics of destinations.
+
+    Cost: one call a region with identities, one or two a topic. Denied or failing reads leave the fact out.
+    """
+    regions = sorted({d.region for d in world.desired.values() if d.kind == "email_identity" and d.region})
+    arns = sorted(_topics(world))
+
+    def account(region: str) -> Mapping[str, Any] | None:
+        try:
+            return aws.call("sesv2", "GetAccount", region)
+        except AwsError:
+            return None
+
+    found = dict(zip(regions, aws.parallel(account, regions), strict=True))
+    world.facts[_ACCOUNTS] = {region: answer for region, answer in found.items() if answer is not None}
+    topics: dict[str, Topic | None] = {}
+    for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
+        if answer is not _UNREAD:
+            topics[arn] = answer if isinstance(answer, Topic) else None
+    world.facts[_TOPICS] = topics
+
+
+_UNREAD: Final = object()
+
+
+def _topics(world: World) -> set[str]:
+    specs = [d.spec for d in world.desired.values() if d.kind == "event_destination"]
+    arns = {str((spec.get("sns_destination") or {}).get("topic_arn") or "") for spec in specs}
+    return {arn for arn in arns if arn.count(":") == 5}
+
+
+def _read_topic(aws: Aws, arn: str) -> object:
+    """A Topic, None where SNS says that it does not exist, or ``_UNREAD``."""
+    region = arn.split(":")[3]
+    try:
+        answer = aws.call("sns", "GetTopicAttributes", region, TopicArn=arn).get("Attributes") or {}
+    except AwsError as error:
+        return None if error.aws_code in ("NotFound", "NotFoundException") else _UNREAD
+    key = str(answer.get("KmsMasterKeyId") or "")
+    return Topic(_document(answer.get("Policy")) or {}, key, _read_key_policy(aws, region, key))
+
+
+def _read_key_policy(aws: Aws, region: str, key: str) -> Mapping[str, Any] | None:
+    if not key or key.endswith("alias/aws/sns"):
+        return None
+    if key.startswith("alias/"):
+        return None  # GetKeyPolicy takes no alias (KMS API, GetKeyPolicy: KeyId)
+    try:
+        return _document(aws.call("kms", "GetKeyPolicy", region, KeyId=key, PolicyName="default").get("Policy"))
+    except AwsError:
+        return None
+
+
+def _document(text: Any) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return None
+    return found if isinstance(found, Mapping) else None
+
+
+# --- the view ------------------------------------------------------------------------------------------------------
+
+
+def view_of(world: World, changes: Sequence[Change]) -> RuleView:
+    """What the rules look at, for a world that has been read and the changes that are planned for it. Pure."""
+    zones = list(_judged_zones(world))
+    before: dict[tuple[str, str], RecordSet] = {}
+    raw: dict[tuple[str, str], tuple[str, ...]] = {}
+    by_id = {zone.id: zone for zone in zones}
+    for zone in zones:
+        for key, sets in zone.records.items():
+            if key[1] == "NS" and key[0] == zone.name:
+                continue
+            first = sets[0]
+            simple = len(sets) == 1 and first.simple
+            raw[key] = first.values if simple else ()
+            kind = "simple" if simple else "alias" if "AliasTarget" in first.raw else "routed"
+            before[key] = RecordSet(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
+    after = dict(before)
+    for key, values, ttl in _edits(changes, by_id):
+        held = after.get(key)
+        if held is not None and held.kind != "simple":
+            continue
+        gone, come = values
+        raw[key] = (*(v for v in raw.get(key, ()) if v not in gone), *(v for v in come if v not in raw.get(key, ())))
+        if raw[key]:
+            after[key] = RecordSet(_decoded(key[1], raw[key]), "simple", ttl or (held.ttl if held else None))
+        else:
+            after.pop(key, None)
+    return RuleView(
+        state=world.state, changes=tuple(changes), desired=world.desired, observed=world.observed,
+        zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
+        accounts=world.facts.get(_ACCOUNTS) or {}, topics=world.facts.get(_TOPICS) or {},
+        unread=tuple(part.prefix for part in world.unread), now=datetime.fromisoformat(world.now),
+    )  # fmt: skip
+
+
+def _judged_zones(world: World) -> Iterator[Zone]:
+    """The loaded public zones, one a name: where several share it, that which the YAML names by its id."""
+    by_name: dict[str, list[Zone]] = {}
+    for zone in world.zones.values():
+        if zone.loaded and not zone.private:
+            by_name.setdefault(zone.name, []).append(zone)
+    named = {str(entry.values.get("zone") or "") for entry in world.state.section("domains")}
+    for group in by_name.values():
+        chosen = group if len(group) == 1 else [zone for zone in group if zone.id in named]
+        if len(chosen) == 1:
+            yield chosen[0]
+
+
+def _edits(
+    changes: Iterable[Change], zones: Mapping[str, Any]
+) -> Iterator[tuple[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]], int | None]]:
+    """Per record change: its key, the raw values that it takes out and puts in, and its TTL."""
+    for change in changes:
+        run = change.execution
+        if change.kind != "dns_record" or not run.get("name") or str(run.get("zone")) not in zones:
+            continue
+        if run.get("token"):
+            continue  # a renewed token stays unless SES gives a new one
+        key = (str(run["name"]), str(run["type"]))
+        yield key, (tuple(run.get("remove") or ()), tuple(run.get("add") or ())), run.get("ttl")
+
+
+def _decoded(kind: str, values: Iterable[str]) -> tuple[str, ...]:
+    if kind == "TXT":
+        return tuple(map(txt.decode, values))
+    if kind in ("CNAME", "NS"):
+        return tuple(from_route53(value) for value in values)
+    if kind == "MX":
+        return tuple(_mx(value) for value in values)
+    return tuple(values)
+
+
+def _mx(value: str) -> str:
+    preference, _, host = value.strip().partition(" ")
+    return f"{preference} {from_route53(host.strip()) or '.'}"
+
+
+# --- public DNS ----------------------------------------------------------------------------------------------------
+
+
+def outside_names(view: RuleView) -> frozenset[str]:
+    """The names outside our zones whose TXT records would let rules say more, and that were not asked yet."""
+    wanted: set[str] = set()
+    ours = {*view.domain_names, *(str(i.will("mail_from.mail_from_domain") or "") for i in view.identities)} - {""}
+    texts = [text for name in ours for text in view.spf_texts(name) or ()]
+    texts += [text for answer in view.outside_txt.values() for text in answer if spf.is_record(text)]
+    for text in texts:
+        wanted |= set(spf.targets(text))
+    for domain in view.domain_names:
+        tags = view.dmarc_tags(domain) or {}
+        for target in {dmarc.uri_domain(uri) for tag in dmarc.URI_LISTS for uri in dmarc.uris(tags.get(tag, ""))}:
+            if target is not None:
+                wanted |= {f"{domain}._report._dmarc.{target}", f"*._report._dmarc.{target}"}
+    return frozenset(name for name in wanted if view.zone_of(name) is None and name not in view.outside_txt)
+
+
+def look_outside(view: RuleView, resolve: Resolve) -> RuleView:
+    """The view with what ``resolve`` answers for the names that its rules would like to know, includes followed."""
+    asked: set[str] = set()
+    while True:
+        todo = sorted(outside_names(view) - asked)[: _MAX_OUTSIDE - len(asked)]
+        if not todo:
+            return view
+        asked.update(todo)
+        answers = {name: resolve(name) for name in todo}
+        known = {name: texts for name, texts in answers.items() if texts is not None}
+        view = replace(view, outside_txt={**view.outside_txt, **known})
+
+
+def public_resolver(timeout: float = 3.0) -> Resolve:
+    """A ``Resolve`` that asks the system's resolver; ``timeout`` in seconds a name."""
+    import dns.exception
+    import dns.resolver
+
+    resolver = dns.resolver.Resolver()
+
+    def resolve(name: str) -> tuple[str, ...] | None:
+        try:
+            answer = resolver.resolve(name, "TXT", lifetime=timeout)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return ()
+        except dns.exception.DNSException:
+            return None
+        return tuple(b"".join(record.strings).decode("latin-1") for record in answer)
+
+    return resolve
+
+
+# --- back into the plan --------------------------------------------------------------------------------------------
+
+
+def annotate(
+    changes: Sequence[Change], findings: Iterable[Finding]
+) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
+    """The changes with what the rules found as notes, and diagnostics for findings that concern no change.
+
+    A kind's own note under the id of a rule gives way: the rule's severity is the one that the user has set. A
+    diagnostic's code is the rule's id, so ``RULES`` tells an error of a rule from any other.
+    """
+    by_address: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_address.setdefault(finding.address, []).append(finding)
+    out: list[Change] = []
+    for change in changes:
+        mine = by_address.pop(change.address, [])
+        kept = tuple(note for note in change.notes if note.rule not in RULES)
+        notes = tuple(Note(f.rule, f.severity, f.message + (f" ({f.hint})" if f.hint else "")) for f in mine)
+        out.append(change if not notes and kept == change.notes else replace(change, notes=(*kept, *notes)))
+    rest = tuple(
+        Diagnostic(f.severity, f.rule, f.message, f.hint, address=f.address)
+        for group in by_address.values()
+        for f in group
+    )
+    return tuple(out), rest
+
+
+def judged(
+    world: World, changes: Sequence[Change], resolve: Resolve | None = None
+) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
+    """View, judge and annotate in one: what the planner calls. Asks public DNS only with ``resolve``."""
+    view = view_of(world, changes)
+    if resolve is not None:
+        view = look_outside(view, resolve)
+    return annotate(changes, judge(view))
