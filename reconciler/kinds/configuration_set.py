@@ -149,7 +149,10 @@ class ConfigurationSet(Rereading):
             address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff, depends_on=needs,
             notes=self._notes(world, desired, live), source=(diff[0].source if diff else None) or desired.entry.source,
             observed_digest=live.digest, region=region,
-            execution={"puts": puts, "tracking_ready": _tracking_ready(world, region, full)},
+            execution={
+                "puts": puts, "tracking_ready": _tracking_ready(world, region, full),
+                "after": sorted({*world.facts.get("dns_last", {}).get(address, ()), *world.claims.get(f"gone:{address}", ())}),
+            },
         )  # fmt: skip
 
     def _plan_delete(self, world: World, live: Observed) -> Change | None:
@@ -218,7 +221,7 @@ class ConfigurationSet(Rereading):
             if late and late.get("custom_redirect_domain"):
                 yield _tracking_step(change, region, name, late, f"{change.address}#create")
             return
-        put, drop = base.tag_changes(change)
+        put, release, drop = base.tag_phases(change)
         if put:
             yield Step(
                 change.address, "claim", (),
@@ -228,15 +231,22 @@ class ConfigurationSet(Rereading):
         late = None if ready else puts.pop("tracking_options", None)
         if late is not None and not late.get("custom_redirect_domain"):
             puts["tracking_options"], late = late, None
-        if puts or drop:
+        if puts:
             yield Step(
                 change.address, "update", (f"{change.address}#claim", *needs),
-                lambda rt: _update(rt, region, name, puts, arn_name, drop),
-                calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts) + (("sesv2:UntagResource",) if drop else ()),
+                lambda rt: _update(rt, region, name, puts), calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts),
                 region=region,
             )  # fmt: skip
         if late is not None:
             yield _tracking_step(change, region, name, late, f"{change.address}#update")
+        if release or drop:
+            # What the tags remember is forgotten only once it is gone.
+            gone = tuple(f"{a}#{label}" for a in change.execution.get("after") or () for label in ("write", "delete"))
+            yield Step(
+                change.address, "release", (f"{change.address}#claim", f"{change.address}#update", *gone),
+                lambda rt: _release(rt, region, arn_name, release, drop),
+                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()), region=region,
+            )  # fmt: skip
 
 
 def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], after: str) -> Step:
@@ -279,12 +289,17 @@ def _create(rt: base.Runtime, region: str, name: str, body: Mapping[str, Any], t
         answer = rt.aws.call("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
         if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
             raise
-        _update(rt, region, name, body, "", [])
+        _update(rt, region, name, body)
 
 
-def _update(rt: base.Runtime, region: str, name: str, puts: Mapping[str, Any], arn_name: str, drop: list[str]) -> None:
+def _update(rt: base.Runtime, region: str, name: str, puts: Mapping[str, Any]) -> None:
     for block, value in puts.items():
         rt.aws.call("sesv2", BLOCKS[block][0], region, ConfigurationSetName=name, **_body(block, value))
+
+
+def _release(rt: base.Runtime, region: str, arn_name: str, put: Mapping[str, str], drop: list[str]) -> None:
+    if put:
+        _tag(rt, region, arn_name, put)
     if drop:
         rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn_name), TagKeys=drop)
 

@@ -23,10 +23,10 @@ from reconciler.kinds.base import Step, World
 from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.edits import Edit
 from reconciler.kinds.dns.intents import Intent
-from reconciler.kinds.dns.zones import NoZone, RecordSet, Zone, ZoneIndex, list_zones, load
+from reconciler.kinds.dns.zones import NoZone, RecordSet, Zone, ZoneIndex, list_zones, load, record_from_aws
 from reconciler.mail import bimi, dmarc, spf
-from reconciler.model import ActionName, Address, Change, Desired, Diagnostic, FieldDiff, Note, Observed, Source, State
-from reconciler.names import is_at_or_below
+from reconciler.model import ActionName, Address, Change, Desired, FieldDiff, Note, Observed, Source, State, digest_of
+from reconciler.names import is_at_or_below, to_route53
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -94,6 +94,21 @@ class DnsRecord:
         return _Planner(world).run()
 
     # -- written ----------------------------------------------------------------------------------------------------
+
+    def reread(self, aws: Aws, change: Change) -> str | None:
+        """The fingerprint of one record set as it is now, by a narrow listing."""
+        name = change.execution.get("name")
+        if not name:
+            return None
+        answer = aws.call(
+            "route53", "ListResourceRecordSets", dns=True, HostedZoneId=change.execution["zone"],
+            StartRecordName=to_route53(name), StartRecordType=change.execution["type"], MaxItems="1",
+        )  # fmt: skip
+        for raw in answer["ResourceRecordSets"]:
+            found = record_from_aws(raw)
+            if (found.name, found.type) == (name, change.execution["type"]):
+                return set_digest(found)
+        return None
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
@@ -857,12 +872,9 @@ class _Planner:
         if slot.marker:
             execution["marker"] = True
             execution["after"] = slot.after_steps
-        observed = {"ttl": live.ttl, "values": list(live.values)} if live else None
-        from reconciler.model import digest_of
-
         return Change(
             address, NAME, action, slot.before, slot.after, slot.diff, slot.unknown, tuple(sorted(slot.depends)),
-            tuple(slot.notes), slot.source, digest_of(observed) if observed else None, slot.region, execution,
+            tuple(slot.notes), slot.source, set_digest(live) if live else None, slot.region, execution,
         )  # fmt: skip
 
 
@@ -915,6 +927,11 @@ def _token_edits(rt: base.Runtime, change: Change, token: Mapping[str, Any]) -> 
     yield Edit(change.address, name, "CNAME", add=(target,), ttl=change.execution.get("ttl"))
 
 
+def set_digest(record: RecordSet) -> str:
+    """The fingerprint of a record set as read: TTL and values in any order."""
+    return digest_of({"ttl": record.ttl, "values": sorted(record.values)})
+
+
 # --- small things --------------------------------------------------------------------------------------------------
 
 
@@ -953,7 +970,3 @@ def _spf_shown(text: str, ours: Iterable[str]) -> dict[str, Any]:
     parsed_all = spf.parse(text).all
     shown["all"] = parsed_all.text.lower() if parsed_all else None
     return shown
-
-
-def manual_records(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    return [d for d in diagnostics if d.code == "publish-by-hand"]

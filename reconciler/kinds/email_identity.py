@@ -176,6 +176,8 @@ class EmailIdentity(Rereading):
         wanted["tags"] = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra)
         needs = self._needs(desired)
         execution["before"] = sorted(world.facts.get("dns_first", {}).get(desired.address, ()))
+        execution["after_dns"] = sorted(world.facts.get("dns_last", {}).get(desired.address, ()))
+        execution["policies"] = {k: v for k, v in (desired.entry.values.get("policies") or {}).items()}
         execution["verified"] = bool(live and live.facts.get("verification_status") == "SUCCESS")
         if live is None:
             after = _created(wanted, desired.entry.section == "domains")
@@ -293,7 +295,7 @@ class EmailIdentity(Rereading):
                 change.address, "create", needs, lambda rt: _create(rt, change, region, name),
                 calls=("sesv2:CreateEmailIdentity",), region=region,
             )  # fmt: skip
-        put, drop = ({}, []) if create else base.tag_changes(change)
+        put, release, drop = ({}, {}, []) if create else base.tag_phases(change)
         arn = f"identity/{name}"
         if put:
             yield Step(
@@ -319,24 +321,28 @@ class EmailIdentity(Rereading):
             rest.append("PutEmailIdentityFeedbackAttributes")
         if base.touches(change, "dkim.signing_enabled") and not (create and after["dkim"]["signing_enabled"]):
             rest.append("PutEmailIdentityDkimAttributes")
-        if drop:
-            rest.append("UntagResource")
         if rest:
-            label = "attributes" if create else "update"
-            # Tags that remember what we put go last: until then a killed run still knows what is left to do.
-            mine = (f"{change.address}#mail_from", f"{change.address}#dkim") if not create else ()
             yield Step(
-                change.address, label, (first, *mine, *needs),
-                lambda rt: _put_rest(rt, rest, after, region, name, arn, drop),
+                change.address, "attributes" if create else "update", (first, *needs),
+                lambda rt: _put_rest(rt, rest, after, region, name),
                 calls=tuple(f"sesv2:{operation}" for operation in rest), region=region,
+            )  # fmt: skip
+        if release or drop:
+            # Tags that remember what we put shrink last: until then a killed run still knows what is left to do.
+            own = tuple(f"{change.address}#{label}" for label in ("claim", "mail_from", "dkim", "update", "policies"))
+            gone = tuple(f"{a}#write" for a in change.execution.get("after_dns") or ())
+            yield Step(
+                change.address, "release", (*own, *gone), lambda rt: _release(rt, region, arn, release, drop),
+                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()), region=region,
             )  # fmt: skip
         if base.touches(change, "policies"):
             old = (change.before or {}).get("policies") or {}
             new = after.get("policies") or {}
             changed = {k: v for k, v in new.items() if v != old.get(k)}
+            written = dict(change.execution.get("policies") or {})
             yield Step(
                 change.address, "policies", (first,),
-                lambda rt: _put_policies(rt, changed, region, name, wait=not verified),
+                lambda rt: _put_policies(rt, changed, written, region, name, wait=not verified),
                 calls=tuple("sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy" for v in changed.values()),
                 region=region, late=not verified,
             )  # fmt: skip
@@ -475,13 +481,15 @@ def _put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> 
     rt.aws.call("sesv2", "PutEmailIdentityMailFromAttributes", region, **request)
 
 
-def _put_rest(
-    rt: base.Runtime, operations: list[str], after: Mapping[str, Any], region: str, name: str, arn: str, drop: list[str]
-) -> None:  # fmt: skip
+def _release(rt: base.Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
+    if put:
+        _tag(rt, region, arn, put)
+    if drop:
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
+
+
+def _put_rest(rt: base.Runtime, operations: list[str], after: Mapping[str, Any], region: str, name: str) -> None:
     for operation in operations:
-        if operation == "UntagResource":
-            rt.aws.call("sesv2", operation, region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
-            continue
         request: dict[str, Any] = {"EmailIdentity": name}
         if operation == "PutEmailIdentityConfigurationSetAttributes":
             if after.get("configuration_set_name"):
@@ -493,7 +501,10 @@ def _put_rest(
         rt.aws.call("sesv2", operation, region, **request)
 
 
-def _put_policies(rt: base.Runtime, policies: Mapping[str, Any], region: str, name: str, *, wait: bool) -> None:
+def _put_policies(
+    rt: base.Runtime, policies: Mapping[str, Any], written: Mapping[str, Any], region: str, name: str, *, wait: bool
+) -> None:  # fmt: skip
+    """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
     if wait and any(document is not None for document in policies.values()):
         rt.wait_verified(region, name)
     for policy, document in policies.items():
@@ -505,7 +516,8 @@ def _put_policies(rt: base.Runtime, policies: Mapping[str, Any], region: str, na
                 if error.aws_code != "NotFoundException":
                     raise
             continue
-        text = canonical_json(document) if not isinstance(document, str) else document
+        original = written.get(policy, document)
+        text = original if isinstance(original, str) else canonical_json(original)
         try:
             rt.aws.call("sesv2", "CreateEmailIdentityPolicy", region, Policy=text, **keys)
         except AwsError as error:

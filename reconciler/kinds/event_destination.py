@@ -113,6 +113,9 @@ class EventDestination(Rereading):
                 put.setdefault(parent, set()).add(name)
             if desired is None:
                 put.get(parent, set()).discard(name)
+                if change is not None:
+                    gone = f"gone:{parent}"
+                    world.claims[gone] = world.claims.get(gone, frozenset()) | {address}
             if change is not None:
                 yield change
         for address, names in put.items():

@@ -1,0 +1,145 @@
+"""Reading what is live: the account guard, the sweep for what is ours, then every kind; into one World.
+
+Source: Resource Groups Tagging API, GetResources (short pages are normal; only an empty PaginationToken ends).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler import regions
+from reconciler.errors import AwsError, Refused
+from reconciler.kinds import REGISTRY
+from reconciler.kinds.base import STACK, World, tags_from_aws
+from reconciler.model import Address, State
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+_KIND_OF_ARN = {
+    "identity": "email_identity",
+    "email-identity": "email_identity",
+    "configuration-set": "configuration_set",
+    "dedicated-ip-pool": "dedicated_ip_pool",
+}
+
+
+def guard_account(aws: Aws) -> None:
+    """Refuse any account but the stack's before the first read (sts GetCallerIdentity needs no permission)."""
+    found = aws.account()
+    wanted = aws.stack.account
+    if found != wanted:
+        raise Refused(
+            f"the credentials speak for account {found}, but the stack is for {wanted}",
+            hint="check AWS_PROFILE and stack.role_arn; nothing was read or written",
+        )
+    if aws.stack.dns_account and (zone_account := aws.dns_account()) != aws.stack.dns_account:
+        raise Refused(
+            f"the credentials for DNS speak for account {zone_account}, but stack.dns names {aws.stack.dns_account}",
+            hint="check stack.dns.role_arn; nothing was read or written",
+        )
+
+
+def declare(state: State, now: str, *, removing: bool = False) -> World:
+    """A World with what the state desires and nothing read yet."""
+    world = World(state, now, removing=removing)
+    root = Path(state.root)
+    world.facts["root"] = str(root if root.is_dir() else root.parent)
+    if not removing:
+        for kind in REGISTRY.values():
+            for desired in kind.desired(state):
+                world.desired[desired.address] = desired
+    return world
+
+
+def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Address], bool] | None = None) -> World:
+    """Read everything that the plan needs into ``world``.
+
+    SES, IAM and zones are independent limits and are read side by side; a failing read makes its part unknown
+    (``world.unread``) and stops nothing else.
+    """
+    guard_account(aws)
+    if only is not None:
+        world.facts["only"] = only
+    if sweep:
+        _sweep(world, aws)
+    chains = (
+        ("configuration_set", "event_destination"),
+        ("dedicated_ip_pool",),
+        ("email_identity",),
+        ("smtp_user", "smtp_credential"),
+    )
+
+    def chain(names: Iterable[str]) -> None:
+        for name in names:
+            REGISTRY[name].observe(aws, world)
+
+    with ThreadPoolExecutor(max_workers=len(chains)) as pool:
+        for done in [pool.submit(chain, names) for names in chains]:
+            done.result()
+    REGISTRY["dns_record"].observe(aws, world)
+    return world
+
+
+def _sweep(world: World, aws: Aws) -> None:
+    """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
+
+    A region that is not enabled refuses a token that STS has just accepted: that is not the same as unread.
+    """
+    stack = world.state.stack
+    partition = stack.partition
+    places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
+    swept, closed, failed = [], [], []
+
+    def one(region: str) -> tuple[str, list[Any], AwsError | None]:
+        try:
+            found = list(
+                aws.pages(
+                    "resourcegroupstaggingapi", "GetResources", "ResourceTagMappingList", region,
+                    token_in="PaginationToken", TagFilters=[{"Key": STACK, "Values": [world.scope]}],
+                    ResourceTypeFilters=["ses"],
+                )
+            )  # fmt: skip
+            return region, found, None
+        except AwsError as error:
+            return region, [], error
+
+    from reconciler.aws.client import NOT_ENABLED
+
+    for region, found, error in aws.parallel(one, places):
+        if error is None:
+            swept.append(region)
+        elif error.aws_code in NOT_ENABLED and region not in stack.regions:
+            closed.append(region)
+        else:
+            failed.append((region, error))
+        for item in found:
+            parts = item["ResourceARN"].split(":", 5)
+            kind_name, _, name = parts[5].partition("/")
+            kind = _KIND_OF_ARN.get(kind_name)
+            if kind:
+                tags = tags_from_aws(item.get("Tags"))
+                world.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
+    if failed:
+        places_text = ", ".join(region for region, _ in failed[:4]) + (f" and {len(failed) - 4} more" if len(failed) > 4 else "")
+        world.unreadable(
+            "sweep", f"what is ours and no longer declared could not be looked for in {places_text}: {failed[0][1].message}",
+            failed[0][1].hint,
+        )  # fmt: skip
+    if swept:
+        world.scanned.append(f"{len(swept)} regions swept for what carries {STACK} = {world.scope}")
+    if closed:
+        world.scanned.append(f"{len(closed)} regions not enabled for the account")
+    home = "us-gov-west-1" if partition == "aws-us-gov" else "us-east-1"
+    try:
+        marked = aws.pages(
+            "resourcegroupstaggingapi", "GetResources", "ResourceTagMappingList", home, dns=True,
+            token_in="PaginationToken", TagFilters=[{"Key": f"recon:{world.scope}"}],
+            ResourceTypeFilters=["route53:hostedzone"],
+        )  # fmt: skip
+        world.facts["tagged_zones"] = sorted(item["ResourceARN"].rpartition("/")[2] for item in marked)
+    except AwsError as error:
+        world.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)

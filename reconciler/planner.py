@@ -1,0 +1,260 @@
+"""The plan: a pure function of a World. No I/O, no clock, no environment.
+
+Every kind says its differences; here they become one plan: renames joined, targets picked, put in order, judged.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler import __version__
+from reconciler.errors import ReconError, Refused
+from reconciler.kinds import REGISTRY
+from reconciler.kinds.base import Step, World, differences, note
+from reconciler.model import Address, Change, Diagnostic, Plan, Stack
+from reconciler.steps import documented_seconds, steps_of
+
+STATUSES = frozenset({"PENDING", "FAILED", "TEMPORARY_FAILURE", "NOT_STARTED"})
+
+
+def make_plan(world: World, *, targets: Sequence[str] = (), refresh: str = "full", calls: Mapping[str, int] | None = None) -> Plan:
+    """The plan for a world that has been read.
+
+    ``targets`` are addresses or globs; what a targeted change needs comes along. Outcome is ``refused`` where a
+    safeguard that no flag lifts stands, else ``changes`` or ``no_changes``.
+    """
+    changes: list[Change] = []
+    for kind in REGISTRY.values():
+        changes += kind.plan(world)
+    changes = _join_renames(world, changes)
+    if targets:
+        changes = pick(changes, targets)
+    changes = in_order(changes)
+    diagnostics = [*world.diagnostics, *_unread(world), *_statuses(world, targets)]
+    stack = world.state.stack
+    refused = world.refusals > 0
+    steps = [step for change in changes for step in steps_of(change)]
+    write_calls, seconds = documented_seconds(steps)
+    return Plan(
+        stack=stack.name, environment=stack.environment, account=stack.account,
+        outcome="refused" if refused else "changes" if changes else "no_changes", created_at=world.now,
+        state_digest=world.state.digest, changes=tuple(changes), diagnostics=tuple(_sorted(diagnostics)), refresh=refresh,
+        unread=tuple(part.prefix for part in world.unread), scanned=tuple(world.scanned), calls=dict(calls or {}),
+        write_calls=write_calls, seconds=seconds, recon_version=__version__, scope=stack.scope,
+        context=context_of(world, targets),
+    )  # fmt: skip
+
+
+def context_of(world: World, targets: Sequence[str]) -> dict[str, Any]:
+    """What applying needs beside the changes, JSON-able: the stack's place, not its contents."""
+    stack = world.state.stack
+    return {
+        "stack": {
+            "name": stack.name, "environment": stack.environment, "account": stack.account, "regions": list(stack.regions),
+            "partition": stack.partition, "plan_role_arn": stack.plan_role_arn, "apply_role_arn": stack.apply_role_arn,
+            "dns_account": stack.dns_account, "dns_role_arn": stack.dns_role_arn, "max_deletes": stack.max_deletes,
+            "backend": dict(stack.backend),
+        },
+        "root": world.facts.get("root", "."), "targets": list(targets), "removing": world.removing, "blocked": world.blocks,
+    }  # fmt: skip
+
+
+def stack_of_context(context: Mapping[str, Any]) -> Stack:
+    """The Stack that a saved plan was made for. Raises ReconError where the plan does not say."""
+    try:
+        fields = dict(context["stack"])
+        return Stack(**{**fields, "regions": tuple(fields["regions"])})
+    except (KeyError, TypeError, ValueError) as problem:
+        raise ReconError(f"the plan does not say which stack it is for ({problem})", hint="plan again") from None
+
+
+# --- renames -------------------------------------------------------------------------------------------------------
+
+
+def _join_renames(world: World, changes: list[Change]) -> list[Change]:
+    """``moved``: the delete of the old and the create of the new become one replacement, which counts as no delete."""
+    by_address = {change.address: change for change in changes}
+    for moved in world.state.moved:
+        old, new = by_address.get(moved.from_address), by_address.get(moved.to_address)
+        if old is None or new is None or (old.action, new.action) != ("delete", "create") or old.kind != new.kind:
+            continue
+        joined = replace(
+            new, action="replace", before=old.before, diff=differences(old.before, new.after),
+            depends_on=tuple(sorted({*new.depends_on})), observed_digest=None,
+            notes=(*new.notes, note("renamed", "note", f"takes the place of {old.address}, which goes last")),
+            execution={**new.execution, "moved": old.to_json()}, source=moved.source,
+        )  # fmt: skip
+        changes = [joined if c.address == new.address else c for c in changes if c.address != old.address]
+        by_address = {change.address: change for change in changes}
+    return changes
+
+
+# --- targets and order ---------------------------------------------------------------------------------------------
+
+
+def pick(changes: Sequence[Change], targets: Sequence[str]) -> list[Change]:
+    """The changes that match a target, with all that they need. Raises Refused for a target that matches nothing."""
+    by_address = {change.address: change for change in changes}
+    wanted: set[Address] = set()
+    for target in targets:
+        wanted |= {a for a in by_address if a == target or fnmatch.fnmatchcase(a, target)}
+    todo = list(wanted)
+    while todo:
+        for need in by_address[todo.pop()].depends_on:
+            if need in by_address and need not in wanted:
+                wanted.add(need)
+                todo.append(need)
+    return [change for change in changes if change.address in wanted]
+
+
+def in_order(changes: Sequence[Change]) -> list[Change]:
+    """By needs, then by kind and address; deletes last, in the reverse of needs. Raises ReconError naming a cycle."""
+    rank = {name: number for number, name in enumerate(
+        ("dedicated_ip_pool", "configuration_set", "event_destination", "email_identity", "dns_record", "smtp_user", "smtp_credential")
+    )}  # fmt: skip
+    by_address = {change.address: change for change in changes}
+    done: dict[Address, None] = {}
+    under_way: list[Address] = []
+
+    def visit(change: Change) -> None:
+        if change.address in done:
+            return
+        if change.address in under_way:
+            circle = " -> ".join([*under_way[under_way.index(change.address) :], change.address])
+            raise ReconError(f"these changes need each other in a circle: {circle}")
+        under_way.append(change.address)
+        for need in change.depends_on:
+            other = by_address.get(need)
+            if other is not None and (other.action == "delete") == (change.action == "delete"):
+                visit(other)
+        under_way.pop()
+        done[change.address] = None
+
+    def place(change: Change) -> tuple[bool, int, str]:
+        gone = change.action == "delete"
+        number = rank.get(change.kind, 99)
+        return gone, -number if gone else number, change.address
+
+    for change in sorted(changes, key=place):
+        visit(change)
+    return [by_address[address] for address in done]
+
+
+# --- what a plan says beside its changes ---------------------------------------------------------------------------
+
+
+def _unread(world: World) -> list[Diagnostic]:
+    return [
+        Diagnostic("error", "unread", f"could not read {part.prefix}: {part.reason}", part.hint, address=part.prefix)
+        for part in world.unread
+    ]
+
+
+def _statuses(world: World, targets: Sequence[str]) -> list[Diagnostic]:
+    """What AWS still verifies or has found wrong: a status, never a change."""
+    found = []
+    for live in world.observed.values():
+        if live.kind != "email_identity" or live.address not in world.desired:
+            continue
+        if targets and not any(fnmatch.fnmatchcase(live.address, t) for t in targets):
+            continue
+        facts = live.facts
+        wrong = {
+            "verification": facts.get("verification_status"), "DKIM": facts.get("dkim_status"),
+            "MAIL FROM": facts.get("mail_from_status"),
+        }  # fmt: skip
+        if "@" in live.name or not live.spec["dkim"]["signing_enabled"]:
+            wrong.pop("DKIM")
+        words = [f"{name} {status}" for name, status in wrong.items() if status in STATUSES]
+        if not words:
+            continue
+        failed = any(status in {"FAILED", "TEMPORARY_FAILURE"} for status in wrong.values())
+        why = f" ({facts['error_type']})" if facts.get("error_type") and facts.get("verification_status") != "SUCCESS" else ""
+        found.append(
+            Diagnostic(
+                "warning" if failed else "note", "status", f"{live.name} in {live.region}: {', '.join(words)}{why}",
+                VERIFICATION_HINTS.get(str(facts.get("error_type")), "") if why else "", address=live.address,
+            )
+        )  # fmt: skip
+    return found
+
+
+VERIFICATION_HINTS = {
+    "HOST_NOT_FOUND": "SES found no record at the DKIM names: are they published, and is the zone the live one?",
+    "TYPE_NOT_FOUND": "the DKIM names exist but have no CNAME (or TXT for BYODKIM)",
+    "INVALID_VALUE": "the DKIM records do not hold the values that SES expects",
+    "DNS_SERVER_ERROR": "the domain's name servers did not answer SES: check the delegation at the registrar",
+    "SERVICE_ERROR": "SES had a problem of its own and will try again",
+    "REPLICATION_ACCESS_DENIED": "allow ses:ReplicateEmailIdentityDkimSigningKey on the parent identity",
+    "REPLICATION_PRIMARY_NOT_FOUND": "the parent region has no such identity: create it there first",
+    "REPLICATION_PRIMARY_BYO_DKIM_NOT_SUPPORTED": "the parent uses BYODKIM: Deterministic Easy DKIM needs Easy DKIM there",
+    "REPLICATION_REPLICA_AS_PRIMARY_NOT_SUPPORTED": "the parent is itself a replica: name the region that holds the keys",
+    "REPLICATION_PRIMARY_INVALID_REGION": "the parent region cannot be one: name another",
+}
+"""What to do about each ErrorType of VerificationInfo (SES v2 API reference, VerificationInfo)."""
+
+
+def _sorted(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    weight = {"error": 0, "warning": 1, "note": 2}
+    unique = dict.fromkeys(diagnostics)
+    return sorted(unique, key=lambda d: (weight[d.severity], d.code, d.address, d.message))
+
+
+# --- safeguards ----------------------------------------------------------------------------------------------------
+
+
+def check_safeguards(
+    plan: Plan, *, allow_adopt: bool = False, allow_deletes: int | None = None, resume_sending: bool = False,
+    max_deletes: int = 5, consent: bool = False,
+) -> None:  # fmt: skip
+    """Refuse, before anything is written, what the contract's safeguards guard. Raises Refused naming each.
+
+    ``consent`` says that somebody saw the whole plan as a saved file (adoption) or typed the stack's name (destroy).
+    """
+    wrong: list[Diagnostic] = []
+    if plan.outcome == "refused":
+        wrong += [d for d in plan.diagnostics if d.severity == "error" and d.code != "unread"]
+    adopted = [change.address for change in plan.changes if change.action == "adopt"]
+    if adopted and not (allow_adopt or consent):
+        wrong.append(
+            Diagnostic(
+                "error", "adopt", f"{len(adopted)} live resource{'s' * (len(adopted) > 1)} without an owner would be adopted: {_some(adopted)}",
+                "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it",
+            )
+        )  # fmt: skip
+    deleted = [change.address for change in plan.changes if change.action == "delete" and change.counts]
+    allowed = allow_deletes if allow_deletes is not None else max_deletes
+    if len(deleted) > allowed:
+        wrong.append(
+            Diagnostic(
+                "error", "max-deletes", f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}",
+                f"if that is meant, apply with --allow-deletes {len(deleted)}",
+            )
+        )  # fmt: skip
+    resumed = [c.address for c in plan.changes if any(n.rule == "sending-resumes" for n in c.notes)]
+    if resumed and not resume_sending:
+        wrong.append(
+            Diagnostic(
+                "error", "resume-sending", f"sending is off live and would be turned on again: {_some(resumed)}",
+                "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending",
+            )
+        )  # fmt: skip
+    wrong += [
+        Diagnostic("error", n.rule, f"{c.address}: {n.message}", f"see docs/rules/{n.rule}.md; set the rule's severity or a waiver", address=c.address,
+                   file=c.source.file if c.source else "", line=c.source.line if c.source else 0)
+        for c in plan.changes for n in c.notes if n.severity == "error"
+    ]  # fmt: skip
+    if wrong:
+        raise Refused(wrong[0].message, hint=wrong[0].hint, diagnostics=tuple(wrong))
+
+
+def _some(addresses: Sequence[str]) -> str:
+    return ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")
+
+
+def count_calls(steps: Iterable[Step]) -> Counter[str]:
+    return Counter(call for step in steps for call in step.calls)

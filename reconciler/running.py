@@ -1,0 +1,65 @@
+"""One run of a command from state to plan: loading, guarding, reading, planning. What the commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from reconciler.errors import ReconError
+from reconciler.model import Plan, State
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.kinds.base import World
+
+
+def now() -> str:
+    """The time in ISO 8601, UTC; ``RECON_NOW`` replaces the clock in tests. Raises ReconError where that is no time."""
+    given = os.environ.get("RECON_NOW")
+    if not given:
+        return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise ReconError(f"RECON_NOW is not an ISO 8601 time: {given!r}") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass(slots=True)
+class Planned:
+    """A plan with the world it was made from and the connection it was read through."""
+
+    plan: Plan
+    world: World
+    aws: Aws
+
+
+def make(
+    state: State, *, purpose: str = "plan", targets: Sequence[str] = (), refresh: str = "full", parallelism: int = 16,
+    removing: bool = False,
+) -> Planned:  # fmt: skip
+    """Read what is live and plan. Never writes. Raises ReconError (Refused for the wrong account)."""
+    from reconciler.aws import Aws
+    from reconciler.observing import declare, observe
+    from reconciler.planner import make_plan
+
+    world = declare(state, now(), removing=removing)
+    aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
+    observe(world, aws)
+    plan = make_plan(world, targets=targets, refresh=refresh, calls=aws.calls)
+    return Planned(replace(plan, calls=dict(sorted(aws.calls.items()))), world, aws)
+
+
+def exit_code(plan: Plan, *, detailed: bool) -> int:
+    """The contract's: 3 refused, 2 changes (where asked for), 1 something could not be read or cannot go on, 0."""
+    if plan.outcome == "refused":
+        return 3
+    if detailed and plan.changes:
+        return 2
+    if plan.unread or plan.context.get("blocked"):
+        return 1
+    return 0

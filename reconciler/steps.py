@@ -1,0 +1,117 @@
+"""From changes to steps in waves: which part of which change may run when, and which DNS edits share a batch. Pure.
+
+A wave counts how many DNS batches must have been written before a step may run. All edits of a zone in one wave go
+together, so a first apply needs one batch a zone, and only what must follow an answer of SES takes another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconciler.errors import ReconError
+from reconciler.kinds import REGISTRY
+from reconciler.kinds.base import Step
+from reconciler.model import Change, FieldDiff, Note
+
+SES_RATE = 1.0
+ROUTE53_RATE = 5.0
+IAM_RATE = 10.0
+"""Requests per second for estimates: SES "Service quotas", Route 53 "Quotas"; IAM's are not published."""
+
+
+def steps_of(change: Change) -> list[Step]:
+    """All steps of one change; a rename brings the steps of the old name's removal along, under its own address."""
+    kind = REGISTRY[change.kind]
+    moved = change.execution.get("moved")
+    if moved is None:
+        return list(kind.steps(change))
+    created = replace(change, action="create", before=None)
+    old = change_from_json(moved)
+    first = list(kind.steps(created))
+    last = [
+        replace(step, needs=(*step.needs, *(s.id for s in first if not s.late))) for step in REGISTRY[old.kind].steps(old)
+    ]
+    return [*first, *last]
+
+
+def change_from_json(data: Mapping[str, Any]) -> Change:
+    """A Change from what ``Change.to_json`` gave, as far as its steps need it."""
+    return Change(
+        data["address"], data["kind"], data["action"], data["before"], data["after"],
+        tuple(FieldDiff(d["path"], d["before"], d["after"]) for d in data["diff"]), tuple(data["unknown"]),
+        tuple(data["depends_on"]), tuple(Note(n["rule"], n["severity"], n["message"]) for n in data["notes"]), None,
+        data["observed_digest"], data["region"], data["execution"], data["counts"],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the applier runs at once: one step, or all DNS steps of a zone in one wave."""
+
+    id: str
+    steps: tuple[Step, ...]
+    needs: frozenset[str]
+    """Ids of other nodes."""
+
+
+def arrange(steps: Iterable[Step]) -> list[Node]:
+    """Group and order steps; needs that are not in this run count as met. Raises ReconError naming a circle."""
+    by_id = {step.id: step for step in steps}
+    wave = _waves(by_id)
+    node_of: dict[str, str] = {}
+    groups: dict[str, list[Step]] = {}
+    for step in by_id.values():
+        node = f"{step.zone}@{wave[step.id]}" if step.zone else step.id
+        node_of[step.id] = node
+        groups.setdefault(node, []).append(step)
+    nodes = []
+    for node, members in groups.items():
+        needs = {node_of[n] for step in members for n in step.needs if n in node_of} - {node}
+        nodes.append(Node(node, tuple(members), frozenset(needs)))
+    return nodes
+
+
+def _waves(by_id: Mapping[str, Step]) -> dict[str, int]:
+    wave: dict[str, int] = {}
+    under_way: set[str] = set()
+
+    def visit(step: Step) -> int:
+        if step.id in wave:
+            return wave[step.id]
+        if step.id in under_way:
+            raise ReconError(f"{step.id} needs itself, through {', '.join(sorted(under_way))}")
+        under_way.add(step.id)
+        number = 0
+        for need in step.needs:
+            other = by_id.get(need)
+            if other is not None and other is not step:
+                before = visit(other)
+                together = step.zone and step.zone == other.zone
+                number = max(number, before + (1 if other.zone and not together else 0))
+        under_way.discard(step.id)
+        wave[step.id] = number
+        return number
+
+    for step in by_id.values():
+        visit(step)
+    return wave
+
+
+def documented_seconds(steps: Iterable[Step]) -> tuple[int, int]:
+    """How many write calls the steps take, and how many seconds they need at AWS's documented rates."""
+    counts: Counter[tuple[str, str | None]] = Counter()
+    zones: set[tuple[str, str]] = set()
+    for step in steps:
+        if step.zone:
+            zones.add((step.zone, step.label))
+            continue
+        for call in step.calls:
+            service = call.partition(":")[0]
+            counts[service, step.region if service == "sesv2" else None] += 1
+    counts["route53", None] += len({zone for zone, _ in zones})
+    rates = {"sesv2": SES_RATE, "route53": ROUTE53_RATE, "iam": IAM_RATE}
+    seconds = max((number / rates.get(service, 20.0) for (service, _), number in counts.items()), default=0.0)
+    return sum(counts.values()), round(seconds + 0.499)
