@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.mail.tags import closest
@@ -127,6 +128,7 @@ def parse_term(text: str) -> Term:
     return Term(text, name.lower(), qualifier or "+", value)
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Spf:
     """The record's terms in order. Raises ValueError when the text is not an SPF record."""
     if not is_record(text):

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from reconciler.mail import dmarc
 from reconciler.names import is_at_or_below, parents
 from reconciler.rules.registry import Draft, rule
-from reconciler.rules.view import STRENGTH, Resource, RuleView, identities_under, sender_domain
+from reconciler.rules.view import STRENGTH, Resource, RuleView, sender_domain
 
 _LEVELS = {strength: name for name, strength in STRENGTH.items()}
 
 
 def _address(view: RuleView, domain: str) -> str:
     return view.record_address(f"_dmarc.{domain}", "TXT")
-
-
-def _records(view: RuleView) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each domain of the stack with a single DMARC record of its own afterwards, and its tags."""
-    for domain in view.domain_names:
-        texts = view.dmarc_texts(domain)
-        if texts is not None and len(texts) == 1:
-            yield domain, dmarc.parse(texts[0])
 
 
 def _tightens(view: RuleView, domain: str) -> bool:
@@ -93,10 +85,10 @@ def spf_only(view: RuleView) -> Iterator[Draft]:
 )
 def aspf_strict(view: RuleView) -> Iterator[Draft]:
     """Strict SPF alignment under an SES MAIL FROM, which is always a subdomain of the From domain."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         if tags.get("aspf") != "s":
             continue
-        governed = list(identities_under(view, domain))
+        governed = view.governed_by(domain)
         unsigned = [i for i in governed if view.dkim_works(i) is False and view.flows(i)]
         before = view.dmarc_tags(domain, "before")
         newly = before is not None and before.get("aspf") != "s"
@@ -162,7 +154,7 @@ def jump(view: RuleView) -> Iterator[Draft]:
         before, after = view.policy(domain, "before"), view.policy(domain)
         if before is None or after is None or after.owner != domain or before.strength or after.strength < 2:
             continue
-        sending = [i for i in identities_under(view, domain) if view.flows(i)]
+        sending = [i for i in view.governed_by(domain) if view.flows(i)]
         if sending:
             yield Draft(
                 _address(view, domain),
@@ -206,7 +198,7 @@ def weakened(view: RuleView) -> Iterator[Draft]:
             yield Draft(_address(view, domain), f"t=y: receivers apply one level less than p={after['p']} to {domain}")
 
 
-def _level(tags: dict[str, str], tag: str) -> str:
+def _level(tags: Mapping[str, str], tag: str) -> str:
     order = {"p": ("p",), "sp": ("sp", "p"), "np": ("np", "sp", "p")}[tag]
     return next((tags[name] for name in order if name in tags), "none")
 
@@ -233,7 +225,7 @@ def missing(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-no-rua", "warning", "A DMARC record without aggregate reports", "RFC 9990; RFC 9989")
 def no_rua(view: RuleView) -> Iterator[Draft]:
     """Without rua nobody learns who fails; with p=none the record then does nothing at all."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         if "rua" not in tags:
             effect = "so it neither protects nor informs" if _level(tags, "p") == "none" else "so failures stay unseen"
             yield Draft(
@@ -246,7 +238,7 @@ def no_rua(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-pct", "warning", "pct, which receivers no longer read", "RFC 9989: pct is historic, t took its place")
 def pct(view: RuleView) -> Iterator[Draft]:
     """Below 100 it was meant as a brake that current receivers do not honour."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         value = tags.get("pct")
         if value is not None and value != "100":
             yield Draft(
@@ -259,7 +251,7 @@ def pct(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-historic", "note", "Tags that RFC 9989 made historic", "RFC 9989")
 def historic(view: RuleView) -> Iterator[Draft]:
     """rf, ri and pct=100 have no effect any more."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         old = [f"{name}={tags[name]}" for name in dmarc.HISTORIC if name in tags]
         if old and (tags.get("pct", "100") == "100"):
             yield Draft(
@@ -275,7 +267,7 @@ def historic(view: RuleView) -> Iterator[Draft]:
 )
 def forensic(view: RuleView) -> Iterator[Draft]:
     """One report a failed message, with pieces of it, to a mailbox of the domain that sends."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         for uri in dmarc.uris(tags.get("ruf", "")):
             target = dmarc.uri_domain(uri)
             if target is None or not (is_at_or_below(target, domain) or is_at_or_below(domain, target)):
@@ -298,7 +290,7 @@ def forensic(view: RuleView) -> Iterator[Draft]:
 )
 def rua_unauthorized(view: RuleView) -> Iterator[Draft]:
     """Judged where the target's zone is ours or public DNS was asked."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         for tag in dmarc.URI_LISTS:
             for target in sorted({t for t in map(dmarc.uri_domain, dmarc.uris(tags.get(tag, ""))) if t}):
                 if _same_organization(view, domain, target):
@@ -319,8 +311,7 @@ def _same_organization(view: RuleView, domain: str, target: str) -> bool:
     """Whether both lie under one domain: as near as one gets to the tree walk without asking DNS."""
     if is_at_or_below(domain, target) or is_at_or_below(target, domain):
         return True
-    ours = {*view.zones, *view.domain_names}
-    above = {domain, *parents(domain)} & ours
+    above = {domain, *parents(domain)} & view.own_names
     return bool(above & {target, *parents(target)})
 
 
@@ -344,7 +335,7 @@ def duplicate(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-invalid", "warning", "A DMARC record that receivers cannot read as meant", "RFC 9989")
 def invalid(view: RuleView) -> Iterator[Draft]:
     """Wrong values, a wrong version, a missing policy."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         for problem in dmarc.problems(tags):
             yield Draft(_address(view, domain), f"the DMARC record of {domain}: {problem}", "declare it under dmarc:")
 
@@ -352,7 +343,7 @@ def invalid(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-subdomains-open", "warning", "Subdomains are protected less than the domain", "RFC 9989: sp and np")
 def subdomains_open(view: RuleView) -> Iterator[Draft]:
     """sp (or np) below p: spoofers move one label down."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         strongest = STRENGTH.get(tags.get("p", "none"), 0)
         for tag in ("sp", "np"):
             if tag in tags and STRENGTH.get(tags[tag], 0) < strongest and tags[tag] != "quarantine":
@@ -371,7 +362,7 @@ def subdomains_open(view: RuleView) -> Iterator[Draft]:
 )
 def subdomain_tags(view: RuleView) -> Iterator[Draft]:
     """Only the record at the top of the organization speaks for subdomains."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         useless = [tag for tag in ("sp", "np") if tag in tags]
         above = next((name for name in parents(domain) if "." in name and view.dmarc_tags(name)), None)
         if useless and above and tags.get("psd") != "n":
@@ -385,7 +376,7 @@ def subdomain_tags(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-test-mode", "note", "Test mode: receivers apply one level less", "RFC 9989: t")
 def test_mode(view: RuleView) -> Iterator[Draft]:
     """t=y beside an enforcing policy is for a transition."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         if tags.get("t") == "y" and STRENGTH.get(tags.get("p", "none"), 0):
             yield Draft(
                 _address(view, domain),
@@ -397,7 +388,7 @@ def test_mode(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-psd", "warning", "psd=y on a domain of one's own", "RFC 9989: psd is for public suffixes")
 def psd(view: RuleView) -> Iterator[Draft]:
     """psd=y says that others register names below this one: subdomains then stop aligning with it."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         if tags.get("psd") == "y":
             yield Draft(
                 _address(view, domain),
@@ -409,7 +400,7 @@ def psd(view: RuleView) -> Iterator[Draft]:
 @rule("dmarc-many-reports", "note", "More than two report addresses", "RFC 9990: receivers may stop after two")
 def many_reports(view: RuleView) -> Iterator[Draft]:
     """Receivers must serve two URIs and may ignore further ones."""
-    for domain, tags in _records(view):
+    for domain, tags in view.dmarc_records:
         for tag in dmarc.URI_LISTS:
             count = len(dmarc.uris(tags.get(tag, "")))
             if count > 2:

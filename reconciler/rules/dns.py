@@ -41,7 +41,7 @@ def hidden_by_cname(view: RuleView) -> Iterator[Draft]:
                 new=True,
             )
         elif kind == "CNAME" and other is not None:
-            beside = sorted(k for n, k in view.dns_after if n == name and k != "CNAME")
+            beside = sorted(view.types_after.get(name, frozenset()) - {"CNAME"})
             if beside:
                 yield Draft(
                     address,
@@ -78,7 +78,6 @@ def below_delegation(view: RuleView) -> Iterator[Draft]:
 )
 def ends_wildcard(view: RuleView) -> Iterator[Draft]:
     """Other types that the wildcard answers for the name, or for names above it that come into being, stop."""
-    existing = {name for name, _ in view.dns_before}
     seen: set[str] = set()
     for address, name, kind in _written(view):
         zone = address.split("/", 2)[1]
@@ -87,12 +86,12 @@ def ends_wildcard(view: RuleView) -> Iterator[Draft]:
         for candidate in (name, *parents(name)):
             if candidate in seen or not is_below(candidate, zone):
                 break
-            if candidate in existing or any(is_below(other, candidate) for other in existing):
+            if candidate in view.existing_names:
                 break
             seen.add(candidate)
             if candidate.startswith("_"):
                 continue  # nobody asks these names for what a wildcard answers
-            types = _wildcard_types(view, candidate, existing, zone) - {kind if candidate == name else ""}
+            types = _wildcard_types(view, candidate, zone) - {kind if candidate == name else ""}
             if types:
                 yield Draft(
                     address,
@@ -102,15 +101,15 @@ def ends_wildcard(view: RuleView) -> Iterator[Draft]:
                 )
 
 
-def _wildcard_types(view: RuleView, name: str, existing: set[str], zone: str) -> set[str]:
+def _wildcard_types(view: RuleView, name: str, zone: str) -> frozenset[str]:
     """The types that a wildcard answers for a name that does not exist: that of its closest encloser (RFC 4592)."""
     for parent in parents(name):
-        types = {kind for owner, kind in view.dns_before if owner == f"*.{parent}"}
+        types = view.types_before.get(f"*.{parent}")
         if types:
             return types
-        if parent == zone or parent in existing:
-            return set()
-    return set()
+        if parent == zone or parent in view.existing_names:
+            break
+    return frozenset()
 
 
 @rule(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any
 
 from reconciler import regions
-from reconciler.model import Document, Entry
+from reconciler.model import Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, identity_arn
 from reconciler.rules.registry import Draft, rule
@@ -178,11 +177,8 @@ def _identity_regions(view: RuleView) -> list[str]:
 
 def _address_identity(view: RuleView, region: str, entry: Entry) -> bool:
     return any(
-        "@" in i.name
-        and i.region == region
-        and i.after is not None
-        and any(fnmatchcase(i.name, pattern) for pattern in _senders(entry))
-        for i in view.resources("email_identity")
+        identity.region == region and any(fnmatchcase(identity.name, pattern) for pattern in _senders(entry))
+        for identity in view.address_identities
     )
 
 
@@ -310,56 +306,55 @@ def wider_policy(view: RuleView) -> Iterator[Draft]:
 )
 def set_arn(view: RuleView) -> Iterator[Draft]:
     """identities limits the policy, and the default set of one of them is not among its resources."""
-    stack = view.state.stack
+    needs = _set_needs(view)
     for user in view.resources("smtp_user"):
         resources = _send_resources(user.after)
-        if user.after is None or resources is None:
+        if user.after is None or resources is None or "*" in resources:
             continue
-        for identity in view.resources("email_identity"):
-            name, region = identity.will("configuration_set_name"), identity.region or ""
-            if identity.after is None or not name:
+        allowed, was = _Arns(resources), _Arns(_send_resources(user.before) or ())
+        for own in sorted(allowed.among(needs)):
+            identity, needed = needs[own]
+            if needed in allowed:
                 continue
+            name = needed.rpartition("/")[2]
+            worked = own in was and (needed in was or identity.was("configuration_set_name") != name)
+            yield Draft(
+                user.address,
+                f"{user.name} may send as {identity.name} in {identity.region}, but not through its default set "
+                f"{name}: SES answers 554",
+                f"add {needed} to its resources",
+                hurts=worked and view.flows(identity),
+                new=identity.is_new or user.is_new,
+            )
+
+
+def _set_needs(view: RuleView) -> dict[str, tuple[Resource, str]]:
+    """Identity ARN -> (identity, ARN of its default set afterwards), where there is one."""
+    stack = view.state.stack
+    found: dict[str, tuple[Resource, str]] = {}
+    for identity in view.resources("email_identity"):
+        name, region = identity.will("configuration_set_name"), identity.region or ""
+        if name:
             own = identity_arn(stack.partition, region, stack.account, identity.name)
-            needed = configuration_set_arn(stack.partition, region, stack.account, str(name))
-            if _matches(resources, own) and not _matches(resources, needed):
-                was = _send_resources(user.before)
-                worked = (
-                    was is not None
-                    and _matches(was, own)
-                    and (_matches(was, needed) or identity.was("configuration_set_name") != name)
-                )
-                yield Draft(
-                    user.address,
-                    f"{user.name} may send as {identity.name} in {region}, but not through its default set "
-                    f"{name}: SES answers 554",
-                    f"add {needed} to its resources",
-                    hurts=worked and view.flows(identity),
-                    new=identity.is_new or user.is_new,
-                )
+            found[own] = (identity, configuration_set_arn(stack.partition, region, stack.account, str(name)))
+    return found
 
 
-def _send_resources(spec: Document | None) -> list[str] | None:
-    """The resources that a user may send through, or None where there is no such right (or no user)."""
-    policy = (spec or {}).get("policy")
-    if not isinstance(policy, Mapping):
-        listed = (spec or {}).get("identities")
-        return [str(arn) for arn in listed] if listed else None
-    statements = policy.get("Statement")
-    found: list[str] = []
-    for statement in statements if isinstance(statements, list | tuple) else [statements]:
-        if not isinstance(statement, Mapping) or statement.get("Effect") != "Allow":
-            continue
-        if any(fnmatchcase("ses:sendrawemail", str(action).lower()) for action in _listed(statement.get("Action"))):
-            found += [str(resource) for resource in _listed(statement.get("Resource"))]
-    return found or None
+class _Arns:
+    """Resource patterns of a policy: exact ARNs are found without trying every pattern."""
 
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._exact = {p for p in patterns if "*" not in p and "?" not in p}
+        self._patterns = [p for p in patterns if p not in self._exact]
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+    def __contains__(self, arn: str) -> bool:
+        return arn in self._exact or any(fnmatchcase(arn, pattern) for pattern in self._patterns)
 
-
-def _matches(resources: list[str], arn: str) -> bool:
-    return any(fnmatchcase(arn, pattern) for pattern in resources)
+    def among(self, arns: Mapping[str, object]) -> set[str]:
+        """Those of ``arns`` that are in it."""
+        if self._patterns:
+            return {arn for arn in arns if arn in self}
+        return {arn for arn in self._exact if arn in arns}
 
 
 @rule(

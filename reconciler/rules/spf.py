@@ -14,16 +14,6 @@ _MAX_OCTETS = 450
 _ENDS = {"-": 3, "~": 2, "?": 1, "+": 0}
 
 
-def _names(view: RuleView) -> dict[str, Resource | None]:
-    """Names whose SPF record matters: domains of the stack, and MAIL FROM names with their identity."""
-    names: dict[str, Resource | None] = dict.fromkeys(view.domain_names)
-    for identity in view.identities:
-        name = identity.will("mail_from.mail_from_domain")
-        if name:
-            names[str(name)] = identity
-    return names
-
-
 def _address(view: RuleView, name: str) -> str:
     return view.record_address(name, "TXT")
 
@@ -48,7 +38,7 @@ def _end(text: str) -> int:
 @rule("spf-two-records", "error", "Two SPF records at one name", "RFC 7208 section 4.5: a permanent error")
 def two_records(view: RuleView) -> Iterator[Draft]:
     """Receivers answer with permerror, as if there were none."""
-    for name, identity in _names(view).items():
+    for name, identity in view.spf_names.items():
         texts, before = view.spf_texts(name), view.spf_texts(name, "before")
         if texts is not None and len(texts) > 1:
             yield Draft(
@@ -79,7 +69,7 @@ def _before_lookups(view: RuleView, name: str) -> int | None:
 @rule("spf-lookups", "error", "More than ten DNS lookups in an SPF record", "RFC 7208 section 4.6.4: a permanent error")
 def too_many_lookups(view: RuleView) -> Iterator[Draft]:
     """Counted through included records where they are known, else this record alone."""
-    for name, identity in _names(view).items():
+    for name, identity in view.spf_names.items():
         text = _single(view, name)
         count = count_lookups(view, text) if text is not None else 0
         if count > spf.MAX_LOOKUPS:
@@ -96,7 +86,7 @@ def too_many_lookups(view: RuleView) -> Iterator[Draft]:
 @rule("spf-no-end", "warning", "An SPF record without an end", "RFC 7208 section 4.7: the result is neutral")
 def no_end(view: RuleView) -> Iterator[Draft]:
     """Neither all nor redirect: whoever is not listed is neutral, so nothing is protected."""
-    for name in _names(view):
+    for name in view.spf_names:
         text = _single(view, name)
         if text is not None and spf.parse(text).all is None and spf.parse(text).redirect is None:
             yield Draft(
@@ -109,7 +99,7 @@ def no_end(view: RuleView) -> Iterator[Draft]:
 @rule("spf-open", "warning", "An SPF record that lets anybody send", "RFC 7208 section 5.1")
 def open_to_all(view: RuleView) -> Iterator[Draft]:
     """+all, or all of the address space."""
-    for name in _names(view):
+    for name in view.spf_names:
         text = _single(view, name)
         if text is None:
             continue
@@ -132,7 +122,7 @@ def open_to_all(view: RuleView) -> Iterator[Draft]:
 @rule("spf-softened", "warning", "SPF protects less than it does now", "RFC 7208 section 5.1")
 def softened(view: RuleView) -> Iterator[Draft]:
     """The end of the record becomes milder, or the record goes."""
-    for name in _names(view):
+    for name in view.spf_names:
         before, after = _single(view, name, "before"), _single(view, name)
         if before is None:
             continue
@@ -154,7 +144,7 @@ def softened(view: RuleView) -> Iterator[Draft]:
 @rule("spf-invalid", "warning", "An SPF record with terms that receivers stumble over", "RFC 7208 sections 4.6 and 5")
 def invalid(view: RuleView) -> Iterator[Draft]:
     """Unknown terms, bad networks, terms behind all, a dead redirect."""
-    for name in _names(view):
+    for name in view.spf_names:
         text = _single(view, name)
         for problem in spf.problems(text) if text is not None else ():
             if "need DNS" not in problem and not problem.startswith("ptr"):
@@ -164,7 +154,7 @@ def invalid(view: RuleView) -> Iterator[Draft]:
 @rule("spf-ptr", "note", "ptr in an SPF record", "RFC 7208 section 5.5: should not be published")
 def ptr(view: RuleView) -> Iterator[Draft]:
     """Slow, unreliable, and ignored by large receivers."""
-    for name in _names(view):
+    for name in view.spf_names:
         text = _single(view, name)
         if text is not None and any(term.name == "ptr" for term in spf.parse(text).terms):
             yield Draft(
@@ -175,7 +165,7 @@ def ptr(view: RuleView) -> Iterator[Draft]:
 @rule("spf-too-long", "warning", "An SPF record too long for one DNS answer", "RFC 7208 section 3.4")
 def too_long(view: RuleView) -> Iterator[Draft]:
     """Above about 450 octets the answer no longer fits a plain UDP reply."""
-    for name in _names(view):
+    for name in view.spf_names:
         text = _single(view, name)
         if text is not None and len(text) > _MAX_OCTETS:
             yield Draft(
@@ -237,7 +227,7 @@ def mail_from(view: RuleView) -> Iterator[Draft]:
 )
 def include_broken(view: RuleView) -> Iterator[Draft]:
     """The target's TXT texts are known, and none or several of them are SPF records."""
-    for name, identity in _names(view).items():
+    for name, identity in view.spf_names.items():
         text = _single(view, name)
         for target in spf.targets(text) if text is not None else ():
             texts = view.txt_anywhere(target)

@@ -6,7 +6,7 @@ that needs it then says nothing: not knowing is never a finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from reconciler.mail import dmarc, spf
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, Source, State
-from reconciler.names import domain_of, is_at_or_below, parents
+from reconciler.names import domain_of, parents
 
 When = Literal["before", "after"]
 
@@ -181,6 +181,11 @@ class RuleView:
         """Domain identities in every region."""
         return tuple(r for r in self.resources("email_identity") if "@" not in r.name)
 
+    @cached_property
+    def address_identities(self) -> tuple[Resource, ...]:
+        """Single-address identities that will be there, in every region."""
+        return tuple(r for r in self.resources("email_identity") if "@" in r.name and r.after is not None)
+
     def identities_for(self, domain: str) -> tuple[Resource, ...]:
         """The identities of exactly this domain, one a region."""
         return self._identities_by_name.get(domain, ())
@@ -218,12 +223,48 @@ class RuleView:
         return tuple(sorted(names))
 
     @cached_property
+    def own_names(self) -> frozenset[str]:
+        """Our domains and our zones."""
+        return frozenset({*self.zones, *self.domain_names})
+
+    @cached_property
+    def dmarc_records(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
+        """Each domain of the stack with one DMARC record of its own afterwards, sound or not, and its tags."""
+        found = ((domain, self.dmarc_texts(domain)) for domain in self.domain_names)
+        return tuple(
+            (domain, dmarc.parse(texts[0])) for domain, texts in found if texts is not None and len(texts) == 1
+        )
+
+    @cached_property
+    def spf_names(self) -> Mapping[str, Resource | None]:
+        """Names whose SPF record matters: domains of the stack, and MAIL FROM names with their identity."""
+        names: dict[str, Resource | None] = dict.fromkeys(self.domain_names)
+        for identity in self.identities:
+            name = identity.will("mail_from.mail_from_domain")
+            if name:
+                names[str(name)] = identity
+        return names
+
+    @cached_property
     def _entry_by_name(self) -> Mapping[str, Entry]:
         return {entry.name: entry for entry in self.domains}
 
     def entry(self, domain: str) -> Entry | None:
         """The declared domain of this name."""
         return self._entry_by_name.get(domain)
+
+    @cached_property
+    def _governed(self) -> Mapping[str, tuple[Resource, ...]]:
+        found: dict[str, list[Resource]] = {}
+        for identity in self.identities:
+            policy = self.policy(identity.name) if identity.stays else None
+            if policy is not None and policy.owner:
+                found.setdefault(policy.owner, []).append(identity)
+        return {owner: tuple(group) for owner, group in found.items()}
+
+    def governed_by(self, owner: str) -> tuple[Resource, ...]:
+        """The live identities that stay and whose mail the DMARC record at ``owner`` governs afterwards."""
+        return self._governed.get(owner, ())
 
     # --- mail that flows today -------------------------------------------------------------------------------------
 
@@ -244,8 +285,20 @@ class RuleView:
 
     # --- DNS -------------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _memo(self) -> dict[tuple[Any, ...], Any]:
+        """Answers of the look-ups that many rules repeat; the view is frozen, so they cannot age."""
+        return {}
+
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where it is not ours, or delegated away."""
+        key = ("zone", name)
+        if key not in self._memo:
+            self._memo[key] = self._zone_of(name)
+        zone: str | None = self._memo[key]
+        return zone
+
+    def _zone_of(self, name: str) -> str | None:
         for candidate in (name, *parents(name)):
             if candidate in self.zones:
                 return candidate
@@ -264,6 +317,21 @@ class RuleView:
         if found is None:
             return ()
         return found.values if found.kind == "simple" else None
+
+    @cached_property
+    def types_before(self) -> Mapping[str, frozenset[str]]:
+        """Owner name -> types, as the zones are."""
+        return _types(self.dns_before)
+
+    @cached_property
+    def types_after(self) -> Mapping[str, frozenset[str]]:
+        """Owner name -> types, as the zones will be."""
+        return _types(self.dns_after)
+
+    @cached_property
+    def existing_names(self) -> frozenset[str]:
+        """Every name that exists in the zones as they are, those with nothing but names below them included."""
+        return frozenset({above for name in self.types_before for above in (name, *parents(name))})
 
     @cached_property
     def _record_addresses(self) -> Mapping[str, Address]:
@@ -308,7 +376,17 @@ class RuleView:
         return dmarc.from_yaml(value) if value is not None else None
 
     def dmarc_tags(self, domain: str, when: When = "after") -> dict[str, str] | None:
-        """The tags of the domain's own single, usable record; None where there is none or it cannot be known."""
+        """The tags of the domain's own single, usable record; None where there is none or it cannot be known.
+
+        The mapping is shared by all rules: it must not be changed.
+        """
+        key = ("dmarc", domain, when)
+        if key not in self._memo:
+            self._memo[key] = self._dmarc_tags(domain, when)
+        tags: dict[str, str] | None = self._memo[key]
+        return tags
+
+    def _dmarc_tags(self, domain: str, when: When) -> dict[str, str] | None:
         texts = self.dmarc_texts(domain, when)
         if texts is None or len(texts) != 1 or not dmarc.is_record(texts[0], strict=True):
             return None
@@ -320,15 +398,11 @@ class RuleView:
         The tree walk of RFC 9989 over the zones we know: the domain's own record, else the nearest one
         above, whose ``sp`` counts before its ``p``. ``t=y`` takes one level off.
         """
-        cache = self._policies
-        key = (domain, when)
-        if key not in cache:
-            cache[key] = self._walk(domain, when)
-        return cache[key]
-
-    @cached_property
-    def _policies(self) -> dict[tuple[str, When], Policy | None]:
-        return {}
+        key = ("policy", domain, when)
+        if key not in self._memo:
+            self._memo[key] = self._walk(domain, when)
+        policy: Policy | None = self._memo[key]
+        return policy
 
     def _walk(self, domain: str, when: When) -> Policy | None:
         for name in (domain, *parents(domain)):
@@ -351,8 +425,12 @@ class RuleView:
 
     def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """The SPF records at a name; None where it cannot be known."""
-        texts = self.lookup(name, "TXT", when)
-        return None if texts is None else tuple(text for text in texts if spf.is_record(text))
+        key = ("spf", name, when)
+        if key not in self._memo:
+            texts = self.lookup(name, "TXT", when)
+            self._memo[key] = None if texts is None else tuple(text for text in texts if spf.is_record(text))
+        found: tuple[str, ...] | None = self._memo[key]
+        return found
 
     def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
         """TXT texts of a name in our zones as they will be, else as public DNS gave them; None where not known."""
@@ -421,19 +499,17 @@ def source_of(view: RuleView, address: Address) -> Source | None:
     return None
 
 
-def identities_under(view: RuleView, owner: str) -> Iterator[Resource]:
-    """The live identities whose mail the DMARC record at ``owner`` governs afterwards."""
-    for identity in view.identities:
-        if identity.stays and is_at_or_below(identity.name, owner):
-            policy = view.policy(identity.name)
-            if policy is not None and policy.owner == owner:
-                yield identity
-
-
 def sender_domain(pattern: str) -> str:
     """The domain of an ``ses:FromAddress`` pattern (``*@shop.acme.com``), empty where it is open."""
     domain = domain_of(pattern).lower().rstrip(".")
     return "" if "*" in domain or "?" in domain or "@" not in pattern else domain
+
+
+def _types(records: RecordSets) -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name, kind in records:
+        found.setdefault(name, set()).add(kind)
+    return {name: frozenset(kinds) for name, kinds in found.items()}
 
 
 def _at(document: Any, path: str) -> Any:
