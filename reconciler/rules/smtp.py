@@ -6,9 +6,10 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import Any
 
 from reconciler import regions
-from reconciler.model import Entry
+from reconciler.model import Document, Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, identity_arn
 from reconciler.rules.registry import Draft, rule
@@ -355,6 +356,26 @@ class _Arns:
         if self._patterns:
             return {arn for arn in arns if arn in self}
         return {arn for arn in self._exact if arn in arns}
+
+
+def _send_resources(spec: Document | None) -> list[str] | None:
+    """The resources that a user may send through, or None where there is no such right (or no user)."""
+    policy = (spec or {}).get("policy")
+    if not isinstance(policy, Mapping):
+        listed = (spec or {}).get("identities")
+        return [str(arn) for arn in listed] if listed else None
+    statements = policy.get("Statement")
+    found: list[str] = []
+    for statement in statements if isinstance(statements, list | tuple) else [statements]:
+        if not isinstance(statement, Mapping) or statement.get("Effect") != "Allow":
+            continue
+        if any(fnmatchcase("ses:sendrawemail", str(action).lower()) for action in _listed(statement.get("Action"))):
+            found += [str(resource) for resource in _listed(statement.get("Resource"))]
+    return found or None
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 @rule(
