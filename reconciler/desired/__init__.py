@@ -81,7 +81,7 @@ def _state(
     own = both("vars")
     base = {key: child.value for key, child in own.children()} if own is not None else {}
     values = base_values(stack_node, environment, {**base, **variables})
-    stack = read_stack(stack_node, environment, values, problems)
+    stack = read_stack(stack_node, environment, values, problems, document)
     if not stack.regions:
         # what is wrong with the regions is recorded; the entries are still worth looking at
         stack = replace(stack, regions=(FALLBACK_REGION,))
@@ -114,7 +114,7 @@ def _environment(document: Node, name: str | None, problems: Problems) -> tuple[
         if name is not None:
             problems.error(
                 "unknown-environment", f"there is no environment {name}: the state declares none",
-                "leave out --env, or declare it under `environments:`",
+                "leave out --env, or declare it under `environments:`", at=document,
             )  # fmt: skip
         return None, name is None
     if name is None:

@@ -40,7 +40,8 @@ def expand(
             return scope.expand(value, policy=policy)
         except BadVariable as error:
             path = f"{where}.{prefix}".rstrip(".")
-            problems.error(error.code, f"{path}: {error}", error.hint, source=node.source, detail=str(error))
+            problems.error(error.code, f"{path}: {error}", error.hint, source=node.source, detail=str(error), who=where)
+            scope.failed.add(prefix.partition(".")[0])
             return value
     if kind is dict:
         out: dict[str, Any] = {}
@@ -178,7 +179,7 @@ def _named(section: Node | None, name: str, scope: Scope, problems: Problems) ->
                 hint = "the name of a domain cannot refer to itself"
             problems.error(error.code, f"{name}: {error}", hint, source=node.source, detail=str(error))
         except ValueError as error:
-            hint = ""
+            hint = "write a name such as acme.com" if name == "domains" else "write an address such as news@acme.com"
             if name == "domains" and "@" in key:
                 hint = "single addresses stand under `email_addresses:`"
             elif name == "email_addresses" and "@" not in key:
@@ -418,7 +419,7 @@ class Assembler:
             override = regional.get(region)
             if override is None and shared is not None:
                 values, sources = shared
-                if unchecked:
+                if unchecked or declared.section == "configuration_sets":  # ARNs must be of the set's region
                     unchecked = False
                     self._check(declared, values, sources, region)
             else:
@@ -468,16 +469,19 @@ class Assembler:
             plain["credentials"] = expand(
                 credentials, kept, sources, self.problems, where=declared.where, prefix="credentials."
             )
+            scope.failed |= kept.failed
         kind = SECTIONS[declared.section]
         fold = schema.folder(kind)
         if fold is not None:
             plain = fold(plain)
-        bad: frozenset[str] = frozenset()
+        bad = frozenset(scope.failed)
+        if bad:
+            plain = {key: value for key, value in plain.items() if key not in bad}
         if not schema.checker(kind)(plain):
             address = address_of(declared.section, declared.name, place)
             found = schema.findings(kind, plain)
             report(found, body, declared.where, self.problems, address)
-            bad = frozenset(str(finding.path[0]) for finding in found if finding.path)
+            bad |= frozenset(str(finding.path[0]) for finding in found if finding.path)
             plain = {key: value for key, value in plain.items() if key not in bad}
         self._check(declared, plain, sources, place, bad)
         return plain, sources, "region" in scope.used

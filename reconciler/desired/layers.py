@@ -283,6 +283,8 @@ def report(found: Iterable[schema.Finding], root: Node, where: str, problems: Pr
         code, message, hint = finding.code, finding.message, finding.hint
         if code == "unknown-key" and finding.path[-1] == "dkim" and "email_addresses" in where:
             hint = "DKIM belongs to the domain: SES signs an address with its domain's key"
+        if finding.path[-1:] == ("spf",) and code == "wrong-type":
+            hint = 'write our own terms, such as {include: [_spf.crm.example], all: "~all"}; those of others stay'
         if code == "null-not-allowed" and problems.told(node.source, "null-entry"):
             continue
         if code == "needs-quotes" and node.raw:
@@ -293,7 +295,7 @@ def report(found: Iterable[schema.Finding], root: Node, where: str, problems: Pr
             hint = f'write account: "{node.raw or show(node.value)}"'
         if problems.told(node.source, code):
             continue
-        problems.error(code, f"{path}: {message}", hint, source=node.source, address=address, detail=f"{code} {path}")
+        problems.error(code, f"{path}: {message}", hint, source=node.source, address=address, detail=path, who=where)
 
 
 # --- the layers of one entry ---------------------------------------------------------------------------------------

@@ -157,36 +157,44 @@ class Problems:
     """Collects diagnostics: everything that is wrong is told at once, the same thing at the same place once."""
 
     _found: dict[tuple[str, int, int, str, str], Diagnostic] = field(default_factory=dict)
-    _repeats: dict[tuple[str, int, int, str, str], int] = field(default_factory=dict)
+    _others: dict[tuple[str, int, int, str, str], set[str]] = field(default_factory=dict)
     _places: set[tuple[str, int, int, str]] = field(default_factory=set)
 
     def add(
         self, severity: Severity, code: str, message: str, hint: str = "", *, file: str = "", line: int = 0,
-        column: int = 0, address: str = "", detail: str | None = None,
+        column: int = 0, address: str = "", detail: str | None = None, who: str = "",
     ) -> None:  # fmt: skip
-        """Record one finding. ``detail`` tells findings of one code at one place apart; the message by default."""
+        """Record one finding.
+
+        ``detail`` tells findings of one code at one place apart; the message by default. ``who`` is the entry that it
+        is about: one line of ``defaults`` may be wrong for thousands, which are counted.
+        """
         key = (file, line, column, code, message if detail is None else detail)
+        self._others.setdefault(key, set()).add(who)
         if key in self._found:
-            self._repeats[key] = self._repeats.get(key, 0) + 1
             return
         self._found[key] = Diagnostic(severity, code, message, hint, file, line, column, address)
         self._places.add((file, line, column, code))
 
     def error(
         self, code: str, message: str, hint: str = "", *, at: Node | None = None, source: Source | None = None,
-        address: str = "", detail: str | None = None,
+        address: str = "", detail: str | None = None, who: str = "",
     ) -> None:  # fmt: skip
         """An error at a node's value or at a source."""
         file, line, column = _place(at, source)
-        self.add("error", code, message, hint, file=file, line=line, column=column, address=address, detail=detail)
+        self.add(
+            "error", code, message, hint, file=file, line=line, column=column, address=address, detail=detail, who=who
+        )  # fmt: skip
 
     def warn(
         self, code: str, message: str, hint: str = "", *, at: Node | None = None, source: Source | None = None,
-        address: str = "", detail: str | None = None,
+        address: str = "", detail: str | None = None, who: str = "",
     ) -> None:  # fmt: skip
         """A warning at a node's value or at a source."""
         file, line, column = _place(at, source)
-        self.add("warning", code, message, hint, file=file, line=line, column=column, address=address, detail=detail)
+        self.add(
+            "warning", code, message, hint, file=file, line=line, column=column, address=address, detail=detail, who=who
+        )  # fmt: skip
 
     def told(self, source: Source, code: str) -> bool:
         """Whether this code was already recorded at this place."""
@@ -200,9 +208,9 @@ class Problems:
         """Everything, errors and warnings in the order of the files; repeats are counted in the message."""
         out = []
         for key, found in self._found.items():
-            repeats = self._repeats.get(key, 0)
-            if repeats:
-                message = f"{found.message} (and {repeats} more like it from this line)"
+            others = len(self._others[key]) - 1
+            if others:
+                message = f"{found.message} (and {others} more entr{'ies' if others > 1 else 'y'} from this line)"
                 found = Diagnostic(
                     found.severity, found.code, message, found.hint, found.file, found.line, found.column, found.address
                 )

@@ -90,14 +90,21 @@ def find_files(path: Path, problems: Problems) -> list[Path]:
             return found
         if path.exists():
             if not path.is_file():
-                problems.add("error", "no-such-path", f"{name} is neither a file nor a directory", file=name)
+                problems.add(
+                    "error",
+                    "no-such-path",
+                    f"{name} is neither a file nor a directory",
+                    "name a directory or a file",
+                    file=name,
+                )
                 return []
             return [path]
     except OSError as error:
-        problems.add("error", "unreadable-file", f"{name} cannot be read: {error.strerror or error}", file=name)
+        problems.add("error", "unreadable-file", f"{name} cannot be read: {error.strerror or error}",
+                     "look at its permissions", file=name)  # fmt: skip
         return []
     except ValueError:
-        problems.add("error", "no-such-path", f"{show(name)} is not a path")
+        problems.add("error", "no-such-path", f"{show(name)} is not a path", "name a directory or a file")
         return []
     problems.add(
         "error", "no-such-path", f"{name} does not exist",
@@ -111,7 +118,8 @@ def _walk(root: Path, problems: Problems) -> Iterator[Path]:
 
     def unreadable(error: OSError) -> None:
         place = str(error.filename or root)
-        problems.add("error", "unreadable-file", f"{place} cannot be read: {error.strerror or error}", file=place)
+        problems.add("error", "unreadable-file", f"{place} cannot be read: {error.strerror or error}",
+                     "look at its permissions", file=place)  # fmt: skip
 
     for directory, below, files in os.walk(root, onerror=unreadable):
         here = Path(directory)
@@ -142,7 +150,8 @@ def read_file(path: Path, problems: Problems) -> Node | None:
         with path.open("rb") as handle:
             data = handle.read(MAX_FILE + 1)
     except OSError as error:
-        problems.add("error", "unreadable-file", f"{name} cannot be read: {error.strerror or error}", file=name)
+        problems.add("error", "unreadable-file", f"{name} cannot be read: {error.strerror or error}",
+                     "look at its permissions", file=name)  # fmt: skip
         return None
     if len(data) > MAX_FILE:
         problems.add(
@@ -168,7 +177,9 @@ def read_bytes(data: bytes, name: str, problems: Problems) -> Node | None:
         _syntax_error(error, text, name, problems)
         return None
     except yaml.YAMLError as error:
-        problems.add("error", "yaml-syntax", f"not YAML: {_one_line(str(error))}", file=name, line=1)
+        problems.add(
+            "error", "yaml-syntax", f"not YAML: {_one_line(str(error))}", "write plain YAML", file=name, line=1
+        )
         return None
     except _Stop:
         return None
@@ -229,7 +240,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str, problems: P
     lines = text.split("\n")
     here = lines[line - 1] if line <= len(lines) else ""
     what = _one_line(error.problem or "unreadable")
-    code, hint = "yaml-syntax", ""
+    code, hint = "yaml-syntax", "look at the indentation, the colons and the quotes of this line and the one above"
     indent = here[: len(here) - len(here.lstrip())]
     if "\t" in indent or "'\\t'" in what or "tab" in what:
         code, hint = "yaml-tab", "YAML is indented with spaces, never with tabs"
@@ -351,7 +362,8 @@ class _Builder:
             )  # fmt: skip
             raise _Stop
         if target is None:
-            self._problem("recursive-alias", f"*{event.anchor} stands inside what it names, without end", event)
+            self._problem("recursive-alias", f"*{event.anchor} stands inside what it names, without end", event,
+                          "take the alias out of its own anchor")  # fmt: skip
             raise _Stop
         assert isinstance(target, Node)
         self.aliased += target.size
@@ -421,8 +433,9 @@ class _Builder:
                 bad = None if key.isprintable() else _CONTROL_IN_VALUE.search(key)
                 if bad:
                     self._problem(
-                        "control-character", f"the key holds the control character U+{ord(bad.group()):04X}", event
-                    )
+                        "control-character", f"the key holds the control character U+{ord(bad.group()):04X}", event,
+                        "take the escape sequence out of the quotes",
+                    )  # fmt: skip
                     return None
                 return key
             what = "null" if value is None else repr(value) if isinstance(value, Odd) else show(value)
@@ -434,7 +447,8 @@ class _Builder:
         node = self._node(event, depth + 1, 0, 0)
         if type(event) is yaml.AliasEvent and type(node.value) is str:
             return node.value
-        self._problem("key-not-text", f"a key must be a text; found {show(node.value)}", event)
+        self._problem("key-not-text", f"a key must be a text; found {show(node.value)}", event,
+                      "write `key: value`; texts with ? or brackets in front need quotes")  # fmt: skip
         return None
 
     def _merge(self, out: dict[str, Node], value: Node) -> int:

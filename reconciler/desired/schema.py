@@ -92,15 +92,10 @@ def definition(name: str) -> Mapping[str, Any]:
 # --- the compiled check --------------------------------------------------------------------------------------------
 
 _ANNOTATIONS: Final = frozenset({"$schema", "$defs", "title", "description", "format", "default", "examples"})
-_TYPES: Final[Mapping[str, Check]] = {
-    "string": lambda v: type(v) is str,
-    "boolean": lambda v: type(v) is bool,
-    "integer": lambda v: type(v) is int,
-    "number": lambda v: type(v) is int or type(v) is float,
-    "null": lambda v: v is None,
-    "object": lambda v: type(v) is dict,
-    "array": lambda v: type(v) is list,
-}
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float), "null": (type(None),),
+    "object": (dict,), "array": (list,),
+}  # fmt: skip
 
 
 @cache
@@ -137,7 +132,10 @@ class _Compiler:
             every = tuple(checks)
 
             def inner(v: Any) -> bool:
-                return all(check(v) for check in every)
+                for check in every:  # noqa: SIM110 - a generator costs more than the checks
+                    if not check(v):
+                        return False
+                return True
 
         if not self.lenient:
             return inner
@@ -147,24 +145,20 @@ class _Compiler:
         known = self.refs.get(target)
         if known is None:
             holder: list[Check] = []
-
-            def known(v: Any) -> bool:
-                return holder[0](v)
-
-            self.refs[target] = known
+            self.refs[target] = lambda v: holder[0](v)  # a schema may refer to itself
             holder.append(self.compile(resolve({"$ref": target})))
-            self.refs[target] = holder[0]
+            self.refs[target] = known = holder[0]
         return known
 
     def _type(self, rule: str | list[str], _: Mapping[str, Any]) -> Check:
-        if isinstance(rule, str):
-            return _TYPES[rule]
-        kinds = tuple(_TYPES[name] for name in rule)
-        return lambda v: any(kind(v) for kind in kinds)
+        kinds = frozenset(kind for name in ([rule] if isinstance(rule, str) else rule) for kind in _TYPES[name])
+        return lambda v: type(v) in kinds
 
     def _enum(self, rule: list[Any], _: Mapping[str, Any]) -> Check:
-        allowed = frozenset((type(item), item) for item in rule)
-        return lambda v: type(v) in (str, type(None)) and (type(v), v) in allowed
+        allowed = frozenset(rule)
+        if not all(item is None or isinstance(item, str) for item in rule):
+            raise ValueError("an enum of anything but texts and null is not supported")
+        return lambda v: (type(v) is str or v is None) and v in allowed
 
     def _properties(self, rule: Mapping[str, Any], schema: Mapping[str, Any]) -> Check:
         known = {key: self.compile(item) for key, item in rule.items()}
@@ -181,14 +175,10 @@ class _Compiler:
                     if not inner(item):
                         return False
                     continue
-                matched = False
-                for pattern, allowed in patterns:
-                    if pattern.search(key):
-                        matched = True
-                        if not allowed(item):
-                            return False
-                if not matched and not other(item):
-                    return False
+                allowed = [check for pattern, check in patterns if pattern.search(key)] if patterns else ()
+                for inner in allowed or (other,):
+                    if not inner(item):
+                        return False
             return True
 
         return check
@@ -219,7 +209,15 @@ class _Compiler:
 
     def _items(self, rule: Mapping[str, Any], _: Mapping[str, Any]) -> Check:
         inner = self.compile(rule)
-        return lambda v: type(v) is not list or all(inner(item) for item in v)
+
+        def check(v: Any) -> bool:
+            if type(v) is list:
+                for item in v:
+                    if not inner(item):
+                        return False
+            return True
+
+        return check
 
     def _minitems(self, rule: int, _: Mapping[str, Any]) -> Check:
         return lambda v: type(v) is not list or len(v) >= rule
@@ -251,7 +249,14 @@ class _Compiler:
 
     def _anyof(self, rule: list[Mapping[str, Any]], _: Mapping[str, Any]) -> Check:
         kinds = tuple(self.compile(item) for item in rule)
-        return lambda v: any(kind(v) for kind in kinds)
+
+        def check(v: Any) -> bool:
+            for kind in kinds:  # noqa: SIM110
+                if kind(v):
+                    return True
+            return False
+
+        return check
 
 
 # --- enum values in any case ---------------------------------------------------------------------------------------
@@ -329,6 +334,9 @@ class Finding:
         self.is_key = is_key
 
 
+_SECRET: Final = "domain_signing_private_key"
+
+
 @cache
 def _validator(name: str) -> Any:
     import jsonschema
@@ -350,6 +358,13 @@ def findings(name: str, value: Any, *, lenient: bool = False) -> list[Finding]:
 def _worded(error: Any, lenient: bool) -> Iterator[Finding]:
     path = tuple(error.absolute_path)
     value = error.instance
+    if _SECRET in path and isinstance(value, str) and not (lenient and "${" in value):
+        # somebody may have pasted the key itself: whatever stands there is not repeated
+        yield Finding(
+            path, "bad-secret-reference", "this does not say where the private key is",
+            "write {secretsmanager: NAME}, {ssm: NAME}, {file: PATH} or {env: VARIABLE}; the key itself never stands here",
+        )  # fmt: skip
+        return
     if lenient and isinstance(value, str) and "${" in value:
         return
     word, rule = error.validator, error.validator_value
@@ -407,6 +422,10 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
         return Finding(path, "bad-length", f"{show(value)} {what}", f"write {schema.get('minLength', 0)} to "
                        f"{schema['maxLength']} characters" if "maxLength" in schema else "write a text")  # fmt: skip
     if word == "pattern":
+        if rule == "^[0-9]{12}$":
+            return Finding(
+                path, "bad-format", f"{show(value)} is not the 12 digits of an account", 'such as "111122223333"'
+            )
         return Finding(path, "bad-format", f"{show(value)} does not have the right form", _pattern_hint(rule, schema))
     if word == "minItems":
         return Finding(path, "empty-list", "the list is empty", "write at least one item, or take the key out")
@@ -419,7 +438,7 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
         return Finding(
             path, "exactly-one", f"exactly one of {names} is wanted; found {found}", "write exactly one of them"
         )
-    return Finding(path, "bad-value", f"{show(value)} does not fit", schema.get("description", ""))
+    return Finding(path, "bad-value", f"{show(value)} does not fit", schema.get("description", "see `recon schema`"))
 
 
 def _takes(schema: Mapping[str, Any], name: str) -> bool:
@@ -462,9 +481,7 @@ _TYPE_WORDS: Final = {
 def _pattern_hint(rule: str, schema: Mapping[str, Any]) -> str:
     if rule == "^arn:":
         return "write an ARN: it begins with arn:"
-    if rule == "^[0-9]{12}$":
-        return "an account is 12 digits, in quotes"
-    return str(schema.get("description", ""))
+    return str(schema.get("description", "see `recon schema`"))
 
 
 def _best_branch(error: Any, lenient: bool) -> Iterator[Finding]:

@@ -60,13 +60,15 @@ def base_values(node: Node | None, environment: str | None, variables: Mapping[s
     return values
 
 
-def read_stack(node: Node | None, environment: str | None, values: Mapping[str, Any], problems: Problems) -> Stack:
+def read_stack(
+    node: Node | None, environment: str | None, values: Mapping[str, Any], problems: Problems, document: Node
+) -> Stack:
     """The stack; what is missing or wrong is recorded and stands as an empty value."""
     if node is None or not node.is_map:
         if node is None:
             problems.error(
                 "missing-key", "there is no `stack:`", "say which stack this is: stack: {name: acme-mail, account: "
-                '"111122223333", regions: [us-east-1]}',
+                '"111122223333", regions: [us-east-1]}', at=document,
             )  # fmt: skip
         return Stack("", environment, "", ())
     sources: dict[str, Source] = {}

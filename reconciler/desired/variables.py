@@ -36,15 +36,17 @@ class Scope:
     """The variables that hold at one place, by name; values are texts or what ``vars`` holds.
 
     ``used`` collects the names that were asked for, so that a caller knows what a result depends on. ``keep`` are
-    names that stay as they are (``${region}`` in the name of a stored credential).
+    names that stay as they are (``${region}`` in the name of a stored credential). ``failed`` is for callers: the keys
+    of an entry below which a text could not be expanded.
     """
 
-    __slots__ = ("keep", "used", "values")
+    __slots__ = ("failed", "keep", "used", "values")
 
     def __init__(self, values: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> None:
         self.values = values
         self.keep = keep
         self.used: set[str] = set()
+        self.failed: set[str] = set()
 
     def expand(self, text: str, *, policy: bool = False) -> str:
         """``text`` with every ``${name}`` replaced. Raises BadVariable.
@@ -75,7 +77,11 @@ class Scope:
         out.append(text[last:])
         result = "".join(out)
         if len(result) > MAX_TEXT:
-            raise BadVariable("bad-variable", f"the text grows beyond {MAX_TEXT} characters")
+            raise BadVariable(
+                "bad-variable",
+                f"the text grows beyond {MAX_TEXT} characters",
+                "variables that hold variables multiply it",
+            )
         return result
 
     def _value(self, name: str, open_names: tuple[str, ...]) -> str:
@@ -92,11 +98,16 @@ class Scope:
             return text
         if name in open_names:
             circle = " -> ".join([*open_names[open_names.index(name) :], name])
-            raise BadVariable("variable-cycle", f"variables refer to each other in a circle: {circle}")
+            raise BadVariable(
+                "variable-cycle",
+                f"variables refer to each other in a circle: {circle}",
+                "give one of them a text of its own",
+            )
         if len(open_names) >= MAX_NESTING:
             raise BadVariable(
-                "variable-cycle", f"${{{open_names[0]}}} refers to variables more than {MAX_NESTING} levels deep"
-            )
+                "variable-cycle", f"${{{open_names[0]}}} refers to variables more than {MAX_NESTING} levels deep",
+                "write some of them out",
+            )  # fmt: skip
         return self._expand(text, False, (*open_names, name))
 
 
@@ -116,7 +127,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(near) + "?"
     if not choices:
-        return ""
+        return "there is none yet"
     listed = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
     return f"there are: {listed}"
 

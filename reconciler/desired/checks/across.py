@@ -49,7 +49,7 @@ class _Across:
         record(
             code, f"{entry.section}.{entry.name}{'.' if path else ''}{path}: {message}", hint,
             source=entry.source_of(path), address=address_of(entry.section, entry.name, entry.region),
-            detail=f"{code} {detail or path}",
+            detail=detail or path, who=entry.name,
         )  # fmt: skip
 
     def check(self, moved: tuple[Moved, ...]) -> None:

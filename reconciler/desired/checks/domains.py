@@ -23,6 +23,12 @@ LONG_TTL: Final = 604800
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _ZONE_ID = re.compile(r"Z[A-Z0-9]{3,31}")
+_ADVICE = re.compile(r"(?:write|it belongs|quote|leave|percent-encode)\b")
+_EXAMPLES: Final = {
+    "dmarc": 'such as {p: quarantine, rua: ["mailto:dmarc@acme.com"]}',
+    "spf": 'such as {include: [_spf.crm.example], all: "~all"}',
+    "bimi": 'such as {l: "https://acme.com/logo.svg", a: "https://acme.com/vmc.pem"}',
+}
 _POLICY_VERSIONS: Final = ("2012-10-17", "2008-10-17")
 
 
@@ -83,14 +89,22 @@ def _record(place: Place, key: str, read: Callable[[Any], object]) -> None:
     try:
         read(value)
     except ValueError as error:
-        for sentence in str(error).split("; "):
+        for sentence, hint in _sentences(str(error)):
             tag = re.split(r"[:= ]", sentence, maxsplit=1)[0]
             path = f"{key}.{tag}" if isinstance(value, dict) and tag in value else key
-            hint = "the tags are in RFC 9989, section 4.7" if key == "dmarc" and path == key else ""
-            place.problems.error(
-                f"bad-{key}", f"{place.section}.{place.name}.{path}: {sentence}", hint, source=place.at(path),
-                detail=f"{path} {sentence}",
-            )  # fmt: skip
+            message = sentence.removeprefix(f"{tag}: ") if path != key else sentence
+            place.error(path, f"bad-{key}", message, hint or _EXAMPLES[key], sentence)
+
+
+def _sentences(text: str) -> list[tuple[str, str]]:
+    """The findings of a codec with their advice, which it appends after a semicolon."""
+    found: list[tuple[str, str]] = []
+    for part in text.split("; "):
+        if found and _ADVICE.match(part):
+            found[-1] = (found[-1][0], part)
+        else:
+            found.append((part, ""))
+    return found
 
 
 def _dkim(place: Place) -> None:
@@ -125,7 +139,7 @@ def _dkim(place: Place) -> None:
             ("domain_signing_private_key", "{secretsmanager: NAME}"),
         ):
             if key not in block:
-                place.error("dkim", "missing-key", f"EXTERNAL needs {key}", f"write `{key}: {example}`")
+                place.error("dkim", "missing-key", f"EXTERNAL needs {key}", f"write `{key}: {example}`", key)
     _private_key(place, block.get("domain_signing_private_key"))
 
 
@@ -147,14 +161,14 @@ def _private_key(place: Place, reference: Any) -> None:
         parts = file.replace("\\", "/").split("/")
         if file.startswith(("/", "~")) or re.match(r"[A-Za-z]:", file):
             if file.startswith("~"):
-                place.error(f"{path}.file", "bad-path", f"{show(file)}: ~ is not replaced", "write the whole path")
+                place.error(f"{path}.file", "bad-path", "~ is not replaced in paths", "write the whole path")
             else:
                 place.warn(
-                    f"{path}.file", "absolute-path", f"{show(file)} exists only on machines that are set up for it",
+                    f"{path}.file", "absolute-path", "an absolute path exists only on machines that are set up for it",
                     "secretsmanager, ssm or env work everywhere",
                 )  # fmt: skip
         elif ".." in parts:
-            place.error(f"{path}.file", "bad-path", f"{show(file)} leads out of the state directory",
+            place.error(f"{path}.file", "bad-path", "the path leads out of the state directory",
                         "write a path below the state directory, or a whole one")  # fmt: skip
 
 

@@ -51,18 +51,21 @@ class Place:
             path = path.rpartition(".")[0]
         return self.source
 
-    def error(self, path: str, code: str, message: str, hint: str = "") -> None:
-        """Record an error at a dotted path of the values; "" is the entry itself."""
+    def error(self, path: str, code: str, message: str, hint: str = "", what: str = "") -> None:
+        """Record an error at a dotted path of the values ("" is the entry itself).
+
+        ``what`` tells several of one code at one path apart; the same in other regions is said once.
+        """
         self.problems.error(
             code, self._say(path, message), hint, source=self.at(path),
-            address=address_of(self.section, self.name, self.region), detail=f"{code} {path}",
+            address=address_of(self.section, self.name, self.region), detail=f"{path} {what}", who=self.name,
         )  # fmt: skip
 
-    def warn(self, path: str, code: str, message: str, hint: str = "") -> None:
+    def warn(self, path: str, code: str, message: str, hint: str = "", what: str = "") -> None:
         """Record a warning at a dotted path of the values."""
         self.problems.warn(
             code, self._say(path, message), hint, source=self.at(path),
-            address=address_of(self.section, self.name, self.region), detail=f"{code} {path}",
+            address=address_of(self.section, self.name, self.region), detail=f"{path} {what}", who=self.name,
         )  # fmt: skip
 
     def _say(self, path: str, message: str) -> str:

@@ -104,7 +104,7 @@ def _destination(place: Place, path: str, destination: dict[str, Any]) -> None:
             continue
         for key in DESTINATION_KINDS[kind]:
             if key not in block:
-                place.error(f"{path}.{kind}", "missing-key", f"{key} is missing", f"write `{key}:`")
+                place.error(f"{path}.{kind}", "missing-key", f"{key} is missing", f"write `{key}:`", key)
             elif key in _ARN_SERVICES and isinstance(block[key], str):
                 _service_arn(place, f"{path}.{kind}.{key}", block[key], _ARN_SERVICES[key])
         _dimensions(place, f"{path}.{kind}.dimension_configurations", block.get("dimension_configurations"))
