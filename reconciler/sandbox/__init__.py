@@ -95,16 +95,22 @@ class Sandbox:
         """Environment variables that point AWS clients here; options as of :func:`environment`."""
         return environment(self.url, **options)
 
-    def client(self, service: str, region: str = "us-east-1", *, access_key: str = "AKIASANDBOXSANDBOX00") -> Any:
-        """A boto3 client that talks to this sandbox, without retries."""
+    def client(
+        self, service: str, region: str = "us-east-1", *, access_key: str = "AKIASANDBOXSANDBOX00", **config: Any
+    ) -> Any:
+        """A boto3 client that talks to this sandbox, without retries; ``config`` goes to botocore's Config."""
         import boto3
         from botocore.config import Config
 
         session: Any = boto3.session.Session()
         return session.client(
-            service, region_name=region, endpoint_url=self.url, aws_access_key_id=access_key,
-            aws_secret_access_key="sandbox", config=Config(retries={"total_max_attempts": 1}),
-        )  # fmt: skip
+            service,
+            region_name=region,
+            endpoint_url=self.url,
+            aws_access_key_id=access_key,
+            aws_secret_access_key="sandbox",
+            config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
+        )
 
     def calls(self, **match: str) -> list[dict[str, Any]]:
         """The ledger, oldest first; globs select: ``calls(service="sesv2", operation="Put*")``.

@@ -174,6 +174,8 @@ class World:
         self.account = account
         self.seed = seed
         self.lock = threading.RLock()
+        self.zone_version = 0
+        """Counts up with every zone that comes or goes, for caches."""
         self.reset()
 
     def reset(self) -> None:
@@ -185,7 +187,7 @@ class World:
         self.states: dict[tuple[str, str, str], Lagged[Any]] = {}
         self.principals: dict[str, Principal] = {}
         self.dead_keys: set[str] = set()
-        self.zone_version = 0
+        self.zone_version += 1
         self._serial = itertools.count(1)
 
     # --- state -----------------------------------------------------------------------------------------------------
