@@ -26,7 +26,7 @@ from reconciler.kinds.dns.intents import Intent
 from reconciler.kinds.dns.zones import NoZone, RecordSet, Zone, ZoneIndex, list_zones, load, record_from_aws
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import ActionName, Address, Change, Desired, FieldDiff, Note, Observed, Source, State, digest_of
-from reconciler.names import is_at_or_below, to_route53
+from reconciler.names import to_route53
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -146,7 +146,8 @@ def names_of_interest(world: World) -> list[tuple[str, str | None]]:
         for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}", f"_recon.{domain}"):
             names[name, zone] = None
 
-    zones = {e.name: e.values.get("zone") for e in world.state.section("domains") if e.region is None}
+    entries = intents.own_entries(world)
+    zones = {name: entry.values.get("zone") for name, entry in entries.items()}
     declared = () if world.removing else zones
     for domain in declared:
         want(domain, zones[domain])
@@ -156,7 +157,7 @@ def names_of_interest(world: World) -> list[tuple[str, str | None]]:
     for desired in world.kind("configuration_set"):
         domain = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
         if domain:
-            covering = intents.covering_entry(world.state.section("domains"), domain)
+            covering = intents.covering_entry(entries, domain)
             names[domain, covering.values.get("zone") if covering else None] = None
     for live in world.observed.values():
         if base.owner_of(live.tags) != world.scope:
@@ -206,6 +207,11 @@ class _Planner:
     def __init__(self, world: World) -> None:
         self.world = world
         self.index = ZoneIndex(world.zones)
+        self.entries = intents.own_entries(world)
+        self.identities: dict[str, list[Address]] = {}
+        for desired in world.kind("email_identity"):
+            self.identities.setdefault(desired.name, []).append(desired.address)
+        self.of_domain: dict[str, list[_Slot]] = {}
         self.slots: dict[Address, _Slot] = {}
         self.wanted_values: set[tuple[str, str, str]] = set()
         self.wanted: dict[tuple[str, str], Intent] = {}
@@ -527,6 +533,7 @@ class _Planner:
     def _remember(self, intent: Intent, address: Address) -> None:
         """Say in a tag or marker that the record's group is ours, and order tag, record and put."""
         slot = self.slots[address]
+        self.of_domain.setdefault(intent.domain, []).append(slot)
         for owner in intent.owners:
             slot.depends.add(owner)
             slot.needs += [f"{owner}#create", f"{owner}#claim"]
@@ -610,7 +617,7 @@ class _Planner:
                     self.marks.setdefault(live.address, set()).add(address_of(zone.name, marker.name_for(live.name), "TXT"))
 
     def _last_identity(self, live: Observed) -> bool:
-        return not any(d.name == live.name for d in self.world.kind("email_identity"))
+        return live.name not in self.identities
 
     def _release_tracking(self, live: Observed) -> None:
         domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
@@ -624,11 +631,11 @@ class _Planner:
 
     def _zone_of(self, name: str) -> Zone | None:
         """The zone for a name that nobody may declare any more: the entry's, the longest public one, or the marked one."""
-        for entry in self.world.state.section("domains"):
-            if entry.region is None and is_at_or_below(name, entry.name) and entry.values.get("zone") not in {None, "auto", "manual"}:
-                picked = self.index.pick(name, entry.values["zone"])
-                if isinstance(picked, Zone):
-                    return picked
+        entry = intents.covering_entry(self.entries, name)
+        if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
+            picked = self.index.pick(name, entry.values["zone"])
+            if isinstance(picked, Zone):
+                return picked
         found = [z for z in self.index.candidates(name) if z.loaded]
         return found[0] if len(found) == 1 else next((z for z in found if z.at(name)), None)
 
@@ -742,15 +749,12 @@ class _Planner:
         for (zone_id, domain), remembered in sorted(self.live_markers.items()):
             zone = self.world.zones[zone_id]
             kept = self.kept_groups.get(domain, set())
-            has_identity = any(d.name == domain for d in self.world.kind("email_identity"))
             for group in sorted(remembered.groups):
                 if group in kept:
-                    if not has_identity:
+                    for owner in self.identities.get(domain, ()):
+                        self.written.setdefault(owner, set()).add(group)
+                    if domain not in self.identities:
                         self.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
-                    else:
-                        for desired in self.world.kind("email_identity"):
-                            if desired.name == domain:
-                                self.written.setdefault(desired.address, set()).add(group)
                     continue
                 before = set(self.slots)
                 self._drop_group(domain, group, None)
@@ -802,6 +806,9 @@ class _Planner:
 
     def _write_markers(self) -> None:
         scope = self.world.scope
+        own_steps = {
+            marker.Own(s.mark["name"], s.mark["type"], s.mark["value"]).text(scope) for s in self.slots.values() if s.mark
+        }
         for zone_id, domain in sorted({*self.markers, *self.live_markers}):
             zone = self.world.zones[zone_id]
             name = marker.name_for(domain)
@@ -811,7 +818,6 @@ class _Planner:
             have = [t for _, t in there]
             # Exact lines that a delete of this very plan puts and takes are its own business.
             add = [intents.encode(t) for t in texts if t not in have]
-            own_steps = {marker.Own(s.mark["name"], s.mark["type"], s.mark["value"]).text(scope) for s in self.slots.values() if s.mark}
             remove = [raw for raw, t in there if t not in texts and t not in own_steps]
             if not add and not remove:
                 continue
@@ -825,9 +831,8 @@ class _Planner:
                 after_steps=[f"{a}#write" for a in self.deleted_by.get(domain, ())],
             )  # fmt: skip
             if add:
-                for slot in self.slots.values():
-                    if not slot.marker and slot.name and is_at_or_below(slot.name, domain) and slot.after is not None:
-                        slot.needs.append(f"{address}#mark")
+                for slot in self.of_domain.get(domain, ()):
+                    slot.needs.append(f"{address}#mark")
 
     # .. tags of owners .............................................................................................
 

@@ -118,10 +118,11 @@ class EventDestination(Rereading):
                     world.claims[gone] = world.claims.get(gone, frozenset()) | {address}
             if change is not None:
                 yield change
+        known: dict[Address, set[str]] = {}
+        for item in (*world.kind(NAME), *(o for o in world.observed.values() if o.kind == NAME)):
+            known.setdefault(configuration_set.address_of(*item.address.split("/", 3)[1:3]), set()).add(item.name)
         for address, names in put.items():
-            live_names = {o.name for o in world.observed.values() if o.kind == NAME and o.address.startswith(f"{NAME}/{address.split('/', 1)[1]}/")}
-            declared = {d.name for d in world.kind(NAME) if d.address.startswith(f"{NAME}/{address.split('/', 1)[1]}/")}
-            world.claims[address] = frozenset(n for n in names if n in declared or n in live_names)
+            world.claims[address] = frozenset(names & known.get(address, set()))
 
     def _plan_one(
         self, world: World, address: Address, parent: Address, desired: Desired | None, live: Observed | None, ours: bool

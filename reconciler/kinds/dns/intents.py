@@ -6,7 +6,7 @@ RFC 7208 (SPF), RFC 9989 (DMARC), RFC 7505 (null MX), the BIMI draft.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from reconciler.kinds import base
 from reconciler.kinds.base import World
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import Address, Desired, Entry, Source
-from reconciler.names import is_at_or_below
+from reconciler.names import parents
 
 Style = Literal["cname", "mx", "tags", "spf", "dkim_key"]
 
@@ -161,9 +161,10 @@ def _tracking(world: World) -> Iterator[Intent]:
         if domain and policy not in {"REQUIRE", "REQUIRE_OPEN_ONLY"}:
             seen.setdefault((domain, desired.region or ""), []).append(desired.address)
             first.setdefault((domain, desired.region or ""), desired)
+    entries = own_entries(world)
     for (domain, region), owners in seen.items():
         desired = first[domain, region]
-        covering = covering_entry(world.state.section("domains"), domain)
+        covering = covering_entry(entries, domain)
         yield Intent(
             domain, "tracking", "cname", "CNAME", domain, regions.tracking_target(region),
             desired.source_of("tracking_options.custom_redirect_domain"), covering.values.get("zone") if covering else None,
@@ -171,10 +172,14 @@ def _tracking(world: World) -> Iterator[Intent]:
         )  # fmt: skip
 
 
-def covering_entry(entries: Iterable[Entry], name: str) -> Entry | None:
+def own_entries(world: World) -> dict[str, Entry]:
+    """The domains' own entries (zone, dmarc, ttl ...) by name."""
+    return {e.name: e for e in world.state.section("domains") if e.region is None}
+
+
+def covering_entry(entries: Mapping[str, Entry], name: str) -> Entry | None:
     """The declared domain at or nearest above ``name``: its ``zone`` and ``ttl`` hold for records of that name."""
-    found = [e for e in entries if e.region is None and is_at_or_below(name, e.name)]
-    return max(found, key=lambda e: len(e.name), default=None)
+    return next((entries[n] for n in (name, *parents(name)) if n in entries), None)
 
 
 def dkim_key_text(public: str) -> str:
