@@ -925,6 +925,20 @@ def test_an_id_is_registered_once() -> None:
 
 # --- severity, waivers ---------------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize(("sent", "severity"), [(None, "error"), (12.0, "error"), (0.0, "warning")])
+def test_an_error_needs_mail_that_flows(sent: float | None, severity: str) -> None:
+    account = {EAST: {"SendQuota": {} if sent is None else {"SentLast24Hours": sent}}}
+    found = findings("dmarc-enforced-unverified", {**HURTS, "accounts": account})
+    assert [finding.severity for finding in found] == [severity]
+
+
+def test_what_one_identity_sent_counts_before_the_region() -> None:
+    account = {EAST: {"SendQuota": {"SentLast24Hours": 0.0}}}
+    found = findings("dmarc-enforced-unverified", {**HURTS, "accounts": account, "sent_last_day": {ACME: 3}})
+    assert [finding.severity for finding in found] == ["error"]
+
+
 HURTS = {"facts": UNALIGNED, "dmarc": (NONE, GOOD_DMARC)}
 
 

@@ -404,7 +404,7 @@ def shadows_parent(view: RuleView) -> Iterator[Draft]:
         above = parents(domain) if "@" not in identity.name else (domain, *parents(domain))
         for name in above:
             parent = view.resource(f"email_identity/{identity.region}/{name}")
-            if parent is not None and parent.stays and view.flows(parent):
+            if parent is not None and parent.stays and view.can_send(parent):
                 yield Draft(
                     identity.address,
                     f"mail from {identity.name} flows through {name} in {identity.region} today; its own "

@@ -26,6 +26,15 @@ def _where(identity: Resource) -> str:
     return f"{identity.name} in {identity.region}"
 
 
+def _signing(identity: Resource) -> str:
+    """The state of DKIM right after apply, in a word or two."""
+    if identity.will("dkim.signing_enabled") is False:
+        return "off"
+    if identity.alters("dkim.signing_attributes_origin") or identity.alters("dkim.domain_signing_selector"):
+        return "new keys"
+    return str(identity.facts.get("dkim_status"))
+
+
 @rule(
     "dmarc-enforced-unverified",
     "error",
@@ -49,11 +58,11 @@ def enforced_unverified(view: RuleView) -> Iterator[Draft]:
         elif view.dkim_works(identity) is False and not view.spf_aligns(identity, policy.tags):
             yield Draft(
                 _address(view, policy.owner),
-                f"mail of {_where(identity)} passes neither DKIM ({identity.facts.get('dkim_status') or 'off'}) nor "
+                f"mail of {_where(identity)} passes neither DKIM ({_signing(identity)}) nor "
                 f"aligned SPF, and receivers are told to {_LEVELS[policy.strength]} it",
                 "keep p=none until DKIM is SUCCESS in every region that sends",
                 hurts=view.flows(identity) and _tightens(view, identity.name),
-                new=not view.flows(identity),
+                new=not view.can_send(identity),
             )
 
 
@@ -89,7 +98,7 @@ def aspf_strict(view: RuleView) -> Iterator[Draft]:
         if tags.get("aspf") != "s":
             continue
         governed = view.governed_by(domain)
-        unsigned = [i for i in governed if view.dkim_works(i) is False and view.flows(i)]
+        unsigned = [i for i in governed if view.dkim_works(i) is False and view.can_send(i)]
         before = view.dmarc_tags(domain, "before")
         newly = before is not None and before.get("aspf") != "s"
         policy = view.policy(domain)
@@ -99,7 +108,7 @@ def aspf_strict(view: RuleView) -> Iterator[Draft]:
                 f"aspf=s takes away the only alignment of {_where(unsigned[0])}: its mail is not signed, and its "
                 "MAIL FROM name is never equal to the From domain",
                 "write aspf: r, or leave it out",
-                hurts=newly and policy is not None and policy.enforces,
+                hurts=newly and policy is not None and policy.enforces and any(map(view.flows, unsigned)),
             )
         else:
             yield Draft(
@@ -154,7 +163,7 @@ def jump(view: RuleView) -> Iterator[Draft]:
         before, after = view.policy(domain, "before"), view.policy(domain)
         if before is None or after is None or after.owner != domain or before.strength or after.strength < 2:
             continue
-        sending = [i for i in view.governed_by(domain) if view.flows(i)]
+        sending = [i for i in view.governed_by(domain) if view.can_send(i)]
         if sending:
             yield Draft(
                 _address(view, domain),
@@ -218,7 +227,7 @@ def missing(view: RuleView) -> Iterator[Draft]:
                 _address(view, domain),
                 f"no DMARC record covers {domain}; large receivers refuse bulk mail without one",
                 "declare dmarc: {p: none, rua: [...]} and read the reports",
-                new=not any(view.flows(i) for i in view.identities_for(domain)),
+                new=not any(view.can_send(i) for i in view.identities_for(domain)),
             )
 
 

@@ -37,16 +37,13 @@ def reject_early(view: RuleView) -> Iterator[Draft]:
                 new=True,
             )
         elif identity.stays and (moved or identity.facts.get("mail_from_status") not in (None, "SUCCESS")):
-            # The first MAIL FROM of an identity may be the rest of a first apply that was cut short.
-            first = not identity.was(_NAME)
-            flows = view.flows_surely(identity) if first else view.flows(identity)
             status = "PENDING" if moved else identity.facts.get("mail_from_status")
             yield Draft(
                 identity.address,
                 f"MAIL FROM {identity.will(_NAME)} is {status}, and REJECT_MESSAGE makes SES refuse "
                 f"mail of {identity.name} in {identity.region} until it is SUCCESS",
                 "apply it with USE_DEFAULT_VALUE first, and set REJECT_MESSAGE once `recon drift` shows SUCCESS",
-                hurts=flows and (moved or identity.alters(_BEHAVIOR)),
+                hurts=view.flows(identity) and (moved or identity.alters(_BEHAVIOR)),
             )
 
 

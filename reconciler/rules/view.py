@@ -268,20 +268,21 @@ class RuleView:
 
     # --- mail that flows today -------------------------------------------------------------------------------------
 
-    def flows(self, identity: Resource) -> bool:
-        """Whether mail can flow through a live identity today: SES has verified it, and the region may send."""
+    def can_send(self, identity: Resource) -> bool:
+        """Whether SES would take mail from a live identity: it has verified it, and the region may send."""
         if identity.before is None or identity.facts.get("verification_status") not in (None, "SUCCESS"):
             return False
         return bool(self.accounts.get(identity.region or "", {}).get("SendingEnabled", True))
 
-    def flows_surely(self, identity: Resource) -> bool:
-        """Like ``flows``, and SES does not say that nothing at all was sent in that region in the last 24 hours.
+    def flows(self, identity: Resource) -> bool:
+        """Whether mail flows through a live identity today: it can send, and nothing says that it does not.
 
-        For rules that would otherwise refuse the second run of a first apply that was cut short.
+        SES counts what a region sent in the last 24 hours (GetAccount); where that is known to be nothing, no mail
+        flows. So the second run of a first apply that was cut short is not refused for mail that never was.
         """
         quota = self.accounts.get(identity.region or "", {}).get("SendQuota") or {}
         sent = self.sent_last_day.get(identity.address, quota.get("SentLast24Hours"))
-        return self.flows(identity) and (sent is None or sent > 0)
+        return self.can_send(identity) and (sent is None or sent > 0)
 
     # --- DNS -------------------------------------------------------------------------------------------------------
 
