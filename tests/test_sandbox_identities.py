@@ -412,9 +412,7 @@ def test_doubt_no_signing_zone(sandbox: Sandbox) -> None:
 
 def put_mail_from(domain: str = "", name: str = "acme.com", behavior: str = "USE_DEFAULT_VALUE") -> None:
     more = {"MailFromDomain": domain} if domain else {}
-    client("sesv2").put_email_identity_mail_from_attributes(
-        EmailIdentity=name, BehaviorOnMxFailure=behavior, **more
-    )
+    client("sesv2").put_email_identity_mail_from_attributes(EmailIdentity=name, BehaviorOnMxFailure=behavior, **more)
 
 
 def test_mail_from(zone: str) -> None:
@@ -435,7 +433,11 @@ def test_mail_from(zone: str) -> None:
     ("mx", "txt", "status"),
     [
         (["10 feedback-smtp.us-east-1.amazonses.com."], "v=spf1 include:amazonses.com ~all", "SUCCESS"),
-        (["10 feedback-smtp.us-east-1.amazonses.com", "20 mx.acme.com"], "v=spf1 include:amazonses.com ~all", "PENDING"),
+        (
+            ["10 feedback-smtp.us-east-1.amazonses.com", "20 mx.acme.com"],
+            "v=spf1 include:amazonses.com ~all",
+            "PENDING",
+        ),
         (["20 feedback-smtp.us-east-1.amazonses.com"], "v=spf1 include:amazonses.com ~all", "PENDING"),
         (["10 feedback-smtp.eu-west-1.amazonses.com"], "v=spf1 include:amazonses.com ~all", "PENDING"),
         (["10 feedback-smtp.us-east-1.amazonses.com"], "v=spf1 -all", "PENDING"),

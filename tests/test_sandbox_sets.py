@@ -82,7 +82,8 @@ def put(ses: Any, block: str, **fields: Any) -> None:
 @pytest.mark.parametrize(
     ("block", "shown", "first", "second", "left"),
     [
-        ("delivery", "DeliveryOptions", {"TlsPolicy": "REQUIRE", "MaxDeliverySeconds": 300}, {"MaxDeliverySeconds": 600},
+        ("delivery", "DeliveryOptions", {"TlsPolicy": "REQUIRE", "MaxDeliverySeconds": 300},
+         {"MaxDeliverySeconds": 600},
          {"TlsPolicy": "OPTIONAL", "MaxDeliverySeconds": 600}),
         ("delivery", "DeliveryOptions", {"SendingPoolName": "ses-shared-pool"}, {}, {"TlsPolicy": "OPTIONAL"}),
         ("sending", "SendingOptions", {"SendingEnabled": True}, {}, {"SendingEnabled": False}),

@@ -71,6 +71,8 @@ class Sandbox:
     ) -> None:  # fmt: skip
         self._server = _server(host, port, rates, account)
         self.account = account
+        self._session: Any = None
+        self._session_lock = threading.Lock()
         self.url = f"http://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="recon-sandbox", daemon=True
@@ -102,15 +104,17 @@ class Sandbox:
         import boto3
         from botocore.config import Config
 
-        session: Any = boto3.session.Session()
-        return session.client(
-            service,
-            region_name=region,
-            endpoint_url=self.url,
-            aws_access_key_id=access_key,
-            aws_secret_access_key="sandbox",
-            config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
-        )
+        with self._session_lock:
+            if self._session is None:
+                self._session = boto3.session.Session()
+            return self._session.client(
+                service,
+                region_name=region,
+                endpoint_url=self.url,
+                aws_access_key_id=access_key,
+                aws_secret_access_key="sandbox",
+                config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
+            )
 
     def calls(self, **match: str) -> list[dict[str, Any]]:
         """The ledger, oldest first; globs select: ``calls(service="sesv2", operation="Put*")``.

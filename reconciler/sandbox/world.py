@@ -157,6 +157,8 @@ class Call:
     access_key: str
     now: float
     reads_only: bool
+    states: dict[str, Any] = field(default_factory=dict)
+    """The states this call has looked at: one call sees, and counts as, one read or one write."""
 
     @property
     def partition(self) -> str:
@@ -197,9 +199,13 @@ class World:
 
         ``region`` is "" for global services, else by default the caller's.
         """
-        lagged = self._lagged(service, call.account, call.region if region is None else region, make)
-        lag = self.consistency.get(service)
-        return lagged.reading(lag, call.now) if call.reads_only else lagged.writing(lag, call.now)
+        if service not in call.states:
+            lagged = self._lagged(service, call.account, call.region if region is None else region, make)
+            lag = self.consistency.get(service)
+            seen = lagged.reading(lag, call.now) if call.reads_only else lagged.writing(lag, call.now)
+            call.states[service] = seen
+        found: T = call.states[service]
+        return found
 
     def current(self, service: str, account: str, region: str, make: Callable[[], T]) -> T:
         """A service's state as it is, without any lag."""
