@@ -1,0 +1,77 @@
+# Every target sets up what it needs: a virtualenv in .venv, installed from the lock files with their hashes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+# The first Python of 3.11 or later on the path; `make PYTHON=...` names another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Test processes side by side; `make test JOBS=1` runs them in one.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8))' 2>/dev/null || echo 1)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test test-slow lint fix types check golden bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed ## set up .venv to run recon from this checkout
+dev: $(VENV)/installed-dev ## set up .venv to work on recon
+
+demo: $(VENV)/installed ## tell the story end to end on the embedded sandbox
+	@$(BIN)/python -m reconciler.demo $(ARGS)
+
+test: $(VENV)/installed-dev ## run the tests (ARGS="tests/test_names.py -k idna" for some)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/installed-dev ## run the heavier suites
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
+
+lint: $(VENV)/installed-dev ## ruff's checks and format, mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+fix: $(VENV)/installed-dev ## let ruff mend and format what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+check: lint test ## what CI runs
+
+golden: $(VENV)/installed-dev ## rewrite the golden outputs; then read the difference
+	@RECON_GOLDEN=write $(BIN)/python -m pytest -n 0 tests/test_render_golden.py $(ARGS)
+	@git --no-pager diff --stat -- tests/golden
+
+bench: $(VENV)/installed ## measure plan and apply; writes the table of docs/performance.md
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+lock: $(VENV)/uv ## resolve the lock files anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --group build -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --no-annotate --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove what make made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- how .venv comes to be -------------------------------------------------------------------------------------------
+
+$(VENV)/python:
+	@test -n "$(PYTHON)" || { echo "recon needs Python 3.11 or later; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes about a minute." >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml setup.py
+	@$(PIP) -r requirements.lock
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
+	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/uv: $(VENV)/installed
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet uv
+	@touch $@
