@@ -439,7 +439,7 @@ class _Progress:
             outcome = "error" if any(a.status == "failed" for a in applied) else "not_started"
         else:
             outcome = "partial"
-        if outcome == "applied" and (self.plan.context.get("blocked") or self.plan.unread):
+        if outcome == "applied" and (self.plan.context.get("blocked") or self.plan.context.get("unreadable")):
             outcome = "partial"
         return Result(self.plan, outcome, tuple(applied), tuple(self.diagnostics), dict(self.run.aws.calls), round(seconds, 3))
 

@@ -203,7 +203,7 @@ def drift(
 
     out = Out(format, no_color, quiet, verbose)
     declared, warnings = _load(state, env, out)
-    planned = running.make(declared, targets=target or (), refresh=refresh, parallelism=parallelism)
+    planned = running.make(declared, targets=target or (), refresh=refresh, parallelism=parallelism, rotate=True)
     result = _with_warnings(planned, warnings)
     out.plan(result, mode="drift")
     if result.changes:

@@ -43,7 +43,7 @@ def make_plan(world: World, *, targets: Sequence[str] = (), refresh: str = "full
         stack=stack.name, environment=stack.environment, account=stack.account,
         outcome="refused" if refused else "changes" if changes else "no_changes", created_at=world.now,
         state_digest=world.state.digest, changes=tuple(changes), diagnostics=tuple(_sorted(diagnostics)), refresh=refresh,
-        unread=tuple(part.prefix for part in world.unread), scanned=tuple(world.scanned), calls=dict(calls or {}),
+        unread=(*(part.prefix for part in world.unread), *_skipped(world)), scanned=tuple(world.scanned), calls=dict(calls or {}),
         write_calls=write_calls, seconds=seconds, recon_version=__version__, scope=stack.scope,
         context=context_of(world, targets),
     )  # fmt: skip
@@ -60,6 +60,7 @@ def context_of(world: World, targets: Sequence[str]) -> dict[str, Any]:
             "backend": dict(stack.backend),
         },
         "root": world.facts.get("root", "."), "targets": list(targets), "removing": world.removing, "blocked": world.blocks,
+        "unreadable": len(world.unread),
     }  # fmt: skip
 
 
@@ -152,6 +153,11 @@ def _unread(world: World) -> list[Diagnostic]:
         Diagnostic("error", "unread", f"could not read {part.prefix}: {part.reason}", part.hint, address=part.prefix)
         for part in world.unread
     ]
+
+
+def _skipped(world: World) -> list[str]:
+    """The declared attributes that a bulk read does not see, as ``ADDRESS:PATH``."""
+    return sorted(f"{live.address}:{path}" for live in world.observed.values() for path in live.unread)
 
 
 def _statuses(world: World, targets: Sequence[str]) -> list[Diagnostic]:

@@ -40,14 +40,23 @@ class Planned:
 
 def make(
     state: State, *, purpose: str = "plan", targets: Sequence[str] = (), refresh: str = "full", parallelism: int = 16,
-    removing: bool = False,
+    removing: bool = False, rotate: bool = False,
 ) -> Planned:  # fmt: skip
-    """Read what is live and plan. Never writes. Raises ReconError (Refused for the wrong account)."""
+    """Read what is live and plan. Never writes.
+
+    ``refresh="bulk"`` reads what AWS tells of many resources at once; with ``rotate`` (drift) a tenth of the
+    identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
     from reconciler.aws import Aws
+    from reconciler.kinds.email_identity import TURNS
     from reconciler.observing import declare, observe
     from reconciler.planner import make_plan
 
+    if refresh not in {"full", "bulk"}:
+        raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
     world = declare(state, now(), removing=removing)
+    world.facts["refresh"] = refresh
+    if rotate:
+        world.facts["turn"] = datetime.fromisoformat(world.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
     observe(world, aws)
     plan = make_plan(world, targets=targets, refresh=refresh, calls=aws.calls)
@@ -60,6 +69,6 @@ def exit_code(plan: Plan, *, detailed: bool) -> int:
         return 3
     if detailed and plan.changes:
         return 2
-    if plan.unread or plan.context.get("blocked"):
+    if plan.context.get("unreadable") or plan.context.get("blocked"):
         return 1
     return 0

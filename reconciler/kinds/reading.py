@@ -24,8 +24,8 @@ def wanted_addresses(kind: str, world: World) -> list[Address]:
     return sorted({*declared, *world.owned.get(kind, {})})
 
 
-def read_each(kind: Reader, aws: Aws, world: World) -> None:
-    """Read every wanted resource of a regional kind into ``world.observed``; one call each, in parallel."""
+def read_each(kind: Reader, aws: Aws, world: World, addresses: list[Address] | None = None) -> None:
+    """Read ``addresses`` (default: every wanted one) of a regional kind into ``world.observed``, side by side."""
 
     def one(address: Address) -> tuple[Address, Observed | None, AwsError | None]:
         _, region, name = address.split("/", 2)
@@ -34,7 +34,7 @@ def read_each(kind: Reader, aws: Aws, world: World) -> None:
         except AwsError as error:
             return address, None, error
 
-    for address, found, error in aws.parallel(one, wanted_addresses(kind.name, world)):
+    for address, found, error in aws.parallel(one, wanted_addresses(kind.name, world) if addresses is None else addresses):
         if error is not None:
             world.unreadable(address, error.message, error.hint)
         elif found is not None:

@@ -45,6 +45,7 @@ class Intent:
     token: int = 0
     owners: tuple[Address, ...] = ()
     maybe: bool = False
+    bulk: bool = False
     """The live token may be replaced by this plan (a key length change), so that the record follows afterwards."""
 
 
@@ -127,7 +128,7 @@ def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
         yield Intent(
             desired.name, "dkim", "cname", "CNAME", f"{token}._domainkey.{desired.name}" if token else None,
             f"{token}.{hosted}" if token else None, source, zone, desired.region, ttl, token=number,
-            owners=(desired.address,), maybe=maybe,
+            owners=(desired.address,), maybe=maybe, bulk=bool(live and live.facts.get("bulk")),
         )  # fmt: skip
 
 
