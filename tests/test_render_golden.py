@@ -1,4 +1,7 @@
-"""Whole outputs of realistic and hostile plans. ``RECON_GOLDEN=write pytest tests/test_render_golden.py`` rewrites them."""
+"""Whole outputs of realistic and hostile plans.
+
+``RECON_GOLDEN=write python -m pytest tests/test_render_golden.py`` rewrites them; then read the difference.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,7 @@ OUTPUTS = {
 FEWER = {"no_changes": ("plan.txt", "plan.json", "plan.md"), "bulk": ("plan.txt",)}
 
 
-@pytest.mark.parametrize(
-    ("case", "name"), [(case, name) for case in CASES for name in FEWER.get(case, tuple(OUTPUTS))]
-)
+@pytest.mark.parametrize(("case", "name"), [(case, name) for case in CASES for name in FEWER.get(case, tuple(OUTPUTS))])
 def test_whole_output(case: str, name: str) -> None:
     format, options = OUTPUTS[name]
     same(GOLDEN / case / name, render(CASES[case], format, **options))

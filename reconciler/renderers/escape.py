@@ -105,13 +105,13 @@ def markdown_text(text: str) -> str:
     Mentions and references are found by the forges in the rendered text, where an escaped ``@`` is an ``@`` again; a
     zero-width space after it is what stops them.
     """
-    shown = html.escape(safe(text), quote=False)
+    shown = html.escape(safe(text), quote=False).strip(" ")
     shown = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", shown)
     # the entity's own "&" and "#" are added after escaping; "#" of "&#…;" never comes from html.escape above
     shown = re.sub(r"([@#!%~])(?=\S)", r"\1&#8203;", shown)
     shown = shown.replace("://", ":&#8203;//")
     shown = re.sub(r"(?i)\b(www)\.", r"\1&#8203;.", shown)
-    return re.sub(r"^([-+>/=]|\d+(?=[.)]\s))", r"\1&#8203;", shown)
+    return re.sub(r"^([-+>/=#]|\d+(?=[.)](?:\s|$)))", r"\1&#8203;", shown)
 
 
 def fence(lines: list[str], language: str = "diff") -> list[str]:

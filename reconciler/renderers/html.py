@@ -270,8 +270,8 @@ def _list(title: str, blocks: Sequence[Block], ids: Mapping[int, str], mode: Mod
 
 
 def _block(block: Block, anchor: str, mode: Mode, *, opened: bool) -> str:
-    name = esc(block.addresses[0]) if not block.folded else f"{block.count} × {esc(block.kind)}"
-    aside = [DRIFT_WORDS[block.action]] if mode == "drift" else []
+    name = esc(block.addresses[0]) if not block.folded else f"{block.count} × {esc(block.what)}"
+    aside = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
     if block.cause:
         aside.append(block.cause)
     data = f'data-action="{block.action}" data-count="{block.count}" data-risky="{int(block.risky)}"'

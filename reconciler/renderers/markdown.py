@@ -172,12 +172,12 @@ def _scope(plan: Plan) -> str:
 def _title(block: Block) -> str:
     """The summary of a block, as HTML."""
     if block.folded:
-        return f"<code>{block.symbol}</code> {block.count} × <code>{html_text(_cut(block.kind, _NAME))}</code>"
+        return f"<code>{block.symbol}</code> {block.count} × <code>{html_text(_cut(block.what, _NAME))}</code>"
     return f"<code>{block.symbol}</code> <code>{html_text(_cut(block.addresses[0], _NAME))}</code>"
 
 
 def _aside(block: Block, mode: Mode) -> str:
-    words = [DRIFT_WORDS[block.action]] if mode == "drift" else []
+    words = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
     if block.cause:
         words.append(_inert(_cut(block.cause, _NAME)))
     return " · ".join(["", *words]) if words else ""

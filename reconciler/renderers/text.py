@@ -14,7 +14,7 @@ from reconciler.errors import ReconError
 from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
-from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
+from reconciler.renderers.values import Marker, is_flat, nested, nested_diff, one_line, pair, set_diff
 from reconciler.renderers.view import Block, Row, fold_diagnostics, view
 
 Mode = Literal["plan", "drift"]
@@ -29,8 +29,9 @@ _KEY_COLUMN: Final = 40
 _INLINE: Final = 76
 _CAUSE_COLUMN: Final = 36
 _SHOWN_ADDRESSES: Final = 3
+_MANY_DONE: Final = 8
 DRIFT_WORDS: Final = {
-    "create": "missing live", "adopt": "live, not tagged as ours", "update": "differs", "replace": "differs",
+    "create": "missing live", "adopt": "live, not tagged as ours", "update": "", "replace": "",
     "delete": "live, not declared",
 }  # fmt: skip
 
@@ -63,8 +64,8 @@ class Look:
         return one_line(value, ascii_only=not self.unicode)
 
     def left(self, used: int) -> int | None:
-        """Columns left of the width after ``used``, at least 24."""
-        return None if self.width is None else max(24, self.width - used)
+        """Columns left of the width after ``used``, at least 16."""
+        return None if self.width is None else max(16, self.width - used)
 
 
 def draw(lines: Iterable[Line], look: Look) -> str:
@@ -122,13 +123,13 @@ def _headline(plan: Plan, look: Look, mode: Mode) -> list[Line]:
 
 def _block(block: Block, look: Look, mode: Mode) -> list[Line]:
     symbol = f"{block.symbol:>3} "
-    title = look.safe(block.addresses[0]) if not block.folded else f"{block.count} {look.times} {look.safe(block.kind)}"
+    title = f"{block.count} {look.times} {look.safe(block.what)}" if block.folded else look.safe(block.addresses[0])
     first: Line = [(block.action, symbol), ("bold", title)]
     lines = [first]
     used = cells(symbol + title)
     aside = look.safe(block.cause)
     if mode == "drift":
-        aside = DRIFT_WORDS[block.action] + (f"  {aside}" if aside else "")
+        aside = "  ".join(part for part in (DRIFT_WORDS[block.action], aside) if part)
     if aside:
         if look.width is None or used + 2 + cells(aside) <= look.width:
             first.append(("dim", "  " + aside))
@@ -143,10 +144,7 @@ def _block(block: Block, look: Look, mode: Mode) -> list[Line]:
         lines += [[("", "      "), ("dim", look.safe(address))] for address in shown]
         if len(shown) < block.count:
             lines.append([("dim", f"      {look.dots} and {block.count - len(shown)} more (-v lists all)")])
-    rows, own = _own_tags(block, look)
-    lines += _rows(rows, block, look)
-    if own:
-        lines.append([("dim", f"      tags.recon:*  {own} for recon's own use (-v lists them)")])
+    lines += _rows(_without_own_tags(block, look), block, look)
     for note in block.notes:
         lines += _note(note.severity, note.message, note.rule, look)
     if look.verbose and block.changes[0].depends_on and not block.folded:
@@ -155,13 +153,14 @@ def _block(block: Block, look: Look, mode: Mode) -> list[Line]:
     return lines
 
 
-def _own_tags(block: Block, look: Look) -> tuple[Sequence[Row], int]:
-    """The rows to show, and how many tags of recon's own bookkeeping are left out among others."""
+def _without_own_tags(block: Block, look: Look) -> Sequence[Row]:
+    """The rows, with the tags of recon's own bookkeeping joined into one where there are several."""
     kept = ("tags.recon:stack", "tags.recon:protect") if block.action == "adopt" else ("tags.recon:protect",)
     own = [row for row in block.rows if row.path.startswith("tags.recon:") and row.path not in kept]
     if look.verbose or len(own) < 2 or len(own) == len(block.rows):
-        return block.rows, 0
-    return [row for row in block.rows if row not in own], len(own)
+        return block.rows
+    count = Marker(f"({len(own)} for recon's own use, -v lists them)")
+    return [*(row for row in block.rows if row not in own), Row("tags.recon:*", count, count, "value")]
 
 
 def _note(severity: str, message: str, rule: str, look: Look) -> list[Line]:
@@ -191,8 +190,11 @@ def _rows(rows: Sequence[Row], block: Block, look: Look) -> list[Line]:
         for row, width in zip(rows, widths, strict=True)
     ]
     # causes of single fields stand in a column of their own, as far as values are short
-    short = [_length(values[0]) for row, _, values in drawn if _own_cause(row, block, look)]
-    aside = max((length for length in short if length <= _CAUSE_COLUMN), default=0)
+    caused = [(_length(values[0]), cells(_own_cause(row, block, look))) for row, _, values in drawn]
+    room = _CAUSE_COLUMN
+    if look.width is not None:
+        room = min(room, look.width - 6 - column - 4 - max((cause for _, cause in caused), default=0))
+    aside = max((length for length, cause in caused if cause and length <= room), default=0)
     lines: list[Line] = []
     for row, width, values in drawn:
         key = look.safe(row.path)
@@ -255,7 +257,7 @@ def _value_lines(row: Row, block: Block, look: Look, width: int | None) -> list[
     old, new = pair(before, after, ascii_only=ascii_only)
     arrow = f" {look.arrow} "
     if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
-        return [[("old", old), ("dim", arrow), ("new", new)]]
+        return [[("dim" if before is None else "old", old), ("dim", arrow), ("dim" if after is None else "new", new)]]
     return [
         [(style, (sign if number == 0 else "  ") + piece)]
         for sign, style, value in (("- ", "old", old), ("+ ", "new", new))
@@ -426,8 +428,7 @@ def result_lines(result: Result, look: Look) -> list[Line]:
             ("", f" ({', '.join(said)})" if not clean else ""),
         ])  # fmt: skip
         lines.append([])
-        for one in result.applied:
-            lines += _applied(one, look)
+        lines += _applied_lines(result.applied, look)
         lines.append([])
     lines += _diagnostics(fold_diagnostics(result.diagnostics), look)
     if result.outcome in NEXT:
@@ -440,7 +441,28 @@ def result_lines(result: Result, look: Look) -> list[Line]:
 
 
 def _took(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _applied_lines(applied: Sequence[Applied], look: Look) -> list[Line]:
+    """One line a change; many of a kind that went well are one line, unless asked for all."""
+    alike: dict[tuple[str, str], int] = {}
+    for one in applied:
+        if one.status == "done" and not one.message:
+            key = (one.action, one.address.partition("/")[0])
+            alike[key] = alike.get(key, 0) + 1
+    lines: list[Line] = []
+    said: set[tuple[str, str]] = set()
+    for one in applied:
+        key = (one.action, one.address.partition("/")[0])
+        if look.verbose or one.status != "done" or one.message or alike[key] < _MANY_DONE:
+            lines += _applied(one, look)
+        elif key not in said:
+            said.add(key)
+            lines += _applied(Applied(f"{alike[key]} {look.times} {key[1]}", one.action, "done"), look)
+    return lines
 
 
 def _applied(one: Applied, look: Look) -> list[Line]:

@@ -55,6 +55,11 @@ class Block:
         return tuple(change.address for change in self.changes)
 
     @property
+    def what(self) -> str:
+        """The kind, for records with their type: all of a block have the same."""
+        return f"{self.kind} {place(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
+
+    @property
     def folded(self) -> bool:
         return len(self.changes) > 1
 
@@ -147,9 +152,9 @@ def domain_of(name: str) -> str:
 # what stands for a name while its text is replaced: private characters, which ``safe`` never lets through
 _STANDS: Final = {
     "\ue000": "${name}", "\ue001": "${domain}", "\ue002": "${label}", "\ue003": "${set}", "\ue004": "${zone}",
-    "\ue005": "${region}",
+    "\ue005": "${region}", "\ue006": "${token}",
 }  # fmt: skip
-_NAME, _DOMAIN, _LABEL, _SET, _ZONE, _REGION = _STANDS
+_NAME, _DOMAIN, _LABEL, _SET, _ZONE, _REGION, _TOKEN = _STANDS
 Names = Sequence[tuple[str, str]]
 
 
@@ -173,6 +178,10 @@ def _names(change: Change) -> Names:
         region = next((part for part in parts[1].split(":")[1:] if part.count("-") >= 2), region)
     if region:
         found.setdefault(region, _REGION)
+    record = (change.after or change.before or {}).get("name") if ":dkim:" in change.address else None
+    if isinstance(record, str):
+        # SES's DKIM tokens name their record and its target; which one it is says nothing to a reader
+        found.setdefault(record.split(".")[0], _TOKEN)
     return sorted(((text, stand) for text, stand in found.items() if text), key=lambda item: -len(item[0]))
 
 
@@ -233,8 +242,11 @@ def _fingerprint(change: Change) -> str:
     }
     decorated: list[str] = []
     if change.kind == "dns_record":
-        # "_dmarc" and the type: another kind of record is another block; the number of a DKIM token is no difference
-        decorated = [re.sub(r":\d+$", "", part) for part in place(change.address)[1:]]
+        # "_dmarc." and the type: another kind of record is another block; the number of a DKIM token is no difference
+        name = subject(change)
+        _, *parts = place(change.address) or ("",)
+        decorated = [re.sub(r":\d+$", "", part.removeprefix(name)) for part in parts]
+        decorated.append(name.removesuffix(domain_of(name)) if name.startswith("_") else "")
     text = json.dumps([decorated, shown], ensure_ascii=False, sort_keys=True, default=str)
     # a value that holds such a character itself is never folded
     if not _STANDS.keys().isdisjoint(text):
