@@ -279,7 +279,9 @@ def _nested_lines(before: object, after: object, look: Look, width: int | None) 
 
 def _wrap_indented(line: str, width: int | None) -> list[str]:
     indent = line[: len(line) - len(line.lstrip(" "))]
-    pieces = wrap(line[len(indent) :], None if width is None else max(16, width - len(indent)))
+    if width is None or cells(line) <= width:
+        return [line]
+    pieces = wrap(line[len(indent) :], max(14, width - len(indent) - 2))
     return [indent + ("" if number == 0 else "  ") + piece for number, piece in enumerate(pieces)]
 
 
