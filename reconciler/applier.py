@@ -105,7 +105,9 @@ class _Run:
                 raise VerifyTimeout(
                     f"SES has not verified {name} in {region} within the time limit: {status}"
                     + (f", {reason}" if reason else ""),
-                    hint=VERIFICATION_HINTS.get(reason, "SES looks for the records for up to 72 hours: apply again later"),
+                    hint=VERIFICATION_HINTS.get(
+                        reason, "SES looks for the records for up to 72 hours: apply again later"
+                    ),
                 )
             self.say(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status}")
             time.sleep(pause)
@@ -289,7 +291,11 @@ class _Progress:
                 return problems | {a: error for c in changes for a in c.addresses}
             for key in expected:
                 expected[key] = _raw(zone, key)
-        return problems | {e.address: ReconError(f"zone {zone.name} kept changing", hint="apply again") for e in edits if e.address not in problems}
+        return problems | {
+            e.address: ReconError(f"zone {zone.name} kept changing", hint="apply again")
+            for e in edits
+            if e.address not in problems
+        }
 
     def _waits(self, address: Address, problems: Mapping[Address, ReconError]) -> bool:
         """Whether an edit needs another of the same batch that has failed (a marker that shrinks after its record)."""
@@ -299,7 +305,9 @@ class _Progress:
         needs = [*(change.execution.get("after") or ()), *(change.execution.get("needs") or ())]
         return any(n.partition("#")[0] in problems for n in needs)
 
-    def _judge(self, zone: Zone, changes: list[SetChange], expected: Mapping[Key, Any]) -> dict[Key, tuple[Address, ...]]:
+    def _judge(
+        self, zone: Zone, changes: list[SetChange], expected: Mapping[Key, Any]
+    ) -> dict[Key, tuple[Address, ...]]:
         """Which sets a rival moved. What already is as we want it took effect earlier (a lost answer)."""
         moved = {}
         for change in changes:
@@ -340,7 +348,10 @@ class _Progress:
         for zone in self.run.zones.values():
             if not (zone.tagged and zone.loaded and zone.id in self.changed_zones):
                 continue
-            if any(t == "TXT" and n.startswith(f"{marker.LABEL}.") and _has_marker(_raw(zone, (n, t)), self.run.scope) for n, t in zone.records):
+            if any(
+                t == "TXT" and n.startswith(f"{marker.LABEL}.") and _has_marker(_raw(zone, (n, t)), self.run.scope)
+                for n, t in zone.records
+            ):
                 continue
             try:
                 self.run.aws.call(
@@ -348,7 +359,11 @@ class _Progress:
                     RemoveTagKeys=[f"recon:{self.run.scope}"],
                 )  # fmt: skip
             except AwsError as error:
-                self.diagnostics.append(Diagnostic("warning", "zone-tag", f"zone {zone.name} keeps its tag recon:{self.run.scope}: {error.message}"))
+                self.diagnostics.append(
+                    Diagnostic(
+                        "warning", "zone-tag", f"zone {zone.name} keeps its tag recon:{self.run.scope}: {error.message}"
+                    )
+                )
 
     def settle_dns(self) -> None:
         """Wait once until every zone's last change is INSYNC (usually under a minute; Route 53 API, GetChange)."""
@@ -358,9 +373,18 @@ class _Progress:
         while pending and time.monotonic() < deadline and not self.stop.is_set():
             zone_id, change_id = next(reversed(pending.items()))
             try:
-                status = self.run.aws.call("route53", "GetChange", dns=True, Id=change_id.rpartition("/")[2])["ChangeInfo"]["Status"]
+                status = self.run.aws.call("route53", "GetChange", dns=True, Id=change_id.rpartition("/")[2])[
+                    "ChangeInfo"
+                ]["Status"]
             except AwsError as error:
-                self.diagnostics.append(Diagnostic("warning", "insync-unknown", f"whether DNS is in sync could not be read: {error.message}", error.hint))
+                self.diagnostics.append(
+                    Diagnostic(
+                        "warning",
+                        "insync-unknown",
+                        f"whether DNS is in sync could not be read: {error.message}",
+                        error.hint,
+                    )
+                )
                 return
             if status == "INSYNC":
                 del pending[zone_id]
@@ -369,16 +393,31 @@ class _Progress:
             time.sleep(pause)
             pause = min(pause * 1.7, 10.0)
         if pending:
-            self.diagnostics.append(Diagnostic("warning", "insync-late", f"{len(pending)} zones are not in sync after 3 minutes", "Route 53 will finish by itself"))
+            self.diagnostics.append(
+                Diagnostic(
+                    "warning",
+                    "insync-late",
+                    f"{len(pending)} zones are not in sync after 3 minutes",
+                    "Route 53 will finish by itself",
+                )
+            )
 
     # .. SES verification ...........................................................................................
 
     def wait_for_ses(self) -> None:
         """With --wait: until DKIM and MAIL FROM of every identity that this run touched are verified."""
         touched = {
-            c.address for c in self.plan.changes if c.kind == "email_identity" and c.action != "delete" and "@" not in c.address
+            c.address
+            for c in self.plan.changes
+            if c.kind == "email_identity" and c.action != "delete" and "@" not in c.address
         }
-        touched |= {a for c in self.plan.changes if c.kind == "dns_record" for a in c.depends_on if a.startswith("email_identity/")}
+        touched |= {
+            a
+            for c in self.plan.changes
+            if c.kind == "dns_record"
+            for a in c.depends_on
+            if a.startswith("email_identity/")
+        }
         run = self.run
         if not run.deadline:
             run.deadline = time.monotonic() + run.verify_timeout
@@ -405,7 +444,13 @@ class _Progress:
                     reason = str((live.get("VerificationInfo") or {}).get("ErrorType") or "")
                     words = ", ".join(f"{k} {v}" for k, v in left.items())
                     hint = VERIFICATION_HINTS.get(reason, "SES looks for up to 72 hours; `recon plan` shows the status")
-                    self._late(address, VerifyTimeout(f"{name} in {region} is not verified in time: {words}" + (f" ({reason})" if reason else ""), hint=hint))
+                    self._late(
+                        address,
+                        VerifyTimeout(
+                            f"{name} in {region} is not verified in time: {words}" + (f" ({reason})" if reason else ""),
+                            hint=hint,
+                        ),
+                    )
                     return
                 run.say(address, "waiting for SES: " + ", ".join(f"{k} {v}" for k, v in left.items()))
                 time.sleep(pause)
@@ -441,7 +486,9 @@ class _Progress:
             outcome = "partial"
         if outcome == "applied" and (self.plan.context.get("blocked") or self.plan.context.get("unreadable")):
             outcome = "partial"
-        return Result(self.plan, outcome, tuple(applied), tuple(self.diagnostics), dict(self.run.aws.calls), round(seconds, 3))
+        return Result(
+            self.plan, outcome, tuple(applied), tuple(self.diagnostics), dict(self.run.aws.calls), round(seconds, 3)
+        )
 
     def _outcome_of(self, change: Change) -> Applied:
         steps = steps_of(change)
@@ -452,7 +499,9 @@ class _Progress:
                 return Applied(change.address, change.action, status, error.message, error.hint)  # type: ignore[arg-type]
         blocked = next((self.skipped[s.id] for s in steps if s.id in self.skipped), None)
         if blocked is not None:
-            return Applied(change.address, change.action, "not_started", f"needs {blocked.partition('#')[0]}, which failed")
+            return Applied(
+                change.address, change.action, "not_started", f"needs {blocked.partition('#')[0]}, which failed"
+            )
         if all(step.id in self.done for step in steps):
             return Applied(change.address, change.action, "done")
         return Applied(change.address, change.action, "not_started", "the run was stopped before it")
@@ -508,13 +557,13 @@ def verify_saved(plan: Plan, aws: Aws) -> dict[str, Zone]:
             f"{len(moved)} of the plan's resources moved since it was made: {'; '.join(moved[:10])}",
             hint="plan again, and have the new plan reviewed",
             diagnostics=[
-                Diagnostic("error", "stale", f"{text} since the plan was made", "plan again", address=text.partition(" ")[0])
+                Diagnostic(
+                    "error", "stale", f"{text} since the plan was made", "plan again", address=text.partition(" ")[0]
+                )
                 for text in moved
             ],
         )
     return zones
-
-
 
 
 def _raw(zone: Zone, key: Key) -> Mapping[str, Any] | None:

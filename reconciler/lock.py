@@ -73,8 +73,12 @@ class LocalLock:
         except FileExistsError:
             return False
         except OSError as problem:
-            raise ReconError(f"the lock {self.path} cannot be made: {problem.strerror}", hint="is the directory writable?") from None
-        me = Holder(_user(), socket.gethostname(), os.getpid(), command, datetime.now(UTC).isoformat(timespec="seconds"))
+            raise ReconError(
+                f"the lock {self.path} cannot be made: {problem.strerror}", hint="is the directory writable?"
+            ) from None
+        me = Holder(
+            _user(), socket.gethostname(), os.getpid(), command, datetime.now(UTC).isoformat(timespec="seconds")
+        )
         with os.fdopen(handle, "w") as file:
             json.dump(asdict(me), file)
         return True

@@ -124,7 +124,9 @@ def _sweep(world: World, aws: Aws) -> None:
                 tags = tags_from_aws(item.get("Tags"))
                 world.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
     if failed:
-        places_text = ", ".join(region for region, _ in failed[:4]) + (f" and {len(failed) - 4} more" if len(failed) > 4 else "")
+        places_text = ", ".join(region for region, _ in failed[:4]) + (
+            f" and {len(failed) - 4} more" if len(failed) > 4 else ""
+        )
         world.unreadable(
             "sweep", f"what is ours and no longer declared could not be looked for in {places_text}: {failed[0][1].message}",
             failed[0][1].hint,

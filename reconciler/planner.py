@@ -21,7 +21,9 @@ from reconciler.steps import documented_seconds, steps_of
 STATUSES = frozenset({"PENDING", "FAILED", "TEMPORARY_FAILURE", "NOT_STARTED"})
 
 
-def make_plan(world: World, *, targets: Sequence[str] = (), refresh: str = "full", calls: Mapping[str, int] | None = None) -> Plan:
+def make_plan(
+    world: World, *, targets: Sequence[str] = (), refresh: str = "full", calls: Mapping[str, int] | None = None
+) -> Plan:
     """The plan for a world that has been read.
 
     ``targets`` are addresses or globs; what a targeted change needs comes along. Outcome is ``refused`` where a
@@ -179,7 +181,11 @@ def _statuses(world: World, targets: Sequence[str]) -> list[Diagnostic]:
         if not words:
             continue
         failed = any(status in {"FAILED", "TEMPORARY_FAILURE"} for status in wrong.values())
-        why = f" ({facts['error_type']})" if facts.get("error_type") and facts.get("verification_status") != "SUCCESS" else ""
+        why = (
+            f" ({facts['error_type']})"
+            if facts.get("error_type") and facts.get("verification_status") != "SUCCESS"
+            else ""
+        )
         found.append(
             Diagnostic(
                 "warning" if failed else "note", "status", f"{live.name} in {live.region}: {', '.join(words)}{why}",

@@ -32,7 +32,8 @@ def steps_of(change: Change) -> list[Step]:
     old = change_from_json(moved)
     first = list(kind.steps(created))
     last = [
-        replace(step, needs=(*step.needs, *(s.id for s in first if not s.late))) for step in REGISTRY[old.kind].steps(old)
+        replace(step, needs=(*step.needs, *(s.id for s in first if not s.late)))
+        for step in REGISTRY[old.kind].steps(old)
     ]
     return [*first, *last]
 

@@ -175,12 +175,16 @@ class World:
     def unreadable(self, prefix: str, reason: str, hint: str = "") -> None:
         self.unread.append(Unread(prefix, reason, hint))
 
-    def refuse(self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None) -> None:
+    def refuse(
+        self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
+    ) -> None:
         """Record a refusal: the plan shows it, and apply will not write while it stands."""
         self.refusals += 1
         self.diagnostics.append(_diagnostic("error", code, message, hint, address, source))
 
-    def blocked(self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None) -> None:
+    def blocked(
+        self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
+    ) -> None:
         """Record that one part cannot go on; the rest of the plan does."""
         self.blocks += 1
         self.diagnostics.append(_diagnostic("error", code, message, hint, address, source))
@@ -403,7 +407,7 @@ def tag_phases(change: Change) -> tuple[dict[str, str], dict[str, str], list[str
     names are first written as the union. Returns (put first, put last, keys to drop last).
     """
     put, drop = tag_changes(change)
-    before = (change.before or {}).get("tags") or {}
+    before = present((change.before or {}).get("tags") or {})
     after = present((change.after or {}).get("tags") or {})
     first, last = dict(put), dict[str, str]()
     for key in LISTS:

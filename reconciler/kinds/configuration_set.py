@@ -193,7 +193,9 @@ class ConfigurationSet(Rereading):
         domain = tracking.get("custom_redirect_domain")
         if domain and not _tracking_ready(world, desired.region or "", desired.spec):
             notes.append(
-                base.note("tracking-waits", "note", f"tracking through {domain} is set once SES has verified its domain")
+                base.note(
+                    "tracking-waits", "note", f"tracking through {domain} is set once SES has verified its domain"
+                )
             )
         return tuple(notes)
 
@@ -254,7 +256,13 @@ def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, A
 
     def run(rt: base.Runtime) -> None:
         rt.wait_verified(region, domain)
-        rt.aws.call("sesv2", "PutConfigurationSetTrackingOptions", region, ConfigurationSetName=name, **_body("tracking_options", block))
+        rt.aws.call(
+            "sesv2",
+            "PutConfigurationSetTrackingOptions",
+            region,
+            ConfigurationSetName=name,
+            **_body("tracking_options", block),
+        )
 
     return Step(
         change.address, "tracking", (after,), run, calls=("sesv2:PutConfigurationSetTrackingOptions",), region=region,
@@ -305,9 +313,7 @@ def _release(rt: base.Runtime, region: str, arn_name: str, put: Mapping[str, str
 
 
 def _tag(rt: base.Runtime, region: str, arn_name: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call(
-        "sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn_name), Tags=base.tags_to_aws(tags)
-    )
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn_name), Tags=base.tags_to_aws(tags))
 
 
 def _delete(rt: base.Runtime, region: str, name: str) -> None:
@@ -377,5 +383,8 @@ def normalise(spec: dict[str, Any]) -> dict[str, Any]:
     """Sets as sorted lists, so that order is no difference; absent and empty suppression stay apart."""
     block = spec.get("suppression_options")
     if block and isinstance(block.get("suppressed_reasons"), list):
-        spec = {**spec, "suppression_options": {**block, "suppressed_reasons": sorted(set(block["suppressed_reasons"]))}}
+        spec = {
+            **spec,
+            "suppression_options": {**block, "suppressed_reasons": sorted(set(block["suppressed_reasons"]))},
+        }
     return spec

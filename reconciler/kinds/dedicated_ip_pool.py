@@ -166,7 +166,11 @@ class DedicatedIpPool(Rereading):
                 rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=base.tags_to_aws(put))
             if before.get("scaling_mode") != after.get("scaling_mode"):
                 rt.aws.call(
-                    "sesv2", "PutDedicatedIpPoolScalingAttributes", region, PoolName=name, ScalingMode=after["scaling_mode"]
+                    "sesv2",
+                    "PutDedicatedIpPoolScalingAttributes",
+                    region,
+                    PoolName=name,
+                    ScalingMode=after["scaling_mode"],
                 )
             if "dedicated_ips" in after:
                 _move(rt, region, name, before.get("dedicated_ips") or [], after["dedicated_ips"])

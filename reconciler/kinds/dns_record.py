@@ -86,7 +86,9 @@ class DnsRecord:
                 world.unreadable(f"{NAME}/{world.zones[zone_id].name}", error.message, error.hint)
         read = [world.zones[i].name for i in sorted(wanted) if world.zones[i].loaded]
         if read:
-            world.scanned.append(f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else ""))
+            world.scanned.append(
+                f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
+            )
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,9 @@ def names_of_interest(world: World) -> list[tuple[str, str | None]]:
             continue
         if live.kind == "email_identity" and "@" not in live.name:
             want(live.name, zones.get(live.name))
-            for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))):
+            for old in filter(
+                None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))
+            ):
                 names[old, zones.get(live.name)] = None
         elif live.kind == "configuration_set":
             old = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
@@ -250,7 +254,13 @@ class _Planner:
         anchor = intent.name or f"token._domainkey.{intent.domain}"
         zone = self.index.pick(anchor, intent.zone)
         if isinstance(zone, NoZone):
-            world.refuse(zone.code, zone.message, hint=zone.hint, address=f"{NAME}/?/{anchor}/{intent.type}", source=intent.source)
+            world.refuse(
+                zone.code,
+                zone.message,
+                hint=zone.hint,
+                address=f"{NAME}/?/{anchor}/{intent.type}",
+                source=intent.source,
+            )
             return
         label = f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else intent.name or anchor
         address = address_of(zone.name, label, intent.type)
@@ -262,7 +272,12 @@ class _Planner:
             key = (intent.name, intent.type)
             other = self.wanted.get(key)
             if other is not None:
-                if (other.value, other.tags, other.terms, other.all) != (intent.value, intent.tags, intent.terms, intent.all):
+                if (other.value, other.tags, other.terms, other.all) != (
+                    intent.value,
+                    intent.tags,
+                    intent.terms,
+                    intent.all,
+                ):
                     world.refuse(
                         "two-values", f"{intent.name} {intent.type} is asked for twice with different values",
                         hint=f"see also {other.source}", address=address, source=intent.source,
@@ -338,7 +353,12 @@ class _Planner:
             self._create(address, zone, intent, f"{target}")
             return
         there = _host(live.values[0]) if live.values else ""
-        if there != target and intent.bulk and there.startswith(target.partition(".")[0] + ".") and there.endswith(".amazonses.com"):
+        if (
+            there != target
+            and intent.bulk
+            and there.startswith(target.partition(".")[0] + ".")
+            and there.endswith(".amazonses.com")
+        ):
             target = there  # Which zone SES signs from is not told in bulk; the token is what must match.
         if there != target:
             if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
@@ -375,7 +395,11 @@ class _Planner:
         stale = [v for v in live.values if v not in ours and _is_feedback(v)] if intent.group == "mail_from" else []
         foreign = [v for v in live.values if v not in ours and v not in stale]
         if foreign and not ours:
-            reason = "SES needs exactly one MX there" if intent.group == "mail_from" else "a null MX must stand alone (RFC 7505)"
+            reason = (
+                "SES needs exactly one MX there"
+                if intent.group == "mail_from"
+                else "a null MX must stand alone (RFC 7505)"
+            )
             self.world.refuse(
                 "mx-taken", f"{name} already has MX {', '.join(foreign)}; {reason}",
                 hint="remove those values, or choose another name" if intent.group == "mail_from" else "this name receives mail: drop null_mx, or remove its MX",
@@ -389,7 +413,16 @@ class _Planner:
             )  # fmt: skip
         if not ours or stale:
             gone = [*stale, *ours]
-            self._update(address, zone, intent, live, gone, [value], {"value": sorted(_mx_value(v) for v in gone)}, {"value": [value]})
+            self._update(
+                address,
+                zone,
+                intent,
+                live,
+                gone,
+                [value],
+                {"value": sorted(_mx_value(v) for v in gone)},
+                {"value": [value]},
+            )
             return
         self._ttl_only(address, zone, intent, live, list(live.values), {"value": value})
 
@@ -455,7 +488,9 @@ class _Planner:
         try:
             merged = spf.merge(there, intent.terms, wanted_all, ours_before)
         except spf.SpfConflict as conflict:
-            self.world.refuse("spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source)
+            self.world.refuse(
+                "spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source
+            )
             return
         except ValueError as problem:
             self.world.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
@@ -483,7 +518,9 @@ class _Planner:
 
     # .. building slots .............................................................................................
 
-    def _create(self, address: Address, zone: Zone, intent: Intent, value: str, shown: Mapping[str, Any] | None = None) -> None:
+    def _create(
+        self, address: Address, zone: Zone, intent: Intent, value: str, shown: Mapping[str, Any] | None = None
+    ) -> None:
         live = next(iter(zone.sets(intent.name or "", intent.type)), None)
         ttl = live.ttl if live is not None else (300 if intent.ttl is None else intent.ttl)
         after = {"name": intent.name, "type": intent.type, "ttl": ttl, **(shown or {"value": value})}
@@ -502,9 +539,7 @@ class _Planner:
         ttl = intent.ttl if intent.ttl is not None and not foreign else live.ttl
         old = {"ttl": live.ttl, **before}
         new = {"ttl": ttl, **after}
-        diff = tuple(
-            FieldDiff(f.path, f.before, f.after, intent.source) for f in base.differences(old, new)
-        )
+        diff = tuple(FieldDiff(f.path, f.before, f.after, intent.source) for f in base.differences(old, new))
         place = {"name": intent.name, "type": intent.type}
         if old_text:
             old, new = {**old, "value": old_text}, {**new, "value": new_text}
@@ -530,7 +565,13 @@ class _Planner:
     def _note_foreign(self, slot: _Slot, live: RecordSet | None, remove: list[str]) -> None:
         kept = [v for v in live.values if v not in remove] if live else []
         if kept:
-            slot.notes.append(base.note("others-kept", "note", f"{len(kept)} other value{'s' * (len(kept) > 1)} at this name stay as they are"))
+            slot.notes.append(
+                base.note(
+                    "others-kept",
+                    "note",
+                    f"{len(kept)} other value{'s' * (len(kept) > 1)} at this name stay as they are",
+                )
+            )
 
     def _remember(self, intent: Intent, address: Address) -> None:
         """Say in a tag or marker that the record's group is ours, and order tag, record and put."""
@@ -552,7 +593,9 @@ class _Planner:
 
     def _claimed(self, intent: Intent) -> bool:
         return any(
-            intent.group in base.unpack(self.world.observed[o].tags, base.RECORDS) for o in intent.owners if o in self.world.observed
+            intent.group in base.unpack(self.world.observed[o].tags, base.RECORDS)
+            for o in intent.owners
+            if o in self.world.observed
         )
 
     def _publish_by_hand(self, intent: Intent) -> None:
@@ -560,7 +603,11 @@ class _Planner:
         if intent.style == "tags":
             value = (dmarc if intent.group == "dmarc" else bimi).to_text(dict(intent.tags or {}))
         elif intent.style == "spf":
-            value = f"a v=spf1 record with {' '.join(intent.terms)}" if intent.group == "spf" else spf.merge(None, intent.terms, intent.all)
+            value = (
+                f"a v=spf1 record with {' '.join(intent.terms)}"
+                if intent.group == "spf"
+                else spf.merge(None, intent.terms, intent.all)
+            )
         elif intent.style == "dkim_key" and value:
             value = intents.dkim_key_text(value)
         name = intent.name or f"(token {intent.token} of SES)._domainkey.{intent.domain}"
@@ -575,7 +622,11 @@ class _Planner:
         """Records that an owned identity or set derived and that nothing asks for any more."""
         world = self.world
         for live in [o for o in world.observed.values() if base.owner_of(o.tags) == world.scope]:
-            if world.unknown(live.address) or live.tags.get(base.PROTECT) == "true" and live.address not in world.desired:
+            if (
+                world.unknown(live.address)
+                or live.tags.get(base.PROTECT) == "true"
+                and live.address not in world.desired
+            ):
                 continue
             if live.kind == "email_identity" and "@" not in live.name:
                 self._release_identity(live)
@@ -602,7 +653,9 @@ class _Planner:
         old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(base.MAIL_FROM)
         new_block = desired.spec.get("mail_from", "unwritten") if desired else None
         if old_name:
-            gone = deleted or new_block is None or (new_block == "unwritten" and live.tags.get(base.MAIL_FROM) == old_name)
+            gone = (
+                deleted or new_block is None or (new_block == "unwritten" and live.tags.get(base.MAIL_FROM) == old_name)
+            )
             moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
             if (gone or moved) and (deleted or "mail_from" in groups):
                 self._drop_exact(live, old_name, "MX", regions.feedback_mx(region), 0)
@@ -616,7 +669,9 @@ class _Planner:
                 zone = self._zone_of(live.name)
                 if zone:
                     self.markers.setdefault((zone.id, live.name), marker.Marker()).groups.add(group)
-                    self.marks.setdefault(live.address, set()).add(address_of(zone.name, marker.name_for(live.name), "TXT"))
+                    self.marks.setdefault(live.address, set()).add(
+                        address_of(zone.name, marker.name_for(live.name), "TXT")
+                    )
 
     def _last_identity(self, live: Observed) -> bool:
         return live.name not in self.identities
@@ -695,12 +750,28 @@ class _Planner:
                 for raw, text in zone.texts(name):
                     if codec.is_record(text):
                         address = address_of(zone.name, name, "TXT")
-                        self._delete(address, zone, record, raw, {**_shown(codec.parse(text)), "value": text}, live, tag_remembers=True)
+                        self._delete(
+                            address,
+                            zone,
+                            record,
+                            raw,
+                            {**_shown(codec.parse(text)), "value": text},
+                            live,
+                            tag_remembers=True,
+                        )
         elif group == "null_mx" and (domain, "MX") not in self.wanted:
             for record in [r for r in zone.sets(domain, "MX") if r.simple]:
                 for raw in record.values:
                     if _mx_value(raw) == "0 .":
-                        self._delete(address_of(zone.name, domain, "MX"), zone, record, raw, {"value": "0 ."}, live, tag_remembers=True)
+                        self._delete(
+                            address_of(zone.name, domain, "MX"),
+                            zone,
+                            record,
+                            raw,
+                            {"value": "0 ."},
+                            live,
+                            tag_remembers=True,
+                        )
 
     def _delete(
         self, address: Address, zone: Zone, record: RecordSet, raw: str, shown: Mapping[str, Any], live: Observed | None,
@@ -726,7 +797,12 @@ class _Planner:
         goes = live.address not in self.world.desired
         slot.depends.add(live.address)
         if goes or not tag_remembers:
-            slot.mark = {"domain": live.name if live.kind == "email_identity" else record.name, "name": record.name, "type": record.type, "value": raw}
+            slot.mark = {
+                "domain": live.name if live.kind == "email_identity" else record.name,
+                "name": record.name,
+                "type": record.type,
+                "value": raw,
+            }
             slot.needs += [f"{live.address}#{label}" for label in ("delete", "mail_from", "dkim", "update", "tracking")]
             self.marks.setdefault(live.address, set()).add(address)
         self.last.setdefault(live.address, set()).add(address)
@@ -809,7 +885,9 @@ class _Planner:
     def _write_markers(self) -> None:
         scope = self.world.scope
         own_steps = {
-            marker.Own(s.mark["name"], s.mark["type"], s.mark["value"]).text(scope) for s in self.slots.values() if s.mark
+            marker.Own(s.mark["name"], s.mark["type"], s.mark["value"]).text(scope)
+            for s in self.slots.values()
+            if s.mark
         }
         for zone_id, domain in sorted({*self.markers, *self.live_markers}):
             zone = self.world.zones[zone_id]
@@ -842,7 +920,10 @@ class _Planner:
         """The record groups that each owner's ``recon:records`` must name after this plan."""
         world = self.world
         shared: dict[str, set[str]] = {}
-        for address in {*(d.address for d in world.kind("email_identity")), *(o.address for o in world.observed.values() if o.kind == "email_identity")}:
+        for address in {
+            *(d.address for d in world.kind("email_identity")),
+            *(o.address for o in world.observed.values() if o.kind == "email_identity"),
+        }:
             live = world.observed.get(address)
             if live is not None and base.owner_of(live.tags) == world.scope:
                 shared.setdefault(live.name, set()).update(base.unpack(live.tags, base.RECORDS) - {"dkim", "mail_from"})
@@ -861,7 +942,9 @@ class _Planner:
             live = world.observed.get(desired.address)
             mine = set(base.unpack(live.tags, base.RECORDS)) if live else set()
             mine |= self.written.get(desired.address, set())
-            if "tracking_options" in desired.spec and not desired.spec["tracking_options"].get("custom_redirect_domain", "kept"):
+            if "tracking_options" in desired.spec and not desired.spec["tracking_options"].get(
+                "custom_redirect_domain", "kept"
+            ):
                 mine.discard("tracking")
             world.claims[f"records:{desired.address}"] = frozenset(mine)
 
@@ -875,7 +958,10 @@ class _Planner:
         if slot.token:
             execution["token"] = slot.token
         if slot.mark:
-            execution["mark"] = {**slot.mark, "text": marker.Own(slot.mark["name"], slot.mark["type"], slot.mark["value"]).text(self.world.scope)}
+            execution["mark"] = {
+                **slot.mark,
+                "text": marker.Own(slot.mark["name"], slot.mark["type"], slot.mark["value"]).text(self.world.scope),
+            }
         if slot.marker:
             execution["marker"] = True
             execution["after"] = slot.after_steps

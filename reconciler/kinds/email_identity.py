@@ -141,7 +141,9 @@ class EmailIdentity(Rereading):
         answers: dict[str, dict[str, Any]] = {}
         for (_, key, _), answer in zip(jobs, aws.parallel(ask, jobs), strict=True):
             answers.setdefault(key, {}).update(answer)
-        return [_from_bulk(region, name, listed[name], answers, ours[address_of(region, name)], world) for name in names]
+        return [
+            _from_bulk(region, name, listed[name], answers, ours[address_of(region, name)], world) for name in names
+        ]
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live identity with its statuses and tokens, or None where SES does not have it."""
@@ -216,11 +218,18 @@ class EmailIdentity(Rereading):
         elif wanted.get("dkim", {}).get("signing_attributes_origin") not in {None, "EXTERNAL"}:
             extra[base.DKIM_KEY] = None
         if wanted.get("mail_from"):
-            if not live or (live.spec["mail_from"] or {}) != {**(live.spec["mail_from"] or {}), **wanted["mail_from"]} or base.MAIL_FROM in live.tags:
+            if (
+                not live
+                or (live.spec["mail_from"] or {}) != {**(live.spec["mail_from"] or {}), **wanted["mail_from"]}
+                or base.MAIL_FROM in live.tags
+            ):
                 extra[base.MAIL_FROM] = wanted["mail_from"]["mail_from_domain"]
         elif live and base.MAIL_FROM in live.tags:
             extra[base.MAIL_FROM] = None
-            if "mail_from" not in wanted and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[base.MAIL_FROM]:
+            if (
+                "mail_from" not in wanted
+                and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[base.MAIL_FROM]
+            ):
                 wanted["mail_from"] = None
         policies, put_policies = _policies(desired.spec["policies"], live)
         if policies:
@@ -247,7 +256,10 @@ class EmailIdentity(Rereading):
             return None
         observed = dict(live.spec)
         if reference and observed["dkim"].get("domain_signing_private_key") is None:
-            observed["dkim"] = {**observed["dkim"], "domain_signing_private_key": self._proven_key(world, desired, live)}
+            observed["dkim"] = {
+                **observed["dkim"],
+                "domain_signing_private_key": self._proven_key(world, desired, live),
+            }
             if observed["dkim"]["domain_signing_private_key"] == wanted["dkim"]["domain_signing_private_key"]:
                 wanted["tags"].pop(base.DKIM_KEY, None)
         for path in live.unread:
@@ -315,7 +327,9 @@ class EmailIdentity(Rereading):
     def _notes(self, desired: Desired, live: Observed | None, after: Mapping[str, Any]) -> tuple[Note, ...]:
         notes: list[Note] = []
         if desired.entry.section == "email_addresses" and live is None:
-            notes.append(base.note("address-mail", "note", "SES mails a link to this address; it is valid for 24 hours"))
+            notes.append(
+                base.note("address-mail", "note", "SES mails a link to this address; it is valid for 24 hours")
+            )
         new, old = after.get("dkim") or {}, (live.spec["dkim"] if live else {})
         if new.get("signing_enabled") is False and old.get("signing_enabled", True):
             notes.append(base.note("dkim-off", "warning", "mail leaves without a DKIM signature of this domain"))
@@ -324,13 +338,18 @@ class EmailIdentity(Rereading):
             notes.append(base.note("dkim-origin", "warning", "mail is unsigned until SES has verified the new keys"))
         if live and new.get("next_signing_key_length") not in {None, old.get("next_signing_key_length")}:
             notes.append(base.note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"))
-        if old.get("next_signing_key_length") == "RSA_2048_BIT" and new.get("next_signing_key_length") == "RSA_1024_BIT":
+        if (
+            old.get("next_signing_key_length") == "RSA_2048_BIT"
+            and new.get("next_signing_key_length") == "RSA_1024_BIT"
+        ):
             notes.append(base.note("dkim-key-lowered", "warning", "1024-bit keys are weak (RFC 8301 section 3.2)"))
         if (after.get("mail_from") or {}).get("behavior_on_mx_failure") == "REJECT_MESSAGE" and (
             live is None or (live.spec["mail_from"] or {}).get("behavior_on_mx_failure") != "REJECT_MESSAGE"
         ):
             notes.append(
-                base.note("mail-from-reject", "note", "mail is rejected while SES does not find the MAIL FROM's MX record")
+                base.note(
+                    "mail-from-reject", "note", "mail is rejected while SES does not find the MAIL FROM's MX record"
+                )
             )
         return tuple(notes)
 
@@ -494,7 +513,11 @@ def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:
     if written is None:
         return {"signing_enabled": True, "signing_attributes_origin": "AWS_SES"}
     block: dict[str, Any] = {"signing_enabled": True}
-    defaults = {"signing_enabled": True, "signing_attributes_origin": "AWS_SES", "next_signing_key_length": "RSA_2048_BIT"}
+    defaults = {
+        "signing_enabled": True,
+        "signing_attributes_origin": "AWS_SES",
+        "next_signing_key_length": "RSA_2048_BIT",
+    }
     for field, value in written.items():
         block[field] = defaults.get(field) if value is None else value
     return {k: v for k, v in block.items() if v is not None}
@@ -678,4 +701,6 @@ def _delete(rt: base.Runtime, region: str, name: str) -> None:
 
 def status_text(facts: Mapping[str, Any]) -> str:
     """One line of what SES says of an identity, for diagnostics."""
-    return json.dumps({k: facts.get(k) for k in ("verification_status", "dkim_status", "mail_from_status", "error_type")})
+    return json.dumps(
+        {k: facts.get(k) for k in ("verification_status", "dkim_status", "mail_from_status", "error_type")}
+    )

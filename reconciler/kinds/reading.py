@@ -34,7 +34,9 @@ def read_each(kind: Reader, aws: Aws, world: World, addresses: list[Address] | N
         except AwsError as error:
             return address, None, error
 
-    for address, found, error in aws.parallel(one, wanted_addresses(kind.name, world) if addresses is None else addresses):
+    for address, found, error in aws.parallel(
+        one, wanted_addresses(kind.name, world) if addresses is None else addresses
+    ):
         if error is not None:
             world.unreadable(address, error.message, error.hint)
         elif found is not None:

@@ -104,7 +104,11 @@ class SmtpCredential:
             orphans = [k["id"] for k in keys if k["id"] not in known and k["id"] not in ours]
         foreign = [k["id"] for k in keys if k["id"] not in ours and k["id"] not in orphans]
         spec = {"keys": keys, "stores": stores, "key": tags.get(base.KEY), "orphans": orphans, "old": tags.get(KEY_OLD)}
-        facts = {"foreign": foreign, "ours": bool(user and base.owner_of(user.tags) == scope), "intent": base.KEY_INTENT in tags}
+        facts = {
+            "foreign": foreign,
+            "ours": bool(user and base.owner_of(user.tags) == scope),
+            "intent": base.KEY_INTENT in tags,
+        }
         return Observed(address_of(name), NAME, None, name, spec, dict(tags), facts)
 
     def reread(self, aws: Aws, change: Change) -> str | None:
@@ -142,7 +146,9 @@ class SmtpCredential:
                     source=desired.source_of("credentials"), hint="store this user's credential under another name",
                 )  # fmt: skip
                 return None
-        wrong = [s for s in desired.spec["stores"] if not current or not _true(stores.get(_store_id(s)), s, current["id"])]
+        wrong = [
+            s for s in desired.spec["stores"] if not current or not _true(stores.get(_store_id(s)), s, current["id"])
+        ]
         orphans = list(live.spec["orphans"]) if live else []
         shown = {"regions": desired.spec["regions"], "credentials": [_store_words(s) for s in desired.spec["stores"]]}
         execution: dict[str, Any] = {
@@ -167,9 +173,20 @@ class SmtpCredential:
         execution["previous"] = current["id"] if current else None
         notes = []
         before = None
-        adopted = [s for s in desired.spec["stores"] if (stores.get(_store_id(s)) or {}).get("exists") and not base.owner_of((stores.get(_store_id(s)) or {}).get("tags") or {})]
+        adopted = [
+            s
+            for s in desired.spec["stores"]
+            if (stores.get(_store_id(s)) or {}).get("exists")
+            and not base.owner_of((stores.get(_store_id(s)) or {}).get("tags") or {})
+        ]
         if adopted:
-            notes.append(base.note("secret-taken-over", "warning", f"{', '.join(_store_words(s) for s in adopted)} exists and gets a new value"))
+            notes.append(
+                base.note(
+                    "secret-taken-over",
+                    "warning",
+                    f"{', '.join(_store_words(s) for s in adopted)} exists and gets a new value",
+                )
+            )
         if live is not None and (live.spec["key"] or current):
             before = {
                 "access_key": live.spec["key"], "status": current["status"] if current else "deleted",
@@ -178,9 +195,15 @@ class SmtpCredential:
             why = "the key is gone" if current is None else "a store does not hold this key's passwords for all regions"
             notes.append(base.note("new-key", "warning", f"{why}: a new key is made and stored; the passwords change"))
             if current:
-                notes.append(base.note("old-key-stays", "note", f"{current['id']} stays active until it is rotated out"))
+                notes.append(
+                    base.note("old-key-stays", "note", f"{current['id']} stays active until it is rotated out")
+                )
         if orphans:
-            notes.append(base.note("orphan-key", "note", f"deletes {', '.join(orphans)}, made by an interrupted run and stored nowhere"))
+            notes.append(
+                base.note(
+                    "orphan-key", "note", f"deletes {', '.join(orphans)}, made by an interrupted run and stored nowhere"
+                )
+            )
         diff = base.differences(before, after, desired=desired)
         action = "create" if before is None else "update"
         if adopted and before is None:
@@ -202,7 +225,12 @@ class SmtpCredential:
             "access_key": current["id"], "status": current["status"], "orphan_keys": orphans or None,
             "open_intent": True if live.facts["intent"] else None,
         }  # fmt: skip
-        after: dict[str, Any] = {"access_key": current["id"], "status": "Active", "orphan_keys": None, "open_intent": None}
+        after: dict[str, Any] = {
+            "access_key": current["id"],
+            "status": "Active",
+            "orphan_keys": None,
+            "open_intent": None,
+        }
         kms = {}
         for store in desired.spec["stores"]:
             there = live.spec["stores"][_store_id(store)]
@@ -215,13 +243,27 @@ class SmtpCredential:
             return None
         notes = []
         if orphans:
-            notes.append(base.note("orphan-key", "note", f"deletes {', '.join(orphans)}, made by an interrupted run and stored nowhere"))
+            notes.append(
+                base.note(
+                    "orphan-key", "note", f"deletes {', '.join(orphans)}, made by an interrupted run and stored nowhere"
+                )
+            )
         if current["status"] != "Active":
-            notes.append(base.note("key-reactivated", "warning", "somebody switched this key off; it is switched on again"))
+            notes.append(
+                base.note("key-reactivated", "warning", "somebody switched this key off; it is switched on again")
+            )
         if gone:
             before["credentials"], after["credentials"] = [_store_words(s) for s in gone], None
-        execution |= {"close": live.facts["intent"], "activate": current["id"] if current["status"] != "Active" else None, "kms": list(kms.values()), "gone": gone}
-        before, after = ({k: v for k, v in d.items() if v is not None or k in both} for d, both in ((before, set(after)), (after, set(before))))
+        execution |= {
+            "close": live.facts["intent"],
+            "activate": current["id"] if current["status"] != "Active" else None,
+            "kms": list(kms.values()),
+            "gone": gone,
+        }
+        before, after = (
+            {k: v for k, v in d.items() if v is not None or k in both}
+            for d, both in ((before, set(after)), (after, set(before)))
+        )
         return Change(
             desired.address, NAME, "update", before, after, base.differences(before, after, desired=desired), (),
             (smtp_user.address_of(desired.name),), tuple(notes), desired.source_of("credentials"), live.digest, None, execution,
@@ -229,7 +271,12 @@ class SmtpCredential:
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
         user = world.observed.get(smtp_user.address_of(live.name)) if live else None
-        if live is None or user is None or base.owner_of(user.tags) != world.scope or user.tags.get(base.PROTECT) == "true":
+        if (
+            live is None
+            or user is None
+            or base.owner_of(user.tags) != world.scope
+            or user.tags.get(base.PROTECT) == "true"
+        ):
             return None
         ours = [k["id"] for k in live.spec["keys"] if k["id"] not in live.facts["foreign"]]
         stores = [_parse_store(item) for item in sorted(base.unpack(live.tags, STORES))]
@@ -285,10 +332,18 @@ def _stores(entry: Entry, state: State, covered: list[str]) -> list[dict[str, An
         base_store["kms_key_id"] = target["kms_key_id"]
     if REGION_MARK in name:
         return [
-            {**base_store, "region": str(region or r), "name": name.replace(REGION_MARK, r), "regions": [r], "flat": True}
+            {
+                **base_store,
+                "region": str(region or r),
+                "name": name.replace(REGION_MARK, r),
+                "regions": [r],
+                "flat": True,
+            }
             for r in covered
         ]
-    return [{**base_store, "region": str(region or state.stack.regions[0]), "name": name, "regions": covered, "flat": False}]
+    return [
+        {**base_store, "region": str(region or state.stack.regions[0]), "name": name, "regions": covered, "flat": False}
+    ]
 
 
 def _store_id(store: Mapping[str, Any]) -> str:
@@ -333,7 +388,9 @@ def _read_store(aws: Aws, store: Mapping[str, Any]) -> dict[str, Any]:
             if error.aws_code == "ResourceNotFoundException":
                 return {"exists": False}
             raise
-        current = next((v for v, stages in (live.get("VersionIdsToStages") or {}).items() if "AWSCURRENT" in stages), None)
+        current = next(
+            (v for v, stages in (live.get("VersionIdsToStages") or {}).items() if "AWSCURRENT" in stages), None
+        )
         return {
             "exists": True, "proof": current, "tags": base.tags_from_aws(live.get("Tags")),
             "deleted": bool(live.get("DeletedDate")), "kms_key_id": live.get("KmsKeyId"),
@@ -363,7 +420,11 @@ def _list_keys(aws: Aws, name: str) -> list[dict[str, Any]]:
             return []
         raise
     return [
-        {"id": k["AccessKeyId"], "status": k["Status"], "created": k["CreateDate"].isoformat() if k.get("CreateDate") else None}
+        {
+            "id": k["AccessKeyId"],
+            "status": k["Status"],
+            "created": k["CreateDate"].isoformat() if k.get("CreateDate") else None,
+        }
         for k in sorted(listed, key=lambda k: str(k["AccessKeyId"]))
     ]
 
@@ -385,10 +446,14 @@ def _issue(rt: base.Runtime, run: Mapping[str, Any]) -> None:
     for orphan in run["orphans"]:
         _delete_key(rt, user, orphan)
     intent = " ".join([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *run["known"]])
-    smtp_user.settle(lambda: rt.aws.call("iam", "TagUser", UserName=user, Tags=[{"Key": base.KEY_INTENT, "Value": intent}]))
+    smtp_user.settle(
+        lambda: rt.aws.call("iam", "TagUser", UserName=user, Tags=[{"Key": base.KEY_INTENT, "Value": intent}])
+    )
     made = _create_key(rt, user, set(run["known"]))
     key_id = str(made["AccessKeyId"])
-    created = made["CreateDate"].isoformat() if made.get("CreateDate") else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    created = (
+        made["CreateDate"].isoformat() if made.get("CreateDate") else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    )
     for store in run["stores"]:
         _put_store(rt, store, key_id, _value(store, key_id, str(made["SecretAccessKey"]), created), user)
     tags = {base.KEY: key_id, **base.pack((_store_id(s) for s in run["stores"]), STORES)}
@@ -444,7 +509,12 @@ def _put_store(rt: base.Runtime, store: Mapping[str, Any], key_id: str, value: s
     tags = [{"Key": base.STACK, "Value": rt.scope}, {"Key": "recon:user", "Value": user}]
     region, name = store["region"], store["name"]
     if store["type"] == "ssm":
-        request: dict[str, Any] = {"Name": name, "Value": value, "Type": "SecureString", "Description": f"recon {token}"}
+        request: dict[str, Any] = {
+            "Name": name,
+            "Value": value,
+            "Type": "SecureString",
+            "Description": f"recon {token}",
+        }
         if store.get("kms_key_id"):
             request["KeyId"] = store["kms_key_id"]
         if len(value) > 4096:
@@ -466,7 +536,9 @@ def _put_store(rt: base.Runtime, store: Mapping[str, Any], key_id: str, value: s
     live = rt.aws.call("secretsmanager", "DescribeSecret", region, SecretId=name)
     owner = base.owner_of(base.tags_from_aws(live.get("Tags")))
     if owner not in {None, rt.scope}:
-        raise ReconError(f"the secret {name} in {region} belongs to {owner}", hint="store this credential under another name")
+        raise ReconError(
+            f"the secret {name} in {region} belongs to {owner}", hint="store this credential under another name"
+        )
     if live.get("DeletedDate"):
         # A name that waits for deletion stays taken for up to 30 days (Secrets Manager API, DeleteSecret).
         rt.aws.call("secretsmanager", "RestoreSecret", region, SecretId=name)
@@ -486,12 +558,19 @@ def _mend(rt: base.Runtime, run: Mapping[str, Any]) -> None:
         rt.aws.call("iam", "UpdateAccessKey", UserName=user, AccessKeyId=run["activate"], Status="Active")
     for store in run.get("kms") or ():
         if store["type"] == "secretsmanager":
-            rt.aws.call("secretsmanager", "UpdateSecret", store["region"], SecretId=store["name"], KmsKeyId=store["kms_key_id"])
+            rt.aws.call(
+                "secretsmanager", "UpdateSecret", store["region"], SecretId=store["name"], KmsKeyId=store["kms_key_id"]
+            )
     gone = run.get("gone") or ()
     for store in gone:
         _delete_store(rt, store)
     if gone:
-        rt.aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(base.pack((_store_id(s) for s in run["stores"]), STORES)))
+        rt.aws.call(
+            "iam",
+            "TagUser",
+            UserName=user,
+            Tags=base.tags_to_aws(base.pack((_store_id(s) for s in run["stores"]), STORES)),
+        )
 
 
 def _delete(rt: base.Runtime, run: Mapping[str, Any]) -> None:
@@ -515,7 +594,9 @@ def _delete_store(rt: base.Runtime, store: Mapping[str, Any]) -> None:
         if store["type"] == "ssm":
             rt.aws.call("ssm", "DeleteParameter", store["region"], Name=store["name"])
         else:
-            rt.aws.call("secretsmanager", "DeleteSecret", store["region"], SecretId=store["name"], RecoveryWindowInDays=30)
+            rt.aws.call(
+                "secretsmanager", "DeleteSecret", store["region"], SecretId=store["name"], RecoveryWindowInDays=30
+            )
     except AwsError as error:
         if error.aws_code not in {"ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"}:
             raise

@@ -195,7 +195,9 @@ class SmtpUser(Rereading):
 
             def create(rt: base.Runtime) -> None:
                 _create(rt, name, after)
-                settle(lambda: rt.aws.call("iam", "PutUserPolicy", UserName=name, PolicyName=POLICY, PolicyDocument=policy))
+                settle(
+                    lambda: rt.aws.call("iam", "PutUserPolicy", UserName=name, PolicyName=POLICY, PolicyDocument=policy)
+                )
 
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
@@ -271,7 +273,13 @@ def fields_of(document: Any) -> dict[str, Any]:
         return nothing
     statement = statements[0]
     expected = {"Effect": "Allow", "Action": ["ses:sendrawemail"]}
-    if any(statement.get(k) != v for k, v in expected.items()) or set(statement) - {"Sid", "Effect", "Action", "Resource", "Condition"}:
+    if any(statement.get(k) != v for k, v in expected.items()) or set(statement) - {
+        "Sid",
+        "Effect",
+        "Action",
+        "Resource",
+        "Condition",
+    }:
         return nothing
     conditions = {k: dict(v) for k, v in (statement.get("Condition") or {}).items()}
     addresses = conditions.get("StringLike", {}).pop("ses:FromAddress", None)

@@ -98,7 +98,9 @@ def record_from_aws(raw: Mapping[str, Any]) -> RecordSet:
 def list_zones(aws: Aws) -> dict[str, Zone]:
     """Every hosted zone of the DNS account by id: one call per 100."""
     zones: dict[str, Zone] = {}
-    for raw in aws.pages("route53", "ListHostedZones", "HostedZones", dns=True, token_in="Marker", token_out="NextMarker"):
+    for raw in aws.pages(
+        "route53", "ListHostedZones", "HostedZones", dns=True, token_in="Marker", token_out="NextMarker"
+    ):
         zone = Zone(
             raw["Id"].rpartition("/")[2], from_route53(raw["Name"]), bool((raw.get("Config") or {}).get("PrivateZone")),
             (raw.get("LinkedService") or {}).get("ServicePrincipal", ""),

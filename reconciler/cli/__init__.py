@@ -1,0 +1,68 @@
+"""The command line: wiring, printing and exit codes; nothing else.
+
+Data goes to standard output, everything for people to standard error. Exit codes are the contract's: 0 done, 1 error,
+2 changes or drift, 3 refused by a safeguard, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+from reconciler.cli import look, write
+from reconciler.cli.app import app
+from reconciler.cli.common import Out
+from reconciler.errors import ReconError
+
+__all__ = ["app", "look", "main", "run", "write"]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point: turns every error into the contract's exit code and words for people, never a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    # typer carries its own click; its exceptions are reached through what it exports.
+    command_line_error = typer.BadParameter.__mro__[2]
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="recon", standalone_mode=False)
+        return int(code) if isinstance(code, int) else 0
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("Interrupted.\n")
+        return 130
+    except command_line_error as problem:
+        _out_of(arguments).error(_command_line_error(problem))
+        return 1
+    except ReconError as error:
+        _out_of(arguments).error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (`recon plan | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _command_line_error(problem: Any) -> ReconError:
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        return ReconError("no command", hint="recon --help")
+    return ReconError(problem.format_message(), hint="recon --help, or recon COMMAND --help")
+
+
+def _out_of(arguments: list[str]) -> Out:
+    """The output settings of a command line that did not run to its end."""
+    format = "text"
+    for number, argument in enumerate(arguments):
+        if argument == "--format" and number + 1 < len(arguments):
+            format = arguments[number + 1]
+        elif argument.startswith("--format="):
+            format = argument.partition("=")[2]
+    return Out("json" if format == "json" else "text", "--no-color" in arguments)

@@ -1,0 +1,167 @@
+"""What the commands share: their options, how a run speaks, and small helpers around files and questions."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.errors import ReconError, Stale
+
+if TYPE_CHECKING:
+    from reconciler.model import Diagnostic, Plan, Result, State
+    from reconciler.running import Planned
+
+StateArg = Annotated[str, typer.Argument(metavar="[STATE]", help="Directory or file of the desired state.")]
+EnvOption = Annotated[str | None, typer.Option("--env", help="Environment of the state.")]
+TargetOption = Annotated[
+    list[str] | None, typer.Option("--target", help="Only this address or glob, and what it needs.")
+]
+FormatOption = Annotated[str, typer.Option("--format", help="text, json, markdown or html.")]
+RefreshOption = Annotated[
+    str, typer.Option("--refresh", help="full reads every attribute; bulk what AWS returns in bulk.")
+]
+ParallelOption = Annotated[int, typer.Option("--parallelism", min=1, max=64, help="AWS calls under way at once.")]
+LockOption = Annotated[str, typer.Option("--lock-timeout", help="How long to wait for the lock: 30s, 5m.")]
+ColorOption = Annotated[bool, typer.Option("--no-color", help="No colour (also NO_COLOR).")]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
+
+FORMATS = ("text", "json", "markdown", "html")
+
+
+class Out:
+    """How this run speaks: format, colour, width, and where."""
+
+    def __init__(self, format: str = "text", no_color: bool = False, quiet: bool = False, verbose: int = 0) -> None:
+        if format not in FORMATS:
+            self.format = "text"
+            raise ReconError(f"--format {format} is not known", hint=f"one of {', '.join(FORMATS)}")
+        self.format = format
+        self.quiet = quiet
+        self.verbose = verbose
+        plain = no_color or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self.color = not plain and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
+        self.unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+    def width(self) -> int | None:
+        if not sys.stdout.isatty():
+            return None
+        import shutil
+
+        return shutil.get_terminal_size().columns
+
+    def plan(self, plan: Plan, mode: str = "plan") -> None:
+        from reconciler.renderers import render
+
+        sys.stdout.write(
+            render(
+                plan,
+                self.format,
+                color=self.color,
+                width=self.width(),
+                unicode=self.unicode,
+                verbose=self.verbose,
+                mode=mode,
+            )  # type: ignore[arg-type]
+        )
+        sys.stdout.flush()
+
+    def result(self, result: Result) -> None:
+        from reconciler.renderers import render_result
+
+        sys.stdout.write(
+            render_result(
+                result, self.format, color=self.color, width=self.width(), unicode=self.unicode, verbose=self.verbose
+            )
+        )
+        sys.stdout.flush()
+
+    def error(self, error: ReconError) -> None:
+        from reconciler.renderers import render_error
+
+        if self.format == "json":
+            sys.stdout.write(render_error(error, "json"))
+            sys.stdout.flush()
+            return
+        color = self.color and sys.stderr.isatty()
+        sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
+
+    def say(self, words: str) -> None:
+        if not self.quiet:
+            sys.stderr.write(words + "\n")
+            sys.stderr.flush()
+
+    def progress(self) -> Callable[[str, str], None]:
+        """A progress voice for the applier: one line a step, never the same twice in a row."""
+        last: dict[str, str] = {}
+        lock = threading.Lock()
+
+        def speak(address: str, words: str) -> None:
+            with lock:
+                if last.get(address) == words:
+                    return
+                last[address] = words
+                self.say(f"  {address}: {words}")
+
+        return speak
+
+
+def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic, ...]]:
+    from reconciler import desired
+
+    loaded = desired.load(state, env)
+    return loaded.state, loaded.warnings
+
+
+def with_warnings(planned: Planned, warnings: Iterable[Diagnostic]) -> Plan:
+    from dataclasses import replace
+
+    live = planned.world.observed
+    kept = [w for w in warnings if not (w.code == "undeclared-reference" and w.address in live)]
+    return replace(planned.plan, diagnostics=(*planned.plan.diagnostics, *kept))
+
+
+def seconds(text: str) -> float:
+    """``90``, ``90s``, ``5m``, ``1h`` in seconds. Raises ReconError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not found:
+        raise ReconError(f"not a duration: {text!r}", hint="write 30s, 5m or 1h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def lock_for(stack: Any) -> Any:
+    from reconciler.lock import LocalLock
+
+    return LocalLock(stack.scope, os.environ.get("RECON_DIR", ".recon"))
+
+
+def read_plan(path: str) -> Plan:
+    from reconciler.renderers import load_saved
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Stale(f"{path} is not a saved plan: it is not UTF-8 text") from None
+    except OSError as problem:
+        raise ReconError(f"{path} could not be read: {problem.strerror}") from None
+    return load_saved(text)
+
+
+def write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise ReconError(f"{path} could not be written: {problem.strerror}") from None
+
+
+def yes(question: str, answer: str = "yes") -> bool:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == answer
