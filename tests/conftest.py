@@ -1,0 +1,33 @@
+"""Fixtures of the engine's tests: a fresh AWS and an empty directory for every test, no pacing, no real credentials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import support
+
+from reconciler import regions
+from reconciler.aws import Aws
+
+SWEPT = ("us-east-1", "eu-west-1", "eu-central-1", "af-south-1")
+"""The regions of SES in these tests: a sweep over all of them is tested once, not in every test."""
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[support.House]:
+    """A stack with an empty AWS of its own; the sandbox server is shared by the whole test process."""
+    for name in [n for n in os.environ if n.startswith(("AWS_", "RECON_"))]:
+        monkeypatch.delenv(name)
+    shared = support.sandbox()
+    shared.reset()
+    for name, value in shared.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RECON_DIR", str(tmp_path / "recon"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(regions, "SES_REGIONS", SWEPT)
+    monkeypatch.setattr(Aws, "_client", support.shared_clients(Aws._client))
+    yield support.House(tmp_path)
+    shared.clear_faults()

@@ -1,0 +1,320 @@
+"""The house that the engine's tests live in: one sandbox, one stack, a few verbs.
+
+``House`` runs recon in this process, from YAML text to AWS calls, against the embedded sandbox; clients are shared
+between runs, since making them is what takes time. The command line itself is tested through ``House.cli`` and, where
+a real process matters, ``House.process``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reconciler import applier, running
+from reconciler.aws import Aws
+from reconciler.desired import load
+from reconciler.model import Change, Plan, Result
+from reconciler.planner import check_safeguards
+from reconciler.sandbox import Sandbox
+
+ACCOUNT = "111122223333"
+HOME = "us-east-1"
+OTHER = "eu-west-1"
+READS = ("Get", "List", "Describe", "BatchGet", "Lookup", "Simulate", "Generate")
+EXTRA_REPLY = {"ResponseMetadata"}
+
+FOREIGN = {
+    ("acme.com", "TXT"): ["google-site-verification=abc123", "MS=ms99887766"],
+    ("acme.com", "MX"): ["1 aspmx.l.google.com.", "5 alt1.aspmx.l.google.com."],
+    ("_dmarc.acme.com", "TXT"): ["vendor-token=zzz"],
+    ("www.acme.com", "CNAME"): ["acme.web.example."],
+    ("*.wild.acme.com", "TXT"): ["star"],
+}
+"""What others keep in the zone of acme.com; it must outlive everything that recon does."""
+
+
+@functools.lru_cache(maxsize=1)
+def sandbox() -> Sandbox:
+    """The one sandbox of this test process."""
+    return Sandbox()
+
+
+@functools.lru_cache(maxsize=256)
+def client(service: str, region: str = HOME, access_key: str = "AKIASANDBOXSANDBOX00") -> Any:
+    """A boto3 client of the sandbox, for looking and for playing the others."""
+    return sandbox().client(service, region, access_key=access_key)
+
+
+_clients: dict[tuple[Any, ...], Any] = {}
+
+
+def shared_clients(make: Any) -> Any:
+    """Wrap ``Aws._client`` so that every run of this process shares its clients."""
+
+    def _client(self: Aws, service: str, region: str, dns: bool) -> Any:
+        role = (self.stack.dns_role_arn if dns else None) or self._role
+        key = (service, region, role, os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_ENDPOINT_URL"))
+        if key not in _clients:
+            with _lock:
+                if key not in _clients:
+                    _clients[key] = make(self, service, region, dns)
+        return _clients[key]
+
+    import threading
+
+    _lock = threading.Lock()
+    return _client
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two YAML documents as one; maps merge, everything else replaces."""
+    out = dict(below)
+    for key, value in above.items():
+        mine = out.get(key)
+        out[key] = merge(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def put(document: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A copy of ``document`` with ``value`` at ``path``."""
+    out = copy.deepcopy(dict(document))
+    place = out
+    for key in path[:-1]:
+        if not isinstance(place.get(key), dict):
+            place[key] = {}
+        place = place[key]
+    place[path[-1]] = value
+    return out
+
+
+def lines(change: Change) -> dict[str, tuple[Any, Any]]:
+    """The diff of a change as path -> (before, after), without recon's own tags."""
+    return {d.path: (d.before, d.after) for d in change.diff if not d.path.startswith("tags.recon:")}
+
+
+class House:
+    """One stack in one directory, its AWS, and what may be done to both."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.sandbox = sandbox()
+        self.document: dict[str, Any] = {}
+        self.noise: list[str] = []
+
+    # -- the YAML ---------------------------------------------------------------------------------------------------
+
+    def write(self, document: Mapping[str, Any], *, stack: Mapping[str, Any] | None = None) -> Path:
+        """Write the state and return its file. ``stack`` is laid over a stack ``acme`` in us-east-1."""
+        base = {"stack": {"name": "acme", "account": ACCOUNT, "regions": [HOME], "max_deletes": 100}}
+        self.document = merge(merge(base, document), {"stack": dict(stack or {})})
+        path = self.home / "state.yaml"
+        path.write_text(yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        return path
+
+    # -- recon, in this process -------------------------------------------------------------------------------------
+
+    def make(self, document: Mapping[str, Any] | None = None, *, env: str | None = None, **options: Any) -> running.Planned:
+        if document is not None:
+            self.write(document)
+        return running.make(load(self.home / "state.yaml", env).state, parallelism=options.pop("parallelism", 4), **options)
+
+    def plan(self, document: Mapping[str, Any] | None = None, **options: Any) -> Plan:
+        return self.make(document, **options).plan
+
+    def apply(
+        self, document: Mapping[str, Any] | None = None, *, expect: str | None = "applied", allow_adopt: bool = True,
+        resume_sending: bool = True, wait_for_ses: bool = False, verify_timeout: float = 5.0, check: bool = True, **options: Any,
+    ) -> Result:  # fmt: skip
+        """Plan, obey the safeguards, carry out; ``expect`` is the outcome that must come (None: any)."""
+        planned = self.make(document, purpose="apply", **options)
+        if check:
+            check_safeguards(planned.plan, allow_adopt=allow_adopt, allow_deletes=10**6, resume_sending=resume_sending)
+        result = applier.apply_plan(
+            planned.plan, planned.aws, zones=planned.world.zones, wait_for_ses=wait_for_ses, verify_timeout=verify_timeout
+        )
+        if expect is not None:
+            assert result.outcome == expect, told(result)
+        return result
+
+    def settle(self, document: Mapping[str, Any] | None = None, **options: Any) -> Plan:
+        """Apply; then the plan is empty at the first try, and a second apply makes no write. Returns what was applied."""
+        result = self.apply(document, expect=None, **options)
+        assert result.outcome in {"applied", "no_changes"}, told(result)
+        self.quiet()
+        return result.plan
+
+    def quiet(self) -> None:
+        """Nothing is left to do, and doing it anyway writes nothing."""
+        self.clear()
+        result = self.apply(expect=None)
+        assert not result.plan.changes, "\n".join(["the plan is not empty:", *map(words, result.plan.changes)])
+        assert result.outcome == "no_changes", told(result)
+        assert self.writes() == []
+
+    def destroy(self, expect: str | None = "applied") -> Result:
+        planned = self.make(removing=True, purpose="apply")
+        check_safeguards(planned.plan, allow_deletes=10**6, consent=True, resume_sending=True)
+        result = applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones)
+        if expect is not None:
+            assert result.outcome == expect, told(result)
+        return result
+
+    # -- recon, as a command ----------------------------------------------------------------------------------------
+
+    def cli(self, *arguments: str, answer: str | None = None) -> Ran:
+        """One command line in this process; ``answer`` is typed at a terminal that is then there."""
+        from reconciler import cli
+
+        out, err = io.StringIO(), io.StringIO()
+        stdin, cwd = sys.stdin, Path.cwd()
+        sys.stdin = Terminal(answer) if answer is not None else io.StringIO()
+        os.chdir(self.home)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = cli.run(list(arguments))
+        finally:
+            sys.stdin = stdin
+            os.chdir(cwd)
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    def process(self, *arguments: str, **environment: str) -> Ran:
+        """One command line as a process of its own, without a terminal."""
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", *arguments], cwd=self.home, capture_output=True, text=True, timeout=120,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget the calls so far."""
+        self.sandbox.clear_calls()
+
+    def calls(self) -> list[str]:
+        return [f"{c['service']}:{c['operation']}" for c in self.sandbox.calls()]
+
+    def writes(self) -> list[str]:
+        """The calls since ``clear`` that are no reads."""
+        return [c for c in self.calls() if not c.partition(":")[2].startswith(READS)]
+
+    def zone(self, name: str = "acme.com", zone_id: str | None = None) -> dict[tuple[str, str], list[str]]:
+        """The record sets of a zone as (name, type) -> values as stored (sorted), NS and SOA of the apex left out."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for raw in self.raw_zone(name, zone_id):
+            key = (raw["Name"].rstrip(".").replace("\\052", "*"), raw["Type"])
+            if key in {(name, "NS"), (name, "SOA")}:
+                continue
+            found.setdefault(key, []).extend(r["Value"] for r in raw.get("ResourceRecords", ()))
+        return {k: sorted(v) for k, v in found.items()}
+
+    def raw_zone(self, name: str = "acme.com", zone_id: str | None = None) -> list[dict[str, Any]]:
+        route53 = client("route53")
+        if zone_id is None:
+            listed = route53.list_hosted_zones()["HostedZones"]
+            zone_id = next(z["Id"] for z in listed if z["Name"] == name + "." and not z["Config"]["PrivateZone"])
+        sets: list[dict[str, Any]] = []
+        for page in route53.get_paginator("list_resource_record_sets").paginate(HostedZoneId=zone_id):
+            sets += page["ResourceRecordSets"]
+        return sets
+
+    def dns(self, name: str, kind: str = "TXT") -> list[str]:
+        return sorted(self.sandbox.dns(name, kind))
+
+    def identity(self, name: str = "acme.com", region: str = HOME) -> dict[str, Any]:
+        found: dict[str, Any] = client("sesv2", region).get_email_identity(EmailIdentity=name)
+        return found
+
+    def set(self, name: str = "main", region: str = HOME) -> dict[str, Any]:
+        found: dict[str, Any] = client("sesv2", region).get_configuration_set(ConfigurationSetName=name)
+        return found
+
+    # -- the others -------------------------------------------------------------------------------------------------
+
+    def seed_zone(self, name: str = "acme.com", foreign: Mapping[tuple[str, str], Iterable[str]] | None = None, **more: Any) -> str:
+        """A public zone with other people's values; ``check_foreign`` compares with them byte for byte."""
+        records = [
+            {"name": owner, "type": kind, "values": list(values), "ttl": 3600}
+            for (owner, kind), values in (FOREIGN if foreign is None else foreign).items()
+        ]
+        made = self.sandbox.seed(zones=[{"name": name, "records": records, **more}])
+        self.kept = self.raw_foreign()
+        return str(made["zones"][name])
+
+    def raw_foreign(self) -> dict[tuple[str, str, str], list[str]]:
+        """Every value of every zone as it is now, by (zone id, name, type)."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for zone in client("route53").list_hosted_zones()["HostedZones"]:
+            for raw in self.raw_zone(zone["Name"].rstrip("."), zone["Id"]):
+                key = (zone["Id"], raw["Name"], raw["Type"])
+                found.setdefault(key, []).extend(r["Value"] for r in raw.get("ResourceRecords", ()))
+        return found
+
+    def check_foreign(self, *, alone: bool = False) -> None:
+        """Every value seeded by others is still there, byte for byte; ``alone``: and nothing else is."""
+        now = self.raw_foreign()
+        for key, values in self.kept.items():
+            for value in values:
+                assert value in now.get(key, []), f"{key} lost the foreign value {value}"
+        if alone:
+            left = {k: sorted(set(v) - set(self.kept.get(k, ()))) for k, v in now.items()}
+            assert not {k: v for k, v in left.items() if v}, f"left behind: {left}"
+
+    def change(self, name: str, kind: str, *values: str, action: str = "UPSERT", ttl: int = 300, zone: str = "acme.com", **more: Any) -> None:
+        """Somebody edits DNS."""
+        listed = client("route53").list_hosted_zones()["HostedZones"]
+        zone_id = next(z["Id"] for z in listed if z["Name"] == zone + "." and not z["Config"]["PrivateZone"])
+        body = {"TTL": ttl, "ResourceRecords": [{"Value": v} for v in values]} if values else {}
+        client("route53").change_resource_record_sets(
+            HostedZoneId=zone_id,
+            ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": {"Name": name, "Type": kind, **body, **more}}]},
+        )
+
+
+class Terminal(io.StringIO):
+    """Standard input that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Ran:
+    """How a command line ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+        assert "Traceback" not in out + err, out + err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def __repr__(self) -> str:
+        return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+def words(change: Change) -> str:
+    """One change for a failing test's message."""
+    listed = "; ".join(f"{d.path}: {d.before!r} -> {d.after!r}" for d in change.diff)
+    return f"{change.action} {change.address}: {listed}"
+
+
+def told(result: Result) -> str:
+    """Why an apply did not end as it should."""
+    found = [f"outcome {result.outcome}"]
+    found += [f"{a.status} {a.action} {a.address}: {a.message}" for a in result.applied if a.status != "done"]
+    found += [f"{d.severity} {d.code} {d.address}: {d.message}" for d in (*result.diagnostics, *result.plan.diagnostics)]
+    return "\n".join(found)
