@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
 from test_sandbox_support import client, code_of, entry, fresh, message_of
 
 from reconciler.sandbox import Sandbox
@@ -220,13 +226,13 @@ def test_large_bodies_and_odd_names(sandbox: Sandbox) -> None:
 def test_many_threads(sandbox: Sandbox) -> None:
     """Each of eight threads with its own connection makes and tags its identities; none is lost or doubled."""
     shared = sandbox.client("sesv2", max_pool_connections=8)
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def work(number: int) -> None:
         try:
             for n in range(20):
                 shared.create_email_identity(EmailIdentity=f"t{number}-{n}.example", Tags=[{"Key": "t", "Value": "1"}])
-        except Exception as error:  # reported by the assertion below
+        except (BotoCoreError, ClientError) as error:
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
@@ -291,3 +297,16 @@ def test_answers_enough_requests_a_second(sandbox: Sandbox) -> None:
 def test_config_reaches_the_client(sandbox: Sandbox) -> None:
     config: Config = sandbox.client("sesv2", read_timeout=3).meta.config
     assert (config.read_timeout, config.retries["total_max_attempts"]) == (3, 1)
+
+
+def test_a_defect_is_shown_to_the_caller(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reconciler.sandbox.sesv2 import SesV2
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a defect of the sandbox")
+
+    monkeypatch.setattr(SesV2, "get_account", broken)
+    assert code_of(client("sesv2").get_account)[1] == 500
+    monkeypatch.undo()
+    client("sesv2").get_account()
+    assert [c["status"] for c in sandbox.calls()] == [0, 200]

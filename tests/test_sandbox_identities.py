@@ -653,3 +653,12 @@ def test_seeded_identities_come_published(sandbox: Sandbox) -> None:
         assert found["VerificationStatus"] == "SUCCESS"
         assert found["MailFromAttributes"]["MailFromDomainStatus"] == "SUCCESS"
         assert found["Tags"] == [{"Key": "t", "Value": "1"}]
+
+
+def test_doubt_an_old_error_stays_after_success(sandbox: Sandbox, zone: str) -> None:
+    sandbox.settings(doubt_stale_error_type=True)
+    create("acme.com")
+    assert get("acme.com")["VerificationInfo"]["ErrorType"] == "HOST_NOT_FOUND"
+    publish_dkim(zone, "acme.com")
+    found = get("acme.com")
+    assert (found["VerificationStatus"], found["VerificationInfo"]["ErrorType"]) == ("SUCCESS", "HOST_NOT_FOUND")

@@ -398,3 +398,40 @@ def test_public_dns(sandbox: Sandbox) -> None:
         "long.acme.com": ["y" * 600],
     }  # fmt: skip
     assert {name: sandbox.dns(name) for name in cases} == cases
+
+
+def test_dns_over_the_wire(sandbox: Sandbox) -> None:
+    """The same answers through a real resolver; large ones over TCP."""
+    import dns.resolver
+
+    sandbox.seed(
+        zones=[{"name": "acme.com", "records": [
+            {"name": "acme.com", "type": "TXT", "values": ["v=spf1 -all", 'say "hi"; \\ ok']},
+            {"name": "acme.com", "type": "MX", "values": ["10 mx.acme.com"]},
+            {"name": "*.acme.com", "type": "A", "values": ["192.0.2.1"]},
+            {"name": "c.acme.com", "type": "CNAME", "values": ["Long.acme.com"]},
+            {"name": "long.acme.com", "type": "TXT", "values": ["y" * 900]},
+        ]}]
+    )  # fmt: skip
+    host, port = sandbox.serve_dns()
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = [host], port
+
+    def ask(name: str, kind: str) -> list[str]:
+        found = resolver.resolve(name, kind, lifetime=5)
+        if kind == "TXT":
+            return sorted(b"".join(r.strings).decode() for r in found)
+        return sorted(r.to_text() for r in found)
+
+    assert ask("ACME.com", "TXT") == ['say "hi"; \\ ok', "v=spf1 -all"]
+    assert ask("acme.com", "MX") == ["10 mx.acme.com."]
+    assert ask("any.acme.com", "A") == ["192.0.2.1"]
+    assert ask("c.acme.com", "TXT") == ["y" * 900]
+    assert len(ask("acme.com", "NS")) == 4
+    for name, kind, error in (
+        ("acme.com", "AAAA", dns.resolver.NoAnswer),
+        ("a.b.other.com", "A", dns.resolver.NXDOMAIN),
+        ("long.acme.com", "A", dns.resolver.NoAnswer),
+    ):
+        with pytest.raises(error):
+            ask(name, kind)

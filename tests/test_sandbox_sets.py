@@ -393,3 +393,10 @@ def test_sending(sandbox: Sandbox, tx: Any) -> None:
     assert code_of(lambda: send("news@acme.com"))[0] == "SendingPausedException"
     tx.delete_configuration_set(ConfigurationSetName="tx")
     assert code_of(lambda: send("news@acme.com"))[0] == "BadRequestException"
+
+
+def test_doubt_delivery_options_absent(sandbox: Sandbox, tx: Any) -> None:
+    sandbox.settings(doubt_delivery_options_absent=True)
+    assert "DeliveryOptions" not in get(tx)
+    put(tx, "delivery", TlsPolicy="REQUIRE")
+    assert get(tx)["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from reconciler.sandbox.nameserver import NameServer
     from reconciler.sandbox.server import SandboxServer
 
 __all__ = ["Sandbox", "environment", "serve"]
@@ -22,16 +23,21 @@ __all__ = ["Sandbox", "environment", "serve"]
 DEFAULT_PORT = 5566
 
 
-def environment(url: str, *, region: str = "us-east-1", access_key: str = "AKIASANDBOXSANDBOX00") -> dict[str, str]:
-    """The variables that point boto3, the AWS CLI and Terraform at a sandbox."""
-    return {
+def environment(
+    url: str, *, region: str = "us-east-1", access_key: str = "AKIASANDBOXSANDBOX00", paced: bool = False
+) -> dict[str, str]:
+    """The variables that point boto3, the AWS CLI and Terraform at a sandbox.
+
+    Without ``paced`` they also switch recon's own pacing off, as fits a sandbox that limits no rates.
+    """
+    variables = {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "RECON_RATES": "off",
     }
+    return variables if paced else {**variables, "RECON_RATES": "off"}
 
 
 def _server(host: str, port: int, rates: Any, account: str) -> SandboxServer:
@@ -45,18 +51,33 @@ def _server(host: str, port: int, rates: Any, account: str) -> SandboxServer:
 
 
 def serve(
-    host: str = "127.0.0.1", port: int = DEFAULT_PORT, *, on_ready: Callable[[str], None] | None = None,
-    rates: str | Mapping[str, Any] | None = None, account: str = "111122223333",
-) -> None:  # fmt: skip
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+    rates: str | Mapping[str, Any] | None = None,
+    account: str = "111122223333",
+    dns_port: int | None = None,
+) -> None:
     """Run a sandbox until interrupted (KeyboardInterrupt passes through).
 
     Args:    port 0 for any free one; ``on_ready`` is called with the URL once it answers; ``rates="aws"`` for AWS's
-             documented limits, None for none; ``account`` is where keys act that the sandbox did not make.
-    Raises:  ValueError for a host that is not loopback or bad rates; OSError if the port is taken.
+             documented limits, None for none; ``account`` is where keys act that the sandbox did not make; with
+             ``dns_port`` the public zones are also served as DNS there.
+    Raises:  ValueError for a host that is not loopback or bad rates; OSError if a port is taken.
     """
+    from reconciler.sandbox.nameserver import NameServer
     from reconciler.sandbox.server import run
 
-    run(_server(host, port, rates, account), on_ready)
+    server = _server(host, port, rates, account)
+    nameserver = None
+    if dns_port is not None:
+        nameserver = NameServer(server.gateway.world, server.gateway.resolver, port=dns_port)
+    try:
+        run(server, on_ready)
+    finally:
+        if nameserver is not None:
+            nameserver.close()
 
 
 class Sandbox:
@@ -71,6 +92,7 @@ class Sandbox:
     ) -> None:  # fmt: skip
         self._server = _server(host, port, rates, account)
         self.account = account
+        self._nameserver: NameServer | None = None
         self._session: Any = None
         self._session_lock = threading.Lock()
         self.url = f"http://{host}:{self._server.server_address[1]}"
@@ -89,11 +111,13 @@ class Sandbox:
 
     def close(self) -> None:
         """Stop serving and cut open connections."""
+        if self._nameserver is not None:
+            self._nameserver.close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
 
-    def environment(self, **options: str) -> dict[str, str]:
+    def environment(self, **options: Any) -> dict[str, str]:
         """Environment variables that point AWS clients here; options as of :func:`environment`."""
         return environment(self.url, **options)
 
@@ -164,6 +188,15 @@ class Sandbox:
         """What public DNS answers from the sandbox's zones."""
         found: list[str] = self._server.admin.dns({"name": name, "type": kind})["values"]
         return found
+
+    def serve_dns(self, port: int = 0) -> tuple[str, int]:
+        """Answer DNS queries (UDP and TCP) from the public zones; returns host and port. Raises: OSError."""
+        from reconciler.sandbox.nameserver import NameServer
+
+        if self._nameserver is None:
+            gateway = self._server.gateway
+            self._nameserver = NameServer(gateway.world, gateway.resolver, port=port)
+        return self._nameserver.address
 
     def reset(self) -> None:
         """Back to an empty AWS."""

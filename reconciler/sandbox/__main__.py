@@ -15,7 +15,7 @@ def main() -> None:
     options = parser.parse_args()
 
     def ready(url: str) -> None:
-        for name, value in environment(url).items():
+        for name, value in environment(url, paced=options.rates == "aws").items():
             print(f"export {name}={value}", flush=True)
 
     with contextlib.suppress(KeyboardInterrupt):

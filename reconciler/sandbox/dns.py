@@ -8,7 +8,7 @@ child zone. Private zones are never seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.sandbox.records import BadRecord, normalise_name, text_of
 
@@ -57,34 +57,44 @@ class Resolver:
                 return min(zones, key=lambda z: (DELEGATED_TAG not in z.tags, z.created))
         return None
 
+    def _sets_at(self, name: str) -> tuple[Zone | None, list[dict[str, Any]], float, bool]:
+        """(zone, sets, when they changed, whether the name exists) of a name; wildcards applied."""
+        try:
+            wanted = normalise_name(name)
+        except BadRecord:
+            return None, [], 0.0, False
+        zone = self.zone_of(wanted)
+        if zone is None:
+            return None, [], 0.0, False
+        labels = wanted[: -len(zone.name)].rstrip(".").split(".") if wanted != zone.name else []
+        for start in range(len(labels)):
+            cut = ".".join(labels[start:]) + "." + zone.name
+            if any(key[1] == "NS" for key in zone.names.get(cut, ())):
+                return None, [], zone.touched.get(cut, 0.0), False
+        changed = zone.touched.get(wanted, zone.created)
+        sets = zone.at(wanted)
+        if sets or zone.has_below(wanted):
+            return zone, sets, changed, True
+        for start in range(1, len(labels) + 1):
+            parent = ".".join([*labels[start:], zone.name])
+            if parent in zone.names or zone.has_below(parent):
+                sets = zone.at("*." + parent)
+                return zone, sets, max(changed, zone.touched.get("*." + parent, 0.0)), bool(sets)
+        return zone, [], changed, False
+
+    def records(self, name: str, kind: str) -> list[str]:
+        """The values of one type at a name as Route 53 stores them, no CNAME followed."""
+        _, sets, _, _ = self._sets_at(name)
+        return [r["Value"] for s in sets if s["Type"] == kind for r in s.get("ResourceRecords", ())]
+
     def lookup(self, name: str, kind: str, depth: int = 8) -> Reply:
         """The values of one type at a name, following CNAMEs unless the question is for one.
 
         TXT values are joined and unescaped; names in values keep the case and dot they were stored with.
         """
-        try:
-            wanted = normalise_name(name)
-        except BadRecord:
-            return Reply("NXDOMAIN", (), 0.0, None)
-        zone = self.zone_of(wanted)
-        if zone is None:
-            return Reply("NXDOMAIN", (), 0.0, None)
-        labels = wanted[: -len(zone.name)].rstrip(".").split(".") if wanted != zone.name else []
-        for start in range(len(labels)):
-            cut = ".".join(labels[start:]) + "." + zone.name
-            if any(key[1] == "NS" for key in zone.names.get(cut, ())):
-                return Reply("NXDOMAIN", (), zone.touched.get(cut, 0.0), None)
-        changed = zone.touched.get(wanted, zone.created)
-        sets = zone.at(wanted)
-        if not sets and not zone.has_below(wanted):
-            for start in range(1, len(labels) + 1):
-                parent = ".".join([*labels[start:], zone.name])
-                if parent in zone.names or zone.has_below(parent):
-                    sets = zone.at("*." + parent)
-                    changed = max(changed, zone.touched.get("*." + parent, 0.0))
-                    break
-            if not sets:
-                return Reply("NXDOMAIN", (), changed, zone)
+        zone, sets, changed, exists = self._sets_at(name)
+        if zone is None or not exists:
+            return Reply("NXDOMAIN", (), changed, zone)
         found: list[str] = []
         for record_set in sets:
             values = [r["Value"] for r in record_set.get("ResourceRecords", ())]

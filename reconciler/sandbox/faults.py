@@ -200,7 +200,8 @@ class Ledger:
     def __init__(self, limit: int = 200_000) -> None:
         self.entries: deque[dict[str, Any]] = deque(maxlen=limit)
 
-    def add(self, **entry: Any) -> None:
+    def add(self, entry: dict[str, Any]) -> None:
+        """Note a call; its outcome may still be filled in."""
         self.entries.append(entry)
 
     def select(self, **match: str) -> list[dict[str, Any]]:

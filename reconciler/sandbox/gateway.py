@@ -91,11 +91,12 @@ class Gateway:
             outcome = self._serve(request, access_key, region, service, entry)
         except ApiError as error:
             outcome = Outcome("answer", self._error(service, error, request))
+        finally:
+            entry["milliseconds"] = round((time.perf_counter() - started) * 1000, 3)
+            self.ledger.add(entry)
         if outcome.answer is not None:
             entry["status"] = outcome.answer.status
             entry["error"] = entry["error"] or outcome.answer.error_code
-        entry["milliseconds"] = round((time.perf_counter() - started) * 1000, 3)
-        self.ledger.add(**entry)
         return outcome
 
     @staticmethod

@@ -5,9 +5,11 @@ Written for this because it must do what servers avoid: reset connections, and c
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import struct
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from typing import Any, Final
 
 from reconciler.sandbox.admin import PREFIX, Admin
 from reconciler.sandbox.gateway import Gateway, Outcome
-from reconciler.sandbox.protocol import Answer, Request
+from reconciler.sandbox.protocol import Request
 
 MAX_HEAD: Final = 256 * 1024
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -133,14 +135,10 @@ class SandboxServer(socketserver.ThreadingTCPServer):
         super().__init__((host, port), Connection)
 
     def respond(self, request: Request) -> Outcome:
-        """The outcome of one request; a defect of the sandbox itself becomes a 500 that says so."""
-        try:
-            if request.path.startswith(PREFIX):
-                return Outcome("answer", self.admin.handle(request))
-            return self.gateway.handle(request)
-        except Exception:  # the server must outlive any defect, and show it
-            text = traceback.format_exc()
-            return Outcome("answer", Answer(500, [("Content-Type", "text/plain")], text.encode()))
+        """The outcome of one request."""
+        if request.path.startswith(PREFIX):
+            return Outcome("answer", self.admin.handle(request))
+        return self.gateway.handle(request)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:
@@ -164,7 +162,13 @@ class SandboxServer(socketserver.ThreadingTCPServer):
                 continue
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that vanishes mid-request is no news."""
+        """A defect of the sandbox or of moto: show it to whoever asked, as a 500, and on standard error."""
+        text = traceback.format_exc()
+        sys.stderr.write(text)
+        body = text.encode()
+        head = f"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+        with contextlib.suppress(OSError):
+            request.sendall((head + "Connection: close\r\n\r\n").encode() + body)
 
 
 def run(server: SandboxServer, on_ready: Callable[[str], None] | None = None) -> None:

@@ -107,7 +107,7 @@ class Check:
         self.checked = now
         if problem is None:
             if self.settled == "TEMPORARY_FAILURE" or now >= max(changed, self.started) + delay:
-                self.settled, self.lost, self.succeeded, self.error = "SUCCESS", None, now, None
+                self.settled, self.lost, self.succeeded = "SUCCESS", None, now
             return self.settled
         self.error = problem
         if self.settled in ("SUCCESS", "TEMPORARY_FAILURE"):
@@ -408,7 +408,7 @@ class Verifier:
         return shown
 
     def verification_info(self, identity: Identity, now: float) -> dict[str, Any]:
-        """``VerificationInfo``; an old ErrorType goes when the check succeeds."""
+        """``VerificationInfo``; whether an old ErrorType goes when the check succeeds is a setting."""
         if identity.kind == "EMAIL_ADDRESS":
             return {}
         check, shown = identity.dkim, {}
@@ -417,7 +417,7 @@ class Verifier:
         if check.succeeded is not None:
             shown["LastSuccessTimestamp"] = moment(check.succeeded)
         info: dict[str, Any] = dict(shown)
-        if check.error:
+        if check.error and (check.settled != "SUCCESS" or self.world.settings.doubt_stale_error_type):
             info["ErrorType"] = check.error
         zone = self.resolver.zone_of(identity.domain + ".")
         if zone is not None:

@@ -102,10 +102,11 @@ class Sets:
 
     def get_configuration_set(self, call: Call, params: Params) -> Params:
         found = self._set(call, params["ConfigurationSetName"])
+        unset = found.delivery == {"TlsPolicy": "OPTIONAL"} and self.world.settings.doubt_delivery_options_absent
         return {
             "ConfigurationSetName": found.name,
             "TrackingOptions": found.tracking,
-            "DeliveryOptions": found.delivery,
+            "DeliveryOptions": None if unset else found.delivery,
             "ReputationOptions": found.reputation,
             "SendingOptions": {"SendingEnabled": found.sending},
             "Tags": tag_list(found.tags),

@@ -93,6 +93,10 @@ class Settings:
     doubt_new_tokens_with_key_length: bool = False
     doubt_reputation_metrics_default: bool = False
     doubt_feedback_needs_topics: bool = False
+    doubt_stale_error_type: bool = False
+    """Whether a verified identity still shows the ErrorType of its last failed check."""
+    doubt_delivery_options_absent: bool = False
+    """Whether DeliveryOptions is left out while nothing in it was set."""
     doubt_v1_unknown_identity: str = "omit"
     """``omit``, ``invent`` (NotStarted entries for DKIM and notifications) or ``error``."""
 
