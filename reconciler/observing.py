@@ -15,6 +15,7 @@ from reconciler.errors import AwsError, Refused
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import STACK, World, tags_from_aws
 from reconciler.model import Address, State
+from reconciler.rules import bridge
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -81,6 +82,7 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Addre
         for done in [pool.submit(chain, names) for names in chains]:
             done.result()
     REGISTRY["dns_record"].observe(aws, world)
+    bridge.read_facts(aws, world)
     return world
 
 

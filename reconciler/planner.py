@@ -16,6 +16,8 @@ from reconciler.errors import ReconError, Refused
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import Step, World, differences, note
 from reconciler.model import Address, Change, Diagnostic, Plan, Stack
+from reconciler.rules import RULES
+from reconciler.rules import bridge as rules
 from reconciler.steps import documented_seconds, steps_of
 
 STATUSES = frozenset({"PENDING", "FAILED", "TEMPORARY_FAILURE", "NOT_STARTED"})
@@ -33,10 +35,12 @@ def make_plan(
     for kind in REGISTRY.values():
         changes += kind.plan(world)
     changes = _join_renames(world, changes)
+    judged, findings = rules.judged(world, changes)
+    changes = list(judged)
     if targets:
         changes = pick(changes, targets)
     changes = in_order(changes)
-    diagnostics = [*world.diagnostics, *_unread(world), *_statuses(world, targets)]
+    diagnostics = [*world.diagnostics, *_unread(world), *_statuses(world, targets), *(findings if not targets else ())]
     stack = world.state.stack
     refused = world.refusals > 0
     steps = [step for change in changes for step in steps_of(change)]
@@ -260,6 +264,7 @@ def check_safeguards(
                    file=c.source.file if c.source else "", line=c.source.line if c.source else 0)
         for c in plan.changes for n in c.notes if n.severity == "error"
     ]  # fmt: skip
+    wrong += [d for d in plan.diagnostics if plan.changes and d.severity == "error" and d.code in RULES]
     if wrong:
         raise Refused(wrong[0].message, hint=wrong[0].hint, diagnostics=tuple(wrong))
 

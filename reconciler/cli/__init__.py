@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     # typer carries its own click; its exceptions are reached through what it exports.
-    command_line_error = typer.BadParameter.__mro__[2]
+    command_line_error: Any = typer.BadParameter.__mro__[2]
     command = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name="recon", standalone_mode=False)

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -57,7 +57,7 @@ class Out:
 
         return shutil.get_terminal_size().columns
 
-    def plan(self, plan: Plan, mode: str = "plan") -> None:
+    def plan(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> None:
         from reconciler.renderers import render
 
         sys.stdout.write(
@@ -69,7 +69,7 @@ class Out:
                 unicode=self.unicode,
                 verbose=self.verbose,
                 mode=mode,
-            )  # type: ignore[arg-type]
+            )
         )
         sys.stdout.flush()
 

@@ -271,9 +271,14 @@ class Step:
 class Kind(Protocol):
     """One kind of resource. Registered in ``reconciler.kinds.REGISTRY``; nothing else needs to know it."""
 
-    name: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def reads(self) -> tuple[str, ...]: ...
+
+    @property
+    def writes(self) -> tuple[str, ...]: ...
 
     def desired(self, state: State) -> Iterable[Desired]:
         """What the state declares of this kind, normalised."""

@@ -175,20 +175,13 @@ class ConfigurationSet(Rereading):
         return Change(
             live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None),
             depends_on=tuple(sorted(users)), observed_digest=live.digest, region=live.region, counts=True,
-            notes=(base.note("set-deleted", "warning", "mail that names this set is refused from then on"),),
         )  # fmt: skip
 
     def _notes(self, world: World, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
         notes: list[Note] = []
         sending = (desired.spec.get("sending_options") or {}).get("sending_enabled")
-        was = (live.spec["sending_options"]["sending_enabled"]) if live else True
-        if sending is False and was:
-            notes.append(base.note("sending-stops", "warning", "mail sent with this set is refused while it is off"))
-        if sending is True and not was:
+        if sending is True and live is not None and not live.spec["sending_options"]["sending_enabled"]:
             notes.append(base.note("sending-resumes", "warning", "sending was off live and starts again"))
-        tls = (desired.spec.get("delivery_options") or {}).get("tls_policy")
-        if live and tls == "OPTIONAL" and live.spec["delivery_options"]["tls_policy"] == "REQUIRE":
-            notes.append(base.note("tls-optional", "warning", "mail may then be delivered without TLS"))
         tracking = desired.spec.get("tracking_options") or {}
         domain = tracking.get("custom_redirect_domain")
         if domain and not _tracking_ready(world, desired.region or "", desired.spec):

@@ -17,7 +17,7 @@ from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.configuration_set import ses_arn
 from reconciler.kinds.reading import Rereading, read_each
-from reconciler.model import Address, Change, Desired, Note, Observed, State
+from reconciler.model import Address, Change, Desired, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -95,7 +95,7 @@ class DedicatedIpPool(Rereading):
             after = {"scaling_mode": "STANDARD", **desired.spec, "tags": base.present(tags)}
             return Change(
                 desired.address, NAME, "create", None, after, base.differences(None, after, desired=desired),
-                notes=_charges(after["scaling_mode"]), source=desired.entry.source, region=desired.region,
+                source=desired.entry.source, region=desired.region,
             )  # fmt: skip
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
@@ -114,10 +114,8 @@ class DedicatedIpPool(Rereading):
                 address=desired.address, source=desired.source_of("scaling_mode"),
             )  # fmt: skip
             return None
-        becomes = live.spec["scaling_mode"] != mode
         return Change(
-            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff,
-            notes=_charges(mode) if becomes else (), source=(diff[0].source if diff else None) or desired.entry.source,
+            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff,  source=(diff[0].source if diff else None) or desired.entry.source,
             observed_digest=live.digest, region=desired.region,
         )  # fmt: skip
 
@@ -218,15 +216,3 @@ def _delete(rt: base.Runtime, region: str, name: str, ips: list[str]) -> None:
     except AwsError as error:
         if error.aws_code != "NotFoundException":
             raise
-
-
-def _charges(mode: str) -> tuple[Note, ...]:
-    if mode != "MANAGED":
-        return ()
-    return (
-        base.note(
-            "pool-charges", "warning",
-            "charges begin: a managed pool bills at once, about $15 a month for the account and a price per message; "
-            "it cannot become STANDARD again",
-        ),
-    )  # fmt: skip

@@ -81,9 +81,9 @@ class DnsRecord:
                 return zone_id, error
             return zone_id, None
 
-        for zone_id, error in aws.parallel(one, sorted(wanted)):
-            if error is not None:
-                world.unreadable(f"{NAME}/{world.zones[zone_id].name}", error.message, error.hint)
+        for zone_id, problem in aws.parallel(one, sorted(wanted)):
+            if problem is not None:
+                world.unreadable(f"{NAME}/{world.zones[zone_id].name}", problem.message, problem.hint)
         read = [world.zones[i].name for i in sorted(wanted) if world.zones[i].loaded]
         if read:
             world.scanned.append(
@@ -157,10 +157,10 @@ def names_of_interest(world: World) -> list[tuple[str, str | None]]:
         if desired.spec.get("mail_from"):
             names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
     for desired in world.kind("configuration_set"):
-        domain = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-        if domain:
-            covering = intents.covering_entry(entries, domain)
-            names[domain, covering.values.get("zone") if covering else None] = None
+        redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+        if redirect:
+            covering = intents.covering_entry(entries, redirect)
+            names[redirect, covering.values.get("zone") if covering else None] = None
     for live in world.observed.values():
         if base.owner_of(live.tags) != world.scope:
             continue
@@ -171,9 +171,9 @@ def names_of_interest(world: World) -> list[tuple[str, str | None]]:
             ):
                 names[old, zones.get(live.name)] = None
         elif live.kind == "configuration_set":
-            old = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-            if old and "tracking" in base.unpack(live.tags, base.RECORDS):
-                names[old, None] = None
+            tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+            if tracked and "tracking" in base.unpack(live.tags, base.RECORDS):
+                names[tracked, None] = None
     return list(names)
 
 
@@ -622,10 +622,8 @@ class _Planner:
         """Records that an owned identity or set derived and that nothing asks for any more."""
         world = self.world
         for live in [o for o in world.observed.values() if base.owner_of(o.tags) == world.scope]:
-            if (
-                world.unknown(live.address)
-                or live.tags.get(base.PROTECT) == "true"
-                and live.address not in world.desired
+            if world.unknown(live.address) or (
+                live.tags.get(base.PROTECT) == "true" and live.address not in world.desired
             ):
                 continue
             if live.kind == "email_identity" and "@" not in live.name:
@@ -699,7 +697,7 @@ class _Planner:
     def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
         """Delete one derived value, if it stands there, once SES has let go of it; a marker remembers it meanwhile."""
         zone = self._zone_of(name)
-        if zone is None or (name, type_) in self.wanted and self.wanted[name, type_].value == value:
+        if zone is None or ((name, type_) in self.wanted and self.wanted[name, type_].value == value):
             return
         for record in zone.sets(name, type_):
             if not record.simple:

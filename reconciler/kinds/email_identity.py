@@ -248,7 +248,7 @@ class EmailIdentity(Rereading):
             return Change(
                 desired.address, NAME, "create", None, after,
                 base.differences(None, after, whole=WHOLE, desired=desired), depends_on=needs,
-                notes=self._notes(desired, None, after), source=desired.entry.source, region=region,
+                source=desired.entry.source, region=region,
                 execution=execution, unknown=(),
             )  # fmt: skip
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
@@ -278,7 +278,7 @@ class EmailIdentity(Rereading):
         execution["live_origin"] = live.spec["dkim"]["signing_attributes_origin"]
         return Change(
             desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff, depends_on=needs,
-            notes=self._notes(desired, live, after), source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None) or desired.entry.source,
+            notes=_once_a_day(before, after), source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None) or desired.entry.source,
             observed_digest=live.digest, region=region, execution=execution,
         )  # fmt: skip
 
@@ -320,38 +320,8 @@ class EmailIdentity(Rereading):
         return Change(
             live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None, whole=WHOLE),
             depends_on=replicas, observed_digest=live.digest, region=live.region, counts=True,
-            notes=(base.note("identity-deleted", "warning", f"mail from {live.name} is refused in {live.region} from then on"),),
             execution={"before": sorted(world.facts.get("dns_marks", {}).get(live.address, ()))},
         )  # fmt: skip
-
-    def _notes(self, desired: Desired, live: Observed | None, after: Mapping[str, Any]) -> tuple[Note, ...]:
-        notes: list[Note] = []
-        if desired.entry.section == "email_addresses" and live is None:
-            notes.append(
-                base.note("address-mail", "note", "SES mails a link to this address; it is valid for 24 hours")
-            )
-        new, old = after.get("dkim") or {}, (live.spec["dkim"] if live else {})
-        if new.get("signing_enabled") is False and old.get("signing_enabled", True):
-            notes.append(base.note("dkim-off", "warning", "mail leaves without a DKIM signature of this domain"))
-        origin, was = new.get("signing_attributes_origin"), old.get("signing_attributes_origin")
-        if live and origin and was and origin != was:
-            notes.append(base.note("dkim-origin", "warning", "mail is unsigned until SES has verified the new keys"))
-        if live and new.get("next_signing_key_length") not in {None, old.get("next_signing_key_length")}:
-            notes.append(base.note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"))
-        if (
-            old.get("next_signing_key_length") == "RSA_2048_BIT"
-            and new.get("next_signing_key_length") == "RSA_1024_BIT"
-        ):
-            notes.append(base.note("dkim-key-lowered", "warning", "1024-bit keys are weak (RFC 8301 section 3.2)"))
-        if (after.get("mail_from") or {}).get("behavior_on_mx_failure") == "REJECT_MESSAGE" and (
-            live is None or (live.spec["mail_from"] or {}).get("behavior_on_mx_failure") != "REJECT_MESSAGE"
-        ):
-            notes.append(
-                base.note(
-                    "mail-from-reject", "note", "mail is rejected while SES does not find the MAIL FROM's MX record"
-                )
-            )
-        return tuple(notes)
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -523,6 +493,13 @@ def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:
     return {k: v for k, v in block.items() if v is not None}
 
 
+def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Note, ...]:
+    old, new = ((d.get("dkim") or {}).get("next_signing_key_length") for d in (before, after))
+    if new in {None, old}:
+        return ()
+    return (base.note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"),)
+
+
 def _created(wanted: Mapping[str, Any], domain: bool) -> dict[str, Any]:
     """The fields of a new identity, with the DKIM that SES gives a domain by itself spelled out."""
     after = {k: v for k, v in wanted.items() if v is not None}
@@ -668,7 +645,7 @@ def _put_policies(
     if wait and any(document is not None for document in policies.values()):
         rt.wait_verified(region, name)
     for policy, document in policies.items():
-        keys = {"EmailIdentity": name, "PolicyName": policy}
+        keys: dict[str, Any] = {"EmailIdentity": name, "PolicyName": policy}
         if document is None:
             try:
                 rt.aws.call("sesv2", "DeleteEmailIdentityPolicy", region, **keys)

@@ -119,8 +119,9 @@ class EventDestination(Rereading):
             if change is not None:
                 yield change
         known: dict[Address, set[str]] = {}
-        for item in (*world.kind(NAME), *(o for o in world.observed.values() if o.kind == NAME)):
-            known.setdefault(configuration_set.address_of(*item.address.split("/", 3)[1:3]), set()).add(item.name)
+        for address in world.addresses(NAME):
+            region, set_name, name = address.split("/", 3)[1:]
+            known.setdefault(configuration_set.address_of(region, set_name), set()).add(name)
         for address, names in put.items():
             world.claims[address] = frozenset(names & known.get(address, set()))
 
@@ -163,7 +164,7 @@ class EventDestination(Rereading):
     def steps(self, change: Change) -> Iterable[Step]:
         region, set_name, name = change.address.split("/", 3)[1:]
         parent = configuration_set.address_of(region, set_name)
-        keys = {"ConfigurationSetName": set_name, "EventDestinationName": name}
+        keys: dict[str, Any] = {"ConfigurationSetName": set_name, "EventDestinationName": name}
         if change.action == "delete":
             if change.execution.get("with_set"):
                 # The set takes its destinations along; nothing to call.
@@ -177,11 +178,14 @@ class EventDestination(Rereading):
         definition = to_aws(change.after or {})
         needs = (f"{parent}#create", f"{parent}#claim")
         if change.action == "update":
-            yield Step(
-                change.address, "update", needs,
-                lambda rt: rt.aws.call(
+
+            def update(rt: base.Runtime) -> None:
+                rt.aws.call(
                     "sesv2", "UpdateConfigurationSetEventDestination", region, EventDestination=definition, **keys
-                ) and None,
+                )
+
+            yield Step(
+                change.address, "update", needs, update,
                 calls=("sesv2:UpdateConfigurationSetEventDestination",), region=region,
             )  # fmt: skip
             return
@@ -198,7 +202,7 @@ class EventDestination(Rereading):
         )  # fmt: skip
 
 
-def _create(rt: base.Runtime, region: str, keys: Mapping[str, str], definition: Mapping[str, Any]) -> None:
+def _create(rt: base.Runtime, region: str, keys: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
     try:
         rt.aws.call("sesv2", "CreateConfigurationSetEventDestination", region, EventDestination=definition, **keys)
     except AwsError as error:
@@ -214,7 +218,7 @@ def _create(rt: base.Runtime, region: str, keys: Mapping[str, str], definition: 
             raise
 
 
-def _delete(rt: base.Runtime, region: str, keys: Mapping[str, str]) -> None:
+def _delete(rt: base.Runtime, region: str, keys: Mapping[str, Any]) -> None:
     try:
         rt.aws.call("sesv2", "DeleteConfigurationSetEventDestination", region, **keys)
     except AwsError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import AwsError
@@ -43,10 +44,14 @@ def read_each(kind: Reader, aws: Aws, world: World, addresses: list[Address] | N
             world.observed[address] = found
 
 
-class Rereading:
+class Rereading(ABC):
     """Reading one resource again just before it is written: the window in which a rival is not seen stays short."""
 
-    def reread(self: Reader, aws: Aws, change: Change) -> str | None:
+    @abstractmethod
+    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
+        """One live resource, or None where AWS says that it does not exist."""
+
+    def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the resource as it is now, None where it does not exist."""
         _, _, rest = change.address.partition("/")
         region, name = "", rest

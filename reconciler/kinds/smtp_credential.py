@@ -23,7 +23,7 @@ from reconciler.errors import AwsError, ReconError
 from reconciler.kinds import base, smtp_user
 from reconciler.kinds.base import Step, World
 from reconciler.mail.sigv4 import smtp_password
-from reconciler.model import Address, Change, Desired, Entry, Observed, State
+from reconciler.model import ActionName, Address, Change, Desired, Entry, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -205,7 +205,7 @@ class SmtpCredential:
                 )
             )
         diff = base.differences(before, after, desired=desired)
-        action = "create" if before is None else "update"
+        action: ActionName = "create" if before is None else "update"
         if adopted and before is None:
             action = "adopt"
         return Change(

@@ -21,7 +21,7 @@ from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.reading import Rereading, wanted_addresses
 from reconciler.kinds.shape import normal_policy
-from reconciler.model import Address, Change, Desired, Note, Observed, State, canonical_json
+from reconciler.model import Address, Change, Desired, Observed, State, canonical_json
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -136,7 +136,7 @@ class SmtpUser(Rereading):
             after["tags"] = base.present(tags)
             return Change(
                 desired.address, NAME, "create", None, after, base.differences(None, after, whole=("conditions",), desired=desired),
-                notes=_notes(desired.spec, None), source=desired.entry.source,
+                source=desired.entry.source,
                 execution={"policy": policy_of(desired.spec)},
             )  # fmt: skip
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
@@ -153,7 +153,7 @@ class SmtpUser(Rereading):
             return None
         return Change(
             desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff,
-            notes=_notes(desired.spec, live), source=(diff[0].source if diff else None) or desired.entry.source,
+            source=(diff[0].source if diff else None) or desired.entry.source,
             observed_digest=live.digest, execution={"policy": policy_of(desired.spec)},
         )  # fmt: skip
 
@@ -315,19 +315,6 @@ def _resources(state: State, identities: Any) -> list[str]:
     return sorted(found)
 
 
-def _notes(spec: Mapping[str, Any], live: Observed | None) -> tuple[Note, ...]:
-    notes: list[Note] = []
-    if not spec.get("from_addresses"):
-        notes.append(base.note("smtp-any-from", "warning", "may send from any address of the identities"))
-    if live is not None:
-        wider = [*live.facts["groups"], *live.facts["attached"], *live.facts["inline"]]
-        if wider:
-            notes.append(
-                base.note("smtp-wider", "warning", f"also has {', '.join(map(str, wider))}: IAM adds rights up, so this policy may limit nothing")
-            )  # fmt: skip
-    return tuple(notes)
-
-
 def _create(rt: base.Runtime, name: str, after: Mapping[str, Any]) -> None:
     request: dict[str, Any] = {"UserName": name, "Path": after["path"], "Tags": base.tags_to_aws(after["tags"])}
     if after.get("permissions_boundary"):
@@ -344,7 +331,7 @@ def _create(rt: base.Runtime, name: str, after: Mapping[str, Any]) -> None:
 
 def _delete(rt: base.Runtime, name: str) -> None:
     """Take off what the user holds and delete it. Keys are the credential's affair and are gone by now."""
-    keys = {"UserName": name}
+    keys: dict[str, Any] = {"UserName": name}
     try:
         for policy in rt.aws.pages("iam", "ListUserPolicies", "PolicyNames", token_in="Marker", **keys):
             rt.aws.call("iam", "DeleteUserPolicy", PolicyName=policy, **keys)
