@@ -124,31 +124,47 @@ class House:
 
     # -- recon, in this process -------------------------------------------------------------------------------------
 
-    def make(self, document: Mapping[str, Any] | None = None, *, env: str | None = None, **options: Any) -> running.Planned:
+    def make(
+        self, document: Mapping[str, Any] | None = None, *, env: str | None = None, **options: Any
+    ) -> running.Planned:
         if document is not None:
             self.write(document)
-        return running.make(load(self.home / "state.yaml", env).state, parallelism=options.pop("parallelism", 4), **options)
+        return running.make(
+            load(self.home / "state.yaml", env).state, parallelism=options.pop("parallelism", 4), **options
+        )
 
     def plan(self, document: Mapping[str, Any] | None = None, **options: Any) -> Plan:
         return self.make(document, **options).plan
 
     def apply(
-        self, document: Mapping[str, Any] | None = None, *, expect: str | None = "applied", allow_adopt: bool = True,
-        resume_sending: bool = True, wait_for_ses: bool = False, verify_timeout: float = 5.0, check: bool = True, **options: Any,
-    ) -> Result:  # fmt: skip
+        self,
+        document: Mapping[str, Any] | None = None,
+        *,
+        expect: str | None = "applied",
+        allow_adopt: bool = True,
+        resume_sending: bool = True,
+        wait_for_ses: bool = False,
+        verify_timeout: float = 5.0,
+        check: bool = True,
+        **options: Any,
+    ) -> Result:
         """Plan, obey the safeguards, carry out; ``expect`` is the outcome that must come (None: any)."""
         planned = self.make(document, purpose="apply", **options)
         if check:
             check_safeguards(planned.plan, allow_adopt=allow_adopt, allow_deletes=10**6, resume_sending=resume_sending)
         result = applier.apply_plan(
-            planned.plan, planned.aws, zones=planned.world.zones, wait_for_ses=wait_for_ses, verify_timeout=verify_timeout
+            planned.plan,
+            planned.aws,
+            zones=planned.world.zones,
+            wait_for_ses=wait_for_ses,
+            verify_timeout=verify_timeout,
         )
         if expect is not None:
             assert result.outcome == expect, told(result)
         return result
 
     def settle(self, document: Mapping[str, Any] | None = None, **options: Any) -> Plan:
-        """Apply; then the plan is empty at the first try, and a second apply makes no write. Returns what was applied."""
+        """Apply; then the plan is empty at the first try and a second apply writes nothing; returns what was done."""
         result = self.apply(document, expect=None, **options)
         assert result.outcome in {"applied", "no_changes"}, told(result)
         self.quiet()
@@ -191,9 +207,15 @@ class House:
     def process(self, *arguments: str, **environment: str) -> Ran:
         """One command line as a process of its own, without a terminal."""
         done = subprocess.run(
-            [sys.executable, "-m", "reconciler", *arguments], cwd=self.home, capture_output=True, text=True, timeout=120,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}, stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "reconciler", *arguments],
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -242,7 +264,9 @@ class House:
 
     # -- the others -------------------------------------------------------------------------------------------------
 
-    def seed_zone(self, name: str = "acme.com", foreign: Mapping[tuple[str, str], Iterable[str]] | None = None, **more: Any) -> str:
+    def seed_zone(
+        self, name: str = "acme.com", foreign: Mapping[tuple[str, str], Iterable[str]] | None = None, **more: Any
+    ) -> str:
         """A public zone with other people's values; ``check_foreign`` compares with them byte for byte."""
         records = [
             {"name": owner, "type": kind, "values": list(values), "ttl": 3600}
@@ -271,14 +295,25 @@ class House:
             left = {k: sorted(set(v) - set(self.kept.get(k, ()))) for k, v in now.items()}
             assert not {k: v for k, v in left.items() if v}, f"left behind: {left}"
 
-    def change(self, name: str, kind: str, *values: str, action: str = "UPSERT", ttl: int = 300, zone: str = "acme.com", **more: Any) -> None:
+    def change(
+        self,
+        name: str,
+        kind: str,
+        *values: str,
+        action: str = "UPSERT",
+        ttl: int = 300,
+        zone: str = "acme.com",
+        **more: Any,
+    ) -> None:
         """Somebody edits DNS."""
         listed = client("route53").list_hosted_zones()["HostedZones"]
         zone_id = next(z["Id"] for z in listed if z["Name"] == zone + "." and not z["Config"]["PrivateZone"])
         body = {"TTL": ttl, "ResourceRecords": [{"Value": v} for v in values]} if values else {}
         client("route53").change_resource_record_sets(
             HostedZoneId=zone_id,
-            ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": {"Name": name, "Type": kind, **body, **more}}]},
+            ChangeBatch={
+                "Changes": [{"Action": action, "ResourceRecordSet": {"Name": name, "Type": kind, **body, **more}}]
+            },
         )
 
 
@@ -316,5 +351,7 @@ def told(result: Result) -> str:
     """Why an apply did not end as it should."""
     found = [f"outcome {result.outcome}"]
     found += [f"{a.status} {a.action} {a.address}: {a.message}" for a in result.applied if a.status != "done"]
-    found += [f"{d.severity} {d.code} {d.address}: {d.message}" for d in (*result.diagnostics, *result.plan.diagnostics)]
+    found += [
+        f"{d.severity} {d.code} {d.address}: {d.message}" for d in (*result.diagnostics, *result.plan.diagnostics)
+    ]
     return "\n".join(found)

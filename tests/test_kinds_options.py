@@ -9,7 +9,7 @@ at with a client of its own, not with recon's readers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -65,10 +65,10 @@ def _at(document: Any, path: tuple[str, ...]) -> dict[str, Any]:
 # --- configuration sets --------------------------------------------------------------------------------------------
 
 SET_BASE: dict[str, Any] = {
-    "domains": {"acme.com": {"dkim": {}}},
-    "dedicated_ip_pools": {"one": {}, "two": {}},
-    "configuration_sets": {"main": {"reputation_options": {"reputation_metrics_enabled": True}}},
+    "configuration_sets": {"main": {"reputation_options": {"reputation_metrics_enabled": True}}}
 }
+POOL_BASE: dict[str, Any] = {**SET_BASE, "dedicated_ip_pools": {"one": {}, "two": {}}}
+TRACKING_BASE: dict[str, Any] = {**SET_BASE, "domains": {"acme.com": {"dkim": {}}}}
 MAIN = f"configuration_set/{HOME}/main"
 ARCHIVES = tuple(f"arn:aws:ses:{HOME}:{ACCOUNT}:mailmanager-archive/a-{c * 26}" for c in "ab")
 
@@ -85,55 +85,100 @@ def get_set(*path: str) -> Callable[[], Any]:
 
 def option(
     path: str, a: Any, b: Any, live: tuple[str, ...], default: Any, live_default: Any = None, **more: Any
-) -> Row:  # fmt: skip
+) -> Row:
     return Row(
-        f"set.{path}", ("configuration_sets", "main", *path.split(".")), a, b, MAIN, path, get_set(*live), a, b, default,
-        live_default, base=SET_BASE, **more,
-    )  # fmt: skip
+        f"set.{path}",
+        ("configuration_sets", "main", *path.split(".")),
+        a,
+        b,
+        MAIN,
+        path,
+        get_set(*live),
+        a,
+        b,
+        default,
+        live_default,
+        base=more.pop("base", SET_BASE),
+        **more,
+    )
 
 
 SETS = [
-    option("delivery_options.tls_policy", "REQUIRE", "OPTIONAL", ("DeliveryOptions", "TlsPolicy"), "OPTIONAL", "OPTIONAL"),
-    option("delivery_options.sending_pool_name", "one", "two", ("DeliveryOptions", "SendingPoolName"), None),
+    option(
+        "delivery_options.tls_policy", "REQUIRE", "OPTIONAL", ("DeliveryOptions", "TlsPolicy"), "OPTIONAL", "OPTIONAL"
+    ),
+    option(
+        "delivery_options.sending_pool_name", "one", "two", ("DeliveryOptions", "SendingPoolName"), None, base=POOL_BASE
+    ),
     option("delivery_options.max_delivery_seconds", 3600, 300, ("DeliveryOptions", "MaxDeliverySeconds"), None),
     option(
-        "reputation_options.reputation_metrics_enabled", False, True, ("ReputationOptions", "ReputationMetricsEnabled"), False, False
+        "reputation_options.reputation_metrics_enabled",
+        False,
+        True,
+        ("ReputationOptions", "ReputationMetricsEnabled"),
+        False,
+        False,
     ),
     option("sending_options.sending_enabled", True, False, ("SendingOptions", "SendingEnabled"), True, True),
     option(
-        "suppression_options.suppressed_reasons", ["BOUNCE", "COMPLAINT"], ["COMPLAINT"],
-        ("SuppressionOptions", "SuppressedReasons"), None,
+        "suppression_options.suppressed_reasons",
+        ["BOUNCE", "COMPLAINT"],
+        ["COMPLAINT"],
+        ("SuppressionOptions", "SuppressedReasons"),
+        None,
     ),
     option(
-        "vdm_options.dashboard_options.engagement_metrics", "ENABLED", "DISABLED",
-        ("VdmOptions", "DashboardOptions", "EngagementMetrics"), None,
+        "vdm_options.dashboard_options.engagement_metrics",
+        "ENABLED",
+        "DISABLED",
+        ("VdmOptions", "DashboardOptions", "EngagementMetrics"),
+        None,
     ),
     option(
-        "vdm_options.guardian_options.optimized_shared_delivery", "DISABLED", "ENABLED",
-        ("VdmOptions", "GuardianOptions", "OptimizedSharedDelivery"), None,
+        "vdm_options.guardian_options.optimized_shared_delivery",
+        "DISABLED",
+        "ENABLED",
+        ("VdmOptions", "GuardianOptions", "OptimizedSharedDelivery"),
+        None,
     ),
     option("archiving_options.archive_arn", *ARCHIVES, ("ArchivingOptions", "ArchiveArn"), None),
     option(
-        "tracking_options.custom_redirect_domain", "click.acme.com", "go.acme.com", ("TrackingOptions", "CustomRedirectDomain"),
-        None, also=("dns_record/acme.com/",),
+        "tracking_options.custom_redirect_domain",
+        "click.acme.com",
+        "go.acme.com",
+        ("TrackingOptions", "CustomRedirectDomain"),
+        None,
+        also=("dns_record/acme.com/",),
+        base=TRACKING_BASE,
     ),
     option("tags.tier", "gold", "silver", ("Tags",), ABSENT, removed="deleted"),
-]  # fmt: skip
+]
 
 
 def tag_of(look: Callable[[], Any], key: str) -> Callable[[], Any]:
     return lambda: {t["Key"]: t["Value"] for t in look()}.get(key)
 
 
-SETS[-1] = Row(**{**{f: getattr(SETS[-1], f) for f in Row.__dataclass_fields__}, "live": tag_of(get_set("Tags"), "tier")})
+SETS[-1] = replace(SETS[-1], live=tag_of(get_set("Tags"), "tier"))
 SETS.append(
     Row(
-        "set.tracking_options.https_policy", ("configuration_sets", "main", "tracking_options", "https_policy"), "REQUIRE",
-        "REQUIRE_OPEN_ONLY", MAIN, "tracking_options.https_policy", get_set("TrackingOptions", "HttpsPolicy"), "REQUIRE",
-        "REQUIRE_OPEN_ONLY", "OPTIONAL", "OPTIONAL", also=("dns_record/acme.com/click.acme.com/",),
-        base=put(SET_BASE, ("configuration_sets", "main", "tracking_options"), {"custom_redirect_domain": "click.acme.com"}),
+        "set.tracking_options.https_policy",
+        ("configuration_sets", "main", "tracking_options", "https_policy"),
+        "REQUIRE",
+        "REQUIRE_OPEN_ONLY",
+        MAIN,
+        "tracking_options.https_policy",
+        get_set("TrackingOptions", "HttpsPolicy"),
+        "REQUIRE",
+        "REQUIRE_OPEN_ONLY",
+        "OPTIONAL",
+        "OPTIONAL",
+        also=("dns_record/acme.com/click.acme.com/",),
+        base=put(
+            SET_BASE, ("configuration_sets", "main", "tracking_options"), {"custom_redirect_domain": "click.acme.com"}
+        ),
     )
-)  # fmt: skip
+)
 
 
 # --- event destinations --------------------------------------------------------------------------------------------
@@ -147,16 +192,27 @@ def destination(path: str, a: Any, b: Any, live: str, base: dict[str, Any], defa
     document = put(SET_BASE, ("configuration_sets", "main", "event_destinations", "d"), base)
 
     def look() -> Any:
-        listed = client("sesv2").get_configuration_set_event_destinations(ConfigurationSetName="main")["EventDestinations"]
+        listed = client("sesv2").get_configuration_set_event_destinations(ConfigurationSetName="main")[
+            "EventDestinations"
+        ]
         found: Any = next((d for d in listed if d["Name"] == "d"), None)
         for part in live.split("."):
             found = (found or {}).get(part)
         return found
 
     return Row(
-        f"destination.{path}", ("configuration_sets", "main", "event_destinations", "d", *path.split(".")), a, b,
-        f"event_destination/{HOME}/main/d", path, look, default=default, base=document, removed="required", **more,
-    )  # fmt: skip
+        f"destination.{path}",
+        ("configuration_sets", "main", "event_destinations", "d", *path.split(".")),
+        a,
+        b,
+        f"event_destination/{HOME}/main/d",
+        path,
+        look,
+        default=default,
+        base=document,
+        removed="required",
+        **more,
+    )
 
 
 def dimension(name: str, source: str = "MESSAGE_TAG", value: str = "acme.com") -> dict[str, str]:
@@ -167,44 +223,76 @@ SNS = {"matching_event_types": ["BOUNCE"], "sns_destination": {"topic_arn": TOPI
 DESTINATIONS = [
     destination("enabled", True, False, "Enabled", SNS, live_a=True, live_b=False),
     destination(
-        "matching_event_types", ["BOUNCE", "COMPLAINT"], ["SEND"], "MatchingEventTypes", SNS, live_a=["BOUNCE", "COMPLAINT"],
+        "matching_event_types",
+        ["BOUNCE", "COMPLAINT"],
+        ["SEND"],
+        "MatchingEventTypes",
+        SNS,
+        live_a=["BOUNCE", "COMPLAINT"],
         live_b=["SEND"],
     ),
-    destination("sns_destination.topic_arn", *TOPICS, "SnsDestination.TopicArn", SNS, live_a=TOPICS[0], live_b=TOPICS[1]),
     destination(
-        "kinesis_firehose_destination.delivery_stream_arn", *STREAMS, "KinesisFirehoseDestination.DeliveryStreamArn",
+        "sns_destination.topic_arn", *TOPICS, "SnsDestination.TopicArn", SNS, live_a=TOPICS[0], live_b=TOPICS[1]
+    ),
+    destination(
+        "kinesis_firehose_destination.delivery_stream_arn",
+        *STREAMS,
+        "KinesisFirehoseDestination.DeliveryStreamArn",
         {"matching_event_types": ["SEND"], "kinesis_firehose_destination": {"iam_role_arn": ROLES[0]}},
-        live_a=STREAMS[0], live_b=STREAMS[1],
+        live_a=STREAMS[0],
+        live_b=STREAMS[1],
     ),
     destination(
-        "kinesis_firehose_destination.iam_role_arn", *ROLES, "KinesisFirehoseDestination.IamRoleArn",
+        "kinesis_firehose_destination.iam_role_arn",
+        *ROLES,
+        "KinesisFirehoseDestination.IamRoleArn",
         {"matching_event_types": ["SEND"], "kinesis_firehose_destination": {"delivery_stream_arn": STREAMS[0]}},
-        live_a=ROLES[0], live_b=ROLES[1],
+        live_a=ROLES[0],
+        live_b=ROLES[1],
     ),
     destination(
-        "cloud_watch_destination.dimension_configurations", [dimension("ses:from-domain")],
+        "cloud_watch_destination.dimension_configurations",
+        [dimension("ses:from-domain")],
         [dimension("campaign", "EMAIL_HEADER", "none"), dimension("link", "LINK_TAG", "none")],
-        "CloudWatchDestination.DimensionConfigurations", {"matching_event_types": ["SEND"]},
+        "CloudWatchDestination.DimensionConfigurations",
+        {"matching_event_types": ["SEND"]},
     ),
-]  # fmt: skip
+]
 
 # --- pools ---------------------------------------------------------------------------------------------------------
 
 POOLS = [
     Row(
-        "pool.dedicated_ips", ("dedicated_ip_pools", "one", "dedicated_ips"), ["192.0.2.1", "192.0.2.2"], ["192.0.2.2", "192.0.2.3"],
-        f"dedicated_ip_pool/{HOME}/one", "dedicated_ips",
+        "pool.dedicated_ips",
+        ("dedicated_ip_pools", "one", "dedicated_ips"),
+        ["192.0.2.1", "192.0.2.2"],
+        ["192.0.2.2", "192.0.2.3"],
+        f"dedicated_ip_pool/{HOME}/one",
+        "dedicated_ips",
         lambda: sorted(i["Ip"] for i in client("sesv2").get_dedicated_ips(PoolName="one")["DedicatedIps"]),
-        ["192.0.2.1", "192.0.2.2"], ["192.0.2.2", "192.0.2.3"], base=SET_BASE,
+        ["192.0.2.1", "192.0.2.2"],
+        ["192.0.2.2", "192.0.2.3"],
+        base=POOL_BASE,
     ),
     Row(
-        "pool.tags", ("dedicated_ip_pools", "one", "tags", "team"), "red", "blue", f"dedicated_ip_pool/{HOME}/one", "tags.team",
+        "pool.tags",
+        ("dedicated_ip_pools", "one", "tags", "team"),
+        "red",
+        "blue",
+        f"dedicated_ip_pool/{HOME}/one",
+        "tags.team",
         tag_of(
-            lambda: client("sesv2").list_tags_for_resource(ResourceArn=f"arn:aws:ses:{HOME}:{ACCOUNT}:dedicated-ip-pool/one")["Tags"],
+            lambda: client("sesv2").list_tags_for_resource(
+                ResourceArn=f"arn:aws:ses:{HOME}:{ACCOUNT}:dedicated-ip-pool/one"
+            )["Tags"],
             "team",
-        ), "red", "blue", removed="deleted", base=SET_BASE,
+        ),
+        "red",
+        "blue",
+        removed="deleted",
+        base=POOL_BASE,
     ),
-]  # fmt: skip
+]
 
 # --- identities ----------------------------------------------------------------------------------------------------
 
@@ -225,50 +313,79 @@ def get_identity(*path: str) -> Callable[[], Any]:
     return look
 
 
-def identity(path: str, a: Any, b: Any, live: tuple[str, ...], default: Any = ABSENT, live_default: Any = None, **more: Any) -> Row:
+def identity(
+    path: str, a: Any, b: Any, live: tuple[str, ...], default: Any = ABSENT, live_default: Any = None, **more: Any
+) -> Row:
     base = more.pop("base", DOMAIN_BASE)
     return Row(
-        f"identity.{path}", ("domains", "acme.com", *path.split(".")), a, b, IDENTITY, path, get_identity(*live), a, b, default,
-        live_default, base=base, **more,
-    )  # fmt: skip
+        f"identity.{path}",
+        ("domains", "acme.com", *path.split(".")),
+        a,
+        b,
+        IDENTITY,
+        path,
+        get_identity(*live),
+        a,
+        b,
+        default,
+        live_default,
+        base=base,
+        **more,
+    )
 
 
 def allow(account: str) -> dict[str, Any]:
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Sid": "partner", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "ses:SendEmail",
-             "Resource": f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"}
+            {
+                "Sid": "partner",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+                "Action": "ses:SendEmail",
+                "Resource": f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com",
+            }
         ],
-    }  # fmt: skip
+    }
 
 
 IDENTITIES = [
     identity("dkim.signing_enabled", True, False, ("DkimAttributes", "SigningEnabled"), removed="default"),
     identity(
-        "dkim.next_signing_key_length", "RSA_2048_BIT", "RSA_1024_BIT", ("DkimAttributes", "NextSigningKeyLength"), "RSA_2048_BIT",
-        "RSA_2048_BIT", also=("dns_record/acme.com/acme.com:dkim:",),
+        "dkim.next_signing_key_length",
+        "RSA_2048_BIT",
+        "RSA_1024_BIT",
+        ("DkimAttributes", "NextSigningKeyLength"),
+        "RSA_2048_BIT",
+        "RSA_2048_BIT",
+        also=("dns_record/acme.com/acme.com:dkim:",),
     ),
     identity(
-        "mail_from.behavior_on_mx_failure", "REJECT_MESSAGE", "USE_DEFAULT_VALUE", ("MailFromAttributes", "BehaviorOnMxFailure"),
-        "USE_DEFAULT_VALUE", "USE_DEFAULT_VALUE",
+        "mail_from.behavior_on_mx_failure",
+        "REJECT_MESSAGE",
+        "USE_DEFAULT_VALUE",
+        ("MailFromAttributes", "BehaviorOnMxFailure"),
+        "USE_DEFAULT_VALUE",
+        "USE_DEFAULT_VALUE",
         base=put(DOMAIN_BASE, ("domains", "acme.com", "mail_from"), {"mail_from_domain": "bounce.acme.com"}),
     ),
     identity(
-        "mail_from.mail_from_domain", "bounce.acme.com", "mail.acme.com", ("MailFromAttributes", "MailFromDomain"),
-        removed="deleted", also=("dns_record/acme.com/",),
+        "mail_from.mail_from_domain",
+        "bounce.acme.com",
+        "mail.acme.com",
+        ("MailFromAttributes", "MailFromDomain"),
+        removed="deleted",
+        also=("dns_record/acme.com/",),
     ),
     identity("configuration_set_name", "one", "two", ("ConfigurationSetName",), None),
     identity("email_forwarding_enabled", True, False, ("FeedbackForwardingStatus",), True, True),
     identity("tags.team", "red", "blue", ("Tags",), removed="deleted"),
-    identity("policies.partner", allow("222233334444"), allow("333344445555"), ("Policies", "partner"), removed="deleted"),
+    identity(
+        "policies.partner", allow("222233334444"), allow("333344445555"), ("Policies", "partner"), removed="deleted"
+    ),
 ]
-IDENTITIES = [
-    Row(**{**{f: getattr(r, f) for f in Row.__dataclass_fields__}, "live": tag_of(get_identity("Tags"), "team")})
-    if r.path == "tags.team" else Row(**{**{f: getattr(r, f) for f in Row.__dataclass_fields__}, "live_a": ABSENT, "live_b": ABSENT})
-    if r.path == "policies.partner" else r
-    for r in IDENTITIES
-]  # fmt: skip
+IDENTITIES[-2] = replace(IDENTITIES[-2], live=tag_of(get_identity("Tags"), "team"))
+IDENTITIES[-1] = replace(IDENTITIES[-1], live_a=ABSENT, live_b=ABSENT)
 
 ROWS = [*SETS, *DESTINATIONS, *POOLS, *IDENTITIES]
 
@@ -279,7 +396,9 @@ ROWS = [*SETS, *DESTINATIONS, *POOLS, *IDENTITIES]
 def seen(plan: Plan, row: Row) -> dict[str, tuple[Any, Any]]:
     """The lines of the row's own change; every other change must be one that the row announces."""
     others = [c for c in plan.changes if c.address != row.address]
-    assert all(c.address.startswith(row.also) for c in others) if row.also else not others, "\n".join(map(words, others))
+    assert all(c.address.startswith(row.also) for c in others) if row.also else not others, "\n".join(
+        map(words, others)
+    )
     mine = [c for c in plan.changes if c.address == row.address]
     assert len(mine) == 1, "\n".join(map(words, plan.changes)) or "no change"
     return {p: v for p, v in lines(mine[0]).items() if not p.startswith(row.beside or ("\0",))}
@@ -341,7 +460,9 @@ def test_option_is_created_changed_reset_and_taken_out(house: House, row: Row) -
         plan = house.plan(row.without())
         mine = next(c for c in plan.changes if c.address == row.address)
         assert mine.action == row.gone_address
-        assert any(p.startswith(row.path.partition(".")[0]) and v[1] is None for p, v in lines(mine).items()), words(mine)
+        assert any(p.startswith(row.path.partition(".")[0]) and v[1] is None for p, v in lines(mine).items()), words(
+            mine
+        )
         house.settle()
         assert row.live() is None
     house.check_foreign()
