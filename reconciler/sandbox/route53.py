@@ -326,11 +326,10 @@ class Route53:
                     400,
                 )
         batch = params["ChangeBatch"]
-        result = _apply(zone, batch["Changes"])
-        for key in [k for k in zone.sets if k not in result]:
-            zone.remove(key, call.now)
-        for key, record_set in result.items():
-            if zone.sets.get(key) is not record_set:
+        for key, record_set in _apply(zone, batch["Changes"]).items():
+            if record_set is None:
+                zone.remove(key, call.now)
+            elif zone.sets.get(key) is not record_set:
                 zone.put(record_set, call.now)
         info = self._change(state, call, batch.get("Comment"))
         zone.in_progress = strip_id(info["Id"])
@@ -433,14 +432,15 @@ def _change_info(change_id: str, status: str, begun: float, comment: str | None)
 # --- one batch -----------------------------------------------------------------------------------------------------
 
 
-def _apply(zone: Zone, changes: list[dict[str, Any]]) -> dict[Key, dict[str, Any]]:
-    """The zone's sets after a batch. Changes act one after the other on a copy, so that all land or none.
+def _apply(zone: Zone, changes: list[dict[str, Any]]) -> dict[Key, dict[str, Any] | None]:
+    """What a batch makes of the sets at the names that it touches; None for a set that is gone.
 
+    Changes act one after the other on a copy, so that all land or none.
     Raises: ApiError InvalidInput for a malformed change, InvalidChangeBatch with every reason found.
     """
     _check_limits(changes)
-    work = dict(zone.sets)
-    names = {name: set(keys) for name, keys in zone.names.items()}
+    work: dict[Key, dict[str, Any]] = {}
+    names: dict[str, set[Key]] = {}
     problems: list[str] = []
     seen: dict[Key, list[str]] = {}
     for change in changes:
@@ -451,6 +451,9 @@ def _apply(zone: Zone, changes: list[dict[str, Any]]) -> dict[Key, dict[str, Any
             key = key_of(record_set)
             name, kind, _ = key
             shown = show_name(name)
+            if name not in names:
+                names[name] = set(zone.names.get(name, ()))
+                work |= {k: zone.sets[k] for k in names[name]}
             earlier = seen.setdefault(key, [])
             earlier.append(action)
             if len(earlier) > 1 and earlier != ["DELETE", "CREATE"]:
@@ -477,16 +480,17 @@ def _apply(zone: Zone, changes: list[dict[str, Any]]) -> dict[Key, dict[str, Any
                 del work[key]
                 names[name].discard(key)
                 continue
-            _check_place(zone, key, record_set, names, work)
+            _check_place(zone, key, record_set, names[name])
             if action == "CREATE" and key in work:
                 raise BadRecord(f"Tried to create resource record set {label} but it already exists")
             work[key] = record_set
-            names.setdefault(name, set()).add(key)
+            names[name].add(key)
         except BadRecord as error:
             problems.append(str(error))
     if problems:
         raise ApiError("InvalidChangeBatch", "[" + ", ".join(problems) + "]", 400)
-    return work
+    gone = {key for name in names for key in zone.names.get(name, ()) if key not in work}
+    return {**work, **dict.fromkeys(gone)}
 
 
 def _recreated(zone: Zone, changes: list[dict[str, Any]], kind: str) -> bool:
@@ -534,9 +538,7 @@ def _check_form(action: str, given: dict[str, Any]) -> None:
         raise ApiError("InvalidInput", f"Invalid request: Missing field '{missing}' in {where}", 400)
 
 
-def _check_place(
-    zone: Zone, key: Key, record_set: dict[str, Any], names: dict[str, set[Key]], work: dict[Key, dict[str, Any]]
-) -> None:
+def _check_place(zone: Zone, key: Key, record_set: dict[str, Any], others: set[Key]) -> None:
     """Whether a set may stand at its name. Raises: BadRecord."""
     name, kind, identifier = key
     shown, apex = show_name(name), show_name(zone.name)
@@ -546,7 +548,6 @@ def _check_place(
         raise BadRecord(f"RRSet of type CNAME with DNS name {shown} is not permitted at apex in zone {apex}")
     if kind == "SOA" and name != zone.name:
         raise BadRecord(f"RRSet of type SOA with DNS name {shown} is not permitted in zone {apex}")
-    others = names.get(name, set())
     types = {k[1] for k in others}
     if (kind == "CNAME" and types - {"CNAME"}) or (kind != "CNAME" and "CNAME" in types):
         raise BadRecord(

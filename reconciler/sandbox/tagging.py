@@ -44,17 +44,20 @@ class Tagging:
             groups: tuple[tuple[str, Mapping[str, Any]], ...] = (
                 ("identity", state.identities), ("configuration-set", state.sets), ("dedicated-ip-pool", state.pools),
             )  # fmt: skip
+            base = call.arn("ses", "")
             for kind, group in groups:
                 for resource in group.values():
-                    yield call.arn("ses", f"{kind}/{resource.name}"), f"ses:{kind}", resource.tags
+                    if resource.tags:
+                        yield f"{base}{kind}/{resource.name}", f"ses:{kind}", resource.tags
             for tenant in state.tenants.values():
-                yield call.arn("ses", f"tenant/{tenant.name}/{tenant.id}"), "ses:tenant", tenant.tags
+                yield f"{base}tenant/{tenant.name}/{tenant.id}", "ses:tenant", tenant.tags
         zones_here = call.region == "us-east-1" or call.partition != "aws"
         if zones_here and ("route53", call.account, "") in self.world.states:
             lagged = self.world.states[("route53", call.account, "")]
             zones: Route53State = lagged.reading(lag or self.world.consistency.get("route53"), call.now)
             for zone in zones.zones.values():
-                yield f"arn:{call.partition}:route53:::hostedzone/{zone.id}", "route53:hostedzone", zone.tags
+                if zone.tags:
+                    yield f"arn:{call.partition}:route53:::hostedzone/{zone.id}", "route53:hostedzone", zone.tags
         if "moto.core.resource_tagging" in sys.modules:
             from moto.core.resource_tagging import iter_taggable_backends
 
@@ -72,20 +75,20 @@ class Tagging:
         kinds, arns = params.get("ResourceTypeFilters", []), params.get("ResourceARNList")
         fits = _tag_filter(params.get("TagFilters", []))
         rows = [
-            {"ResourceARN": arn, "Tags": tag_list(tags)}
+            (arn, tags)
             for arn, kind, tags in self._resources(call)
             if tags
             and (not kinds or kind in kinds or kind.partition(":")[0] in kinds)
             and (arns is None or arn in arns)
             and fits(tags)
         ]
+        rows.sort(key=lambda row: row[0])
         try:
-            chosen, token = page(
-                sorted(rows, key=lambda r: str(r["ResourceARN"])), params.get("PaginationToken"), size, MAX_PAGE
-            )
+            chosen, token = page(rows, params.get("PaginationToken"), size, MAX_PAGE)
         except ApiError as error:
             raise ApiError("PaginationTokenExpiredException", error.message, 400) from error
-        return {"ResourceTagMappingList": chosen, "PaginationToken": token or ""}
+        shown = [{"ResourceARN": arn, "Tags": tag_list(tags)} for arn, tags in chosen]
+        return {"ResourceTagMappingList": shown, "PaginationToken": token or ""}
 
     def get_tag_keys(self, call: Call, params: Params) -> Params:
         keys = sorted({key for _, _, tags in self._resources(call) for key in tags})
