@@ -19,8 +19,8 @@ from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import Step
 from reconciler.kinds.dns import marker
 from reconciler.kinds.dns.edits import Edit, Key, SetChange, batches, compose
+from reconciler.kinds.dns.values import set_digest
 from reconciler.kinds.dns.zones import Zone, load, record_from_aws
-from reconciler.kinds.dns_record import set_digest
 from reconciler.mail import txt
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.planner import VERIFICATION_HINTS
@@ -115,9 +115,15 @@ class _Run:
 
 
 def apply_plan(
-    plan: Plan, aws: Aws, *, zones: Mapping[str, Zone] | None = None, wait_for_ses: bool = False,
-    verify_timeout: float = 600.0, say: Say = lambda address, words: None, stop: threading.Event | None = None,
-) -> Result:  # fmt: skip
+    plan: Plan,
+    aws: Aws,
+    *,
+    zones: Mapping[str, Zone] | None = None,
+    wait_for_ses: bool = False,
+    verify_timeout: float = 600.0,
+    say: Say = lambda address, words: None,
+    stop: threading.Event | None = None,
+) -> Result:
     """Carry out ``plan`` and say how each change ended; never raises for what AWS answers.
 
     ``zones`` are those that planning just read (a saved plan comes through ``verify_saved``, which reads them anew).
@@ -321,9 +327,12 @@ class _Progress:
             try:
                 self._tag_zone(zone, batch)
                 answer = self.run.aws.call(
-                    "route53", "ChangeResourceRecordSets", dns=True, HostedZoneId=zone.id,
+                    "route53",
+                    "ChangeResourceRecordSets",
+                    dns=True,
+                    HostedZoneId=zone.id,
                     ChangeBatch={"Comment": "recon", "Changes": [c for change in batch for c in change.changes]},
-                )  # fmt: skip
+                )
             except AwsError as error:
                 return error
             with self.lock:
@@ -338,9 +347,13 @@ class _Progress:
         if zone.tagged or not any(_has_marker(c.after, self.run.scope) for c in batch):
             return
         self.run.aws.call(
-            "route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone.id,
+            "route53",
+            "ChangeTagsForResource",
+            dns=True,
+            ResourceType="hostedzone",
+            ResourceId=zone.id,
             AddTags=[{"Key": f"recon:{self.run.scope}", "Value": "marker"}],
-        )  # fmt: skip
+        )
         zone.tagged = True
 
     def tidy_zones(self) -> None:
@@ -355,9 +368,13 @@ class _Progress:
                 continue
             try:
                 self.run.aws.call(
-                    "route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone.id,
+                    "route53",
+                    "ChangeTagsForResource",
+                    dns=True,
+                    ResourceType="hostedzone",
+                    ResourceId=zone.id,
                     RemoveTagKeys=[f"recon:{self.run.scope}"],
-                )  # fmt: skip
+                )
             except AwsError as error:
                 self.diagnostics.append(
                     Diagnostic(

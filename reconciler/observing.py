@@ -100,11 +100,15 @@ def _sweep(world: World, aws: Aws) -> None:
         try:
             found = list(
                 aws.pages(
-                    "resourcegroupstaggingapi", "GetResources", "ResourceTagMappingList", region,
-                    token_in="PaginationToken", TagFilters=[{"Key": STACK, "Values": [world.scope]}],
+                    "resourcegroupstaggingapi",
+                    "GetResources",
+                    "ResourceTagMappingList",
+                    region,
+                    token_in="PaginationToken",
+                    TagFilters=[{"Key": STACK, "Values": [world.scope]}],
                     ResourceTypeFilters=["ses"],
                 )
-            )  # fmt: skip
+            )
             return region, found, None
         except AwsError as error:
             return region, [], error
@@ -130,9 +134,10 @@ def _sweep(world: World, aws: Aws) -> None:
             f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         )
         world.unreadable(
-            "sweep", f"what is ours and no longer declared could not be looked for in {places_text}: {failed[0][1].message}",
+            "sweep",
+            f"what is ours and no longer declared could not be looked for in {places_text}: {failed[0][1].message}",
             failed[0][1].hint,
-        )  # fmt: skip
+        )
     if swept:
         world.scanned.append(f"{len(swept)} regions swept for what carries {STACK} = {world.scope}")
     if closed:
@@ -140,10 +145,15 @@ def _sweep(world: World, aws: Aws) -> None:
     home = "us-gov-west-1" if partition == "aws-us-gov" else "us-east-1"
     try:
         marked = aws.pages(
-            "resourcegroupstaggingapi", "GetResources", "ResourceTagMappingList", home, dns=True,
-            token_in="PaginationToken", TagFilters=[{"Key": f"recon:{world.scope}"}],
+            "resourcegroupstaggingapi",
+            "GetResources",
+            "ResourceTagMappingList",
+            home,
+            dns=True,
+            token_in="PaginationToken",
+            TagFilters=[{"Key": f"recon:{world.scope}"}],
             ResourceTypeFilters=["route53:hostedzone"],
-        )  # fmt: skip
+        )
         world.facts["tagged_zones"] = sorted(item["ResourceARN"].rpartition("/")[2] for item in marked)
     except AwsError as error:
         world.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)

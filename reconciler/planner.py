@@ -46,13 +46,24 @@ def make_plan(
     steps = [step for change in changes for step in steps_of(change)]
     write_calls, seconds = documented_seconds(steps)
     return Plan(
-        stack=stack.name, environment=stack.environment, account=stack.account,
-        outcome="refused" if refused else "changes" if changes else "no_changes", created_at=world.now,
-        state_digest=world.state.digest, changes=tuple(changes), diagnostics=tuple(_sorted(diagnostics)), refresh=refresh,
-        unread=(*(part.prefix for part in world.unread), *_skipped(world)), scanned=tuple(world.scanned), calls=dict(calls or {}),
-        write_calls=write_calls, seconds=seconds, recon_version=__version__, scope=stack.scope,
+        stack=stack.name,
+        environment=stack.environment,
+        account=stack.account,
+        outcome="refused" if refused else "changes" if changes else "no_changes",
+        created_at=world.now,
+        state_digest=world.state.digest,
+        changes=tuple(changes),
+        diagnostics=tuple(_sorted(diagnostics)),
+        refresh=refresh,
+        unread=(*(part.prefix for part in world.unread), *_skipped(world)),
+        scanned=tuple(world.scanned),
+        calls=dict(calls or {}),
+        write_calls=write_calls,
+        seconds=seconds,
+        recon_version=__version__,
+        scope=stack.scope,
         context=context_of(world, targets),
-    )  # fmt: skip
+    )
 
 
 def context_of(world: World, targets: Sequence[str]) -> dict[str, Any]:
@@ -60,14 +71,24 @@ def context_of(world: World, targets: Sequence[str]) -> dict[str, Any]:
     stack = world.state.stack
     return {
         "stack": {
-            "name": stack.name, "environment": stack.environment, "account": stack.account, "regions": list(stack.regions),
-            "partition": stack.partition, "plan_role_arn": stack.plan_role_arn, "apply_role_arn": stack.apply_role_arn,
-            "dns_account": stack.dns_account, "dns_role_arn": stack.dns_role_arn, "max_deletes": stack.max_deletes,
+            "name": stack.name,
+            "environment": stack.environment,
+            "account": stack.account,
+            "regions": list(stack.regions),
+            "partition": stack.partition,
+            "plan_role_arn": stack.plan_role_arn,
+            "apply_role_arn": stack.apply_role_arn,
+            "dns_account": stack.dns_account,
+            "dns_role_arn": stack.dns_role_arn,
+            "max_deletes": stack.max_deletes,
             "backend": dict(stack.backend),
         },
-        "root": world.facts.get("root", "."), "targets": list(targets), "removing": world.removing, "blocked": world.blocks,
+        "root": world.facts.get("root", "."),
+        "targets": list(targets),
+        "removing": world.removing,
+        "blocked": world.blocks,
         "unreadable": len(world.unread),
-    }  # fmt: skip
+    }
 
 
 def stack_of_context(context: Mapping[str, Any]) -> Stack:
@@ -90,11 +111,16 @@ def _join_renames(world: World, changes: list[Change]) -> list[Change]:
         if old is None or new is None or (old.action, new.action) != ("delete", "create") or old.kind != new.kind:
             continue
         joined = replace(
-            new, action="replace", before=old.before, diff=differences(old.before, new.after),
-            depends_on=tuple(sorted({*new.depends_on})), observed_digest=None,
+            new,
+            action="replace",
+            before=old.before,
+            diff=differences(old.before, new.after),
+            depends_on=tuple(sorted({*new.depends_on})),
+            observed_digest=None,
             notes=(*new.notes, note("renamed", "note", f"takes the place of {old.address}, which goes last")),
-            execution={**new.execution, "moved": old.to_json()}, source=moved.source,
-        )  # fmt: skip
+            execution={**new.execution, "moved": old.to_json()},
+            source=moved.source,
+        )
         changes = [joined if c.address == new.address else c for c in changes if c.address != old.address]
         by_address = {change.address: change for change in changes}
     return changes
@@ -120,9 +146,20 @@ def pick(changes: Sequence[Change], targets: Sequence[str]) -> list[Change]:
 
 def in_order(changes: Sequence[Change]) -> list[Change]:
     """By needs, then by kind and address; deletes last, in the reverse of needs. Raises ReconError naming a cycle."""
-    rank = {name: number for number, name in enumerate(
-        ("dedicated_ip_pool", "configuration_set", "event_destination", "email_identity", "dns_record", "smtp_user", "smtp_credential")
-    )}  # fmt: skip
+    rank = {
+        name: number
+        for number, name in enumerate(
+            (
+                "dedicated_ip_pool",
+                "configuration_set",
+                "event_destination",
+                "email_identity",
+                "dns_record",
+                "smtp_user",
+                "smtp_credential",
+            )
+        )
+    }
     by_address = {change.address: change for change in changes}
     done: dict[Address, None] = {}
     under_way: list[Address] = []
@@ -176,9 +213,10 @@ def _statuses(world: World, targets: Sequence[str]) -> list[Diagnostic]:
             continue
         facts = live.facts
         wrong = {
-            "verification": facts.get("verification_status"), "DKIM": facts.get("dkim_status"),
+            "verification": facts.get("verification_status"),
+            "DKIM": facts.get("dkim_status"),
             "MAIL FROM": facts.get("mail_from_status"),
-        }  # fmt: skip
+        }
         if "@" in live.name or not live.spec["dkim"]["signing_enabled"]:
             wrong.pop("DKIM")
         words = [f"{name} {status}" for name, status in wrong.items() if status in STATUSES]
@@ -192,10 +230,13 @@ def _statuses(world: World, targets: Sequence[str]) -> list[Diagnostic]:
         )
         found.append(
             Diagnostic(
-                "warning" if failed else "note", "status", f"{live.name} in {live.region}: {', '.join(words)}{why}",
-                VERIFICATION_HINTS.get(str(facts.get("error_type")), "") if why else "", address=live.address,
+                "warning" if failed else "note",
+                "status",
+                f"{live.name} in {live.region}: {', '.join(words)}{why}",
+                VERIFICATION_HINTS.get(str(facts.get("error_type")), "") if why else "",
+                address=live.address,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -224,9 +265,14 @@ def _sorted(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 
 def check_safeguards(
-    plan: Plan, *, allow_adopt: bool = False, allow_deletes: int | None = None, resume_sending: bool = False,
-    max_deletes: int = 5, consent: bool = False,
-) -> None:  # fmt: skip
+    plan: Plan,
+    *,
+    allow_adopt: bool = False,
+    allow_deletes: int | None = None,
+    resume_sending: bool = False,
+    max_deletes: int = 5,
+    consent: bool = False,
+) -> None:
     """Refuse, before anything is written, what the contract's safeguards guard. Raises Refused naming each.
 
     ``consent`` says that somebody saw the whole plan as a saved file (adoption) or typed the stack's name (destroy).
@@ -238,32 +284,47 @@ def check_safeguards(
     if adopted and not (allow_adopt or consent):
         wrong.append(
             Diagnostic(
-                "error", "adopt", f"{len(adopted)} live resource{'s' * (len(adopted) > 1)} without an owner would be adopted: {_some(adopted)}",
+                "error",
+                "adopt",
+                f"{len(adopted)} live resource{'s' * (len(adopted) > 1)} without an owner would be adopted: {_some(adopted)}",
                 "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it",
             )
-        )  # fmt: skip
+        )
     deleted = [change.address for change in plan.changes if change.action == "delete" and change.counts]
     allowed = allow_deletes if allow_deletes is not None else max_deletes
     if len(deleted) > allowed:
         wrong.append(
             Diagnostic(
-                "error", "max-deletes", f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}",
+                "error",
+                "max-deletes",
+                f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}",
                 f"if that is meant, apply with --allow-deletes {len(deleted)}",
             )
-        )  # fmt: skip
+        )
     resumed = [c.address for c in plan.changes if any(n.rule == "sending-resumes" for n in c.notes)]
     if resumed and not resume_sending:
         wrong.append(
             Diagnostic(
-                "error", "resume-sending", f"sending is off live and would be turned on again: {_some(resumed)}",
+                "error",
+                "resume-sending",
+                f"sending is off live and would be turned on again: {_some(resumed)}",
                 "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending",
             )
-        )  # fmt: skip
+        )
     wrong += [
-        Diagnostic("error", n.rule, f"{c.address}: {n.message}", f"see docs/rules/{n.rule}.md; set the rule's severity or a waiver", address=c.address,
-                   file=c.source.file if c.source else "", line=c.source.line if c.source else 0)
-        for c in plan.changes for n in c.notes if n.severity == "error"
-    ]  # fmt: skip
+        Diagnostic(
+            "error",
+            n.rule,
+            f"{c.address}: {n.message}",
+            f"see docs/rules/{n.rule}.md; set the rule's severity or a waiver",
+            address=c.address,
+            file=c.source.file if c.source else "",
+            line=c.source.line if c.source else 0,
+        )
+        for c in plan.changes
+        for n in c.notes
+        if n.severity == "error"
+    ]
     wrong += [d for d in plan.diagnostics if plan.changes and d.severity == "error" and d.code in RULES]
     if wrong:
         raise Refused(wrong[0].message, hint=wrong[0].hint, diagnostics=tuple(wrong))

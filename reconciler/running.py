@@ -39,9 +39,15 @@ class Planned:
 
 
 def make(
-    state: State, *, purpose: str = "plan", targets: Sequence[str] = (), refresh: str = "full", parallelism: int = 16,
-    removing: bool = False, rotate: bool = False,
-) -> Planned:  # fmt: skip
+    state: State,
+    *,
+    purpose: str = "plan",
+    targets: Sequence[str] = (),
+    refresh: str = "full",
+    parallelism: int = 16,
+    removing: bool = False,
+    rotate: bool = False,
+) -> Planned:
     """Read what is live and plan. Never writes.
 
     ``refresh="bulk"`` reads what AWS tells of many resources at once; with ``rotate`` (drift) a tenth of the

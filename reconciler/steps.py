@@ -41,11 +41,21 @@ def steps_of(change: Change) -> list[Step]:
 def change_from_json(data: Mapping[str, Any]) -> Change:
     """A Change from what ``Change.to_json`` gave, as far as its steps need it."""
     return Change(
-        data["address"], data["kind"], data["action"], data["before"], data["after"],
-        tuple(FieldDiff(d["path"], d["before"], d["after"]) for d in data["diff"]), tuple(data["unknown"]),
-        tuple(data["depends_on"]), tuple(Note(n["rule"], n["severity"], n["message"]) for n in data["notes"]), None,
-        data["observed_digest"], data["region"], data["execution"], data["counts"],
-    )  # fmt: skip
+        data["address"],
+        data["kind"],
+        data["action"],
+        data["before"],
+        data["after"],
+        tuple(FieldDiff(d["path"], d["before"], d["after"]) for d in data["diff"]),
+        tuple(data["unknown"]),
+        tuple(data["depends_on"]),
+        tuple(Note(n["rule"], n["severity"], n["message"]) for n in data["notes"]),
+        None,
+        data["observed_digest"],
+        data["region"],
+        data["execution"],
+        data["counts"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

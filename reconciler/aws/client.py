@@ -25,19 +25,33 @@ R = TypeVar("R")
 
 THROTTLED = frozenset(
     {
-        "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
-        "SlowDown", "RequestThrottled", "TooManyUpdates",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "RequestThrottled",
+        "TooManyUpdates",
     }
-)  # fmt: skip
+)
 """Refused for speed: waits for the limiter and is tried again. LimitExceeded is a quota and is not in this set."""
 
 RETRIED = frozenset(
     {
-        "PriorRequestNotComplete", "ConcurrentModificationException", "ConcurrentModification", "ServiceFailure",
-        "InternalFailure", "InternalServiceError", "InternalServerError", "ServiceUnavailable",
-        "EntityTemporarilyUnmodifiable", "RequestTimeout", "RequestTimeoutException",
+        "PriorRequestNotComplete",
+        "ConcurrentModificationException",
+        "ConcurrentModification",
+        "ServiceFailure",
+        "InternalFailure",
+        "InternalServiceError",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "EntityTemporarilyUnmodifiable",
+        "RequestTimeout",
+        "RequestTimeoutException",
     }
-)  # fmt: skip
+)
 """Passing states of the service: tried again with backoff."""
 
 DENIED = frozenset(
@@ -72,9 +86,14 @@ class Aws:
     """
 
     def __init__(
-        self, stack: Stack, *, purpose: str = "plan", parallelism: int = 16, max_attempts: int = 6,
+        self,
+        stack: Stack,
+        *,
+        purpose: str = "plan",
+        parallelism: int = 16,
+        max_attempts: int = 6,
         throttle_patience: float = 300.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.stack = stack
         self.parallelism = parallelism
         self.calls: Counter[str] = Counter()
@@ -116,9 +135,11 @@ class Aws:
             role = (self.stack.dns_role_arn if dns else None) or self._role
             config = Config(
                 retries={"mode": "standard", "total_max_attempts": 1},
-                connect_timeout=10, read_timeout=60, max_pool_connections=max(10, self.parallelism),
+                connect_timeout=10,
+                read_timeout=60,
+                max_pool_connections=max(10, self.parallelism),
                 user_agent_appid="recon",
-            )  # fmt: skip
+            )
             try:
                 client = self._session(role).client(service, region_name=region, config=config)
             except (BotoCoreError, ClientError) as problem:
@@ -137,9 +158,15 @@ class Aws:
     # -- calls ------------------------------------------------------------------------------------------------------
 
     def call(
-        self, service: str, operation: str, region: str | None = None, *, dns: bool = False, retry: bool = True,
+        self,
+        service: str,
+        operation: str,
+        region: str | None = None,
+        *,
+        dns: bool = False,
+        retry: bool = True,
         **parameters: Any,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Make one API call, paced, and repeated where that is safe; returns the parsed answer.
 
         ``retry=False`` sends the request once, whatever happens: for calls whose every repetition makes something
@@ -189,14 +216,22 @@ class Aws:
             return answer
 
     def pages(
-        self, service: str, operation: str, key: str, region: str | None = None, *, token_in: str = "NextToken",
-        token_out: str | None = None, dns: bool = False, **parameters: Any,
-    ) -> Iterator[Any]:  # fmt: skip
+        self,
+        service: str,
+        operation: str,
+        key: str,
+        region: str | None = None,
+        *,
+        token_in: str = "NextToken",
+        token_out: str | None = None,
+        dns: bool = False,
+        **parameters: Any,
+    ) -> Iterator[Any]:
         """Yield the items under ``key`` of every page, following the token by hand: botocore has no paginator for
         most SESv2 lists, and an empty page may still carry a token."""
         token: str | None = None
         while True:
-            more = {token_in: token} if token else {}
+            more: dict[str, Any] = {token_in: token} if token else {}
             answer = self.call(service, operation, region, dns=dns, **parameters, **more)
             yield from answer.get(key) or ()
             token = answer.get(token_out or token_in)
@@ -264,29 +299,52 @@ def _translate(problem: Exception, service: str, operation: str, region: str) ->
         request = str(meta.get("RequestId") or "")
         return AwsError(
             f"{name}: AWS said {code}: {words}" + (f" (request {request})" if request else ""),
-            service=service, operation=operation, region=region, aws_code=code, request_id=request,
-            hint=_hint(code, service, operation), status=int(meta.get("HTTPStatusCode") or 400),
-        )  # fmt: skip
+            service=service,
+            operation=operation,
+            region=region,
+            aws_code=code,
+            request_id=request,
+            hint=_hint(code, service, operation),
+            status=int(meta.get("HTTPStatusCode") or 400),
+        )
     if isinstance(problem, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
         return AwsError(
-            f"{name}: no usable AWS credentials: {problem}", service=service, operation=operation, region=region,
-            aws_code="NoCredentials", status=401,
+            f"{name}: no usable AWS credentials: {problem}",
+            service=service,
+            operation=operation,
+            region=region,
+            aws_code="NoCredentials",
+            status=401,
             hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with your SSO",
-        )  # fmt: skip
+        )
     if isinstance(problem, boto.ParamValidationError):
         return AwsError(
-            f"{name}: the request does not fit AWS's model: {_without_values(str(problem))}", service=service,
-            operation=operation, region=region, aws_code="ParamValidation", status=400,
-        )  # fmt: skip
+            f"{name}: the request does not fit AWS's model: {_without_values(str(problem))}",
+            service=service,
+            operation=operation,
+            region=region,
+            aws_code="ParamValidation",
+            status=400,
+        )
     if isinstance(problem, boto.ProfileNotFound | boto.NoRegionError | boto.InvalidRegionError | boto.ConfigParseError):
         return AwsError(
-            f"{name}: {problem}", service=service, operation=operation, region=region, aws_code="Configuration",
-            status=400, hint="see AWS_PROFILE, AWS_REGION and ~/.aws/config",
-        )  # fmt: skip
+            f"{name}: {problem}",
+            service=service,
+            operation=operation,
+            region=region,
+            aws_code="Configuration",
+            status=400,
+            hint="see AWS_PROFILE, AWS_REGION and ~/.aws/config",
+        )
     return AwsError(
-        f"{name}: no answer: {problem}", service=service, operation=operation, region=region, aws_code="Unreachable",
-        hint="check the network, a proxy, and AWS_ENDPOINT_URL", status=0,
-    )  # fmt: skip
+        f"{name}: no answer: {problem}",
+        service=service,
+        operation=operation,
+        region=region,
+        aws_code="Unreachable",
+        hint="check the network, a proxy, and AWS_ENDPOINT_URL",
+        status=0,
+    )
 
 
 def _without_values(text: str) -> str:

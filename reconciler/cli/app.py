@@ -10,10 +10,14 @@ import typer
 from reconciler import __version__
 
 app = typer.Typer(
-    name="recon", no_args_is_help=True, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name="recon",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     help="Keep e-mail sending on AWS as declared: SES, Route 53 and IAM SMTP users, from YAML.",
     context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+)
 
 
 def _version(value: bool) -> None:

@@ -29,15 +29,26 @@ from reconciler.cli.common import (
 
 @app.command()
 def validate(
-    state: StateArg = "state", env: EnvOption = None, format: FormatOption = "text", no_color: ColorOption = False,
-    quiet: QuietOption = False, verbose: VerboseOption = 0,
-) -> None:  # fmt: skip
+    state: StateArg = "state",
+    env: EnvOption = None,
+    format: FormatOption = "text",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> None:
     """Check the YAML offline: syntax, schema, references. Needs no credentials."""
     out = Out(format, no_color, quiet, verbose)
     loaded, warnings = load(state, env, out)
     if format == "json":
-        found = {"format_version": 1, "stack": loaded.stack.name, "environment": loaded.stack.environment, "account": loaded.stack.account,
-                 "outcome": "valid", "state_digest": loaded.digest, "diagnostics": [w.to_json() for w in warnings]}  # fmt: skip
+        found = {
+            "format_version": 1,
+            "stack": loaded.stack.name,
+            "environment": loaded.stack.environment,
+            "account": loaded.stack.account,
+            "outcome": "valid",
+            "state_digest": loaded.digest,
+            "diagnostics": [w.to_json() for w in warnings],
+        }
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         return
     from reconciler.renderers import render_diagnostics
@@ -53,12 +64,20 @@ def validate(
 
 @app.command()
 def plan(
-    state: StateArg = "state", env: EnvOption = None, target: TargetOption = None, format: FormatOption = "text",
+    state: StateArg = "state",
+    env: EnvOption = None,
+    target: TargetOption = None,
+    format: FormatOption = "text",
     out_file: Annotated[str | None, typer.Option("--out", help="Save the plan to this file (JSON).")] = None,
-    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")] = False,
-    refresh: RefreshOption = "full", parallelism: ParallelOption = 16, no_color: ColorOption = False,
-    quiet: QuietOption = False, verbose: VerboseOption = 0,
-) -> int:  # fmt: skip
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
+    ] = False,
+    refresh: RefreshOption = "full",
+    parallelism: ParallelOption = 16,
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
     """Read live AWS and print what apply would change. Never writes."""
     from reconciler import running
 
@@ -77,10 +96,16 @@ def plan(
 
 @app.command()
 def drift(
-    state: StateArg = "state", env: EnvOption = None, target: TargetOption = None, format: FormatOption = "text",
-    refresh: RefreshOption = "full", parallelism: ParallelOption = 16, no_color: ColorOption = False,
-    quiet: QuietOption = False, verbose: VerboseOption = 0,
-) -> int:  # fmt: skip
+    state: StateArg = "state",
+    env: EnvOption = None,
+    target: TargetOption = None,
+    format: FormatOption = "text",
+    refresh: RefreshOption = "full",
+    parallelism: ParallelOption = 16,
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
     """Say what differs live from the declared state; exit 2 if anything does. Never writes."""
     from reconciler import running
 
@@ -96,9 +121,12 @@ def drift(
 
 @app.command()
 def show(
-    plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")], format: FormatOption = "text",
-    no_color: ColorOption = False, quiet: QuietOption = False, verbose: VerboseOption = 0,
-) -> None:  # fmt: skip
+    plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")],
+    format: FormatOption = "text",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> None:
     """Render a saved plan in any format."""
     out = Out(format, no_color, quiet, verbose)
     out.plan(read_plan(plan_file))
@@ -114,9 +142,10 @@ def schema() -> None:
 
 @app.command()
 def graph(
-    state: StateArg = "state", env: EnvOption = None,
+    state: StateArg = "state",
+    env: EnvOption = None,
     format: Annotated[str, typer.Option("--format", help="mermaid or dot.")] = "mermaid",
-) -> None:  # fmt: skip
+) -> None:
     """Print the declared resources and what depends on what, as Mermaid or DOT. Offline."""
     from reconciler.observing import declare
     from reconciler.planner import make_plan
@@ -133,8 +162,10 @@ def graph(
 @app.command()
 def sandbox(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0 picks a free one.")] = 5566,
-    rates: Annotated[str | None, typer.Option("--rates", help="aws: answer no faster than AWS's documented rates.")] = None,
-) -> None:  # fmt: skip
+    rates: Annotated[
+        str | None, typer.Option("--rates", help="aws: answer no faster than AWS's documented rates.")
+    ] = None,
+) -> None:
     """Run the embedded AWS on loopback and print the variables that point at it. Ends with Ctrl-C."""
     from reconciler.sandbox import environment, serve
 

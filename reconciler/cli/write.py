@@ -38,19 +38,31 @@ if TYPE_CHECKING:
 
 @app.command()
 def apply(
-    state: Annotated[str, typer.Argument(metavar="[STATE or PLAN.json]")] = "state", env: EnvOption = None,
-    target: TargetOption = None, format: FormatOption = "text",
+    state: Annotated[str, typer.Argument(metavar="[STATE or PLAN.json]")] = "state",
+    env: EnvOption = None,
+    target: TargetOption = None,
+    format: FormatOption = "text",
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask.")] = False,
     allow_adopt: Annotated[bool, typer.Option("--allow-adopt", help="Adopt live resources without an owner.")] = False,
-    allow_deletes: Annotated[int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")] = None,
-    resume_sending: Annotated[bool, typer.Option("--resume-sending", help="Turn sending on again where it is off live.")] = False,
+    allow_deletes: Annotated[
+        int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
+    ] = None,
+    resume_sending: Annotated[
+        bool, typer.Option("--resume-sending", help="Turn sending on again where it is off live.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until SES has verified DKIM and MAIL FROM.")] = False,
     verify_timeout: Annotated[str, typer.Option("--verify-timeout", help="How long to wait for SES: 10m.")] = "10m",
     expect: Annotated[str | None, typer.Option("--expect", help="Digest of the reviewed plan: sha256:...")] = None,
-    state_dir: Annotated[str | None, typer.Option("--state", help="With a saved plan: the YAML must still be this.")] = None,
-    refresh: RefreshOption = "full", parallelism: ParallelOption = 16, lock_timeout: LockOption = "0s",
-    no_color: ColorOption = False, quiet: QuietOption = False, verbose: VerboseOption = 0,
-) -> int:  # fmt: skip
+    state_dir: Annotated[
+        str | None, typer.Option("--state", help="With a saved plan: the YAML must still be this.")
+    ] = None,
+    refresh: RefreshOption = "full",
+    parallelism: ParallelOption = 16,
+    lock_timeout: LockOption = "0s",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
     """Plan, ask, and make it so; or apply exactly the saved plan."""
     from reconciler import running
     from reconciler.planner import check_safeguards, stack_of_context
@@ -107,12 +119,20 @@ def apply(
 
 @app.command()
 def destroy(
-    state: StateArg = "state", env: EnvOption = None, target: TargetOption = None, format: FormatOption = "text",
-    allow_deletes: Annotated[int | None, typer.Option("--allow-deletes", min=0, help="Consent to this many deletions.")] = None,
+    state: StateArg = "state",
+    env: EnvOption = None,
+    target: TargetOption = None,
+    format: FormatOption = "text",
+    allow_deletes: Annotated[
+        int | None, typer.Option("--allow-deletes", min=0, help="Consent to this many deletions.")
+    ] = None,
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask; needs --allow-deletes.")] = False,
-    parallelism: ParallelOption = 16, lock_timeout: LockOption = "0s", no_color: ColorOption = False,
-    quiet: QuietOption = False, verbose: VerboseOption = 0,
-) -> int:  # fmt: skip
+    parallelism: ParallelOption = 16,
+    lock_timeout: LockOption = "0s",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
     """Delete what the stack owns, and nothing else. Consent is --allow-deletes N, or typing the stack's name."""
     from reconciler import running
     from reconciler.planner import check_safeguards
@@ -144,9 +164,11 @@ def destroy(
 
 @app.command()
 def unlock(
-    state: StateArg = "state", env: EnvOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False, no_color: ColorOption = False,
-) -> int:  # fmt: skip
+    state: StateArg = "state",
+    env: EnvOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+    no_color: ColorOption = False,
+) -> int:
     """Free the stack's lock after showing who holds it."""
     out = Out(no_color=no_color)
     declared, _ = load(state, env, out)

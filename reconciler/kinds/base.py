@@ -189,8 +189,9 @@ class World:
         self.blocks += 1
         self.diagnostics.append(_diagnostic("error", code, message, hint, address, source))
 
-    def say(self, severity: str, code: str, message: str, *, hint: str = "", address: str = "",
-            source: Source | None = None) -> None:  # fmt: skip
+    def say(
+        self, severity: str, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
+    ) -> None:
         self.diagnostics.append(_diagnostic(severity, code, message, hint, address, source))
 
     def kind(self, name: str) -> Iterator[Desired]:
@@ -203,14 +204,17 @@ class World:
         return sorted(found)
 
 
-def _diagnostic(
-    severity: str, code: str, message: str, hint: str, address: str, source: Source | None
-) -> Diagnostic:  # fmt: skip
+def _diagnostic(severity: str, code: str, message: str, hint: str, address: str, source: Source | None) -> Diagnostic:
     return Diagnostic(
         severity,  # type: ignore[arg-type]
-        code, message, hint, source.file if source else "", source.line if source else 0,
-        source.column if source else 0, address,
-    )  # fmt: skip
+        code,
+        message,
+        hint,
+        source.file if source else "",
+        source.line if source else 0,
+        source.column if source else 0,
+        address,
+    )
 
 
 # --- carrying out --------------------------------------------------------------------------------------------------
@@ -325,7 +329,7 @@ def project(observed: Any, desired: Any) -> Any:
 
 def differences(
     before: Document | None, after: Document | None, *, whole: tuple[str, ...] = (), desired: Desired | None = None
-) -> tuple[FieldDiff, ...]:  # fmt: skip
+) -> tuple[FieldDiff, ...]:
     """Field by field, what ``after`` changes of ``before``; paths are the YAML's own.
 
     Lists are compared whole. ``whole`` names paths below which every key is one value (``policies``). deepdiff finds
@@ -498,9 +502,12 @@ def claim_or_refuse(world: World, address: Address, tags: Mapping[str, str], sou
         return "adopt"
     who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
     world.refuse(
-        "owned-elsewhere", f"{address} belongs to {who}", address=address, source=source,
+        "owned-elsewhere",
+        f"{address} belongs to {who}",
+        address=address,
+        source=source,
         hint=f"take it out of this stack's YAML, or release it there first (tag {STACK})",
-    )  # fmt: skip
+    )
     return None
 
 
@@ -509,9 +516,11 @@ def protected(world: World, address: Address, tags: Mapping[str, str], verb: str
     if tags.get(PROTECT) != "true":
         return False
     world.refuse(
-        "protect", f"{address} is protected and would be {verb}", address=address,
+        "protect",
+        f"{address} is protected and would be {verb}",
+        address=address,
         hint="declare it with `protect: false`, apply that alone, then remove it",
-    )  # fmt: skip
+    )
     return True
 
 

@@ -78,9 +78,14 @@ class ConfigurationSet(Rereading):
                     spec[block] = _with_defaults(entry.values[block], defaults)
             spec["tags"] = base.entry_tags(entry)
             yield Desired(
-                address_of(region, entry.name), NAME, region, entry.name, normalise(spec), entry,
+                address_of(region, entry.name),
+                NAME,
+                region,
+                entry.name,
+                normalise(spec),
+                entry,
                 protect=bool(entry.values.get("protect")),
-            )  # fmt: skip
+            )
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -130,10 +135,18 @@ class ConfigurationSet(Rereading):
         if live is None:
             after = {**_without_absent(desired.spec), "tags": base.present(tags)}
             return Change(
-                address, NAME, "create", None, after, base.differences(None, after, desired=desired),
-                depends_on=needs, notes=self._notes(world, desired, None), source=desired.entry.source, region=region,
+                address,
+                NAME,
+                "create",
+                None,
+                after,
+                base.differences(None, after, desired=desired),
+                depends_on=needs,
+                notes=self._notes(world, desired, None),
+                source=desired.entry.source,
+                region=region,
                 execution={"tracking_ready": _tracking_ready(world, region, after)},
-            )  # fmt: skip
+            )
         claim = base.claim_or_refuse(world, address, live.tags, desired.entry.source)
         if claim is None:
             return None
@@ -146,14 +159,25 @@ class ConfigurationSet(Rereading):
         full = base.overlay(desired.spec, live.spec)
         puts = {block: full[block] for block in BLOCKS if before.get(block) != after.get(block) and block in wanted}
         return Change(
-            address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff, depends_on=needs,
-            notes=self._notes(world, desired, live), source=(diff[0].source if diff else None) or desired.entry.source,
-            observed_digest=live.digest, region=region,
+            address,
+            NAME,
+            "adopt" if claim == "adopt" else "update",
+            before,
+            after,
+            diff,
+            depends_on=needs,
+            notes=self._notes(world, desired, live),
+            source=(diff[0].source if diff else None) or desired.entry.source,
+            observed_digest=live.digest,
+            region=region,
             execution={
-                "puts": puts, "tracking_ready": _tracking_ready(world, region, full),
-                "after": sorted({*world.facts.get("dns_last", {}).get(address, ()), *world.claims.get(f"gone:{address}", ())}),
+                "puts": puts,
+                "tracking_ready": _tracking_ready(world, region, full),
+                "after": sorted(
+                    {*world.facts.get("dns_last", {}).get(address, ()), *world.claims.get(f"gone:{address}", ())}
+                ),
             },
-        )  # fmt: skip
+        )
 
     def _plan_delete(self, world: World, live: Observed) -> Change | None:
         if base.owner_of(live.tags) != world.scope or base.protected(world, live.address, live.tags, "deleted"):
@@ -161,21 +185,32 @@ class ConfigurationSet(Rereading):
         users = [
             o.address
             for o in world.observed.values()
-            if o.kind == "email_identity" and o.region == live.region
+            if o.kind == "email_identity"
+            and o.region == live.region
             and o.spec.get("configuration_set_name") == live.name
-        ]  # fmt: skip
+        ]
         for user in users:
             kept = world.desired.get(user)
             if kept and kept.spec.get("configuration_set_name", live.name) == live.name:
                 world.refuse(
-                    "in-use", f"{live.address} would be deleted while {user} still sends with it by default",
-                    hint="give that identity another configuration_set_name (or null) first", address=live.address,
-                )  # fmt: skip
+                    "in-use",
+                    f"{live.address} would be deleted while {user} still sends with it by default",
+                    hint="give that identity another configuration_set_name (or null) first",
+                    address=live.address,
+                )
                 return None
         return Change(
-            live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None),
-            depends_on=tuple(sorted(users)), observed_digest=live.digest, region=live.region, counts=True,
-        )  # fmt: skip
+            live.address,
+            NAME,
+            "delete",
+            live.spec,
+            None,
+            base.differences(live.spec, None),
+            depends_on=tuple(sorted(users)),
+            observed_digest=live.digest,
+            region=live.region,
+            counts=True,
+        )
 
     def _notes(self, world: World, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
         notes: list[Note] = []
@@ -200,9 +235,13 @@ class ConfigurationSet(Rereading):
         needs = tuple(f"{a}#create" for a in change.depends_on)
         if change.action == "delete":
             yield Step(
-                change.address, "delete", tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
-                lambda rt: _delete(rt, region, name), calls=("sesv2:DeleteConfigurationSet",), region=region,
-            )  # fmt: skip
+                change.address,
+                "delete",
+                tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
+                lambda rt: _delete(rt, region, name),
+                calls=("sesv2:DeleteConfigurationSet",),
+                region=region,
+            )
             return
         after = change.after or {}
         ready = bool(change.execution.get("tracking_ready"))
@@ -210,38 +249,52 @@ class ConfigurationSet(Rereading):
             body = {block: after[block] for block in BLOCKS if block in after}
             late = None if ready else body.pop("tracking_options", None)
             yield Step(
-                change.address, "create", needs, lambda rt: _create(rt, region, name, body, after["tags"]),
-                calls=("sesv2:CreateConfigurationSet",), region=region,
-            )  # fmt: skip
+                change.address,
+                "create",
+                needs,
+                lambda rt: _create(rt, region, name, body, after["tags"]),
+                calls=("sesv2:CreateConfigurationSet",),
+                region=region,
+            )
             if late and late.get("custom_redirect_domain"):
                 yield _tracking_step(change, region, name, late, f"{change.address}#create")
             return
         put, release, drop = base.tag_phases(change)
         if put:
             yield Step(
-                change.address, "claim", (),
-                lambda rt: _tag(rt, region, arn_name, put), calls=("sesv2:TagResource",), region=region,
-            )  # fmt: skip
+                change.address,
+                "claim",
+                (),
+                lambda rt: _tag(rt, region, arn_name, put),
+                calls=("sesv2:TagResource",),
+                region=region,
+            )
         puts: dict[str, Any] = dict(change.execution.get("puts") or {})
         late = None if ready else puts.pop("tracking_options", None)
         if late is not None and not late.get("custom_redirect_domain"):
             puts["tracking_options"], late = late, None
         if puts:
             yield Step(
-                change.address, "update", (f"{change.address}#claim", *needs),
-                lambda rt: _update(rt, region, name, puts), calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts),
+                change.address,
+                "update",
+                (f"{change.address}#claim", *needs),
+                lambda rt: _update(rt, region, name, puts),
+                calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts),
                 region=region,
-            )  # fmt: skip
+            )
         if late is not None:
             yield _tracking_step(change, region, name, late, f"{change.address}#update")
         if release or drop:
             # What the tags remember is forgotten only once it is gone.
             gone = tuple(f"{a}#{label}" for a in change.execution.get("after") or () for label in ("write", "delete"))
             yield Step(
-                change.address, "release", (f"{change.address}#claim", f"{change.address}#update", *gone),
+                change.address,
+                "release",
+                (f"{change.address}#claim", f"{change.address}#update", *gone),
                 lambda rt: _release(rt, region, arn_name, release, drop),
-                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()), region=region,
-            )  # fmt: skip
+                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
+                region=region,
+            )
 
 
 def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], after: str) -> Step:
@@ -258,9 +311,14 @@ def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, A
         )
 
     return Step(
-        change.address, "tracking", (after,), run, calls=("sesv2:PutConfigurationSetTrackingOptions",), region=region,
+        change.address,
+        "tracking",
+        (after,),
+        run,
+        calls=("sesv2:PutConfigurationSetTrackingOptions",),
+        region=region,
         late=True,
-    )  # fmt: skip
+    )
 
 
 def _tracking_ready(world: World, region: str, spec: Mapping[str, Any]) -> bool:

@@ -35,9 +35,13 @@ class DedicatedIpPool(Rereading):
     name = NAME
     reads = ("sesv2:GetDedicatedIpPool", "sesv2:ListTagsForResource", "sesv2:GetDedicatedIps")
     writes = (
-        "sesv2:CreateDedicatedIpPool", "sesv2:PutDedicatedIpPoolScalingAttributes", "sesv2:PutDedicatedIpInPool",
-        "sesv2:TagResource", "sesv2:UntagResource", "sesv2:DeleteDedicatedIpPool",
-    )  # fmt: skip
+        "sesv2:CreateDedicatedIpPool",
+        "sesv2:PutDedicatedIpPoolScalingAttributes",
+        "sesv2:PutDedicatedIpInPool",
+        "sesv2:TagResource",
+        "sesv2:UntagResource",
+        "sesv2:DeleteDedicatedIpPool",
+    )
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -51,9 +55,14 @@ class DedicatedIpPool(Rereading):
                 spec["dedicated_ips"] = sorted(entry.values["dedicated_ips"] or [])
             spec["tags"] = base.entry_tags(entry)
             yield Desired(
-                address_of(region, entry.name), NAME, region, entry.name, spec, entry,
+                address_of(region, entry.name),
+                NAME,
+                region,
+                entry.name,
+                spec,
+                entry,
                 protect=bool(entry.values.get("protect")),
-            )  # fmt: skip
+            )
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -94,9 +103,15 @@ class DedicatedIpPool(Rereading):
         if live is None:
             after = {"scaling_mode": "STANDARD", **desired.spec, "tags": base.present(tags)}
             return Change(
-                desired.address, NAME, "create", None, after, base.differences(None, after, desired=desired),
-                source=desired.entry.source, region=desired.region,
-            )  # fmt: skip
+                desired.address,
+                NAME,
+                "create",
+                None,
+                after,
+                base.differences(None, after, desired=desired),
+                source=desired.entry.source,
+                region=desired.region,
+            )
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
@@ -109,15 +124,24 @@ class DedicatedIpPool(Rereading):
         mode = desired.spec.get("scaling_mode", live.spec["scaling_mode"])
         if live.spec["scaling_mode"] == "MANAGED" and mode == "STANDARD":
             world.refuse(
-                "pool-way-back", f"{desired.address} is MANAGED and cannot become STANDARD again",
+                "pool-way-back",
+                f"{desired.address} is MANAGED and cannot become STANDARD again",
                 hint="SES refuses the way back: declare MANAGED, or a new pool under another name and move the sets to it",
-                address=desired.address, source=desired.source_of("scaling_mode"),
-            )  # fmt: skip
+                address=desired.address,
+                source=desired.source_of("scaling_mode"),
+            )
             return None
         return Change(
-            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff,  source=(diff[0].source if diff else None) or desired.entry.source,
-            observed_digest=live.digest, region=desired.region,
-        )  # fmt: skip
+            desired.address,
+            NAME,
+            "adopt" if claim == "adopt" else "update",
+            before,
+            after,
+            diff,
+            source=(diff[0].source if diff else None) or desired.entry.source,
+            observed_digest=live.digest,
+            region=desired.region,
+        )
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
         if live is None or base.owner_of(live.tags) != world.scope:
@@ -127,14 +151,24 @@ class DedicatedIpPool(Rereading):
         users = sorted(
             o.address
             for o in world.observed.values()
-            if o.kind == "configuration_set" and o.region == live.region
+            if o.kind == "configuration_set"
+            and o.region == live.region
             and (o.spec.get("delivery_options") or {}).get("sending_pool_name") == live.name
-        )  # fmt: skip
+        )
         notes = (base.note("pool-deleted", "note", "charges for this pool end"),)
         return Change(
-            live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None), notes=notes,
-            depends_on=tuple(users), observed_digest=live.digest, region=live.region, counts=True,
-        )  # fmt: skip
+            live.address,
+            NAME,
+            "delete",
+            live.spec,
+            None,
+            base.differences(live.spec, None),
+            notes=notes,
+            depends_on=tuple(users),
+            observed_digest=live.digest,
+            region=live.region,
+            counts=True,
+        )
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -143,18 +177,28 @@ class DedicatedIpPool(Rereading):
         if change.action == "delete":
             ips = list((change.before or {}).get("dedicated_ips") or [])
             yield Step(
-                change.address, "delete", tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
-                lambda rt: _delete(rt, region, name, ips), calls=("sesv2:DeleteDedicatedIpPool",), region=region,
-            )  # fmt: skip
+                change.address,
+                "delete",
+                tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
+                lambda rt: _delete(rt, region, name, ips),
+                calls=("sesv2:DeleteDedicatedIpPool",),
+                region=region,
+            )
             return
         after = change.after or {}
         before = change.before or {}
         if change.action == "create":
             yield Step(
-                change.address, "create", (), lambda rt: _create(rt, region, name, after),
-                calls=("sesv2:CreateDedicatedIpPool", *("sesv2:PutDedicatedIpInPool",) * len(after.get("dedicated_ips") or [])),
+                change.address,
+                "create",
+                (),
+                lambda rt: _create(rt, region, name, after),
+                calls=(
+                    "sesv2:CreateDedicatedIpPool",
+                    *("sesv2:PutDedicatedIpInPool",) * len(after.get("dedicated_ips") or []),
+                ),
                 region=region,
-            )  # fmt: skip
+            )
             return
         put, drop = base.tag_changes(change)
 
@@ -175,19 +219,29 @@ class DedicatedIpPool(Rereading):
             if drop:
                 rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
 
-        calls = [f"sesv2:{op}" for op, there in (
-            ("TagResource", put), ("PutDedicatedIpPoolScalingAttributes", base.touches(change, "scaling_mode")),
-            ("PutDedicatedIpInPool", base.touches(change, "dedicated_ips")), ("UntagResource", drop),
-        ) if there]  # fmt: skip
+        calls = [
+            f"sesv2:{op}"
+            for op, there in (
+                ("TagResource", put),
+                ("PutDedicatedIpPoolScalingAttributes", base.touches(change, "scaling_mode")),
+                ("PutDedicatedIpInPool", base.touches(change, "dedicated_ips")),
+                ("UntagResource", drop),
+            )
+            if there
+        ]
         yield Step(change.address, "update", (), update, calls=tuple(calls), region=region)
 
 
 def _create(rt: base.Runtime, region: str, name: str, after: Mapping[str, Any]) -> None:
     try:
         rt.aws.call(
-            "sesv2", "CreateDedicatedIpPool", region, PoolName=name, ScalingMode=after["scaling_mode"],
+            "sesv2",
+            "CreateDedicatedIpPool",
+            region,
+            PoolName=name,
+            ScalingMode=after["scaling_mode"],
             Tags=base.tags_to_aws(after["tags"]),
-        )  # fmt: skip
+        )
     except AwsError as error:
         arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
         if error.aws_code != "AlreadyExistsException":

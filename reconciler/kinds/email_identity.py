@@ -40,16 +40,28 @@ def address_of(region: str, name: str) -> Address:
 class EmailIdentity(Rereading):
     name = NAME
     reads = (
-        "sesv2:GetEmailIdentity", "sesv2:ListEmailIdentities", "ses:GetIdentityDkimAttributes",
-        "ses:GetIdentityMailFromDomainAttributes", "ses:GetIdentityNotificationAttributes", "secretsmanager:GetSecretValue", "ssm:GetParameter",
-    )  # fmt: skip
+        "sesv2:GetEmailIdentity",
+        "sesv2:ListEmailIdentities",
+        "ses:GetIdentityDkimAttributes",
+        "ses:GetIdentityMailFromDomainAttributes",
+        "ses:GetIdentityNotificationAttributes",
+        "secretsmanager:GetSecretValue",
+        "ssm:GetParameter",
+    )
     writes = (
-        "sesv2:CreateEmailIdentity", "sesv2:PutEmailIdentityMailFromAttributes",
-        "sesv2:PutEmailIdentityFeedbackAttributes", "sesv2:PutEmailIdentityDkimAttributes",
-        "sesv2:PutEmailIdentityDkimSigningAttributes", "sesv2:PutEmailIdentityConfigurationSetAttributes",
-        "sesv2:CreateEmailIdentityPolicy", "sesv2:UpdateEmailIdentityPolicy", "sesv2:DeleteEmailIdentityPolicy",
-        "sesv2:TagResource", "sesv2:UntagResource", "sesv2:DeleteEmailIdentity",
-    )  # fmt: skip
+        "sesv2:CreateEmailIdentity",
+        "sesv2:PutEmailIdentityMailFromAttributes",
+        "sesv2:PutEmailIdentityFeedbackAttributes",
+        "sesv2:PutEmailIdentityDkimAttributes",
+        "sesv2:PutEmailIdentityDkimSigningAttributes",
+        "sesv2:PutEmailIdentityConfigurationSetAttributes",
+        "sesv2:CreateEmailIdentityPolicy",
+        "sesv2:UpdateEmailIdentityPolicy",
+        "sesv2:DeleteEmailIdentityPolicy",
+        "sesv2:TagResource",
+        "sesv2:UntagResource",
+        "sesv2:DeleteEmailIdentity",
+    )
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -74,9 +86,14 @@ class EmailIdentity(Rereading):
                 spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
                 spec["tags"] = base.entry_tags(entry)
                 yield Desired(
-                    address_of(entry.region, entry.name), NAME, entry.region, entry.name, spec, entry,
+                    address_of(entry.region, entry.name),
+                    NAME,
+                    entry.region,
+                    entry.name,
+                    spec,
+                    entry,
                     protect=bool(values.get("protect")),
-                )  # fmt: skip
+                )
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -130,7 +147,7 @@ class EmailIdentity(Rereading):
 
     def _bulk(
         self, aws: Aws, region: str, names: list[str], listed: Mapping[str, Any], ours: Mapping[str, Any], world: World
-    ) -> list[Observed]:  # fmt: skip
+    ) -> list[Observed]:
         chunks = [names[i : i + 100] for i in range(0, len(names), 100)]
 
         def ask(job: tuple[str, str, list[str]]) -> dict[str, Any]:
@@ -246,11 +263,18 @@ class EmailIdentity(Rereading):
         if live is None:
             after = _created(wanted, desired.entry.section == "domains")
             return Change(
-                desired.address, NAME, "create", None, after,
-                base.differences(None, after, whole=WHOLE, desired=desired), depends_on=needs,
-                source=desired.entry.source, region=region,
-                execution=execution, unknown=(),
-            )  # fmt: skip
+                desired.address,
+                NAME,
+                "create",
+                None,
+                after,
+                base.differences(None, after, whole=WHOLE, desired=desired),
+                depends_on=needs,
+                source=desired.entry.source,
+                region=region,
+                execution=execution,
+                unknown=(),
+            )
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
@@ -277,10 +301,20 @@ class EmailIdentity(Rereading):
         execution["live_key_length"] = live.spec["dkim"]["next_signing_key_length"]
         execution["live_origin"] = live.spec["dkim"]["signing_attributes_origin"]
         return Change(
-            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff, depends_on=needs,
-            notes=_once_a_day(before, after), source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None) or desired.entry.source,
-            observed_digest=live.digest, region=region, execution=execution,
-        )  # fmt: skip
+            desired.address,
+            NAME,
+            "adopt" if claim == "adopt" else "update",
+            before,
+            after,
+            diff,
+            depends_on=needs,
+            notes=_once_a_day(before, after),
+            source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None)
+            or desired.entry.source,
+            observed_digest=live.digest,
+            region=region,
+            execution=execution,
+        )
 
     def _needs(self, desired: Desired) -> tuple[Address, ...]:
         region = desired.region or ""
@@ -313,15 +347,24 @@ class EmailIdentity(Rereading):
         replicas = tuple(
             o.address
             for o in world.observed.values()
-            if o.kind == NAME and o.name == live.name
+            if o.kind == NAME
+            and o.name == live.name
             and regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
             and base.owner_of(o.tags) == world.scope
-        )  # fmt: skip
+        )
         return Change(
-            live.address, NAME, "delete", live.spec, None, base.differences(live.spec, None, whole=WHOLE),
-            depends_on=replicas, observed_digest=live.digest, region=live.region, counts=True,
+            live.address,
+            NAME,
+            "delete",
+            live.spec,
+            None,
+            base.differences(live.spec, None, whole=WHOLE),
+            depends_on=replicas,
+            observed_digest=live.digest,
+            region=live.region,
+            counts=True,
             execution={"before": sorted(world.facts.get("dns_marks", {}).get(live.address, ()))},
-        )  # fmt: skip
+        )
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -331,9 +374,13 @@ class EmailIdentity(Rereading):
         if change.action == "delete":
             marks = tuple(f"{a}#mark" for a in change.execution.get("before") or ())
             yield Step(
-                change.address, "delete", (*marks, *(f"{a}#delete" for a in change.depends_on)),
-                lambda rt: _delete(rt, region, name), calls=("sesv2:DeleteEmailIdentity",), region=region,
-            )  # fmt: skip
+                change.address,
+                "delete",
+                (*marks, *(f"{a}#delete" for a in change.depends_on)),
+                lambda rt: _delete(rt, region, name),
+                calls=("sesv2:DeleteEmailIdentity",),
+                region=region,
+            )
             return
         after = change.after or {}
         needs = tuple(f"{a}#{label}" for a in change.depends_on for label in ("create", "update", "dkim"))
@@ -342,28 +389,42 @@ class EmailIdentity(Rereading):
         first = f"{change.address}#{'create' if create else 'claim'}"
         if create:
             yield Step(
-                change.address, "create", needs, lambda rt: _create(rt, change, region, name),
-                calls=("sesv2:CreateEmailIdentity",), region=region,
-            )  # fmt: skip
+                change.address,
+                "create",
+                needs,
+                lambda rt: _create(rt, change, region, name),
+                calls=("sesv2:CreateEmailIdentity",),
+                region=region,
+            )
         put, release, drop = ({}, {}, []) if create else base.tag_phases(change)
         arn = f"identity/{name}"
         if put:
             yield Step(
-                change.address, "claim", (),
-                lambda rt: _tag(rt, region, arn, put), calls=("sesv2:TagResource",), region=region,
-            )  # fmt: skip
+                change.address,
+                "claim",
+                (),
+                lambda rt: _tag(rt, region, arn, put),
+                calls=("sesv2:TagResource",),
+                region=region,
+            )
         if not create and base.touches(change, *(f"dkim.{f}" for f in _SIGNING)):
             yield Step(
-                change.address, "dkim", (first, *before_dns, *needs),
+                change.address,
+                "dkim",
+                (first, *before_dns, *needs),
                 lambda rt: _put_signing(rt, change, region, name),
-                calls=("sesv2:PutEmailIdentityDkimSigningAttributes",), region=region,
-            )  # fmt: skip
+                calls=("sesv2:PutEmailIdentityDkimSigningAttributes",),
+                region=region,
+            )
         if base.touches(change, "mail_from"):
             yield Step(
-                change.address, "mail_from", (first, *(() if create else before_dns)),
+                change.address,
+                "mail_from",
+                (first, *(() if create else before_dns)),
                 lambda rt: _put_mail_from(rt, change, region, name),
-                calls=("sesv2:PutEmailIdentityMailFromAttributes",), region=region,
-            )  # fmt: skip
+                calls=("sesv2:PutEmailIdentityMailFromAttributes",),
+                region=region,
+            )
         rest: list[str] = []
         if base.touches(change, "configuration_set_name") and not create:
             rest.append("PutEmailIdentityConfigurationSetAttributes")
@@ -373,34 +434,50 @@ class EmailIdentity(Rereading):
             rest.append("PutEmailIdentityDkimAttributes")
         if rest:
             yield Step(
-                change.address, "attributes" if create else "update", (first, *needs),
+                change.address,
+                "attributes" if create else "update",
+                (first, *needs),
                 lambda rt: _put_rest(rt, rest, after, region, name),
-                calls=tuple(f"sesv2:{operation}" for operation in rest), region=region,
-            )  # fmt: skip
+                calls=tuple(f"sesv2:{operation}" for operation in rest),
+                region=region,
+            )
         if release or drop:
             # Tags that remember what we put shrink last: until then a killed run still knows what is left to do.
             own = tuple(f"{change.address}#{label}" for label in ("claim", "mail_from", "dkim", "update", "policies"))
             gone = tuple(f"{a}#write" for a in change.execution.get("after_dns") or ())
             yield Step(
-                change.address, "release", (*own, *gone), lambda rt: _release(rt, region, arn, release, drop),
-                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()), region=region,
-            )  # fmt: skip
+                change.address,
+                "release",
+                (*own, *gone),
+                lambda rt: _release(rt, region, arn, release, drop),
+                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
+                region=region,
+            )
         if base.touches(change, "policies"):
             old = (change.before or {}).get("policies") or {}
             new = after.get("policies") or {}
             changed = {k: v for k, v in new.items() if v != old.get(k)}
             written = dict(change.execution.get("policies") or {})
             yield Step(
-                change.address, "policies", (first,),
+                change.address,
+                "policies",
+                (first,),
                 lambda rt: _put_policies(rt, changed, written, region, name, wait=not verified),
-                calls=tuple("sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy" for v in changed.values()),
-                region=region, late=not verified,
-            )  # fmt: skip
+                calls=tuple(
+                    "sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy"
+                    for v in changed.values()
+                ),
+                region=region,
+                late=not verified,
+            )
 
 
 _SIGNING = (
-    "signing_attributes_origin", "next_signing_key_length", "domain_signing_selector", "domain_signing_private_key",
-)  # fmt: skip
+    "signing_attributes_origin",
+    "next_signing_key_length",
+    "domain_signing_selector",
+    "domain_signing_private_key",
+)
 
 
 _BULK_READS = (
@@ -409,9 +486,13 @@ _BULK_READS = (
     ("GetIdentityNotificationAttributes", "NotificationAttributes"),
 )
 _BULK_UNREAD = (
-    "dkim.signing_attributes_origin", "dkim.next_signing_key_length", "dkim.domain_signing_selector",
-    "dkim.domain_signing_private_key", "configuration_set_name", "policies",
-)  # fmt: skip
+    "dkim.signing_attributes_origin",
+    "dkim.next_signing_key_length",
+    "dkim.domain_signing_selector",
+    "dkim.domain_signing_private_key",
+    "configuration_set_name",
+    "policies",
+)
 TURNS = 10
 """In how many days a drift that reads in bulk has read every identity whole."""
 
@@ -421,9 +502,13 @@ def _turn_of(address: Address) -> int:
 
 
 def _from_bulk(
-    region: str, name: str, listed: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]], tags: Mapping[str, str],
+    region: str,
+    name: str,
+    listed: Mapping[str, Any],
+    answers: Mapping[str, Mapping[str, Any]],
+    tags: Mapping[str, str],
     world: World,
-) -> Observed:  # fmt: skip
+) -> Observed:
     """An identity as far as bulk calls tell it. What they do not tell is taken as declared and named as unread."""
     dkim = answers["DkimAttributes"].get(name) or {}
     mail_from = answers["MailFromDomainAttributes"].get(name) or {}
@@ -454,19 +539,28 @@ def _from_bulk(
         spec["dkim"]["domain_signing_selector"] = block.get("domain_signing_selector")
         spec["dkim"]["domain_signing_private_key"] = tags.get(base.DKIM_KEY)
     facts = {
-        "verification_status": listed.get("VerificationStatus"), "sending": bool(listed.get("SendingEnabled")),
+        "verification_status": listed.get("VerificationStatus"),
+        "sending": bool(listed.get("SendingEnabled")),
         "dkim_status": _V1_STATUS.get(str(dkim.get("DkimVerificationStatus"))),
         "mail_from_status": _V1_STATUS.get(str(mail_from.get("MailFromDomainStatus"))) if spec["mail_from"] else None,
-        "tokens": tokens, "signing_hosted_zone": None, "identity_type": listed.get("IdentityType"), "error_type": None,
-        "last_checked": None, "key_generated": None, "bulk": True,
-    }  # fmt: skip
+        "tokens": tokens,
+        "signing_hosted_zone": None,
+        "identity_type": listed.get("IdentityType"),
+        "error_type": None,
+        "last_checked": None,
+        "key_generated": None,
+        "bulk": True,
+    }
     return Observed(address_of(region, name), NAME, region, name, spec, dict(tags), facts, _unread_of(declared))
 
 
 _V1_STATUS = {
-    "Pending": "PENDING", "Success": "SUCCESS", "Failed": "FAILED", "TemporaryFailure": "TEMPORARY_FAILURE",
+    "Pending": "PENDING",
+    "Success": "SUCCESS",
+    "Failed": "FAILED",
+    "TemporaryFailure": "TEMPORARY_FAILURE",
     "NotStarted": "NOT_STARTED",
-}  # fmt: skip
+}
 
 
 def _unread_of(declared: Mapping[str, Any]) -> tuple[str, ...]:
@@ -640,7 +734,7 @@ def _put_rest(rt: base.Runtime, operations: list[str], after: Mapping[str, Any],
 
 def _put_policies(
     rt: base.Runtime, policies: Mapping[str, Any], written: Mapping[str, Any], region: str, name: str, *, wait: bool
-) -> None:  # fmt: skip
+) -> None:
     """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
     if wait and any(document is not None for document in policies.values()):
         rt.wait_verified(region, name)

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 NAME = "event_destination"
 DESTINATIONS = (
-    "sns_destination", "cloud_watch_destination", "kinesis_firehose_destination", "event_bridge_destination",
+    "sns_destination",
+    "cloud_watch_destination",
+    "kinesis_firehose_destination",
+    "event_bridge_destination",
     "pinpoint_destination",
-)  # fmt: skip
+)
 
 
 def address_of(region: str, set_name: str, name: str) -> Address:
@@ -38,9 +41,10 @@ class EventDestination(Rereading):
     name = NAME
     reads = ("sesv2:GetConfigurationSetEventDestinations",)
     writes = (
-        "sesv2:CreateConfigurationSetEventDestination", "sesv2:UpdateConfigurationSetEventDestination",
+        "sesv2:CreateConfigurationSetEventDestination",
+        "sesv2:UpdateConfigurationSetEventDestination",
         "sesv2:DeleteConfigurationSetEventDestination",
-    )  # fmt: skip
+    )
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -126,8 +130,14 @@ class EventDestination(Rereading):
             world.claims[address] = frozenset(names & known.get(address, set()))
 
     def _plan_one(
-        self, world: World, address: Address, parent: Address, desired: Desired | None, live: Observed | None, ours: bool
-    ) -> Change | None:  # fmt: skip
+        self,
+        world: World,
+        address: Address,
+        parent: Address,
+        desired: Desired | None,
+        live: Observed | None,
+        ours: bool,
+    ) -> Change | None:
         parent_live = world.observed.get(parent)
         if desired is None:
             if live is None or not ours:
@@ -136,16 +146,30 @@ class EventDestination(Rereading):
             if goes and parent_live and parent_live.tags.get(base.PROTECT) == "true":
                 return None
             return Change(
-                address, NAME, "delete", live.spec, None, base.differences(live.spec, None),
-                observed_digest=live.digest, region=live.region, depends_on=(parent,) if goes else (),
+                address,
+                NAME,
+                "delete",
+                live.spec,
+                None,
+                base.differences(live.spec, None),
+                observed_digest=live.digest,
+                region=live.region,
+                depends_on=(parent,) if goes else (),
                 notes=() if goes else (base.note("events-stop", "warning", "events no longer go there"),),
                 execution={"with_set": goes},
-            )  # fmt: skip
+            )
         if live is None:
             return Change(
-                address, NAME, "create", None, desired.spec, base.differences(None, desired.spec, desired=desired),
-                depends_on=(parent,), source=desired.entry.source, region=desired.region,
-            )  # fmt: skip
+                address,
+                NAME,
+                "create",
+                None,
+                desired.spec,
+                base.differences(None, desired.spec, desired=desired),
+                depends_on=(parent,),
+                source=desired.entry.source,
+                region=desired.region,
+            )
         before = base.project(live.spec, {**desired.spec, **dict.fromkeys(k for k in DESTINATIONS if k in live.spec)})
         after: dict[str, Any] = dict(desired.spec)
         diff = base.differences(before, after, desired=desired)
@@ -153,11 +177,20 @@ class EventDestination(Rereading):
             return None
         replace = _kind_of(live.spec) != _kind_of(desired.spec)
         return Change(
-            address, NAME, "replace" if replace else "update", before, after, diff, depends_on=(parent,),
-            source=diff[0].source or desired.entry.source, observed_digest=live.digest, region=desired.region,
+            address,
+            NAME,
+            "replace" if replace else "update",
+            before,
+            after,
+            diff,
+            depends_on=(parent,),
+            source=diff[0].source or desired.entry.source,
+            observed_digest=live.digest,
+            region=desired.region,
             notes=(base.note("events-gap", "warning", "events in the moment between delete and create are lost"),)
-            if replace else (),
-        )  # fmt: skip
+            if replace
+            else (),
+        )
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -171,9 +204,13 @@ class EventDestination(Rereading):
                 yield Step(change.address, "delete", (f"{parent}#delete",), lambda rt: None, region=region)
             else:
                 yield Step(
-                    change.address, "delete", (), lambda rt: _delete(rt, region, keys),
-                    calls=("sesv2:DeleteConfigurationSetEventDestination",), region=region,
-                )  # fmt: skip
+                    change.address,
+                    "delete",
+                    (),
+                    lambda rt: _delete(rt, region, keys),
+                    calls=("sesv2:DeleteConfigurationSetEventDestination",),
+                    region=region,
+                )
             return
         definition = to_aws(change.after or {})
         needs = (f"{parent}#create", f"{parent}#claim")
@@ -185,9 +222,13 @@ class EventDestination(Rereading):
                 )
 
             yield Step(
-                change.address, "update", needs, update,
-                calls=("sesv2:UpdateConfigurationSetEventDestination",), region=region,
-            )  # fmt: skip
+                change.address,
+                "update",
+                needs,
+                update,
+                calls=("sesv2:UpdateConfigurationSetEventDestination",),
+                region=region,
+            )
             return
 
         def create(rt: base.Runtime) -> None:
@@ -197,9 +238,13 @@ class EventDestination(Rereading):
 
         deletes = ("sesv2:DeleteConfigurationSetEventDestination",) if change.action == "replace" else ()
         yield Step(
-            change.address, "create", needs, create,
-            calls=(*deletes, "sesv2:CreateConfigurationSetEventDestination"), region=region,
-        )  # fmt: skip
+            change.address,
+            "create",
+            needs,
+            create,
+            calls=(*deletes, "sesv2:CreateConfigurationSetEventDestination"),
+            region=region,
+        )
 
 
 def _create(rt: base.Runtime, region: str, keys: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
@@ -246,6 +291,7 @@ def normalise(spec: Mapping[str, Any]) -> dict[str, Any]:
     if metrics:
         listed = metrics.get("dimension_configurations") or []
         out["cloud_watch_destination"] = {
-            **metrics, "dimension_configurations": sorted((dict(d) for d in listed), key=lambda d: str(d.get("dimension_name"))),
-        }  # fmt: skip
+            **metrics,
+            "dimension_configurations": sorted((dict(d) for d in listed), key=lambda d: str(d.get("dimension_name"))),
+        }
     return out

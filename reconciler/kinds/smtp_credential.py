@@ -44,11 +44,21 @@ class SmtpCredential:
     name = NAME
     reads = ("iam:ListAccessKeys", "secretsmanager:DescribeSecret", "ssm:DescribeParameters", "ssm:ListTagsForResource")
     writes = (
-        "iam:TagUser", "iam:CreateAccessKey", "secretsmanager:CreateSecret", "secretsmanager:PutSecretValue",
-        "secretsmanager:RestoreSecret", "secretsmanager:TagResource", "secretsmanager:UpdateSecret", "ssm:PutParameter",
-        "ssm:AddTagsToResource", "iam:UntagUser", "iam:UpdateAccessKey", "iam:DeleteAccessKey",
-        "secretsmanager:DeleteSecret", "ssm:DeleteParameter",
-    )  # fmt: skip
+        "iam:TagUser",
+        "iam:CreateAccessKey",
+        "secretsmanager:CreateSecret",
+        "secretsmanager:PutSecretValue",
+        "secretsmanager:RestoreSecret",
+        "secretsmanager:TagResource",
+        "secretsmanager:UpdateSecret",
+        "ssm:PutParameter",
+        "ssm:AddTagsToResource",
+        "iam:UntagUser",
+        "iam:UpdateAccessKey",
+        "iam:DeleteAccessKey",
+        "secretsmanager:DeleteSecret",
+        "ssm:DeleteParameter",
+    )
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -88,7 +98,7 @@ class SmtpCredential:
 
     def _read_one(
         self, aws: Aws, name: str, user: Observed | None, declared: list[dict[str, Any]], scope: str = ""
-    ) -> Observed | None:  # fmt: skip
+    ) -> Observed | None:
         tags: Mapping[str, str] = user.facts["key_tags"] if user else {}
         keys = _list_keys(aws, name) if user else []
         remembered = [_parse_store(item) for item in base.unpack(tags, STORES)]
@@ -142,9 +152,12 @@ class SmtpCredential:
             owner = base.owner_of(there.get("tags") or {})
             if there.get("exists") and owner not in {None, world.scope}:
                 world.refuse(
-                    "owned-elsewhere", f"{_store_words(store)} belongs to {owner}", address=desired.address,
-                    source=desired.source_of("credentials"), hint="store this user's credential under another name",
-                )  # fmt: skip
+                    "owned-elsewhere",
+                    f"{_store_words(store)} belongs to {owner}",
+                    address=desired.address,
+                    source=desired.source_of("credentials"),
+                    hint="store this user's credential under another name",
+                )
                 return None
         wrong = [
             s for s in desired.spec["stores"] if not current or not _true(stores.get(_store_id(s)), s, current["id"])
@@ -152,10 +165,13 @@ class SmtpCredential:
         orphans = list(live.spec["orphans"]) if live else []
         shown = {"regions": desired.spec["regions"], "credentials": [_store_words(s) for s in desired.spec["stores"]]}
         execution: dict[str, Any] = {
-            "user": desired.name, "stores": desired.spec["stores"], "orphans": orphans, "regions": desired.spec["regions"],
+            "user": desired.name,
+            "stores": desired.spec["stores"],
+            "orphans": orphans,
+            "regions": desired.spec["regions"],
             "old_stores": [_parse_store(i) for i in sorted(base.unpack(live.tags, STORES))] if live else [],
             "known": [k["id"] for k in keys if k["id"] not in orphans],
-        }  # fmt: skip
+        }
         if current and not wrong:
             return self._plan_small(desired, live, current, orphans, shown, execution)
         room = 2 - (len(keys) - len(orphans))
@@ -163,10 +179,12 @@ class SmtpCredential:
             assert live is not None
             listed = "; ".join(f"{k['id']} ({k['status']}, made {k['created']}{_who(k, live)})" for k in keys)
             world.blocked(
-                "two-keys", f"{desired.address} needs a new access key, but the user has two already: {listed}",
-                hint=f"name the one to replace: recon smtp rotate {desired.name} --replace KEYID", address=desired.address,
+                "two-keys",
+                f"{desired.address} needs a new access key, but the user has two already: {listed}",
+                hint=f"name the one to replace: recon smtp rotate {desired.name} --replace KEYID",
+                address=desired.address,
                 source=desired.entry.source,
-            )  # fmt: skip
+            )
             return None
         after = {"access_key": None, "status": "Active", **shown}
         execution["new_key"] = True
@@ -189,9 +207,11 @@ class SmtpCredential:
             )
         if live is not None and (live.spec["key"] or current):
             before = {
-                "access_key": live.spec["key"], "status": current["status"] if current else "deleted",
-                "regions": desired.spec["regions"], "credentials": [_store_words(s) for s in desired.spec["stores"] if s not in wrong],
-            }  # fmt: skip
+                "access_key": live.spec["key"],
+                "status": current["status"] if current else "deleted",
+                "regions": desired.spec["regions"],
+                "credentials": [_store_words(s) for s in desired.spec["stores"] if s not in wrong],
+            }
             why = "the key is gone" if current is None else "a store does not hold this key's passwords for all regions"
             notes.append(base.note("new-key", "warning", f"{why}: a new key is made and stored; the passwords change"))
             if current:
@@ -209,22 +229,40 @@ class SmtpCredential:
         if adopted and before is None:
             action = "adopt"
         return Change(
-            desired.address, NAME, action, before, after, diff, ("access_key",), (user,), tuple(notes),
-            desired.source_of("credentials"), live.digest if live else None, None, execution,
-        )  # fmt: skip
+            desired.address,
+            NAME,
+            action,
+            before,
+            after,
+            diff,
+            ("access_key",),
+            (user,),
+            tuple(notes),
+            desired.source_of("credentials"),
+            live.digest if live else None,
+            None,
+            execution,
+        )
 
     def _plan_small(
-        self, desired: Desired, live: Observed | None, current: Mapping[str, Any], orphans: list[str],
-        shown: Mapping[str, Any], execution: dict[str, Any],
-    ) -> Change | None:  # fmt: skip
+        self,
+        desired: Desired,
+        live: Observed | None,
+        current: Mapping[str, Any],
+        orphans: list[str],
+        shown: Mapping[str, Any],
+        execution: dict[str, Any],
+    ) -> Change | None:
         """The key and the stores are right; what may be left is its status, an orphan, or a store's KMS key."""
         assert live is not None
         # An intent left open after its key was stored must be closed, or a later key of somebody else would be taken
         # for ours.
         before = {
-            "access_key": current["id"], "status": current["status"], "orphan_keys": orphans or None,
+            "access_key": current["id"],
+            "status": current["status"],
+            "orphan_keys": orphans or None,
             "open_intent": True if live.facts["intent"] else None,
-        }  # fmt: skip
+        }
         after: dict[str, Any] = {
             "access_key": current["id"],
             "status": "Active",
@@ -265,9 +303,20 @@ class SmtpCredential:
             for d, both in ((before, set(after)), (after, set(before)))
         )
         return Change(
-            desired.address, NAME, "update", before, after, base.differences(before, after, desired=desired), (),
-            (smtp_user.address_of(desired.name),), tuple(notes), desired.source_of("credentials"), live.digest, None, execution,
-        )  # fmt: skip
+            desired.address,
+            NAME,
+            "update",
+            before,
+            after,
+            base.differences(before, after, desired=desired),
+            (),
+            (smtp_user.address_of(desired.name),),
+            tuple(notes),
+            desired.source_of("credentials"),
+            live.digest,
+            None,
+            execution,
+        )
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
         user = world.observed.get(smtp_user.address_of(live.name)) if live else None
@@ -285,10 +334,22 @@ class SmtpCredential:
             return None
         before = {"access_keys": ours, "credentials": [_store_words(s) for s in stores]}
         return Change(
-            live.address, NAME, "delete", before, None, base.differences(before, None), observed_digest=live.digest,
-            notes=(base.note("credential-deleted", "warning", "the key ends at once; its secret can be restored for 30 days (Secrets Manager)"),),
+            live.address,
+            NAME,
+            "delete",
+            before,
+            None,
+            base.differences(before, None),
+            observed_digest=live.digest,
+            notes=(
+                base.note(
+                    "credential-deleted",
+                    "warning",
+                    "the key ends at once; its secret can be restored for 30 days (Secrets Manager)",
+                ),
+            ),
             execution={"user": live.name, "keys": ours, "stores": stores},
-        )  # fmt: skip
+        )
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -297,16 +358,28 @@ class SmtpCredential:
         user = smtp_user.address_of(run["user"])
         if change.action == "delete":
             yield Step(
-                change.address, "delete", (), lambda rt: _delete(rt, run),
+                change.address,
+                "delete",
+                (),
+                lambda rt: _delete(rt, run),
                 calls=("iam:DeleteAccessKey", "secretsmanager:DeleteSecret"),
-            )  # fmt: skip
+            )
             return
         needs = (f"{user}#create", f"{user}#update")
         if run.get("new_key"):
             yield Step(
-                change.address, "create", needs, lambda rt: _issue(rt, run),
-                calls=("iam:TagUser", "iam:CreateAccessKey", *("secretsmanager:PutSecretValue",) * len(run["stores"]), "iam:TagUser", "iam:UntagUser"),
-            )  # fmt: skip
+                change.address,
+                "create",
+                needs,
+                lambda rt: _issue(rt, run),
+                calls=(
+                    "iam:TagUser",
+                    "iam:CreateAccessKey",
+                    *("secretsmanager:PutSecretValue",) * len(run["stores"]),
+                    "iam:TagUser",
+                    "iam:UntagUser",
+                ),
+            )
             return
         yield Step(change.address, "update", needs, lambda rt: _mend(rt, run), calls=("iam:UpdateAccessKey",))
 
@@ -392,13 +465,18 @@ def _read_store(aws: Aws, store: Mapping[str, Any]) -> dict[str, Any]:
             (v for v, stages in (live.get("VersionIdsToStages") or {}).items() if "AWSCURRENT" in stages), None
         )
         return {
-            "exists": True, "proof": current, "tags": base.tags_from_aws(live.get("Tags")),
-            "deleted": bool(live.get("DeletedDate")), "kms_key_id": live.get("KmsKeyId"),
-        }  # fmt: skip
+            "exists": True,
+            "proof": current,
+            "tags": base.tags_from_aws(live.get("Tags")),
+            "deleted": bool(live.get("DeletedDate")),
+            "kms_key_id": live.get("KmsKeyId"),
+        }
     answer = aws.call(
-        "ssm", "DescribeParameters", store["region"],
+        "ssm",
+        "DescribeParameters",
+        store["region"],
         ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [store["name"]]}],
-    )  # fmt: skip
+    )
     found = next((p for p in answer.get("Parameters") or () if p["Name"] == store["name"]), None)
     if found is None:
         return {"exists": False}
@@ -407,9 +485,12 @@ def _read_store(aws: Aws, store: Mapping[str, Any]) -> dict[str, Any]:
     ).get("TagList")
     description = str(found.get("Description") or "")
     return {
-        "exists": True, "proof": description.removeprefix("recon ") if description.startswith("recon ") else None,
-        "tags": base.tags_from_aws(tags), "kms_key_id": found.get("KeyId"), "secure": found.get("Type") == "SecureString",
-    }  # fmt: skip
+        "exists": True,
+        "proof": description.removeprefix("recon ") if description.startswith("recon ") else None,
+        "tags": base.tags_from_aws(tags),
+        "kms_key_id": found.get("KeyId"),
+        "secure": found.get("Type") == "SecureString",
+    }
 
 
 def _list_keys(aws: Aws, name: str) -> list[dict[str, Any]]:
@@ -525,9 +606,16 @@ def _put_store(rt: base.Runtime, store: Mapping[str, Any], key_id: str, value: s
     kms = {"KmsKeyId": store["kms_key_id"]} if store.get("kms_key_id") else {}
     try:
         rt.aws.call(
-            "secretsmanager", "CreateSecret", region, Name=name, SecretString=value, ClientRequestToken=token, Tags=tags,
-            Description=f"SMTP credential of {user}, kept by recon", **kms,
-        )  # fmt: skip
+            "secretsmanager",
+            "CreateSecret",
+            region,
+            Name=name,
+            SecretString=value,
+            ClientRequestToken=token,
+            Tags=tags,
+            Description=f"SMTP credential of {user}, kept by recon",
+            **kms,
+        )
         return
     except AwsError as error:
         scheduled = error.aws_code == "InvalidRequestException"

@@ -42,10 +42,18 @@ class SmtpUser(Rereading):
     name = NAME
     reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
     writes = (
-        "iam:CreateUser", "iam:UpdateUser", "iam:PutUserPolicy", "iam:DeleteUserPolicy", "iam:PutUserPermissionsBoundary",
-        "iam:DeleteUserPermissionsBoundary", "iam:TagUser", "iam:UntagUser", "iam:RemoveUserFromGroup",
-        "iam:DetachUserPolicy", "iam:DeleteUser",
-    )  # fmt: skip
+        "iam:CreateUser",
+        "iam:UpdateUser",
+        "iam:PutUserPolicy",
+        "iam:DeleteUserPolicy",
+        "iam:PutUserPermissionsBoundary",
+        "iam:DeleteUserPermissionsBoundary",
+        "iam:TagUser",
+        "iam:UntagUser",
+        "iam:RemoveUserFromGroup",
+        "iam:DetachUserPolicy",
+        "iam:DeleteUser",
+    )
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -86,9 +94,11 @@ class SmtpUser(Rereading):
                 world.unreadable(NAME, error.message, error.hint)
                 return
             world.say(
-                "warning", "users-not-swept", "users that are ours and no longer declared could not be looked for: " + error.message,
+                "warning",
+                "users-not-swept",
+                "users that are ours and no longer declared could not be looked for: " + error.message,
                 hint=error.hint,
-            )  # fmt: skip
+            )
         for address in wanted_addresses(NAME, world):
             try:
                 live = self.read(aws, "", address.split("/", 1)[1])
@@ -135,10 +145,15 @@ class SmtpUser(Rereading):
             after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}
             after["tags"] = base.present(tags)
             return Change(
-                desired.address, NAME, "create", None, after, base.differences(None, after, whole=("conditions",), desired=desired),
+                desired.address,
+                NAME,
+                "create",
+                None,
+                after,
+                base.differences(None, after, whole=("conditions",), desired=desired),
                 source=desired.entry.source,
                 execution={"policy": policy_of(desired.spec)},
-            )  # fmt: skip
+            )
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
@@ -152,10 +167,16 @@ class SmtpUser(Rereading):
         if not diff and claim == "ours":
             return None
         return Change(
-            desired.address, NAME, "adopt" if claim == "adopt" else "update", before, after, diff,
+            desired.address,
+            NAME,
+            "adopt" if claim == "adopt" else "update",
+            before,
+            after,
+            diff,
             source=(diff[0].source if diff else None) or desired.entry.source,
-            observed_digest=live.digest, execution={"policy": policy_of(desired.spec)},
-        )  # fmt: skip
+            observed_digest=live.digest,
+            execution={"policy": policy_of(desired.spec)},
+        )
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
         if live is None or base.owner_of(live.tags) != world.scope:
@@ -168,16 +189,26 @@ class SmtpUser(Rereading):
             return None
         if foreign:
             world.blocked(
-                "foreign-key", f"{live.address} cannot be deleted: access key {', '.join(foreign)} was not made by recon",
-                hint="delete that key by hand once nobody uses it", address=live.address,
-            )  # fmt: skip
+                "foreign-key",
+                f"{live.address} cannot be deleted: access key {', '.join(foreign)} was not made by recon",
+                hint="delete that key by hand once nobody uses it",
+                address=live.address,
+            )
             return None
         return Change(
-            live.address, NAME, "delete", {k: v for k, v in live.spec.items() if v is not None}, None,
-            base.differences(live.spec, None, whole=("conditions",)), depends_on=(f"smtp_credential/{live.name}",),
-            observed_digest=live.digest, counts=True,
-            notes=(base.note("user-deleted", "warning", "whoever sends with this user's password is refused from then on"),),
-        )  # fmt: skip
+            live.address,
+            NAME,
+            "delete",
+            {k: v for k, v in live.spec.items() if v is not None},
+            None,
+            base.differences(live.spec, None, whole=("conditions",)),
+            depends_on=(f"smtp_credential/{live.name}",),
+            observed_digest=live.digest,
+            counts=True,
+            notes=(
+                base.note("user-deleted", "warning", "whoever sends with this user's password is refused from then on"),
+            ),
+        )
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -186,9 +217,12 @@ class SmtpUser(Rereading):
         after = change.after or {}
         if change.action == "delete":
             yield Step(
-                change.address, "delete", tuple(f"{a}#delete" for a in change.depends_on), lambda rt: _delete(rt, name),
+                change.address,
+                "delete",
+                tuple(f"{a}#delete" for a in change.depends_on),
+                lambda rt: _delete(rt, name),
                 calls=("iam:DeleteUserPolicy", "iam:DeleteUser"),
-            )  # fmt: skip
+            )
             return
         policy = canonical_json(change.execution["policy"])
         if change.action == "create":
@@ -257,8 +291,11 @@ def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     if spec.get("source_ips"):
         condition.setdefault("IpAddress", {})["aws:SourceIp"] = spec["source_ips"]
     statement: dict[str, Any] = {
-        "Sid": "SendThroughSmtp", "Effect": "Allow", "Action": ["ses:SendRawEmail"], "Resource": spec.get("identities") or ["*"],
-    }  # fmt: skip
+        "Sid": "SendThroughSmtp",
+        "Effect": "Allow",
+        "Action": ["ses:SendRawEmail"],
+        "Resource": spec.get("identities") or ["*"],
+    }
     if condition:
         statement["Condition"] = condition
     return {"Version": "2012-10-17", "Statement": [statement]}
@@ -285,9 +322,12 @@ def fields_of(document: Any) -> dict[str, Any]:
     addresses = conditions.get("StringLike", {}).pop("ses:FromAddress", None)
     networks = conditions.get("IpAddress", {}).pop("aws:SourceIp", None)
     return {
-        "from_addresses": addresses, "source_ips": networks, "identities": statement.get("Resource"),
-        "conditions": {k: v for k, v in conditions.items() if v} or None, "policy": None,
-    }  # fmt: skip
+        "from_addresses": addresses,
+        "source_ips": networks,
+        "identities": statement.get("Resource"),
+        "conditions": {k: v for k, v in conditions.items() if v} or None,
+        "policy": None,
+    }
 
 
 def normal_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,9 +100,11 @@ def compose(edits: Iterable[Edit], live: Mapping[Key, Mapping[str, Any]]) -> lis
         after = None
         if new:
             after = {
-                "Name": before["Name"] if before else to_route53(key[0]), "Type": key[1], "TTL": 300 if ttl is None else ttl,
+                "Name": before["Name"] if before else to_route53(key[0]),
+                "Type": key[1],
+                "TTL": 300 if ttl is None else ttl,
                 "ResourceRecords": [{"Value": value} for value in new],
-            }  # fmt: skip
+            }
         out.append(SetChange(key, before, after, tuple(dict.fromkeys(edit.address for edit in group))))
     return _cname_swaps_together(out)
 

@@ -74,25 +74,61 @@ def _own(entry: Entry, identities: list[Desired]) -> Iterator[Intent]:
     zone, ttl = values.get("zone"), values.get("ttl")
     if values.get("dmarc") is not None:
         yield Intent(
-            entry.name, "dmarc", "tags", "TXT", f"_dmarc.{entry.name}", None, entry.source_of("dmarc"), zone, ttl=ttl,
-            tags=dmarc.from_yaml(values["dmarc"]), owners=owners,
-        )  # fmt: skip
+            entry.name,
+            "dmarc",
+            "tags",
+            "TXT",
+            f"_dmarc.{entry.name}",
+            None,
+            entry.source_of("dmarc"),
+            zone,
+            ttl=ttl,
+            tags=dmarc.from_yaml(values["dmarc"]),
+            owners=owners,
+        )
     if values.get("bimi") is not None:
         yield Intent(
-            entry.name, "bimi", "tags", "TXT", f"default._bimi.{entry.name}", None, entry.source_of("bimi"), zone,
-            ttl=ttl, tags=bimi.from_yaml(values["bimi"]), owners=owners,
-        )  # fmt: skip
+            entry.name,
+            "bimi",
+            "tags",
+            "TXT",
+            f"default._bimi.{entry.name}",
+            None,
+            entry.source_of("bimi"),
+            zone,
+            ttl=ttl,
+            tags=bimi.from_yaml(values["bimi"]),
+            owners=owners,
+        )
     if values.get("spf") is not None:
         wanted = spf.from_yaml(values["spf"])
         yield Intent(
-            entry.name, "spf", "spf", "TXT", entry.name, None, entry.source_of("spf"), zone, ttl=ttl,
-            terms=wanted.terms, all=wanted.all, owners=owners,
-        )  # fmt: skip
+            entry.name,
+            "spf",
+            "spf",
+            "TXT",
+            entry.name,
+            None,
+            entry.source_of("spf"),
+            zone,
+            ttl=ttl,
+            terms=wanted.terms,
+            all=wanted.all,
+            owners=owners,
+        )
     if values.get("null_mx"):
         yield Intent(
-            entry.name, "null_mx", "mx", "MX", entry.name, "0 .", entry.source_of("null_mx"), zone, ttl=ttl,
+            entry.name,
+            "null_mx",
+            "mx",
+            "MX",
+            entry.name,
+            "0 .",
+            entry.source_of("null_mx"),
+            zone,
+            ttl=ttl,
             owners=owners,
-        )  # fmt: skip
+        )
 
 
 def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
@@ -112,9 +148,18 @@ def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
         selector = block.get("domain_signing_selector")
         if reference and selector:
             yield Intent(
-                desired.name, "dkim", "dkim_key", "TXT", f"{selector}._domainkey.{desired.name}",
-                world.keys[base.ref_key(reference)], source, zone, desired.region, ttl, owners=(desired.address,),
-            )  # fmt: skip
+                desired.name,
+                "dkim",
+                "dkim_key",
+                "TXT",
+                f"{selector}._domainkey.{desired.name}",
+                world.keys[base.ref_key(reference)],
+                source,
+                zone,
+                desired.region,
+                ttl,
+                owners=(desired.address,),
+            )
         return
     tokens: list[str] = []
     maybe = False
@@ -126,10 +171,21 @@ def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
         token = tokens[number - 1] if number <= len(tokens) else None
         hosted = (live.facts.get("signing_hosted_zone") if live else None) or regions.dkim_zone(desired.region or "")
         yield Intent(
-            desired.name, "dkim", "cname", "CNAME", f"{token}._domainkey.{desired.name}" if token else None,
-            f"{token}.{hosted}" if token else None, source, zone, desired.region, ttl, token=number,
-            owners=(desired.address,), maybe=maybe, bulk=bool(live and live.facts.get("bulk")),
-        )  # fmt: skip
+            desired.name,
+            "dkim",
+            "cname",
+            "CNAME",
+            f"{token}._domainkey.{desired.name}" if token else None,
+            f"{token}.{hosted}" if token else None,
+            source,
+            zone,
+            desired.region,
+            ttl,
+            token=number,
+            owners=(desired.address,),
+            maybe=maybe,
+            bulk=bool(live and live.facts.get("bulk")),
+        )
 
 
 def _mail_from(entry: Entry, desired: Desired) -> Iterator[Intent]:
@@ -140,13 +196,33 @@ def _mail_from(entry: Entry, desired: Desired) -> Iterator[Intent]:
     zone, ttl = entry.values.get("zone"), entry.values.get("ttl")
     source = desired.entry.source_of("mail_from.mail_from_domain")
     yield Intent(
-        desired.name, "mail_from", "mx", "MX", name, regions.feedback_mx(region), source, zone, region, ttl,
+        desired.name,
+        "mail_from",
+        "mx",
+        "MX",
+        name,
+        regions.feedback_mx(region),
+        source,
+        zone,
+        region,
+        ttl,
         owners=(desired.address,),
-    )  # fmt: skip
+    )
     yield Intent(
-        desired.name, "mail_from", "spf", "TXT", name, None, source, zone, region, ttl, terms=("include:amazonses.com",),
-        all="~all", owners=(desired.address,),
-    )  # fmt: skip
+        desired.name,
+        "mail_from",
+        "spf",
+        "TXT",
+        name,
+        None,
+        source,
+        zone,
+        region,
+        ttl,
+        terms=("include:amazonses.com",),
+        all="~all",
+        owners=(desired.address,),
+    )
 
 
 def _tracking(world: World) -> Iterator[Intent]:
@@ -167,10 +243,18 @@ def _tracking(world: World) -> Iterator[Intent]:
         desired = first[domain, region]
         covering = covering_entry(entries, domain)
         yield Intent(
-            domain, "tracking", "cname", "CNAME", domain, regions.tracking_target(region),
-            desired.source_of("tracking_options.custom_redirect_domain"), covering.values.get("zone") if covering else None,
-            region, covering.values.get("ttl") if covering else None, owners=tuple(owners),
-        )  # fmt: skip
+            domain,
+            "tracking",
+            "cname",
+            "CNAME",
+            domain,
+            regions.tracking_target(region),
+            desired.source_of("tracking_options.custom_redirect_domain"),
+            covering.values.get("zone") if covering else None,
+            region,
+            covering.values.get("ttl") if covering else None,
+            owners=tuple(owners),
+        )
 
 
 def own_entries(world: World) -> dict[str, Entry]:

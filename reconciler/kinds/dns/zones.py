@@ -102,9 +102,11 @@ def list_zones(aws: Aws) -> dict[str, Zone]:
         "route53", "ListHostedZones", "HostedZones", dns=True, token_in="Marker", token_out="NextMarker"
     ):
         zone = Zone(
-            raw["Id"].rpartition("/")[2], from_route53(raw["Name"]), bool((raw.get("Config") or {}).get("PrivateZone")),
+            raw["Id"].rpartition("/")[2],
+            from_route53(raw["Name"]),
+            bool((raw.get("Config") or {}).get("PrivateZone")),
             (raw.get("LinkedService") or {}).get("ServicePrincipal", ""),
-        )  # fmt: skip
+        )
         zones[zone.id] = zone
     return zones
 
@@ -169,24 +171,27 @@ class ZoneIndex:
                 return NoZone("zone-mismatch", f"{name} is not in zone {zone.id} ({zone.name})", "name the right zone")
             if zone.private:
                 return NoZone(
-                    "private-zone", f"zone {zone.id} ({zone.name}) is private",
+                    "private-zone",
+                    f"zone {zone.id} ({zone.name}) is private",
                     "SES looks records up in public DNS only: name the public zone",
-                )  # fmt: skip
+                )
             return zone
         found = self.candidates(name)
         if not found:
             private = next((p for p in self._private if is_at_or_below(name, p)), None)
             only = f" (only a private one, {private}, which SES cannot see)" if private else ""
             return NoZone(
-                "no-zone", f"no public hosted zone holds {name}{only}",
+                "no-zone",
+                f"no public hosted zone holds {name}{only}",
                 "create the zone, set stack.dns if it lives in another account, or write `zone: manual`",
-            )  # fmt: skip
+            )
         if len(found) > 1:
             ids = ", ".join(sorted(zone.id for zone in found))
             return NoZone(
-                "zones-same-name", f"several public zones are called {found[0].name}: {ids}",
+                "zones-same-name",
+                f"several public zones are called {found[0].name}: {ids}",
                 "which one is live depends on the registrar's name servers: write its id as `zone:`",
-            )  # fmt: skip
+            )
         return found[0]
 
 

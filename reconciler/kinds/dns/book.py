@@ -1,0 +1,265 @@
+"""The book of one plan's DNS changes: what it does to each address, and who remembers what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.kinds import base
+from reconciler.kinds.base import World
+from reconciler.kinds.dns import intents, marker
+from reconciler.kinds.dns.intents import Intent
+from reconciler.kinds.dns.values import NAME, set_digest
+from reconciler.kinds.dns.zones import RecordSet, Zone, ZoneIndex
+from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
+
+
+@dataclass(slots=True)
+class Slot:
+    """What this plan does to one address."""
+
+    zone: Zone
+    name: str | None
+    type: str
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    diff: tuple[FieldDiff, ...] = ()
+    remove: list[str] = field(default_factory=list)
+    add: list[str] = field(default_factory=list)
+    ttl: int | None = None
+    notes: list[Note] = field(default_factory=list)
+    source: Source | None = None
+    needs: list[str] = field(default_factory=list)
+    depends: set[Address] = field(default_factory=set)
+    after_steps: list[str] = field(default_factory=list)
+    unknown: tuple[str, ...] = ()
+    token: dict[str, Any] | None = None
+    mark: dict[str, str] | None = None
+    marker: bool = False
+    region: str | None = None
+
+
+class Book:
+    """One pass fills it: what is wanted (wanting.py), then what is let go and what must be remembered (releasing.py)."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.index = ZoneIndex(world.zones)
+        self.entries = intents.own_entries(world)
+        self.identities: dict[str, list[Address]] = {}
+        for desired in world.kind("email_identity"):
+            self.identities.setdefault(desired.name, []).append(desired.address)
+        self.of_domain: dict[str, list[Slot]] = {}
+        self.slots: dict[Address, Slot] = {}
+        self.wanted_values: set[tuple[str, str, str]] = set()
+        self.wanted: dict[tuple[str, str], Intent] = {}
+        self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
+        self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
+        self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
+        self.live_markers: dict[tuple[str, str], marker.Marker] = {}
+        self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
+        self.first: dict[Address, set[Address]] = {}
+        self.marks: dict[Address, set[Address]] = {}
+        self.last: dict[Address, set[Address]] = {}
+
+    def read_markers(self) -> None:
+        for zone in self.world.zones.values():
+            if not zone.loaded or zone.private:
+                continue
+            for name, type_ in list(zone.records):
+                if type_ == "TXT" and name.startswith(f"{marker.LABEL}."):
+                    found = marker.read((t for _, t in zone.texts(name)), self.world.scope)
+                    if found.groups or found.spf is not None or found.own:
+                        self.live_markers[zone.id, name.removeprefix(f"{marker.LABEL}.")] = found
+
+    def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
+        return self.live_markers.get((zone.id, domain), marker.Marker())
+
+    def zone_of(self, name: str) -> Zone | None:
+        """The zone for a name that nobody may declare any more: the entry's, the longest public one, or the marked one."""
+        entry = intents.covering_entry(self.entries, name)
+        if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
+            picked = self.index.pick(name, entry.values["zone"])
+            if isinstance(picked, Zone):
+                return picked
+        found = [z for z in self.index.candidates(name) if z.loaded]
+        return found[0] if len(found) == 1 else next((z for z in found if z.at(name)), None)
+
+    def create(
+        self, address: Address, zone: Zone, intent: Intent, value: str, shown: Mapping[str, Any] | None = None
+    ) -> None:
+        live = next(iter(zone.sets(intent.name or "", intent.type)), None)
+        ttl = live.ttl if live is not None else (300 if intent.ttl is None else intent.ttl)
+        after = {"name": intent.name, "type": intent.type, "ttl": ttl, **(shown or {"value": value})}
+        diff = tuple(FieldDiff(k, None, v) for k, v in after.items() if k not in {"name", "type"})
+        self.slots[address] = slot = Slot(
+            zone,
+            intent.name,
+            intent.type,
+            None,
+            after,
+            diff,
+            add=[value],
+            ttl=None if live else ttl,
+            source=intent.source,
+            region=intent.region,
+        )
+        self.note_foreign(slot, live, [])
+
+    def update(
+        self,
+        address: Address,
+        zone: Zone,
+        intent: Intent,
+        live: RecordSet,
+        remove: list[str],
+        add: list[str],
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        old_text: str = "",
+        new_text: str = "",
+    ) -> None:
+        foreign = [v for v in live.values if v not in remove]
+        ttl = intent.ttl if intent.ttl is not None and not foreign else live.ttl
+        old = {"ttl": live.ttl, **before}
+        new = {"ttl": ttl, **after}
+        diff = tuple(FieldDiff(f.path, f.before, f.after, intent.source) for f in base.differences(old, new))
+        place = {"name": intent.name, "type": intent.type}
+        if old_text:
+            old, new = {**old, "value": old_text}, {**new, "value": new_text}
+        self.slots[address] = slot = Slot(
+            zone,
+            intent.name,
+            intent.type,
+            {**place, **old},
+            {**place, **new},
+            diff,
+            remove,
+            add,
+            ttl if ttl != live.ttl else None,
+            source=intent.source,
+            region=intent.region,
+        )
+        self.note_foreign(slot, live, remove)
+
+    def ttl_only(
+        self, address: Address, zone: Zone, intent: Intent, live: RecordSet, ours: list[str], shown: Mapping[str, Any]
+    ) -> None:
+        """The value is right; the TTL is ours only where it was written and nobody else's values share the set."""
+        if intent.ttl is None or intent.ttl == live.ttl or any(v not in ours for v in live.values):
+            return
+        place = {"name": intent.name, "type": intent.type, **shown}
+        self.slots[address] = Slot(
+            zone,
+            intent.name,
+            intent.type,
+            {**place, "ttl": live.ttl},
+            {**place, "ttl": intent.ttl},
+            (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),),
+            list(ours),
+            list(ours),
+            intent.ttl,
+            source=intent.source,
+            region=intent.region,
+        )
+
+    def delete(
+        self,
+        address: Address,
+        zone: Zone,
+        record: RecordSet,
+        raw: str,
+        shown: Mapping[str, Any],
+        live: Observed | None,
+        left: str | None = None,
+        *,
+        tag_remembers: bool = False,
+    ) -> None:
+        """Plan to take one value away, or to leave ``left`` of an SPF record in its place."""
+        if address in self.slots:
+            slot = self.slots[address]
+            if raw not in slot.remove and raw not in slot.add:
+                slot.remove.append(raw)
+            return
+        before = {"name": record.name, "type": record.type, "ttl": record.ttl, **shown}
+        after = {**before, "value": left} if left is not None else None
+        slot = Slot(
+            zone,
+            record.name,
+            record.type,
+            before,
+            after,
+            base.differences(before, after)
+            if after
+            else tuple(FieldDiff(k, v, None) for k, v in before.items() if k not in {"name", "type"}),
+            [raw],
+            [intents.encode(left)] if left is not None else [],
+            region=live.region if live else None,
+        )
+        self.slots[address] = slot
+        self.note_foreign(slot, record, [raw])
+        if live is None:
+            return
+        goes = live.address not in self.world.desired
+        slot.depends.add(live.address)
+        if goes or not tag_remembers:
+            slot.mark = {
+                "domain": live.name if live.kind == "email_identity" else record.name,
+                "name": record.name,
+                "type": record.type,
+                "value": raw,
+            }
+            slot.needs += [f"{live.address}#{label}" for label in ("delete", "mail_from", "dkim", "update", "tracking")]
+            self.marks.setdefault(live.address, set()).add(address)
+        self.last.setdefault(live.address, set()).add(address)
+
+    def note_foreign(self, slot: Slot, live: RecordSet | None, remove: list[str]) -> None:
+        kept = [v for v in live.values if v not in remove] if live else []
+        if kept:
+            slot.notes.append(
+                base.note(
+                    "others-kept",
+                    "note",
+                    f"{len(kept)} other value{'s' * (len(kept) > 1)} at this name stay as they are",
+                )
+            )
+
+    def change(self, address: Address, slot: Slot) -> Change:
+        action: ActionName = "create" if slot.before is None else "delete" if slot.after is None else "update"
+        live = next(iter(slot.zone.sets(slot.name, slot.type)), None) if slot.name else None
+        execution: dict[str, Any] = {
+            "zone": slot.zone.id,
+            "name": slot.name,
+            "type": slot.type,
+            "remove": slot.remove,
+            "add": slot.add,
+            "ttl": slot.ttl,
+            "needs": sorted(set(slot.needs)),
+            "expect": dict(live.raw) if live else None,
+        }
+        if slot.token:
+            execution["token"] = slot.token
+        if slot.mark:
+            execution["mark"] = {
+                **slot.mark,
+                "text": marker.Own(slot.mark["name"], slot.mark["type"], slot.mark["value"]).text(self.world.scope),
+            }
+        if slot.marker:
+            execution["marker"] = True
+            execution["after"] = slot.after_steps
+        return Change(
+            address,
+            NAME,
+            action,
+            slot.before,
+            slot.after,
+            slot.diff,
+            slot.unknown,
+            tuple(sorted(slot.depends)),
+            tuple(slot.notes),
+            slot.source,
+            set_digest(live) if live else None,
+            slot.region,
+            execution,
+        )

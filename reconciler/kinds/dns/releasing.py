@@ -1,0 +1,298 @@
+"""The second half of DNS planning: what is ours and no longer wanted, and who remembers it until it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler import regions
+from reconciler.kinds import base
+from reconciler.kinds.dns import intents, marker
+from reconciler.kinds.dns.book import Book, Slot
+from reconciler.kinds.dns.values import MAIL_FROM_TERMS, NAME, address_of, host, key_of, mx_value, shown_spf, shown_tags
+from reconciler.kinds.dns.zones import Zone
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.model import FieldDiff, Observed
+from reconciler.secrets import fingerprint
+
+
+class Releasing:
+    """Puts into the book what goes, the markers that bridge the moment, and what the owners' tags must say."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+
+    def release_owned(self) -> None:
+        """Records that an owned identity or set derived and that nothing asks for any more."""
+        world = self.book.world
+        for live in [o for o in world.observed.values() if base.owner_of(o.tags) == world.scope]:
+            if world.unknown(live.address) or (
+                live.tags.get(base.PROTECT) == "true" and live.address not in world.desired
+            ):
+                continue
+            if live.kind == "email_identity" and "@" not in live.name:
+                self._release_identity(live)
+            elif live.kind == "configuration_set":
+                self._release_tracking(live)
+
+    def _release_identity(self, live: Observed) -> None:
+        desired = self.book.world.desired.get(live.address)
+        groups = base.unpack(live.tags, base.RECORDS)
+        deleted = desired is None
+        region = live.region or ""
+        if "dkim" not in ((desired.entry.values.get("unmanaged") or ()) if desired else ()):
+            origin = live.spec["dkim"]["signing_attributes_origin"]
+            new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
+            selector = ((desired.spec.get("dkim") or {}) if desired else {}).get("domain_signing_selector")
+            if origin == "AWS_SES" and (deleted or new != origin):
+                zone = live.facts.get("signing_hosted_zone") or regions.dkim_zone(region)
+                for number, token in enumerate(sorted(live.facts.get("tokens") or ()), 1):
+                    self._drop_exact(live, f"{token}._domainkey.{live.name}", "CNAME", f"{token}.{zone}", number)
+            elif origin == "EXTERNAL":
+                old = live.spec["dkim"].get("domain_signing_selector")
+                if old and (deleted or new != origin or selector != old):
+                    self._drop_key(live, old)
+        old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(base.MAIL_FROM)
+        new_block = desired.spec.get("mail_from", "unwritten") if desired else None
+        if old_name:
+            gone = (
+                deleted or new_block is None or (new_block == "unwritten" and live.tags.get(base.MAIL_FROM) == old_name)
+            )
+            moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
+            if (gone or moved) and (deleted or "mail_from" in groups):
+                self._drop_exact(live, old_name, "MX", regions.feedback_mx(region), 0)
+                self._drop_spf(live, old_name)
+        kept = self.book.kept_groups.get(live.name, set())
+        for group in sorted(groups - {"dkim", "mail_from", "tracking"} - kept):
+            self._drop_group(live.name, group, live)
+        if deleted and self._last_identity(live):
+            # The domain stays without an identity: the marker takes over what the tag remembered.
+            for group in groups & kept - {"dkim", "mail_from"}:
+                zone = self.book.zone_of(live.name)
+                if zone:
+                    self.book.markers.setdefault((zone.id, live.name), marker.Marker()).groups.add(group)
+                    self.book.marks.setdefault(live.address, set()).add(
+                        address_of(zone.name, marker.name_for(live.name), "TXT")
+                    )
+
+    def _last_identity(self, live: Observed) -> bool:
+        return live.name not in self.book.identities
+
+    def _release_tracking(self, live: Observed) -> None:
+        domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+        if not domain or "tracking" not in base.unpack(live.tags, base.RECORDS):
+            return
+        desired = self.book.world.desired.get(live.address)
+        now = (desired.spec.get("tracking_options") or {}) if desired else {"custom_redirect_domain": None}
+        if (domain, "CNAME") in self.book.wanted or (desired and now.get("custom_redirect_domain", domain) == domain):
+            return
+        self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0)
+
+    def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
+        """Delete one derived value, if it stands there, once SES has let go of it; a marker remembers it meanwhile."""
+        zone = self.book.zone_of(name)
+        if zone is None or ((name, type_) in self.book.wanted and self.book.wanted[name, type_].value == value):
+            return
+        for record in zone.sets(name, type_):
+            if not record.simple:
+                continue
+            for raw in record.values:
+                same = mx_value(raw) == mx_value(value) if type_ == "MX" else host(raw) == value
+                if same:
+                    label = f"{live.name}:dkim:{live.region}:{number}" if number else name
+                    self.book.delete(address_of(zone.name, label, type_), zone, record, raw, {"value": value}, live)
+
+    def _drop_key(self, live: Observed, selector: str) -> None:
+        name = f"{selector}._domainkey.{live.name}"
+        zone = self.book.zone_of(name)
+        planned = live.tags.get(base.DKIM_KEY)
+        if zone is None or (name, "TXT") in self.book.wanted:
+            return
+        for record in zone.sets(name, "TXT"):
+            for raw, text in zone.texts(name):
+                key = key_of(text)
+                if key is not None and (planned is None or fingerprint(key) == planned) and record.simple:
+                    self.book.delete(address_of(zone.name, name, "TXT"), zone, record, raw, {"value": text}, live)
+
+    def _drop_spf(self, live: Observed, name: str) -> None:
+        """Take SES's include out of an old MAIL FROM name; the record goes when nothing else is in it."""
+        zone = self.book.zone_of(name)
+        if zone is None or (name, "TXT") in self.book.wanted:
+            return
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        record = next((r for r in zone.sets(name, "TXT") if r.simple), None)
+        if len(found) != 1 or record is None or not spf.terms_present(found[0][1], MAIL_FROM_TERMS):
+            return
+        left = spf.remove(found[0][1], MAIL_FROM_TERMS, True)
+        self.book.delete(
+            address_of(zone.name, name, "TXT"), zone, record, found[0][0], {"value": found[0][1]}, live, left
+        )
+
+    def _drop_group(self, domain: str, group: str, live: Observed | None) -> None:
+        """Delete the domain's own record of a group that we put and that is no longer declared."""
+        zone = self.book.zone_of(domain)
+        if zone is None:
+            return
+        if group in {"dmarc", "bimi"}:
+            codec = dmarc if group == "dmarc" else bimi
+            name = f"_dmarc.{domain}" if group == "dmarc" else f"default._bimi.{domain}"
+            if (name, "TXT") in self.book.wanted:
+                return
+            for record in [r for r in zone.sets(name, "TXT") if r.simple]:
+                for raw, text in zone.texts(name):
+                    if codec.is_record(text):
+                        address = address_of(zone.name, name, "TXT")
+                        self.book.delete(
+                            address,
+                            zone,
+                            record,
+                            raw,
+                            {**shown_tags(codec.parse(text)), "value": text},
+                            live,
+                            tag_remembers=True,
+                        )
+        elif group == "null_mx" and (domain, "MX") not in self.book.wanted:
+            for record in [r for r in zone.sets(domain, "MX") if r.simple]:
+                for raw in record.values:
+                    if mx_value(raw) == "0 .":
+                        self.book.delete(
+                            address_of(zone.name, domain, "MX"),
+                            zone,
+                            record,
+                            raw,
+                            {"value": "0 ."},
+                            live,
+                            tag_remembers=True,
+                        )
+
+    def release_markers(self) -> None:
+        """What markers remember and nothing asks for any more; what is still wanted stays remembered."""
+        for (zone_id, domain), remembered in sorted(self.book.live_markers.items()):
+            zone = self.book.world.zones[zone_id]
+            kept = self.book.kept_groups.get(domain, set())
+            for group in sorted(remembered.groups):
+                if group in kept:
+                    for owner in self.book.identities.get(domain, ()):
+                        self.book.written.setdefault(owner, set()).add(group)
+                    if domain not in self.book.identities:
+                        self.book.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
+                    continue
+                before = set(self.book.slots)
+                self._drop_group(domain, group, None)
+                self.book.deleted_by.setdefault(domain, []).extend(set(self.book.slots) - before)
+            if remembered.spf is not None and "spf" not in kept:
+                self._drop_spf_terms(zone, domain, remembered)
+            elif remembered.spf is not None and (zone_id, domain) not in self.book.markers:
+                # Its record could not be judged (refused, unread): what is remembered must not be forgotten.
+                wanted = self.book.markers.setdefault((zone_id, domain), marker.Marker())
+                wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
+            for own in remembered.own:
+                self._drop_own(zone, domain, own)
+
+    def _drop_spf_terms(self, zone: Zone, domain: str, remembered: marker.Marker) -> None:
+        found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t)]
+        record = next((r for r in zone.sets(domain, "TXT") if r.simple), None)
+        if len(found) != 1 or record is None:
+            return
+        text = found[0][1]
+        left = spf.remove(text, remembered.spf or (), remembered.spf_created)
+        if left == text:
+            return
+        address = address_of(zone.name, domain, "TXT")
+        shown = {**shown_spf(text, remembered.spf or ()), "value": text}
+        self.book.delete(address, zone, record, found[0][0], shown, None, left)
+        self.book.deleted_by.setdefault(domain, []).append(address)
+
+    def _drop_own(self, zone: Zone, domain: str, own: marker.Own) -> None:
+        """A record whose owner is gone already: an earlier run ended between the two."""
+        wanted = self.book.wanted.get((own.name, own.type))
+        record = next((r for r in zone.sets(own.name, own.type) if r.simple and own.value in r.values), None)
+        if record is None or wanted is not None:
+            return
+        left = None
+        shown: dict[str, Any] = {"value": own.value}
+        if own.type == "TXT":
+            text = next((t for raw, t in zone.texts(own.name) if raw == own.value), "")
+            shown = {"value": text}
+            if spf.is_record(text):
+                left = spf.remove(text, MAIL_FROM_TERMS, True)
+        address = address_of(zone.name, own.name, own.type)
+        if address not in self.book.slots:
+            # DKIM deletes of a live identity stand under their token's address; they are the same value.
+            if any(s.name == own.name and own.value in s.remove for s in self.book.slots.values()):
+                self.book.markers.setdefault((zone.id, domain), marker.Marker()).own.append(own)
+                return
+            self.book.delete(address, zone, record, own.value, shown, None, left)
+        self.book.deleted_by.setdefault(domain, []).append(address)
+
+    def write_markers(self) -> None:
+        scope = self.book.world.scope
+        own_steps = {
+            marker.Own(s.mark["name"], s.mark["type"], s.mark["value"]).text(scope)
+            for s in self.book.slots.values()
+            if s.mark
+        }
+        for zone_id, domain in sorted({*self.book.markers, *self.book.live_markers}):
+            zone = self.book.world.zones[zone_id]
+            name = marker.name_for(domain)
+            wanted = self.book.markers.get((zone_id, domain), marker.Marker())
+            texts = wanted.texts(scope)
+            there = [(raw, t) for raw, t in zone.texts(name) if marker.is_ours(t, scope)]
+            have = [t for _, t in there]
+            # Exact lines that a delete of this very plan puts and takes are its own business.
+            add = [intents.encode(t) for t in texts if t not in have]
+            remove = [raw for raw, t in there if t not in texts and t not in own_steps]
+            if not add and not remove:
+                continue
+            address = address_of(zone.name, name, "TXT")
+            before = {"name": name, "type": "TXT", "value": sorted(have)} if have else None
+            after_texts = sorted({*texts, *(t for t in have if t in own_steps)})
+            after = {"name": name, "type": "TXT", "value": after_texts} if after_texts else None
+            self.book.slots[address] = Slot(
+                zone,
+                name,
+                "TXT",
+                before,
+                after,
+                (FieldDiff("value", sorted(have) or None, after_texts or None),),
+                remove,
+                add,
+                marker=True,
+                notes=[base.note("marker", "note", "remembers which records of this domain are this stack's")],
+                after_steps=[f"{a}#write" for a in self.book.deleted_by.get(domain, ())],
+            )
+            if add:
+                for slot in self.book.of_domain.get(domain, ()):
+                    slot.needs.append(f"{address}#mark")
+
+    def claims(self) -> None:
+        """The record groups that each owner's ``recon:records`` must name after this plan."""
+        world = self.book.world
+        shared: dict[str, set[str]] = {}
+        for address in {
+            *(d.address for d in world.kind("email_identity")),
+            *(o.address for o in world.observed.values() if o.kind == "email_identity"),
+        }:
+            live = world.observed.get(address)
+            if live is not None and base.owner_of(live.tags) == world.scope:
+                shared.setdefault(live.name, set()).update(base.unpack(live.tags, base.RECORDS) - {"dkim", "mail_from"})
+        for desired in world.kind("email_identity"):
+            live = world.observed.get(desired.address)
+            mine = set(base.unpack(live.tags, base.RECORDS)) if live else set()
+            mine |= self.book.written.get(desired.address, set())
+            kept = self.book.kept_groups.get(desired.name, set())
+            mine |= shared.get(desired.name, set()) & kept if live is None else set()
+            # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
+            if not world.unknown(NAME) and "@" not in desired.name:
+                gone = mine - kept
+                mine -= {g for g in gone if g != "tracking"}
+            world.claims[desired.address] = frozenset(mine)
+        for desired in world.kind("configuration_set"):
+            live = world.observed.get(desired.address)
+            mine = set(base.unpack(live.tags, base.RECORDS)) if live else set()
+            mine |= self.book.written.get(desired.address, set())
+            if "tracking_options" in desired.spec and not desired.spec["tracking_options"].get(
+                "custom_redirect_domain", "kept"
+            ):
+                mine.discard("tracking")
+            world.claims[f"records:{desired.address}"] = frozenset(mine)

@@ -1,0 +1,59 @@
+"""Small readings of record values: addresses, fingerprints, and one spelling for what DNS compares without case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reconciler.kinds.dns.zones import RecordSet
+from reconciler.mail import spf
+from reconciler.model import Address, digest_of
+
+NAME = "dns_record"
+MAIL_FROM_TERMS = ("include:amazonses.com",)
+
+
+def address_of(zone: str, name: str, type_: str) -> Address:
+    return f"{NAME}/{zone}/{name}/{type_}"
+
+
+def set_digest(record: RecordSet) -> str:
+    """The fingerprint of a record set as read: TTL and values in any order."""
+    return digest_of({"ttl": record.ttl, "values": sorted(record.values)})
+
+
+def host(value: str) -> str:
+    """A CNAME target without final dot, in lower case: the console stores some without the dot."""
+    return value.strip().rstrip(".").lower()
+
+
+def mx_value(value: str) -> str:
+    priority, _, host = value.strip().partition(" ")
+    return f"{priority} {host.strip().rstrip('.').lower() or '.'}"
+
+
+def is_feedback(value: str) -> bool:
+    host = mx_value(value).partition(" ")[2]
+    return host.startswith("feedback-smtp.") and host.endswith((".amazonses.com", ".amazonaws.com"))
+
+
+def key_of(text: str) -> str | None:
+    """The ``p=`` of a DKIM key record (RFC 6376 section 3.6.1), without white space; None for any other text."""
+    tags = dict(part.strip().partition("=")[::2] for part in text.split(";"))
+    key = {k.strip(): v for k, v in tags.items()}.get("p")
+    return "".join(key.split()) if key is not None else None
+
+
+def shown_tags(tags: Mapping[str, str]) -> dict[str, Any]:
+    return {k: v for k, v in tags.items() if k != "v"}
+
+
+def shown_spf(text: str, ours: Iterable[str]) -> dict[str, Any]:
+    """Our terms that stand in a record, by mechanism, and its ``all``; paths as in the YAML's ``spf:``."""
+    shown: dict[str, Any] = {}
+    for term in spf.terms_present(text, tuple(ours)):
+        parsed = spf.parse_term(term)
+        shown.setdefault(parsed.name, []).append(parsed.value if parsed.value is not None else True)
+    parsed_all = spf.parse(text).all
+    shown["all"] = parsed_all.text.lower() if parsed_all else None
+    return shown

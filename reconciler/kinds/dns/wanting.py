@@ -1,0 +1,415 @@
+"""The first half of DNS planning: each record that the state derives, held against what stands in its zone."""
+
+from __future__ import annotations
+
+from reconciler.kinds import base
+from reconciler.kinds.dns import intents, marker
+from reconciler.kinds.dns.book import Book, Slot
+from reconciler.kinds.dns.intents import Intent
+from reconciler.kinds.dns.values import NAME, address_of, host, is_feedback, key_of, mx_value, shown_spf, shown_tags
+from reconciler.kinds.dns.zones import NoZone, RecordSet, Zone
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.model import Address, FieldDiff
+
+
+class Wanting:
+    """Puts into the book what must be created or updated, or why it cannot be."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+
+    def want(self, intent: Intent) -> None:
+        world = self.book.world
+        self.book.kept_groups.setdefault(intent.domain, set()).add(intent.group)
+        if intent.zone == "manual":
+            self._publish_by_hand(intent)
+            return
+        anchor = intent.name or f"token._domainkey.{intent.domain}"
+        zone = self.book.index.pick(anchor, intent.zone)
+        if isinstance(zone, NoZone):
+            world.refuse(
+                zone.code,
+                zone.message,
+                hint=zone.hint,
+                address=f"{NAME}/?/{anchor}/{intent.type}",
+                source=intent.source,
+            )
+            return
+        label = f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else intent.name or anchor
+        address = address_of(zone.name, label, intent.type)
+        if world.unknown(address) or not zone.loaded:
+            return
+        if any(world.unknown(owner) for owner in intent.owners):
+            return
+        if intent.name is not None:
+            key = (intent.name, intent.type)
+            other = self.book.wanted.get(key)
+            if other is not None:
+                if (other.value, other.tags, other.terms, other.all) != (
+                    intent.value,
+                    intent.tags,
+                    intent.terms,
+                    intent.all,
+                ):
+                    world.refuse(
+                        "two-values",
+                        f"{intent.name} {intent.type} is asked for twice with different values",
+                        hint=f"see also {other.source}",
+                        address=address,
+                        source=intent.source,
+                    )
+                return
+            self.book.wanted[key] = intent
+            if not self._may_stand(zone, intent, address):
+                return
+        before = len(self.book.slots)
+        if intent.name is None:
+            self._unknown_token(zone, intent, address)
+        elif intent.style == "cname":
+            self._cname(zone, intent, address)
+        elif intent.style == "mx":
+            self._mx(zone, intent, address)
+        elif intent.style == "tags":
+            self._tags(zone, intent, address)
+        elif intent.style == "dkim_key":
+            self._dkim_key(zone, intent, address)
+        else:
+            self._spf(zone, intent, address)
+        if len(self.book.slots) > before:
+            self._remember(intent, address)
+
+    def _may_stand(self, zone: Zone, intent: Intent, address: Address) -> bool:
+        """Refuse names that DNS would not answer from this zone, or that belong to a CNAME, alias or routed set."""
+        name = intent.name or ""
+        cut = zone.delegation(name)
+        if cut is not None:
+            self.book.world.refuse(
+                "delegated",
+                f"{name} lies below {cut}, which zone {zone.name} delegates elsewhere",
+                hint=f"use the zone of {cut} (`zone:`), or `zone: manual`",
+                address=address,
+                source=intent.source,
+            )
+            return False
+        for record in zone.at(name):
+            if record.type == "CNAME" and intent.type != "CNAME":
+                self.book.world.refuse(
+                    "cname-in-the-way",
+                    f"{name} is a CNAME to {' '.join(record.values)}, so no {intent.type} can stand there",
+                    hint="remove the CNAME, or declare the record where it points",
+                    address=address,
+                    source=intent.source,
+                )
+                return False
+            if intent.type == "CNAME" and record.type != "CNAME":
+                self.book.world.refuse(
+                    "name-taken",
+                    f"{name} has {record.type} records, so the CNAME that is needed cannot stand there",
+                    hint=f"remove the {record.type} records of {name}, or choose another name",
+                    address=address,
+                    source=intent.source,
+                )
+                return False
+            if record.type == intent.type and not record.simple:
+                self.book.world.refuse(
+                    "not-simple",
+                    f"{name} {record.type} is {record.why_not_simple()}, which recon does not edit",
+                    hint="make it a simple record, or write `zone: manual`",
+                    address=address,
+                    source=intent.source,
+                )
+                return False
+        return True
+
+    def _unknown_token(self, zone: Zone, intent: Intent, address: Address) -> None:
+        ttl = 300 if intent.ttl is None else intent.ttl
+        after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
+        self.book.slots[address] = Slot(
+            zone,
+            None,
+            "CNAME",
+            None,
+            after,
+            (FieldDiff("name", None, None), FieldDiff("value", None, None)),
+            ttl=ttl,
+            source=intent.source,
+            unknown=("name", "value"),
+            region=intent.region,
+            token={
+                "identity": intent.owners[0],
+                "number": intent.token,
+                "domain": intent.domain,
+                "region": intent.region,
+            },
+        )
+
+    def _cname(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name, target = intent.name or "", intent.value or ""
+        live = next(iter(zone.sets(name, "CNAME")), None)
+        if intent.maybe:
+            self._renewed_token(zone, intent, address, live)
+            return
+        if live is None:
+            self.book.create(address, zone, intent, f"{target}")
+            return
+        there = host(live.values[0]) if live.values else ""
+        if (
+            there != target
+            and intent.bulk
+            and there.startswith(target.partition(".")[0] + ".")
+            and there.endswith(".amazonses.com")
+        ):
+            target = there  # Which zone SES signs from is not told in bulk; the token is what must match.
+        if there != target:
+            if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
+                self.book.world.refuse(
+                    "cname-taken",
+                    f"{name} is already a CNAME to {there}, which is not recon's",
+                    hint=f"remove it (SES needs {target}), choose another custom_redirect_domain, or set https_policy REQUIRE",
+                    address=address,
+                    source=intent.source,
+                )
+                return
+            self.book.update(
+                address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
+            )
+            return
+        self.book.ttl_only(address, zone, intent, live, list(live.values), {"value": target})
+
+    def _renewed_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
+        """A key length change may bring new tokens; whether it does is nowhere written, so the run looks again."""
+        ttl = intent.ttl if intent.ttl is not None else (live.ttl if live else None) or 300
+        before = {"name": intent.name, "type": "CNAME", "ttl": ttl, "value": intent.value} if live else None
+        after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
+        self.book.slots[address] = Slot(
+            zone,
+            intent.name,
+            "CNAME",
+            before,
+            after,
+            (FieldDiff("name", intent.name, None), FieldDiff("value", intent.value, None)),
+            remove=list(live.values) if live else [],
+            ttl=ttl,
+            source=intent.source,
+            unknown=("name", "value"),
+            region=intent.region,
+            notes=[
+                base.note(
+                    "dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key"
+                )
+            ],
+            token={
+                "identity": intent.owners[0],
+                "number": intent.token,
+                "domain": intent.domain,
+                "region": intent.region,
+            },
+        )
+
+    def _mx(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name, value = intent.name or "", intent.value or ""
+        live = next(iter(zone.sets(name, "MX")), None)
+        if live is None:
+            self.book.create(address, zone, intent, value)
+            return
+        ours = [v for v in live.values if mx_value(v) == mx_value(value)]
+        stale = [v for v in live.values if v not in ours and is_feedback(v)] if intent.group == "mail_from" else []
+        foreign = [v for v in live.values if v not in ours and v not in stale]
+        if foreign and not ours:
+            reason = (
+                "SES needs exactly one MX there"
+                if intent.group == "mail_from"
+                else "a null MX must stand alone (RFC 7505)"
+            )
+            self.book.world.refuse(
+                "mx-taken",
+                f"{name} already has MX {', '.join(foreign)}; {reason}",
+                hint="remove those values, or choose another name"
+                if intent.group == "mail_from"
+                else "this name receives mail: drop null_mx, or remove its MX",
+                address=address,
+                source=intent.source,
+            )
+            return
+        if foreign:
+            self.book.world.say(
+                "warning",
+                "mx-not-alone",
+                f"{name} also has MX {', '.join(foreign)}, which is not recon's: SES fails to set up the MAIL FROM",
+                address=address,
+                source=intent.source,
+                hint="remove it by hand",
+            )
+        if not ours or stale:
+            gone = [*stale, *ours]
+            self.book.update(
+                address,
+                zone,
+                intent,
+                live,
+                gone,
+                [value],
+                {"value": sorted(mx_value(v) for v in gone)},
+                {"value": [value]},
+            )
+            return
+        self.book.ttl_only(address, zone, intent, live, list(live.values), {"value": value})
+
+    def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
+        codec = dmarc if intent.group == "dmarc" else bimi
+        name, wanted = intent.name or "", dict(intent.tags or {})
+        text = codec.to_text(wanted)
+        found = [(raw, t) for raw, t in zone.texts(name) if codec.is_record(t)]
+        if len(found) > 1:
+            kind = intent.group.upper()
+            self.book.world.refuse(
+                f"two-{intent.group}",
+                f"{name} has {len(found)} {kind} records; receivers ignore them all",
+                hint="keep one and remove the others by hand; recon cannot know which one is meant: "
+                + " | ".join(t for _, t in found),
+                address=address,
+                source=intent.source,
+            )
+            return
+        live = next(iter(zone.sets(name, "TXT")), None)
+        if not found:
+            self.book.create(address, zone, intent, intents.encode(text), {**shown_tags(wanted), "value": text})
+            return
+        raw, there = found[0]
+        old = dict(codec.parse(there))
+        if old == wanted and live is not None:
+            self.book.ttl_only(address, zone, intent, live, [raw], {**shown_tags(wanted), "value": text})
+            return
+        assert live is not None
+        self.book.update(
+            address,
+            zone,
+            intent,
+            live,
+            [raw],
+            [intents.encode(text)],
+            shown_tags(old),
+            shown_tags(wanted),
+            there,
+            text,
+        )
+
+    def _dkim_key(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name, public = intent.name or "", intent.value or ""
+        found = [(raw, t) for raw, t in zone.texts(name) if key_of(t) is not None]
+        live = next(iter(zone.sets(name, "TXT")), None)
+        value = intents.encode(intents.dkim_key_text(public))
+        if not found:
+            self.book.create(address, zone, intent, value, {"value": intents.dkim_key_text(public)})
+            return
+        assert live is not None
+        if len(found) == 1 and key_of(found[0][1]) == public:
+            self.book.ttl_only(address, zone, intent, live, [found[0][0]], {"value": found[0][1]})
+            return
+        self.book.update(
+            address,
+            zone,
+            intent,
+            live,
+            [raw for raw, _ in found],
+            [value],
+            {"value": found[0][1]},
+            {"value": intents.dkim_key_text(public)},
+        )
+
+    def _spf(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name = intent.name or ""
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        if len(found) > 1:
+            self.book.world.refuse(
+                "two-spf",
+                f"{name} has {len(found)} SPF records, which is a permanent error to receivers",
+                hint="join them into one by hand; recon then keeps its terms in it: " + " | ".join(t for _, t in found),
+                address=address,
+                source=intent.source,
+            )
+            return
+        live = next(iter(zone.sets(name, "TXT")), None)
+        remembered = self.book.live_marker(zone, intent.domain) if intent.group == "spf" else marker.Marker()
+        ours_before = list(remembered.spf or [])
+        wanted_all = intent.all or ("~all" if remembered.spf_created else None)
+        there = found[0][1] if found else None
+        try:
+            merged = spf.merge(there, intent.terms, wanted_all, ours_before)
+        except spf.SpfConflict as conflict:
+            self.book.world.refuse(
+                "spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source
+            )
+            return
+        except ValueError as problem:
+            self.book.world.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
+            return
+        present = set(spf.terms_present(there, intent.terms)) if there else set()
+        added = [t for t in intent.terms if t not in present]
+        if intent.group == "spf":
+            keep = [t for t in intent.terms if t in ours_before or t in added]
+            wanted = self.book.markers.setdefault((zone.id, intent.domain), marker.Marker())
+            created = remembered.spf_created if there is not None else True
+            if keep or created:
+                wanted.spf, wanted.spf_created = keep, created
+        after = shown_spf(merged, intent.terms)
+        if there is None:
+            self.book.create(address, zone, intent, intents.encode(merged), {**after, "value": merged})
+            return
+        assert live is not None
+        if merged == there:
+            self.book.ttl_only(address, zone, intent, live, [found[0][0]], {**after, "value": merged})
+            return
+        before = shown_spf(there, (*intent.terms, *ours_before))
+        if before == after:
+            before, after = {"value": there}, {"value": merged}
+        self.book.update(
+            address, zone, intent, live, [found[0][0]], [intents.encode(merged)], before, after, there, merged
+        )
+
+    def _remember(self, intent: Intent, address: Address) -> None:
+        """Say in a tag or marker that the record's group is ours, and order tag, record and put."""
+        slot = self.book.slots[address]
+        self.book.of_domain.setdefault(intent.domain, []).append(slot)
+        for owner in intent.owners:
+            slot.depends.add(owner)
+            slot.needs += [f"{owner}#create", f"{owner}#claim"]
+            if intent.group != "spf":
+                self.book.written.setdefault(owner, set()).add(intent.group)
+            live = self.book.world.observed.get(owner)
+            moves = intent.group == "mail_from" or intent.style == "dkim_key"
+            if live is not None and moves and slot.token is None:
+                self.book.first.setdefault(owner, set()).add(address)
+        if slot.token is not None:
+            slot.needs.append(f"{slot.token['identity']}#dkim")
+        if not intent.owners and intent.group != "spf":
+            self.book.markers.setdefault((slot.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
+
+    def _claimed(self, intent: Intent) -> bool:
+        return any(
+            intent.group in base.unpack(self.book.world.observed[o].tags, base.RECORDS)
+            for o in intent.owners
+            if o in self.book.world.observed
+        )
+
+    def _publish_by_hand(self, intent: Intent) -> None:
+        value = intent.value
+        if intent.style == "tags":
+            value = (dmarc if intent.group == "dmarc" else bimi).to_text(dict(intent.tags or {}))
+        elif intent.style == "spf":
+            value = (
+                f"a v=spf1 record with {' '.join(intent.terms)}"
+                if intent.group == "spf"
+                else spf.merge(None, intent.terms, intent.all)
+            )
+        elif intent.style == "dkim_key" and value:
+            value = intents.dkim_key_text(value)
+        name = intent.name or f"(token {intent.token} of SES)._domainkey.{intent.domain}"
+        self.book.world.say(
+            "note",
+            "publish-by-hand",
+            f"publish {name} {intent.type} {value or '(known after apply)'}",
+            address=f"{NAME}/manual/{name}/{intent.type}",
+            source=intent.source,
+            hint="`zone: manual`: recon does not write it",
+        )
