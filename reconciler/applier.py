@@ -272,7 +272,7 @@ class _Progress:
                     self.done.add(step.id)
 
     def _write(self, zone: Zone, edits: list[Edit]) -> dict[Address, ReconError]:
-        """Compose and send; answers a refused batch by looking again: done already, moved by a rival, or really wrong."""
+        """Compose and send; looks again where a batch is refused: done already, moved by a rival, or wrong."""
         problems: dict[Address, ReconError] = {}
         expected = {e.key: _raw(zone, e.key) for e in edits}
         for attempt in range(4):

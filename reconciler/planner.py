@@ -248,8 +248,8 @@ VERIFICATION_HINTS = {
     "SERVICE_ERROR": "SES had a problem of its own and will try again",
     "REPLICATION_ACCESS_DENIED": "allow ses:ReplicateEmailIdentityDkimSigningKey on the parent identity",
     "REPLICATION_PRIMARY_NOT_FOUND": "the parent region has no such identity: create it there first",
-    "REPLICATION_PRIMARY_BYO_DKIM_NOT_SUPPORTED": "the parent uses BYODKIM: Deterministic Easy DKIM needs Easy DKIM there",
-    "REPLICATION_REPLICA_AS_PRIMARY_NOT_SUPPORTED": "the parent is itself a replica: name the region that holds the keys",
+    "REPLICATION_PRIMARY_BYO_DKIM_NOT_SUPPORTED": "the parent uses BYODKIM; it must use Easy DKIM",
+    "REPLICATION_REPLICA_AS_PRIMARY_NOT_SUPPORTED": "the parent is a replica itself: name the one with the keys",
     "REPLICATION_PRIMARY_INVALID_REGION": "the parent region cannot be one: name another",
 }
 """What to do about each ErrorType of VerificationInfo (SES v2 API reference, VerificationInfo)."""
@@ -286,7 +286,7 @@ def check_safeguards(
             Diagnostic(
                 "error",
                 "adopt",
-                f"{len(adopted)} live resource{'s' * (len(adopted) > 1)} without an owner would be adopted: {_some(adopted)}",
+                f"{len(adopted)} live things without an owner would be adopted: {_some(adopted)}",
                 "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it",
             )
         )

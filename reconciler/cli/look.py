@@ -56,7 +56,7 @@ def validate(
     if warnings:
         sys.stderr.write(render_diagnostics(warnings, "text", color=out.color, unicode=out.unicode))
     counts: dict[str, int] = {}
-    for section, name in {(e.section, e.name) for e in loaded.entries}:
+    for section, _ in {(e.section, e.name) for e in loaded.entries}:
         counts[section] = counts.get(section, 0) + 1
     words = ", ".join(f"{n} {(s[:-1] if n == 1 else s).replace('_', ' ')}" for s, n in sorted(counts.items()))
     sys.stdout.write(f"{state} is valid: {words or 'nothing declared'}.\n")

@@ -126,7 +126,7 @@ class DedicatedIpPool(Rereading):
             world.refuse(
                 "pool-way-back",
                 f"{desired.address} is MANAGED and cannot become STANDARD again",
-                hint="SES refuses the way back: declare MANAGED, or a new pool under another name and move the sets to it",
+                hint="SES refuses the way back: declare MANAGED, or another pool and move the sets to it",
                 address=desired.address,
                 source=desired.source_of("scaling_mode"),
             )

@@ -87,7 +87,7 @@ class DnsRecord:
     # -- compared ---------------------------------------------------------------------------------------------------
 
     def plan(self, world: World) -> Iterable[Change]:
-        """What is wanted, then what is let go, then the markers; leaves with ``world.claims`` what owners' tags must say."""
+        """What is wanted, what is let go, the markers; ``world.claims`` then says what owners' tags must name."""
         book = Book(world)
         releasing = Releasing(book)
         if not world.unknown(NAME):

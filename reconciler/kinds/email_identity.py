@@ -258,7 +258,7 @@ class EmailIdentity(Rereading):
         needs = self._needs(desired)
         execution["before"] = sorted(world.facts.get("dns_first", {}).get(desired.address, ()))
         execution["after_dns"] = sorted(world.facts.get("dns_last", {}).get(desired.address, ()))
-        execution["policies"] = {k: v for k, v in (desired.entry.values.get("policies") or {}).items()}
+        execution["policies"] = dict(desired.entry.values.get("policies") or {})
         execution["verified"] = bool(live and live.facts.get("verification_status") == "SUCCESS")
         if live is None:
             after = _created(wanted, desired.entry.section == "domains")

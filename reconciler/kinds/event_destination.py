@@ -283,7 +283,7 @@ def _own_entry(entry: Entry, name: str, written: Mapping[str, Any]) -> Entry:
 
 
 def normalise(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Event types and CloudWatch dimensions are sets (CloudFormation schema, AWS::SES::ConfigurationSetEventDestination)."""
+    """Event types and CloudWatch dimensions are sets (CloudFormation, AWS::SES::ConfigurationSetEventDestination)."""
     out = dict(spec)
     if out.get("matching_event_types") is not None:
         out["matching_event_types"] = sorted(set(out["matching_event_types"]))

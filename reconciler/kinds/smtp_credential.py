@@ -394,7 +394,7 @@ def covered_regions(state: State) -> list[str]:
 
 
 def _stores(entry: Entry, state: State, covered: list[str]) -> list[dict[str, Any]]:
-    """Where the credential is kept: ``[{type, region, name, regions, kms_key_id?}]``; one a region with ``${region}``."""
+    """Where it is kept: ``[{type, region, name, regions, flat, kms_key_id?}]``; one a region with ``${region}``."""
     block = dict(entry.values.get("credentials") or {})
     kind = "secretsmanager" if "secretsmanager" in block else "ssm"
     target = dict(block.get(kind) or {})

@@ -78,7 +78,7 @@ class SmtpUser(Rereading):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, world: World) -> None:
-        """All users of the account in a few calls; ours are found by tag, declared ones by name without regard to case."""
+        """All users of the account in a few calls: ours by tag, declared ones by name, whatever its case."""
         declared = {d.name.lower(): d for d in world.kind(NAME)}
         try:
             for detail in aws.pages(
@@ -284,7 +284,7 @@ def _observed(detail: Mapping[str, Any], tags: Mapping[str, str]) -> Observed:
 
 
 def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The least-privilege policy of a user: send raw mail (what SMTP does), from these addresses, networks, identities."""
+    """The least-privilege policy: send raw mail (what SMTP does) from these addresses, networks, identities."""
     condition: dict[str, dict[str, Any]] = {k: dict(v) for k, v in (spec.get("conditions") or {}).items()}
     if spec.get("from_addresses"):
         condition.setdefault("StringLike", {})["ses:FromAddress"] = spec["from_addresses"]
@@ -302,7 +302,7 @@ def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields_of(document: Any) -> dict[str, Any]:
-    """A live policy read back into the YAML's fields; ``policy`` holds the whole document where it is of another form."""
+    """A live policy read back into the YAML's fields; ``policy`` is the whole document where it has another form."""
     normal = normal_policy(document)
     nothing: dict[str, Any] = {**dict.fromkeys(POLICY_FIELDS), "policy": normal}
     statements = normal.get("Statement") if isinstance(normal, Mapping) else None

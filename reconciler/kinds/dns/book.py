@@ -41,7 +41,7 @@ class Slot:
 
 
 class Book:
-    """One pass fills it: what is wanted (wanting.py), then what is let go and what must be remembered (releasing.py)."""
+    """One pass fills it: what is wanted (wanting.py), then what is let go and who remembers it (releasing.py)."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -77,7 +77,7 @@ class Book:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 
     def zone_of(self, name: str) -> Zone | None:
-        """The zone for a name that nobody may declare any more: the entry's, the longest public one, or the marked one."""
+        """The zone for a name that nobody may declare any more: its entry's, else the longest public one."""
         entry = intents.covering_entry(self.entries, name)
         if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
             picked = self.index.pick(name, entry.values["zone"])

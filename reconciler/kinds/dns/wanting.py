@@ -165,7 +165,7 @@ class Wanting:
                 self.book.world.refuse(
                     "cname-taken",
                     f"{name} is already a CNAME to {there}, which is not recon's",
-                    hint=f"remove it (SES needs {target}), choose another custom_redirect_domain, or set https_policy REQUIRE",
+                    hint=f"remove it (SES needs {target}), or choose another custom_redirect_domain, or REQUIRE HTTPS",
                     address=address,
                     source=intent.source,
                 )
