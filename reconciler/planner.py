@@ -14,7 +14,7 @@ from typing import Any
 from reconciler import __version__
 from reconciler.errors import ReconError, Refused
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import Step, World, differences, note
+from reconciler.kinds.base import Step, World, differences, note, owner_of
 from reconciler.model import Address, Change, Diagnostic, Plan, Stack
 from reconciler.rules import RULES
 from reconciler.rules import bridge as rules
@@ -31,6 +31,7 @@ def make_plan(
     ``targets`` are addresses or globs; what a targeted change needs comes along. Outcome is ``refused`` where a
     safeguard that no flag lifts stands, else ``changes`` or ``no_changes``.
     """
+    _rename_users(world)
     changes: list[Change] = []
     for kind in REGISTRY.values():
         changes += kind.plan(world)
@@ -101,6 +102,23 @@ def stack_of_context(context: Mapping[str, Any]) -> Stack:
 
 
 # --- renames -------------------------------------------------------------------------------------------------------
+
+
+def _rename_users(world: World) -> None:
+    """``moved`` of an SMTP user: IAM renames in place, so the live user (and its key) is planned under its new name."""
+    for moved in world.state.moved:
+        kind, _, old = moved.from_address.partition("/")
+        new = moved.to_address.partition("/")[2]
+        live = world.observed.get(moved.from_address)
+        if kind != "smtp_user" or live is None or moved.to_address in world.observed:
+            continue
+        if moved.to_address not in world.desired or owner_of(live.tags) != world.scope:
+            continue
+        for name in ("smtp_user", "smtp_credential"):
+            found = world.observed.pop(f"{name}/{old}", None)
+            if found is not None:
+                facts = {**found.facts, "live_name": old}
+                world.observed[f"{name}/{new}"] = replace(found, address=f"{name}/{new}", name=new, facts=facts)
 
 
 def _join_renames(world: World, changes: list[Change]) -> list[Change]:

@@ -85,7 +85,17 @@ class SmtpUser(Rereading):
                 "iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"]
             ):
                 tags = base.tags_from_aws(detail.get("Tags"))
-                if detail["UserName"].lower() in declared or base.owner_of(tags) == world.scope:
+                twin = declared.get(detail["UserName"].lower())
+                if twin is not None and twin.name != detail["UserName"]:
+                    world.refuse(
+                        "user-case",
+                        f"IAM has a user {detail['UserName']}, and names that differ only by case are the same name",
+                        hint=f"declare it as {detail['UserName']}",
+                        address=twin.address,
+                        source=twin.entry.source,
+                    )
+                    continue
+                if twin is not None or base.owner_of(tags) == world.scope:
                     found = _observed(detail, tags)
                     world.observed[found.address] = found
             return
@@ -163,6 +173,9 @@ class SmtpUser(Rereading):
             wanted["policy"] = normal_policy(policy_of(desired.spec))
         before = base.project(live.spec, wanted)
         after = base.overlay(wanted, before)
+        old_name = live.facts.get("live_name")
+        if old_name:
+            before, after = {"name": old_name, **before}, {"name": desired.name, **after}
         diff = base.differences(before, after, whole=("conditions",), desired=desired)
         if not diff and claim == "ours":
             return None
@@ -175,8 +188,13 @@ class SmtpUser(Rereading):
             diff,
             source=(diff[0].source if diff else None) or desired.entry.source,
             observed_digest=live.digest,
-            execution={"policy": policy_of(desired.spec)},
+            execution={"policy": policy_of(desired.spec), "rename": old_name},
         )
+
+    def reread(self, aws: Aws, change: Change) -> str | None:
+        """The fingerprint of the user as it is now, under its old name where the change renames it."""
+        live = self.read(aws, "", change.execution.get("rename") or change.address.split("/", 1)[1])
+        return live.digest if live else None
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
         if live is None or base.owner_of(live.tags) != world.scope:
@@ -252,11 +270,16 @@ class SmtpUser(Rereading):
         if drop:
             calls.append(("UntagUser", {"TagKeys": drop}))
 
+        rename = change.execution.get("rename")
+
         def update(rt: base.Runtime) -> None:
+            if rename:
+                _rename(rt, rename, name)
             for operation, parameters in calls:
                 rt.aws.call("iam", operation, UserName=name, **parameters)
 
-        yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation, _ in calls))
+        operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
+        yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
 
 
 def _observed(detail: Mapping[str, Any], tags: Mapping[str, str]) -> Observed:
@@ -367,6 +390,16 @@ def _create(rt: base.Runtime, name: str, after: Mapping[str, Any]) -> None:
         live = rt.aws.call("iam", "GetUser", UserName=name)["User"]
         if base.owner_of(base.tags_from_aws(live.get("Tags"))) != rt.scope:
             raise
+
+
+def _rename(rt: base.Runtime, old: str, new: str) -> None:
+    """IAM keeps keys, policies and tags of a renamed user (IAM API, UpdateUser)."""
+    try:
+        rt.aws.call("iam", "UpdateUser", UserName=old, NewUserName=new)
+    except AwsError as error:
+        if error.aws_code != "NoSuchEntity":
+            raise
+        rt.aws.call("iam", "GetUser", UserName=new)  # Renamed already by an earlier try whose answer was lost.
 
 
 def _delete(rt: base.Runtime, name: str) -> None:
