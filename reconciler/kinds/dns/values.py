@@ -51,7 +51,7 @@ def shown_tags(tags: Mapping[str, str]) -> dict[str, Any]:
 def shown_spf(text: str, ours: Iterable[str]) -> dict[str, Any]:
     """Our terms that stand in a record, by mechanism, and its ``all``; paths as in the YAML's ``spf:``."""
     shown: dict[str, Any] = {}
-    for term in spf.terms_present(text, tuple(ours)):
+    for term in spf.terms_present(text, tuple(dict.fromkeys(ours))):
         parsed = spf.parse_term(term)
         shown.setdefault(parsed.name, []).append(parsed.value if parsed.value is not None else True)
     parsed_all = spf.parse(text).all
