@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent / "bad_inputs"
+ROOT = Path(__file__).parent.parent
 FILES = sorted(HERE.glob("*.yaml"))
 EXPECT = re.compile(r"# expect: code=(?P<code>\S+) line=(?P<line>\d+) says=(?P<says>.+)")
 ENVIRONMENT = re.compile(r"# env: (\S+)")
@@ -47,7 +48,8 @@ def environment_of(text: str) -> str | None:
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, Any]:
     asked = "".join(json.dumps([str(f), environment_of(f.read_text(encoding="utf-8"))]) + "\n" for f in FILES)
-    run = subprocess.run([sys.executable, "-c", LOADER], input=asked, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", LOADER]
+    run = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     answer: dict[str, Any] = json.loads(run.stdout)
     return answer

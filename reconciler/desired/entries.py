@@ -337,11 +337,10 @@ class Assembler:
                 continue
             writer = declared.writes(path)
             if writer is not None:
-                self.problems.error(
-                    "unmanaged-but-written", f"{declared.where}.unmanaged: {path} is written in the entry all the same",
-                    f"take {path} out of `unmanaged:`, or out of the entry", source=item.source,
+                self.problems.warn(
+                    "unmanaged-but-written", f"{declared.where}.unmanaged: {path} is written in the entry all the same, "
+                    "and that holds", f"take {path} out of `unmanaged:`, or out of the entry", source=item.source,
                 )  # fmt: skip
-                continue
             if below is not None:
                 below = without(below, path)
                 by_region = below.get("by_region")

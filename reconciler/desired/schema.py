@@ -362,7 +362,7 @@ def _worded(error: Any, lenient: bool) -> Iterator[Finding]:
         # somebody may have pasted the key itself: whatever stands there is not repeated
         yield Finding(
             path, "bad-secret-reference", "this does not say where the private key is",
-            "write {secretsmanager: NAME}, {ssm: NAME}, {file: PATH} or {env: VARIABLE}; the key itself never stands here",
+            "write {secretsmanager: NAME}, {ssm: NAME}, {file: PATH} or {env: NAME}; the key itself never stands here",
         )  # fmt: skip
         return
     if lenient and isinstance(value, str) and "${" in value:
