@@ -334,6 +334,15 @@ def test_own_keys_that_are_refused(sandbox: Sandbox, attributes: dict[str, str])
     assert get("acme.com")["DkimAttributes"]["SigningAttributesOrigin"] == "AWS_SES"
 
 
+def test_own_key_as_base64_of_pem(sandbox: Sandbox) -> None:
+    """What Terraform's acceptance tests send, and AWS takes."""
+    private, _ = rsa(1024)
+    pem = f"-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"
+    wrapped = base64.b64encode(pem.encode()).decode()
+    create("acme.com", DkimSigningAttributes={"DomainSigningSelector": "s1", "DomainSigningPrivateKey": wrapped})
+    assert get("acme.com")["DkimAttributes"]["SigningAttributesOrigin"] == "EXTERNAL"
+
+
 def test_moving_to_an_own_key_and_back_leaves_dkim_pending(zone: str) -> None:
     create("acme.com")
     publish_dkim(zone, "acme.com")

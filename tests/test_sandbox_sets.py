@@ -36,7 +36,7 @@ def get(ses: Any, name: str = "tx") -> dict[str, Any]:
 
 
 BARE = {
-    "ConfigurationSetName": "tx", "DeliveryOptions": {"TlsPolicy": "OPTIONAL"},
+    "ConfigurationSetName": "tx",
     "ReputationOptions": {"ReputationMetricsEnabled": False}, "SendingOptions": {"SendingEnabled": True}, "Tags": [],
 }  # fmt: skip
 
@@ -85,7 +85,7 @@ def put(ses: Any, block: str, **fields: Any) -> None:
         ("delivery", "DeliveryOptions", {"TlsPolicy": "REQUIRE", "MaxDeliverySeconds": 300},
          {"MaxDeliverySeconds": 600},
          {"TlsPolicy": "OPTIONAL", "MaxDeliverySeconds": 600}),
-        ("delivery", "DeliveryOptions", {"SendingPoolName": "ses-shared-pool"}, {}, {"TlsPolicy": "OPTIONAL"}),
+        ("delivery", "DeliveryOptions", {"SendingPoolName": "ses-shared-pool"}, {}, None),
         ("sending", "SendingOptions", {"SendingEnabled": True}, {}, {"SendingEnabled": False}),
         ("suppression", "SuppressionOptions", {"SuppressedReasons": ["COMPLAINT", "BOUNCE"]}, {"SuppressedReasons": []},
          {"SuppressedReasons": []}),
@@ -395,8 +395,43 @@ def test_sending(sandbox: Sandbox, tx: Any) -> None:
     assert code_of(lambda: send("news@acme.com"))[0] == "BadRequestException"
 
 
-def test_doubt_delivery_options_absent(sandbox: Sandbox, tx: Any) -> None:
-    sandbox.settings(doubt_delivery_options_absent=True)
-    assert "DeliveryOptions" not in get(tx)
+def test_doubt_delivery_options_shown(sandbox: Sandbox, tx: Any) -> None:
+    sandbox.settings(doubt_delivery_options_shown=True)
+    assert get(tx)["DeliveryOptions"] == {"TlsPolicy": "OPTIONAL"}
     put(tx, "delivery", TlsPolicy="REQUIRE")
     assert get(tx)["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
+
+
+def test_v1_writes_meet_v2_reads(sandbox: Sandbox, ses: Any) -> None:
+    v1 = client("ses")
+    sandbox.seed(zones=[{"name": "acme.com"}], identities=[{"names": ["acme.com"], "publish": True}])
+    make = lambda: v1.create_configuration_set(ConfigurationSet={"Name": "tx"})  # noqa: E731
+    make()
+    assert code_of(make)[0] == "ConfigurationSetAlreadyExists"
+    v1.put_configuration_set_delivery_options(ConfigurationSetName="tx", DeliveryOptions={"TlsPolicy": "Require"})
+    v1.update_configuration_set_sending_enabled(ConfigurationSetName="tx", Enabled=False)
+    v1.update_configuration_set_reputation_metrics_enabled(ConfigurationSetName="tx", Enabled=True)
+    track = lambda verb, domain: getattr(v1, f"{verb}_configuration_set_tracking_options")(  # noqa: E731
+        ConfigurationSetName="tx", TrackingOptions={"CustomRedirectDomain": domain}
+    )
+    assert code_of(lambda: track("update", "click.acme.com"))[0] == "TrackingOptionsDoesNotExistException"
+    assert code_of(lambda: track("create", "click.other.com"))[0] == "InvalidTrackingOptions"
+    track("create", "click.acme.com")
+    assert code_of(lambda: track("create", "click.acme.com"))[0] == "TrackingOptionsAlreadyExistsException"
+    given = {"Name": "d", "Enabled": True, "MatchingEventTypes": ["bounce"], "SNSDestination": {"TopicARN": TOPIC}}
+    send = lambda verb: getattr(v1, f"{verb}_configuration_set_event_destination")(  # noqa: E731
+        ConfigurationSetName="tx", EventDestination=given
+    )
+    assert code_of(lambda: send("update"))[0] == "EventDestinationDoesNotExist"
+    send("create")
+    send("update")
+    assert code_of(lambda: send("create"))[0] == "EventDestinationAlreadyExists"
+    found = get(ses)
+    assert found["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
+    assert found["SendingOptions"] == {"SendingEnabled": False}
+    assert found["TrackingOptions"]["CustomRedirectDomain"] == "click.acme.com"
+    assert destinations(ses) == [{"Name": "d", "Enabled": True, "MatchingEventTypes": ["BOUNCE"], **SNS}]
+    v1.delete_configuration_set_event_destination(ConfigurationSetName="tx", EventDestinationName="d")
+    v1.delete_configuration_set_tracking_options(ConfigurationSetName="tx")
+    v1.delete_configuration_set(ConfigurationSetName="tx")
+    assert code_of(lambda: v1.delete_configuration_set(ConfigurationSetName="tx"))[0] == "ConfigurationSetDoesNotExist"

@@ -68,6 +68,8 @@ def is_below(name: str, zone: str) -> bool:
 def text_of(value: str) -> str:
     """A quoted TXT value as DNS clients see it: strings joined, escapes decoded; bytes as latin-1 characters.
 
+    Strings may stand side by side without a space, as the many users of Terraform write them.
+
     Raises: BadRecord where Route 53 would refuse the value.
     """
     strings = []
@@ -91,13 +93,7 @@ def text_of(value: str) -> str:
             )
         strings.append(text)
         position = match.end()
-        gap = len(value) - len(value[position:].lstrip(" \t"))
-        if gap == position < len(value):
-            raise BadRecord(
-                "FATAL problem: InvalidCharacterString (Value should be enclosed in quotation marks) encountered with "
-                f"'{value}'"
-            )
-        position = gap
+        position = len(value) - len(value[position:].lstrip(" \t"))
     if not strings:
         raise BadRecord(
             "FATAL problem: InvalidCharacterString (Value should be enclosed in quotation marks) encountered with ''"

@@ -161,7 +161,7 @@ class ConfigurationSet:
     """A configuration set; an option block that is None is AWS's default."""
 
     name: str
-    delivery: dict[str, Any]
+    delivery: dict[str, Any] | None
     reputation: dict[str, Any]
     sending: bool = True
     tracking: dict[str, str] | None = None
@@ -458,12 +458,20 @@ def _public_key(record: str) -> str | None:
 def public_key_of(private_key: str) -> tuple[str, int]:
     """The public half of a BYODKIM key as a ``p=`` value (base64 DER), and its size in bits.
 
-    ``private_key`` is base64 DER (PKCS #1 or PKCS #8) without PEM lines. Raises: ValueError if it is no RSA key.
+    ``private_key`` is the base64 of DER (PKCS #1 or PKCS #8), or of a whole PEM text, which SES takes too.
+    Raises: ValueError if it is no RSA key.
     """
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_der_private_key,
+        load_pem_private_key,
+    )
 
-    key = load_der_private_key(base64.b64decode(private_key, validate=True), password=None)
+    data = base64.b64decode(private_key, validate=True)
+    load = load_pem_private_key if data.startswith(b"-----BEGIN") else load_der_private_key
+    key = load(data, password=None)
     if not isinstance(key, RSAPrivateKey):
         raise ValueError("not an RSA key")
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -240,10 +240,79 @@ class SesV1:
         if "trackingOptions" in wanted and found.tracking:
             answer["TrackingOptions"] = {"CustomRedirectDomain": found.tracking["CustomRedirectDomain"]}
         if "deliveryOptions" in wanted:
-            answer["DeliveryOptions"] = {"TlsPolicy": found.delivery["TlsPolicy"].capitalize()}
+            answer["DeliveryOptions"] = {"TlsPolicy": (found.delivery or {}).get("TlsPolicy", "OPTIONAL").capitalize()}
         if "reputationOptions" in wanted:
             answer["ReputationOptions"] = {"SendingEnabled": found.sending, **found.reputation}
         return answer
+
+    def create_configuration_set(self, call: Call, params: Params) -> Params:
+        name = params["ConfigurationSet"]["Name"]
+        if name in self._state(call).sets:
+            raise ApiError("ConfigurationSetAlreadyExists", f"Configuration set <{name}> already exists.", 400)
+        return _in_v1("InvalidConfigurationSet", self.v2.create_configuration_set, call, {"ConfigurationSetName": name})
+
+    def delete_configuration_set(self, call: Call, params: Params) -> Params:
+        self._set(call, params["ConfigurationSetName"])
+        return self.v2.delete_configuration_set(call, params)
+
+    def put_configuration_set_delivery_options(self, call: Call, params: Params) -> Params:
+        found = self._set(call, params["ConfigurationSetName"])
+        policy = params.get("DeliveryOptions", {}).get("TlsPolicy", "Optional").upper()
+        found.delivery = {**(found.delivery or {}), "TlsPolicy": policy}
+        return {}
+
+    def update_configuration_set_reputation_metrics_enabled(self, call: Call, params: Params) -> Params:
+        given = {**params, "ReputationMetricsEnabled": params["Enabled"]}
+        self._set(call, params["ConfigurationSetName"])
+        return self.v2.put_configuration_set_reputation_options(call, given)
+
+    def update_configuration_set_sending_enabled(self, call: Call, params: Params) -> Params:
+        self._set(call, params["ConfigurationSetName"]).sending = params["Enabled"]
+        return {}
+
+    def _track(self, call: Call, params: Params, options: Params) -> Params:
+        self._set(call, params["ConfigurationSetName"])
+        given = {"ConfigurationSetName": params["ConfigurationSetName"], **options}
+        return _in_v1("InvalidTrackingOptions", self.v2.put_configuration_set_tracking_options, call, given)
+
+    def create_configuration_set_tracking_options(self, call: Call, params: Params) -> Params:
+        if self._set(call, params["ConfigurationSetName"]).tracking:
+            raise ApiError("TrackingOptionsAlreadyExistsException", "The set has tracking options already.", 400)
+        return self._track(call, params, params["TrackingOptions"])
+
+    def update_configuration_set_tracking_options(self, call: Call, params: Params) -> Params:
+        self._tracked(call, params)
+        return self._track(call, params, params["TrackingOptions"])
+
+    def delete_configuration_set_tracking_options(self, call: Call, params: Params) -> Params:
+        self._tracked(call, params).tracking = None
+        return {}
+
+    def _tracked(self, call: Call, params: Params) -> ConfigurationSet:
+        found = self._set(call, params["ConfigurationSetName"])
+        if not found.tracking:
+            raise ApiError("TrackingOptionsDoesNotExistException", "The set has no tracking options.", 400)
+        return found
+
+    def create_configuration_set_event_destination(self, call: Call, params: Params) -> Params:
+        found, given = self._set(call, params["ConfigurationSetName"]), params["EventDestination"]
+        if given["Name"] in found.destinations:
+            raise ApiError("EventDestinationAlreadyExists", f"Event destination <{given['Name']}> already exists.", 400)
+        wanted = _definition(params)
+        return _in_v1("InvalidParameterValue", self.v2.create_configuration_set_event_destination, call, wanted)
+
+    def update_configuration_set_event_destination(self, call: Call, params: Params) -> Params:
+        self._destination(call, params["ConfigurationSetName"], params["EventDestination"]["Name"])
+        wanted = _definition(params)
+        return _in_v1("InvalidParameterValue", self.v2.update_configuration_set_event_destination, call, wanted)
+
+    def delete_configuration_set_event_destination(self, call: Call, params: Params) -> Params:
+        self._destination(call, params["ConfigurationSetName"], params["EventDestinationName"])
+        return self.v2.delete_configuration_set_event_destination(call, params)
+
+    def _destination(self, call: Call, set_name: str, name: str) -> None:
+        if name not in self._set(call, set_name).destinations:
+            raise ApiError("EventDestinationDoesNotExist", f"Event destination <{name}> does not exist.", 400)
 
     def get_send_quota(self, call: Call, params: Params) -> Params:
         return dict(self._state(call).quota)
@@ -280,3 +349,42 @@ def _destination(found: dict[str, Any]) -> dict[str, Any] | None:
     else:
         return None
     return shown
+
+
+def _definition(params: Params) -> Params:
+    """A v1 event destination in v2's terms."""
+    given = params["EventDestination"]
+    events, sources = {v: k for k, v in EVENTS.items()}, {v: k for k, v in SOURCES.items()}
+    definition: Params = {
+        "Enabled": given.get("Enabled", False),
+        "MatchingEventTypes": [events[e] for e in given["MatchingEventTypes"]],
+    }
+    if body := given.get("CloudWatchDestination"):
+        definition["CloudWatchDestination"] = {
+            "DimensionConfigurations": [
+                {**d, "DimensionValueSource": sources[d["DimensionValueSource"]]}
+                for d in body["DimensionConfigurations"]
+            ]
+        }
+    if body := given.get("KinesisFirehoseDestination"):
+        definition["KinesisFirehoseDestination"] = {
+            "IamRoleArn": body["IAMRoleARN"],
+            "DeliveryStreamArn": body["DeliveryStreamARN"],
+        }
+    if body := given.get("SNSDestination"):
+        definition["SnsDestination"] = {"TopicArn": body["TopicARN"]}
+    return {
+        "ConfigurationSetName": params["ConfigurationSetName"],
+        "EventDestinationName": given["Name"],
+        "EventDestination": definition,
+    }
+
+
+def _in_v1(code: str, act: Callable[[Call, Params], Params], call: Call, params: Params) -> Params:
+    """What the v2 operation does, with its bad requests under v1's code."""
+    try:
+        return act(call, params)
+    except ApiError as error:
+        raise ApiError(
+            "LimitExceeded" if error.code == "LimitExceededException" else code, error.message, 400
+        ) from error

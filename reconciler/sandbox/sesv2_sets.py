@@ -102,11 +102,13 @@ class Sets:
 
     def get_configuration_set(self, call: Call, params: Params) -> Params:
         found = self._set(call, params["ConfigurationSetName"])
-        unset = found.delivery == {"TlsPolicy": "OPTIONAL"} and self.world.settings.doubt_delivery_options_absent
+        delivery = found.delivery
+        if delivery is None and self.world.settings.doubt_delivery_options_shown:
+            delivery = {"TlsPolicy": "OPTIONAL"}
         return {
             "ConfigurationSetName": found.name,
             "TrackingOptions": found.tracking,
-            "DeliveryOptions": None if unset else found.delivery,
+            "DeliveryOptions": delivery,
             "ReputationOptions": found.reputation,
             "SendingOptions": {"SendingEnabled": found.sending},
             "Tags": tag_list(found.tags),
@@ -139,12 +141,15 @@ class Sets:
         return {}
 
     @staticmethod
-    def _delivery(state: SesState, given: Params) -> dict[str, Any]:
+    def _delivery(state: SesState, given: Params) -> dict[str, Any] | None:
+        """The block as it is stored: None when nothing in it is set, else with TlsPolicy filled in."""
         pool = given.get("SendingPoolName")
         if pool is not None and pool not in state.pools and pool not in BUILT_IN_POOLS:
             raise bad(f"Dedicated IP pool <{pool}> does not exist.")
-        block: dict[str, Any] = {"TlsPolicy": given.get("TlsPolicy", "OPTIONAL")}
-        return block | {k: given[k] for k in ("SendingPoolName", "MaxDeliverySeconds") if k in given}
+        block: dict[str, Any] = {
+            k: given[k] for k in ("TlsPolicy", "SendingPoolName", "MaxDeliverySeconds") if k in given
+        }
+        return {"TlsPolicy": "OPTIONAL", **block} if block else None
 
     def put_configuration_set_delivery_options(self, call: Call, params: Params) -> Params:
         found = self._set(call, params["ConfigurationSetName"])
@@ -298,7 +303,7 @@ class Sets:
         """No AWS text says what becomes of a pool in use; the sandbox refuses, so that a tool must detach first."""
         state, name = self._state(call), params["PoolName"]
         self._pool(call, name)
-        users = sorted(s.name for s in state.sets.values() if s.delivery.get("SendingPoolName") == name)
+        users = sorted(s.name for s in state.sets.values() if (s.delivery or {}).get("SendingPoolName") == name)
         if users:
             raise bad(f"Dedicated IP pool <{name}> is used by configuration sets: {', '.join(users)}.")
         if any(ip.pool == name for ip in state.ips.values()):

@@ -95,8 +95,9 @@ class Settings:
     doubt_feedback_needs_topics: bool = False
     doubt_stale_error_type: bool = False
     """Whether a verified identity still shows the ErrorType of its last failed check."""
-    doubt_delivery_options_absent: bool = False
-    """Whether DeliveryOptions is left out while nothing in it was set."""
+    doubt_delivery_options_shown: bool = False
+    """Whether DeliveryOptions is returned, with TlsPolicy OPTIONAL, while nothing in it was set. Terraform's acceptance
+    tests, which expect an empty plan for a bare set, speak for no."""
     doubt_v1_unknown_identity: str = "omit"
     """``omit``, ``invent`` (NotStarted entries for DKIM and notifications) or ``error``."""
 
