@@ -11,6 +11,7 @@ from reconciler.model import Address, digest_of
 
 NAME = "dns_record"
 MAIL_FROM_TERMS = ("include:amazonses.com",)
+VERSIONS = ("DMARC1", "BIMI1")
 
 
 def address_of(zone: str, name: str, type_: str) -> Address:
@@ -44,8 +45,14 @@ def key_of(text: str) -> str | None:
     return "".join(key.split()) if key is not None else None
 
 
-def shown_tags(tags: Mapping[str, str]) -> dict[str, Any]:
-    return {k: v for k, v in tags.items() if k != "v"}
+def shown_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A record's tags for people. The version is among them only where it is wrong, here or in what it is held
+    ``beside``: receivers pass over a record that does not begin with exactly ``v=DMARC1`` (RFC 9989)."""
+    shown = {k: v for k, v in tags.items() if k != "v" or v not in VERSIONS}
+    wrong = shown_tags(beside).get("v") if beside else None
+    if wrong is not None:
+        shown["v"] = next((v for v in VERSIONS if v.lower() == str(wrong).lower()), None)
+    return shown
 
 
 def shown_spf(text: str, ours: Iterable[str]) -> dict[str, Any]:

@@ -289,7 +289,7 @@ class Wanting:
             [raw],
             [intents.encode(text)],
             shown_tags(old),
-            shown_tags(wanted),
+            shown_tags(wanted, old),
             there,
             text,
         )
@@ -360,7 +360,7 @@ class Wanting:
         if merged == there:
             self.book.ttl_only(address, zone, intent, live, [found[0][0]], {**after, "value": merged})
             return
-        before = shown_spf(there, (*intent.terms, *ours_before))
+        before = shown_spf(there, dict.fromkeys((*intent.terms, *ours_before)))
         if before == after:
             before, after = {"value": there}, {"value": merged}
         self.book.update(
