@@ -175,7 +175,9 @@ SETS.append(
         "OPTIONAL",
         also=("dns_record/acme.com/click.acme.com/",),
         base=put(
-            SET_BASE, ("configuration_sets", "main", "tracking_options"), {"custom_redirect_domain": "click.acme.com"}
+            TRACKING_BASE,
+            ("configuration_sets", "main", "tracking_options"),
+            {"custom_redirect_domain": "click.acme.com"},
         ),
     )
 )
