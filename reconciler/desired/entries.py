@@ -338,8 +338,8 @@ class Assembler:
             writer = declared.writes(path)
             if writer is not None:
                 self.problems.warn(
-                    "unmanaged-but-written", f"{declared.where}.unmanaged: {path} is written in the entry all the same, "
-                    "and that holds", f"take {path} out of `unmanaged:`, or out of the entry", source=item.source,
+                    "unmanaged-but-written", f"{declared.where}.unmanaged: {path} is written in the entry all the "
+                    "same, and that holds", f"take {path} out of `unmanaged:`, or out of the entry", source=item.source,
                 )  # fmt: skip
             if below is not None:
                 below = without(below, path)

@@ -6,6 +6,7 @@ environment's ``defaults`` and ``classes`` merge into those layers. Maps merge, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ _MERGE_DEPTH: Final = {"environments": 3, "moved": 0, "waivers": 0}
 _JOINED: Final = frozenset({"moved", "waivers", "exclude"})
 """Lists that several files may each add to."""
 
+ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 _DKIM_ORIGIN: Final = "signing_attributes_origin"
 _DKIM_COMPANIONS: Final[Mapping[str, frozenset[str]]] = {
     "easy": frozenset({"next_signing_key_length"}),
@@ -120,6 +122,11 @@ def check_layers(document: Node, problems: Problems) -> None:
             continue
         if not _must_be_map(environment, where, problems):
             continue
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            problems.error(
+                "bad-name", f"{show(name)} is not a name for an environment", "use 1 to 64 letters, digits, `-`, `_` "
+                "and `.`: it becomes part of tags and file names", source=environment.source,
+            )  # fmt: skip
         environment.stamp(f"environment {name}")
         _check_keys(environment, IN_ENVIRONMENT, where, problems)
         stack = environment.get("stack")
@@ -224,7 +231,8 @@ def _check_destinations(entry: Node, where: str, problems: Problems) -> None:
 def check_variables(node: Node, where: str, problems: Problems) -> None:
     """Record what is wrong with the names and values of one ``vars`` map."""
     for code, at, message, hint in bad_variables(node):
-        problems.error(code, f"{where}: {message}", hint, source=at.source)
+        if not problems.told(at.source, code):
+            problems.error(code, f"{where}: {message}", hint, source=at.source)
 
 
 def _check_keys(node: Node, known: Iterable[str], where: str, problems: Problems) -> None:

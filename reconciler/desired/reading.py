@@ -259,6 +259,13 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str, problems: P
     problems.add("error", code, f"not YAML: {what}", hint, file=name, line=line, column=column)
 
 
+def _height(node: Node) -> int:
+    """How many levels a node holds below itself; bounded by ``MAX_DEPTH``, see ``_Builder``."""
+    value = node.value
+    inner = value.values() if type(value) is dict else value if type(value) is list else ()
+    return max((1 + _height(child) for child in inner), default=0)
+
+
 class _Stop(Exception):
     """Reading this file makes no sense any more; the reason is recorded."""
 
@@ -271,6 +278,7 @@ class _Builder:
         self.name = name
         self.problems = problems
         self.anchors: dict[str, Node | None] = {}
+        self.heights: dict[str, int] = {}
         self.nodes = 0
         self.aliased = 0
 
@@ -304,10 +312,10 @@ class _Builder:
         if kind is yaml.ScalarEvent:
             node = self._scalar(event, line, column, key_line, key_column)
             if event.anchor is not None:
-                self.anchors[event.anchor] = node
+                self._anchor(event.anchor, node)
             return node
         if kind is yaml.AliasEvent:
-            return self._alias(event, key_line, key_column)
+            return self._alias(event, depth, key_line, key_column)
         self._count(event)
         if depth > MAX_DEPTH:
             self._problem("too-deep", f"nested more than {MAX_DEPTH} levels deep", event, "no part of a state is")
@@ -319,8 +327,12 @@ class _Builder:
         node = Node(None, self.name, line, column, key_line, key_column)
         node.value = self._map(node, depth) if kind is yaml.MappingStartEvent else self._list(node, depth)
         if event.anchor is not None:
-            self.anchors[event.anchor] = node
+            self._anchor(event.anchor, node)
         return node
+
+    def _anchor(self, name: str, node: Node) -> None:
+        self.anchors[name] = node
+        self.heights[name] = _height(node)
 
     def _count(self, event: Any) -> None:
         self.nodes += 1
@@ -353,7 +365,7 @@ class _Builder:
             )  # fmt: skip
         return Node(text, self.name, line, column, key_line, key_column)
 
-    def _alias(self, event: Any, key_line: int, key_column: int) -> Node:
+    def _alias(self, event: Any, depth: int, key_line: int, key_column: int) -> Node:
         target = self.anchors.get(event.anchor, ...)
         if target is ...:
             self._problem(
@@ -372,6 +384,10 @@ class _Builder:
                 "too-many-nodes", f"aliases multiply this file to more than {MAX_ALIASED} values", event,
                 "use `defaults` or `classes` for what many entries share",
             )  # fmt: skip
+            raise _Stop
+        if depth + self.heights[event.anchor] > MAX_DEPTH:
+            self._problem("too-deep", f"*{event.anchor} nests more than {MAX_DEPTH} levels deep here", event,
+                          "no part of a state is")  # fmt: skip
             raise _Stop
         node = target.copy()
         node.key_line, node.key_column = key_line, key_column

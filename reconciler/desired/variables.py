@@ -17,6 +17,8 @@ BUILTIN: Final = ("account", "domain", "env", "partition", "region", "stack")
 """Always defined; no variable may take these names."""
 MAX_NESTING: Final = 8
 MAX_TEXT: Final = 65536
+MAX_CHOICES: Final = 2000
+"""Beyond this many names, looking for near misses takes longer than reading the state."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _PIECE = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
@@ -40,12 +42,13 @@ class Scope:
     of an entry below which a text could not be expanded.
     """
 
-    __slots__ = ("failed", "keep", "used", "values")
+    __slots__ = ("_known", "failed", "keep", "used", "values")
 
     def __init__(self, values: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> None:
         self.values = values
         self.keep = keep
         self.used: set[str] = set()
+        self._known: dict[str, str] = {}
         self.failed: set[str] = set()
 
     def expand(self, text: str, *, policy: bool = False) -> str:
@@ -87,6 +90,9 @@ class Scope:
     def _value(self, name: str, open_names: tuple[str, ...]) -> str:
         if name in self.keep:
             return "${" + name + "}"
+        known = self._known.get(name)
+        if known is not None:
+            return known
         self.used.add(name)
         if name not in self.values:
             raise BadVariable(
@@ -95,6 +101,7 @@ class Scope:
         value = self.values[name]
         text = variable_text(value)
         if "${" not in text:
+            self._known[name] = text
             return text
         if name in open_names:
             circle = " -> ".join([*open_names[open_names.index(name) :], name])
@@ -108,7 +115,8 @@ class Scope:
                 "variable-cycle", f"${{{open_names[0]}}} refers to variables more than {MAX_NESTING} levels deep",
                 "write some of them out",
             )  # fmt: skip
-        return self._expand(text, False, (*open_names, name))
+        self._known[name] = expanded = self._expand(text, False, (*open_names, name))
+        return expanded
 
 
 def variable_text(value: Any) -> str:
@@ -121,6 +129,8 @@ def variable_text(value: Any) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known: near misses, else what there is."""
     choices = sorted(known)
+    if len(choices) > MAX_CHOICES:
+        return f"none of the {len(choices)} that there are has this name"
     near = difflib.get_close_matches(name, choices, n=2, cutoff=0.6) or difflib.get_close_matches(
         name.lower(), choices, n=1, cutoff=0.6
     )

@@ -36,6 +36,7 @@ class _Across:
     problems: Problems
     entries: list[Entry] = field(default_factory=list)
     index: dict[tuple[str, str], dict[str | None, Entry]] = field(default_factory=dict)
+    hints: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def error(self, entry: Entry, path: str, code: str, message: str, hint: str = "", detail: str = "") -> None:
         self._record(self.problems.error, entry, path, code, message, hint, detail)
@@ -88,15 +89,20 @@ class _Across:
             return
         what = "configuration set" if section == "configuration_sets" else "dedicated IP pool"
         if found is None:
-            known = [known for kind, known in self.index if kind == section]
-            hint = suggestion(name, known)
-            if not hint.startswith("did you mean"):
-                hint = f"declare it under `{section}:`; plan refuses unless it exists live"
+            hint = self._suggest(section, name)
             message = f"the {what} {name} is not declared"
         else:
             message = f"the {what} {name} is not declared for {entry.region}"
             hint = f"it is declared for {', '.join(str(region) for region in found)}; add {entry.region} to its regions"
         self.warn(entry, path, "undeclared-reference", message, hint, f"{path} {name} {entry.region}")
+
+    def _suggest(self, section: str, name: str) -> str:
+        if (section, name) not in self.hints:
+            hint = suggestion(name, [known for kind, known in self.index if kind == section])
+            if not hint.startswith("did you mean"):
+                hint = f"declare it under `{section}:`; plan refuses unless it exists live"
+            self.hints[section, name] = hint
+        return self.hints[section, name]
 
     # --- DKIM ---
 

@@ -41,6 +41,12 @@ def check_tags(place: Place) -> None:
     if len(tags) > MAX_TAGS - RECON_TAGS:
         place.error("tags", "too-many", f"{len(tags)} tags; AWS takes {MAX_TAGS}, {RECON_TAGS} kept for recon",
                     f"keep {MAX_TAGS - RECON_TAGS} at most, those of the stack included")  # fmt: skip
+    if place.section == "smtp_users":
+        seen: dict[str, str] = {}
+        for key in tags:
+            if seen.setdefault(key.lower(), key) != key:
+                place.error(f"tags.{key}", "bad-tag", f"to IAM {show(key)} and {show(seen[key.lower()])} are the same "
+                            "key", "keep one of the two")  # fmt: skip
     for key, value in tags.items():
         path = f"tags.{key}"
         if key.lower().startswith(("aws:", "recon:")):
