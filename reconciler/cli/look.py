@@ -58,7 +58,9 @@ def validate(
     counts: dict[str, int] = {}
     for section, _ in {(e.section, e.name) for e in loaded.entries}:
         counts[section] = counts.get(section, 0) + 1
-    words = ", ".join(f"{n} {(s[:-1] if n == 1 else s).replace('_', ' ')}" for s, n in sorted(counts.items()))
+    one = {section: section.removesuffix("es" if section == "email_addresses" else "s") for section in counts}
+    words = ", ".join(f"{n} {(one[s] if n == 1 else s).replace('_', ' ')}" for s, n in sorted(counts.items()))
+    words = words.replace("dedicated ip", "dedicated IP").replace("smtp", "SMTP")
     sys.stdout.write(f"{state} is valid: {words or 'nothing declared'}.\n")
 
 
