@@ -63,7 +63,9 @@ def furnish(sandbox: Sandbox, environment: str) -> None:
         zones=[
             {
                 "name": zone, "account": account,
-                "records": [{"name": name, "type": kind, "values": list(values)} for (name, kind), values in sets.items()],
+                "records": [
+                    {"name": name, "type": kind, "values": list(values)} for (name, kind), values in sets.items()
+                ],
             }
             for zone, sets in ZONES[environment].items()
         ]
@@ -122,7 +124,9 @@ def left_over(sandbox: Sandbox, environment: str) -> list[str]:
         found += ses.list_dedicated_ip_pools()["DedicatedIpPools"]
         listed = sandbox.client("secretsmanager", region, access_key=account).list_secrets()["SecretList"]
         found += [s["Name"] for s in listed if s["Name"] != "recon/dkim/survey"]
-        found += [p["Name"] for p in sandbox.client("ssm", region, access_key=account).describe_parameters()["Parameters"]]
+        found += [
+            p["Name"] for p in sandbox.client("ssm", region, access_key=account).describe_parameters()["Parameters"]
+        ]
     found += [u["UserName"] for u in sandbox.client("iam", access_key=account).list_users()["Users"]]
     return sorted(found)
 
@@ -135,7 +139,9 @@ def meddle(sandbox: Sandbox) -> tuple[str, ...]:
     zone = zones["acme.example."]
 
     def edit(name: str, kind: str, change: Callable[[str], str] | None) -> None:
-        listed = route53.list_resource_record_sets(HostedZoneId=zone, StartRecordName=name, StartRecordType=kind, MaxItems="1")
+        listed = route53.list_resource_record_sets(
+            HostedZoneId=zone, StartRecordName=name, StartRecordType=kind, MaxItems="1"
+        )
         live = listed["ResourceRecordSets"][0]
         if change is None:
             batch = [{"Action": "DELETE", "ResourceRecordSet": live}]
@@ -160,10 +166,10 @@ def meddle(sandbox: Sandbox) -> tuple[str, ...]:
 EDITED: Final = {
     "dns_record/acme.example/_dmarc.acme.example/TXT": ("update", {"ruf", "fo"}),
     "dns_record/acme.example/acme.example/TXT": ("update", {"all"}),
-    "dns_record/acme.example/bounce-eu-west-1.news.acme.example/MX": ("create", set[str]()),
+    "dns_record/acme.example/bounce-eu-west-1.news.acme.example/MX": ("create", {"ttl", "value"}),
     "email_identity/us-east-1/receipts.acme.example": ("update", {"dkim.signing_enabled"}),
 }
-"""What ``meddle`` makes differ: address -> action, and the fields that must be named."""
+"""What ``meddle`` makes differ: address -> action, and the fields that must be named: these and no other."""
 
 
 # --- the teller ----------------------------------------------------------------------------------------------------
@@ -196,7 +202,7 @@ class Teller:
     started: float = field(default_factory=time.monotonic)
 
     def paint(self, text: str, style: str) -> str:
-        return f"\x1b[{style}m{text}\x1b[0m" if self.color else text
+        return f"\x1b[{style}m{text}\x1b[0m" if self.color and style else text
 
     def say(self, text: str = "") -> None:
         sys.stdout.write(text + "\n")
@@ -232,9 +238,11 @@ class Teller:
         text = done.err if expect == 3 else done.out
         bar = self.paint("│" if self.unicode else "|", "2")
         for line in (show or whole)(text):
-            self.say(f"    {bar} {line}".rstrip())
+            self.say(f"    {bar} {self.paint(line, tint(line))}".rstrip())
         if done.code != expect:
-            raise Broken(f"recon {command} ended with exit {done.code}, not {expect}:\n{done.out[-2000:]}\n{done.err[-2000:]}")
+            raise Broken(
+                f"recon {command} ended with exit {done.code}, not {expect}:\n{done.out[-2000:]}\n{done.err[-2000:]}"
+            )
         self.check(f"exit {done.code}", True)
         return done
 
@@ -246,12 +254,18 @@ class Teller:
         self.say("    " + self.paint("✓" if self.unicode else "ok:", "32") + f" {claim}")
 
 
+def tint(line: str) -> str:
+    """The colour of a line of a plan, by its symbol; empty for none."""
+    symbol = line.split(maxsplit=1)[0] if line.startswith("  ") and line[2:3] != " " else ""
+    return {"+": "32", "~": "33", "-": "31", "done": "32", "error:": "31"}.get(symbol, "")
+
+
 def whole(text: str) -> list[str]:
     """All of it, folded to the width of the story."""
     lines: list[str] = []
     for line in text.strip("\n").split("\n"):
         indent = " " * (len(line) - len(line.lstrip()) + 4)
-        lines += textwrap.wrap(line, WIDTH - 6, subsequent_indent=indent, drop_whitespace=True) or [""]
+        lines += textwrap.wrap(line, WIDTH - 6, subsequent_indent=indent, break_on_hyphens=False) or [""]
     return lines
 
 
@@ -306,7 +320,9 @@ def story(teller: Teller, sandbox: Sandbox) -> None:
                     "acme.example:dkim:us-east-1:1/CNAME"),
     )  # fmt: skip
     teller.check("the plan wrote nothing", not writes(sandbox))
-    teller.check("it shows the foreign SPF include, kept", "_spf.crm.example" in (teller.folder / "plan.json").read_text())
+    teller.check(
+        "it shows the foreign SPF include, kept", "_spf.crm.example" in (teller.folder / "plan.json").read_text()
+    )
 
     teller.step("Make it so", "Exactly the plan that was saved, or nothing: apply re-reads what it relies on first.")
     teller.recon("apply plan.json", show=blocks("done"))
@@ -315,7 +331,9 @@ def story(teller: Teller, sandbox: Sandbox) -> None:
                  "v=spf1 include:_spf.crm.example include:_spf.mailboxes.example ~all" in text, text)  # fmt: skip
     teller.check("no secret on the screen, in the plan or in a log", not leaked(teller, sandbox))
 
-    teller.step("And again?", "After an apply the plan is empty, at the first try; a second apply has nothing to write.")
+    teller.step(
+        "And again?", "After an apply the plan is empty, at the first try; a second apply has nothing to write."
+    )
     sandbox.clear_calls()
     teller.recon(f"plan --env {env} --detailed-exitcode", show=ends)
     teller.recon(f"apply --env {env} --auto-approve", show=ends)
@@ -331,8 +349,9 @@ def story(teller: Teller, sandbox: Sandbox) -> None:
     teller.check("all four are found, and nothing else", found.keys() == EDITED.keys(), sorted(found))
     for address, (action, fields) in EDITED.items():
         named = {d["path"] for d in found[address]["diff"]}
-        right = found[address]["action"] == action and fields <= named
-        teller.check(f"{address}: {', '.join(sorted(fields)) or 'missing'}", right, found[address])
+        right = found[address]["action"] == action and named == fields
+        words = "missing" if action == "create" else ", ".join(sorted(fields))
+        teller.check(f"{address}: {words}", right, found[address])
 
     teller.step("Heal it")
     teller.recon(f"apply --env {env} --auto-approve", show=ends)
@@ -345,7 +364,9 @@ def story(teller: Teller, sandbox: Sandbox) -> None:
     left = left_over(sandbox, env)
     teller.check("nothing of it is left: identities, sets, pools, users, secrets", not left, left)
     after = zones_of(sandbox, env)
-    teller.check("every record of the others is there, byte for byte, and no other", after == before, differing(before, after))
+    teller.check(
+        "every record of the others is there, byte for byte, and no other", after == before, differing(before, after)
+    )
 
     env = "staging"
     teller.step("The other environment", "Another account, other names, no dedicated IPs; the same YAML.")
@@ -367,7 +388,11 @@ def writes(sandbox: Sandbox) -> list[str]:
 def leaked(teller: Teller, sandbox: Sandbox) -> list[str]:
     """Which stored secret of the stack stands in a file of the folder or on the screen: none may."""
     client = sandbox.client("secretsmanager", REGIONS[0], access_key=ACCOUNTS["production"])
-    secrets = [json.loads(client.get_secret_value(SecretId="recon/production/newsletter/us-east-1")["SecretString"])["password"]]
+    secrets = [
+        json.loads(client.get_secret_value(SecretId="recon/production/newsletter/us-east-1")["SecretString"])[
+            "password"
+        ]
+    ]
     secrets.append(client.get_secret_value(SecretId="recon/dkim/survey")["SecretString"].split("\n")[1])
     texts = [path.read_text(encoding="utf-8") for path in teller.folder.rglob("*") if path.is_file()]
     return [secret for secret in secrets if any(secret in text for text in texts)]
@@ -386,7 +411,9 @@ def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tell the story; 0 if every claim held, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m reconciler.demo", description="recon end to end on an embedded AWS.")
+    parser = argparse.ArgumentParser(
+        prog="python -m reconciler.demo", description="recon end to end on an embedded AWS."
+    )
     parser.add_argument("--state", type=Path, default=STATE, help="the folder of the example")
     options = parser.parse_args(arguments)
     if not options.state.is_dir():
@@ -404,7 +431,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "AWS_CONFIG_FILE": str(folder / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
         }  # fmt: skip
         teller = Teller(folder, environment, color, unicode)
-        teller.say(teller.paint("recon, end to end", "1") + f", on an embedded AWS at {sandbox.url}; nothing leaves this machine")
+        teller.say(
+            teller.paint("recon, end to end", "1")
+            + f", on an embedded AWS at {sandbox.url}; nothing leaves this machine"
+        )
         try:
             story(teller, sandbox)
         except Broken as problem:
@@ -413,7 +443,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         seconds = time.monotonic() - teller.started
         teller.say()
-        teller.say(teller.paint("Told.", "1") + f" {teller.commands} commands, {teller.checks} checks, {seconds:.0f} seconds.")
+        teller.say(
+            teller.paint("Told.", "1") + f" {teller.commands} commands, {teller.checks} checks, {seconds:.0f} seconds."
+        )
     return 0
 
 
