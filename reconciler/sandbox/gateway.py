@@ -13,7 +13,7 @@ from reconciler.sandbox import faults, guards
 from reconciler.sandbox.cloudtrail import CloudTrail
 from reconciler.sandbox.dns import Resolver
 from reconciler.sandbox.faults import Fault, Ledger, Rates
-from reconciler.sandbox.iam import Iam, Sts
+from reconciler.sandbox.iam import Iam
 from reconciler.sandbox.passthrough import Moto
 from reconciler.sandbox.policy import Decision
 from reconciler.sandbox.protocol import Answer, Api, ApiError, Params, Request, api
@@ -21,6 +21,7 @@ from reconciler.sandbox.route53 import Route53
 from reconciler.sandbox.ses_state import Verifier
 from reconciler.sandbox.ses_v1 import SesV1
 from reconciler.sandbox.sesv2 import SesV2
+from reconciler.sandbox.sts import Sts
 from reconciler.sandbox.tagging import Tagging
 from reconciler.sandbox.world import Call, World
 

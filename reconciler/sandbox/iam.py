@@ -1,168 +1,50 @@
-"""IAM users, access keys, groups and customer-managed policies, and STS.
+"""IAM users, their access keys and policies, and reports over the account.
 
 Roles and everything else of IAM come from moto. Policy documents are returned URL-encoded, as IAM does.
 
 Source: IAM API reference (CreateUser, DeleteUser, CreateAccessKey, GetAccountAuthorizationDetails); IAM User Guide
-"IAM and STS quotas"; STS API reference (AssumeRole).
+"IAM and STS quotas", "Getting credential reports".
 """
 
 from __future__ import annotations
 
 import json
 import re
-import string
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
+from reconciler.sandbox.iam_groups import Groups
+from reconciler.sandbox.iam_state import (
+    MAX_ATTACHED,
+    MAX_KEYS,
+    MAX_USER_GROUPS,
+    MAX_USER_POLICY_CHARACTERS,
+    MAX_USERS,
+    PREFIXES,
+    SECRET_ALPHABET,
+    AccessKey,
+    Group,
+    IamState,
+    User,
+    attach,
+    attached_view,
+    check_document,
+    conflict,
+    detach,
+    inline_view,
+    limit,
+    merge_tags,
+    version_view,
+)
 from reconciler.sandbox.protocol import ApiError, Params
-from reconciler.sandbox.world import Call, Principal, World, moment, tag_list
-
-MAX_KEYS: Final = 2
-MAX_USERS: Final = 5000
-MAX_USER_GROUPS: Final = 10
-MAX_ATTACHED: Final = 10
-MAX_TAGS: Final = 50
-MAX_USER_POLICY_CHARACTERS: Final = 2048
-PREFIXES: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
-"""IAM's service prefixes where they are not botocore's names."""
-SECRET_ALPHABET: Final = string.ascii_letters + string.digits + "+/"
+from reconciler.sandbox.world import Call, Principal, moment, tag_list
 
 
-@dataclass
-class AccessKey:
-    id: str
-    secret: str
-    created: float
-    active: bool = True
-    used: tuple[float, str, str] | None = None
-    """When, in which region and for which service it was last used."""
-
-
-@dataclass
-class User:
-    name: str
-    id: str
-    path: str
-    created: float
-    tags: dict[str, str] = field(default_factory=dict)
-    boundary: str | None = None
-    policies: dict[str, str] = field(default_factory=dict)
-    attached: list[str] = field(default_factory=list)
-    keys: dict[str, AccessKey] = field(default_factory=dict)
-    login_profile: float | None = None
-
-
-@dataclass
-class Group:
-    name: str
-    id: str
-    path: str
-    created: float
-    members: list[str] = field(default_factory=list)
-    policies: dict[str, str] = field(default_factory=dict)
-    attached: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Policy:
-    name: str
-    id: str
-    path: str
-    created: float
-    description: str | None
-    versions: dict[str, tuple[str, float]] = field(default_factory=dict)
-    default: str = "v1"
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class IamState:
-    """IAM of one account. Names are keyed in lower case: they differ only by case in nothing."""
-
-    users: dict[str, User] = field(default_factory=dict)
-    groups: dict[str, Group] = field(default_factory=dict)
-    policies: dict[str, Policy] = field(default_factory=dict)
-    report: tuple[float, str] | None = None
-
-
-def no_such(kind: str, name: str) -> ApiError:
-    return ApiError("NoSuchEntity", f"The {kind} with name {name} cannot be found.", 404)
-
-
-def conflict(message: str) -> ApiError:
-    return ApiError("DeleteConflict", message, 409)
-
-
-def limit(message: str) -> ApiError:
-    return ApiError("LimitExceeded", message, 409)
-
-
-def check_document(text: str) -> None:
-    """Raises: ApiError MalformedPolicyDocument if it is no policy."""
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise ApiError("MalformedPolicyDocument", "Syntax errors in policy.", 400) from error
-    statements = document.get("Statement") if isinstance(document, dict) else None
-    for statement in statements if isinstance(statements, list) else [statements]:
-        if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
-            raise ApiError("MalformedPolicyDocument", "Syntax errors in policy.", 400)
-        if not statement.keys() & {"Action", "NotAction"}:
-            raise ApiError("MalformedPolicyDocument", "Policy statement must contain actions.", 400)
-        if not statement.keys() & {"Resource", "NotResource"}:
-            raise ApiError("MalformedPolicyDocument", "Policy statement must contain resources.", 400)
-
-
-class Iam:
+class Iam(Groups):
     """The operations; one instance serves all accounts."""
 
-    name = "iam"
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def _state(self, call: Call) -> IamState:
-        return self.world.state(call, self.name, IamState, region="")
-
-    def _user(self, call: Call, params: Params) -> User:
-        name = params.get("UserName")
-        if name is None:
-            match = re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:user/(?:.*/)?([^/]+)", call.principal.arn)
-            if match is None:
-                raise ApiError("ValidationError", "Must specify userName when calling with non-User credentials", 400)
-            name = match.group(1)
-        user = self._state(call).users.get(name.lower())
-        if user is None:
-            raise no_such("user", name)
-        return user
-
-    @staticmethod
-    def _pages(items: list[Any], params: Params, key: str, default: int = 100) -> Params:
-        start = int(params.get("Marker") or 0)
-        size = min(params.get("MaxItems") or default, 1000)
-        more = start + size < len(items)
-        answer: Params = {key: items[start : start + size], "IsTruncated": more}
-        if more:
-            answer["Marker"] = str(start + size)
-        return answer
-
-    def _make_id(self, prefix: str) -> str:
-        return prefix + self.world.token(17)
-
     # --- users -----------------------------------------------------------------------------------------------------
-
-    def _user_view(self, call: Call, user: User, *, tags: bool = True) -> dict[str, Any]:
-        shown: dict[str, Any] = {
-            "Path": user.path, "UserName": user.name, "UserId": user.id, "CreateDate": moment(user.created),
-            "Arn": call.arn("iam", f"user{user.path}{user.name}", ""),
-        }  # fmt: skip
-        if user.boundary:
-            shown["PermissionsBoundary"] = _boundary(user.boundary)
-        if tags and user.tags:
-            shown["Tags"] = tag_list(user.tags)
-        return shown
 
     def create_user(self, call: Call, params: Params) -> Params:
         state, name = self._state(call), params["UserName"]
@@ -171,7 +53,7 @@ class Iam:
         if len(state.users) >= MAX_USERS:
             raise limit(f"Cannot exceed quota for UsersPerAccount: {MAX_USERS}")
         user = User(name, self._make_id("AIDA"), params.get("Path", "/"), call.now)
-        user.tags = _merge_tags({}, params.get("Tags", []))
+        user.tags = merge_tags({}, params.get("Tags", []))
         user.boundary = self._checked_boundary(call, params.get("PermissionsBoundary"))
         state.users[name.lower()] = user
         return {"User": self._user_view(call, user)}
@@ -223,7 +105,7 @@ class Iam:
 
     def tag_user(self, call: Call, params: Params) -> Params:
         user = self._user(call, params)
-        user.tags = _merge_tags(user.tags, params["Tags"])
+        user.tags = merge_tags(user.tags, params["Tags"])
         return {}
 
     def untag_user(self, call: Call, params: Params) -> Params:
@@ -314,15 +196,15 @@ class Iam:
 
     def attach_user_policy(self, call: Call, params: Params) -> Params:
         user = self._user(call, params)
-        _attach(user.attached, self._check_policy(call, params["PolicyArn"]))
+        attach(user.attached, self._check_policy(call, params["PolicyArn"]))
         return {}
 
     def detach_user_policy(self, call: Call, params: Params) -> Params:
-        _detach(self._user(call, params).attached, params["PolicyArn"])
+        detach(self._user(call, params).attached, params["PolicyArn"])
         return {}
 
     def list_attached_user_policies(self, call: Call, params: Params) -> Params:
-        return self._pages(_attached(self._user(call, params).attached), params, "AttachedPolicies")
+        return self._pages(attached_view(self._user(call, params).attached), params, "AttachedPolicies")
 
     # --- access keys -----------------------------------------------------------------------------------------------
 
@@ -384,199 +266,6 @@ class Iam:
                 return {"UserName": user.name, "AccessKeyLastUsed": shown}
         raise ApiError("AccessDenied", f"No access to the key {params['AccessKeyId']}.", 403)
 
-    # --- groups ----------------------------------------------------------------------------------------------------
-
-    def _group(self, call: Call, params: Params) -> Group:
-        found = self._state(call).groups.get(params["GroupName"].lower())
-        if found is None:
-            raise no_such("group", params["GroupName"])
-        return found
-
-    def _group_view(self, call: Call, group: Group) -> dict[str, Any]:
-        return {
-            "Path": group.path, "GroupName": group.name, "GroupId": group.id, "CreateDate": moment(group.created),
-            "Arn": call.arn("iam", f"group{group.path}{group.name}", ""),
-        }  # fmt: skip
-
-    def create_group(self, call: Call, params: Params) -> Params:
-        state, name = self._state(call), params["GroupName"]
-        if name.lower() in state.groups:
-            raise ApiError("EntityAlreadyExists", f"Group with name {name} already exists.", 409)
-        group = Group(name, self._make_id("AGPA"), params.get("Path", "/"), call.now)
-        state.groups[name.lower()] = group
-        return {"Group": self._group_view(call, group)}
-
-    def get_group(self, call: Call, params: Params) -> Params:
-        group, users = self._group(call, params), self._state(call).users
-        rows = [self._user_view(call, users[m.lower()], tags=False) for m in group.members]
-        return {"Group": self._group_view(call, group), **self._pages(rows, params, "Users")}
-
-    def list_groups(self, call: Call, params: Params) -> Params:
-        groups, prefix = self._state(call).groups, params.get("PathPrefix", "/")
-        rows = [self._group_view(call, groups[n]) for n in sorted(groups) if groups[n].path.startswith(prefix)]
-        return self._pages(rows, params, "Groups")
-
-    def delete_group(self, call: Call, params: Params) -> Params:
-        group = self._group(call, params)
-        if group.members:
-            raise conflict("Cannot delete entity, must remove users from group first.")
-        if group.policies or group.attached:
-            raise conflict("Cannot delete entity, must delete policies first.")
-        del self._state(call).groups[group.name.lower()]
-        return {}
-
-    def add_user_to_group(self, call: Call, params: Params) -> Params:
-        group, user = self._group(call, params), self._user(call, params)
-        if user.name in group.members:
-            return {}
-        if sum(user.name in g.members for g in self._state(call).groups.values()) >= MAX_USER_GROUPS:
-            raise limit(f"Cannot exceed quota for GroupsPerUser: {MAX_USER_GROUPS}")
-        group.members.append(user.name)
-        return {}
-
-    def remove_user_from_group(self, call: Call, params: Params) -> Params:
-        group, user = self._group(call, params), self._user(call, params)
-        if user.name not in group.members:
-            raise ApiError("NoSuchEntity", f"User {user.name} is not in group {group.name}.", 404)
-        group.members.remove(user.name)
-        return {}
-
-    def list_groups_for_user(self, call: Call, params: Params) -> Params:
-        user, groups = self._user(call, params), self._state(call).groups
-        rows = [self._group_view(call, groups[n]) for n in sorted(groups) if user.name in groups[n].members]
-        return self._pages(rows, params, "Groups")
-
-    def put_group_policy(self, call: Call, params: Params) -> Params:
-        check_document(params["PolicyDocument"])
-        self._group(call, params).policies[params["PolicyName"]] = params["PolicyDocument"]
-        return {}
-
-    def get_group_policy(self, call: Call, params: Params) -> Params:
-        group, name = self._group(call, params), params["PolicyName"]
-        if name not in group.policies:
-            raise ApiError("NoSuchEntity", f"The group policy with name {name} cannot be found.", 404)
-        text = quote(group.policies[name], safe="-._~")
-        return {"GroupName": group.name, "PolicyName": name, "PolicyDocument": text}
-
-    def list_group_policies(self, call: Call, params: Params) -> Params:
-        return self._pages(sorted(self._group(call, params).policies), params, "PolicyNames")
-
-    def delete_group_policy(self, call: Call, params: Params) -> Params:
-        group, name = self._group(call, params), params["PolicyName"]
-        if group.policies.pop(name, None) is None:
-            raise ApiError("NoSuchEntity", f"The group policy with name {name} cannot be found.", 404)
-        return {}
-
-    def attach_group_policy(self, call: Call, params: Params) -> Params:
-        group = self._group(call, params)
-        _attach(group.attached, self._check_policy(call, params["PolicyArn"]))
-        return {}
-
-    def detach_group_policy(self, call: Call, params: Params) -> Params:
-        _detach(self._group(call, params).attached, params["PolicyArn"])
-        return {}
-
-    def list_attached_group_policies(self, call: Call, params: Params) -> Params:
-        return self._pages(_attached(self._group(call, params).attached), params, "AttachedPolicies")
-
-    # --- customer-managed policies ---------------------------------------------------------------------------------
-
-    def _check_policy(self, call: Call, arn: str) -> str:
-        """The ARN, if such a policy exists; AWS's own policies are taken to exist."""
-        if re.fullmatch(r"arn:[a-z-]+:iam::aws:policy/.+", arn) or arn in self._state(call).policies:
-            return arn
-        raise ApiError("NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", 404)
-
-    def _policy(self, call: Call, params: Params) -> tuple[str, Policy]:
-        found = self._state(call).policies.get(params["PolicyArn"])
-        if found is None:
-            raise ApiError("NoSuchEntity", f"Policy {params['PolicyArn']} was not found.", 404)
-        return params["PolicyArn"], found
-
-    def _policy_view(self, call: Call, arn: str, policy: Policy) -> dict[str, Any]:
-        state = self._state(call)
-        holders: list[User | Group] = [*state.users.values(), *state.groups.values()]
-        shown: dict[str, Any] = {
-            "PolicyName": policy.name, "PolicyId": policy.id, "Arn": arn, "Path": policy.path,
-            "DefaultVersionId": policy.default, "AttachmentCount": sum(arn in h.attached for h in holders),
-            "PermissionsBoundaryUsageCount": sum(u.boundary == arn for u in state.users.values()),
-            "IsAttachable": True, "CreateDate": moment(policy.created),
-            "UpdateDate": moment(max(at for _, at in policy.versions.values())),
-        }  # fmt: skip
-        if policy.tags:
-            shown["Tags"] = tag_list(policy.tags)
-        if policy.description:
-            shown["Description"] = policy.description
-        return shown
-
-    def create_policy(self, call: Call, params: Params) -> Params:
-        check_document(params["PolicyDocument"])
-        path, state = params.get("Path", "/"), self._state(call)
-        arn = call.arn("iam", f"policy{path}{params['PolicyName']}", "")
-        if arn in state.policies:
-            raise ApiError("EntityAlreadyExists", f"A policy called {params['PolicyName']} already exists.", 409)
-        policy = Policy(params["PolicyName"], self._make_id("ANPA"), path, call.now, params.get("Description"))
-        policy.versions["v1"] = (params["PolicyDocument"], call.now)
-        policy.tags = _merge_tags({}, params.get("Tags", []))
-        state.policies[arn] = policy
-        return {"Policy": self._policy_view(call, arn, policy)}
-
-    def get_policy(self, call: Call, params: Params) -> Params:
-        return {"Policy": self._policy_view(call, *self._policy(call, params))}
-
-    def list_policies(self, call: Call, params: Params) -> Params:
-        policies = self._state(call).policies
-        rows = (
-            [] if params.get("Scope") == "AWS" else [self._policy_view(call, a, policies[a]) for a in sorted(policies)]
-        )
-        for row in rows:
-            row.pop("Tags", None)
-        return self._pages(rows, params, "Policies")
-
-    def delete_policy(self, call: Call, params: Params) -> Params:
-        arn, policy = self._policy(call, params)
-        shown = self._policy_view(call, arn, policy)
-        if shown["AttachmentCount"]:
-            raise conflict("Cannot delete a policy attached to entities.")
-        if shown["PermissionsBoundaryUsageCount"]:
-            raise conflict("Cannot delete a policy that is used as a permissions boundary.")
-        if len(policy.versions) > 1:
-            raise conflict("This policy has more than one version. Before you delete a policy, you must delete them.")
-        del self._state(call).policies[arn]
-        return {}
-
-    def create_policy_version(self, call: Call, params: Params) -> Params:
-        check_document(params["PolicyDocument"])
-        _, policy = self._policy(call, params)
-        if len(policy.versions) >= 5:
-            raise limit("A managed policy can have up to 5 versions.")
-        version = f"v{max(int(v[1:]) for v in policy.versions) + 1}"
-        policy.versions[version] = (params["PolicyDocument"], call.now)
-        if params.get("SetAsDefault"):
-            policy.default = version
-        return {"PolicyVersion": _version(policy, version, document=False)}
-
-    def get_policy_version(self, call: Call, params: Params) -> Params:
-        _, policy = self._policy(call, params)
-        if params["VersionId"] not in policy.versions:
-            raise ApiError("NoSuchEntity", f"Policy version {params['VersionId']} was not found.", 404)
-        return {"PolicyVersion": _version(policy, params["VersionId"], document=True)}
-
-    def list_policy_versions(self, call: Call, params: Params) -> Params:
-        _, policy = self._policy(call, params)
-        return self._pages([_version(policy, v, document=False) for v in policy.versions], params, "Versions")
-
-    def delete_policy_version(self, call: Call, params: Params) -> Params:
-        _, policy = self._policy(call, params)
-        if params["VersionId"] == policy.default:
-            raise conflict("Cannot delete the default version of a policy.")
-        if policy.versions.pop(params["VersionId"], None) is None:
-            raise ApiError("NoSuchEntity", f"Policy version {params['VersionId']} was not found.", 404)
-        return {}
-
-    def list_policy_tags(self, call: Call, params: Params) -> Params:
-        return self._pages(tag_list(self._policy(call, params)[1].tags), params, "Tags")
-
     # --- the whole account -----------------------------------------------------------------------------------------
 
     def get_account_authorization_details(self, call: Call, params: Params) -> Params:
@@ -592,7 +281,7 @@ class Iam:
                 policy = state.policies[arn]
                 shown = self._policy_view(call, arn, policy)
                 shown.pop("Tags", None)
-                shown["PolicyVersionList"] = [_version(policy, v, document=True) for v in policy.versions]
+                shown["PolicyVersionList"] = [version_view(policy, v, document=True) for v in policy.versions]
                 rows.append(("Policies", shown))
         answer = self._pages(rows, params, "rows")
         chosen = answer.pop("rows")
@@ -646,16 +335,16 @@ class Iam:
     def _user_detail(self, call: Call, state: IamState, user: User) -> dict[str, Any]:
         return {
             **self._user_view(call, user),
-            "UserPolicyList": _inline(user.policies),
+            "UserPolicyList": inline_view(user.policies),
             "GroupList": sorted(g.name for g in state.groups.values() if user.name in g.members),
-            "AttachedManagedPolicies": _attached(user.attached),
+            "AttachedManagedPolicies": attached_view(user.attached),
         }
 
     def _group_detail(self, call: Call, group: Group) -> dict[str, Any]:
         return {
             **self._group_view(call, group),
-            "GroupPolicyList": _inline(group.policies),
-            "AttachedManagedPolicies": _attached(group.attached),
+            "GroupPolicyList": inline_view(group.policies),
+            "AttachedManagedPolicies": attached_view(group.attached),
         }
 
     def documents(self, account: str, arn: str) -> list[Mapping[str, Any]] | None:
@@ -678,108 +367,3 @@ class Iam:
             user = users.get(call.principal.arn.rpartition("/")[2].lower())
             if user is not None and (key := user.keys.get(call.access_key)):
                 key.used = (call.now, call.region, PREFIXES.get(call.service, call.service))
-
-
-class Sts:
-    """Who am I, and roles: any role of any account may be assumed, and acts in that role's account."""
-
-    name = "sts"
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def get_caller_identity(self, call: Call, params: Params) -> Params:
-        return {"Account": call.account, "Arn": call.principal.arn, "UserId": call.principal.user_id}
-
-    def assume_role(self, call: Call, params: Params) -> Params:
-        match = re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}):role/(.+)", params["RoleArn"])
-        if match is None:
-            raise ApiError("ValidationError", f"{params['RoleArn']} is invalid", 400)
-        account, name, session = match.group(1), match.group(2).rpartition("/")[2], params["RoleSessionName"]
-        role_id = self._id("AROA")
-        arn = f"arn:{call.partition}:sts::{account}:assumed-role/{name}/{session}"
-        expires = call.now + params.get("DurationSeconds", 3600)
-        limits = None
-        if params.get("Policy"):
-            check_document(params["Policy"])
-            limits = [json.loads(params["Policy"])]
-        return {
-            "Credentials": self._credentials(Principal(account, arn, f"{role_id}:{session}", expires, limits)),
-            "AssumedRoleUser": {"AssumedRoleId": f"{role_id}:{session}", "Arn": arn},
-        }
-
-    def assume_role_with_web_identity(self, call: Call, params: Params) -> Params:
-        answer = self.assume_role(call, params)
-        return {**answer, "Provider": "sandbox", "Audience": "sts.amazonaws.com"}
-
-    def get_session_token(self, call: Call, params: Params) -> Params:
-        who = call.principal
-        expires = call.now + params.get("DurationSeconds", 43200)
-        return {"Credentials": self._credentials(Principal(who.account, who.arn, who.user_id, expires, who.policies))}
-
-    def _id(self, prefix: str) -> str:
-        return prefix + self.world.token(17)
-
-    def _credentials(self, principal: Principal) -> Params:
-        key = self._id("ASIA")[:20]
-        self.world.principals[key] = principal
-        return {
-            "AccessKeyId": key, "SecretAccessKey": self.world.token(40, SECRET_ALPHABET),
-            "SessionToken": self.world.token(200, SECRET_ALPHABET), "Expiration": moment(principal.expires or 0),
-        }  # fmt: skip
-
-
-def _boundary(arn: str) -> dict[str, str]:
-    return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}
-
-
-def _inline(policies: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"PolicyName": n, "PolicyDocument": quote(policies[n], safe="-._~")} for n in sorted(policies)]
-
-
-def _attached(arns: Iterable[str]) -> list[dict[str, str]]:
-    return [{"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn} for arn in sorted(arns)]
-
-
-def _attach(attached: list[str], arn: str) -> None:
-    if arn not in attached:
-        if len(attached) >= MAX_ATTACHED:
-            raise limit(f"Cannot exceed quota for PoliciesPerUser: {MAX_ATTACHED}")
-        attached.append(arn)
-
-
-def _detach(attached: list[str], arn: str) -> None:
-    if arn not in attached:
-        raise ApiError("NoSuchEntity", f"Policy {arn} was not found.", 404)
-    attached.remove(arn)
-
-
-def _version(policy: Policy, version: str, *, document: bool) -> dict[str, Any]:
-    text, created = policy.versions[version]
-    shown: dict[str, Any] = {
-        "VersionId": version,
-        "IsDefaultVersion": version == policy.default,
-        "CreateDate": moment(created),
-    }
-    if document:
-        shown["Document"] = quote(text, safe="-._~")
-    return shown
-
-
-def _merge_tags(tags: Mapping[str, str], added: list[dict[str, str]]) -> dict[str, str]:
-    """Tags with some added; IAM keys ignore case but keep the first spelling. Raises: ApiError."""
-    merged = dict(tags)
-    lower = {key.lower(): key for key in merged}
-    seen: set[str] = set()
-    for tag in added:
-        if tag["Key"].lower() in seen:
-            raise ApiError(
-                "InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.", 400
-            )
-        seen.add(tag["Key"].lower())
-        if tag["Key"].lower().startswith("aws:"):
-            raise ApiError("InvalidInput", "Invalid tag key: aws: is reserved.", 400)
-        merged[lower.get(tag["Key"].lower(), tag["Key"])] = tag["Value"]
-    if len(merged) > MAX_TAGS:
-        raise limit(f"The number of tags has reached the maximum limit of {MAX_TAGS}.")
-    return merged

@@ -16,7 +16,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.sandbox.faults import denied
-from reconciler.sandbox.iam import PREFIXES, Iam, IamState
+from reconciler.sandbox.iam import Iam
+from reconciler.sandbox.iam_state import PREFIXES, IamState
 from reconciler.sandbox.protocol import Params
 from reconciler.sandbox.world import Call
 
