@@ -48,7 +48,7 @@ def key_of(text: str) -> str | None:
 def shown_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A record's tags for people. The version is among them only where it is wrong, here or in what it is held
     ``beside``: receivers pass over a record that does not begin with exactly ``v=DMARC1`` (RFC 9989)."""
-    shown = {k: v for k, v in tags.items() if k != "v" or v not in VERSIONS}
+    shown: dict[str, Any] = {k: v for k, v in tags.items() if k != "v" or v not in VERSIONS}
     wrong = shown_tags(beside).get("v") if beside else None
     if wrong is not None:
         shown["v"] = next((v for v in VERSIONS if v.lower() == str(wrong).lower()), None)
