@@ -464,6 +464,11 @@ def test_warnings(make: Make, text: str, code: str, says: str) -> None:
     assert {w.code for w in warnings} == {code}
 
 
+def test_an_undeclared_reference_carries_the_address_of_what_it_names(make: Make) -> None:
+    (warning,) = make("domains: {acme.com: {regions: [us-east-1], configuration_set_name: tx}}\n").warnings
+    assert warning.address == "configuration_set/us-east-1/tx"
+
+
 def test_one_line_of_defaults_is_one_warning_for_many(make: Make) -> None:
     loaded = make("defaults: {domain: {configuration_set_name: tx}}\ndomains: {a.com: {}, b.com: {}, c.com: {}}\n")
     assert len(loaded.warnings) == 2  # one a region

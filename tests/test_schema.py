@@ -180,7 +180,7 @@ def fitting(part: Any, depth: int = 0) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(
-    max_examples=25, deadline=None,
+    max_examples=15, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )  # fmt: skip
 @given(data=st.data())

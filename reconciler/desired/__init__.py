@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -40,18 +42,35 @@ def load(path: str | Path, environment: str | None = None, *, variables: Mapping
     state's ``vars:`` and the environment's, and lose against those of a class or an entry.
     Raises InvalidState with every error found, each with file, line, what is wrong and what would be right.
     """
+    with _no_collector():
+        return _load(Path(path), environment, variables or {})
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Pause the cyclic collector: loading makes a great many small objects and no cycles, and walking them over and
+    over takes a quarter of the time (measured with 10,000 domains)."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _load(root: Path, environment: str | None, variables: Mapping[str, str]) -> Loaded:
     problems = Problems()
-    root = Path(path)
     files = reading.find_files(root, problems)
     documents = [node for file in files if (node := reading.read_file(file, problems)) is not None]
     if not documents:
         if not problems.has_errors:
             problems.add(
-                "error", "empty-state", f"{path} declares nothing", "write at least `stack:`, or run `recon init`",
-                file=str(path),
+                "error", "empty-state", f"{root} declares nothing", "write at least `stack:`, or run `recon init`",
+                file=str(root),
             )  # fmt: skip
         raise InvalidState(problems.all())
-    state = _state(layers.combine(documents, problems), environment, variables or {}, str(path), problems)
+    state = _state(layers.combine(documents, problems), environment, variables, str(root), problems)
     found = problems.all()
     if state is None or problems.has_errors:
         raise InvalidState(found)

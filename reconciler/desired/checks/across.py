@@ -41,15 +41,18 @@ class _Across:
     def error(self, entry: Entry, path: str, code: str, message: str, hint: str = "", detail: str = "") -> None:
         self._record(self.problems.error, entry, path, code, message, hint, detail)
 
-    def warn(self, entry: Entry, path: str, code: str, message: str, hint: str = "", detail: str = "") -> None:
-        self._record(self.problems.warn, entry, path, code, message, hint, detail)
+    def warn(
+        self, entry: Entry, path: str, code: str, message: str, hint: str = "", detail: str = "", address: str = ""
+    ) -> None:  # fmt: skip
+        """``address`` is what the warning is about where that is not the entry: what a reference names."""
+        self._record(self.problems.warn, entry, path, code, message, hint, detail, address)
 
     def _record(
-        self, record: Any, entry: Entry, path: str, code: str, message: str, hint: str, detail: str
+        self, record: Any, entry: Entry, path: str, code: str, message: str, hint: str, detail: str, address: str = ""
     ) -> None:  # fmt: skip
         record(
             code, f"{entry.section}.{entry.name}{'.' if path else ''}{path}: {message}", hint,
-            source=entry.source_of(path), address=address_of(entry.section, entry.name, entry.region),
+            source=entry.source_of(path), address=address or address_of(entry.section, entry.name, entry.region),
             detail=detail or path, who=entry.name,
         )  # fmt: skip
 
@@ -94,7 +97,8 @@ class _Across:
         else:
             message = f"the {what} {name} is not declared for {entry.region}"
             hint = f"it is declared for {', '.join(str(region) for region in found)}; add {entry.region} to its regions"
-        self.warn(entry, path, "undeclared-reference", message, hint, f"{path} {name} {entry.region}")
+        referred = address_of(section, name, entry.region)
+        self.warn(entry, path, "undeclared-reference", message, hint, f"{path} {name} {entry.region}", referred)
 
     def _suggest(self, section: str, name: str) -> str:
         if (section, name) not in self.hints:
