@@ -162,6 +162,51 @@ def test_wrap_keeps_every_character() -> None:
     assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
 
 
+def test_the_same_said_of_many_is_said_once() -> None:
+    many = [
+        Diagnostic(
+            "error",
+            "no-zone",
+            f"no zone holds _dmarc.t{n}.com",
+            "make it",
+            "s.yaml",
+            n,
+            1,
+            f"dns_record/?/_dmarc.t{n}.com/TXT",
+        )
+        for n in range(1, 6)
+    ]
+    other = Diagnostic("note", "status", "pending", address="email_identity/r/a.com")
+    shown = render(plan(diagnostics=(other, *many, other)), "text", verbose=1)
+    assert shown.count("no zone holds") == 1 and shown.count("pending") == 1
+    assert "error: no zone holds ${name}  [no-zone]\n  at       s.yaml\n" in shown
+    assert all(one.address in shown for one in many)
+    assert shown.index("no zone") < shown.index("pending")
+
+
+def test_errors_of_a_refused_plan_come_first() -> None:
+    refused = replace(CASES["setup"], outcome="refused", diagnostics=(Diagnostic("error", "protect", "PROTECTED"),))
+    for format in ("markdown", "html"):
+        shown = render(refused, format)
+        assert shown.index("Refused") < shown.index("PROTECTED") < shown.index("Look at these first")
+
+
+def test_a_large_plan_is_saved_a_change_a_line() -> None:
+    many = plan(*(change(f"a/b{n}", diff={"x": ("\u202e", '\n  "changes": []')}) for n in range(1_500)))
+    saved = saved_plan(many)
+    assert load_saved(saved) == many and 1_500 < saved.count("\n") < 1_560 and "\u202e" not in saved
+
+
+def test_picture_of_many_folds_to_kinds() -> None:
+    chain = [
+        change(f"kind{n % 3}/r/n{n}", diff={"x": (n, n * n + 1)}, depends_on=(f"kind{(n + 2) % 3}/r/n{n - 1}",))
+        for n in range(100)
+    ]
+    small, large = render(plan(*chain[:20]), "html"), render(plan(*chain), "html")
+    assert small.count("<g class=") == 20 and small.count('class="edge"') == 19
+    assert large.count("<g class=") == 3 and "34 to update" in large
+
+
 # --- headline and cost ---------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from reconciler.renderers import (
     saved_plan,
 )
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 nasty = st.sampled_from([
     "\x1b[2J", "\r\n", "\u202e", "\u2066", "\x9b", "```", "`", "|", "<script>", "</details>", "-->", "--", "]]>", "@a",

@@ -20,7 +20,6 @@ from reconciler.renderers.jsonform import (
     plan_to_json,
     result_to_json,
     saved_plan,
-    with_digest,
 )
 
 FORMATS: Final = ("text", "json", "markdown", "html")
@@ -66,7 +65,7 @@ def render(
         look = text.Look(color, width, unicode, verbose)
         return text.draw(text.plan_lines(plan, look, mode), look)
     if format == "json":
-        return json_text(with_digest(plan))
+        return saved_plan(plan)
     if format == "markdown":
         from reconciler.renderers import markdown
 

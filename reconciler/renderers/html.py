@@ -99,7 +99,7 @@ del mark{background:var(--oldmark);color:inherit}ins mark{background:var(--newma
 .picture svg{display:block}
 .picture rect{fill:var(--code);stroke:var(--line)}
 .picture path{fill:none;stroke:var(--soft);stroke-opacity:.55;stroke-width:1.2}
-.picture text{fill:var(--ink);font:600 12px system-ui,sans-serif}
+.picture text{fill:var(--ink);font:500 12px system-ui,sans-serif}
 .picture text.kind{fill:var(--soft);font-weight:400;font-size:10.5px}
 .picture .edge{stroke:none;fill:var(--soft)}
 .picture .create rect.stripe{fill:var(--create)}.picture .adopt rect.stripe{fill:var(--adopt)}
@@ -215,9 +215,11 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     if plan.changes:
         body.append(_bar(plan, seen))
     body.append("<main>")
+    errors = [item for item in seen.diagnostics if item[0].severity == "error"]
+    body += _found(errors, "Errors")
     body += _list("Look at these first", seen.risky, ids, mode, "risky")
     body += _list("The rest" if seen.risky else "Changes", seen.calm, ids, mode, "calm")
-    body += _found(seen.diagnostics)
+    body += _found([item for item in seen.diagnostics if item not in errors], "Also to know")
     body += _picture(seen, ids)
     body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
     what = "drift" if mode == "drift" else "plan"
@@ -232,7 +234,8 @@ def _scope(plan: Plan) -> str:
 
 
 def _facts(plan: Plan) -> str:
-    facts = [last_line(plan)]
+    facts = ["Refused: nothing is applied while the errors below stand."] if plan.outcome == "refused" else []
+    facts.append(last_line(plan))
     if plan.changes and plan.write_calls:
         took = f", {duration(plan.seconds)}" if plan.seconds else ""
         facts.append(f"{plural(plan.write_calls, 'call')} to apply{took}")
@@ -368,10 +371,10 @@ def _marked(old: str, new: str) -> tuple[str, str]:
     return "".join(sides[0]), "".join(sides[1])
 
 
-def _found(found: Sequence[tuple[Diagnostic, tuple[str, ...]]]) -> list[str]:
+def _found(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], title: str) -> list[str]:
     if not found:
         return []
-    lines = ["<section>", f"<h2>Also to know<small>{len(found)}</small></h2>"]
+    lines = ["<section>", f"<h2>{title}<small>{len(found)}</small></h2>"]
     for one, addresses in found:
         sign = "·" if one.severity == "note" else "!"
         rule = f'<span class="rule mono">{esc(one.code)}</span>' if one.code else ""
@@ -430,7 +433,9 @@ def _picture(seen: View, ids: Mapping[int, str]) -> list[str]:
     label: dict[int, tuple[str, str, str, str]] = {}
     for number in sorted(joined):
         block = seen.blocks[number]
-        name = "/".join(place(block.addresses[0])) if not block.folded else f"{block.count} of them"
+        # a record's name says its zone already
+        name = "/".join(place(block.addresses[0])[1 if block.kind == "dns_record" else 0 :])
+        name = f"{block.count} of them" if block.folded else name
         label[number] = (block.kind, name, block.action, "#" + ids[id(block)])
     folded = len(joined) > _PICTURE_NODES
     if folded:
@@ -509,15 +514,16 @@ def _svg(label: Mapping[int, tuple[str, str, str, str]], edges: Iterable[tuple[i
             f"<title>{esc(f'{action} {kind} {name}')}</title>"
             f'<rect class="box" x="{x}" y="{y}" width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="6"/>'
             f'<rect class="stripe" x="{x}" y="{y + 6}" width="3" height="{_NODE_HEIGHT - 12}" rx="1"/>'
-            f'<text class="kind" x="{x + 12}" y="{y + 15}">{SYMBOLS.get(action, "")} {esc(_short(kind))}</text>'
-            f'<text x="{x + 12}" y="{y + 31}">{esc(_short(name))}</text>'
+            f'<svg x="{x}" y="{y}" width="{_NODE_WIDTH - 6}" height="{_NODE_HEIGHT}">'  # cuts what is too wide
+            f'<text class="kind" x="12" y="15">{SYMBOLS.get(action, "")} {esc(_short(kind))}</text>'
+            f'<text x="12" y="31">{esc(_short(name))}</text></svg>'
         )
         drawn = f'<g class="{action}">{drawn}</g>'
         parts.append(f'<a href="{link}">{drawn}</a>' if link else drawn)
     return "".join([*parts, "</svg>"])
 
 
-def _short(text: str, limit: int = 28) -> str:
+def _short(text: str, limit: int = 24) -> str:
     shown = safe(text)
     if len(shown) <= limit:
         return shown
@@ -544,7 +550,7 @@ def result_html(result: Result) -> str:
             f'<span class="sym mono">{esc(SYMBOLS[one.action])}</span><span class="name mono">{esc(one.address)}</span>'
             f"{more}</div></div>"
         )
-    body += _found(fold_diagnostics(result.diagnostics))
+    body += _found(fold_diagnostics(result.diagnostics), "Also to know")
     body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
     return _page(f"apply {plan.scope or plan.stack}", body)
 
@@ -555,5 +561,5 @@ def error_html(error: ReconError) -> str:
     body = ["<header>", f"<h1>{esc(error.message)}</h1>"]
     if error.hint:
         body.append(f'<p class="scope">{esc(error.hint)}</p>')
-    body += ["</header>", "<main>", *_found(found), "</main>"]
+    body += ["</header>", "<main>", *_found(found, "Errors"), "</main>"]
     return _page("recon: " + error.outcome, body)

@@ -36,6 +36,8 @@ MAX_SAVED_CHARACTERS: Final = 256 * 1024 * 1024
 MAX_DEPTH: Final = 100
 """Nesting of a saved plan; an IAM policy, the deepest thing that we know, has about ten levels."""
 
+_ONE_A_LINE: Final = 1_000
+
 _SEVERITIES: Final = ("error", "warning", "note")
 # what a terminal or an editor would act on; JSON allows it raw, we don't
 _ACTIVE = re.compile(
@@ -51,13 +53,20 @@ def plain(value: Any) -> Any:
 
     A float that JSON lacks and a lone surrogate become text that shows them; neither can come from validated YAML.
     """
+    kind = type(value)
+    if kind is dict:  # nearly everything is one of these: the exact types first
+        return {(key if type(key) is str and key.isascii() else plain(str(key))): plain(i) for key, i in value.items()}
+    if (kind is str and value.isascii()) or kind is int or kind is bool or value is None:
+        return value
+    if kind is list:
+        return [plain(item) for item in value]
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
             return value.encode(errors="backslashreplace").decode()
         return str(value)
-    if isinstance(value, bool) or value is None or isinstance(value, int):
+    if isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
@@ -71,16 +80,33 @@ def plain(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """``value`` as indented JSON in UTF-8; bidirectional and control characters are written as ``\\uXXXX``."""
+    """``value`` as JSON in UTF-8, indented, or with more than a thousand changes one change a line.
 
-    def escape(match: re.Match[str]) -> str:
-        code = ord(match[0])
-        if code < 0x10000:
-            return f"\\u{code:04x}"
-        code -= 0x10000
-        return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    Bidirectional and control characters are written as ``\\uXXXX``.
+    """
 
-    return _ACTIVE.sub(escape, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+    return _text(plain(value))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def _text(document: Any) -> str:
+    changes = document.get("changes", ()) if isinstance(document, dict) else ()
+    if len(changes) > _ONE_A_LINE:
+        # the indenting encoder is many times slower: a change a line is what can still be read
+        listed = ",\n".join("    " + json.dumps(change, ensure_ascii=False, allow_nan=False) for change in changes)
+        others = json.dumps({**document, "changes": []}, indent=2, ensure_ascii=False, allow_nan=False)
+        # at two spaces and outside a string this stands once: strings hold no raw line break
+        text = others.replace('\n  "changes": []', f'\n  "changes": [\n{listed}\n  ]', 1)
+    else:
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return _ACTIVE.sub(_escaped, text) + "\n"
 
 
 def _source_to_json(source: Source | None) -> dict[str, Any] | None:
@@ -99,29 +125,30 @@ def _change_to_json(change: Change) -> dict[str, Any]:
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """The plan in the shape of ``schemas/plan.schema.json``, without a digest. Lossless."""
-    return cast(
-        dict[str, Any],
-        plain({
-            "format_version": FORMAT_VERSION,
-            "stack": plan.stack,
-            "environment": plan.environment,
-            "scope": plan.scope,
-            "account": plan.account,
-            "outcome": plan.outcome,
-            "created_at": plan.created_at,
-            "recon_version": plan.recon_version,
-            "state_digest": plan.state_digest,
-            "refresh": plan.refresh,
-            "unread": plan.unread,
-            "scanned": plan.scanned,
-            "calls": plan.calls,
-            "estimate": {"write_calls": plan.write_calls, "seconds": plan.seconds},
-            "summary": plan.summary,
-            "changes": [_change_to_json(change) for change in plan.changes],
-            "diagnostics": [diagnostic.to_json() for diagnostic in plan.diagnostics],
-            "context": plan.context,
-        }),
-    )  # fmt: skip
+    return cast(dict[str, Any], plain(_document(plan)))
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "stack": plan.stack,
+        "environment": plan.environment,
+        "scope": plan.scope,
+        "account": plan.account,
+        "outcome": plan.outcome,
+        "created_at": plan.created_at,
+        "recon_version": plan.recon_version,
+        "state_digest": plan.state_digest,
+        "refresh": plan.refresh,
+        "unread": list(plan.unread),
+        "scanned": list(plan.scanned),
+        "calls": dict(plan.calls),
+        "estimate": {"write_calls": plan.write_calls, "seconds": plan.seconds},
+        "summary": plan.summary,
+        "changes": [_change_to_json(change) for change in plan.changes],
+        "diagnostics": [diagnostic.to_json() for diagnostic in plan.diagnostics],
+        "context": plan.context,
+    }
 
 
 def plan_digest(plan: Plan) -> str:
@@ -137,7 +164,7 @@ def with_digest(plan: Plan) -> dict[str, Any]:
 
 def saved_plan(plan: Plan) -> str:
     """The text of a saved plan; ``load_saved`` gives the plan back or refuses."""
-    return json_text(with_digest(plan))
+    return _text(with_digest(plan))
 
 
 def result_to_json(result: Result) -> dict[str, Any]:
@@ -401,6 +428,7 @@ def load_saved(text: str) -> Plan:
         )
     reader = _Reader(document, "")
     version = document.get("format_version")
+    rest = {key: value for key, value in reader.value.items() if key != "digest"}
     if version == FORMAT_VERSION and not isinstance(version, bool):
         digest = document.get("digest")
         if not isinstance(digest, str):
@@ -408,7 +436,6 @@ def load_saved(text: str) -> Plan:
                 "the plan file has no digest: it is not a saved plan, or was edited",
                 hint="make a new one with `recon plan --out FILE`",
             )
-        rest = {key: value for key, value in reader.value.items() if key != "digest"}
         try:
             actual = digest_of(rest)
         except UnicodeEncodeError:
@@ -419,7 +446,7 @@ def load_saved(text: str) -> Plan:
                 hint="make a new one with `recon plan --out FILE`; a plan is applied as it was reviewed, or not at all",
             )
     plan = plan_from_json(document)
-    if plan_digest(plan) != document["digest"]:
+    if _document(plan) != rest:
         # a member that this version would drop unseen
         raise Stale(
             "the plan file has members that this version of recon does not know",

@@ -94,7 +94,10 @@ def plan_markdown(plan: Plan, mode: Mode = "plan") -> str:
         must = []
     for block in warned:
         _show_line(block, mode, shown, budget)
-    said = _diagnostics(seen.diagnostics, min(budget.left, LIMIT // 4))
+    errors = [item for item in seen.diagnostics if item[0].severity == "error"]
+    wrong = _diagnostics(errors, min(budget.left, LIMIT // 4))
+    budget.take(wrong)
+    said = _diagnostics([item for item in seen.diagnostics if item not in errors], min(budget.left, LIMIT // 5))
     budget.take(said)
     for block in (*must, *warned):
         _show_full(block, mode, shown, budget)
@@ -103,7 +106,7 @@ def plan_markdown(plan: Plan, mode: Mode = "plan") -> str:
     for block in seen.calm:
         _show_full(block, mode, shown, budget)
 
-    parts = [head]
+    parts = [head, wrong]
     if seen.risky:
         parts.append(headings[0])
         parts.append(packed)
@@ -158,6 +161,8 @@ def _head(plan: Plan, mode: Mode) -> str:
         said = headline(plan)
         said += f", {duration(plan.seconds)}." if plan.seconds else "."
     lines += [f"**{markdown_text(said)}**", ""]
+    if plan.outcome == "refused":
+        lines += ["⛔ **Refused:** nothing is applied while the errors below stand.", ""]
     if plan.changes:
         lines.append(f"{last_line(plan)} Account {markdown_code(_cut(plan.account, _NAME))}.")
     else:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
@@ -133,10 +134,14 @@ def place(address: str) -> tuple[str, ...]:
 
 def subject(change: Change) -> str:
     """The last name of an address without what decorates it: the domain of a record, else the resource's name."""
-    parts = place(change.address)
-    if change.kind == "dns_record" and len(parts) >= 3:
+    return _subject(change.kind, change.address)
+
+
+def _subject(kind: str, address: str) -> str:
+    parts = place(address)
+    if kind == "dns_record" and len(parts) > 2:
         return parts[1].split(":")[0]
-    return parts[-1] if parts else change.address
+    return parts[-1] if parts else address
 
 
 def domain_of(name: str) -> str:
@@ -160,29 +165,36 @@ Names = Sequence[tuple[str, str]]
 
 def _names(change: Change) -> Names:
     """The names of one change and what stands for each, the longest first."""
-    parts = place(change.address)
-    name = subject(change)
+    record = (change.after or change.before or {}).get("name") if ":dkim:" in change.address else None
+    return _names_of(change.address, change.region or "", record if isinstance(record, str) else "")
+
+
+@lru_cache(maxsize=200_000)
+def _names_of(address: str, region: str = "", record: str = "") -> Names:
+    kind, *parts = address.split("/")
+    name = _subject(kind, address)
     found = {name: _NAME}
     domain = domain_of(name)
-    if domain:
+    if "." in domain:
         found.setdefault(domain, _DOMAIN)
-        label = domain.split(".")[0]
-        if len(label) > 2 and "." in domain and change.kind in ("email_identity", "dns_record"):
-            found.setdefault(label, _LABEL)
-    if change.kind == "event_destination" and len(parts) >= 3:
+        label = domain.split(".")[0] if kind in ("email_identity", "dns_record") else ""
+    else:  # "t-shop": what one tenant's things have in common
+        label = (parts[-2] if kind == "event_destination" and len(parts) > 2 else name).partition("-")[2]
+    if len(label) > 2:
+        found.setdefault(label, _LABEL)
+    if kind == "event_destination" and len(parts) > 2:
         found.setdefault(parts[-2], _SET)
-    if change.kind == "dns_record" and len(parts) >= 3:
+    if kind == "dns_record" and len(parts) > 2:
         found.setdefault(parts[0], _ZONE)
-    region = change.region or (parts[0] if len(parts) > 1 and change.kind != "dns_record" else "")
-    if change.kind == "dns_record" and len(parts) >= 3 and ":" in parts[1]:
-        region = next((part for part in parts[1].split(":")[1:] if part.count("-") >= 2), region)
-    if region:
-        found.setdefault(region, _REGION)
-    record = (change.after or change.before or {}).get("name") if ":dkim:" in change.address else None
-    if isinstance(record, str):
+        if ":" in parts[1]:
+            region = next((part for part in parts[1].split(":")[1:] if part.count("-") > 1), region)
+    elif len(parts) > 1:
+        region = region or parts[0]
+    found.setdefault(region, _REGION)
+    if record:
         # SES's DKIM tokens name their record and its target; which one it is says nothing to a reader
         found.setdefault(record.split(".")[0], _TOKEN)
-    return sorted(((text, stand) for text, stand in found.items() if text), key=lambda item: -len(item[0]))
+    return tuple(sorted(((text, stand) for text, stand in found.items() if text), key=lambda item: -len(item[0])))
 
 
 def _varying(changes: Sequence[Change]) -> Names:
@@ -364,14 +376,36 @@ _RANK: Final = {"error": 0, "warning": 1, "note": 2}
 
 
 def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnostic, tuple[str, ...]], ...]:
-    """Distinct diagnostics, errors first, each with all addresses for which exactly the same is said."""
-    found: dict[tuple[str, ...], tuple[Diagnostic, list[str]]] = {}
+    """Distinct diagnostics, errors first, each with all addresses for which the same is said, names apart."""
+    found: dict[Diagnostic, list[str]] = {}
     for one in diagnostics:
-        key = (one.severity, one.code, one.message, one.hint, one.file, str(one.line), str(one.column))
-        _, addresses = found.setdefault(key, (one, []))
+        addresses = found.setdefault(replace(one, address=""), [])
         if one.address and one.address not in addresses:
             addresses.append(one.address)
-    return tuple(
-        (one, tuple(addresses))
-        for one, addresses in sorted(found.values(), key=lambda item: _RANK.get(item[0].severity, 3))
-    )
+    alike: dict[tuple[str, ...], list[Diagnostic]] = {}
+    for number, (one, addresses) in enumerate(found.items()):
+        names = _names_of(addresses[0]) if addresses else ()
+        if not addresses or not _STANDS.keys().isdisjoint(one.message + one.hint):
+            key: tuple[str, ...] = (str(number),)
+        else:
+            key = (one.severity, one.code, one.file, _replaced(one.message, names), _replaced(one.hint, names))
+        alike.setdefault(key, []).append(one)
+    folded: list[tuple[Diagnostic, tuple[str, ...]]] = []
+    for group in alike.values():
+        if len(group) < FOLD_FROM:
+            folded += [(one, tuple(found[one])) for one in group]
+            continue
+        addresses = [address for one in group for address in found[one]]
+        names = _names_of(addresses[0])
+        same = {name for name in names if all(name in _names_of(found[one][0]) for one in group)}
+        names = tuple(name for name in names if name not in same)
+        first = group[0]
+        line, column = (first.line, first.column) if len({one.line for one in group}) == 1 else (0, 0)
+        folded.append((
+            replace(
+                first, message=_template(first.message, names), hint=_template(first.hint, names), line=line,
+                column=column,
+            ),
+            tuple(dict.fromkeys(addresses)),
+        ))  # fmt: skip
+    return tuple(sorted(folded, key=lambda item: _RANK.get(item[0].severity, 3)))
