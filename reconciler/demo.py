@@ -7,6 +7,7 @@ claim that does not hold ends it with exit 1. Needs a checkout, for its ``state/
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -409,6 +410,16 @@ def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
+@contextlib.contextmanager
+def no_account_of_ours() -> Iterator[None]:
+    """Without the variables that would point boto3 or recon anywhere else, such as AWS_PROFILE."""
+    taken = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith(("AWS_", "RECON_"))}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tell the story; 0 if every claim held, else 1."""
     parser = argparse.ArgumentParser(
@@ -421,13 +432,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
-    with tempfile.TemporaryDirectory(prefix="recon-demo-") as name, Sandbox() as sandbox:
+    with no_account_of_ours(), tempfile.TemporaryDirectory(prefix="recon-demo-") as name, Sandbox() as sandbox:
         folder = Path(name)
         shutil.copytree(options.state, folder / "state")
         here = str(Path(__file__).parent.parent)
         environment = {
-            **inherited, **sandbox.environment(), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", "PYTHONPATH": here,
+            **os.environ, **sandbox.environment(), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", "PYTHONPATH": here,
             "AWS_CONFIG_FILE": str(folder / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
         }  # fmt: skip
         teller = Teller(folder, environment, color, unicode)
