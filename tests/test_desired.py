@@ -421,9 +421,9 @@ def test_moved_and_waivers(make: Make) -> None:
             "domains: {acme.com: {spf: {all: '-all'}, unmanaged: [spf]}}",
             "unmanaged-but-written", "written in the entry all the same",
         ),
-        ("domains: {acme.com: {dmarc: {p: none, pct: 50}}}", "dmarc-historic-tag", "pct was removed"),
-        ("domains: {acme.com: {null_mx: true}}", "null-mx-sender", "RFC 7505"),
-        ("domains: {acme.com: {ttl: 2000000}}", "long-ttl", "more than a week"),
+        ("domains: {acme.com: {dmarc: {p: none, pct: 50}}}", "dmarc-pct", "pct was removed"),
+        ("domains: {acme.com: {null_mx: true}}", "dns-null-mx-sends", "RFC 7505"),
+        ("domains: {acme.com: {ttl: 2000000}}", "dns-long-ttl", "more than a week"),
         ("domains: {acme.com: {identity: false, tags: {a: b}}}", "no-identity", "nothing to set it on"),
         (
             "domains: {acme.com: {regions: [us-east-1], dkim: {signing_attributes_origin: AWS_SES_EU_WEST_1}}}",
@@ -467,6 +467,10 @@ def test_warnings(make: Make, text: str, code: str, says: str) -> None:
 def test_an_undeclared_reference_carries_the_address_of_what_it_names(make: Make) -> None:
     (warning,) = make("domains: {acme.com: {regions: [us-east-1], configuration_set_name: tx}}\n").warnings
     assert warning.address == "configuration_set/us-east-1/tx"
+
+
+def test_a_rule_that_is_off_is_silent_here_too(make: Make) -> None:
+    assert make("domains: {acme.com: {ttl: 2000000}}\nrules: {dns-long-ttl: off}\n").warnings == ()
 
 
 def test_one_line_of_defaults_is_one_warning_for_many(make: Make) -> None:

@@ -20,17 +20,7 @@ from reconciler.regions import SES_REGIONS, deterministic_origin
 
 HERE = Path(__file__).parent
 FILES = sorted(p for p in (HERE.parent / "schemas").glob("*.schema.json") if p.name != "plan.schema.json")
-KINDS = [
-    *SECTIONS.values(),
-    "event_destination",
-    "stack",
-    "moved",
-    "rules",
-    "waivers",
-    "defaults",
-    "classes",
-    "environment",
-]
+KINDS = [*SECTIONS.values(), "event_destination", "stack", "moved", "rules", "waivers"]
 EXAMPLE = yaml.safe_load((HERE / "test_desired_example.yaml").read_text(encoding="utf-8"))
 
 

@@ -74,7 +74,8 @@ def _load(root: Path, environment: str | None, variables: Mapping[str, str]) -> 
     found = problems.all()
     if state is None or problems.has_errors:
         raise InvalidState(found)
-    return Loaded(state, found)
+    # findings that the rules know too go by the same id, and are silent with them
+    return Loaded(state, tuple(warning for warning in found if state.rules.get(warning.code) != "off"))
 
 
 def _state(

@@ -13,12 +13,14 @@ from reconciler.desired.nodes import Problems, show
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Moved, Source, Stack, canonical_json
 from reconciler.names import domain_of, fold_domain, is_at_or_below, parents
-from reconciler.regions import deterministic_parent
+from reconciler.regions import deterministic_parent, identity_arn
 
 MAX_IDENTITIES: Final = 10_000
 MAX_SETS: Final = 10_000
 MAX_POOLS: Final = 50
-"""Per region (SES Developer Guide, "Service quotas")."""
+MAX_INLINE_POLICY: Final = 2048
+"""The first three per region (SES Developer Guide, "Service quotas"); the last in characters without white space (IAM
+User Guide, "IAM and STS quotas")."""
 
 
 def check_all(stack: Stack, entries: Iterable[Entry], moved: Iterable[Moved], problems: Problems) -> None:
@@ -266,6 +268,13 @@ class _Across:
                     f"({before.source}): user names differ by more than case", "choose another name",
                 )  # fmt: skip
             self._stores(entry, stores)
+            size = self._policy_size(entry)
+            if size > MAX_INLINE_POLICY:
+                self.error(
+                    entry, "", "policy-too-long", f"its policy would have at least {size} characters; IAM takes "
+                    f"{MAX_INLINE_POLICY} for a user", "use patterns with * in from_addresses, fewer identities or none (then "
+                    "all), or several users",
+                )  # fmt: skip
             for index, name in enumerate(entry.values.get("identities") or ()):
                 if name not in covered and not any(parent in covered for parent in _covering(name)):
                     self.warn(
@@ -289,6 +298,31 @@ class _Across:
                         f"no declared identity covers {domain}",
                         "declare the domain under `domains:`, or correct the address",
                     )  # fmt: skip
+
+    def _policy_size(self, entry: Entry) -> int:
+        """The least that the user's policy can take; the ARNs of configuration sets in it are not counted."""
+        values, stack = entry.values, self.stack
+        resources = [
+            identity_arn(stack.partition, region, stack.account, name)
+            for name in values.get("identities") or ()
+            for region in self._regions_of(name)
+        ]
+        statement = {
+            "Effect": "Allow", "Action": ["ses:SendRawEmail"], "Resource": resources or ["*"],
+            "Condition": {
+                **(values.get("conditions") or {}),
+                "StringLike": {"ses:FromAddress": values.get("from_addresses") or []},
+                "IpAddress": {"aws:SourceIp": values.get("source_ips") or []},
+            },
+        }  # fmt: skip
+        return len(canonical_json({"Version": "2012-10-17", "Statement": [statement]}))
+
+    def _regions_of(self, identity: str) -> list[str]:
+        for section in ("domains", "email_addresses"):
+            found = self.index.get((section, identity))
+            if found is not None:
+                return [region for region in found if region is not None]
+        return list(self.stack.regions[:1])
 
     def _stores(self, entry: Entry, stores: dict[tuple[str, str, str], Entry]) -> None:
         block = entry.values.get("credentials")

@@ -64,7 +64,7 @@ def _domain_records(place: Place) -> None:
             )
     ttl = values.get("ttl")
     if isinstance(ttl, int) and ttl > LONG_TTL:
-        place.warn("ttl", "long-ttl", f"{ttl} seconds are more than a week: a wrong record would stay that long",
+        place.warn("ttl", "dns-long-ttl", f"{ttl} seconds are more than a week: a wrong record would stay that long",
                    "write 300 to 86400")  # fmt: skip
     _record(place, "dmarc", dmarc.from_yaml)
     _record(place, "spf", spf.from_yaml)
@@ -72,11 +72,13 @@ def _domain_records(place: Place) -> None:
     policy = values.get("dmarc")
     for tag in dmarc.HISTORIC:
         if isinstance(policy, dict) and policy.get(tag) is not None:
-            place.warn(f"dmarc.{tag}", "dmarc-historic-tag", f"{tag} was removed from DMARC (RFC 9989)",
-                       f"take it out{'; t: y asks for one level less' if tag == 'pct' else ''}")  # fmt: skip
+            pct = tag == "pct"
+            code = "dmarc-pct" if pct else "dmarc-historic"
+            place.warn(f"dmarc.{tag}", code, f"{tag} was removed from DMARC (RFC 9989)",
+                       "take it out; t: y asks for one level less" if pct else "take it out")  # fmt: skip
     if values.get("null_mx") is True and values.get("identity") is not False:
         place.warn(
-            "null_mx", "null-mx-sender", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
+            "null_mx", "dns-null-mx-sends", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
             "add `identity: false`, or take null_mx out",
         )  # fmt: skip
 

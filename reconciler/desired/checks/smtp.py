@@ -56,6 +56,16 @@ def check_smtp_user(place: Place, stack: Stack) -> None:
     if isinstance(boundary, str) and not _BOUNDARY.fullmatch(boundary):
         place.error("permissions_boundary", "bad-arn", f"{show(boundary)} is not the ARN of a managed policy",
                     f"write arn:{stack.partition}:iam::{stack.account or 'ACCOUNT'}:policy/NAME")  # fmt: skip
+    conditions = values.get("conditions")
+    for operator, name, own in (
+        ("StringLike", "ses:FromAddress", "from_addresses"),
+        ("IpAddress", "aws:SourceIp", "source_ips"),
+    ):
+        if isinstance(conditions, dict) and name in (conditions.get(operator) or {}) and values.get(own):
+            place.error(
+                f"conditions.{operator}", "condition-conflict", f"{name} under {operator} is what {own} writes already",
+                f"move the values to {own}, or use another operator", name,
+            )  # fmt: skip
     key = values.get("access_key")
     if isinstance(key, dict):
         age, overlap = key.get("max_age_days"), key.get("overlap_days")
