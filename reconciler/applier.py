@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str, str], None]
 """``say(address, words)``: progress for people; called from several threads."""
+OnStep = Callable[[str, str, str], None]
+"""``on_step(step id, outcome, error code)``: ``done``, ``failed`` or ``skipped``; called from several threads."""
 
 
 class VerifyTimeout(ReconError):
@@ -43,9 +45,12 @@ class VerifyTimeout(ReconError):
 class _Run:
     """The Runtime that steps see, and the shared state of one apply."""
 
-    def __init__(self, plan: Plan, aws: Aws, zones: dict[str, Zone], verify_timeout: float, say: Say) -> None:
+    def __init__(
+        self, plan: Plan, aws: Aws, zones: dict[str, Zone], verify_timeout: float, say: Say, stop: threading.Event
+    ) -> None:
         stack = aws.stack
         self.aws = aws
+        self.stop = stop
         self.scope = plan.scope
         self.account = stack.account
         self.partition = stack.partition
@@ -110,7 +115,8 @@ class _Run:
                     ),
                 )
             self.say(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status}")
-            time.sleep(pause)
+            if self.stop.wait(pause):
+                raise ReconError(f"stopped while SES verifies {name} in {region}", hint="apply again")
             pause = min(pause * 1.6, 15.0)
 
 
@@ -123,17 +129,19 @@ def apply_plan(
     verify_timeout: float = 600.0,
     say: Say = lambda address, words: None,
     stop: threading.Event | None = None,
+    on_step: OnStep = lambda step, outcome, code: None,
 ) -> Result:
     """Carry out ``plan`` and say how each change ended; never raises for what AWS answers.
 
     ``zones`` are those that planning just read (a saved plan comes through ``verify_saved``, which reads them anew).
     ``wait_for_ses`` also waits until DKIM and MAIL FROM of what was touched are verified; ``verify_timeout`` is in
     seconds. ``stop`` set from outside (Ctrl-C) lets calls in flight end and starts nothing more.
+    ``on_step`` hears how each step ended, as it ends (the journal).
     """
     started = time.monotonic()
     stop = stop or threading.Event()
-    run = _Run(plan, aws, dict(zones or {}), verify_timeout, say)
-    state = _Progress(plan, run, stop)
+    run = _Run(plan, aws, dict(zones or {}), verify_timeout, say, stop)
+    state = _Progress(plan, run, stop, on_step)
     steps = [step for change in plan.changes for step in steps_of(change)]
     nodes = arrange([step for step in steps if not step.late])
     _load_zones(run, nodes, state)
@@ -151,7 +159,8 @@ def apply_plan(
 class _Progress:
     """What has been done, has failed, or must not start; and the loop that runs nodes side by side."""
 
-    def __init__(self, plan: Plan, run: _Run, stop: threading.Event) -> None:
+    def __init__(self, plan: Plan, run: _Run, stop: threading.Event, on_step: OnStep) -> None:
+        self.on_step = on_step
         self.plan = plan
         self.run = run
         self.stop = stop
@@ -185,12 +194,15 @@ class _Progress:
                     future.result()
 
     def _run_node(self, node: Node) -> None:
+        if self.stop.is_set():
+            return  # it stood in the queue
         ready = []
         for step in node.steps:
             blocker = next((n for n in step.needs if n in self.failed or n in self.skipped), None)
             if blocker is not None and not (step.zone and any(s.id == blocker for s in node.steps)):
                 with self.lock:
                     self.skipped[step.id] = blocker
+                self.on_step(step.id, "skipped", "")
                 continue
             ready.append(step)
         if not ready:
@@ -214,6 +226,13 @@ class _Progress:
                 self.done.add(step.id)
             else:
                 self.failed[step.id] = problem
+        self._told(step, problem)
+
+    def _told(self, step: Step, problem: ReconError | None) -> None:
+        if problem is None:
+            self.on_step(step.id, "done", "")
+        else:
+            self.on_step(step.id, "failed", problem.aws_code if isinstance(problem, AwsError) else problem.code)
 
     def _moved(self, step: Step) -> ReconError | None:
         """Before the first write to an existing resource: is it still as it was planned?"""
@@ -259,6 +278,8 @@ class _Progress:
                 with self.lock:
                     self.failed[step.id] = error
         if zone is None or not zone.loaded:
+            for step in steps:
+                self._told(step, self.failed.get(step.id))
             return
         edits = [e for e in edits if not any(s.id in self.failed for s in by_address.get(e.address, ()))]
         problems = self._write(zone, edits)
@@ -270,6 +291,8 @@ class _Progress:
                     self.failed[step.id] = problems[step.address]
                 else:
                     self.done.add(step.id)
+        for step in steps:
+            self._told(step, self.failed.get(step.id))
 
     def _write(self, zone: Zone, edits: list[Edit]) -> dict[Address, ReconError]:
         """Compose and send; looks again where a batch is refused: done already, moved by a rival, or wrong."""
@@ -407,7 +430,7 @@ class _Progress:
                 del pending[zone_id]
                 continue
             self.run.say("route53", f"waiting for {len(pending)} zone{'s' if len(pending) > 1 else ''} to be in sync")
-            time.sleep(pause)
+            self.stop.wait(pause)
             pause = min(pause * 1.7, 10.0)
         if pending:
             self.diagnostics.append(
@@ -470,7 +493,7 @@ class _Progress:
                     )
                     return
                 run.say(address, "waiting for SES: " + ", ".join(f"{k} {v}" for k, v in left.items()))
-                time.sleep(pause)
+                self.stop.wait(pause)
                 pause = min(pause * 1.6, 15.0)
 
         run.aws.parallel(one, sorted(touched))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from reconciler.errors import ReconError, Stale
 
 if TYPE_CHECKING:
-    from reconciler.model import Diagnostic, Plan, Result, State
+    from reconciler.lock import Grip
+    from reconciler.model import Diagnostic, Plan, Result, Stack, State
     from reconciler.running import Planned
 
 StateArg = Annotated[str, typer.Argument(metavar="[STATE]", help="Directory or file of the desired state.")]
@@ -136,10 +139,27 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def lock_for(stack: Any) -> Any:
-    from reconciler.lock import LocalLock
+@contextlib.contextmanager
+def alone(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator[Grip]:
+    """Hold the stack's lock while the block runs, and end like after Ctrl-C when told to terminate.
 
-    return LocalLock(stack.scope, os.environ.get("RECON_DIR", ".recon"))
+    Raises Locked naming the holder, Refused for the wrong account.
+    """
+    from reconciler.lock import lock_for
+
+    def terminated(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminated) if here else None
+    try:
+        with lock_for(stack).held(command, seconds(timeout), say=out.say) as grip:
+            if grip.dead is not None:
+                out.say(f"Took over the lock of a run that is gone: {grip.dead}")
+            yield grip
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
 
 
 def read_plan(path: str) -> Plan:

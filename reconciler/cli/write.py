@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,17 +25,20 @@ from reconciler.cli.common import (
     StateArg,
     TargetOption,
     VerboseOption,
+    alone,
     load,
-    lock_for,
     read_plan,
     seconds,
     with_warnings,
     yes,
 )
-from reconciler.errors import ReconError, Refused, Stale
+from reconciler.errors import Locked, ReconError, Refused, Stale
+from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
-    from reconciler.model import Plan
+    from reconciler.aws import Aws
+    from reconciler.lock import Grip
+    from reconciler.model import Plan, Stack
 
 
 @app.command()
@@ -74,22 +79,24 @@ def apply(
         "resume_sending": resume_sending,
     }
     waiting = {"wait_for_ses": wait, "verify_timeout": seconds(verify_timeout)}
-    if state.endswith(".json"):
+    if _is_plan(state):
         from reconciler.aws import Aws
 
-        saved = read_plan(state)
+        if target:
+            raise ReconError("--target goes with a state", hint="a saved plan is applied whole: recon plan --target")
+        saved = _read_saved(state)
         _check_saved(saved, expect, state_dir, env)
         stack = stack_of_context(saved.context)
         if saved.changes or saved.outcome == "refused":
             check_safeguards(saved, consent=True, max_deletes=stack.max_deletes, **limits)
         aws = Aws(stack, purpose="apply", parallelism=parallelism)
-        with lock_for(stack).held(f"apply {state}", seconds(lock_timeout)):
+        with alone(stack, f"apply {Path(state).name}", out, lock_timeout) as grip:
             from reconciler.applier import verify_saved
             from reconciler.observing import guard_account
 
             guard_account(aws)
             zones = verify_saved(saved, aws)
-            return _carry_out(saved, aws, zones, out, **waiting)
+            return _carry_out(saved, stack, aws, zones, out, grip, **waiting)
     if expect or state_dir:
         raise ReconError("--expect and --state go with a saved plan", hint="recon plan --out plan.json")
     declared, warnings = load(state, env, out)
@@ -98,15 +105,14 @@ def apply(
             "apply would ask, but there is no terminal",
             hint="apply a saved plan (recon plan --out), or give --auto-approve",
         )
-    with lock_for(declared.stack).held("apply", seconds(lock_timeout)) as dead:
-        if dead is not None:
-            out.say(f"Took over the lock of a run that is gone: {dead}")
+    with alone(declared.stack, "apply", out, lock_timeout) as grip:
         planned = running.make(
             declared, purpose="apply", targets=target or (), refresh=refresh, parallelism=parallelism
         )
         result = with_warnings(planned, warnings)
         if not result.changes and result.outcome != "refused":
             out.plan(result)
+            _note(result, declared.stack, planned.aws, out, grip)
             return running.exit_code(result, detailed=False)
         if format == "text":
             out.plan(result)
@@ -114,7 +120,7 @@ def apply(
         if not auto_approve and not yes("Apply this plan? Only `yes` is accepted: "):
             out.say("Nothing was written.")
             return 1
-        return _carry_out(result, planned.aws, planned.world.zones, out, **waiting)
+        return _carry_out(result, declared.stack, planned.aws, planned.world.zones, out, grip, **waiting)
 
 
 @app.command()
@@ -144,7 +150,7 @@ def destroy(
             "destroy needs consent and there is no terminal to ask on",
             hint="look at the plan of it, then give --allow-deletes N with the number of things that go",
         )
-    with lock_for(declared.stack).held("destroy", seconds(lock_timeout)):
+    with alone(declared.stack, "destroy", out, lock_timeout) as grip:
         planned = running.make(declared, purpose="apply", targets=target or (), parallelism=parallelism, removing=True)
         result = planned.plan
         if not result.changes and result.outcome != "refused":
@@ -159,7 +165,7 @@ def destroy(
         ):
             out.say("Nothing was deleted.")
             return 1
-        return _carry_out(result, planned.aws, planned.world.zones, out)
+        return _carry_out(result, declared.stack, planned.aws, planned.world.zones, out, grip)
 
 
 @app.command()
@@ -172,18 +178,22 @@ def unlock(
     """Free the stack's lock after showing who holds it."""
     out = Out(no_color=no_color)
     declared, _ = load(state, env, out)
+    from reconciler.lock import lock_for
+
     lock = lock_for(declared.stack)
     holder = lock.holder()
     if holder is None:
         sys.stdout.write("No run holds the lock.\n")
         return 0
     sys.stdout.write(f"The lock is held by {holder}\n")
+    sys.stdout.flush()
     if not force:
         if not sys.stdin.isatty():
             raise ReconError("unlock would ask, but there is no terminal", hint="recon unlock --force")
         if not yes("Free it? A run that is still writing would no longer be alone. Only `yes` is accepted: "):
             return 1
-    lock.release()
+    if not lock.free(holder):
+        raise Locked("another run took the lock in the meantime", hint="look again: recon unlock")
     sys.stdout.write("The lock is free.\n")
     return 0
 
@@ -191,40 +201,93 @@ def unlock(
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 
-def _carry_out(plan: Plan, aws: Any, zones: Any, out: Out, **options: Any) -> int:
-    """Apply with Ctrl-C held off: the first lets calls in flight end, then reports."""
+def _carry_out(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, grip: Grip, **options: Any) -> int:
+    """Apply with Ctrl-C held off: the first lets calls in flight end, then reports. So does a lock that is lost."""
     from reconciler.applier import apply_plan
+    from reconciler.journal import recording
 
     stop = threading.Event()
+    interrupted = threading.Event()
 
-    def interrupted(number: int, frame: object) -> None:
+    def end(words: str) -> None:
         stop.set()
         aws.stop()
-        out.say("Interrupted: finishing the calls in flight.")
+        out.say(f"{words}: finishing the calls in flight.")
 
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    def signalled(number: int, frame: object) -> None:
+        interrupted.set()
+        end("Interrupted")
+
+    before = {number: signal.signal(number, signalled) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        result = apply_plan(plan, aws, zones=zones, say=out.progress(), stop=stop, **options)
+        with recording(stack, grip.aws or aws, grip.holder.command, plan, warn=out.say) as run:
+            grip.watch(lambda: end("The lock was freed by somebody else"))
+            result = apply_plan(plan, aws, zones=zones, say=out.progress(), stop=stop, on_step=run.step, **options)
+            run.outcome = "interrupted" if interrupted.is_set() else result.outcome
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if grip.lost.is_set():
+        lost = Diagnostic(
+            "error", "lock-lost", "the lock of this stack was freed while the run held it, so it stopped",
+            "look who did, then apply again: what was done is not done twice",
+        )  # fmt: skip
+        result = replace(result, diagnostics=(*result.diagnostics, lost))
     out.result(result)
-    if stop.is_set():
+    if interrupted.is_set():
         return 130
     return 0 if result.outcome in {"applied", "no_changes"} else 1
 
 
+def _note(plan: Plan, stack: Stack, aws: Aws, out: Out, grip: Grip) -> None:
+    """Write an apply that found nothing to do into the journal: from now on this state is the applied one."""
+    from reconciler.journal import recording
+
+    with recording(stack, grip.aws or aws, grip.holder.command, plan, warn=out.say) as run:
+        run.outcome = "no_changes" if plan.outcome == "no_changes" else plan.outcome
+
+
+def _is_plan(path: str) -> bool:
+    """Whether the argument of apply is a saved plan: anything named .json, or a file that is no YAML by its name."""
+    return path.endswith(".json") or (Path(path).is_file() and Path(path).suffix not in {".yaml", ".yml"})
+
+
+def _read_saved(path: str) -> Plan:
+    """The saved plan; one that cannot be understood (cut short, not ours) is refused, not merely wrong input."""
+    try:
+        return read_plan(path)
+    except ReconError as error:
+        if isinstance(error, Refused) or not Path(path).is_file():
+            raise
+        raise Stale(error.message, hint=error.hint) from None
+
+
 def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str | None) -> None:
-    """Refuse a saved plan of another version, another review or another YAML."""
+    """Refuse a saved plan of another version, another review, another stack or another YAML."""
     from reconciler.renderers import plan_digest
 
     if expect is not None and plan_digest(plan) != expect:
         raise Stale(f"this is not the plan that was reviewed: its digest is {plan_digest(plan)}, expected {expect}")
     if plan.recon_version.partition(".")[0] != __version__.partition(".")[0]:
-        raise Stale(f"the plan was made by recon {plan.recon_version}; this is {__version__}", hint="plan again")
+        raise Stale(
+            f"the plan was made by recon {plan.recon_version}; this is {__version__}",
+            hint="plan again with this version, or apply with that one",
+        )
+    if env is not None and env != plan.environment:
+        raise Stale(f"the plan is for environment {plan.environment or '(none)'}, not {env}", hint="plan again")
     if state_dir is not None:
         from reconciler import desired
 
-        now = desired.load(state_dir, env if env is not None else plan.environment).state.digest
-        if now != plan.state_digest:
-            raise Stale(f"{state_dir} changed since the plan was made", hint="plan again")
+        state = desired.load(state_dir, plan.environment).state
+        for what, planned, now in (
+            ("stack", plan.scope, state.stack.scope),
+            ("account", plan.account, state.stack.account),
+        ):
+            if planned != now:
+                raise Stale(f"the plan is for {what} {planned}; {state_dir} declares {now}", hint="plan again")
+        if state.digest != plan.state_digest:
+            raise Stale(
+                f"{state_dir} changed since the plan was made: its digest is {state.digest}, "
+                f"the plan's {plan.state_digest}",
+                hint="plan again, and have the new plan reviewed",
+            )

@@ -1,0 +1,136 @@
+"""Where a stack keeps its lock and its journal: a local directory, or a bucket (``stack.backend``).
+
+Nothing about desired or observed state is kept there; a stack whose backend is lost plans and applies as before.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import AwsError, ReconError
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.model import Stack
+
+MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+REFUSED = frozenset({"PreconditionFailed", "412"})
+CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What ``stack.backend`` says: a bucket with a key prefix, or (``bucket`` empty) the local directory."""
+
+    bucket: str = ""
+    prefix: str = ""
+    region: str | None = None
+    directory: str = ".recon"
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}" if self.bucket else self.directory
+
+
+def place_of(stack: Stack) -> Place:
+    """Where a stack's lock and journal are; ``RECON_DIR`` replaces the local directory ``.recon``."""
+    s3 = stack.backend.get("s3")
+    if s3:
+        prefix = str(s3.get("prefix") or "")
+        return Place(
+            str(s3["bucket"]), prefix + "/" * bool(prefix and not prefix.endswith("/")), s3.get("region") or None
+        )
+    return Place(directory=os.environ.get("RECON_DIR") or ".recon")
+
+
+def scope_key(stack: Stack) -> str:
+    """A stack's scope as a part of an object key: ``acme-mail/production``, or ``acme-mail/_`` (no environments)."""
+    return f"{stack.name}/{stack.environment or '_'}"
+
+
+def scope_file(scope: str) -> str:
+    """A stack's scope as a part of a file name: ``acme-mail~production``; ``~`` is in no stack's name."""
+    return "".join(c if c.isalnum() or c in "._-" else "~" for c in scope)
+
+
+def make_directory(directory: str | Path) -> Path:
+    """The local directory, made with a ``.gitignore`` of its own where it is missing. Raises OSError."""
+    path = Path(directory)
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".gitignore").write_text("*\n", encoding="ascii")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object as read: its bytes, its entity tag, and when S3 stored it."""
+
+    body: bytes
+    etag: str
+    modified: datetime
+
+
+class Bucket:
+    """The few S3 calls that locks and journals need, through the run's own connection.
+
+    Source: Amazon S3 User Guide, "How to prevent object overwrites with conditional writes" and "How to perform
+    conditional deletes": a write under If-None-Match or If-Match fails with 412 where the condition does not hold,
+    with 409 where another conditional request was served at the same time, and with 404 where If-Match finds nothing.
+    """
+
+    def __init__(self, place: Place, aws: Aws) -> None:
+        self.place = place
+        self.aws = aws
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        return self.aws.call("s3", operation, self.place.region, Bucket=self.place.bucket, **parameters)
+
+    def get(self, key: str) -> Object | None:
+        """One object, or None where there is none. Raises AwsError."""
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            answer = self._call("GetObject", Key=key)
+            return Object(answer["Body"].read(), answer["ETag"], answer["LastModified"])
+        except AwsError as error:
+            if error.aws_code in MISSING:
+                return None
+            raise
+        except (BotoCoreError, OSError) as problem:
+            raise ReconError(
+                f"s3://{self.place.bucket}/{key} could not be read to its end: {type(problem).__name__}",
+                hint="run it again",
+            ) from None
+
+    def put(self, key: str, body: bytes, *, etag: str | None = None, new: bool = False) -> str:
+        """Write an object and return its entity tag.
+
+        With ``new`` only where there is none, with ``etag`` only over exactly that one. Raises AwsError.
+        """
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if new else {"IfMatch": etag} if etag else {}
+        answer = self._call("PutObject", Key=key, Body=body, ContentType="application/json", **condition)
+        return str(answer["ETag"])
+
+    def delete(self, key: str, etag: str) -> bool:
+        """Delete exactly the object with this entity tag; False where another stands there. Raises AwsError."""
+        try:
+            self._call("DeleteObject", Key=key, IfMatch=etag)
+        except AwsError as error:
+            if error.aws_code in MISSING:
+                return True
+            if error.aws_code in REFUSED | CONFLICT:
+                return False
+            raise
+        return True
+
+    def keys(self, prefix: str) -> list[str]:
+        """All keys below a prefix, in order: one call per 1000. Raises AwsError."""
+        found = self.aws.pages(
+            "s3", "ListObjectsV2", "Contents", self.place.region, token_in="ContinuationToken",
+            token_out="NextContinuationToken", Bucket=self.place.bucket, Prefix=prefix,
+        )  # fmt: skip
+        return sorted(str(item["Key"]) for item in found)

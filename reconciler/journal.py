@@ -1,0 +1,337 @@
+"""What runs did: who, when, on which plan, and how each step ended. For people, `recon history` and drift's labels.
+
+Nothing about desired or observed state depends on it, and a journal that cannot be written is a warning. It holds
+addresses, times and error codes; never a value of the YAML, a message of AWS or a secret.
+
+A run is some lines of JSON: one when it starts, one for each step that ended, one when it ends. Locally they are
+appended to one file a stack, each on the disk before the next step is counted; in a bucket each run is an object of its
+own, rewritten every few seconds and at the end. A run without a last line was killed, or is still under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reconciler import __version__
+from reconciler.backend import Bucket, make_directory, place_of, scope_file, scope_key
+from reconciler.errors import AwsError, ReconError
+from reconciler.lock import user_name
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.model import Plan, Stack
+
+FLUSH = 15.0
+"""Seconds between two rewrites of a run's object in a bucket."""
+ROTATE = 16 * 2**20
+"""Bytes after which the local file is put aside, as ``.1``; the one before that is given up."""
+
+StepCallback = Callable[[str, str, str], None]
+"""``on_step(step id, outcome, error code)``; outcome is ``done``, ``failed`` or ``skipped``; called from any thread."""
+
+
+def _clock() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Sink(Protocol):
+    def write(self, line: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _File:
+    """Lines appended to a local file, each synchronised to the disk."""
+
+    def __init__(self, path: Path) -> None:
+        make_directory(path.parent)
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > ROTATE:
+                path.replace(path.with_name(path.name + ".1"))
+        self._handle = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        if os.fstat(self._handle).st_size and not _ends_in_newline(path):
+            os.write(self._handle, b"\n")  # the last run was killed in the middle of a line
+
+    def write(self, line: str) -> None:
+        os.write(self._handle, line.encode())
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+class _Object:
+    """The lines of one run as an object, rewritten by a thread while there is something new."""
+
+    def __init__(self, bucket: Bucket, key: str, failed: Callable[[Exception], None]) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._failed = failed
+        self._lines: list[str] = []
+        self._stored = 0
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._keep, name="recon-journal", daemon=True)
+
+    def write(self, line: str) -> None:
+        with self._lock:
+            self._lines.append(line)
+            first = len(self._lines) == 1
+        if first:
+            self._store()
+            self._thread.start()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(FLUSH):
+            try:
+                self._store()
+            except ReconError as error:
+                self._failed(error)
+                return
+
+    def _store(self) -> None:
+        with self._lock:
+            count = len(self._lines)
+            if count == self._stored:
+                return
+            body = "".join(self._lines).encode()
+        self._bucket.put(self._key, body)
+        self._stored = count
+
+    def close(self) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+        self._store()
+
+
+class Recorder:
+    """One run being written down. Its methods never raise: the first failure is said once, through ``warn``."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.id = secrets.token_hex(6)
+        self.outcome = ""
+        self._sink: _Sink | None = None
+        self._warn = warn
+        self._lock = threading.Lock()
+
+    def _open(self, make: Callable[[], _Sink], header: Mapping[str, Any]) -> None:
+        try:
+            self._sink = make()
+        except (OSError, ReconError) as problem:
+            self._failed(problem)
+        self._write({"type": "run", "run": self.id, **header})
+
+    def step(self, step: str, outcome: str, code: str = "") -> None:
+        """Write down how a step ended; fits ``apply_plan``'s ``on_step``."""
+        self._write({"type": "step", "run": self.id, "at": _clock(), "step": step, "outcome": outcome, "code": code})
+
+    def _close(self) -> None:
+        self._write({"type": "end", "run": self.id, "at": _clock(), "outcome": self.outcome or "error"})
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            try:
+                sink.close()
+            except (OSError, ReconError) as problem:
+                self._failed(problem)
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        line = json.dumps({k: v for k, v in record.items() if v != ""}, ensure_ascii=False) + "\n"
+        with self._lock:
+            if self._sink is None:
+                return
+            try:
+                self._sink.write(line)
+            except (OSError, ReconError) as problem:
+                self._failed(problem)
+
+    def _failed(self, problem: Exception) -> None:
+        words = problem.message if isinstance(problem, ReconError) else getattr(problem, "strerror", None) or problem
+        self._warn(f"The journal cannot be written: {words}. The run goes on without it.")
+        self._sink = None
+
+
+@contextlib.contextmanager
+def recording(
+    stack: Stack, aws: Aws, command: str, plan: Plan | None = None, *, warn: Callable[[str], None] = lambda words: None
+) -> Iterator[Recorder]:
+    """Write a run down while the block runs; set ``outcome`` of what it yields before it ends.
+
+    ``aws`` is asked who we are (STS, GetCallerIdentity) and, with a bucket as backend, carries the writes. Without an
+    outcome, the run is written down as ``interrupted`` or by the outcome of the error that ended it.
+    """
+    recorder = Recorder(warn)
+    place = place_of(stack)
+    started = _clock()
+    header: dict[str, Any] = {
+        "command": command, "scope": stack.scope, "account": stack.account, "who": _who(aws), "user": user_name(),
+        "host": socket.gethostname(), "started": started, "recon_version": __version__,
+    }  # fmt: skip
+    if plan is not None:
+        from reconciler.renderers import plan_digest
+
+        header |= {
+            "plan_digest": plan_digest(plan), "state_digest": plan.state_digest, "summary": plan.summary,
+            "targets": list(plan.context.get("targets") or ()),
+        }  # fmt: skip
+
+    def make() -> _Sink:
+        if place.bucket:
+            # Keys sort by time.
+            name = started.replace(":", "").replace(".", "-")
+            key = f"{place.prefix}journal/{scope_key(stack)}/{name}-{recorder.id}.jsonl"
+            return _Object(Bucket(place, aws), key, recorder._failed)
+        return _File(_file_of(stack))
+
+    recorder._open(make, header)
+    try:
+        yield recorder
+    except ReconError as error:
+        recorder.outcome = recorder.outcome or error.outcome
+        raise
+    except KeyboardInterrupt:
+        recorder.outcome = recorder.outcome or "interrupted"
+        raise
+    finally:
+        recorder._close()
+
+
+def _who(aws: Aws) -> str:
+    try:
+        return str(aws.call("sts", "GetCallerIdentity").get("Arn") or "")
+    except AwsError:
+        return ""
+
+
+def _file_of(stack: Stack) -> Path:
+    return Path(place_of(stack).directory) / f"journal-{scope_file(stack.scope)}.jsonl"
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Run:
+    """One run as the journal tells it. ``ended`` and ``outcome`` are empty where no end was written.
+
+    ``steps`` are (step id, outcome, error code, time) in the order they ended; times are ISO 8601.
+    """
+
+    id: str
+    command: str = ""
+    scope: str = ""
+    account: str = ""
+    who: str = ""
+    user: str = ""
+    host: str = ""
+    started: str = ""
+    ended: str = ""
+    outcome: str = ""
+    plan_digest: str = ""
+    state_digest: str = ""
+    recon_version: str = ""
+    summary: Mapping[str, int] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+    steps: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many steps ended how."""
+        return Counter(outcome for _, outcome, _, _ in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id, "command": self.command, "scope": self.scope, "account": self.account,
+            "who": self.who or None, "user": self.user or None, "host": self.host or None, "started": self.started,
+            "ended": self.ended or None, "outcome": self.outcome or None, "plan_digest": self.plan_digest or None,
+            "state_digest": self.state_digest or None, "recon_version": self.recon_version,
+            "summary": dict(self.summary), "targets": list(self.targets),
+            "steps": [{"step": s, "outcome": o, "code": c or None, "at": t} for s, o, c, t in self.steps],
+        }  # fmt: skip
+
+
+def read_runs(stack: Stack, aws: Aws | None, *, limit: int = 20) -> list[Run]:
+    """The last ``limit`` runs of a stack, newest first; lines that cannot be understood are passed over.
+
+    ``aws`` is needed with a bucket as backend. Raises ReconError (AwsError) where the journal cannot be read.
+    Cost with a bucket: one listing per 1000 runs and one read a run.
+    """
+    place = place_of(stack)
+    if place.bucket:
+        if aws is None:
+            raise ReconError("the journal is in a bucket, and there is no connection to read it")
+        bucket = Bucket(place, aws)
+        keys = bucket.keys(f"{place.prefix}journal/{scope_key(stack)}/")[-limit:]
+        objects = aws.parallel(bucket.get, keys)
+        lines = [line for found in objects if found for line in found.body.decode("utf-8", "replace").splitlines()]
+    else:
+        lines = []
+        path = _file_of(stack)
+        for file in (path.with_name(path.name + ".1"), path):
+            try:
+                lines += file.read_text(encoding="utf-8", errors="replace").splitlines()
+            except FileNotFoundError:
+                continue
+            except OSError as problem:
+                raise ReconError(f"the journal {file} could not be read: {problem.strerror}") from None
+    runs = _runs(lines)
+    return sorted(runs, key=lambda run: run.started, reverse=True)[:limit]
+
+
+def _runs(lines: Iterable[str]) -> list[Run]:
+    runs: dict[str, Run] = {}
+    for line in lines:
+        try:
+            record = json.loads(line)
+            run = runs.setdefault(str(record["run"]), Run(str(record["run"])))
+            kind = record["type"]
+            if kind == "run":
+                for name in (
+                    "command",
+                    "scope",
+                    "account",
+                    "who",
+                    "user",
+                    "host",
+                    "started",
+                    "plan_digest",
+                    "state_digest",
+                    "recon_version",
+                ):
+                    setattr(run, name, str(record.get(name) or ""))
+                run.summary = dict(record.get("summary") or {})
+                run.targets = tuple(record.get("targets") or ())
+            elif kind == "step":
+                run.steps.append(
+                    (str(record["step"]), str(record["outcome"]), str(record.get("code") or ""), str(record["at"]))
+                )
+            elif kind == "end":
+                run.ended, run.outcome = str(record["at"]), str(record["outcome"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return [run for run in runs.values() if run.started]
+
+
+def last_applied(runs: Iterable[Run]) -> Run | None:
+    """The newest run after which all of the stack was as declared: an apply of everything that ended well."""
+    return next(
+        (r for r in runs if r.command.startswith("apply") and not r.targets and r.outcome in {"applied", "no_changes"}),
+        None,
+    )

@@ -1,0 +1,322 @@
+"""The lock: one run at a time, in a directory and in a bucket, with the same promises."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+
+from reconciler import lock as locks
+from reconciler.aws import Aws
+from reconciler.errors import AwsError, Locked, Refused
+from reconciler.lock import LocalLock, Lock, S3Lock, lock_for
+from reconciler.model import Stack
+
+BUCKET = "acme-recon"
+S3 = {"backend": {"s3": {"bucket": BUCKET, "prefix": "mail/"}}}
+KEY = "mail/locks/acme/_.json"
+
+
+def stack(**more: Any) -> Stack:
+    return Stack("acme", None, support.ACCOUNT, (support.HOME,), **more)
+
+
+@pytest.fixture
+def bucket(house: support.House) -> Any:
+    s3 = support.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    house.clear()
+    return s3
+
+
+@pytest.fixture(params=["local", "s3"])
+def make(request: pytest.FixtureRequest, house: support.House) -> Iterator[Callable[[], Lock]]:
+    """Makes locks of one scope; both kinds keep the same promises."""
+    if request.param == "s3":
+        request.getfixturevalue("bucket")
+        yield lambda: lock_for(stack(**S3))
+    else:
+        yield lambda: lock_for(stack())
+
+
+def test_one_holds_it_and_the_other_is_told_who(make: Callable[[], Lock]) -> None:
+    with make().held("apply") as grip:
+        assert not grip.lost.is_set()
+        with pytest.raises(Locked) as refused, make().held("destroy"):
+            pass
+        assert refused.value.exit_code == 3
+        assert f"process {os.getpid()}, `apply`" in refused.value.message
+        assert (holder := make().holder()) is not None
+        assert holder.id == grip.holder.id
+    assert make().holder() is None
+    with make().held("destroy"):
+        pass
+
+
+def test_the_lock_is_let_go_when_the_run_fails(make: Callable[[], Lock]) -> None:
+    with pytest.raises(ZeroDivisionError), make().held("apply"):
+        raise ZeroDivisionError
+    assert make().holder() is None
+
+
+def test_waiting_gets_it_and_says_once_whom_it_waits_for(
+    make: Callable[[], Lock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(S3Lock, "pause", 0.05)
+    monkeypatch.setattr(LocalLock, "pause", 0.05)
+    said: list[str] = []
+    ended = threading.Event()
+
+    def first() -> None:
+        with make().held("apply"):
+            ended.wait(5)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while make().holder() is None:
+        time.sleep(0.01)
+    threading.Timer(0.3, ended.set).start()
+    with make().held("destroy", 5.0, say=said.append):
+        pass
+    thread.join()
+    assert len(said) == 1
+    assert "`apply`" in said[0]
+
+
+def test_freeing_tells_the_run_that_it_lost_its_lock(make: Callable[[], Lock], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(S3Lock, "beat", 0.05)
+    monkeypatch.setattr(LocalLock, "beat", 0.05)
+    told = threading.Event()
+    with make().held("apply") as grip:
+        grip.watch(told.set)
+        other = make()
+        assert (holder := other.holder()) is not None
+        assert other.free(holder)
+        assert told.wait(5)
+        with make().held("destroy") as mine:
+            assert grip.lost.is_set()
+            again = make().holder()
+            assert again is not None
+            assert again.id == mine.holder.id
+            # A shown holder that is no longer the one is not freed.
+            assert not make().free(holder)
+    assert make().holder() is None
+
+
+def test_the_loser_does_not_delete_the_lock_of_the_next(make: Callable[[], Lock]) -> None:
+    first = make()
+    with first.held("apply"):
+        holder = first.holder()
+        assert holder is not None
+        make().free(holder)
+        second = make()
+        with second.held("destroy"):
+            first._release()
+            assert (now := make().holder()) is not None
+            assert now.command == "destroy"
+
+
+# --- local ---------------------------------------------------------------------------------------------------------
+
+
+def _hold_and_die(directory: str) -> None:
+    with LocalLock("acme", directory).held("apply"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_run_is_taken_over_at_once(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_hold_and_die, args=(str(tmp_path),))
+    process.start()
+    process.join()
+    assert LocalLock("acme", tmp_path).holder() is None
+    with LocalLock("acme", tmp_path).held("apply") as grip:
+        assert grip.dead is not None
+        assert grip.dead.pid == process.pid
+
+
+def _count(directory: str, tries: int, queue: Any) -> None:
+    got = 0
+    for _ in range(tries):
+        with LocalLock("acme", directory).held("apply", 20.0):
+            path = Path(directory) / "inside"
+            path.touch(exist_ok=False)
+            got += 1
+            path.unlink()
+    queue.put(got)
+
+
+def test_many_processes_are_never_two_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalLock, "pause", 0.005)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_count, args=(str(tmp_path), 10, queue)) for _ in range(5)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sum(queue.get(timeout=5) for _ in processes) == 50
+
+
+def test_scopes_do_not_share_a_lock_and_the_directory_ignores_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_DIR", str(tmp_path / "r"))
+    with lock_for(stack()).held("apply"), lock_for(Stack("acme", "production", "1", ())).held("apply"):
+        assert (tmp_path / "r" / ".gitignore").read_text() == "*\n"
+
+
+# --- S3 ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_lock_object_names_the_principal(house: support.House, bucket: Any) -> None:
+    with lock_for(stack(**S3)).held("apply") as grip:
+        stored = json.loads(bucket.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
+        assert stored["who"] == f"arn:aws:iam::{support.ACCOUNT}:root"
+        assert stored["id"] == grip.holder.id
+        assert stored["beat"].endswith("Z")
+    assert "Contents" not in bucket.list_objects_v2(Bucket=BUCKET)
+
+
+def test_a_lost_answer_does_not_lock_ourselves_out(house: support.House, bucket: Any) -> None:
+    house.sandbox.fault("lost", service="s3", operation="PutObject", count=1)
+    with lock_for(stack(**S3)).held("apply") as grip:
+        assert lock_for(stack(**S3)).holder() is not None
+        assert grip.holder.command == "apply"
+    house.sandbox.fault("lost", service="s3", operation="DeleteObject", count=1)
+    with lock_for(stack(**S3)).held("apply"):
+        pass
+    assert lock_for(stack(**S3)).holder() is None
+
+
+def test_two_conditional_writes_at_once_are_tried_again(house: support.House, bucket: Any) -> None:
+    house.sandbox.fault(
+        "error", service="s3", operation="PutObject", code="ConditionalRequestConflict", status=409, count=2
+    )
+    with lock_for(stack(**S3)).held("apply"):
+        pass
+
+
+def test_signs_of_life_renew_the_lock(house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(S3Lock, "beat", 0.05)
+    house.sandbox.fault("lost", service="s3", operation="PutObject", skip=2, count=1)
+    with lock_for(stack(**S3)).held("apply") as grip:
+        before = bucket.get_object(Bucket=BUCKET, Key=KEY)["ETag"]
+        deadline = time.monotonic() + 5
+        while len(house.sandbox.calls(service="s3", operation="PutObject")) < 5 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert bucket.get_object(Bucket=BUCKET, Key=KEY)["ETag"] != before
+        assert not grip.lost.is_set()
+    assert lock_for(stack(**S3)).holder() is None
+
+
+def test_a_holder_that_cannot_prove_itself_stops(
+    house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(S3Lock, "beat", 0.05)
+    monkeypatch.setattr(locks, "LIFE", 0.2)
+    with lock_for(stack(**S3)).held("apply") as grip:
+        house.sandbox.fault("denied", service="s3", operation="PutObject", count=None)
+        assert grip.lost.wait(5)
+
+
+def test_a_silent_holder_is_named_and_never_taken_over(house: support.House, bucket: Any) -> None:
+    stale = {"user": "eva", "host": "build-7", "pid": 4, "command": "apply", "since": "2026-01-01T00:00:00Z", "id": "x"}
+    bucket.put_object(Bucket=BUCKET, Key=KEY, Body=json.dumps(stale).encode())
+    held = lock_for(stack(**S3))
+    assert isinstance(held, S3Lock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locks, "LIFE", -1.0)
+        with pytest.raises(Locked) as refused, held.held("apply"):
+            pass
+    assert "eva on build-7" in refused.value.message
+    assert "last sign of life" in refused.value.message
+    assert "recon unlock" in refused.value.hint
+
+
+def test_a_denied_bucket_is_an_error_not_a_free_lock(house: support.House, bucket: Any) -> None:
+    house.sandbox.fault("denied", service="s3", count=None)
+    with pytest.raises(AwsError), lock_for(stack(**S3)).held("apply"):
+        pass
+
+
+def test_the_wrong_account_is_refused_before_the_lock_is_written(
+    house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Refused, match="999999999999"):
+        lock_for(Stack("acme", None, "999999999999", (support.HOME,), **S3))  # type: ignore[arg-type]
+    assert not house.sandbox.calls(service="s3")
+
+
+# --- the commands --------------------------------------------------------------------------------------------------
+
+DOCUMENT = {"configuration_sets": {"main": {}}}
+
+
+@pytest.mark.parametrize("backend", [{}, S3])
+def test_apply_and_destroy_wait_their_turn(house: support.House, bucket: Any, backend: dict[str, Any]) -> None:
+    house.write(DOCUMENT, stack=backend)
+    with lock_for(stack(**backend)).held("smtp rotate"):
+        house.clear()
+        ran = house.cli("apply", "state.yaml", "--auto-approve", "--format", "json")
+        assert (ran.code, json.loads(ran.out)["outcome"]) == (3, "locked")
+        assert "`smtp rotate`" in ran.out
+        ran = house.cli("destroy", "state.yaml", "--allow-deletes", "9")
+        assert ran.code == 3
+        # The lock comes before reading.
+        assert not house.sandbox.calls(service="sesv2")
+        ran = house.cli("unlock", "state.yaml")
+        assert (ran.code, "`smtp rotate`" in ran.out) == (1, True)
+        ran = house.cli("unlock", "state.yaml", answer="no\n")
+        assert ran.code == 1
+        ran = house.cli("unlock", "state.yaml", "--force")
+        assert (ran.code, "`smtp rotate`" in ran.out, "is free" in ran.out) == (0, True, True)
+        assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+    assert house.cli("unlock", "state.yaml").out == "No run holds the lock.\n"
+
+
+def test_a_run_whose_lock_is_freed_starts_nothing_more(
+    house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(S3Lock, "beat", 0.02)
+    house.write({"configuration_sets": {f"set-{n}": {} for n in range(6)}}, stack=S3)
+    # The second creation waits; meanwhile somebody frees the lock.
+    house.sandbox.fault("delay", service="sesv2", operation="CreateConfigurationSet", seconds=1.0, skip=1, count=1)
+    threading.Timer(0.5, lambda: bucket.delete_object(Bucket=BUCKET, Key=KEY)).start()
+    ran = house.cli("apply", "state.yaml", "--auto-approve", "--parallelism", "1", "--format", "json")
+    told = json.loads(ran.out)
+    assert (ran.code, told["outcome"]) == (1, "partial")
+    assert any(d["code"] == "lock-lost" for d in told["diagnostics"])
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+
+
+def test_terminated_while_planning_lets_go(house: support.House, bucket: Any) -> None:
+    house.write(DOCUMENT, stack=S3)
+    house.sandbox.fault("delay", service="sesv2", operation="GetConfigurationSet", seconds=1.5, count=None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "apply", "state.yaml", "--auto-approve"], cwd=house.home,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while not house.sandbox.calls(service="iam") and time.monotonic() < deadline:
+        time.sleep(0.05)  # it reads; the call that waits enters the ledger when it ends
+    assert lock_for(stack(**S3)).holder() is not None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 130
+    assert lock_for(stack(**S3)).holder() is None
+
+
+def test_the_connection_of_the_lock_outlives_a_stopped_run(house: support.House, bucket: Any) -> None:
+    with lock_for(stack(**S3)).held("apply") as grip:
+        assert isinstance(grip.aws, Aws)
