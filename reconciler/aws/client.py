@@ -203,6 +203,8 @@ class Aws:
                             time.sleep(min(0.05 * 2**failures, 5.0) * (0.5 + random.random() / 2))
                         continue
                     raise error from None
+                if limiter and error.status:
+                    limiter.served()
                 passing = error.aws_code in RETRIED or error.status in {500, 502, 503, 504} or error.status == 0
                 failures += 1
                 if not (retry and passing and failures < self._max_attempts) or self._stopping.is_set():
@@ -211,7 +213,7 @@ class Aws:
                 time.sleep(min(0.1 * 2**failures, 5.0) * (0.5 + random.random() / 2))
                 continue
             if limiter:
-                limiter.succeeded()
+                limiter.served()
             answer.pop("ResponseMetadata", None)
             return answer
 

@@ -1,7 +1,7 @@
 """An adaptive pace for one AWS limit (one account, region and service).
 
 AWS publishes few control-plane rates and sends no "remaining" header, so the pace is learnt: it starts just below the
-documented rate, grows quickly while nothing is refused, and after a refusal stays just below what held.
+documented rate, grows quickly while nothing is refused, and after a refusal falls to what was really served.
 
 Sources: SES Developer Guide "Service quotas" (1 request/s for all but sending); Route 53 Developer Guide "Quotas"
 (5 requests/s per account). Where nothing is documented the start is a guess and only the adapting counts.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 DOCUMENTED: dict[str, float] = {"ses": 1.0, "route53": 5.0}
@@ -19,9 +20,15 @@ DOCUMENTED: dict[str, float] = {"ses": 1.0, "route53": 5.0}
 
 GUESSED: dict[str, float] = {"iam": 10.0, "tagging": 5.0, "secretsmanager": 20.0, "ssm": 3.0, "cloudtrail": 2.0}
 
+_MARGIN = 0.94
+"""Just below the documented rate: at exactly the rate, jitter on the way still gets calls refused."""
 _GROWTH = 1.6
 _FASTEST = 500.0
 _SLOWEST = 0.05
+_WINDOW = 4.0
+"""Seconds over which answers are counted to learn what AWS really serves."""
+_PATIENCE = 100
+"""Answers without a refusal before a pace that was once refused tries to go a little faster."""
 
 
 def rates_from_environment(text: str | None) -> dict[str, float] | None:
@@ -46,9 +53,9 @@ def rates_from_environment(text: str | None) -> dict[str, float] | None:
 class Limiter:
     """A token pace that adapts both ways; safe to share between threads.
 
-    ``acquire()`` blocks until the next call may start; ``succeeded()`` and ``throttled()`` report how it went.
-    The cost of learning is one or two refused calls in a run: the first refusal above the documented rate falls
-    straight back below that rate instead of halving step by step.
+    ``acquire()`` blocks until the next call may start; ``served()`` and ``throttled()`` report how it went. While
+    nothing has been refused the pace grows with every answer. A refusal brings it down at once to what was really
+    served of late (never below the documented rate for the first one), and from there it creeps up again.
     """
 
     def __init__(
@@ -59,12 +66,14 @@ class Limiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._documented = documented
-        self._rate = documented * 0.95 if documented else start
-        self._ceiling: float | None = None
+        self._floor = documented * _MARGIN if documented else start / 20
+        self._rate = documented * _MARGIN if documented else start
+        self._refused = False
+        self._since_refusal = 0
         self._next = 0.0
         self._epoch = 0
-        self._good = 0
+        self._answers: deque[float] = deque()
+        self._answered = False
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -76,41 +85,49 @@ class Limiter:
 
     def acquire(self) -> int:
         """Wait for a turn; returns the epoch to hand back to ``throttled``."""
+        while True:
+            with self._lock:
+                now = self._clock()
+                wait = self._next - now
+                if wait <= 0:
+                    self._next = now + 1.0 / self._rate
+                    return self._epoch
+            self._sleep(wait)
+
+    def served(self) -> None:
+        """A call was answered, well or with an error of its own."""
         with self._lock:
             now = self._clock()
-            start = max(now, self._next)
-            self._next = start + 1.0 / self._rate
-            epoch = self._epoch
-        if start > now:
-            self._sleep(start - now)
-        return epoch
-
-    def succeeded(self) -> None:
-        """A call was served: quicken, fast until the first refusal, then gently below the known ceiling."""
-        with self._lock:
-            self._good += 1
-            if self._ceiling is None:
+            self._answers.append(now)
+            while self._answers and self._answers[0] < now - _WINDOW:
+                self._answers.popleft()
+            if not self._answered:
+                # The first call also opened the connection; the next must not arrive right behind it.
+                self._answered = True
+                self._next = max(self._next, now + 1.0 / self._rate)
+            self._since_refusal += 1
+            if not self._refused:
                 self._rate = min(self._rate * _GROWTH, _FASTEST)
-            elif self._good >= 50:
-                self._good = 0
-                self._ceiling *= 1.05
-                self._rate = min(self._rate * 1.1, self._ceiling * 0.95)
+            elif self._since_refusal % _PATIENCE == 0:
+                self._rate = min(self._rate * 1.1, _FASTEST)
 
     def throttled(self, epoch: int) -> None:
         """A call was refused. Refusals of calls that started before the last slow-down are not counted again."""
         with self._lock:
-            self._good = 0
             if epoch != self._epoch:
                 return
+            now = self._clock()
             self._epoch += 1
-            documented = self._documented
-            if documented and self._rate > documented:
-                self._ceiling = documented
-                self._rate = documented * 0.95
+            served = sum(1 for moment in self._answers if moment >= now - _WINDOW) / _WINDOW
+            often = self._refused and self._since_refusal < 5
+            if self._rate > self._floor * 1.02:
+                self._rate = max(min(served, self._rate) * 0.7, self._floor)
             else:
-                self._ceiling = max(self._rate, _SLOWEST)
-                self._rate = max(self._rate * 0.6, _SLOWEST)
-            self._next = self._clock() + 1.0 / self._rate
+                # Below the documented rate: jitter if it is rare, somebody else's calls if it is not.
+                self._rate = max(self._rate * (0.7 if often else 0.97), _SLOWEST)
+            self._refused = True
+            self._since_refusal = 0
+            self._next = max(self._next, now + 1.0 / self._rate)
 
 
 class Limiters:
