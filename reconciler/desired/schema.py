@@ -341,8 +341,12 @@ _SECRET: Final = "domain_signing_private_key"
 def _validator(name: str) -> Any:
     import jsonschema
 
+    # 300.0 is an integer to JSON Schema, but not to AWS
+    strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    extend = jsonschema.validators.extend
+    judge = extend(jsonschema.Draft202012Validator, type_checker=strict)  # type: ignore[no-untyped-call]
     # references count from the merged document, so its definitions replace the part's own
-    return jsonschema.Draft202012Validator({**definition(name), "$defs": _merged()["$defs"]})
+    return judge({**definition(name), "$defs": _merged()["$defs"]})
 
 
 def findings(name: str, value: Any, *, lenient: bool = False) -> list[Finding]:
@@ -352,6 +356,8 @@ def findings(name: str, value: Any, *, lenient: bool = False) -> list[Finding]:
     found: list[Finding] = []
     for error in _validator(name).iter_errors(value):
         found.extend(_worded(error, lenient))
+    if not found and not lenient:
+        found.append(Finding((), "bad-value", "the values do not fit", "compare them with `recon schema`"))
     return found
 
 

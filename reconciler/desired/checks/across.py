@@ -272,8 +272,8 @@ class _Across:
             if size > MAX_INLINE_POLICY:
                 self.error(
                     entry, "", "policy-too-long", f"its policy would have at least {size} characters; IAM takes "
-                    f"{MAX_INLINE_POLICY} for a user", "use patterns with * in from_addresses, fewer identities or none (then "
-                    "all), or several users",
+                    f"{MAX_INLINE_POLICY} for a user",
+                    "use patterns with * in from_addresses, fewer identities or none (then all), or several users",
                 )  # fmt: skip
             for index, name in enumerate(entry.values.get("identities") or ()):
                 if name not in covered and not any(parent in covered for parent in _covering(name)):

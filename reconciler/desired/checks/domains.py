@@ -176,7 +176,14 @@ def _private_key(place: Place, reference: Any) -> None:
 
 def _mail_from(place: Place) -> None:
     block = place.values.get("mail_from")
-    if not isinstance(block, dict) or not isinstance(name := block.get("mail_from_domain"), str):
+    if not isinstance(block, dict):
+        return
+    if "mail_from_domain" not in block:
+        place.error("mail_from", "missing-key", "mail_from_domain is missing",
+                    'write a name such as "bounce-${region}.${domain}"; `mail_from: null` switches it off')  # fmt: skip
+        return
+    name = block["mail_from_domain"]
+    if not isinstance(name, str):
         return
     path = "mail_from.mail_from_domain"
     try:
