@@ -172,7 +172,7 @@ def sandbox(
     from reconciler.sandbox import environment, serve
 
     def ready(url: str) -> None:
-        sys.stdout.write("".join(f"export {k}={v}\n" for k, v in environment(url).items()))
+        sys.stdout.write("".join(f"export {k}={v}\n" for k, v in environment(url, paced=rates is not None).items()))
         sys.stdout.flush()
         sys.stderr.write(f"The sandbox listens on {url}; it forgets everything when it ends. Ctrl-C ends it.\n")
 

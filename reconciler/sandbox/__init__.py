@@ -35,6 +35,7 @@ def environment(
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     return variables if paced else {**variables, "RECON_RATES": "off"}
