@@ -252,6 +252,13 @@ class Run:
     steps: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     @property
+    def seconds(self) -> float | None:
+        """How long it took; None where no end was written."""
+        if not self.ended:
+            return None
+        return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
+
+    @property
     def counts(self) -> Counter[str]:
         """How many steps ended how."""
         return Counter(outcome for _, outcome, _, _ in self.steps)
@@ -267,16 +274,21 @@ class Run:
         }  # fmt: skip
 
 
-def read_runs(stack: Stack, aws: Aws | None, *, limit: int = 20) -> list[Run]:
+def read_runs(stack: Stack, aws: Aws | None = None, *, limit: int = 20) -> list[Run]:
     """The last ``limit`` runs of a stack, newest first; lines that cannot be understood are passed over.
 
-    ``aws`` is needed with a bucket as backend. Raises ReconError (AwsError) where the journal cannot be read.
+    A bucket is read through ``aws``, or a connection of its own for the role that plans.
+    Raises ReconError (AwsError) where the journal cannot be read.
     Cost with a bucket: one listing per 1000 runs and one read a run.
     """
     place = place_of(stack)
     if place.bucket:
         if aws is None:
-            raise ReconError("the journal is in a bucket, and there is no connection to read it")
+            from reconciler.aws import Aws
+            from reconciler.observing import guard_account
+
+            aws = Aws(stack)
+            guard_account(aws)
         bucket = Bucket(place, aws)
         keys = bucket.keys(f"{place.prefix}journal/{scope_key(stack)}/")[-limit:]
         objects = aws.parallel(bucket.get, keys)

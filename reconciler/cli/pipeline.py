@@ -1,0 +1,67 @@
+"""Commands around pipelines: history, init, iam-policy. None of them writes to AWS."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.app import app
+from reconciler.cli.common import ColorOption, EnvOption, FormatOption, Out, StateArg, load
+from reconciler.errors import ReconError
+
+if TYPE_CHECKING:
+    from reconciler.journal import Run
+
+
+@app.command()
+def history(
+    state: StateArg = "state",
+    env: EnvOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many runs.")] = 20,
+    format: FormatOption = "text",
+    no_color: ColorOption = False,
+) -> None:
+    """Show the past runs that wrote to this stack, newest first, from its journal."""
+    from reconciler.journal import read_runs
+
+    out = Out(format, no_color)
+    _only(format, "history", "text", "json")
+    stack = load(state, env, out)[0].stack
+    runs = read_runs(stack, limit=limit)
+    if format == "json":
+        found = {"format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
+                 "outcome": "no_changes", "runs": [run.to_json() for run in runs], "diagnostics": []}  # fmt: skip
+        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        return
+    sys.stdout.write("".join(_told(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
+
+
+def _told(run: Run) -> str:
+    """One run in two lines, and one for each step that failed."""
+    from reconciler.renderers.escape import safe
+
+    counts = run.counts
+    words = [
+        f"{counts[name]} step{'s' * (counts[name] != 1)} {name}"
+        for name in ("done", "failed", "skipped")
+        if counts[name]
+    ]
+    changes = ", ".join(f"{number} to {name}" for name, number in run.summary.items() if number)
+    who = " ".join(part for part in (run.who or run.user, f"on {run.host}" if run.host else "") if part)
+    lines = [
+        f"{run.started[:19]}Z  {run.outcome or 'no end: killed, or still running'}  {run.command}  {who}",
+        "  " + "; ".join(part for part in (
+            changes, ", ".join(words), f"took {run.seconds:.0f} s" if run.seconds is not None else "",
+            f"plan {run.plan_digest[:19]}" if run.plan_digest else "", f"run {run.id}",
+        ) if part),
+    ]  # fmt: skip
+    lines += [f"  failed: {step} ({code or 'error'})" for step, outcome, code, _ in run.steps if outcome == "failed"]
+    return "".join(safe(line) + "\n" for line in lines)
+
+
+def _only(format: str, command: str, *formats: str) -> None:
+    if format not in formats:
+        raise ReconError(f"{command} does not print {format}", hint=f"--format {' or '.join(formats)}")
