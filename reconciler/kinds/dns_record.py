@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 class DnsRecord:
     name = NAME
     reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
-    writes = ("route53:ChangeResourceRecordSets", "route53:ChangeTagsForResource", "route53:GetChange")
+    # GetHostedZone and ListTagsForResource: an apply looks at a zone again before it relies on it
+    writes = (
+        "route53:ChangeResourceRecordSets", "route53:ChangeTagsForResource", "route53:GetChange",
+        "route53:GetHostedZone", "route53:ListTagsForResource",
+    )  # fmt: skip
 
     # -- desired: derived while planning, since it depends on what SES says (reconciler/kinds/dns/intents.py) ---------
 
