@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -673,3 +675,48 @@ def test_a_thousand_errors_take_seconds_at_most(make: Make) -> None:
     assert time.process_time() - begin < 20
     assert len(error.value.diagnostics) == 501
     assert "1500 more" in error.value.diagnostics[-1].message
+
+
+def test_a_valid_state_loads_no_heavy_library() -> None:
+    """Start-up time of every command: jsonschema alone takes longer than a thousand entries."""
+    code = (
+        "import sys; from reconciler.desired import load; load(sys.argv[1], 'production'); "
+        "print(sorted({'jsonschema', 'boto3', 'botocore', 'idna', 'cryptography'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(EXAMPLE)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=EXAMPLE.parent.parent)
+    assert run.stdout.strip() == "[]"
+
+
+# --- what multiplies ---
+
+
+def test_aliases_cannot_nest_without_end(make: Make) -> None:
+    lines = ["x-0: &a0 " + "[" * 30 + "]" * 30]
+    lines += [f"x-{i}: &a{i} " + "[" * 30 + f"*a{i - 1}" + "]" * 30 for i in range(1, 60)]
+    with pytest.raises(InvalidState) as error:
+        make("\n".join(lines) + "\n")
+    assert codes(error) == ["too-deep"]
+
+
+def test_variables_cannot_multiply_without_end(make: Make) -> None:
+    def reference(number: int) -> str:
+        return "${" + f"v{number}" + "}"
+
+    variables = "".join(f'  v{i}: "{reference(i + 1) * 20}"\n' for i in range(7))
+    begin = time.process_time()
+    with pytest.raises(InvalidState) as error:
+        make(f"vars:\n{variables}  v7: xx\ndomains: {{acme.com: {{configuration_set_name: '${{v0}}'}}}}\n")
+    assert codes(error) == ["bad-variable"]
+    make(f"vars:\n{variables}  v7: ''\ndomains: {{acme.com: {{configuration_set_name: 'tx${{v0}}'}}}}\n")
+    assert time.process_time() - begin < 5
+
+
+def test_an_environment_resets_parts_of_the_stack_with_null(make: Make) -> None:
+    stack = make(
+        'stack: {name: acme-mail, account: "111122223333", regions: [us-east-1], max_deletes: 9, '
+        'role_arn: "arn:aws:iam::111122223333:role/recon", backend: {s3: {bucket: acme-recon}}}\n'
+        "environments: {local: {stack: {role_arn: null, backend: null, max_deletes: null}}}\n",
+        "local",
+    ).state.stack
+    assert (stack.plan_role_arn, stack.apply_role_arn, stack.backend, stack.max_deletes) == (None, None, {}, 5)
