@@ -221,7 +221,9 @@ class Book:
                 base.note(
                     "others-kept",
                     "note",
-                    f"{len(kept)} other value{'s' * (len(kept) > 1)} at this name stay as they are",
+                    "1 other value at this name stays as it is"
+                    if len(kept) == 1
+                    else f"{len(kept)} other values at this name stay as they are",
                 )
             )
 
