@@ -1,6 +1,6 @@
 """One run at a time may apply to a stack: the lock, in a local file or in a bucket, that names its holder.
 
-Both kinds look alike: ``lock_for(stack).held(command, timeout)`` holds it or raises Locked, ``holder()`` says who does,
+Both kinds look alike: ``lock_for(stack, aws).held(command, timeout)`` holds it or raises Locked, ``holder()`` says who,
 ``free(holder)`` is what `recon unlock` does. While a lock is held, a thread proves every few seconds that it still is;
 where it is not (somebody freed it), the run is told through ``Grip.watch`` and starts nothing more.
 
@@ -376,19 +376,16 @@ class S3Lock(Lock):
 
 
 def lock_for(stack: Stack, aws: Aws | None = None) -> Lock:
-    """The lock of a stack, where its backend keeps it.
+    """The lock of a stack, where its backend keeps it; ``aws`` reaches a bucket.
 
-    A bucket is reached through a connection of its own unless one is given, so that a run that is told to stop still
-    lets go; the account is guarded first. Raises Refused for the wrong account.
+    The connection should be one of its own, so that a run that is told to stop still lets go.
+    Raises ReconError where there is a bucket and no connection.
     """
-    if not place_of(stack).bucket:
-        return LocalLock(stack.scope, place_of(stack).directory)
-    from reconciler.aws import Aws
-    from reconciler.observing import guard_account
-
+    place = place_of(stack)
+    if not place.bucket:
+        return LocalLock(stack.scope, place.directory)
     if aws is None:
-        aws = Aws(stack, purpose="apply", parallelism=2)
-        guard_account(aws)
+        raise ReconError(f"the lock is in {place}, and there is no connection to it")
     return S3Lock(stack, aws)
 
 

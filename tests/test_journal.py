@@ -12,8 +12,9 @@ import pytest
 import support
 
 from reconciler import journal
-from reconciler.journal import last_applied, read_runs, recording
-from reconciler.lock import lock_for
+from reconciler.cli.common import backend_connection
+from reconciler.cli.common import lock_of as lock_for
+from reconciler.journal import Run, last_applied, recording
 from reconciler.model import Stack
 
 BUCKET = "acme-recon"
@@ -29,6 +30,10 @@ SMTP = {
 
 def stack(**more: Any) -> Stack:
     return Stack("acme", None, support.ACCOUNT, (support.HOME,), **more)
+
+
+def read_runs(stack: Stack) -> list[Run]:
+    return journal.read_runs(stack, backend_connection(stack))
 
 
 @pytest.fixture(params=[{}, S3], ids=["local", "s3"])

@@ -19,8 +19,9 @@ import support
 
 from reconciler import lock as locks
 from reconciler.aws import Aws
+from reconciler.cli.common import lock_of as lock_for
 from reconciler.errors import AwsError, Locked, Refused
-from reconciler.lock import LocalLock, Lock, S3Lock, lock_for
+from reconciler.lock import LocalLock, Lock, S3Lock
 from reconciler.model import Stack
 
 BUCKET = "acme-recon"

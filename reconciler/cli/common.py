@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +17,8 @@ import typer
 from reconciler.errors import ReconError, Stale
 
 if TYPE_CHECKING:
-    from reconciler.lock import Grip
+    from reconciler.aws import Aws
+    from reconciler.lock import Grip, Lock
     from reconciler.model import Diagnostic, Plan, Result, Stack, State
     from reconciler.running import Planned
 
@@ -101,20 +102,6 @@ class Out:
             sys.stderr.write(words + "\n")
             sys.stderr.flush()
 
-    def progress(self) -> Callable[[str, str], None]:
-        """A progress voice for the applier: one line a step, never the same twice in a row."""
-        last: dict[str, str] = {}
-        lock = threading.Lock()
-
-        def speak(address: str, words: str) -> None:
-            with lock:
-                if last.get(address) == words:
-                    return
-                last[address] = words
-                self.say(f"  {address}: {words}")
-
-        return speak
-
 
 def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic, ...]]:
     from reconciler import desired
@@ -139,13 +126,33 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def backend_connection(stack: Stack, purpose: str = "apply") -> Aws | None:
+    """A connection for the stack's lock and journal where they are in a bucket. Raises Refused for another account."""
+    from reconciler.backend import place_of
+
+    if not place_of(stack).bucket:
+        return None
+    from reconciler.aws import Aws
+    from reconciler.observing import guard_account
+
+    aws = Aws(stack, purpose=purpose, parallelism=4)
+    guard_account(aws)
+    return aws
+
+
+def lock_of(stack: Stack) -> Lock:
+    """The stack's lock, with a connection of its own."""
+    from reconciler.lock import lock_for
+
+    return lock_for(stack, backend_connection(stack))
+
+
 @contextlib.contextmanager
 def alone(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator[Grip]:
     """Hold the stack's lock while the block runs, and end like after Ctrl-C when told to terminate.
 
     Raises Locked naming the holder, Refused for the wrong account.
     """
-    from reconciler.lock import lock_for
 
     def terminated(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -153,7 +160,7 @@ def alone(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator
     here = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminated) if here else None
     try:
-        with lock_for(stack).held(command, seconds(timeout), say=out.say) as grip:
+        with lock_of(stack).held(command, seconds(timeout), say=out.say) as grip:
             if grip.dead is not None:
                 out.say(f"Took over the lock of a run that is gone: {grip.dead}")
             yield grip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import ColorOption, EnvOption, FormatOption, Out, StateArg, load
+from reconciler.cli.common import ColorOption, EnvOption, FormatOption, Out, StateArg, backend_connection, load
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def history(
     out = Out(format, no_color)
     _only(format, "history", "text", "json")
     stack = load(state, env, out)[0].stack
-    runs = read_runs(stack, limit=limit)
+    runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
     if format == "json":
         found = {"format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
                  "outcome": "no_changes", "runs": [run.to_json() for run in runs], "diagnostics": []}  # fmt: skip

@@ -27,6 +27,7 @@ from reconciler.cli.common import (
     VerboseOption,
     alone,
     load,
+    lock_of,
     read_plan,
     seconds,
     with_warnings,
@@ -178,9 +179,7 @@ def unlock(
     """Free the stack's lock after showing who holds it."""
     out = Out(no_color=no_color)
     declared, _ = load(state, env, out)
-    from reconciler.lock import lock_for
-
-    lock = lock_for(declared.stack)
+    lock = lock_of(declared.stack)
     holder = lock.holder()
     if holder is None:
         sys.stdout.write("No run holds the lock.\n")
@@ -204,7 +203,9 @@ def unlock(
 def _carry_out(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, grip: Grip, **options: Any) -> int:
     """Apply with Ctrl-C held off: the first lets calls in flight end, then reports. So does a lock that is lost."""
     from reconciler.applier import apply_plan
+    from reconciler.cli.progress import Progress
     from reconciler.journal import recording
+    from reconciler.steps import steps_of
 
     stop = threading.Event()
     interrupted = threading.Event()
@@ -222,7 +223,14 @@ def _carry_out(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, grip: G
     try:
         with recording(stack, grip.aws or aws, grip.holder.command, plan, warn=out.say) as run:
             grip.watch(lambda: end("The lock was freed by somebody else"))
-            result = apply_plan(plan, aws, zones=zones, say=out.progress(), stop=stop, on_step=run.step, **options)
+
+            def on_step(step: str, outcome: str, code: str) -> None:
+                run.step(step, outcome, code)
+                progress.step(step, outcome, code)
+
+            total = sum(len(steps_of(change)) for change in plan.changes)
+            with Progress(out, total, plan.seconds) as progress:
+                result = apply_plan(plan, aws, zones=zones, say=progress.say, stop=stop, on_step=on_step, **options)
             run.outcome = "interrupted" if interrupted.is_set() else result.outcome
     finally:
         for number, handler in before.items():
