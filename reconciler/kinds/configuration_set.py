@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import AwsError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
-from reconciler.kinds.reading import Rereading, read_each
+from reconciler.kinds.reading import Rereading, must_exist, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import from_aws, to_aws
 from reconciler.model import Address, Change, Desired, Note, Observed, State
 
@@ -90,7 +90,7 @@ class ConfigurationSet(Rereading):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, world: World) -> None:
-        read_each(self, aws, world)
+        read_each(self, aws, world, [*wanted_addresses(NAME, world), *referenced(NAME, world)])
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live set, or None where SES says it does not exist."""
@@ -126,6 +126,8 @@ class ConfigurationSet(Rereading):
         region = desired.region or ""
         pool = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
         needs = (f"dedicated_ip_pool/{region}/{pool}",) if pool and not pool.startswith("ses-") else ()
+        for need in needs:
+            must_exist(world, need, desired, "delivery_options.sending_pool_name")
         destinations = world.claims.get(address, frozenset())
         extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
         extra |= base.packed(live.tags if live else {}, base.DESTINATIONS, destinations)

@@ -10,13 +10,14 @@ Source:   SES v2 API reference; SES Developer Guide, "Dedicated IP addresses (ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.configuration_set import ses_arn
-from reconciler.kinds.reading import Rereading, read_each
+from reconciler.kinds.reading import Rereading, read_each, referenced, wanted_addresses
 from reconciler.model import Address, Change, Desired, Observed, State
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class DedicatedIpPool(Rereading):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, world: World) -> None:
-        read_each(self, aws, world)
+        read_each(self, aws, world, [*wanted_addresses(NAME, world), *referenced(NAME, world)])
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live pool with its tags and, for a STANDARD pool, its addresses; None where it does not exist."""
@@ -85,6 +86,16 @@ class DedicatedIpPool(Rereading):
             listed = aws.pages("sesv2", "GetDedicatedIps", "DedicatedIps", region, PoolName=name)
             spec["dedicated_ips"] = sorted(item["Ip"] for item in listed)
         return Observed(address_of(region, name), NAME, region, name, spec, tags)
+
+    def reread(self, aws: Aws, change: Change) -> str | None:
+        """The fingerprint as it is now, as if the pools of this plan had not yet taken addresses from each other."""
+        _, region, name = change.address.split("/", 2)
+        live = self.read(aws, region, name)
+        if live is None:
+            return None
+        passed_on = change.execution.get("passed_on") or {}
+        ips = {*live.spec["dedicated_ips"], *passed_on}
+        return replace(live, spec={**live.spec, "dedicated_ips": sorted(ips)}).digest
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -141,6 +152,7 @@ class DedicatedIpPool(Rereading):
             source=(diff[0].source if diff else None) or desired.entry.source,
             observed_digest=live.digest,
             region=desired.region,
+            execution=_passed_on(world, live, after.get("dedicated_ips")),
         )
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
@@ -155,7 +167,22 @@ class DedicatedIpPool(Rereading):
             and o.region == live.region
             and (o.spec.get("delivery_options") or {}).get("sending_pool_name") == live.name
         )
+        for user in users:
+            kept = world.desired.get(user)
+            ours = base.owner_of(world.observed[user].tags) == world.scope
+            if kept is None and ours:
+                continue  # It goes along.
+            block = (kept.spec.get("delivery_options") or {}) if kept else {}
+            if block.get("sending_pool_name", live.name) == live.name:
+                world.refuse(
+                    "in-use",
+                    f"{live.address} would be deleted while {user} still sends from it",
+                    hint="give that set another sending_pool_name (or null) first",
+                    address=live.address,
+                )
+                return None
         notes = (base.note("pool-deleted", "note", "charges for this pool end"),)
+        execution = _passed_on(world, live, ())
         return Change(
             live.address,
             NAME,
@@ -168,18 +195,22 @@ class DedicatedIpPool(Rereading):
             observed_digest=live.digest,
             region=live.region,
             counts=True,
+            execution=execution,
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]
+        passed_on: Mapping[str, str] = change.execution.get("passed_on") or {}
         if change.action == "delete":
-            ips = list((change.before or {}).get("dedicated_ips") or [])
+            ips = [ip for ip in (change.before or {}).get("dedicated_ips") or [] if ip not in passed_on]
+            first = [f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")]
+            first += [f"{a}#{label}" for a in sorted(set(passed_on.values())) for label in ("create", "update")]
             yield Step(
                 change.address,
                 "delete",
-                tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
+                tuple(first),
                 lambda rt: _delete(rt, region, name, ips),
                 calls=("sesv2:DeleteDedicatedIpPool",),
                 region=region,
@@ -215,7 +246,8 @@ class DedicatedIpPool(Rereading):
                     ScalingMode=after["scaling_mode"],
                 )
             if "dedicated_ips" in after:
-                _move(rt, region, name, before.get("dedicated_ips") or [], after["dedicated_ips"])
+                left = [ip for ip in before.get("dedicated_ips") or [] if ip not in passed_on]
+                _move(rt, region, name, left, after["dedicated_ips"])
             if drop:
                 rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
 
@@ -251,6 +283,20 @@ def _create(rt: base.Runtime, region: str, name: str, after: Mapping[str, Any]) 
         if base.owner_of(base.tags_from_aws(live.get("Tags"))) != rt.scope:
             raise
     _move(rt, region, name, [], after.get("dedicated_ips") or [])
+
+
+def _passed_on(world: World, live: Observed, wanted: Iterable[str] | None) -> dict[str, Any]:
+    """The addresses that leave this pool for another declared one (ip -> that pool): the taker moves them, so that
+    they are not sent to the default pool behind its back."""
+    kept = set(wanted or ())
+    takers = {
+        ip: other.address
+        for other in world.kind(NAME)
+        if other.region == live.region and other.address != live.address
+        for ip in other.spec.get("dedicated_ips") or ()
+    }
+    found = {ip: takers[ip] for ip in live.spec["dedicated_ips"] if ip not in kept and ip in takers}
+    return {"passed_on": found} if found else {}
 
 
 def _move(rt: base.Runtime, region: str, name: str, before: list[str], after: list[str]) -> None:

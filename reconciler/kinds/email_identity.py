@@ -21,7 +21,7 @@ from reconciler.errors import AwsError, ReconError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.configuration_set import ses_arn
-from reconciler.kinds.reading import Rereading, read_each, wanted_addresses
+from reconciler.kinds.reading import Rereading, must_exist, read_each, wanted_addresses
 from reconciler.kinds.shape import normal_policy
 from reconciler.model import Address, Change, Desired, Note, Observed, State, canonical_json
 from reconciler.secrets import DkimKey, fetch
@@ -256,6 +256,9 @@ class EmailIdentity(Rereading):
         extra |= base.packed(live_tags, base.RECORDS, world.claims.get(desired.address, frozenset()))
         wanted["tags"] = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra)
         needs = self._needs(desired)
+        for need in needs:
+            if need.startswith("configuration_set/"):
+                must_exist(world, need, desired, "configuration_set_name")
         execution["before"] = sorted(world.facts.get("dns_first", {}).get(desired.address, ()))
         execution["after_dns"] = sorted(world.facts.get("dns_last", {}).get(desired.address, ()))
         execution["policies"] = dict(desired.entry.values.get("policies") or {})

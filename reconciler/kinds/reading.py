@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import AwsError
 from reconciler.kinds.base import World
-from reconciler.model import Address, Change, Observed
+from reconciler.model import Address, Change, Desired, Observed
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -23,6 +23,35 @@ def wanted_addresses(kind: str, world: World) -> list[Address]:
     """The addresses of a kind that a plan must know: declared, or found to be ours by the tagging sweep."""
     declared = [d.address for d in world.kind(kind)]
     return sorted({*declared, *world.owned.get(kind, {})})
+
+
+def referenced(kind: str, world: World) -> list[Address]:
+    """What declared resources name without declaring it: it must exist live, or the plan refuses (``must_exist``)."""
+    found: set[Address] = set()
+    if kind == "configuration_set":
+        for desired in world.kind("email_identity"):
+            if name := desired.spec.get("configuration_set_name"):
+                found.add(f"{kind}/{desired.region}/{name}")
+    elif kind == "dedicated_ip_pool":
+        for desired in world.kind("configuration_set"):
+            name = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
+            if name and not name.startswith("ses-"):
+                found.add(f"{kind}/{desired.region}/{name}")
+    return sorted(found - set(wanted_addresses(kind, world)))
+
+
+def must_exist(world: World, reference: Address, desired: Desired, path: str) -> None:
+    """Refuse a reference to what is neither declared nor live; what could not be read is given the benefit."""
+    if reference in world.desired or reference in world.observed or world.unknown(reference):
+        return
+    kind, region, name = reference.split("/", 2)
+    world.refuse(
+        "missing-reference",
+        f"{desired.address} names the {kind.replace('_', ' ')} {name}, which is neither declared nor live in {region}",
+        hint=f"declare it, or correct {path}",
+        address=desired.address,
+        source=desired.source_of(path),
+    )
 
 
 def read_each(kind: Reader, aws: Aws, world: World, addresses: list[Address] | None = None) -> None:
