@@ -1,0 +1,510 @@
+"""Identities through their lives: origins of keys, MAIL FROM, regions, with and without identity, protection, tags."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ACCOUNT, HOME, OTHER, House, client, lines, merge, words
+
+from reconciler.errors import Refused
+from reconciler.model import Change, Plan
+from reconciler.secrets import DkimKey
+
+IDENTITY = f"email_identity/{HOME}/acme.com"
+
+
+def domain(**values: Any) -> dict[str, Any]:
+    return {"domains": {"acme.com": {"dkim": {}, **values}}}
+
+
+def of(plan: Plan, address: str) -> Change:
+    found = [c for c in plan.changes if c.address == address]
+    assert found, "\n".join(map(words, plan.changes))
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def keys() -> list[str]:
+    """Three RSA keys as PEM; made once, since that takes time."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    form = serialization.PrivateFormat
+    return [
+        rsa.generate_private_key(65537, 2048)
+        .private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
+        .decode()
+        for kind in (form.TraditionalOpenSSL, form.PKCS8, form.PKCS8)
+    ]
+
+
+def byodkim(selector: str = "s1", **where: Any) -> dict[str, Any]:
+    return {
+        "signing_attributes_origin": "EXTERNAL",
+        "domain_signing_selector": selector,
+        "domain_signing_private_key": where or {"env": "DKIM_KEY"},
+    }
+
+
+def key_record(house: House, selector: str = "s1") -> list[str]:
+    return house.dns(f"{selector}._domainkey.acme.com")
+
+
+def verified(house: House, name: str = "acme.com", region: str = HOME) -> None:
+    found = house.identity(name, region)
+    assert found["VerificationStatus"] == "SUCCESS"
+    assert found["DkimAttributes"]["Status"] == "SUCCESS"
+
+
+# --- where keys come from ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["env", "file", "secretsmanager", "ssm"])
+def test_byodkim_key_from_everywhere(
+    house: House, keys: list[str], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    pem = keys[0]
+    reference: dict[str, str] = {}
+    if where == "env":
+        monkeypatch.setenv("DKIM_KEY", pem.replace("\n", "\\n"))
+        reference = {"env": "DKIM_KEY"}
+    elif where == "file":
+        (tmp_path / "keys").mkdir()
+        (tmp_path / "keys" / "acme.pem").write_text(pem)
+        reference = {"file": "keys/acme.pem"}
+    elif where == "secretsmanager":
+        client("secretsmanager").create_secret(Name="dkim/acme", SecretString=pem)
+        reference = {"secretsmanager": "dkim/acme"}
+    else:
+        client("ssm").put_parameter(Name="/dkim/acme", Value=pem, Type="SecureString")
+        reference = {"ssm": "/dkim/acme"}
+    plan = house.settle(domain(dkim=byodkim(**reference)))
+    assert key_record(house) == [f"p={DkimKey(pem).public}"]
+    verified(house)
+    body = pem.split("\n")[-5]  # the first lines hold the modulus, which is public
+    assert body not in repr([c.to_json() for c in plan.changes])
+    for call in house.sandbox.calls():
+        assert body not in repr(call)
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_byodkim_key_is_rotated_under_the_same_selector(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim=byodkim()))
+    monkeypatch.setenv("DKIM_KEY", keys[1])
+    change = of(house.plan(), IDENTITY)
+    assert set(lines(change)) == {"dkim.domain_signing_private_key"}
+    assert lines(change)["dkim.domain_signing_private_key"] == (
+        DkimKey(keys[0]).fingerprint,
+        DkimKey(keys[1]).fingerprint,
+    )
+    house.settle()
+    assert key_record(house) == [f"p={DkimKey(keys[1]).public}"]
+    verified(house)
+
+
+def test_byodkim_key_is_rotated_to_a_new_selector(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    monkeypatch.setenv("OTHER_KEY", keys[1])
+    house.settle(domain(dkim=byodkim()))
+    change = of(house.plan(domain(dkim=byodkim("s2", env="OTHER_KEY"))), IDENTITY)
+    assert lines(change)["dkim.domain_signing_selector"] == ("s1", "s2")
+    house.settle()
+    assert key_record(house, "s2") == [f"p={DkimKey(keys[1]).public}"]
+    assert key_record(house, "s1") == []
+    assert ("_recon.acme.com", "TXT") not in house.zone()
+    verified(house)
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_byodkim_selector_alone_is_renamed(house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim=byodkim()))
+    assert lines(of(house.plan(domain(dkim=byodkim("s2"))), IDENTITY)) == {"dkim.domain_signing_selector": ("s1", "s2")}
+    house.settle()
+    assert (key_record(house, "s1"), len(key_record(house, "s2"))) == ([], 1)
+
+
+def test_a_missing_byodkim_key_stops_only_its_identity(house: House) -> None:
+    house.seed_zone()
+    document = merge(domain(dkim=byodkim(env="NOWHERE")), {"configuration_sets": {"main": {}}})
+    plan = house.plan(document)
+    assert [c.address for c in plan.changes] == [f"configuration_set/{HOME}/main"]
+    assert any("NOWHERE" in d.message for d in plan.diagnostics if d.code == "unread")
+    assert house.cli("plan", "state.yaml").code == 1
+
+
+def test_origins_are_switched_both_ways(house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain())
+    easy = {n for n, t in house.zone() if "_domainkey" in n}
+    assert len(easy) == 3
+    plan = house.plan(domain(dkim=byodkim()))
+    assert lines(of(plan, IDENTITY))["dkim.signing_attributes_origin"] == ("AWS_SES", "EXTERNAL")
+    assert any(n.rule == "dkim-origin" for n in of(plan, IDENTITY).notes)
+    house.settle()
+    assert not easy & {n for n, _ in house.zone()}
+    verified(house)
+    house.settle(domain())
+    house.settle(domain(dkim={"signing_attributes_origin": "AWS_SES"}))
+    assert key_record(house) == []
+    assert sum("_domainkey" in n for n, _ in house.zone()) == 3
+    assert ("_recon.acme.com", "TXT") not in house.zone()
+    verified(house)
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+REPLICA = {"by_region": {OTHER: {"dkim": {"signing_attributes_origin": "AWS_SES_US_EAST_1"}}}, "regions": [HOME, OTHER]}
+
+
+def test_deterministic_easy_dkim_signs_with_the_parents_records(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(**REPLICA))
+    assert sum("_domainkey" in n for n, _ in house.zone()) == 3
+    verified(house, region=OTHER)
+    assert house.identity(region=OTHER)["DkimAttributes"]["SigningAttributesOrigin"] == "AWS_SES_US_EAST_1"
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_a_replica_becomes_an_identity_of_its_own_and_back(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(regions=[HOME, OTHER]))
+    assert sum("_domainkey" in n for n, _ in house.zone()) == 6
+    house.settle(domain(**REPLICA))
+    assert sum("_domainkey" in n for n, _ in house.zone()) == 3
+    verified(house, region=OTHER)
+    own = {"by_region": {OTHER: {"dkim": {"signing_attributes_origin": "AWS_SES"}}}, "regions": [HOME, OTHER]}
+    house.settle(domain(**own))
+    assert sum("_domainkey" in n for n, _ in house.zone()) == 6
+    verified(house, region=OTHER)
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_the_parent_of_a_replica_may_go_last_only(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(**REPLICA))
+    house.clear()
+    house.destroy()
+    deleted = [c["region"] for c in house.sandbox.calls(operation="DeleteEmailIdentity")]
+    assert deleted == [OTHER, HOME]
+
+
+def test_a_replica_stays_while_tokens_are_the_parents(house: House) -> None:
+    """Taking the replica's region out must not take the records that the parent signs with."""
+    house.seed_zone()
+    house.settle(domain(**REPLICA))
+    house.settle(domain())
+    assert sum("_domainkey" in n for n, _ in house.zone()) == 3
+    verified(house)
+
+
+def test_new_tokens_with_a_new_key_length_get_their_records(house: House) -> None:
+    house.sandbox.settings(doubt_new_tokens_with_key_length=True)
+    house.seed_zone()
+    house.settle(domain())
+    old = {n for n, t in house.zone() if "_domainkey" in n}
+    house.sandbox.advance(2 * 86400)
+    house.settle(domain(dkim={"next_signing_key_length": "RSA_1024_BIT"}))
+    new = {n for n, t in house.zone() if "_domainkey" in n}
+    assert len(new) == 3
+    assert not new & old
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_without_a_signing_hosted_zone_the_regions_own_is_used(house: House) -> None:
+    house.sandbox.settings(doubt_signing_hosted_zone_absent=True)
+    house.seed_zone()
+    house.settle(domain(regions=[HOME, "af-south-1"]))
+    targets = {v[0].rstrip(".").split(".", 1)[1] for (n, t), v in house.zone().items() if "_domainkey" in n}
+    assert targets == {"dkim.amazonses.com", "dkim.af-south-1.amazonses.com"}
+
+
+# --- MAIL FROM -----------------------------------------------------------------------------------------------------
+
+
+def test_mail_from_moves_to_another_name_and_leaves_nothing_behind(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(mail_from={"mail_from_domain": "one.acme.com"}))
+    change = of(house.plan(domain(mail_from={"mail_from_domain": "two.acme.com"})), IDENTITY)
+    assert lines(change) == {"mail_from.mail_from_domain": ("one.acme.com", "two.acme.com")}
+    house.settle()
+    zone = house.zone()
+    assert ("one.acme.com", "MX") not in zone
+    assert ("one.acme.com", "TXT") not in zone
+    assert zone["two.acme.com", "TXT"] == ['"v=spf1 include:amazonses.com ~all"']
+    assert ("_recon.acme.com", "TXT") not in zone
+    assert house.identity()["MailFromAttributes"]["MailFromDomainStatus"] == "SUCCESS"
+
+
+def test_mail_from_null_and_taken_out_both_switch_it_off(house: House) -> None:
+    house.seed_zone()
+    for off in (domain(mail_from=None), domain()):
+        house.settle(domain(mail_from={"mail_from_domain": "one.acme.com"}))
+        house.settle(off)
+        assert not house.identity()["MailFromAttributes"].get("MailFromDomain")
+        assert ("one.acme.com", "MX") not in house.zone()
+        assert ("one.acme.com", "TXT") not in house.zone()
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_the_spf_of_a_mail_from_name_keeps_what_others_put_there(house: House) -> None:
+    house.seed_zone()
+    house.change("one.acme.com", "TXT", '"v=spf1 include:crm.example -all"', '"other"', ttl=60)
+    house.settle(domain(mail_from={"mail_from_domain": "one.acme.com"}))
+    assert "v=spf1 include:crm.example include:amazonses.com ~all" in house.dns("one.acme.com")
+    house.settle(domain())
+    assert house.dns("one.acme.com")[0] == "other"
+    assert "include:amazonses.com" not in house.dns("one.acme.com")[1]
+    assert "include:crm.example" in house.dns("one.acme.com")[1]
+
+
+def test_a_mail_from_that_others_set_is_not_taken_down_when_never_declared(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain())
+    client("sesv2").put_email_identity_mail_from_attributes(EmailIdentity="acme.com", MailFromDomain="hand.acme.com")
+    house.quiet()
+    assert house.identity()["MailFromAttributes"]["MailFromDomain"] == "hand.acme.com"
+
+
+# --- with and without an identity ----------------------------------------------------------------------------------
+
+PARKED = {
+    "domains": {"acme.com": {"identity": False, "dmarc": {"p": "reject"}, "spf": {"all": "-all"}, "null_mx": True}}
+}
+
+
+def test_a_parked_domain_is_made_changed_and_taken_out(house: House) -> None:
+    house.seed_zone(foreign={("acme.com", "TXT"): ["keep"]})
+    house.settle(PARKED)
+    assert house.dns("acme.com") == ["keep", "v=spf1 -all"]
+    assert house.zone()["acme.com", "MX"] == ["0 ."]
+    house.settle(merge(PARKED, {"domains": {"acme.com": {"dmarc": {"p": "quarantine"}}}}))
+    assert house.dns("_dmarc.acme.com") == ["v=DMARC1; p=quarantine"]
+    house.settle({"domains": {"acme.com": {"identity": False, "dmarc": {"p": "reject"}}}})
+    assert house.dns("acme.com") == ["keep"]
+    assert ("acme.com", "MX") not in house.zone()
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
+def test_identity_goes_and_comes_back_while_its_records_stay(house: House) -> None:
+    house.seed_zone(foreign={("acme.com", "TXT"): ["keep"]})
+    full = domain(
+        dmarc={"p": "reject"}, spf={"all": "-all"}, null_mx=True, mail_from={"mail_from_domain": "b.acme.com"}
+    )
+    house.settle(full)
+    house.settle(PARKED)
+    zone = house.zone()
+    assert not [n for n, _ in zone if "_domainkey" in n or n == "b.acme.com"]
+    assert house.dns("_dmarc.acme.com") == ["v=DMARC1; p=reject"]
+    assert house.zone()["acme.com", "MX"] == ["0 ."]
+    house.settle(full)
+    verified(house)
+    house.settle(PARKED)
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
+def test_a_domain_taken_out_goes_with_everything_of_its_own(house: House) -> None:
+    house.seed_zone()
+    house.settle(
+        domain(
+            dmarc={"p": "none"},
+            spf={"include": "a.example"},
+            bimi={"l": "https://acme.com/l.svg"},
+            mail_from={"mail_from_domain": "b.acme.com"},
+        )
+    )
+    plan = house.plan({"configuration_sets": {"main": {}}})
+    gone = of(plan, IDENTITY)
+    assert gone.action == "delete"
+    assert gone.counts
+    house.settle()
+    house.check_foreign(alone=True)
+
+
+def test_regions_are_added_and_taken_out(house: House) -> None:
+    house.seed_zone()
+    records = {"dmarc": {"p": "none"}}
+    house.settle(domain(**records))
+    house.settle(domain(regions=[HOME, OTHER], **records))
+    verified(house, region=OTHER)
+    house.settle(domain(regions=[OTHER], **records))
+    assert house.dns("_dmarc.acme.com") == ["v=DMARC1; p=none", "vendor-token=zzz"]
+    verified(house, region=OTHER)
+    with pytest.raises(client("sesv2").exceptions.NotFoundException):
+        house.identity()
+    house.settle(domain(regions=[OTHER]))
+    assert house.dns("_dmarc.acme.com") == ["vendor-token=zzz"]
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_unmanaged_opts_out_of_what_defaults_ask_for(house: House) -> None:
+    house.seed_zone()
+    base = {
+        "defaults": {"domain": {"dmarc": {"p": "none"}, "configuration_set_name": "main"}},
+        "configuration_sets": {"main": {}},
+    }
+    house.settle(merge(base, domain(unmanaged=["dmarc", "configuration_set_name", "dkim"])))
+    assert house.dns("_dmarc.acme.com") == ["vendor-token=zzz"]
+    assert not house.identity().get("ConfigurationSetName")
+    assert not [n for n, _ in house.zone() if "_domainkey" in n]
+
+
+# --- protection, tags, addresses -----------------------------------------------------------------------------------
+
+
+def test_protection_is_lifted_by_an_apply_of_its_own(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(protect=True))
+    plan = house.plan({})
+    assert plan.outcome == "refused"
+    assert not [c for c in plan.changes if c.action == "delete"]
+    with pytest.raises(Refused):
+        house.destroy()
+    verified(house)
+    house.settle(domain(protect=False))
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
+def test_protect_taken_out_with_the_entry_still_holds(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(protect=True))
+    house.settle(domain())
+    assert house.plan({}).outcome in {"changes", "refused"}
+
+
+def test_foreign_and_aws_tags_cause_no_difference_and_stay(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(tags={"team": "mail"}))
+    arn = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"
+    client("sesv2").tag_resource(ResourceArn=arn, Tags=[{"Key": "billing", "Value": "42"}])
+    house.quiet()
+    house.settle(domain(tags={"team": "other"}))
+    house.settle(domain())
+    tags = {t["Key"]: t["Value"] for t in house.identity()["Tags"]}
+    assert tags["billing"] == "42"
+    assert "team" not in tags
+
+
+def test_a_tag_of_ours_that_others_changed_is_drift(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(tags={"team": "mail"}))
+    arn = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"
+    client("sesv2").tag_resource(ResourceArn=arn, Tags=[{"Key": "team", "Value": "else"}])
+    assert lines(of(house.plan(), IDENTITY)) == {"tags.team": ("else", "mail")}
+    house.settle()
+
+
+def test_stack_tags_are_on_every_taggable_resource(house: House) -> None:
+    house.seed_zone()
+    document = merge(
+        domain(),
+        {"configuration_sets": {"main": {}}, "dedicated_ip_pools": {"tx": {}}, "email_addresses": {"ceo@acme.com": {}}},
+    )
+    document["smtp_users"] = {
+        "news": {"from_addresses": ["*@acme.com"], "credentials": {"secretsmanager": {"name": "recon/news"}}}
+    }
+    house.settle(merge(document, {"stack": {"tags": {"team": "mail"}}}))
+    tagging = client("resourcegroupstaggingapi")
+    found = tagging.get_resources(TagFilters=[{"Key": "team", "Values": ["mail"]}])["ResourceTagMappingList"]
+    assert len({f["ResourceARN"] for f in found if ":ses:" in f["ResourceARN"]}) == 4
+    assert {"Key": "team", "Value": "mail"} in client("iam").list_user_tags(UserName="news")["Tags"]
+    house.settle(document)
+    found = tagging.get_resources(TagFilters=[{"Key": "team"}])["ResourceTagMappingList"]
+    assert not found
+
+
+def test_addresses_keep_the_case_of_their_local_part(house: House) -> None:
+    document = {
+        "email_addresses": {"CEO@acme.com": {"email_forwarding_enabled": False}},
+        "configuration_sets": {"main": {}},
+    }
+    house.settle(document)
+    house.settle(
+        merge(document, {"email_addresses": {"CEO@acme.com": {"configuration_set_name": "main", "tags": {"a": "b"}}}})
+    )
+    assert client("sesv2").get_email_identity(EmailIdentity="CEO@acme.com")["ConfigurationSetName"] == "main"
+    house.settle(merge(document, {"email_addresses": {"CEO@acme.com": {"configuration_set_name": None}}}))
+    house.settle({})
+    assert client("sesv2").list_email_identities()["EmailIdentities"] == []
+
+
+def test_policies_in_other_clothes_are_no_change(house: House) -> None:
+    house.seed_zone()
+    arn = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"AWS": "222233334444"},
+            "Action": ["ses:SendEmail", "ses:SendRawEmail"],
+            "Resource": arn,
+            "Condition": {"StringLike": {"ses:FromAddress": "*@acme.com"}},
+        },
+    }
+    house.settle(domain(policies={"partner": policy}))
+    rewritten = (
+        '{ "Version": "2012-10-17", "Statement": [ {"Action": ["ses:SendRawEmail", "ses:SendEmail"], "Effect": "Allow",'
+        f' "Resource": ["{arn}"], "Principal": {{"AWS": ["arn:aws:iam::222233334444:root"]}},'
+        ' "Condition": {"StringLike": {"ses:FromAddress": ["*@acme.com"]}} } ] }'
+    )
+    client("sesv2").update_email_identity_policy(EmailIdentity="acme.com", PolicyName="partner", Policy=rewritten)
+    house.quiet()
+    client("sesv2").update_email_identity_policy(
+        EmailIdentity="acme.com", PolicyName="partner", Policy=rewritten.replace("*@acme.com", "*")
+    )
+    assert set(lines(of(house.plan(), IDENTITY))) == {"policies.partner"}
+    house.settle()
+
+
+def test_policies_of_others_stay(house: House) -> None:
+    house.seed_zone()
+    arn = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"
+    statement = {"Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ses:SendEmail", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    house.settle(domain())
+    client("sesv2").create_email_identity_policy(EmailIdentity="acme.com", PolicyName="hand", Policy=json.dumps(policy))
+    house.settle(domain(policies={"partner": policy}))
+    house.settle(domain())
+    assert set(house.identity()["Policies"]) == {"hand"}
+
+
+def test_idn_domains_are_sent_in_punycode(house: House) -> None:
+    house.seed_zone("xn--bcher-kva.example", {})
+    house.settle({"domains": {"bücher.example": {"dkim": {}, "dmarc": {"p": "none"}}}})
+    verified(house, "xn--bcher-kva.example")
+    house.write({"domains": {"XN--BCHER-KVA.example.": {"dkim": {}, "dmarc": {"p": "none"}}}})
+    house.quiet()
+
+
+def test_tags_of_aws_are_no_ones_business(house: House) -> None:
+    house.seed_zone()
+    house.sandbox.seed(
+        identities=[{"names": ["acme.com"], "tags": {"aws:servicecatalog:portfolio": "x"}, "publish": True}]
+    )
+    assert of(house.plan(domain()), IDENTITY).action == "adopt"
+    house.settle()
+    tags = {t["Key"] for t in house.identity()["Tags"]}
+    assert tags == {"aws:servicecatalog:portfolio", "recon:stack"}
