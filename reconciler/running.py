@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from reconciler.aws.clock import now as now
 from reconciler.errors import ReconError
 from reconciler.model import Plan, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.kinds.base import World
-
-
-def now() -> str:
-    """The time in ISO 8601, UTC; ``RECON_NOW`` replaces the clock in tests. Raises ReconError where that is no time."""
-    given = os.environ.get("RECON_NOW")
-    if not given:
-        return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    try:
-        moment = datetime.fromisoformat(given)
-    except ValueError:
-        raise ReconError(f"RECON_NOW is not an ISO 8601 time: {given!r}") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass(slots=True)

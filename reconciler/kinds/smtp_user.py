@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 NAME = "smtp_user"
 POLICY = "recon-smtp"
+LOCK_POLICY = "recon-lock"
+"""The inline policy that denies everything while a user is locked (``recon smtp lock``)."""
+KEY_LOCKED = "recon:key-locked"
+"""User tag while it is locked: since when, and which keys were active then."""
 POLICY_FIELDS = ("from_addresses", "source_ips", "identities", "conditions")
 SETTLE_SECONDS = 30.0
 """How long a new IAM user may take to be seen everywhere before we call it a failure (IAM User Guide,
@@ -299,7 +303,8 @@ def _observed(detail: Mapping[str, Any], tags: Mapping[str, str]) -> Observed:
     facts = {
         "groups": list(detail.get("GroupList") or ()),
         "attached": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
-        "inline": sorted(n for n in inline if n != POLICY),
+        "inline": sorted(n for n in inline if n not in {POLICY, LOCK_POLICY}),
+        "locked": LOCK_POLICY in inline,
         "user_id": detail.get("UserId"),
         "key_tags": {k: v for k, v in tags.items() if k not in own},
     }

@@ -1,0 +1,35 @@
+"""Whether AWS takes an access key yet: IAM's changes take seconds to be seen everywhere.
+
+Source: IAM User Guide, "Troubleshooting IAM" (changes are eventually visible); STS API, GetCallerIdentity (needs no
+permission, and no policy can deny it).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.aws.client import Aws
+
+
+def accepted(aws: Aws, key_id: str, secret: str) -> bool:
+    """Whether STS takes the key, or cannot be asked at all. ``secret`` signs one request and is kept nowhere."""
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from reconciler.aws.client import NOT_ENABLED
+
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=5)
+    with aws._lock:
+        client = aws._session(None).client(
+            "sts", region_name=aws._home_region(), aws_access_key_id=key_id, aws_secret_access_key=secret, config=config
+        )
+    try:
+        client.get_caller_identity()
+    except ClientError as refused:
+        return refused.response.get("Error", {}).get("Code") not in NOT_ENABLED
+    except BotoCoreError:
+        return True
+    finally:
+        client.close()
+    return True

@@ -1,0 +1,182 @@
+"""Make one access key and store what derives from it; or finish, or take back, what an interrupted run began.
+
+The intent is written on the user before the key is made, with the ids that exist: whatever else appears later was
+made by us (docs/smtp.md). The secret access key lives in local variables of ``issue`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import ReconError
+from reconciler.kinds import base, smtp_user
+from reconciler.kinds.smtp import keys, stores
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+KEY_OLD = "recon:key-old"
+"""User tag: the key that is being rotated out."""
+KEY_OFF = "recon:key-off"
+"""User tag: when the old key was switched off (ISO 8601)."""
+KEY_OUT = "recon:key-out"
+"""User tag: since when a key that recon did not make is being rotated out, on somebody's word (ISO 8601)."""
+KEY_SINCE = "recon:key-since"
+"""User tag: when the current key was stored (ISO 8601); the overlap counts from here."""
+KEY_ACK = "recon:key-ack"
+"""User tag, one a consumer: ``recon:key-ack.HASH`` = key id and time of ``recon smtp ack``."""
+
+
+def order(
+    user: str, wanted: list[dict[str, Any]], live: Mapping[str, Any] | None, tags: Mapping[str, str],
+    *, previous: str | None = None, drop: Iterable[str] = (), off: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """What ``issue`` is to do, JSON-able: ``live`` is the observed spec of the credential.
+
+    ``previous`` becomes the old key (``off``: it is switched off already); ``drop`` are keys of ours that go first,
+    to make room.
+    """
+    orphans = list(live["orphans"]) if live else []
+    return {
+        "user": user, "stores": wanted, "orphans": orphans, "drop": list(drop), "previous": previous, "off": off,
+        "known": [k["id"] for k in (live["keys"] if live else ()) if k["id"] not in {*orphans, *drop}],
+        "current": live["key"] if live else None, "stored": _relied_on(wanted, live),
+        "old_stores": [stores.parse(i) for i in sorted(base.unpack(tags, stores.STORES))],
+    }  # fmt: skip
+
+
+def _relied_on(wanted: list[dict[str, Any]], live: Mapping[str, Any] | None) -> bool:
+    """Whether any store holds a password that works now."""
+    key = next((k for k in live["keys"] if k["id"] == live["key"] and k["status"] == "Active"), None) if live else None
+    if live is None or key is None:
+        return False
+    return any(stores.is_true(live["stores"].get(stores.id_of(s)), s, key["id"]) for s in wanted)
+
+
+def issue(aws: Aws, scope: str, run: Mapping[str, Any], now: str) -> str:
+    """Make one key, store it, remember that it is ours; returns its id. Safe to be cut off anywhere.
+
+    ``run`` comes from ``order``; ``now`` is the time that is written (ISO 8601).
+    """
+    user, wanted = run["user"], run["stores"]
+    for orphan in run["orphans"]:
+        if run.get("current"):
+            for store in wanted:
+                # The orphan's password may be in some of the stores: the one before it works, and comes back first.
+                if stores.is_true(stores.describe(aws, store), store, orphan):
+                    stores.bring_back(aws, scope, user, store, run["current"])
+        keys.delete(aws, user, orphan)
+    for key in run.get("drop") or ():
+        keys.delete(aws, user, key)
+    gone = stores.gone_from(run.get("old_stores") or (), wanted)
+    intent = {base.KEY_INTENT: " ".join([now, *run["known"]]), **_store_tags([*wanted, *gone])}
+    smtp_user.settle(lambda: aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(intent)))
+    made = keys.create(aws, user, set(run["known"]))
+    key_id, secret = str(made["AccessKeyId"]), str(made["SecretAccessKey"])
+    created = made["CreateDate"].isoformat() if made.get("CreateDate") else now
+    if run.get("stored"):
+        keys.wait_accepted(aws, made)
+    for store in wanted:
+        stores.put(aws, scope, user, store, key_id, stores.derive(store, key_id, secret, created))
+    _remember(aws, run, key_id, now)
+    return key_id
+
+
+def record(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str, now: str) -> None:
+    """Finish what an interrupted ``issue`` had all but done: every store has the key's value, current or not."""
+    for store in run["stores"]:
+        if not stores.is_true(stores.describe(aws, store), store, key_id):
+            stores.bring_back(aws, scope, user=run["user"], store=store, key_id=key_id)
+    _remember(aws, run, key_id, now)
+
+
+def _remember(aws: Aws, run: Mapping[str, Any], key_id: str, now: str) -> None:
+    """Write on the user which key is stored where, and close the intent; then delete stores no longer declared."""
+    user = run["user"]
+    gone = stores.gone_from(run.get("old_stores") or (), run["stores"])
+    tags = {base.KEY: key_id, KEY_SINCE: now}
+    drop = [base.KEY_INTENT, KEY_OUT]
+    if run.get("previous"):
+        tags[KEY_OLD] = run["previous"]
+        if run.get("off"):
+            tags[KEY_OFF] = now
+        else:
+            drop.append(KEY_OFF)
+    aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(tags))
+    aws.call("iam", "UntagUser", UserName=user, TagKeys=drop)
+    _forget(aws, user, gone, run["stores"])
+
+
+def _forget(aws: Aws, user: str, gone: list[stores.Store], kept: Iterable[stores.Store]) -> None:
+    """Delete stores, and only then take them off the user's tags: cut off in between, they are still known."""
+    if not gone:
+        return
+    for store in gone:
+        stores.delete(aws, store)
+    before, after = _store_tags([*kept, *gone]), _store_tags(kept)
+    aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(after))
+    if set(before) - set(after):
+        aws.call("iam", "UntagUser", UserName=user, TagKeys=sorted(set(before) - set(after)))
+
+
+def _store_tags(kept: Iterable[stores.Store]) -> dict[str, str]:
+    """The user's tags that say where its credential is stored, and for which regions."""
+    known = list(kept)
+    regions = {r for s in known for r in s["regions"]}
+    return {
+        **base.pack((stores.id_of(s) for s in known), stores.STORES),
+        **base.pack(regions, stores.KEY_REGIONS),
+    }
+
+
+def mend(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
+    """Heal what needs no new key: restore, restage, copy or rewrite stores, delete orphans, close an open intent."""
+    user, wanted = run["user"], run["stores"]
+    key_id = run["current"]
+    for orphan in run["orphans"]:
+        keys.delete(aws, user, orphan)
+    if run.get("activate"):
+        keys.switch(aws, user, run["activate"], on=True)
+    for store in run.get("restore") or ():
+        stores.bring_back(aws, scope, user, store, key_id)
+    gone = list(run.get("gone") or ())
+    if run.get("copy"):
+        # Named on the user before they are made, so that whatever comes between, they are found again.
+        aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(_store_tags([*wanted, *gone])))
+        _copy(aws, scope, user, key_id, run["copy"], run["sources"])
+    for store in run.get("kms") or ():
+        if store["type"] == "secretsmanager":
+            stores.restore(aws, scope, store)
+        else:
+            stores.put(aws, scope, user, store, key_id, json.dumps(stores.read(aws, store)))
+    if run.get("close"):
+        aws.call("iam", "UntagUser", UserName=user, TagKeys=[base.KEY_INTENT])
+    _forget(aws, user, gone, wanted)
+
+
+def _copy(
+    aws: Aws, scope: str, user: str, key_id: str, targets: Iterable[stores.Store], sources: Iterable[stores.Store]
+) -> None:  # fmt: skip
+    """Make up the targets' values from those of the proven sources; nothing is made known outside."""
+    passwords: dict[str, str] = {}
+    created, secret = "", None
+    for source in sources:
+        found = stores.read(aws, source)
+        if found["username"] != key_id:
+            raise ReconError(f"{stores.words(source)} no longer holds the key {key_id}", hint="plan again")
+        passwords |= stores.passwords_in(found)
+        created = str(found.get("created_at") or created)
+        secret = str(found["secret_access_key"]) if found.get("secret_access_key") else secret
+    for store in targets:
+        if secret:
+            text = stores.derive(store, key_id, secret, created)
+        elif set(store["regions"]) <= set(passwords) and not store.get("secret"):
+            text = stores.value(store, key_id, passwords, created)
+        else:
+            raise ReconError(
+                f"{stores.words(store)} cannot be made from what is stored: a region's password is missing",
+                hint=f"recon smtp rotate {user}",
+            )
+        stores.put(aws, scope, user, store, key_id, text)

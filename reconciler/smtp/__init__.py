@@ -1,0 +1,1 @@
+"""SMTP credential work that rides on no plan: rotating, verifying, acknowledging, locking."""
