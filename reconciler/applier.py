@@ -24,7 +24,7 @@ from reconciler.kinds.dns.zones import Zone, load, record_from_aws
 from reconciler.mail import txt
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.planner import VERIFICATION_HINTS
-from reconciler.steps import Node, arrange, steps_of
+from reconciler.steps import Node, arrange, change_from_json, steps_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -165,12 +165,17 @@ class _Progress:
         self.run = run
         self.stop = stop
         self.changes = {change.address: change for change in plan.changes}
+        for change in plan.changes:
+            if change.execution.get("moved"):
+                old = change_from_json(change.execution["moved"])
+                self.changes[old.address] = old
         self.done: set[str] = set()
         self.failed: dict[str, ReconError] = {}
         self.skipped: dict[str, str] = {}
         self.diagnostics: list[Diagnostic] = []
         self.changed_zones: dict[str, str] = {}
         self.checked: dict[Address, ReconError | None] = {}
+        self.looking: dict[Address, threading.Lock] = {}
         self.lock = threading.Lock()
 
     # .. the loop ...................................................................................................
@@ -236,29 +241,29 @@ class _Progress:
 
     def _moved(self, step: Step) -> ReconError | None:
         """Before the first write to an existing resource: is it still as it was planned?"""
-        change = self.changes[step.address.partition("#")[0]] if step.address in self.changes else None
-        if change is None or change.observed_digest is None or change.kind == "dns_record":
+        change = self.changes.get(step.address)
+        if change is None or change.observed_digest is None or change.kind == "dns_record" or not step.calls:
             return None
         with self.lock:
-            if step.address in self.checked:
-                return self.checked[step.address]
-            self.checked[step.address] = None
-        if not step.calls:
-            return None
+            mine = self.looking.setdefault(step.address, threading.Lock())
+        with mine:  # Steps of one resource run side by side: none may write while another still looks.
+            if step.address not in self.checked:
+                self.checked[step.address] = self._look(change)
+            return self.checked[step.address]
+
+    def _look(self, change: Change) -> ReconError | None:
+        """Read a resource again; why it must be left alone, or None where it is as planned (or gone, as it should)."""
         try:
             now = REGISTRY[change.kind].reread(self.run.aws, change)
         except ReconError as error:
-            self.checked[step.address] = error
             return error
         gone = now is None
         if now == change.observed_digest or (gone and change.action == "delete"):
             return None
-        problem = Stale(
-            f"{step.address} {'was deleted' if gone else 'changed'} since the plan; it was left alone",
+        return Stale(
+            f"{change.address} {'was deleted' if gone else 'changed'} since the plan; it was left alone",
             hint="somebody else is editing it: plan again and look",
         )
-        self.checked[step.address] = problem
-        return problem
 
     # .. zones ......................................................................................................
 

@@ -182,6 +182,9 @@ class EmailIdentity(Rereading):
         if origin == "EXTERNAL":
             block["domain_signing_selector"] = tokens[0] if tokens else None
             block["domain_signing_private_key"] = tags.get(base.DKIM_KEY)
+        if "@" in name:
+            # An address reports the DKIM of its domain: nothing of its own, and it moves when the domain's does.
+            block = {"signing_enabled": False, "signing_attributes_origin": "AWS_SES", "next_signing_key_length": None}
         spec: dict[str, Any] = {
             "dkim": block,
             "mail_from": {
@@ -260,6 +263,7 @@ class EmailIdentity(Rereading):
             if need.startswith("configuration_set/"):
                 must_exist(world, need, desired, "configuration_set_name")
         execution["before"] = sorted(world.facts.get("dns_first", {}).get(desired.address, ()))
+        execution["marks"] = sorted(world.facts.get("dns_marks", {}).get(desired.address, ()))
         execution["after_dns"] = sorted(world.facts.get("dns_last", {}).get(desired.address, ()))
         execution["policies"] = dict(desired.entry.values.get("policies") or {})
         execution["verified"] = bool(live and live.facts.get("verification_status") == "SUCCESS")
@@ -373,7 +377,9 @@ class EmailIdentity(Rereading):
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]
+        # SES forgets old names with the put: before it the new records stand and a marker names the old ones.
         before_dns = tuple(f"{a}#write" for a in change.execution.get("before") or ())
+        before_dns += tuple(f"{a}#mark" for a in change.execution.get("marks") or ())
         if change.action == "delete":
             marks = tuple(f"{a}#mark" for a in change.execution.get("before") or ())
             yield Step(
@@ -716,10 +722,11 @@ def _put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> 
 
 
 def _release(rt: base.Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
-    if put:
-        _tag(rt, region, arn, put)
+    # What goes goes first: a list that has forgotten a name would leave it behind for good.
     if drop:
         rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
+    if put:
+        _tag(rt, region, arn, put)
 
 
 def _put_rest(rt: base.Runtime, operations: list[str], after: Mapping[str, Any], region: str, name: str) -> None:
