@@ -54,6 +54,10 @@ class SmtpUser(Rereading):
         "iam:DeleteUserPermissionsBoundary",
         "iam:TagUser",
         "iam:UntagUser",
+        # a user that goes is first freed of what others put on it
+        "iam:ListUserPolicies",
+        "iam:ListAttachedUserPolicies",
+        "iam:ListGroupsForUser",
         "iam:RemoveUserFromGroup",
         "iam:DetachUserPolicy",
         "iam:DeleteUser",
