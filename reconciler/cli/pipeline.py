@@ -39,6 +39,44 @@ def history(
     sys.stdout.write("".join(_told(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
 
 
+@app.command("iam-policy")
+def iam_policy(
+    command: Annotated[str, typer.Argument(metavar="plan|apply", help="The command that the policy is for.")],
+    state: StateArg = "state",
+    env: EnvOption = None,
+    dns: Annotated[bool, typer.Option("--dns", help="For the role in the account that holds the zones.")] = False,
+    part: Annotated[
+        int | None, typer.Option("--part", min=1, help="One of the managed policies that make it up.")
+    ] = None,
+    no_color: ColorOption = False,
+) -> None:
+    """Print the least-privilege IAM policy for a command on this stack. Offline."""
+    from reconciler.iam_policy import MAX_CHARACTERS, parts, policy, size, widened
+
+    out = Out(no_color=no_color)
+    if command not in ("plan", "apply"):
+        raise ReconError(f"there is no policy for {command}", hint="recon iam-policy plan, or recon iam-policy apply")
+    declared, _ = load(state, env, out)
+    document = policy(declared, "plan" if command == "plan" else "apply", dns=dns)
+    pieces = parts(document)
+    if part is not None and part > len(pieces):
+        raise ReconError(f"there is no part {part}", hint=f"the policy has {len(pieces)}")
+    shown = document if part is None else pieces[part - 1]
+    sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+    if widened(document):
+        out.say(
+            "So many things are declared that their names are written as patterns: a role could not have the policy."
+        )
+    if part is None and len(pieces) > 1:
+        out.say(
+            f"This has {size(document):,} characters; a managed policy takes {MAX_CHARACTERS:,}. "
+            f"As {len(pieces)} managed policies: --part 1 to --part {len(pieces)}."
+        )
+    if declared.stack.dns_role_arn and not dns:
+        out.say(f"The zones are in another account: recon iam-policy {command} --dns prints the policy for that role.")
+
+
 def _told(run: Run) -> str:
     """One run in two lines, and one for each step that failed."""
     from reconciler.renderers.escape import safe

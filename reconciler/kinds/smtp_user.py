@@ -58,6 +58,9 @@ class SmtpUser(Rereading):
         "iam:ListUserPolicies",
         "iam:ListAttachedUserPolicies",
         "iam:ListGroupsForUser",
+        "iam:ListUserPolicies",
+        "iam:ListAttachedUserPolicies",
+        "iam:ListGroupsForUser",
         "iam:RemoveUserFromGroup",
         "iam:DetachUserPolicy",
         "iam:DeleteUser",
@@ -261,7 +264,7 @@ class SmtpUser(Rereading):
 
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
-        put, drop = base.tag_changes(change)
+        put, release, drop = base.tag_phases(change)
         calls: list[tuple[str, dict[str, Any]]] = []
         if put:
             calls.append(("TagUser", {"Tags": base.tags_to_aws(put)}))
@@ -277,6 +280,8 @@ class SmtpUser(Rereading):
                 calls.append(("DeleteUserPermissionsBoundary", {}))
         if drop:
             calls.append(("UntagUser", {"TagKeys": drop}))
+        if release:  # What remembers our tags forgets them last.
+            calls.append(("TagUser", {"Tags": base.tags_to_aws(release)}))
 
         rename = change.execution.get("rename")
 

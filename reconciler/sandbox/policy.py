@@ -94,6 +94,7 @@ def _ses(call: Call, params: Params) -> list[str]:
     found = []
     for name, kind in (
         ("EmailIdentity", "identity"), ("Identity", "identity"), ("PoolName", "dedicated-ip-pool"),
+        ("DestinationPoolName", "dedicated-ip-pool"),
     ):  # fmt: skip
         if isinstance(params.get(name), str):
             found.append(call.arn("ses", f"{kind}/{params[name]}"))
@@ -133,6 +134,8 @@ def _secrets(call: Call, params: Params) -> list[str]:
 
 def _ssm(call: Call, params: Params) -> list[str]:
     names = params.get("Names") or ([params["Name"]] if "Name" in params else [])
+    if params.get("ResourceType") == "Parameter":
+        names = [params["ResourceId"]]
     return [n if n.startswith("arn:") else call.arn("ssm", "parameter/" + n.lstrip("/")) for n in names]
 
 
