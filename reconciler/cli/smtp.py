@@ -1,0 +1,513 @@
+"""SMTP credential work that must not ride on other changes: rotate, verify, password, ack, lock."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.app import app
+from reconciler.cli.common import (
+    ColorOption,
+    EnvOption,
+    LockOption,
+    Out,
+    ParallelOption,
+    QuietOption,
+    StateArg,
+    VerboseOption,
+    alone,
+    load,
+    yes,
+)
+from reconciler.errors import ReconError, Refused
+from reconciler.model import Diagnostic
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.kinds.base import World
+    from reconciler.model import Stack, State
+    from reconciler.smtp.rotate import Report
+    from reconciler.smtp.verify import Verdict
+
+smtp_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="SMTP credentials: rotate, verify, print, acknowledge, lock."
+)
+app.add_typer(smtp_app, name="smtp")
+
+UserArg = Annotated[str, typer.Argument(metavar="USER", help="A declared SMTP user.")]
+SmtpFormat = Annotated[str, typer.Option("--format", help="text or json.")]
+ApproveOption = Annotated[
+    bool, typer.Option("--auto-approve", help="As of apply; this command never asks.", hidden=True)
+]
+
+
+# --- rotate --------------------------------------------------------------------------------------------------------
+
+
+@smtp_app.command()
+def rotate(
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[USER] [STATE]", help="One user; with --due only the state.")
+    ] = None,
+    due: Annotated[bool, typer.Option("--due", help="Take every step that is due, one a user; for a cron.")] = False,
+    replace: Annotated[
+        str | None, typer.Option("--replace", metavar="KEYID", help="This key gives way, also one recon did not make.")
+    ] = None,
+    compromised: Annotated[
+        bool,
+        typer.Option("--compromised", help="Switch the old key off at once and deny sending until a new is stored."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --replace: even if the key is in use.")] = False,
+    env: EnvOption = None,
+    format: SmtpFormat = "text",
+    auto_approve: ApproveOption = False,
+    parallelism: ParallelOption = 16,
+    lock_timeout: LockOption = "0s",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Take the rotation steps that are due (--due), or rotate one user now."""
+    from reconciler.smtp import rotate as rotation
+
+    out = _out(format, no_color, quiet, verbose)
+    given = list(what or ())
+    if due and (replace or compromised):
+        raise ReconError("--due goes without --replace and --compromised", hint="name one user for those")
+    if replace and compromised:
+        raise ReconError("--replace and --compromised do not go together", hint="recon smtp rotate USER --compromised")
+    if len(given) > (1 if due else 2) or (not due and not given):
+        raise ReconError(
+            "rotate needs --due or one user", hint="recon smtp rotate --due [STATE], or recon smtp rotate USER [STATE]"
+        )
+    user = None if due else given.pop(0)
+    state, _ = load(given[0] if given else "state", env, out)
+    aws = _aws(state, "apply", parallelism)
+    command = "smtp rotate --due" if due else f"smtp rotate {user}"
+    with alone(state.stack, command, out, lock_timeout) as grip:
+        from reconciler.journal import recording
+
+        world = _world(state, aws, None if user is None else [user])
+        with recording(state.stack, grip.aws or aws, command, warn=out.say) as run:
+            if user is None:
+                reports = rotation.rotate_due(world, aws)
+            elif compromised:
+                desired = rotation.declared(world, user)
+                live = rotation.observed(world, desired)
+                if live is None:
+                    raise ReconError(f"the IAM user {user} does not exist", hint="recon apply makes it")
+                reports = [rotation.renew(world, aws, desired, live)]
+            else:
+                reports = [rotation.rotate_user(world, aws, user, replacing=replace, force=force)]
+            for report in reports:
+                if report.done:
+                    run.step(f"smtp_credential/{report.user}#{report.done}", "done")
+                elif report.error is not None:
+                    run.step(
+                        f"smtp_credential/{report.user}#{report.turn.step or 'rotate'}", "failed", report.error.code
+                    )
+            run.outcome = _outcome(reports)
+    _print_reports(state.stack, reports, world, out)
+    return _rotate_code(reports, named=user is not None)
+
+
+def _outcome(reports: Sequence[Report]) -> str:
+    done = any(r.done for r in reports)
+    if any(r.error for r in reports):
+        return "partial" if done else "error"
+    return "applied" if done else "no_changes"
+
+
+def _rotate_code(reports: Sequence[Report], *, named: bool) -> int:
+    """1 where a step failed or cannot be taken (no room, or `recon apply` must heal first), else 0; held is no error."""
+    errors = [r.error for r in reports if r.error is not None]
+    if errors:
+        return 3 if named and isinstance(errors[0], Refused) else 1
+    return 1 if any(r.turn.state in {"blocked", "unhealthy"} and not r.done for r in reports) else 0
+
+
+def _print_reports(stack: Stack, reports: Sequence[Report], world: World, out: Out) -> None:
+    diagnostics = [*world.diagnostics, *(d for r in reports for d in _diagnostics(r, world.now))]
+    if out.format == "json":
+        _json(stack, _outcome(reports), {"users": [_report_json(r) for r in reports]}, diagnostics)
+        return
+    width = max((len(r.user) for r in reports), default=0)
+    for report in reports:
+        lines = _report_lines(report)
+        sys.stdout.write(f"{report.user.ljust(width)}  {lines[0]}\n")
+        sys.stdout.write("".join(f"{' ' * width}    {line}\n" for line in lines[1:]))
+    counts = {
+        "step taken": sum(bool(r.done) for r in reports),
+        "held": sum(r.turn.state == "held" for r in reports),
+        "blocked": sum(r.turn.state in {"blocked", "unhealthy", "locked"} and not r.done for r in reports),
+        "failed": sum(r.error is not None for r in reports),
+    }
+    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing is due"
+    sys.stdout.write(f"{len(reports)} user{'s' * (len(reports) != 1)}: {words}.\n")
+    sys.stdout.flush()
+
+
+def _report_lines(report: Report) -> list[str]:
+    from reconciler.kinds.smtp.rotation import words_of
+
+    turn = report.turn
+    lines = []
+    if report.error is not None:
+        lines = [f"failed: {report.error.message}", *([f"hint: {report.error.hint}"] if report.error.hint else [])]
+    elif report.done:
+        lines = [f"{report.done}: {report.message}"]
+    elif turn.state in {"held", "blocked"}:
+        lines = [f"{turn.state}: {words_of(turn)}"]
+    elif turn.state in {"unhealthy", "locked"}:
+        lines = [f"{turn.state}: {turn.reason}"]
+    elif turn.state == "never":
+        lines = ["never rotated: " + turn.reason]
+    else:
+        lines = ["nothing is due" + (f": {turn.reason}" if turn.reason else "")]
+    if turn.hint and not report.done:
+        lines.append(f"hint: {turn.hint}")
+    if report.next_step and report.next_at and report.error is None and turn.state != "held":
+        step = {"create": "a new key", "deactivate": "the old key off", "delete": "the old key deleted"}
+        lines.append(f"next step: {step.get(report.next_step, report.next_step)}, on {report.next_at[:10]}")
+    if report.by_hand and (report.done in {"create", "record", "renew", "replace"} or turn.step in {"deactivate"}):
+        lines += [f'by hand: {consumer}; then: recon smtp ack {report.user} "NAME"' for consumer in report.by_hand]
+    return [*lines, *report.notes]
+
+
+def _report_json(report: Report) -> dict[str, Any]:
+    turn = report.turn
+    return {
+        "user": report.user, "state": "failed" if report.error else "done" if report.done else turn.state,
+        "step": report.done or turn.step or None, "key": turn.key, "message": report.message or turn.reason or None,
+        "due": turn.at, "next_step": report.next_step or None, "next_at": report.next_at,
+        "by_hand": list(report.by_hand),
+    }  # fmt: skip
+
+
+def _diagnostics(report: Report, now: str) -> list[Diagnostic]:
+    from reconciler.kinds.smtp.rotation import code_of, words_of
+
+    turn, address = report.turn, f"smtp_credential/{report.user}"
+    if report.error is not None:
+        return [Diagnostic("error", report.error.code, report.error.message, report.error.hint, address=address)]
+    if report.done:
+        return [Diagnostic("note", "rotation-note", note, address=address) for note in report.notes]
+    if turn.state in {"held", "blocked"}:
+        severity: Any = "warning" if turn.state == "held" else "error"
+        return [Diagnostic(severity, code_of(turn, now), words_of(turn), turn.hint, address=address)]
+    if turn.state in {"unhealthy", "locked"}:
+        severity = "error" if turn.state == "unhealthy" else "warning"
+        return [Diagnostic(severity, turn.state, f"{report.user}: {turn.reason}", turn.hint, address=address)]
+    return []
+
+
+# --- ack and lock --------------------------------------------------------------------------------------------------
+
+
+@smtp_app.command()
+def ack(
+    user: UserArg,
+    consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="The consumer's name, as declared.")],
+    state: StateArg = "state",
+    env: EnvOption = None,
+    format: SmtpFormat = "text",
+    lock_timeout: LockOption = "0s",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Record that a consumer has been given the current password by hand."""
+    from reconciler.smtp.rotate import acknowledge
+
+    out = _out(format, no_color, quiet, verbose)
+    declared, _ = load(state, env, out)
+    aws = _aws(declared, "apply")
+    with alone(declared.stack, f"smtp ack {user}", out, lock_timeout):
+        left = acknowledge(_world(declared, aws, [user]), aws, user, consumer)
+    if out.format == "json":
+        _json(declared.stack, "applied", {"user": user, "consumer": consumer, "left": left})
+        return 0
+    sys.stdout.write(f"{user}: {consumer} has the current password.\n")
+    sys.stdout.write("".join(f"still to be told: {name}\n" for name in left))
+    return 0
+
+
+@smtp_app.command()
+def lock(
+    user: UserArg,
+    state: StateArg = "state",
+    unlock: Annotated[bool, typer.Option("--unlock", help="Switch its keys on again and lift the deny.")] = False,
+    env: EnvOption = None,
+    format: SmtpFormat = "text",
+    auto_approve: ApproveOption = False,
+    lock_timeout: LockOption = "0s",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Stop one user at once: deny everything to it and switch all of its keys off. Waits for no other run."""
+    from reconciler.aws.clock import now
+    from reconciler.observing import guard_account
+    from reconciler.smtp import lock as locking
+
+    out = _out(format, no_color, quiet, verbose)
+    declared, _ = load(state, env, out)
+    known = any(e.name == user for e in declared.section("smtp_users"))
+    aws = _aws(declared, "apply")
+    scope = declared.stack.scope
+    if unlock:
+        with alone(declared.stack, f"smtp lock {user} --unlock", out, lock_timeout):
+            guard_account(aws)
+            lifted = locking.unlock(aws, scope, user, declared=known)
+        words = f"{user} was not locked." if lifted is None else f"{user} may send again; on: {_listed(lifted.keys)}."
+        if out.format == "json":
+            keys = list(lifted.keys) if lifted else []
+            _json(declared.stack, "applied" if lifted else "no_changes", {"user": user, "locked": False, "keys": keys})
+        else:
+            sys.stdout.write(words + "\n")
+        return 0
+    # A break-in does not wait for somebody's apply to end: no lock of the stack is taken.
+    guard_account(aws)
+    locked = locking.lock(aws, scope, user, now(), declared=known)
+    diagnostics = [Diagnostic("error", p.code, p.message, p.hint) for p in locked.problems]
+    if out.format == "json":
+        found = {"user": user, "locked": True, "keys": list(locked.keys)}
+        _json(declared.stack, "partial" if diagnostics else "applied", found, diagnostics)
+    else:
+        sys.stdout.write(f"{user} is locked: everything is denied to it; switched off: {_listed(locked.keys)}.\n")
+        sys.stdout.write(
+            f"A new key and out again: recon smtp rotate {user}; back as it was: recon smtp lock {user} --unlock\n"
+        )
+        for problem in locked.problems:
+            out.error(problem)
+    return 1 if locked.problems else 0
+
+
+# --- password and verify -------------------------------------------------------------------------------------------
+
+
+@smtp_app.command()
+def password(
+    user: UserArg,
+    region: Annotated[str, typer.Option("--region", help="The region whose SMTP endpoint it is for.")],
+    state: StateArg = "state",
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not ask, and print also where there is no terminal.")
+    ] = False,
+    env: EnvOption = None,
+    format: SmtpFormat = "text",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Print the stored SMTP password of a user for one region, after asking."""
+    from reconciler.kinds.smtp import stores
+    from reconciler.mail.sigv4 import smtp_password
+    from reconciler.regions import smtp_host
+    from reconciler.smtp.rotate import declared as declared_user
+
+    out = _out(format, no_color, quiet, verbose)
+    if not force and not sys.stdout.isatty():
+        raise Refused(
+            "standard output is no terminal: the password would end up in a file or a log",
+            hint="programs should read the store; if it must be, give --force",
+        )
+    declared, _ = load(state, env, out)
+    aws = _aws(declared, "apply")
+    desired = declared_user(_world(declared, aws, [user]), user)
+    kept = [s for s in desired.spec["stores"] if region in s["regions"]]
+    if not kept:
+        there = ", ".join(desired.spec["regions"]) or "none"
+        raise ReconError(f"{user} has no password for {region}", hint=f"it has for: {there}")
+    if not force and not yes(
+        f"Show the SMTP password of {user} for {region} on this terminal? Only `yes` is accepted: "
+    ):
+        out.say("Nothing was shown.")
+        return 1
+    stored = stores.read(aws, kept[0])
+    found = stores.passwords_in(stored).get(region)
+    if found is None and stored.get("secret_access_key"):
+        found = smtp_password(str(stored["secret_access_key"]), region)
+    if found is None:
+        raise ReconError(f"{stores.words(kept[0])} holds no password for {region}", hint="recon apply stores one")
+    if out.format == "json":
+        place = {"username": stored["username"], "password": found, "host": smtp_host(region), "port": stores.PORT}
+        sys.stdout.write(json.dumps({**place, "region": region}, indent=2) + "\n")
+        return 0
+    out.say(
+        f"SMTP server {smtp_host(region)}, port {stores.PORT} with STARTTLS, user name {stored['username']}; the password:"
+    )
+    sys.stdout.write(found + "\n")
+    return 0
+
+
+@smtp_app.command()
+def verify(
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[USER] [STATE]", help="One user, or all; a path is the state.")
+    ] = None,
+    region: Annotated[list[str] | None, typer.Option("--region", help="Only this region (repeatable).")] = None,
+    env: EnvOption = None,
+    format: SmtpFormat = "text",
+    parallelism: ParallelOption = 8,
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Log in over SMTP with what is stored, and leave before any mail. 0 healthy, 2 found something, 1 could not check."""
+    from reconciler.smtp import verify as proving
+
+    out = _out(format, no_color, quiet, verbose)
+    user, place = _user_and_state(list(what or ()))
+    declared, _ = load(place, env, out)
+    aws = _aws(declared, "plan", parallelism)
+    world = _world(declared, aws, None if user is None else [user])
+    checked = _verify_all(world, aws, user, region or [])
+    verdicts = [v.verdict for _, _, v in checked]
+    found = any(v in proving.FOUND for v in verdicts)
+    unchecked = any(v not in proving.FOUND and v != proving.HEALTHY for v in verdicts)
+    if out.format == "json":
+        rows = [
+            {"user": name, "region": where, "verdict": v.verdict, "message": v.message, "hint": v.hint or None,
+             "endpoint": v.endpoint or None, "tried": list(v.tried)}
+            for name, where, v in checked
+        ]  # fmt: skip
+        diagnostics = [
+            Diagnostic(
+                "error" if v.verdict in proving.FOUND else "warning", v.verdict, f"{name} in {where}: {v.message}", v.hint,
+                address=f"smtp_credential/{name}",
+            )
+            for name, where, v in checked
+            if v.verdict != proving.HEALTHY
+        ]  # fmt: skip
+        _json(
+            declared.stack,
+            "changes" if found else "error" if unchecked else "no_changes",
+            {"logins": rows},
+            diagnostics,
+        )
+    else:
+        for name, where, v in checked:
+            sys.stdout.write(f"{name} {where}: {v.verdict}: {v.message}\n")
+            if v.hint:
+                sys.stdout.write(f"    hint: {v.hint}\n")
+        if not checked:
+            sys.stdout.write("No SMTP user is declared.\n")
+    return 2 if found else 1 if unchecked else 0
+
+
+def _verify_all(world: World, aws: Aws, user: str | None, only: list[str]) -> list[tuple[str, str, Verdict]]:
+    """(user, region, verdict) of every login, sorted; users and regions side by side."""
+    from reconciler.kinds import smtp_credential
+    from reconciler.smtp import verify as proving
+    from reconciler.smtp.rotate import declared as declared_user
+
+    every = (
+        [declared_user(world, user)]
+        if user is not None
+        else sorted(world.kind(smtp_credential.NAME), key=lambda d: d.name)
+    )
+    if unknown := sorted(set(only) - {r for d in every for r in d.spec["regions"]}):
+        there = ", ".join(sorted({r for d in every for r in d.spec["regions"]})) or "none"
+        raise ReconError(f"no credential is stored for {', '.join(unknown)}", hint=f"there are: {there}")
+    trust = proving.context()
+    todo = [(d, s, r) for d in every for s in d.spec["stores"] for r in s["regions"] if not only or r in only]
+    for _, _, where in todo:
+        proving.endpoints(where)
+    return sorted(
+        (d.name, where, verdict)
+        for d, where, verdict in aws.parallel(
+            lambda item: (item[0], item[2], _verify_one(world, aws, *item, trust)), todo
+        )
+    )
+
+
+def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, trust: Any) -> Verdict:
+    from datetime import datetime
+
+    from reconciler.errors import AwsError
+    from reconciler.kinds.smtp import stores
+    from reconciler.smtp import verify as proving
+
+    stored: dict[str, Any] | None = None
+    try:
+        stored = stores.read(aws, store)
+    except AwsError as error:
+        if error.aws_code not in {"ResourceNotFoundException", "ParameterNotFound"}:
+            return proving.Verdict("unread", f"{stores.words(store)} could not be read: {error.message}", error.hint)
+    except ReconError as error:
+        return proving.Verdict(proving.MISSING, error.message, error.hint)
+    live = world.observed.get(desired.address)
+    if live is not None:
+        early = proving.judge(stored, live.spec["key"], {k["id"]: k["status"] for k in live.spec["keys"]})
+        if early is not None:
+            return early
+    if stored is None:
+        return proving.Verdict(
+            proving.MISSING, f"{stores.words(store)} does not exist", "recon apply stores a credential"
+        )
+    found = stores.passwords_in(stored).get(region)
+    if found is None:
+        return proving.Verdict(proving.MISSING, f"{stores.words(store)} holds no password for {region}", "recon apply")
+    made = datetime.fromisoformat(str(stored["created_at"])) if stored.get("created_at") else None
+    age = (datetime.fromisoformat(world.now) - made).total_seconds() if made else proving.FRESH_SECONDS
+    return proving.log_in(
+        str(stored["username"]), found, proving.endpoints(region), trust, fresh=0 <= age < proving.FRESH_SECONDS
+    )
+
+
+# --- helpers -------------------------------------------------------------------------------------------------------
+
+
+def _out(format: str, no_color: bool, quiet: bool, verbose: int) -> Out:
+    out = Out(format, no_color, quiet, verbose)
+    if out.format not in {"text", "json"}:
+        raise ReconError(f"--format {format} is not for this command", hint="text or json")
+    return out
+
+
+def _aws(state: State, purpose: str, parallelism: int = 16) -> Aws:
+    from reconciler.aws import Aws
+
+    return Aws(state.stack, purpose=purpose, parallelism=parallelism)
+
+
+def _world(state: State, aws: Aws, names: Iterable[str] | None) -> World:
+    from reconciler.aws.clock import now
+    from reconciler.observing import guard_account
+    from reconciler.smtp.rotate import survey
+
+    guard_account(aws)
+    return survey(state, aws, now(), names)
+
+
+def _user_and_state(given: list[str]) -> tuple[str | None, str]:
+    """The arguments ``[USER] [STATE]``: one alone is the state where it is a path, else the user."""
+    if len(given) > 2:
+        raise ReconError("too many arguments", hint="recon smtp verify [USER] [STATE]")
+    if len(given) == 2:
+        return given[0], given[1]
+    if not given:
+        return None, "state"
+    path = Path(given[0])
+    if path.exists() or path.suffix in {".yaml", ".yml"} or "/" in given[0]:
+        return None, given[0]
+    return given[0], "state"
+
+
+def _json(stack: Stack, outcome: str, found: dict[str, Any], diagnostics: Iterable[Diagnostic] = ()) -> None:
+    document = {
+        "format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
+        "outcome": outcome, **found, "diagnostics": [d.to_json() for d in diagnostics],
+    }  # fmt: skip
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return ", ".join(keys) or "no key (none was on)"
