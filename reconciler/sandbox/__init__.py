@@ -111,12 +111,13 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """Stop serving and cut open connections."""
+        """Stop serving, cut open connections, and forget what moto holds: its backends outlive a sandbox."""
         if self._nameserver is not None:
             self._nameserver.close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
+        self._server.gateway.moto.reset()
 
     def environment(self, **options: Any) -> dict[str, str]:
         """Environment variables that point AWS clients here; options as of :func:`environment`."""
