@@ -124,7 +124,7 @@ def _outcome(reports: Sequence[Report]) -> str:
 
 
 def _rotate_code(reports: Sequence[Report], *, named: bool) -> int:
-    """1 where a step failed or cannot be taken (no room, or `recon apply` must heal first), else 0; held is no error."""
+    """1 where a step failed or cannot be taken (no room, or `recon apply` must heal first); held is no error."""
     errors = [r.error for r in reports if r.error is not None]
     if errors:
         return 3 if named and isinstance(errors[0], Refused) else 1
@@ -153,7 +153,7 @@ def _print_reports(stack: Stack, reports: Sequence[Report], world: World, out: O
 
 
 def _report_lines(report: Report) -> list[str]:
-    from reconciler.kinds.smtp.rotation import words_of
+    from reconciler.kinds.smtp.rotation import consumer_words, words_of
 
     turn = report.turn
     lines = []
@@ -175,7 +175,10 @@ def _report_lines(report: Report) -> list[str]:
         step = {"create": "a new key", "deactivate": "the old key off", "delete": "the old key deleted"}
         lines.append(f"next step: {step.get(report.next_step, report.next_step)}, on {report.next_at[:10]}")
     if report.by_hand and (report.done in {"create", "record", "renew", "replace"} or turn.step in {"deactivate"}):
-        lines += [f'by hand: {consumer}; then: recon smtp ack {report.user} "NAME"' for consumer in report.by_hand]
+        for consumer in report.by_hand:
+            lines.append(
+                f'by hand: {consumer_words(consumer)}; then: recon smtp ack {report.user} "{consumer["name"]}"'
+            )
     return [*lines, *report.notes]
 
 
@@ -185,7 +188,7 @@ def _report_json(report: Report) -> dict[str, Any]:
         "user": report.user, "state": "failed" if report.error else "done" if report.done else turn.state,
         "step": report.done or turn.step or None, "key": turn.key, "message": report.message or turn.reason or None,
         "due": turn.at, "next_step": report.next_step or None, "next_at": report.next_at,
-        "by_hand": list(report.by_hand),
+        "by_hand": [dict(consumer) for consumer in report.by_hand],
     }  # fmt: skip
 
 
@@ -281,7 +284,7 @@ def lock(
     else:
         sys.stdout.write(f"{user} is locked: everything is denied to it; switched off: {_listed(locked.keys)}.\n")
         sys.stdout.write(
-            f"A new key and out again: recon smtp rotate {user}; back as it was: recon smtp lock {user} --unlock\n"
+            f"recon smtp rotate {user} makes a new key and unlocks; recon smtp lock {user} --unlock goes back.\n"
         )
         for problem in locked.problems:
             out.error(problem)
@@ -339,9 +342,7 @@ def password(
         place = {"username": stored["username"], "password": found, "host": smtp_host(region), "port": stores.PORT}
         sys.stdout.write(json.dumps({**place, "region": region}, indent=2) + "\n")
         return 0
-    out.say(
-        f"SMTP server {smtp_host(region)}, port {stores.PORT} with STARTTLS, user name {stored['username']}; the password:"
-    )
+    out.say(f"{smtp_host(region)}, port {stores.PORT} with STARTTLS, user name {stored['username']}; the password:")
     sys.stdout.write(found + "\n")
     return 0
 
@@ -359,7 +360,7 @@ def verify(
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Log in over SMTP with what is stored, and leave before any mail. 0 healthy, 2 found something, 1 could not check."""
+    """Log in over SMTP with what is stored, and leave before any mail. Exit 0 healthy, 2 not, 1 could not check."""
     from reconciler.smtp import verify as proving
 
     out = _out(format, no_color, quiet, verbose)
@@ -379,8 +380,8 @@ def verify(
         ]  # fmt: skip
         diagnostics = [
             Diagnostic(
-                "error" if v.verdict in proving.FOUND else "warning", v.verdict, f"{name} in {where}: {v.message}", v.hint,
-                address=f"smtp_credential/{name}",
+                "error" if v.verdict in proving.FOUND else "warning", v.verdict, f"{name} in {where}: {v.message}",
+                v.hint, address=f"smtp_credential/{name}",
             )
             for name, where, v in checked
             if v.verdict != proving.HEALTHY
@@ -419,12 +420,8 @@ def _verify_all(world: World, aws: Aws, user: str | None, only: list[str]) -> li
     todo = [(d, s, r) for d in every for s in d.spec["stores"] for r in s["regions"] if not only or r in only]
     for _, _, where in todo:
         proving.endpoints(where)
-    return sorted(
-        (d.name, where, verdict)
-        for d, where, verdict in aws.parallel(
-            lambda item: (item[0], item[2], _verify_one(world, aws, *item, trust)), todo
-        )
-    )
+    verdicts = aws.parallel(lambda item: _verify_one(world, aws, *item, trust), todo)
+    return [(d.name, where, verdict) for (d, _, where), verdict in zip(todo, verdicts, strict=True)]
 
 
 def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, trust: Any) -> Verdict:

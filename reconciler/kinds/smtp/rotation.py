@@ -228,15 +228,18 @@ def limits(desired: Desired) -> tuple[int | None, int]:
     return block.get("max_age_days"), DEFAULT_OVERLAP if overlap is None else int(overlap)
 
 
-def after(step: str, desired: Desired, now: str) -> tuple[str, str | None]:
-    """What comes once ``step`` has been taken ``now``, and when."""
-    _, overlap = limits(desired)
+def after(step: str, desired: Desired, live: Observed, now: str) -> tuple[str, str | None]:
+    """What comes once ``step`` has been taken ``now``, and when (None where no time brings it)."""
+    max_age, overlap = limits(desired)
     moment = _time(now)
     if step in {"create", "record"}:
         return "deactivate", _text(moment + timedelta(days=overlap))
     if step == "deactivate":
         return "delete", _text(moment + timedelta(days=OFF_DAYS))
-    return "create", None
+    since = live.tags.get(issue.KEY_SINCE)
+    if max_age is None or since is None:
+        return "create", None
+    return "create", _text(_time(since) + timedelta(days=max_age))
 
 
 # --- consumers -----------------------------------------------------------------------------------------------------
