@@ -21,6 +21,7 @@ from reconciler.kinds.dns import marker
 from reconciler.kinds.dns.edits import Edit, Key, SetChange, batches, compose
 from reconciler.kinds.dns.values import set_digest
 from reconciler.kinds.dns.zones import Zone, load, record_from_aws
+from reconciler.kinds.dns_record import untag_zone
 from reconciler.mail import txt
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.planner import VERIFICATION_HINTS
@@ -395,14 +396,7 @@ class _Progress:
             ):
                 continue
             try:
-                self.run.aws.call(
-                    "route53",
-                    "ChangeTagsForResource",
-                    dns=True,
-                    ResourceType="hostedzone",
-                    ResourceId=zone.id,
-                    RemoveTagKeys=[f"recon:{self.run.scope}"],
-                )
+                untag_zone(self.run.aws, self.run.scope, zone.id)
             except AwsError as error:
                 self.diagnostics.append(
                     Diagnostic(

@@ -102,6 +102,7 @@ class DnsRecord:
             releasing.release_owned()
             releasing.release_markers()
             releasing.write_markers()
+            releasing.untag_zones()
         releasing.claims()
         world.facts["dns_first"] = book.first
         world.facts["dns_marks"] = book.marks
@@ -133,6 +134,14 @@ class DnsRecord:
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
         zone = str(run["zone"])
+        if run.get("untag"):
+            yield Step(
+                change.address,
+                "untag",
+                run=lambda rt: untag_zone(rt.aws, rt.scope, zone),
+                calls=("route53:ChangeTagsForResource",),
+            )
+            return
         if run.get("mark"):
             yield Step(
                 change.address,
@@ -171,6 +180,14 @@ class DnsRecord:
             edits=lambda rt: list(_write_edits(rt, change)),
             calls=("route53:ChangeResourceRecordSets",),
         )
+
+
+def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
+    """Take the tag off a zone that says: here is a marker of this stack."""
+    tag = f"recon:{scope}"
+    aws.call(
+        "route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id, RemoveTagKeys=[tag]
+    )
 
 
 def names_of_interest(world: World) -> list[tuple[str, str | None]]:

@@ -182,6 +182,8 @@ class EmailIdentity(Rereading):
         if origin == "EXTERNAL":
             block["domain_signing_selector"] = tokens[0] if tokens else None
             block["domain_signing_private_key"] = tags.get(base.DKIM_KEY)
+        if regions.deterministic_parent(origin):
+            block["next_signing_key_length"] = None  # A replica reports its parent's, which moves with the parent.
         if "@" in name:
             # An address reports the DKIM of its domain: nothing of its own, and it moves when the domain's does.
             block = {"signing_enabled": False, "signing_attributes_origin": "AWS_SES", "next_signing_key_length": None}

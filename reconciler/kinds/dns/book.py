@@ -37,6 +37,7 @@ class Slot:
     token: dict[str, Any] | None = None
     mark: dict[str, str] | None = None
     marker: bool = False
+    untag: bool = False
     region: str | None = None
 
 
@@ -247,6 +248,8 @@ class Book:
                 **slot.mark,
                 "text": marker.Own(slot.mark["name"], slot.mark["type"], slot.mark["value"]).text(self.world.scope),
             }
+        if slot.untag:
+            execution["untag"] = True
         if slot.marker:
             execution["marker"] = True
             execution["after"] = slot.after_steps

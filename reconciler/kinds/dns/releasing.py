@@ -265,6 +265,26 @@ class Releasing:
                 for slot in self.book.of_domain.get(domain, ()):
                     slot.needs.append(f"{address}#mark")
 
+    def untag_zones(self) -> None:
+        """Zones that carry our tag and hold no marker of ours: an earlier run ended between the two."""
+        scope = self.book.world.scope
+        busy = {zone_id for zone_id, _ in (*self.book.markers, *self.book.live_markers)}
+        busy |= {slot.zone.id for slot in self.book.slots.values() if slot.mark}
+        for zone in self.book.world.zones.values():
+            if not (zone.tagged and zone.loaded) or zone.id in busy:
+                continue
+            name, tag = marker.name_for(zone.name), f"recon:{scope}"
+            self.book.slots[address_of(zone.name, name, "TXT")] = Slot(
+                zone,
+                None,
+                "TXT",
+                {"name": name, "type": "TXT", "zone_tag": tag},
+                None,
+                (FieldDiff("zone_tag", tag, None),),
+                untag=True,
+                notes=[base.note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
+            )
+
     def claims(self) -> None:
         """The record groups that each owner's ``recon:records`` must name after this plan."""
         world = self.book.world

@@ -1,0 +1,330 @@
+"""Lives of a stack, each up to the moment before the apply that will be attacked.
+
+A scenario is told as: what others have put into AWS (``others``), the documents that were applied before, what
+somebody did by hand since (``hands``), and the document of the attacked apply (None: destroy). Together they must reach
+every write that any kind declares; the matrix reports those that none reaches.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support import ACCOUNT, HOME, OTHER, House, client, merge, put
+
+DAY = 86400
+ZONES = ("acme.com", "acme.net")
+BOUNDARIES = tuple(f"arn:aws:iam::{ACCOUNT}:policy/{name}" for name in ("one", "two"))
+TOPIC = f"arn:aws:sns:{HOME}:{ACCOUNT}:feedback"
+ARCHIVE = f"arn:aws:ses:{HOME}:{ACCOUNT}:mailmanager-archive/a-{'a' * 26}"
+ANYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ses:*","Resource":"*"}]}'
+
+
+def nothing(house: House) -> None:
+    """Nobody did anything."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One apply to attack. ``stack`` is laid over the stack block of every document."""
+
+    name: str
+    target: dict[str, Any] | None
+    before: tuple[dict[str, Any], ...] = ()
+    others: Callable[[House], None] = nothing
+    hands: Callable[[House], None] = nothing
+    adopts: bool = False
+    resumes: bool = False
+    stack: dict[str, Any] = field(default_factory=dict)
+
+
+# --- the others ----------------------------------------------------------------------------------------------------
+
+
+def others(house: House) -> None:
+    """Two zones with other people's values, leased addresses, policies of IAM."""
+    house.seed_zone("acme.com")
+    house.seed_zone("acme.net", {("acme.net", "TXT"): ["v=spf1 include:_spf.other.example -all", "other"]})
+    house.kept = house.raw_foreign()
+    house.sandbox.seed(dedicated_ips=[{"ip": f"192.0.2.{n}"} for n in (1, 2, 3)])
+    for arn in BOUNDARIES:
+        client("iam").create_policy(PolicyName=arn.rpartition("/")[2], PolicyDocument=ANYTHING)
+
+
+@functools.lru_cache(maxsize=2)
+def pem(number: int) -> str:
+    """An RSA key as PEM; made once, since that takes time."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(65537, 2048)
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+def with_keys(house: House) -> None:
+    """Others, and the files of two DKIM keys beside the state."""
+    others(house)
+    for number in (1, 2):
+        Path(house.home / f"key{number}.pem").write_text(pem(number), encoding="utf-8")
+
+
+# --- documents -----------------------------------------------------------------------------------------------------
+
+
+def allow(account: str) -> dict[str, Any]:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "partner", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+                "Action": "ses:SendEmail", "Resource": f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com",
+            }
+        ],
+    }  # fmt: skip
+
+
+def byodkim(number: int) -> dict[str, Any]:
+    return {
+        "signing_attributes_origin": "EXTERNAL", "domain_signing_selector": f"s{number}",
+        "domain_signing_private_key": {"file": f"key{number}.pem"},
+    }  # fmt: skip
+
+
+MAIL: dict[str, Any] = {
+    "dedicated_ip_pools": {
+        "tx": {"dedicated_ips": ["192.0.2.1"], "tags": {"team": "a"}},
+        "slow": {"scaling_mode": "STANDARD"},
+    },
+    "configuration_sets": {
+        "main": {
+            "regions": [HOME, OTHER],
+            "reputation_options": {"reputation_metrics_enabled": True},
+            "tags": {"tier": "gold", "cost": "1"},
+            "event_destinations": {
+                "feedback": {
+                    "matching_event_types": ["BOUNCE"],
+                    "event_bridge_destination": {"event_bus_arn": "${bus}"},
+                },
+            },
+        },
+        "full": {
+            "delivery_options": {"tls_policy": "REQUIRE", "sending_pool_name": "tx", "max_delivery_seconds": 3600},
+            "sending_options": {"sending_enabled": True},
+            "suppression_options": {"suppressed_reasons": ["BOUNCE"]},
+            "tracking_options": {"custom_redirect_domain": "click.acme.com"},
+            "vdm_options": {"dashboard_options": {"engagement_metrics": "ENABLED"}},
+            "event_destinations": {
+                "feedback": {"matching_event_types": ["BOUNCE"], "sns_destination": {"topic_arn": TOPIC}},
+                "old": {"matching_event_types": ["SEND"], "sns_destination": {"topic_arn": TOPIC}},
+            },
+        },
+    },
+    "domains": {
+        "acme.com": {
+            "regions": [HOME, OTHER],
+            "dkim": {"signing_attributes_origin": "AWS_SES", "next_signing_key_length": "RSA_2048_BIT"},
+            "by_region": {OTHER: {"dkim": {"signing_attributes_origin": f"AWS_SES_{HOME.upper().replace('-', '_')}"}}},
+            "mail_from": {"mail_from_domain": "bounce-${region}.${domain}", "behavior_on_mx_failure": "REJECT_MESSAGE"},
+            "dmarc": {"p": "none", "rua": ["mailto:d@acme.com"]},
+            "spf": {"include": ["_spf.crm.example"]},
+            "bimi": {"l": "https://acme.com/logo.svg"},
+            "configuration_set_name": "main",
+            "email_forwarding_enabled": False,
+            "policies": {"partner": allow("222233334444"), "old": allow("333344445555")},
+            "tags": {"tenant": "acme", "cost": "1"},
+        },
+        "news.acme.com": {"dkim": {}, "mail_from": {"mail_from_domain": "b.news.acme.com"}},
+        "acme.net": {
+            "identity": False,
+            "dmarc": {"p": "reject"},
+            "spf": {"include": ["_spf.x.example"]},
+            "null_mx": True,
+        },
+    },
+    "email_addresses": {"ceo@acme.com": {"configuration_set_name": "main"}},
+}
+MAIL["configuration_sets"]["main"]["event_destinations"]["feedback"]["event_bridge_destination"] = {
+    "event_bus_arn": "arn:aws:events:${region}:${account}:event-bus/default"
+}
+
+CHANGED: dict[str, Any] = {
+    "dedicated_ip_pools": {
+        "tx": {"dedicated_ips": ["192.0.2.2"], "tags": {"team": "b"}},
+        "slow": {"scaling_mode": "MANAGED"},
+    },
+    "configuration_sets": {
+        "main": {
+            "regions": [HOME, OTHER],
+            "reputation_options": {"reputation_metrics_enabled": False},
+            "tags": {"tier": "silver"},
+            "event_destinations": {
+                "feedback": {"matching_event_types": ["BOUNCE", "COMPLAINT"], "event_bridge_destination": {
+                    "event_bus_arn": "arn:aws:events:${region}:${account}:event-bus/default"}},
+            },
+        },
+        "full": {
+            "delivery_options": {"tls_policy": "OPTIONAL", "max_delivery_seconds": 300},
+            "sending_options": {"sending_enabled": False},
+            "suppression_options": {"suppressed_reasons": ["COMPLAINT"]},
+            "tracking_options": {"custom_redirect_domain": "go.acme.com"},
+            "vdm_options": {"dashboard_options": {"engagement_metrics": "DISABLED"}},
+            "archiving_options": {"archive_arn": ARCHIVE},
+            "event_destinations": {
+                "feedback": {"matching_event_types": ["BOUNCE"], "cloud_watch_destination": {
+                    "dimension_configurations": [{"dimension_name": "ses:from-domain",
+                                                  "dimension_value_source": "MESSAGE_TAG",
+                                                  "default_dimension_value": "acme.com"}]}},
+            },
+        },
+    },
+    "domains": {
+        "acme.com": {
+            "regions": [HOME, OTHER],
+            "dkim": {"signing_enabled": False, "next_signing_key_length": "RSA_1024_BIT"},
+            "by_region": {OTHER: {"dkim": {"signing_enabled": True,
+                                           "signing_attributes_origin": f"AWS_SES_{HOME.upper().replace('-', '_')}"}}},
+            "mail_from": {"mail_from_domain": "mail-${region}.${domain}", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"},
+            "dmarc": {"p": "quarantine"},
+            "spf": {"include": ["_spf.two.example"]},
+            "configuration_set_name": None,
+            "email_forwarding_enabled": True,
+            "policies": {"partner": allow("444455556666")},
+            "tags": {"tenant": "other"},
+        },
+        "news.acme.com": {"dkim": {"signing_attributes_origin": f"AWS_SES_{OTHER.upper().replace('-', '_')}"}},
+        "acme.net": {"identity": False, "dmarc": {"p": "none"}, "spf": {"include": ["_spf.y.example"]}},
+    },
+    "email_addresses": {"ceo@acme.com": {"configuration_set_name": "full"}},
+}  # fmt: skip
+CHANGED["domains"]["news.acme.com"] = {"dkim": {}}
+
+FEWER: dict[str, Any] = {
+    "dedicated_ip_pools": {"tx": {}},
+    "configuration_sets": {"main": {"regions": [HOME]}},
+    "domains": {"acme.com": {"dkim": {}, "configuration_set_name": "main"}},
+}
+
+USERS: dict[str, Any] = {
+    "domains": {"acme.com": {"dkim": {}, "zone": "manual", "regions": [HOME, OTHER]}},
+    "smtp_users": {
+        "news": {
+            "path": "/a/", "from_addresses": ["*@acme.com"], "permissions_boundary": BOUNDARIES[0],
+            "credentials": {"secretsmanager": {"name": "recon/news"}}, "tags": {"owner": "a", "cost": "1"},
+        },
+        "shop": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/${region}/shop"}}},
+        "post": {"from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/post"}}, "permissions_boundary": BOUNDARIES[0]},
+    },
+}  # fmt: skip
+
+OTHER_USERS: dict[str, Any] = {
+    **USERS,
+    "smtp_users": {
+        "news": {
+            "path": "/b/", "from_addresses": ["shop@acme.com"], "permissions_boundary": BOUNDARIES[1],
+            "credentials": {"secretsmanager": {"name": "recon/news", "kms_key_id": "alias/mail"}},
+            "tags": {"owner": "b"},
+        },
+        "shop": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/all/${region}/shop"}}},
+        "post": {"from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/other"}}, "permissions_boundary": None},
+    },
+}  # fmt: skip
+
+ONE_REGION: dict[str, Any] = put(USERS, ("domains", "acme.com", "regions"), [HOME])
+
+
+# --- what somebody did by hand -------------------------------------------------------------------------------------
+
+
+def a_day_later(house: House) -> None:
+    """SES changes a key length once in 24 hours."""
+    house.sandbox.advance(2 * DAY)
+
+
+def by_hand(house: House) -> None:
+    """The same names without tags, partly other values: what adoption meets."""
+    ses = client("sesv2")
+    ses.create_dedicated_ip_pool(PoolName="tx", ScalingMode="STANDARD", Tags=[{"Key": "team", "Value": "old"}])
+    ses.create_configuration_set(ConfigurationSetName="main", Tags=[{"Key": "theirs", "Value": "yes"}])
+    ses.create_configuration_set_event_destination(
+        ConfigurationSetName="main", EventDestinationName="theirs",
+        EventDestination={"Enabled": True, "MatchingEventTypes": ["SEND"], "SnsDestination": {"TopicArn": TOPIC}},
+    )  # fmt: skip
+    ses.create_email_identity(EmailIdentity="acme.com")
+    ses.put_email_identity_mail_from_attributes(EmailIdentity="acme.com", MailFromDomain="old.acme.com")
+    house.change("_dmarc.acme.com", "TXT", '"vendor-token=zzz"', '"v=DMARC1; p=none; rua=mailto:old@acme.com"')
+    house.change("acme.net", "TXT", '"v=spf1 include:_spf.other.example -all"', '"other"', zone="acme.net")
+    client("iam").create_user(UserName="news", Path="/")
+    client("iam").create_access_key(UserName="news")
+    client("iam").put_user_policy(UserName="news", PolicyName="theirs", PolicyDocument=ANYTHING)
+    client("secretsmanager").create_secret(Name="recon/news", SecretString="something of theirs")
+
+
+def entangled(house: House) -> None:
+    """Somebody put our user into a group and gave it a managed policy."""
+    iam = client("iam")
+    iam.create_group(GroupName="senders")
+    iam.add_user_to_group(GroupName="senders", UserName="news")
+    iam.attach_user_policy(UserName="news", PolicyArn=BOUNDARIES[1])
+
+
+def broken(house: House) -> None:
+    """A key switched off, a secret deleted, another with an old value, a parameter written over."""
+    iam, vault = client("iam"), client("secretsmanager")
+    key = iam.list_access_keys(UserName="news")["AccessKeyMetadata"][0]["AccessKeyId"]
+    iam.update_access_key(UserName="news", AccessKeyId=key, Status="Inactive")
+    vault.delete_secret(SecretId="recon/news")
+    vault.put_secret_value(SecretId=f"recon/{HOME}/shop", SecretString="{}")
+    client("ssm").put_parameter(Name="/recon/post", Value="{}", Type="SecureString", Overwrite=True)
+
+
+BOTH = merge(MAIL, USERS)
+
+SCENARIOS = (
+    Scenario("create", MAIL, others=others),
+    Scenario("change", CHANGED, (MAIL,), others, a_day_later, resumes=True),
+    Scenario("fewer", FEWER, (MAIL,), others),
+    Scenario("destroy", None, (MAIL,), others),
+    Scenario("adopt", merge(MAIL, put(USERS, ("domains",), {})), (), others, by_hand, adopts=True),
+    Scenario(
+        "origins",
+        {"domains": {
+            "acme.com": {"dkim": byodkim(1)}, "b.acme.com": {"dkim": byodkim(2)}, "c.acme.com": {"dkim": {}},
+        }},
+        ({"domains": {
+            "acme.com": {"dkim": {}}, "b.acme.com": {"dkim": byodkim(1)}, "c.acme.com": {"dkim": byodkim(2)},
+        }},),
+        with_keys,
+    ),
+    Scenario(
+        "rename",
+        {
+            "configuration_sets": {"new": {"event_destinations": {
+                "f": {"matching_event_types": ["SEND"], "sns_destination": {"topic_arn": TOPIC}}}}},
+            "domains": {"acme.com": {"dkim": {}, "configuration_set_name": "new"}},
+            "smtp_users": {"press": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/news"}}}},
+            "moved": [
+                {"from": f"configuration_set/{HOME}/old", "to": f"configuration_set/{HOME}/new"},
+                {"from": "smtp_user/news", "to": "smtp_user/press"},
+            ],
+        },
+        ({
+            "configuration_sets": {"old": {"event_destinations": {
+                "f": {"matching_event_types": ["SEND"], "sns_destination": {"topic_arn": TOPIC}}}}},
+            "domains": {"acme.com": {"dkim": {}, "configuration_set_name": "old"}},
+            "smtp_users": {"news": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/news"}}}},
+        },),
+        others,
+    ),
+    Scenario("retire", put(MAIL, ("domains", "acme.com"), {"identity": False, "dmarc": {"p": "reject"}}), (MAIL,), others),
+    Scenario("users", USERS, (), others),
+    Scenario("users-change", OTHER_USERS, (USERS,), others),
+    Scenario("users-region", USERS, (ONE_REGION,), others),
+    Scenario("users-broken", USERS, (USERS,), others, broken),
+    Scenario("users-gone", {"domains": USERS["domains"]}, (USERS,), others, entangled),
+    Scenario("users-destroy", None, (USERS,), others, entangled),
+)  # fmt: skip
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
