@@ -11,7 +11,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8))' 2>/
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow lint fix types check golden bench lock clean
+.PHONY: help install dev demo test test-slow lint fix check golden docs bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: lint test ## what CI runs
 golden: $(VENV)/installed-dev ## rewrite the golden outputs; then read the difference
 	@RECON_GOLDEN=write $(BIN)/python -m pytest -n 0 tests/test_render_golden.py $(ARGS)
 	@git --no-pager diff --stat -- tests/golden
+
+docs: $(VENV)/installed ## rewrite what docs/ takes from the code
+	@$(BIN)/python docs/generate.py
 
 bench: $(VENV)/installed ## measure plan and apply; writes the table of docs/performance.md
 	@$(BIN)/python benchmarks/bench.py $(ARGS)

@@ -104,8 +104,9 @@ def test_it_installs_into_a_bare_environment(wheel: Path, tmp_path: Path) -> Non
     venv = tmp_path / "venv"
     made = run(sys.executable, "-m", "venv", venv, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    for arguments in (["--require-hashes", "-r", HERE / "requirements.lock"], ["--no-deps", wheel]):
+    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    steps: list[list[str | Path]] = [["--require-hashes", "-r", HERE / "requirements.lock"], ["--no-deps", wheel]]
+    for arguments in steps:
         installed = run(*pip, *arguments, cwd=tmp_path)
         assert installed.returncode == 0, installed.stderr[-2000:]
     checked = run(venv / "bin" / "python", "-m", "pip", "check", cwd=tmp_path)

@@ -1,0 +1,216 @@
+"""Writes what these pages take from the code: ``make docs``. A test holds the pages up to date.
+
+docs/yaml.md gets its tables from schemas/, docs/permissions.md its policies from what the kinds say they call.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+SCHEMAS = DOCS.parent / "schemas"
+
+IAM_PREFIX = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
+"""Services whose IAM prefix is not the client's name (Service Authorization Reference)."""
+
+SECRETS = frozenset({"secretsmanager:GetSecretValue", "ssm:GetParameter"})
+"""Reads of secrets: given apart, for single names."""
+
+SECTIONS = (
+    ("stack", "stack", "Which stack this is, whose account it is in, and how careful to be."),
+    ("domains", "domain", "A mail domain by its name: the SES identity in each region, and its records."),
+    ("email_addresses", "email_address", "A single-address identity by its address. SES mails it a link to click."),
+    ("configuration_sets", "configuration_set", "A configuration set by its name, made in each of its regions."),
+    ("event_destinations", "event_destination", "Inside a configuration set: where its events go, by name."),
+    ("dedicated_ip_pools", "dedicated_ip_pool", "A pool of dedicated IPs by its name."),
+    ("smtp_users", "smtp_user", "An IAM user that may send over SMTP, by its name."),
+)
+
+
+# --- yaml.md -------------------------------------------------------------------------------------------------------
+
+
+def schema(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def resolve(node: Mapping[str, Any], home: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """A node without its $ref, and the schema it stands in."""
+    while "$ref" in node:
+        file, _, pointer = node["$ref"].partition("#")
+        if file:
+            home = schema(file.removesuffix(".schema.json"))
+        target: Any = home
+        for part in filter(None, pointer.split("/")):
+            target = target[part]
+        node = target
+    return node, home
+
+
+def rows(name: str) -> Iterator[tuple[str, str, str]]:
+    """(key, values, what it is) of every key of a section, nested keys dotted."""
+    home = schema(name)
+    yield from _rows(home, home, "")
+
+
+def _rows(node: Mapping[str, Any], home: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    for key, child in (node.get("properties") or {}).items():
+        found, where = resolve(child, home)
+        place = f"{path}{key}"
+        nested = _object(found, where)
+        yield place, values(found, where), str(child.get("description") or found.get("description") or "")
+        if nested is not None and key not in {"by_region", "event_destinations"}:
+            yield from _rows(*nested, f"{place}.")
+
+
+def _object(node: Mapping[str, Any], home: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """The part of a node that has named keys of its own, if any."""
+    for option in (node, *(node.get("anyOf") or ()), *(node.get("oneOf") or ())):
+        found, where = resolve(option, home)
+        if found.get("properties"):
+            return found, where
+    return None
+
+
+def values(node: Mapping[str, Any], home: Mapping[str, Any]) -> str:
+    """What may stand there, in words: the enum, or the type."""
+    if "enum" in node:
+        if {"us-east-1", "eu-west-1"} <= set(map(str, node["enum"])):
+            return "region"
+        if "AWS_SES_US_EAST_1" in node["enum"]:
+            return "`AWS_SES`, `EXTERNAL`, `AWS_SES_US_EAST_1` and so on for each region"
+        return ", ".join("null" if v is None else f"`{v}`" for v in node["enum"])
+    options = node.get("anyOf") or node.get("oneOf")
+    if options:
+        words = [values(*resolve(option, home)) for option in options]
+        return " or ".join(dict.fromkeys(word for word in words if word))
+    kinds = node.get("type")
+    names = {"object": "map", "array": "list", "string": "text", "boolean": "true, false", "integer": "whole number"}
+    found = []
+    for kind in [kinds] if isinstance(kinds, str) else kinds or []:
+        word = names.get(kind, kind)
+        if kind == "array" and "items" in node:
+            item = values(*resolve(node["items"], home))
+            word = {"": "list", "text": "list", "region": "list of regions"}.get(item, f"list of {item}")
+        found.append(word)
+    return " or ".join(found)
+
+
+def yaml_tables() -> str:
+    lines: list[str] = []
+    for section, name, words in SECTIONS:
+        lines += [f"## {section}", "", words, "", "| key | values | what it is |", "|---|---|---|"]
+        for key, allowed, what in rows(name):
+            lines.append(f"| `{key}` | {_cell(allowed)} | {_cell(what)} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+# --- permissions.md ------------------------------------------------------------------------------------------------
+
+
+def iam_action(call: str) -> str:
+    """``sesv2:GetEmailIdentity`` -> ``ses:GetEmailIdentity``, the action that IAM checks."""
+    service, _, operation = call.partition(":")
+    return f"{IAM_PREFIX.get(service, service)}:{operation}"
+
+
+def calls() -> tuple[set[str], set[str]]:
+    """What plan and what apply calls on top: the kinds', and what the rules, the sweep and the account guard read."""
+    from reconciler.iam_policy import OWN
+    from reconciler.kinds import REGISTRY
+    from reconciler.rules.bridge import READS
+
+    reads = {*READS, *OWN, "sts:GetCallerIdentity"}
+    writes: set[str] = set()
+    for kind in REGISTRY.values():
+        reads |= set(kind.reads)
+        writes |= set(kind.writes)
+    return reads, writes - reads
+
+
+def policy(actions: Iterable[str], statements: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """An IAM policy with one statement a service, and ``statements``."""
+    by_service: dict[str, list[str]] = {}
+    for action in sorted({iam_action(a) for a in actions}):
+        by_service.setdefault(action.partition(":")[0], []).append(action)
+    made = [
+        {"Sid": f"{s.capitalize()}", "Effect": "Allow", "Action": a, "Resource": "*"} for s, a in by_service.items()
+    ]
+    return {"Version": "2012-10-17", "Statement": [*made, *statements]}
+
+
+def policies() -> dict[str, dict[str, Any]]:
+    """The two policies: ``plan`` reads, ``apply`` reads and writes."""
+    reads, writes = calls()
+    keys = [
+        {
+            "Sid": "DkimKeys", "Effect": "Allow", "Action": sorted(SECRETS & {iam_action(r) for r in reads}),
+            "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
+        }
+    ]  # fmt: skip
+    return {"plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS, keys)}
+
+
+def permission_table() -> str:
+    from reconciler.kinds import REGISTRY
+
+    lines = ["| kind | plan reads | apply writes |", "|---|---|---|"]
+    for kind in sorted(REGISTRY.values(), key=lambda k: k.name):
+        cells = [
+            "<br>".join(f"`{a}`" for a in sorted({iam_action(c) for c in calls})) for calls in (kind.reads, kind.writes)
+        ]
+        lines.append(f"| {kind.name} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """``text`` with what stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` replaced."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end of {name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"no place for {name}")
+    return pattern.sub(lambda match: f"{match[1]}{content}{match[2]}", text)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page as it should be."""
+    both = policies()
+    fenced = {name: f"```json\n{json.dumps(document, indent=2)}\n```" for name, document in both.items()}
+    wanted = {
+        DOCS / "yaml.md": {"tables from schemas": yaml_tables()},
+        DOCS / "permissions.md": {
+            "policy for plan": fenced["plan"],
+            "policy for apply": fenced["apply"],
+            "table of kinds": permission_table(),
+        },
+    }
+    found = {}
+    for path, parts in wanted.items():
+        text = path.read_text(encoding="utf-8")
+        for name, content in parts.items():
+            text = filled(text, name, content)
+        found[path] = text
+    return found
+
+
+def main() -> int:
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

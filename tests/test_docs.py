@@ -1,0 +1,164 @@
+"""The pages say what the code does: generated parts are fresh, links lead somewhere, commands and examples are real."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent.parent
+PAGES = sorted([*HERE.glob("*.md"), *(HERE / "docs").rglob("*.md")])
+
+AHEAD = {"doctor", "smtp", "suppression", "account", "import", "init", "iam-policy"}
+"""Commands that the descriptions of rules and keys name, and that a version to come has."""
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", HERE / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands() -> set[str]:
+    """Every command of the program."""
+    import typer
+
+    from reconciler.cli import app
+
+    command = typer.main.get_command(app)
+    return set(getattr(command, "commands", {}))
+
+
+@pytest.mark.parametrize("name", ["yaml.md", "permissions.md"])
+def test_generated_pages_are_fresh(name: str) -> None:
+    path = HERE / "docs" / name
+    assert generator().pages()[path] == path.read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_the_policies_name_every_call_of_the_kinds() -> None:
+    """Each call that stands in the code of a kind, of observing or of applying is in the policy for apply."""
+    allowed = set().union(*generator().calls())
+    pattern = re.compile(
+        r'"(iam|sesv2|ses|route53|ssm|secretsmanager|kms|sns|sts|resourcegroupstaggingapi)",\s*"([A-Z]\w+)"'
+    )
+    files = [
+        *(HERE / "reconciler" / "kinds").rglob("*.py"),
+        HERE / "reconciler" / "observing.py",
+        HERE / "reconciler" / "applier.py",
+    ]
+    found = {f"{s}:{o}" for file in files for s, o in pattern.findall(file.read_text(encoding="utf-8"))}
+    assert len(found) > 20
+    assert found <= allowed, f"missing from a kind's reads or writes: {sorted(found - allowed)}"
+
+
+def test_plan_reads() -> None:
+    """The policy for plans holds no action that could write."""
+    actions = [a for s in generator().policies()["plan"]["Statement"] for a in s["Action"]]
+    assert actions
+    writing = [
+        a for a in actions if not re.fullmatch(r"[a-z0-9]+:(Get|List|Describe|GenerateCredentialReport|Lookup).*", a)
+    ]
+    assert not writing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(HERE)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_lists_the_commands() -> None:
+    table = (HERE / "README.md").read_text(encoding="utf-8").partition("## Commands")[2].partition("\n## ")[0]
+    named = {
+        word for row in re.findall(r"^\| `recon ([a-z/ -]+)", table, re.MULTILINE) for word in row.split()[0].split("/")
+    }
+    assert named == commands() - AHEAD | (named & AHEAD & commands())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(HERE)))
+def test_commands_in_code_exist(page: Path) -> None:
+    known = commands()
+    text = page.read_text(encoding="utf-8")
+    shown = "\n".join(re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    spoken = {
+        *re.findall(r"^(?:\$ )?recon ([a-z][a-z-]*)", shown, re.MULTILINE),
+        *re.findall(r"`recon ([a-z][a-z-]*)[ `]", text),
+    }
+    assert spoken <= known | AHEAD, spoken - known
+
+
+def test_make_targets_in_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (HERE / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert target in targets, f"{page.name}: make {target}"
+
+
+def test_the_first_yaml_of_the_readme_is_valid(tmp_path: Path) -> None:
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert found
+    (tmp_path / "mail.yaml").write_text(found[1])
+    ended = subprocess.run(
+        [sys.executable, "-m", "reconciler", "validate", str(tmp_path)],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_the_example_is_valid_without_a_warning(environment: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "reconciler", "validate", "--env", environment],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "file",
+    sorted([*(HERE / "docs" / "examples").glob("*.yml"), *(HERE / ".github").rglob("*.yml")]),
+    ids=lambda p: p.name,
+)
+def test_workflows_call_recon_as_it_is(file: Path) -> None:
+    """They parse, ask for least rights, and every recon command in them exists with the options it is given."""
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert document["permissions"]["contents"] == "read"
+    assert {"name", "jobs"} <= set(document)
+    for job in document["jobs"].values():
+        assert job["timeout-minutes"] and job["runs-on"]
+        for step in job["steps"]:
+            for line in str(step.get("run", "")).splitlines():
+                for name, rest in re.findall(r"\brecon ([a-z]+)([^|>&]*)", line):
+                    helped = subprocess.run(
+                        [sys.executable, "-m", "reconciler", name, "--help"],
+                        cwd=HERE,
+                        capture_output=True,
+                        text=True,
+                        timeout=60,
+                    )
+                    assert helped.returncode == 0, name
+                    for option in re.findall(r"(--[a-z-]+)", rest):
+                        assert option in helped.stdout, f"recon {name} has no {option}"
+
+
+def test_every_decision_is_listed() -> None:
+    folder = HERE / "docs" / "decisions"
+    listed = re.findall(r"\((\d{4}-[a-z-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert listed == sorted(p.name for p in folder.glob("0*.md"))
