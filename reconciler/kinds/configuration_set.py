@@ -175,6 +175,7 @@ class ConfigurationSet(Rereading):
             execution={
                 "puts": puts,
                 "tracking_ready": _tracking_ready(world, region, full),
+                "marks": sorted(world.facts.get("dns_marks", {}).get(address, ())),
                 "after": sorted(
                     {*world.facts.get("dns_last", {}).get(address, ()), *world.claims.get(f"gone:{address}", ())}
                 ),
@@ -212,6 +213,7 @@ class ConfigurationSet(Rereading):
             observed_digest=live.digest,
             region=live.region,
             counts=True,
+            execution={"marks": sorted(world.facts.get("dns_marks", {}).get(live.address, ()))},
         )
 
     def _notes(self, world: World, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
@@ -235,11 +237,13 @@ class ConfigurationSet(Rereading):
         region, name = change.region or "", change.address.split("/", 2)[2]
         arn_name = f"configuration-set/{name}"
         needs = tuple(f"{a}#create" for a in change.depends_on)
+        # A tracking record is forgotten with the put or the set: a marker names it before.
+        marks = tuple(f"{a}#mark" for a in change.execution.get("marks") or ())
         if change.action == "delete":
             yield Step(
                 change.address,
                 "delete",
-                tuple(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")),
+                (*marks, *(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete"))),
                 lambda rt: _delete(rt, region, name),
                 calls=("sesv2:DeleteConfigurationSet",),
                 region=region,
@@ -279,13 +283,13 @@ class ConfigurationSet(Rereading):
             yield Step(
                 change.address,
                 "update",
-                (f"{change.address}#claim", *needs),
+                (f"{change.address}#claim", *needs, *(marks if "tracking_options" in puts else ())),
                 lambda rt: _update(rt, region, name, puts),
                 calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts),
                 region=region,
             )
         if late is not None:
-            yield _tracking_step(change, region, name, late, f"{change.address}#update")
+            yield _tracking_step(change, region, name, late, f"{change.address}#update", *marks)
         if release or drop:
             # What the tags remember is forgotten only once it is gone.
             gone = tuple(f"{a}#{label}" for a in change.execution.get("after") or () for label in ("write", "delete"))
@@ -299,7 +303,7 @@ class ConfigurationSet(Rereading):
             )
 
 
-def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], after: str) -> Step:
+def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], *needs: str) -> Step:
     domain = str(block["custom_redirect_domain"])
 
     def run(rt: base.Runtime) -> None:
@@ -315,7 +319,7 @@ def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, A
     return Step(
         change.address,
         "tracking",
-        (after,),
+        needs,
         run,
         calls=("sesv2:PutConfigurationSetTrackingOptions",),
         region=region,
@@ -359,10 +363,11 @@ def _update(rt: base.Runtime, region: str, name: str, puts: Mapping[str, Any]) -
 
 
 def _release(rt: base.Runtime, region: str, arn_name: str, put: Mapping[str, str], drop: list[str]) -> None:
-    if put:
-        _tag(rt, region, arn_name, put)
+    # What goes goes first: a list that has forgotten a name would leave it behind for good.
     if drop:
         rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn_name), TagKeys=drop)
+    if put:
+        _tag(rt, region, arn_name, put)
 
 
 def _tag(rt: base.Runtime, region: str, arn_name: str, tags: Mapping[str, str]) -> None:

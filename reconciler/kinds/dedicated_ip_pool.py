@@ -231,7 +231,7 @@ class DedicatedIpPool(Rereading):
                 region=region,
             )
             return
-        put, drop = base.tag_changes(change)
+        put, release, drop = base.tag_phases(change)
 
         def update(rt: base.Runtime) -> None:
             arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
@@ -250,6 +250,8 @@ class DedicatedIpPool(Rereading):
                 _move(rt, region, name, left, after["dedicated_ips"])
             if drop:
                 rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
+            if release:  # What remembers our tags forgets them last.
+                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=base.tags_to_aws(release))
 
         calls = [
             f"sesv2:{op}"
@@ -258,6 +260,7 @@ class DedicatedIpPool(Rereading):
                 ("PutDedicatedIpPoolScalingAttributes", base.touches(change, "scaling_mode")),
                 ("PutDedicatedIpInPool", base.touches(change, "dedicated_ips")),
                 ("UntagResource", drop),
+                ("TagResource", release),
             )
             if there
         ]

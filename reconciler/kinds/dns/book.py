@@ -59,6 +59,7 @@ class Book:
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
+        self.heirs: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
         self.first: dict[Address, set[Address]] = {}
         self.marks: dict[Address, set[Address]] = {}

@@ -174,6 +174,7 @@ class Releasing:
                 if group in kept:
                     for owner in self.book.identities.get(domain, ()):
                         self.book.written.setdefault(owner, set()).add(group)
+                        self.book.heirs.setdefault(domain, set()).add(owner)
                     if domain not in self.book.identities:
                         self.book.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
@@ -259,7 +260,10 @@ class Releasing:
                 add,
                 marker=True,
                 notes=[base.note("marker", "note", "remembers which records of this domain are this stack's")],
-                after_steps=[f"{a}#write" for a in self.book.deleted_by.get(domain, ())],
+                after_steps=[
+                    *(f"{a}#write" for a in self.book.deleted_by.get(domain, ())),
+                    *(f"{a}#{label}" for a in sorted(self.book.heirs.get(domain, ())) for label in ("create", "claim")),
+                ],
             )
             if add:
                 for slot in self.book.of_domain.get(domain, ()):
