@@ -15,7 +15,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from reconciler.desired import load
 from reconciler.model import Change, Plan, Result
 from reconciler.planner import check_safeguards
 from reconciler.sandbox import Sandbox
+from reconciler.sandbox.faults import Fault
 
 ACCOUNT = "111122223333"
 HOME = "us-east-1"
@@ -70,8 +72,6 @@ def shared_clients(make: Any) -> Any:
                 if key not in _clients:
                     _clients[key] = make(self, service, region, dns)
         return _clients[key]
-
-    import threading
 
     _lock = threading.Lock()
     return _client
@@ -355,3 +355,73 @@ def told(result: Result) -> str:
         f"{d.severity} {d.code} {d.address}: {d.message}" for d in (*result.diagnostics, *result.plan.diagnostics)
     ]
     return "\n".join(found)
+
+
+# --- interruptions -------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is gone: no call after this one, and nothing catches it."""
+
+
+@contextlib.contextmanager
+def killed_before(nth: int) -> Iterator[list[str]]:
+    """Inside, the ``nth`` write call (from 1) and every call after it never leave the process; yields the writes."""
+    made: list[str] = []
+    dead = threading.Event()
+    call = Aws.call
+
+    def mortal(self: Aws, service: str, operation: str, *arguments: Any, **parameters: Any) -> dict[str, Any]:
+        if not operation.startswith(READS):
+            if len(made) + 1 >= nth:
+                dead.set()
+            else:
+                made.append(f"{service}:{operation}")
+        if dead.is_set():
+            raise Killed
+        return call(self, service, operation, *arguments, **parameters)
+
+    Aws.call = mortal  # type: ignore[method-assign]
+    try:
+        yield made
+    except Killed:
+        pass
+    finally:
+        Aws.call = call  # type: ignore[method-assign]
+
+
+class NthWrite(Fault):
+    """A fault of the sandbox that strikes the ``skip + 1``-th write call, whatever it is."""
+
+    def hits(self, service: str, operation: str, region: str, account: str, text: str) -> bool:
+        if operation.startswith(READS):
+            return False
+        self.seen += 1
+        return self.skip < self.seen <= self.skip + (self.count or 1)
+
+
+@contextlib.contextmanager
+def struck(deed: str, nth: int, **more: Any) -> Iterator[None]:
+    """Inside, the ``nth`` write call (from 1) meets ``deed``; ``error`` is an HTTP 500."""
+    gateway = sandbox()._server.gateway
+    fault = NthWrite(deed, skip=nth - 1, **{"status": 500, **more})
+    gateway.faults.append(fault)
+    try:
+        yield
+    finally:
+        gateway.faults.remove(fault)
+
+
+def snapshot() -> Any:
+    """The sandbox's own services as they are now, for ``restore``: cheaper than building them again."""
+    gateway = sandbox()._server.gateway
+    with gateway.world.lock:
+        return copy.deepcopy((gateway.world.states, gateway.world.principals, gateway.world.dead_keys))
+
+
+def restore(kept: Any) -> None:
+    gateway = sandbox()._server.gateway
+    with gateway.world.lock:
+        world = gateway.world
+        world.states, world.principals, world.dead_keys = copy.deepcopy(kept)
+        world.zone_version += 1
