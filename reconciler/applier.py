@@ -7,6 +7,7 @@ compare-and-swap); Route 53 compares by itself, since a batch deletes exactly wh
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from reconciler import secrets
 from reconciler.errors import AwsError, ReconError, Stale
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import Step
+from reconciler.kinds.base import Step, differences, project
 from reconciler.kinds.dns import marker
 from reconciler.kinds.dns.edits import Edit, Key, SetChange, batches, compose
 from reconciler.kinds.dns.values import set_digest
 from reconciler.kinds.dns.zones import Zone, load, record_from_aws
 from reconciler.kinds.dns_record import untag_zone
+from reconciler.kinds.reading import Rereading
 from reconciler.mail import txt
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.planner import VERIFICATION_HINTS
@@ -587,8 +589,9 @@ def verify_saved(plan: Plan, aws: Aws) -> dict[str, Zone]:
             now = REGISTRY[change.kind].reread(aws, change)
         if now == change.observed_digest:
             return None
-        how = "exists now" if change.observed_digest is None else "is gone" if now is None else "changed"
-        return f"{change.address} {how}"
+        if change.observed_digest is None:
+            return f"{change.address} exists now"
+        return f"{change.address} is gone" if now is None else f"{change.address} changed{_how(aws, change, zones)}"
 
     moved = [text for text in aws.parallel(one, plan.changes) if text]
     if moved:
@@ -603,6 +606,30 @@ def verify_saved(plan: Plan, aws: Aws) -> dict[str, Zone]:
             ],
         )
     return zones
+
+
+def _how(aws: Aws, change: Change, zones: Mapping[str, Zone]) -> str:
+    """What differs of a resource that moved, as far as the plan shows its fields: ``: p was "none", is "reject"``."""
+    if change.kind == "dns_record":
+        values = zones[change.execution["zone"]].sets(change.execution["name"], change.execution["type"])[0].values
+        return f": it is now {_short(list(values))}"
+    kind = REGISTRY[change.kind]
+    if not isinstance(kind, Rereading):
+        return ""
+    rest = change.address.partition("/")[2]
+    region, name = rest.split("/", 1) if change.region else ("", rest)
+    live = kind.read(aws, region, name)
+    before = change.before or {}
+    shown = project({**live.spec, "tags": live.tags}, before) if live else {}
+    found = [f"{d.path} was {_short(d.before)}, is {_short(d.after)}" for d in differences(before, shown)]
+    return ": " + (
+        "; ".join(found[:5]) or "something that the plan does not show, such as a field that it does not manage"
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _raw(zone: Zone, key: Key) -> Mapping[str, Any] | None:
