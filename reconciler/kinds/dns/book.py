@@ -13,6 +13,7 @@ from reconciler.kinds.dns.intents import Intent
 from reconciler.kinds.dns.values import NAME, set_digest
 from reconciler.kinds.dns.zones import RecordSet, Zone, ZoneIndex
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
+from reconciler.names import is_at_or_below
 
 
 @dataclass(slots=True)
@@ -207,7 +208,7 @@ class Book:
         slot.depends.add(live.address)
         if goes or not tag_remembers:
             slot.mark = {
-                "domain": live.name if live.kind == "email_identity" else record.name,
+                "domain": _marked(live, zone, record),
                 "name": record.name,
                 "type": record.type,
                 "value": raw,
@@ -269,3 +270,9 @@ class Book:
             slot.region,
             execution,
         )
+
+
+def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:
+    """Below which name the zone of a record can hold its marker: the identity's, unless that lies in another zone."""
+    name = live.name if live.kind == "email_identity" else record.name
+    return name if is_at_or_below(name, zone.name) else zone.name
