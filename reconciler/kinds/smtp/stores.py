@@ -263,6 +263,8 @@ def put(aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str) -
     if not describe(aws, store)["exists"] and _create_secret(aws, user, store, key_id, text, tags):
         return
     restore(aws, scope, store)
+    # The owner is written before the value: cut off in between, the next run still knows whose it is.
+    aws.call("secretsmanager", "TagResource", region, SecretId=name, Tags=tags)
     for token in proofs(key_id, store):
         try:
             answer = aws.call(
@@ -280,7 +282,6 @@ def put(aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str) -
         raise ReconError(
             f"{words(store)} was written over too often to take the same value again", hint=f"recon smtp rotate {user}"
         )
-    aws.call("secretsmanager", "TagResource", region, SecretId=name, Tags=tags)
 
 
 def _create_secret(aws: Aws, user: str, store: Store, key_id: str, text: str, tags: list[dict[str, str]]) -> bool:
@@ -357,23 +358,37 @@ def delete(aws: Aws, store: Store) -> None:
 
 def _put_parameter(aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str) -> None:
     """PutParameter with a description that names the version it makes; written again where another came between."""
-    region, name = store["region"], store["name"]
-    request: dict[str, Any] = {"Name": name, "Value": text, "Type": "SecureString", "Overwrite": True}
+    region, name, tags = store["region"], store["name"], _tags(scope, user)
+    request: dict[str, Any] = {"Name": name, "Value": text, "Type": "SecureString"}
     if store.get("kms_key_id"):
         request["KeyId"] = store["kms_key_id"]
     if len(text) > 4096:
         request["Tier"] = "Advanced"
     found = _parameter(aws, store)
     version = int(found["Version"]) + 1 if found else 1
+    if found is None:
+        try:  # Tags go along with a new parameter alone (SSM API, PutParameter).
+            aws.call("ssm", "PutParameter", region, Description=_said(key_id, store, 1), Tags=tags, **request)
+            return
+        except AwsError as error:
+            if error.aws_code != "ParameterAlreadyExists":
+                raise
+        owner = base.owner_of(describe(aws, store).get("tags") or {})
+        if owner != scope:  # Ours after a lost answer; else somebody was faster.
+            raise ReconError(f"{words(store)} was made by {owner or 'somebody'} meanwhile", hint="plan again")
+    aws.call("ssm", "AddTagsToResource", region, ResourceType="Parameter", ResourceId=name, Tags=tags)
     for _ in range(3):
-        said = f"recon {proof(key_id, store)} v{version}"
-        made = int(aws.call("ssm", "PutParameter", region, Description=said, **request).get("Version") or version)
+        answer = aws.call(
+            "ssm", "PutParameter", region, Description=_said(key_id, store, version), Overwrite=True, **request
+        )
+        made = int(answer.get("Version") or version)
         if made == version:
             break
         version = made + 1
-    aws.call(
-        "ssm", "AddTagsToResource", region, ResourceType="Parameter", ResourceId=name, Tags=_tags(scope, user)
-    )  # fmt: skip
+
+
+def _said(key_id: str, store: Store, version: int) -> str:
+    return f"recon {proof(key_id, store)} v{version}"
 
 
 def _tags(scope: str, user: str) -> list[dict[str, str]]:
