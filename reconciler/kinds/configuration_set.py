@@ -334,9 +334,16 @@ def _tracking_ready(world: World, region: str, spec: Mapping[str, Any]) -> bool:
         return True
     labels = str(domain).split(".")
     for start in range(len(labels) - 1):
-        live = world.observed.get(f"email_identity/{region}/{'.'.join(labels[start:])}")
-        if live is not None:
-            return live.facts.get("verification_status") == "SUCCESS"
+        address = f"email_identity/{region}/{'.'.join(labels[start:])}"
+        desired, live = world.desired.get(address), world.observed.get(address)
+        if live is not None and desired is None and base.owner_of(live.tags) == world.scope:
+            continue  # It goes with this plan.
+        if live is None and desired is None:
+            continue
+        if live is None or live.facts.get("verification_status") != "SUCCESS":
+            return False
+        origin = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin")
+        return origin is None or origin == live.spec["dkim"]["signing_attributes_origin"]
     return False
 
 
