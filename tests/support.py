@@ -112,6 +112,11 @@ class House:
         self.document: dict[str, Any] = {}
         self.noise: list[str] = []
 
+    def begin(self) -> House:
+        """An empty AWS again, for tests that live through many stories."""
+        self.sandbox.reset()
+        return self
+
     # -- the YAML ---------------------------------------------------------------------------------------------------
 
     def write(self, document: Mapping[str, Any], *, stack: Mapping[str, Any] | None = None) -> Path:
