@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from reconciler.kinds.reading import Rereading
 from reconciler.mail import txt
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.planner import VERIFICATION_HINTS
-from reconciler.steps import Node, arrange, change_from_json, steps_of
+from reconciler.steps import Node, arrange, change_from_json, split_late, steps_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -146,13 +146,15 @@ def apply_plan(
     run = _Run(plan, aws, dict(zones or {}), verify_timeout, say, stop)
     state = _Progress(plan, run, stop, on_step)
     steps = [step for change in plan.changes for step in steps_of(change)]
-    nodes = arrange([step for step in steps if not step.late])
+    now, late = split_late(steps)
+    nodes = arrange(now)
     _load_zones(run, nodes, state)
     state.execute(nodes)
     if not stop.is_set():
         state.settle_dns()
-        late = [step for step in steps if step.late]
-        state.execute(arrange(late), already={s.id for s in steps if not s.late})
+        settled = dict(state.changed_zones)
+        state.execute(arrange(late))
+        state.settle_dns(settled)
         if wait_for_ses and not stop.is_set():
             state.wait_for_ses()
         state.tidy_zones()
@@ -179,11 +181,12 @@ class _Progress:
         self.changed_zones: dict[str, str] = {}
         self.checked: dict[Address, ReconError | None] = {}
         self.looking: dict[Address, threading.Lock] = {}
+        self.writing: dict[str, threading.Lock] = {}
         self.lock = threading.Lock()
 
     # .. the loop ...................................................................................................
 
-    def execute(self, nodes: Sequence[Node], already: Iterable[str] = ()) -> None:
+    def execute(self, nodes: Sequence[Node]) -> None:
         """Run every node once its needs have ended; a node whose needs failed is skipped, step by step."""
         waiting = {node.id: node for node in nodes}
         ended: set[str] = set()
@@ -271,7 +274,17 @@ class _Progress:
     # .. zones ......................................................................................................
 
     def _run_zone(self, steps: list[Step]) -> None:
-        """Write all edits of these steps to their zone in as few batches as the limits allow."""
+        """Write all edits of these steps to their zone in as few batches as the limits allow.
+
+        One batch a zone at a time: Route 53 refuses a second change while one is processed, and what this one leaves
+        is what the next one finds.
+        """
+        with self.lock:
+            mine = self.writing.setdefault(steps[0].zone, threading.Lock())
+        with mine:
+            self._edit_zone(steps)
+
+    def _edit_zone(self, steps: list[Step]) -> None:
         zone = self.run.zones.get(steps[0].zone)
         edits: list[Edit] = []
         by_address: dict[Address, list[Step]] = {}
@@ -307,7 +320,11 @@ class _Progress:
         problems: dict[Address, ReconError] = {}
         expected = {e.key: _raw(zone, e.key) for e in edits}
         for attempt in range(4):
-            todo = [e for e in edits if e.address not in problems and not self._waits(e.address, problems)]
+            for edit in edits:
+                blocker = self._blocker(edit.address, problems)
+                if edit.address not in problems and blocker:
+                    problems[edit.address] = ReconError(f"{edit.address} was left alone: it needs {blocker}")
+            todo = [e for e in edits if e.address not in problems]
             changes = compose(todo, {k: v for k, v in expected.items() if v is not None})
             if not changes:
                 return problems
@@ -334,13 +351,13 @@ class _Progress:
             if e.address not in problems
         }
 
-    def _waits(self, address: Address, problems: Mapping[Address, ReconError]) -> bool:
-        """Whether an edit needs another of the same batch that has failed (a marker that shrinks after its record)."""
+    def _blocker(self, address: Address, problems: Mapping[Address, ReconError]) -> Address | None:
+        """An edit of the same batch that failed and that this one needs (a marker shrinks after its record)."""
         change = self.changes.get(address)
         if change is None:
-            return False
+            return None
         needs = [*(change.execution.get("after") or ()), *(change.execution.get("needs") or ())]
-        return any(n.partition("#")[0] in problems for n in needs)
+        return next((a for n in needs if (a := n.partition("#")[0]) in problems), None)
 
     def _judge(
         self, zone: Zone, changes: list[SetChange], expected: Mapping[Key, Any]
@@ -406,9 +423,12 @@ class _Progress:
                     )
                 )
 
-    def settle_dns(self) -> None:
-        """Wait once until every zone's last change is INSYNC (usually under a minute; Route 53 API, GetChange)."""
-        pending = dict(self.changed_zones)
+    def settle_dns(self, settled: Mapping[str, str] | None = None) -> None:
+        """Wait until every zone's last change is INSYNC (usually under a minute; Route 53 API, GetChange).
+
+        ``settled`` are changes, by zone, that were waited for already.
+        """
+        pending = {z: c for z, c in self.changed_zones.items() if (settled or {}).get(z) != c}
         deadline = time.monotonic() + 180
         pause = 0.2
         while pending and time.monotonic() < deadline and not self.stop.is_set():
@@ -540,9 +560,14 @@ class _Progress:
                 return Applied(change.address, change.action, status, error.message, error.hint)  # type: ignore[arg-type]
         blocked = next((self.skipped[s.id] for s in steps if s.id in self.skipped), None)
         if blocked is not None:
-            return Applied(
-                change.address, change.action, "not_started", f"needs {blocked.partition('#')[0]}, which failed"
-            )
+            cause = blocked
+            while cause in self.skipped:
+                cause = self.skipped[cause]
+            place = cause.partition("#")[0]
+            if isinstance(self.failed.get(cause), VerifyTimeout):
+                words = f"follows {place}, which waits for SES to verify"
+                return Applied(change.address, change.action, "waiting", words)
+            return Applied(change.address, change.action, "not_started", f"needs {place}, which failed")
         if all(step.id in self.done for step in steps):
             return Applied(change.address, change.action, "done")
         return Applied(change.address, change.action, "not_started", "the run was stopped before it")

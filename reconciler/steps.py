@@ -68,6 +68,18 @@ class Node:
     """Ids of other nodes."""
 
 
+def split_late(steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
+    """The steps that may run at once, and those that wait for SES to verify: late ones and all that needs them."""
+    listed = list(steps)
+    late = {step.id for step in listed if step.late}
+    grown = True
+    while grown:
+        more = {step.id for step in listed if step.id not in late and not late.isdisjoint(step.needs)}
+        late |= more
+        grown = bool(more)
+    return [step for step in listed if step.id not in late], [step for step in listed if step.id in late]
+
+
 def arrange(steps: Iterable[Step]) -> list[Node]:
     """Group and order steps; needs that are not in this run count as met. Raises ReconError naming a circle."""
     by_id = {step.id: step for step in steps}

@@ -402,3 +402,20 @@ def test_an_address_passes_from_a_pool_that_goes_to_one_that_comes(house: House)
     house.settle({"dedicated_ip_pools": {"old": {"dedicated_ips": ["192.0.2.1"]}}})
     house.settle({"dedicated_ip_pools": {"new": {"dedicated_ips": ["192.0.2.1"]}}})
     assert client("sesv2").get_dedicated_ip(Ip="192.0.2.1")["DedicatedIp"]["PoolName"] == "new"
+
+
+def test_the_old_tracking_record_stays_until_ses_takes_the_new_one(house: House) -> None:
+    house.seed_zone()
+    house.seed_zone("new.example", {})
+    house.settle(tracked(custom_redirect_domain="click.acme.com"))
+    house.sandbox.settings(verification_delay=3600.0)
+    document = merge(tracked(custom_redirect_domain="click.new.example"), {"domains": {"new.example": {"dkim": {}}}})
+    result = house.apply(document, expect="verify_timeout", verify_timeout=0.1)
+    assert {a.status for a in result.applied if "click.acme.com" in a.address} == {"waiting"}
+    assert ("click.acme.com", "CNAME") in house.zone()
+    house.sandbox.advance(7200)
+    house.settle(document)
+    assert ("click.acme.com", "CNAME") not in house.zone()
+    assert house.set()["TrackingOptions"]["CustomRedirectDomain"] == "click.new.example"
+    house.destroy()
+    house.check_foreign(alone=True)
