@@ -432,6 +432,12 @@ def tag_phases(change: Change) -> tuple[dict[str, str], dict[str, str], list[str
         elif old - new:
             for k in [k for k in first if k == key or k.startswith(key + ".")]:
                 last[k] = first.pop(k)
+    old_key, new_key = before.get(DKIM_KEY, ""), put.get(DKIM_KEY)
+    if old_key and new_key:
+        # Two keys while one takes the place of the other: the record of the first is ours until it is gone.
+        first[DKIM_KEY], last[DKIM_KEY] = " ".join(dict.fromkeys([*old_key.split(), new_key])), new_key
+        if first[DKIM_KEY] == old_key:
+            del first[DKIM_KEY]
     return first, last, drop
 
 

@@ -105,13 +105,13 @@ class Releasing:
     def _drop_key(self, live: Observed, selector: str) -> None:
         name = f"{selector}._domainkey.{live.name}"
         zone = self.book.zone_of(name)
-        planned = live.tags.get(base.DKIM_KEY)
+        planned = live.tags.get(base.DKIM_KEY, "").split()
         if zone is None or (name, "TXT") in self.book.wanted:
             return
         for record in zone.sets(name, "TXT"):
             for raw, text in zone.texts(name):
                 key = key_of(text)
-                if key is not None and (planned is None or fingerprint(key) == planned) and record.simple:
+                if key is not None and (not planned or fingerprint(key) in planned) and record.simple:
                     self.book.delete(address_of(zone.name, name, "TXT"), zone, record, raw, {"value": text}, live)
 
     def _drop_spf(self, live: Observed, name: str) -> None:
