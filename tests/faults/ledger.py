@@ -105,11 +105,11 @@ def of(sandbox: Sandbox, known: set[str] = frozenset()) -> dict[str, Any]:  # ty
         found: dict[str, Any] = {}
         names: dict[str, str] = {}
         secrets: dict[str, str] = {}
-        for account, region, state in world.each("ses"):
+        for _, region, state in world.each("ses"):
             for identity in state.identities.values():
                 for number, token in enumerate(sorted(identity.tokens), 1):
                     names[token] = f"TOKEN{number}({region} {identity.name})"
-        for account, _, state in world.each("iam"):
+        for _, _, state in world.each("iam"):
             for user in state.users.values():
                 for key in user.keys.values():
                     secrets[key.id] = key.secret
@@ -131,6 +131,9 @@ def of(sandbox: Sandbox, known: set[str] = frozenset()) -> dict[str, Any]:  # ty
     for random_name, label in names.items():
         text = text.replace(random_name, label)
     plain: dict[str, Any] = json.loads(text)
+    for name, item in plain.items():
+        if name.startswith("user "):
+            item["keys"].sort()
     return plain
 
 
@@ -144,7 +147,9 @@ def _ses(found: dict[str, Any], place: str, state: Any) -> None:
             )
         }  # fmt: skip
     for item in state.sets.values():
-        found[f"set {place} {item.name}"] = asdict(item)
+        fields = asdict(item)
+        fields["reputation"].pop("LastFreshStart", None)
+        found[f"set {place} {item.name}"] = fields
     for pool in state.pools.values():
         found[f"pool {place} {pool.name}"] = asdict(pool)
     for ip in state.ips.values():
@@ -167,7 +172,7 @@ def _users(found: dict[str, Any], account: str, state: Any) -> None:
         found[f"user {account} {user.name}"] = {
             "path": user.path, "tags": user.tags, "boundary": user.boundary, "attached": sorted(user.attached),
             "policies": {n: json.loads(p) for n, p in user.policies.items()},
-            "keys": sorted(f"{k.id} {'Active' if k.active else 'Inactive'}" for k in user.keys.values()),
+            "keys": [f"{k.id} {'Active' if k.active else 'Inactive'}" for k in user.keys.values()],
             "groups": sorted(g.name for g in state.groups.values() if user.name in g.members),
         }  # fmt: skip
 

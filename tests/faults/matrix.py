@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from faults import ledger
-from faults.scenarios import Scenario
 from support import READS, House, told, words
 
+from faults import ledger
+from faults.scenarios import Scenario
 from reconciler import applier
 from reconciler.aws import Aws
 from reconciler.errors import ReconError
@@ -228,6 +228,7 @@ class Stage:
             house.write(scenario.target)
         self.known = ledger.key_ids(house.sandbox)
         self.before = ledger.take(house.sandbox)
+        house.clear()
         result = self.run(consent=True)
         assert result.outcome == "applied", told(result)
         self.writes = self._writes()

@@ -20,6 +20,8 @@ ZONES = ("acme.com", "acme.net")
 BOUNDARIES = tuple(f"arn:aws:iam::{ACCOUNT}:policy/{name}" for name in ("one", "two"))
 TOPIC = f"arn:aws:sns:{HOME}:{ACCOUNT}:feedback"
 ARCHIVE = f"arn:aws:ses:{HOME}:{ACCOUNT}:mailmanager-archive/a-{'a' * 26}"
+BUS = {"event_bus_arn": "arn:aws:events:${region}:${account}:event-bus/default"}
+PARENT = f"AWS_SES_{HOME.upper().replace('-', '_')}"
 ANYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ses:*","Resource":"*"}]}'
 
 
@@ -107,7 +109,7 @@ MAIL: dict[str, Any] = {
             "event_destinations": {
                 "feedback": {
                     "matching_event_types": ["BOUNCE"],
-                    "event_bridge_destination": {"event_bus_arn": "${bus}"},
+                    "event_bridge_destination": BUS,
                 },
             },
         },
@@ -127,7 +129,7 @@ MAIL: dict[str, Any] = {
         "acme.com": {
             "regions": [HOME, OTHER],
             "dkim": {"signing_attributes_origin": "AWS_SES", "next_signing_key_length": "RSA_2048_BIT"},
-            "by_region": {OTHER: {"dkim": {"signing_attributes_origin": f"AWS_SES_{HOME.upper().replace('-', '_')}"}}},
+            "by_region": {OTHER: {"dkim": {"signing_attributes_origin": PARENT}}},
             "mail_from": {"mail_from_domain": "bounce-${region}.${domain}", "behavior_on_mx_failure": "REJECT_MESSAGE"},
             "dmarc": {"p": "none", "rua": ["mailto:d@acme.com"]},
             "spf": {"include": ["_spf.crm.example"]},
@@ -146,11 +148,7 @@ MAIL: dict[str, Any] = {
         },
     },
     "email_addresses": {"ceo@acme.com": {"configuration_set_name": "main"}},
-}
-MAIL["configuration_sets"]["main"]["event_destinations"]["feedback"]["event_bridge_destination"] = {
-    "event_bus_arn": "arn:aws:events:${region}:${account}:event-bus/default"
-}
-
+}  # fmt: skip
 CHANGED: dict[str, Any] = {
     "dedicated_ip_pools": {
         "tx": {"dedicated_ips": ["192.0.2.2"], "tags": {"team": "b"}},
@@ -162,8 +160,7 @@ CHANGED: dict[str, Any] = {
             "reputation_options": {"reputation_metrics_enabled": False},
             "tags": {"tier": "silver"},
             "event_destinations": {
-                "feedback": {"matching_event_types": ["BOUNCE", "COMPLAINT"], "event_bridge_destination": {
-                    "event_bus_arn": "arn:aws:events:${region}:${account}:event-bus/default"}},
+                "feedback": {"matching_event_types": ["BOUNCE", "COMPLAINT"], "event_bridge_destination": BUS},
             },
         },
         "full": {
@@ -186,8 +183,8 @@ CHANGED: dict[str, Any] = {
             "regions": [HOME, OTHER],
             "dkim": {"signing_enabled": False, "next_signing_key_length": "RSA_1024_BIT"},
             "by_region": {OTHER: {"dkim": {"signing_enabled": True,
-                                           "signing_attributes_origin": f"AWS_SES_{HOME.upper().replace('-', '_')}"}}},
-            "mail_from": {"mail_from_domain": "mail-${region}.${domain}", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"},
+                                           "signing_attributes_origin": PARENT}}},
+            "mail_from": {"mail_from_domain": "mail-${region}.acme.com", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"},
             "dmarc": {"p": "quarantine"},
             "spf": {"include": ["_spf.two.example"]},
             "configuration_set_name": None,
@@ -195,13 +192,11 @@ CHANGED: dict[str, Any] = {
             "policies": {"partner": allow("444455556666")},
             "tags": {"tenant": "other"},
         },
-        "news.acme.com": {"dkim": {"signing_attributes_origin": f"AWS_SES_{OTHER.upper().replace('-', '_')}"}},
+        "news.acme.com": {"dkim": {}},
         "acme.net": {"identity": False, "dmarc": {"p": "none"}, "spf": {"include": ["_spf.y.example"]}},
     },
     "email_addresses": {"ceo@acme.com": {"configuration_set_name": "full"}},
 }  # fmt: skip
-CHANGED["domains"]["news.acme.com"] = {"dkim": {}}
-
 FEWER: dict[str, Any] = {
     "dedicated_ip_pools": {"tx": {}},
     "configuration_sets": {"main": {"regions": [HOME]}},
@@ -216,7 +211,10 @@ USERS: dict[str, Any] = {
             "credentials": {"secretsmanager": {"name": "recon/news"}}, "tags": {"owner": "a", "cost": "1"},
         },
         "shop": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/${region}/shop"}}},
-        "post": {"from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/post"}}, "permissions_boundary": BOUNDARIES[0]},
+        "post": {
+            "from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/post"}},
+            "permissions_boundary": BOUNDARIES[0],
+        },
     },
 }  # fmt: skip
 
@@ -229,10 +227,13 @@ OTHER_USERS: dict[str, Any] = {
             "tags": {"owner": "b"},
         },
         "shop": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/all/${region}/shop"}}},
-        "post": {"from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/other"}}, "permissions_boundary": None},
+        "post": {
+            "from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/other"}}, "permissions_boundary": None,
+        },
     },
 }  # fmt: skip
 
+SENDER = {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/news"}}}
 ONE_REGION: dict[str, Any] = put(USERS, ("domains", "acme.com", "regions"), [HOME])
 
 
@@ -281,7 +282,7 @@ def broken(house: House) -> None:
     client("ssm").put_parameter(Name="/recon/post", Value="{}", Type="SecureString", Overwrite=True)
 
 
-BOTH = merge(MAIL, USERS)
+RETIRED = put(MAIL, ("domains", "acme.com"), {"identity": False, "dmarc": {"p": "reject"}})
 
 SCENARIOS = (
     Scenario("create", MAIL, others=others),
@@ -305,7 +306,7 @@ SCENARIOS = (
             "configuration_sets": {"new": {"event_destinations": {
                 "f": {"matching_event_types": ["SEND"], "sns_destination": {"topic_arn": TOPIC}}}}},
             "domains": {"acme.com": {"dkim": {}, "configuration_set_name": "new"}},
-            "smtp_users": {"press": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/news"}}}},
+            "smtp_users": {"press": SENDER},
             "moved": [
                 {"from": f"configuration_set/{HOME}/old", "to": f"configuration_set/{HOME}/new"},
                 {"from": "smtp_user/news", "to": "smtp_user/press"},
@@ -315,11 +316,11 @@ SCENARIOS = (
             "configuration_sets": {"old": {"event_destinations": {
                 "f": {"matching_event_types": ["SEND"], "sns_destination": {"topic_arn": TOPIC}}}}},
             "domains": {"acme.com": {"dkim": {}, "configuration_set_name": "old"}},
-            "smtp_users": {"news": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/news"}}}},
+            "smtp_users": {"news": SENDER},
         },),
         others,
     ),
-    Scenario("retire", put(MAIL, ("domains", "acme.com"), {"identity": False, "dmarc": {"p": "reject"}}), (MAIL,), others),
+    Scenario("retire", RETIRED, (MAIL,), others),
     Scenario("users", USERS, (), others),
     Scenario("users-change", OTHER_USERS, (USERS,), others),
     Scenario("users-region", USERS, (ONE_REGION,), others),
