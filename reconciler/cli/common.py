@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -61,20 +61,21 @@ class Out:
 
         return shutil.get_terminal_size().columns
 
-    def plan(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> None:
+    def rendered(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> str:
         from reconciler.renderers import render
 
-        sys.stdout.write(
-            render(
-                plan,
-                self.format,
-                color=self.color,
-                width=self.width(),
-                unicode=self.unicode,
-                verbose=self.verbose,
-                mode=mode,
-            )
+        return render(
+            plan,
+            self.format,
+            color=self.color,
+            width=self.width(),
+            unicode=self.unicode,
+            verbose=self.verbose,
+            mode=mode,
         )
+
+    def plan(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> None:
+        sys.stdout.write(self.rendered(plan, mode))
         sys.stdout.flush()
 
     def result(self, result: Result) -> None:
@@ -186,6 +187,43 @@ def write(path: str, text: str) -> None:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as problem:
         raise ReconError(f"{path} could not be written: {problem.strerror}") from None
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file so that who reads it at any time sees the old text or the new, never a part. Raises ReconError."""
+    part = f"{path}.{os.getpid()}.part"
+    write(part, text)
+    try:
+        Path(part).replace(path)
+    except OSError as problem:
+        Path(part).unlink(missing_ok=True)
+        raise ReconError(f"{path} could not be written: {problem.strerror}") from None
+
+
+SUMMARY_LIMIT = 2**20
+"""Bytes of one step's summary (GitHub Docs, "Workflow commands": adding a job summary, step isolation and limits)."""
+
+
+def step_summary(
+    plan: Plan, mode: Literal["plan", "drift"] = "plan", label: Callable[[str, str, Plan], str] | None = None
+) -> None:
+    """Append the plan as Markdown to the summary of the GitHub workflow step that runs us, where one does.
+
+    ``label(text, format, plan)`` may put something before it.
+    """
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    from reconciler.renderers import render
+
+    text = render(plan, "markdown", mode=mode)
+    if label is not None:
+        text = label(text, "markdown", plan)
+    with contextlib.suppress(OSError):  # a summary is a comfort
+        used = Path(path).stat().st_size if Path(path).exists() else 0
+        if used + len(text.encode()) <= SUMMARY_LIMIT:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(text)
 
 
 def yes(question: str, answer: str = "yes") -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,9 +24,18 @@ from reconciler.cli.common import (
     VerboseOption,
     load,
     read_plan,
+    step_summary,
     with_warnings,
     write,
+    write_whole,
 )
+from reconciler.errors import ReconError
+from reconciler.model import Diagnostic
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.journal import Run
+    from reconciler.model import State
 
 
 @app.command()
@@ -36,7 +47,9 @@ def validate(
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Check the YAML offline: syntax, schema, references. Needs no credentials."""
+    """Check the YAML offline: syntax, schema, references. Needs no credentials. Formats: also github and sarif."""
+    if format in ("github", "sarif"):
+        raise typer.Exit(_annotated(state, env, format))
     out = Out(format, no_color, quiet, verbose)
     loaded, warnings = load(state, env, out)
     if format == "json":
@@ -64,6 +77,21 @@ def validate(
     sys.stdout.write(f"{state} is valid: {words or 'nothing declared'}.\n")
 
 
+def _annotated(state: str, env: str | None, format: str) -> int:
+    """What is wrong with the YAML as annotations of a GitHub workflow or as SARIF; the exit code."""
+    from reconciler import __version__
+    from reconciler.renderers.annotations import github_annotations, sarif
+
+    code, found = 0, tuple[Diagnostic, ...]()
+    try:
+        found = load(state, env, Out())[1]
+    except ReconError as error:
+        code, found = error.exit_code, error.diagnostics
+    text = github_annotations(found) if format == "github" else sarif(found, version=__version__)
+    sys.stdout.write(text)
+    return code
+
+
 @app.command()
 def plan(
     state: StateArg = "state",
@@ -74,6 +102,12 @@ def plan(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Without AWS: only what is declared, with --against.")
+    ] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="DIR", help="With --offline: the state to compare with.")
+    ] = None,
     refresh: RefreshOption = "full",
     parallelism: ParallelOption = 16,
     no_color: ColorOption = False,
@@ -84,6 +118,8 @@ def plan(
     from reconciler import running
 
     out = Out(format, no_color, quiet, verbose)
+    if offline or against:
+        return _offline(state, env, against if offline else None, target or (), out_file, detailed_exitcode, out)
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=target or (), refresh=refresh, parallelism=parallelism)
     result = with_warnings(planned, warnings)
@@ -93,7 +129,33 @@ def plan(
         write(out_file, saved_plan(result))
         out.say(f"The plan is saved in {out_file}; apply exactly it with: recon apply {out_file}")
     out.plan(result)
+    step_summary(result)
     return running.exit_code(result, detailed=detailed_exitcode)
+
+
+def _offline(
+    state: str,
+    env: str | None,
+    against: str | None,
+    targets: Sequence[str],
+    out_file: str | None,
+    detailed: bool,
+    out: Out,
+) -> int:
+    """The declared difference to another state, without AWS."""
+    from reconciler import running
+    from reconciler.offline import declared_difference, labelled
+
+    if against is None or out_file:
+        wrong = "an offline plan cannot be saved or applied" if out_file else "--offline and --against go together"
+        raise ReconError(wrong, hint="recon plan --offline --against DIR, DIR being the state of the base branch")
+    declared, warnings = load(state, env, out)
+    base, _ = load(against, env, out)
+    result = declared_difference(declared, base, running.now(), targets=targets)
+    result = replace(result, diagnostics=(*result.diagnostics, *warnings))
+    sys.stdout.write(labelled(out.rendered(result), out.format, result))
+    step_summary(result, label=labelled)
+    return running.exit_code(result, detailed=detailed)
 
 
 @app.command()
@@ -101,24 +163,72 @@ def drift(
     state: StateArg = "state",
     env: EnvOption = None,
     target: TargetOption = None,
-    format: FormatOption = "text",
+    format: Annotated[str, typer.Option("--format", help="text, json, markdown, html or prometheus.")] = "text",
+    out_file: Annotated[str | None, typer.Option("--out", help="Also save the report to this file (JSON).")] = None,
+    since_last: Annotated[
+        str | None, typer.Option("--since-last", metavar="FILE", help="An earlier report: show only what is new.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="FILE", help="Write a Prometheus textfile.")
+    ] = None,
+    notify: Annotated[
+        str | None, typer.Option("--notify", metavar="sns:ARN", help="Publish a summary to this topic.")
+    ] = None,
     refresh: RefreshOption = "full",
     parallelism: ParallelOption = 16,
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say what differs live from the declared state; exit 2 if anything does. Never writes."""
+    """Say what differs live from the declared state, and who did it; exit 2 if anything does. Never writes."""
     from reconciler import running
+    from reconciler.drift import report
+    from reconciler.renderers.prometheus import prometheus
 
-    out = Out(format, no_color, quiet, verbose)
+    out = Out("text" if format == "prometheus" else format, no_color, quiet, verbose)
+    topic = report.topic_of(notify) if notify else ""
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=target or (), refresh=refresh, parallelism=parallelism, rotate=True)
-    result = with_warnings(planned, warnings)
-    out.plan(result, mode="drift")
+    applied, unknown = _last_applied(declared, planned.aws)
+    result = report.explained(with_warnings(planned, (*warnings, *unknown)), planned.aws, applied)
+    earlier = report.read_earlier(since_last) if since_last else None
+    seen = report.since(result, earlier) if earlier is not None else None
+    if seen is not None:
+        result = report.with_since(result, seen)
+    if topic and report.worth_telling(result, seen):
+        failed = report.publish(planned.aws, topic, *report.summary(result, seen))
+        result = replace(result, diagnostics=(*result.diagnostics, *([failed] if failed else [])))
+    if out_file:
+        from reconciler.renderers import saved_plan
+
+        write(out_file, saved_plan(result))
+    if metrics:
+        write_whole(metrics, prometheus(result))
+    if format == "prometheus":
+        sys.stdout.write(prometheus(result))
+    elif format == "json" or seen is None:
+        out.plan(result, mode="drift")
+    elif seen.quiet:
+        sys.stdout.write(report.nothing_new(result, seen) + "\n")
+    else:
+        out.plan(report.only_new(result, seen), mode="drift")
+    step_summary(result if seen is None else report.only_new(result, seen), mode="drift")
     if result.changes:
         return 2
-    return running.exit_code(result, detailed=False)
+    told = all(one.code != "notify-failed" for one in result.diagnostics)
+    return 0 if running.exit_code(result, detailed=False) == 0 and told else 1
+
+
+def _last_applied(declared: State, aws: Aws) -> tuple[Run | None, list[Diagnostic]]:
+    """The run after which all was as declared, from the journal; why it is not known, where it cannot be read."""
+    from reconciler.journal import last_applied, read_runs
+
+    try:
+        return last_applied(read_runs(declared.stack, aws, limit=50)), []
+    except ReconError as error:
+        return None, [
+            Diagnostic("note", "journal-unread", f"the journal could not be read: {error.message}", error.hint)
+        ]
 
 
 @app.command()
@@ -149,13 +259,13 @@ def graph(
     format: Annotated[str, typer.Option("--format", help="mermaid or dot.")] = "mermaid",
 ) -> None:
     """Print the declared resources and what depends on what, as Mermaid or DOT. Offline."""
-    from reconciler.observing import declare
+    from reconciler.offline import bare_world
     from reconciler.planner import make_plan
     from reconciler.renderers.graph import graph as draw
     from reconciler.running import now
 
     declared, _ = load(state, env, Out())
-    world = declare(declared, now())
+    world = bare_world(declared, now())
     nodes = {c.address: c.depends_on for c in make_plan(world).changes}
     nodes = {**{a: () for a in world.desired if a not in nodes}, **nodes}
     sys.stdout.write(draw(nodes, format))

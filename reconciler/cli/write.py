@@ -281,6 +281,8 @@ def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str
             f"the plan was made by recon {plan.recon_version}; this is {__version__}",
             hint="plan again with this version, or apply with that one",
         )
+    if plan.context.get("offline"):
+        raise Stale("this plan was made without AWS: it can be read, not applied", hint="recon plan --out plan.json")
     if env is not None and env != plan.environment:
         raise Stale(f"the plan is for environment {plan.environment or '(none)'}, not {env}", hint="plan again")
     if state_dir is not None:

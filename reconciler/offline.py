@@ -1,0 +1,131 @@
+"""The declared difference between two states, without AWS: for pull requests from forks, which have no credentials.
+
+Each state is planned as a first apply to an AWS that has nothing but the zones; what differs between the two plans is
+what a reviewer sees: the base state is taken as if it were live. Everything is the kinds' own planning, and pure.
+
+What only AWS knows is not in it: edits by hand, owners, statuses, DKIM tokens, which zone a name is in. It says so, and
+it can be neither saved nor applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler import secrets
+from reconciler.kinds.base import World, differences, ref_key
+from reconciler.kinds.dns.zones import Zone, ZoneIndex
+from reconciler.kinds.dns_record import names_of_interest
+from reconciler.model import Change, Diagnostic, Document, Plan, State
+from reconciler.names import is_at_or_below
+from reconciler.observing import declare
+from reconciler.planner import in_order, make_plan, pick
+
+UNDECIDABLE = frozenset({"missing-reference", "no-zone", "many-zones", "below-delegation"})
+"""Refusals that only what is live could confirm; offline they are left out."""
+
+
+def bare_world(state: State, now: str, others: Sequence[State] = ()) -> World:
+    """A world in which nothing is live but the zones that the states' names need, and all keys can be read.
+
+    A zone is taken to stand at the topmost declared domain above a name, over all of the given states, so that two
+    states agree on it. Pure.
+    """
+    world = declare(state, now)
+    domains = {e.name for s in (state, *others) for e in s.section("domains") if e.region is None}
+    tops = {name for name in domains if not any(name != other and is_at_or_below(name, other) for other in domains)}
+    for top in sorted(tops):
+        _add_zone(world, top, top)
+    for entry in state.section("domains"):
+        if entry.region is not None:
+            continue
+        zone = entry.values.get("zone")
+        if zone not in {None, "auto", "manual"}:
+            _add_zone(world, str(zone), next(top for top in tops if is_at_or_below(entry.name, top)))
+    index = ZoneIndex(world.zones)
+    for name, hint in names_of_interest(world):
+        if hint in {None, "auto"} and not isinstance(index.pick(name, hint), Zone):
+            _add_zone(world, name, name)
+            index = ZoneIndex(world.zones)
+    for desired in world.kind("email_identity"):
+        reference = (desired.entry.values.get("dkim") or {}).get("domain_signing_private_key")
+        if isinstance(reference, Mapping):
+            world.keys[ref_key(reference)] = f"(public half of {secrets.describe(reference)})"
+    return world
+
+
+def _add_zone(world: World, zone_id: str, name: str) -> None:
+    world.zones.setdefault(zone_id, Zone(zone_id, name, loaded=True))
+
+
+def declared_difference(head: State, base: State, now: str, *, targets: Sequence[str] = ()) -> Plan:
+    """What applying ``head`` would change of what ``base`` declares, were that live. Needs no AWS; writes nothing.
+
+    Outcome is ``changes`` or ``no_changes``; ``context`` says ``offline``, and each change has no ``execution``.
+    """
+    after = make_plan(bare_world(head, now, [base]))
+    before = make_plan(bare_world(base, now, [head]))
+    old, new = _by_address(before), _by_address(after)
+    changes = [c for c in (_difference(old.get(a), new.get(a)) for a in sorted({*old, *new})) if c is not None]
+    changes = in_order(pick(changes, targets) if targets else changes)
+    said_before = {(d.code, d.address, d.message) for d in before.diagnostics}
+    diagnostics = [d for d in after.diagnostics if (d.code, d.address, d.message) not in said_before]
+    diagnostics = [d for d in diagnostics if d.code not in UNDECIDABLE]
+    offline = Diagnostic(
+        "note", "offline", f"made without AWS: the declared difference to {base.root}, as if that were live",
+        "what is live was not read; this plan can be neither saved nor applied",
+    )  # fmt: skip
+    return replace(
+        after, outcome="changes" if changes else "no_changes", changes=tuple(changes), refresh="offline", unread=(),
+        diagnostics=(offline, *diagnostics), scanned=(f"{base.root}, instead of AWS",), calls={}, write_calls=0,
+        seconds=0, context={"offline": True, "against": base.root, "targets": list(targets)},
+    )  # fmt: skip
+
+
+def labelled(text: str, format: str, plan: Plan) -> str:
+    """A rendered plan (text or Markdown) with a first line that nobody overlooks."""
+    words = f"Offline: what is declared here and not in {plan.context['against']}. AWS was not asked what is live."
+    if format == "markdown":
+        from reconciler.renderers.escape import markdown_text
+
+        head, _, rest = text.partition("\n\n")  # the hidden marker and the heading stay first
+        return f"{head}\n\n> ⚠️ {markdown_text(words)}\n\n{rest}"
+    return f"{words}\n\n{text}" if format == "text" else text
+
+
+def _by_address(plan: Plan) -> dict[str, Change]:
+    """The changes without recon's own records (the markers), which say nothing of mail."""
+    return {c.address: c for c in plan.changes if not c.execution.get("marker")}
+
+
+def _difference(old: Change | None, new: Change | None) -> Change | None:
+    """One resource's difference: what a first apply would make of it in one state and in the other."""
+    if new is None:
+        if old is None:
+            return None
+        gone = _shown(old.after)
+        return replace(
+            old, action="delete", before=gone, after=None, diff=differences(gone, None), unknown=(), notes=(),
+            execution={}, depends_on=(), counts=old.kind != "dns_record",
+        )  # fmt: skip
+    after = _shown(new.after)
+    if old is None:
+        return replace(new, after=after, diff=differences(None, after), execution={})
+    before = _shown(old.after)
+    found = differences(before, after)
+    if not found:
+        return None
+    sources = {d.path: d.source for d in (*old.diff, *new.diff)}
+    diff = tuple(replace(d, source=sources.get(d.path)) for d in found)
+    told = {n.rule for n in old.notes}  # the words of a note may name the new value; that the rule speaks is not new
+    notes = tuple(n for n in new.notes if n.rule not in told)
+    return replace(new, action="update", before=before, after=after, diff=diff, notes=notes, execution={})
+
+
+def _shown(document: Document | None) -> dict[str, Any]:
+    """A document without the tags by which recon keeps its own books."""
+    shown = dict(document or {})
+    if isinstance(shown.get("tags"), Mapping):
+        shown["tags"] = {k: v for k, v in shown["tags"].items() if not k.startswith("recon:")}
+    return shown
