@@ -1,0 +1,330 @@
+"""`recon drift`: what kind each difference is, who did it, what is new since the last report, and who is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import support
+
+from reconciler.drift import causes
+
+ARN = f"arn:aws:iam::{support.ACCOUNT}:user/eva"
+EVA = "AKIAEVAEVAEVAEVAEVA1"
+
+DOCUMENT: dict[str, Any] = {
+    "domains": {
+        "acme.com": {
+            "dkim": {"signing_attributes_origin": "AWS_SES"},
+            "dmarc": {"p": "quarantine", "rua": ["mailto:d@acme.com"]},
+            "mail_from": {"mail_from_domain": "bounce.acme.com"},
+            "email_forwarding_enabled": True,
+        }
+    },
+    "configuration_sets": {
+        "main": {
+            "delivery_options": {"tls_policy": "REQUIRE"},
+            "event_destinations": {
+                "bus": {"enabled": True, "matching_event_types": ["BOUNCE"],
+                        "event_bridge_destination": {
+                            "event_bus_arn": "arn:aws:events:us-east-1:111122223333:event-bus/default"}}
+            },
+        },
+        "spare": {},
+    },
+    "dedicated_ip_pools": {"tx": {"scaling_mode": "STANDARD"}},
+    "smtp_users": {
+        "news": {"from_addresses": ["*@acme.com"], "credentials": {"secretsmanager": {"name": "recon/news"}}}
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def live(house: support.House) -> support.House:
+    """A stack as declared; Eva has a key of her own."""
+    house.seed_zone()
+    house.write(DOCUMENT)
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+    house.sandbox.principal(EVA, arn=ARN)
+    return house
+
+
+def drift(house: support.House, *more: str, code: int = 2) -> dict[str, Any]:
+    ran = house.cli("drift", "state.yaml", "--format", "json", *more)
+    assert ran.code == code, ran
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+def said(told: dict[str, Any], code: str) -> dict[str, str]:
+    return {d["address"]: d["message"] for d in told["diagnostics"] if d["code"] == code}
+
+
+def eva(service: str) -> Any:
+    return support.client(service, access_key=EVA)
+
+
+def test_a_clean_run_says_so(live: support.House) -> None:
+    told = drift(live, code=0)
+    (words,) = said(told, "heartbeat").values()
+    assert "as declared" in words
+    assert "root" in words
+    assert "heartbeat" in live.cli("drift", "state.yaml").out
+
+
+def test_every_edit_is_named_with_who_and_when(live: support.House) -> None:
+    ses = eva("sesv2")
+    ses.put_email_identity_mail_from_attributes(EmailIdentity="acme.com", MailFromDomain="other.acme.com")
+    ses.put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    ses.delete_configuration_set_event_destination(ConfigurationSetName="main", EventDestinationName="bus")
+    ses.delete_configuration_set(ConfigurationSetName="spare")
+    eva("iam").put_user_policy(UserName="news", PolicyName="recon-smtp", PolicyDocument=json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:*", "Resource": "*"}]}))  # fmt: skip
+    route53 = eva("route53")
+    zone = route53.list_hosted_zones()["HostedZones"][0]["Id"]
+    raw = next(r for r in live.raw_zone() if r["Name"] == "_dmarc.acme.com." and r["Type"] == "TXT")
+    raw["ResourceRecords"] = [{"Value": '"v=DMARC1; p=none; ruf=mailto:owner@acme.com"'}]
+    route53.change_resource_record_sets(
+        HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "UPSERT", "ResourceRecordSet": raw}]}
+    )
+    told = drift(live)
+    caused = said(told, "caused-by")
+    expected = {
+        "email_identity/us-east-1/acme.com": "PutEmailIdentityMailFromAttributes",
+        "configuration_set/us-east-1/main": "PutConfigurationSetDeliveryOptions",
+        "event_destination/us-east-1/main/bus": "DeleteConfigurationSetEventDestination",
+        "configuration_set/us-east-1/spare": "DeleteConfigurationSet",
+        "smtp_user/news": "PutUserPolicy",
+        "dns_record/acme.com/_dmarc.acme.com/TXT": "ChangeResourceRecordSets",
+    }
+    for address, event in expected.items():
+        assert re.fullmatch(rf"{event} at \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ by {ARN} from 127.0.0.1", caused[address])
+        assert "somebody changed" in said(told, "edited")[address]
+    # Never in changes; never a value of a request.
+    assert "eva" not in json.dumps(told["changes"])
+    lookups = live.sandbox.calls(service="cloudtrail")
+    assert len(lookups) <= 20
+    text = live.cli("drift", "state.yaml").out
+    assert ARN in text
+
+
+def test_not_applied_yet_is_told_from_an_edit(live: support.House) -> None:
+    live.write(support.merge(DOCUMENT, {"domains": {"acme.com": {"email_forwarding_enabled": False}}}))
+    told = drift(live)
+    assert "email_identity/us-east-1/acme.com" in said(told, "not-applied-yet")
+    assert not said(told, "edited")
+    # An edit stays an edit where somebody is seen to have made it.
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    told = drift(live)
+    assert said(told, "edited").keys() == {"configuration_set/us-east-1/main"}
+    assert said(told, "not-applied-yet").keys() == {"email_identity/us-east-1/acme.com"}
+    # The same state, applied, and an edit that nobody is seen to have made.
+    live.write(DOCUMENT)
+    live.clear()
+    told = drift(live)
+    assert said(told, "edited").keys() == {"configuration_set/us-east-1/main"}
+    assert said(told, "causes-unknown")
+
+
+def test_without_a_journal_it_says_that_it_cannot_tell(live: support.House) -> None:
+    (live.home / "recon" / "journal-acme.jsonl").unlink()
+    live.clear()
+    live.write(support.merge(DOCUMENT, {"domains": {"acme.com": {"email_forwarding_enabled": False}}}))
+    assert said(drift(live), "edited-or-not-applied").keys() == {"email_identity/us-east-1/acme.com"}
+
+
+def test_a_trail_that_may_not_be_read_is_said_once(live: support.House) -> None:
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    eva("sesv2").put_email_identity_feedback_attributes(EmailIdentity="acme.com", EmailForwardingEnabled=False)
+    live.sandbox.fault("denied", service="cloudtrail", count=None)
+    told = drift(live)
+    found = [d for d in told["diagnostics"] if d["code"] == "causes-unread"]
+    assert len(found) == 1
+    assert found[0]["severity"] == "note"
+    assert "cloudtrail:LookupEvents" in found[0]["hint"]
+    assert len(live.sandbox.calls(service="cloudtrail")) == 1
+
+
+def test_failed_calls_and_reads_are_no_cause(live: support.House) -> None:
+    with pytest.raises(Exception, match="NotFound"):
+        eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="nix", TlsPolicy="OPTIONAL")
+    live.sandbox.fault("error", service="sesv2", operation="PutConfigurationSetDeliveryOptions", count=1, status=400)
+    with pytest.raises(Exception, match="injected"):
+        eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    live.write(
+        support.merge(DOCUMENT, {"configuration_sets": {"main": {"delivery_options": {"tls_policy": "OPTIONAL"}}}})
+    )
+    told = drift(live)
+    assert not said(told, "caused-by")
+    assert said(told, "not-applied-yet")
+
+
+def test_statuses_are_told_apart_and_are_no_drift(live: support.House) -> None:
+    live.sandbox.settings(verification_delay=60.0)
+    live.write({"domains": {"new.acme.com": {}, "acme.com": DOCUMENT["domains"]["acme.com"]}})
+    live.apply()
+    told = drift(live, code=0)
+    assert "SES still verifies" in said(told, "still-verifying")["email_identity/us-east-1/new.acme.com"]
+
+
+def test_what_could_not_be_read_is_no_drift_and_not_clean(live: support.House) -> None:
+    live.sandbox.fault("denied", service="sesv2", operation="GetEmailIdentity", count=None)
+    told = drift(live, code=1)
+    assert said(told, "unread")
+    assert not said(told, "heartbeat")
+
+
+# --- since the last report -----------------------------------------------------------------------------------------
+
+
+def test_only_what_is_new_is_shown_and_the_exit_code_stays(live: support.House) -> None:
+    arguments = ("--since-last", "report.json", "--out", "report.json")
+    # The first run of a cron has no earlier report.
+    assert drift(live, *arguments, code=0)["changes"] == []
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    told = drift(live, *arguments)
+    assert said(told, "new").keys() == {"configuration_set/us-east-1/main"}
+    ran = live.cli("drift", "state.yaml", *arguments)
+    assert ran.code == 2
+    assert ran.out.splitlines() == [ran.out.strip()]
+    assert "nothing new" in ran.out
+    assert "1 difference as before" in ran.out
+    eva("sesv2").put_email_identity_feedback_attributes(EmailIdentity="acme.com", EmailForwardingEnabled=False)
+    ran = live.cli("drift", "state.yaml", *arguments)
+    assert "email_identity/us-east-1/acme.com" in ran.out
+    assert "tls_policy" not in ran.out
+    live.apply()
+    told = drift(live, *arguments, code=0)
+    assert said(told, "resolved").keys() == {"configuration_set/us-east-1/main", "email_identity/us-east-1/acme.com"}
+    # The report holds everything, whatever was shown.
+    assert json.loads((live.home / "report.json").read_text())["outcome"] == "no_changes"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"changes": 3}', '{"changes": [{"a": 1}]}'])
+def test_a_file_that_is_no_report(live: support.House, text: str) -> None:
+    (live.home / "report.json").write_text(text)
+    assert live.cli("drift", "state.yaml", "--since-last", "report.json").code == 1
+
+
+def test_a_report_of_a_failed_run_or_another_stack(live: support.House) -> None:
+    failed = {"format_version": 1, "outcome": "error", "message": "x", "diagnostics": []}
+    (live.home / "report.json").write_text(json.dumps(failed))
+    assert live.cli("drift", "state.yaml", "--since-last", "report.json").code == 0
+    (live.home / "report.json").write_text(json.dumps({"stack": "other", "environment": None, "changes": []}))
+    assert live.cli("drift", "state.yaml", "--since-last", "report.json").code == 1
+
+
+# --- telling -------------------------------------------------------------------------------------------------------
+
+
+def test_somebody_is_told_of_what_is_new(live: support.House) -> None:
+    topic = support.client("sns").create_topic(Name="drift")["TopicArn"]
+    arguments = ("--notify", f"sns:{topic}", "--since-last", "report.json", "--out", "report.json")
+
+    def published() -> list[dict[str, Any]]:
+        found = [c["params"] for c in live.sandbox.calls(service="sns", operation="Publish")]
+        live.clear()
+        return found
+
+    live.clear()
+    assert live.cli("drift", "state.yaml", *arguments).code == 0
+    assert published() == []  # a clean run mails nobody
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    assert live.cli("drift", "state.yaml", *arguments).code == 2
+    (message,) = [p for p in published() if p]
+    assert message["Subject"].startswith("recon drift acme: 1 difference")
+    assert "configuration_set/us-east-1/main: delivery_options.tls_policy" in message["Message"]
+    assert ARN in message["Message"]
+    assert live.cli("drift", "state.yaml", *arguments).code == 2
+    assert published() == []  # nothing new
+    live.apply()
+    live.clear()
+    assert live.cli("drift", "state.yaml", *arguments).code == 0
+    assert "resolved" in published()[0]["Message"]
+    assert not [w for w in live.writes() if not w.startswith("sns:")]
+
+
+def test_a_notice_that_fails_is_an_error(live: support.House) -> None:
+    arn = f"sns:arn:aws:sns:us-east-1:{support.ACCOUNT}:none"
+    assert live.cli("drift", "state.yaml", "--notify", arn).code == 0  # nothing to tell
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    assert said(drift(live, "--notify", arn), "notify-failed")
+    for wrong in ("arn:aws:sns:us-east-1:1:x", "sns:x", "mail:a@b"):
+        assert live.cli("drift", "state.yaml", "--notify", wrong).code == 1
+
+
+# --- formats -------------------------------------------------------------------------------------------------------
+
+
+def test_metrics(live: support.House) -> None:
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    ran = live.cli("drift", "state.yaml", "--format", "prometheus", "--metrics", "recon.prom")
+    assert ran.code == 2
+    assert 'recon_drift_changes{stack="acme",kind="configuration_set",action="update"} 1' in ran.out
+    assert re.sub(r"\d{10}", "", (live.home / "recon.prom").read_text()) == re.sub(r"\d{10}", "", ran.out)
+    assert not list(live.home.glob("*.part"))
+    assert live.cli("drift", "state.yaml", "--metrics", "no/such/recon.prom").code == 1
+
+
+@pytest.mark.parametrize("format", ["text", "markdown", "html"])
+def test_people_read_who_it_was(live: support.House, format: str) -> None:
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    ran = live.cli("drift", "state.yaml", "--format", format)
+    assert ran.code == 2
+    assert "user/eva" in ran.out.replace("\\", "").replace("&#8203;", "").replace("\u200b", "").replace("<wbr>", "")
+
+
+def test_drift_writes_nothing(live: support.House) -> None:
+    eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    live.clear()
+    drift(live)
+    assert live.writes() == []
+
+
+# --- events as CloudTrail writes them --------------------------------------------------------------------------------
+
+
+def test_a_cause_reads_the_identities_of_cloudtrail() -> None:
+    def event(who: dict[str, Any], **more: Any) -> dict[str, Any]:
+        detail = {"userIdentity": who, "sourceIPAddress": "203.0.113.9", "readOnly": False, **more}
+        return {"EventName": "DeleteUser", "CloudTrailEvent": json.dumps(detail)}
+
+    assumed = event({"type": "AssumedRole", "arn": "arn:aws:sts::1:assumed-role/admin/eva"})
+    assert (cause := causes._cause(assumed)) is not None
+    assert cause.principal.endswith("admin/eva")
+    service = event({"type": "AWSService", "invokedBy": "ses.amazonaws.com"})
+    assert (cause := causes._cause(service)) is not None
+    assert cause.principal == "ses.amazonaws.com"
+    ours = event({"arn": "a"}, userAgent="Boto3/1 app/recon")
+    assert (cause := causes._cause(ours)) is not None
+    assert cause.ours
+    assert "through recon" in str(cause)
+    assert causes._cause(event({}, errorCode="AccessDenied")) is None
+    assert causes._cause(event({}, readOnly=True)) is None
+    assert causes._cause({"CloudTrailEvent": "{"}) is not None
+
+
+def test_requests_are_understood_as_cloudtrail_writes_them() -> None:
+    """CloudTrail writes parameters in lower camel case, Route 53's names with a dot and in any case."""
+    batch = {
+        "hostedZoneId": "Z1",
+        "changeBatch": {
+            "changes": [{"action": "UPSERT", "resourceRecordSet": {
+                "name": "_DMARC.acme.com.", "type": "TXT", "tTL": 300, "resourceRecords": [{"value": "x"}]}}]
+        },
+    }  # fmt: skip
+    said = causes._said({"CloudTrailEvent": json.dumps({"requestParameters": batch})})
+    lookup = causes._Lookup("us-east-1", "EventName", "ChangeResourceRecordSets")
+    assert causes._concerns({"record": "_dmarc.acme.com", "type": "txt"}, said, lookup)
+    assert not causes._concerns({"record": "acme.com", "type": "txt"}, said, lookup)
+    assert not causes._concerns({"record": "_dmarc.acme.com", "type": "mx"}, said, lookup)
+    arn = "arn:aws:ses:us-east-1:1:identity/acme.com"
+    said = causes._said({"CloudTrailEvent": json.dumps({"requestParameters": {"resourceArn": arn}})})
+    assert causes._concerns({"name": "acme.com"}, said, lookup)
+    assert not causes._concerns({"name": "other.com"}, said, lookup)
+    said = causes._said(
+        {"CloudTrailEvent": json.dumps({"requestParameters": None}), "Resources": [{"ResourceName": "a"}]}
+    )
+    assert causes._concerns({"name": "a"}, said, lookup)
