@@ -71,16 +71,20 @@ def restore(sandbox: Sandbox, snapshot: Snapshot) -> None:
         world.clock.offset, world.random, world.consistency = offset, random, consistency
         world._serial = copy.copy(serial)
         world.zone_version += 1
-        for service in MOTO:
-            for account, regions in list(_backends(service).items()):
-                for region in list(regions):
-                    kept = snapshot.moto.get((service, account, region))
-                    backend = regions[region]
-                    for number, part in enumerate(_PARTS[service]):
-                        held = getattr(backend, part)
-                        held.clear()
-                        for name, value in _copied(kept[number]).items() if kept else ():
-                            dict.__setitem__(held, name, value)
+        live = {
+            (service, account, region)
+            for service in MOTO
+            for account, regions in list(_backends(service).items())
+            for region in list(regions)
+        }
+        for service, account, region in {*live, *snapshot.moto}:
+            kept = snapshot.moto.get((service, account, region))
+            backend = _backends(service)[account][region]
+            for number, part in enumerate(_PARTS[service]):
+                held = getattr(backend, part)
+                held.clear()
+                for name, value in _copied(kept[number]).items() if kept else ():
+                    dict.__setitem__(held, name, value)
     sandbox.clear_calls()
 
 

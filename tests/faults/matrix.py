@@ -8,13 +8,13 @@ does applying again end well, is the plan empty, and is the ledger the one of th
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
+import tempfile
 import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -311,16 +311,12 @@ class Stage:
 _stages: dict[str, Stage] = {}
 
 
-def stage(scenario: Scenario, house: House) -> Stage:
+def stage(scenario: Scenario) -> Stage:
     """The stage of a scenario, set up once in this process; its directory is kept with it."""
     if scenario.name not in _stages:
-        import tempfile
-
         home = Path(tempfile.mkdtemp(prefix="recon-faults-"))
         _stages[scenario.name] = Stage(House(home), scenario)
-    found = _stages[scenario.name]
-    os.environ["RECON_DIR"] = str(found.house.home / "recon")
-    return found
+    return _stages[scenario.name]
 
 
 def distinct(writes: list[Write]) -> list[Write]:
@@ -329,7 +325,3 @@ def distinct(writes: list[Write]) -> list[Write]:
     for write in writes:
         found.setdefault(write.call, write)
     return list(found.values())
-
-
-def within(writes: list[Write], kinds: str) -> list[Write]:
-    return [replace(w) for w in writes if kinds in w.call]
