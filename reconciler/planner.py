@@ -5,6 +5,7 @@ Every kind says its differences; here they become one plan: renames joined, targ
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +40,7 @@ def make_plan(
     judged, findings = rules.judged(world, changes)
     changes = list(judged)
     if targets:
-        changes = pick(changes, targets)
+        changes = pick(changes, targets, (*world.desired, *world.observed))
     changes = in_order(changes)
     diagnostics = [*world.diagnostics, *_unread(world), *_statuses(world, targets), *(findings if not targets else ())]
     stack = world.state.stack
@@ -147,15 +148,28 @@ def _join_renames(world: World, changes: list[Change]) -> list[Change]:
 # --- targets and order ---------------------------------------------------------------------------------------------
 
 
-def pick(changes: Sequence[Change], targets: Sequence[str]) -> list[Change]:
-    """The changes that match a target, with all that they need. Raises Refused for a target that matches nothing."""
+def pick(changes: Sequence[Change], targets: Sequence[str], known: Iterable[Address] = ()) -> list[Change]:
+    """The changes that match a target, with all that they need: what must be there first, and what remembers them.
+
+    ``known`` are the addresses that exist or are declared, changed or not. Raises ReconError for a target that fits
+    none of them (records that stay as they are have no address of their own to know, so theirs may fit nothing).
+    """
     by_address = {change.address: change for change in changes}
+    everything = sorted({*by_address, *known})
     wanted: set[Address] = set()
     for target in targets:
-        wanted |= {a for a in by_address if a == target or fnmatch.fnmatchcase(a, target)}
+        found = [a for a in everything if a == target or fnmatch.fnmatchcase(a, target)]
+        if not found and not target.startswith("dns_record/"):
+            near = difflib.get_close_matches(target, everything, n=1)
+            raise ReconError(
+                f"--target {target} fits nothing", hint=f"did you mean {near[0]}?" if near else "see `recon plan`"
+            )
+        wanted |= by_address.keys() & set(found)
     todo = list(wanted)
     while todo:
-        for need in by_address[todo.pop()].depends_on:
+        change = by_address[todo.pop()]
+        needs = {need.partition("#")[0] for step in steps_of(change) for need in step.needs}
+        for need in sorted({*change.depends_on, *needs}):
             if need in by_address and need not in wanted:
                 wanted.add(need)
                 todo.append(need)
