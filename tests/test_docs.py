@@ -158,6 +158,16 @@ def test_workflows_call_recon_as_it_is(file: Path) -> None:
                         assert option in helped.stdout, f"recon {name} has no {option}"
 
 
+def test_every_tag_is_explained() -> None:
+    """Each tag that recon puts on something is in docs/ownership.md."""
+    page = (HERE / "docs" / "ownership.md").read_text(encoding="utf-8")
+    files = [*(HERE / "reconciler" / "kinds").rglob("*.py"), *(HERE / "reconciler" / "smtp").rglob("*.py")]
+    tags = {tag for file in files for tag in re.findall(r'"(recon:[a-z_-]+)"', file.read_text(encoding="utf-8"))}
+    assert len(tags) > 10
+    missing = [tag for tag in sorted(tags) if f"`{tag}`" not in page and f"`{tag}." not in page]
+    assert not missing
+
+
 def test_every_decision_is_listed() -> None:
     folder = HERE / "docs" / "decisions"
     listed = re.findall(r"\((\d{4}-[a-z-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"))
