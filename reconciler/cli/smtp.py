@@ -168,7 +168,7 @@ def _report_lines(report: Report) -> list[str]:
     elif turn.state == "never":
         lines = ["never rotated: " + turn.reason]
     else:
-        lines = ["nothing is due" + (f": {turn.reason}" if turn.reason else "")]
+        lines = ["nothing is due" + "".join(f": {words}" for words in (turn.reason, turn.behind) if words)]
     if turn.hint and not report.done:
         lines.append(f"hint: {turn.hint}")
     if report.next_step and report.next_at and report.error is None and turn.state != "held":
@@ -200,8 +200,8 @@ def _diagnostics(report: Report, now: str) -> list[Diagnostic]:
         return [Diagnostic("error", report.error.code, report.error.message, report.error.hint, address=address)]
     if report.done:
         return [Diagnostic("note", "rotation-note", note, address=address) for note in report.notes]
-    if turn.state in {"held", "blocked"}:
-        severity: Any = "warning" if turn.state == "held" else "error"
+    if turn.state in {"held", "blocked"} or turn.behind:
+        severity: Any = "error" if turn.state == "blocked" else "warning"
         return [Diagnostic(severity, code_of(turn, now), words_of(turn), turn.hint, address=address)]
     if turn.state in {"unhealthy", "locked"}:
         severity = "error" if turn.state == "unhealthy" else "warning"

@@ -229,7 +229,7 @@ class SmtpCredential:
             return None
         notes = [*_taken_over(state.copy, live), *_orphan_notes(orphans)]
         if state.unrecorded:
-            notes.append(base.note("key-recorded", "note", "an interrupted run stored this key; now it is recorded"))
+            notes.append(base.note("key-recorded", "note", "the stores hold this key and no tag says that it is ours; now one does"))
             notes += _by_hand(desired)
         elif state.restore:
             listed = ", ".join(stores.words(s) for s in state.restore)
@@ -375,7 +375,7 @@ def _tell(world: World, desired: Desired, live: Observed | None) -> None:
     if turn.state == "locked":
         world.say("warning", "locked", f"{name} is locked: {turn.reason}", hint=turn.hint, **where)
         return
-    if turn.state in {"due", "held", "blocked"} and turn.step != "record":
+    if turn.speaks and turn.step != "record":
         hint = turn.hint or "recon smtp rotate --due"
         world.say("warning", rotation.code_of(turn, world.now), rotation.words_of(turn), hint=hint, **where)
     for consumer in turn.consumers:

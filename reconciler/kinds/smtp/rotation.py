@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,8 +34,8 @@ LATE = timedelta(days=2)
 class Health:
     """What is wrong with a stored credential, and what it takes to mend it.
 
-    ``key`` is the key that the stores should hold: the current one, or ``unrecorded``, which an interrupted run
-    stored everywhere without saying so. ``restore`` and ``copy`` are the stores that need no new key: their value is
+    ``key`` is the key that the stores should hold: the current one, or ``unrecorded``, which every store proves to be
+    ours though no tag says so (a run was cut off, or somebody took the tag away). ``restore`` and ``copy`` are the stores that need no new key: their value is
     there in another stage, or can be made up from ``sources``; ``lost`` those that do.
     """
 
@@ -73,6 +73,12 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
         ),
         None,
     )
+    if unrecorded is None and live.spec["key"] not in by_id:
+        # Another tool may have taken our tags off the user; what the stores prove is ours all the same.
+        unrecorded = next(
+            (k for k in by_id if every and all(stores.is_true(there.get(stores.id_of(s)), s, k) for s in every)),
+            None,
+        )
     key = by_id.get(unrecorded or live.spec["key"] or "")
     if key is None:
         return Health(None, None, (), (), (), (), every)
@@ -127,6 +133,13 @@ class Turn:
     hint: str = ""
     consumers: tuple[Mapping[str, Any], ...] = field(default=())
     """Those that have not been acknowledged for the current key."""
+    behind: str = ""
+    """What is older than it should be while the old key is still there; "" where nothing is."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a plan has something to say of it."""
+        return self.state in {"due", "held", "blocked"} or bool(self.behind)
 
 
 def turn(desired: Desired, live: Observed | None, now: str) -> Turn:
@@ -150,7 +163,8 @@ def turn(desired: Desired, live: Observed | None, now: str) -> Turn:
     since = _time(tags.get(issue.KEY_SINCE) or current["created"])
     old = next((k for k in live.spec["keys"] if k["id"] == tags.get(issue.KEY_OLD)), None)
     if old is not None and old["id"] != current["id"]:
-        return _old(name, live, old, since, overlap, _time(now), left)
+        found = _old(name, live, old, since, overlap, _time(now), left)
+        return found if max_age is None else replace(found, behind=_behind(current, old, since, max_age, overlap, now))
     if max_age is None:
         return Turn(name, "never", "create", reason="access_key.max_age_days is not written", consumers=left)
     due = since + timedelta(days=max_age)
@@ -200,6 +214,20 @@ def _old(
         )
     why = f"the overlap has ended and it is unused: {use_words(used, _text(now))}"
     return Turn(name, "due", "deactivate", at, old["id"], why, "", left)
+
+
+def _behind(
+    current: Mapping[str, Any], old: Mapping[str, Any], since: datetime, max_age: int, overlap: int, now: str
+) -> str:  # fmt: skip
+    """What is older than it should be while a rotation is under way: that is said every day until it is over."""
+    moment = _time(now)
+    if moment >= since + timedelta(days=max_age):
+        age = (moment - since).days
+        return f"the current key {current['id']} is {age} days old, {max_age} are allowed; it waits for {old['id']}"
+    made = _time(old["created"]) if old["created"] else moment
+    if old["status"] == "Active" and moment > made + timedelta(days=max_age + overlap):
+        return f"{old['id']} is {(moment - made).days} days old; it should have ended after {max_age + overlap}"
+    return ""
 
 
 def in_use(
@@ -276,21 +304,26 @@ def consumer_words(consumer: Mapping[str, Any]) -> str:
 
 
 def code_of(turn: Turn, now: str) -> str:
-    """The diagnostic code of a step that is due, held or blocked."""
-    if turn.state != "due":
+    """The diagnostic code of a turn that ``speaks``."""
+    if turn.state not in {"due", "waiting"}:
         return f"rotation-{turn.state}"
+    if turn.behind:
+        return "rotation-overdue"
     return "rotation-overdue" if turn.at and _time(turn.at) + LATE < _time(now) else "rotation-due"
 
 
 def words_of(turn: Turn) -> str:
-    """A step that is due, held or blocked, in a sentence."""
+    """A turn that ``speaks``, in a sentence."""
     what = {
         "create": "a new key", "record": f"recording {turn.key}", "deactivate": f"switching off {turn.key}",
         "delete": f"deleting {turn.key}",
     }[turn.step]  # fmt: skip
-    since = f" since {turn.at[:10]}" if turn.at else ""
-    held = " and held" if turn.state == "held" else " and cannot be" if turn.state == "blocked" else ""
-    return f"rotation of {turn.user}: {what} is due{since}{held}: {turn.reason}"
+    day = turn.at[:10] if turn.at else ""
+    stands = {
+        "due": f"is due since {day}", "held": f"is due since {day} and held", "waiting": f"comes on {day}",
+        "blocked": f"is due since {day} and cannot be",
+    }[turn.state]  # fmt: skip
+    return f"rotation of {turn.user}: {what} {stands}: {turn.reason}" + (f"; {turn.behind}" if turn.behind else "")
 
 
 def told(live: Observed, key_id: str, now: str) -> str:
