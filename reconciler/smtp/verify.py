@@ -144,7 +144,9 @@ def _attempt(username: str, password: str, place: Endpoint, trust: ssl.SSLContex
         return _refused(problem.smtp_code, words(problem.smtp_code, problem.smtp_error), place)
     except smtplib.SMTPNotSupportedError:
         return Verdict(POLICY, f"{place} offers no way to log in", "is it SES that answers there?")
-    except smtplib.SMTPServerDisconnected:
+    except smtplib.SMTPServerDisconnected as problem:
+        if isinstance(problem.__context__, TimeoutError):
+            return Verdict(NETWORK, f"{place}: no answer in {timeout:g} s")
         return Verdict(NETWORK, f"{place}: the connection was closed in the middle")
     except smtplib.SMTPResponseException as problem:
         return _refused(problem.smtp_code, words(problem.smtp_code, problem.smtp_error), place)

@@ -1,0 +1,352 @@
+"""Proof by logging in: a real SMTP server on loopback, with STARTTLS, TLS and AUTH, and a certificate authority."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+from smtp_support import keys, stored
+from support import HOME, House, client
+
+from reconciler.smtp import verify
+from reconciler.smtp.verify import Endpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+
+STATE: dict[str, Any] = {
+    "smtp_users": {
+        "news": {"from_addresses": ["*@acme.com"], "credentials": {"secretsmanager": {"name": "recon/news"}}}
+    }
+}
+
+
+class Server:
+    """An SMTP server that knows one user; it notes every command, and answers AUTH with ``reply`` where one is set."""
+
+    def __init__(self, certificate: Path, *, tls: bool = False, starttls: bool = True) -> None:
+        self.user, self.password = "", ""
+        self.reply: str | None = None
+        self.commands: list[str] = []
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate)
+        outer = self
+
+        class Noting(SMTP):
+            async def smtp_MAIL(self, arg: str | None) -> None:
+                outer.commands.append("MAIL")
+                await super().smtp_MAIL(arg)
+
+            async def smtp_QUIT(self, arg: str | None) -> None:
+                outer.commands.append("QUIT")
+                await super().smtp_QUIT(arg)
+
+        class Loopback(Controller):
+            def factory(self) -> SMTP:
+                options: dict[str, Any] = {"tls_context": outer.context} if starttls and not tls else {}
+                return Noting(
+                    self.handler,
+                    authenticator=outer._log_in,
+                    auth_required=True,
+                    auth_require_tls=starttls and not tls,
+                    hostname="localhost",
+                    **options,
+                )
+
+        self.controller = Loopback(
+            object(), hostname="127.0.0.1", port=free_port(), ssl_context=self.context if tls else None
+        )
+
+    def _log_in(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        self.commands.append(f"AUTH {mechanism}")
+        if self.reply is not None:
+            return AuthResult(success=False, handled=False, message=self.reply)
+        assert isinstance(data, LoginPassword)
+        good = (data.login.decode(), data.password.decode()) == (self.user, self.password)
+        return AuthResult(success=good, handled=False)
+
+    @property
+    def port(self) -> int:
+        return int(self.controller.port)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(server: Server) -> Iterator[Server]:
+    server.controller.start()
+    try:
+        yield server
+    finally:
+        server.controller.stop()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A certificate authority, and server certificates: good, for another name, expired, and of nobody's."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    home = tmp_path_factory.mktemp("ca")
+    today = datetime.datetime.now(datetime.UTC)
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    def issue(label: str, issuer: Any, san: list[Any], ends: int, ca: bool = False) -> Any:
+        key = ec.generate_private_key(ec.SECP256R1())
+        signer = issuer[0] if issuer else key
+        ended = today + datetime.timedelta(days=ends)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(label))
+            .issuer_name(issuer[1].subject if issuer else name(label))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(today - datetime.timedelta(days=30))
+            .not_valid_after(ended)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if san:
+            builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=False)
+        certificate = builder.sign(signer, hashes.SHA256())
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        secret = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (home / f"{label}.pem").write_bytes(secret + pem)
+        (home / f"{label}.crt").write_bytes(pem)
+        return key, certificate
+
+    root = issue("root", None, [], 30, ca=True)
+    loopback = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    issue("good", root, loopback, 30)
+    issue("other-name", root, [x509.DNSName("mail.example")], 30)
+    issue("expired", root, loopback, -1)
+    issue("self-made", None, loopback, 30)
+    return {path.stem + path.suffix: path for path in home.iterdir()}
+
+
+@pytest.fixture
+def trust(authority: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    monkeypatch.setenv("RECON_SMTP_CA", str(authority["root.crt"]))
+    return verify.context()
+
+
+def place(server: Server, mode: str = "starttls") -> Endpoint:
+    return Endpoint("127.0.0.1", server.port, mode)
+
+
+# --- one login -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["starttls", "tls"])
+def test_a_good_password_logs_in_and_leaves(authority: dict[str, Path], trust: ssl.SSLContext, mode: str) -> None:
+    with running(Server(authority["good.pem"], tls=mode == "tls")) as server:
+        server.user, server.password = "AKIAGOOD", "pass+word/="
+        found = verify.log_in("AKIAGOOD", "pass+word/=", [place(server, mode)], trust)
+        assert found.verdict == verify.HEALTHY, found
+        assert server.commands[-1] == "QUIT"
+        assert "MAIL" not in server.commands
+
+
+@pytest.mark.parametrize("mode", ["starttls", "tls"])
+def test_a_stale_password_is_told(authority: dict[str, Path], trust: ssl.SSLContext, mode: str) -> None:
+    with running(Server(authority["good.pem"], tls=mode == "tls")) as server:
+        server.user, server.password = "AKIAGOOD", "new"
+        found = verify.log_in("AKIAGOOD", "old", [place(server, mode)], trust)
+        assert found.verdict == verify.STALE, found
+        assert "535" in found.message
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict", "words"),
+    [
+        ("454 4.7.0 Temporary authentication failure", verify.POLICY, "for now"),
+        ("421 4.4.2 Too many connections", verify.POLICY, "for now"),
+        ("530 5.7.0 Must issue a STARTTLS command first", verify.POLICY, "by policy"),
+        ("554 5.7.1 Access denied", verify.POLICY, "by policy"),
+        ("535 5.7.8 Authentication Credentials Invalid", verify.STALE, "refused the password"),
+    ],
+)
+def test_refusals_are_told_apart(
+    authority: dict[str, Path], trust: ssl.SSLContext, reply: str, verdict: str, words: str
+) -> None:
+    with running(Server(authority["good.pem"])) as server:
+        server.reply = reply
+        found = verify.log_in("AKIAGOOD", "x", [place(server)], trust)
+        assert (found.verdict, words in found.message) == (verdict, True), found
+
+
+def test_no_connection_is_the_network_and_the_next_port_is_tried(
+    authority: dict[str, Path], trust: ssl.SSLContext
+) -> None:
+    closed = [Endpoint("127.0.0.1", free_port(), "starttls") for _ in range(2)]
+    found = verify.log_in("AKIAGOOD", "x", closed, trust)
+    assert found.verdict == verify.NETWORK
+    assert all(str(c.port) in found.message for c in closed)
+    with running(Server(authority["good.pem"], tls=True)) as server:
+        server.user, server.password = "AKIAGOOD", "x"
+        found = verify.log_in("AKIAGOOD", "x", [*closed, place(server, "tls")], trust)
+        assert found.verdict == verify.HEALTHY
+        assert len(found.tried) == 2
+
+
+def test_a_silent_firewall_is_the_network(trust: ssl.SSLContext) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        found = verify.log_in(
+            "A", "x", [Endpoint("127.0.0.1", silent.getsockname()[1], "starttls")], trust, timeout=0.3
+        )
+        assert found.verdict == verify.NETWORK
+        assert "0.3 s" in found.message
+
+
+@pytest.mark.parametrize("certificate", ["other-name", "expired", "self-made"])
+def test_a_wrong_certificate_gets_no_password(
+    authority: dict[str, Path], trust: ssl.SSLContext, certificate: str
+) -> None:
+    with running(Server(authority[f"{certificate}.pem"])) as server:
+        found = verify.log_in("AKIAGOOD", "x", [place(server)], trust)
+        assert found.verdict == verify.CERTIFICATE, found
+        assert not [c for c in server.commands if c.startswith("AUTH")]
+
+
+def test_a_stripped_starttls_gets_no_password(authority: dict[str, Path], trust: ssl.SSLContext) -> None:
+    with running(Server(authority["good.pem"], starttls=False)) as server:
+        found = verify.log_in("AKIAGOOD", "x", [place(server)], trust)
+        assert found.verdict == verify.CERTIFICATE, found
+        assert not [c for c in server.commands if c.startswith("AUTH")]
+
+
+def test_a_fresh_key_is_asked_again(
+    authority: dict[str, Path], trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    with running(Server(authority["good.pem"])) as server:
+        server.user, server.password = "AKIAGOOD", "later"
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            server.password = "x"
+
+        monkeypatch.setattr(verify.time, "sleep", wait)
+        assert verify.log_in("AKIAGOOD", "x", [place(server)], trust, fresh=True).verdict == verify.HEALTHY
+    assert waits == [verify.FRESH_PAUSES[0]]
+
+
+def test_a_server_that_repeats_the_password_is_not_repeated(authority: dict[str, Path], trust: ssl.SSLContext) -> None:
+    with running(Server(authority["good.pem"])) as server:
+        server.reply = "535 5.7.8 no such password: canary+pass/word="
+        found = verify.log_in("AKIAGOOD", "canary+pass/word=", [place(server)], trust)
+        assert "canary" not in found.message
+        assert "(sensitive)" in found.message
+
+
+def test_endpoints_are_sess_unless_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECON_SMTP_ENDPOINT", raising=False)
+    host = "email-smtp.eu-west-1.amazonaws.com"
+    assert [(e.host, e.port, e.mode) for e in verify.endpoints("eu-west-1")] == [
+        (host, 587, "starttls"), (host, 2587, "starttls"), (host, 465, "tls"),
+    ]  # fmt: skip
+    monkeypatch.setenv("RECON_SMTP_ENDPOINT", "127.0.0.1:25, smtps://[::1]:465")
+    assert verify.endpoints("x") == [Endpoint("127.0.0.1", 25, "starttls"), Endpoint("::1", 465, "tls")]
+    monkeypatch.setenv("RECON_SMTP_ENDPOINT", "nowhere")
+    with pytest.raises(verify.ReconError):
+        verify.endpoints("x")
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+def test_the_command_proves_what_is_stored(
+    house: House, authority: dict[str, Path], trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SMTP_CA", str(authority["root.crt"]))
+    house.settle(STATE)
+    value = stored(("secretsmanager", HOME, "recon/news"))
+    house.clear()
+    with running(Server(authority["good.pem"])) as server:
+        monkeypatch.setenv("RECON_SMTP_ENDPOINT", f"127.0.0.1:{server.port}")
+        monkeypatch.setattr(verify, "FRESH_PAUSES", ())
+        server.user, server.password = value["username"], value["regions"][HOME]["password"]
+        for arguments in (["news", "state.yaml"], ["state.yaml"], ["news", "--region", HOME, "state.yaml"]):
+            ran = house.cli("smtp", "verify", *arguments)
+            assert ran.code == 0, ran
+            assert f"news {HOME}: healthy" in ran.out
+        server.password = "another"
+        ran = house.cli("smtp", "verify", "state.yaml", "--format", "json")
+        assert ran.code == 2
+        assert ran.json["logins"][0]["verdict"] == "stale-password"
+        assert ran.json["diagnostics"][0]["address"] == "smtp_credential/news"
+        assert value["regions"][HOME]["password"] not in ran.out + ran.err
+    ran = house.cli("smtp", "verify", "news", "state.yaml")
+    assert (ran.code, "network" in ran.out) == (1, True), ran
+    assert house.cli("smtp", "verify", "news", "--region", "eu-west-3", "state.yaml").code == 1
+    assert house.writes() == []
+
+
+def test_the_command_says_what_is_wrong_before_it_logs_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECON_SMTP_ENDPOINT", f"127.0.0.1:{free_port()}")
+    house.settle(STATE)
+    key = next(iter(keys()))
+    client("iam").update_access_key(UserName="news", AccessKeyId=key, Status="Inactive")
+    ran = house.cli("smtp", "verify", "news", "state.yaml")
+    assert (ran.code, "is Inactive" in ran.out) == (2, True), ran
+    client("iam").delete_access_key(UserName="news", AccessKeyId=key)
+    ran = house.cli("smtp", "verify", "news", "state.yaml")
+    assert (ran.code, "does not exist any more" in ran.out) == (2, True), ran
+    client("secretsmanager").put_secret_value(SecretId="recon/news", SecretString="mine")
+    assert house.cli("smtp", "verify", "news", "state.yaml").code == 2
+    client("secretsmanager").delete_secret(SecretId="recon/news", ForceDeleteWithoutRecovery=True)
+    ran = house.cli("smtp", "verify", "news", "state.yaml")
+    assert (ran.code, "not-stored" in ran.out) == (2, True), ran
+    house.settle()
+    house.sandbox.fault("denied", service="secretsmanager", operation="GetSecretValue", count=None)
+    ran = house.cli("smtp", "verify", "news", "state.yaml")
+    assert (ran.code, "secretsmanager:GetSecretValue" in ran.out) == (1, True), ran
+
+
+# --- the password --------------------------------------------------------------------------------------------------
+
+
+def test_the_password_is_shown_after_asking_or_with_force(house: House) -> None:
+    house.settle(STATE)
+    right = stored(("secretsmanager", HOME, "recon/news"))["regions"][HOME]["password"]
+    ran = house.cli("smtp", "password", "news", "--region", HOME, "state.yaml")
+    assert (ran.code, right in ran.out + ran.err) == (3, False), ran
+    ran = house.cli("smtp", "password", "news", "--region", HOME, "state.yaml", "--force")
+    assert (ran.code, ran.out) == (0, right + "\n")
+    assert right not in ran.err
+    ran = house.cli("smtp", "password", "news", "--region", HOME, "state.yaml", "--force", "--format", "json")
+    assert json.loads(ran.out)["password"] == right
+    assert house.cli("smtp", "password", "news", "--region", "eu-west-1", "state.yaml", "--force").code == 1
+
+
+@pytest.mark.parametrize(("answer", "code"), [("yes\n", 0), ("no\n", 1), ("", 1)])
+def test_the_password_asks_on_a_terminal(house: House, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
+    import support
+
+    house.settle(STATE)
+    right = stored(("secretsmanager", HOME, "recon/news"))["regions"][HOME]["password"]
+    monkeypatch.setattr(support.io, "StringIO", support.Terminal)
+    ran = house.cli("smtp", "password", "news", "--region", HOME, "state.yaml", answer=answer)
+    assert ran.code == code, ran
+    assert (right in ran.out) == (code == 0)
+    assert "Only `yes` is accepted" in ran.err
