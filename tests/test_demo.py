@@ -21,7 +21,7 @@ def test_the_story_is_told(tmp_path: Path) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
     hostile = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_PROFILE": "nobody", "RECON_NOW": "1999-01-01"}
     ended = subprocess.run(
-        [sys.executable, "-m", "reconciler.demo"], cwd=tmp_path, capture_output=True, text=True, timeout=280,
+        [sys.executable, "-m", "reconciler.demo"], cwd=tmp_path, capture_output=True, text=True, timeout=900,
         env={**kept, **hostile, "PYTHONPATH": str(HERE)},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr
