@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import ColorOption, EnvOption, FormatOption, Out, StateArg, backend_connection, load
+from reconciler.cli.common import (
+    ColorOption,
+    EnvOption,
+    FormatOption,
+    Out,
+    QuietOption,
+    StateArg,
+    backend_connection,
+    load,
+)
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
@@ -37,6 +47,33 @@ def history(
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         return
     sys.stdout.write("".join(_told(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
+
+
+@app.command()
+def init(
+    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="Where to write.")] = ".",
+    name: Annotated[str | None, typer.Option("--name", help="Name of the stack; by default the directory's.")] = None,
+    account: Annotated[str, typer.Option("--account", help="Twelve digits.")] = "111122223333",
+    region: Annotated[str, typer.Option("--region", help="A region of SES.")] = "us-east-1",
+    domain: Annotated[str, typer.Option("--domain", help="A domain that sends.")] = "acme.example",
+    forge: Annotated[str, typer.Option("--forge", help="github, gitlab or none.")] = "github",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a commented state/ and the workflow files of a forge. Never overwrites."""
+    from reconciler.scaffold import FORGES, Wanted, files, name_of, write
+
+    out = Out(no_color=no_color, quiet=quiet)
+    if forge not in FORGES:
+        raise ReconError(f"--forge {forge} is not known", hint=f"one of {', '.join(FORGES)}")
+    place = Path(directory)
+    wanted = Wanted(name or name_of(place), account, region, domain, forge)  # type: ignore[arg-type]
+    written, kept = write(place, files(wanted))
+    sys.stdout.write("".join(f"wrote {place / path}\n" for path in written))
+    sys.stdout.write("".join(f"kept {place / path}, which was there\n" for path in kept))
+    sys.stdout.flush()
+    if any(path.startswith("state/") for path in written):
+        out.say("Next: correct state/stack.yaml and state/domains.yaml, then: recon validate && recon plan")
 
 
 @app.command("iam-policy")

@@ -1,0 +1,232 @@
+"""The workflow files for GitHub Actions: a plan for each pull request, its apply on a release, drift on a cron.
+
+Actions are pinned to commits; expressions stand only in ``env``, ``with`` and ``if``, never inside a script; roles are
+taken on through OpenID Connect, so that no key is stored. Source: GitHub Docs, "Security hardening for GitHub Actions".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SETUP: Final = r"""
+      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2
+        with: {persist-credentials: false}
+      - uses: actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065 # v5.6.0
+        with: {python-version: "3.12"}
+      - run: pip install "$RECON"
+"""
+
+_ROLE: Final = r"""
+      - uses: aws-actions/configure-aws-credentials@b47578312673ae6fa5b5096b330d9fbac3d116df # v4.2.1
+        with:
+          role-to-assume: arn:@PARTITION@:iam::@ACCOUNT@:role/recon-PURPOSE
+          aws-region: @REGION@
+"""
+
+_PLAN: Final = (
+    r"""
+# Plans every pull request that touches the state, with a role that only reads, and says so in one comment that is kept
+# up to date. A pull request from a fork gets no credentials: it shows the declared difference to the base branch.
+#
+# The role recon-plan trusts this repository (GitHub Docs, "Configuring OpenID Connect in Amazon Web Services") and has
+# the policy that `recon iam-policy plan` prints.
+name: mail plan
+
+on:
+  pull_request:
+    paths: ["state/**", ".github/workflows/mail-*.yml"]
+
+permissions:
+  contents: read
+
+concurrency:
+  group: mail-plan-${{ github.event.pull_request.number }}
+  cancel-in-progress: true
+
+env:
+  RECON: recon-mail==@VERSION@
+
+jobs:
+  validate:
+    runs-on: ubuntu-latest
+    timeout-minutes: 10
+    steps:"""
+    + _SETUP
+    + r"""      - run: recon validate --format github
+
+  declared:
+    if: github.event.pull_request.head.repo.full_name != github.repository
+    runs-on: ubuntu-latest
+    timeout-minutes: 10
+    steps:"""
+    + _SETUP.replace("{persist-credentials: false}", "{persist-credentials: false, fetch-depth: 0}")
+    + r"""      - name: Declared difference
+        env:
+          BASE: ${{ github.event.pull_request.base.sha }}
+        run: |
+          git worktree add --detach ../base "$BASE"
+          recon plan --offline --against ../base/state
+
+  plan:
+    if: github.event.pull_request.head.repo.full_name == github.repository
+    runs-on: ubuntu-latest
+    timeout-minutes: 30
+    permissions:
+      contents: read
+      id-token: write # to take on the role
+      pull-requests: write # for the comment
+    steps:"""
+    + _SETUP
+    + _ROLE.lstrip("\n").replace("PURPOSE", "plan")
+    + r"""      - name: Plan
+        run: recon plan --out plan.json --format markdown > plan.md
+      - name: Comment
+        if: ${{ !cancelled() && hashFiles('plan.md') != '' }}
+        env:
+          GH_TOKEN: ${{ github.token }}
+          PR: ${{ github.event.pull_request.number }}
+        run: |
+          marker=$(head -n 1 plan.md) # hidden, and the same for every plan of this stack
+          comment=$(gh api --paginate "repos/$GITHUB_REPOSITORY/issues/$PR/comments" \
+            --jq ".[] | select(.body | startswith(\"$marker\")) | .id" | head -n 1)
+          if [ -n "$comment" ]; then
+            gh api --method PATCH "repos/$GITHUB_REPOSITORY/issues/comments/$comment" -F body=@plan.md --silent
+          elif [ -n "$marker" ]; then
+            gh pr comment "$PR" --body-file plan.md
+          fi
+      - uses: actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2
+        with: {name: plan, path: plan.json}
+"""
+)
+
+_APPLY: Final = (
+    r"""
+# Applies a release: the plan is made and shown; then, after the approval that the environment asks for, exactly that
+# plan is applied, or refused if anything in it has moved since.
+#
+# Give the environment `production` its reviewers under Settings, Environments. The role recon-apply trusts only that
+# environment of this repository, and has the policy that `recon iam-policy apply` prints.
+name: mail apply
+
+on:
+  release:
+    types: [published]
+
+permissions:
+  contents: read
+  id-token: write
+
+concurrency: mail-apply # recon has a lock of its own; this keeps runs from waiting on each other
+
+env:
+  RECON: recon-mail==@VERSION@
+
+jobs:
+  plan:
+    runs-on: ubuntu-latest
+    timeout-minutes: 30
+    outputs:
+      pending: ${{ steps.plan.outputs.pending }}
+      digest: ${{ steps.plan.outputs.digest }}
+    steps:"""
+    + _SETUP
+    + _ROLE.lstrip("\n").replace("PURPOSE", "plan")
+    + r"""      - id: plan
+        run: |
+          code=0
+          recon plan --out plan.json --detailed-exitcode || code=$?
+          case "$code" in
+            0) echo "pending=no" >> "$GITHUB_OUTPUT" ;;
+            2) echo "pending=yes" >> "$GITHUB_OUTPUT" ;;
+            *) exit "$code" ;;
+          esac
+          digest=$(python -c 'import json; print(json.load(open("plan.json"))["digest"])')
+          echo "digest=$digest" >> "$GITHUB_OUTPUT"
+      - uses: actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2
+        with: {name: plan, path: plan.json}
+
+  apply:
+    needs: plan
+    if: needs.plan.outputs.pending == 'yes'
+    runs-on: ubuntu-latest
+    timeout-minutes: 60
+    environment: production
+    steps:"""
+    + _SETUP
+    + r"""      - uses: actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093 # v4.3.0
+        with: {name: plan}
+"""
+    + _ROLE.lstrip("\n").replace("PURPOSE", "apply")
+    + r"""      - name: Apply
+        env:
+          DIGEST: ${{ needs.plan.outputs.digest }}
+        run: recon apply plan.json --state state --expect "$DIGEST" --lock-timeout 10m
+"""
+)
+
+_DRIFT: Final = (
+    r"""
+# Looks twice a day whether live still is what was released, and who changed it. One issue is opened, kept up to date,
+# and closed when all is as declared again.
+name: mail drift
+
+on:
+  schedule:
+    - cron: "17 5,17 * * *"
+  workflow_dispatch:
+
+permissions:
+  contents: read
+  id-token: write
+  issues: write
+
+concurrency: mail-drift
+
+env:
+  RECON: recon-mail==@VERSION@
+
+jobs:
+  drift:
+    runs-on: ubuntu-latest
+    timeout-minutes: 30
+    steps:"""
+    + _SETUP
+    + _ROLE.lstrip("\n").replace("PURPOSE", "plan")
+    + r"""      - name: Drift
+        id: drift
+        run: |
+          code=0
+          recon drift --format markdown > drift.md || code=$?
+          echo "code=$code" >> "$GITHUB_OUTPUT"
+      - name: Issue
+        env:
+          GH_TOKEN: ${{ github.token }}
+          GH_REPO: ${{ github.repository }}
+          CODE: ${{ steps.drift.outputs.code }}
+        run: |
+          issue=$(gh issue list --label mail-drift --state open --json number --jq '.[0].number // empty')
+          case "$CODE" in
+            0)
+              if [ -n "$issue" ]; then
+                gh issue close "$issue" --comment "Live is as declared again."
+              fi ;;
+            2)
+              if [ -n "$issue" ]; then
+                gh issue edit "$issue" --body-file drift.md
+              else
+                gh label create mail-drift --force --description "Live differs from what is declared"
+                gh issue create --title "Mail has drifted" --label mail-drift --body-file drift.md
+              fi ;;
+            *)
+              echo "::error::recon could not look: see the step before"
+              exit 1 ;;
+          esac
+"""
+)
+
+FILES: Final = {
+    ".github/workflows/mail-plan.yml": _PLAN,
+    ".github/workflows/mail-apply.yml": _APPLY,
+    ".github/workflows/mail-drift.yml": _DRIFT,
+}
+"""Path -> template."""
