@@ -8,9 +8,10 @@ compare-and-swap); Route 53 compares by itself, since a batch deletes exactly wh
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from reconciler.kinds.dns_record import untag_zone
 from reconciler.kinds.reading import Rereading
 from reconciler.mail import txt
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
+from reconciler.names import to_route53
 from reconciler.planner import VERIFICATION_HINTS
 from reconciler.steps import Node, arrange, change_from_json, split_late, steps_of
 
@@ -179,6 +181,7 @@ class _Progress:
         self.skipped: dict[str, str] = {}
         self.diagnostics: list[Diagnostic] = []
         self.changed_zones: dict[str, str] = {}
+        self.sent_zones: set[str] = set()
         self.checked: dict[Address, ReconError | None] = {}
         self.looking: dict[Address, threading.Lock] = {}
         self.writing: dict[str, threading.Lock] = {}
@@ -207,15 +210,17 @@ class _Progress:
     def _run_node(self, node: Node) -> None:
         if self.stop.is_set():
             return  # it stood in the queue
-        ready = []
-        for step in node.steps:
-            blocker = next((n for n in step.needs if n in self.failed or n in self.skipped), None)
-            if blocker is not None and not (step.zone and any(s.id == blocker for s in node.steps)):
-                with self.lock:
-                    self.skipped[step.id] = blocker
-                self.on_step(step.id, "skipped", "")
-                continue
-            ready.append(step)
+        ready = list(node.steps)
+        while True:
+            needed = {s.id: next((n for n in s.needs if n in self.failed or n in self.skipped), None) for s in ready}
+            blocked = {step: need for step, need in needed.items() if need is not None}
+            if not blocked:
+                break
+            with self.lock:
+                self.skipped |= blocked
+            for step_id in blocked:
+                self.on_step(step_id, "skipped", "")
+            ready = [s for s in ready if s.id not in blocked]
         if not ready:
             return
         if ready[0].zone:
@@ -320,17 +325,14 @@ class _Progress:
         problems: dict[Address, ReconError] = {}
         expected = {e.key: _raw(zone, e.key) for e in edits}
         for attempt in range(4):
-            for edit in edits:
-                blocker = self._blocker(edit.address, problems)
-                if edit.address not in problems and blocker:
-                    problems[edit.address] = ReconError(f"{edit.address} was left alone: it needs {blocker}")
-            todo = [e for e in edits if e.address not in problems]
+            problems, keeping = self._held(edits, problems)
+            todo = [e for e in edits if e.address not in problems and not (e.last and e.address in keeping)]
             changes = compose(todo, {k: v for k, v in expected.items() if v is not None})
             if not changes:
-                return problems
+                return keeping | problems
             error = self._send(zone, changes)
             if error is None:
-                return problems
+                return keeping | problems
             try:
                 load(self.run.aws, zone)
             except AwsError:
@@ -341,7 +343,9 @@ class _Progress:
                 for address in names:
                     problems[address] = Stale(text, hint="somebody else edited it: plan again and look")
             nothing_moved = not moved and all(_same(_raw(zone, c.key), c.before) for c in changes)
-            if nothing_moved and attempt:
+            named = _named(error, changes) if nothing_moved else []
+            problems |= {a: error for c in named for a in c.addresses}
+            if nothing_moved and attempt and not named:
                 return problems | {a: error for c in changes for a in c.addresses}
             for key in expected:
                 expected[key] = _raw(zone, key)
@@ -351,13 +355,22 @@ class _Progress:
             if e.address not in problems
         }
 
-    def _blocker(self, address: Address, problems: Mapping[Address, ReconError]) -> Address | None:
-        """An edit of the same batch that failed and that this one needs (a marker shrinks after its record)."""
-        change = self.changes.get(address)
-        if change is None:
-            return None
-        needs = [*(change.execution.get("after") or ()), *(change.execution.get("needs") or ())]
-        return next((a for n in needs if (a := n.partition("#")[0]) in problems), None)
+    def _held(
+        self, edits: Iterable[Edit], problems: Mapping[Address, ReconError]
+    ) -> tuple[dict[Address, ReconError], dict[Address, ReconError]]:
+        """What waits because something that it needs in the same batch has failed: (whole addresses, markers that may
+        not forget yet what has not been written)."""
+        held, keeping = dict(problems), dict[Address, ReconError]()
+        runs = {e.address: self.changes[e.address].execution for e in edits if e.address in self.changes}
+        before = -1
+        while before != len(held) + len(keeping):
+            before = len(held) + len(keeping)
+            for address, run in runs.items():
+                for label, into in (("needs", held), ("after", keeping)):
+                    need = next((a for n in run.get(label) or () if (a := n.partition("#")[0]) in held), None)
+                    if need is not None and address not in held and address not in into:
+                        into[address] = ReconError(f"{address} was left alone: it needs {need}", hint=held[need].hint)
+        return held, keeping
 
     def _judge(
         self, zone: Zone, changes: list[SetChange], expected: Mapping[Key, Any]
@@ -372,6 +385,8 @@ class _Progress:
 
     def _send(self, zone: Zone, changes: list[SetChange]) -> AwsError | None:
         for batch in batches(changes):
+            with self.lock:
+                self.sent_zones.add(zone.id)
             try:
                 self._tag_zone(zone, batch)
                 answer = self.run.aws.call(
@@ -407,7 +422,7 @@ class _Progress:
     def tidy_zones(self) -> None:
         """Take our tag off zones that this run rid of their last marker."""
         for zone in self.run.zones.values():
-            if not (zone.tagged and zone.loaded and zone.id in self.changed_zones):
+            if not (zone.tagged and zone.loaded and zone.id in self.sent_zones):
                 continue
             if any(
                 t == "TXT" and n.startswith(f"{marker.LABEL}.") and _has_marker(_raw(zone, (n, t)), self.run.scope)
@@ -655,6 +670,15 @@ def _how(aws: Aws, change: Change, zones: Mapping[str, Zone]) -> str:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _named(error: AwsError, changes: Sequence[SetChange]) -> list[SetChange]:
+    """The changes that Route 53 names as why it refused a whole batch, where it names some and not all: a name that
+    a rival gave a CNAME must not hold up the other names of the zone (Route 53 API, InvalidChangeBatch)."""
+    if error.aws_code != "InvalidChangeBatch":
+        return []
+    found = [c for c in changes if re.search(rf"(?<![\w.*\\-]){re.escape(to_route53(c.key[0]))}", error.message)]
+    return found if len(found) < len(changes) else []
 
 
 def _raw(zone: Zone, key: Key) -> Mapping[str, Any] | None:

@@ -306,6 +306,9 @@ class EmailIdentity(Rereading):
         diff = base.differences(before, after, whole=WHOLE, desired=desired)
         if not diff and claim == "ours":
             return None
+        moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
+        if moves and _strands(world, live):
+            return None
         execution["live_mail_from"] = live.spec["mail_from"]
         execution["live_key_length"] = live.spec["dkim"]["next_signing_key_length"]
         execution["live_origin"] = live.spec["dkim"]["signing_attributes_origin"]
@@ -352,6 +355,8 @@ class EmailIdentity(Rereading):
         if live is None or base.owner_of(live.tags) != world.scope:
             return None
         if base.protected(world, live.address, live.tags, "deleted"):
+            return None
+        if _strands(world, live):
             return None
         replicas = tuple(
             o.address
@@ -584,6 +589,21 @@ def _unread_of(declared: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _strands(world: World, live: Observed) -> bool:
+    """True, and said, where a change would make SES forget names whose records of ours cannot be seen now."""
+    hidden = world.blind(live.name) or world.blind((live.spec["mail_from"] or {}).get("mail_from_domain") or live.name)
+    if hidden is None or not base.unpack(live.tags, base.RECORDS) & {"dkim", "mail_from", "dmarc", "bimi", "null_mx"}:
+        return False
+    world.say(
+        "warning",
+        "zone-unread",
+        f"{live.address} is left as it is: its records could not be read, and would be left behind",
+        hint=hidden.hint,
+        address=live.address,
+    )
+    return True
+
+
 def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:
     if written is None:
         return {"signing_enabled": True, "signing_attributes_origin": "AWS_SES"}
@@ -705,9 +725,18 @@ def _put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> No
     request: dict[str, Any] = {"EmailIdentity": name, "SigningAttributesOrigin": origin}
     if attributes:
         request["SigningAttributes"] = attributes
-    rt.aws.call("sesv2", "PutEmailIdentityDkimSigningAttributes", region, **request)
+    refused: AwsError | None = None
+    try:
+        rt.aws.call("sesv2", "PutEmailIdentityDkimSigningAttributes", region, **request)
+    except AwsError as error:
+        if error.aws_code != "BadRequestException" or "NextSigningKeyLength" not in attributes:
+            raise
+        refused = error
     # Whether tokens move with a key length is nowhere written, so they are read again.
     live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+    there = live.get("DkimAttributes") or {}
+    if refused is not None and there.get("NextSigningKeyLength") != attributes["NextSigningKeyLength"]:
+        raise refused  # Else an earlier try took effect and its answer was lost.
     _learn(rt, change.address, live.get("DkimAttributes") or {}, region, name)
 
 

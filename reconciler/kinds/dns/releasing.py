@@ -9,7 +9,7 @@ from reconciler import regions
 from reconciler.kinds import base
 from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.book import Book, Slot
-from reconciler.kinds.dns.values import MAIL_FROM_TERMS, NAME, address_of, host, key_of, mx_value, shown_spf, shown_tags
+from reconciler.kinds.dns.values import MAIL_FROM_TERMS, address_of, host, key_of, mx_value, shown_spf, shown_tags
 from reconciler.kinds.dns.zones import Zone
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import FieldDiff, Observed
@@ -261,13 +261,19 @@ class Releasing:
                 marker=True,
                 notes=[base.note("marker", "note", "remembers which records of this domain are this stack's")],
                 after_steps=[
-                    *(f"{a}#write" for a in self.book.deleted_by.get(domain, ())),
+                    *(f"{a}#write" for a in self._of_domain(domain)),
                     *(f"{a}#{label}" for a in sorted(self.book.heirs.get(domain, ())) for label in ("create", "claim")),
                 ],
             )
             if add:
                 for slot in self.book.of_domain.get(domain, ()):
                     slot.needs.append(f"{address}#mark")
+
+    def _of_domain(self, domain: str) -> list[str]:
+        """The records of this plan that a domain's marker remembers: written, or taken away."""
+        mine = self.book.of_domain.get(domain, [])
+        written = [a for a, s in self.book.slots.items() if any(s is slot for slot in mine)]
+        return sorted({*written, *self.book.deleted_by.get(domain, ())})
 
     def untag_zones(self) -> None:
         """Zones that carry our tag and hold no marker of ours: an earlier run ended between the two."""
@@ -307,7 +313,7 @@ class Releasing:
             kept = self.book.kept_groups.get(desired.name, set())
             mine |= shared.get(desired.name, set()) & kept if live is None else set()
             # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
-            if not world.unknown(NAME) and "@" not in desired.name:
+            if not world.blind(desired.name) and "@" not in desired.name:
                 gone = mine - kept
                 mine -= {g for g in gone if g != "tracking"}
             world.claims[desired.address] = frozenset(mine)
