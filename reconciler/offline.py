@@ -64,11 +64,15 @@ def declared_difference(head: State, base: State, now: str, *, targets: Sequence
 
     Outcome is ``changes`` or ``no_changes``; ``context`` says ``offline``, and each change has no ``execution``.
     """
-    after = make_plan(bare_world(head, now, [base]))
-    before = make_plan(bare_world(base, now, [head]))
+    worlds = bare_world(head, now, [base]), bare_world(base, now, [head])
+    after, before = (make_plan(world) for world in worlds)
     old, new = _by_address(before), _by_address(after)
     changes = [c for c in (_difference(old.get(a), new.get(a)) for a in sorted({*old, *new})) if c is not None]
-    changes = in_order(pick(changes, targets) if targets else changes)
+    if targets:
+        known = [a for world in worlds for a in world.desired]
+        chosen = {c.address for c in pick(list({**old, **new}.values()), targets, known)}
+        changes = [c for c in changes if c.address in chosen]
+    changes = in_order(changes)
     said_before = {(d.code, d.address, d.message) for d in before.diagnostics}
     diagnostics = [d for d in after.diagnostics if (d.code, d.address, d.message) not in said_before]
     diagnostics = [d for d in diagnostics if d.code not in UNDECIDABLE]

@@ -96,6 +96,8 @@ def test_targets_narrow_it(alone: support.House) -> None:
     alone.write(support.put(DOCUMENT, ("domains", "acme.com", "dmarc", "p"), "reject"))
     told = offline(alone, "--target", "configuration_set/*")
     assert told["changes"] == []
+    told = offline(alone, "--target", "dns_record/acme.com/_dmarc.acme.com/TXT")
+    assert [c["address"] for c in told["changes"]] == ["dns_record/acme.com/_dmarc.acme.com/TXT"]
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "html"])

@@ -12,7 +12,7 @@ _MAIL: Final = r"""
 # Mail on AWS. Include it in .gitlab-ci.yml:   include: [{local: .gitlab/mail.yml}]
 #
 # The role recon-plan trusts this project and has the policy that `recon iam-policy plan` prints; recon-apply trusts
-# only its default branch, and has that of `recon iam-policy apply`. Add a schedule (Build, Pipeline schedules) for drift.
+# only its default branch, and has that of `recon iam-policy apply`. Drift needs a schedule (Build, Pipeline schedules).
 
 .mail:
   image: python:3.12-slim
