@@ -151,11 +151,12 @@ def report(run: Run) -> None:
     sys.stderr.write(words + "\n")
 
 
-def table(runs: list[Run]) -> str:
-    """The runs as Markdown: one line a command, then the calls by operation."""
+def table(runs: list[Run], load: float) -> str:
+    """The runs as Markdown: one line a command, then the calls by operation. ``load`` is the average at the start."""
     where = (
         f"Measured with recon {__version__}, Python {platform.python_version()}, on {os.cpu_count()} cores of "
-        f"{platform.machine()}, one run each; commands as processes of their own, the sandbox without rate limits."
+        f"{platform.machine()}, one run each; commands as processes of their own, the sandbox without rate limits. "
+        f"The load average was {load:.1f} when it began: above the number of cores, wall time says little, CPU more."
     )
     lines = [
         where,
@@ -187,6 +188,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, and write no page")
     options = parser.parse_args()
     runs: list[Run] = []
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="recon-bench-") as name:
         example(runs, Path(name) / "example")
         many(runs, Path(name) / "many", options.domains)
@@ -206,8 +208,8 @@ def main() -> int:
         return 0
     text = PAGE.read_text(encoding="utf-8")
     pattern = re.compile(r"(<!-- figures -->\n).*?(\n<!-- end of figures -->)", re.DOTALL)
-    PAGE.write_text(pattern.sub(lambda m: m[1] + table(runs) + m[2], text), encoding="utf-8")
-    sys.stdout.write(table(runs) + "\n")
+    PAGE.write_text(pattern.sub(lambda m: m[1] + table(runs, load) + m[2], text), encoding="utf-8")
+    sys.stdout.write(table(runs, load) + "\n")
     return 0
 
 

@@ -677,7 +677,9 @@ def _named(error: AwsError, changes: Sequence[SetChange]) -> list[SetChange]:
     a rival gave a CNAME must not hold up the other names of the zone (Route 53 API, InvalidChangeBatch)."""
     if error.aws_code != "InvalidChangeBatch":
         return []
-    found = [c for c in changes if re.search(rf"(?<![\w.*\\-]){re.escape(to_route53(c.key[0]))}", error.message)]
+    # "RRSet of type MX with DNS name x. is not permitted ... in zone y.", "Tried to create ... [name='x.', type='MX']"
+    said = {name.rstrip(".").lower() for name in re.findall(r"(?:DNS name |name=')([^\s',\]]+)", error.message)}
+    found = [c for c in changes if to_route53(c.key[0]).rstrip(".").lower() in said]
     return found if len(found) < len(changes) else []
 
 

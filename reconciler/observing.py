@@ -49,9 +49,12 @@ def declare(state: State, now: str, *, removing: bool = False) -> World:
     world = World(state, now, removing=removing)
     root = Path(state.root)
     world.facts["root"] = str(root if root.is_dir() else root.parent)
-    if not removing:
-        for kind in REGISTRY.values():
-            for desired in kind.desired(state):
+    for kind in REGISTRY.values():
+        for desired in kind.desired(state):
+            if removing:
+                # Nothing is desired; but what the state names is read, also where the tagging sweep trails behind.
+                world.facts.setdefault("named", {}).setdefault(kind.name, set()).add(desired.address)
+            else:
                 world.desired[desired.address] = desired
     return world
 

@@ -46,6 +46,8 @@ class Row:
     beside: tuple[str, ...] = ()
     """Other paths of the same diff that may change along."""
     base: dict[str, Any] = field(default_factory=dict)
+    whole: bool = False
+    """The option's block goes with it: it means nothing without the option."""
     gone_address: str = "update"
     """The action that taking it out shows: ``update``, or ``delete`` for a record of its own."""
 
@@ -53,6 +55,10 @@ class Row:
         return put(self.base, self.at, value)
 
     def without(self) -> dict[str, Any]:
+        if self.whole:
+            return put(
+                self.base, self.at[:-2], {k: v for k, v in _at(self.base, self.at[:-2]).items() if k != self.at[-2]}
+            )
         return put(self.base, self.at[:-1], {k: v for k, v in _at(self.base, self.at[:-1]).items() if k != self.at[-1]})
 
 
@@ -159,6 +165,8 @@ def tag_of(look: Callable[[], Any], key: str) -> Callable[[], Any]:
     return lambda: {t["Key"]: t["Value"] for t in look()}.get(key)
 
 
+# A set that was never told otherwise may show no delivery options at all, which means OPTIONAL.
+SETS[0] = replace(SETS[0], live=lambda: get_set("DeliveryOptions", "TlsPolicy")() or "OPTIONAL")
 SETS[-1] = replace(SETS[-1], live=tag_of(get_set("Tags"), "tier"))
 SETS.append(
     Row(
@@ -378,6 +386,7 @@ IDENTITIES = [
         ("MailFromAttributes", "MailFromDomain"),
         removed="deleted",
         also=("dns_record/acme.com/",),
+        whole=True,
     ),
     identity("configuration_set_name", "one", "two", ("ConfigurationSetName",), None),
     identity("email_forwarding_enabled", True, False, ("FeedbackForwardingStatus",), True, True),

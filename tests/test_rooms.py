@@ -45,6 +45,9 @@ ROOMS: dict[str, set[str]] = {
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
     "smtp": {*BASE, "aws", "kinds", "secrets"},
+    "drift": {"model", "errors"},
+    "offline": {*BASE, "secrets", "kinds", "observing", "planner", "renderers"},
+    "scaffold": {"errors", "regions", "desired"},
     "iam_policy": {*BASE, "backend", "kinds", "rules"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),

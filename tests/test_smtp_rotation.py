@@ -490,6 +490,26 @@ def test_sending_of_the_account_is_paused_and_resumed(house: House) -> None:
     assert "ses:PutAccountSendingAttributes" in ran.err
 
 
+def test_a_run_cut_off_between_two_stores_is_gone_on_with(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, stores = LAYOUTS["secrets"]
+    document = {"smtp_users": {"news": put(USER, ("credentials",), credentials)}, "stack": {"regions": [HOME, OTHER]}}
+    house.settle(document)
+    old = stored(stores[0])["username"]
+    clock.forward(91)
+    crasher = Crasher(monkeypatch)
+    with pytest.raises(Crash), crasher.armed(lambda number, name: "after" if name == "PutSecretValue" else ""):
+        rotate_due(house)
+    assert len({stored(store)["username"] for store in stores}) == 2
+    assert [problem(store, "news") for store in stores] == [None, None]
+    assert step_of(rotate_due(house)) == ("done", "create")
+    assert len({stored(store)["username"] for store in stores}) == 1
+    assert [problem(store, "news") for store in stores] == [None, None]
+    assert set(keys()) == {old, stored(stores[0])["username"]}
+    house.quiet()
+
+
 # --- cut off anywhere ----------------------------------------------------------------------------------------------
 
 

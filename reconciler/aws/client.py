@@ -350,8 +350,12 @@ def _translate(problem: Exception, service: str, operation: str, region: str) ->
 
 
 def _without_values(text: str) -> str:
-    """botocore quotes the offending value in its words; it may be a secret."""
-    return re.sub(r"value: .*?(?=, (?:type|valid)|$)", "value: (hidden)", text, flags=re.MULTILINE)
+    """What is wrong with which parameter, without the rest: botocore quotes the value, which may be a secret and may
+    hold anything, line breaks and botocore's own words included."""
+    wrong = r"Invalid \w+ for (?:document )?parameter [\w.\[\]]+"
+    absent = r"(?:Missing required|Unknown) parameter in [\w.\[\]]+: \"\w+\""
+    found = re.findall(rf"^(?:{wrong}|{absent})", text, flags=re.MULTILINE)
+    return "; ".join(dict.fromkeys(found)) or "no parameter named"
 
 
 def _hint(code: str, service: str, operation: str) -> str:

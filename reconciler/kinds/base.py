@@ -52,9 +52,10 @@ def pack(items: Iterable[str], key: str) -> dict[str, str]:
     """A list of names as one tag, or several (``key``, ``key.2`` ...) where 256 characters do not hold it.
 
     Only letters, digits, space and ``+ - = . _ : / @`` may stand in a tag value (SES API, Tag): other characters, the
-    separating space and the escape ``=`` itself are written ``=XX`` (hex of UTF-8).
+    separating space and the escape ``=`` itself are written ``=XX`` (hex of UTF-8). A name too long for one tag goes
+    on in the next: the tag before then ends with a bare ``=``, which no escape does.
     """
-    words = [_escape(item) for item in sorted(set(items))]
+    words = [part for item in sorted(set(items)) for part in _cut_word(_escape(item))]
     tags: dict[str, str] = {}
     line = ""
     lines: list[str] = []
@@ -78,7 +79,25 @@ def unpack(tags: Mapping[str, str], key: str) -> frozenset[str]:
     while (name := key if number == 1 else f"{key}.{number}") in tags:
         words += tags[name].split()
         number += 1
-    return frozenset(_unescape(word) for word in words)
+    whole: list[str] = []
+    for word in words:
+        if whole and whole[-1].endswith("="):
+            whole[-1] = whole[-1][:-1] + word
+        else:
+            whole.append(word)
+    return frozenset(_unescape(word) for word in whole)
+
+
+def _cut_word(word: str) -> list[str]:
+    """``word`` in parts that fit a tag value each, never cut inside an escape; all but the last end with ``=``."""
+    parts = []
+    while len(word) > _TAG_VALUE:
+        end = _TAG_VALUE - 1
+        while "=" in word[end - 2 : end]:
+            end -= 1
+        parts.append(word[:end] + "=")
+        word = word[end:]
+    return [*parts, word]
 
 
 def _escape(text: str) -> str:
@@ -169,6 +188,14 @@ class World:
         """Why ``address`` is unknown, or None where it was read: could-not-read is never does-not-exist."""
         for part in self.unread:
             if address == part.prefix or address.startswith(part.prefix.rstrip("/") + "/"):
+                return part
+        return None
+
+    def blind(self, name: str) -> Unread | None:
+        """Why the records at ``name`` are unknown: its zone, or all zones, could not be read. None where they are."""
+        for part in self.unread:
+            kind, _, zone = part.prefix.partition("/")
+            if kind == "dns_record" and (not zone or name == zone or name.endswith(f".{zone}")):
                 return part
         return None
 

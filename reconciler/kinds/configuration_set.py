@@ -158,6 +158,8 @@ class ConfigurationSet(Rereading):
         diff = base.differences(before, after, desired=desired)
         if not diff and claim == "ours":
             return None
+        if any(d.path.startswith("tracking_options") for d in diff) and _strands(world, live):
+            return None
         full = base.overlay(desired.spec, live.spec)
         puts = {block: full[block] for block in BLOCKS if before.get(block) != after.get(block) and block in wanted}
         return Change(
@@ -184,6 +186,8 @@ class ConfigurationSet(Rereading):
 
     def _plan_delete(self, world: World, live: Observed) -> Change | None:
         if base.owner_of(live.tags) != world.scope or base.protected(world, live.address, live.tags, "deleted"):
+            return None
+        if _strands(world, live):
             return None
         users = [
             o.address
@@ -301,6 +305,22 @@ class ConfigurationSet(Rereading):
                 calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
                 region=region,
             )
+
+
+def _strands(world: World, live: Observed) -> bool:
+    """True, and said, where a change would make the set forget a tracking record of ours that cannot be seen now."""
+    domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+    hidden = world.blind(domain) if domain else None
+    if hidden is None or "tracking" not in base.unpack(live.tags, base.RECORDS):
+        return False
+    world.say(
+        "warning",
+        "zone-unread",
+        f"{live.address} is left as it is: the record of {domain} could not be read, and would be left behind",
+        hint=hidden.hint,
+        address=live.address,
+    )
+    return True
 
 
 def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], *needs: str) -> Step:

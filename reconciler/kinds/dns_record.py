@@ -200,8 +200,7 @@ def names_of_interest(world: World) -> list[tuple[str, str | None]]:
 
     entries = intents.own_entries(world)
     zones = {name: entry.values.get("zone") for name, entry in entries.items()}
-    declared = () if world.removing else zones
-    for domain in declared:
+    for domain in zones:
         want(domain, zones[domain])
     for desired in world.kind("email_identity"):
         if desired.spec.get("mail_from"):

@@ -20,9 +20,10 @@ class Reader(Protocol):
 
 
 def wanted_addresses(kind: str, world: World) -> list[Address]:
-    """The addresses of a kind that a plan must know: declared, or found to be ours by the tagging sweep."""
+    """The addresses of a kind that a plan must know: declared (or named by what is destroyed), or found to be ours by
+    the tagging sweep."""
     declared = [d.address for d in world.kind(kind)]
-    return sorted({*declared, *world.owned.get(kind, {})})
+    return sorted({*declared, *world.facts.get("named", {}).get(kind, ()), *world.owned.get(kind, {})})
 
 
 def referenced(kind: str, world: World) -> list[Address]:

@@ -229,7 +229,8 @@ class SmtpCredential:
             return None
         notes = [*_taken_over(state.copy, live), *_orphan_notes(orphans)]
         if state.unrecorded:
-            notes.append(base.note("key-recorded", "note", "the stores hold this key and no tag says that it is ours; now one does"))
+            why = "the stores hold this key and no tag says that it is ours; now one does"
+            notes.append(base.note("key-recorded", "note", why))
             notes += _by_hand(desired)
         elif state.restore:
             listed = ", ".join(stores.words(s) for s in state.restore)
@@ -367,7 +368,10 @@ def _tell(world: World, desired: Desired, live: Observed | None) -> None:
         return
     name = desired.name
     where: dict[str, Any] = {"address": desired.address, "source": desired.entry.source}
+    proven = rotation.health(desired.spec["stores"], live).unrecorded
     for key_id in live.facts["foreign"]:
+        if key_id == proven:
+            continue
         known = rotation.told(live, key_id, world.now)
         hint = f"recon never deletes it unasked; to rotate it out: recon smtp rotate {name} --replace {key_id}"
         world.say("warning", "foreign-key", f"{name} has a key that recon did not make: {known}", hint=hint, **where)

@@ -289,7 +289,10 @@ class SmtpUser(Rereading):
             if rename:
                 _rename(rt, rename, name)
             for operation, parameters in calls:
-                rt.aws.call("iam", operation, UserName=name, **parameters)
+                if operation.startswith("Delete"):
+                    _take_off(rt, operation, UserName=name, **parameters)
+                else:
+                    rt.aws.call("iam", operation, UserName=name, **parameters)
 
         operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
         yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
@@ -421,12 +424,21 @@ def _delete(rt: base.Runtime, name: str) -> None:
     keys: dict[str, Any] = {"UserName": name}
     try:
         for policy in rt.aws.pages("iam", "ListUserPolicies", "PolicyNames", token_in="Marker", **keys):
-            rt.aws.call("iam", "DeleteUserPolicy", PolicyName=policy, **keys)
+            _take_off(rt, "DeleteUserPolicy", PolicyName=policy, **keys)
         for attached in rt.aws.pages("iam", "ListAttachedUserPolicies", "AttachedPolicies", token_in="Marker", **keys):
-            rt.aws.call("iam", "DetachUserPolicy", PolicyArn=attached["PolicyArn"], **keys)
+            _take_off(rt, "DetachUserPolicy", PolicyArn=attached["PolicyArn"], **keys)
         for group in rt.aws.pages("iam", "ListGroupsForUser", "Groups", token_in="Marker", **keys):
-            rt.aws.call("iam", "RemoveUserFromGroup", GroupName=group["GroupName"], **keys)
+            _take_off(rt, "RemoveUserFromGroup", GroupName=group["GroupName"], **keys)
         rt.aws.call("iam", "DeleteUser", **keys)
+    except AwsError as error:
+        if error.aws_code != "NoSuchEntity":
+            raise
+
+
+def _take_off(rt: base.Runtime, operation: str, **parameters: Any) -> None:
+    """One thing off a user; what is off already is done (an answer was lost), and says nothing about the user."""
+    try:
+        rt.aws.call("iam", operation, **parameters)
     except AwsError as error:
         if error.aws_code != "NoSuchEntity":
             raise

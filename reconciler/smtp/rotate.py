@@ -126,7 +126,7 @@ def take(
         present = {k["id"] for k in live.spec["keys"]}
         previous = live.spec["key"] if live.spec["key"] in present else None
         issue.record(aws, scope, _order(desired, live, previous=previous), key, now)
-        message = f"{key}, stored by an interrupted run, is recorded" + (
+        message = f"{key}, which every store holds, is recorded as ours" + (
             f"; {previous} still works" if previous else ""
         )
     elif turn.step == "deactivate":

@@ -35,8 +35,9 @@ class Health:
     """What is wrong with a stored credential, and what it takes to mend it.
 
     ``key`` is the key that the stores should hold: the current one, or ``unrecorded``, which every store proves to be
-    ours though no tag says so (a run was cut off, or somebody took the tag away). ``restore`` and ``copy`` are the stores that need no new key: their value is
-    there in another stage, or can be made up from ``sources``; ``lost`` those that do.
+    ours though no tag says so (a run was cut off, or somebody took the tag away). ``restore`` and ``copy`` are the
+    stores that need no new key: their value is there in another stage, or can be made up from ``sources``; ``lost``
+    those that do.
     """
 
     key: Mapping[str, Any] | None
@@ -152,7 +153,12 @@ def turn(desired: Desired, live: Observed | None, now: str) -> Turn:
         )  # fmt: skip
     state = health(desired.spec["stores"], live)
     if live is not None and state.unrecorded:
-        return Turn(name, "due", "record", now, state.unrecorded, "an interrupted run stored it and did not say so")
+        return Turn(
+            name, "due", "record", now, state.unrecorded, "every store holds it, and no tag says that it is ours"
+        )
+    if live is not None and _half_stored(state, live):
+        why = f"an interrupted run stored {', '.join(live.spec['orphans'])} in some of the stores"
+        return Turn(name, "due", "create", now, live.spec["key"], why, "", unacknowledged(desired, live))
     if live is None or not state.whole or state.key is None:
         return Turn(
             name, "unhealthy", reason=_ill(state, live), hint="recon apply heals it; rotation waits until then",
@@ -180,6 +186,17 @@ def turn(desired: Desired, live: Observed | None, now: str) -> Turn:
         )  # fmt: skip
     age = (_time(now) - since).days
     return Turn(name, "due", "create", at, current["id"], f"the key is {age} days old; {max_age} are allowed", "", left)
+
+
+def _half_stored(state: Health, live: Observed) -> bool:
+    """Whether the only thing wrong is that a run was cut off between two stores: it is gone on with from the start."""
+    if state.key is None or state.key["status"] != "Active" or state.copy or state.lost or not state.restore:
+        return False
+    there: Mapping[str, Any] = live.spec["stores"]
+    return all(
+        any(stores.is_true(there.get(stores.id_of(s)), s, orphan) for orphan in live.spec["orphans"])
+        for s in state.restore
+    )
 
 
 def _old(
