@@ -1,0 +1,136 @@
+"""The one door to AWS: what is repeated and what never, and errors that say who, what and why, but no secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore import exceptions as boto
+from support import ACCOUNT, HOME, House
+
+from reconciler.aws import Aws
+from reconciler.aws.client import _translate, permission
+from reconciler.errors import AwsError
+from reconciler.model import Stack
+
+
+@pytest.fixture
+def aws(house: House) -> Aws:
+    return Aws(Stack("acme", None, ACCOUNT, (HOME,)), parallelism=2)
+
+
+def refused(code: str, message: str = "words", status: int = 400, **more: Any) -> boto.ClientError:
+    meta = {"HTTPStatusCode": status, "RequestId": "req-1"}
+    return boto.ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta, **more}, "Op")
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+
+def test_an_error_says_operation_place_code_and_request() -> None:
+    error = _translate(refused("BadRequestException", "no such pool"), "sesv2", "PutX", "eu-west-1")
+    assert error.message == "sesv2 PutX in eu-west-1: AWS said BadRequestException: no such pool (request req-1)"
+    assert (error.aws_code, error.status, error.request_id) == ("BadRequestException", 400, "req-1")
+
+
+def test_a_denial_names_the_permission_to_allow() -> None:
+    error = _translate(refused("AccessDeniedException", status=403), "sesv2", "GetEmailIdentity", HOME)
+    assert "ses:GetEmailIdentity" in error.hint
+    assert permission("resourcegroupstaggingapi", "GetResources") == "tag:GetResources"
+    assert permission("route53", "ListHostedZones") == "route53:ListHostedZones"
+
+
+def test_all_messages_of_a_refused_batch_are_told() -> None:
+    error = _translate(refused("InvalidChangeBatch", "", messages=["one", "two"]), "route53", "Change", HOME)
+    assert "one; two" in error.message
+
+
+@pytest.mark.parametrize(
+    "secret", ["s3cr3t", "line one\nline two s3cr3t", "a, type: b, valid s3cr3t", "x, valid types: s3cr3t"]
+)
+def test_a_request_that_does_not_fit_shows_no_value(secret: str) -> None:
+    report = (
+        f"Invalid type for parameter SecretString, value: {secret}, type: <class 'int'>, valid types: <class 'str'>\n"
+        f"Invalid type for parameter Other, value: {secret}, type: <class 'int'>, valid types: <class 'str'>"
+    )
+    error = _translate(boto.ParamValidationError(report=report), "secretsmanager", "PutSecretValue", HOME)
+    assert "s3cr3t" not in error.message
+    assert "line" not in error.message
+    assert "SecretString" in error.message
+    assert "Other" in error.message
+
+
+def test_botocores_own_words_show_no_value(aws: Aws) -> None:
+    with pytest.raises(AwsError) as caught:
+        aws.call("secretsmanager", "PutSecretValue", HOME, SecretId="x", SecretString={"deep": "s3cr3t\ns3cr3t"})
+    assert caught.value.aws_code == "ParamValidation"
+    assert "s3cr3t" not in caught.value.message
+
+
+def test_no_answer_and_no_credentials_say_what_to_check() -> None:
+    gone = _translate(boto.EndpointConnectionError(endpoint_url="http://x"), "sesv2", "Get", HOME)
+    assert (gone.aws_code, gone.status) == ("Unreachable", 0)
+    assert "AWS_ENDPOINT_URL" in gone.hint
+    assert "AWS_PROFILE" in _translate(boto.NoCredentialsError(), "sts", "GetCallerIdentity", HOME).hint
+
+
+# --- repeating -----------------------------------------------------------------------------------------------------
+
+
+def tries(house: House, operation: str) -> int:
+    return len(house.sandbox.calls(operation=operation))
+
+
+@pytest.mark.parametrize("deed", ["throttle", "reset", "lost", "error"])
+def test_passing_trouble_is_tried_again(house: House, aws: Aws, deed: str) -> None:
+    house.sandbox.fault(deed, operation="ListConfigurationSets", count=2, status=500)
+    aws.call("sesv2", "ListConfigurationSets", HOME)
+    assert tries(house, "ListConfigurationSets") == 3
+    assert aws.calls["sesv2:ListConfigurationSets"] == 3
+    assert aws.throttled["sesv2:ListConfigurationSets"] == (2 if deed == "throttle" else 0)
+
+
+@pytest.mark.parametrize("code", ["LimitExceededException", "BadRequestException", "AccessDeniedException"])
+def test_a_clear_no_is_not_tried_again(house: House, aws: Aws, code: str) -> None:
+    house.sandbox.fault("error", operation="ListConfigurationSets", code=code, count=None)
+    with pytest.raises(AwsError) as caught:
+        aws.call("sesv2", "ListConfigurationSets", HOME)
+    assert caught.value.aws_code == code
+    assert tries(house, "ListConfigurationSets") == 1
+
+
+@pytest.mark.parametrize("deed", ["throttle", "reset", "lost", "error"])
+def test_what_must_not_be_repeated_is_sent_once(house: House, aws: Aws, deed: str) -> None:
+    house.sandbox.fault(deed, operation="CreateAccessKey", count=None, status=500)
+    aws.call("iam", "CreateUser", UserName="news")
+    with pytest.raises(AwsError):
+        aws.call("iam", "CreateAccessKey", retry=False, UserName="news")
+    assert tries(house, "CreateAccessKey") == 1
+
+
+def test_it_gives_up_in_the_end(house: House) -> None:
+    aws = Aws(Stack("acme", None, ACCOUNT, (HOME,)), max_attempts=2, throttle_patience=0.0)
+    house.sandbox.fault("error", operation="ListConfigurationSets", status=503, count=None)
+    with pytest.raises(AwsError):
+        aws.call("sesv2", "ListConfigurationSets", HOME)
+    assert tries(house, "ListConfigurationSets") == 2
+
+
+def test_a_stopped_run_repeats_nothing(house: House, aws: Aws) -> None:
+    aws.stop()
+    house.sandbox.fault("throttle", operation="ListConfigurationSets", count=None)
+    with pytest.raises(AwsError):
+        aws.call("sesv2", "ListConfigurationSets", HOME)
+    assert tries(house, "ListConfigurationSets") == 1
+
+
+def test_pages_are_followed_to_the_end(house: House, aws: Aws) -> None:
+    for number in range(3):
+        aws.call("sesv2", "CreateConfigurationSet", HOME, ConfigurationSetName=f"s{number}")
+    found = aws.pages("sesv2", "ListConfigurationSets", "ConfigurationSets", HOME, PageSize=1)
+    assert list(found) == ["s0", "s1", "s2"]
+
+
+def test_results_side_by_side_keep_their_order(aws: Aws) -> None:
+    assert aws.parallel(lambda n: n * n, range(20)) == [n * n for n in range(20)]
+    assert aws.parallel(lambda n: n, []) == []

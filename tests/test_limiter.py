@@ -1,0 +1,115 @@
+"""The pace that learns: on a clock of its own, against a bucket that refuses what comes too fast."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.aws.limiter import Limiter, Limiters, rates_from_environment
+from reconciler.sandbox.faults import Bucket
+
+
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def run(limiter: Limiter, clock: Clock, bucket: Bucket, calls: int, took: float = 0.02) -> tuple[int, float]:
+    """Make ``calls`` served calls; returns how many were refused on the way and how many seconds it took."""
+    refused, begun, served = 0, clock.now, 0
+    while served < calls:
+        epoch = limiter.acquire()
+        clock.now += took
+        if bucket.take(clock.now):
+            served += 1
+            limiter.served()
+        else:
+            refused += 1
+            limiter.throttled(epoch)
+    return refused, clock.now - begun
+
+
+def test_it_starts_just_below_the_documented_rate() -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    assert 0.9 <= limiter.rate < 1.0
+
+
+def test_at_one_a_second_at_most_one_call_in_twenty_is_refused() -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    refused, seconds = run(limiter, clock, Bucket(1.0, 1.0), 60)
+    assert refused <= 0.05 * (60 + refused)
+    assert seconds < 60 * 1.25
+
+
+def test_a_first_refusal_falls_just_below_the_documented_rate() -> None:
+    clock = Clock()
+    limiter = Limiter(5.0, clock=clock, sleep=clock.sleep)
+    epoch = limiter.acquire()
+    for _ in range(6):
+        limiter.served()
+    assert limiter.rate > 5.0
+    limiter.throttled(epoch)
+    assert 4.5 <= limiter.rate <= 5.0
+
+
+def test_without_refusals_it_is_soon_out_of_the_way() -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    refused, seconds = run(limiter, clock, Bucket(1000.0, 1000.0), 200, took=0.001)
+    assert refused == 0
+    assert seconds < 10
+
+
+def test_refusals_from_before_the_last_slow_down_count_once() -> None:
+    clock = Clock()
+    limiter = Limiter(None, 10.0, clock=clock, sleep=clock.sleep)
+    epochs = [limiter.acquire() for _ in range(5)]
+    limiter.throttled(epochs[0])
+    once = limiter.rate
+    for epoch in epochs[1:]:
+        limiter.throttled(epoch)
+    assert limiter.rate == once
+
+
+def test_somebody_elses_calls_slow_it_down_but_never_to_a_halt() -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    for _ in range(100):
+        limiter.throttled(limiter.acquire())
+    assert 0 < limiter.rate < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [(None, {}), ("", {}), ("off", None), (" OFF ", None), ("ses=2,route53=10", {"ses": 2.0, "route53": 10.0})],
+)
+def test_rates_from_the_environment(text: str | None, rates: dict[str, float] | None) -> None:
+    assert rates_from_environment(text) == rates
+
+
+@pytest.mark.parametrize("text", ["ses", "ses=", "ses=0", "ses=-1", "=1", "ses=fast"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        rates_from_environment(text)
+
+
+def test_regions_and_accounts_have_limiters_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECON_RATES", "ses=3")
+    limiters = Limiters()
+    one = limiters.get("main", "ses", "us-east-1")
+    assert one is not None
+    assert one.rate < 3
+    assert limiters.get("main", "ses", "us-east-1") is one
+    assert limiters.get("main", "ses", "eu-west-1") is not one
+    assert limiters.get("dns", "ses", "us-east-1") is not one
+    monkeypatch.setenv("RECON_RATES", "off")
+    assert Limiters().get("main", "ses", "us-east-1") is None

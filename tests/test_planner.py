@@ -1,0 +1,133 @@
+"""The planner as a function: pure, in a stable order, with circles named; safeguards with their numbers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support import HOME, House, merge
+from test_e2e_interrupted import FULL, USER
+
+from reconciler.errors import ReconError, Refused
+from reconciler.model import Change, Note, Plan
+from reconciler.planner import check_safeguards, in_order, make_plan, pick
+
+
+def change(address: str, action: Any = "create", needs: tuple[str, ...] = (), **more: Any) -> Change:
+    return Change(address, address.partition("/")[0], action, None, None, depends_on=needs, **more)
+
+
+def plan(*changes: Change, outcome: str = "changes") -> Plan:
+    return Plan("acme", None, "1", outcome, "now", "d", changes)
+
+
+SET, IDENTITY, POOL = "configuration_set/r/s", "email_identity/r/d", "dedicated_ip_pool/r/p"
+
+
+def test_what_is_needed_comes_first_whatever_the_order_given() -> None:
+    changes = [change(IDENTITY, needs=(SET,)), change(SET, needs=(POOL,)), change(POOL)]
+    assert [c.address for c in in_order(changes)] == [POOL, SET, IDENTITY]
+    assert in_order(changes) == in_order(changes[::-1])
+
+
+def test_deletes_come_last_and_in_the_reverse() -> None:
+    changes = [
+        change(POOL, "delete", (SET,)),
+        change(SET, "delete", (IDENTITY,)),
+        change(IDENTITY, "delete"),
+        change("smtp_user/u"),
+    ]
+    assert [c.address for c in in_order(changes)] == ["smtp_user/u", IDENTITY, SET, POOL]
+
+
+def test_a_circle_is_an_error_that_names_its_members() -> None:
+    with pytest.raises(ReconError) as caught:
+        in_order([change(SET, needs=(IDENTITY,)), change(IDENTITY, needs=(SET,))])
+    assert SET in caught.value.message
+    assert IDENTITY in caught.value.message
+
+
+def test_a_plan_is_a_pure_function_of_its_world(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.seed_zone()
+    house.settle(FULL)
+    later = merge(FULL, {"smtp_users": USER, "domains": {"acme.com": {"dmarc": {"p": "reject"}}}})
+    planned = house.make(later)
+    world = planned.world
+    world.diagnostics.clear()
+    world.refusals = world.blocks = 0
+    for name in ("claims", "facts"):
+        assert hasattr(world, name)
+    one, two = copy.deepcopy(world), copy.deepcopy(world)
+    house.clear()
+    monkeypatch.setenv("RECON_NOW", "1999-01-01")
+    assert make_plan(one) == make_plan(two)
+    assert house.calls() == []
+
+
+def test_planning_twice_in_one_world_is_planning_once(house: House) -> None:
+    house.seed_zone()
+    house.settle(FULL)
+    planned = house.make({"domains": {"acme.com": {"dkim": {}}}})
+    again = make_plan(planned.world)
+    assert again.changes == planned.plan.changes
+
+
+def test_picking_brings_needs_and_refuses_typing_errors() -> None:
+    changes = [change(IDENTITY, needs=(SET,), region="r"), change(SET, region="r"), change(POOL, region="r")]
+    changes = [replace(c, after={"tags": {}, "policies": {}}) for c in changes]
+    assert {c.address for c in pick(changes, [IDENTITY])} == {IDENTITY, SET}
+    assert {c.address for c in pick(changes, ["*_pool/*"])} == {POOL}
+    assert pick(changes, ["email_identity/r/known"], ["email_identity/r/known"]) == []
+    with pytest.raises(ReconError, match="fits nothing"):
+        pick(changes, ["email_identity/r/x"])
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "code"),
+    [
+        (plan(change(SET, "adopt")), {}, "adopt"),
+        (plan(change(SET, "adopt")), {"allow_adopt": True}, None),
+        (plan(change(SET, "adopt")), {"consent": True}, None),
+        (plan(*(change(f"{SET}{n}", "delete", counts=True) for n in range(6))), {}, "max-deletes"),
+        (plan(*(change(f"{SET}{n}", "delete", counts=True) for n in range(6))), {"allow_deletes": 6}, None),
+        (plan(*(change(f"{SET}{n}", "delete", counts=True) for n in range(6))), {"allow_deletes": 5}, "max-deletes"),
+        (plan(*(change(f"{SET}{n}", "delete", counts=True) for n in range(6))), {"max_deletes": 6}, None),
+        (plan(*(change(f"dns_record/z/{n}/TXT", "delete") for n in range(50))), {}, None),
+        (plan(change(SET, "update", notes=(Note("sending-resumes", "warning", "on"),))), {}, "resume-sending"),
+        (
+            plan(change(SET, "update", notes=(Note("sending-resumes", "warning", "on"),))),
+            {"resume_sending": True},
+            None,
+        ),
+        (plan(change(SET, "update", notes=(Note("some-rule", "error", "bad"),))), {}, "some-rule"),
+    ],
+)
+def test_safeguards(given: Plan, options: dict[str, Any], code: str | None) -> None:
+    if code is None:
+        check_safeguards(given, **options)
+        return
+    with pytest.raises(Refused) as caught:
+        check_safeguards(given, **options)
+    assert [d.code for d in caught.value.diagnostics] == [code]
+    assert caught.value.diagnostics[0].hint
+
+
+def test_every_safeguard_speaks_at_once() -> None:
+    given = plan(change(SET, "adopt"), *(change(f"{POOL}{n}", "delete", counts=True) for n in range(9)))
+    with pytest.raises(Refused) as caught:
+        check_safeguards(given)
+    assert {d.code for d in caught.value.diagnostics} == {"adopt", "max-deletes"}
+    assert "9" in caught.value.diagnostics[1].message
+
+
+def test_places_of_the_yaml_are_in_the_plan(house: House) -> None:
+    house.write({"configuration_sets": {"main": {"sending_options": {"sending_enabled": False}}}})
+    found = house.plan().changes[0]
+    assert found.address == f"configuration_set/{HOME}/main"
+    assert found.source is not None
+    lines = (house.home / "state.yaml").read_text().splitlines()
+    place = next(d.source for d in found.diff if d.path == "sending_options.sending_enabled")
+    assert place is not None
+    assert "sending_enabled" in lines[place.line - 1]
