@@ -53,33 +53,37 @@ def last_used(aws: Aws, key_id: str) -> dict[str, Any]:
 
 
 def create(aws: Aws, user: str, known: set[str]) -> Mapping[str, Any]:
-    """CreateAccessKey, never blindly repeated: each call makes another key (IAM API, CreateAccessKey).
+    """CreateAccessKey, repeated only where AWS answered and made nothing: each call makes another key (IAM API).
 
-    ``known`` are the ids that existed before; whatever else appears after a lost answer is ours and useless.
+    ``known`` are the ids that existed before. After a lost answer nothing is deleted and nothing more is made: a key
+    that appeared meanwhile may be somebody else's. The open intent on the user stays, and the next plan names what
+    was made since before it is deleted.
+    Raises AwsError for a refusal, ReconError where the answer was lost or AWS stayed too busy.
     """
     from reconciler.aws.client import THROTTLED
 
-    last: AwsError | None = None
     for attempt in range(5):
         try:
             answer: Mapping[str, Any] = aws.call("iam", "CreateAccessKey", retry=False, UserName=user)["AccessKey"]
             return answer
         except AwsError as error:
-            last = error
             if error.aws_code in {*THROTTLED, "NoSuchEntity"}:
+                last = error
                 time.sleep(min(0.5 * 2**attempt, 5.0))
                 continue
             if error.status and error.status < 500:
                 raise
-        # The answer was lost; the key may exist all the same, and its secret is gone for good.
-        time.sleep(min(0.5 * 2**attempt, 5.0))
-        for key in list_keys(aws, user):
-            if key["id"] not in known:
-                delete(aws, user, key["id"])
-    raise ReconError(
-        f"no access key could be made for {user}: {last.message if last else 'throttled'}",
-        hint="run apply again; a key whose answer was lost is found and deleted",
-    )
+            appeared = {key["id"] for key in list_keys(aws, user)} - known
+            if error.status and not appeared:
+                # A service failure that AWS itself reported, and no key to show for it.
+                last = error
+                time.sleep(min(0.5 * 2**attempt, 5.0))
+                continue
+            raise ReconError(
+                f"the answer to making an access key for {user} was lost: {error.message}",
+                hint="apply again: the plan names a key that was made and is stored nowhere, then replaces it",
+            ) from None
+    raise ReconError(f"no access key could be made for {user}: {last.message}", hint="run apply again")
 
 
 def wait_accepted(aws: Aws, made: Mapping[str, Any], seconds: float = ACCEPT_SECONDS) -> None:

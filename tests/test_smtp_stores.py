@@ -1,0 +1,212 @@
+"""Stores: mended without a new key wherever one is proven, and what cannot be told from outside told apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from smtp_support import Clock, keys, message, problem, rotate_due, step_of, stored, stored_text
+from support import HOME, OTHER, House, client, put
+
+from reconciler.aws import Aws
+from reconciler.errors import AwsError
+from reconciler.kinds.smtp import stores as kept
+
+ALL = ("secretsmanager", HOME, "recon/news")
+PARAMETER = ("ssm", HOME, "/recon/news")
+SECRET = {"secretsmanager": {"name": "recon/news"}}
+FLAT = {"secretsmanager": {"name": "recon/${region}/news"}}
+USER: dict[str, Any] = {
+    "from_addresses": ["*@acme.com"],
+    "credentials": SECRET,
+    "access_key": {"max_age_days": 90, "overlap_days": 7},
+}
+
+
+def state(credentials: dict[str, Any], *regions: str) -> dict[str, Any]:
+    return {
+        "smtp_users": {"news": put(USER, ("credentials",), credentials)},
+        "stack": {"regions": list(regions or (HOME,))},
+    }
+
+
+def rules(plan: Any) -> set[str]:
+    return {n.rule for c in plan.changes for n in c.notes if c.address == "smtp_credential/news"}
+
+
+def flat(region: str) -> tuple[str, str, str]:
+    return ("secretsmanager", region, f"recon/{region}/news")
+
+
+@pytest.fixture
+def clock(house: House, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+# --- mended without a new key --------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_waits_for_its_deletion_comes_back_with_the_same_password(house: House) -> None:
+    house.settle(state(SECRET))
+    text = stored_text(ALL)
+    client("secretsmanager").delete_secret(SecretId="recon/news")
+    assert rules(house.plan()) == {"store-restored"}
+    house.settle()
+    assert stored_text(ALL) == text
+    assert len(keys()) == 1
+
+
+def test_a_secret_written_over_again_and_again_gets_its_value_back(house: House) -> None:
+    house.settle(state(SECRET))
+    right, key = stored(ALL), set(keys())
+    for number in range(kept.EDITIONS - 1):
+        client("secretsmanager").put_secret_value(SecretId="recon/news", SecretString=f"mine {number}")
+        house.settle()
+        assert stored(ALL) == right
+        assert client("secretsmanager").get_secret_value(SecretId="recon/news")["SecretString"] == stored_text(ALL)
+    assert set(keys()) == key
+
+
+@pytest.mark.parametrize("to", [FLAT, {"ssm": {"name": "/recon/news"}}, {"ssm": {"name": "/recon/${region}/news"}}])
+def test_a_store_of_another_form_is_made_from_the_old(house: House, to: dict[str, Any]) -> None:
+    house.settle(state(SECRET, HOME, OTHER))
+    key, passwords = set(keys()), {r: p["password"] for r, p in stored(ALL)["regions"].items()}
+    assert rules(house.plan(state(to, HOME, OTHER))) == {"store-copied"}
+    house.settle()
+    assert set(keys()) == key
+    assert stored_text(ALL) is None
+    found: dict[str, str] = {}
+    for kind, block in to.items():
+        for region in (HOME, OTHER) if "${region}" in block["name"] else (HOME,):
+            store = (kind, region, block["name"].replace("${region}", region))
+            assert problem(store, "news") is None
+            found |= kept.passwords_in(stored(store))
+    assert found == passwords
+
+
+def test_a_region_less_needs_no_new_key(house: House) -> None:
+    house.settle(state(SECRET, HOME, OTHER))
+    key = set(keys())
+    house.settle(state(SECRET, HOME))
+    assert set(keys()) == key
+    assert set(stored(ALL)["regions"]) == {HOME}
+
+
+def test_a_region_more_needs_a_new_key_and_the_old_one_keeps_working(house: House, clock: Clock) -> None:
+    house.settle(state(FLAT, HOME))
+    old = stored(flat(HOME))["username"]
+    assert "new-key" in rules(house.plan(state(FLAT, HOME, OTHER)))
+    house.settle()
+    assert {stored(flat(r))["username"] for r in (HOME, OTHER)} == set(keys()) - {old}
+    assert all(k.active for k in keys().values())
+    # It is rotated out like any other old key.
+    clock.forward(8)
+    assert step_of(rotate_due(house)) == ("done", "deactivate")
+
+
+def test_the_secret_access_key_is_stored_only_when_asked_for(house: House) -> None:
+    house.settle(state(SECRET))
+    assert "secret_access_key" not in stored(ALL)
+    asked = {**SECRET, "include_secret_access_key": True}
+    house.settle(state(asked))
+    assert stored(ALL)["secret_access_key"] == keys()[stored(ALL)["username"]].secret
+    key = set(keys())
+    # With it, a region more needs no new key; taken out, it goes from the store and the key stays.
+    house.settle(state(asked, HOME, OTHER))
+    assert set(stored(ALL)["regions"]) == {HOME, OTHER}
+    house.settle(state(SECRET, HOME, OTHER))
+    assert "secret_access_key" not in stored(ALL)
+    assert set(keys()) == key
+    assert problem(ALL, "news", [OTHER, HOME]) is None
+
+
+# --- told apart ----------------------------------------------------------------------------------------------------
+
+
+def test_a_parameter_written_over_is_seen_although_ssm_keeps_the_description(house: House) -> None:
+    house.settle(state({"ssm": {"name": "/recon/news"}}))
+    old = stored(PARAMETER)["username"]
+    client("ssm").put_parameter(Name="/recon/news", Value="mine", Overwrite=True)
+    described = client("ssm").describe_parameters()["Parameters"][0]["Description"]
+    assert described.startswith("recon ")
+    assert "new-key" in rules(house.settle())
+    assert problem(PARAMETER, "news") is None
+    assert old in keys()
+
+
+def test_a_parameter_that_is_no_securestring_is_not_written(house: House) -> None:
+    client("ssm").put_parameter(Name="/recon/news", Value="mine", Type="String")
+    plan = house.plan(state({"ssm": {"name": "/recon/news"}}))
+    assert "no SecureString" in message(plan, "store-not-secure")
+    house.apply(expect=None)
+    assert keys() == {}
+
+
+def test_a_plan_reads_no_value(house: House, clock: Clock) -> None:
+    house.settle(state(SECRET))
+    client("secretsmanager").put_secret_value(SecretId="recon/news", SecretString="mine")
+    house.clear()
+    house.plan()
+    assert not {"secretsmanager:GetSecretValue", "ssm:GetParameter"} & set(house.calls())
+
+
+def test_proofs_differ_with_key_regions_and_form() -> None:
+    base: dict[str, Any] = {"regions": ["a", "b"], "flat": False}
+    others = [{"regions": ["a"], "flat": False}, {"regions": ["a"], "flat": True}, {**base, "secret": True}]
+    found = [kept.proof(k, s) for k in ("AKIA1", "AKIA2") for s in (base, *others)]
+    found += kept.proofs("AKIA1", base)[1:]
+    assert len(set(found)) == len(found)
+    assert kept.proof("AKIA1", {**base, "regions": ["b", "a"]}) == kept.proof("AKIA1", base)
+    assert all(32 <= len(p) <= 64 for p in found)
+
+
+# --- making a key --------------------------------------------------------------------------------------------------
+
+
+def test_after_a_lost_answer_the_next_plan_names_the_key_before_it_goes(house: House) -> None:
+    house.write(state(SECRET))
+    house.sandbox.fault("lost", service="iam", operation="CreateAccessKey", count=1)
+    house.apply(expect=None)
+    (lost,) = keys()
+    planned = next(c for c in house.plan().changes if c.address == "smtp_credential/news")
+    assert any(lost in n.message for n in planned.notes)
+    house.apply()
+    assert list(keys()) == [stored(ALL)["username"]] != [lost]
+    assert problem(ALL, "news") is None
+    house.quiet()
+
+
+@pytest.mark.parametrize("fault", ["error", "reset"])
+def test_a_key_made_by_hand_while_the_answer_was_lost_is_not_deleted_unnamed(
+    house: House, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    house.write(state(SECRET))
+    house.sandbox.fault(fault, service="iam", operation="CreateAccessKey", count=1)
+    call, made = Aws.call, []
+
+    def somebody_else(self: Aws, service: str, operation: str, *rest: Any, **given: Any) -> dict[str, Any]:
+        try:
+            return call(self, service, operation, *rest, **given)
+        except AwsError:
+            if operation == "CreateAccessKey" and not made:
+                made.append(client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"])
+            raise
+
+    monkeypatch.setattr(Aws, "call", somebody_else)
+    result = house.apply(expect=None)
+    assert list(keys()) == made
+    assert result.outcome != "applied"
+
+
+def test_a_working_password_is_replaced_only_once_aws_takes_the_new_key(house: House, clock: Clock) -> None:
+    house.settle(state(SECRET))
+    clock.forward(91)
+    house.sandbox.settings(key_delay=1.0)
+    house.clear()
+    assert step_of(rotate_due(house)) == ("done", "create")
+    new = stored(ALL)["username"]
+    calls = [c for c in house.sandbox.calls() if c["operation"] in {"GetCallerIdentity", "PutSecretValue"}]
+    tries = [c for c in calls if c["access_key"] == new]
+    assert len(tries) > 1
+    assert tries[0]["error"] and not tries[-1]["error"]
+    assert calls[-1]["operation"] == "PutSecretValue"
