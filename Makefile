@@ -11,10 +11,10 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8))' 2>/
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow lint fix check golden docs bench lock clean
+.PHONY: help install dev demo test test-slow test-faults lint fix check golden docs bench lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## set up .venv to run recon from this checkout
 dev: $(VENV)/installed-dev ## set up .venv to work on recon
@@ -27,6 +27,9 @@ test: $(VENV)/installed-dev ## run the tests (ARGS="tests/test_names.py -k idna"
 
 test-slow: $(VENV)/installed-dev ## run the heavier suites
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
+
+test-faults: $(VENV)/installed-dev ## strike every write of every kind by every fault; takes a while
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_faults*.py $(ARGS)
 
 lint: $(VENV)/installed-dev ## ruff's checks and format, mypy --strict
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import support
+from faults.counting import pytest_terminal_summary as pytest_terminal_summary
 
 from reconciler import regions
 from reconciler.aws import Aws

@@ -255,7 +255,7 @@ class Stage:
             planned.plan, allow_adopt=consent and self.scenario.adopts, allow_deletes=100, consent=removing,
             resume_sending=consent and self.scenario.resumes,
         )  # fmt: skip
-        return applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones, verify_timeout=20.0)
+        return applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones, verify_timeout=3.0)
 
     def finish(self) -> None:
         """Nothing is left to plan, and nothing is said to be wrong."""

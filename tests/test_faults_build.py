@@ -1,0 +1,42 @@
+"""Releases are built reproducibly: the same source and the same moment give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent.parent
+MOMENT = "1767225600"
+
+
+def built(source: Path, out: Path) -> dict[str, str]:
+    """File name -> SHA-256 of what a build of ``source`` makes."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--sdist", "--no-isolation", "--outdir", str(out), str(source)],
+        check=True, capture_output=True, timeout=280, env={**os.environ, "SOURCE_DATE_EPOCH": MOMENT},
+    )  # fmt: skip
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(out.glob("*.whl"))}
+
+
+@pytest.mark.slow
+def test_two_builds_give_the_same_wheel(tmp_path: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=HERE, check=True, capture_output=True, text=True, timeout=60
+    ).stdout.splitlines()
+    found = []
+    for number in (1, 2):
+        source = tmp_path / f"place-{number}" / "source"
+        for name in listed:
+            if (HERE / name).is_file():
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(HERE / name, source / name)
+                os.utime(source / name, (1_000_000_000 + number * 86_400,) * 2)
+        found.append(built(source, tmp_path / f"out-{number}"))
+    assert found[0]
+    assert found[0] == found[1]
