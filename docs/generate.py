@@ -127,12 +127,12 @@ def iam_action(call: str) -> str:
 
 def calls() -> tuple[set[str], set[str]]:
     """What plan and what apply calls on top: the kinds', and what the rules, the sweep and the account guard read."""
-    from reconciler.iam_policy import OWN
+    from reconciler.iam_policy import INCIDENT, OWN
     from reconciler.kinds import REGISTRY
     from reconciler.rules.bridge import READS
 
     reads = {*READS, *OWN, "sts:GetCallerIdentity"}
-    writes: set[str] = set()
+    writes: set[str] = {INCIDENT}
     for kind in REGISTRY.values():
         reads |= set(kind.reads)
         writes |= set(kind.writes)

@@ -34,6 +34,9 @@ MAX_POLICIES: Final = 10
 OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents")
 """What a run calls beside its kinds and rules: the sweep, and who edited (drift). GetCallerIdentity needs nothing."""
 
+INCIDENT: Final = "ses:PutAccountSendingAttributes"
+"""What ``recon account pause`` and ``resume`` call; IAM checks it against no resource."""
+
 _PREFIX: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
 
 _ANYWHERE: Final = frozenset(
@@ -297,6 +300,9 @@ def _statements(state: State, purpose: Purpose, names: Named, level: int) -> Ite
     elsewhere = bool(stack.dns_role_arn)
     anywhere = {a for a in found if a in _ANYWHERE and not (elsewhere and a.startswith("route53:"))}
     yield _statement("Account", anywhere, ["*"])
+    if purpose == "apply":
+        used = sorted({*stack.regions, *(arn.split(":")[3] for arn in names.ses)} - {"*"})
+        yield _statement("AccountPause", [INCIDENT], ["*"], {"StringEquals": {"aws:RequestedRegion": used}})
 
     owned = {"StringEquals": {f"aws:ResourceTag/{STACK}": stack.scope}}
     ses = _of(found, "ses:")
@@ -362,8 +368,8 @@ def _store_statements(
         here = {a: kinds for a, kinds in found.items() if a.startswith(prefix) and a not in _ANYWHERE}
         mine = {a for a, kinds in here.items() if kinds - {"email_identity"}}
         yield _statement(sid, mine, ours)
-        values = {"secretsmanager:GetSecretValue", "ssm:GetParameter"}
-        yield _statement(f"{sid}Owned", _gone(mine) - values, [anything], owned)
+        # Of apply alone also the value: a store that was renamed fills the one that takes its place.
+        yield _statement(f"{sid}Owned", _gone(mine), [anything], owned)
         yield _statement(f"Dkim{sid}", {a for a, kinds in here.items() if "email_identity" in kinds}, dkim)
     if "secretsmanager:CreateSecret" not in found:
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import support
+from smtp_support import Clock, keys
 
 from reconciler import iam_policy
 from reconciler.desired import load
@@ -190,6 +191,39 @@ def test_what_is_no_longer_declared_is_deleted_by_its_tag(account: support.House
     assert roles.denied() == []
 
 
+def test_smtp_work_and_the_runbook_of_a_leak_need_no_more_than_the_role_that_applies(
+    account: support.House, roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    user = {**DOCUMENT["smtp_users"]["news"], "access_key": {"max_age_days": 10, "overlap_days": 1}}
+    account.write({"smtp_users": {"news": user}}, stack=DOCUMENT["stack"])
+    roles.become("apply")
+    account.clear()
+
+    def done(*arguments: str) -> None:
+        ran = account.cli(*arguments)
+        assert ran.code == 0, ran
+        assert roles.denied() == [], arguments
+
+    done("apply", "state.yaml", "--auto-approve")
+    for days, step in ((11, "made"), (2, "switched off"), (2, "deleted")):
+        clock.forward(days)
+        ran = account.cli("smtp", "rotate", "--due", "state.yaml")
+        assert (ran.code, step in ran.out + ran.err) == (0, True), ran
+    done("smtp", "lock", "news", "state.yaml")
+    done("account", "pause", "--region", "us-east-1", "state.yaml")
+    done("account", "resume", "--region", "us-east-1", "state.yaml")
+    done("smtp", "rotate", "news", "state.yaml", "--compromised")
+    # A renamed store is filled from the old one, which is read for it.
+    (kind,) = {"secretsmanager", "ssm"} & set(user["credentials"])
+    moved = {kind: {**user["credentials"][kind], "name": user["credentials"][kind]["name"] + "-2"}}
+    account.write({"smtp_users": {"news": {**user, "credentials": moved}}}, stack=DOCUMENT["stack"])
+    roles.become("apply", by_name=False)
+    before = list(keys())
+    done("apply", "state.yaml", "--auto-approve")
+    assert list(keys()) == before
+
+
 def test_pools_topics_and_adoption(account: support.House, roles: Roles) -> None:
     account.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.1"}], identities=[{"names": ["acme.com"]}])
     account.write({
@@ -229,8 +263,8 @@ def test_resources_are_the_stacks_own(tmp_path: Path) -> None:
         for statement in document["Statement"]:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             if statement["Resource"] == "*":
-                assert statement["Sid"] == "Account"
-                assert set(statement["Action"]) <= iam_policy._ANYWHERE
+                assert statement["Sid"] in {"Account", "AccountPause"}
+                assert set(statement["Action"]) <= {*iam_policy._ANYWHERE, iam_policy.INCIDENT}
             assert all(r == "*" or r.startswith("arn:aws:") for r in resources)
         sids = [s["Sid"] for s in document["Statement"]]
         assert len(sids) == len(set(sids))

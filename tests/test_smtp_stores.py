@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from smtp_support import Clock, keys, message, problem, rotate_due, step_of, stored, stored_text
-from support import HOME, OTHER, House, client, put
+from smtp_support import Clock, Store, keys, message, problem, rotate_due, step_of, stored, stored_text
+from support import HOME, OTHER, House, client, put, told
 
 from reconciler.aws import Aws
 from reconciler.errors import AwsError
@@ -196,6 +196,88 @@ def test_a_key_made_by_hand_while_the_answer_was_lost_is_not_deleted_unnamed(
     result = house.apply(expect=None)
     assert list(keys()) == made
     assert result.outcome != "applied"
+
+
+def test_a_key_that_appears_after_all_is_named_and_goes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS says that CreateAccessKey failed, and its key appears once the next one has been made."""
+    house.write(state(SECRET))
+    call, tries, late = Aws.call, [], []
+
+    def late_key(self: Aws, service: str, operation: str, *rest: Any, **given: Any) -> dict[str, Any]:
+        if operation == "CreateAccessKey":
+            tries.append(operation)
+            if len(tries) == 1:
+                raise AwsError(
+                    "failed", service="iam", operation=operation, region="", aws_code="InternalFailure", status=500
+                )
+            answer = call(self, service, operation, *rest, **given)
+            late.append(client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"])
+            return answer
+        return call(self, service, operation, *rest, **given)
+
+    monkeypatch.setattr(Aws, "call", late_key)
+    result = house.apply(expect="partial")
+    assert late[0] in told(result)
+    assert problem(ALL, "news") is None
+    planned = next(c for c in house.plan().changes if c.address == "smtp_credential/news")
+    assert any(late[0] in n.message for n in planned.notes)
+    house.apply()
+    assert list(keys()) == [stored(ALL)["username"]] != late
+    house.quiet()
+
+
+RIVALS: dict[str, tuple[Store, dict[str, Any], Any]] = {
+    "secret": (
+        ALL,
+        SECRET,
+        lambda tags: client("secretsmanager").create_secret(Name="recon/news", SecretString="theirs", Tags=tags),
+    ),
+    "parameter": (
+        PARAMETER,
+        {"ssm": {"name": "/recon/news"}},
+        lambda tags: client("ssm").put_parameter(Name="/recon/news", Value="theirs", Type="SecureString", Tags=tags),
+    ),
+}
+
+
+@pytest.mark.parametrize("owner", [None, "other"])
+@pytest.mark.parametrize("before", ["CreateUser", "CreateAccessKey"])
+@pytest.mark.parametrize("kind", RIVALS)
+def test_a_store_that_somebody_made_meanwhile_is_left_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch, kind: str, before: str, owner: str | None
+) -> None:
+    store, credentials, make = RIVALS[kind]
+    house.write(state(credentials))
+    call, struck = Aws.call, []
+
+    def rival(self: Aws, service: str, operation: str, *rest: Any, **given: Any) -> dict[str, Any]:
+        if operation == before and not struck:
+            struck.append(operation)
+            make([{"Key": "recon:stack", "Value": owner}] if owner else [{"Key": "team", "Value": "crm"}])
+        return call(self, service, operation, *rest, **given)
+
+    monkeypatch.setattr(Aws, "call", rival)
+    result = house.apply(expect="partial")
+    assert struck
+    assert ("belongs to other" if owner else "somebody made") in told(result)
+    assert stored_text(store) == "theirs"
+    assert keys() == {}
+    if owner:
+        assert "owned-elsewhere" in {d.code for d in house.plan().diagnostics}
+    else:
+        assert "secret-taken-over" in rules(house.plan())
+        house.apply()
+        assert problem(store, "news") is None
+        house.quiet()
+
+
+def test_a_key_that_waits_behind_a_refusal_is_named(house: House) -> None:
+    house.write(state(SECRET))
+    house.sandbox.fault("lost", service="iam", operation="CreateAccessKey", count=1)
+    house.apply(expect=None)
+    (lost,) = keys()
+    RIVALS["secret"][2]([{"Key": "recon:stack", "Value": "other"}])
+    assert lost in message(house.plan(), "orphan-key")
 
 
 def test_a_working_password_is_replaced_only_once_aws_takes_the_new_key(house: House, clock: Clock) -> None:

@@ -143,7 +143,7 @@ class SmtpCredential:
                 change = self._plan_delete(world, live)
             else:
                 change = self._plan_declared(world, desired, live)
-                _tell(world, desired, live)
+                _tell(world, desired, live, change)
             if change is not None:
                 yield change
 
@@ -362,7 +362,7 @@ def _room(world: World, desired: Desired, live: Observed | None) -> list[str] | 
     return None
 
 
-def _tell(world: World, desired: Desired, live: Observed | None) -> None:
+def _tell(world: World, desired: Desired, live: Observed | None, change: Change | None) -> None:
     """What a plan says of keys and rotation beside its changes: nothing of it is a change."""
     if live is None:
         return
@@ -375,6 +375,12 @@ def _tell(world: World, desired: Desired, live: Observed | None) -> None:
         known = rotation.told(live, key_id, world.now)
         hint = f"recon never deletes it unasked; to rotate it out: recon smtp rotate {name} --replace {key_id}"
         world.say("warning", "foreign-key", f"{name} has a key that recon did not make: {known}", hint=hint, **where)
+    for key_id in live.spec["orphans"] if change is None else ():
+        known = rotation.told(live, key_id, world.now)
+        world.say(
+            "warning", "orphan-key", f"an interrupted run made a key of {name}, and it is not stored: {known}",
+            hint="apply deletes or replaces it once what stands in the way is mended", **where,
+        )  # fmt: skip
     turn = rotation.turn(desired, live, world.now)
     if turn.state == "locked":
         world.say("warning", "locked", f"{name} is locked: {turn.reason}", hint=turn.hint, **where)

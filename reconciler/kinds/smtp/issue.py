@@ -44,7 +44,14 @@ def order(
         "known": [k["id"] for k in (live["keys"] if live else ()) if k["id"] not in {*orphans, *drop}],
         "current": live["key"] if live else None, "stored": _relied_on(wanted, live),
         "old_stores": [stores.parse(i) for i in sorted(base.unpack(tags, stores.STORES))],
+        "takes": _unowned(live),
     }  # fmt: skip
+
+
+def _unowned(live: Mapping[str, Any] | None) -> list[str]:
+    """The ids of the stores that were read and have no owner; a plan shows them before they are written."""
+    there = live["stores"].items() if live else ()
+    return sorted(i for i, seen in there if seen.get("exists") and not base.owner_of(seen.get("tags") or {}))
 
 
 def _relied_on(wanted: list[dict[str, Any]], live: Mapping[str, Any] | None) -> bool:
@@ -58,14 +65,16 @@ def _relied_on(wanted: list[dict[str, Any]], live: Mapping[str, Any] | None) -> 
 def issue(aws: Aws, scope: str, run: Mapping[str, Any], now: str) -> str:
     """Make one key, store it, remember that it is ours; returns its id. Safe to be cut off anywhere.
 
-    ``run`` comes from ``order``; ``now`` is the time that is written (ISO 8601).
+    ``run`` comes from ``order``; ``now`` is the time that is written (ISO 8601). Raises ReconError; stores.Taken where
+    a store is not ours to write, before a key is made wherever that can be seen then.
     """
-    user, wanted = run["user"], run["stores"]
+    user, wanted, takes = run["user"], run["stores"], run["takes"]
+    looked = {stores.id_of(s): stores.look(aws, scope, s, takes) for s in wanted}
     for orphan in run["orphans"]:
         if run.get("current"):
             for store in wanted:
                 # The orphan's password may be in some of the stores: the one before it works, and comes back first.
-                if stores.is_true(stores.describe(aws, store), store, orphan):
+                if stores.is_true(looked[stores.id_of(store)], store, orphan):
                     stores.bring_back(aws, scope, user, store, run["current"])
         keys.delete(aws, user, orphan)
     for key in run.get("drop") or ():
@@ -73,14 +82,30 @@ def issue(aws: Aws, scope: str, run: Mapping[str, Any], now: str) -> str:
     gone = stores.gone_from(run.get("old_stores") or (), wanted)
     intent = {base.KEY_INTENT: " ".join([now, *run["known"]]), **_store_tags([*wanted, *gone])}
     smtp_user.settle(lambda: aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(intent)))
-    made = keys.create(aws, user, set(run["known"]))
+    made, doubtful = keys.create(aws, user, set(run["known"]))
     key_id, secret = str(made["AccessKeyId"]), str(made["SecretAccessKey"])
     created = made["CreateDate"].isoformat() if made.get("CreateDate") else now
     if run.get("stored"):
         keys.wait_accepted(aws, made)
-    for store in wanted:
-        stores.put(aws, scope, user, store, key_id, stores.derive(store, key_id, secret, created))
-    _remember(aws, run, key_id, now)
+    for number, store in enumerate(wanted):
+        try:
+            text = stores.derive(store, key_id, secret, created)
+            live = looked[stores.id_of(store)]
+            # What was not there is made, and AWS refuses where it is; what was there is looked at once more.
+            stores.put(aws, scope, user, store, key_id, text, takes, None if live["exists"] else live)
+        except stores.Taken:
+            if not number:
+                # Stored nowhere, and its id is known for certain: it is taken back.
+                keys.delete(aws, user, key_id)
+                aws.call("iam", "UntagUser", UserName=user, TagKeys=[base.KEY_INTENT])
+            raise
+    more = {k["id"] for k in keys.list_keys(aws, user)} - {*run["known"], key_id} if doubtful else set()
+    _remember(aws, run, key_id, now, close=not more)
+    if more:
+        raise ReconError(
+            f"beside {key_id}, which is stored, {', '.join(sorted(more))} appeared: AWS said that a call had failed",
+            hint="apply again: the plan names that key, then deletes it",
+        )
     return key_id
 
 
@@ -92,12 +117,15 @@ def record(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str, now: str) 
     _remember(aws, run, key_id, now)
 
 
-def _remember(aws: Aws, run: Mapping[str, Any], key_id: str, now: str) -> None:
-    """Write on the user which key is stored where, and close the intent; then delete stores no longer declared."""
+def _remember(aws: Aws, run: Mapping[str, Any], key_id: str, now: str, *, close: bool = True) -> None:
+    """Write on the user which key is stored where, and close the intent; then delete stores no longer declared.
+
+    Without ``close`` the intent stays open: there is a key more that no answer told of.
+    """
     user = run["user"]
     gone = stores.gone_from(run.get("old_stores") or (), run["stores"])
     tags = {base.KEY: key_id, KEY_SINCE: now}
-    drop = [base.KEY_INTENT, KEY_OUT]
+    drop = [KEY_OUT, *([base.KEY_INTENT] if close else [])]
     if run.get("previous"):
         tags[KEY_OLD] = run["previous"]
         if run.get("off"):
@@ -145,31 +173,33 @@ def mend(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
     if run.get("copy"):
         # Named on the user before they are made, so that whatever comes between, they are found again.
         aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(_store_tags([*wanted, *gone])))
-        _copy(aws, scope, user, key_id, run["copy"], run["sources"])
+        _copy(aws, scope, run, key_id)
     for store in run.get("kms") or ():
+        live = stores.look(aws, scope, store, run["takes"])
         if store["type"] == "secretsmanager":
-            stores.restore(aws, scope, store)
+            stores.restore(aws, store, live)
         else:
-            stores.put(aws, scope, user, store, key_id, json.dumps(stores.read(aws, store)))
+            stores.put(
+                aws, scope, user, store, key_id, json.dumps(stores.read(aws, store)), run["takes"], live
+            )  # fmt: skip
     if run.get("close"):
         aws.call("iam", "UntagUser", UserName=user, TagKeys=[base.KEY_INTENT])
     _forget(aws, user, gone, wanted)
 
 
-def _copy(
-    aws: Aws, scope: str, user: str, key_id: str, targets: Iterable[stores.Store], sources: Iterable[stores.Store]
-) -> None:  # fmt: skip
-    """Make up the targets' values from those of the proven sources; nothing is made known outside."""
+def _copy(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str) -> None:
+    """Make up the values of the stores in ``copy`` from the proven ``sources``; nothing is made known outside."""
+    user = run["user"]
     passwords: dict[str, str] = {}
     created, secret = "", None
-    for source in sources:
+    for source in run["sources"]:
         found = stores.read(aws, source)
         if found["username"] != key_id:
             raise ReconError(f"{stores.words(source)} no longer holds the key {key_id}", hint="plan again")
         passwords |= stores.passwords_in(found)
         created = str(found.get("created_at") or created)
         secret = str(found["secret_access_key"]) if found.get("secret_access_key") else secret
-    for store in targets:
+    for store in run["copy"]:
         if secret:
             text = stores.derive(store, key_id, secret, created)
         elif set(store["regions"]) <= set(passwords) and not store.get("secret"):
@@ -179,4 +209,4 @@ def _copy(
                 f"{stores.words(store)} cannot be made from what is stored: a region's password is missing",
                 hint=f"recon smtp rotate {user}",
             )
-        stores.put(aws, scope, user, store, key_id, text)
+        stores.put(aws, scope, user, store, key_id, text, run["takes"])

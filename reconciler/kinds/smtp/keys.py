@@ -52,8 +52,10 @@ def last_used(aws: Aws, key_id: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def create(aws: Aws, user: str, known: set[str]) -> Mapping[str, Any]:
+def create(aws: Aws, user: str, known: set[str]) -> tuple[Mapping[str, Any], bool]:
     """CreateAccessKey, repeated only where AWS answered and made nothing: each call makes another key (IAM API).
+
+    Returns the key, and whether an attempt before it is in doubt: AWS called it failed, and its key may yet appear.
 
     ``known`` are the ids that existed before. After a lost answer nothing is deleted and nothing more is made: a key
     that appeared meanwhile may be somebody else's. The open intent on the user stays, and the next plan names what
@@ -62,10 +64,10 @@ def create(aws: Aws, user: str, known: set[str]) -> Mapping[str, Any]:
     """
     from reconciler.aws.client import THROTTLED
 
+    doubtful = False
     for attempt in range(5):
         try:
-            answer: Mapping[str, Any] = aws.call("iam", "CreateAccessKey", retry=False, UserName=user)["AccessKey"]
-            return answer
+            return aws.call("iam", "CreateAccessKey", retry=False, UserName=user)["AccessKey"], doubtful
         except AwsError as error:
             if error.aws_code in {*THROTTLED, "NoSuchEntity"}:
                 last = error
@@ -76,7 +78,7 @@ def create(aws: Aws, user: str, known: set[str]) -> Mapping[str, Any]:
             appeared = {key["id"] for key in list_keys(aws, user)} - known
             if error.status and not appeared:
                 # A service failure that AWS itself reported, and no key to show for it.
-                last = error
+                last, doubtful = error, True
                 time.sleep(min(0.5 * 2**attempt, 5.0))
                 continue
             raise ReconError(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
@@ -119,7 +119,8 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     """What may be known of a store without reading its value.
 
     ``{exists}``, and where it does: ``proof`` of the current value (None where it is not ours), ``staged`` (proofs of
-    values that are kept beside it), ``tags``, ``kms_key_id``, ``deleted`` (waits for its deletion), ``secure``.
+    values that are kept beside it), ``tags``, ``kms_key_id``; of a secret ``deleted`` (it waits for its deletion); of a
+    parameter ``secure`` and ``version``.
     """
     if store["type"] == "secretsmanager":
         try:
@@ -143,7 +144,7 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     return {
         "exists": True, "proof": said if version == str(found.get("Version")) else None, "staged": [],
         "tags": base.tags_from_aws(tags.get("TagList")), "kms_key_id": found.get("KeyId"),
-        "secure": found.get("Type") == "SecureString",
+        "secure": found.get("Type") == "SecureString", "version": int(found.get("Version") or 1),
     }  # fmt: skip
 
 
@@ -249,20 +250,46 @@ def variants(key_id: str, live: Mapping[str, Any], known: Iterable[str], *more: 
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def put(aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str) -> None:
+class Taken(ReconError):
+    """A store is somebody else's, and was not written."""
+
+
+def look(aws: Aws, scope: str, store: Store, takes: Container[str]) -> dict[str, Any]:
+    """``describe`` right before a write. Raises Taken where the store is not this stack's to write: it has another
+    owner, or it has none and is not among ``takes``, the ids of those that the plan showed without one."""
+    live = describe(aws, store)
+    if live["exists"]:
+        owner = base.owner_of(live["tags"])
+        if owner not in {None, scope}:
+            raise Taken(f"{words(store)} belongs to {owner}", hint="store this credential under another name")
+        if owner is None and id_of(store) not in takes:
+            raise Taken(
+                f"somebody made {words(store)} since it was read, and it was left alone",
+                hint="plan again: it is then shown, and taken over with your consent",
+            )
+    return live
+
+
+def put(
+    aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str, takes: Container[str] = (),
+    live: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Store a value and make it the current one; AWS moves AWSPREVIOUS to the value that was.
 
-    Takes over a store without an owner, restores one that waits for its deletion, and sets its KMS key.
-    Raises ReconError where the store belongs to another stack.
+    Takes over a store without an owner that is among ``takes``, restores one that waits for its deletion, and sets its
+    KMS key. ``live`` is what ``look`` just said of it. Raises Taken where the store is not ours to write.
     """
+    live = look(aws, scope, store, takes) if live is None else live
     if store["type"] == "ssm":
-        _put_parameter(aws, scope, user, store, key_id, text)
+        _put_parameter(aws, scope, user, store, key_id, text, takes, live)
         return
     region, name, tags = store["region"], store["name"], _tags(scope, user)
     # CreateSecret with a token that some version has is answered as done and does nothing: for new names alone.
-    if not describe(aws, store)["exists"] and _create_secret(aws, user, store, key_id, text, tags):
-        return
-    restore(aws, scope, store)
+    if not live["exists"]:
+        if _create_secret(aws, user, store, key_id, text, tags):
+            return
+        live = look(aws, scope, store, takes)
+    restore(aws, store, live)
     # The owner is written before the value: cut off in between, the next run still knows whose it is.
     aws.call("secretsmanager", "TagResource", region, SecretId=name, Tags=tags)
     for token in proofs(key_id, store):
@@ -300,29 +327,32 @@ def _create_secret(aws: Aws, user: str, store: Store, key_id: str, text: str, ta
     return True
 
 
-def restore(aws: Aws, scope: str, store: Store) -> None:
-    """Bring a secret back that waits for its deletion, and give it the KMS key that is written."""
+def restore(aws: Aws, store: Store, live: Mapping[str, Any]) -> None:
+    """Bring a secret back that waits for its deletion, and give it the KMS key that is written; ``live`` is from
+    ``look``."""
     region, name = store["region"], store["name"]
-    live = aws.call("secretsmanager", "DescribeSecret", region, SecretId=name)
-    owner = base.owner_of(base.tags_from_aws(live.get("Tags")))
-    if owner not in {None, scope}:
-        raise ReconError(f"the secret {name} in {region} belongs to {owner}", hint="store this credential elsewhere")
-    if live.get("DeletedDate"):
+    if live.get("deleted"):
         aws.call("secretsmanager", "RestoreSecret", region, SecretId=name)
-    if store.get("kms_key_id") and not same_kms(live.get("KmsKeyId"), store["kms_key_id"]):
+    if store.get("kms_key_id") and not same_kms(live.get("kms_key_id"), store["kms_key_id"]):
         aws.call("secretsmanager", "UpdateSecret", region, SecretId=name, KmsKeyId=store["kms_key_id"])
 
 
 def bring_back(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bool:
-    """Make the key's value current again that the store holds in another stage; False where it does not."""
+    """Make the key's value current again that the store holds in another stage; False where it does not.
+
+    What holds our value is ours to write, with a tag or without. Raises Taken where it has another owner.
+    """
+    ours = {id_of(store)}
     if store["type"] == "ssm":
         return _bring_back_parameter(aws, scope, user, store, key_id)
-    version = holds(describe(aws, store), store, key_id)
+    live = look(aws, scope, store, ours)
+    version = holds(live, store, key_id)
     if version is None:
         return False
-    restore(aws, scope, store)
-    if not is_true(describe(aws, store), store, key_id):
-        put(aws, scope, user, store, key_id, json.dumps(read(aws, store, version)))
+    restore(aws, store, live)
+    if live["proof"] not in proofs(key_id, store):
+        back = {**live, "deleted": False, "kms_key_id": store.get("kms_key_id")}
+        put(aws, scope, user, store, key_id, json.dumps(read(aws, store, version)), ours, back)
     return True
 
 
@@ -337,7 +367,7 @@ def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id:
         return False
     if before["username"] != key_id or set(passwords_in(before)) != set(store["regions"]):
         return False
-    _put_parameter(aws, scope, user, store, key_id, json.dumps(before))
+    put(aws, scope, user, store, key_id, json.dumps(before), {id_of(store)})
     return True
 
 
@@ -356,7 +386,10 @@ def delete(aws: Aws, store: Store) -> None:
             raise
 
 
-def _put_parameter(aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str) -> None:
+def _put_parameter(
+    aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str, takes: Container[str],
+    live: Mapping[str, Any],
+) -> None:  # fmt: skip
     """PutParameter with a description that names the version it makes; written again where another came between."""
     region, name, tags = store["region"], store["name"], _tags(scope, user)
     request: dict[str, Any] = {"Name": name, "Value": text, "Type": "SecureString"}
@@ -364,19 +397,16 @@ def _put_parameter(aws: Aws, scope: str, user: str, store: Store, key_id: str, t
         request["KeyId"] = store["kms_key_id"]
     if len(text) > 4096:
         request["Tier"] = "Advanced"
-    found = _parameter(aws, store)
-    version = int(found["Version"]) + 1 if found else 1
-    if found is None:
+    if not live["exists"]:
         try:  # Tags go along with a new parameter alone (SSM API, PutParameter).
             aws.call("ssm", "PutParameter", region, Description=_said(key_id, store, 1), Tags=tags, **request)
             return
         except AwsError as error:
             if error.aws_code != "ParameterAlreadyExists":
                 raise
-        owner = base.owner_of(describe(aws, store).get("tags") or {})
-        if owner != scope:  # Ours after a lost answer; else somebody was faster.
-            raise ReconError(f"{words(store)} was made by {owner or 'somebody'} meanwhile", hint="plan again")
+        live = look(aws, scope, store, takes)  # Ours after a lost answer; else somebody was faster.
     aws.call("ssm", "AddTagsToResource", region, ResourceType="Parameter", ResourceId=name, Tags=tags)
+    version = int(live.get("version", 0)) + 1
     for _ in range(3):
         answer = aws.call(
             "ssm", "PutParameter", region, Description=_said(key_id, store, version), Overwrite=True, **request
