@@ -132,7 +132,7 @@ def calls() -> tuple[set[str], set[str]]:
     from reconciler.rules.bridge import READS
 
     reads = {*READS, *OWN, "sts:GetCallerIdentity"}
-    writes: set[str] = {INCIDENT}
+    writes: set[str] = set(INCIDENT)
     for kind in REGISTRY.values():
         reads |= set(kind.reads)
         writes |= set(kind.writes)

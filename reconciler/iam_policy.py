@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from reconciler import regions
+from reconciler import regions, suppression
 from reconciler.backend import place_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds import REGISTRY
@@ -31,11 +31,12 @@ MAX_CHARACTERS: Final = 6_144
 MAX_POLICIES: Final = 10
 """Managed policies that a role may have."""
 
-OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents")
-"""What a run calls beside its kinds and rules: the sweep, and who edited (drift). GetCallerIdentity needs nothing."""
+OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *suppression.READS)
+"""What is called beside the kinds and rules: the sweep, who edited (drift), the suppression list. GetCallerIdentity
+needs nothing."""
 
-INCIDENT: Final = "ses:PutAccountSendingAttributes"
-"""What ``recon account pause`` and ``resume`` call; IAM checks it against no resource."""
+INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination")
+"""What ``recon account pause`` and ``resume`` and ``recon suppression remove`` call; checked against no resource."""
 
 _PREFIX: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
 
@@ -44,7 +45,8 @@ _ANYWHERE: Final = frozenset(
         "ses:GetAccount", "ses:ListEmailIdentities", "ses:GetIdentityDkimAttributes",
         "ses:GetIdentityMailFromDomainAttributes", "ses:GetIdentityNotificationAttributes", "tag:GetResources",
         "route53:ListHostedZones", "iam:GetAccountAuthorizationDetails", "iam:GetAccessKeyLastUsed",
-        "ssm:DescribeParameters", "cloudtrail:LookupEvents",
+        "ssm:DescribeParameters", "cloudtrail:LookupEvents", "ses:ListSuppressedDestinations",
+        "ses:GetSuppressedDestination",
     }
 )  # fmt: skip
 """Actions that IAM checks against no resource (GetAccessKeyLastUsed names a key, and whose it is only AWS knows)."""
@@ -302,7 +304,7 @@ def _statements(state: State, purpose: Purpose, names: Named, level: int) -> Ite
     yield _statement("Account", anywhere, ["*"])
     if purpose == "apply":
         used = sorted({*stack.regions, *(arn.split(":")[3] for arn in names.ses)} - {"*"})
-        yield _statement("AccountPause", [INCIDENT], ["*"], {"StringEquals": {"aws:RequestedRegion": used}})
+        yield _statement("AccountByHand", INCIDENT, ["*"], {"StringEquals": {"aws:RequestedRegion": used}})
 
     owned = {"StringEquals": {f"aws:ResourceTag/{STACK}": stack.scope}}
     ses = _of(found, "ses:")

@@ -48,7 +48,8 @@ ROOMS: dict[str, set[str]] = {
     "drift": {"model", "errors"},
     "offline": {*BASE, "secrets", "kinds", "observing", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
-    "iam_policy": {*BASE, "backend", "kinds", "rules"},
+    "suppression": {"model", "errors", "aws"},
+    "iam_policy": {*BASE, "backend", "kinds", "rules", "suppression"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
     "demo": {"sandbox"},

@@ -1,0 +1,221 @@
+"""`recon suppression`: the list over all regions of the stack, at any size, and what is taken off it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import HOME, OTHER, House, client
+
+STACK = {"regions": [HOME]}
+STATE = {"domains": {"acme.com": {"regions": [HOME, OTHER]}}}
+
+
+def suppress(region: str, addresses: Iterable[str], reason: str = "BOUNCE") -> None:
+    for address in addresses:
+        client("sesv2", region).put_suppressed_destination(EmailAddress=address, Reason=reason)
+
+
+def listed(region: str) -> list[str]:
+    found = client("sesv2", region).list_suppressed_destinations(PageSize=1000)
+    return sorted(i["EmailAddress"] for i in found["SuppressedDestinationSummaries"])
+
+
+@pytest.fixture
+def lists(house: House) -> House:
+    house.write(STATE, stack=STACK)
+    suppress(HOME, ["ann@example.com", "bob@example.org"])
+    suppress(OTHER, ["ann@example.com"], "COMPLAINT")
+    house.clear()
+    return house
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+# --- list and export -----------------------------------------------------------------------------------------------
+
+
+def test_all_regions_of_the_stack_are_listed_and_counted(lists: House) -> None:
+    ran = lists.cli("suppression", "list", "state.yaml")
+    assert ran.code == 0, ran
+    assert [line.split()[1:] for line in ran.out.splitlines()] == [
+        [OTHER, "COMPLAINT", "ann@example.com"],
+        [HOME, "BOUNCE", "ann@example.com"],
+        [HOME, "BOUNCE", "bob@example.org"],
+    ]
+    assert "eu-west-1: 1 COMPLAINT" in ran.err
+    assert "us-east-1: 2 BOUNCE" in ran.err
+    assert lists.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--region", OTHER], ["ann"]),
+        (["--reason", "bounce"], ["ann", "bob"]),
+        (["--match", "*@EXAMPLE.org"], ["bob"]),
+        (["--since", "1d"], ["ann", "ann", "bob"]),
+        (["--until", "2020-01-01"], []),
+    ],
+)
+def test_filters(lists: House, options: list[str], expected: list[str]) -> None:
+    ran = lists.cli("suppression", "list", "state.yaml", "--format", "json", *options)
+    assert ran.code == 0, ran
+    document = json.loads(ran.out)
+    assert sorted(e["address"].split("@")[0] for e in document["suppressed"]) == expected
+    assert document["outcome"] == "no_changes"
+
+
+def test_a_list_of_many_pages_is_exported_whole(house: House) -> None:
+    house.write({}, stack=STACK)
+    many = [f"user{number}@example.com" for number in range(2300)]
+    house.sandbox.seed(suppressed=[{"region": HOME, "addresses": many}])
+    house.clear()
+    ran = house.cli("suppression", "export", "state.yaml", "--out", "list.csv")
+    assert ran.code == 0, ran
+    assert sorted(r["address"] for r in rows((house.home / "list.csv").read_text())) == sorted(many)
+    calls = [c for c in house.sandbox.calls() if c["operation"] == "ListSuppressedDestinations"]
+    assert len(calls) == 3
+
+
+def test_what_could_not_be_read_is_said_and_no_part_is_taken_for_the_whole(lists: House) -> None:
+    lists.sandbox.fault("denied", service="sesv2", operation="ListSuppressedDestinations", region=OTHER, count=None)
+    ran = lists.cli("suppression", "export", "state.yaml", "--out", "list.csv")
+    assert ran.code == 1
+    assert "ses:ListSuppressedDestinations" in ran.err
+    assert not list(lists.home.glob("list.csv*"))
+    ran = lists.cli("suppression", "list", "state.yaml", "--format", "json")
+    document = json.loads(ran.out)
+    assert (ran.code, document["outcome"], len(document["suppressed"])) == (1, "error", 2)
+    assert document["diagnostics"][0]["severity"] == "error"
+
+
+def test_json_lines_and_csv_say_the_same(lists: House) -> None:
+    as_csv = rows(lists.cli("suppression", "export", "state.yaml").out)
+    as_lines = [
+        json.loads(line)
+        for line in lists.cli("suppression", "export", "state.yaml", "--format", "jsonl").out.splitlines()
+    ]
+    assert as_csv == as_lines
+    assert len(as_csv) == 3
+
+
+def test_hostile_addresses_are_inert(house: House) -> None:
+    house.write({}, stack=STACK)
+    evil = 'a"b,\x1b[31m\u202e@example.com'
+    house.sandbox.seed(suppressed=[{"region": HOME, "addresses": [evil]}])
+    assert "\x1b" not in house.cli("suppression", "list", "state.yaml").out
+    (row,) = rows(house.cli("suppression", "export", "state.yaml").out)
+    assert row["address"] == evil
+
+
+# --- remove --------------------------------------------------------------------------------------------------------
+
+
+def test_an_address_goes_from_every_region_and_twice_is_no_error(lists: House) -> None:
+    ran = lists.cli("suppression", "remove", "ann@example.com", "state.yaml", "--auto-approve")
+    assert ran.code == 0, ran
+    assert "2 entries removed" in ran.out
+    assert "1 of them complained" in ran.err
+    assert (listed(HOME), listed(OTHER)) == (["bob@example.org"], [])
+    ran = lists.cli("suppression", "remove", "ann@example.com", "state.yaml", "--auto-approve", "--format", "json")
+    document = json.loads(ran.out)
+    assert (ran.code, document["outcome"], document["absent"]) == (0, "no_changes", ["ann@example.com"])
+    told = lists.cli("history", "state.yaml").out
+    assert "suppression remove" in told
+    assert "ann@" not in told
+
+
+def test_a_question_comes_first(lists: House) -> None:
+    ran = lists.cli("suppression", "remove", "ann@example.com", "state.yaml")
+    assert (ran.code, listed(OTHER)) == (1, ["ann@example.com"])
+    ran = lists.cli("suppression", "remove", "ann@example.com", "state.yaml", answer="no")
+    assert (ran.code, listed(OTHER)) == (1, ["ann@example.com"])
+    ran = lists.cli("suppression", "remove", "ann@example.com", "state.yaml", answer="yes")
+    assert (ran.code, listed(OTHER)) == (0, [])
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_an_export_is_removed_from_the_regions_that_it_names(lists: House, format: str) -> None:
+    ran = lists.cli("suppression", "export", "state.yaml", "--region", HOME, "--format", format, "--out", "mine")
+    assert ran.code == 0, ran
+    ran = lists.cli("suppression", "remove", "--from", "mine", "state.yaml", "--auto-approve")
+    assert ran.code == 0, ran
+    assert (listed(HOME), listed(OTHER)) == ([], ["ann@example.com"])
+
+
+def test_many_addresses_are_found_by_reading_the_lists(house: House) -> None:
+    house.write({}, stack=STACK)
+    many = [f"user{number}@example.com" for number in range(70)]
+    house.sandbox.seed(suppressed=[{"region": HOME, "addresses": many}])
+    (house.home / "mine").write_text("# bounced\n" + "\n".join([*many[:60], "nobody@example.com"]))
+    house.clear()
+    ran = house.cli("suppression", "remove", "--from", "mine", "state.yaml", "--auto-approve")
+    assert ran.code == 0, ran
+    assert "60 entries removed" in ran.out
+    assert "nobody@example.com is on no list" in ran.err
+    assert listed(HOME) == sorted(many[60:])
+    assert not [c for c in house.sandbox.calls() if c["operation"] == "GetSuppressedDestination"]
+
+
+def test_bad_lines_are_all_told_before_aws_is_asked(lists: House) -> None:
+    (lists.home / "mine").write_text(
+        "ann@example.com\nnot an address\naddress,region\nbob@example.org,ap-south-1\n{no\n"
+    )
+    ran = lists.cli("suppression", "remove", "--from", "mine", "state.yaml", "--auto-approve")
+    assert ran.code == 1
+    for place in ("mine:2", "mine:4", "mine:5"):
+        assert place in ran.err, ran
+    assert lists.sandbox.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["list", "state.yaml", "--reason", "SPAM"], "BOUNCE or COMPLAINT"),
+        (["list", "state.yaml", "--since", "lately"], "not a day"),
+        (["list", "state.yaml", "--region", "ap-south-1"], "it is in eu-west-1, us-east-1"),
+        (["export", "state.yaml", "--format", "xml"], "csv or jsonl"),
+        (["export", "state.yaml", "--out", "nowhere/list.csv"], "could not be written"),
+        (["remove", "--auto-approve"], "no address"),
+        (["remove", "ann", "state.yaml", "--auto-approve"], "ann is no address"),
+        (["remove", "--from", "nowhere", "state.yaml", "--auto-approve"], "could not be read"),
+    ],
+)
+def test_bad_input(lists: House, arguments: list[str], words: str) -> None:
+    ran = lists.cli("suppression", *arguments)
+    assert ran.code == 1
+    assert words in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_region_that_fails_half_way_is_told_and_a_second_run_ends_it(lists: House) -> None:
+    lists.sandbox.fault("denied", service="sesv2", operation="DeleteSuppressedDestination", region=OTHER, count=None)
+    arguments: list[Any] = ["suppression", "remove", "ann@example.com", "state.yaml", "--auto-approve"]
+    ran = lists.cli(*arguments)
+    assert ran.code == 1
+    assert "ses:DeleteSuppressedDestination" in ran.err
+    assert (listed(HOME), listed(OTHER)) == (["bob@example.org"], ["ann@example.com"])
+    lists.sandbox.clear_faults()
+    assert lists.cli(*arguments).code == 0
+    assert listed(OTHER) == []
+
+
+def test_the_roles_that_recon_prints_are_enough(lists: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for purpose, arguments in (
+        ("plan", ["suppression", "list", "state.yaml"]),
+        ("apply", ["suppression", "remove", "ann@example.com", "state.yaml", "--auto-approve"]),
+    ):
+        document = json.loads(lists.cli("iam-policy", purpose, "state.yaml").out)
+        key = f"AKIA{purpose.upper():Y<16}"
+        lists.sandbox.principal(key, arn=f"arn:aws:iam::111122223333:role/{purpose}", policies=[document])
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        ran = lists.cli(*arguments)
+        assert ran.code == 0, ran
