@@ -366,7 +366,7 @@ def test_a_lost_parameter_with_both_keys_in_use_needs_a_person(house: House, clo
     clock.forward(91)
     rotate_due(house)
     new = stored(store)["username"]
-    client("ssm").put_parameter(Name="/recon/news", Value="mine", Overwrite=True)
+    client("ssm").put_parameter(Name="/recon/news", Value="mine", Description="mine", Overwrite=True)
     use(old)
     use(new)
     plan = house.plan()

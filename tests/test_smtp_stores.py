@@ -129,9 +129,28 @@ def test_a_parameter_written_over_is_seen_although_ssm_keeps_the_description(hou
     client("ssm").put_parameter(Name="/recon/news", Value="mine", Overwrite=True)
     described = client("ssm").describe_parameters()["Parameters"][0]["Description"]
     assert described.startswith("recon ")
+    assert "store-restored" in rules(house.settle())
+    assert problem(PARAMETER, "news") is None
+    assert list(keys()) == [old]
+
+
+def test_a_parameter_written_over_with_its_description_needs_a_new_key(house: House) -> None:
+    house.settle(state({"ssm": {"name": "/recon/news"}}))
+    old = stored(PARAMETER)["username"]
+    client("ssm").put_parameter(Name="/recon/news", Value="mine", Description="mine", Overwrite=True)
     assert "new-key" in rules(house.settle())
     assert problem(PARAMETER, "news") is None
     assert old in keys()
+
+
+def test_a_parameter_whose_old_version_is_not_ours_after_all_is_told(house: House) -> None:
+    house.settle(state({"ssm": {"name": "/recon/news"}}))
+    described = client("ssm").describe_parameters()["Parameters"][0]["Description"]
+    lie = described.rpartition(" v")[0] + " v2"
+    for text in ("theirs", "mine"):
+        client("ssm").put_parameter(Name="/recon/news", Value=text, Description=lie, Overwrite=True)
+    assert "recon smtp rotate news" in told(house.apply(expect="error"))
+    assert stored_text(PARAMETER) == "mine"
 
 
 def test_a_parameter_that_is_no_securestring_is_not_written(house: House) -> None:

@@ -224,6 +224,11 @@ class World:
     def kind(self, name: str) -> Iterator[Desired]:
         return (d for d in self.desired.values() if d.kind == name)
 
+    def live(self, kind: str) -> list[Observed]:
+        """Every resource of a kind that was read so far. Services are read side by side into one dictionary, so nobody
+        may walk through it while reading: it is copied first, in one step."""
+        return [o for o in list(self.observed.values()) if o.kind == kind]
+
     def addresses(self, kind: str) -> list[Address]:
         """Every address of a kind, declared or live and ours, sorted."""
         found = {a for a, d in self.desired.items() if d.kind == kind}

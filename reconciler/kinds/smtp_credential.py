@@ -62,7 +62,7 @@ class SmtpCredential:
 
     def observe(self, aws: Aws, world: World) -> None:
         """Needs the users (``smtp_user.observe`` comes first): their tags say which key is ours."""
-        names = {o.name for o in world.observed.values() if o.kind == smtp_user.NAME}
+        names = {o.name for o in world.live(smtp_user.NAME)}
 
         def one(name: str) -> tuple[str, Observed | None, ReconError | None]:
             if world.unknown(smtp_user.address_of(name)):

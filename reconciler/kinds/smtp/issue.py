@@ -168,7 +168,10 @@ def mend(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
     if run.get("activate"):
         keys.switch(aws, user, run["activate"], on=True)
     for store in run.get("restore") or ():
-        stores.bring_back(aws, scope, user, store, key_id)
+        if not stores.bring_back(aws, scope, user, store, key_id):
+            raise ReconError(
+                f"{stores.words(store)} has no value of {key_id} to go back to", hint=f"recon smtp rotate {user}"
+            )
     gone = list(run.get("gone") or ())
     if run.get("copy"):
         # Named on the user before they are made, so that whatever comes between, they are found again.

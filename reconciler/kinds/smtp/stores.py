@@ -4,8 +4,9 @@ A stored value is proven, not read: in Secrets Manager the id of the version tha
 id, regions and form (it was the ClientRequestToken of the write); in SSM the description says the hash and the version
 that it belongs to, so that a later write of somebody else is seen even where SSM keeps the description.
 
-A value of ours that is no longer current (AWSPREVIOUS, after somebody wrote over it) can be written again from there;
-a version id is good for one write only, so the hash has a few editions.
+A value of ours that is no longer current, after somebody wrote over it, can be written again: from AWSPREVIOUS, or from
+the version that the description tells of. In Secrets Manager a version id is good for one write only, so the hash has a
+few editions.
 
 Source: Secrets Manager API, PutSecretValue, RestoreSecret, DeleteSecret; SSM API, PutParameter, GetParameter
 (``NAME:VERSION``), DescribeParameters.
@@ -120,7 +121,7 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
 
     ``{exists}``, and where it does: ``proof`` of the current value (None where it is not ours), ``staged`` (proofs of
     values that are kept beside it), ``tags``, ``kms_key_id``; of a secret ``deleted`` (it waits for its deletion); of a
-    parameter ``secure`` and ``version``.
+    parameter ``secure``, its ``version``, and the one that was ``written`` by us (0: none).
     """
     if store["type"] == "secretsmanager":
         try:
@@ -140,11 +141,14 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     if found is None:
         return {"exists": False}
     tags = aws.call("ssm", "ListTagsForResource", store["region"], ResourceType="Parameter", ResourceId=store["name"])
-    said, _, version = str(found.get("Description") or "").removeprefix("recon ").partition(" v")
+    said, _, written = str(found.get("Description") or "").removeprefix("recon ").partition(" v")
+    version = int(found.get("Version") or 1)
+    # SSM keeps the description when somebody writes another value: what it tells of is an earlier version then.
+    ours = int(written) if written.isdecimal() else 0
     return {
-        "exists": True, "proof": said if version == str(found.get("Version")) else None, "staged": [],
+        "exists": True, "proof": said if ours == version else None, "staged": [said] if 0 < ours < version else [],
         "tags": base.tags_from_aws(tags.get("TagList")), "kms_key_id": found.get("KeyId"),
-        "secure": found.get("Type") == "SecureString", "version": int(found.get("Version") or 1),
+        "secure": found.get("Type") == "SecureString", "version": version, "written": ours,
     }  # fmt: skip
 
 
@@ -357,17 +361,21 @@ def bring_back(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bo
 
 
 def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bool:
-    """Only the version before the current one is tried: more than that was not written by a run that was cut off."""
-    found = _parameter(aws, store)
-    if found is None or int(found.get("Version") or 1) < 2:
+    """From the version that the description tells of, or else the one before the current: more than that was not
+    written by a run that was cut off."""
+    live = look(aws, scope, store, {id_of(store)})
+    if not live["exists"]:
+        return False
+    version = live["written"] if holds(live, store, key_id) else live["version"] - 1
+    if version < 1:
         return False
     try:
-        before = read(aws, store, str(int(found["Version"]) - 1))
+        before = read(aws, store, str(version))
     except ReconError:
         return False
     if before["username"] != key_id or set(passwords_in(before)) != set(store["regions"]):
         return False
-    put(aws, scope, user, store, key_id, json.dumps(before), {id_of(store)})
+    put(aws, scope, user, store, key_id, json.dumps(before), {id_of(store)}, live)
     return True
 
 
