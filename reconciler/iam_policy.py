@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from reconciler import regions, suppression
+from reconciler import doctor, regions
 from reconciler.backend import place_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds import REGISTRY
@@ -31,9 +31,9 @@ MAX_CHARACTERS: Final = 6_144
 MAX_POLICIES: Final = 10
 """Managed policies that a role may have."""
 
-OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *suppression.READS)
-"""What is called beside the kinds and rules: the sweep, who edited (drift), the suppression list. GetCallerIdentity
-needs nothing."""
+OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *doctor.READS)
+"""What is called beside the kinds and rules: the sweep, who edited (drift), suppression lists and sending statistics.
+GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination")
 """What ``recon account pause`` and ``resume`` and ``recon suppression remove`` call; checked against no resource."""
@@ -46,7 +46,7 @@ _ANYWHERE: Final = frozenset(
         "ses:GetIdentityMailFromDomainAttributes", "ses:GetIdentityNotificationAttributes", "tag:GetResources",
         "route53:ListHostedZones", "iam:GetAccountAuthorizationDetails", "iam:GetAccessKeyLastUsed",
         "ssm:DescribeParameters", "cloudtrail:LookupEvents", "ses:ListSuppressedDestinations",
-        "ses:GetSuppressedDestination",
+        "ses:GetSuppressedDestination", "ses:GetSendStatistics",
     }
 )  # fmt: skip
 """Actions that IAM checks against no resource (GetAccessKeyLastUsed names a key, and whose it is only AWS knows)."""

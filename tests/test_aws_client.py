@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from typing import Any
 
 import pytest
@@ -134,3 +136,36 @@ def test_pages_are_followed_to_the_end(house: House, aws: Aws) -> None:
 def test_results_side_by_side_keep_their_order(aws: Aws) -> None:
     assert aws.parallel(lambda n: n * n, range(20)) == [n * n for n in range(20)]
     assert aws.parallel(lambda n: n, []) == []
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """A captive portal: it answers everything with a page."""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        page = b"<html>please log in, token=hunter2"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    do_GET = do_POST = answer  # the names are http.server's
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+def test_what_is_not_aws_is_said_to_be_no_answer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account guard comes first, so no later answer of a stranger is believed."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr("reconciler.aws.client.time.sleep", lambda seconds: None)
+    try:
+        with pytest.raises(AwsError) as caught:
+            Aws(Stack("acme", None, ACCOUNT, (HOME,))).account()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert caught.value.aws_code == "BadAnswer"
+    assert "hunter2" not in str(caught.value)

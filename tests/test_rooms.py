@@ -49,7 +49,8 @@ ROOMS: dict[str, set[str]] = {
     "offline": {*BASE, "secrets", "kinds", "observing", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},
-    "iam_policy": {*BASE, "backend", "kinds", "rules", "suppression"},
+    "doctor": {*BASE, "aws", "kinds", "observing", "suppression"},
+    "iam_policy": {*BASE, "backend", "kinds", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
     "demo": {"sandbox"},
@@ -68,7 +69,7 @@ LIBRARIES: dict[str, set[str]] = {
     "jsonschema": {"desired"},
     "deepdiff": {"kinds"},
     "idna": {"names"},
-    "dns": {"rules", "sandbox"},
+    "dns": {"rules", "doctor", "sandbox"},
     "cryptography": {"secrets", "sandbox", "demo"},
     "typer": {"cli"},
     "click": {"cli"},

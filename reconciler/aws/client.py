@@ -175,6 +175,7 @@ class Aws:
         Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError when there are no credentials.
         """
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         place = region or self._home_region()
         client = self._client(service, place, dns)
@@ -190,7 +191,7 @@ class Aws:
                 self.calls[f"{service}:{operation}"] += 1
             try:
                 answer: dict[str, Any] = method(**parameters)
-            except (ClientError, BotoCoreError) as problem:
+            except (ClientError, BotoCoreError, ResponseParserError) as problem:
                 error = _translate(problem, service, operation, place)
                 if error.aws_code in THROTTLED:
                     with self._lock:
@@ -337,6 +338,17 @@ def _translate(problem: Exception, service: str, operation: str, region: str) ->
             aws_code="Configuration",
             status=400,
             hint="see AWS_PROFILE, AWS_REGION and ~/.aws/config",
+        )
+    if not isinstance(problem, boto.BotoCoreError):
+        # What came back is no answer of AWS's; its text may be anything, and is not shown.
+        return AwsError(
+            f"{name}: what answered is not AWS: its answer cannot be read",
+            service=service,
+            operation=operation,
+            region=region,
+            aws_code="BadAnswer",
+            hint="look for a proxy or a wrong AWS_ENDPOINT_URL in between",
+            status=0,
         )
     return AwsError(
         f"{name}: no answer: {problem}",

@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 
 import typer
 
-from reconciler.cli import account, look, pipeline, smtp, suppression, write
+from reconciler.cli import account, doctor, look, pipeline, smtp, suppression, write
 from reconciler.cli.app import app
 from reconciler.cli.common import Out
 from reconciler.errors import ReconError
 
-__all__ = ["account", "app", "look", "main", "pipeline", "run", "smtp", "suppression", "write"]
+__all__ = ["account", "app", "doctor", "look", "main", "pipeline", "run", "smtp", "suppression", "write"]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

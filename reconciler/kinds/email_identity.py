@@ -211,6 +211,7 @@ class EmailIdentity(Rereading):
             "identity_type": live.get("IdentityType"),
             "error_type": info.get("ErrorType"),
             "last_checked": _time(info.get("LastCheckedTimestamp")),
+            "soa_seen": ((info.get("SOARecord") or {}).get("PrimaryNameServer") or "").rstrip(".") or None,
             "key_generated": _time(dkim.get("LastKeyGenerationTimestamp")),
         }
         return Observed(address_of(region, name), NAME, region, name, spec, tags, facts)
@@ -564,6 +565,7 @@ def _from_bulk(
         "identity_type": listed.get("IdentityType"),
         "error_type": None,
         "last_checked": None,
+        "soa_seen": None,
         "key_generated": None,
         "bulk": True,
     }

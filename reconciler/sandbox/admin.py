@@ -147,7 +147,8 @@ class Admin:
         - ``verify``: addresses, or ``{identity, region?, account?}``: the link in the mail was clicked
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
-        - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, quota?}``
+        - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, quota?, sent?:
+          {attempts, bounces?, complaints?, rejects?}}``
         """
         steps: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
@@ -268,6 +269,9 @@ class Admin:
             if name in item:
                 setattr(state, name, item[name])
         state.quota |= item.get("quota", {})
+        if "sent" in item:
+            counts = (int(item["sent"].get(n, 0)) for n in ("attempts", "bounces", "complaints", "rejects"))
+            state.sent.append((self.world.clock.now(), *counts))  # type: ignore[arg-type]
 
 
 def quote_txt(text: str) -> str:

@@ -219,6 +219,9 @@ class SesState:
         default_factory=lambda: {"Max24HourSend": 50000.0, "MaxSendRate": 14.0, "SentLast24Hours": 0.0}
     )
 
+    sent: list[tuple[float, int, int, int, int]] = field(default_factory=list)
+    """What was sent, a quarter of an hour each: time, delivery attempts, bounces, complaints, rejects."""
+
     def key(self, name: str) -> str:
         """How an identity is found: domains ignore case, addresses do not (Developer Guide, "Creating identities")."""
         return name if "@" in name else name.lower().rstrip(".")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from reconciler.sandbox.protocol import ApiError, Params, page
 from reconciler.sandbox.ses_state import ConfigurationSet, Identity, SesState
 from reconciler.sandbox.sesv2 import SesV2, check_policy
-from reconciler.sandbox.world import Call
+from reconciler.sandbox.world import Call, moment
 
 BATCH: Final = 100
 STATUS: Final = {
@@ -316,6 +316,13 @@ class SesV1:
 
     def get_send_quota(self, call: Call, params: Params) -> Params:
         return dict(self._state(call).quota)
+
+    def get_send_statistics(self, call: Call, params: Params) -> Params:
+        """The last two weeks (SES API, GetSendStatistics)."""
+        first = call.now - 14 * 86400
+        names = ("DeliveryAttempts", "Bounces", "Complaints", "Rejects")
+        points = [p for p in self._state(call).sent if p[0] >= first]
+        return {"SendDataPoints": [{"Timestamp": moment(at), **dict(zip(names, c, strict=True))} for at, *c in points]}
 
     def get_account_sending_enabled(self, call: Call, params: Params) -> Params:
         return {"Enabled": self._state(call).sending_enabled}

@@ -1,0 +1,12 @@
+"""Delivery diagnosed layer by layer, from the account down to reputation; the first broken layer is the one to mend.
+
+``facts`` reads (AWS and public DNS), ``layers`` judges what was read and is pure.
+"""
+
+from __future__ import annotations
+
+from reconciler.doctor.checks import FOUND, LAYERS, OK, UNKNOWN, Check
+from reconciler.doctor.facts import READS, Facts, gather
+from reconciler.doctor.layers import diagnose
+
+__all__ = ["FOUND", "LAYERS", "OK", "READS", "UNKNOWN", "Check", "Facts", "diagnose", "gather"]

@@ -1,0 +1,167 @@
+"""What doctor looks at: SES and Route 53 as a plan reads them, public DNS, suppression lists, sending statistics.
+
+The state is cut down to the domains in question, so that one domain of thousands costs a few calls. Nothing is written,
+and no secret is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from reconciler import observing, suppression
+from reconciler.doctor.public_dns import Answer, PublicDns
+from reconciler.errors import AwsError, ReconError
+from reconciler.kinds.base import World
+from reconciler.kinds.dns import intents
+from reconciler.model import Entry, State
+from reconciler.names import parents
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+READS = ("ses:GetSendStatistics", *suppression.READS)
+"""What is called beside what a plan calls."""
+DAYS = 14
+"""How far back SES keeps its sending statistics (SES API, GetSendStatistics: two weeks, in quarters of an hour)."""
+
+Question = tuple[str, str]
+"""A name and a record type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a region sent in the last two weeks."""
+
+    attempts: int = 0
+    bounces: int = 0
+    complaints: int = 0
+    rejects: int = 0
+
+
+@dataclass(slots=True)
+class Facts:
+    """All that is judged. ``accounts`` and ``sent`` hold an error where a region could not be read.
+
+    ``answers`` are of public DNS, empty where it was not asked. ``suppressed`` counts reasons by region;
+    ``suppressed_own`` are addresses in the stack's own domains; ``recipient`` is who does not get mail, as asked, and
+    ``recipient_entries`` where that address is on a list.
+    """
+
+    world: World
+    domains: list[str]
+    regions: list[str]
+    accounts: dict[str, Mapping[str, Any] | ReconError] = field(default_factory=dict)
+    answers: dict[Question, Answer] = field(default_factory=dict)
+    asked_dns: bool = True
+    sent: dict[str, Sent | ReconError] = field(default_factory=dict)
+    suppressed: dict[str, dict[str, int] | ReconError] = field(default_factory=dict)
+    suppressed_own: list[suppression.Entry] = field(default_factory=list)
+    recipient: str = ""
+    recipient_entries: list[suppression.Entry] = field(default_factory=list)
+
+
+def cut_down(state: State, domains: Iterable[str]) -> State:
+    """The state with these domains and what they use alone: sets, pools, and the users that may send for them."""
+    wanted = set(domains)
+    kept = [e for e in state.entries if e.section != "domains" or e.name in wanted]
+    kept = [e for e in kept if e.section != "email_addresses" or e.name.rpartition("@")[2] in wanted]
+    sets = {
+        (e.region, e.values.get("configuration_set_name")) for e in kept if e.section in {"domains", "email_addresses"}
+    }
+    kept = [e for e in kept if e.section != "configuration_sets" or (e.region, e.name) in sets]
+    kept = [e for e in kept if e.section != "dedicated_ip_pools"]
+    kept = [e for e in kept if e.section != "smtp_users" or any(may_send(e, d) for d in wanted)]
+    return replace(state, entries=tuple(kept), moved=())
+
+
+def may_send(user: Entry, domain: str) -> bool:
+    """Whether an SMTP user is declared to send from an address of ``domain``."""
+    patterns = [str(a).lower().rpartition("@")[2] for a in user.values.get("from_addresses") or ()]
+    names = [str(i).lower() for i in user.values.get("identities") or ()]
+    if patterns:
+        return any(p in {"*", domain} or (p.startswith("*.") and domain.endswith(p[1:])) for p in patterns)
+    return not names or any(n == domain or domain.endswith(f".{n}") for n in names)
+
+
+def gather(
+    state: State, aws: Aws, now: str, domains: list[str], *, recipient: str = "", dns: PublicDns | None,
+    regions: Iterable[str] = (),
+) -> Facts:  # fmt: skip
+    """Read everything. Raises Refused for the wrong account; what cannot be read is in the facts as such.
+
+    ``dns`` None leaves public DNS out; ``recipient`` is an address that does not get mail.
+    """
+    small = cut_down(state, domains)
+    world = observing.declare(small, now)
+    observing.observe(world, aws, sweep=False)
+    used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
+    facts = Facts(world, domains, [r for r in used if not set(regions) or r in set(regions)], recipient=recipient)
+    accounts = aws.parallel(lambda r: _account(aws, world, r), facts.regions)
+    facts.accounts = dict(zip(facts.regions, accounts, strict=True))
+    facts.sent = dict(zip(facts.regions, aws.parallel(lambda r: _sent(aws, r, now), facts.regions), strict=True))
+    _suppressed(facts, aws, {e.name for e in state.section("domains")})
+    facts.asked_dns = dns is not None
+    if dns is not None:
+        facts.answers = dns.ask(questions(world, domains))
+    return facts
+
+
+def _account(aws: Aws, world: World, region: str) -> Mapping[str, Any] | ReconError:
+    known: Mapping[str, Mapping[str, Any]] = world.facts.get("ses_accounts") or {}
+    if region in known:
+        return known[region]
+    try:
+        return aws.call("sesv2", "GetAccount", region)
+    except AwsError as error:
+        return error
+
+
+def _sent(aws: Aws, region: str, now: str) -> Sent | ReconError:
+    try:
+        points = aws.call("ses", "GetSendStatistics", region).get("SendDataPoints") or ()
+    except AwsError as error:
+        return error
+    first = datetime.fromisoformat(now) - timedelta(days=DAYS)
+    recent = [p for p in points if isinstance(p.get("Timestamp"), datetime) and p["Timestamp"] >= first]
+    names = ("DeliveryAttempts", "Bounces", "Complaints", "Rejects")
+    return Sent(*(sum(int(p.get(name) or 0) for p in recent) for name in names))
+
+
+def _suppressed(facts: Facts, aws: Aws, own: set[str]) -> None:
+    """Count the lists whole, or look one recipient up."""
+    if facts.recipient:
+        found, problems = suppression.present(aws, facts.regions, [suppression.Wish(facts.recipient)])
+        facts.recipient_entries = found
+        facts.suppressed.update({region: {} for region in facts.regions})
+        facts.suppressed.update({str(getattr(p, "region", "")): p for p in problems})
+        return
+    facts.suppressed = {region: {} for region in facts.regions}
+    for entry in suppression.listed(aws, facts.regions, suppression.Filter()):
+        if isinstance(entry, ReconError):
+            facts.suppressed[str(getattr(entry, "region", ""))] = entry
+            continue
+        counts = facts.suppressed[entry.region]
+        if isinstance(counts, dict):
+            counts[entry.reason] = counts.get(entry.reason, 0) + 1
+        if entry.address.lower().rpartition("@")[2] in own and len(facts.suppressed_own) < 100:
+            facts.suppressed_own.append(entry)
+
+
+def questions(world: World, domains: Iterable[str]) -> list[Question]:
+    """What public DNS is asked: every record that the state derives, the name servers of its zones, and DMARC."""
+    wanted = set(domains)
+    found: set[Question] = set()
+    for intent in intents.of_state(world):
+        if intent.domain in wanted and intent.name is not None:
+            found.add((intent.name, intent.type))
+    for zone in world.zones.values():
+        if zone.loaded and not zone.private:
+            found.add((zone.name, "NS"))
+    for domain in wanted:
+        for name in (domain, *parents(domain)):
+            if "." in name:
+                found.add((f"_dmarc.{name}", "TXT"))
+    return sorted(found)

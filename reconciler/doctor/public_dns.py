@@ -1,0 +1,92 @@
+"""DNS as the world sees it: asked through resolvers, each answer as values, nothing there, or no answer.
+
+Source: RFC 1035 and 2308 (NXDOMAIN and NODATA both say that there is nothing; SERVFAIL and time-outs say nothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.errors import ReconError
+
+TIMEOUT = 5.0
+"""Seconds for one name, all resolvers and retries together."""
+AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``values`` in presentation form, names without their last dot and folded; TXT joined. ``problem`` is why there is
+    no answer at all ("" where there is one)."""
+
+    values: tuple[str, ...] = ()
+    ttl: int = 0
+    problem: str = ""
+
+
+class PublicDns:
+    """Asks the system's resolvers, or those given as ``ADDRESS`` or ``ADDRESS:PORT``. Raises ReconError for another
+    form."""
+
+    def __init__(self, resolvers: Iterable[str] = (), timeout: float = TIMEOUT) -> None:
+        import dns.exception
+        import dns.nameserver
+        import dns.resolver
+
+        given = list(resolvers)
+        try:
+            self._resolver: Any = dns.resolver.Resolver(configure=not given)
+        except dns.resolver.NoResolverConfiguration:
+            raise ReconError("this machine has no resolver", hint="name one with --resolver, or --no-dns") from None
+        if given:
+            self._resolver.nameservers = [self._server(text) for text in given]
+        self._resolver.lifetime = timeout
+        self._resolver.timeout = min(timeout, 2.0)
+
+    @staticmethod
+    def _server(text: str) -> Any:
+        import ipaddress
+
+        import dns.nameserver
+
+        host, colon, port = text.strip().rpartition(":")
+        if not colon or (text.count(":") > 1 and not text.startswith("[")):
+            host, port = text.strip(), "53"
+        host = host.strip("[]")
+        try:
+            ipaddress.ip_address(host)
+            number = int(port)
+        except ValueError:
+            raise ReconError(f"--resolver {text} is not an address", hint="such as 1.1.1.1 or 127.0.0.1:5353") from None
+        return dns.nameserver.Do53Nameserver(host, number)
+
+    def ask(self, questions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
+        """The answer to each (name, type), asked side by side."""
+        todo = list(questions)
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            return dict(zip(todo, pool.map(lambda q: self._one(*q), todo), strict=True))
+
+    def _one(self, name: str, kind: str) -> Answer:
+        import dns.exception
+        import dns.resolver
+
+        try:
+            answer = self._resolver.resolve(name, kind, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return Answer()
+        except dns.resolver.LifetimeTimeout:
+            return Answer(problem="no resolver answered in time")
+        except dns.exception.DNSException as problem:
+            return Answer(problem=f"the resolvers failed ({type(problem).__name__})")
+        return Answer(tuple(sorted(_shown(record, kind) for record in answer)), int(answer.rrset.ttl))
+
+
+def _shown(record: Any, kind: str) -> str:
+    if kind == "TXT":
+        return b"".join(record.strings).decode("utf-8", "backslashreplace")
+    if kind == "MX":
+        return f"{record.preference} {record.exchange.to_text(omit_final_dot=True).lower() or '.'}"
+    return str(record.to_text()).rstrip(".").lower()

@@ -1,0 +1,259 @@
+"""`recon doctor`: each layer healthy, each layer broken, and what could not be looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import ACCOUNT, HOME, OTHER, House, client, merge
+
+BASE: dict[str, Any] = {
+    "domains": {
+        "acme.com": {
+            "regions": [HOME, OTHER],
+            "dkim": {"signing_attributes_origin": "AWS_SES"},
+            "mail_from": {"mail_from_domain": "bounce-${region}.acme.com"},
+            "dmarc": {"p": "reject"},
+            "spf": {"include": ["_spf.crm.example"]},
+            "configuration_set_name": "main",
+        },
+        "shop.acme.com": {"regions": [HOME]},
+        "acme.net": {"identity": False, "dmarc": {"p": "reject"}, "zone": "manual"},
+    },
+    "configuration_sets": {"main": {"regions": [HOME, OTHER]}},
+    "smtp_users": {
+        "news": {"from_addresses": ["*@acme.com"], "credentials": {"secretsmanager": {"name": "recon/news"}}},
+        "shop": {"from_addresses": ["*@shop.acme.com"], "credentials": {"ssm": {"name": "/recon/shop"}}},
+    },
+}
+
+
+@pytest.fixture
+def live(house: House) -> House:
+    """The stack applied and verified, and public DNS served."""
+    house.seed_zone()
+    house.apply(BASE)
+    house.sandbox.advance(7200)
+    for region in (HOME, OTHER):
+        house.sandbox.seed(accounts=[{"region": region, "production_access": True}])
+    house.clear()
+    return house
+
+
+def run(house: House, *arguments: str, code: int | None = None, dns: bool = True) -> list[dict[str, Any]]:
+    host, port = house.sandbox.serve_dns()
+    options = ["--resolver", f"{host}:{port}"] if dns else []
+    ran = house.cli("doctor", *arguments, "state.yaml", "--format", "json", *options)
+    document = json.loads(ran.out)
+    assert ran.code == {"no_changes": 0, "changes": 2, "error": 1}[document["outcome"]], ran
+    assert code is None or ran.code == code, ran
+    checks: list[dict[str, Any]] = document["checks"]
+    return checks
+
+
+def broken(checks: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(c["layer"], c["message"]) for c in checks if c["status"] != "ok"]
+
+
+def test_a_healthy_domain(live: House) -> None:
+    checks = run(live, "acme.com", code=0)
+    assert broken(checks) == []
+    layers = {c["layer"] for c in checks}
+    assert layers == {"account", "identity", "dns", "alignment", "smtp", "suppression", "reputation"}
+    words = " ".join(c["message"] for c in checks)
+    assert "DMARC passes by DKIM and SPF (p=reject)" in words
+    assert "shop" not in words
+    assert live.writes() == []
+    assert not [c for c in live.sandbox.calls() if c["operation"] in {"GetSecretValue", "GetParameter"}]
+
+
+def test_the_text_ends_with_the_first_thing_to_mend(live: House) -> None:
+    host, port = live.sandbox.serve_dns()
+    ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
+    assert ran.code == 0, ran
+    assert "Every layer is healthy" in ran.out
+    client("sesv2").put_account_sending_attributes(SendingEnabled=False)
+    ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
+    assert ran.code == 2
+    assert "-> recon account resume --region us-east-1" in ran.out
+    assert ran.out.splitlines()[-1] == "First mend account: sending of the whole account is paused."
+
+
+def zone_id(house: House) -> str:
+    return str(client("route53").list_hosted_zones()["HostedZones"][0]["Id"])
+
+
+def rewrite(house: House, name: str, kind: str, *values: str) -> None:
+    """Somebody else writes a record set, or (without values) deletes it."""
+    route53 = client("route53")
+    found = route53.list_resource_record_sets(
+        HostedZoneId=zone_id(house), StartRecordName=name, StartRecordType=kind, MaxItems="1"
+    )["ResourceRecordSets"][0]
+    if values:
+        found = {**found, "ResourceRecords": [{"Value": v} for v in values]}
+    change = {"Action": "UPSERT" if values else "DELETE", "ResourceRecordSet": found}
+    route53.change_resource_record_sets(HostedZoneId=zone_id(house), ChangeBatch={"Changes": [change]})
+
+
+CASES: dict[str, tuple[Callable[[House], Any], str, str]] = {
+    "account in the sandbox": (
+        lambda h: h.sandbox.seed(accounts=[{"region": HOME, "production_access": False}]),
+        "account", "only verified recipients",
+    ),
+    "account under review": (
+        lambda h: h.sandbox.seed(accounts=[{"region": OTHER, "enforcement": "PROBATION"}]),
+        "account", "under review",
+    ),
+    "account shut down": (
+        lambda h: h.sandbox.seed(accounts=[{"region": OTHER, "enforcement": "SHUTDOWN"}]), "account", "shut down",
+    ),
+    "quota used up": (
+        lambda h: h.sandbox.seed(accounts=[{"region": HOME, "quota": {"SentLast24Hours": 49000.0}}]),
+        "account", "49,000 of 50,000",
+    ),
+    "identity deleted": (
+        lambda h: client("sesv2").delete_email_identity(EmailIdentity="acme.com"), "identity", "no such identity",
+    ),
+    "signing switched off": (
+        lambda h: client("sesv2").put_email_identity_dkim_attributes(EmailIdentity="acme.com", SigningEnabled=False),
+        "identity", "signing is off",
+    ),
+    "set paused": (
+        lambda h: client("sesv2").put_configuration_set_sending_options(
+            ConfigurationSetName="main", SendingEnabled=False
+        ),
+        "identity", "sending switched off",
+    ),
+    "set deleted": (
+        lambda h: client("sesv2").delete_configuration_set(ConfigurationSetName="main"), "identity", "554",
+    ),
+    "MX changed": (
+        lambda h: rewrite(h, f"bounce-{HOME}.acme.com", "MX", "10 mail.example."), "dns", "10 mail.example",
+    ),
+    "DMARC weakened": (
+        lambda h: rewrite(h, "_dmarc.acme.com", "TXT", '"v=DMARC1; p=none"'), "dns", "p=none",
+    ),
+    "two DMARC": (
+        lambda h: rewrite(h, "_dmarc.acme.com", "TXT", '"v=DMARC1; p=none"', '"v=DMARC1; p=reject"'),
+        "dns", "has 2 DMARC records",
+    ),
+    "our include taken out": (
+        lambda h: rewrite(h, "acme.com", "TXT", '"v=spf1 ~all"'), "dns", "lacks include:_spf.crm.example",
+    ),
+    "key deleted": (
+        lambda h: client("iam").delete_access_key(
+            UserName="news", AccessKeyId=client("iam").list_access_keys(UserName="news")["AccessKeyMetadata"][0][
+                "AccessKeyId"
+            ],
+        ),
+        "smtp", "is gone",
+    ),
+    "own address suppressed": (
+        lambda h: client("sesv2").put_suppressed_destination(EmailAddress="ceo@acme.com", Reason="BOUNCE"),
+        "suppression", "ceo@acme.com",
+    ),
+    "bounces": (
+        lambda h: h.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 80}}]),
+        "reputation", "8.0% bounced",
+    ),
+    "complaints": (
+        lambda h: h.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "complaints": 4}}]),
+        "reputation", "0.40% complained",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_broken_is_found_in_its_layer(live: House, case: str) -> None:
+    harm, layer, words = CASES[case]
+    harm(live)
+    checks = run(live, "acme.com", code=2)
+    assert [m for at, m in broken(checks) if at == layer and words in m], broken(checks)
+    assert all(c["hint"] for c in checks if c["status"] == "found")
+
+
+def test_a_fresh_identity_is_pending_and_its_records_are_told(house: House) -> None:
+    house.sandbox.settings(verification_delay=3600.0)
+    house.seed_zone()
+    house.apply(BASE)
+    checks = run(house, "shop.acme.com", code=2)
+    assert any("verification is PENDING" in m for at, m in broken(checks) if at == "identity")
+
+
+def test_a_zone_that_the_world_does_not_ask_is_told_as_such(house: House) -> None:
+    made = house.sandbox.seed(zones=[{"name": "acme.com"}])["zones"]["acme.com"]
+    house.sandbox.seed(zones=[{"name": "acme.com", "delegated": True}])
+    house.apply(merge(BASE, {"domains": {"acme.com": {"zone": made}, "shop.acme.com": {"zone": made}}}))
+    checks = run(house, "acme.com", code=2)
+    first = next(c for c in checks if c["layer"] == "dns")
+    assert f"not the servers of hosted zone {made}" in first["message"]
+    assert "at the registrar" in first["hint"]
+
+
+def test_one_recipient_is_looked_up_by_name(live: House) -> None:
+    client("sesv2", OTHER).put_suppressed_destination(EmailAddress="ann@example.com", Reason="COMPLAINT")
+    live.clear()
+    checks = run(live, "acme.com", "--to", "ann@example.com", code=2)
+    ((layer, message),) = broken(checks)
+    assert layer == "suppression"
+    assert "COMPLAINT" in message
+    assert not [c for c in live.sandbox.calls() if c["operation"] == "ListSuppressedDestinations"]
+    run(live, "acme.com", "--to", "bob@example.com", code=0)
+
+
+def test_all_domains_and_one_that_never_sends(live: House) -> None:
+    checks = run(live)
+    mine = [c for c in checks if c["domain"] == "acme.net"]
+    assert {c["layer"] for c in mine} == {"dns", "alignment"}
+    assert any("_dmarc.acme.net" in str(c["message"]) for c in mine)
+
+
+def test_what_could_not_be_looked_at_is_no_health(live: House) -> None:
+    live.sandbox.fault("denied", service="ses", operation="GetSendStatistics", count=None)
+    checks = run(live, "acme.com", code=1)
+    assert {at for at, _ in broken(checks)} == {"reputation"}
+    live.sandbox.clear_faults()
+    ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", "127.0.0.1:1", "--format", "json")
+    assert ran.code == 1
+    unknown = {c["layer"] for c in json.loads(ran.out)["checks"] if c["status"] == "unknown"}
+    assert unknown == {"dns", "alignment"}
+
+
+def test_without_public_dns(live: House) -> None:
+    checks = run(live, "acme.com", "--no-dns", dns=False, code=0)
+    assert "dns" not in {c["layer"] for c in checks}
+
+
+def test_consumers_by_hand_are_asked_about(live: House) -> None:
+    live.settle(merge(BASE, {"smtp_users": {"news": {"consumers": [{"name": "webmail"}]}}}), allow_adopt=True)
+    checks = run(live, "acme.com", code=2)
+    assert any("webmail" in m for at, m in broken(checks) if at == "smtp")
+
+
+def test_it_works_under_the_policy_for_plans(live: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = json.loads(live.cli("iam-policy", "plan", "state.yaml").out)
+    live.sandbox.principal("AKIADOCTORDOCTOR", arn=f"arn:aws:iam::{ACCOUNT}:role/plan", policies=[policy])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIADOCTORDOCTOR")
+    assert broken(run(live, "acme.com")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["acme.org"], "is not declared"),
+        (["acme.con"], "did you mean acme.com"),
+        (["acme.com", "shop.acme.com"], "one domain"),
+        (["--to", "ann"], "is no address"),
+        (["--resolver", "nowhere"], "is not an address"),
+        (["--region", "ap-south-1"], "is not in ap-south-1"),
+        (["--format", "html"], "text or json"),
+    ],
+)
+def test_bad_input(house: House, arguments: list[str], words: str) -> None:
+    house.write(BASE)
+    ran = house.cli("doctor", *arguments, "state.yaml")
+    assert ran.code == 1
+    assert words in ran.err, ran
+    assert house.sandbox.calls() == []
