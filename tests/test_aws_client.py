@@ -138,6 +138,22 @@ def test_results_side_by_side_keep_their_order(aws: Aws) -> None:
     assert aws.parallel(lambda n: n, []) == []
 
 
+@pytest.mark.parametrize("role", [None, f"arn:aws:iam::{ACCOUNT}:role/recon"])
+def test_no_credentials_at_all_is_said_with_and_without_a_role(
+    monkeypatch: pytest.MonkeyPatch, role: str | None
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    lone = Aws(Stack("acme", None, ACCOUNT, ("ca-central-1",), plan_role_arn=role))
+    with pytest.raises(AwsError) as caught:
+        lone.account()
+    assert caught.value.aws_code == "NoCredentials"
+    assert "AWS_PROFILE" in caught.value.hint
+
+
 class Stranger(http.server.BaseHTTPRequestHandler):
     """A captive portal: it answers everything with a page."""
 

@@ -268,15 +268,20 @@ def _method_name(client: Any, operation: str) -> str:
 
 
 def _assume(base: Any, role: str, region: str | None) -> Any:
-    """A session of a role, refreshed by botocore itself before its hour ends."""
+    """A session of a role, refreshed by botocore itself before its hour ends. Raises boto's NoCredentialsError where
+    there is nobody to take the role on."""
     import boto3
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+    from botocore.exceptions import NoCredentialsError
     from botocore.session import get_session
 
     core = base._session
+    source = core.get_credentials()
+    if source is None:
+        raise NoCredentialsError
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=lambda name, **kw: core.create_client(name, **{"region_name": region, **kw}),
-        source_credentials=core.get_credentials(),
+        source_credentials=source,
         role_arn=role,
         extra_args={"RoleSessionName": "recon"},
     )

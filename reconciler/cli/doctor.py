@@ -148,7 +148,8 @@ def _text(checks: list[Check], domains: list[str], out: Out) -> None:
     if wrong is not None:
         others = sum(c.status == FOUND for c in checks) - 1
         more = f" ({others} more; some may go with it)" if others else ""
-        words = f"First mend {wrong.layer}: {safe(wrong.message)}{more}."
+        place = " ".join(p for p in (wrong.domain, wrong.region) if p)
+        words = f"First mend {wrong.layer}: {place + ': ' if place else ''}{safe(wrong.message)}{more}."
     elif unknown:
         words = f"Nothing wrong was found; {unknown} thing{'s' * (unknown != 1)} could not be looked at."
     else:

@@ -277,6 +277,9 @@ def sandbox(
     rates: Annotated[
         str | None, typer.Option("--rates", help="aws: answer no faster than AWS's documented rates.")
     ] = None,
+    dns_port: Annotated[
+        int | None, typer.Option("--dns-port", min=0, max=65535, help="Serve its public zones as DNS on this port too.")
+    ] = None,
 ) -> None:
     """Run the embedded AWS on loopback and print the variables that point at it. Ends with Ctrl-C."""
     from reconciler.sandbox import environment, serve
@@ -286,4 +289,4 @@ def sandbox(
         sys.stdout.flush()
         sys.stderr.write(f"The sandbox listens on {url}; it forgets everything when it ends. Ctrl-C ends it.\n")
 
-    serve(port=port, rates=rates, on_ready=ready)
+    serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)

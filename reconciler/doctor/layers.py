@@ -262,12 +262,14 @@ def _policy_of(facts: Facts, domain: str) -> tuple[str, Mapping[str, str]] | Non
 def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
     places = list(_identities(facts, domain))
     found = _policy_of(facts, domain)
-    if facts.asked_dns and found is None:
+    own = intents.own_entries(facts.world).get(domain)
+    told_of = own is not None and own.values.get("dmarc") is not None  # The layer of DNS says it then.
+    if facts.asked_dns and found is None and not told_of:
         unread = [a.problem for (n, _), a in facts.answers.items() if n == f"_dmarc.{domain}" and a.problem]
         status = UNKNOWN if unread else FOUND
         yield Check("alignment", status, "receivers find no DMARC record", "declare `dmarc:`, at first p=none", domain)
-        if not places:
-            return
+    if found is None and not places:
+        return
     where, tags = found or (domain, {})
     policy = (tags.get("p") if where == domain else tags.get("sp") or tags.get("p") or "none") or "none"
     if not places:
