@@ -16,6 +16,7 @@ from reconciler.sandbox import Sandbox
 HERE = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_the_story_is_told(tmp_path: Path) -> None:
     """Both environments from nothing to nothing: applied at the first try, drift found and healed, nothing left."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}

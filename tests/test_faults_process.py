@@ -26,10 +26,10 @@ HANG = 1.5
 @pytest.mark.parametrize(
     "call",
     [
-        "sesv2:CreateEmailIdentity",
-        "route53:ChangeResourceRecordSets",
+        pytest.param("sesv2:CreateEmailIdentity", marks=pytest.mark.slow),
+        pytest.param("route53:ChangeResourceRecordSets", marks=pytest.mark.slow),
         "iam:CreateAccessKey",
-        "secretsmanager:CreateSecret",
+        pytest.param("secretsmanager:CreateSecret", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_mend(house: House, call: str) -> None:

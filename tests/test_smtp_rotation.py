@@ -559,7 +559,8 @@ def test_a_first_key_cut_off_at_every_write(
     assert converge(house, Crasher(monkeypatch), fresh, stores, had=False) >= 6
 
 
-@pytest.mark.parametrize("layout", [pytest.param(n, marks=pytest.mark.slow) if n != "secrets" else n for n in LAYOUTS])
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_new_key_cut_off_at_every_write(
     house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
