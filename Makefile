@@ -34,10 +34,11 @@ test-slow: $(VENV)/installed-dev ## run the heavier suites
 test-faults: $(VENV)/installed-dev ## strike every write of every kind by every fault; takes a while
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_faults*.py $(ARGS)
 
-lint: $(VENV)/installed-dev ## ruff's checks and format, mypy --strict
+lint: $(VENV)/installed-dev ## ruff's checks and format, mypy --strict, the files of pipelines
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python tests/lint_workflows.py
 
 fix: $(VENV)/installed-dev ## let ruff mend and format what it can
 	@$(BIN)/ruff check --fix .

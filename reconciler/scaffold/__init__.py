@@ -51,6 +51,8 @@ def files(wanted: Wanted) -> dict[str, str]:
     elif wanted.forge == "gitlab":
         templates |= gitlab.FILES
     found = {path: _filled(text, fill) for path, text in templates.items()}
+    if wanted.forge == "gitlab":
+        found[gitlab.NOTES] = gitlab.notes()
     _check({path: text for path, text in found.items() if path.startswith("state/")})
     return found
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 _SETUP: Final = r"""
-      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
         with: {persist-credentials: false}
-      - uses: actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065 # v5.6.0
+      - uses: actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0
         with: {python-version: "3.12"}
       - run: pip install "$RECON"
 """
 
 _ROLE: Final = r"""
-      - uses: aws-actions/configure-aws-credentials@b47578312673ae6fa5b5096b330d9fbac3d116df # v4.2.1
+      - uses: aws-actions/configure-aws-credentials@e6de054238d6b7531b4efff3b6587d9aade6a06c # v6.2.3
         with:
           role-to-assume: arn:@PARTITION@:iam::@ACCOUNT@:role/recon-PURPOSE
           aws-region: @REGION@
@@ -87,14 +87,17 @@ jobs:
           PR: ${{ github.event.pull_request.number }}
         run: |
           marker=$(head -n 1 plan.md) # hidden, and the same for every plan of this stack
+          if [ -z "$marker" ]; then
+            exit 0 # there is no plan: the step before says why
+          fi
           comment=$(gh api --paginate "repos/$GITHUB_REPOSITORY/issues/$PR/comments" \
-            --jq ".[] | select(.body | startswith(\"$marker\")) | .id" | head -n 1)
+            --jq ".[] | select(.user.type == \"Bot\" and (.body | startswith(\"$marker\"))) | .id" | head -n 1)
           if [ -n "$comment" ]; then
             gh api --method PATCH "repos/$GITHUB_REPOSITORY/issues/comments/$comment" -F body=@plan.md --silent
-          elif [ -n "$marker" ]; then
+          else
             gh pr comment "$PR" --body-file plan.md
           fi
-      - uses: actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2
+      - uses: actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0
         with: {name: plan, path: plan.json}
 """
 )
@@ -142,7 +145,7 @@ jobs:
           esac
           digest=$(python -c 'import json; print(json.load(open("plan.json"))["digest"])')
           echo "digest=$digest" >> "$GITHUB_OUTPUT"
-      - uses: actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2
+      - uses: actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0
         with: {name: plan, path: plan.json}
 
   apply:
@@ -153,7 +156,7 @@ jobs:
     environment: production
     steps:"""
     + _SETUP
-    + r"""      - uses: actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093 # v4.3.0
+    + r"""      - uses: actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c # v8.0.1
         with: {name: plan}
 """
     + _ROLE.lstrip("\n").replace("PURPOSE", "apply")
@@ -203,8 +206,10 @@ jobs:
           GH_TOKEN: ${{ github.token }}
           GH_REPO: ${{ github.repository }}
           CODE: ${{ steps.drift.outputs.code }}
+          LABEL: mail-drift
+          TITLE: Mail has drifted
         run: |
-          issue=$(gh issue list --label mail-drift --state open --json number --jq '.[0].number // empty')
+          issue=$(gh issue list --label "$LABEL" --state open --json number --jq '.[0].number // empty')
           case "$CODE" in
             0)
               if [ -n "$issue" ]; then
@@ -214,8 +219,8 @@ jobs:
               if [ -n "$issue" ]; then
                 gh issue edit "$issue" --body-file drift.md
               else
-                gh label create mail-drift --force --description "Live differs from what is declared"
-                gh issue create --title "Mail has drifted" --label mail-drift --body-file drift.md
+                gh label create "$LABEL" --force --description "Live differs from what is declared"
+                gh issue create --title "$TITLE" --label "$LABEL" --body-file drift.md
               fi ;;
             *)
               echo "::error::recon could not look: see the step before"

@@ -133,6 +133,7 @@ _IGNORE: Final = """
 /.recon/
 /plan.json
 /plan.md
+/plan.env
 /drift.json
 /drift.md
 """

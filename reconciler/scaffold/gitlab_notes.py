@@ -1,0 +1,115 @@
+"""What the mail pipeline writes into GitLab: the plan as one note of the merge request, drift as one issue.
+
+    python .gitlab/mail.py note plan.md
+    python .gitlab/mail.py issue CODE drift.md      CODE is how recon drift ended: 0 as declared, 2 it differs
+
+RECON_GITLAB_TOKEN is a masked variable with a project access token (role Reporter, scope api): a job's own token may
+write neither. Without it nothing is written, and the artifacts of the job say the same.
+Source: GitLab REST API, "Notes API" and "Issues API".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TITLE = "Mail has drifted"
+LABEL = "mail-drift"
+PAGE = 100
+
+
+class Api:
+    """The REST API of the project that the job runs for, as the owner of the token."""
+
+    def __init__(self, token: str, project: str) -> None:
+        self.token = token
+        self.base = os.environ["CI_API_V4_URL"]
+        self.project = f"/projects/{urllib.parse.quote(project, safe='')}"
+
+    def call(self, method: str, path: str, **fields: object) -> Any:
+        """One request; its answer from JSON. Raises SystemExit with GitLab's words where it refuses."""
+        request = urllib.request.Request(
+            self.base + path, method=method, data=json.dumps(fields).encode() if fields else None,
+            headers={"PRIVATE-TOKEN": self.token, "Content-Type": "application/json"},
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            words = error.read(500).decode(errors="replace")
+            raise SystemExit(f"GitLab answered {method} {path} with {error.code}: {words}") from None
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise SystemExit(f"GitLab could not be reached: {error}") from None
+
+    def pages(self, path: str) -> Iterator[dict[str, Any]]:
+        """Every item of a list."""
+        page = 1
+        while True:
+            found = self.call("GET", f"{path}{'&' if '?' in path else '?'}per_page={PAGE}&page={page}")
+            yield from found
+            if len(found) < PAGE:
+                return
+            page += 1
+
+
+def note(api: Api, request: str, body: str) -> str:
+    """Write the plan as a note of a merge request, over the one of before; only a note of our own is written over."""
+    marker = body.partition("\n")[0]  # hidden, and the same for every plan of this stack
+    if not marker.strip():
+        return "there is no plan to show"
+    notes = f"{api.project}/merge_requests/{request}/notes"
+    me = api.call("GET", "/user")["id"]
+    for one in api.pages(f"{notes}?sort=asc"):
+        if one["author"]["id"] == me and str(one["body"]).startswith(marker):
+            api.call("PUT", f"{notes}/{one['id']}", body=body)
+            return f"note {one['id']} of the merge request has the plan"
+    made = api.call("POST", notes, body=body)
+    return f"note {made['id']} of the merge request has the plan"
+
+
+def issue(api: Api, code: str, body: str) -> str:
+    """Open, update or close the one issue on drift."""
+    issues = f"{api.project}/issues"
+    found = next(api.pages(f"{issues}?state=opened&labels={LABEL}"), None)
+    if code == "2" and found is None:
+        made = api.call("POST", issues, title=TITLE, labels=LABEL, description=body)
+        return f"issue {made['iid']} opened"
+    if code == "2" and found is not None:
+        api.call("PUT", f"{issues}/{found['iid']}", description=body)
+        return f"issue {found['iid']} updated"
+    if code == "0" and found is not None:
+        api.call("POST", f"{issues}/{found['iid']}/notes", body="Live is as declared again.")
+        api.call("PUT", f"{issues}/{found['iid']}", state_event="close")
+        return f"issue {found['iid']} closed"
+    return "no issue is open" if code == "0" else "recon could not look: see above"
+
+
+def main(arguments: list[str]) -> int:
+    """The command line."""
+    token = os.environ.get("RECON_GITLAB_TOKEN", "")
+    request = os.environ.get("CI_MERGE_REQUEST_IID", "")
+    if len(arguments) < 2 or arguments[0] not in ("note", "issue"):
+        sys.stderr.write(__doc__ or "")
+        return 1
+    if not token:
+        sys.stdout.write("RECON_GITLAB_TOKEN is not set: nothing is written into GitLab.\n")
+        return 0
+    if arguments[0] == "note" and not request:
+        sys.stdout.write("This is no pipeline of a merge request: there is nothing to comment on.\n")
+        return 0
+    api = Api(token, os.environ.get("CI_MERGE_REQUEST_PROJECT_ID") or os.environ["CI_PROJECT_ID"])
+    body = Path(arguments[-1]).read_text(encoding="utf-8")
+    said = note(api, request, body) if arguments[0] == "note" else issue(api, arguments[1], body)
+    sys.stdout.write(said + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
