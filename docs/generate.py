@@ -1,6 +1,7 @@
 """Writes what these pages take from the code: ``make docs``. A test holds the pages up to date.
 
-docs/yaml.md gets its tables from schemas/, docs/permissions.md its policies from what the kinds say they call.
+docs/yaml.md gets its tables from schemas/, docs/permissions.md its policies from what the kinds say they call;
+schemas/rules.schema.json the ids of the rules, so that the check of the YAML and an editor know them.
 """
 
 from __future__ import annotations
@@ -174,6 +175,36 @@ def permission_table() -> str:
     return "\n".join(lines)
 
 
+# --- rules.schema.json ---------------------------------------------------------------------------------------------
+
+
+def rules_schema() -> str:
+    """The schema of ``rules:``, with every id that there is."""
+    from reconciler.rules import RULES, WAIVER_EXPIRED
+
+    titles = {**{one.id: one.title for one in RULES.values()}, WAIVER_EXPIRED: "A waiver past its date"}
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Rules",
+        "description": "Severity by rule id.",
+        "type": "object",
+        "properties": {
+            name: {"title": title, "description": f"See docs/rules/{name}.md.", "$ref": "#/$defs/severity"}
+            for name, title in sorted(titles.items())
+        },
+        "additionalProperties": False,
+        "$defs": {
+            "severity": {
+                "title": "Severity",
+                "description": "error refuses, warning and note tell, off is silent.",
+                "enum": ["error", "warning", "note", "off"],
+            },
+            "id": {"title": "Rule", "description": "The rule's id.", "enum": sorted(titles)},
+        },
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +228,7 @@ def pages() -> dict[Path, str]:
             "table of kinds": permission_table(),
         },
     }
-    found = {}
+    found = {SCHEMAS / "rules.schema.json": rules_schema()}
     for path, parts in wanted.items():
         text = path.read_text(encoding="utf-8")
         for name, content in parts.items():

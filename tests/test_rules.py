@@ -976,13 +976,18 @@ def test_waivers_silence_until_their_day() -> None:
     assert "parked" in expired.message
 
 
-def test_setting_problems() -> None:
-    state = make(settings={"dmarc-no-rau": "error", "tls-optional": "fatal"}, waivers=(waiver("soon"),)).state
-    found = " | ".join(text for _, text in rules.setting_problems(state))
-    assert "did you mean dmarc-no-rua" in found
-    assert "'fatal'" in found
-    assert "'soon'" in found
-    assert rules.setting_problems(make(settings={"dmarc-no-rua": "off"}).state) == []
+def test_a_waiver_that_nothing_needs_any_more_is_a_note() -> None:
+    found = judge(make(waivers=(waiver("2026-01-31"),)))
+    (told,) = [f for f in found if f.rule == rules.WAIVER_EXPIRED]
+    assert (told.severity, told.address) == ("note", "dns_record/acme.com/*")
+    assert "take it out" in told.hint
+    assert not [f for f in judge(make(waivers=(waiver("2099-01-31"),))) if f.rule == rules.WAIVER_EXPIRED]
+
+
+def test_the_yaml_knows_every_rule() -> None:
+    from reconciler.desired import schema
+
+    assert set(schema.definition("rules")["properties"]) == rules.known_ids()
 
 
 # --- laws ----------------------------------------------------------------------------------------------------------
@@ -1053,7 +1058,7 @@ def test_errors_come_first_and_order_is_stable() -> None:
     assert [order.index(f.severity) for f in found] == sorted(order.index(f.severity) for f in found)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([*(case for _, _, case in FIRES), *(case for _, case in QUIET)]), min_size=1, max_size=3),
     st.text(max_size=60),

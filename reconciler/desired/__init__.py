@@ -118,7 +118,7 @@ def _state(
         entries.extend(assembler.entries(item))
     moved = read_moved(both("moved"), values, problems)
     check_all(stack, entries, moved, problems)
-    rules = read_rules(both("rules"), problems)
+    rules = read_rules(both("rules"))
     waivers = read_waivers(both("waivers"), values, problems)
     if problems.has_errors:
         return None

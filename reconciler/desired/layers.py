@@ -173,7 +173,10 @@ def _check_common(layer: Node, where: str, problems: Problems) -> None:
         part = layer.get(key)
         if part is not None and part.value is not None:
             plain = _rules(part) if key == "rules" else part.plain()
-            report(schema.findings(key, _fold(key, plain), lenient=True), part, f"{prefix}{key}", problems)
+            found = schema.findings(key, _fold(key, plain), lenient=True)
+            if key != "moved":
+                found = [_unknown_rule(one, plain) for one in found]
+            report(found, part, f"{prefix}{key}", problems)
 
 
 def _check_kinds(layer: Node, where: str, via: str, problems: Problems) -> None:
@@ -274,6 +277,20 @@ def _rules(node: Node) -> Any:
     if not node.is_map:
         return node.plain()
     return {name: rule_severity(child) for name, child in node.children()}
+
+
+def _unknown_rule(finding: schema.Finding, plain: Any) -> schema.Finding:
+    """A name that is no rule's, in ``rules`` or in a waiver, in words that say so."""
+    name = finding.path[-1] if finding.path else ""
+    if finding.code == "not-allowed-value" and name == "rule":
+        name = plain[finding.path[0]]["rule"]
+    elif finding.code != "unknown-key" or len(finding.path) != 1:
+        return finding
+    hint = suggestion(str(name), schema.resolve({"$ref": "#/$defs/rules/$defs/id"})["enum"])
+    return schema.Finding(
+        finding.path, "unknown-rule", f"there is no rule {show(name)}",
+        hint if hint.startswith("did you mean") else "docs/rules/README.md lists them", finding.is_key,
+    )  # fmt: skip
 
 
 def rule_severity(node: Node) -> Any:

@@ -22,7 +22,7 @@ from reconciler.desired.variables import suggestion
 
 PARTS: Final = (
     "common", "stack", "domain", "email_address", "configuration_set", "event_destination", "dedicated_ip_pool",
-    "smtp_user",
+    "smtp_user", "rules",
 )  # fmt: skip
 
 Check = Callable[[Any], bool]

@@ -32,8 +32,7 @@ ADDRESS_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Kind -> what stands after it in an address."""
 DEFAULT_MAX_DELETES: Final = 5
-SEVERITIES: Final = ("error", "warning", "off")
-_RULE_ID = re.compile(r"[a-z0-9]+(?:[-/:.][a-z0-9]+)*")
+SEVERITIES: Final = ("error", "warning", "note", "off")
 
 
 def base_values(node: Node | None, environment: str | None, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,15 +254,11 @@ def read_moved(node: Node | None, values: Mapping[str, Any], problems: Problems)
     return tuple(found)
 
 
-def read_rules(node: Node | None, problems: Problems) -> dict[str, str]:
-    """Severity by rule id, in lower case."""
+def read_rules(node: Node | None) -> dict[str, str]:
+    """Severity by rule id, in lower case; the schema has checked both."""
     rules: dict[str, str] = {}
     for name, child in node.children() if node is not None else ():
         severity = rule_severity(child)
-        if not _RULE_ID.fullmatch(name):
-            problems.error(
-                "bad-rule", f"rules: {show(name)} is not the id of a rule", "such as dmarc-no-rua", source=child.source
-            )
         if isinstance(severity, str) and severity.lower() in SEVERITIES:
             rules[name] = severity.lower()
     return rules

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from reconciler.model import State, Waiver
+from reconciler.model import Waiver
 from reconciler.rules import account, dkim, dmarc, dns, events, mail_from, smtp, spf
 from reconciler.rules.registry import RULES, Draft, Finding, Rule
 from reconciler.rules.view import RecordSet, Resource, RuleView, Topic
@@ -28,7 +28,6 @@ __all__ = [
     "Topic",
     "judge",
     "known_ids",
-    "setting_problems",
 ]
 
 THEMES = (account, dkim, dmarc, dns, events, mail_from, smtp, spf)
@@ -37,7 +36,6 @@ THEMES = (account, dkim, dmarc, dns, events, mail_from, smtp, spf)
 WAIVER_EXPIRED = "waiver-expired"
 """The id of what ``judge`` itself finds: a waiver past its date whose rule speaks again."""
 
-SEVERITIES = ("error", "warning", "note", "off")
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -69,6 +67,7 @@ def judge(view: RuleView) -> list[Finding]:
             found.append(Finding(one.id, one.rank(draft, chosen), draft.address, draft.message, draft.hint))
     if settings.get(WAIVER_EXPIRED) != "off":
         found.extend(_expired(expired, settings.get(WAIVER_EXPIRED) or "warning"))
+        found.extend(_outlived(w for w in view.state.waivers if w.until < today and w not in expired))
     return sorted(set(found), key=lambda f: (_ORDER[f.severity], f.rule, f.address, f.message))
 
 
@@ -83,23 +82,13 @@ def _expired(waivers: Iterable[Waiver], severity: str) -> Iterable[Finding]:
         )
 
 
-def setting_problems(state: State) -> list[tuple[str, str]]:
-    """What is wrong with ``rules:`` and ``waivers:``, as (place, sentence): unknown ids and severities, bad dates."""
-    from datetime import date
-
-    from reconciler.mail.tags import closest
-
-    found: list[tuple[str, str]] = []
-    for rule_id, severity in state.rules.items():
-        if rule_id not in known_ids():
-            found.append((f"rules.{rule_id}", f"there is no rule {rule_id}{closest(rule_id, known_ids())}"))
-        if severity not in SEVERITIES:
-            found.append((f"rules.{rule_id}", f"{severity!r} is not a severity: error, warning, note or off"))
-    for number, waiver in enumerate(state.waivers):
-        if waiver.rule not in known_ids():
-            found.append((f"waivers.{number}", f"there is no rule {waiver.rule}{closest(waiver.rule, known_ids())}"))
-        try:
-            date.fromisoformat(waiver.until)
-        except ValueError:
-            found.append((f"waivers.{number}", f"until: {waiver.until!r} is not a date such as 2027-01-31"))
-    return found
+def _outlived(waivers: Iterable[Waiver]) -> Iterable[Finding]:
+    """Waivers past their date that nothing needs: a note, whatever the severity of those that are needed."""
+    for waiver in waivers:
+        yield Finding(
+            WAIVER_EXPIRED,
+            "note",
+            waiver.address,
+            f"the waiver of {waiver.rule} ended on {waiver.until}, and nothing needs it any more ({waiver.source})",
+            "take it out",
+        )
