@@ -19,25 +19,31 @@ from reconciler.kinds.base import Step, World, differences, note, owner_of
 from reconciler.model import Address, Change, Diagnostic, Plan, Stack
 from reconciler.rules import RULES
 from reconciler.rules import bridge as rules
+from reconciler.rules.outside import Outside
 from reconciler.steps import documented_seconds, steps_of
 
 STATUSES = frozenset({"PENDING", "FAILED", "TEMPORARY_FAILURE", "NOT_STARTED"})
 
 
 def make_plan(
-    world: World, *, targets: Sequence[str] = (), refresh: str = "full", calls: Mapping[str, int] | None = None
+    world: World,
+    *,
+    targets: Sequence[str] = (),
+    refresh: str = "full",
+    calls: Mapping[str, int] | None = None,
+    outside: Outside | None = None,
 ) -> Plan:
     """The plan for a world that has been read.
 
     ``targets`` are addresses or globs; what a targeted change needs comes along. Outcome is ``refused`` where a
-    safeguard that no flag lifts stands, else ``changes`` or ``no_changes``.
+    safeguard that no flag lifts stands, else ``changes`` or ``no_changes``. Rules look beyond AWS through ``outside``.
     """
     _rename_users(world)
     changes: list[Change] = []
     for kind in REGISTRY.values():
         changes += kind.plan(world)
     changes = _join_renames(world, changes)
-    judged, findings = rules.judged(world, changes)
+    judged, findings = rules.judged(world, changes, outside)
     changes = list(judged)
     if targets:
         changes = pick(changes, targets, (*world.desired, *world.observed))

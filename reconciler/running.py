@@ -34,8 +34,9 @@ def make(
     parallelism: int = 16,
     removing: bool = False,
     rotate: bool = False,
+    look_outside: bool = False,
 ) -> Planned:
-    """Read what is live and plan. Never writes.
+    """Read what is live and plan. Never writes. With ``look_outside`` the rules ask public DNS and HTTPS hosts too.
 
     ``refresh="bulk"`` reads what AWS tells of many resources at once; with ``rotate`` (drift) a tenth of the
     identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
@@ -43,16 +44,18 @@ def make(
     from reconciler.kinds.email_identity import TURNS
     from reconciler.observing import declare, observe
     from reconciler.planner import make_plan
+    from reconciler.rules import outside
 
     if refresh not in {"full", "bulk"}:
         raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
+    beyond = outside.public() if look_outside else None
     world = declare(state, now(), removing=removing)
     world.facts["refresh"] = refresh
     if rotate:
         world.facts["turn"] = datetime.fromisoformat(world.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
     observe(world, aws)
-    plan = make_plan(world, targets=targets, refresh=refresh, calls=aws.calls)
+    plan = make_plan(world, targets=targets, refresh=refresh, calls=aws.calls, outside=beyond)
     return Planned(replace(plan, calls=dict(sorted(aws.calls.items()))), world, aws)
 
 

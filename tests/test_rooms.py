@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "observing": {*BASE, "aws", "kinds", "rules"},
     "steps": {"model", "errors", "kinds"},
     "planner": {*BASE, "kinds", "rules", "steps"},
-    "running": {"model", "errors", "aws", "kinds", "observing", "planner"},
+    "running": {"model", "errors", "aws", "kinds", "rules", "observing", "planner"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "secrets", "kinds", "steps", "planner"},
     "renderers": {"model", "errors"},

@@ -483,6 +483,16 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("tracking-cname", "warning", {"more": a_set(was=NO_TRACK), "before": {CLICK: ["r.eu-west-1.awstrack.me"]}}),
     ("tracking-https", "warning", {"more": a_set(was=HTTPS), "before": {CLICK: ["r.us-east-1.awstrack.me"]}}),
     (
+        "tracking-https",
+        "warning",
+        {
+            "more": a_set(was=HTTPS),
+            "before": {CLICK: ["x.cloudfront.net"]},
+            "certificates": {CLICK[0]: "past its date"},
+        },
+    ),
+    ("tracking-https-unchecked", "note", {"more": a_set(will=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
+    (
         "tracking-identity",
         "warning",
         {"more": a_set(will={"tracking_options": {"custom_redirect_domain": "click.other.com"}})},
@@ -781,6 +791,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("tracking-cname", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
     ("tracking-cname", {"more": a_set(was=HTTPS), "before": {("click.acme.com", "A"): RecordSet((), "alias")}}),
     ("tracking-https", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
+    ("tracking-https", {"more": a_set(was=HTTPS), "certificates": {CLICK[0]: ""}}),
+    ("tracking-https-unchecked", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
+    ("tracking-https-unchecked", {"more": a_set(will=HTTPS), "certificates": {CLICK[0]: ""}}),
     ("tracking-identity", {"more": a_set(will=NO_TRACK)}),
     ("pool-charges", {"more": {f"dedicated_ip_pool/{EAST}/tx": ({"scaling_mode": "MANAGED"}, {})}}),
     (

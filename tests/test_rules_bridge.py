@@ -11,6 +11,7 @@ from reconciler.kinds.base import Unread, World
 from reconciler.kinds.dns.zones import Zone, record_from_aws
 from reconciler.model import Change, Desired, Entry, FieldDiff, Note, Source, Stack, State
 from reconciler.rules import RuleView, Topic, bridge, judge
+from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
 
 AT = Source("state/mail.yaml", 3)
@@ -202,7 +203,7 @@ def test_looking_outside_follows_includes_and_ends() -> None:
         asked.append(name)
         return answers[name]
 
-    view = bridge.look_outside(bridge.view_of(world(acme, entries=(entry,)), ()), resolve)
+    view = bridge.look_outside(bridge.view_of(world(acme, entries=(entry,)), ()), Outside(resolve, lambda host: None))
     assert sorted(asked) == sorted(answers)
     assert set(view.outside_txt) == {name for name, texts in answers.items() if texts is not None}
 
@@ -236,6 +237,8 @@ def test_judged_is_all_in_one() -> None:
     acme = zone("acme.com", raw("_dmarc.acme.com.", "TXT", '"v=DMARC1; p=none"'))
     entry = Entry("domains", "acme.com", None, {}, AT, {})
     change = record_change("_dmarc.acme.com", "TXT", remove=('"v=DMARC1; p=none"',), add=('"v=DMARC1; p=reject"',))
-    (noted,), rest = bridge.judged(world(acme, entries=(entry,)), (change,), resolve=lambda name: None)
+    (noted,), rest = bridge.judged(
+        world(acme, entries=(entry,)), (change,), Outside(lambda name: None, lambda host: None)
+    )
     assert "dmarc-no-rua" in {note.rule for note in noted.notes}
     assert rest == ()

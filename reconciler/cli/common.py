@@ -31,6 +31,10 @@ FormatOption = Annotated[str, typer.Option("--format", help="text, json, markdow
 RefreshOption = Annotated[
     str, typer.Option("--refresh", help="full reads every attribute; bulk what AWS returns in bulk.")
 ]
+OutsideOption = Annotated[
+    bool,
+    typer.Option("--look-outside", help="For the rules: ask public DNS, and HTTPS hosts of tracking domains, too."),
+]
 ParallelOption = Annotated[int, typer.Option("--parallelism", min=1, max=64, help="AWS calls under way at once.")]
 LockOption = Annotated[str, typer.Option("--lock-timeout", help="How long to wait for the lock: 30s, 5m.")]
 ColorOption = Annotated[bool, typer.Option("--no-color", help="No colour (also NO_COLOR).")]

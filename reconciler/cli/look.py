@@ -16,6 +16,7 @@ from reconciler.cli.common import (
     EnvOption,
     FormatOption,
     Out,
+    OutsideOption,
     ParallelOption,
     QuietOption,
     RefreshOption,
@@ -109,6 +110,7 @@ def plan(
         str | None, typer.Option("--against", metavar="DIR", help="With --offline: the state to compare with.")
     ] = None,
     refresh: RefreshOption = "full",
+    look_outside: OutsideOption = False,
     parallelism: ParallelOption = 16,
     no_color: ColorOption = False,
     quiet: QuietOption = False,
@@ -121,7 +123,9 @@ def plan(
     if offline or against:
         return _offline(state, env, against if offline else None, target or (), out_file, detailed_exitcode, out)
     declared, warnings = load(state, env, out)
-    planned = running.make(declared, targets=target or (), refresh=refresh, parallelism=parallelism)
+    planned = running.make(
+        declared, targets=target or (), refresh=refresh, parallelism=parallelism, look_outside=look_outside
+    )
     result = with_warnings(planned, warnings)
     if out_file:
         from reconciler.renderers import saved_plan
@@ -175,6 +179,7 @@ def drift(
         str | None, typer.Option("--notify", metavar="sns:ARN", help="Publish a summary to this topic.")
     ] = None,
     refresh: RefreshOption = "full",
+    look_outside: OutsideOption = False,
     parallelism: ParallelOption = 16,
     no_color: ColorOption = False,
     quiet: QuietOption = False,
@@ -188,7 +193,9 @@ def drift(
     out = Out("text" if format == "prometheus" else format, no_color, quiet, verbose)
     topic = report.topic_of(notify) if notify else ""
     declared, warnings = load(state, env, out)
-    planned = running.make(declared, targets=target or (), refresh=refresh, parallelism=parallelism, rotate=True)
+    planned = running.make(
+        declared, targets=target or (), refresh=refresh, parallelism=parallelism, rotate=True, look_outside=look_outside
+    )
     applied, unknown = _last_applied(declared, planned.aws)
     result = report.explained(with_warnings(planned, (*warnings, *unknown)), planned.aws, applied)
     earlier = report.read_earlier(since_last) if since_last else None

@@ -19,6 +19,7 @@ from reconciler.cli.common import (
     FormatOption,
     LockOption,
     Out,
+    OutsideOption,
     ParallelOption,
     QuietOption,
     RefreshOption,
@@ -63,6 +64,7 @@ def apply(
         str | None, typer.Option("--state", help="With a saved plan: the YAML must still be this.")
     ] = None,
     refresh: RefreshOption = "full",
+    look_outside: OutsideOption = False,
     parallelism: ParallelOption = 16,
     lock_timeout: LockOption = "0s",
     no_color: ColorOption = False,
@@ -108,7 +110,12 @@ def apply(
         )
     with alone(declared.stack, "apply", out, lock_timeout) as grip:
         planned = running.make(
-            declared, purpose="apply", targets=target or (), refresh=refresh, parallelism=parallelism
+            declared,
+            purpose="apply",
+            targets=target or (),
+            refresh=refresh,
+            parallelism=parallelism,
+            look_outside=look_outside,
         )
         result = with_warnings(planned, warnings)
         if not result.changes and result.outcome != "refused":

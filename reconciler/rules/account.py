@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.names import parents
 from reconciler.rules.registry import Draft, rule
-from reconciler.rules.view import Resource, RuleView
+from reconciler.rules.view import Resource, RuleView, needs_https
 
 _LOW_QUOTA = 0.25
 """A secondary region below this share of the primary's quota could not take over."""
@@ -241,7 +241,7 @@ def tracking_cname(view: RuleView) -> Iterator[Draft]:
         values = view.lookup(domain, "CNAME") if domain else None
         if values is None:
             continue
-        secure = resource.will("tracking_options.https_policy") in ("REQUIRE", "REQUIRE_OPEN_ONLY")
+        secure = needs_https(resource.will("tracking_options.https_policy"))
         if not values and (not secure or _nothing_at(view, domain)):
             yield Draft(
                 resource.address,
@@ -263,21 +263,53 @@ def _nothing_at(view: RuleView, name: str) -> bool:
 @rule(
     "tracking-https",
     "warning",
-    "HTTPS tracking points straight at SES, which has no certificate for it",
+    "HTTPS tracking without a certificate for the name",
     "SES Developer Guide, Configuring custom domains for open and click tracking: HTTPS needs a CDN",
 )
 def tracking_https(view: RuleView) -> Iterator[Draft]:
-    """https_policy REQUIRE with a CNAME to awstrack.me."""
-    for resource in _sets(view):
-        domain = str(resource.will("tracking_options.custom_redirect_domain") or "")
-        values = view.lookup(domain, "CNAME") if domain else None
-        secure = resource.will("tracking_options.https_policy") in ("REQUIRE", "REQUIRE_OPEN_ONLY")
-        if secure and values and values[0].endswith(".awstrack.me"):
+    """https_policy REQUIRE with a CNAME to awstrack.me, or a host whose certificate readers would refuse."""
+    for resource in _https_sets(view):
+        domain = str(resource.will("tracking_options.custom_redirect_domain"))
+        values = view.lookup(domain, "CNAME")
+        if values and values[0].endswith(".awstrack.me"):
             yield Draft(
                 resource.address,
                 f"{domain} points at {values[0]}, which has no certificate for it: HTTPS links fail",
                 "put a CDN with a certificate for the name in front, and point the CNAME at that",
             )
+        elif problem := view.certificates.get(domain):
+            yield Draft(
+                resource.address,
+                f"HTTPS links through {domain} fail: {problem}",
+                "put a CDN with a certificate for the name in front, and point the name at that",
+            )
+
+
+@rule(
+    "tracking-https-unchecked",
+    "note",
+    "The certificate of a tracking domain was not checked",
+    "SES Developer Guide, Configuring custom domains for open and click tracking: HTTPS needs a CDN",
+)
+def tracking_https_unchecked(view: RuleView) -> Iterator[Draft]:
+    """Its tracking begins with this plan, and nobody has connected to the host, or it could not be reached."""
+    for resource in _https_sets(view):
+        domain = str(resource.will("tracking_options.custom_redirect_domain"))
+        if domain in view.certificates or not (resource.is_new or resource.alters("tracking_options")):
+            continue
+        yield Draft(
+            resource.address,
+            f"whether {domain} has a certificate that readers accept was not checked",
+            "recon plan --look-outside connects to it, where the network lets it",
+        )
+
+
+def _https_sets(view: RuleView) -> Iterator[Resource]:
+    """The sets that will send readers to HTTPS at a domain of their own."""
+    for resource in _sets(view):
+        block = resource.will("tracking_options") or {}
+        if block.get("custom_redirect_domain") and needs_https(block.get("https_policy")):
+            yield resource
 
 
 @rule(

@@ -1,13 +1,13 @@
 """From a plan in the making to what the rules look at, and from their findings back into the plan.
 
 ``read_facts`` is the only function here that reads AWS: a few calls a region, each of which may be denied without
-harm, since a rule that lacks a fact says nothing. Public DNS is asked only through a function that is handed in.
+harm, since a rule that lacks a fact says nothing. The world outside AWS is asked only through what is handed in.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +17,9 @@ from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Diagnostic, Note
 from reconciler.names import from_route53
 from reconciler.rules import RULES, judge
+from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
-from reconciler.rules.view import RecordSet, RuleView, Topic
+from reconciler.rules.view import RecordSet, RuleView, Topic, needs_https
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -32,9 +33,8 @@ _ACCOUNTS: Final = "ses_accounts"
 _TOPICS: Final = "sns_topics"
 _MAX_OUTSIDE: Final = 500
 """Names that one plan asks public DNS for, at most."""
-
-Resolve = Callable[[str], "tuple[str, ...] | None"]
-"""TXT texts of a name in public DNS: an empty tuple where there are none, None where no answer came."""
+_MAX_HOSTS: Final = 100
+"""Hosts that one plan connects to, at most."""
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -200,36 +200,25 @@ def outside_names(view: RuleView) -> frozenset[str]:
     return frozenset(name for name in wanted if view.zone_of(name) is None and name not in view.outside_txt)
 
 
-def look_outside(view: RuleView, resolve: Resolve) -> RuleView:
-    """The view with what ``resolve`` answers for the names that its rules would like to know, includes followed."""
+def look_outside(view: RuleView, outside: Outside) -> RuleView:
+    """The view with what public DNS and HTTPS hosts answer to what its rules would like to know, includes followed."""
     asked: set[str] = set()
+    hosts = sorted(https_hosts(view))[:_MAX_HOSTS]
+    if hosts:
+        view = replace(view, certificates=outside.ask(outside.certify, hosts))
     while True:
         todo = sorted(outside_names(view) - asked)[: _MAX_OUTSIDE - len(asked)]
         if not todo:
             return view
         asked.update(todo)
-        answers = {name: resolve(name) for name in todo}
-        known = {name: texts for name, texts in answers.items() if texts is not None}
-        view = replace(view, outside_txt={**view.outside_txt, **known})
+        view = replace(view, outside_txt={**view.outside_txt, **outside.ask(outside.resolve, todo)})
 
 
-def public_resolver(timeout: float = 3.0) -> Resolve:
-    """A ``Resolve`` that asks the system's resolver; ``timeout`` in seconds a name."""
-    import dns.exception
-    import dns.resolver
-
-    resolver = dns.resolver.Resolver()
-
-    def resolve(name: str) -> tuple[str, ...] | None:
-        try:
-            answer = resolver.resolve(name, "TXT", lifetime=timeout)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return ()
-        except dns.exception.DNSException:
-            return None
-        return tuple(b"".join(record.strings).decode("latin-1") for record in answer)
-
-    return resolve
+def https_hosts(view: RuleView) -> frozenset[str]:
+    """The tracking domains that must answer HTTPS with a certificate of their own."""
+    blocks = [r.will("tracking_options") or {} for r in view.resources("configuration_set") if r.after is not None]
+    found = {str(b.get("custom_redirect_domain") or "") for b in blocks if needs_https(b.get("https_policy"))}
+    return frozenset(found - {""})
 
 
 # --- back into the plan --------------------------------------------------------------------------------------------
@@ -261,10 +250,10 @@ def annotate(
 
 
 def judged(
-    world: World, changes: Sequence[Change], resolve: Resolve | None = None
+    world: World, changes: Sequence[Change], outside: Outside | None = None
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
-    """View, judge and annotate in one: what the planner calls. Asks public DNS only with ``resolve``."""
+    """View, judge and annotate in one: what the planner calls. Looks beyond AWS only with ``outside``."""
     view = view_of(world, changes)
-    if resolve is not None:
-        view = look_outside(view, resolve)
+    if outside is not None:
+        view = look_outside(view, outside)
     return annotate(changes, judge(view))

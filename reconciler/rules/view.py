@@ -111,7 +111,8 @@ class RuleView:
     content is in ``dns_before`` (as read) and ``dns_after`` (with this plan applied). ``accounts`` maps regions to
     what SES GetAccount answered. ``topics`` maps topic ARNs to what was read of them, None where the topic does not
     exist. ``outside_txt`` holds TXT texts that public DNS gave for names outside our zones (an empty tuple: nothing
-    there). ``sent_last_day`` counts messages by identity address. A key that is missing was not read.
+    there); ``certificates`` what is wrong with those of HTTPS hosts, empty where nothing is. ``sent_last_day`` counts
+    messages by identity address. A key that is missing was not read.
     """
 
     state: State
@@ -124,6 +125,7 @@ class RuleView:
     accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     topics: Mapping[str, Topic | None] = field(default_factory=dict)
     outside_txt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=dict)
     sent_last_day: Mapping[Address, int] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
@@ -498,6 +500,11 @@ def source_of(view: RuleView, address: Address) -> Source | None:
     if resource is not None and resource.desired is not None:
         return resource.desired.entry.source
     return None
+
+
+def needs_https(policy: Any) -> bool:
+    """Whether an ``https_policy`` of tracking options sends readers to HTTPS (SES API, TrackingOptions)."""
+    return policy in ("REQUIRE", "REQUIRE_OPEN_ONLY")
 
 
 def sender_domain(pattern: str) -> str:
