@@ -9,8 +9,8 @@ from typing import Any
 from reconciler.errors import AwsError
 from reconciler.kinds.base import Unread, World
 from reconciler.kinds.dns.zones import Zone, record_from_aws
-from reconciler.model import Change, Desired, Entry, FieldDiff, Note, Source, Stack, State
-from reconciler.rules import RuleView, Topic, bridge, judge
+from reconciler.model import Change, Desired, Diagnostic, Entry, FieldDiff, Note, Source, Stack, State
+from reconciler.rules import RULES, RuleView, Topic, bridge, judge
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
 
@@ -206,6 +206,20 @@ def test_looking_outside_follows_includes_and_ends() -> None:
     view = bridge.look_outside(bridge.view_of(world(acme, entries=(entry,)), ()), Outside(resolve, lambda host: None))
     assert sorted(asked) == sorted(answers)
     assert set(view.outside_txt) == {name for name, texts in answers.items() if texts is not None}
+
+
+def test_a_value_that_is_written_again_with_another_ttl_stays() -> None:
+    value = "t1.dkim.amazonses.com"
+    acme = zone("acme.com", raw("t1._domainkey.acme.com.", "CNAME", value))
+    change = record_change("t1._domainkey.acme.com", "CNAME", remove=(value,), add=(value,))
+    view = bridge.view_of(world(acme), (change,))
+    assert view.lookup("t1._domainkey.acme.com", "CNAME") == (value,)
+
+
+def test_what_rules_judge_is_not_said_twice() -> None:
+    told = [Diagnostic("warning", code, "x") for code in ("dmarc-pct", "any-from-address", "secret-suffix")]
+    assert [one.code for one in bridge.not_judged(told)] == ["secret-suffix"]
+    assert {"smtp-any-from", "dkim-replica", "mail-from-in-use"} <= RULES.keys()
 
 
 # --- back ----------------------------------------------------------------------------------------------------------

@@ -116,10 +116,13 @@ def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic
 
 
 def with_warnings(planned: Planned, warnings: Iterable[Diagnostic]) -> Plan:
+    """The plan with the warnings about the YAML that it does not tell itself: what a rule judges, or a reference that
+    was looked for live, is said once."""
     from dataclasses import replace
 
-    live = planned.world.observed
-    kept = [w for w in warnings if not (w.code == "undeclared-reference" and w.address in live)]
+    from reconciler.rules.bridge import not_judged
+
+    kept = (one for one in not_judged(warnings) if one.code != "undeclared-reference")
     return replace(planned.plan, diagnostics=(*planned.plan.diagnostics, *kept))
 
 

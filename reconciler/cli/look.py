@@ -149,6 +149,7 @@ def _offline(
     """The declared difference to another state, without AWS."""
     from reconciler import running
     from reconciler.offline import declared_difference, labelled
+    from reconciler.rules.bridge import not_judged
 
     if against is None or out_file:
         wrong = "an offline plan cannot be saved or applied" if out_file else "--offline and --against go together"
@@ -156,7 +157,7 @@ def _offline(
     declared, warnings = load(state, env, out)
     base, _ = load(against, env, out)
     result = declared_difference(declared, base, running.now(), targets=targets)
-    result = replace(result, diagnostics=(*result.diagnostics, *warnings))
+    result = replace(result, diagnostics=(*result.diagnostics, *not_judged(warnings)))
     sys.stdout.write(labelled(out.rendered(result), out.format, result))
     step_summary(result, label=labelled)
     return running.exit_code(result, detailed=detailed)

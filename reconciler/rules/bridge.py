@@ -126,7 +126,8 @@ def view_of(world: World, changes: Sequence[Change]) -> RuleView:
         if held is not None and held.kind != "simple":
             continue
         gone, come = values
-        raw[key] = (*(v for v in raw.get(key, ()) if v not in gone), *(v for v in come if v not in raw.get(key, ())))
+        kept = tuple(v for v in raw.get(key, ()) if v not in gone)
+        raw[key] = (*kept, *(v for v in come if v not in kept))
         if raw[key]:
             after[key] = RecordSet(_decoded(key[1], raw[key]), "simple", ttl or (held.ttl if held else None))
         else:
@@ -257,3 +258,16 @@ def judged(
     if outside is not None:
         view = look_outside(view, outside)
     return annotate(changes, judge(view))
+
+
+_SAME: Final = {
+    "any-from-address": "smtp-any-from",
+    "deterministic-parent": "dkim-replica",
+    "mail-from-is-identity": "mail-from-in-use",
+}
+"""Warnings about the YAML alone that a rule of another name knows better."""
+
+
+def not_judged(warnings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """The warnings about the YAML alone that no rule judges: in a plan the rules say the rest, with what is live."""
+    return tuple(one for one in warnings if _SAME.get(one.code, one.code) not in RULES)

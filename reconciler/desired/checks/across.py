@@ -278,7 +278,7 @@ class _Across:
             for index, name in enumerate(entry.values.get("identities") or ()):
                 if name not in covered and not any(parent in covered for parent in _covering(name)):
                     self.warn(
-                        entry, f"identities.{index}", "undeclared-reference", f"the identity {name} is not declared",
+                        entry, f"identities.{index}", "undeclared-identity", f"the identity {name} is not declared",
                         suggestion(name, covered) or "declare it under `domains:`",
                     )  # fmt: skip
             for index, pattern in enumerate(entry.values.get("from_addresses") or ()):
