@@ -100,8 +100,13 @@ class _Run:
                 live = self.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
             except AwsError as error:
                 parent = name.partition(".")[2]
-                if error.aws_code != "NotFoundException" or "." not in parent or "@" in name:
+                if error.aws_code != "NotFoundException" or "@" in name:
                     raise
+                if "." not in parent:
+                    raise ReconError(
+                        f"no identity at or above {domain} is in {region} any more",
+                        hint=f"declare the domain for {region}: SES takes the name only below a verified identity",
+                    ) from None
                 name = parent
                 continue
             status = live.get("VerificationStatus")

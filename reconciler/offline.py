@@ -22,7 +22,7 @@ from reconciler.names import is_at_or_below
 from reconciler.observing import declare
 from reconciler.planner import in_order, make_plan, pick
 
-UNDECIDABLE = frozenset({"missing-reference", "no-zone", "many-zones", "below-delegation"})
+UNDECIDABLE = frozenset({"missing-reference", "no-tracking-identity", "no-zone", "many-zones", "below-delegation"})
 """Refusals that only what is live could confirm; offline they are left out."""
 
 

@@ -224,6 +224,40 @@ def test_tracking_under_require_is_only_checked(house: House) -> None:
     assert house.zone()["click.acme.com", "CNAME"] == ["d111.cloudfront.net."]
 
 
+def test_tracking_below_no_identity_is_refused_before_anything_is_written(house: House) -> None:
+    house.seed_zone()
+    document = main(tracking_options={"custom_redirect_domain": "click.acme.com"})
+    told = house.plan(document)
+    assert told.outcome == "refused"
+    assert [d.code for d in told.diagnostics if "click.acme.com" in d.message] == ["no-tracking-identity"]
+    # Live is enough, whoever owns it; what is denied is given the benefit.
+    house.sandbox.fault("denied", service="sesv2", operation="GetEmailIdentity", count=None)
+    assert house.plan(document).outcome == "changes"
+    house.sandbox.clear_faults()
+    house.sandbox.seed(identities=[{"names": ["acme.com"], "publish": True}])
+    client("sesv2").tag_resource(
+        ResourceArn=f"arn:aws:ses:us-east-1:{ACCOUNT}:identity/acme.com",
+        Tags=[{"Key": "recon:stack", "Value": "other"}],
+    )
+    assert "tracking-waits" not in {n.rule for c in house.plan(document).changes for n in c.notes}
+    house.settle(document)
+    assert house.set()["TrackingOptions"]["CustomRedirectDomain"] == "click.acme.com"
+    # What this stack takes away does not carry it.
+    house.begin().seed_zone()
+    house.settle({"domains": {"acme.com": {}}})
+    assert house.plan(document).outcome == "refused"
+
+
+def test_tracking_waits_for_the_identity_of_others(house: House) -> None:
+    house.seed_zone()
+    house.sandbox.seed(identities=[{"names": ["acme.com"]}])
+    document = main(tracking_options={"custom_redirect_domain": "click.acme.com"})
+    notes = {n.rule: n.message for c in house.plan(document).changes for n in c.notes}
+    assert "tracking-waits" in notes
+    assert "PENDING" in notes["tracking-identity"]
+    assert house.apply(expect=None, verify_timeout=0.1).outcome == "verify_timeout"
+
+
 def test_a_foreign_cname_at_the_tracking_name_is_refused(house: House) -> None:
     house.seed_zone()
     house.change("click.acme.com", "CNAME", "d111.cloudfront.net.")

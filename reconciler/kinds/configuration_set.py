@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import AwsError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
-from reconciler.kinds.reading import Rereading, must_exist, read_each, referenced, wanted_addresses
+from reconciler.kinds.reading import Rereading, covering_names, must_exist, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import from_aws, to_aws
 from reconciler.model import Address, Change, Desired, Note, Observed, State
 
@@ -135,6 +135,7 @@ class ConfigurationSet(Rereading):
         extra |= base.packed(live.tags if live else {}, base.RECORDS, records)
         tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra)
         if live is None:
+            _tracking_must_rest(world, desired)
             after = {**_without_absent(desired.spec), "tags": base.present(tags)}
             return Change(
                 address,
@@ -158,8 +159,11 @@ class ConfigurationSet(Rereading):
         diff = base.differences(before, after, desired=desired)
         if not diff and claim == "ours":
             return None
-        if any(d.path.startswith("tracking_options") for d in diff) and _strands(world, live):
+        tracks = any(d.path.startswith("tracking_options") for d in diff)
+        if tracks and _strands(world, live):
             return None
+        if tracks:
+            _tracking_must_rest(world, desired)
         full = base.overlay(desired.spec, live.spec)
         puts = {block: full[block] for block in BLOCKS if before.get(block) != after.get(block) and block in wanted}
         return Change(
@@ -352,19 +356,45 @@ def _tracking_ready(world: World, region: str, spec: Mapping[str, Any]) -> bool:
     domain = (spec.get("tracking_options") or {}).get("custom_redirect_domain")
     if not domain:
         return True
-    labels = str(domain).split(".")
-    for start in range(len(labels) - 1):
-        address = f"email_identity/{region}/{'.'.join(labels[start:])}"
+    covering = world.facts.get("covering", {})
+    for name in covering_names(str(domain)):
+        address = f"email_identity/{region}/{name}"
         desired, live = world.desired.get(address), world.observed.get(address)
         if live is not None and desired is None and base.owner_of(live.tags) == world.scope:
             continue  # It goes with this plan.
         if live is None and desired is None:
+            if covering.get(address):
+                return bool(covering[address] == "SUCCESS")
             continue
         if live is None or live.facts.get("verification_status") != "SUCCESS":
             return False
         origin = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin")
         return origin is None or origin == live.spec["dkim"]["signing_attributes_origin"]
     return False
+
+
+def _tracking_must_rest(world: World, desired: Desired) -> None:
+    """Refuse a tracking domain without an identity at or above it that is declared, or live and stays: SES would refuse
+    it after the rest is done. What could not be read is given the benefit."""
+    path = "tracking_options.custom_redirect_domain"
+    domain = str((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
+    covering = world.facts.get("covering", {})
+    for name in covering_names(domain):
+        address = f"email_identity/{desired.region}/{name}"
+        live = world.observed.get(address)
+        stays = live is not None and base.owner_of(live.tags) != world.scope
+        if address in world.desired or stays or covering.get(address) or world.unknown(address):
+            return
+    if domain:
+        world.refuse(
+            "no-tracking-identity",
+            f"{desired.address} tracks through {domain}, and no identity at or above it is declared for "
+            f"{desired.region} or stays live there",
+            hint=f"declare the domain for {desired.region}, or correct {path}: SES takes it only below a "
+            "verified identity",
+            address=desired.address,
+            source=desired.source_of(path),
+        )
 
 
 def _create(rt: base.Runtime, region: str, name: str, body: Mapping[str, Any], tags: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ from reconciler.errors import AwsError, ReconError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.configuration_set import ses_arn
-from reconciler.kinds.reading import Rereading, must_exist, read_each, wanted_addresses
+from reconciler.kinds.reading import Rereading, must_exist, read_covering, read_each, wanted_addresses
 from reconciler.kinds.shape import normal_policy
 from reconciler.model import Address, Change, Desired, Note, Observed, State, canonical_json
 from reconciler.secrets import DkimKey, fetch
@@ -102,6 +102,7 @@ class EmailIdentity(Rereading):
             self._observe_bulk(aws, world)
         else:
             read_each(self, aws, world)
+        read_covering(aws, world)
         for desired in world.kind(NAME):
             reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
             if not reference or base.ref_key(reference) in world.keys:

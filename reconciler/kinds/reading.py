@@ -41,6 +41,39 @@ def referenced(kind: str, world: World) -> list[Address]:
     return sorted(found - set(wanted_addresses(kind, world)))
 
 
+def covering_names(domain: str) -> list[str]:
+    """``domain`` and the names above it that an identity could have, the most specific first."""
+    labels = domain.split(".")
+    return [".".join(labels[start:]) for start in range(len(labels) - 1)]
+
+
+def read_covering(aws: Aws, world: World) -> None:
+    """Read the live identities that tracking domains rest on where no declared one does, into ``world.facts``:
+    ``covering`` is address -> verification status, None where there is none. They are not ours to plan."""
+    wanted: dict[Address, None] = {}
+    for desired in world.kind("configuration_set"):
+        domain = str((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
+        addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
+        if not any(address in world.desired for address in addresses):
+            wanted |= dict.fromkeys(a for a in addresses if a not in world.observed)
+    found: dict[Address, str | None] = world.facts.setdefault("covering", {})
+
+    def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
+        _, region, name = address.split("/", 2)
+        try:
+            live = aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        except AwsError as error:
+            return address, None, None if error.aws_code == "NotFoundException" else error
+        status = live.get("VerificationStatus")
+        return address, str(status or ("SUCCESS" if live.get("VerifiedForSendingStatus") else "PENDING")), None
+
+    for address, status, error in aws.parallel(one, list(wanted)):
+        if error is not None:
+            world.unreadable(address, error.message, error.hint)
+        else:
+            found[address] = status
+
+
 def must_exist(world: World, reference: Address, desired: Desired, path: str) -> None:
     """Refuse a reference to what is neither declared nor live; what could not be read is given the benefit."""
     if reference in world.desired or reference in world.observed or world.unknown(reference):

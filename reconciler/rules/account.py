@@ -324,14 +324,17 @@ def tracking_identity(view: RuleView) -> Iterator[Draft]:
         domain = str(resource.will("tracking_options.custom_redirect_domain") or "")
         if not domain or not resource.region or view.covering_identity(resource.region, domain) is not None:
             continue
-        if any(view.is_unread(f"email_identity/{resource.region}/{name}") for name in (domain, *parents(domain))):
+        above = [f"email_identity/{resource.region}/{name}" for name in (domain, *parents(domain))]
+        live = next((view.covering[address] for address in above if address in view.covering), None)
+        if live == "SUCCESS" or any(view.is_unread(address) for address in above):
             continue
         if resource.change is None or not resource.change.diff:
             continue
         if resource.is_new or resource.alters("tracking_options.custom_redirect_domain"):
             yield Draft(
                 resource.address,
-                f"no domain of this stack at or above {domain} is an identity in {resource.region}",
+                f"no domain of this stack at or above {domain} is an identity in {resource.region}"
+                + (f", and that of others there is {live}" if live else ""),
                 f"declare the domain for {resource.region}; SES takes a tracking domain only below a verified one",
             )
 

@@ -110,7 +110,8 @@ class RuleView:
     ``observed`` and ``desired`` are the planner's maps by address. ``zones`` names the hosted zones whose whole
     content is in ``dns_before`` (as read) and ``dns_after`` (with this plan applied). ``accounts`` maps regions to
     what SES GetAccount answered. ``topics`` maps topic ARNs to what was read of them, None where the topic does not
-    exist. ``outside_txt`` holds TXT texts that public DNS gave for names outside our zones (an empty tuple: nothing
+    exist. ``covering`` has the verification status of live identities of others that tracking domains rest on.
+    ``outside_txt`` holds TXT texts that public DNS gave for names outside our zones (an empty tuple: nothing
     there); ``certificates`` what is wrong with those of HTTPS hosts, empty where nothing is. ``sent_last_day`` counts
     messages by identity address. A key that is missing was not read.
     """
@@ -124,6 +125,7 @@ class RuleView:
     dns_after: RecordSets = field(default_factory=dict)
     accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     topics: Mapping[str, Topic | None] = field(default_factory=dict)
+    covering: Mapping[Address, str] = field(default_factory=dict)
     outside_txt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     certificates: Mapping[str, str] = field(default_factory=dict)
     sent_last_day: Mapping[Address, int] = field(default_factory=dict)
