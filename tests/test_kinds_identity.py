@@ -371,6 +371,57 @@ def test_unmanaged_opts_out_of_what_defaults_ask_for(house: House) -> None:
     assert not [n for n, _ in house.zone() if "_domainkey" in n]
 
 
+def test_unmanaged_lets_go_of_what_was_put_there(house: House) -> None:
+    """Records, MAIL FROM, policies, destinations and tags stay as they are; nobody takes them for ours afterwards."""
+    house.seed_zone(foreign={})
+    statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "ses:SendEmail", "Resource": "*",
+                 "Condition": {"StringEquals": {"ses:FromAddress": "a@acme.com"}}}  # fmt: skip
+    arn = f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/default"
+    bus = {"enabled": True, "matching_event_types": ["BOUNCE"], "event_bridge_destination": {"event_bus_arn": arn}}
+    supplied = {
+        "defaults": {
+            "domain": {
+                "dkim": {}, "dmarc": {"p": "reject"}, "bimi": {"l": "https://acme.com/l.svg"},
+                "spf": {"include": "a.example"},
+                "mail_from": {"mail_from_domain": "bounce.${domain}"}, "tags": {"team": "mail"},
+                "policies": {"partner": {"Version": "2012-10-17", "Statement": [statement]}},
+            },
+            "configuration_set": {"event_destinations": {"bus": bus}},
+        },
+    }  # fmt: skip
+    parked = {"p.acme.com": {"identity": False}}
+    house.settle(merge(supplied, {"domains": {"acme.com": {}, **parked}, "configuration_sets": {"main": {}}}))
+    before = house.zone()
+    assert house.identity()["MailFromAttributes"]["MailFromDomain"] == "bounce.acme.com"
+    keys = ["dmarc", "bimi", "spf", "mail_from", "policies", "tags"]
+    let_go = merge(
+        supplied,
+        {
+            "domains": {
+                "acme.com": {"unmanaged": keys},
+                "p.acme.com": {"identity": False, "unmanaged": ["dmarc", "bimi", "spf"]},
+            },
+            "configuration_sets": {"main": {"unmanaged": ["event_destinations.bus"]}},
+        },
+    )
+    plan = house.plan(let_go)
+    assert not [words(c) for c in plan.changes if c.action == "delete" and "_recon" not in c.address]
+    house.settle(let_go)
+    markers = {("_recon.acme.com", "TXT"), ("_recon.p.acme.com", "TXT")}
+    assert {k: v for k, v in house.zone().items() if k not in markers} == {
+        k: v for k, v in before.items() if k not in markers
+    }
+    live = house.identity()
+    assert live["MailFromAttributes"]["MailFromDomain"] == "bounce.acme.com"
+    assert live["Policies"].keys() == {"partner"}
+    tags = {t["Key"]: t["Value"] for t in live["Tags"]}
+    assert tags["team"] == "mail"
+    assert "recon:mail_from" not in tags and "dmarc" not in tags["recon:records"]
+    # Taken out of the YAML altogether afterwards: not ours, so nothing goes.
+    without = {"domains": {"acme.com": {"dkim": {}}, **parked}, "configuration_sets": {"main": {}}}
+    assert not [words(c) for c in house.plan(without).changes]
+
+
 # --- protection, tags, addresses -----------------------------------------------------------------------------------
 
 

@@ -476,19 +476,29 @@ def tag_phases(change: Change) -> tuple[dict[str, str], dict[str, str], list[str
 # --- tags of one resource ------------------------------------------------------------------------------------------
 
 
+def left_alone(entry: Entry | None, *path: str) -> bool:
+    """Whether the entry's ``unmanaged`` names this key or one above it: what we put there stays, and is forgotten."""
+    named = (entry.values.get("unmanaged") or ()) if entry is not None else ()
+    return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
+
+
 def plan_tags(
-    desired: Mapping[str, str], live: Mapping[str, str], scope: str, extra: Mapping[str, str | None] | None = None
+    desired: Mapping[str, str],
+    live: Mapping[str, str],
+    scope: str,
+    extra: Mapping[str, str | None] | None = None,
+    entry: Entry | None = None,
 ) -> dict[str, str | None]:
     """The tags that a resource should carry, as far as we manage them; None marks one to take away.
 
     Ours are those the YAML names, those we put before and it no longer names (``recon:tags`` remembers), the owner
     tag, and ``extra`` recon tags. A tag found right that we did not put is not claimed: no change, and it stays when
-    its line is taken out.
+    its line is taken out; so do those that ``entry`` leaves alone.
     """
     put_before = unpack(live, TAGS)
     wanted: dict[str, str | None] = dict(desired)
     for gone in put_before - desired.keys():
-        if gone in live:
+        if gone in live and not left_alone(entry, "tags", gone):
             wanted[gone] = None
     ours = {k for k in desired if k in put_before or live.get(k) != desired[k]}
     wanted[STACK] = scope

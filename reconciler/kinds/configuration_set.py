@@ -133,7 +133,7 @@ class ConfigurationSet(Rereading):
         extra |= base.packed(live.tags if live else {}, base.DESTINATIONS, destinations)
         records = world.claims.get(f"records:{address}", frozenset())
         extra |= base.packed(live.tags if live else {}, base.RECORDS, records)
-        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra)
+        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra, desired.entry)
         if live is None:
             _tracking_must_rest(world, desired)
             after = {**_without_absent(desired.spec), "tags": base.present(tags)}

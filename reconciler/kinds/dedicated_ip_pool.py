@@ -110,7 +110,7 @@ class DedicatedIpPool(Rereading):
 
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
         extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
-        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra)
+        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra, desired.entry)
         if live is None:
             after = {"scaling_mode": "STANDARD", **desired.spec, "tags": base.present(tags)}
             return Change(

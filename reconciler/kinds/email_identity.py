@@ -252,16 +252,17 @@ class EmailIdentity(Rereading):
             extra[base.MAIL_FROM] = None
             if (
                 "mail_from" not in wanted
+                and not base.left_alone(desired.entry, "mail_from")
                 and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[base.MAIL_FROM]
             ):
                 wanted["mail_from"] = None
-        policies, put_policies = _policies(desired.spec["policies"], live)
+        policies, put_policies = _policies(desired, live)
         if policies:
             wanted["policies"] = policies
         live_tags = live.tags if live else {}
         extra |= base.packed(live_tags, base.POLICIES, put_policies)
         extra |= base.packed(live_tags, base.RECORDS, world.claims.get(desired.address, frozenset()))
-        wanted["tags"] = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra)
+        wanted["tags"] = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra, desired.entry)
         needs = self._needs(desired)
         for need in needs:
             if need.startswith("configuration_set/"):
@@ -642,13 +643,14 @@ def _created(wanted: Mapping[str, Any], domain: bool) -> dict[str, Any]:
     return after
 
 
-def _policies(desired: Mapping[str, Any], live: Observed | None) -> tuple[dict[str, Any], frozenset[str]]:
+def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], frozenset[str]]:
     """The policies as far as we manage them (None: to be taken away), and the names to remember as put by us."""
+    desired: Mapping[str, Any] = wanting.spec["policies"]
     there = live.spec["policies"] if live else {}
     before = base.unpack(live.tags, base.POLICIES) if live else frozenset()
     wanted: dict[str, Any] = dict(desired)
     for gone in before - desired.keys():
-        if gone in there:
+        if gone in there and not base.left_alone(wanting.entry, "policies", gone):
             wanted[gone] = None
     put = {n for n, p in desired.items() if n in before or there.get(n) != p}
     return wanted, frozenset(put)

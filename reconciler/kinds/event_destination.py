@@ -112,7 +112,9 @@ class EventDestination(Rereading):
             parent_live = world.observed.get(parent)
             if parent_live is not None and base.owner_of(parent_live.tags) not in {None, world.scope}:
                 continue
-            change = self._plan_one(world, address, parent, desired, observed, name in put.get(parent, set()))
+            entry = world.desired[parent].entry if parent in world.desired else None
+            ours = name in put.get(parent, set()) and not base.left_alone(entry, "event_destinations", name)
+            change = self._plan_one(world, address, parent, desired, observed, ours)
             if desired is not None and change is not None:
                 put.setdefault(parent, set()).add(name)
             if desired is None:

@@ -160,7 +160,7 @@ class SmtpUser(Rereading):
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
         extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
         live_tags = live.tags if live else {}
-        tags = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra)
+        tags = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra, desired.entry)
         wanted = {**desired.spec, "tags": tags}
         if live is None:
             after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}

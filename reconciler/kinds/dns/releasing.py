@@ -40,7 +40,8 @@ class Releasing:
         groups = base.unpack(live.tags, base.RECORDS)
         deleted = desired is None
         region = live.region or ""
-        if "dkim" not in ((desired.entry.values.get("unmanaged") or ()) if desired else ()):
+        entry = desired.entry if desired else None
+        if not base.left_alone(entry, "dkim"):
             origin = live.spec["dkim"]["signing_attributes_origin"]
             new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
             selector = ((desired.spec.get("dkim") or {}) if desired else {}).get("domain_signing_selector")
@@ -59,12 +60,14 @@ class Releasing:
                 deleted or new_block is None or (new_block == "unwritten" and live.tags.get(base.MAIL_FROM) == old_name)
             )
             moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
-            if (gone or moved) and (deleted or "mail_from" in groups):
+            left = base.left_alone(entry, "mail_from") and not moved
+            if (gone or moved) and not left and (deleted or "mail_from" in groups):
                 self._drop_exact(live, old_name, "MX", regions.feedback_mx(region), 0)
                 self._drop_spf(live, old_name)
         kept = self.book.kept_groups.get(live.name, set())
         for group in sorted(groups - {"dkim", "mail_from", "tracking"} - kept):
-            self._drop_group(live.name, group, live)
+            if not base.left_alone(entry, group):
+                self._drop_group(live.name, group, live)
         if deleted and self._last_identity(live):
             # The domain stays without an identity: the marker takes over what the tag remembered.
             for group in groups & kept - {"dkim", "mail_from"}:
@@ -167,6 +170,7 @@ class Releasing:
 
     def release_markers(self) -> None:
         """What markers remember and nothing asks for any more; what is still wanted stays remembered."""
+        entries = {e.name: e for e in self.book.world.state.section("domains") if e.region is None}
         for (zone_id, domain), remembered in sorted(self.book.live_markers.items()):
             zone = self.book.world.zones[zone_id]
             kept = self.book.kept_groups.get(domain, set())
@@ -178,10 +182,14 @@ class Releasing:
                     if domain not in self.book.identities:
                         self.book.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
+                if base.left_alone(entries.get(domain), group):
+                    continue
                 before = set(self.book.slots)
                 self._drop_group(domain, group, None)
                 self.book.deleted_by.setdefault(domain, []).extend(set(self.book.slots) - before)
-            if remembered.spf is not None and "spf" not in kept:
+            if remembered.spf is not None and "spf" not in kept and base.left_alone(entries.get(domain), "spf"):
+                pass  # its terms stay where they are, and nobody remembers whose they were
+            elif remembered.spf is not None and "spf" not in kept:
                 self._drop_spf_terms(zone, domain, remembered)
             elif remembered.spf is not None and (zone_id, domain) not in self.book.markers:
                 # Its record could not be judged (refused, unread): what is remembered must not be forgotten.
