@@ -134,6 +134,9 @@ SETS = [
         None,
     ),
     option(
+        "suppression_options.suppression_scope", "TENANT", "ACCOUNT", ("SuppressionOptions", "SuppressionScope"), None
+    ),
+    option(
         "vdm_options.dashboard_options.engagement_metrics",
         "ENABLED",
         "DISABLED",
@@ -489,3 +492,30 @@ def test_option_is_added_to_what_exists(house: House, row: Row) -> None:
         assert row.live() == row.live_b
     house.destroy()
     house.check_foreign(alone=True)
+
+
+def test_auto_validation_of_a_set(house: House) -> None:
+    """A block in a block in a block: created, changed in a leaf, kept where it is not written, reset."""
+    look = get_set("SuppressionOptions", "ValidationOptions")
+
+    def main(validation: Any) -> dict[str, Any]:
+        return {"configuration_sets": {"main": {"suppression_options": {"validation_options": validation}}}}
+
+    high = {"confidence_verdict_threshold": "HIGH"}
+    on = {"condition_threshold_enabled": "enabled", "overall_confidence_threshold": high}
+    house.settle(main({"condition_threshold": on}))
+    assert look() == {
+        "ConditionThreshold": {
+            "ConditionThresholdEnabled": "ENABLED",
+            "OverallConfidenceThreshold": {"ConfidenceVerdictThreshold": "HIGH"},
+        }
+    }
+    plan = house.settle(main({"condition_threshold": {"condition_threshold_enabled": "DISABLED"}}))
+    path = "suppression_options.validation_options.condition_threshold.condition_threshold_enabled"
+    assert lines(plan.changes[0]) == {path: ("ENABLED", "DISABLED")}
+    assert look()["ConditionThreshold"]["OverallConfidenceThreshold"] == {"ConfidenceVerdictThreshold": "HIGH"}
+    house.settle({"configuration_sets": {"main": {"suppression_options": {"suppressed_reasons": ["BOUNCE"]}}}})
+    assert look()["ConditionThreshold"]["ConditionThresholdEnabled"] == "DISABLED"
+    house.settle(main(None))
+    assert look() is None
+    assert get_set("SuppressionOptions", "SuppressedReasons")() == ["BOUNCE"]

@@ -110,6 +110,15 @@ def test_regions_and_origins_are_those_of_the_code() -> None:
             "properties/suppression_options/properties/suppressed_reasons/items",
             "SuppressionListReason",
         ),
+        ("configuration_set", "properties/suppression_options/properties/suppression_scope", "SuppressionListScope"),
+        (
+            "configuration_set",
+            (
+                "properties/suppression_options/properties/validation_options/properties/condition_threshold/properties"
+                "/overall_confidence_threshold/properties/confidence_verdict_threshold"
+            ),
+            "SuppressionConfidenceVerdictThreshold",
+        ),
         ("dedicated_ip_pool", "properties/scaling_mode", "ScalingMode"),
     ],
 )
