@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import support
+import yaml
 
 from reconciler import desired
 from reconciler.scaffold import Wanted, files, name_of
@@ -38,6 +39,15 @@ def test_commented_examples_validate_too(tmp_path: Path) -> None:
     assert state.section("dedicated_ip_pools")
 
 
+def test_the_package_is_what_was_named(house: support.House) -> None:
+    wanted = "recon-mail @ git+https://git.example/acme/recon@" + "a" * 40
+    for forge, name in (("github", ".github/workflows/mail-apply.yml"), ("gitlab", ".gitlab/mail.yml")):
+        assert house.cli("init", forge, "--forge", forge, "--package", wanted).code == 0
+        document = yaml.safe_load((house.home / forge / name).read_text())
+        found = document["env"] if forge == "github" else document[".mail"]["variables"]
+        assert found["RECON"] == wanted
+
+
 def test_it_never_overwrites(house: support.House) -> None:
     (house.home / ".github" / "workflows").mkdir(parents=True)
     mine = house.home / ".github" / "workflows" / "mail-plan.yml"
@@ -61,7 +71,16 @@ def test_a_state_that_is_there_gets_nothing_beside_it(house: support.House) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--account", "12"], ["--domain", "a b"], ["--region", "mars-1"], ["--name", "a b"], ["--forge", "x"]]
+    "wrong",
+    [
+        ["--account", "12"],
+        ["--domain", "a b"],
+        ["--region", "mars-1"],
+        ["--name", "a b"],
+        ["--forge", "x"],
+        ["--package", "a\nb"],
+        ["--package", 'x"; curl'],
+    ],
 )
 def test_bad_answers_write_nothing(house: support.House, wrong: list[str]) -> None:
     ran = house.cli("init", "repo", *wrong)

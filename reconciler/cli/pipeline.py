@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +58,9 @@ def init(
     region: Annotated[str, typer.Option("--region", help="A region of SES.")] = "us-east-1",
     domain: Annotated[str, typer.Option("--domain", help="A domain that sends.")] = "acme.example",
     forge: Annotated[str, typer.Option("--forge", help="github, gitlab or none.")] = "github",
+    package: Annotated[
+        str | None, typer.Option("--package", help="What the jobs install with pip; by default this release.")
+    ] = None,
     no_color: ColorOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -68,6 +72,8 @@ def init(
         raise ReconError(f"--forge {forge} is not known", hint=f"one of {', '.join(FORGES)}")
     place = Path(directory)
     wanted = Wanted(name or name_of(place), account, region, domain, forge)  # type: ignore[arg-type]
+    if package is not None:
+        wanted = replace(wanted, package=package)
     written, kept = write(place, files(wanted))
     sys.stdout.write("".join(f"wrote {place / path}\n" for path in written))
     sys.stdout.write("".join(f"kept {place / path}, which was there\n" for path in kept))

@@ -30,6 +30,8 @@ class Wanted:
     region: str = "us-east-1"
     domain: str = "acme.example"
     forge: Forge = "github"
+    package: str = f"recon-mail=={__version__}"
+    """What pip installs in a job: a name with its version, or a URL with its commit."""
 
 
 def name_of(directory: Path) -> str:
@@ -44,7 +46,7 @@ def files(wanted: Wanted) -> dict[str, str]:
     Raises InvalidState where what was given would not make a valid state.
     """
     fill = {"NAME": wanted.name, "ACCOUNT": wanted.account, "REGION": wanted.region, "DOMAIN": wanted.domain,
-            "VERSION": __version__, "PARTITION": regions.partition_of(wanted.region)}  # fmt: skip
+            "PACKAGE": _package(wanted.package), "PARTITION": regions.partition_of(wanted.region)}  # fmt: skip
     templates = dict(state.FILES)
     if wanted.forge == "github":
         templates |= github.FILES
@@ -55,6 +57,13 @@ def files(wanted: Wanted) -> dict[str, str]:
         found[gitlab.NOTES] = gitlab.notes()
     _check({path: text for path, text in found.items() if path.startswith("state/")})
     return found
+
+
+def _package(text: str) -> str:
+    """A requirement of pip's that may stand in double quotes in YAML and in a shell. Raises ReconError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+=@:/~!<>,#&?%\[\]() -]{0,511}", text):
+        raise ReconError(f"--package {text!r} is nothing that pip could install", hint="such as recon-mail==0.1.0")
+    return text
 
 
 def _filled(text: str, fill: Mapping[str, str]) -> str:

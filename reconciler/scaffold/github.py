@@ -44,7 +44,7 @@ concurrency:
   cancel-in-progress: true
 
 env:
-  RECON: recon-mail==@VERSION@
+  RECON: "@PACKAGE@" # what pip installs
 
 jobs:
   validate:
@@ -122,7 +122,7 @@ permissions:
 concurrency: mail-apply # recon has a lock of its own; this keeps runs from waiting on each other
 
 env:
-  RECON: recon-mail==@VERSION@
+  RECON: "@PACKAGE@" # what pip installs
 
 jobs:
   plan:
@@ -186,7 +186,7 @@ permissions:
 concurrency: mail-drift
 
 env:
-  RECON: recon-mail==@VERSION@
+  RECON: "@PACKAGE@" # what pip installs
 
 jobs:
   drift:

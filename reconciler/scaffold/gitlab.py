@@ -19,7 +19,7 @@ _MAIL: Final = r"""
 .mail:
   image: python:3.12-slim
   variables:
-    RECON: recon-mail==@VERSION@
+    RECON: "@PACKAGE@" # what pip installs
   before_script:
     - pip install --quiet "$RECON"
 
