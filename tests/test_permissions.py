@@ -57,6 +57,7 @@ class Company:
 @pytest.fixture
 def company(tmp_path: Path) -> Iterator[Company]:
     with Sandbox() as sandbox:
+        sandbox.reset()  # what moto holds belongs to the whole process
         yield Company(tmp_path, sandbox)
 
 

@@ -167,7 +167,23 @@ def test_facts_are_read() -> None:
     )
     assert view.accounts == {"us-east-1": {"SendingEnabled": True}}
     assert view.topics == {TOPIC: Topic(POLICY, "key-1", POLICY)}
+    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(bridge.READS) - {"kms:DescribeKey"}
+
+
+def test_the_key_behind_an_alias_is_looked_up() -> None:
+    """The alias of the topic's account, whichever that is."""
+    answers: dict[tuple[str, str], Any] = {
+        ("GetTopicAttributes", "us-east-1"): {
+            "Attributes": {"Policy": json.dumps(POLICY), "KmsMasterKeyId": "alias/x"}
+        },
+        ("DescribeKey", "us-east-1"): {"KeyMetadata": {"KeyId": "key-1"}},
+        ("GetKeyPolicy", "us-east-1"): {"Policy": json.dumps(POLICY)},
+    }
+    view, aws = facts(answers)
+    assert view.topics == {TOPIC: Topic(POLICY, "alias/x", POLICY)}
     assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(bridge.READS)
+    del answers["DescribeKey", "us-east-1"]
+    assert facts(answers)[0].topics == {TOPIC: Topic(POLICY, "alias/x", None)}
 
 
 def test_denied_facts_are_left_out_and_missing_topics_are_known() -> None:

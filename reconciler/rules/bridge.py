@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reconciler.kinds.base import World
     from reconciler.kinds.dns.zones import Zone
 
-READS: Final = ("sesv2:GetAccount", "sns:GetTopicAttributes", "kms:GetKeyPolicy")
+READS: Final = ("sesv2:GetAccount", "sns:GetTopicAttributes", "kms:DescribeKey", "kms:GetKeyPolicy")
 """What ``read_facts`` calls, for the least-privilege policy; all of it may be left out."""
 
 _ACCOUNTS: Final = "ses_accounts"
@@ -80,15 +80,18 @@ def _read_topic(aws: Aws, arn: str) -> object:
     except AwsError as error:
         return None if error.aws_code in ("NotFound", "NotFoundException") else _UNREAD
     key = str(answer.get("KmsMasterKeyId") or "")
-    return Topic(_document(answer.get("Policy")) or {}, key, _read_key_policy(aws, region, key))
+    return Topic(_document(answer.get("Policy")) or {}, key, _read_key_policy(aws, arn, key))
 
 
-def _read_key_policy(aws: Aws, region: str, key: str) -> Mapping[str, Any] | None:
+def _read_key_policy(aws: Aws, topic: str, key: str) -> Mapping[str, Any] | None:
+    _, partition, _, region, account, _ = topic.split(":", 5)
     if not key or key.endswith("alias/aws/sns"):
         return None
-    if key.startswith("alias/"):
-        return None  # GetKeyPolicy takes no alias (KMS API, GetKeyPolicy: KeyId)
     try:
+        if key.startswith("alias/"):
+            key = f"arn:{partition}:kms:{region}:{account}:{key}"
+        if ":alias/" in key:  # GetKeyPolicy takes no alias (KMS API, GetKeyPolicy: KeyId)
+            key = str(aws.call("kms", "DescribeKey", region, KeyId=key)["KeyMetadata"]["KeyId"])
         return _document(aws.call("kms", "GetKeyPolicy", region, KeyId=key, PolicyName="default").get("Policy"))
     except AwsError:
         return None
