@@ -511,6 +511,16 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("pool-switch", "warning", {"more": a_set(will={"delivery_options": {"sending_pool_name": "std"}})}),
     ("identity-deleted", "warning", {"more": {SHOP: (GOOD_IDENTITY, None)}}),
     ("identity-deleted", "error", {"more": {SHOP: (GOOD_IDENTITY, None)}, "sent_last_day": {SHOP: 5}}),
+    (
+        "identity-deleted",
+        "note",
+        {"more": {SHOP: (GOOD_IDENTITY, None)}, "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 0.0}}}},
+    ),
+    (
+        "identity-deleted",
+        "warning",
+        {"more": {SHOP: (GOOD_IDENTITY, None)}, "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 9.0}}}},
+    ),
     ("identity-shadows-parent", "warning", {"more": {SHOP: new()}}),
     ("address-mail", "note", {"more": {f"email_identity/{EAST}/ceo@acme.com": new()}}),
     (

@@ -410,17 +410,25 @@ def pool_switch(view: RuleView) -> Iterator[Draft]:
     "SES API, DeleteEmailIdentity: mail from it is refused at once",
 )
 def identity_deleted(view: RuleView) -> Iterator[Draft]:
-    """An error where it is known to have sent in the last day."""
+    """An error where it is known to have sent in the last day; a note where its whole region is known to have not."""
     for identity in view.resources("email_identity"):
         if identity.before is None or identity.after is not None:
             continue
         sent = view.sent_last_day.get(identity.address)
-        known = f"; it sent {sent} messages in the last day" if sent else ""
+        region = (view.accounts.get(identity.region or "", {}).get("SendQuota") or {}).get("SentLast24Hours")
+        known = ""
+        if sent:
+            known = f"; it sent {sent} messages in the last day"
+        elif region:
+            known = f"; the region sent {region:.0f} messages in the last day, and SES does not say for whom"
+        elif region is not None:
+            known = "; nothing was sent there in the last day"
         yield Draft(
             identity.address,
             f"mail from {identity.name} is refused in {identity.region} from then on{known}",
             "move its senders first, or waive this with a date",
             hurts=bool(sent),
+            new=not sent and region == 0,
         )
 
 

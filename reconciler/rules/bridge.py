@@ -45,7 +45,8 @@ def read_facts(aws: Aws, world: World) -> None:
 
     Cost: one call a region with identities, one or two a topic. Denied or failing reads leave the fact out.
     """
-    regions = sorted({d.region for d in world.desired.values() if d.kind == "email_identity" and d.region})
+    identities = (x for group in (world.desired, world.observed) for x in group.values() if x.kind == "email_identity")
+    regions = sorted({one.region for one in identities if one.region})
     arns = sorted(_topics(world))
 
     def account(region: str) -> Mapping[str, Any] | None:
