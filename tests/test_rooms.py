@@ -28,12 +28,13 @@ ROOMS: dict[str, set[str]] = {
     "secrets": {"errors"},
     "aws": {"model", "errors"},
     "backend": {"model", "errors"},
+    "public_dns": {"errors"},
     # YAML -> desired
     "desired": BASE,
     # all that is known of one kind; AWS is handed in
     "kinds": {*BASE, "secrets", "aws"},
     # observed, judged, planned
-    "rules": {*BASE, "kinds"},
+    "rules": {*BASE, "kinds", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "rules"},
     "steps": {"model", "errors", "kinds"},
     "planner": {*BASE, "kinds", "rules", "steps"},
@@ -49,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
     "offline": {*BASE, "secrets", "kinds", "observing", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},
-    "doctor": {*BASE, "aws", "kinds", "observing", "suppression"},
+    "doctor": {*BASE, "public_dns", "aws", "kinds", "observing", "suppression"},
     "iam_policy": {*BASE, "backend", "kinds", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
@@ -69,7 +70,7 @@ LIBRARIES: dict[str, set[str]] = {
     "jsonschema": {"desired"},
     "deepdiff": {"kinds"},
     "idna": {"names"},
-    "dns": {"rules", "doctor", "sandbox"},
+    "dns": {"public_dns", "sandbox"},
     "cryptography": {"secrets", "sandbox", "demo"},
     "typer": {"cli"},
     "click": {"cli"},

@@ -46,7 +46,7 @@ def doctor(
     """
     from reconciler import suppression
     from reconciler.doctor import diagnose, gather
-    from reconciler.doctor.public_dns import PublicDns
+    from reconciler.public_dns import PublicDns
 
     out = Out(format, no_color, quiet, verbose)
     if format not in {"text", "json"}:

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
-from reconciler.doctor.public_dns import Answer, PublicDns
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.base import World
 from reconciler.kinds.dns import intents
 from reconciler.model import Entry, State
 from reconciler.names import parents
+from reconciler.public_dns import Answer, PublicDns
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws

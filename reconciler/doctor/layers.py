@@ -11,7 +11,6 @@ from typing import Any
 
 from reconciler.doctor.checks import FOUND, LAYERS, OK, UNKNOWN, Check
 from reconciler.doctor.facts import Facts, may_send
-from reconciler.doctor.public_dns import Answer
 from reconciler.errors import ReconError
 from reconciler.kinds import configuration_set, email_identity, smtp_credential, smtp_user
 from reconciler.kinds.dns import intents
@@ -22,6 +21,7 @@ from reconciler.kinds.smtp import rotation
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Observed
 from reconciler.names import is_at_or_below, parents
+from reconciler.public_dns import Answer
 
 REVIEW_BOUNCES = 0.05
 REVIEW_COMPLAINTS = 0.001

@@ -7,14 +7,13 @@ all of them together have theirs, and whatever goes wrong is an answer that did 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reconciler.errors import ReconError
+from reconciler.public_dns import PublicDns
 
 Resolve = Callable[[str], "tuple[str, ...] | None"]
 """TXT texts of a name in public DNS: an empty tuple where there are none, None where no answer came."""
@@ -76,32 +75,12 @@ def public() -> Outside:
 
 
 def public_resolver(timeout: float = LOOKUP) -> Resolve:
-    """A ``Resolve`` that asks the system's resolver, or that of ``RECON_RESOLVER``; ``timeout`` in seconds a name."""
-    import dns.exception
-    import dns.resolver
-
-    try:
-        resolver = dns.resolver.Resolver(configure=not os.environ.get("RECON_RESOLVER"))
-        if given := os.environ.get("RECON_RESOLVER"):
-            host, _, port = given.rpartition(":")
-            resolver.nameservers, resolver.port = [host.strip("[]")], int(port)
-    except ValueError:
-        raise ReconError(
-            f"RECON_RESOLVER is not an address and a port: {given!r}", hint="such as 127.0.0.1:53"
-        ) from None
-    except dns.exception.DNSException as problem:
-        raise ReconError(
-            f"this machine has no resolver to ask: {problem}", hint="set RECON_RESOLVER=host:port"
-        ) from None
+    """A ``Resolve`` that asks public DNS; ``timeout`` in seconds a name."""
+    dns = PublicDns(timeout=timeout)
 
     def resolve(name: str) -> tuple[str, ...] | None:
-        try:
-            answer = resolver.resolve(name, "TXT", lifetime=timeout)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return ()
-        except (dns.exception.DNSException, OSError, ValueError):
-            return None
-        return tuple(b"".join(record.strings).decode("latin-1") for record in answer)
+        answer = dns.one(name, "TXT")
+        return None if answer.problem else answer.values
 
     return resolve
 

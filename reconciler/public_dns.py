@@ -5,6 +5,7 @@ Source: RFC 1035 and 2308 (NXDOMAIN and NODATA both say that there is nothing; S
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,26 +29,28 @@ class Answer:
 
 
 class PublicDns:
-    """Asks the system's resolvers, or those given as ``ADDRESS`` or ``ADDRESS:PORT``. Raises ReconError for another
-    form."""
+    """Asks the resolvers given as ``ADDRESS`` or ``ADDRESS:PORT``, else that of ``RECON_RESOLVER``, else the system's.
+    Raises ReconError for another form, or where there is none."""
 
     def __init__(self, resolvers: Iterable[str] = (), timeout: float = TIMEOUT) -> None:
         import dns.exception
         import dns.nameserver
         import dns.resolver
 
-        given = list(resolvers)
+        given, named = list(resolvers), "the resolver"
+        if not given and (mine := os.environ.get("RECON_RESOLVER")):
+            given, named = [mine], "RECON_RESOLVER"
         try:
             self._resolver: Any = dns.resolver.Resolver(configure=not given)
         except dns.resolver.NoResolverConfiguration:
-            raise ReconError("this machine has no resolver", hint="name one with --resolver, or --no-dns") from None
+            raise ReconError("this machine has no resolver to ask", hint="set RECON_RESOLVER=ADDRESS:PORT") from None
         if given:
-            self._resolver.nameservers = [self._server(text) for text in given]
+            self._resolver.nameservers = [self._server(text, named) for text in given]
         self._resolver.lifetime = timeout
         self._resolver.timeout = min(timeout, 2.0)
 
     @staticmethod
-    def _server(text: str) -> Any:
+    def _server(text: str, named: str) -> Any:
         import ipaddress
 
         import dns.nameserver
@@ -57,19 +60,21 @@ class PublicDns:
             host, port = text.strip(), "53"
         host = host.strip("[]")
         try:
-            ipaddress.ip_address(host)
+            if ipaddress.ip_address(host).is_unspecified:
+                raise ValueError
             number = int(port)
         except ValueError:
-            raise ReconError(f"--resolver {text} is not an address", hint="such as 1.1.1.1 or 127.0.0.1:5353") from None
+            raise ReconError(f"{named} {text!r} is not an address", hint="such as 1.1.1.1 or 127.0.0.1:5353") from None
         return dns.nameserver.Do53Nameserver(host, number)
 
     def ask(self, questions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
         """The answer to each (name, type), asked side by side."""
         todo = list(questions)
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            return dict(zip(todo, pool.map(lambda q: self._one(*q), todo), strict=True))
+            return dict(zip(todo, pool.map(lambda q: self.one(*q), todo), strict=True))
 
-    def _one(self, name: str, kind: str) -> Answer:
+    def one(self, name: str, kind: str) -> Answer:
+        """The answer to one question."""
         import dns.exception
         import dns.resolver
 
@@ -79,7 +84,7 @@ class PublicDns:
             return Answer()
         except dns.resolver.LifetimeTimeout:
             return Answer(problem="no resolver answered in time")
-        except dns.exception.DNSException as problem:
+        except (dns.exception.DNSException, OSError, ValueError) as problem:
             return Answer(problem=f"the resolvers failed ({type(problem).__name__})")
         return Answer(tuple(sorted(_shown(record, kind) for record in answer)), int(answer.rrset.ttl))
 
