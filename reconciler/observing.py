@@ -69,7 +69,7 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Addre
     if only is not None:
         world.facts["only"] = only
     if sweep:
-        _sweep(world, aws)
+        sweep_owned(world, aws)
     chains = (
         ("configuration_set", "event_destination"),
         ("dedicated_ip_pool",),
@@ -89,7 +89,7 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Addre
     return world
 
 
-def _sweep(world: World, aws: Aws) -> None:
+def sweep_owned(world: World, aws: Aws) -> None:
     """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
 
     A region that is not enabled refuses a token that STS has just accepted: that is not the same as unread.

@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "steps": {"model", "errors", "kinds"},
     "planner": {*BASE, "kinds", "rules", "steps"},
     "running": {"model", "errors", "aws", "kinds", "rules", "observing", "planner"},
+    "importing": {*BASE, "aws", "desired", "kinds", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "secrets", "kinds", "steps", "planner"},
     "renderers": {"model", "errors"},

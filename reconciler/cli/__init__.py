@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 
 import typer
 
-from reconciler.cli import account, doctor, look, pipeline, smtp, suppression, write
+from reconciler.cli import account, doctor, importing, look, pipeline, smtp, suppression, write
 from reconciler.cli.app import app
 from reconciler.cli.common import Out
 from reconciler.errors import ReconError
 
-__all__ = ["account", "app", "doctor", "look", "main", "pipeline", "run", "smtp", "suppression", "write"]
+__all__ = [
+    "account", "app", "doctor", "importing", "look", "main", "pipeline", "run", "smtp", "suppression", "write",
+]  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -22,7 +22,7 @@ from reconciler.desired.variables import suggestion
 from reconciler.errors import InvalidState
 from reconciler.model import Diagnostic, Entry, Moved, Stack, State, Waiver, digest_of
 
-__all__ = ["Loaded", "json_schema", "load"]
+__all__ = ["Loaded", "json_schema", "load", "load_texts"]
 
 FALLBACK_REGION: Final = "us-east-1"
 """Stands in while checking a state whose own regions are wrong; such a state is never returned."""
@@ -46,6 +46,16 @@ def load(path: str | Path, environment: str | None = None, *, variables: Mapping
         return _load(Path(path), environment, variables or {})
 
 
+def load_texts(texts: Mapping[str, str], environment: str | None = None, *, beside: str | Path | None = None) -> Loaded:
+    """Like ``load``, for files that are not written yet: ``texts`` by name, together with the state at ``beside``."""
+    with _no_collector():
+        problems = Problems()
+        files = reading.find_files(Path(beside), problems) if beside is not None else []
+        read = [reading.read_file(file, problems) for file in files]
+        read += [reading.read_bytes(text.encode(), name, problems) for name, text in texts.items()]
+        return _checked([node for node in read if node is not None], str(beside or "."), environment, {}, problems)
+
+
 @contextmanager
 def _no_collector() -> Iterator[None]:
     """Pause the cyclic collector: loading makes a great many small objects and no cycles, and walking them over and
@@ -63,14 +73,21 @@ def _load(root: Path, environment: str | None, variables: Mapping[str, str]) -> 
     problems = Problems()
     files = reading.find_files(root, problems)
     documents = [node for file in files if (node := reading.read_file(file, problems)) is not None]
+    return _checked(documents, str(root), environment, variables, problems)
+
+
+def _checked(
+    documents: list[Node], root: str, environment: str | None, variables: Mapping[str, str], problems: Problems
+) -> Loaded:
+    """Merge and check files that were read. Raises InvalidState."""
     if not documents:
         if not problems.has_errors:
             problems.add(
                 "error", "empty-state", f"{root} declares nothing", "write at least `stack:`, or run `recon init`",
-                file=str(root),
+                file=root,
             )  # fmt: skip
         raise InvalidState(problems.all())
-    state = _state(layers.combine(documents, problems), environment, variables, str(root), problems)
+    state = _state(layers.combine(documents, problems), environment, variables, root, problems)
     found = problems.all()
     if state is None or problems.has_errors:
         raise InvalidState(found)

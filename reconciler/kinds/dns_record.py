@@ -51,42 +51,7 @@ class DnsRecord:
 
     def observe(self, aws: Aws, world: World) -> None:
         """Read the zones that hold names of this stack, and those that carry its markers."""
-        names = names_of_interest(world)
-        if not names and not world.facts.get("tagged_zones"):
-            return
-        try:
-            world.zones = list_zones(aws)
-        except AwsError as error:
-            world.unreadable(NAME, error.message, error.hint)
-            return
-        index = ZoneIndex(world.zones)
-        wanted = set(world.facts.get("tagged_zones") or ()) & world.zones.keys()
-        for zone_id in wanted:
-            world.zones[zone_id].tagged = True
-        for name, hint in names:
-            if hint == "manual":
-                continue
-            zone = index.pick(name, hint)
-            if isinstance(zone, Zone):
-                wanted.add(zone.id)
-            elif hint in {None, "auto"}:
-                wanted |= {z.id for z in index.candidates(name)}
-
-        def one(zone_id: str) -> tuple[str, AwsError | None]:
-            try:
-                load(aws, world.zones[zone_id])
-            except AwsError as error:
-                return zone_id, error
-            return zone_id, None
-
-        for zone_id, problem in aws.parallel(one, sorted(wanted)):
-            if problem is not None:
-                world.unreadable(f"{NAME}/{world.zones[zone_id].name}", problem.message, problem.hint)
-        read = [world.zones[i].name for i in sorted(wanted) if world.zones[i].loaded]
-        if read:
-            world.scanned.append(
-                f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
-            )
+        read_zones(aws, world, names_of_interest(world))
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -188,6 +153,47 @@ def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
     aws.call(
         "route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id, RemoveTagKeys=[tag]
     )
+
+
+def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) -> None:
+    """Read the zones of ``names`` (each with the zone that the YAML names for it) and those that carry our markers
+    into ``world.zones``; what cannot be read goes to ``world.unread``."""
+    names = list(names)
+    if not names and not world.facts.get("tagged_zones"):
+        return
+    try:
+        world.zones = list_zones(aws)
+    except AwsError as error:
+        world.unreadable(NAME, error.message, error.hint)
+        return
+    index = ZoneIndex(world.zones)
+    wanted = set(world.facts.get("tagged_zones") or ()) & world.zones.keys()
+    for zone_id in wanted:
+        world.zones[zone_id].tagged = True
+    for name, hint in names:
+        if hint == "manual":
+            continue
+        zone = index.pick(name, hint)
+        if isinstance(zone, Zone):
+            wanted.add(zone.id)
+        elif hint in {None, "auto"}:
+            wanted |= {z.id for z in index.candidates(name)}
+
+    def one(zone_id: str) -> tuple[str, AwsError | None]:
+        try:
+            load(aws, world.zones[zone_id])
+        except AwsError as error:
+            return zone_id, error
+        return zone_id, None
+
+    for zone_id, problem in aws.parallel(one, sorted(wanted)):
+        if problem is not None:
+            world.unreadable(f"{NAME}/{world.zones[zone_id].name}", problem.message, problem.hint)
+    read = [world.zones[i].name for i in sorted(wanted) if world.zones[i].loaded]
+    if read:
+        world.scanned.append(
+            f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
+        )
 
 
 def names_of_interest(world: World) -> list[tuple[str, str | None]]:

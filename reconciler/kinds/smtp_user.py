@@ -12,7 +12,7 @@ Source:   SES Developer Guide, "Controlling access to Amazon SES" (condition key
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
@@ -92,9 +92,7 @@ class SmtpUser(Rereading):
         """All users of the account in a few calls: ours by tag, declared ones by name, whatever its case."""
         declared = {d.name.lower(): d for d in world.kind(NAME)}
         try:
-            for detail in aws.pages(
-                "iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"]
-            ):
+            for detail in details(aws):
                 tags = base.tags_from_aws(detail.get("Tags"))
                 twin = declared.get(detail["UserName"].lower())
                 if twin is not None and twin.name != detail["UserName"]:
@@ -107,7 +105,7 @@ class SmtpUser(Rereading):
                     )
                     continue
                 if twin is not None or base.owner_of(tags) == world.scope:
-                    found = _observed(detail, tags)
+                    found = observed_of(detail)
                     world.observed[found.address] = found
             return
         except AwsError as error:
@@ -144,7 +142,7 @@ class SmtpUser(Rereading):
         except AwsError as error:
             if error.aws_code != "NoSuchEntity":
                 raise
-        return _observed(detail, base.tags_from_aws(user.get("Tags")))
+        return observed_of(detail)
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -298,8 +296,15 @@ class SmtpUser(Rereading):
         yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
 
 
-def _observed(detail: Mapping[str, Any], tags: Mapping[str, str]) -> Observed:
+def details(aws: Aws) -> Iterator[Mapping[str, Any]]:
+    """Every user of the account as IAM tells it (UserDetail: path, tags, boundary, groups, policies), 1,000 a call."""
+    yield from aws.pages("iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"])
+
+
+def observed_of(detail: Mapping[str, Any]) -> Observed:
+    """One user as it is live, from a UserDetail, or a User with its ``UserPolicyList``."""
     name = detail["UserName"]
+    tags = base.tags_from_aws(detail.get("Tags"))
     inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("UserPolicyList") or ()}
     spec: dict[str, Any] = {
         "path": detail.get("Path") or "/",

@@ -1,0 +1,230 @@
+"""``recon import``: what exists live as YAML that a person would keep, whose plan adopts and changes nothing.
+
+``finding`` lists and reads (with the kinds' own readers), ``describing`` says each thing as an entry, ``draft`` holds
+the entries with what was left out of them, ``writing`` makes YAML of them, ``proving`` loads and plans that YAML
+against what was read and takes out what would change anything. Nothing here writes to AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler import regions as known_regions
+from reconciler.errors import ReconError
+from reconciler.importing.describing import describe
+from reconciler.importing.draft import Draft
+from reconciler.importing.finding import Names, find, missing
+from reconciler.importing.proving import prove
+from reconciler.kinds.base import World
+from reconciler.model import Diagnostic, Plan, Stack, State
+from reconciler.observing import guard_account, sweep_owned
+from reconciler.rules import RULES
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+SINGLE: Final = "imported.yaml"
+HOME: Final = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for: names, where to look, the stack that it is for, and how it is to be written.
+
+    ``state`` is the desired state that exists already, with its path and environment; without it ``stack_name`` and
+    ``account`` (None: whatever the credentials speak for) say whose YAML it is. ``regions`` empty: all of SES.
+    """
+
+    names: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    stack_name: str = "mail"
+    account: str | None = None
+    state: State | None = None
+    path: str | None = None
+    environment: str | None = None
+    declare_users: bool = False
+    single: str | None = SINGLE
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of it. ``texts`` by file name; ``addresses`` are what they declare; ``unread`` parts are unknown."""
+
+    stack: Stack
+    texts: Mapping[str, str]
+    addresses: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    calls: Mapping[str, int]
+    plan: Plan | None
+    unread: bool
+    missed: bool
+
+
+def stack_for(request: Request) -> Stack:
+    """The stack to connect as; its account is empty where only AWS can say it."""
+    if request.state is not None:
+        return request.state.stack
+    places = request.regions or (HOME,)
+    partition = known_regions.partition_of(places[0])
+    return Stack(request.stack_name, None, request.account or "", tuple(places), partition)
+
+
+def run(request: Request, aws: Aws, now: str, *, parallelism: int = 16) -> Imported:
+    """Find, describe, prove. Raises Refused for another account, ReconError for what the request gets wrong."""
+    stack = aws.stack
+    places = _places(request, stack)
+    if not stack.account:
+        stack = replace(stack, account=aws.account())
+        aws.stack = stack
+    guard_account(aws)
+    world = World(State(replace(stack, environment=request.environment), ()), now)
+    names = Names(request.names)
+    declared = _declared(request.state)
+    found = find(aws, world, names, places, asked=bool(request.regions or request.state), declared=declared)
+    if request.state is None:
+        sweep_owned(world, aws)
+    draft = Draft(_order(request, world, places), environment=request.environment, declare_users=request.declare_users)
+    if request.state is None:
+        draft.stack = {"name": stack.name, "account": stack.account, "regions": draft.regions}
+    describe(found, draft)
+    others = [e.name for e in request.state.section("domains")] if request.state is not None else []
+    missing(found, names, [*others, *(i.name for i in draft.items.values() if i.own.get("identity") is False)])
+    seen = _half_declared(draft, request.state)
+    for item in list(draft.items.values()):
+        if (item.section, item.name) in seen:
+            draft.items.pop((item.section, item.name))
+    draft.unread = [f"{part.prefix}: {part.reason}" for part in world.unread]
+    texts: Mapping[str, str] = {}
+    plan: Plan | None = None
+    if draft.items or draft.users:
+        proof = prove(draft, world, single=request.single, beside=request.path if request.state else None)
+        texts, plan = proof.texts, proof.plan
+    elif draft.stack is not None and not request.names:
+        raise _nothing(world, found.misses, draft)
+    diagnostics = [*seen.values(), *_owned_already(draft, world), *_diagnostics(draft, world, found.misses, plan)]
+    return Imported(
+        stack,
+        texts,
+        tuple(sorted(draft.by_address()))
+        + tuple(f"smtp_user/{u.name}" for u in draft.users if u.values is not None and draft.declare_users),
+        tuple(diagnostics),
+        dict(sorted(aws.calls.items())),
+        plan,
+        bool(world.unread),
+        bool(found.misses),
+    )
+
+
+def _places(request: Request, stack: Stack) -> tuple[str, ...]:
+    if request.regions:
+        return request.regions
+    if request.state is not None:
+        return stack.regions
+    return tuple(r for r in known_regions.SES_REGIONS if known_regions.partition_of(r) == stack.partition)
+
+
+def _order(request: Request, world: World, places: Sequence[str]) -> tuple[str, ...]:
+    """The regions of the stack block: those asked for, else those that hold something."""
+    if request.state is not None:
+        return request.state.stack.regions
+    if request.regions:
+        return tuple(places)
+    used = {o.region for o in world.observed.values() if o.region}
+    return tuple(r for r in places if r in used) or (HOME,)
+
+
+def _declared(state: State | None) -> Iterable[str]:
+    from reconciler.kinds import REGISTRY
+
+    if state is None:
+        return ()
+    return [d.address for kind in REGISTRY.values() for d in kind.desired(state)]
+
+
+def _half_declared(draft: Draft, state: State | None) -> dict[tuple[str, str], Diagnostic]:
+    """What is declared for other regions than those where it is live too: a second entry would be declared twice."""
+    found: dict[tuple[str, str], Diagnostic] = {}
+    for entry in state.entries if state else ():
+        key = (entry.section, entry.name)
+        item = draft.items.get(key)
+        if item is None or key in found:
+            continue
+        where = ", ".join(item.regional) or "Route 53"
+        found[key] = Diagnostic(
+            "warning", "declared-elsewhere",
+            f"{entry.section}.{entry.name} is declared, and it is live in {where} too",
+            f"add {where} to its regions at {entry.source}", entry.source.file, entry.source.line,
+            address=next(item.addresses(), ""),
+        )  # fmt: skip
+    return found
+
+
+def _owned_already(draft: Draft, world: World) -> Iterable[Diagnostic]:
+    """What the stack of this name owns by its tag, and this YAML does not declare: its plan would delete it."""
+    mine = draft.by_address()
+    for address in sorted(a for owned in world.owned.values() for a in owned if a not in mine):
+        yield Diagnostic(
+            "warning", "owned-already",
+            f"{address} carries the tag of the stack {world.scope}; the plan of this YAML would delete it",
+            "import it too, add the YAML to that stack's state, or choose another --stack", address=address,
+        )  # fmt: skip
+
+
+def _nothing(world: World, misses: Sequence[tuple[str, str]], draft: Draft) -> ReconError:
+    diagnostics = tuple(_diagnostics(draft, world, misses, None))
+    if world.unread:
+        return ReconError("nothing could be read that could be imported", diagnostics=diagnostics)
+    return ReconError(
+        "nothing live to import" + (": all of it belongs to others" if draft.left else ""),
+        hint="check the account and --region", diagnostics=diagnostics,
+    )  # fmt: skip
+
+
+def _diagnostics(
+    draft: Draft, world: World, misses: Sequence[tuple[str, str]], plan: Plan | None
+) -> Iterable[Diagnostic]:
+    for part in world.unread:
+        yield Diagnostic(
+            "error", "unread", f"could not read {part.prefix}: {part.reason}", part.hint, address=part.prefix
+        )
+    for name, near in misses:
+        hint = f"did you mean {near}?" if near else "a domain, an address, KIND/NAME, or an SMTP user; globs in quotes"
+        yield Diagnostic("error", "no-such-thing", f"nothing live is called {name}", hint)
+    for left in draft.left:
+        yield Diagnostic(
+            "warning", left.code, f"{left.address} is left out: {left.why}", left.hint, address=left.address
+        )
+    for item in draft.items.values():
+        address = next(item.addresses(), "")
+        for lost in item.lost:
+            path = ".".join(lost.path)
+            yield Diagnostic("note", "not-managed", f"{item.section}.{item.name}.{path}: {lost.why}", address=address)
+    for user in draft.users:
+        if user.values is None:
+            yield Diagnostic(
+                "note", "user-not-sayable", f"smtp_users.{user.name}: {user.why}", address=user.live.address
+            )
+        elif not draft.declare_users:
+            yield Diagnostic(
+                "note", "user-not-declared", f"smtp_users.{user.name} is only a comment: declaring it makes a key",
+                "take the # off, or use --smtp-users", address=user.live.address,
+            )  # fmt: skip
+    for found in plan.diagnostics if plan is not None else ():
+        if found.code in RULES and found.severity == "error":
+            yield replace(found, severity="warning")
+
+
+def read_state(path: str, environment: str | None) -> State | None:
+    """The state at ``path``, or None where there is no YAML yet. Raises InvalidState."""
+    from reconciler import desired
+
+    place = Path(path)
+    if not place.exists() or (place.is_dir() and not any(place.rglob("*.y*ml"))):
+        return None
+    return desired.load(path, environment).state
+
+
+__all__ = ["Imported", "Request", "read_state", "run", "stack_for"]

@@ -1,0 +1,353 @@
+"""From what was read to the entries that say it: each field as the YAML spells it, and a word where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from reconciler.importing.draft import Draft, Item, shown_text
+from reconciler.importing.finding import Found, Left
+from reconciler.kinds.base import PROTECT, Unread, owner_of, user_tags
+from reconciler.kinds.configuration_set import BLOCKS
+from reconciler.kinds.dns.values import mx_value
+from reconciler.kinds.dns.zones import NoZone, Zone, ZoneIndex
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.model import Observed
+
+SECTION: Final = {"configuration_set": "configuration_sets", "dedicated_ip_pool": "dedicated_ip_pools"}
+_DESTINATIONS: Final = (
+    "sns_destination", "cloud_watch_destination", "kinesis_firehose_destination", "event_bridge_destination",
+)  # fmt: skip
+_SENDING: Final = {
+    action.lower(): action
+    for action in (
+        "ses:SendEmail", "ses:SendRawEmail", "ses:SendTemplatedEmail", "ses:SendBulkEmail",
+        "ses:SendBulkTemplatedEmail", "ses:SendCustomVerificationEmail", "ses:SendBounce",
+    )
+}  # fmt: skip
+"""How AWS spells the actions that a sending policy may allow; IAM itself ignores their case."""
+
+PLACEHOLDER: Final = "NAME-OF-THE-SECRET"
+
+
+def describe(found: Found, draft: Draft) -> None:
+    """Fill ``draft`` with an entry for everything that nobody else owns."""
+    world = found.world
+    scope = world.scope
+    destinations: dict[str, list[Observed]] = {}
+    for address, live in sorted(world.observed.items()):
+        if live.kind == "event_destination":
+            destinations.setdefault(address.rpartition("/")[0], []).append(live)
+    for live in sorted(world.observed.values(), key=lambda o: (_rank(draft, o), o.address)):
+        if live.kind == "event_destination":
+            continue
+        owner = owner_of(live.tags)
+        if owner is not None and owner != scope:
+            who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
+            hint = "release it there first if this stack is to manage it"
+            draft.left.append(Left(live.address, "owned-elsewhere", f"belongs to {who}", hint))
+            continue
+        if live.kind == "email_identity":
+            item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
+            _identity(item, live)
+        elif live.kind == "configuration_set":
+            item = draft.item(SECTION[live.kind], live.name)
+            own = f"event_destination/{live.region}/{live.name}"
+            _set(item, live, destinations.get(own, []), world.unknown(own))
+        else:
+            item = draft.item(SECTION[live.kind], live.name)
+            _pool(item, live)
+        _shared(item, live)
+    index = ZoneIndex(world.zones)
+    for domain in found.parked:
+        _parked(found, draft, index, domain)
+    for item in list(draft.items.values()):
+        if item.section == "domains" and item.regional:
+            _zone(found, item, index)
+        if "dkim" in item.unmanaged and any("dkim" in values for values in item.regional.values()):
+            item.drop(("dkim",), "recon leaves the DKIM of a domain alone in all regions or in none")
+        _protect(found, item)
+    settle_pools(draft)
+    for user in found.users.values():
+        owner = owner_of(user.live.tags)
+        if owner in {None, scope}:
+            draft.users.append(user)
+        else:
+            draft.left.append(Left(user.live.address, "owned-elsewhere", f"belongs to {owner}"))
+
+
+def _rank(draft: Draft, live: Observed) -> int:
+    return draft.regions.index(live.region) if live.region in draft.regions else len(draft.regions)
+
+
+def _shared(item: Item, live: Observed) -> None:
+    values = item.regional[live.region or ""]
+    tags: dict[str, Any] = {}
+    for key, value in sorted(user_tags(live.tags).items()):
+        item.put(tags, key, value, below=("tags",))
+    if tags:
+        values["tags"] = tags
+
+
+def _protect(found: Found, item: Item) -> None:
+    marked = [found.world.observed[a].tags.get(PROTECT) == "true" for a in item.addresses()]
+    if marked and all(marked):
+        item.own["protect"] = True
+
+
+# --- identities ----------------------------------------------------------------------------------------------------
+
+
+def _identity(item: Item, live: Observed) -> None:
+    values = item.regional.setdefault(live.region or "", {})
+    spec = live.spec
+    if item.section == "domains":
+        _dkim(item, values, live)
+        if spec["mail_from"]:
+            item.put(values, "mail_from", dict(spec["mail_from"]))
+    if spec["configuration_set_name"]:
+        item.put(values, "configuration_set_name", spec["configuration_set_name"])
+    values["email_forwarding_enabled"] = bool(spec["email_forwarding_enabled"])
+    policies: dict[str, Any] = {}
+    for name, document in sorted(spec["policies"].items()):
+        if isinstance(document, Mapping):
+            item.put(policies, name, _spelled(document), below=("policies",), policy=True)
+        else:
+            item.lose(("policies", name), "it is no JSON document")
+    if policies:
+        values["policies"] = policies
+    status = live.facts.get("verification_status")
+    if status != "SUCCESS":
+        item.notes.append(f"{live.region}: SES says {status} of its verification")
+
+
+def _dkim(item: Item, values: dict[str, Any], live: Observed) -> None:
+    block = live.spec["dkim"]
+    if block["signing_attributes_origin"] == "EXTERNAL":
+        selector = shown_text(str(block.get("domain_signing_selector")))
+        item.leave(
+            "dkim",
+            f"in {live.region} it signs with a key of your own (BYODKIM), which SES does not give back. Say where the "
+            "private key is kept, and take this and `unmanaged: [dkim]` out: dkim: {signing_attributes_origin: "
+            f"EXTERNAL, domain_signing_selector: {selector}, domain_signing_private_key: "
+            f"{{secretsmanager: {PLACEHOLDER}}}}}",
+        )
+        return
+    values["dkim"] = {
+        "signing_enabled": block["signing_enabled"],
+        "signing_attributes_origin": block["signing_attributes_origin"],
+    }
+    if block.get("next_signing_key_length"):
+        values["dkim"]["next_signing_key_length"] = block["next_signing_key_length"]
+
+
+def _spelled(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy with the actions of SES in AWS's spelling, and lists of one as the one."""
+    out = dict(document)
+    statements = out.get("Statement")
+    if isinstance(statements, list):
+        out["Statement"] = [
+            {
+                k: [_SENDING.get(a, a) for a in v] if k in {"Action", "NotAction"} and isinstance(v, list) else v
+                for k, v in statement.items()
+            }
+            if isinstance(statement, Mapping)
+            else statement
+            for statement in statements
+        ]
+    return out
+
+
+# --- a domain's own records ----------------------------------------------------------------------------------------
+
+
+def _parked(found: Found, draft: Draft, index: ZoneIndex, domain: str) -> None:
+    """A named domain without an identity: imported where its zone says something of mail."""
+    zone = index.pick(domain, "auto")
+    if isinstance(zone, NoZone) or not zone.loaded:
+        return
+    item = Item("domains", domain, {"identity": False})
+    _records(item, zone)
+    if item.own.keys() - {"identity"}:
+        draft.items["domains", domain] = item
+
+
+def _zone(found: Found, item: Item, index: ZoneIndex) -> None:
+    """Where the records of a domain are, and what they say."""
+    world = found.world
+    if hidden := world.unknown("dns_record"):
+        item.notes.append(f"the hosted zones could not be read: {hidden.reason}")
+        return
+    zone = index.pick(item.name, "auto")
+    if isinstance(zone, NoZone) and zone.code == "zones-same-name":
+        tokens = {
+            f"{token}._domainkey.{item.name}"
+            for address in item.addresses()
+            for token in world.observed[address].facts.get("tokens") or ()
+        }
+        holding = [z for z in index.candidates(item.name) if z.loaded and any(z.at(name) for name in tokens)]
+        if len(holding) == 1:
+            zone = holding[0]
+            item.own["zone"] = zone.id
+            item.notes.append(f"several public zones are called {zone.name}; this one holds its DKIM records")
+    if isinstance(zone, NoZone):
+        item.own["zone"] = "manual"
+        item.notes.append(f"zone: {zone.message}; recon prints its records and writes none")
+        return
+    if hidden := world.unknown(f"dns_record/{zone.name}"):
+        item.notes.append(f"the zone {zone.name} could not be read: {hidden.reason}")
+        return
+    if cut := zone.delegation(item.name):
+        item.own["zone"] = "manual"
+        item.notes.append(f"zone: {zone.name} delegates {cut} elsewhere; recon prints its records and writes none")
+        return
+    _records(item, zone)
+
+
+def _records(item: Item, zone: Zone) -> None:
+    name = item.name
+    _tags(item, zone, "dmarc", f"_dmarc.{name}", dmarc.is_record, dmarc.parse, dmarc.from_yaml)
+    _spf(item, zone)
+    _tags(item, zone, "bimi", f"default._bimi.{name}", bimi.is_record, bimi.parse, bimi.from_yaml)
+    mx = zone.sets(name, "MX")
+    if len(mx) == 1 and mx[0].simple and [mx_value(v) for v in mx[0].values] == ["0 ."]:
+        item.own["null_mx"] = True
+
+
+def _one(item: Item, zone: Zone, key: str, name: str, is_record: Callable[[str], bool]) -> str | None:
+    """The one record of a kind at a name; None, with a word, where there is none that recon could keep."""
+    texts = [text for _, text in zone.texts(name) if is_record(text)]
+    cname = zone.sets(name, "CNAME")
+    if cname and key != "spf":
+        item.lose((key,), f"{name} is a CNAME to {' '.join(cname[0].values) or 'an alias'}")
+    elif any(not record.simple for record in zone.sets(name, "TXT")):
+        item.lose((key,), f"{name} TXT is {zone.sets(name, 'TXT')[0].why_not_simple()}, which recon does not edit")
+    elif len(texts) > 1:
+        item.lose((key,), f"{name} has {len(texts)} such records, which receivers take for none", {None: texts})
+    elif texts:
+        return texts[0]
+    return None
+
+
+def _tags(
+    item: Item,
+    zone: Zone,
+    key: str,
+    name: str,
+    is_record: Callable[[str], bool],
+    parse: Callable[[str], dict[str, str]],
+    from_yaml: Callable[[Any], dict[str, str]],
+) -> None:
+    text = _one(item, zone, key, name, is_record)
+    if text is None:
+        return
+    tags = parse(text)
+    why = ""
+    for value in (_listed(tags), text):
+        try:
+            if from_yaml(value) == tags:
+                item.put(item.own, key, value)
+                return
+        except ValueError as problem:
+            why = why or str(problem)
+    item.lose(
+        (key,), f"the record at {name} is not one that recon would write: {why or 'it has unknown tags'}", {None: text}
+    )
+
+
+def _listed(tags: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: dmarc.uris(value) if name in dmarc.URI_LISTS else value for name, value in tags.items() if name != "v"
+    }
+
+
+def _spf(item: Item, zone: Zone) -> None:
+    """The terms of the live record that an ``spf:`` entry can say; what it cannot say stays as it is anyway."""
+    text = _one(item, zone, "spf", item.name, spf.is_record)
+    if text is None:
+        return
+    record = spf.parse(text)
+    if record.redirect and record.all is None:
+        item.lose(("spf",), "the record hands over with redirect=", {None: text})
+        return
+    block: dict[str, Any] = {}
+    for term in record.evaluated:
+        if term.qualifier == "+" and term.name in {"include", "ip4", "ip6", "a", "mx", "exists"}:
+            value: Any = term.value if term.value is not None else True
+            if value is True and term.name not in {"a", "mx"}:
+                continue
+            block.setdefault(term.name, []).append(value)
+    if record.all is not None and record.all.text.lower() in {"-all", "~all", "?all", "+all"}:
+        block["all"] = record.all.text.lower()
+    kept = {}
+    for name, values in block.items():
+        good = values if name == "all" else [v for v in values if _sayable(text, {name: [v]})]
+        if good:
+            kept[name] = good
+    if not kept or not _sayable(text, kept):
+        item.lose(("spf",), "no term of the record can be said in an entry", {None: text})
+        return
+    item.put(item.own, "spf", kept)
+
+
+def _sayable(text: str, block: Mapping[str, Any]) -> bool:
+    try:
+        wanted = spf.from_yaml(block)
+        return spf.merge(text, wanted.terms, wanted.all) == text
+    except ValueError:
+        return False
+
+
+# --- sets and pools ------------------------------------------------------------------------------------------------
+
+
+def _set(item: Item, live: Observed, others: Iterable[Observed], hidden: Unread | None) -> None:
+    values = item.regional.setdefault(live.region or "", {})
+    for block in BLOCKS:
+        written = _written(live.spec.get(block))
+        if block == "suppression_options" and written:
+            for unknown in sorted(written.keys() - {"suppressed_reasons"}):
+                item.lose((block, unknown), "an entry has no such key", {live.region: written.pop(unknown)})
+        if block == "tracking_options" and "custom_redirect_domain" not in (written or {}):
+            continue
+        if written:
+            item.put(values, block, written)
+    destinations: dict[str, Any] = {}
+    if hidden is not None:
+        item.notes.append(f"{live.region}: its event destinations could not be read: {hidden.reason}")
+    for other in others:
+        if not any(other.spec.get(kind) for kind in _DESTINATIONS):
+            item.lose(("event_destinations", other.name), "an entry has no such kind of destination")
+            continue
+        order = ("enabled", "matching_event_types", *_DESTINATIONS)
+        said = {k: other.spec[k] for k in order if other.spec.get(k) not in (None, {})}
+        item.put(destinations, other.name, said, below=("event_destinations",))
+    if destinations:
+        values["event_destinations"] = destinations
+
+
+def _written(block: Any) -> Any:
+    """A block without fields that AWS has nothing in."""
+    if not isinstance(block, Mapping):
+        return block
+    inner = {key: _written(value) for key, value in block.items()}
+    return {key: value for key, value in inner.items() if value is not None and value != {}}
+
+
+def _pool(item: Item, live: Observed) -> None:
+    mode = live.spec["scaling_mode"]
+    if item.own.get("scaling_mode", mode) != mode:
+        # `scaling_mode` holds for all regions of an entry.
+        item.lose(("scaling_mode",), "it is not the same in all regions")
+        item.own["scaling_mode_differs"] = True
+    item.own.setdefault("scaling_mode", mode)
+    values = item.regional.setdefault(live.region or "", {})
+    if live.spec["dedicated_ips"]:
+        values["dedicated_ips"] = list(live.spec["dedicated_ips"])
+
+
+def settle_pools(draft: Draft) -> None:
+    """Take the mode out of pools that have another one in another region: an entry has one for all."""
+    for item in draft.items.values():
+        if item.own.pop("scaling_mode_differs", False):
+            item.own.pop("scaling_mode", None)

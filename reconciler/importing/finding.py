@@ -1,0 +1,252 @@
+"""What exists live and is wanted: listed region by region, picked by name, read by the kinds' own readers.
+
+Source: SES v2 API, ListEmailIdentities, ListConfigurationSets, ListDedicatedIpPools; IAM API,
+GetAccountAuthorizationDetails.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.aws.client import NOT_ENABLED
+from reconciler.errors import AwsError
+from reconciler.importing.users import SmtpUserFound, smtp_users
+from reconciler.kinds import REGISTRY
+from reconciler.kinds.base import World
+from reconciler.kinds.dns_record import read_zones
+from reconciler.model import Address
+from reconciler.names import fold_identity
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+LISTS: Final[tuple[tuple[str, str, str, Mapping[str, Any]], ...]] = (
+    ("email_identity", "ListEmailIdentities", "EmailIdentities", {"PageSize": 1000}),
+    ("configuration_set", "ListConfigurationSets", "ConfigurationSets", {}),
+    ("dedicated_ip_pool", "ListDedicatedIpPools", "DedicatedIpPools", {}),
+)
+"""Kind, the call that lists its names, the member that holds them."""
+
+READS: Final = tuple(f"sesv2:{operation}" for _, operation, _, _ in LISTS)
+"""What import calls beside the reads of the kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One live thing that was not imported, and why."""
+
+    address: Address
+    code: str
+    why: str
+    hint: str = ""
+
+
+@dataclass(slots=True)
+class Found:
+    """Everything that was read. ``parked`` are named domains without an identity, ``closed`` regions not enabled."""
+
+    world: World
+    users: dict[str, SmtpUserFound] = field(default_factory=dict)
+    parked: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    misses: list[tuple[str, str]] = field(default_factory=list)
+    """Names that fit nothing, with a near one."""
+
+
+class Names:
+    """The NAMES of a command line: domains, addresses, ``KIND/NAME``, ``KIND/REGION/NAME``, users; with globs.
+
+    Without any, everything is picked. Domains compare in any case and in IDNA's form.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = tuple(patterns)
+        self.used: set[str] = set()
+
+    @property
+    def all(self) -> bool:
+        return not self.patterns
+
+    def pick(self, kind: str, name: str, region: str | None = None) -> bool:
+        """Whether a live thing is asked for; remembers which patterns fitted."""
+        forms = {name, f"{kind}/{name}", f"{kind}/{region}/{name}"}
+        found = self.all
+        for pattern in self.patterns:
+            if any(_fits(pattern, form) for form in forms) or _folded(pattern) == name:
+                self.used.add(pattern)
+                found = True
+        return found
+
+    def domains(self) -> list[str]:
+        """The plain domain names among the patterns, folded."""
+        return [name for p in self.patterns if (name := _folded(p)) is not None and "@" not in name]
+
+
+def _fits(pattern: str, form: str) -> bool:
+    return pattern == form or fnmatch.fnmatchcase(form, pattern) or fnmatch.fnmatchcase(form, pattern.lower())
+
+
+def _folded(pattern: str) -> str | None:
+    try:
+        return fold_identity(pattern)
+    except ValueError:
+        return None
+
+
+def find(
+    aws: Aws, world: World, names: Names, regions: Sequence[str], *, asked: bool, declared: Iterable[Address] = ()
+) -> Found:
+    """Read what ``names`` picks in ``regions`` into ``world``, and what it refers to.
+
+    ``asked`` says that somebody named the regions: one that is not enabled is then an error, else it is passed over.
+    ``declared`` are addresses that the state has already. What cannot be read goes to ``world.unread``.
+    """
+    found = Found(world)
+    known = set(declared)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        ses = pool.submit(_ses, aws, found, names, regions, asked, known)
+        iam = pool.submit(_users, aws, world)
+        everyone = iam.result()
+        ses.result()
+    _pick_users(aws, found, names, everyone, known)
+    identities = [o for o in world.observed.values() if o.kind == "email_identity"]
+    parked = [d for d in names.domains() if not any(o.name == d for o in identities)]
+    parked = [d for d in parked if d not in names.used and not any(a.split("/", 2)[2:] == [d] for a in known)]
+    wanted: list[tuple[str, str | None]] = []
+    for domain in sorted({*(o.name for o in identities if "@" not in o.name), *parked}):
+        wanted += [(name, "auto") for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}")]
+    for live in world.observed.values():
+        block = live.spec.get("mail_from") or live.spec.get("tracking_options") or {}
+        name = block.get("mail_from_domain") or block.get("custom_redirect_domain")
+        if name:
+            wanted.append((str(name).lower().rstrip("."), "auto"))
+    read_zones(aws, world, wanted)
+    found.parked = parked
+    return found
+
+
+def missing(found: Found, names: Names, parked: Iterable[str]) -> None:
+    """Note the patterns that fitted nothing, once it is known which domains have records (``parked``)."""
+    there = sorted({o.name for o in found.world.observed.values()} | found.users.keys())
+    for pattern in names.patterns:
+        if pattern in names.used or _folded(pattern) in set(parked):
+            continue
+        near = difflib.get_close_matches(pattern, there, n=1)
+        found.misses.append((pattern, near[0] if near else ""))
+
+
+# --- SES -----------------------------------------------------------------------------------------------------------
+
+
+def _ses(aws: Aws, found: Found, names: Names, regions: Sequence[str], asked: bool, known: set[Address]) -> None:
+    world = found.world
+    listed = _listed(aws, found, regions, asked)
+    named: dict[str, list[Address]] = {"email_identity": [], "configuration_set": [], "dedicated_ip_pool": []}
+    world.facts["named"] = named
+    for kind, region, name in listed:
+        if kind == "email_identity":
+            _take_identity(found, names, region, name, known)
+        elif kind == "dedicated_ip_pool" and name.startswith("ses-"):
+            continue  # SES's own pools ("Assigning IP pools")
+        elif names.pick(kind, name, region) and f"{kind}/{region}/{name}" not in known:
+            named[kind].append(f"{kind}/{region}/{name}")
+    there = {f"{kind}/{region}/{name}" for kind, region, name in listed}
+    REGISTRY["email_identity"].observe(aws, world)
+    for address in sorted(named["email_identity"]):
+        if address not in world.observed and world.unknown(address) is None:
+            why = "SES lists it, but does not know it by the name in the form that YAML is compared in"
+            found.left.append(Left(address, "name-not-found", why))
+    _follow(world, named, "configuration_set", there - known)
+    REGISTRY["configuration_set"].observe(aws, world)
+    REGISTRY["event_destination"].observe(aws, world)
+    _follow(world, named, "dedicated_ip_pool", there - known)
+    REGISTRY["dedicated_ip_pool"].observe(aws, world)
+
+
+def _listed(aws: Aws, found: Found, regions: Sequence[str], asked: bool) -> list[tuple[str, str, str]]:
+    """(kind, region, name as SES tells it) of everything, all regions side by side."""
+    world = found.world
+
+    def one(job: tuple[Any, str]) -> tuple[str, str, list[str], AwsError | None]:
+        (kind, operation, member, options), region = job
+        try:
+            items = list(aws.pages("sesv2", operation, member, region, **options))
+        except AwsError as error:
+            return kind, region, [], error
+        return kind, region, [i["IdentityName"] if isinstance(i, Mapping) else i for i in items], None
+
+    out: list[tuple[str, str, str]] = []
+    closed: set[str] = set()
+    for kind, region, names, error in aws.parallel(one, [(entry, r) for r in regions for entry in LISTS]):
+        if error is None:
+            out += [(kind, region, name) for name in names]
+        elif error.aws_code in NOT_ENABLED and not asked:
+            closed.add(region)
+        else:
+            world.unreadable(f"{kind}/{region}", error.message, error.hint)
+    found.closed = sorted(closed)
+    return sorted(out)
+
+
+def _take_identity(found: Found, names: Names, region: str, name: str, known: set[Address]) -> None:
+    try:
+        folded = fold_identity(name)
+    except ValueError as problem:
+        if names.pick("email_identity", name, region):
+            found.left.append(Left(f"email_identity/{region}/{name}", "bad-name", str(problem)))
+        return
+    address = f"email_identity/{region}/{folded}"
+    named = found.world.facts["named"]["email_identity"]
+    if names.pick("email_identity", folded, region) and address not in known and address not in named:
+        named.append(address)
+
+
+def _follow(world: World, named: dict[str, list[Address]], kind: str, there: set[Address]) -> None:
+    """Add what was picked refers to, where it exists: the sets of identities, the pools of sets."""
+    for live in list(world.observed.values()):
+        name = live.spec.get("configuration_set_name")
+        if kind == "dedicated_ip_pool":
+            name = (live.spec.get("delivery_options") or {}).get("sending_pool_name")
+        address = f"{kind}/{live.region}/{name}"
+        if name and address in there and address not in named[kind] and not str(name).startswith("ses-"):
+            named[kind].append(address)
+
+
+# --- IAM -----------------------------------------------------------------------------------------------------------
+
+
+def _users(aws: Aws, world: World) -> list[SmtpUserFound]:
+    try:
+        return smtp_users(aws, world)
+    except AwsError as error:
+        world.unreadable("smtp_user", error.message, error.hint)
+        return []
+
+
+def _pick_users(aws: Aws, found: Found, names: Names, everyone: Iterable[SmtpUserFound], known: set[Address]) -> None:
+    domains = set(names.domains())
+    chosen = []
+    for user in everyone:
+        picked = names.pick("smtp_user", user.name)
+        if not picked and domains:
+            picked = bool(domains & user.domains())
+        if picked and f"smtp_user/{user.name}" not in known:
+            chosen.append(user)
+
+    def keys_of(user: SmtpUserFound) -> AwsError | None:
+        try:
+            user.read_keys(aws)
+        except AwsError as error:
+            return error
+        return None
+
+    for user, error in zip(chosen, aws.parallel(keys_of, chosen), strict=True):
+        if error is not None:
+            found.world.unreadable(f"smtp_credential/{user.name}", error.message, error.hint)
+        found.users[user.name] = user

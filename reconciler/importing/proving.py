@@ -1,0 +1,258 @@
+"""The proof of a draft: it is loaded and planned against what was read, and what would change anything is taken out.
+
+So the promise of ``recon import`` is kept by construction: the plan of what it writes adopts, and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from reconciler.desired import load_texts
+from reconciler.errors import InvalidState, ReconError
+from reconciler.importing.draft import KIND_OF, Draft, Item, Path
+from reconciler.importing.writing import Where, render
+from reconciler.kinds.base import World
+from reconciler.kinds.dns import intents
+from reconciler.kinds.dns.intents import Intent
+from reconciler.model import Address, Change, Diagnostic, Plan, State
+from reconciler.observing import declare
+from reconciler.planner import make_plan
+from reconciler.rules import RULES
+
+ROUNDS: Final = 40
+"""Each round takes something out; more than a few only happen where layers of a state are stacked high."""
+
+_BLOCKS: Final = {"email_identity": 1, "configuration_set": 2, "dedicated_ip_pool": 1}
+"""How many keys of a differing path are left out together, by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was proven: the texts by file name, and the plan that they give on what was read."""
+
+    texts: Mapping[str, str]
+    plan: Plan
+    state: State
+
+
+def prove(draft: Draft, world: World, *, single: str | None, beside: str | None = None) -> Proof:
+    """Take out of ``draft`` whatever the loader refuses or the plan would change; returns what is left, as text.
+
+    ``beside`` is the state that it is written into. Raises ReconError where that state is invalid by itself, or where
+    no end is found.
+    """
+    for _ in range(ROUNDS):
+        texts, where = render(draft, single=single)
+        try:
+            state = load_texts(texts, draft.environment, beside=beside).state
+        except InvalidState as problem:
+            if not _obey(draft, problem.diagnostics, where):
+                raise
+            continue
+        plan, asked = _planned(draft, world, state)
+        if not _settle(draft, plan, asked, where):
+            return Proof(texts, plan, state)
+    raise ReconError(
+        "what exists live could not be said in YAML so that its plan is empty", hint="import fewer NAMES; report this"
+    )
+
+
+def _planned(draft: Draft, read: World, state: State) -> tuple[Plan, dict[tuple[str, str], Intent]]:
+    """The plan for what the draft declares alone, on what was read, and which declaration wants which record."""
+    mine = {key for key, item in draft.items.items() if item.section in KIND_OF}
+    entries = tuple(e for e in state.entries if (e.section, e.name) in mine)
+    world = declare(replace(state, entries=entries), read.now)
+    world.observed = dict(read.observed)
+    world.zones = read.zones
+    world.unread = list(read.unread)
+    asked: dict[tuple[str, str], Intent] = {}
+    for intent in intents.of_state(world):
+        label = f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else intent.name or ""
+        asked.setdefault((label, intent.type), intent)
+        if intent.name:
+            asked.setdefault((intent.name, intent.type), intent)
+    return make_plan(world), asked
+
+
+# --- what the loader refuses ---------------------------------------------------------------------------------------
+
+
+def _obey(draft: Draft, diagnostics: Iterable[Diagnostic], where: Where) -> bool:
+    """Take out what errors point at; False where one points outside what we write."""
+    moved = False
+    owners = draft.by_address()
+    done: set[tuple[str, str, Path]] = set()
+    for found in diagnostics:
+        if found.severity != "error":
+            continue
+        place = where.get((found.file, found.line))
+        if place is not None and place in done:
+            continue
+        done |= {place} if place else set()
+        item = draft.items.get(place[:2]) if place else owners.get(found.address)
+        if item is None:
+            if place and place[0] == "smtp_users":
+                moved |= _undeclare(draft, place[1], found)
+            continue
+        path = place[2] if place else ()
+        moved |= _without(draft, item, path, found)
+    return moved
+
+
+def _without(draft: Draft, item: Item, path: Path, found: Diagnostic) -> bool:
+    """Take one part out, or the whole entry where the error is about all of it."""
+    region = None
+    if path[:1] == ("by_region",):
+        region, path = (path[1] if len(path) > 1 else None), path[2:]
+    why = _why(found)
+    if not path or path[0] in {"regions", "unmanaged"}:
+        draft.leave_out(item, found.code, why)
+        return True
+    keys = path[: _depth(path)]
+    if not item.drop(keys, why, region) and not item.drop(keys, why):
+        draft.leave_out(item, found.code, why)
+    return True
+
+
+def _depth(path: Path) -> int:
+    """How deep a part is that can be left out by itself: one policy, one tag, one destination, one option."""
+    return 2 if path[0] in {"policies", "tags", "event_destinations"} or path[0].endswith("_options") else 1
+
+
+def _undeclare(draft: Draft, name: str, found: Diagnostic) -> bool:
+    for user in draft.users:
+        if user.name == name and user.values is not None:
+            user.values = None
+            user.why = _why(found)
+            return True
+    return False
+
+
+def _why(found: Diagnostic) -> str:
+    _, colon, rest = found.message.partition(": ")
+    return rest if colon and found.message.count(".") else found.message
+
+
+# --- what the plan would change ------------------------------------------------------------------------------------
+
+
+def _settle(draft: Draft, plan: Plan, asked: Mapping[tuple[str, str], Intent], where: Where) -> bool:
+    """Take out whatever the plan would do beside adopting; True where there was something."""
+    owners = draft.by_address()
+    moved = False
+    told: set[tuple[tuple[str, str], tuple[str | None, ...]]] = set()
+    for found in plan.diagnostics:
+        if found.severity != "error" or found.code in RULES or found.code == "unread":
+            continue
+        moved |= _refused(draft, owners, found, asked, where, told)
+    done: set[tuple[str, str, Path, str | None]] = set()
+    for change in plan.changes:
+        for item, path, region, why in _unwanted(draft, owners, change, asked):
+            if (item.section, item.name, path, region) in done:
+                continue  # Several records, or fields, of one part.
+            done.add((item.section, item.name, path, region))
+            if not item.drop(path, why, region) and not _alone(item, path, why):
+                draft.leave_out(item, "not-sayable", why)
+            if path == ("dkim",) and change.kind == "dns_record":
+                item.leave("dkim", why)
+            moved = True
+    return moved
+
+
+def _alone(item: Item, path: Path, why: str) -> bool:
+    """Leave the part alone as a whole, where leaving alone a piece of it was not enough."""
+    return len(path) > 1 and item.leave(path[0], why)
+
+
+def _unwanted(
+    draft: Draft, owners: Mapping[Address, Item], change: Change, asked: Mapping[tuple[str, str], Intent]
+) -> Iterator[tuple[Item, Path, str | None, str]]:
+    if change.kind == "dns_record":
+        _, zone, name, type_ = change.address.split("/", 3)
+        intent = asked.get((name, type_))
+        if intent is None:
+            return  # A marker: it goes with what it remembers.
+        yield from _of_record(draft, owners, intent, _record_words(change, zone, name, type_))
+        return
+    if change.kind == "event_destination":
+        _, region, set_name, name = change.address.split("/", 3)
+        item = owners.get(f"configuration_set/{region}/{set_name}")
+        if item is not None:
+            yield item, ("event_destinations", name), region, _diff_words(change)
+        return
+    item = owners.get(change.address)
+    if item is None:
+        return
+    for diff in change.diff:
+        if diff.path.startswith("tags.recon:") or (diff.source and "stack.tags" in diff.source.via):
+            continue
+        keys = tuple(diff.path.split(".", 1)) if diff.path.startswith(("tags.", "policies.")) else None
+        yield item, keys or tuple(diff.path.split("."))[: _BLOCKS[change.kind]], change.region, _diff_words(change)
+
+
+def _of_record(
+    draft: Draft, owners: Mapping[Address, Item], intent: Intent, why: str
+) -> Iterator[tuple[Item, Path, str | None, str]]:
+    if intent.group == "tracking":
+        for owner in intent.owners:
+            if owner in owners:
+                yield owners[owner], ("tracking_options",), intent.region, why
+        return
+    item = draft.items.get(("domains", intent.domain))
+    if item is not None:
+        yield item, (intent.group,), intent.region if intent.group == "mail_from" else None, why
+
+
+def _refused(
+    draft: Draft,
+    owners: Mapping[Address, Item],
+    found: Diagnostic,
+    asked: Mapping[tuple[str, str], Intent],
+    where: Where,
+    told: set[tuple[tuple[str, str], tuple[str | None, ...]]],
+) -> bool:
+    parts = found.address.split("/", 3)
+    if parts[0] == "dns_record" and len(parts) == 4 and (intent := asked.get((parts[2], parts[3]))) is not None:
+        for item, path, region, why in _of_record(draft, owners, intent, found.message):
+            if ((item.section, item.name), (*path, region)) in told:
+                continue
+            told.add(((item.section, item.name), (*path, region)))
+            if not item.drop(path, why, region) and path != ("dkim",):
+                draft.leave_out(item, found.code, why)
+            if path == ("dkim",):
+                item.leave("dkim", why)
+        return True
+    place = where.get((found.file, found.line))
+    chosen = draft.items.get(place[:2]) if place else None
+    if chosen is not None and place is not None:
+        return _without(draft, chosen, place[2], found)
+    chosen = owners.get(found.address)
+    if chosen is None:
+        return False
+    draft.leave_out(chosen, found.code, found.message)
+    return True
+
+
+def _record_words(change: Change, zone: str, name: str, type_: str) -> str:
+    shown = name
+    before, after = change.before or {}, change.after or {}
+    if change.action == "create":
+        return f"{after.get('name') or shown} {type_} is not in the zone {zone}"
+    told = _values(before.get("value"))
+    return f"{before.get('name') or shown} {type_} in the zone {zone} is not what it would have to be{told}"
+
+
+def _values(value: object) -> str:
+    if value is None:
+        return ""
+    listed: Sequence[object] = value if isinstance(value, list | tuple) else [value]
+    return f", but {', '.join(str(v) for v in listed)}"
+
+
+def _diff_words(change: Change) -> str:
+    shown = [d.path for d in change.diff if not d.path.startswith("tags.recon:")]
+    if change.action == "create":
+        return "a layer of the state asks for it, and it does not exist live"
+    return f"a layer of the state, or recon itself, asks for another {', '.join(shown[:4])} than the live one"

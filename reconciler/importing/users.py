@@ -1,0 +1,200 @@
+"""IAM users that look like SMTP users of SES: what lets them send, whether the YAML can say it, which keys they have.
+
+Source: SES Developer Guide, "Obtaining Amazon SES SMTP credentials" (the console makes a user with a policy that
+allows ses:SendRawEmail, of late through a group); IAM API, GetAccountAuthorizationDetails.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from reconciler.errors import AwsError
+from reconciler.kinds.base import World, user_tags
+from reconciler.kinds.shape import normal_policy
+from reconciler.kinds.smtp import keys
+from reconciler.kinds.smtp_user import POLICY, details, fields_of, observed_of
+from reconciler.model import Observed
+from reconciler.names import domain_of, fold_domain, fold_identity
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+_ACTION: Final = "ses:sendrawemail"
+_FULL_ACCESS: Final = ":policy/AmazonSESFullAccess"
+
+
+@dataclass(slots=True)
+class SmtpUserFound:
+    """One user that a policy lets send.
+
+    ``grants`` are where it may send from: ``inline NAME``, ``group GROUP, NAME``, ``attached ARN``. ``values`` is the
+    entry that says the same in YAML, None with ``why`` where YAML cannot. ``keys`` have id, status, created, used.
+    """
+
+    live: Observed
+    grants: list[str]
+    values: dict[str, Any] | None = None
+    why: str = ""
+    keys: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.live.name
+
+    def domains(self) -> set[str]:
+        """The domains that its policy names, folded."""
+        values = self.values or {}
+        found = set()
+        for item in (*(values.get("from_addresses") or ()), *(values.get("identities") or ())):
+            try:
+                found.add(fold_domain(domain_of(str(item)).removeprefix("*.")))
+            except ValueError:
+                continue
+        return found
+
+    def read_keys(self, aws: Aws) -> None:
+        """Which keys there are and when each was last used; no secret can be read. Raises AwsError."""
+        self.keys = [{**key, "used": keys.last_used(aws, key["id"])} for key in keys.list_keys(aws, self.name)]
+
+
+def smtp_users(aws: Aws, world: World) -> list[SmtpUserFound]:
+    """Every user whose own, attached or group's policy names an action of SES that sends raw mail.
+
+    An administrator (``*``) is none. Raises AwsError where the users cannot be read; groups and attached policies
+    that cannot be read are said in ``world``.
+    """
+    everyone = list(details(aws))
+    groups: dict[str, list[tuple[str, Any]]] = {}
+    managed: dict[str, Any] = {}
+    if any(user.get("GroupList") for user in everyone):
+        for group in _others(aws, world, "Group", "GroupDetailList"):
+            groups[group["GroupName"]] = list(_inline(group, "GroupPolicyList"))
+            groups[group["GroupName"]] += [(a, a) for a in _attached(group)]
+    if any(_attached(user) for user in everyone) or any(a == b for g in groups.values() for a, b in g):
+        for policy in _others(aws, world, "LocalManagedPolicy", "Policies"):
+            versions = policy.get("PolicyVersionList") or ()
+            managed[policy["Arn"]] = next(
+                (_document(v.get("Document")) for v in versions if v.get("IsDefaultVersion")), None
+            )
+    found = []
+    for user in everyone:
+        grants = [
+            (label, document)
+            for label, document in _policies(user, groups, managed)
+            if document == _FULL_ACCESS or _sends(document)
+        ]
+        if grants:
+            found.append(_described(observed_of(user), grants))
+    return sorted(found, key=lambda user: user.name)
+
+
+def _others(aws: Aws, world: World, kind: str, member: str) -> Iterator[Mapping[str, Any]]:
+    try:
+        yield from aws.pages("iam", "GetAccountAuthorizationDetails", member, token_in="Marker", Filter=[kind])
+    except AwsError as error:
+        world.unreadable("smtp_user", error.message, error.hint)
+
+
+def _inline(holder: Mapping[str, Any], member: str) -> Iterator[tuple[str, Any]]:
+    for policy in holder.get(member) or ():
+        yield policy["PolicyName"], _document(policy.get("PolicyDocument"))
+
+
+def _attached(holder: Mapping[str, Any]) -> list[str]:
+    return [policy["PolicyArn"] for policy in holder.get("AttachedManagedPolicies") or ()]
+
+
+def _policies(
+    user: Mapping[str, Any], groups: Mapping[str, list[tuple[str, Any]]], managed: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    for name, document in _inline(user, "UserPolicyList"):
+        yield f"the inline policy {name}", document
+    for arn in _attached(user):
+        yield f"the attached policy {arn}", _FULL_ACCESS if arn.endswith(_FULL_ACCESS) else managed.get(arn)
+    for group in user.get("GroupList") or ():
+        for name, document in groups.get(group, ()):
+            if document == name:
+                document = _FULL_ACCESS if name.endswith(_FULL_ACCESS) else managed.get(name)
+            yield f"the policy {name} of the group {group}", document
+
+
+def _document(document: Any) -> Any:
+    """A policy as IAM tells it: URL-encoded JSON, which botocore mostly decodes."""
+    if isinstance(document, str):
+        try:
+            return json.loads(unquote(document))
+        except ValueError:
+            return None
+    return document
+
+
+def _sends(document: Any) -> bool:
+    normal = normal_policy(document)
+    statements = normal.get("Statement") if isinstance(normal, Mapping) else None
+    for statement in statements or ():
+        if isinstance(statement, Mapping) and statement.get("Effect") == "Allow":
+            for action in statement.get("Action") or ():
+                if action.startswith("ses:") and fnmatch.fnmatchcase(_ACTION, action):
+                    return True
+    return False
+
+
+def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:
+    found = SmtpUserFound(live, [label for label, _ in grants])
+    if len(grants) > 1:
+        found.why = "several policies let it send, and an entry is one: " + "; ".join(found.grants)
+        return found
+    label, document = grants[0]
+    parts = fields_of(document) if document != _FULL_ACCESS else {"policy": document}
+    if parts["policy"] is not None:
+        found.why = f"{label} is not of the form that an entry has: one statement that allows ses:SendRawEmail alone"
+        return found
+    identities = _identities(parts["identities"] or [])
+    if identities is None:
+        found.why = f"{label} names resources that are neither identities nor configuration sets, or patterns of them"
+        return found
+    spec = live.spec
+    values: dict[str, Any] = {}
+    if spec["path"] != "/":
+        values["path"] = spec["path"]
+    values["from_addresses"] = list(parts["from_addresses"] or ["*"])
+    if parts["source_ips"]:
+        values["source_ips"] = list(parts["source_ips"])
+    if identities:
+        values["identities"] = identities
+    if parts["conditions"]:
+        values["conditions"] = parts["conditions"]
+    if spec["permissions_boundary"]:
+        values["permissions_boundary"] = spec["permissions_boundary"]
+    values["credentials"] = {"secretsmanager": {"name": f"recon/{live.name}"}}
+    if tags := user_tags(live.tags):
+        values["tags"] = tags
+    found.values = values
+    return found
+
+
+def _identities(resources: list[str]) -> list[str] | None:
+    """The identities that a policy's resources name, [] for all, None where it names something else."""
+    if resources == ["*"]:
+        return []
+    names = set()
+    for arn in resources:
+        kind, _, name = arn.split(":", 5)[-1].partition("/")
+        if kind not in {"identity", "configuration-set"} or "*" in name or "?" in name or arn.count(":") < 5:
+            return None
+        if kind == "identity":
+            try:
+                names.add(fold_identity(name))
+            except ValueError:
+                return None
+    return sorted(names) or None
+
+
+def own_policy(user: SmtpUserFound) -> bool:
+    """Whether the one policy is the one that recon itself writes."""
+    return user.grants == [f"the inline policy {POLICY}"]

@@ -1,0 +1,276 @@
+"""A draft as YAML: sorted, commented, quoted wherever a plain scalar could be misread; and which line says what."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from reconciler.desired.reading import scalar
+from reconciler.importing.draft import Draft, Item, Lost, Path, inert, merged
+from reconciler.importing.users import SmtpUserFound, own_policy
+
+WIDTH: Final = 116
+FILES: Final = {
+    "stack": "stack.yaml",
+    "domains": "domains.yaml",
+    "email_addresses": "addresses.yaml",
+    "configuration_sets": "sets.yaml",
+    "dedicated_ip_pools": "pools.yaml",
+    "smtp_users": "smtp.yaml",
+}
+"""Section -> its file, where a directory is written."""
+
+ORDER: Final = (
+    "identity", "regions", "zone", "dkim", "mail_from", "dmarc", "spf", "bimi", "null_mx", "configuration_set_name",
+    "email_forwarding_enabled", "scaling_mode", "dedicated_ips", "delivery_options", "reputation_options",
+    "sending_options", "suppression_options", "tracking_options", "vdm_options", "archiving_options", "policies",
+    "tags", "event_destinations", "by_region", "unmanaged", "protect",
+)  # fmt: skip
+
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@-]*")
+
+Where = dict[tuple[str, int], tuple[str, str, Path]]
+"""(file, line from 1) -> section, name, path of the value that stands there."""
+
+
+@dataclass(slots=True)
+class Page:
+    """The lines of one file."""
+
+    name: str
+    lines: list[str] = field(default_factory=list)
+    where: Where = field(default_factory=dict)
+
+    def add(self, text: str, place: tuple[str, str, Path] | None = None) -> None:
+        self.lines.append(text)
+        if place is not None:
+            self.where[self.name, len(self.lines)] = place
+
+    def comment(self, text: str, indent: int = 0) -> None:
+        """A comment, wrapped; whatever live text it holds can neither end it nor hide."""
+        pad = " " * indent
+        more = "  " if text.startswith("- ") else ""
+        width = max(40, WIDTH - indent - 2)
+        for line in textwrap.wrap(
+            inert(text), width, break_long_words=False, break_on_hyphens=False, subsequent_indent=more
+        ):
+            self.lines.append(f"{pad}# {line}")
+
+
+def render(draft: Draft, *, single: str | None) -> tuple[dict[str, str], Where]:
+    """File name -> text, and which line says what. ``single`` is the name of the one file, None for one a section."""
+    pages: dict[str, Page] = {}
+
+    def page(section: str) -> Page:
+        name = single or FILES[section]
+        return pages.setdefault(name, Page(name))
+
+    if draft.stack is not None:
+        _stack(page("stack"), draft)
+    base = 0
+    opened: set[str] = set()
+
+    def section_of(section: str) -> Page:
+        nonlocal base
+        here = page(section)
+        if here.lines:
+            here.add("")
+        if draft.environment is not None and here.name not in opened:
+            here.add("environments:")
+            here.add(f"  {quoted(draft.environment)}:")
+            base = 4
+        opened.add(here.name)
+        here.add(f"{' ' * base}{section}:")
+        return here
+
+    for section in ("domains", "email_addresses", "configuration_sets", "dedicated_ip_pools"):
+        items = sorted((i for i in draft.items.values() if i.section == section), key=lambda item: item.name)
+        if items:
+            here = section_of(section)
+            for number, item in enumerate(items):
+                if number and len(items) < 1000:
+                    here.add("")
+                _entry(here, item, draft.regions, base + 2)
+    if draft.users:
+        here = section_of("smtp_users")
+        if not draft.declare_users:
+            here.comment(
+                "These users can send today. They are not declared yet: recon cannot read the secret of a key, so the "
+                "first apply of a declared user makes a new access key and stores its password; the keys that it has "
+                "stay as they are. To hand a user over, take the # off its entry and see where its password goes. "
+                "`recon import --smtp-users` writes them declared.",
+                base + 2,
+            )
+        for user in draft.users:
+            here.add("")
+            _user(here, user, base + 2, declared=draft.declare_users)
+    if draft.left or draft.unread:
+        here = (
+            page("stack") if single is None and draft.stack is not None else next(iter(pages.values()), page("stack"))
+        )
+        here.add("")
+        if draft.left:
+            here.comment("Left out:")
+            for left in sorted(draft.left, key=lambda left: left.address):
+                here.comment(f"- {left.address}: {left.why}")
+        if draft.unread:
+            here.comment("Could not be read, so that nothing is known of it:")
+            for text in draft.unread:
+                here.comment(f"- {text}")
+    where: Where = {}
+    for here in pages.values():
+        where |= here.where
+    return {here.name: "\n".join(here.lines) + "\n" for here in pages.values()}, where
+
+
+def _stack(page: Page, draft: Draft) -> None:
+    page.comment(
+        "What `recon import` found, as it is live. `recon plan` shows nothing but adoptions: each adds the tag"
+    )
+    page.comment(
+        "recon:stack, which says that this stack owns the thing. `recon apply --allow-adopt` carries them out."
+    )
+    page.add("stack:", ("stack", "", ()))
+    stack = draft.stack or {}
+    page.add(f"  name: {quoted(stack['name'])}", ("stack", "", ("name",)))
+    page.add(f"  account: {json.dumps(stack['account'])}", ("stack", "", ("account",)))
+    page.add(f"  regions: {flow(list(stack['regions']))}", ("stack", "", ("regions",)))
+
+
+def _entry(page: Page, item: Item, stack_regions: tuple[str, ...], indent: int) -> None:
+    top, by_region = merged(item.regional)
+    values: dict[str, Any] = {**item.own, **top}
+    if item.regional and tuple(item.regional) != stack_regions:
+        values["regions"] = list(item.regional)
+    if by_region:
+        values["by_region"] = by_region
+    if item.unmanaged:
+        values["unmanaged"] = sorted(item.unmanaged)
+    place = (item.section, item.name)
+    pad = " " * indent
+    for note in item.notes:
+        page.comment(note, indent)
+    key = quoted(item.name.replace("${", "$${"))
+    if not values:
+        page.add(f"{pad}{key}: {{}}", (*place, ()))
+    else:
+        page.add(f"{pad}{key}:", (*place, ()))
+    for name in sorted(values, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
+        for text, path in lines({name: values[name]}, indent + 2):
+            page.add(text, (*place, path))
+    for lost in item.lost:
+        _lost(page, item, lost, indent + 2)
+
+
+def _lost(page: Page, item: Item, lost: Lost, indent: int) -> None:
+    name = ".".join(lost.path) or "all of it"
+    page.comment(f"{name} is not managed here: {lost.why}", indent)
+    values = {flow(value) for value in lost.live.values()}
+    for region, value in lost.live.items():
+        where = f" in {region}" if len(values) > 1 and region else ""
+        page.comment(f"live{where}: {flow({lost.path[-1] if lost.path else item.name: value})[1:-1]}", indent)
+        if len(values) <= 1:
+            break
+
+
+def _user(page: Page, user: SmtpUserFound, indent: int, *, declared: bool) -> None:
+    page.comment(f"{user.name}: may send by {'; '.join(user.grants)}", indent)
+    for key in user.keys:
+        used = key["used"]
+        when = f"last used {used['at'][:10]} ({used['service']}, {used['region']})" if used.get("at") else "never used"
+        if used.get("unknown"):
+            when = f"last use unknown: {used['unknown']}"
+        page.comment(f"access key {key['id']}, {key['status']}, made {(key['created'] or '?')[:10]}, {when}", indent)
+    if len(user.keys) >= 2:
+        page.comment(
+            f"it has {len(user.keys)} keys, and IAM allows no third: `recon smtp rotate {user.name} --replace KEY` "
+            "says which one goes",
+            indent,
+        )
+    if user.values is None:
+        page.comment(f"An entry cannot say what it may do: {user.why}. Left as it is.", indent)
+        return
+    if not own_policy(user):
+        page.comment(
+            "apply adds a policy of recon's that says the same; the one that it has stays until taken off", indent
+        )
+    if user.values["from_addresses"] == ["*"]:
+        page.comment("it may send as anybody: name the addresses that it is for", indent)
+    place = ("smtp_users", user.name)
+    mark = "" if declared else "# "
+    pad = " " * indent
+    page.add(f"{pad}{mark}{quoted(user.name)}:", (*place, ()) if declared else None)
+    for text, path in lines(user.values, 2):
+        page.add(f"{pad}{mark}{text}", (*place, path) if declared else None)
+
+
+# --- YAML ----------------------------------------------------------------------------------------------------------
+
+
+def lines(values: Mapping[str, Any], indent: int, path: Path = ()) -> Iterator[tuple[str, Path]]:
+    """A map as block YAML, one (line, path) after the other; what fits on a line stays on one."""
+    pad = " " * indent
+    for key, value in values.items():
+        here = (*path, key)
+        head = f"{pad}{quoted(key)}:"
+        if not isinstance(value, dict | list) or _fits(head, value, here):
+            yield f"{head} {flow(value)}", here
+        elif isinstance(value, dict):
+            yield head, here
+            yield from lines(value, indent + 2, here)
+        else:
+            yield head, here
+            for number, item in enumerate(value):
+                yield from _item(item, indent + 2, (*here, str(number)))
+
+
+def _item(item: Any, indent: int, path: Path) -> Iterator[tuple[str, Path]]:
+    pad = " " * indent
+    if not isinstance(item, dict | list) or len(pad) + len(flow(item)) + 2 <= WIDTH or not item:
+        yield f"{pad}- {flow(item)}", path
+        return
+    first = True
+    nested = lines(item, indent + 2, path) if isinstance(item, dict) else _nested(item, indent + 2, path)
+    for text, place in nested:
+        yield (f"{pad}- {text[indent + 2 :]}" if first else text), place
+        first = False
+
+
+def _nested(items: Iterable[Any], indent: int, path: Path) -> Iterator[tuple[str, Path]]:
+    for number, item in enumerate(items):
+        yield from _item(item, indent, (*path, str(number)))
+
+
+def _fits(head: str, value: Any, path: Path) -> bool:
+    if not value:
+        return True
+    deep = path[-1] in {"by_region", "event_destinations", "policies"} or path[-2:-1] == ("event_destinations",)
+    return not deep and len(head) + 1 + len(flow(value)) <= WIDTH
+
+
+def flow(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{quoted(str(k))}: {flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(flow(item) for item in value) + "]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value) if isinstance(value, int) else quoted(str(value))
+
+
+def quoted(text: str) -> str:
+    """A text as YAML: plain where every reader takes it for that text, else in double quotes (YAML 1.2.2, 7.3.1)."""
+    if _PLAIN.fullmatch(text) and scalar(text) == text and type(scalar(text)) is str:
+        return text
+    escaped = "".join({"\\": "\\\\", '"': '\\"'}.get(c) or (c if c.isprintable() else _escape(c)) for c in text)
+    return f'"{escaped}"'
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02X}" if number < 0x100 else f"\\u{number:04X}" if number < 0x10000 else f"\\U{number:08X}"
