@@ -156,8 +156,14 @@ def _tell(speak: Out, done: Imported, written: list[str], *, shown: bool) -> Non
     for found in done.diagnostics:
         if found.severity == "error" or not speak.quiet:
             sys.stderr.write(_line(found))
+    if not done.addresses:
+        speak.say("Nothing was imported." if not done.texts else "Nothing is declared; see the comments.")
+        return
     adopted = sum(change.action == "adopt" for change in done.plan.changes) if done.plan else 0
-    speak.say(f"Imported {len(done.addresses)} things; their plan adopts {adopted} and changes nothing else.")
+    things = f"{len(done.addresses)} thing{'s' * (len(done.addresses) != 1)}"
+    speak.say(f"Imported {things}; of what SES and Route 53 hold the plan adopts {adopted} and changes nothing.")
+    if any(address.startswith("smtp_user/") for address in done.addresses):
+        speak.say("SMTP users are declared: the first apply makes a new access key for each and stores its password.")
 
 
 def _line(found: Diagnostic) -> str:

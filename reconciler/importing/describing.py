@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from reconciler.importing.draft import Draft, Item, shown_text
+from reconciler.importing.draft import Draft, Item, Unwritable, literal, shown_text
 from reconciler.importing.finding import Found, Left
+from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.base import PROTECT, Unread, owner_of, user_tags
 from reconciler.kinds.configuration_set import BLOCKS
 from reconciler.kinds.dns.values import mx_value
@@ -71,9 +72,20 @@ def describe(found: Found, draft: Draft) -> None:
     for user in found.users.values():
         owner = owner_of(user.live.tags)
         if owner in {None, scope}:
+            _inert(user)
             draft.users.append(user)
         else:
             draft.left.append(Left(user.live.address, "owned-elsewhere", f"belongs to {owner}"))
+
+
+def _inert(user: SmtpUserFound) -> None:
+    """Make the live texts of a user's entry what the YAML must say, or say that it cannot."""
+    if user.values is None:
+        return
+    try:
+        user.values = {key: literal(value, policy=key == "conditions") for key, value in user.values.items()}
+    except Unwritable as problem:
+        user.values, user.why = None, str(problem)
 
 
 def _rank(draft: Draft, live: Observed) -> int:

@@ -55,6 +55,8 @@ class Found:
     parked: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    listed: set[str] = field(default_factory=set)
+    """The name of everything that there is, wanted or not."""
     misses: list[tuple[str, str]] = field(default_factory=list)
     """Names that fit nothing, with a near one."""
 
@@ -133,7 +135,7 @@ def find(
 
 def missing(found: Found, names: Names, parked: Iterable[str]) -> None:
     """Note the patterns that fitted nothing, once it is known which domains have records (``parked``)."""
-    there = sorted({o.name for o in found.world.observed.values()} | found.users.keys())
+    there = sorted(found.listed)
     for pattern in names.patterns:
         if pattern in names.used or _folded(pattern) in set(parked):
             continue
@@ -191,6 +193,7 @@ def _listed(aws: Aws, found: Found, regions: Sequence[str], asked: bool) -> list
         else:
             world.unreadable(f"{kind}/{region}", error.message, error.hint)
     found.closed = sorted(closed)
+    found.listed |= {name for _, _, name in out}
     return sorted(out)
 
 
@@ -233,6 +236,7 @@ def _pick_users(aws: Aws, found: Found, names: Names, everyone: Iterable[SmtpUse
     domains = set(names.domains())
     chosen = []
     for user in everyone:
+        found.listed.add(user.name)
         picked = names.pick("smtp_user", user.name)
         if not picked and domains:
             picked = bool(domains & user.domains())
