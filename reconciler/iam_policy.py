@@ -31,8 +31,12 @@ MAX_CHARACTERS: Final = 6_144
 MAX_POLICIES: Final = 10
 """Managed policies that a role may have."""
 
-OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *doctor.READS)
-"""What is called beside the kinds and rules: the sweep, who edited (drift), suppression lists and sending statistics.
+OWN: Final = (
+    "resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", "sesv2:ListConfigurationSets",
+    "sesv2:ListDedicatedIpPools", *doctor.READS,
+)  # fmt: skip
+"""What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
+sending statistics.
 GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination")
@@ -46,7 +50,8 @@ _ANYWHERE: Final = frozenset(
         "ses:GetIdentityMailFromDomainAttributes", "ses:GetIdentityNotificationAttributes", "tag:GetResources",
         "route53:ListHostedZones", "iam:GetAccountAuthorizationDetails", "iam:GetAccessKeyLastUsed",
         "ssm:DescribeParameters", "cloudtrail:LookupEvents", "ses:ListSuppressedDestinations",
-        "ses:GetSuppressedDestination", "ses:GetSendStatistics",
+        "ses:GetSuppressedDestination", "ses:GetSendStatistics", "ses:ListConfigurationSets",
+        "ses:ListDedicatedIpPools",
     }
 )  # fmt: skip
 """Actions that IAM checks against no resource (GetAccessKeyLastUsed names a key, and whose it is only AWS knows)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +16,11 @@ from support import ACCOUNT, HOME, OTHER, House, Ran, client, merge
 from test_e2e_interrupted import dkim_key
 from test_laws import ZONES, keep_out, states, world_of_others
 
+from reconciler.iam_policy import OWN
 from reconciler.importing.draft import Unwritable, literal, merged
+from reconciler.importing.finding import READS as READ_CALLS
 from reconciler.importing.writing import flow, quoted
+from reconciler.kinds.email_identity import EmailIdentity
 
 TOPIC = f"arn:aws:sns:{HOME}:{ACCOUNT}:feedback"
 SEND = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": "*"}]}
@@ -846,3 +851,37 @@ def pruned(value: Any) -> Any:
         return value
     inner = {k: pruned(v) for k, v in value.items()}
     return {k: v for k, v in inner.items() if v != {}}
+
+
+# --- what it may call ----------------------------------------------------------------------------------------------
+
+
+def test_the_policies_for_plans_are_enough(house: House) -> None:
+    """The page's policy imports everything; the narrow one of a stack covers the lists, and what it declares."""
+    from test_permissions import policy
+
+    everything(house)
+    house.sandbox.principal("AKIAPLAN", policies=[policy("plan")])
+    with acting("AKIAPLAN", house):
+        ran = imported(house)
+    assert f"email_identity/{HOME}/acme.com" in only_adopts(house)
+    assert ran.code == 0
+    narrow = json.loads(house.cli("iam-policy", "plan", "live").out)
+    house.sandbox.principal("AKIANARROW", policies=[narrow])
+    with acting("AKIANARROW", house):
+        ran = house.cli("import", "--state", "live")
+        assert ran.code == 0 or "could not read smtp_credential/news" in ran.err, ran
+        assert ran.err.count("could not read") <= 1, ran
+    assert set(READ_CALLS) <= set(OWN) | set(EmailIdentity.reads)
+
+
+@contextlib.contextmanager
+def acting(key: str, house: House) -> Iterator[None]:
+    """Inside, recon runs with another access key."""
+    before = dict(os.environ)
+    os.environ.update(house.sandbox.environment(access_key=key))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
