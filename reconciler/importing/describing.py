@@ -10,10 +10,11 @@ from reconciler.importing.finding import Found, Left
 from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.base import PROTECT, Unread, owner_of, user_tags
 from reconciler.kinds.configuration_set import BLOCKS
-from reconciler.kinds.dns.values import mx_value
+from reconciler.kinds.dns.values import host, mx_value
 from reconciler.kinds.dns.zones import NoZone, Zone, ZoneIndex
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Observed
+from reconciler.regions import feedback_mx, tracking_target
 
 SECTION: Final = {"configuration_set": "configuration_sets", "dedicated_ip_pool": "dedicated_ip_pools"}
 _DESTINATIONS: Final = (
@@ -69,6 +70,7 @@ def describe(found: Found, draft: Draft) -> None:
             item.drop(("dkim",), "recon leaves the DKIM of a domain alone in all regions or in none")
         _protect(found, item)
     settle_pools(draft)
+    _shared_names(draft, index)
     for user in found.users.values():
         owner = owner_of(user.live.tags)
         if owner in {None, scope}:
@@ -86,6 +88,35 @@ def _inert(user: SmtpUserFound) -> None:
         user.values = {key: literal(value, policy=key == "conditions") for key, value in user.values.items()}
     except Unwritable as problem:
         user.values, user.why = None, str(problem)
+
+
+def _shared_names(draft: Draft, index: ZoneIndex) -> None:
+    """Leave a MAIL FROM or tracking name to the one region that its record points to: it has room for one alone."""
+    held: dict[tuple[str, str], list[tuple[Item, str]]] = {}
+    for item in draft.items.values():
+        for region, values in item.regional.items():
+            for block, field in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
+                if name := (values.get(block) or {}).get(field):
+                    held.setdefault((block, name), []).append((item, region))
+    for (block, name), users in sorted(held.items()):
+        regions_of = sorted({region for _, region in users})
+        if len(regions_of) < 2:
+            continue
+        right = next((r for r in regions_of if _points_to(index, name, block, r)), regions_of[0])
+        for item, region in users:
+            if region != right:
+                item.drop((block,), f"{name} is in use in {right} too, and its one record serves one region", region)
+
+
+def _points_to(index: ZoneIndex, name: str, block: str, region: str) -> bool:
+    for zone in index.candidates(name):
+        if block == "mail_from":
+            values = [mx_value(v) for record in zone.sets(name, "MX") for v in record.values]
+            if mx_value(feedback_mx(region)) in values:
+                return True
+        elif tracking_target(region) in {host(v) for record in zone.sets(name, "CNAME") for v in record.values}:
+            return True
+    return False
 
 
 def _rank(draft: Draft, live: Observed) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -225,8 +225,3 @@ def _pattern(value: str, region: str) -> str:
 
 def _at(common: Any, region: str) -> Any:
     return re.sub(r"(?<!\$)\$\{region\}", region, common) if isinstance(common, str) else common
-
-
-def texts_of(values: Iterable[Any]) -> str:
-    """Several values as a list for people."""
-    return ", ".join(shown_text(str(value)) for value in values)
