@@ -380,6 +380,20 @@ def test_a_domain_that_never_sends_is_imported_by_name(house: House) -> None:
     }
 
 
+def test_what_all_have_alike_stands_once(house: House) -> None:
+    house.seed_zone()
+    names = [f"d{n}.acme.com" for n in range(3)]
+    house.sandbox.seed(identities=[{"names": names, "publish": True, "mail_from": "bounce.${domain}"}])
+    client("sesv2").put_email_identity_feedback_attributes(EmailIdentity="d1.acme.com", EmailForwardingEnabled=False)
+    imported(house)
+    assert len(only_adopts(house)) == 3
+    adopted(house)
+    found = read(house)
+    assert found["defaults"]["domain"]["mail_from"]["mail_from_domain"] == "bounce.${domain}"
+    assert found["defaults"]["domain"]["dkim"]["signing_attributes_origin"] == "AWS_SES"
+    assert found["domains"] == {name: {"email_forwarding_enabled": name != "d1.acme.com"} for name in names}
+
+
 # --- what others made, in their own ways ---------------------------------------------------------------------------
 
 

@@ -53,10 +53,26 @@ def prove(draft: Draft, world: World, *, single: str | None, beside: str | None 
             continue
         plan, asked = _planned(draft, world, state)
         if not _settle(draft, plan, asked, where):
-            return Proof(texts, plan, state)
+            return Proof(_shorter(draft, state, single) or texts, plan, state)
     raise ReconError(
         "what exists live could not be said in YAML so that its plan is empty", hint="import fewer NAMES; report this"
     )
+
+
+def _shorter(draft: Draft, state: State, single: str | None) -> Mapping[str, str] | None:
+    """A new state with what all have alike under ``defaults``, if it says exactly the same; else None."""
+    if draft.stack is None:
+        return None
+    texts, _ = render(draft, single=single, factored=True)
+    try:
+        same = load_texts(texts).state
+    except InvalidState:
+        return None
+    return texts if _said(same) == _said(state) else None
+
+
+def _said(state: State) -> list[tuple[str, str, str, Mapping[str, object]]]:
+    return sorted(((e.section, e.name, e.region or "", e.values) for e in state.entries), key=lambda entry: entry[:3])
 
 
 def _planned(draft: Draft, read: World, state: State) -> tuple[Plan, dict[tuple[str, str], Intent]]:

@@ -61,9 +61,15 @@ class Page:
             self.lines.append(f"{pad}# {line}")
 
 
-def render(draft: Draft, *, single: str | None) -> tuple[dict[str, str], Where]:
-    """File name -> text, and which line says what. ``single`` is the name of the one file, None for one a section."""
+def render(draft: Draft, *, single: str | None, factored: bool = False) -> tuple[dict[str, str], Where]:
+    """File name -> text, and which line says what. ``single`` is the name of the one file, None for one a section.
+
+    ``factored``: what all domains, or all sets, have alike stands once under ``defaults``.
+    """
     pages: dict[str, Page] = {}
+    entries = {key: _values(item, draft.regions) for key, item in draft.items.items()}
+    alike = {kind: _alike(draft, entries, section, keys) for kind, (section, keys) in _FACTORED.items()}
+    alike = {kind: shared for kind, shared in alike.items() if shared} if factored else {}
 
     def page(section: str) -> Page:
         name = single or FILES[section]
@@ -71,6 +77,20 @@ def render(draft: Draft, *, single: str | None) -> tuple[dict[str, str], Where]:
 
     if draft.stack is not None:
         _stack(page("stack"), draft)
+    if alike:
+        here = page("stack")
+        here.add("")
+        here.comment("What all of them have alike. An entry that says something else wins.")
+        here.add("defaults:")
+        for kind, shared in alike.items():
+            here.add(f"  {kind}:")
+            for name in sorted(shared, key=ORDER.index):
+                for text, _ in lines({name: shared[name]}, 4):
+                    here.add(text)
+            section = _FACTORED[kind][0]
+            for key in entries:
+                if key[0] == section and entries[key].get("identity") is not False:
+                    entries[key] = {k: v for k, v in entries[key].items() if k not in shared}
     base = 0
     opened: set[str] = set()
 
@@ -91,10 +111,13 @@ def render(draft: Draft, *, single: str | None) -> tuple[dict[str, str], Where]:
         items = sorted((i for i in draft.items.values() if i.section == section), key=lambda item: item.name)
         if items:
             here = section_of(section)
-            for number, item in enumerate(items):
-                if number and len(items) < 1000:
+            long = False
+            for item in items:
+                if long:
                     here.add("")
-                _entry(here, item, draft.regions, base + 2)
+                before = len(here.lines)
+                _entry(here, item, entries[section, item.name], base + 2)
+                long = len(here.lines) > before + 1
     if draft.users:
         here = section_of("smtp_users")
         if not draft.declare_users:
@@ -141,7 +164,49 @@ def _stack(page: Page, draft: Draft) -> None:
     page.add(f"  regions: {flow(list(stack['regions']))}", ("stack", "", ("regions",)))
 
 
-def _entry(page: Page, item: Item, stack_regions: tuple[str, ...], indent: int) -> None:
+_FACTORED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "domain": ("domains", ("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled")),
+    "configuration_set": (
+        "configuration_sets",
+        ("delivery_options", "reputation_options", "sending_options", "suppression_options", "vdm_options"),
+    ),
+}
+"""Kind -> its section, and the keys that may stand once for all."""
+FEW: Final = 3
+"""From so many entries on, what they have alike is worth a line of its own."""
+
+
+def _alike(
+    draft: Draft, entries: Mapping[tuple[str, str], dict[str, Any]], section: str, keys: Iterable[str]
+) -> dict[str, Any]:
+    """The values that every entry of a section has, in every region; a domain's own name as ``${domain}``."""
+    mine = [(n, v) for (s, n), v in entries.items() if s == section and v.get("identity") is not False]
+    if len(mine) < FEW:
+        return {}
+    found: dict[str, Any] = {}
+    for key in keys:
+        held = [_without_name(v.get(key), n) if not _apart(v, key) else None for n, v in mine]
+        if held[0] is not None and all(value == held[0] for value in held):
+            found[key] = held[0]
+    return found
+
+
+def _apart(values: Mapping[str, Any], key: str) -> bool:
+    """Whether a region has something of its own under a key, or the entry leaves it alone."""
+    return any(key in block for block in (values.get("by_region") or {}).values()) or any(
+        path.partition(".")[0] == key for path in values.get("unmanaged") or ()
+    )
+
+
+def _without_name(value: Any, name: str) -> Any:
+    inner = value.get("mail_from_domain") if isinstance(value, dict) else None
+    if isinstance(inner, str) and inner.endswith(f".{name}"):
+        return {**value, "mail_from_domain": inner.removesuffix(name) + "${domain}"}
+    return value
+
+
+def _values(item: Item, stack_regions: tuple[str, ...]) -> dict[str, Any]:
+    """The values of an entry as they are written, all regions in one."""
     top, by_region = merged(item.regional)
     values: dict[str, Any] = {**item.own, **top}
     if item.regional and tuple(item.regional) != stack_regions:
@@ -150,6 +215,10 @@ def _entry(page: Page, item: Item, stack_regions: tuple[str, ...], indent: int) 
         values["by_region"] = by_region
     if item.unmanaged:
         values["unmanaged"] = sorted(item.unmanaged)
+    return values
+
+
+def _entry(page: Page, item: Item, values: Mapping[str, Any], indent: int) -> None:
     place = (item.section, item.name)
     pad = " " * indent
     for note in item.notes:
@@ -265,7 +334,7 @@ def flow(value: Any) -> str:
 
 def quoted(text: str) -> str:
     """A text as YAML: plain where every reader takes it for that text, else in double quotes (YAML 1.2.2, 7.3.1)."""
-    if _PLAIN.fullmatch(text) and scalar(text) == text and type(scalar(text)) is str:
+    if _PLAIN.fullmatch(text) and type(scalar(text)) is str and text not in {"y", "Y", "n", "N"}:
         return text
     escaped = "".join({"\\": "\\\\", '"': '\\"'}.get(c) or (c if c.isprintable() else _escape(c)) for c in text)
     return f'"{escaped}"'
