@@ -82,7 +82,7 @@ def imported(house: House, *arguments: str, code: int = 0, out: str = "live") ->
     return ran
 
 
-def only_adopts(house: House, place: str = "live", *options: str) -> list[str]:
+def only_adopts(house: House, place: str = "live", *options: str, more: tuple[str, ...] = ()) -> list[str]:
     """The state at ``place`` is valid and its plan adds owner tags, nothing else; returns the adopted addresses."""
     ran = house.cli("validate", place, *options)
     assert ran.code == 0, ran
@@ -92,7 +92,7 @@ def only_adopts(house: House, place: str = "live", *options: str) -> list[str]:
     for change in plan["changes"]:
         paths = [d["path"] for d in change["diff"]]
         assert change["action"] == "adopt", f"{change['action']} {change['address']}: {change['diff']}"
-        assert all(path.startswith("tags.recon:") for path in paths), change
+        assert all(path.startswith("tags.recon:") or path in more for path in paths), change
         assert not [n for n in change["notes"] if n["severity"] == "error"], change
     assert not [d for d in plan["diagnostics"] if d["severity"] == "error"], plan["diagnostics"]
     return [change["address"] for change in plan["changes"]]
@@ -441,6 +441,44 @@ def test_what_others_made_is_imported_as_far_as_it_is_right(house: House) -> Non
     assert "[not-managed]" in ran.err
 
 
+def test_zones_that_cannot_be_written_are_manual_or_named(house: House) -> None:
+    """Two zones of one name, a private one alone, a delegation, a routed record, a key of one's own in one region."""
+    house.seed_zone("twin.net", {})
+    house.sandbox.seed(
+        zones=[{"name": "hidden.net", "private": True}, {"name": "acme.com"}, {"name": "cut.acme.com"}],
+        identities=[{"names": ["twin.net", "acme.com", "byo.acme.com"], "publish": True}, {"names": ["hidden.net"]}],
+    )
+    second = house.sandbox.seed(zones=[{"name": "twin.net"}])["zones"]["twin.net"]
+    house.change("sub.acme.com", "NS", "ns1.elsewhere.example.")
+    house.sandbox.seed(identities=[{"names": ["sub.acme.com", "cut.acme.com", "routed.acme.com"]}])
+    token = house.identity("routed.acme.com")["DkimAttributes"]["Tokens"][0]
+    house.change(
+        f"{token}._domainkey.routed.acme.com", "CNAME", f"{token}.dkim.amazonses.com.", SetIdentifier="a", Weight=1
+    )
+    client("sesv2", OTHER).create_email_identity(
+        EmailIdentity="byo.acme.com",
+        DkimSigningAttributes={"DomainSigningSelector": "s1", "DomainSigningPrivateKey": pem()},
+    )
+    client("sesv2").tag_resource(
+        ResourceArn=f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com", Tags=[{"Key": "recon:protect", "Value": "true"}]
+    )
+    imported(house)
+    only_adopts(house)
+    adopted(house)
+    found = read(house)["domains"]
+    assert found["hidden.net"]["zone"] == "manual"
+    assert found["sub.acme.com"]["zone"] == "manual"
+    assert found["twin.net"]["zone"] not in {"auto", "manual", second}
+    assert found["routed.acme.com"]["unmanaged"] == ["dkim"]
+    assert found["byo.acme.com"]["unmanaged"] == ["dkim"]
+    assert found["acme.com"]["protect"] is True
+
+
+def pem() -> str:
+    """The key of ``DKIM_KEY`` as SES takes it: base64 on one line."""
+    return "".join(line for line in dkim_key().splitlines() if "-----" not in line)
+
+
 def test_hostile_live_values_are_inert(house: House) -> None:
     """Control characters, variables, comments and YAML in live texts neither break the file nor become more."""
     house.seed_zone()
@@ -531,19 +569,20 @@ def test_a_state_gets_what_it_does_not_declare(house: House) -> None:
     house.seed_zone()
     house.apply(identity(dmarc={"p": "none"}))
     client("sesv2").create_configuration_set(ConfigurationSetName="new")
-    client("sesv2").create_email_identity(EmailIdentity="else.example")
+    house.seed_zone("else.example", {})
+    house.sandbox.seed(identities=[{"names": ["else.example"], "publish": True}])
     client("sesv2", OTHER).create_email_identity(EmailIdentity="acme.com")
     (house.home / "state").mkdir()
     document = merge(
         house.document,
         {
             "defaults": {
-                "domain": {"dmarc": {"p": "reject"}, "email_forwarding_enabled": False, "tags": {"x": "y"}},
+                "domain": {"dmarc": {"p": "reject"}, "email_forwarding_enabled": False, "tags": {"x": "y"}, "ttl": 60},
                 "configuration_set": {"sending_options": {"sending_enabled": False}, "tags": {"x": "y"}},
             }
         },
     )
-    document["domains"]["acme.com"] |= {"unmanaged": ["tags.x"], "email_forwarding_enabled": True}
+    document["domains"]["acme.com"] |= {"unmanaged": ["tags.x", "ttl"], "email_forwarding_enabled": True}
     (house.home / "state" / "main.yaml").write_text(yaml.safe_dump(document))
     assert house.cli("plan", "state").code == 0
     ran = imported(house, out="state")
@@ -554,6 +593,8 @@ def test_a_state_gets_what_it_does_not_declare(house: House) -> None:
     assert "stack" not in mine
     assert set(mine) == {"domains", "configuration_sets"}
     assert mine["configuration_sets"]["new"]["unmanaged"] == ["tags.x"]
+    assert mine["domains"]["else.example"]["unmanaged"] == ["dmarc", "tags.x", "ttl"]
+    assert mine["domains"]["else.example"]["dkim"]["signing_enabled"] is True
     again = imported(house, out="state")
     assert "wrote" not in again.out
     house.clear()
@@ -800,6 +841,66 @@ def truth(house: House, data: Any) -> None:
     if whole:
         lost = [line for line in ran.err.splitlines() if "[not-managed]" in line]
         assert all("BYODKIM" in line or "leaves the DKIM" in line for line in lost), lost
+
+
+@pytest.mark.slow
+@LAW
+@given(data=st.data())
+def test_layers_of_a_state_change_nothing_that_is_imported_into_it(house: House, data: Any) -> None:
+    """Beside a state with any defaults, what is imported is said so that they do not reach it."""
+    for left in (house.home / "live").glob("*"):
+        left.unlink()
+    world_of_others(house, data)
+    keep_out(house)
+    document = data.draw(states(), label="made")
+    document.pop("smtp_users", None)
+    house.apply(document, expect=None)
+    disown(house)
+    below = data.draw(
+        st.fixed_dictionaries({}, optional={"domain": DEFAULTS, "configuration_set": SET_DEFAULTS}), label="defaults"
+    )
+    (house.home / "live").mkdir(exist_ok=True)
+    base = {"stack": {"name": "acme", "account": ACCOUNT, "regions": [HOME, OTHER], "tags": {"team": "all"}}}
+    (house.home / "live" / "main.yaml").write_text(yaml.safe_dump({**base, "defaults": below}))
+    ran = house.cli("import", "--out", "live")
+    assert ran.code == 0, ran
+    note(text_of(house))
+    only_adopts(house, more=("tags.team",))
+    adopted(house)
+
+
+DEFAULTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "dkim": st.sampled_from([{}, {"signing_enabled": False}, {"next_signing_key_length": "RSA_1024_BIT"}]),
+        "mail_from": st.sampled_from([None, {"mail_from_domain": "x-${region}.${domain}"}]),
+        "dmarc": st.just({"p": "reject"}),
+        "spf": st.sampled_from([{"include": ["z.example"]}, {"all": "-all"}]),
+        "bimi": st.just({"l": "https://acme.com/z.svg"}),
+        "email_forwarding_enabled": st.booleans(),
+        "ttl": st.just(60),
+        "tags": st.just({"from": "defaults"}),
+        "protect": st.just(True),
+        "zone": st.just("manual"),
+    },
+)
+SET_DEFAULTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "delivery_options": st.just({"tls_policy": "REQUIRE", "max_delivery_seconds": 600}),
+        "suppression_options": st.just({"suppressed_reasons": []}),
+        "reputation_options": st.just({"reputation_metrics_enabled": True}),
+        "event_destinations": st.just(
+            {
+                "z": {
+                    "matching_event_types": ["SEND"],
+                    "sns_destination": {"topic_arn": "arn:${partition}:sns:${region}:${account}:z"},
+                }
+            }
+        ),
+        "tags": st.just({"from": "defaults"}),
+    },
+)
 
 
 # --- the YAML itself -----------------------------------------------------------------------------------------------

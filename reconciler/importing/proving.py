@@ -154,32 +154,44 @@ def _why(found: Diagnostic) -> str:
 # --- what the plan would change ------------------------------------------------------------------------------------
 
 
+class _Round:
+    """What one round takes out of a draft: each part once, however many records or fields speak against it."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.done: set[tuple[str, str, Path, str | None]] = set()
+
+    def take(
+        self, item: Item, path: Path, region: str | None, why: str, *, code: str = "", record: bool = False
+    ) -> None:
+        """Leave a part out, or the entry where it has no such part. ``record``: what is wrong is the part's record."""
+        key = (item.section, item.name, path, region)
+        if key in self.done:
+            return
+        self.done.add(key)
+        taken = item.drop(path, why, region)
+        if path == ("dkim",) and record:
+            # The records of an identity's DKIM are wanted whether its block is written or not.
+            taken |= item.leave("dkim", why)
+        if not taken and len(path) > 1:
+            taken = item.leave(path[0], why)
+        if not taken:
+            self.draft.leave_out(item, code or "not-sayable", why)
+
+
 def _settle(draft: Draft, plan: Plan, asked: Mapping[tuple[str, str], Intent], where: Where) -> bool:
     """Take out whatever the plan would do beside adopting; True where there was something."""
     owners = draft.by_address()
+    this = _Round(draft)
     moved = False
-    told: set[tuple[tuple[str, str], tuple[str | None, ...]]] = set()
     for found in plan.diagnostics:
-        if found.severity != "error" or found.code in RULES or found.code == "unread":
-            continue
-        moved |= _refused(draft, owners, found, asked, where, told)
-    done: set[tuple[str, str, Path, str | None]] = set()
+        if found.severity == "error" and found.code not in RULES and found.code != "unread":
+            moved |= _refused(this, owners, found, asked, where)
     for change in plan.changes:
         for item, path, region, why in _unwanted(draft, owners, change, asked):
-            if (item.section, item.name, path, region) in done:
-                continue  # Several records, or fields, of one part.
-            done.add((item.section, item.name, path, region))
-            if not item.drop(path, why, region) and not _alone(item, path, why):
-                draft.leave_out(item, "not-sayable", why)
-            if path == ("dkim",) and change.kind == "dns_record":
-                item.leave("dkim", why)
+            this.take(item, path, region, why, record=change.kind == "dns_record")
             moved = True
     return moved
-
-
-def _alone(item: Item, path: Path, why: str) -> bool:
-    """Leave the part alone as a whole, where leaving alone a piece of it was not enough."""
-    return len(path) > 1 and item.leave(path[0], why)
 
 
 def _unwanted(
@@ -190,6 +202,10 @@ def _unwanted(
         intent = asked.get((name, type_))
         if intent is None:
             return  # A marker: it goes with what it remembers.
+        own = draft.items.get(("domains", intent.domain))
+        if own is not None and change.action == "update" and {diff.path for diff in change.diff} == {"ttl"}:
+            yield own, ("ttl",), None, "a layer of the state asks for another ttl than the live records have"
+            return
         yield from _of_record(draft, owners, intent, _record_words(change, zone, name, type_))
         return
     if change.kind == "event_destination":
@@ -222,24 +238,20 @@ def _of_record(
 
 
 def _refused(
-    draft: Draft,
+    this: _Round,
     owners: Mapping[Address, Item],
     found: Diagnostic,
     asked: Mapping[tuple[str, str], Intent],
     where: Where,
-    told: set[tuple[tuple[str, str], tuple[str | None, ...]]],
 ) -> bool:
+    draft = this.draft
     parts = found.address.split("/", 3)
     if parts[0] == "dns_record" and len(parts) == 4 and (intent := asked.get((parts[2], parts[3]))) is not None:
+        moved = False
         for item, path, region, why in _of_record(draft, owners, intent, found.message):
-            if ((item.section, item.name), (*path, region)) in told:
-                continue
-            told.add(((item.section, item.name), (*path, region)))
-            if not item.drop(path, why, region) and path != ("dkim",):
-                draft.leave_out(item, found.code, why)
-            if path == ("dkim",):
-                item.leave("dkim", why)
-        return True
+            this.take(item, path, region, why, code=found.code, record=True)
+            moved = True
+        return moved
     place = where.get((found.file, found.line))
     chosen = draft.items.get(place[:2]) if place else None
     if chosen is not None and place is not None:
