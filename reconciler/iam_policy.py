@@ -36,8 +36,7 @@ OWN: Final = (
     "sesv2:ListDedicatedIpPools", *doctor.READS,
 )  # fmt: skip
 """What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
-sending statistics.
-GetCallerIdentity needs nothing."""
+sending statistics. GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination")
 """What ``recon account pause`` and ``resume`` and ``recon suppression remove`` call; checked against no resource."""
