@@ -535,6 +535,11 @@ def test_a_lost_yaml_is_written_again_for_its_own_stack(house: House) -> None:
     house.apply({**identity(dmarc={"p": "none"}, spf={"include": ["a.example"]}, tags={"a": "b"}), **options()})
     imported(house, "--stack", "acme")
     assert only_adopts(house) == []
+    ran = imported(house, "configuration_set/main", "--stack", "acme", out="part")
+    assert f"email_identity/{HOME}/acme.com carries the tag of the stack acme" in ran.err
+    house.sandbox.fault("denied", service="resourcegroupstaggingapi", operation="GetResources", count=None)
+    ran = imported(house, "configuration_set/main", "--stack", "acme", out="unswept")
+    assert "[owned-unknown]" in ran.err
 
 
 def test_names_pick_and_bring_what_they_refer_to(house: House) -> None:

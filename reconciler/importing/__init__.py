@@ -51,7 +51,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of it. ``texts`` by file name; ``addresses`` are what they declare; ``unread`` parts are unknown."""
+    """What came of it. ``texts`` by file name; ``addresses`` are what they declare; ``closed`` are regions that
+    are not enabled; ``unread``: parts are unknown; ``missed``: a name fitted nothing."""
 
     stack: Stack
     texts: Mapping[str, str]
@@ -59,6 +60,7 @@ class Imported:
     diagnostics: tuple[Diagnostic, ...]
     calls: Mapping[str, int]
     plan: Plan | None
+    closed: tuple[str, ...]
     unread: bool
     missed: bool
 
@@ -84,8 +86,7 @@ def run(request: Request, aws: Aws, now: str, *, parallelism: int = 16) -> Impor
     names = Names(request.names)
     declared = _declared(request.state)
     found = find(aws, world, names, places, asked=bool(request.regions or request.state), declared=declared)
-    if request.state is None:
-        sweep_owned(world, aws)
+    unswept = _sweep(world, aws) if request.state is None else []
     draft = Draft(_order(request, world, places), environment=request.environment, declare_users=request.declare_users)
     if request.state is None:
         draft.stack = {"name": stack.name, "account": stack.account, "regions": draft.regions}
@@ -104,7 +105,12 @@ def run(request: Request, aws: Aws, now: str, *, parallelism: int = 16) -> Impor
         texts, plan = proof.texts, proof.plan
     elif draft.stack is not None and not request.names:
         raise _nothing(world, found.misses, draft)
-    diagnostics = [*seen.values(), *_owned_already(draft, world), *_diagnostics(draft, world, found.misses, plan)]
+    diagnostics = [
+        *seen.values(),
+        *unswept,
+        *_owned_already(draft, world),
+        *_diagnostics(draft, world, found.misses, plan),
+    ]
     return Imported(
         stack,
         texts,
@@ -113,6 +119,7 @@ def run(request: Request, aws: Aws, now: str, *, parallelism: int = 16) -> Impor
         tuple(diagnostics),
         dict(sorted(aws.calls.items())),
         plan,
+        tuple(found.closed),
         bool(world.unread),
         bool(found.misses),
     )
@@ -160,6 +167,15 @@ def _half_declared(draft: Draft, state: State | None) -> dict[tuple[str, str], D
             address=next(item.addresses(), ""),
         )  # fmt: skip
     return found
+
+
+def _sweep(world: World, aws: Aws) -> list[Diagnostic]:
+    """Look everywhere for what carries the new stack's tag already. A plan would delete what this YAML leaves out, so
+    that it is said where this cannot be told; what is imported does not depend on it."""
+    read = list(world.unread)
+    sweep_owned(world, aws)
+    missed, world.unread = world.unread[len(read) :], read
+    return [Diagnostic("warning", "owned-unknown", part.reason, part.hint) for part in missed]
 
 
 def _owned_already(draft: Draft, world: World) -> Iterable[Diagnostic]:
