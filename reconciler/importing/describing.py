@@ -292,7 +292,7 @@ def _tags(
                 item.put(item.own, key, value)
                 return
         except ValueError as problem:
-            why = why or str(problem)
+            why = str(problem)
     item.lose(
         (key,), f"the record at {name} is not one that recon would write: {why or 'it has unknown tags'}", {None: text}
     )
@@ -326,7 +326,7 @@ def _spf(item: Item, zone: Zone) -> None:
     for name, values in block.items():
         good = values if name == "all" else [v for v in values if _sayable(text, {name: [v]})]
         if good:
-            kept[name] = good
+            kept[name] = True if good == [True] else good
     if not kept or not _sayable(text, kept):
         item.lose(("spf",), "no term of the record can be said in an entry", {None: text})
         return

@@ -157,6 +157,9 @@ def _stack(page: Page, draft: Draft) -> None:
     page.comment(
         "recon:stack, which says that this stack owns the thing. `recon apply --allow-adopt` carries them out."
     )
+    if draft.declare_users and draft.users:
+        page.comment("The SMTP users below are declared: the first apply makes a new access key for each of them.")
+    page.comment("The name is what owns: choose it before the first apply.")
     page.add("stack:", ("stack", "", ()))
     stack = draft.stack or {}
     page.add(f"  name: {quoted(stack['name'])}", ("stack", "", ("name",)))
