@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import ColorOption, EnvOption, FormatOption, Out, ParallelOption, QuietOption
+from reconciler.cli.common import ColorOption, EnvOption, Out, ParallelOption, QuietOption
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def import_(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAMES]...", help="Domains, addresses, KIND/NAME, SMTP users; globs. All by default."),
+        typer.Argument(metavar="NAMES", help="Domains, addresses, KIND/NAME, SMTP users; globs. All by default."),
     ] = None,
     region: Annotated[
         list[str] | None, typer.Option("--region", help="Where to look (repeatable); by default all regions of SES.")
@@ -41,7 +41,7 @@ def import_(
         bool, typer.Option("--smtp-users", help="Declare SMTP users; else they are written as comments.")
     ] = False,
     parallelism: ParallelOption = 16,
-    format: FormatOption = "text",
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -74,7 +74,7 @@ def stack_for(request: Request) -> Stack:
     return Stack(request.stack_name, None, request.account or "", tuple(places), partition)
 
 
-def run(request: Request, aws: Aws, now: str, *, parallelism: int = 16) -> Imported:
+def run(request: Request, aws: Aws, now: str) -> Imported:
     """Find, describe, prove. Raises Refused for another account, ReconError for what the request gets wrong."""
     stack = aws.stack
     places = _places(request, stack)
