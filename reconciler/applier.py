@@ -70,6 +70,7 @@ class _Run:
         self._verified: dict[tuple[str, str], threading.Lock] = {}
         self._done: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
+        self.look_again: Callable[[Address], ReconError | None] = lambda address: None
 
     def result(self, address: Address, key: str) -> Any:
         return self._learnt.get((address, key))
@@ -80,6 +81,11 @@ class _Run:
 
     def secret(self, reference: Mapping[str, Any], region: str | None) -> str:
         return secrets.fetch(reference, self.aws, self.regions[0] if self.regions else region or "", self.root)
+
+    def still(self, address: Address) -> None:
+        problem = self.look_again(address)
+        if problem is not None:
+            raise problem
 
     def wait_verified(self, region: str, domain: str) -> None:
         """Wait for the identity at or nearest above ``domain``; one poll for all who wait for the same."""
@@ -175,6 +181,7 @@ class _Progress:
         self.on_step = on_step
         self.plan = plan
         self.run = run
+        run.look_again = self._look_again
         self.stop = stop
         self.changes = {change.address: change for change in plan.changes}
         for change in plan.changes:
@@ -256,7 +263,7 @@ class _Progress:
             self.on_step(step.id, "failed", problem.aws_code if isinstance(problem, AwsError) else problem.code)
 
     def _moved(self, step: Step) -> ReconError | None:
-        """Before the first write to an existing resource: is it still as it was planned?"""
+        """Before every step on an existing resource: is it still as it was planned, or as our own steps left it?"""
         change = self.changes.get(step.address)
         if change is None or change.observed_digest is None or change.kind == "dns_record" or not step.calls:
             return None
@@ -265,6 +272,8 @@ class _Progress:
         with mine:  # Steps of one resource run side by side: none may write while another still looks.
             if step.address not in self.checked:
                 self.checked[step.address] = self._look(change)
+            elif self.checked[step.address] is None:
+                self.checked[step.address] = self._look_again(step.address)
             return self.checked[step.address]
 
     def _look(self, change: Change) -> ReconError | None:
@@ -278,6 +287,26 @@ class _Progress:
             return None
         return Stale(
             f"{change.address} {'was deleted' if gone else 'changed'} since the plan; it was left alone",
+            hint="somebody else is editing it: plan again and look",
+        )
+
+    def _look_again(self, address: Address) -> ReconError | None:
+        """Read a resource whose first write is made: why the rest must be left undone, or None."""
+        change = self.changes.get(address)
+        kind = REGISTRY[change.kind] if change else None
+        if change is None or not isinstance(kind, Rereading):
+            return None
+        try:
+            found = kind.overtaken(self.run.aws, change)
+        except ReconError as error:
+            return error
+        if found is None and change.action == "delete":
+            return None
+        if found is not None and not found:
+            return None
+        what = "was deleted" if found is None else f"changed ({', '.join(found)})"
+        return Stale(
+            f"{address} {what} by somebody else while it was being applied; the rest of it was left alone",
             hint="somebody else is editing it: plan again and look",
         )
 

@@ -271,6 +271,11 @@ class Runtime(Protocol):
         """The text of a secret reference ({secretsmanager|ssm|file|env}); never logged."""
         ...
 
+    def still(self, address: Address) -> None:
+        """Raise Stale where somebody else has changed what the rest of a step would write: SES has no
+        compare-and-swap, so a step of several writes looks again between them."""
+        ...
+
     def wait_verified(self, region: str, domain: str) -> None:
         """Block until SES has verified ``domain`` in ``region``, or raise when the time limit passes."""
         ...

@@ -10,15 +10,15 @@ Source:   SES v2 API reference, CreateConfigurationSet, PutConfigurationSet...Op
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from reconciler.errors import AwsError
+from reconciler.errors import AwsError, Stale
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.reading import Rereading, covering_names, must_exist, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import from_aws, to_aws
-from reconciler.model import Address, Change, Desired, Note, Observed, State
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -58,7 +58,7 @@ def address_of(region: str, name: str) -> Address:
 
 class ConfigurationSet(Rereading):
     name = NAME
-    reads = ("sesv2:GetConfigurationSet",)
+    reads = ("sesv2:GetConfigurationSet", "sesv2:GetConfigurationSetEventDestinations")
     writes = (
         "sesv2:CreateConfigurationSet",
         *(f"sesv2:{operation}" for operation, _ in BLOCKS.values()),
@@ -210,6 +210,9 @@ class ConfigurationSet(Rereading):
                     address=live.address,
                 )
                 return None
+        prefix = f"event_destination/{live.address.partition('/')[2]}/"
+        inside = {o.name: o.digest for a, o in world.observed.items() if a.startswith(prefix)}
+        theirs = sorted(inside.keys() - base.unpack(live.tags, base.DESTINATIONS))
         return Change(
             live.address,
             NAME,
@@ -221,7 +224,15 @@ class ConfigurationSet(Rereading):
             observed_digest=live.digest,
             region=live.region,
             counts=True,
-            execution={"marks": sorted(world.facts.get("dns_marks", {}).get(live.address, ()))},
+            notes=(
+                base.note("takes-along", "warning", f"takes event destinations of others along: {', '.join(theirs)}"),
+            )
+            if theirs
+            else (),
+            execution={
+                "marks": sorted(world.facts.get("dns_marks", {}).get(live.address, ())),
+                "destinations": inside,
+            },
         )
 
     def _notes(self, world: World, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
@@ -241,6 +252,15 @@ class ConfigurationSet(Rereading):
 
     # -- written ----------------------------------------------------------------------------------------------------
 
+    born: ClassVar[Document] = {block: defaults for block, (_, defaults) in BLOCKS.items()}
+
+    def written(self, change: Change) -> Iterator[tuple[Document, Document]]:
+        """A put replaces its block, so the fields that nobody wrote into the YAML are sent as they were planned."""
+        yield from super().written(change)
+        for block, value in (change.execution.get("puts") or {}).items():
+            before = (change.before or {}).get(block) or {}
+            yield {}, {block: {field: v for field, v in value.items() if field not in before}}
+
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]
         arn_name = f"configuration-set/{name}"
@@ -252,7 +272,7 @@ class ConfigurationSet(Rereading):
                 change.address,
                 "delete",
                 (*marks, *(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete"))),
-                lambda rt: _delete(rt, region, name),
+                lambda rt: _delete(rt, region, name, change.execution.get("destinations") or {}),
                 calls=("sesv2:DeleteConfigurationSet",),
                 region=region,
             )
@@ -292,7 +312,7 @@ class ConfigurationSet(Rereading):
                 change.address,
                 "update",
                 (f"{change.address}#claim", *needs, *(marks if "tracking_options" in puts else ())),
-                lambda rt: _update(rt, region, name, puts),
+                lambda rt: _update(rt, change.address, region, name, puts),
                 calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts),
                 region=region,
             )
@@ -332,6 +352,7 @@ def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, A
 
     def run(rt: base.Runtime) -> None:
         rt.wait_verified(region, domain)
+        rt.still(change.address)
         rt.aws.call(
             "sesv2",
             "PutConfigurationSetTrackingOptions",
@@ -411,11 +432,13 @@ def _create(rt: base.Runtime, region: str, name: str, body: Mapping[str, Any], t
         answer = rt.aws.call("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
         if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
             raise
-        _update(rt, region, name, body)
+        _update(rt, address_of(region, name), region, name, body)
 
 
-def _update(rt: base.Runtime, region: str, name: str, puts: Mapping[str, Any]) -> None:
-    for block, value in puts.items():
+def _update(rt: base.Runtime, address: Address, region: str, name: str, puts: Mapping[str, Any]) -> None:
+    for number, (block, value) in enumerate(puts.items()):
+        if number:
+            rt.still(address)
         rt.aws.call("sesv2", BLOCKS[block][0], region, ConfigurationSetName=name, **_body(block, value))
 
 
@@ -431,7 +454,17 @@ def _tag(rt: base.Runtime, region: str, arn_name: str, tags: Mapping[str, str]) 
     rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn_name), Tags=base.tags_to_aws(tags))
 
 
-def _delete(rt: base.Runtime, region: str, name: str) -> None:
+def _delete(rt: base.Runtime, region: str, name: str, shown: Mapping[str, str]) -> None:
+    """Delete a set with the destinations that the plan has ``shown`` (name -> digest), and no others."""
+    from reconciler.kinds.event_destination import EventDestination
+
+    moved = sorted(o.name for o in EventDestination().read_set(rt.aws, region, name) if shown.get(o.name) != o.digest)
+    if moved:
+        raise Stale(
+            f"{address_of(region, name)} was left alone: event destinations in it moved since the plan: "
+            + ", ".join(moved),
+            hint="somebody else is editing it: plan again and look",
+        )
     try:
         rt.aws.call("sesv2", "DeleteConfigurationSet", region, ConfigurationSetName=name)
     except AwsError as error:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
@@ -23,7 +23,7 @@ from reconciler.kinds.base import Step, World
 from reconciler.kinds.configuration_set import ses_arn
 from reconciler.kinds.reading import Rereading, must_exist, read_covering, read_each, wanted_addresses
 from reconciler.kinds.shape import normal_policy
-from reconciler.model import Address, Change, Desired, Note, Observed, State, canonical_json
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, State, canonical_json
 from reconciler.secrets import DkimKey, fetch
 
 if TYPE_CHECKING:
@@ -385,6 +385,27 @@ class EmailIdentity(Rereading):
 
     # -- written ----------------------------------------------------------------------------------------------------
 
+    born: ClassVar[Document] = {
+        "dkim": {
+            "signing_enabled": True,
+            "signing_attributes_origin": "AWS_SES",
+            "next_signing_key_length": "RSA_2048_BIT",
+        },
+        "email_forwarding_enabled": True,
+    }
+    whole: ClassVar[tuple[str, ...]] = WHOLE
+
+    def written(self, change: Change) -> Iterator[tuple[Document, Document]]:
+        """A put of MAIL FROM is whole: a behaviour that nobody wrote is sent as it was planned. Which private key SES
+        holds it does not tell."""
+        for before, after in super().written(change):
+            dkim = {k: v for k, v in (after.get("dkim") or {}).items() if k != "domain_signing_private_key"}
+            yield before, {**after, "dkim": dkim}
+        live, block = change.execution.get("live_mail_from") or {}, (change.after or {}).get("mail_from")
+        if block and base.touches(change, "mail_from"):
+            rest = {k: v for k, v in live.items() if k not in block}
+            yield {"mail_from": {}}, {"mail_from": rest}
+
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]
         # SES forgets old names with the put: before it the new records stand and a marker names the old ones.
@@ -456,7 +477,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "attributes" if create else "update",
                 (first, *needs),
-                lambda rt: _put_rest(rt, rest, after, region, name),
+                lambda rt: _put_rest(rt, rest, change.address, after, region, name),
                 calls=tuple(f"sesv2:{operation}" for operation in rest),
                 region=region,
             )
@@ -765,8 +786,12 @@ def _release(rt: base.Runtime, region: str, arn: str, put: Mapping[str, str], dr
         _tag(rt, region, arn, put)
 
 
-def _put_rest(rt: base.Runtime, operations: list[str], after: Mapping[str, Any], region: str, name: str) -> None:
-    for operation in operations:
+def _put_rest(
+    rt: base.Runtime, operations: list[str], address: Address, after: Mapping[str, Any], region: str, name: str
+) -> None:
+    for number, operation in enumerate(operations):
+        if number:
+            rt.still(address)
         request: dict[str, Any] = {"EmailIdentity": name}
         if operation == "PutEmailIdentityConfigurationSetAttributes":
             if after.get("configuration_set_name"):
@@ -784,7 +809,9 @@ def _put_policies(
     """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
     if wait and any(document is not None for document in policies.values()):
         rt.wait_verified(region, name)
-    for policy, document in policies.items():
+    for number, (policy, document) in enumerate(policies.items()):
+        if number or wait:
+            rt.still(address_of(region, name))
         keys: dict[str, Any] = {"EmailIdentity": name, "PolicyName": policy}
         if document is None:
             try:

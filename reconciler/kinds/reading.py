@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from reconciler.errors import AwsError
-from reconciler.kinds.base import World
-from reconciler.model import Address, Change, Desired, Observed
+from reconciler.kinds.base import STACK, World, owner_of
+from reconciler.model import Address, Change, Desired, Document, Observed
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -122,3 +123,44 @@ class Rereading(ABC):
             region, _, name = rest.partition("/")
         live = self.read(aws, region, name)
         return live.digest if live else None
+
+    born: ClassVar[Document] = {}
+    """What AWS gives the fields of a new resource by itself, where that is not nothing."""
+    whole: ClassVar[tuple[str, ...]] = ()
+    """Fields below which every key is one value (``policies``)."""
+
+    def written(self, change: Change) -> Iterator[tuple[Document, Document]]:
+        """(before, after) of what the steps of ``change`` write; a kind whose puts replace blocks adds those."""
+        yield change.before or self.born, change.after or {}
+
+    def overtaken(self, aws: Aws, change: Change) -> tuple[str, ...] | None:
+        """What somebody else made of the fields that ``change`` writes since it began: their paths in the YAML.
+
+        A field is as it was planned, or as a step of ours left it; anything else is a rival's. None where the
+        resource is gone. Fields that the change does not write are the rival's to edit, and do not count.
+        """
+        _, _, rest = change.address.partition("/")
+        region, name = rest.split("/", 1) if change.region else ("", rest)
+        live = self.read(aws, region, name)
+        if live is None:
+            return None
+        now = {**live.spec, "tags": live.tags}
+        found = [p for before, after in self.written(change) for p in _foreign(before, after, now, self.whole)]
+        owners = {owner_of((d or {}).get("tags") or {}) for d in (change.before, change.after)}
+        if owner_of(live.tags) not in owners:
+            found.append(f"tags.{STACK}")
+        return tuple(dict.fromkeys(found))
+
+
+def _foreign(before: Any, after: Any, now: Any, whole: tuple[str, ...], path: str = "") -> Iterator[str]:
+    """The paths at which ``before`` and ``after`` differ and ``now`` is neither; recon's own tags left out."""
+    for key, value in after.items():
+        place = f"{path}.{key}" if path else str(key)
+        if place.startswith("tags.recon:"):
+            continue
+        old = before.get(key) if isinstance(before, Mapping) else None
+        live = now.get(key) if isinstance(now, Mapping) else None
+        if isinstance(value, Mapping) and path not in whole:
+            yield from _foreign(old, value, live, whole, place)
+        elif old != value and live not in (old, value):
+            yield place
