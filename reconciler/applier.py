@@ -40,6 +40,16 @@ OnStep = Callable[[str, str, str], None]
 """``on_step(step id, outcome, error code)``: ``done``, ``failed`` or ``skipped``; called from several threads."""
 
 
+SEEN_SECONDS = 30.0
+"""How long what a run has just made may take to be seen by AWS's other calls, and what it wrote by its reads."""
+
+
+RECENT_SECONDS = 5.0
+"""What was written before this is taken for seen when a run ends."""
+LAST_FEW = 8
+"""How many resources of a kind and region are looked at when a run ends."""
+
+
 class VerifyTimeout(ReconError):
     """SES did not verify in time; says SES's own reason."""
 
@@ -70,6 +80,9 @@ class _Run:
         self._verified: dict[tuple[str, str], threading.Lock] = {}
         self._done: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
+        self.made: set[Address] = set()
+        """What this run has created: where AWS does not know it, it is late and not gone."""
+        aws.on_wait = lambda words: say("", words)
         self.look_again: Callable[[Address], ReconError | None] = lambda address: None
 
     def result(self, address: Address, key: str) -> Any:
@@ -105,6 +118,11 @@ class _Run:
             try:
                 live = self.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
             except AwsError as error:
+                if error.aws_code == "NotFoundException" and f"email_identity/{region}/{name}" in self.made:
+                    if time.monotonic() + pause > self.deadline or self.stop.wait(pause):
+                        raise
+                    pause = min(pause * 1.6, 15.0)
+                    continue
                 parent = name.partition(".")[2]
                 if error.aws_code != "NotFoundException" or "@" in name:
                     raise
@@ -171,6 +189,7 @@ def apply_plan(
         if wait_for_ses and not stop.is_set():
             state.wait_for_ses()
         state.tidy_zones()
+        state.settle_reads()
     return state.result(time.monotonic() - started)
 
 
@@ -194,6 +213,8 @@ class _Progress:
         self.diagnostics: list[Diagnostic] = []
         self.changed_zones: dict[str, str] = {}
         self.sent_zones: set[str] = set()
+        self.wrote: dict[Address, float] = {}
+        """When the last step of a resource ended, in the order of those moments."""
         self.checked: dict[Address, ReconError | None] = {}
         self.looking: dict[Address, threading.Lock] = {}
         self.writing: dict[str, threading.Lock] = {}
@@ -244,17 +265,98 @@ class _Progress:
         problem = self._moved(step)
         if problem is None:
             self.run.say(step.address, step.label)
-            try:
-                if step.run is not None:
-                    step.run(self.run)
-            except ReconError as error:
-                problem = error
+            problem = self._carry_out(step)
         with self.lock:
             if problem is None:
                 self.done.add(step.id)
+                if step.label == "create":
+                    self.run.made.add(step.address)
+                if step.calls:
+                    self.wrote.pop(step.address, None)
+                    self.wrote[step.address] = time.monotonic()
             else:
                 self.failed[step.id] = problem
         self._told(step, problem)
+
+    def _carry_out(self, step: Step) -> ReconError | None:
+        """Run a step; where SES does not see yet what this run has just made, wait and run it again."""
+        pause, deadline = 0.3, 0.0
+        while True:
+            try:
+                if step.run is not None:
+                    step.run(self.run)
+                return None
+            except ReconError as error:
+                if not (isinstance(error, AwsError) and self._not_seen_yet(step, error)):
+                    return error
+                deadline = deadline or time.monotonic() + SEEN_SECONDS
+                if time.monotonic() + pause > deadline:
+                    error.hint = f"SES did not see it within {SEEN_SECONDS:.0f} seconds of its creation: apply again"
+                    return error
+                self.run.say(step.address, f"waiting up to {SEEN_SECONDS:.0f} seconds for SES to see what was made")
+                if self.stop.wait(pause):
+                    return error
+                pause = min(pause * 1.7, 4.0)
+
+    def _not_seen_yet(self, step: Step, error: AwsError) -> bool:
+        """Whether SES says of something that this run has created that it does not exist."""
+        if error.service != "sesv2" or error.aws_code != "NotFoundException":
+            return False
+        made = {step.address, *(need.partition("#")[0] for need in step.needs)} & self.run.made
+        return bool(made) or (step.label == "create" and not error.operation.startswith("Create"))
+
+    def settle_reads(self) -> None:
+        """Wait until AWS's reads show what was written last, so that a plan right after this run is empty.
+
+        Only what was written in the last seconds can be late, and where the last of a kind in a region is seen, those
+        before it are.
+        """
+        begun = time.monotonic()
+        recent: dict[tuple[str, str | None], list[Change]] = {}
+        for address, moment in reversed(self.wrote.items()):
+            change = self.changes.get(address)
+            if change is None or begun - moment > RECENT_SECONDS or change.execution.get("moved"):
+                continue
+            if any(step.id not in self.done for step in steps_of(change)):
+                continue
+            group = recent.setdefault((change.kind, change.region), [])
+            if len(group) < LAST_FEW:
+                group.append(change)
+
+        def one(change: Change) -> Address | None:
+            pause = 0.3
+            while not self._arrived(change):
+                if time.monotonic() + pause > begun + SEEN_SECONDS:
+                    return change.address
+                self.run.say(
+                    change.address, f"waiting up to {SEEN_SECONDS:.0f} seconds for AWS to show what was written"
+                )
+                if self.stop.wait(pause):
+                    return None
+                pause = min(pause * 1.7, 4.0)
+            return None
+
+        late = [a for a in self.run.aws.parallel(one, [c for group in recent.values() for c in group]) if a]
+        if late:
+            self.diagnostics.append(
+                Diagnostic(
+                    "warning",
+                    "reads-late",
+                    f"AWS does not show yet what was written, after {SEEN_SECONDS:.0f} seconds: {', '.join(late[:5])}",
+                    "a plan made now may show it as a change; plan again in a minute",
+                )
+            )
+
+    def _arrived(self, change: Change) -> bool:
+        """Whether reads show a change already; what cannot be read is not waited for."""
+        kind = REGISTRY[change.kind]
+        try:
+            if isinstance(kind, Rereading):
+                return kind.arrived(self.run.aws, change)
+            now = kind.reread(self.run.aws, change)
+            return now is None if change.action == "delete" else now != change.observed_digest
+        except ReconError:
+            return True
 
     def _told(self, step: Step, problem: ReconError | None) -> None:
         if problem is None:
@@ -300,8 +402,8 @@ class _Progress:
             found = kind.overtaken(self.run.aws, change)
         except ReconError as error:
             return error
-        if found is None and change.action == "delete":
-            return None
+        if found is None and change.action in {"delete", "create"}:
+            return None  # Gone, as it should be; or not seen yet, and then the step itself waits for it.
         if found is not None and not found:
             return None
         what = "was deleted" if found is None else f"changed ({', '.join(found)})"

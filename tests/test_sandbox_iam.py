@@ -430,6 +430,22 @@ def test_tagging_can_trail(sandbox: Sandbox) -> None:
     assert len(arns()) == 1
 
 
+def test_tagging_can_trail_alone(sandbox: Sandbox) -> None:
+    """What the service itself shows at once, the tagging API shows later; each trails by itself."""
+    ses = client("sesv2")
+    sandbox.consistency(resourcegroupstaggingapi={"reads": 2})
+    ses.create_email_identity(EmailIdentity="acme.com", Tags=[{"Key": "t", "Value": "1"}])
+    assert ses.get_email_identity(EmailIdentity="acme.com")["Tags"]
+    assert [len(arns()) for _ in range(3)] == [0, 0, 1]
+    sandbox.consistency(resourcegroupstaggingapi={"seconds": 60}, ses={"reads": 1})
+    ses.delete_email_identity(EmailIdentity="acme.com")
+    assert ses.get_email_identity(EmailIdentity="acme.com")["Tags"]
+    assert code_of(lambda: ses.get_email_identity(EmailIdentity="acme.com"))[0] == "NotFoundException"
+    assert len(arns()) == 1
+    sandbox.advance(61)
+    assert arns() == []
+
+
 # --- CloudTrail ----------------------------------------------------------------------------------------------------
 
 

@@ -37,17 +37,26 @@ THROTTLED = frozenset(
 )
 """Refused for speed: waits for the limiter and is tried again. LimitExceeded is a quota and is not in this set."""
 
-RETRIED = frozenset(
+BUSY = frozenset(
     {
         "PriorRequestNotComplete",
         "ConcurrentModificationException",
         "ConcurrentModification",
+        "EntityTemporarilyUnmodifiable",
+    }
+)
+"""Refused because another change to the same thing is still under way: waited out, up to BUSY_SECONDS."""
+
+BUSY_SECONDS = 120.0
+"""A change to a zone takes up to a minute as a rule (Route 53 API, GetChange); twice that, and something is wrong."""
+
+RETRIED = frozenset(
+    {
         "ServiceFailure",
         "InternalFailure",
         "InternalServiceError",
         "InternalServerError",
         "ServiceUnavailable",
-        "EntityTemporarilyUnmodifiable",
         "RequestTimeout",
         "RequestTimeoutException",
     }
@@ -96,6 +105,8 @@ class Aws:
     ) -> None:
         self.stack = stack
         self.parallelism = parallelism
+        self.on_wait: Callable[[str], None] = lambda words: None
+        """Hears why a call waits, and up to how long; called from several threads."""
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
         self._role = stack.plan_role_arn if purpose == "plan" else stack.apply_role_arn
@@ -185,6 +196,7 @@ class Aws:
         limiter = self._limiters.get("dns" if dns else "main", limit, where)
         deadline = time.monotonic() + self._patience
         failures = 0
+        busy_until, pause = 0.0, 0.2
         while True:
             epoch = limiter.acquire() if limiter else 0
             with self._lock:
@@ -206,6 +218,18 @@ class Aws:
                     raise error from None
                 if limiter and error.status:
                     limiter.served()
+                if error.aws_code in BUSY and retry:
+                    busy_until = busy_until or time.monotonic() + BUSY_SECONDS
+                    if time.monotonic() + pause > busy_until:
+                        error.hint = (
+                            f"it was still so after {BUSY_SECONDS:.0f} seconds: see who changes it, apply again"
+                        )
+                    if time.monotonic() + pause > busy_until or self._stopping.is_set():
+                        raise error from None
+                    self.on_wait(f"{service} {operation}: {error.aws_code}, waiting up to {BUSY_SECONDS:.0f} seconds")
+                    time.sleep(pause * (0.8 + random.random() / 5))
+                    pause = min(pause * 1.7, 5.0)
+                    continue
                 passing = error.aws_code in RETRIED or error.status in {500, 502, 503, 504} or error.status == 0
                 failures += 1
                 if not (retry and passing and failures < self._max_attempts) or self._stopping.is_set():

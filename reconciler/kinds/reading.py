@@ -151,6 +151,29 @@ class Rereading(ABC):
             found.append(f"tags.{STACK}")
         return tuple(dict.fromkeys(found))
 
+    def arrived(self, aws: Aws, change: Change) -> bool:
+        """Whether AWS's reads show already what ``change`` has written."""
+        _, _, rest = change.address.partition("/")
+        region, name = rest.split("/", 1) if change.region else ("", rest)
+        live = self.read(aws, region, name)
+        if live is None or change.action == "delete":
+            return live is None and change.action == "delete"
+        now = {**live.spec, "tags": live.tags}
+        return all(_shows(after, now, self.whole) for _, after in self.written(change))
+
+
+def _shows(after: Document, now: Any, whole: tuple[str, ...], path: str = "") -> bool:
+    """Whether ``now`` has every field of ``after``; a None is an absence."""
+    for key, value in after.items():
+        live = now.get(key) if isinstance(now, Mapping) else None
+        place = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and path not in whole:
+            if not _shows(value, live, whole, place):
+                return False
+        elif live != value:
+            return False
+    return True
+
 
 def _foreign(before: Any, after: Any, now: Any, whole: tuple[str, ...], path: str = "") -> Iterator[str]:
     """The paths at which ``before`` and ``after`` differ and ``now`` is neither; recon's own tags left out."""

@@ -37,10 +37,9 @@ class Tagging:
 
     def _resources(self, call: Call) -> Iterator[tuple[str, str, Mapping[str, str]]]:
         """(ARN, type, tags) of everything tagged in the caller's account and region."""
-        lag = self.world.consistency.get(self.name)
         key = ("ses", call.account, call.region)
         if key in self.world.states:
-            state: SesState = self.world.states[key].reading(lag or self.world.consistency.get("ses"), call.now)
+            state: SesState = self.world.tagged("ses", call, call.region)
             groups: tuple[tuple[str, Mapping[str, Any]], ...] = (
                 ("identity", state.identities), ("configuration-set", state.sets), ("dedicated-ip-pool", state.pools),
             )  # fmt: skip
@@ -53,8 +52,7 @@ class Tagging:
                 yield f"{base}tenant/{tenant.name}/{tenant.id}", "ses:tenant", tenant.tags
         zones_here = call.region == "us-east-1" or call.partition != "aws"
         if zones_here and ("route53", call.account, "") in self.world.states:
-            lagged = self.world.states[("route53", call.account, "")]
-            zones: Route53State = lagged.reading(lag or self.world.consistency.get("route53"), call.now)
+            zones: Route53State = self.world.tagged("route53", call, "")
             for zone in zones.zones.values():
                 if zone.tags:
                     yield f"arn:{call.partition}:route53:::hostedzone/{zone.id}", "route53:hostedzone", zone.tags

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
 DEFAULT_ACCOUNT: Final = "111122223333"
+TAGGING: Final = "resourcegroupstaggingapi"
 PARTITIONS: Final = {"us-gov-": "aws-us-gov", "cn-": "aws-cn", "eusc-": "aws-eusc"}
 
 T = TypeVar("T")
@@ -118,35 +119,39 @@ class Lagged(Generic[T]):
     """A state whose reads may trail its writes, as in a store that is eventually consistent.
 
     Before each write the state is copied, if a lag is set. A read then gets the oldest copy that is still inside the
-    lag: ``seconds`` since it was replaced, or as long as ``reads`` reads have not been served from it.
+    lag: ``seconds`` since it was replaced, or as long as ``reads`` reads have not been served from it. Readers that
+    trail by themselves (the tagging API beside the service) have each a history of their own.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self.current = make()
-        self._history: list[tuple[float, int, T]] = []
+        self._histories: dict[str, list[tuple[float, int, T]]] = {}
 
-    def writing(self, lag: Mapping[str, float] | None, now: float) -> T:
-        """The state to write to."""
-        if lag:
-            self._history.append((now, int(lag.get("reads", 0)), copy.deepcopy(self.current)))
+    def writing(self, lags: Mapping[str, Mapping[str, float]], now: float) -> T:
+        """The state to write to; ``lags`` are those of its readers, by reader."""
+        if lags:
+            old = copy.deepcopy(self.current)
+            for reader, lag in lags.items():
+                self._histories.setdefault(reader, []).append((now, int(lag.get("reads", 0)), old))
         return self.current
 
-    def reading(self, lag: Mapping[str, float] | None, now: float) -> T:
-        """The state as a reader sees it."""
+    def reading(self, reader: str, lag: Mapping[str, float] | None, now: float) -> T:
+        """The state as ``reader`` sees it."""
+        history = self._histories.setdefault(reader, [])
         if not lag:
-            self._history.clear()
+            history.clear()
             return self.current
         if "reads" in lag:
-            while self._history and self._history[0][1] <= 0:
-                self._history.pop(0)
-            if not self._history:
+            while history and history[0][1] <= 0:
+                history.pop(0)
+            if not history:
                 return self.current
-            replaced, left, state = self._history[0]
-            self._history[0] = (replaced, left - 1, state)
+            replaced, left, state = history[0]
+            history[0] = (replaced, left - 1, state)
             return state
-        while self._history and self._history[0][0] <= now - lag.get("seconds", 0.0):
-            self._history.pop(0)
-        return self._history[0][2] if self._history else self.current
+        while history and history[0][0] <= now - lag.get("seconds", 0.0):
+            history.pop(0)
+        return history[0][2] if history else self.current
 
 
 @dataclass(slots=True)
@@ -206,11 +211,20 @@ class World:
         """
         if service not in call.states:
             lagged = self._lagged(service, call.account, call.region if region is None else region, make)
-            lag = self.consistency.get(service)
-            seen = lagged.reading(lag, call.now) if call.reads_only else lagged.writing(lag, call.now)
+            if call.reads_only:
+                seen = lagged.reading(service, self.consistency.get(service), call.now)
+            else:
+                readers = {r: lag for r in (service, TAGGING) if (lag := self.consistency.get(r))}
+                seen = lagged.writing(readers, call.now)
             call.states[service] = seen
         found: T = call.states[service]
         return found
+
+    def tagged(self, service: str, call: Call, region: str) -> Any:
+        """A service's state as the tagging API sees it, which trails by its own lag or else by the service's."""
+        lagged = self.states[service, call.account, region]
+        reader = TAGGING if TAGGING in self.consistency else service
+        return lagged.reading(reader, self.consistency.get(reader), call.now)
 
     def current(self, service: str, account: str, region: str, make: Callable[[], T]) -> T:
         """A service's state as it is, without any lag."""
