@@ -82,7 +82,7 @@ class _Run:
         self._lock = threading.Lock()
         self.made: set[Address] = set()
         """What this run has created: where AWS does not know it, it is late and not gone."""
-        aws.on_wait = lambda words: say("", words)
+        aws.on_wait = lambda words: say("aws", words)
         self.look_again: Callable[[Address], ReconError | None] = lambda address: None
 
     def result(self, address: Address, key: str) -> Any:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,11 +45,37 @@ def fetch(reference: Mapping[str, Any], aws: Aws, region: str, root: str) -> str
         if name not in os.environ:
             raise ReconError(f"the environment variable {name} is not set", hint=f"set {name} for this run")
         return os.environ[name]
-    path = Path(root) / str(reference.get("file"))
+    return _file(str(reference.get("file")), root)
+
+
+MAX_FILE = 64 * 1024
+"""Bytes of a key file; a 4096-bit key in PEM form has 3,300."""
+
+
+def _file(name: str, root: str) -> str:
+    """The text of a file. A relative one must stay below ``root``, also through links: whoever writes YAML shall not
+    reach for what the machine has elsewhere. Pipes, devices and what is far too large are not read."""
+    path = Path(root) / name
     try:
-        return path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as problem:
+        if not Path(name).is_absolute() and not path.resolve().is_relative_to(Path(root).resolve()):
+            raise ReconError(
+                f"the key file {path} leads out of the state directory",
+                hint="put it below the state directory, or write a whole path",
+            )
+        # Opening a pipe would wait for a writer; what kind of file it is, is asked of what was opened.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise ReconError(f"the key file {path} is no regular file")
+            data = file.read(MAX_FILE + 1)
+    except (OSError, ValueError, RuntimeError) as problem:  # the last two: a NUL, links in a circle
         raise ReconError(f"the key file {path} could not be read: {type(problem).__name__}") from None
+    if len(data) > MAX_FILE:
+        raise ReconError(f"the key file {path} has more than {MAX_FILE} bytes")
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        raise ReconError(f"the key file {path} could not be read: it is not ASCII") from None
 
 
 class DkimKey:

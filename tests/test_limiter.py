@@ -69,6 +69,17 @@ def test_without_refusals_it_is_soon_out_of_the_way() -> None:
     assert seconds < 10
 
 
+@pytest.mark.parametrize("real", [1.0, 1.5, 4.0, 10.0])
+def test_it_finds_the_real_rate_and_wastes_little(real: float) -> None:
+    """Documented is one a second; whatever AWS serves really, at most one call in fifty is refused on the way."""
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    refused, _ = run(limiter, clock, Bucket(real, max(1.0, real)), 400)
+    assert refused <= 0.02 * (400 + refused)
+    _, seconds = run(limiter, clock, Bucket(real, max(1.0, real)), 1000)
+    assert seconds <= 1000 / real * 1.6
+
+
 def test_refusals_from_before_the_last_slow_down_count_once() -> None:
     clock = Clock()
     limiter = Limiter(None, 10.0, clock=clock, sleep=clock.sleep)

@@ -27,8 +27,11 @@ _FASTEST = 500.0
 _SLOWEST = 0.05
 _WINDOW = 4.0
 """Seconds over which answers are counted to learn what AWS really serves."""
-_PATIENCE = 100
-"""Answers without a refusal before a pace that was once refused tries to go a little faster."""
+_PATIENCE = (12, 50, 800)
+"""Answers without a refusal before a pace that was once refused tries to go a little faster: the fewest, at first, the
+most. Each try that goes well halves them, each that is refused doubles them: a limit far above what is documented is
+found within minutes, and one that is just as documented costs hardly a refusal in hundreds of calls."""
+_STEP = 1.08
 
 
 def rates_from_environment(text: str | None) -> dict[str, float] | None:
@@ -70,6 +73,8 @@ class Limiter:
         self._rate = documented * _MARGIN if documented else start
         self._refused = False
         self._since_refusal = 0
+        self._patience = _PATIENCE[1]
+        self._tried = False
         self._next = 0.0
         self._epoch = 0
         self._answers: deque[float] = deque()
@@ -108,8 +113,12 @@ class Limiter:
             self._since_refusal += 1
             if not self._refused:
                 self._rate = min(self._rate * _GROWTH, _FASTEST)
-            elif self._since_refusal % _PATIENCE == 0:
-                self._rate = min(self._rate * 1.1, _FASTEST)
+            elif self._since_refusal >= self._patience:
+                if self._tried:
+                    self._patience = max(self._patience // 2, _PATIENCE[0])
+                self._tried = True
+                self._since_refusal = 0
+                self._rate = min(self._rate * _STEP, _FASTEST)
 
     def throttled(self, epoch: int) -> None:
         """A call was refused. Refusals of calls that started before the last slow-down are not counted again."""
@@ -119,12 +128,15 @@ class Limiter:
             now = self._clock()
             self._epoch += 1
             served = sum(1 for moment in self._answers if moment >= now - _WINDOW) / _WINDOW
-            often = self._refused and self._since_refusal < 5
+            often = self._refused and not self._tried and self._since_refusal < 5
             if self._rate > self._floor * 1.02:
                 self._rate = max(min(served, self._rate) * 0.7, self._floor)
             else:
                 # Below the documented rate: jitter if it is rare, somebody else's calls if it is not.
                 self._rate = max(self._rate * (0.7 if often else 0.97), _SLOWEST)
+            if self._tried:
+                self._patience = min(self._patience * 2, _PATIENCE[2])
+            self._tried = False
             self._refused = True
             self._since_refusal = 0
             self._next = max(self._next, now + 1.0 / self._rate)

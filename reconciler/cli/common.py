@@ -104,7 +104,10 @@ class Out:
 
     def say(self, words: str) -> None:
         if not self.quiet:
-            sys.stderr.write(words + "\n")
+            from reconciler.renderers.escape import safe
+
+            # names in it come from YAML, AWS and other runs' locks
+            sys.stderr.write("\n".join(map(safe, words.split("\n"))) + "\n")
             sys.stderr.flush()
 
 

@@ -184,6 +184,8 @@ def unlock(
     no_color: ColorOption = False,
 ) -> int:
     """Free the stack's lock after showing who holds it."""
+    from reconciler.renderers.escape import safe
+
     out = Out(no_color=no_color)
     declared, _ = load(state, env, out)
     lock = lock_of(declared.stack)
@@ -191,7 +193,7 @@ def unlock(
     if holder is None:
         sys.stdout.write("No run holds the lock.\n")
         return 0
-    sys.stdout.write(f"The lock is held by {holder}\n")
+    sys.stdout.write(f"The lock is held by {safe(str(holder))}\n")
     sys.stdout.flush()
     if not force:
         if not sys.stdin.isatty():

@@ -136,11 +136,16 @@ def merged(below: Node | None, above: Node) -> Node:
     return above.with_value(out)
 
 
+def clip(text: str, limit: int = 60) -> str:
+    """``text``, or as much of its beginning as fits into a message."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def show(value: Any, limit: int = 60) -> str:
     """A value as it would stand in YAML, short, on one line, for messages."""
     if isinstance(value, str):
         text = value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
-        return '"' + (text if len(text) <= limit else text[: limit - 3] + "...") + '"'
+        return '"' + clip(text, limit) + '"'
     if value is None:
         return "null"
     if isinstance(value, bool):

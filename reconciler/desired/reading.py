@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import yaml
 
-from reconciler.desired.nodes import Node, Odd, Problems, show
+from reconciler.desired.nodes import Node, Odd, Problems, clip, show
 
 MAX_FILE: Final = 32 * 1024 * 1024
 MAX_DEPTH: Final = 40
@@ -456,8 +456,8 @@ class _Builder:
                 return key
             what = "null" if value is None else repr(value) if isinstance(value, Odd) else show(value)
             self._problem(
-                "key-not-text", f"the key `{key}` is not a text: YAML reads it as {what}",
-                event, f'put it in quotes: "{key}"',
+                "key-not-text", f"the key `{clip(key)}` is not a text: YAML reads it as {what}",
+                event, f'put it in quotes: "{clip(key)}"',
             )  # fmt: skip
             return None
         node = self._node(event, depth + 1, 0, 0)

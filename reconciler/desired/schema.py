@@ -17,7 +17,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
-from reconciler.desired.nodes import Odd, show
+from reconciler.desired.nodes import Odd, clip, show
 from reconciler.desired.variables import suggestion
 
 PARTS: Final = (
@@ -398,7 +398,7 @@ def _worded(error: Any, lenient: bool) -> Iterator[Finding]:
 def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schema: Mapping[str, Any]) -> Finding:
     if isinstance(value, Odd):
         return Finding(
-            path, "ambiguous-scalar", f"`{value.raw}` is {value.reason}",
+            path, "ambiguous-scalar", f"`{clip(value.raw)}` is {value.reason}",
             f'put it in quotes: "{value.raw}"' if _takes(schema, "string") else "write a plain decimal number",
         )  # fmt: skip
     if word == "enum":

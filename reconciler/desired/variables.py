@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from reconciler.desired.nodes import Node, Odd, show
+from reconciler.desired.nodes import Node, Odd, clip, show
 
 BUILTIN: Final = ("account", "domain", "env", "partition", "region", "stack")
 """Always defined; no variable may take these names."""
@@ -155,7 +155,7 @@ def bad_variables(node: Node) -> list[tuple[str, Node, str, str]]:
             found.append(("bad-variable", value, f"{show(name)} is not a name for a variable",
                           "use letters, digits, _ and -, beginning with a letter"))  # fmt: skip
         elif isinstance(value.value, Odd):
-            found.append(("ambiguous-scalar", value, f"`{value.value.raw}` is {value.value.reason}",
+            found.append(("ambiguous-scalar", value, f"`{clip(value.value.raw)}` is {value.value.reason}",
                           f'put it in quotes: "{value.value.raw}"'))  # fmt: skip
         elif not isinstance(value.value, str | int):
             hint = f'put it in quotes: "{value.raw}"' if value.raw else "write a text, a whole number, true or false"

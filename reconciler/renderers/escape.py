@@ -2,7 +2,8 @@
 
 What a terminal, a Markdown renderer or a browser would act on instead of showing is made visible or inert here, and
 only here. Sources: Unicode Standard, chapter 23 (format characters) and UTS #39 (confusable and bidirectional text);
-CommonMark 0.31 sections 2.4, 4.5 and 6.1; GitHub Docs "Basic writing and formatting syntax" (mentions, references).
+CommonMark 0.31 sections 2.4, 4.5 and 6.1; GitHub Docs "Basic writing and formatting syntax" (mentions, references) and
+"Workflow commands" (a runner acts on what a step prints).
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ import unicodedata
 # private use, unassigned, line and paragraph separators. Spaces other than U+0020 look alike, so they are shown too.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# what a GitHub runner takes for a command: ``::error ...::`` after nothing but spaces, ``##[error]`` anywhere in a line
+_COMMANDS = re.compile(
+    r"##(?=\[)|::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state"
+    r"|set-env|set-output|stop-commands|warning|internal-)\b)",
+    re.IGNORECASE,
+)
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -37,11 +44,15 @@ def _visible(char: str) -> str:
 def safe(text: str, *, ascii_only: bool = False) -> str:
     """``text`` on one line with each control, bidirectional or invisible character as ``\\x1b``, ``\\u202e``.
 
-    With ``ascii_only`` everything beyond ASCII is written so too.
+    With ``ascii_only`` everything beyond ASCII is written so too. The signs that begin a workflow command are written
+    as ``\\x3a\\x3a`` and ``\\x23\\x23``.
     """
-    if is_plain(text, ascii_only=ascii_only):
-        return text
-    return "".join(char if is_plain(char, ascii_only=ascii_only) else _visible(char) for char in text)
+    shown = text
+    if not is_plain(text, ascii_only=ascii_only):
+        shown = "".join(char if is_plain(char, ascii_only=ascii_only) else _visible(char) for char in text)
+    if "::" in shown or "##[" in shown:
+        shown = _COMMANDS.sub(lambda found: "".join(f"\\x{ord(char):02x}" for char in found[0]), shown)
+    return shown
 
 
 def quoted(text: str, *, ascii_only: bool = False) -> str:

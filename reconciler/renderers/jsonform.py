@@ -42,6 +42,7 @@ _SEVERITIES: Final = ("error", "warning", "note")
 # what a terminal or an editor would act on; JSON allows it raw, we don't
 _ACTIVE = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    r"|#(?=#\[)"  # a GitHub runner takes ``##[error]`` for a command wherever it stands in a line
 )
 
 

@@ -155,7 +155,7 @@ class Rates:
     """Limits per service: calls a second per account and region, or per account where the service is global.
 
     A limit is a number, or ``{"rate": 1.0, "burst": 1, "per": "service" | "action"}``. ``ses`` covers both versions
-    of SES with one bucket unless ``sesv2`` has a limit of its own.
+    of SES with one bucket unless ``sesv2`` has a limit of its own. ``ses/eu-west-1`` is a limit of that region alone.
     """
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class Rates:
     def allows(self, service: str, operation: str, account: str, region: str, now: float) -> bool:
         """Whether the call is inside its limit, if there is one; ``now`` is real time in seconds."""
         name = "ses" if service == "sesv2" and "sesv2" not in self.limits else service
-        limit = self.limits.get(name)
+        limit = self.limits.get(f"{name}/{region}", self.limits.get(name))
         if limit is None or operation in UNLIMITED:
             return True
         options = limit if isinstance(limit, Mapping) else {"rate": limit}
