@@ -14,16 +14,19 @@ import re
 import time
 import tracemalloc
 import unicodedata
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from faults import ledger
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import ACCOUNT, HOME, House, client
 
+from reconciler.aws import answers
 from reconciler.desired import load
 from reconciler.errors import InvalidState, ReconError
 from reconciler.model import digest_of
@@ -496,3 +499,96 @@ def test_a_doctored_plan_is_refused(house: House, data: st.DataObject) -> None:
 def test_a_doctored_plan_is_refused_whatever_the_edit(house: House, data: st.DataObject) -> None:
     saved_text()
     doctor_and_apply(house, *data.draw(doctored()))
+
+
+# --- answers of AWS that are odd -----------------------------------------------------------------------------------
+
+WRONG: list[Any] = [
+    None,
+    "",
+    "x",
+    0,
+    10**18,
+    True,
+    [],
+    {},
+    ["x"],
+    {"x": "y"},
+    "x" * 100_000,
+    "\x1b[2J",
+    "é" * 300,
+    [None],
+]
+
+
+def odd(draw: Callable[[Any], Any], answer: Any) -> Any:
+    """``answer`` with one member gone, of another type, huge, doubled, or beside one that nobody knows."""
+    answer = copy.deepcopy(answer)
+    places = spots(answer) if isinstance(answer, dict) else []
+    if not places:
+        return answer
+    holder, key = places[draw(st.integers(0, len(places) - 1))]
+    match draw(st.sampled_from(["wrong", "wrong", "gone", "doubled", "unknown"])):
+        case "gone":
+            del holder[key]
+        case "doubled" if isinstance(holder[key], list):
+            holder[key] = holder[key] * 3
+        case "unknown" if isinstance(holder, dict):
+            holder["SomethingNew"] = {"Deep": [holder[key]]}
+        case _:
+            holder[key] = copy.deepcopy(draw(st.sampled_from(WRONG)))
+    return answer
+
+
+def plan_with_odd_answers(house: House, data: st.DataObject) -> None:
+    """A plan of an applied stack, with some answers of AWS spoiled: a plan or an error, and nothing said to be done."""
+    house.clear()
+    whole = answers.understood
+    which = data.draw(st.integers(0, 24))
+    count = 0
+
+    def spoilt(answer: Any, shape: Any, call: tuple[str, str, str]) -> Any:
+        nonlocal count
+        count += 1
+        if call[1] != "GetCallerIdentity" and count % 25 == which:
+            answer = odd(data.draw, answer)
+        return whole(answer, shape, call)
+
+    answers.understood = spoilt
+    try:
+        ran = house.cli("plan", "state.yaml", "--parallelism", "1")
+    finally:
+        answers.understood = whole
+    assert ran.code in {0, 1, 3}
+    inert(ran.out, "text")
+    inert(ran.err, "text")
+    assert not house.writes(), house.writes()
+
+
+@functools.lru_cache(maxsize=1)
+def _applied() -> Any:
+    import tempfile
+
+    house = House(Path(tempfile.mkdtemp(prefix="recon-odd-")))
+    house.begin().seed_zone()
+    house.settle(PLANNED)
+    return ledger.take(house.sandbox)
+
+
+def odd_answers(house: House, data: st.DataObject) -> None:
+    ledger.restore(house.sandbox, _applied())
+    house.write(PLANNED)
+    plan_with_odd_answers(house, data)
+
+
+@settings(relaxed, max_examples=15)
+@given(data=st.data())
+def test_odd_answers(house: House, data: st.DataObject) -> None:
+    odd_answers(house, data)
+
+
+@pytest.mark.slow
+@settings(relaxed, max_examples=600)
+@given(data=st.data())
+def test_odd_answers_of_every_kind(house: House, data: st.DataObject) -> None:
+    odd_answers(house, data)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from reconciler.aws import answers
 from reconciler.aws.limiter import Limiters
 from reconciler.errors import AwsError, ReconError
 from reconciler.model import Stack
@@ -240,7 +241,8 @@ class Aws:
             if limiter:
                 limiter.served()
             answer.pop("ResponseMetadata", None)
-            return answer
+            shape = client.meta.service_model.operation_model(operation).output_shape
+            return answers.understood(answer, shape, (service, operation, place))
 
     def pages(
         self,
