@@ -9,12 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # Test processes side by side; `make test JOBS=1` runs them in one.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8))' 2>/dev/null || echo 1)
 ARGS ?=
+SECONDS ?= 60
 
 # Where this is set, every process that the demo and the tests start compiles boto3 and recon anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-faults lint fix check golden docs bench lock clean
+.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,10 @@ test-slow: $(VENV)/installed-dev ## run the heavier suites
 
 test-faults: $(VENV)/installed-dev ## strike every write of every kind by every fault; takes a while
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_faults*.py $(ARGS)
+
+fuzz: $(VENV)-fuzz/installed ## fuzz the DMARC, SPF and TXT codecs, guided by coverage (SECONDS=60 for each)
+	@for codec in dmarc spf txt; do $(VENV)-fuzz/bin/python tests/fuzz/run.py $$codec -max_total_time=$(SECONDS) -print_final_stats=1 \
+		|| exit 1; done
 
 lint: $(VENV)/installed-dev ## ruff's checks and format, mypy --strict, the files of pipelines
 	@$(BIN)/ruff check .
@@ -63,7 +68,7 @@ lock: $(VENV)/uv ## resolve the lock files anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --no-annotate --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove what make made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-fuzz build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- how .venv comes to be -------------------------------------------------------------------------------------------
 
@@ -80,6 +85,11 @@ $(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml setup.py
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)-fuzz/installed: tests/fuzz/requirements.txt
+	@$(PYTHON) -m venv --clear $(VENV)-fuzz
+	@$(VENV)-fuzz/bin/python -m pip --disable-pip-version-check install -qq --require-hashes -r tests/fuzz/requirements.txt
 	@touch $@
 
 $(VENV)/uv: $(VENV)/installed
