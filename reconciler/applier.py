@@ -748,8 +748,26 @@ def read_zone(aws: Aws, zone_id: str) -> Zone:
     return zone
 
 
+def check_form(plan: Plan) -> None:
+    """Raise Stale for a plan that recon did not make: its digest fits, but its changes cannot be turned into steps."""
+    for change in plan.changes:
+        try:
+            parts = change.address.split("/")
+            known = parts[0] == change.kind and all(parts) and (change.action == "delete" or change.after is not None)
+            regional = change.region if isinstance(REGISTRY[change.kind], Rereading) else None
+            if not known or (regional and parts[1] != regional):
+                raise ValueError(change.address)
+            steps_of(change)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise Stale(
+                f"the plan file is none that recon made: {change.address} cannot be carried out as it stands there",
+                hint="make a new one with `recon plan --out FILE`",
+            ) from None
+
+
 def verify_saved(plan: Plan, aws: Aws) -> dict[str, Zone]:
     """Read again exactly what a saved plan touches; raises Stale naming everything that moved. Returns the zones."""
+    check_form(plan)
     zone_ids = sorted({str(c.execution["zone"]) for c in plan.changes if c.kind == "dns_record"})
     zones = dict(zip(zone_ids, aws.parallel(lambda z: read_zone(aws, z), zone_ids), strict=True))
     moved: list[str] = []

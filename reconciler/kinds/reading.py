@@ -152,14 +152,17 @@ class Rereading(ABC):
         return tuple(dict.fromkeys(found))
 
     def arrived(self, aws: Aws, change: Change) -> bool:
-        """Whether AWS's reads show already what ``change`` has written."""
+        """Whether AWS's reads show already all that ``change`` has written."""
         _, _, rest = change.address.partition("/")
         region, name = rest.split("/", 1) if change.region else ("", rest)
         live = self.read(aws, region, name)
         if live is None or change.action == "delete":
             return live is None and change.action == "delete"
         now = {**live.spec, "tags": live.tags}
-        return all(_shows(after, now, self.whole) for _, after in self.written(change))
+        # A new name is not among the fields, and a policy that was shown whole is read back as the fields it says.
+        unseen = {key for key in (change.after or {}) if key not in now or (key == "policy" and now[key] is None)}
+        wanted = ({k: v for k, v in after.items() if k not in unseen} for _, after in self.written(change))
+        return all(_shows(after, now, self.whole) for after in wanted)
 
 
 def _shows(after: Document, now: Any, whole: tuple[str, ...], path: str = "") -> bool:
