@@ -1,9 +1,10 @@
-"""Releases are built reproducibly: the same source and the same moment give the same bytes."""
+"""The supply chain: pinned actions, locked hashes, and releases that are the same bytes from the same source."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,3 +41,24 @@ def test_two_builds_give_the_same_wheel(tmp_path: Path) -> None:
         found.append(built(source, tmp_path / f"out-{number}"))
     assert found[0]
     assert found[0] == found[1]
+
+
+def test_every_action_is_pinned_by_its_commit() -> None:
+    """A tag can be moved; the version stands beside the commit for the reader."""
+    used = [
+        (path.name, line.strip())
+        for path in sorted((HERE / ".github" / "workflows").glob("*.yml"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "uses:" in line
+    ]
+    assert used
+    loose = [line for line in used if not re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line[1])]
+    assert not loose
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "tests/fuzz/requirements.txt"])
+def test_every_locked_requirement_has_its_hashes(name: str) -> None:
+    text = re.sub(r"\\\n\s*", "", (HERE / name).read_text(encoding="utf-8"))
+    locked = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    assert locked
+    assert not [line[:80] for line in locked if not re.search(r"==\S+ .*--hash=sha256:[0-9a-f]{64}", line)]
