@@ -28,12 +28,12 @@ def empty(house: support.House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     yield
 
 
-def strike_all(stage: Stage, trials: list[tuple[Write, Fault]], record: Record) -> None:
+def strike_all(stage: Stage, trials: list[tuple[Write, Fault]], record: Record, parallelism: int = 1) -> None:
     """Make every trial, also after one that failed; say all that was lost."""
     lost = []
     for write, fault in trials:
         try:
-            stage.strike(write, fault)
+            stage.strike(write, fault, parallelism)
         except AssertionError as problem:
             lost.append(f"{stage.scenario.name}, {fault.name}, write {write.number} {write.call}: {problem}")
     record(INJECTED, len(trials))
@@ -71,21 +71,17 @@ def test_every_fault_at_every_write(scenario: Scenario, fault: Fault, record_pro
     strike_all(stage, [(w, fault) for w in writes], record_property)
 
 
+SIDE_BY_SIDE = ("killed after", "answer lost", "denied", "throttled", "down")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
-def test_killed_among_calls_side_by_side(scenario: Scenario, record_property: Record) -> None:
-    """With several calls under way the order is another each time, so the places where a kill hits are, too."""
+def test_struck_among_calls_side_by_side(scenario: Scenario, name: str, record_property: Record) -> None:
+    """With six calls under way the order is another each time, so the places where a fault hits are, too."""
     stage = matrix.stage(scenario)
-    lost = []
-    trials = [(w, f) for w in stage.writes[::3] for f in (matrix.BY_NAME["killed after"],)]
-    for write, fault in trials:
-        try:
-            stage.strike(write, fault, parallelism=6)
-        except AssertionError as problem:
-            lost.append(f"{scenario.name}, killed after write {write.number}: {problem}")
-    record_property(INJECTED, len(trials))
-    record_property(SURVIVED, len(trials) - len(lost))
-    assert not lost, "\n\n".join(lost)
+    first = SIDE_BY_SIDE.index(name) % 3  # each fault has other writes
+    strike_all(stage, [(w, matrix.BY_NAME[name]) for w in stage.writes[first::3]], record_property, parallelism=6)
 
 
 def test_the_scenarios_reach_every_write_that_a_kind_declares() -> None:
