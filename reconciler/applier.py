@@ -353,8 +353,8 @@ class _Progress:
         try:
             if isinstance(kind, Rereading):
                 return kind.arrived(self.run.aws, change)
-            now = kind.reread(self.run.aws, change)
-            return now is None if change.action == "delete" else now != change.observed_digest
+            # What goes leaves a secret behind that waits for its end; what stays is no longer as it was.
+            return change.action == "delete" or kind.reread(self.run.aws, change) != change.observed_digest
         except ReconError:
             return True
 

@@ -172,6 +172,7 @@ class House:
         """Apply; then the plan is empty at the first try and a second apply writes nothing; returns what was done."""
         result = self.apply(document, expect=None, **options)
         assert result.outcome in {"applied", "no_changes"}, told(result)
+        assert not [d for d in result.diagnostics if d.code == "reads-late"], told(result)
         self.quiet()
         return result.plan
 
