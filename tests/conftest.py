@@ -31,4 +31,4 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[support.H
     monkeypatch.setattr(regions, "SES_REGIONS", SWEPT)
     monkeypatch.setattr(Aws, "_client", support.shared_clients(Aws._client))
     yield support.House(tmp_path)
-    shared.clear_faults()
+    shared.reset()  # moto is one for the whole process: a sandbox of another test must not find what is left here
