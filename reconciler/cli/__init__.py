@@ -6,6 +6,7 @@ Data goes to standard output, everything for people to standard error. Exit code
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any, NoReturn
@@ -23,6 +24,10 @@ __all__ = ["account", "app", "doctor", "look", "main", "pipeline", "run", "smtp"
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point: turns every error into the contract's exit code and words for people, never a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # What a run builds lives until it ends: looking through all of it for garbage every few hundred objects finds next
+    # to none, and takes a fifth of the CPU of a large plan. What has no cycles is freed at once all the same.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     sys.exit(run(arguments))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.mail import tags as taglist
@@ -41,9 +42,15 @@ def parse(text: str) -> dict[str, str]:
     ``v`` is left out where it is right. Names and enum values in lower case; URI lists split on commas, trimmed,
     kept in order; ``fo`` as a sorted set.
     """
+    return dict(_parsed(text))
+
+
+@lru_cache(maxsize=16384)
+def _parsed(text: str) -> Mapping[str, str]:
     return {name: _spelled(name, value) for name, value in taglist.split(text, VERSION).items()}
 
 
+@lru_cache(maxsize=4096)
 def _spelled(name: str, value: str) -> str:
     if name in ENUMS or name == "rf":
         return re.sub(r"\s+", "", value).lower()
@@ -72,6 +79,7 @@ def _spelled_uri(uri: str) -> str:
     return f"mailto:{local}@{domain.lower()}" if at else f"mailto:{rest.strip()}"
 
 
+@lru_cache(maxsize=4096)
 def uri_domain(uri: str) -> str | None:
     """The folded domain that a ``mailto:`` report URI sends to, or None when there is none to be found."""
     scheme, _, rest = uri.partition(":")

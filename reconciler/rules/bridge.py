@@ -124,8 +124,10 @@ def view_of(world: World, changes: Sequence[Change]) -> RuleView:
             raw[key] = first.values if simple else ()
             kind = "simple" if simple else "alias" if "AliasTarget" in first.raw else "routed"
             before[key] = RecordSet(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
-    after = dict(before)
+    after = before
     for key, values, ttl in _edits(changes, by_id):
+        if after is before:
+            after = dict(before)
         held = after.get(key)
         if held is not None and held.kind != "simple":
             continue

@@ -57,8 +57,12 @@ class Zone:
     tagged: bool = False
     records: dict[tuple[str, str], list[RecordSet]] = field(default_factory=dict)
     by_name: dict[str, list[RecordSet]] = field(default_factory=dict)
+    cuts: set[str] = field(default_factory=set)
+    """The names below the apex that have NS records."""
 
     def add(self, record: RecordSet) -> None:
+        if record.type == "NS" and record.name != self.name:
+            self.cuts.add(record.name)
         self.records.setdefault((record.name, record.type), []).append(record)
         self.by_name.setdefault(record.name, []).append(record)
 
@@ -81,9 +85,11 @@ class Zone:
 
     def delegation(self, name: str) -> str | None:
         """The name below the apex at or above ``name`` that has NS records: this zone does not answer for it."""
+        if not self.cuts:
+            return None
         current = name
         while current != self.name and is_at_or_below(current, self.name):
-            if self.sets(current, "NS"):
+            if current in self.cuts:
                 return current
             current = current.partition(".")[2]
         return None
@@ -92,7 +98,7 @@ class Zone:
 def record_from_aws(raw: Mapping[str, Any]) -> RecordSet:
     """A ResourceRecordSet of ListResourceRecordSets."""
     values = tuple(item["Value"] for item in raw.get("ResourceRecords") or ())
-    return RecordSet(from_route53(raw["Name"]), raw["Type"], raw.get("TTL"), values, dict(raw))
+    return RecordSet(from_route53(raw["Name"]), raw["Type"], raw.get("TTL"), values, raw)
 
 
 def list_zones(aws: Aws) -> dict[str, Zone]:
@@ -115,6 +121,7 @@ def load(aws: Aws, zone: Zone) -> None:
     """Read all record sets of a zone into it: one call per 300."""
     zone.records.clear()
     zone.by_name.clear()
+    zone.cuts.clear()
     start: dict[str, Any] = {}
     while True:
         answer = aws.call("route53", "ListResourceRecordSets", dns=True, HostedZoneId=zone.id, **start)
