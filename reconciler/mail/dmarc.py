@@ -142,6 +142,20 @@ def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     a tag out. Enum values in any case.
     Raises ValueError naming everything that is wrong.
     """
+    # Thousands of domains ask for the same few records; what is wrong is looked at again each time.
+    text = repr(value)
+    known = _READ.get(text)
+    if known is None:
+        known = _from_yaml(value)
+        if len(_READ) < 16384:
+            _READ[text] = known
+    return dict(known)
+
+
+_READ: Final[dict[str, Mapping[str, str]]] = {}
+
+
+def _from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(value, str):
         if not is_record(value, strict=True):
             raise ValueError(f"a DMARC record begins with v={VERSION}; found {value[:40]!r}")

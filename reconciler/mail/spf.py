@@ -352,6 +352,7 @@ def _reached(text: str) -> frozenset[tuple[str, str, str]]:
     return frozenset(term.key for term in parse(text).evaluated)
 
 
+@lru_cache(maxsize=4096)
 def lookups(text: str) -> int:
     """How many terms of this record alone need DNS, counting ``redirect=`` where it is in force.
 
@@ -363,6 +364,7 @@ def lookups(text: str) -> int:
     return count + (1 if record.redirect is not None and record.all is None else 0)
 
 
+@lru_cache(maxsize=4096)
 def targets(text: str) -> tuple[str, ...]:
     """The names whose SPF records this one pulls in (``include`` and a ``redirect`` in force), macros left out."""
     record = parse(text)

@@ -167,8 +167,6 @@ class RuleView:
             for layer in (desired.spec if desired else None, change.after if change else None):
                 if layer is not None:
                     after = _laid_over(layer, after or {})
-            if after == before:
-                after = before  # most of what lives stays as it is; then every look at it is one and the same
         name = rest.removeprefix(f"{region}/") if region else rest
         return Resource(address, kind, region, name, before, after, observed.facts if observed else {}, change, desired)
 
@@ -563,6 +561,13 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _laid_over(top: Any, bottom: Any) -> Any:
-    if isinstance(top, dict | Mapping) and isinstance(bottom, dict | Mapping):
-        return {**bottom, **{key: _laid_over(value, bottom.get(key)) for key, value in top.items()}}
-    return top
+    """``bottom`` with ``top`` over it; ``bottom`` itself where that changes nothing, as for most of what lives."""
+    if not (isinstance(top, dict | Mapping) and isinstance(bottom, dict | Mapping)):
+        return top
+    changed = {}
+    for key, value in top.items():
+        below = bottom.get(key)
+        laid = _laid_over(value, below)
+        if laid is not below and (laid != below or key not in bottom):
+            changed[key] = laid
+    return {**bottom, **changed} if changed else bottom

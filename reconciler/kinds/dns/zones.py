@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 
+_PLAIN = frozenset({"Name", "Type", "TTL", "ResourceRecords"})
+
+
 @dataclass(frozen=True, slots=True)
 class RecordSet:
     """One record set exactly as Route 53 returned it (``raw``), with the name decoded and folded.
@@ -33,7 +36,7 @@ class RecordSet:
     @property
     def simple(self) -> bool:
         """Neither alias nor routed nor managed by a traffic policy: the only sets that recon edits."""
-        return not (self.raw.keys() - {"Name", "Type", "TTL", "ResourceRecords"})
+        return self.raw.keys() <= _PLAIN
 
     def why_not_simple(self) -> str:
         if "AliasTarget" in self.raw:
