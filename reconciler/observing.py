@@ -14,6 +14,7 @@ from reconciler import regions
 from reconciler.errors import AwsError, Refused
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import STACK, World, tags_from_aws
+from reconciler.kinds.dns_record import DnsRecord
 from reconciler.model import Address, State
 from reconciler.rules import bridge
 
@@ -81,10 +82,12 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Addre
         for name in names:
             REGISTRY[name].observe(aws, world)
 
-    with ThreadPoolExecutor(max_workers=len(chains)) as pool:
-        for done in [pool.submit(chain, names) for names in chains]:
+    records = DnsRecord()
+    with ThreadPoolExecutor(max_workers=len(chains) + 1) as pool:
+        zones = pool.submit(records.observe_declared, aws, world)
+        for done in [zones, *(pool.submit(chain, names) for names in chains)]:
             done.result()
-    REGISTRY["dns_record"].observe(aws, world)
+    records.observe(aws, world)
     bridge.read_facts(aws, world)
     return world
 

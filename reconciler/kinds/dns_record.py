@@ -49,16 +49,30 @@ class DnsRecord:
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
+    def observe_declared(self, aws: Aws, world: World) -> None:
+        """Read the zones of declared names, and those that carry our markers: while SES is read, whose limit is
+        another. ``observe`` comes later all the same, for the zones of names that only SES knows."""
+        self._read(aws, world, declared_names(world))
+
     def observe(self, aws: Aws, world: World) -> None:
-        """Read the zones that hold names of this stack, and those that carry its markers."""
-        names = names_of_interest(world)
-        if not names and not world.facts.get("tagged_zones"):
+        """Read the zones that hold names of this stack, and those that carry its markers, as far as not yet read."""
+        self._read(aws, world, [*declared_names(world), *live_names(world)])
+        read = [zone.name for _, zone in sorted(world.zones.items()) if zone.loaded]
+        if read:
+            world.scanned.append(
+                f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
+            )
+
+    def _read(self, aws: Aws, world: World, names: list[tuple[str, str | None]]) -> None:
+        if (not names and not world.facts.get("tagged_zones")) or world.unknown(NAME):
             return
-        try:
-            world.zones = list_zones(aws)
-        except AwsError as error:
-            world.unreadable(NAME, error.message, error.hint)
-            return
+        if "zones_tried" not in world.facts:
+            try:
+                world.zones = list_zones(aws)
+            except AwsError as error:
+                world.unreadable(NAME, error.message, error.hint)
+                return
+        tried: set[str] = world.facts.setdefault("zones_tried", set())
         index = ZoneIndex(world.zones)
         wanted = set(world.facts.get("tagged_zones") or ()) & world.zones.keys()
         for zone_id in wanted:
@@ -79,14 +93,10 @@ class DnsRecord:
                 return zone_id, error
             return zone_id, None
 
-        for zone_id, problem in aws.parallel(one, sorted(wanted)):
+        for zone_id, problem in aws.parallel(one, sorted(wanted - tried)):
             if problem is not None:
                 world.unreadable(f"{NAME}/{world.zones[zone_id].name}", problem.message, problem.hint)
-        read = [world.zones[i].name for i in sorted(wanted) if world.zones[i].loaded]
-        if read:
-            world.scanned.append(
-                f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
-            )
+        tried |= wanted
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -190,18 +200,18 @@ def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
     )
 
 
-def names_of_interest(world: World) -> list[tuple[str, str | None]]:
-    """Every name whose zone must be read, with the zone that the YAML names for it."""
+def _around(domain: str, zone: str | None) -> Iterator[tuple[str, str | None]]:
+    for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}", f"_recon.{domain}"):
+        yield name, zone
+
+
+def declared_names(world: World) -> list[tuple[str, str | None]]:
+    """Every name that the declared state asks to be in a zone, with the zone that the YAML names for it."""
     names: dict[tuple[str, str | None], None] = {}
-
-    def want(domain: str, zone: str | None) -> None:
-        for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}", f"_recon.{domain}"):
-            names[name, zone] = None
-
     entries = intents.own_entries(world)
     zones = {name: entry.values.get("zone") for name, entry in entries.items()}
     for domain in zones:
-        want(domain, zones[domain])
+        names.update(dict.fromkeys(_around(domain, zones[domain])))
     for desired in world.kind("email_identity"):
         if desired.spec.get("mail_from"):
             names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
@@ -210,11 +220,18 @@ def names_of_interest(world: World) -> list[tuple[str, str | None]]:
         if redirect:
             covering = intents.covering_entry(entries, redirect)
             names[redirect, covering.values.get("zone") if covering else None] = None
+    return list(names)
+
+
+def live_names(world: World) -> list[tuple[str, str | None]]:
+    """Every name in a zone that something live of this stack knows: its domain, its MAIL FROM, old or present."""
+    names: dict[tuple[str, str | None], None] = {}
+    zones = {name: entry.values.get("zone") for name, entry in intents.own_entries(world).items()}
     for live in world.observed.values():
         if base.owner_of(live.tags) != world.scope:
             continue
         if live.kind == "email_identity" and "@" not in live.name:
-            want(live.name, zones.get(live.name))
+            names.update(dict.fromkeys(_around(live.name, zones.get(live.name))))
             for old in filter(
                 None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))
             ):
