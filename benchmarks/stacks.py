@@ -54,7 +54,7 @@ def recon(folder: Path, domains: int) -> None:
         "  tenants: {delivery_options: {tls_policy: REQUIRE}}",
         "domains:",
     ]
-    body = "{}" if len(regions) == 1 else "{{regions: [{}]}}"
+    body = "{{}}" if len(regions) == 1 else "{{regions: [{}]}}"
     lines += [f"  {domain(number)}: {body.format(region_of(number))}" for number in range(domains)]
     folder.mkdir(parents=True)
     (folder / "mail.yaml").write_text("\n".join(lines) + "\n")
