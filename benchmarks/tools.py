@@ -137,7 +137,7 @@ def measured(
         if (code := os.waitstatus_to_exitcode(status)) != 0:
             output.seek(0)
             raise SystemExit(f"{tool} {command} ended with {code}:\n{output.read()[-3000:]}")
-    calls = Counter(f"{c['service']} {c['operation']}" for c in sandbox.calls())
+    calls = dict(Counter(f"{c['service']} {c['operation']}" for c in sandbox.calls()))
     throttled = sum("hrottl" in str(c["error"]) or "TooManyRequests" in str(c["error"]) for c in sandbox.calls())
     memory, http = watcher.memory, 0.0
     if (folder / "measured").exists():
