@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, Refused
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import STACK, World, tags_from_aws
+from reconciler.kinds.base import STACK, Aim, World, tags_from_aws
 from reconciler.kinds.dns_record import DnsRecord
-from reconciler.model import Address, State
+from reconciler.model import State
 from reconciler.rules import bridge
 
 if TYPE_CHECKING:
@@ -60,17 +60,18 @@ def declare(state: State, now: str, *, removing: bool = False) -> World:
     return world
 
 
-def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Address], bool] | None = None) -> World:
+def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World], Aim | None] | None = None) -> World:
     """Read everything that the plan needs into ``world``.
 
-    SES, IAM and zones are independent limits and are read side by side; a failing read makes its part unknown
-    (``world.unread``) and stops nothing else.
+    ``aim`` says what targets need, once the sweep has told what is ours; None for everything. SES, IAM and zones are
+    independent limits and are read side by side; a failing read makes its part unknown (``world.unread``) and stops
+    nothing else.
     """
     guard_account(aws)
-    if only is not None:
-        world.facts["only"] = only
     if sweep:
         _sweep(world, aws)
+    if aim is not None:
+        world.aim = aim(world)
     chains = (
         ("configuration_set", "event_destination"),
         ("dedicated_ip_pool",),

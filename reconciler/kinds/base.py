@@ -165,6 +165,26 @@ class Unread:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a run with targets reads: ``addresses``, declared or ours, and the zones of ``domains``."""
+
+    addresses: frozenset[Address]
+    domains: frozenset[str] = frozenset()
+
+    def takes(self, address: Address) -> bool:
+        kind, _, rest = address.partition("/")
+        if kind == "dns_record" or not rest:
+            return True  # records are those of what is taken
+        if kind == "event_destination":
+            region, _, name = rest.partition("/")
+            return f"configuration_set/{region}/{name.partition('/')[0]}" in self.addresses
+        return address in self.addresses
+
+
+_PASSED = Unread("", "no target needs it")
+
+
 @dataclass(slots=True)
 class World:
     """Everything a plan is made from: desired and observed, as plain data. Filled by reading, then only read."""
@@ -184,6 +204,8 @@ class World:
     facts: dict[str, Any] = field(default_factory=dict)
     refusals: int = 0
     blocks: int = 0
+    aim: Aim | None = None
+    """With targets: what they need. The rest is not read, and unknown without being a failure."""
     removing: bool = False
     """True while destroying: nothing is desired."""
     claims: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -195,6 +217,8 @@ class World:
 
     def unknown(self, address: Address) -> Unread | None:
         """Why ``address`` is unknown, or None where it was read: could-not-read is never does-not-exist."""
+        if self.aim is not None and not self.aim.takes(address):
+            return _PASSED
         for part in self.unread:
             if address == part.prefix or address.startswith(part.prefix.rstrip("/") + "/"):
                 return part
@@ -229,6 +253,10 @@ class World:
         self, severity: str, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
     ) -> None:
         self.diagnostics.append(_diagnostic(severity, code, message, hint, address, source))
+
+    def takes(self, address: Address) -> bool:
+        """Whether this run reads ``address``: every run without targets does."""
+        return self.aim is None or self.aim.takes(address)
 
     def kind(self, name: str) -> Iterator[Desired]:
         return (d for d in self.desired.values() if d.kind == name)

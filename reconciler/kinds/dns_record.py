@@ -27,7 +27,7 @@ from reconciler.kinds.dns.values import NAME, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
 from reconciler.model import Change, Desired, State
-from reconciler.names import to_route53
+from reconciler.names import is_at_or_below, to_route53
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -64,7 +64,8 @@ class DnsRecord:
             )
 
     def _read(self, aws: Aws, world: World, names: list[tuple[str, str | None]]) -> None:
-        if (not names and not world.facts.get("tagged_zones")) or world.unknown(NAME):
+        marked = world.facts.get("tagged_zones") if world.aim is None or world.aim.domains else None
+        if not (names or marked) or world.unknown(NAME):
             return
         if "zones_tried" not in world.facts:
             try:
@@ -75,6 +76,8 @@ class DnsRecord:
         tried: set[str] = world.facts.setdefault("zones_tried", set())
         index = ZoneIndex(world.zones)
         wanted = set(world.facts.get("tagged_zones") or ()) & world.zones.keys()
+        if world.aim is not None:
+            wanted = {i for i in wanted if any(is_at_or_below(n, world.zones[i].name) for n in world.aim.domains)}
         for zone_id in wanted:
             world.zones[zone_id].tagged = True
         for name, hint in names:
@@ -211,13 +214,15 @@ def declared_names(world: World) -> list[tuple[str, str | None]]:
     entries = intents.own_entries(world)
     zones = {name: entry.values.get("zone") for name, entry in entries.items()}
     for domain in zones:
+        if world.aim is not None and domain not in world.aim.domains:
+            continue
         names.update(dict.fromkeys(_around(domain, zones[domain])))
     for desired in world.kind("email_identity"):
-        if desired.spec.get("mail_from"):
+        if desired.spec.get("mail_from") and world.takes(desired.address):
             names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
     for desired in world.kind("configuration_set"):
         redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-        if redirect:
+        if redirect and world.takes(desired.address):
             covering = intents.covering_entry(entries, redirect)
             names[redirect, covering.values.get("zone") if covering else None] = None
     return list(names)

@@ -106,7 +106,7 @@ class EmailIdentity(Rereading):
         read_covering(aws, world)
         for desired in world.kind(NAME):
             reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
-            if not reference or base.ref_key(reference) in world.keys:
+            if not reference or base.ref_key(reference) in world.keys or not world.takes(desired.address):
                 continue
             try:
                 text = fetch(reference, aws, aws.stack.regions[0], world.facts["root"])

@@ -91,6 +91,8 @@ class SmtpUser(Rereading):
     def observe(self, aws: Aws, world: World) -> None:
         """All users of the account in a few calls: ours by tag, declared ones by name, whatever its case."""
         declared = {d.name.lower(): d for d in world.kind(NAME)}
+        if world.aim is not None and not any(a.startswith(f"{NAME}/") for a in world.aim.addresses):
+            return
         try:
             for detail in aws.pages(
                 "iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"]

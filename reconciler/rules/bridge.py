@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Diagnostic, Note
+from reconciler.model import Change, Desired, Diagnostic, Note
 from reconciler.names import from_route53
 from reconciler.rules import RULES, judge
 from reconciler.rules.outside import Outside
@@ -45,7 +45,8 @@ def read_facts(aws: Aws, world: World) -> None:
 
     Cost: one call a region with identities, one or two a topic. Denied or failing reads leave the fact out.
     """
-    identities = (x for group in (world.desired, world.observed) for x in group.values() if x.kind == "email_identity")
+    groups = (world.desired, world.observed)
+    identities = (x for group in groups for x in group.values() if x.kind == "email_identity" and world.takes(x.address))
     regions = sorted({one.region for one in identities if one.region})
     arns = sorted(_topics(world))
 
@@ -68,7 +69,7 @@ _UNREAD: Final = object()
 
 
 def _topics(world: World) -> set[str]:
-    specs = [d.spec for d in world.desired.values() if d.kind == "event_destination"]
+    specs = [d.spec for d in world.desired.values() if d.kind == "event_destination" and world.takes(d.address)]
     arns = {str((spec.get("sns_destination") or {}).get("topic_arn") or "") for spec in specs}
     return {arn for arn in arns if arn.count(":") == 5}
 
@@ -139,12 +140,19 @@ def view_of(world: World, changes: Sequence[Change]) -> RuleView:
         else:
             after.pop(key, None)
     return RuleView(
-        state=world.state, changes=tuple(changes), desired=world.desired, observed=world.observed,
+        state=world.state, changes=tuple(changes), desired=_taken(world), observed=world.observed,
         zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
         accounts=world.facts.get(_ACCOUNTS) or {}, topics=world.facts.get(_TOPICS) or {},
         covering={a: s for a, s in world.facts.get("covering", {}).items() if s},
         unread=tuple(part.prefix for part in world.unread), now=datetime.fromisoformat(world.now),
     )  # fmt: skip
+
+
+def _taken(world: World) -> Mapping[str, Desired]:
+    """What is declared, without what a run with targets has passed by: of that nothing is known."""
+    if world.aim is None:
+        return world.desired
+    return {address: desired for address, desired in world.desired.items() if world.takes(address)}
 
 
 def _judged_zones(world: World) -> Iterator[Zone]:
