@@ -68,10 +68,6 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World]
     nothing else.
     """
     guard_account(aws)
-    if sweep:
-        _sweep(world, aws)
-    if aim is not None:
-        world.aim = aim(world)
     chains = (
         ("configuration_set", "event_destination"),
         ("dedicated_ip_pool",),
@@ -84,12 +80,18 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World]
             REGISTRY[name].observe(aws, world)
 
     records = DnsRecord()
-    with ThreadPoolExecutor(max_workers=len(chains) + 1) as pool:
-        zones = pool.submit(records.observe_declared, aws, world)
-        for done in [zones, *(pool.submit(chain, names) for names in chains)]:
+    with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
+        # What hangs on nothing goes first: SES has a turn to give while the sweep asks another service.
+        reads = [pool.submit(bridge.read_facts, aws, world)] if aim is None else []
+        if sweep:
+            _sweep(world, aws)
+        if aim is not None:
+            world.aim = aim(world)
+            reads.append(pool.submit(bridge.read_facts, aws, world))
+        reads.append(pool.submit(records.observe_declared, aws, world))
+        for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
     records.observe(aws, world)
-    bridge.read_facts(aws, world)
     return world
 
 

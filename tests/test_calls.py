@@ -15,9 +15,12 @@ from support import HOME, OTHER, House, client, merge
 from test_e2e_interrupted import CHANGED, FULL, USER
 
 from reconciler import running
+from reconciler.aws import Aws
 from reconciler.desired import load
+from reconciler.kinds import REGISTRY
 from reconciler.kinds.email_identity import TURNS
 from reconciler.model import Plan
+from reconciler.observing import declare, observe
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 LIMIT = {"sesv2": "ses", "resourcegroupstaggingapi": "tagging"}
@@ -197,3 +200,155 @@ def test_a_first_plan_asks_for_no_identity_that_the_list_does_not_name(house: Ho
     again = house.plan(document)
     assert Counter(house.calls())["sesv2:GetEmailIdentity"] == 24
     assert shown(again) == shown(plan)
+
+
+# --- which call tells what -----------------------------------------------------------------------------------------
+
+ARCHIVE = "arn:aws:ses:us-east-1:111122223333:mailmanager-archive"
+EVERYTHING: dict[str, Any] = merge(
+    WORLD,
+    {
+        "domains": {
+            "acme.com": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}},
+            "own.acme.com": {
+                "dkim": {
+                    "signing_attributes_origin": "EXTERNAL",
+                    "domain_signing_selector": "s1",
+                    "domain_signing_private_key": {"env": "BENCH_DKIM_KEY"},
+                },
+            },
+        },
+        "dedicated_ip_pools": {"tx": {"dedicated_ips": ["192.0.2.1"], "tags": {"team": "mail"}}},
+        "configuration_sets": {
+            "main": {
+                "reputation_options": {"reputation_metrics_enabled": True},
+                "sending_options": {"sending_enabled": True},
+                "suppression_options": {"suppressed_reasons": ["BOUNCE"]},
+                "vdm_options": {"dashboard_options": {"engagement_metrics": "ENABLED"}},
+                "archiving_options": {"archive_arn": f"{ARCHIVE}/a-{24 * '0'}"},
+                "tags": {"tier": "gold"},
+            }
+        },
+        "smtp_users": {
+            "news": {
+                "path": "/mail/",
+                "source_ips": ["192.0.2.0/24"],
+                "identities": ["acme.com"],
+                "conditions": {"StringEquals": {"aws:SourceVpce": "vpce-1"}},
+                "permissions_boundary": "arn:aws:iam::aws:policy/PowerUserAccess",
+                "tags": {"owner": "growth"},
+            },
+            "other": {"from_addresses": ["*@acme.com"], "credentials": {"ssm": {"name": "/recon/other"}}},
+        },
+    },
+)
+KEPT = frozenset({"IdentityName", "Name", "UserName", "PolicyName", "Key", "ResourceARN", "AccessKeyId", "ARN", "Id",
+                  "Type", "DNSName", "Arn", "NextToken", "Marker", "IsTruncated", "PaginationToken"})  # fmt: skip
+"""What names a thing, or says whether there is more: altered, another thing would be read, not another value."""
+
+
+def altered(value: Any, key: str = "") -> Any:
+    """An answer with every value another, of the same type."""
+    if isinstance(value, dict):
+        if str(value.get("Key", "")).startswith("recon:"):
+            return value
+        return {k: altered(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [altered(v, key) for v in value]
+    if key in KEPT:
+        return value
+    if isinstance(value, bool):
+        return not value
+    return "x" + value if isinstance(value, str) else value + 1 if isinstance(value, int) else value
+
+
+def values_of(world: Any) -> dict[tuple[str, str], Any]:
+    """(address, attribute) -> value of all that was read, attributes as ``told`` names them."""
+    found: dict[tuple[str, str], Any] = {}
+    for live in world.observed.values():
+        spec = {**live.spec, **{k: v for k, v in live.facts.items() if k in REGISTRY[live.kind].told}}
+        for name, value in spec.items():
+            if name in {"dkim", "mail_from"} and isinstance(value, dict):
+                found.update({(live.address, f"{name}.{field}"): v for field, v in value.items()})
+            elif name == "stores":
+                for kind in ("secretsmanager", "ssm"):
+                    part = {k: v for k, v in value.items() if k.startswith(kind)}
+                    found[live.address, f"stores ({kind})"] = part
+            else:
+                found[live.address, name] = value
+    for zone in world.zones.values():
+        for (name, type_), sets in zone.records.items():
+            address = f"dns_record/{zone.name}/{name}/{type_}"
+            found[address, "value"], found[address, "ttl"] = sets[0].values, sets[0].ttl
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refresh", ["full", "bulk"])
+def test_each_attribute_is_told_by_the_call_that_is_named_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, refresh: str, own_key: str
+) -> None:
+    """Every call's answers are altered in turn: just the attributes that name it are read otherwise."""
+    monkeypatch.setenv("BENCH_DKIM_KEY", own_key)
+    house.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.1"}])
+    house.seed_zone()
+    house.seed_zone("other.example", {})
+    house.settle(EVERYTHING)
+    state = load(house.home / "state.yaml").state
+    before = values_of(running.make(state, refresh=refresh).world)
+    table = {
+        (kind.name, attribute): call
+        for kind in REGISTRY.values()
+        for attribute, call in (getattr(kind, "told_in_bulk", kind.told) if refresh == "bulk" else kind.told).items()
+    }
+    real = Aws.call
+    seen: dict[tuple[str, str], set[str]] = {}
+    for call in sorted(set(table.values())):
+
+        def lying(self: Aws, service: str, operation: str, *rest: Any, lie: str = call, **more: Any) -> Any:
+            answer = real(self, service, operation, *rest, **more)
+            return altered(answer) if f"{service}:{operation}" == lie else answer
+
+        monkeypatch.setattr(Aws, "call", lying)
+        after = values_of(Reading.of(state, refresh))
+        monkeypatch.setattr(Aws, "call", real)
+        for (address, attribute), value in before.items():
+            if address in {a for a, _ in after} and after.get((address, attribute), after) != value:
+                seen.setdefault((address.partition("/")[0], attribute), set()).add(call)
+    told = {key: calls - HANGS_ON.get(key, set()) for key, calls in seen.items() if key in table}
+    assert {key: {call} for key, call in table.items() if key in seen} == told
+    unseen = {key for key in table if key not in seen}
+    assert unseen <= BLIND, unseen
+
+
+HANGS_ON = {("dedicated_ip_pool", "dedicated_ips"): {"sesv2:GetDedicatedIpPool"}}
+"""Only a pool whose mode is STANDARD has addresses to ask for."""
+BLIND = {
+    ("email_identity", "dkim.domain_signing_private_key"),  # a tag of ours, which is not altered here
+    ("smtp_credential", "key"),  # likewise
+    ("email_identity", "signing_hosted_zone"),
+    *(("event_destination", name) for name in ("cloud_watch_destination", "kinesis_firehose_destination",
+                                                "event_bridge_destination", "pinpoint_destination")),
+}  # fmt: skip
+"""Attributes that nothing in this world shows."""
+
+
+class Reading:
+    """A world as read, without a plan: what is altered need not make sense."""
+
+    @staticmethod
+    def of(state: Any, refresh: str) -> Any:
+        world = declare(state, "2026-11-22T00:00:00Z")
+        world.facts["refresh"] = refresh
+        return observe(world, Aws(state.stack, parallelism=4))
+
+
+@pytest.fixture(scope="module")
+def own_key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()

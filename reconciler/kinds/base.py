@@ -353,6 +353,11 @@ class Kind(Protocol):
     @property
     def writes(self) -> tuple[str, ...]: ...
 
+    @property
+    def told(self) -> Mapping[str, str]:
+        """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test holds it true."""
+        ...
+
     def desired(self, state: State) -> Iterable[Desired]:
         """What the state declares of this kind, normalised."""
         ...

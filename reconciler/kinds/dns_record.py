@@ -42,6 +42,8 @@ class DnsRecord:
         "route53:GetHostedZone", "route53:ListTagsForResource",
     )  # fmt: skip
 
+    told = dict.fromkeys(("value", "ttl"), "route53:ListResourceRecordSets")
+
     # -- desired: derived while planning, since it depends on what SES says (reconciler/kinds/dns/intents.py) ---------
 
     def desired(self, state: State) -> Iterable[Desired]:

@@ -63,6 +63,29 @@ class EmailIdentity(Rereading):
         "sesv2:DeleteEmailIdentity",
     )
 
+    told = dict.fromkeys(
+        (
+            "dkim.signing_enabled", "dkim.signing_attributes_origin", "dkim.next_signing_key_length",
+            "dkim.domain_signing_selector", "dkim.domain_signing_private_key", "mail_from.mail_from_domain",
+            "mail_from.behavior_on_mx_failure", "configuration_set_name", "email_forwarding_enabled", "policies",
+            "tags", "verification_status", "dkim_status", "mail_from_status", "tokens", "signing_hosted_zone",
+        ),
+        "sesv2:GetEmailIdentity",
+    )  # fmt: skip
+    told_in_bulk: Mapping[str, str] = {
+        "dkim.signing_enabled": "ses:GetIdentityDkimAttributes",
+        "mail_from.mail_from_domain": "ses:GetIdentityMailFromDomainAttributes",
+        "mail_from.behavior_on_mx_failure": "ses:GetIdentityMailFromDomainAttributes",
+        "email_forwarding_enabled": "ses:GetIdentityNotificationAttributes",
+        "tags": "resourcegroupstaggingapi:GetResources",
+        "dkim.domain_signing_private_key": "resourcegroupstaggingapi:GetResources",
+        "verification_status": "sesv2:ListEmailIdentities",
+        "dkim_status": "ses:GetIdentityDkimAttributes",
+        "mail_from_status": "ses:GetIdentityMailFromDomainAttributes",
+        "tokens": "ses:GetIdentityDkimAttributes",
+    }
+    """With ``--refresh bulk``; what is not here is not read then."""
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:

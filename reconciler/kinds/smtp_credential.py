@@ -49,6 +49,13 @@ class SmtpCredential:
         "secretsmanager:DeleteSecret", "ssm:DeleteParameter",
     )  # fmt: skip
 
+    told: Mapping[str, str] = {
+        "keys": "iam:ListAccessKeys",
+        "key": "iam:GetAccountAuthorizationDetails",
+        "stores (secretsmanager)": "secretsmanager:DescribeSecret",
+        "stores (ssm)": "ssm:DescribeParameters",
+    }
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:

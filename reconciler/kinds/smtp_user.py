@@ -66,6 +66,8 @@ class SmtpUser(Rereading):
         "iam:DeleteUser",
     )
 
+    told = dict.fromkeys((*POLICY_FIELDS, "path", "permissions_boundary", "tags"), "iam:GetAccountAuthorizationDetails")
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:
