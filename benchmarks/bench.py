@@ -87,6 +87,12 @@ class Bench:
                     f"{domains:,} domains were put into the sandbox as an apply leaves them, and their first plan and "
                     f"apply not measured; `--apply {domains}` measures them"
                 )
+            if domains > self.options.full:
+                commands = commands[-1:]
+                self.left_out.append(
+                    f"{domains:,} domains were planned in bulk alone; `--full {domains}` plans them in full, which takes "
+                    "the sandbox many minutes"
+                )
             if scale:
                 sandbox.rates("aws", scale)
             else:
@@ -253,6 +259,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--real", type=sizes, default=[20], help="sizes at AWS's rates as they are")
     made.add_argument("--terraform", type=int, default=10, help="the largest size that Terraform is given")
     made.add_argument("--apply", type=int, default=1000, help="the largest size that is applied, not put in place")
+    made.add_argument("--full", type=int, default=10_000, help="the largest size that is planned in full")
     made.add_argument("--no-recon", action="store_true")
     made.add_argument("--no-octodns", action="store_true")
     made.add_argument("--no-example", action="store_true")

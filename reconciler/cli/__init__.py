@@ -16,6 +16,7 @@ import typer
 from reconciler.cli import account, doctor, look, pipeline, smtp, suppression, write
 from reconciler.cli.app import app
 from reconciler.cli.common import Out
+from reconciler.cli.plain import spare
 from reconciler.errors import ReconError
 
 __all__ = ["account", "app", "doctor", "look", "main", "pipeline", "run", "smtp", "suppression", "write"]
@@ -36,6 +37,7 @@ def run(arguments: list[str]) -> int:
     # typer carries its own click; its exceptions are reached through what it exports.
     command_line_error: Any = typer.BadParameter.__mro__[2]
     command = typer.main.get_command(app)
+    spare(command)
     try:
         code = command.main(args=arguments, prog_name="recon", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
