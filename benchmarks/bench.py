@@ -90,8 +90,8 @@ class Bench:
             if domains > self.options.full:
                 commands = commands[-1:]
                 self.left_out.append(
-                    f"{domains:,} domains were planned in bulk alone; `--full {domains}` plans them in full, which takes "
-                    "the sandbox many minutes"
+                    f"{domains:,} domains were planned in bulk alone; `--full {domains}` plans them in full, which "
+                    "takes the sandbox many minutes"
                 )
             if scale:
                 sandbox.rates("aws", scale)

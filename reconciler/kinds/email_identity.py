@@ -267,11 +267,18 @@ class EmailIdentity(Rereading):
     # -- compared ---------------------------------------------------------------------------------------------------
 
     def plan(self, world: World) -> Iterable[Change]:
+        by_name: dict[str, list[Observed]] = {}
+        for live in world.observed.values():
+            if live.kind == NAME:
+                by_name.setdefault(live.name, []).append(live)
         for address in world.addresses(NAME):
             if world.unknown(address):
                 continue
-            desired, live = world.desired.get(address), world.observed.get(address)
-            change = self._plan_declared(world, desired, live) if desired else self._plan_delete(world, live)
+            desired, found = world.desired.get(address), world.observed.get(address)
+            if desired is not None:
+                change = self._plan_declared(world, desired, found)
+            else:
+                change = self._plan_delete(world, found, by_name)
             if change is not None:
                 yield change
 
@@ -401,7 +408,7 @@ class EmailIdentity(Rereading):
                 return base64_fingerprint("".join(tags["p"].split()))
         return None
 
-    def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
+    def _plan_delete(self, world: World, live: Observed | None, by_name: Mapping[str, list[Observed]]) -> Change | None:
         if live is None or base.owner_of(live.tags) != world.scope:
             return None
         if base.protected(world, live.address, live.tags, "deleted"):
@@ -410,10 +417,8 @@ class EmailIdentity(Rereading):
             return None
         replicas = tuple(
             o.address
-            for o in world.observed.values()
-            if o.kind == NAME
-            and o.name == live.name
-            and regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
+            for o in by_name[live.name]
+            if regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
             and base.owner_of(o.tags) == world.scope
         )
         return Change(
