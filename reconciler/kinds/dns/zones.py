@@ -6,6 +6,7 @@ ListHostedZones (100 a page), ListResourceRecordSets (300 a page).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,21 +23,32 @@ _PLAIN = frozenset({"Name", "Type", "TTL", "ResourceRecords"})
 
 @dataclass(frozen=True, slots=True)
 class RecordSet:
-    """One record set exactly as Route 53 returned it (``raw``), with the name decoded and folded.
+    """One record set as Route 53 returned it, with the name decoded and folded.
 
-    ``ttl`` in seconds, None for an alias; ``values`` in Route 53's presentation form, byte for byte.
+    ``ttl`` in seconds, None for an alias; ``values`` in Route 53's presentation form, byte for byte. ``spelled`` is the
+    name as returned, and ``given`` the whole answer where it has more than name, type, TTL and values: most have not,
+    and a zone is large.
     """
 
     name: str
     type: str
     ttl: int | None
     values: tuple[str, ...]
-    raw: Mapping[str, Any]
+    spelled: str
+    given: Mapping[str, Any] | None = None
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The set exactly as returned."""
+        if self.given is not None:
+            return self.given
+        records = [{"Value": value} for value in self.values]
+        return {"Name": self.spelled, "Type": self.type, "TTL": self.ttl, "ResourceRecords": records}
 
     @property
     def simple(self) -> bool:
         """Neither alias nor routed nor managed by a traffic policy: the only sets that recon edits."""
-        return self.raw.keys() <= _PLAIN
+        return self.given is None or self.given.keys() <= _PLAIN
 
     def why_not_simple(self) -> str:
         if "AliasTarget" in self.raw:
@@ -100,8 +112,11 @@ class Zone:
 
 def record_from_aws(raw: Mapping[str, Any]) -> RecordSet:
     """A ResourceRecordSet of ListResourceRecordSets."""
-    values = tuple(item["Value"] for item in raw.get("ResourceRecords") or ())
-    return RecordSet(from_route53(raw["Name"]), raw["Type"], raw.get("TTL"), values, raw)
+    listed = raw.get("ResourceRecords") or ()
+    values = tuple(item["Value"] for item in listed)
+    plain = raw.keys() == _PLAIN and all(len(item) == 1 for item in listed)
+    name, type_ = from_route53(raw["Name"]), sys.intern(raw["Type"])
+    return RecordSet(name, type_, raw.get("TTL"), values, raw["Name"], None if plain else raw)
 
 
 def list_zones(aws: Aws) -> dict[str, Zone]:
