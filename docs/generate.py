@@ -1,8 +1,8 @@
 """Writes what these pages take from the code: ``make docs``. A test holds the pages up to date.
 
 docs/yaml.md gets its tables from schemas/, docs/permissions.md its policies from what the kinds say they call,
-docs/performance.md the calls by attribute; schemas/rules.schema.json the ids of the rules, so that the check of the YAML
-and an editor know them.
+docs/performance.md the calls by attribute; schemas/rules.schema.json the ids of the rules, so that the check of the
+YAML and an editor know them.
 """
 
 from __future__ import annotations

@@ -82,16 +82,16 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World]
     records = DnsRecord()
     with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
         # What hangs on nothing goes first: SES has a turn to give while the sweep asks another service.
-        reads = [pool.submit(bridge.read_facts, aws, world)] if aim is None else []
+        reads = [pool.submit(bridge.read_facts, aws, world, declared=True)] if aim is None else []
         if sweep:
             _sweep(world, aws)
         if aim is not None:
             world.aim = aim(world)
-            reads.append(pool.submit(bridge.read_facts, aws, world))
         reads.append(pool.submit(records.observe_declared, aws, world))
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
     records.observe(aws, world)
+    bridge.read_facts(aws, world)
     return world
 
 

@@ -31,6 +31,7 @@ READS: Final = ("sesv2:GetAccount", "sns:GetTopicAttributes", "kms:DescribeKey",
 
 _ACCOUNTS: Final = "ses_accounts"
 _TOPICS: Final = "sns_topics"
+_ASKED: Final = "rules_asked"
 _MAX_OUTSIDE: Final = 500
 """Names that one plan asks public DNS for, at most."""
 _MAX_HOSTS: Final = 100
@@ -40,15 +41,21 @@ _MAX_HOSTS: Final = 100
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_facts(aws: Aws, world: World) -> None:
+def read_facts(aws: Aws, world: World, *, declared: bool = False) -> None:
     """Read what only the rules need into ``world.facts``: SES account status a region, and topics of destinations.
 
-    Cost: one call a region with identities, one or two a topic. Denied or failing reads leave the fact out.
+    With ``declared`` it looks at nothing that is read meanwhile, and may run beside the reading; a second run asks only
+    for what the first did not know of. Cost: one call a region with identities, one or two a topic. Denied or failing
+    reads leave the fact out.
     """
-    groups = (world.desired, world.observed)
-    identities = (x for group in groups for x in group.values() if x.kind == "email_identity" and world.takes(x.address))
-    regions = sorted({one.region for one in identities if one.region})
-    arns = sorted(_topics(world))
+    groups = (world.desired,) if declared else (world.desired, world.observed)
+    identities = (
+        x for group in groups for x in group.values() if x.kind == "email_identity" and world.takes(x.address)
+    )
+    asked: set[str] = world.facts.setdefault(_ASKED, set())
+    regions = sorted({one.region for one in identities if one.region} - asked)
+    arns = sorted(_topics(world) - asked)
+    asked.update(regions, arns)
 
     def account(region: str) -> Mapping[str, Any] | None:
         try:
@@ -57,8 +64,9 @@ def read_facts(aws: Aws, world: World) -> None:
             return None
 
     found = dict(zip(regions, aws.parallel(account, regions), strict=True))
-    world.facts[_ACCOUNTS] = {region: answer for region, answer in found.items() if answer is not None}
-    topics: dict[str, Topic | None] = {}
+    accounts = {region: answer for region, answer in found.items() if answer is not None}
+    world.facts[_ACCOUNTS] = {**world.facts.get(_ACCOUNTS, {}), **accounts}
+    topics: dict[str, Topic | None] = dict(world.facts.get(_TOPICS, {}))
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
         if answer is not _UNREAD:
             topics[arn] = answer if isinstance(answer, Topic) else None
