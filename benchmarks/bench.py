@@ -1,215 +1,301 @@
-"""Wall time, AWS calls and peak memory of recon against the sandbox: ``make bench``.
+"""recon beside Terraform and octoDNS on the same stack: wall time, CPU, peak memory, calls and throttled calls.
 
-Two states: the example of this repository, and generated domains in zones of ten. Each command is a process of its own,
-as people run it; the sandbox is in this one, without rate limits, so that the figures are recon's own work and its.
+``make bench`` runs the default sizes (about ten minutes) and writes the tables of docs/performance.md. Each command is
+a process of its own, as people run it; the AWS is the embedded sandbox in this process, once without limits and once
+with AWS's documented rates. Tools that are not on the machine are left out, and the page says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import floor
+import stacks
+import tools
+from tools import Run
 
 from reconciler import __version__, demo
 from reconciler.sandbox import Sandbox
 
 HERE = Path(__file__).parent.parent
 PAGE = HERE / "docs" / "performance.md"
-DEFAULT_DOMAINS = 1000
-PER_ZONE = 10
-
-LAUNCHER = """
-import atexit, pathlib, runpy, sys
-def peak():
-    try:
-        text = pathlib.Path("/proc/self/status").read_text()
-        kib = int(text.partition("VmHWM:")[2].split()[0])
-    except OSError:
-        import resource
-        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
-    pathlib.Path("peak").write_text(str(kib))
-atexit.register(peak)
-sys.argv[0] = "recon"
-runpy.run_module("reconciler", run_name="__main__")
-"""
-"""Runs recon and leaves its own peak memory in KiB in the file ``peak``: what the parent sees of a child counts the
-parent's memory, too, from before the exec (getrusage(2), ru_maxrss)."""
+OFF, REAL = "none", "AWS's"
+WAITS = (
+    "Terraform was given {} domains at most: it waits ten to thirty seconds for each record, and its calls grow in "
+    "proportion; `--terraform 100` gives it more"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One command, measured: seconds of wall time and of CPU, peak resident memory in MiB, calls by operation."""
+class Bench:
+    """Measures, and keeps what it measured and what it had to leave out."""
 
-    state: str
-    domains: int
-    command: str
-    seconds: float
-    cpu: float
-    memory: float
-    calls: Mapping[str, int]
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.folder, self.options = folder, options
+        self.runs: list[Run] = []
+        self.left_out: list[str] = []
+        self.octodns: Path | None = None
 
-    @property
-    def reads(self) -> int:
-        return sum(n for name, n in self.calls.items() if not _writes(name))
+    def keep(self, run: Run) -> None:
+        self.runs.append(run)
+        top = ", ".join(f"{n} {name}" for name, n in Counter(run.calls).most_common(4))
+        sys.stderr.write(
+            f"{run.tool}, {run.domains} domains, rates {run.rates}, {run.command}: {run.seconds:.1f} s, CPU "
+            f"{run.cpu:.1f} s, {run.memory:.0f} MiB, {run.total} calls ({top})\n"
+        )
 
-    @property
-    def writes(self) -> int:
-        return sum(n for name, n in self.calls.items() if _writes(name))
+    def fresh(self, name: str) -> Path:
+        path = self.folder / name
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+    # -- what is run ------------------------------------------------------------------------------------------------
+
+    def example(self) -> None:
+        """The example of the repository, production."""
+        folder = self.fresh("example")
+        shutil.copytree(HERE / "state", folder / "state")
+        with Sandbox() as sandbox:
+            demo.furnish(sandbox, "production")
+            for command, line in (
+                ("validate", "validate --env production"),
+                ("plan, first", "plan --env production"),
+                ("apply, first", "apply --env production --auto-approve"),
+                ("plan, nothing to do", "plan --env production"),
+            ):
+                self.keep(tools.recon(sandbox, 12, command, "example", line, folder))
+
+    def recon(self, domains: int, rates: str, scale: float) -> None:
+        folder = self.fresh("recon")
+        stacks.recon(folder / "state", domains)
+        commands = [("plan, nothing to do", "plan"), ("plan in bulk", "plan --refresh bulk")]
+        with Sandbox() as sandbox:
+            if domains <= self.options.apply:
+                sandbox.seed(zones=[{"name": zone} for zone in stacks.zones(domains)])
+                commands = [("plan, first", "plan"), ("apply, first", "apply --auto-approve"), *commands]
+            else:
+                stacks.applied(sandbox, domains)
+                self.left_out.append(
+                    f"{domains:,} domains were put into the sandbox as an apply leaves them, and their first plan and "
+                    f"apply not measured; `--apply {domains}` measures them"
+                )
+            if domains > self.options.full:
+                commands = commands[-1:]
+                self.left_out.append(
+                    f"{domains:,} domains were planned in bulk alone; `--full {domains}` plans them in full, which "
+                    "takes the sandbox many minutes"
+                )
+            if scale:
+                sandbox.rates("aws", scale)
+            else:
+                self.keep(tools.recon(sandbox, domains, "validate", rates, "validate", folder))
+            for command, line in commands:
+                self.keep(tools.recon(sandbox, domains, command, rates, line, folder, scale))
+
+    def terraform(self, domains: int, rates: str, scale: float) -> None:
+        folder = self.fresh("terraform")
+        stacks.terraform(folder, domains)
+        with Sandbox() as sandbox:
+            sandbox.seed(zones=[{"name": zone} for zone in stacks.zones(domains)])
+            why_not = tools.terraform_missing() or tools.terraform_init(sandbox, folder)
+            if why_not:
+                self.left_out.append(f"Terraform: {why_not}")
+                return
+            if scale:
+                sandbox.rates("aws", scale)
+            for command, line in (
+                ("apply, first", "apply -auto-approve"),
+                ("plan, nothing to do", "plan -detailed-exitcode"),
+            ):
+                self.keep(tools.terraform(sandbox, domains, command, rates, line, folder))
+
+    def dns(self, domains: int, rates: str, scale: float) -> None:
+        """The records alone, by octoDNS; tokens are made up, since it cannot know SES's."""
+        if self.octodns is None:
+            self.octodns, why_not = tools.octodns_program(self.folder)
+            if self.octodns is None:
+                self.left_out.append(why_not)
+                self.options.no_octodns = True
+                return
+        folder = self.fresh("records")
+        names = map(stacks.domain, range(domains))
+        tokens = {n: [hashlib.sha256(f"{n}{i}".encode()).hexdigest()[:32] for i in range(3)] for n in names}
+        stacks.octodns(folder, domains, tokens)
+        with Sandbox() as sandbox:
+            sandbox.seed(zones=[{"name": zone} for zone in stacks.zones(domains)])
+            if scale:
+                sandbox.rates("aws", scale)
+            for command, doit in (("records, first", True), ("records, nothing to do", False)):
+                self.keep(tools.octodns(sandbox, domains, command, rates, self.octodns, doit, folder))
+
+    def all(self) -> None:
+        options = self.options
+        if not options.no_example:
+            self.example()
+        todo = [(n, OFF, 0.0) for n in options.domains]
+        todo += [(n, f"{REAL} x {options.scale:g}", float(options.scale)) for n in options.scaled]
+        todo += [(n, REAL, 1.0) for n in options.real]
+        if options.terraform < max((n for n, _, _ in todo), default=0):
+            self.left_out.append(WAITS.format(options.terraform))
+        for domains, rates, scale in todo:
+            if not options.no_recon:
+                self.recon(domains, rates, scale)
+            if domains <= options.terraform:
+                self.terraform(domains, rates, scale)
+            if not options.no_octodns and domains <= options.apply and scale != 1.0:
+                self.dns(domains, rates, scale)
 
 
-def _writes(call: str) -> bool:
-    return not re.search(r" (Get|List|Describe|BatchGet|AssumeRole|Lookup)", call)
+# --- the page ------------------------------------------------------------------------------------------------------
 
 
-def generated(folder: Path, domains: int) -> list[str]:
-    """Write a state of many alike domains, as a vendor with tenants has them; returns the zones that it needs."""
-    lines = [
-        'stack: {name: bench, account: "111122223333", regions: [us-east-1], max_deletes: 100000}',
-        "defaults:",
-        "  domain:",
-        "    dkim: {signing_attributes_origin: AWS_SES, next_signing_key_length: RSA_2048_BIT}",
-        '    mail_from: {mail_from_domain: "bounce.${domain}", behavior_on_mx_failure: USE_DEFAULT_VALUE}',
-        "    configuration_set_name: tenants",
-        '    dmarc: {p: reject, rua: ["mailto:dmarc@zone-0.example"]}',
-        "configuration_sets:",
-        "  tenants: {delivery_options: {tls_policy: REQUIRE}}",
-        "domains:",
-    ]
-    lines += [f"  tenant-{number}.zone-{number // PER_ZONE}.example: {{}}" for number in range(domains)]
-    folder.mkdir(parents=True)
-    (folder / "mail.yaml").write_text("\n".join(lines) + "\n")
-    return [f"zone-{number}.example" for number in range((domains + PER_ZONE - 1) // PER_ZONE)]
+def _dns_floor(run: Run) -> int:
+    zones = len(stacks.zones(run.domains))
+    return -(-zones // 100) + zones + (zones if run.command == "records, first" else 0)
 
 
-def measure(sandbox: Sandbox, folder: Path, state: str, domains: int, name: str, command: str) -> Run:
-    """Run one recon command and measure it. Raises SystemExit where it fails."""
-    sandbox.clear_calls()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
-    started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, *command.split(), "-q"], cwd=folder, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**kept, **sandbox.environment(), "PYTHONPATH": str(HERE)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - started
-    if (code := os.waitstatus_to_exitcode(status)) != 0:
-        raise SystemExit(f"recon {command} ended with {code}:\n{printed[-3000:]}")
-    calls = Counter(f"{c['service']} {c['operation']}" for c in sandbox.calls())
-    memory = int((folder / "peak").read_text()) / 1024
-    return Run(state, domains, name, seconds, usage.ru_utime + usage.ru_stime, memory, calls)
+def _floor(run: Run) -> tuple[int, float] | None:
+    """The floor of a run in calls and in seconds at AWS's rates, where one is derived."""
+    if run.command.startswith("records"):
+        return _dns_floor(run), _dns_floor(run) / floor.RATES["route53"]
+    derive = floor.FLOORS.get(run.command)
+    if derive is None:
+        return None
+    calls = derive(run.domains, len(stacks.zones(run.domains)))
+    return floor.total(calls), floor.seconds(calls)
 
 
-def example(runs: list[Run], folder: Path) -> None:
-    """The example of the repository, production."""
-    shutil.copytree(HERE / "state", folder / "state")
-    with Sandbox() as sandbox:
-        demo.furnish(sandbox, "production")
-        for name, command in (
-            ("validate", "validate --env production"),
-            ("plan, first", "plan --env production"),
-            ("apply, first", "apply --env production --auto-approve"),
-            ("plan, nothing to do", "plan --env production"),
-        ):
-            runs.append(measure(sandbox, folder, "the example", 12, name, command))
-            report(runs[-1])
+def side_by_side(runs: Iterable[Run]) -> Iterator[str]:
+    """One line a command: what it cost, the floor, and how far from it."""
+    yield (
+        "| domains | rates | tool | command | wall, s | CPU, s | peak, MiB | calls | a domain | throttled "
+        "| floor, calls | x floor | floor, s | x floor |"
+    )
+    yield "|--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    order = {"recon": 0, "Terraform": 1, "octoDNS": 2}
+    speed = {OFF: 0, REAL: 2}
+    for run in sorted(runs, key=lambda r: (speed.get(r.rates, 1), r.domains, order[r.tool])):
+        least, limit = _floor(run), ["", "", "", ""]
+        if least is not None:
+            limit[:2] = [f"{least[0]:,}", f"{run.total / least[0]:.2f}"]
+            if run.rates != OFF:
+                faster = float(run.rates.rpartition(" x ")[2]) if " x " in run.rates else 1.0
+                limit[2:] = [f"{least[1] / faster:.1f}", f"{run.seconds / (least[1] / faster):.2f}"]
+        yield (
+            f"| {run.domains:,} | {run.rates} | {run.tool} | {run.command} | {run.seconds:.1f} | {run.cpu:.1f} "
+            f"| {run.memory:.0f} | {run.total:,} | {run.total / run.domains:.2f} | {run.throttled:,} "
+            f"| {' | '.join(limit)} |"
+        )
 
 
-def many(runs: list[Run], folder: Path, domains: int) -> None:
-    """The generated state."""
-    zones = generated(folder / "state", domains)
-    with Sandbox() as sandbox:
-        sandbox.seed(zones=[{"name": zone} for zone in zones])
-        for name, command in (
-            ("validate", "validate"),
-            ("plan, first", "plan"),
-            ("apply, first", "apply --auto-approve"),
-            ("plan, nothing to do", "plan"),
-        ):
-            runs.append(measure(sandbox, folder, f"{domains:,} domains", domains, name, command))
-            report(runs[-1])
+def beside_the_calls(runs: Iterable[Run]) -> Iterator[str]:
+    """What a plan with nothing to do costs in CPU, in the HTTP calls and beside them."""
+    yield "| domains | command | CPU, s | in the calls, s | beside them, s | beside them, ms a domain | peak, MiB |"
+    yield "|--:|---|--:|--:|--:|--:|--:|"
+    for run in sorted(runs, key=lambda r: (r.command, r.domains)):
+        beside = run.cpu - run.http
+        yield (
+            f"| {run.domains:,} | {run.command} | {run.cpu:.1f} | {run.http:.1f} | {beside:.1f} "
+            f"| {1000 * beside / run.domains:.2f} | {run.memory:.0f} |"
+        )
 
 
-def report(run: Run) -> None:
-    top = ", ".join(f"{n} {name}" for name, n in Counter(run.calls).most_common(4))
-    total = sum(run.calls.values())
-    words = f"{run.state}: {run.command}: {run.seconds:.1f} s, {run.memory:.0f} MiB, {total} calls ({top})"
-    sys.stderr.write(words + "\n")
+def by_operation(runs: list[Run]) -> Iterator[str]:
+    yield "| operation | " + " | ".join(r.command for r in runs) + " |"
+    yield "|---|" + "--:|" * len(runs)
+    for name in sorted({name for run in runs for name in run.calls}):
+        yield f"| {name} | " + " | ".join(f"{run.calls.get(name, 0):,}" for run in runs) + " |"
 
 
-def table(runs: list[Run], load: float) -> str:
-    """The runs as Markdown: one line a command, then the calls by operation. ``load`` is the average at the start."""
+def tables(runs: list[Run], left_out: list[str], load: float) -> dict[str, str]:
+    """What stands between the page's markers, by name. ``load`` is the load average when it began."""
     where = (
         f"Measured with recon {__version__}, Python {platform.python_version()}, on {os.cpu_count()} cores of "
-        f"{platform.machine()}, one run each; commands as processes of their own, the sandbox without rate limits. "
-        f"The load average was {load:.1f} when it began: above the number of cores, wall time says little, CPU more."
+        f"{platform.machine()}, one run each. The load average was {load:.1f} when it began: above the number of "
+        "cores, wall time says little, and CPU time too much; calls are exact."
     )
-    lines = [
-        where,
-        "",
-        "| state | command | wall, s | CPU, s | peak, MiB | AWS calls | of them writes | calls a domain |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for run in runs:
-        total = sum(run.calls.values())
-        lines.append(
-            f"| {run.state} | {run.command} | {run.seconds:.1f} | {run.cpu:.1f} | {run.memory:.0f} | {total:,} "
-            f"| {run.writes:,} | {total / run.domains:.2f} |"
-        )
-    lines += [
-        "",
-        "Calls by operation:",
-        "",
-        "| operation | " + " | ".join(f"{r.state}: {r.command}" for r in runs if r.calls) + " |",
-    ]
-    lines.append("|---|" + "--:|" * sum(1 for r in runs if r.calls))
-    for name in sorted({name for run in runs for name in run.calls}):
-        lines.append(f"| {name} | " + " | ".join(f"{run.calls.get(name, 0):,}" for run in runs if run.calls) + " |")
-    return "\n".join(lines)
+    example = [r for r in runs if r.rates == "example" and r.calls]
+    compared = [r for r in runs if r.rates != "example" and r.command != "validate"]
+    ours = [r for r in compared if r.tool == "recon" and r.rates == OFF]
+    largest = max((r.domains for r in ours if r.command == "apply, first"), default=0)
+    out = ["", "Left out:", "", *(f"- {text}." for text in dict.fromkeys(left_out))] if left_out else []
+    return {
+        "side by side": "\n".join([where, "", *side_by_side(compared), *out]),
+        "beside the calls": "\n".join(
+            beside_the_calls(r for r in ours if r.command in ("plan, nothing to do", "plan in bulk"))
+        ),
+        "calls of the example": "\n".join(by_operation(example)),
+        "calls of many": f"{largest:,} domains in zones of ten:\n\n"
+        + "\n".join(by_operation([r for r in ours if r.domains == largest])),
+    }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--domains", type=int, default=DEFAULT_DOMAINS, help="how many generated domains")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON, and write no page")
-    options = parser.parse_args()
-    runs: list[Run] = []
+def write(found: dict[str, str], path: Path = PAGE) -> None:
+    """Put each table between its markers. Raises SystemExit where the page has no place for one."""
+    text = path.read_text(encoding="utf-8")
+    for name, content in found.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end of {name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"{path.name} has no place for {name}")
+        text = pattern.sub(lambda match, content=content: match[1] + content + match[2], text)  # type: ignore[misc]
+    path.write_text(text, encoding="utf-8")
+
+
+def sizes(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--domains", type=sizes, default=[10, 100, 1000], help="sizes without limits: 10,100,1000")
+    made.add_argument("--scaled", type=sizes, default=[10, 100], help="sizes at AWS's rates, scaled")
+    made.add_argument("--scale", type=int, default=10, help="how much faster than AWS's the scaled rates are")
+    made.add_argument("--real", type=sizes, default=[20], help="sizes at AWS's rates as they are")
+    made.add_argument("--terraform", type=int, default=10, help="the largest size that Terraform is given")
+    made.add_argument("--apply", type=int, default=1000, help="the largest size that is applied, not put in place")
+    made.add_argument("--full", type=int, default=10_000, help="the largest size that is planned in full")
+    made.add_argument("--no-recon", action="store_true")
+    made.add_argument("--no-octodns", action="store_true")
+    made.add_argument("--no-example", action="store_true")
+    made.add_argument("--save", type=Path, help="keep the figures in this file as well, and write no page")
+    made.add_argument("--page", type=Path, nargs="+", help="measure nothing: write the page from saved figures")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="recon-bench-") as name:
-        example(runs, Path(name) / "example")
-        many(runs, Path(name) / "many", options.domains)
-    if options.json:
-        figures: list[dict[str, Any]] = [
-            {
-                "state": r.state,
-                "command": r.command,
-                "seconds": r.seconds,
-                "cpu": r.cpu,
-                "memory": r.memory,
-                "calls": dict(r.calls),
-            }
-            for r in runs
-        ]  # fmt: skip
-        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    runs: list[Run] = []
+    left_out: list[str] = []
+    if options.page:
+        documents: list[dict[str, Any]] = [json.loads(path.read_text()) for path in options.page]
+        runs = [Run(**run) for document in documents for run in document["runs"]]
+        left_out = [text for document in documents for text in document["left_out"]]
+        load = max(document["load"] for document in documents)
+    else:
+        with tempfile.TemporaryDirectory(prefix="recon-bench-") as name:
+            bench = Bench(Path(name), options)
+            bench.all()
+            runs, left_out = bench.runs, bench.left_out
+    if options.save:
+        document = {"load": load, "left_out": left_out, "runs": [asdict(run) for run in runs]}
+        options.save.write_text(json.dumps(document, indent=1))
         return 0
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = re.compile(r"(<!-- figures -->\n).*?(\n<!-- end of figures -->)", re.DOTALL)
-    PAGE.write_text(pattern.sub(lambda m: m[1] + table(runs, load) + m[2], text), encoding="utf-8")
-    sys.stdout.write(table(runs, load) + "\n")
+    found = tables(runs, left_out, load)
+    write(found)
+    sys.stdout.write("\n\n".join(found.values()) + "\n")
     return 0
 
 

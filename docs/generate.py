@@ -1,7 +1,8 @@
 """Writes what these pages take from the code: ``make docs``. A test holds the pages up to date.
 
-docs/yaml.md gets its tables from schemas/, docs/permissions.md its policies from what the kinds say they call;
-schemas/rules.schema.json the ids of the rules, so that the check of the YAML and an editor know them.
+docs/yaml.md gets its tables from schemas/, docs/permissions.md its policies from what the kinds say they call,
+docs/performance.md the calls by attribute; schemas/rules.schema.json the ids of the rules, so that the check of the
+YAML and an editor know them.
 """
 
 from __future__ import annotations
@@ -205,6 +206,26 @@ def rules_schema() -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
+# --- performance.md ------------------------------------------------------------------------------------------------
+
+
+def told_table() -> str:
+    """Every attribute with the call that reads it, under either refresh."""
+    from reconciler.kinds import REGISTRY
+
+    lines = ["| kind | attribute | `--refresh full` | `--refresh bulk` |", "|---|---|---|---|"]
+    for kind in sorted(REGISTRY.values(), key=lambda k: k.name):
+        bulk = getattr(kind, "told_in_bulk", kind.told)
+        groups: dict[tuple[str, str], list[str]] = {}
+        for attribute, call in kind.told.items():
+            groups.setdefault((call, bulk.get(attribute, "")), []).append(attribute)
+        for (call, many), attributes in groups.items():
+            shown = f"`{many.replace(':', ' ')}`" if many else "not read; named as unread"
+            names = ", ".join(f"`{a}`" for a in attributes)
+            lines.append(f"| {kind.name} | {names} | `{call.replace(':', ' ')}` | {shown} |")
+    return "\n".join(lines)
+
+
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +248,7 @@ def pages() -> dict[Path, str]:
             "policy for apply": fenced["apply"],
             "table of kinds": permission_table(),
         },
+        DOCS / "performance.md": {"calls by attribute": told_table()},
     }
     found = {SCHEMAS / "rules.schema.json": rules_schema()}
     for path, parts in wanted.items():

@@ -17,6 +17,8 @@ MAX_NAME: Final = 253
 MAX_LOCAL_PART: Final = 64
 MAX_ADDRESS: Final = 254
 
+_PLAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""What nearly every domain name looks like: labels as they should be, the last one with a letter first."""
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _RECORD_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -34,6 +36,8 @@ def fold_domain(text: str, *, record: bool = False) -> str:
     Raises ValueError with the reason in plain words.
     Source: RFC 1035 section 2.3.4, RFC 5891, UTS #46 non-transitional.
     """
+    if len(text) <= MAX_NAME and _PLAIN.fullmatch(text):
+        return text
     shown = repr(text if len(text) <= 80 else text[:77] + "...")
     if len(text) > 4 * MAX_NAME:
         raise ValueError(f"{shown} is too long for a domain name: {MAX_NAME} characters at most")
@@ -139,7 +143,7 @@ def is_below(name: str, parent: str) -> bool:
 
 def is_at_or_below(name: str, parent: str) -> bool:
     """Whether folded ``name`` is ``parent`` itself or a subdomain of it."""
-    return name == parent or is_below(name, parent)
+    return name == parent or (name.endswith("." + parent) and len(name) > len(parent) + 1)
 
 
 def parents(name: str) -> Iterator[str]:
@@ -161,6 +165,9 @@ def from_route53(name: str) -> str:
     Octal escapes are decoded, except those of a dot and of a backslash inside a label: decoding these would make two
     different names equal. Source: Route 53 Developer Guide "DNS domain name format".
     """
+
+    if "\\" not in name:
+        return name.removesuffix(".").lower()
 
     def decoded(match: re.Match[str]) -> str:
         char = chr(int(match.group(1), 8))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, Refused
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import STACK, World, tags_from_aws
-from reconciler.model import Address, State
+from reconciler.kinds.base import STACK, Aim, World, tags_from_aws
+from reconciler.kinds.dns_record import DnsRecord
+from reconciler.model import State
 from reconciler.rules import bridge
 
 if TYPE_CHECKING:
@@ -59,17 +60,14 @@ def declare(state: State, now: str, *, removing: bool = False) -> World:
     return world
 
 
-def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Address], bool] | None = None) -> World:
+def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World], Aim | None] | None = None) -> World:
     """Read everything that the plan needs into ``world``.
 
-    SES, IAM and zones are independent limits and are read side by side; a failing read makes its part unknown
-    (``world.unread``) and stops nothing else.
+    ``aim`` says what targets need, once the sweep has told what is ours; None for everything. SES, IAM and zones are
+    independent limits and are read side by side; a failing read makes its part unknown (``world.unread``) and stops
+    nothing else.
     """
     guard_account(aws)
-    if only is not None:
-        world.facts["only"] = only
-    if sweep:
-        sweep_owned(world, aws)
     chains = (
         ("configuration_set", "event_destination"),
         ("dedicated_ip_pool",),
@@ -81,10 +79,18 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, only: Callable[[Addre
         for name in names:
             REGISTRY[name].observe(aws, world)
 
-    with ThreadPoolExecutor(max_workers=len(chains)) as pool:
-        for done in [pool.submit(chain, names) for names in chains]:
+    records = DnsRecord()
+    with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
+        # What hangs on nothing goes first: SES has a turn to give while the sweep asks another service.
+        reads = [pool.submit(bridge.read_facts, aws, world, declared=True)] if aim is None else []
+        if sweep:
+            sweep_owned(world, aws)
+        if aim is not None:
+            world.aim = aim(world)
+        reads.append(pool.submit(records.observe_declared, aws, world))
+        for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
-    REGISTRY["dns_record"].observe(aws, world)
+    records.observe(aws, world)
     bridge.read_facts(aws, world)
     return world
 

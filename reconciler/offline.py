@@ -16,7 +16,7 @@ from typing import Any
 from reconciler import secrets
 from reconciler.kinds.base import World, differences, ref_key
 from reconciler.kinds.dns.zones import Zone, ZoneIndex
-from reconciler.kinds.dns_record import names_of_interest
+from reconciler.kinds.dns_record import declared_names, live_names
 from reconciler.model import Change, Diagnostic, Document, Plan, State
 from reconciler.names import is_at_or_below
 from reconciler.observing import declare
@@ -44,7 +44,7 @@ def bare_world(state: State, now: str, others: Sequence[State] = ()) -> World:
         if zone not in {None, "auto", "manual"}:
             _add_zone(world, str(zone), next(top for top in tops if is_at_or_below(entry.name, top)))
     index = ZoneIndex(world.zones)
-    for name, hint in names_of_interest(world):
+    for name, hint in [*declared_names(world), *live_names(world)]:
         if hint in {None, "auto"} and not isinstance(index.pick(name, hint), Zone):
             _add_zone(world, name, name)
             index = ZoneIndex(world.zones)

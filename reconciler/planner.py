@@ -15,8 +15,9 @@ from typing import Any
 from reconciler import __version__
 from reconciler.errors import ReconError, Refused
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import Step, World, differences, note, owner_of
+from reconciler.kinds.base import RECORDS, Aim, Step, World, differences, note, owner_of, unpack
 from reconciler.model import Address, Change, Diagnostic, Plan, Stack
+from reconciler.names import parents
 from reconciler.rules import RULES
 from reconciler.rules import bridge as rules
 from reconciler.rules.outside import Outside
@@ -152,6 +153,101 @@ def _join_renames(world: World, changes: list[Change]) -> list[Change]:
 
 
 # --- targets and order ---------------------------------------------------------------------------------------------
+
+
+_AIMED = (
+    "email_identity", "configuration_set", "event_destination", "dedicated_ip_pool", "smtp_user", "smtp_credential",
+)  # fmt: skip
+
+
+def exact(world: World, targets: Sequence[str]) -> bool:
+    """Whether targets are given, and each is the address of something declared that is no record."""
+    return bool(targets) and all(target in world.desired for target in targets)
+
+
+def aimed(world: World, targets: Sequence[str]) -> Aim | None:
+    """What must be read for these targets: what they name, declared or ours, and what that needs or shares.
+
+    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is
+    to go. A domain is one thing with all its identities; a set goes with its destinations and its pool, a user with its
+    credential.
+    """
+    known = {*world.desired}
+    for named in (*world.owned.values(), *world.facts.get("named", {}).values()):
+        known |= {*named}
+    taken: set[Address] = set()
+    domains: set[str] = set()
+    for target in targets:
+        kind, _, rest = target.partition("/")
+        if kind == "dns_record":
+            zone, _, label = rest.partition("/")
+            name = label.rpartition("/")[0].partition(":")[0]
+            if not name or any(c in zone + name for c in "*?["):
+                return None
+            domains |= {name, *parents(name)}
+            # a set may have put a tracking record that only it, live, still knows of
+            sets = world.owned.get("configuration_set", {}).items()
+            taken |= {address for address, tags in sets if "tracking" in unpack(tags, RECORDS)}
+            if name.startswith("_dmarc."):  # it governs what is below, too
+                below = name.removeprefix("_dmarc")
+                domains |= {a.split("/", 2)[2] for a in known if a.startswith("email_identity/") and a.endswith(below)}
+            continue
+        found = {a for a in known if a == target or fnmatch.fnmatchcase(a, target)}
+        if kind not in _AIMED or not found or found - world.desired.keys():
+            return None  # what goes may be used by things that only they, live, know of
+        taken |= found
+        if kind == "configuration_set":  # what may send through it says what a change of it means for mail
+            regions = {a.split("/")[1] for a in found}
+            taken |= {a for a in known if a.startswith("email_identity/") and a.split("/")[1] in regions}
+    return _with_needs(world, known, taken, domains)
+
+
+def _with_needs(world: World, known: set[Address], taken: set[Address], domains: set[str]) -> Aim:
+    by_name: dict[str, list[Address]] = {}
+    tracking: dict[str, list[Address]] = {}
+    for address in known:
+        if address.startswith("email_identity/"):
+            by_name.setdefault(address.split("/", 2)[2], []).append(address)
+    for desired in world.kind("configuration_set"):
+        redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+        tracking.setdefault(str(redirect), []).append(desired.address)
+    for name in domains:
+        taken |= {*by_name.get(name, ()), *tracking.get(name, ())}
+    todo = sorted(taken)
+    taken.clear()
+    while todo:
+        address = todo.pop()
+        if address in taken:
+            continue
+        taken.add(address)
+        kind, _, rest = address.partition("/")
+        region, _, name = rest.partition("/")
+        spec = world.desired[address].spec if address in world.desired else {}
+        if kind == "email_identity":
+            domains.add(name)
+            todo += by_name.get(name, ())
+            if spec.get("configuration_set_name"):
+                todo.append(f"configuration_set/{region}/{spec['configuration_set_name']}")
+        elif kind == "configuration_set":
+            pool = (spec.get("delivery_options") or {}).get("sending_pool_name")
+            redirect = (spec.get("tracking_options") or {}).get("custom_redirect_domain")
+            if redirect:  # SES takes it once an identity at or above it is verified
+                todo += tracking.get(redirect, ())
+                todo += [a for above in (redirect, *parents(redirect)) for a in by_name.get(above, ())]
+            if pool:
+                todo.append(f"dedicated_ip_pool/{region}/{pool}")
+        elif kind == "event_destination":
+            todo.append(f"configuration_set/{region}/{name.partition('/')[0]}")
+        elif kind == "dedicated_ip_pool":  # addresses move from pool to pool
+            todo += [a for a in known if a.startswith(f"dedicated_ip_pool/{region}/")]
+        elif kind in ("smtp_user", "smtp_credential"):
+            todo += [f"smtp_user/{rest}", f"smtp_credential/{rest}"]
+            for arn in spec.get("identities") or ():
+                todo += by_name.get(str(arn).rpartition(":identity/")[2], ())
+        for moved in world.state.moved:
+            if address in (moved.from_address, moved.to_address):
+                todo += [moved.from_address, moved.to_address]
+    return Aim(frozenset(taken), frozenset(domains))
 
 
 def pick(changes: Sequence[Change], targets: Sequence[str], known: Iterable[Address] = ()) -> list[Change]:

@@ -43,7 +43,7 @@ def make(
     from reconciler.aws import Aws
     from reconciler.kinds.email_identity import TURNS
     from reconciler.observing import declare, observe
-    from reconciler.planner import make_plan
+    from reconciler.planner import aimed, exact, make_plan
     from reconciler.rules import outside
 
     if refresh not in {"full", "bulk"}:
@@ -54,7 +54,8 @@ def make(
     if rotate:
         world.facts["turn"] = datetime.fromisoformat(world.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
-    observe(world, aws)
+    # A target that is declared needs no search for what is ours and no longer declared; a glob may mean just that.
+    observe(world, aws, sweep=not exact(world, targets), aim=(lambda w: aimed(w, targets)) if targets else None)
     plan = make_plan(world, targets=targets, refresh=refresh, calls=aws.calls, outside=beyond)
     return Planned(replace(plan, calls=dict(sorted(aws.calls.items()))), world, aws)
 

@@ -37,7 +37,9 @@ def commands() -> set[str]:
     return set(getattr(command, "commands", {}))
 
 
-@pytest.mark.parametrize("name", ["docs/yaml.md", "docs/permissions.md", "schemas/rules.schema.json"])
+@pytest.mark.parametrize(
+    "name", ["docs/yaml.md", "docs/permissions.md", "docs/performance.md", "schemas/rules.schema.json"]
+)
 def test_generated_pages_are_fresh(name: str) -> None:
     path = HERE / name
     assert generator().pages()[path] == path.read_text(encoding="utf-8"), "run `make docs`"

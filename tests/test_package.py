@@ -145,3 +145,22 @@ def test_the_locks_agree() -> None:
             if match := re.match(r"([a-z0-9._-]+)==([^ ]+) (;.*)?", line):
                 key = match[1] + (match[3] or "")
                 assert pins.setdefault(key, match[2]) == match[2], f"{key} is pinned twice"
+
+
+def test_a_small_validate_loads_no_library_that_it_needs_not(tmp_path: Path) -> None:
+    """Start-up is most of what a small run takes: counted in libraries, since time is no test."""
+    state = tmp_path / "state.yaml"
+    state.write_text(
+        'stack: {name: a, account: "111122223333", regions: [us-east-1]}\ndomains: {acme.com: {dkim: {}}}\n'
+    )
+    code = (
+        "import sys; from reconciler.cli import run; ended = run(sys.argv[1:]);"
+        "heavy = {'boto3', 'botocore', 'pydantic', 'deepdiff', 'jsonschema', 'rich', 'cryptography', 'dns', 'moto'};"
+        "sys.exit(ended or ' '.join(sorted(heavy & sys.modules.keys())) or None)"
+    )
+    for arguments in (["validate", str(state)], ["validate", str(state), "--format", "json", "-q"], ["--help"]):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=Path(__file__).parent.parent, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+        assert (ended.returncode, ended.stderr) == (0, ""), arguments

@@ -6,6 +6,7 @@ retries that know which answers may be repeated, errors for people, and a count 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import re
@@ -268,12 +269,32 @@ class Aws:
                 return
 
     def parallel(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """Run ``work`` for every item side by side, results in the order of the items; the first error is raised."""
+        """Run ``work`` for every item side by side, results in the order of the items.
+
+        An error that ``work`` raises ends it: items under way end, no other is begun, and the error is raised."""
         todo = list(items)
         if len(todo) <= 1:
             return [work(item) for item in todo]
-        with ThreadPoolExecutor(max_workers=min(self.parallelism, len(todo))) as pool:
-            return list(pool.map(work, todo))
+        results: dict[int, R] = {}
+        numbers = itertools.count()
+        over = threading.Event()
+
+        def worker() -> None:
+            # Each thread takes the next item until none is left: a future for each of ten thousand costs more.
+            try:
+                while not over.is_set() and (number := next(numbers)) < len(todo):
+                    results[number] = work(todo[number])
+            finally:
+                over.set()  # after an error nobody takes another; at the end there is none
+
+        threads = min(self.parallelism, len(todo))
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            try:
+                for done in [pool.submit(worker) for _ in range(threads)]:
+                    done.result()
+            finally:
+                over.set()
+        return [results[number] for number in range(len(todo))]
 
     def stop(self) -> None:
         """Let calls in flight end, but repeat none (Ctrl-C)."""

@@ -6,6 +6,7 @@ Data goes to standard output, everything for people to standard error. Exit code
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ import typer
 from reconciler.cli import account, doctor, importing, look, pipeline, smtp, suppression, write
 from reconciler.cli.app import app
 from reconciler.cli.common import Out
+from reconciler.cli.plain import spare
 from reconciler.errors import ReconError
 
 __all__ = [
@@ -25,6 +27,10 @@ __all__ = [
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point: turns every error into the contract's exit code and words for people, never a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # What a run builds lives until it ends: looking through all of it for garbage every few hundred objects finds next
+    # to none, and takes a fifth of the CPU of a large plan. What has no cycles is freed at once all the same.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     sys.exit(run(arguments))
 
 
@@ -33,6 +39,7 @@ def run(arguments: list[str]) -> int:
     # typer carries its own click; its exceptions are reached through what it exports.
     command_line_error: Any = typer.BadParameter.__mro__[2]
     command = typer.main.get_command(app)
+    spare(command)
     try:
         code = command.main(args=arguments, prog_name="recon", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0

@@ -67,6 +67,8 @@ class ConfigurationSet(Rereading):
         "sesv2:DeleteConfigurationSet",
     )
 
+    told = dict.fromkeys((*BLOCKS, "tags"), "sesv2:GetConfigurationSet")
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:

@@ -44,6 +44,12 @@ class DedicatedIpPool(Rereading):
         "sesv2:DeleteDedicatedIpPool",
     )
 
+    told: Mapping[str, str] = {
+        "scaling_mode": "sesv2:GetDedicatedIpPool",
+        "dedicated_ips": "sesv2:GetDedicatedIps",
+        "tags": "sesv2:ListTagsForResource",
+    }
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:

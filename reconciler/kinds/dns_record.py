@@ -27,7 +27,7 @@ from reconciler.kinds.dns.values import NAME, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
 from reconciler.model import Change, Desired, State
-from reconciler.names import to_route53
+from reconciler.names import is_at_or_below, to_route53
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -42,6 +42,8 @@ class DnsRecord:
         "route53:GetHostedZone", "route53:ListTagsForResource",
     )  # fmt: skip
 
+    told = dict.fromkeys(("value", "ttl"), "route53:ListResourceRecordSets")
+
     # -- desired: derived while planning, since it depends on what SES says (reconciler/kinds/dns/intents.py) ---------
 
     def desired(self, state: State) -> Iterable[Desired]:
@@ -49,9 +51,19 @@ class DnsRecord:
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
+    def observe_declared(self, aws: Aws, world: World) -> None:
+        """Read the zones of declared names, and those that carry our markers: while SES is read, whose limit is
+        another. ``observe`` comes later all the same, for the zones of names that only SES knows."""
+        read_zones(aws, world, declared_names(world))
+
     def observe(self, aws: Aws, world: World) -> None:
-        """Read the zones that hold names of this stack, and those that carry its markers."""
-        read_zones(aws, world, names_of_interest(world))
+        """Read the zones that hold names of this stack, and those that carry its markers, as far as not yet read."""
+        read_zones(aws, world, [*declared_names(world), *live_names(world)])
+        read = [zone.name for _, zone in sorted(world.zones.items()) if zone.loaded]
+        if read:
+            world.scanned.append(
+                f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
+            )
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -157,17 +169,22 @@ def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
 
 def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) -> None:
     """Read the zones of ``names`` (each with the zone that the YAML names for it) and those that carry our markers
-    into ``world.zones``; what cannot be read goes to ``world.unread``."""
+    into ``world.zones``, each once; what cannot be read goes to ``world.unread``."""
     names = list(names)
-    if not names and not world.facts.get("tagged_zones"):
+    marked = world.facts.get("tagged_zones") if world.aim is None or world.aim.domains else None
+    if not (names or marked) or world.unknown(NAME):
         return
-    try:
-        world.zones = list_zones(aws)
-    except AwsError as error:
-        world.unreadable(NAME, error.message, error.hint)
-        return
+    if "zones_tried" not in world.facts:
+        try:
+            world.zones = list_zones(aws)
+        except AwsError as error:
+            world.unreadable(NAME, error.message, error.hint)
+            return
+    tried: set[str] = world.facts.setdefault("zones_tried", set())
     index = ZoneIndex(world.zones)
     wanted = set(world.facts.get("tagged_zones") or ()) & world.zones.keys()
+    if world.aim is not None:
+        wanted = {i for i in wanted if any(is_at_or_below(n, world.zones[i].name) for n in world.aim.domains)}
     for zone_id in wanted:
         world.zones[zone_id].tagged = True
     for name, hint in names:
@@ -186,41 +203,46 @@ def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) 
             return zone_id, error
         return zone_id, None
 
-    for zone_id, problem in aws.parallel(one, sorted(wanted)):
+    for zone_id, problem in aws.parallel(one, sorted(wanted - tried)):
         if problem is not None:
             world.unreadable(f"{NAME}/{world.zones[zone_id].name}", problem.message, problem.hint)
-    read = [world.zones[i].name for i in sorted(wanted) if world.zones[i].loaded]
-    if read:
-        world.scanned.append(
-            f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
-        )
+    tried |= wanted
 
 
-def names_of_interest(world: World) -> list[tuple[str, str | None]]:
-    """Every name whose zone must be read, with the zone that the YAML names for it."""
+def _around(domain: str, zone: str | None) -> Iterator[tuple[str, str | None]]:
+    for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}", f"_recon.{domain}"):
+        yield name, zone
+
+
+def declared_names(world: World) -> list[tuple[str, str | None]]:
+    """Every name that the declared state asks to be in a zone, with the zone that the YAML names for it."""
     names: dict[tuple[str, str | None], None] = {}
-
-    def want(domain: str, zone: str | None) -> None:
-        for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}", f"_recon.{domain}"):
-            names[name, zone] = None
-
     entries = intents.own_entries(world)
     zones = {name: entry.values.get("zone") for name, entry in entries.items()}
     for domain in zones:
-        want(domain, zones[domain])
+        if world.aim is not None and domain not in world.aim.domains:
+            continue
+        names.update(dict.fromkeys(_around(domain, zones[domain])))
     for desired in world.kind("email_identity"):
-        if desired.spec.get("mail_from"):
+        if desired.spec.get("mail_from") and world.takes(desired.address):
             names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
     for desired in world.kind("configuration_set"):
         redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-        if redirect:
+        if redirect and world.takes(desired.address):
             covering = intents.covering_entry(entries, redirect)
             names[redirect, covering.values.get("zone") if covering else None] = None
+    return list(names)
+
+
+def live_names(world: World) -> list[tuple[str, str | None]]:
+    """Every name in a zone that something live of this stack knows: its domain, its MAIL FROM, old or present."""
+    names: dict[tuple[str, str | None], None] = {}
+    zones = {name: entry.values.get("zone") for name, entry in intents.own_entries(world).items()}
     for live in world.observed.values():
         if base.owner_of(live.tags) != world.scope:
             continue
         if live.kind == "email_identity" and "@" not in live.name:
-            want(live.name, zones.get(live.name))
+            names.update(dict.fromkeys(_around(live.name, zones.get(live.name))))
             for old in filter(
                 None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))
             ):

@@ -63,6 +63,29 @@ class EmailIdentity(Rereading):
         "sesv2:DeleteEmailIdentity",
     )
 
+    told = dict.fromkeys(
+        (
+            "dkim.signing_enabled", "dkim.signing_attributes_origin", "dkim.next_signing_key_length",
+            "dkim.domain_signing_selector", "dkim.domain_signing_private_key", "mail_from.mail_from_domain",
+            "mail_from.behavior_on_mx_failure", "configuration_set_name", "email_forwarding_enabled", "policies",
+            "tags", "verification_status", "dkim_status", "mail_from_status", "tokens", "signing_hosted_zone",
+        ),
+        "sesv2:GetEmailIdentity",
+    )  # fmt: skip
+    told_in_bulk: Mapping[str, str] = {
+        "dkim.signing_enabled": "ses:GetIdentityDkimAttributes",
+        "mail_from.mail_from_domain": "ses:GetIdentityMailFromDomainAttributes",
+        "mail_from.behavior_on_mx_failure": "ses:GetIdentityMailFromDomainAttributes",
+        "email_forwarding_enabled": "ses:GetIdentityNotificationAttributes",
+        "tags": "resourcegroupstaggingapi:GetResources",
+        "dkim.domain_signing_private_key": "resourcegroupstaggingapi:GetResources",
+        "verification_status": "sesv2:ListEmailIdentities",
+        "dkim_status": "ses:GetIdentityDkimAttributes",
+        "mail_from_status": "ses:GetIdentityMailFromDomainAttributes",
+        "tokens": "ses:GetIdentityDkimAttributes",
+    }
+    """With ``--refresh bulk``; what is not here is not read then."""
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:
@@ -101,17 +124,41 @@ class EmailIdentity(Rereading):
         if world.facts.get("refresh") == "bulk":
             self._observe_bulk(aws, world)
         else:
-            read_each(self, aws, world)
+            absent = self._absent(aws, world)
+            read_each(self, aws, world, [a for a in wanted_addresses(NAME, world) if a not in absent])
         read_covering(aws, world)
         for desired in world.kind(NAME):
             reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
-            if not reference or base.ref_key(reference) in world.keys:
+            if not reference or base.ref_key(reference) in world.keys or not world.takes(desired.address):
                 continue
             try:
                 text = fetch(reference, aws, aws.stack.regions[0], world.facts["root"])
                 world.keys[base.ref_key(reference)] = DkimKey(text).public
             except ReconError as error:
                 world.unreadable(desired.address, f"the DKIM key: {error.message}", error.hint)
+
+    def _absent(self, aws: Aws, world: World) -> set[Address]:
+        """Those wanted identities that a region does not have, by its list (1,000 a call) instead of a call for each.
+
+        Asked only where the sweep found many of them not to be ours; where the list cannot be read, each is asked for.
+        Names are held against each other without case: what differs in case only is asked for, too.
+        """
+        ours = world.owned.get(NAME, {})
+        unseen: dict[str, list[Address]] = {}
+        for address in wanted_addresses(NAME, world):
+            if address not in ours:
+                unseen.setdefault(address.split("/", 2)[1], []).append(address)
+
+        def one(region: str) -> set[Address]:
+            try:
+                items = aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
+                there = {item["IdentityName"].lower() for item in items}
+            except AwsError:
+                return set()
+            return {a for a in unseen[region] if a.split("/", 2)[2].lower() not in there}
+
+        many = sorted(region for region, addresses in unseen.items() if len(addresses) > _LIST_FROM)
+        return set().union(*aws.parallel(one, many))
 
     def _observe_bulk(self, aws: Aws, world: World) -> None:
         """Read what AWS tells of many identities at once; what no bulk call tells is named in ``unread``.
@@ -220,11 +267,18 @@ class EmailIdentity(Rereading):
     # -- compared ---------------------------------------------------------------------------------------------------
 
     def plan(self, world: World) -> Iterable[Change]:
+        by_name: dict[str, list[Observed]] = {}
+        for live in world.observed.values():
+            if live.kind == NAME:
+                by_name.setdefault(live.name, []).append(live)
         for address in world.addresses(NAME):
             if world.unknown(address):
                 continue
-            desired, live = world.desired.get(address), world.observed.get(address)
-            change = self._plan_declared(world, desired, live) if desired else self._plan_delete(world, live)
+            desired, found = world.desired.get(address), world.observed.get(address)
+            if desired is not None:
+                change = self._plan_declared(world, desired, found)
+            else:
+                change = self._plan_delete(world, found, by_name)
             if change is not None:
                 yield change
 
@@ -354,7 +408,7 @@ class EmailIdentity(Rereading):
                 return base64_fingerprint("".join(tags["p"].split()))
         return None
 
-    def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
+    def _plan_delete(self, world: World, live: Observed | None, by_name: Mapping[str, list[Observed]]) -> Change | None:
         if live is None or base.owner_of(live.tags) != world.scope:
             return None
         if base.protected(world, live.address, live.tags, "deleted"):
@@ -363,10 +417,8 @@ class EmailIdentity(Rereading):
             return None
         replicas = tuple(
             o.address
-            for o in world.observed.values()
-            if o.kind == NAME
-            and o.name == live.name
-            and regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
+            for o in by_name[live.name]
+            if regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
             and base.owner_of(o.tags) == world.scope
         )
         return Change(
@@ -519,6 +571,9 @@ _SIGNING = (
     "domain_signing_private_key",
 )
 
+
+_LIST_FROM = 10
+"""As many pages as a region's list can have at most (10,000 identities a region, SES "Service quotas")."""
 
 _BULK_READS = (
     ("GetIdentityDkimAttributes", "DkimAttributes"),

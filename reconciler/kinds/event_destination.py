@@ -46,6 +46,10 @@ class EventDestination(Rereading):
         "sesv2:DeleteConfigurationSetEventDestination",
     )
 
+    told = dict.fromkeys(
+        ("enabled", "matching_event_types", *DESTINATIONS), "sesv2:GetConfigurationSetEventDestinations"
+    )
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:

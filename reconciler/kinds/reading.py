@@ -22,9 +22,10 @@ class Reader(Protocol):
 
 def wanted_addresses(kind: str, world: World) -> list[Address]:
     """The addresses of a kind that a plan must know: declared (or named by what is destroyed), or found to be ours by
-    the tagging sweep."""
+    the tagging sweep; of these, what a target needs."""
     declared = [d.address for d in world.kind(kind)]
-    return sorted({*declared, *world.facts.get("named", {}).get(kind, ()), *world.owned.get(kind, {})})
+    found = {*declared, *world.facts.get("named", {}).get(kind, ()), *world.owned.get(kind, {})}
+    return sorted(filter(world.takes, found))
 
 
 def referenced(kind: str, world: World) -> list[Address]:
@@ -32,14 +33,15 @@ def referenced(kind: str, world: World) -> list[Address]:
     found: set[Address] = set()
     if kind == "configuration_set":
         for desired in world.kind("email_identity"):
-            if name := desired.spec.get("configuration_set_name"):
+            name = desired.spec.get("configuration_set_name")
+            if name and world.takes(desired.address):
                 found.add(f"{kind}/{desired.region}/{name}")
     elif kind == "dedicated_ip_pool":
         for desired in world.kind("configuration_set"):
             name = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
-            if name and not name.startswith("ses-"):
+            if name and not name.startswith("ses-") and world.takes(desired.address):
                 found.add(f"{kind}/{desired.region}/{name}")
-    return sorted(found - set(wanted_addresses(kind, world)))
+    return sorted(a for a in found - set(wanted_addresses(kind, world)) if world.takes(a) or a not in world.desired)
 
 
 def covering_names(domain: str) -> list[str]:
@@ -53,6 +55,8 @@ def read_covering(aws: Aws, world: World) -> None:
     ``covering`` is address -> verification status, None where there is none. They are not ours to plan."""
     wanted: dict[Address, None] = {}
     for desired in world.kind("configuration_set"):
+        if not world.takes(desired.address):
+            continue
         domain = str((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
         addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
         if not any(address in world.desired for address in addresses):

@@ -49,6 +49,13 @@ class SmtpCredential:
         "secretsmanager:DeleteSecret", "ssm:DeleteParameter",
     )  # fmt: skip
 
+    told: Mapping[str, str] = {
+        "keys": "iam:ListAccessKeys",
+        "key": "iam:GetAccountAuthorizationDetails",
+        "stores (secretsmanager)": "secretsmanager:DescribeSecret",
+        "stores (ssm)": "ssm:DescribeParameters",
+    }
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:
@@ -72,7 +79,8 @@ class SmtpCredential:
             except ReconError as error:
                 return name, None, error
 
-        for name, found, error in aws.parallel(one, sorted({*names, *(d.name for d in world.kind(NAME))})):
+        wanted = sorted(n for n in {*names, *(d.name for d in world.kind(NAME))} if world.takes(address_of(n)))
+        for name, found, error in aws.parallel(one, wanted):
             if error is not None:
                 world.unreadable(address_of(name), error.message, error.hint)
             elif found is not None:

@@ -66,6 +66,8 @@ class SmtpUser(Rereading):
         "iam:DeleteUser",
     )
 
+    told = dict.fromkeys((*POLICY_FIELDS, "path", "permissions_boundary", "tags"), "iam:GetAccountAuthorizationDetails")
+
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:
@@ -91,6 +93,8 @@ class SmtpUser(Rereading):
     def observe(self, aws: Aws, world: World) -> None:
         """All users of the account in a few calls: ours by tag, declared ones by name, whatever its case."""
         declared = {d.name.lower(): d for d in world.kind(NAME)}
+        if world.aim is not None and not any(a.startswith(f"{NAME}/") for a in world.aim.addresses):
+            return
         try:
             for detail in details(aws):
                 tags = base.tags_from_aws(detail.get("Tags"))

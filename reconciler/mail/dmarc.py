@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.mail import tags as taglist
@@ -41,9 +42,15 @@ def parse(text: str) -> dict[str, str]:
     ``v`` is left out where it is right. Names and enum values in lower case; URI lists split on commas, trimmed,
     kept in order; ``fo`` as a sorted set.
     """
+    return dict(_parsed(text))
+
+
+@lru_cache(maxsize=16384)
+def _parsed(text: str) -> Mapping[str, str]:
     return {name: _spelled(name, value) for name, value in taglist.split(text, VERSION).items()}
 
 
+@lru_cache(maxsize=4096)
 def _spelled(name: str, value: str) -> str:
     if name in ENUMS or name == "rf":
         return re.sub(r"\s+", "", value).lower()
@@ -72,6 +79,7 @@ def _spelled_uri(uri: str) -> str:
     return f"mailto:{local}@{domain.lower()}" if at else f"mailto:{rest.strip()}"
 
 
+@lru_cache(maxsize=4096)
 def uri_domain(uri: str) -> str | None:
     """The folded domain that a ``mailto:`` report URI sends to, or None when there is none to be found."""
     scheme, _, rest = uri.partition(":")
@@ -134,6 +142,20 @@ def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     a tag out. Enum values in any case.
     Raises ValueError naming everything that is wrong.
     """
+    # Thousands of domains ask for the same few records; what is wrong is looked at again each time.
+    text = repr(value)
+    known = _READ.get(text)
+    if known is None:
+        known = _from_yaml(value)
+        if len(_READ) < 16384:
+            _READ[text] = known
+    return dict(known)
+
+
+_READ: Final[dict[str, Mapping[str, str]]] = {}
+
+
+def _from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(value, str):
         if not is_record(value, strict=True):
             raise ValueError(f"a DMARC record begins with v={VERSION}; found {value[:40]!r}")

@@ -115,6 +115,7 @@ def is_record(text: str) -> bool:
     return text[:6].lower() == VERSION and (len(text) == 6 or text[6] == " ")
 
 
+@lru_cache(maxsize=4096)
 def parse_term(text: str) -> Term:
     """One term; unknown ones are kept as they are. Never raises."""
     modifier = _MODIFIER.fullmatch(text)
@@ -255,6 +256,13 @@ def merge(
     Raises ValueError when ``live`` is not an SPF record, SpfConflict where the record delegates with ``redirect=`` or
     holds one of our terms with another qualifier.
     """
+    return _merged(live, tuple(wanted_terms), wanted_all, tuple(previous_terms))
+
+
+@lru_cache(maxsize=4096)
+def _merged(
+    live: str | None, wanted_terms: tuple[str, ...], wanted_all: str | None, previous_terms: tuple[str, ...]
+) -> str:
     wanted = [parse_term(text) for text in dict.fromkeys(wanted_terms)]
     if live is None:
         return " ".join([VERSION, *(term.text for term in wanted), wanted_all or "~all"])
@@ -335,10 +343,16 @@ def terms_present(live: str, terms: Iterable[str]) -> tuple[str, ...]:
 
     Raises ValueError when ``live`` is not an SPF record.
     """
-    present = {term.key for term in parse(live).evaluated}
+    present = _reached(live)
     return tuple(text for text in terms if parse_term(text).key in present)
 
 
+@lru_cache(maxsize=4096)
+def _reached(text: str) -> frozenset[tuple[str, str, str]]:
+    return frozenset(term.key for term in parse(text).evaluated)
+
+
+@lru_cache(maxsize=4096)
 def lookups(text: str) -> int:
     """How many terms of this record alone need DNS, counting ``redirect=`` where it is in force.
 
@@ -350,6 +364,7 @@ def lookups(text: str) -> int:
     return count + (1 if record.redirect is not None and record.all is None else 0)
 
 
+@lru_cache(maxsize=4096)
 def targets(text: str) -> tuple[str, ...]:
     """The names whose SPF records this one pulls in (``include`` and a ``redirect`` in force), macros left out."""
     record = parse(text)

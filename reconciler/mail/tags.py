@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 JUNK: Final = "(unreadable)"
@@ -18,6 +19,7 @@ REPEATED: Final = " (again)"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
+@lru_cache(maxsize=4096)
 def starts_with(text: str, version: str, *, strict: bool) -> bool:
     """Whether ``text`` begins with ``v=<version>``.
 

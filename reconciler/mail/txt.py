@@ -8,6 +8,7 @@ Source: Route 53 Developer Guide "Supported DNS record types", TXT.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 MAX_STRING: Final = 255
@@ -19,6 +20,7 @@ _TOKEN = re.compile(r'"((?:[^"\\]|\\.|\\$)*)"?|(\S+)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7]{2})|(.))", re.DOTALL)
 
 
+@lru_cache(maxsize=4096)
 def decode(value: str) -> str:
     """The text of a presentation value: its strings unescaped and joined without a separator.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Diagnostic, Note
+from reconciler.model import Change, Desired, Diagnostic, Note
 from reconciler.names import from_route53
 from reconciler.rules import RULES, judge
 from reconciler.rules.outside import Outside
@@ -31,6 +31,7 @@ READS: Final = ("sesv2:GetAccount", "sns:GetTopicAttributes", "kms:DescribeKey",
 
 _ACCOUNTS: Final = "ses_accounts"
 _TOPICS: Final = "sns_topics"
+_ASKED: Final = "rules_asked"
 _MAX_OUTSIDE: Final = 500
 """Names that one plan asks public DNS for, at most."""
 _MAX_HOSTS: Final = 100
@@ -40,14 +41,21 @@ _MAX_HOSTS: Final = 100
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_facts(aws: Aws, world: World) -> None:
+def read_facts(aws: Aws, world: World, *, declared: bool = False) -> None:
     """Read what only the rules need into ``world.facts``: SES account status a region, and topics of destinations.
 
-    Cost: one call a region with identities, one or two a topic. Denied or failing reads leave the fact out.
+    With ``declared`` it looks at nothing that is read meanwhile, and may run beside the reading; a second run asks only
+    for what the first did not know of. Cost: one call a region with identities, one or two a topic. Denied or failing
+    reads leave the fact out.
     """
-    identities = (x for group in (world.desired, world.observed) for x in group.values() if x.kind == "email_identity")
-    regions = sorted({one.region for one in identities if one.region})
-    arns = sorted(_topics(world))
+    groups = (world.desired,) if declared else (world.desired, world.observed)
+    identities = (
+        x for group in groups for x in group.values() if x.kind == "email_identity" and world.takes(x.address)
+    )
+    asked: set[str] = world.facts.setdefault(_ASKED, set())
+    regions = sorted({one.region for one in identities if one.region} - asked)
+    arns = sorted(_topics(world) - asked)
+    asked.update(regions, arns)
 
     def account(region: str) -> Mapping[str, Any] | None:
         try:
@@ -56,8 +64,9 @@ def read_facts(aws: Aws, world: World) -> None:
             return None
 
     found = dict(zip(regions, aws.parallel(account, regions), strict=True))
-    world.facts[_ACCOUNTS] = {region: answer for region, answer in found.items() if answer is not None}
-    topics: dict[str, Topic | None] = {}
+    accounts = {region: answer for region, answer in found.items() if answer is not None}
+    world.facts[_ACCOUNTS] = {**world.facts.get(_ACCOUNTS, {}), **accounts}
+    topics: dict[str, Topic | None] = dict(world.facts.get(_TOPICS, {}))
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
         if answer is not _UNREAD:
             topics[arn] = answer if isinstance(answer, Topic) else None
@@ -68,7 +77,7 @@ _UNREAD: Final = object()
 
 
 def _topics(world: World) -> set[str]:
-    specs = [d.spec for d in world.desired.values() if d.kind == "event_destination"]
+    specs = [d.spec for d in world.desired.values() if d.kind == "event_destination" and world.takes(d.address)]
     arns = {str((spec.get("sns_destination") or {}).get("topic_arn") or "") for spec in specs}
     return {arn for arn in arns if arn.count(":") == 5}
 
@@ -124,8 +133,10 @@ def view_of(world: World, changes: Sequence[Change]) -> RuleView:
             raw[key] = first.values if simple else ()
             kind = "simple" if simple else "alias" if "AliasTarget" in first.raw else "routed"
             before[key] = RecordSet(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
-    after = dict(before)
+    after = before
     for key, values, ttl in _edits(changes, by_id):
+        if after is before:
+            after = dict(before)
         held = after.get(key)
         if held is not None and held.kind != "simple":
             continue
@@ -137,12 +148,19 @@ def view_of(world: World, changes: Sequence[Change]) -> RuleView:
         else:
             after.pop(key, None)
     return RuleView(
-        state=world.state, changes=tuple(changes), desired=world.desired, observed=world.observed,
+        state=world.state, changes=tuple(changes), desired=_taken(world), observed=world.observed,
         zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
         accounts=world.facts.get(_ACCOUNTS) or {}, topics=world.facts.get(_TOPICS) or {},
         covering={a: s for a, s in world.facts.get("covering", {}).items() if s},
         unread=tuple(part.prefix for part in world.unread), now=datetime.fromisoformat(world.now),
     )  # fmt: skip
+
+
+def _taken(world: World) -> Mapping[str, Desired]:
+    """What is declared, without what a run with targets has passed by: of that nothing is known."""
+    if world.aim is None:
+        return world.desired
+    return {address: desired for address, desired in world.desired.items() if world.takes(address)}
 
 
 def _judged_zones(world: World) -> Iterator[Zone]:

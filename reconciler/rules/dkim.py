@@ -32,6 +32,8 @@ def _consequence(view: RuleView, identity: Resource) -> str:
 )
 def tokens_removed(view: RuleView) -> Iterator[Draft]:
     """A live identity's tokens have their CNAME now and not afterwards."""
+    if view.dns_stays:
+        return
     for identity in view.identities:
         if not identity.stays or identity.will("dkim.signing_enabled") is False:
             continue

@@ -159,6 +159,8 @@ def adkim_strict(view: RuleView) -> Iterator[Draft]:
 )
 def jump(view: RuleView) -> Iterator[Draft]:
     """none or nothing live, reject next, for a domain whose mail flows."""
+    if view.dns_stays:
+        return
     for domain in view.domain_names:
         before, after = view.policy(domain, "before"), view.policy(domain)
         if before is None or after is None or after.owner != domain or before.strength or after.strength < 2:
@@ -181,6 +183,8 @@ def jump(view: RuleView) -> Iterator[Draft]:
 )
 def weakened(view: RuleView) -> Iterator[Draft]:
     """The policy, the subdomain policy or the record itself goes, or test mode comes."""
+    if view.dns_stays:
+        return
     for domain in view.domain_names:
         before, after_texts = view.dmarc_tags(domain, "before"), view.dmarc_texts(domain)
         if before is None or after_texts is None:

@@ -69,9 +69,8 @@ def _before_lookups(view: RuleView, name: str) -> int | None:
 @rule("spf-lookups", "error", "More than ten DNS lookups in an SPF record", "RFC 7208 section 4.6.4: a permanent error")
 def too_many_lookups(view: RuleView) -> Iterator[Draft]:
     """Counted through included records where they are known, else this record alone."""
-    for name, identity in view.spf_names.items():
-        text = _single(view, name)
-        count = count_lookups(view, text) if text is not None else 0
+    for name, identity, text in view.spf_records:
+        count = count_lookups(view, text)
         if count > spf.MAX_LOOKUPS:
             before = _before_lookups(view, name)
             yield Draft(
@@ -86,9 +85,8 @@ def too_many_lookups(view: RuleView) -> Iterator[Draft]:
 @rule("spf-no-end", "warning", "An SPF record without an end", "RFC 7208 section 4.7: the result is neutral")
 def no_end(view: RuleView) -> Iterator[Draft]:
     """Neither all nor redirect: whoever is not listed is neutral, so nothing is protected."""
-    for name in view.spf_names:
-        text = _single(view, name)
-        if text is not None and spf.parse(text).all is None and spf.parse(text).redirect is None:
+    for name, _, text in view.spf_records:
+        if spf.parse(text).all is None and spf.parse(text).redirect is None:
             yield Draft(
                 _address(view, name),
                 f"the SPF record of {name} ends without all: unlisted senders are neutral",
@@ -99,10 +97,7 @@ def no_end(view: RuleView) -> Iterator[Draft]:
 @rule("spf-open", "warning", "An SPF record that lets anybody send", "RFC 7208 section 5.1")
 def open_to_all(view: RuleView) -> Iterator[Draft]:
     """+all, or all of the address space."""
-    for name in view.spf_names:
-        text = _single(view, name)
-        if text is None:
-            continue
+    for name, _, text in view.spf_records:
         record = spf.parse(text)
         wide = [
             t.text
@@ -122,6 +117,8 @@ def open_to_all(view: RuleView) -> Iterator[Draft]:
 @rule("spf-softened", "warning", "SPF protects less than it does now", "RFC 7208 section 5.1")
 def softened(view: RuleView) -> Iterator[Draft]:
     """The end of the record becomes milder, or the record goes."""
+    if view.dns_stays:
+        return
     for name in view.spf_names:
         before, after = _single(view, name, "before"), _single(view, name)
         if before is None:
@@ -144,9 +141,8 @@ def softened(view: RuleView) -> Iterator[Draft]:
 @rule("spf-invalid", "warning", "An SPF record with terms that receivers stumble over", "RFC 7208 sections 4.6 and 5")
 def invalid(view: RuleView) -> Iterator[Draft]:
     """Unknown terms, bad networks, terms behind all, a dead redirect."""
-    for name in view.spf_names:
-        text = _single(view, name)
-        for problem in spf.problems(text) if text is not None else ():
+    for name, _, text in view.spf_records:
+        for problem in spf.problems(text):
             if "need DNS" not in problem and not problem.startswith("ptr"):
                 yield Draft(_address(view, name), f"the SPF record of {name}: {problem}", "mend it in the zone")
 
@@ -154,9 +150,8 @@ def invalid(view: RuleView) -> Iterator[Draft]:
 @rule("spf-ptr", "note", "ptr in an SPF record", "RFC 7208 section 5.5: should not be published")
 def ptr(view: RuleView) -> Iterator[Draft]:
     """Slow, unreliable, and ignored by large receivers."""
-    for name in view.spf_names:
-        text = _single(view, name)
-        if text is not None and any(term.name == "ptr" for term in spf.parse(text).terms):
+    for name, _, text in view.spf_records:
+        if any(term.name == "ptr" for term in spf.parse(text).terms):
             yield Draft(
                 _address(view, name), f"the SPF record of {name} uses ptr", "list the networks with ip4 and ip6"
             )
@@ -165,9 +160,8 @@ def ptr(view: RuleView) -> Iterator[Draft]:
 @rule("spf-too-long", "warning", "An SPF record too long for one DNS answer", "RFC 7208 section 3.4")
 def too_long(view: RuleView) -> Iterator[Draft]:
     """Above about 450 octets the answer no longer fits a plain UDP reply."""
-    for name in view.spf_names:
-        text = _single(view, name)
-        if text is not None and len(text) > _MAX_OCTETS:
+    for name, _, text in view.spf_records:
+        if len(text) > _MAX_OCTETS:
             yield Draft(
                 _address(view, name),
                 f"the SPF record of {name} has {len(text)} octets; above {_MAX_OCTETS} some receivers cannot fetch it",
@@ -227,9 +221,8 @@ def mail_from(view: RuleView) -> Iterator[Draft]:
 )
 def include_broken(view: RuleView) -> Iterator[Draft]:
     """The target's TXT texts are known, and none or several of them are SPF records."""
-    for name, identity in view.spf_names.items():
-        text = _single(view, name)
-        for target in spf.targets(text) if text is not None else ():
+    for name, identity, text in view.spf_records:
+        for target in spf.targets(text):
             texts = view.txt_anywhere(target)
             if texts is None or sum(map(spf.is_record, texts)) == 1:
                 continue

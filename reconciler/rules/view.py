@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 from reconciler.mail import dmarc, spf
@@ -84,7 +84,7 @@ class Resource:
 
     def alters(self, path: str) -> bool:
         """Whether the plan changes the value at a dotted path of something that is live and stays."""
-        return self.stays and self.was(path) != self.will(path)
+        return self.after is not self.before and self.stays and self.was(path) != self.will(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,9 @@ class RuleView:
 
     def is_unread(self, address: Address) -> bool:
         """Whether ``address`` could not be read: then nothing is said of it, least of all that it is not there."""
-        return any(address == part or address.startswith(part.rstrip("/") + "/") for part in self.unread)
+        return bool(self.unread) and any(
+            address == part or address.startswith(part.rstrip("/") + "/") for part in self.unread
+        )
 
     def _resource(self, address: Address, change: Change | None, *, renamed: bool) -> Resource:
         desired, observed = self.desired.get(address), self.observed.get(address)
@@ -295,21 +297,30 @@ class RuleView:
         """Answers of the look-ups that many rules repeat; the view is frozen, so they cannot age."""
         return {}
 
+    @cached_property
+    def dns_stays(self) -> bool:
+        """Whether this plan changes no record: a rule about what changes in DNS then has nothing to look at."""
+        return self.dns_after is self.dns_before or self.dns_after == self.dns_before
+
+    @cached_property
+    def _zone_by_name(self) -> dict[str, str | None]:
+        return {}
+
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where it is not ours, or delegated away."""
-        key = ("zone", name)
-        if key not in self._memo:
-            self._memo[key] = self._zone_of(name)
-        zone: str | None = self._memo[key]
-        return zone
-
-    def _zone_of(self, name: str) -> str | None:
-        for candidate in (name, *parents(name)):
-            if candidate in self.zones:
-                return candidate
-            if (candidate, "NS") in self.dns_before or (candidate, "NS") in self.dns_after:
-                return None
-        return None
+        known = self._zone_by_name
+        if name in known:
+            return known[name]
+        found: str | None
+        if name in self.zones:
+            found = name
+        elif (name, "NS") in self.dns_before or (name, "NS") in self.dns_after:
+            found = None
+        else:
+            above = name.partition(".")[2]
+            found = self.zone_of(above) if above else None
+        known[name] = found
+        return found
 
     def lookup(self, name: str, kind: str, when: When = "after") -> tuple[str, ...] | None:
         """The values at a name, or None where they cannot be known (zone not read, alias, routed, or a CNAME)."""
@@ -430,12 +441,25 @@ class RuleView:
 
     def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """The SPF records at a name; None where it cannot be known."""
-        key = ("spf", name, when)
-        if key not in self._memo:
+        memo = self._spf_after if when == "after" else self._spf_before
+        if name not in memo:
             texts = self.lookup(name, "TXT", when)
-            self._memo[key] = None if texts is None else tuple(text for text in texts if spf.is_record(text))
-        found: tuple[str, ...] | None = self._memo[key]
-        return found
+            memo[name] = None if texts is None else tuple(text for text in texts if spf.is_record(text))
+        return memo[name]
+
+    @cached_property
+    def _spf_after(self) -> dict[str, tuple[str, ...] | None]:
+        return {}
+
+    @cached_property
+    def _spf_before(self) -> dict[str, tuple[str, ...] | None]:
+        return self._spf_after if self.dns_stays else {}
+
+    @cached_property
+    def spf_records(self) -> tuple[tuple[str, Resource | None, str], ...]:
+        """Each of ``spf_names`` with its identity and its one SPF record as it will be, where it has just one."""
+        found = ((name, identity, self.spf_texts(name)) for name, identity in self.spf_names.items())
+        return tuple((name, identity, texts[0]) for name, identity, texts in found if texts and len(texts) == 1)
 
     def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
         """TXT texts of a name in our zones as they will be, else as public DNS gave them; None where not known."""
@@ -523,14 +547,27 @@ def _types(records: RecordSets) -> Mapping[str, frozenset[str]]:
 
 
 def _at(document: Any, path: str) -> Any:
-    for part in path.split("."):
-        if not isinstance(document, Mapping):
+    for part in _parts(path):
+        if type(document) is not dict and not isinstance(document, Mapping):
             return None
         document = document.get(part)
     return document
 
 
+@lru_cache(maxsize=1024)
+def _parts(path: str) -> tuple[str, ...]:
+    """The keys of a dotted path; the paths are those that rules are written with."""
+    return tuple(path.split("."))
+
+
 def _laid_over(top: Any, bottom: Any) -> Any:
-    if isinstance(top, Mapping) and isinstance(bottom, Mapping):
-        return {**bottom, **{key: _laid_over(value, bottom.get(key)) for key, value in top.items()}}
-    return top
+    """``bottom`` with ``top`` over it; ``bottom`` itself where that changes nothing, as for most of what lives."""
+    if not (isinstance(top, dict | Mapping) and isinstance(bottom, dict | Mapping)):
+        return top
+    changed = {}
+    for key, value in top.items():
+        below = bottom.get(key)
+        laid = _laid_over(value, below)
+        if laid is not below and (laid != below or key not in bottom):
+            changed[key] = laid
+    return {**bottom, **changed} if changed else bottom

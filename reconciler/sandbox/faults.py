@@ -206,4 +206,4 @@ class Ledger:
 
     def select(self, **match: str) -> list[dict[str, Any]]:
         """The calls whose fields fit all globs, such as ``service="sesv2", operation="Put*"``."""
-        return [e for e in self.entries if all(fnmatchcase(str(e.get(k)), v) for k, v in match.items())]
+        return [e for e in list(self.entries) if all(fnmatchcase(str(e.get(k)), v) for k, v in match.items())]

@@ -167,9 +167,10 @@ def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
         tokens = sorted(live.facts.get("tokens") or ())
         length = block.get("next_signing_key_length")
         maybe = bool(length) and length != live.spec["dkim"]["next_signing_key_length"]
+    hosted = (live.facts.get("signing_hosted_zone") if live else None) or regions.dkim_zone(desired.region or "")
+    bulk = bool(live and live.facts.get("bulk"))
     for number in (1, 2, 3):
         token = tokens[number - 1] if number <= len(tokens) else None
-        hosted = (live.facts.get("signing_hosted_zone") if live else None) or regions.dkim_zone(desired.region or "")
         yield Intent(
             desired.name,
             "dkim",
@@ -184,7 +185,7 @@ def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
             token=number,
             owners=(desired.address,),
             maybe=maybe,
-            bulk=bool(live and live.facts.get("bulk")),
+            bulk=bulk,
         )
 
 

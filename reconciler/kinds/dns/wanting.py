@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.kinds import base
+from reconciler.kinds.base import Aim
 from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.book import Book, Slot
 from reconciler.kinds.dns.intents import Intent
@@ -21,6 +22,8 @@ class Wanting:
     def want(self, intent: Intent) -> None:
         world = self.book.world
         self.book.kept_groups.setdefault(intent.domain, set()).add(intent.group)
+        if world.aim is not None and not self._aimed(world.aim, intent):
+            return
         if intent.zone == "manual":
             self._publish_by_hand(intent)
             return
@@ -77,6 +80,11 @@ class Wanting:
             self._spf(zone, intent, address)
         if len(self.book.slots) > before:
             self._remember(intent, address)
+
+    def _aimed(self, aim: Aim, intent: Intent) -> bool:
+        if intent.owners:
+            return any(aim.takes(owner) for owner in intent.owners)
+        return intent.domain in aim.domains
 
     def _may_stand(self, zone: Zone, intent: Intent, address: Address) -> bool:
         """Refuse names that DNS would not answer from this zone, or that belong to a CNAME, alias or routed set."""

@@ -6,6 +6,7 @@ ListHostedZones (100 a page), ListResourceRecordSets (300 a page).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,23 +18,37 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 
+_PLAIN = frozenset({"Name", "Type", "TTL", "ResourceRecords"})
+
+
 @dataclass(frozen=True, slots=True)
 class RecordSet:
-    """One record set exactly as Route 53 returned it (``raw``), with the name decoded and folded.
+    """One record set as Route 53 returned it, with the name decoded and folded.
 
-    ``ttl`` in seconds, None for an alias; ``values`` in Route 53's presentation form, byte for byte.
+    ``ttl`` in seconds, None for an alias; ``values`` in Route 53's presentation form, byte for byte. ``spelled`` is the
+    name as returned, and ``given`` the whole answer where it has more than name, type, TTL and values: most have not,
+    and a zone is large.
     """
 
     name: str
     type: str
     ttl: int | None
     values: tuple[str, ...]
-    raw: Mapping[str, Any]
+    spelled: str
+    given: Mapping[str, Any] | None = None
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The set exactly as returned."""
+        if self.given is not None:
+            return self.given
+        records = [{"Value": value} for value in self.values]
+        return {"Name": self.spelled, "Type": self.type, "TTL": self.ttl, "ResourceRecords": records}
 
     @property
     def simple(self) -> bool:
         """Neither alias nor routed nor managed by a traffic policy: the only sets that recon edits."""
-        return not (self.raw.keys() - {"Name", "Type", "TTL", "ResourceRecords"})
+        return self.given is None or self.given.keys() <= _PLAIN
 
     def why_not_simple(self) -> str:
         if "AliasTarget" in self.raw:
@@ -57,8 +72,12 @@ class Zone:
     tagged: bool = False
     records: dict[tuple[str, str], list[RecordSet]] = field(default_factory=dict)
     by_name: dict[str, list[RecordSet]] = field(default_factory=dict)
+    cuts: set[str] = field(default_factory=set)
+    """The names below the apex that have NS records."""
 
     def add(self, record: RecordSet) -> None:
+        if record.type == "NS" and record.name != self.name:
+            self.cuts.add(record.name)
         self.records.setdefault((record.name, record.type), []).append(record)
         self.by_name.setdefault(record.name, []).append(record)
 
@@ -81,9 +100,11 @@ class Zone:
 
     def delegation(self, name: str) -> str | None:
         """The name below the apex at or above ``name`` that has NS records: this zone does not answer for it."""
+        if not self.cuts:
+            return None
         current = name
         while current != self.name and is_at_or_below(current, self.name):
-            if self.sets(current, "NS"):
+            if current in self.cuts:
                 return current
             current = current.partition(".")[2]
         return None
@@ -91,8 +112,11 @@ class Zone:
 
 def record_from_aws(raw: Mapping[str, Any]) -> RecordSet:
     """A ResourceRecordSet of ListResourceRecordSets."""
-    values = tuple(item["Value"] for item in raw.get("ResourceRecords") or ())
-    return RecordSet(from_route53(raw["Name"]), raw["Type"], raw.get("TTL"), values, dict(raw))
+    listed = raw.get("ResourceRecords") or ()
+    values = tuple(item["Value"] for item in listed)
+    plain = raw.keys() == _PLAIN and all(len(item) == 1 for item in listed)
+    name, type_ = from_route53(raw["Name"]), sys.intern(raw["Type"])
+    return RecordSet(name, type_, raw.get("TTL"), values, raw["Name"], None if plain else raw)
 
 
 def list_zones(aws: Aws) -> dict[str, Zone]:
@@ -115,6 +139,7 @@ def load(aws: Aws, zone: Zone) -> None:
     """Read all record sets of a zone into it: one call per 300."""
     zone.records.clear()
     zone.by_name.clear()
+    zone.cuts.clear()
     start: dict[str, Any] = {}
     while True:
         answer = aws.call("route53", "ListResourceRecordSets", dns=True, HostedZoneId=zone.id, **start)
