@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support import ACCOUNT, HOME, OTHER, House, client, lines, merge, put, words
 
+from reconciler import applier
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.model import Change, Plan
 
@@ -375,6 +376,25 @@ def test_a_user_taken_out_goes_with_key_and_secret(house: House) -> None:
     # The name is taken for 30 days: declared again, it is restored.
     house.settle(BASE)
     assert [secret()["username"]] == keys()
+
+
+def test_what_others_gave_a_user_is_shown_before_it_goes_and_no_more_goes(house: House) -> None:
+    house.settle(BASE)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+    arn = iam().create_policy(PolicyName="wide", PolicyDocument=policy)["Policy"]["Arn"]
+    iam().attach_user_policy(UserName="news", PolicyArn=arn)
+    iam().put_user_policy(UserName="news", PolicyName="theirs", PolicyDocument=policy)
+    house.write({})
+    (change,) = [c for c in house.plan().changes if c.address == "smtp_user/news"]
+    (note,) = [n.message for n in change.notes if n.rule == "user-holds-more"]
+    assert "theirs" in note and arn in note
+    planned = house.make(purpose="apply")
+    iam().put_user_policy(UserName="news", PolicyName="late", PolicyDocument=policy)
+    result = applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones)
+    assert "plan again" in json.dumps([d.to_json() for d in result.diagnostics])
+    assert iam().list_user_policies(UserName="news")["PolicyNames"] == ["late"]
+    house.settle({})
+    assert iam().list_users()["Users"] == []
 
 
 def test_a_user_of_another_case_is_refused_by_its_live_name(house: House) -> None:

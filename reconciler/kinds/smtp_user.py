@@ -55,12 +55,6 @@ class SmtpUser(Rereading):
         "iam:TagUser",
         "iam:UntagUser",
         # a user that goes is first freed of what others put on it
-        "iam:ListUserPolicies",
-        "iam:ListAttachedUserPolicies",
-        "iam:ListGroupsForUser",
-        "iam:ListUserPolicies",
-        "iam:ListAttachedUserPolicies",
-        "iam:ListGroupsForUser",
         "iam:RemoveUserFromGroup",
         "iam:DetachUserPolicy",
         "iam:DeleteUser",
@@ -226,6 +220,11 @@ class SmtpUser(Rereading):
                 address=live.address,
             )
             return None
+        ends = "whoever sends with this user's password is refused from then on"
+        notes = [base.note("user-deleted", "warning", ends)]
+        others = {what: list(live.facts.get(what) or ()) for what in ("inline", "attached", "groups")}
+        if listed := "; ".join(f"{_HELD[what]} {', '.join(names)}" for what, names in others.items() if names):
+            notes.append(base.note("user-holds-more", "warning", f"others gave it more, which goes with it: {listed}"))
         return Change(
             live.address,
             NAME,
@@ -236,9 +235,8 @@ class SmtpUser(Rereading):
             depends_on=(f"smtp_credential/{live.name}",),
             observed_digest=live.digest,
             counts=True,
-            notes=(
-                base.note("user-deleted", "warning", "whoever sends with this user's password is refused from then on"),
-            ),
+            notes=tuple(notes),
+            execution={**others, "ours": [POLICY, *([LOCK_POLICY] if live.facts.get("locked") else [])]},
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
@@ -251,7 +249,7 @@ class SmtpUser(Rereading):
                 change.address,
                 "delete",
                 tuple(f"{a}#delete" for a in change.depends_on),
-                lambda rt: _delete(rt, name),
+                lambda rt: _delete(rt, name, change.execution),
                 calls=("iam:DeleteUserPolicy", "iam:DeleteUser"),
             )
             return
@@ -367,7 +365,10 @@ def fields_of(document: Any) -> dict[str, Any]:
         "Condition",
     }:
         return nothing
-    conditions = {k: dict(v) for k, v in (statement.get("Condition") or {}).items()}
+    written = statement.get("Condition") or {}
+    if not isinstance(written, Mapping) or not all(isinstance(v, Mapping) for v in written.values()):
+        return nothing
+    conditions = {k: dict(v) for k, v in written.items()}
     addresses = conditions.get("StringLike", {}).pop("ses:FromAddress", None)
     networks = conditions.get("IpAddress", {}).pop("aws:SourceIp", None)
     return {
@@ -428,20 +429,25 @@ def _rename(rt: base.Runtime, old: str, new: str) -> None:
         rt.aws.call("iam", "GetUser", UserName=new)  # Renamed already by an earlier try whose answer was lost.
 
 
-def _delete(rt: base.Runtime, name: str) -> None:
-    """Take off what the user holds and delete it. Keys are the credential's affair and are gone by now."""
+_HELD = {"inline": "inline policies", "attached": "attached policies", "groups": "groups"}
+
+
+def _delete(rt: base.Runtime, name: str, held: Mapping[str, Iterable[str]]) -> None:
+    """Take off what is ours and what the plan has shown of others, and delete the user; IAM refuses where somebody
+    has put more on it since. Keys are the credential's affair and are gone by now."""
     keys: dict[str, Any] = {"UserName": name}
+    for policy in (*held["ours"], *held["inline"]):
+        _take_off(rt, "DeleteUserPolicy", PolicyName=policy, **keys)
+    for arn in held["attached"]:
+        _take_off(rt, "DetachUserPolicy", PolicyArn=arn, **keys)
+    for group in held["groups"]:
+        _take_off(rt, "RemoveUserFromGroup", GroupName=group, **keys)
     try:
-        for policy in rt.aws.pages("iam", "ListUserPolicies", "PolicyNames", token_in="Marker", **keys):
-            _take_off(rt, "DeleteUserPolicy", PolicyName=policy, **keys)
-        for attached in rt.aws.pages("iam", "ListAttachedUserPolicies", "AttachedPolicies", token_in="Marker", **keys):
-            _take_off(rt, "DetachUserPolicy", PolicyArn=attached["PolicyArn"], **keys)
-        for group in rt.aws.pages("iam", "ListGroupsForUser", "Groups", token_in="Marker", **keys):
-            _take_off(rt, "RemoveUserFromGroup", GroupName=group["GroupName"], **keys)
-        rt.aws.call("iam", "DeleteUser", **keys)
+        _take_off(rt, "DeleteUser", **keys)
     except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
+        if error.aws_code == "DeleteConflict":
+            error.hint = "somebody gave the user more since the plan was made: plan again, and it is shown"
+        raise
 
 
 def _take_off(rt: base.Runtime, operation: str, **parameters: Any) -> None:
