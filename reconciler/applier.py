@@ -46,7 +46,7 @@ SEEN_SECONDS = 30.0
 
 RECENT_SECONDS = 5.0
 """What was written before this is taken for seen when a run ends."""
-LAST_FEW = 8
+LAST_FEW = 2
 """How many resources of a kind and region are looked at when a run ends."""
 
 

@@ -19,7 +19,7 @@ from test_e2e_interrupted import dkim_key
 
 EXAMPLES = int(os.environ.get("RECON_EXAMPLES", "0"))
 LAWS = settings(
-    max_examples=EXAMPLES or 12,
+    max_examples=EXAMPLES or 6,
     deadline=None,
     derandomize=not EXAMPLES,
     database=None,
@@ -285,7 +285,7 @@ def nothing_left(house: House) -> None:
     ]
 
 
-@settings(LAWS, max_examples=EXAMPLES or 10)
+@settings(LAWS, max_examples=EXAMPLES or 6)
 @given(data=st.data())
 def test_an_apply_cut_anywhere_converges(house: House, data: Any) -> None:
     world_of_others(house, data)

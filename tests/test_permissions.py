@@ -72,6 +72,7 @@ def refused(sandbox: Sandbox) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_example_lives_and_dies_under_the_two_policies(company: Company) -> None:
     sandbox = company.sandbox
 
