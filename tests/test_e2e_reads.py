@@ -34,7 +34,7 @@ AFTER_ANOTHER = {"ListTagsForResource", "GetDedicatedIps", "ListAccessKeys"}
 """Reads of details: where another has said that there is no such thing, they are not made."""
 
 
-@pytest.mark.parametrize("deed", ["denied", "error"])
+@pytest.mark.parametrize("deed", ["denied", pytest.param("error", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("service", "operation", "unknown"), READS, ids=[r[1] for r in READS])
 def test_what_cannot_be_read_is_never_taken_for_absent(
     house: House, service: str, operation: str, unknown: tuple[str, ...], deed: str
