@@ -327,7 +327,7 @@ def test_a_destroy_cut_anywhere_leaves_nothing_after_the_next(house: House, data
     house.check_foreign()
 
 
-@settings(LAWS, max_examples=EXAMPLES or 8)
+@settings(LAWS, max_examples=EXAMPLES or 5)
 @given(data=st.data())
 def test_order_in_the_yaml_does_not_matter(house: House, data: Any) -> None:
     world_of_others(house, data)

@@ -168,6 +168,8 @@ def test_runs_as_a_program_with_aws_rates() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "reconciler.sandbox", "0", "--rates", "aws"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # A shell's background jobs, and what they start, ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout is not None
     line = process.stdout.readline().strip()
