@@ -161,6 +161,7 @@ def test_what_a_target_passes_by_is_neither_planned_nor_unread(house: House) -> 
 # --- drift in bulk -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_drift_in_bulk_reads_every_identity_whole_within_ten_days(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
