@@ -45,7 +45,11 @@ class Connection(socketserver.BaseRequestHandler):
             return
 
     def _fill(self) -> None:
-        data = self.request.recv(65536)
+        try:
+            data = self.request.recv(65536)
+        except OSError as error:
+            # Besides a client that resets: an interrupt while this thread starts makes the server close its socket.
+            raise Closed from error
         if not data:
             raise Closed
         self.buffer += data
