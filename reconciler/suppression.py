@@ -180,7 +180,7 @@ def present(aws: Aws, regions: Iterable[str], wishes: Iterable[Wish]) -> tuple[l
             return None if error.aws_code == "NotFoundException" else error
         return _entry(answer.get("SuppressedDestination") or {"EmailAddress": address}, region)
 
-    answers = aws.parallel(ask, sorted((r, a) for r, names in wanted.items() for a in names))
+    answers = aws.parallel(ask, sorted((r, a) for r, names in wanted.items() for a in names), lambda job: job[0])
     return (
         [a for a in answers if isinstance(a, Entry)],
         [a for a in answers if isinstance(a, ReconError)],

@@ -23,10 +23,11 @@ ROOMS: dict[str, set[str]] = {
     "errors": {"model"},
     "names": set(),
     "regions": set(),
+    "lanes": set(),
     "mail": {"names"},
     # the edges: AWS, and what is read or kept elsewhere
     "secrets": {"errors"},
-    "aws": {"model", "errors"},
+    "aws": {"model", "errors", "lanes"},
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
@@ -41,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "running": {"model", "errors", "aws", "kinds", "rules", "observing", "planner"},
     "importing": {*BASE, "aws", "desired", "kinds", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
-    "applier": {*BASE, "secrets", "kinds", "steps", "planner"},
+    "applier": {*BASE, "lanes", "secrets", "kinds", "steps", "planner"},
     "renderers": {"model", "errors"},
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
@@ -79,7 +80,7 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """Library -> the only rooms that may import it."""
 
-PURE = ("model", "errors", "names", "regions", "mail", "steps", "planner", "renderers")
+PURE = ("model", "errors", "names", "regions", "lanes", "mail", "steps", "planner", "renderers")
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 

@@ -6,20 +6,20 @@ retries that know which answers may be repeated, errors for people, and a count 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from reconciler.aws import answers
 from reconciler.aws.limiter import Limiters
 from reconciler.errors import AwsError, ReconError
+from reconciler.lanes import Lanes
 from reconciler.model import Stack
 
 T = TypeVar("T")
@@ -268,22 +268,33 @@ class Aws:
             if not token:
                 return
 
-    def parallel(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    def parallel(
+        self, work: Callable[[T], R], items: Iterable[T], lane: Callable[[T], Hashable] = lambda item: None
+    ) -> list[R]:
         """Run ``work`` for every item side by side, results in the order of the items.
 
-        An error that ``work`` raises ends it: items under way end, no other is begun, and the error is raised."""
+        ``lane`` says which items stand under the same limit of AWS (a region): the workers are shared out among the
+        lanes, so that none waits for another. An error that ``work`` raises ends it: items under way end, no other is
+        begun, and the error is raised."""
         todo = list(items)
         if len(todo) <= 1:
             return [work(item) for item in todo]
         results: dict[int, R] = {}
-        numbers = itertools.count()
+        lanes = Lanes[int](lambda number: lane(todo[number]), range(len(todo)))
+        lock = threading.Lock()
         over = threading.Event()
 
         def worker() -> None:
             # Each thread takes the next item until none is left: a future for each of ten thousand costs more.
             try:
-                while not over.is_set() and (number := next(numbers)) < len(todo):
+                while not over.is_set():
+                    with lock:
+                        number = lanes.take()
+                    if number is None:
+                        return
                     results[number] = work(todo[number])
+                    with lock:
+                        lanes.done(number)
             finally:
                 over.set()  # after an error nobody takes another; at the end there is none
 

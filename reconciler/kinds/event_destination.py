@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import AwsError
 from reconciler.kinds import base, configuration_set
 from reconciler.kinds.base import Step, World
-from reconciler.kinds.reading import Rereading, wanted_addresses
+from reconciler.kinds.reading import Rereading, region_of, wanted_addresses
 from reconciler.kinds.shape import from_aws, to_aws
 from reconciler.model import Address, Change, Desired, Entry, Observed, State
 
@@ -73,7 +73,7 @@ class EventDestination(Rereading):
             except AwsError as error:
                 return address, [], error
 
-        for address, found, error in aws.parallel(one, sets):
+        for address, found, error in aws.parallel(one, sets, region_of):
             if error is not None:
                 world.unreadable(f"{NAME}/{address.split('/', 1)[1]}", error.message, error.hint)
             for item in found:

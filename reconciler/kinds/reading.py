@@ -72,7 +72,7 @@ def read_covering(aws: Aws, world: World) -> None:
         status = live.get("VerificationStatus")
         return address, str(status or ("SUCCESS" if live.get("VerifiedForSendingStatus") else "PENDING")), None
 
-    for address, status, error in aws.parallel(one, list(wanted)):
+    for address, status, error in aws.parallel(one, list(wanted), region_of):
         if error is not None:
             world.unreadable(address, error.message, error.hint)
         else:
@@ -103,13 +103,17 @@ def read_each(kind: Reader, aws: Aws, world: World, addresses: list[Address] | N
         except AwsError as error:
             return address, None, error
 
-    for address, found, error in aws.parallel(
-        one, wanted_addresses(kind.name, world) if addresses is None else addresses
-    ):
+    wanted = wanted_addresses(kind.name, world) if addresses is None else addresses
+    for address, found, error in aws.parallel(one, wanted, region_of):
         if error is not None:
             world.unreadable(address, error.message, error.hint)
         elif found is not None:
             world.observed[address] = found
+
+
+def region_of(address: Address) -> str:
+    """The region of a regional resource."""
+    return address.split("/", 2)[1]
 
 
 class Rereading(ABC):

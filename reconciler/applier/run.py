@@ -1,0 +1,127 @@
+"""What the steps of one apply see and share: AWS, what earlier steps have learnt, waiting for SES to verify."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler import secrets
+from reconciler.errors import AwsError, ReconError
+from reconciler.model import Address, Plan
+from reconciler.planner import VERIFICATION_HINTS
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.kinds.dns.zones import Zone
+
+Say = Callable[[str, str], None]
+"""``say(address, words)``: progress for people; called from several threads."""
+
+SEEN_SECONDS = 30.0
+"""How long what a run has just made may take to be seen by AWS's other calls, and what it wrote by its reads."""
+
+
+class VerifyTimeout(ReconError):
+    """SES did not verify in time; says SES's own reason."""
+
+    outcome = "verify_timeout"
+    code = "verify-timeout"
+
+
+class Run:
+    """The Runtime that steps see, and the shared state of one apply."""
+
+    def __init__(
+        self, plan: Plan, aws: Aws, zones: dict[str, Zone], verify_timeout: float, say: Say, stop: threading.Event
+    ) -> None:
+        stack = aws.stack
+        self.aws = aws
+        self.stop = stop
+        self.scope = plan.scope
+        self.account = stack.account
+        self.partition = stack.partition
+        self.regions = stack.regions
+        self.zones = zones
+        self.say = say
+        self.root = str(plan.context.get("root") or ".")
+        self.verify_timeout = verify_timeout
+        self.deadline = 0.0
+        self.inflight: dict[str, str] = {}
+        self._learnt: dict[tuple[Address, str], Any] = {}
+        self._verified: dict[tuple[str, str], threading.Lock] = {}
+        self._done: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+        self.made: set[Address] = set()
+        """What this run has created: where AWS does not know it, it is late and not gone."""
+        aws.on_wait = lambda words: say("aws", words)
+        self.look_again: Callable[[Address], ReconError | None] = lambda address: None
+
+    def result(self, address: Address, key: str) -> Any:
+        return self._learnt.get((address, key))
+
+    def learn(self, address: Address, key: str, value: Any) -> None:
+        with self._lock:
+            self._learnt[address, key] = value
+
+    def secret(self, reference: Mapping[str, Any], region: str | None) -> str:
+        return secrets.fetch(reference, self.aws, self.regions[0] if self.regions else region or "", self.root)
+
+    def still(self, address: Address) -> None:
+        problem = self.look_again(address)
+        if problem is not None:
+            raise problem
+
+    def wait_verified(self, region: str, domain: str) -> None:
+        """Wait for the identity at or nearest above ``domain``; one poll for all who wait for the same."""
+        with self._lock:
+            if not self.deadline:
+                self.deadline = time.monotonic() + self.verify_timeout
+            mine = self._verified.setdefault((region, domain), threading.Lock())
+        with mine:
+            if (region, domain) in self._done:
+                return
+            self._poll_verified(region, domain)
+            self._done.add((region, domain))
+
+    def _poll_verified(self, region: str, domain: str) -> None:
+        name, pause = domain, 1.0
+        while True:
+            try:
+                live = self.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+            except AwsError as error:
+                if error.aws_code == "NotFoundException" and f"email_identity/{region}/{name}" in self.made:
+                    if time.monotonic() + pause > self.deadline or self.stop.wait(pause):
+                        raise
+                    pause = min(pause * 1.6, 15.0)
+                    continue
+                parent = name.partition(".")[2]
+                if error.aws_code != "NotFoundException" or "@" in name:
+                    raise
+                if "." not in parent:
+                    raise ReconError(
+                        f"no identity at or above {domain} is in {region} any more",
+                        hint=f"declare the domain for {region}: SES takes the name only below a verified identity",
+                    ) from None
+                name = parent
+                continue
+            status = live.get("VerificationStatus")
+            if status is None:
+                status = "SUCCESS" if live.get("VerifiedForSendingStatus") else "PENDING"
+            if status == "SUCCESS":
+                return
+            info = live.get("VerificationInfo") or {}
+            if time.monotonic() + pause > self.deadline:
+                reason = str(info.get("ErrorType") or "")
+                raise VerifyTimeout(
+                    f"SES has not verified {name} in {region} within the time limit: {status}"
+                    + (f", {reason}" if reason else ""),
+                    hint=VERIFICATION_HINTS.get(
+                        reason, "SES looks for the records for up to 72 hours: apply again later"
+                    ),
+                )
+            self.say(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status}")
+            if self.stop.wait(pause):
+                raise ReconError(f"stopped while SES verifies {name} in {region}", hint="apply again")
+            pause = min(pause * 1.6, 15.0)

@@ -1,0 +1,98 @@
+"""A saved plan before it is applied: it must be one that recon made, and what it touches must be as it was planned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.applier.zones import read_zone
+from reconciler.errors import Stale
+from reconciler.kinds import REGISTRY
+from reconciler.kinds.base import differences, project
+from reconciler.kinds.dns.values import set_digest
+from reconciler.kinds.reading import Rereading
+from reconciler.model import Change, Diagnostic, Plan
+from reconciler.steps import steps_of
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.kinds.dns.zones import Zone
+
+
+def check_form(plan: Plan) -> None:
+    """Raise Stale for a plan that recon did not make: its digest fits, but its changes cannot be turned into steps."""
+    for change in plan.changes:
+        try:
+            parts = change.address.split("/")
+            known = parts[0] == change.kind and all(parts) and (change.action == "delete" or change.after is not None)
+            regional = change.region if isinstance(REGISTRY[change.kind], Rereading) else None
+            if not known or (regional and parts[1] != regional):
+                raise ValueError(change.address)
+            steps_of(change)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise Stale(
+                f"the plan file is none that recon made: {change.address} cannot be carried out as it stands there",
+                hint="make a new one with `recon plan --out FILE`",
+            ) from None
+
+
+def verify_saved(plan: Plan, aws: Aws) -> dict[str, Zone]:
+    """Read again exactly what a saved plan touches; raises Stale naming everything that moved. Returns the zones."""
+    check_form(plan)
+    zone_ids = sorted({str(c.execution["zone"]) for c in plan.changes if c.kind == "dns_record"})
+    zones = dict(zip(zone_ids, aws.parallel(lambda z: read_zone(aws, z), zone_ids), strict=True))
+    moved: list[str] = []
+
+    def one(change: Change) -> str | None:
+        if change.kind == "dns_record":
+            run = change.execution
+            if not run.get("name"):
+                return None
+            live = next(iter(zones[run["zone"]].sets(run["name"], run["type"])), None)
+            now = set_digest(live) if live else None
+        else:
+            now = REGISTRY[change.kind].reread(aws, change)
+        if now == change.observed_digest:
+            return None
+        if change.observed_digest is None:
+            return f"{change.address} exists now"
+        return f"{change.address} is gone" if now is None else f"{change.address} changed{_how(aws, change, zones)}"
+
+    moved = [text for text in aws.parallel(one, plan.changes, lambda change: change.region) if text]
+    if moved:
+        raise Stale(
+            f"{len(moved)} of the plan's resources moved since it was made: {'; '.join(moved[:10])}",
+            hint="plan again, and have the new plan reviewed",
+            diagnostics=[
+                Diagnostic(
+                    "error", "stale", f"{text} since the plan was made", "plan again", address=text.partition(" ")[0]
+                )
+                for text in moved
+            ],
+        )
+    return zones
+
+
+def _how(aws: Aws, change: Change, zones: Mapping[str, Zone]) -> str:
+    """What differs of a resource that moved, as far as the plan shows its fields: ``: p was "none", is "reject"``."""
+    if change.kind == "dns_record":
+        values = zones[change.execution["zone"]].sets(change.execution["name"], change.execution["type"])[0].values
+        return f": it is now {_short(list(values))}"
+    kind = REGISTRY[change.kind]
+    if not isinstance(kind, Rereading):
+        return ""
+    rest = change.address.partition("/")[2]
+    region, name = rest.split("/", 1) if change.region else ("", rest)
+    live = kind.read(aws, region, name)
+    before = change.before or {}
+    shown = project({**live.spec, "tags": live.tags}, before) if live else {}
+    found = [f"{d.path} was {_short(d.before)}, is {_short(d.after)}" for d in differences(before, shown)]
+    return ": " + (
+        "; ".join(found[:5]) or "something that the plan does not show, such as a field that it does not manage"
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else text[:199] + "…"
