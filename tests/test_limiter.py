@@ -80,6 +80,28 @@ def test_it_finds_the_real_rate_and_wastes_little(real: float) -> None:
     assert seconds <= 1000 / real * 1.6
 
 
+def test_a_hundred_calls_are_enough_to_find_a_faster_rate() -> None:
+    """The first refusal follows a climb: what was served while it was slow must not count for what is served now."""
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    refused, seconds = run(limiter, clock, Bucket(4.0, 4.0), 100)
+    assert refused <= 5
+    assert seconds <= 100 / 4.0 * 1.5
+    assert 2.5 <= limiter.rate <= 5.0
+
+
+def test_a_pace_that_nobody_waits_for_does_not_grow() -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    for _ in range(100):
+        limiter.acquire()
+        limiter.served()
+        clock.sleep(2.0)
+    assert limiter.rate < 2.0
+    refused, _ = run(limiter, clock, Bucket(1.0, 1.0), 20)
+    assert refused <= 1
+
+
 def test_refusals_from_before_the_last_slow_down_count_once() -> None:
     clock = Clock()
     limiter = Limiter(None, 10.0, clock=clock, sleep=clock.sleep)

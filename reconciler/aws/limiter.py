@@ -25,8 +25,9 @@ _MARGIN = 0.94
 _GROWTH = 1.6
 _FASTEST = 500.0
 _SLOWEST = 0.05
-_WINDOW = 4.0
-"""Seconds over which answers are counted to learn what AWS really serves."""
+_WINDOW, _RECENT = 1.0, 8
+"""What AWS really serves is told by the answers of so many seconds, and by so many at least: few, since a pace that
+has just climbed was slow a moment ago."""
 _PATIENCE = (12, 50, 800)
 """Answers without a refusal before a pace that was once refused tries to go a little faster: the fewest, at first, the
 most. Each try that goes well halves them, each that is refused doubles them: a limit far above what is documented is
@@ -58,7 +59,8 @@ class Limiter:
 
     ``acquire()`` blocks until the next call may start; ``served()`` and ``throttled()`` report how it went. While
     nothing has been refused the pace grows with every answer. A refusal brings it down at once to what was really
-    served of late (never below the documented rate for the first one), and from there it creeps up again.
+    served of late (never below the documented rate for the first one), and from there it creeps up again. A pace that
+    nobody had to wait for has proven nothing and does not grow: it would be far too fast when many calls come at once.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Limiter:
         self._next = 0.0
         self._epoch = 0
         self._answers: deque[float] = deque()
+        self._pressed = True
         self._answered = False
         self._clock = clock
         self._sleep = sleep
@@ -97,6 +100,7 @@ class Limiter:
                 if wait <= 0:
                     self._next = now + 1.0 / self._rate
                     return self._epoch
+                self._pressed = True
             self._sleep(wait)
 
     def served(self) -> None:
@@ -104,13 +108,16 @@ class Limiter:
         with self._lock:
             now = self._clock()
             self._answers.append(now)
-            while self._answers and self._answers[0] < now - _WINDOW:
+            while len(self._answers) > _RECENT and self._answers[0] < now - _WINDOW:
                 self._answers.popleft()
             if not self._answered:
                 # The first call also opened the connection; the next must not arrive right behind it.
                 self._answered = True
                 self._next = max(self._next, now + 1.0 / self._rate)
             self._since_refusal += 1
+            if not self._pressed:
+                return
+            self._pressed = False
             if not self._refused:
                 self._rate = min(self._rate * _GROWTH, _FASTEST)
             elif self._since_refusal >= self._patience:
@@ -127,7 +134,7 @@ class Limiter:
                 return
             now = self._clock()
             self._epoch += 1
-            served = sum(1 for moment in self._answers if moment >= now - _WINDOW) / _WINDOW
+            served = len(self._answers) / max(now - self._answers[0], _WINDOW) if self._answers else 0.0
             often = self._refused and not self._tried and self._since_refusal < 5
             if self._rate > self._floor * 1.02:
                 self._rate = max(min(served, self._rate) * 0.7, self._floor)
