@@ -41,7 +41,7 @@ def make(
     ``refresh="bulk"`` reads what AWS tells of many resources at once; with ``rotate`` (drift) a tenth of the
     identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
     from reconciler.aws import Aws
-    from reconciler.kinds.email_identity import TURNS
+    from reconciler.kinds.identity.bulk import TURNS
     from reconciler.observing import declare, observe
     from reconciler.planner import aimed, exact, make_plan
     from reconciler.rules import outside

@@ -19,7 +19,7 @@ from reconciler.applier import LAST_FEW
 from reconciler.aws import Aws
 from reconciler.desired import load
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.email_identity import TURNS
+from reconciler.kinds.identity.bulk import TURNS
 from reconciler.model import Plan
 from reconciler.observing import declare, observe
 

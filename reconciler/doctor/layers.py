@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.doctor.checks import FOUND, LAYERS, OK, UNKNOWN, Check
 from reconciler.doctor.facts import Facts, may_send
 from reconciler.errors import ReconError
-from reconciler.kinds import configuration_set, email_identity, smtp_credential, smtp_user
+from reconciler.kinds import configuration_set, identity, smtp_credential, smtp_user
 from reconciler.kinds.dns import intents
 from reconciler.kinds.dns.intents import Intent
 from reconciler.kinds.dns.values import key_of, mx_value
@@ -94,7 +94,7 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
 
 def _identities(facts: Facts, domain: str) -> Iterator[tuple[str, str]]:
     """(region, address) of the declared identities of a domain, in the regions asked for."""
-    for desired in sorted(facts.world.kind(email_identity.NAME), key=lambda d: d.address):
+    for desired in sorted(facts.world.kind(identity.NAME), key=lambda d: d.address):
         if desired.name == domain and desired.region in facts.regions:
             yield str(desired.region), desired.address
 

@@ -3,16 +3,16 @@
 Managed:  DKIM (on/off, origin, key length, BYODKIM selector and key), MAIL FROM, default configuration set, feedback
           forwarding, sending policies, tags.
 Shown:    verification, DKIM and MAIL FROM status, tokens (AWS sets them).
-Reads:    sesv2 GetEmailIdentity: one call an identity carries everything. BYODKIM keys from where the YAML says.
-Writes:   CreateEmailIdentity with all that it takes in one call, then one Put for each block that differs.
+Reads:    sesv2 GetEmailIdentity: one call an identity carries everything. BYODKIM keys from where the YAML says. What
+          is read of many at once is in identity/bulk.py.
+Writes:   CreateEmailIdentity with all that it takes in one call, then one Put for each block that differs: which, and
+          in which order, is in ``steps``; the calls are in identity/writes.py.
 Source:   SES v2 API reference, CreateEmailIdentity, GetEmailIdentity, PutEmailIdentity...; SES Developer Guide,
           "Creating and verifying identities", "Authenticating Email with DKIM", "Using a custom MAIL FROM domain".
 """
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,21 +20,16 @@ from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
-from reconciler.kinds.configuration_set import ses_arn
+from reconciler.kinds.identity import NAME, address_of, bulk, writes
 from reconciler.kinds.reading import Rereading, must_exist, read_covering, read_each, wanted_addresses
 from reconciler.kinds.shape import normal_policy
-from reconciler.model import Address, Change, Desired, Document, Note, Observed, State, canonical_json
-from reconciler.secrets import DkimKey, fetch
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
+from reconciler.secrets import DkimKey, fetch, fingerprint
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
-NAME = "email_identity"
 WHOLE = ("policies",)
-
-
-def address_of(region: str, name: str) -> Address:
-    return f"{NAME}/{region}/{name}"
 
 
 class EmailIdentity(Rereading):
@@ -122,9 +117,9 @@ class EmailIdentity(Rereading):
 
     def observe(self, aws: Aws, world: World) -> None:
         if world.facts.get("refresh") == "bulk":
-            self._observe_bulk(aws, world)
+            bulk.observe_bulk(self, aws, world)
         else:
-            absent = self._absent(aws, world)
+            absent = bulk.absent(aws, world)
             read_each(self, aws, world, [a for a in wanted_addresses(NAME, world) if a not in absent])
         read_covering(aws, world)
         for desired in world.kind(NAME):
@@ -136,79 +131,6 @@ class EmailIdentity(Rereading):
                 world.keys[base.ref_key(reference)] = DkimKey(text).public
             except ReconError as error:
                 world.unreadable(desired.address, f"the DKIM key: {error.message}", error.hint)
-
-    def _absent(self, aws: Aws, world: World) -> set[Address]:
-        """Those wanted identities that a region does not have, by its list (1,000 a call) instead of a call for each.
-
-        Asked only where the sweep found many of them not to be ours; where the list cannot be read, each is asked for.
-        Names are held against each other without case: what differs in case only is asked for, too.
-        """
-        ours = world.owned.get(NAME, {})
-        unseen: dict[str, list[Address]] = {}
-        for address in wanted_addresses(NAME, world):
-            if address not in ours:
-                unseen.setdefault(address.split("/", 2)[1], []).append(address)
-
-        def one(region: str) -> set[Address]:
-            try:
-                items = aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
-                there = {item["IdentityName"].lower() for item in items}
-            except AwsError:
-                return set()
-            return {a for a in unseen[region] if a.split("/", 2)[2].lower() not in there}
-
-        many = sorted(region for region, addresses in unseen.items() if len(addresses) > _LIST_FROM)
-        return set().union(*aws.parallel(one, many))
-
-    def _observe_bulk(self, aws: Aws, world: World) -> None:
-        """Read what AWS tells of many identities at once; what no bulk call tells is named in ``unread``.
-
-        ListEmailIdentities (1,000 a page) says what exists; SES v1 tells DKIM, MAIL FROM and feedback of 100 a call;
-        tags come from the sweep. What is not ours yet is read whole, since adopting it needs everything, and so is
-        the share that today's turn falls to (``world.facts["turn"]``).
-        """
-        by_region: dict[str, list[Address]] = {}
-        for address in wanted_addresses(NAME, world):
-            by_region.setdefault(address.split("/", 2)[1], []).append(address)
-
-        def region_of(item: tuple[str, list[Address]]) -> None:
-            region, addresses = item
-            try:
-                listed = {
-                    i["IdentityName"]: i
-                    for i in aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
-                }
-                there = [a for a in addresses if a.split("/", 2)[2] in listed]
-                ours = world.owned.get(NAME, {})
-                turn = world.facts.get("turn")
-                whole = [a for a in there if a not in ours or (turn is not None and _turn_of(a) == turn)]
-                bulk = sorted(set(there) - set(whole))
-                found = self._bulk(aws, region, [a.split("/", 2)[2] for a in bulk], listed, ours, world)
-            except AwsError as error:
-                world.unreadable(f"{NAME}/{region}", error.message, error.hint)
-                return
-            for live in found:
-                world.observed[live.address] = live
-            read_each(self, aws, world, whole)
-
-        aws.parallel(region_of, sorted(by_region.items()))
-
-    def _bulk(
-        self, aws: Aws, region: str, names: list[str], listed: Mapping[str, Any], ours: Mapping[str, Any], world: World
-    ) -> list[Observed]:
-        chunks = [names[i : i + 100] for i in range(0, len(names), 100)]
-
-        def ask(job: tuple[str, str, list[str]]) -> dict[str, Any]:
-            operation, key, chunk = job
-            return dict(aws.call("ses", operation, region, Identities=chunk).get(key) or {})
-
-        jobs = [(op, key, chunk) for op, key in _BULK_READS for chunk in chunks]
-        answers: dict[str, dict[str, Any]] = {}
-        for (_, key, _), answer in zip(jobs, aws.parallel(ask, jobs), strict=True):
-            answers.setdefault(key, {}).update(answer)
-        return [
-            _from_bulk(region, name, listed[name], answers, ours[address_of(region, name)], world) for name in names
-        ]
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live identity with its statuses and tokens, or None where SES does not have it."""
@@ -289,7 +211,7 @@ class EmailIdentity(Rereading):
         extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
         reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
         if reference:
-            key = base64_fingerprint(world.keys[base.ref_key(reference)])
+            key = fingerprint(world.keys[base.ref_key(reference)])
             wanted["dkim"] = {**wanted["dkim"], "domain_signing_private_key": key}
             extra[base.DKIM_KEY] = key
             execution["private_key"] = dict(reference)
@@ -405,7 +327,7 @@ class EmailIdentity(Rereading):
         for text in texts_at(world.zones, f"{selector}._domainkey.{desired.name}"):
             tags = dict(part.strip().partition("=")[::2] for part in text.split(";"))
             if tags.get("p"):
-                return base64_fingerprint("".join(tags["p"].split()))
+                return fingerprint("".join(tags["p"].split()))
         return None
 
     def _plan_delete(self, world: World, live: Observed | None, by_name: Mapping[str, list[Observed]]) -> Change | None:
@@ -469,7 +391,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "delete",
                 (*marks, *(f"{a}#delete" for a in change.depends_on)),
-                lambda rt: _delete(rt, region, name),
+                lambda rt: writes.delete(rt, region, name),
                 calls=("sesv2:DeleteEmailIdentity",),
                 region=region,
             )
@@ -484,7 +406,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "create",
                 needs,
-                lambda rt: _create(rt, change, region, name),
+                lambda rt: writes.create(rt, change, region, name),
                 calls=("sesv2:CreateEmailIdentity",),
                 region=region,
             )
@@ -495,7 +417,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "claim",
                 (),
-                lambda rt: _tag(rt, region, arn, put),
+                lambda rt: writes.tag(rt, region, arn, put),
                 calls=("sesv2:TagResource",),
                 region=region,
             )
@@ -504,7 +426,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "dkim",
                 (first, *before_dns, *needs),
-                lambda rt: _put_signing(rt, change, region, name),
+                lambda rt: writes.put_signing(rt, change, region, name),
                 calls=("sesv2:PutEmailIdentityDkimSigningAttributes",),
                 region=region,
             )
@@ -513,7 +435,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "mail_from",
                 (first, *(() if create else before_dns)),
-                lambda rt: _put_mail_from(rt, change, region, name),
+                lambda rt: writes.put_mail_from(rt, change, region, name),
                 calls=("sesv2:PutEmailIdentityMailFromAttributes",),
                 region=region,
             )
@@ -529,7 +451,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "attributes" if create else "update",
                 (first, *needs),
-                lambda rt: _put_rest(rt, rest, change.address, after, region, name),
+                lambda rt: writes.put_rest(rt, rest, change.address, after, region, name),
                 calls=tuple(f"sesv2:{operation}" for operation in rest),
                 region=region,
             )
@@ -541,7 +463,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "release",
                 (*own, *gone),
-                lambda rt: _release(rt, region, arn, release, drop),
+                lambda rt: writes.release(rt, region, arn, release, drop),
                 calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
                 region=region,
             )
@@ -554,7 +476,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "policies",
                 (first,),
-                lambda rt: _put_policies(rt, changed, written, region, name, wait=not verified),
+                lambda rt: writes.put_policies(rt, changed, written, region, name, wait=not verified),
                 calls=tuple(
                     "sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy"
                     for v in changed.values()
@@ -570,103 +492,6 @@ _SIGNING = (
     "domain_signing_selector",
     "domain_signing_private_key",
 )
-
-
-_LIST_FROM = 10
-"""As many pages as a region's list can have at most (10,000 identities a region, SES "Service quotas")."""
-
-_BULK_READS = (
-    ("GetIdentityDkimAttributes", "DkimAttributes"),
-    ("GetIdentityMailFromDomainAttributes", "MailFromDomainAttributes"),
-    ("GetIdentityNotificationAttributes", "NotificationAttributes"),
-)
-_BULK_UNREAD = (
-    "dkim.signing_attributes_origin",
-    "dkim.next_signing_key_length",
-    "dkim.domain_signing_selector",
-    "dkim.domain_signing_private_key",
-    "configuration_set_name",
-    "policies",
-)
-TURNS = 10
-"""In how many days a drift that reads in bulk has read every identity whole."""
-
-
-def _turn_of(address: Address) -> int:
-    return zlib.crc32(address.encode()) % TURNS
-
-
-def _from_bulk(
-    region: str,
-    name: str,
-    listed: Mapping[str, Any],
-    answers: Mapping[str, Mapping[str, Any]],
-    tags: Mapping[str, str],
-    world: World,
-) -> Observed:
-    """An identity as far as bulk calls tell it. What they do not tell is taken as declared and named as unread."""
-    dkim = answers["DkimAttributes"].get(name) or {}
-    mail_from = answers["MailFromDomainAttributes"].get(name) or {}
-    notify = answers["NotificationAttributes"].get(name) or {}
-    desired = world.desired.get(address_of(region, name))
-    declared = dict(desired.spec) if desired else {}
-    block = dict(declared.get("dkim") or {})
-    tokens = list(dkim.get("DkimTokens") or ())
-    behaviour = {"UseDefaultValue": "USE_DEFAULT_VALUE", "RejectMessage": "REJECT_MESSAGE"}
-    spec: dict[str, Any] = {
-        "dkim": {
-            "signing_enabled": bool(dkim.get("DkimEnabled")),
-            "signing_attributes_origin": block.get("signing_attributes_origin") or "AWS_SES",
-            "next_signing_key_length": block.get("next_signing_key_length"),
-        },
-        "mail_from": {
-            "mail_from_domain": mail_from["MailFromDomain"].lower().rstrip("."),
-            "behavior_on_mx_failure": behaviour.get(mail_from.get("BehaviorOnMXFailure", ""), "USE_DEFAULT_VALUE"),
-        }
-        if mail_from.get("MailFromDomain")
-        else None,
-        "configuration_set_name": declared.get("configuration_set_name"),
-        "email_forwarding_enabled": bool(notify.get("ForwardingEnabled", True)),
-        "policies": {},
-        "tags": dict(tags),
-    }
-    if block.get("signing_attributes_origin") == "EXTERNAL":
-        spec["dkim"]["domain_signing_selector"] = block.get("domain_signing_selector")
-        spec["dkim"]["domain_signing_private_key"] = tags.get(base.DKIM_KEY)
-    facts = {
-        "verification_status": listed.get("VerificationStatus"),
-        "sending": bool(listed.get("SendingEnabled")),
-        "dkim_status": _V1_STATUS.get(str(dkim.get("DkimVerificationStatus"))),
-        "mail_from_status": _V1_STATUS.get(str(mail_from.get("MailFromDomainStatus"))) if spec["mail_from"] else None,
-        "tokens": tokens,
-        "signing_hosted_zone": None,
-        "identity_type": listed.get("IdentityType"),
-        "error_type": None,
-        "last_checked": None,
-        "soa_seen": None,
-        "key_generated": None,
-        "bulk": True,
-    }
-    return Observed(address_of(region, name), NAME, region, name, spec, dict(tags), facts, _unread_of(declared))
-
-
-_V1_STATUS = {
-    "Pending": "PENDING",
-    "Success": "SUCCESS",
-    "Failed": "FAILED",
-    "TemporaryFailure": "TEMPORARY_FAILURE",
-    "NotStarted": "NOT_STARTED",
-}
-
-
-def _unread_of(declared: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those declared attributes that no bulk call tells."""
-    found = []
-    for path in _BULK_UNREAD:
-        block, _, field = path.partition(".")
-        if declared.get(block) and (not field or field in declared[block]):
-            found.append(path)
-    return tuple(found)
 
 
 def _strands(world: World, live: Observed) -> bool:
@@ -732,174 +557,5 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
     return wanted, frozenset(put)
 
 
-def base64_fingerprint(public: str) -> str:
-    from reconciler.secrets import fingerprint
-
-    return fingerprint(public)
-
-
 def _time(value: Any) -> str | None:
     return value.isoformat() if value is not None and hasattr(value, "isoformat") else None
-
-
-def _dkim_request(rt: base.Runtime, change: Change, region: str) -> dict[str, Any]:
-    """DkimSigningAttributes without the origin."""
-    block = (change.after or {}).get("dkim") or {}
-    origin = block.get("signing_attributes_origin")
-    if origin == "EXTERNAL":
-        key = DkimKey(rt.secret(change.execution["private_key"], region))
-        if key.fingerprint != block["domain_signing_private_key"]:
-            raise ReconError(
-                f"{change.address}: the DKIM private key is not the one that was planned",
-                hint="the key changed since the plan: plan again",
-            )
-        return {"DomainSigningSelector": block["domain_signing_selector"], "DomainSigningPrivateKey": key.private}
-    return {}
-
-
-def _create(rt: base.Runtime, change: Change, region: str, name: str) -> None:
-    after = change.after or {}
-    request: dict[str, Any] = {"EmailIdentity": name, "Tags": base.tags_to_aws(after["tags"])}
-    block = after.get("dkim") or {}
-    origin = block.get("signing_attributes_origin")
-    if origin == "EXTERNAL":
-        request["DkimSigningAttributes"] = _dkim_request(rt, change, region)
-    elif origin and origin != "AWS_SES":
-        request["DkimSigningAttributes"] = {"DomainSigningAttributesOrigin": origin}
-    elif block.get("next_signing_key_length"):
-        request["DkimSigningAttributes"] = {"NextSigningKeyLength": block["next_signing_key_length"]}
-    if after.get("configuration_set_name"):
-        request["ConfigurationSetName"] = after["configuration_set_name"]
-    try:
-        answer = rt.aws.call("sesv2", "CreateEmailIdentity", region, **request)
-    except AwsError as error:
-        if error.aws_code != "AlreadyExistsException":
-            raise
-        answer = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
-        if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
-            raise
-    _learn(rt, change.address, answer.get("DkimAttributes") or {}, region, name)
-
-
-def _learn(rt: base.Runtime, address: Address, dkim: Mapping[str, Any], region: str, name: str) -> None:
-    """Keep the tokens for the records that follow in this run; ask again where the answer has none yet."""
-    tokens = dkim.get("Tokens")
-    if not tokens and "@" not in name:
-        live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
-        dkim = live.get("DkimAttributes") or {}
-        tokens = dkim.get("Tokens")
-    rt.learn(address, "tokens", list(tokens or ()))
-    rt.learn(address, "signing_hosted_zone", (dkim.get("SigningHostedZone") or "").rstrip(".").lower() or None)
-
-
-def _put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> None:
-    block = (change.after or {}).get("dkim") or {}
-    origin = block.get("signing_attributes_origin") or change.execution.get("live_origin") or "AWS_SES"
-    attributes: dict[str, Any] = {}
-    if origin == "EXTERNAL":
-        attributes = _dkim_request(rt, change, region)
-    elif origin == "AWS_SES":
-        length = block.get("next_signing_key_length")
-        # SES answers with an error where the length asked for is the one that is set.
-        if length and length != change.execution.get("live_key_length"):
-            attributes = {"NextSigningKeyLength": length}
-    request: dict[str, Any] = {"EmailIdentity": name, "SigningAttributesOrigin": origin}
-    if attributes:
-        request["SigningAttributes"] = attributes
-    refused: AwsError | None = None
-    try:
-        rt.aws.call("sesv2", "PutEmailIdentityDkimSigningAttributes", region, **request)
-    except AwsError as error:
-        if error.aws_code != "BadRequestException" or "NextSigningKeyLength" not in attributes:
-            raise
-        refused = error
-    # Whether tokens move with a key length is nowhere written, so they are read again.
-    live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
-    there = live.get("DkimAttributes") or {}
-    if refused is not None and there.get("NextSigningKeyLength") != attributes["NextSigningKeyLength"]:
-        raise refused  # Else an earlier try took effect and its answer was lost.
-    _learn(rt, change.address, live.get("DkimAttributes") or {}, region, name)
-
-
-def _put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> None:
-    block = (change.after or {}).get("mail_from")
-    request: dict[str, Any] = {"EmailIdentity": name}
-    if block:
-        live = change.execution.get("live_mail_from") or {}
-        request["MailFromDomain"] = block["mail_from_domain"]
-        request["BehaviorOnMxFailure"] = (
-            block.get("behavior_on_mx_failure") or live.get("behavior_on_mx_failure") or "USE_DEFAULT_VALUE"
-        )
-    rt.aws.call("sesv2", "PutEmailIdentityMailFromAttributes", region, **request)
-
-
-def _release(rt: base.Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
-    # What goes goes first: a list that has forgotten a name would leave it behind for good.
-    if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
-    if put:
-        _tag(rt, region, arn, put)
-
-
-def _put_rest(
-    rt: base.Runtime, operations: list[str], address: Address, after: Mapping[str, Any], region: str, name: str
-) -> None:
-    for number, operation in enumerate(operations):
-        if number:
-            rt.still(address)
-        request: dict[str, Any] = {"EmailIdentity": name}
-        if operation == "PutEmailIdentityConfigurationSetAttributes":
-            if after.get("configuration_set_name"):
-                request["ConfigurationSetName"] = after["configuration_set_name"]
-        elif operation == "PutEmailIdentityFeedbackAttributes":
-            request["EmailForwardingEnabled"] = after["email_forwarding_enabled"]
-        else:
-            request["SigningEnabled"] = after["dkim"]["signing_enabled"]
-        rt.aws.call("sesv2", operation, region, **request)
-
-
-def _put_policies(
-    rt: base.Runtime, policies: Mapping[str, Any], written: Mapping[str, Any], region: str, name: str, *, wait: bool
-) -> None:
-    """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
-    if wait and any(document is not None for document in policies.values()):
-        rt.wait_verified(region, name)
-    for number, (policy, document) in enumerate(policies.items()):
-        if number or wait:
-            rt.still(address_of(region, name))
-        keys: dict[str, Any] = {"EmailIdentity": name, "PolicyName": policy}
-        if document is None:
-            try:
-                rt.aws.call("sesv2", "DeleteEmailIdentityPolicy", region, **keys)
-            except AwsError as error:
-                if error.aws_code != "NotFoundException":
-                    raise
-            continue
-        original = written.get(policy, document)
-        text = original if isinstance(original, str) else canonical_json(original)
-        try:
-            rt.aws.call("sesv2", "CreateEmailIdentityPolicy", region, Policy=text, **keys)
-        except AwsError as error:
-            # Sources differ on whether an update of a missing policy succeeds, so create comes first.
-            if error.aws_code != "AlreadyExistsException":
-                raise
-            rt.aws.call("sesv2", "UpdateEmailIdentityPolicy", region, Policy=text, **keys)
-
-
-def _tag(rt: base.Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn), Tags=base.tags_to_aws(tags))
-
-
-def _delete(rt: base.Runtime, region: str, name: str) -> None:
-    try:
-        rt.aws.call("sesv2", "DeleteEmailIdentity", region, EmailIdentity=name)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
-
-
-def status_text(facts: Mapping[str, Any]) -> str:
-    """One line of what SES says of an identity, for diagnostics."""
-    return json.dumps(
-        {k: facts.get(k) for k in ("verification_status", "dkim_status", "mail_from_status", "error_type")}
-    )

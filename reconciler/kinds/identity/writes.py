@@ -1,0 +1,172 @@
+"""The writes of one identity, each safe to repeat: what an earlier try has done already is no error.
+
+Source: SES v2 API reference, CreateEmailIdentity, PutEmailIdentity..., TagResource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.errors import AwsError, ReconError
+from reconciler.kinds import base
+from reconciler.kinds.configuration_set import ses_arn
+from reconciler.kinds.identity import address_of
+from reconciler.model import Address, Change, canonical_json
+from reconciler.secrets import DkimKey
+
+
+def _dkim_request(rt: base.Runtime, change: Change, region: str) -> dict[str, Any]:
+    """DkimSigningAttributes without the origin."""
+    block = (change.after or {}).get("dkim") or {}
+    origin = block.get("signing_attributes_origin")
+    if origin == "EXTERNAL":
+        key = DkimKey(rt.secret(change.execution["private_key"], region))
+        if key.fingerprint != block["domain_signing_private_key"]:
+            raise ReconError(
+                f"{change.address}: the DKIM private key is not the one that was planned",
+                hint="the key changed since the plan: plan again",
+            )
+        return {"DomainSigningSelector": block["domain_signing_selector"], "DomainSigningPrivateKey": key.private}
+    return {}
+
+
+def create(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+    after = change.after or {}
+    request: dict[str, Any] = {"EmailIdentity": name, "Tags": base.tags_to_aws(after["tags"])}
+    block = after.get("dkim") or {}
+    origin = block.get("signing_attributes_origin")
+    if origin == "EXTERNAL":
+        request["DkimSigningAttributes"] = _dkim_request(rt, change, region)
+    elif origin and origin != "AWS_SES":
+        request["DkimSigningAttributes"] = {"DomainSigningAttributesOrigin": origin}
+    elif block.get("next_signing_key_length"):
+        request["DkimSigningAttributes"] = {"NextSigningKeyLength": block["next_signing_key_length"]}
+    if after.get("configuration_set_name"):
+        request["ConfigurationSetName"] = after["configuration_set_name"]
+    try:
+        answer = rt.aws.call("sesv2", "CreateEmailIdentity", region, **request)
+    except AwsError as error:
+        if error.aws_code != "AlreadyExistsException":
+            raise
+        answer = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
+            raise
+    _learn(rt, change.address, answer.get("DkimAttributes") or {}, region, name)
+
+
+def _learn(rt: base.Runtime, address: Address, dkim: Mapping[str, Any], region: str, name: str) -> None:
+    """Keep the tokens for the records that follow in this run; ask again where the answer has none yet."""
+    tokens = dkim.get("Tokens")
+    if not tokens and "@" not in name:
+        live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        dkim = live.get("DkimAttributes") or {}
+        tokens = dkim.get("Tokens")
+    rt.learn(address, "tokens", list(tokens or ()))
+    rt.learn(address, "signing_hosted_zone", (dkim.get("SigningHostedZone") or "").rstrip(".").lower() or None)
+
+
+def put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+    block = (change.after or {}).get("dkim") or {}
+    origin = block.get("signing_attributes_origin") or change.execution.get("live_origin") or "AWS_SES"
+    attributes: dict[str, Any] = {}
+    if origin == "EXTERNAL":
+        attributes = _dkim_request(rt, change, region)
+    elif origin == "AWS_SES":
+        length = block.get("next_signing_key_length")
+        # SES answers with an error where the length asked for is the one that is set.
+        if length and length != change.execution.get("live_key_length"):
+            attributes = {"NextSigningKeyLength": length}
+    request: dict[str, Any] = {"EmailIdentity": name, "SigningAttributesOrigin": origin}
+    if attributes:
+        request["SigningAttributes"] = attributes
+    refused: AwsError | None = None
+    try:
+        rt.aws.call("sesv2", "PutEmailIdentityDkimSigningAttributes", region, **request)
+    except AwsError as error:
+        if error.aws_code != "BadRequestException" or "NextSigningKeyLength" not in attributes:
+            raise
+        refused = error
+    # Whether tokens move with a key length is nowhere written, so they are read again.
+    live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+    there = live.get("DkimAttributes") or {}
+    if refused is not None and there.get("NextSigningKeyLength") != attributes["NextSigningKeyLength"]:
+        raise refused  # Else an earlier try took effect and its answer was lost.
+    _learn(rt, change.address, live.get("DkimAttributes") or {}, region, name)
+
+
+def put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+    block = (change.after or {}).get("mail_from")
+    request: dict[str, Any] = {"EmailIdentity": name}
+    if block:
+        live = change.execution.get("live_mail_from") or {}
+        request["MailFromDomain"] = block["mail_from_domain"]
+        request["BehaviorOnMxFailure"] = (
+            block.get("behavior_on_mx_failure") or live.get("behavior_on_mx_failure") or "USE_DEFAULT_VALUE"
+        )
+    rt.aws.call("sesv2", "PutEmailIdentityMailFromAttributes", region, **request)
+
+
+def release(rt: base.Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
+    # What goes goes first: a list that has forgotten a name would leave it behind for good.
+    if drop:
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
+    if put:
+        tag(rt, region, arn, put)
+
+
+def put_rest(
+    rt: base.Runtime, operations: list[str], address: Address, after: Mapping[str, Any], region: str, name: str
+) -> None:
+    for number, operation in enumerate(operations):
+        if number:
+            rt.still(address)
+        request: dict[str, Any] = {"EmailIdentity": name}
+        if operation == "PutEmailIdentityConfigurationSetAttributes":
+            if after.get("configuration_set_name"):
+                request["ConfigurationSetName"] = after["configuration_set_name"]
+        elif operation == "PutEmailIdentityFeedbackAttributes":
+            request["EmailForwardingEnabled"] = after["email_forwarding_enabled"]
+        else:
+            request["SigningEnabled"] = after["dkim"]["signing_enabled"]
+        rt.aws.call("sesv2", operation, region, **request)
+
+
+def put_policies(
+    rt: base.Runtime, policies: Mapping[str, Any], written: Mapping[str, Any], region: str, name: str, *, wait: bool
+) -> None:
+    """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
+    if wait and any(document is not None for document in policies.values()):
+        rt.wait_verified(region, name)
+    for number, (policy, document) in enumerate(policies.items()):
+        if number or wait:
+            rt.still(address_of(region, name))
+        keys: dict[str, Any] = {"EmailIdentity": name, "PolicyName": policy}
+        if document is None:
+            try:
+                rt.aws.call("sesv2", "DeleteEmailIdentityPolicy", region, **keys)
+            except AwsError as error:
+                if error.aws_code != "NotFoundException":
+                    raise
+            continue
+        original = written.get(policy, document)
+        text = original if isinstance(original, str) else canonical_json(original)
+        try:
+            rt.aws.call("sesv2", "CreateEmailIdentityPolicy", region, Policy=text, **keys)
+        except AwsError as error:
+            # Sources differ on whether an update of a missing policy succeeds, so create comes first.
+            if error.aws_code != "AlreadyExistsException":
+                raise
+            rt.aws.call("sesv2", "UpdateEmailIdentityPolicy", region, Policy=text, **keys)
+
+
+def tag(rt: base.Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn), Tags=base.tags_to_aws(tags))
+
+
+def delete(rt: base.Runtime, region: str, name: str) -> None:
+    try:
+        rt.aws.call("sesv2", "DeleteEmailIdentity", region, EmailIdentity=name)
+    except AwsError as error:
+        if error.aws_code != "NotFoundException":
+            raise
