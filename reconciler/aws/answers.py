@@ -7,8 +7,10 @@ is not asked beforehand: services and their twins leave some out that nobody nee
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from reconciler.errors import AwsError
 
@@ -25,28 +27,37 @@ _TYPES: dict[str, tuple[type[Any], ...]] = {
     "list": (list,),
     "map": (dict,),
 }
+_PLAIN = {"string", "integer", "long", "boolean", "timestamp"}
+_NEVER = type("_NEVER", (), {})
 _DECODED = "policyDocumentType"
 """Policies of IAM, which botocore itself turns from text into documents."""
+
+
+Call = tuple[str, str, str]
+"""(service, operation, region) of what answered."""
 
 
 class Answer(dict[str, Any]):
     """A structure of an answer. Asking for a member that is not there raises AwsError; ``get`` does not."""
 
     __slots__ = ("call",)
-
-    def __init__(self, members: dict[str, Any], call: tuple[str, str, str]) -> None:
-        super().__init__(members)
-        self.call = call
+    call: Call
 
     def __missing__(self, key: str) -> Any:
         raise odd(self.call, f"it lacks {key}")
 
     def __reduce__(self) -> Any:
-        return Answer, (dict(self), self.call)
+        return _answer, (self.call, dict(self))
 
 
-def odd(call: tuple[str, str, str], what: str) -> AwsError:
-    """The error for an answer that cannot be understood. ``call`` is (service, operation, region)."""
+def _answer(call: Call, members: Mapping[str, Any]) -> Answer:
+    made = Answer(members)
+    made.call = call
+    return made
+
+
+def odd(call: Call, what: str) -> AwsError:
+    """The error for an answer that cannot be understood."""
     service, operation, region = call
     return AwsError(
         f"{service} {operation} in {region}: the answer is not as AWS's model has it: {what}",
@@ -59,39 +70,121 @@ def odd(call: tuple[str, str, str], what: str) -> AwsError:
     )
 
 
-def understood(answer: Any, shape: Any, call: tuple[str, str, str]) -> dict[str, Any]:
+def understood(answer: Any, shape: Any, call: Call) -> dict[str, Any]:
     """``answer`` as ``shape`` (botocore's output shape, None for an empty one) has it. Raises AwsError."""
     if shape is None:
-        return Answer({}, call)
-    found: dict[str, Any] = _fitted(answer, shape, call, "")
+        return _answer(call, {})
+    try:
+        found: dict[str, Any] = _fitter(shape)(answer, call)
+    except _Odd as problem:
+        path = "".join(reversed(problem.path)).removeprefix(".")
+        raise odd(call, f"{path or 'it'} {problem.what}") from None
     return found
 
 
-def _fitted(value: Any, shape: Any, call: tuple[str, str, str], path: str) -> Any:
-    kind: str = shape.type_name
-    wanted: Any = _TYPES.get(kind)
-    if wanted is None or getattr(shape, "is_document_type", False):
-        return value
-    if not isinstance(value, wanted) or (kind in {"integer", "long"} and isinstance(value, bool)):
-        if kind == "string" and shape.name == _DECODED and isinstance(value, dict):
-            return value
-        if kind == "blob" and hasattr(value, "read"):
-            return value
-        raise odd(call, f"{path or 'it'} is no {kind}")
-    if kind == "structure":
-        members = shape.members
-        return Answer(
-            {
-                name: _fitted(item, members[name], call, f"{path}.{name}" if path else name)
-                for name, item in value.items()
-                if item is not None and name in members
-            },
-            call,
-        )
-    if kind == "list":
-        return [_fitted(item, shape.member, call, f"{path}[{n}]") for n, item in enumerate(value)]
-    if kind == "map":
-        if not all(isinstance(key, str) for key in value):
-            raise odd(call, f"{path} has a key that is no text")
-        return {key: _fitted(item, shape.value, call, f"{path}.{key}") for key, item in value.items()}
+class _Odd(Exception):
+    """What does not fit; ``path`` grows from the inside out, on the way up."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.path: list[str] = []
+
+
+_Fitter = Callable[[Any, Call], Any]
+_MADE: WeakKeyDictionary[Any, _Fitter] = WeakKeyDictionary()
+
+
+def _fitter(shape: Any) -> _Fitter:
+    """What holds values against ``shape``, made once for each: ten thousand identities are a million values."""
+    made = _MADE.get(shape)
+    if made is None:
+        makers = {"structure": _structure, "list": _list, "map": _map}
+        plain = getattr(shape, "is_document_type", False) or shape.type_name not in _TYPES
+        made = _MADE[shape] = _unchecked if plain else makers.get(shape.type_name, _scalar)(shape)
+    return made
+
+
+def _unchecked(value: Any, call: Call) -> Any:
     return value
+
+
+def _scalar(shape: Any) -> _Fitter:
+    kind: str = shape.type_name
+    wanted = _TYPES[kind]
+    decoded = kind == "string" and shape.name == _DECODED
+
+    def fit(value: Any, call: Call) -> Any:
+        if isinstance(value, wanted) and not (kind in {"integer", "long"} and isinstance(value, bool)):
+            return value
+        if (decoded and isinstance(value, dict)) or (kind == "blob" and hasattr(value, "read")):
+            return value
+        raise _Odd(f"is no {kind}")
+
+    return fit
+
+
+def _structure(shape: Any) -> _Fitter:
+    members: Mapping[str, Any] = shape.members
+    exact = {name: _TYPES[m.type_name][0] for name, m in members.items() if m.type_name in _PLAIN}
+    """The type of most values by far, so that they need no call each."""
+    fitters: dict[str, _Fitter] = {}
+
+    def fit(value: Any, call: Call) -> Any:
+        if not isinstance(value, dict):
+            raise _Odd("is no structure")
+        found = Answer()
+        found.call = call
+        for name, item in value.items():
+            if type(item) is exact.get(name, _NEVER):
+                found[name] = item
+            elif item is not None and name in members:
+                fitter = fitters.get(name)
+                if fitter is None:  # Made when first met: a shape may hold itself.
+                    fitter = fitters[name] = _fitter(members[name])
+                try:
+                    found[name] = fitter(item, call)
+                except _Odd as problem:
+                    problem.path.append(f".{name}")
+                    raise
+        return found
+
+    return fit
+
+
+def _list(shape: Any) -> _Fitter:
+    member = _fitter(shape.member)
+
+    def fit(value: Any, call: Call) -> Any:
+        if not isinstance(value, list):
+            raise _Odd("is no list")
+        found = []
+        for number, item in enumerate(value):
+            try:
+                found.append(member(item, call))
+            except _Odd as problem:
+                problem.path.append(f"[{number}]")
+                raise
+        return found
+
+    return fit
+
+
+def _map(shape: Any) -> _Fitter:
+    member = _fitter(shape.value)
+
+    def fit(value: Any, call: Call) -> Any:
+        if not isinstance(value, dict):
+            raise _Odd("is no map")
+        found = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _Odd("has a key that is no text")
+            try:
+                found[key] = member(item, call)
+            except _Odd as problem:
+                problem.path.append(f".{key}")
+                raise
+        return found
+
+    return fit
