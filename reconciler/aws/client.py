@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from reconciler.aws import answers
@@ -355,6 +356,7 @@ def _translate(problem: Exception, service: str, operation: str, region: str) ->
     from botocore import exceptions as boto
 
     name = f"{service} {operation}" + (f" in {region}" if service not in _GLOBAL else "")
+    made = partial(AwsError, service=service, operation=operation, region=region)
     if isinstance(problem, boto.ClientError):
         error = problem.response.get("Error", {})
         meta = problem.response.get("ResponseMetadata", {})
@@ -363,61 +365,43 @@ def _translate(problem: Exception, service: str, operation: str, region: str) ->
         if isinstance(problem.response.get("messages"), list):
             words = "; ".join(str(m) for m in problem.response["messages"]) or words
         request = str(meta.get("RequestId") or "")
-        return AwsError(
+        return made(
             f"{name}: AWS said {code}: {words}" + (f" (request {request})" if request else ""),
-            service=service,
-            operation=operation,
-            region=region,
             aws_code=code,
             request_id=request,
             hint=_hint(code, service, operation),
             status=int(meta.get("HTTPStatusCode") or 400),
         )
     if isinstance(problem, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
-        return AwsError(
+        return made(
             f"{name}: no usable AWS credentials: {problem}",
-            service=service,
-            operation=operation,
-            region=region,
             aws_code="NoCredentials",
             status=401,
             hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with your SSO",
         )
     if isinstance(problem, boto.ParamValidationError):
-        return AwsError(
+        return made(
             f"{name}: the request does not fit AWS's model: {_without_values(str(problem))}",
-            service=service,
-            operation=operation,
-            region=region,
             aws_code="ParamValidation",
             status=400,
         )
     if isinstance(problem, boto.ProfileNotFound | boto.NoRegionError | boto.InvalidRegionError | boto.ConfigParseError):
-        return AwsError(
+        return made(
             f"{name}: {problem}",
-            service=service,
-            operation=operation,
-            region=region,
             aws_code="Configuration",
             status=400,
             hint="see AWS_PROFILE, AWS_REGION and ~/.aws/config",
         )
     if not isinstance(problem, boto.BotoCoreError):
         # What came back is no answer of AWS's; its text may be anything, and is not shown.
-        return AwsError(
+        return made(
             f"{name}: what answered is not AWS: its answer cannot be read",
-            service=service,
-            operation=operation,
-            region=region,
             aws_code="BadAnswer",
             hint="look for a proxy or a wrong AWS_ENDPOINT_URL in between",
             status=0,
         )
-    return AwsError(
+    return made(
         f"{name}: no answer: {problem}",
-        service=service,
-        operation=operation,
-        region=region,
         aws_code="Unreachable",
         hint="check the network, a proxy, and AWS_ENDPOINT_URL",
         status=0,
