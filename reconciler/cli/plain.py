@@ -59,8 +59,9 @@ class Short:
         if param.multiple or param.nargs == -1:
             return False
         info = self.descriptor.parameter_info
-        if any(getattr(info, name, None) is not None for name in ("parser", "click_type", "min", "max")):
+        if any(getattr(info, name, None) is not None for name in ("parser", "click_type")):
             return False
-        if wanted in (str, int, float):
-            return type(value) is wanted
-        return False
+        if wanted not in (str, int, float) or type(value) is not wanted:
+            return False
+        least, most = getattr(info, "min", None), getattr(info, "max", None)
+        return (least is None or value >= least) and (most is None or value <= most)

@@ -377,11 +377,12 @@ _RANK: Final = {"error": 0, "warning": 1, "note": 2}
 
 def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnostic, tuple[str, ...]], ...]:
     """Distinct diagnostics, errors first, each with all addresses for which the same is said, names apart."""
-    found: dict[Diagnostic, list[str]] = {}
+    told: dict[Diagnostic, dict[str, None]] = {}
     for one in diagnostics:
-        addresses = found.setdefault(replace(one, address=""), [])
-        if one.address and one.address not in addresses:
-            addresses.append(one.address)
+        addresses_of = told.setdefault(replace(one, address=""), {})
+        if one.address:
+            addresses_of[one.address] = None
+    found = {one: list(addresses_of) for one, addresses_of in told.items()}
     alike: dict[tuple[str, ...], list[Diagnostic]] = {}
     for number, (one, addresses) in enumerate(found.items()):
         names = _names_of(addresses[0]) if addresses else ()

@@ -113,10 +113,12 @@ class Zone:
 def record_from_aws(raw: Mapping[str, Any]) -> RecordSet:
     """A ResourceRecordSet of ListResourceRecordSets."""
     listed = raw.get("ResourceRecords") or ()
-    values = tuple(item["Value"] for item in listed)
-    plain = raw.keys() == _PLAIN and all(len(item) == 1 for item in listed)
-    name, type_ = from_route53(raw["Name"]), sys.intern(raw["Type"])
-    return RecordSet(name, type_, raw.get("TTL"), values, raw["Name"], None if plain else raw)
+    values = tuple([item["Value"] for item in listed])
+    plain = raw.keys() == _PLAIN and max(map(len, listed), default=1) == 1
+    spelt = raw["Name"]
+    return RecordSet(
+        from_route53(spelt), sys.intern(raw["Type"]), raw.get("TTL"), values, spelt, None if plain else raw
+    )
 
 
 def list_zones(aws: Aws) -> dict[str, Zone]:
@@ -169,6 +171,7 @@ class ZoneIndex:
         self._zones = zones
         self._public: dict[str, list[Zone]] = {}
         self._private: set[str] = set()
+        self._found: dict[str, list[Zone]] = {}
         for zone in zones.values():
             if zone.private:
                 self._private.add(zone.name)
@@ -177,12 +180,14 @@ class ZoneIndex:
 
     def candidates(self, name: str) -> list[Zone]:
         """The public zones of the longest name at or above ``name``; several when zones share a name."""
-        current = name
-        while current:
-            if current in self._public:
-                return self._public[current]
-            current = current.partition(".")[2]
-        return []
+        if name in self._public:
+            return self._public[name]
+        above = name.partition(".")[2]
+        # Remembered for names that have others below them: a domain is asked for by each of its records.
+        found = self._found.get(above)
+        if found is None:
+            found = self._found[above] = self.candidates(above) if above else []
+        return found
 
     def pick(self, name: str, wanted: str | None) -> Zone | NoZone:
         """The zone to write ``name`` into: ``wanted`` is ``auto``/None or a zone id."""
