@@ -640,3 +640,8 @@ def entry_tags(entry: Entry) -> dict[str, str]:
 def ref_key(reference: Mapping[str, Any]) -> str:
     """The name under which a secret reference is known in ``World.keys``."""
     return canonical_json(reference)
+
+
+def ses_arn(rt: Runtime, region: str, name: str) -> str:
+    """The ARN of an SES resource of the run's account: ``name`` is ``identity/x``, ``configuration-set/x`` ..."""
+    return f"arn:{rt.partition}:ses:{region}:{rt.account}:{name}"

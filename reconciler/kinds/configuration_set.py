@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reconciler.errors import AwsError, Stale
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
+from reconciler.kinds.event_destination import EventDestination
 from reconciler.kinds.reading import Rereading, covering_names, must_exist, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import from_aws, to_aws
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
@@ -447,19 +448,19 @@ def _update(rt: base.Runtime, address: Address, region: str, name: str, puts: Ma
 def _release(rt: base.Runtime, region: str, arn_name: str, put: Mapping[str, str], drop: list[str]) -> None:
     # What goes goes first: a list that has forgotten a name would leave it behind for good.
     if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn_name), TagKeys=drop)
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=base.ses_arn(rt, region, arn_name), TagKeys=drop)
     if put:
         _tag(rt, region, arn_name, put)
 
 
 def _tag(rt: base.Runtime, region: str, arn_name: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn_name), Tags=base.tags_to_aws(tags))
+    rt.aws.call(
+        "sesv2", "TagResource", region, ResourceArn=base.ses_arn(rt, region, arn_name), Tags=base.tags_to_aws(tags)
+    )
 
 
 def _delete(rt: base.Runtime, region: str, name: str, shown: Mapping[str, str]) -> None:
     """Delete a set with the destinations that the plan has ``shown`` (name -> digest), and no others."""
-    from reconciler.kinds.event_destination import EventDestination
-
     moved = sorted(o.name for o in EventDestination().read_set(rt.aws, region, name) if shown.get(o.name) != o.digest)
     if moved:
         raise Stale(
@@ -472,11 +473,6 @@ def _delete(rt: base.Runtime, region: str, name: str, shown: Mapping[str, str]) 
     except AwsError as error:
         if error.aws_code != "NotFoundException":
             raise
-
-
-def ses_arn(rt: base.Runtime, region: str, name: str) -> str:
-    """The ARN of an SES resource of the run's account: ``name`` is ``identity/x``, ``configuration-set/x`` ..."""
-    return f"arn:{rt.partition}:ses:{region}:{rt.account}:{name}"
 
 
 def _body(block: str, value: Mapping[str, Any] | None) -> dict[str, Any]:

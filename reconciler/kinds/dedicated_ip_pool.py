@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import AwsError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
-from reconciler.kinds.configuration_set import ses_arn
 from reconciler.kinds.reading import Rereading, read_each, referenced, wanted_addresses
 from reconciler.model import Address, Change, Desired, Observed, State
 
@@ -240,7 +239,7 @@ class DedicatedIpPool(Rereading):
         put, release, drop = base.tag_phases(change)
 
         def update(rt: base.Runtime) -> None:
-            arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
+            arn = base.ses_arn(rt, region, f"dedicated-ip-pool/{name}")
             if put:
                 rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=base.tags_to_aws(put))
             if before.get("scaling_mode") != after.get("scaling_mode"):
@@ -284,7 +283,7 @@ def _create(rt: base.Runtime, region: str, name: str, after: Mapping[str, Any]) 
             Tags=base.tags_to_aws(after["tags"]),
         )
     except AwsError as error:
-        arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
+        arn = base.ses_arn(rt, region, f"dedicated-ip-pool/{name}")
         if error.aws_code != "AlreadyExistsException":
             raise
         # Ours if an earlier try took effect and its answer was lost; else somebody was faster.

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
-from reconciler.kinds import base, configuration_set
+from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.reading import Rereading, region_of, wanted_addresses
 from reconciler.kinds.shape import from_aws, to_aws
@@ -35,6 +35,11 @@ DESTINATIONS = (
 
 def address_of(region: str, set_name: str, name: str) -> Address:
     return f"{NAME}/{region}/{set_name}/{name}"
+
+
+def set_address(region: str, set_name: str) -> Address:
+    """The address of the set that a destination is in."""
+    return f"configuration_set/{region}/{set_name}"
 
 
 class EventDestination(Rereading):
@@ -104,12 +109,12 @@ class EventDestination(Rereading):
     def plan(self, world: World) -> Iterable[Change]:
         """The differences; also works out which names each set's ``recon:destinations`` must hold."""
         put: dict[Address, set[str]] = {}
-        for address in world.addresses(configuration_set.NAME):
+        for address in world.addresses("configuration_set"):
             live = world.observed.get(address)
             put[address] = set(base.unpack(live.tags, base.DESTINATIONS)) if live else set()
         for address in world.addresses(NAME):
             region, set_name, name = address.split("/", 3)[1:]
-            parent = configuration_set.address_of(region, set_name)
+            parent = set_address(region, set_name)
             desired, observed = world.desired.get(address), world.observed.get(address)
             if world.unknown(address) or world.unknown(parent):
                 continue
@@ -131,7 +136,7 @@ class EventDestination(Rereading):
         known: dict[Address, set[str]] = {}
         for address in world.addresses(NAME):
             region, set_name, name = address.split("/", 3)[1:]
-            known.setdefault(configuration_set.address_of(region, set_name), set()).add(name)
+            known.setdefault(set_address(region, set_name), set()).add(name)
         for address, names in put.items():
             world.claims[address] = frozenset(names & known.get(address, set()))
 
@@ -202,7 +207,7 @@ class EventDestination(Rereading):
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, set_name, name = change.address.split("/", 3)[1:]
-        parent = configuration_set.address_of(region, set_name)
+        parent = set_address(region, set_name)
         keys: dict[str, Any] = {"ConfigurationSetName": set_name, "EventDestinationName": name}
         if change.action == "delete":
             if change.execution.get("with_set"):

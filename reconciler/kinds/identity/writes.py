@@ -10,7 +10,6 @@ from typing import Any
 
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds import base
-from reconciler.kinds.configuration_set import ses_arn
 from reconciler.kinds.identity import address_of
 from reconciler.model import Address, Change, canonical_json
 from reconciler.secrets import DkimKey
@@ -110,7 +109,7 @@ def put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> N
 def release(rt: base.Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
     # What goes goes first: a list that has forgotten a name would leave it behind for good.
     if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=base.ses_arn(rt, region, arn), TagKeys=drop)
     if put:
         tag(rt, region, arn, put)
 
@@ -161,7 +160,7 @@ def put_policies(
 
 
 def tag(rt: base.Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn), Tags=base.tags_to_aws(tags))
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=base.ses_arn(rt, region, arn), Tags=base.tags_to_aws(tags))
 
 
 def delete(rt: base.Runtime, region: str, name: str) -> None:
