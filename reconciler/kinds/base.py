@@ -427,20 +427,27 @@ def differences(
     old, new = _prune(before or {}), _prune(after or {})
     if old == new:
         return ()
-    from deepdiff import DeepDiff
-
-    tree = DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0)
     places: dict[tuple[str, ...], None] = {}
-    for group in tree.values():
-        for item in group:
-            path = _cut([str(p) if isinstance(p, str) else p for p in item.path(output_format="list")], whole)
-            for leaf in _leaves(path, _at(old, path), _at(new, path), whole):
-                places[leaf] = None
+    for place in _places(old, new):
+        path = _cut(place, whole)
+        places |= dict.fromkeys(_leaves(path, _at(old, path), _at(new, path), whole))
     found = []
     for path in sorted(places):
         name = ".".join(path)
         found.append(FieldDiff(name, _at(old, path), _at(new, path), desired.source_of(name) if desired else None))
     return tuple(found)
+
+
+def _places(old: Document, new: Document) -> Iterator[list[Any]]:
+    """Where two documents differ; of one that is all new or all gone, every field."""
+    if not (old and new):
+        yield from ([key] for key in old or new)
+        return
+    from deepdiff import DeepDiff
+
+    for group in DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0).values():
+        for item in group:
+            yield item.path(output_format="list")
 
 
 def _prune(value: Any) -> Any:
@@ -457,7 +464,7 @@ def _cut(path: list[Any], whole: tuple[str, ...]) -> tuple[str, ...]:
     for part in path:
         if isinstance(part, int):
             break
-        out.append(part)
+        out.append(str(part))
         if len(out) >= 2 and ".".join(out[:-1]) in whole:
             break
     return tuple(out)
