@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from functools import cache
 from typing import Any, NoReturn
 
 import typer
@@ -34,14 +35,20 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(run(arguments))
 
 
+@cache
+def _command() -> Any:
+    """The whole tree of commands, made once in a process: that takes 50 ms."""
+    command = typer.main.get_command(app)
+    spare(command)
+    return command
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     # typer carries its own click; its exceptions are reached through what it exports.
     command_line_error: Any = typer.BadParameter.__mro__[2]
-    command = typer.main.get_command(app)
-    spare(command)
     try:
-        code = command.main(args=arguments, prog_name="recon", standalone_mode=False)
+        code = _command().main(args=arguments, prog_name="recon", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
     except typer.Exit as done:
         return int(done.exit_code)
