@@ -24,19 +24,34 @@ class Moto:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.used = False
+        """Whether anything may be there that a reset must take away."""
         self._app: Callable[..., Iterable[bytes]] | None = None
 
     def _application(self) -> Callable[..., Iterable[bytes]]:
         if self._app is None:
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-            self._app = DomainDispatcherApplication(create_backend_app)
+            class Dispatcher(DomainDispatcherApplication):  # type: ignore[misc]
+                """Finds the service of a host once: moto looks through its own directories at every request."""
+
+                def __init__(self) -> None:
+                    super().__init__(create_backend_app)
+                    self._found: dict[str | None, Any] = {}
+
+                def get_backend_for_host(self, host: str | None) -> Any:
+                    if host not in self._found:
+                        self._found[host] = super().get_backend_for_host(host)
+                    return self._found[host]
+
+            self._app = Dispatcher()
         return self._app
 
     def reset(self) -> None:
-        """Forget all resources in moto, if it was ever used."""
-        if self._app is not None:
+        """Forget all resources in moto, if it was used since the last time."""
+        if self.used:
             self.call(Request("POST", "/moto-api/reset", "", {"host": "localhost"}, b""), "")
+            self.used = False
 
     def call(self, request: Request, account: str) -> Answer:
         """The answer to one signed request, acting in an account."""
@@ -66,6 +81,7 @@ class Moto:
 
         try:
             with self._lock:
+                self.used = True
                 body = b"".join(self._application()(environ, start))
         except NotImplementedError as error:
             raise ApiError("UnknownOperationException", f"moto does not have this operation: {error}", 501) from error

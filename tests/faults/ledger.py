@@ -77,6 +77,7 @@ def restore(sandbox: Sandbox, snapshot: Snapshot) -> None:
             for account, regions in list(_backends(service).items())
             for region in list(regions)
         }
+        sandbox._server.gateway.moto.used = True
         for service, account, region in {*live, *snapshot.moto}:
             kept = snapshot.moto.get((service, account, region))
             backend = _backends(service)[account][region]
