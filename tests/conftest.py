@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,3 +33,9 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[support.H
     monkeypatch.setattr(Aws, "_client", support.shared_clients(Aws._client))
     yield support.House(tmp_path)
     shared.reset()  # moto is one for the whole process: a sandbox of another test must not find what is left here
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: the garbage collector need not look through it, as in ``main``."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import subprocess
@@ -27,6 +28,7 @@ def generator() -> ModuleType:
     return module
 
 
+@functools.cache
 def commands() -> set[str]:
     """Every command of the program."""
     import typer

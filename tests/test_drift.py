@@ -44,10 +44,14 @@ DOCUMENT: dict[str, Any] = {
 @pytest.fixture
 def live(house: support.House) -> support.House:
     """A stack as declared; Eva has a key of her own."""
-    house.seed_zone()
-    house.write(DOCUMENT)
-    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
-    house.sandbox.principal(EVA, arn=ARN)
+
+    def make() -> None:
+        house.seed_zone()
+        house.write(DOCUMENT)
+        assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+        house.sandbox.principal(EVA, arn=ARN)
+
+    house.once("applied, and then edited by Eva", make)
     return house
 
 

@@ -34,14 +34,23 @@ AFTER_ANOTHER = {"ListTagsForResource", "GetDedicatedIps", "ListAccessKeys"}
 """Reads of details: where another has said that there is no such thing, they are not made."""
 
 
+def applied(house: House) -> None:
+    """Everything is declared, and applied."""
+
+    def make() -> None:
+        house.seed_zone()
+        house.settle(EVERYTHING)
+
+    house.once("everything that may be unreadable", make)
+
+
 @pytest.mark.parametrize("deed", ["denied", pytest.param("error", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("service", "operation", "unknown"), READS, ids=[r[1] for r in READS])
 def test_what_cannot_be_read_is_never_taken_for_absent(
     house: House, service: str, operation: str, unknown: tuple[str, ...], deed: str
 ) -> None:
     """On an applied stack: no creates, no deletes, nothing of the unread part, exit 1, and the read is named."""
-    house.seed_zone()
-    house.settle(EVERYTHING)
+    applied(house)
     more = {"code": "InvalidParameterValue", "message": "broken"} if deed == "error" else {}
     house.sandbox.fault(deed, service=service, operation=operation, count=None, **more)
     plan = house.plan()
@@ -64,8 +73,7 @@ def test_what_cannot_be_read_is_never_taken_for_absent(
 @pytest.mark.parametrize(("service", "operation", "unknown"), READS, ids=[r[1] for r in READS])
 def test_the_rest_is_planned_and_applied(house: House, service: str, operation: str, unknown: tuple[str, ...]) -> None:
     """With everything taken out of the YAML: what is unread is neither deleted nor orphaned; the next run finishes."""
-    house.seed_zone()
-    house.settle(EVERYTHING)
+    applied(house)
     house.sandbox.fault("denied", service=service, operation=operation, count=None)
     rest = {"configuration_sets": {"new": {}}}
     plan = house.plan(rest)
@@ -141,8 +149,7 @@ def test_users_are_read_one_by_one_where_the_listing_is_denied(house: House) -> 
 
 
 def test_throttled_reads_are_waited_for(house: House) -> None:
-    house.seed_zone()
-    house.settle(EVERYTHING)
+    applied(house)
     for service in ("sesv2", "route53", "iam"):
         house.sandbox.fault("throttle", service=service, count=3)
     assert not house.plan().changes
@@ -150,8 +157,7 @@ def test_throttled_reads_are_waited_for(house: House) -> None:
 
 @pytest.mark.parametrize("deed", ["reset", "lost"])
 def test_cut_connections_are_tried_again(house: House, deed: str) -> None:
-    house.seed_zone()
-    house.settle(EVERYTHING)
+    applied(house)
     house.sandbox.fault(deed, operation="Get*", count=2)
     house.sandbox.fault(deed, operation="List*", count=2)
     assert not house.plan().changes
