@@ -185,3 +185,12 @@ def test_what_is_not_aws_is_said_to_be_no_answer(house: House, monkeypatch: pyte
         server.server_close()
     assert caught.value.aws_code == "BadAnswer"
     assert "hunter2" not in str(caught.value)
+
+
+def test_who_calls_is_told_in_the_trail(house: House, aws: Aws) -> None:
+    import boto3
+
+    aws.account()
+    told = house.sandbox.calls()[-1]["user_agent"].split()
+    assert told[0] == f"Boto3/{boto3.__version__}"
+    assert told.count("app/recon") == 1

@@ -139,7 +139,7 @@ class Sandbox:
                 endpoint_url=self.url,
                 aws_access_key_id=access_key,
                 aws_secret_access_key="sandbox",
-                config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
+                config=Config(**{"retries": {"total_max_attempts": 1}, "user_agent": "sandbox-client", **config}),
             )
 
     def calls(self, **match: str) -> list[dict[str, Any]]:
