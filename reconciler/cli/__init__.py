@@ -6,6 +6,7 @@ Data goes to standard output, everything for people to standard error. Exit code
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import sys
@@ -36,9 +37,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 @cache
-def _command() -> Any:
-    """The whole tree of commands, made once in a process: that takes 50 ms."""
-    command = typer.main.get_command(app)
+def _command(first: str) -> Any:
+    """The tree of commands, made once in a process; where the first word of the command line names a command or a
+    group, the others are left out: making all of them takes as long as validating a small state."""
+    needed = copy.copy(app)
+    names = (c.name or typer.main.get_command_name(c.callback.__name__) for c in app.registered_commands)  # type: ignore[union-attr]
+    commands = [c for name, c in zip(names, app.registered_commands, strict=True) if name == first]
+    groups = [g for g in app.registered_groups if g.name == first]
+    if commands or groups:
+        needed.registered_commands, needed.registered_groups = commands, groups
+    command = typer.main.get_command(needed)
     spare(command)
     return command
 
@@ -48,7 +56,9 @@ def run(arguments: list[str]) -> int:
     # typer carries its own click; its exceptions are reached through what it exports.
     command_line_error: Any = typer.BadParameter.__mro__[2]
     try:
-        code = _command().main(args=arguments, prog_name="recon", standalone_mode=False)
+        code = _command(arguments[0] if arguments else "").main(
+            args=arguments, prog_name="recon", standalone_mode=False
+        )
         return int(code) if isinstance(code, int) else 0
     except typer.Exit as done:
         return int(done.exit_code)
