@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 import support
 from faults.counting import pytest_terminal_summary as pytest_terminal_summary
+from hypothesis import settings
 
 from reconciler import regions
 from reconciler.aws import Aws
+
+settings.register_profile("recon", deadline=None)  # how long one example takes on a busy machine says nothing
+settings.load_profile("recon")
 
 SWEPT = ("us-east-1", "eu-west-1", "eu-central-1", "af-south-1")
 """The regions of SES in these tests: a sweep over all of them is tested once, not in every test."""

@@ -169,18 +169,7 @@ CASES: dict[str, tuple[Callable[[House], Any], str, str]] = {
 }  # fmt: skip
 
 
-QUICK = (
-    "account shut down",
-    "set paused",
-    "MX changed",
-    "two DMARC",
-    "key deleted",
-    "own address suppressed",
-    "bounces",
-)
-
-
-@pytest.mark.parametrize("case", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
+@pytest.mark.parametrize("case", CASES)
 def test_what_is_broken_is_found_in_its_layer(live: House, case: str) -> None:
     harm, layer, words = CASES[case]
     harm(live)

@@ -76,8 +76,8 @@ def test_the_life_of_a_stack_as_processes(house: House) -> None:
     assert ran.json["outcome"] == "applied"
     assert house.zone()["_dmarc.acme.com", "TXT"]
 
-    assert house.process("plan", STATE, "--detailed-exitcode").out.rstrip().endswith("No changes.")
-    assert house.process("drift", STATE).code == 0
+    assert house.cli("plan", STATE, "--detailed-exitcode").out.rstrip().endswith("No changes.")
+    assert house.cli("drift", STATE).code == 0
     house.change("_dmarc.acme.com", "TXT", '"v=DMARC1; p=none; ruf=mailto:x@acme.com; fo=1"', '"vendor-token=zzz"')
     ran = house.process("drift", STATE, "--format", "json")
     assert ran.code == 2
@@ -88,7 +88,7 @@ def test_the_life_of_a_stack_as_processes(house: House) -> None:
     ran = house.process("destroy", STATE)
     assert ran.code == 3
     assert "--allow-deletes" in ran.err
-    assert house.process("destroy", STATE, "--allow-deletes", "3").code == 3
+    assert house.cli("destroy", STATE, "--allow-deletes", "3").code == 3
     assert house.process("destroy", STATE, "--allow-deletes", "4").code == 0
     house.check_foreign(alone=True)
 

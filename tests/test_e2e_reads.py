@@ -44,7 +44,7 @@ def applied(house: House) -> None:
     house.once("everything that may be unreadable", make)
 
 
-@pytest.mark.parametrize("deed", ["denied", pytest.param("error", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("deed", ["denied", "error"])
 @pytest.mark.parametrize(("service", "operation", "unknown"), READS, ids=[r[1] for r in READS])
 def test_what_cannot_be_read_is_never_taken_for_absent(
     house: House, service: str, operation: str, unknown: tuple[str, ...], deed: str

@@ -17,7 +17,7 @@ from faults.scenarios import SCENARIOS, Scenario
 
 EVERYWHERE = {"answer lost", "denied", "killed after"}
 """Faults that strike every single write; the others strike each operation of a scenario once."""
-FEW = 2
+FEW = 4
 
 Record = Callable[[str, object], None]
 

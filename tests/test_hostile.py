@@ -461,7 +461,7 @@ def doctored(draw: st.DrawFn) -> tuple[dict[str, Any], bool]:
     return document, sign
 
 
-@settings(relaxed, max_examples=4)
+@settings(relaxed, max_examples=10)
 @given(data=st.data())
 def test_a_doctored_plan_is_shown_or_refused(house: House, data: st.DataObject) -> None:
     saved_text()

@@ -400,7 +400,6 @@ def test_a_domain_that_never_sends_is_imported_by_name(house: House) -> None:
     }
 
 
-@pytest.mark.slow
 def test_what_all_have_alike_stands_once(house: House) -> None:
     house.seed_zone()
     names = [f"d{n}.acme.com" for n in range(3)]
@@ -548,7 +547,6 @@ def test_what_belongs_to_others_is_left_out_and_named(house: House) -> None:
     assert "domains" not in read(house)
 
 
-@pytest.mark.slow
 def test_a_lost_yaml_is_written_again_for_its_own_stack(house: House) -> None:
     """Under the name of the stack that owns it all, the plan is empty at once."""
     house.seed_zone()
@@ -628,7 +626,6 @@ def test_a_state_gets_what_it_does_not_declare(house: House) -> None:
     assert "acme.com is declared, and it is live in eu-west-1 too" in ran.err
 
 
-@pytest.mark.slow
 def test_an_environment_gets_it_under_its_name(house: House) -> None:
     house.write({"environments": {"production": {}, "staging": {"stack": {"name": "other"}}}})
     client("sesv2").create_configuration_set(ConfigurationSetName="new")
@@ -717,7 +714,6 @@ def everything(house: House) -> None:
     user("news", SEND)
 
 
-@pytest.mark.slow
 def test_json_says_what_was_done_in_one_object(house: House) -> None:
     everything(house)
     ran = house.cli("import", "--format", "json")

@@ -19,7 +19,7 @@ from test_e2e_interrupted import dkim_key
 
 EXAMPLES = int(os.environ.get("RECON_EXAMPLES", "0"))
 LAWS = settings(
-    max_examples=EXAMPLES or 6,
+    max_examples=EXAMPLES or 12,
     deadline=None,
     derandomize=not EXAMPLES,
     database=None,
@@ -285,7 +285,7 @@ def nothing_left(house: House) -> None:
     ]
 
 
-@settings(LAWS, max_examples=EXAMPLES or 6)
+@settings(LAWS, max_examples=EXAMPLES or 10)
 @given(data=st.data())
 def test_an_apply_cut_anywhere_converges(house: House, data: Any) -> None:
     world_of_others(house, data)
@@ -311,7 +311,7 @@ def test_an_apply_cut_anywhere_converges(house: House, data: Any) -> None:
     house.check_foreign()
 
 
-@settings(LAWS, max_examples=EXAMPLES or 6)
+@settings(LAWS, max_examples=EXAMPLES or 10)
 @given(data=st.data())
 def test_a_destroy_cut_anywhere_leaves_nothing_after_the_next(house: House, data: Any) -> None:
     world_of_others(house, data)
@@ -327,7 +327,7 @@ def test_a_destroy_cut_anywhere_leaves_nothing_after_the_next(house: House, data
     house.check_foreign()
 
 
-@settings(LAWS, max_examples=EXAMPLES or 5)
+@settings(LAWS, max_examples=EXAMPLES or 8)
 @given(data=st.data())
 def test_order_in_the_yaml_does_not_matter(house: House, data: Any) -> None:
     world_of_others(house, data)
