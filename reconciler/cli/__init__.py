@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 @cache
 def _command(first: str) -> Any:
     """The tree of commands, made once in a process; where the first word of the command line names a command or a
-    group, the others are left out: making all of them takes as long as validating a small state."""
+    group, the others are left out: making all of them is a good part of a short run."""
     needed = copy.copy(app)
     names = (c.name or typer.main.get_command_name(c.callback.__name__) for c in app.registered_commands)  # type: ignore[union-attr]
     commands = [c for name, c in zip(names, app.registered_commands, strict=True) if name == first]
