@@ -229,7 +229,6 @@ def forge() -> Iterator[tuple[type[Forge], str]]:
     server.server_close()
 
 
-@pytest.mark.slow
 def test_a_scaffolded_repository_on_gitlab(
     house: support.House, forge: tuple[type[Forge], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -454,7 +454,6 @@ def test_every_delete_and_replace_is_in_the_comment(count: int) -> None:
     assert f"Plan: 0 to create, 0 to adopt, 300 to update, 20 to replace, {count} to delete." in shown
 
 
-@pytest.mark.slow
 def test_more_deletes_than_a_comment_holds_are_packed_then_counted() -> None:
     packed = render(plan(*deletes(3_000)), "markdown")
     assert len(packed.encode()) <= 60_000 and all(f"tenant-{n:05}" in packed for n in range(3_000))
