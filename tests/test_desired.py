@@ -310,6 +310,19 @@ def test_a_whole_value_takes_the_type_of_its_variable(make: Make) -> None:
         assert codes(error) == ["wrong-type"]
 
 
+def test_a_tracking_name_behind_a_cdn_may_serve_two_regions(make: Make) -> None:
+    for policy in ("REQUIRE", "REQUIRE_OPEN_ONLY"):
+        make(
+            "domains: {acme.com: {}}\nconfiguration_sets: {t: {tracking_options: "
+            f"{{custom_redirect_domain: click.acme.com, https_policy: {policy}}}}}}}\n"
+        )
+    with pytest.raises(InvalidState) as error:
+        make(
+            "domains: {acme.com: {}}\nconfiguration_sets: {t: {tracking_options: {custom_redirect_domain: c.acme.com}}}\n"
+        )
+    assert codes(error) == ["tracking-two-regions"]
+
+
 def test_a_policy_that_leaves_something_out_is_only_warned_about(make: Make) -> None:
     loaded = make("domains: {acme.com: {policies: {p: {Statement: [{Effect: Allow, ...}]}}}}\n")
     assert [w.code for w in loaded.warnings] == ["bad-policy"]

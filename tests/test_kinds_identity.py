@@ -59,6 +59,21 @@ def verified(house: House, name: str = "acme.com", region: str = HOME) -> None:
     assert found["DkimAttributes"]["Status"] == "SUCCESS"
 
 
+def test_null_brings_back_what_aws_does_by_itself(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim={**byodkim(), "signing_enabled": False}))
+    defaults = {"defaults": {"domain": {"dkim": {**byodkim(), "signing_enabled": False}}}}
+    house.settle({**defaults, **domain(dkim={"signing_attributes_origin": None})})
+    assert house.identity()["DkimAttributes"]["SigningAttributesOrigin"] == "AWS_SES"
+    assert house.identity()["DkimAttributes"]["SigningEnabled"] is False
+    house.settle({**defaults, **domain(dkim=None)})
+    assert house.identity()["DkimAttributes"]["SigningEnabled"] is True
+    assert key_record(house) == []
+
+
 # --- where keys come from ------------------------------------------------------------------------------------------
 
 
