@@ -317,9 +317,7 @@ def test_a_tracking_name_behind_a_cdn_may_serve_two_regions(make: Make) -> None:
             f"{{custom_redirect_domain: click.acme.com, https_policy: {policy}}}}}}}\n"
         )
     with pytest.raises(InvalidState) as error:
-        make(
-            "domains: {acme.com: {}}\nconfiguration_sets: {t: {tracking_options: {custom_redirect_domain: c.acme.com}}}\n"
-        )
+        make("configuration_sets: {t: {tracking_options: {custom_redirect_domain: c.acme.com}}}\n")
     assert codes(error) == ["tracking-two-regions"]
 
 
