@@ -530,9 +530,12 @@ def test_policies_in_other_clothes_are_no_change(house: House) -> None:
             "Condition": {"StringLike": {"ses:FromAddress": "*@acme.com"}},
         },
     }
-    house.settle(domain(policies={"partner": policy}))
+    done = house.settle(domain(policies={"partner": policy}))
+    shown = of(done, IDENTITY).after
+    assert shown is not None
+    assert shown["policies"]["partner"]["Statement"][0]["Action"] == ["ses:SendEmail", "ses:SendRawEmail"]
     rewritten = (
-        '{ "Version": "2012-10-17", "Statement": [ {"Action": ["ses:SendRawEmail", "ses:SendEmail"], "Effect": "Allow",'
+        '{ "Version": "2012-10-17", "Statement": [ {"Action": ["SES:sendRawEmail", "ses:SendEmail"], "Effect": "Allow",'
         f' "Resource": ["{arn}"], "Principal": {{"AWS": ["arn:aws:iam::222233334444:root"]}},'
         ' "Condition": {"StringLike": {"ses:FromAddress": ["*@acme.com"]}} } ] }'
     )
