@@ -65,9 +65,9 @@ def normal_policy(document: Any) -> Any:
     """An IAM policy document in one form, so that AWS's rewriting is no difference and any change of meaning is.
 
     IAM accepts one statement or a list, one action or a list, in any order, and drops white space (IAM User Guide,
-    "Grammar of the IAM JSON policy language"). Single items become lists, lists are sorted, action names are spelled as AWS
-    does where they are known, else in lower case (they ignore case); Sids, resources and conditions keep theirs, except condition operators' and keys' single
-    values.
+    "Grammar of the IAM JSON policy language"). Single items become lists, lists are sorted, action names are spelled
+    as AWS does where they are known, else in lower case (they ignore case); Sids, resources and conditions keep
+    theirs, except condition operators' and keys' single values.
     """
     if isinstance(document, str):
         try:
