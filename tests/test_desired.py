@@ -321,6 +321,21 @@ def test_a_tracking_name_behind_a_cdn_may_serve_two_regions(make: Make) -> None:
     assert codes(error) == ["tracking-two-regions"]
 
 
+def test_regions_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "state.yaml").write_text(
+        'stack: {name: acme-mail, account: "111122223333", regions: [US-EAST-1, eu-west-1]}\n'
+        "domains: {x.com: {regions: [US-East-1], by_region: {us-EAST-1: {email_forwarding_enabled: false}},"
+        ' mail_from: {mail_from_domain: "b-${region}.${domain}"}, bimi: {l: "https://x.com/${region}.svg"}}}\n',
+        encoding="utf-8",
+    )
+    loaded = load(str(tmp_path))
+    assert loaded.state.stack.regions == ("us-east-1", "eu-west-1")
+    values = pick(loaded, "domains", "x.com", "us-east-1").values
+    assert values["email_forwarding_enabled"] is False
+    assert values["mail_from"]["mail_from_domain"] == "b-us-east-1.x.com"
+    assert pick(loaded, "domains", "x.com", None).values["bimi"]["l"] == "https://x.com/us-east-1.svg"
+
+
 def test_a_policy_that_leaves_something_out_is_only_warned_about(make: Make) -> None:
     loaded = make("domains: {acme.com: {policies: {p: {Statement: [{Effect: Allow, ...}]}}}}\n")
     assert [w.code for w in loaded.warnings] == ["bad-policy"]

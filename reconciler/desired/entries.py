@@ -397,7 +397,7 @@ class Assembler:
             if not isinstance(item.value, str):
                 continue
             try:
-                region = scope.expand(item.value)
+                region = scope.expand(item.value).lower()
             except BadVariable as error:
                 self.problems.error(error.code, f"{declared.where}.regions: {error}", error.hint, source=item.source)
                 continue
@@ -453,7 +453,7 @@ class Assembler:
         scope = Scope(declared.values)
         for key, child in node.children() if node is not None else ():
             try:
-                region = scope.expand(key)
+                region = scope.expand(key).lower()
             except BadVariable as error:
                 self.problems.error(error.code, f"{declared.where}.by_region: {error}", error.hint, source=child.source)
                 continue

@@ -51,7 +51,7 @@ def base_values(node: Node | None, environment: str | None, variables: Mapping[s
         first = regions.value[0].value
         if isinstance(first, str):
             try:
-                region = scope.expand(first)
+                region = scope.expand(first).lower()
             except ValueError:
                 region = ""
     values["region"] = region
