@@ -135,6 +135,8 @@ def sweep_owned(world: World, aws: Aws) -> None:
             parts = item["ResourceARN"].split(":", 5)
             kind_name, _, name = parts[5].partition("/")
             kind = _KIND_OF_ARN.get(kind_name)
+            if kind == "email_identity" and "@" not in name:
+                name = name.lower()  # domains ignore case; an address does not
             if kind:
                 tags = tags_from_aws(item.get("Tags"))
                 world.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags

@@ -20,7 +20,7 @@ from reconciler.kinds.dns_record import declared_names, live_names
 from reconciler.model import Change, Diagnostic, Document, Plan, State
 from reconciler.names import is_at_or_below
 from reconciler.observing import declare
-from reconciler.planner import in_order, make_plan, pick
+from reconciler.planner import folded, in_order, make_plan, pick
 
 UNDECIDABLE = frozenset({"missing-reference", "no-tracking-identity", "no-zone", "many-zones", "below-delegation"})
 """Refusals that only what is live could confirm; offline they are left out."""
@@ -68,6 +68,7 @@ def declared_difference(head: State, base: State, now: str, *, targets: Sequence
     after, before = (make_plan(world) for world in worlds)
     old, new = _by_address(before), _by_address(after)
     changes = [c for c in (_difference(old.get(a), new.get(a)) for a in sorted({*old, *new})) if c is not None]
+    targets = [folded(target) for target in targets]
     if targets:
         known = [a for world in worlds for a in world.desired]
         chosen = {c.address for c in pick(list({**old, **new}.values()), targets, known)}

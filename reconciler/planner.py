@@ -17,7 +17,7 @@ from reconciler.errors import ReconError, Refused
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import RECORDS, Aim, Step, World, differences, note, owner_of, unpack
 from reconciler.model import Address, Change, Diagnostic, Plan, Stack
-from reconciler.names import parents
+from reconciler.names import fold_domain, fold_identity, parents
 from reconciler.rules import RULES
 from reconciler.rules import bridge as rules
 from reconciler.rules.outside import Outside
@@ -158,6 +158,22 @@ def _join_renames(world: World, changes: list[Change]) -> list[Change]:
 _AIMED = (
     "email_identity", "configuration_set", "event_destination", "dedicated_ip_pool", "smtp_user", "smtp_credential",
 )  # fmt: skip
+
+
+def folded(target: str) -> str:
+    """A target with its domain names in the form of addresses: lower case, A-labels; a glob stays as it is."""
+    kind, *rest = target.split("/")
+    if any(character in target for character in "*?["):
+        return target
+    try:
+        if kind == "email_identity" and len(rest) == 2:
+            rest[1] = fold_identity(rest[1])
+        elif kind == "dns_record" and len(rest) == 3:
+            name, colon, token = rest[1].partition(":")
+            rest = [fold_domain(rest[0]), fold_domain(name, record=True) + colon + token, rest[2].upper()]
+    except ValueError:
+        return target
+    return "/".join([kind, *rest])
 
 
 def exact(world: World, targets: Sequence[str]) -> bool:

@@ -43,11 +43,12 @@ def make(
     from reconciler.aws import Aws
     from reconciler.kinds.identity.bulk import TURNS
     from reconciler.observing import declare, observe
-    from reconciler.planner import aimed, exact, make_plan
+    from reconciler.planner import aimed, exact, folded, make_plan
     from reconciler.rules import outside
 
     if refresh not in {"full", "bulk"}:
         raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
+    targets = [folded(target) for target in targets]
     beyond = outside.public() if look_outside else None
     world = declare(state, now(), removing=removing)
     world.facts["refresh"] = refresh

@@ -271,7 +271,7 @@ def test_variables(make: Make, text: str, expected: str) -> None:
         'vars: {top: t, shadowed: top, nested: "${top}-${domain}", number: 7, flag: true}\n'
         "classes: {c: {vars: {class: c, shadowed: class}}}\n"
         "domains:\n  acme.com:\n    class: c\n    vars: {entry: n, shadowed: entry}\n"
-        f'    policies: {{p: {{Statement: [{{Sid: "{text}"}}]}}}}\n',
+        f'    policies: {{p: {{Statement: [{{Sid: "{text}", Effect: Allow, Principal: "*", Action: "ses:*"}}]}}}}\n',
         "staging",
     )
     entry = pick(loaded, "domains", "acme.com", "us-east-1")
@@ -288,9 +288,62 @@ def test_variables_of_the_caller_win_over_the_states(make: Make) -> None:
     assert pick(loaded, "domains", "x.acme.org", "us-east-1").values["configuration_set_name"] == "b"
 
 
+def test_a_whole_value_takes_the_type_of_its_variable(make: Make) -> None:
+    loaded = make(
+        "vars: {ttl: 600, seconds: 400, switch: true, number: 7}\n"
+        "defaults: {domain: {ttl: '${ttl}'}}\n"
+        "domains: {acme.com: {email_forwarding_enabled: '${switch}', tags: {n: '${number}'}}, "
+        "acme.net: {vars: {ttl: 90}}}\n"
+        "configuration_sets: {t: {delivery_options: {max_delivery_seconds: '${seconds}'}}}\n"
+    )
+    assert pick(loaded, "domains", "acme.com", None).values["ttl"] == 600
+    assert pick(loaded, "domains", "acme.net", None).values["ttl"] == 90
+    values = pick(loaded, "domains", "acme.com", "us-east-1").values
+    assert values["email_forwarding_enabled"] is True
+    assert values["tags"] == {"n": "7"}
+    delivery = pick(loaded, "configuration_sets", "t", "us-east-1").values["delivery_options"]
+    assert delivery == {"max_delivery_seconds": 400}
+    for text in ("vars: {ttl: '600'}\ndomains: {acme.com: {ttl: '${ttl}'}}\n",
+                 "vars: {ttl: 6}\ndomains: {acme.com: {ttl: '${ttl}0'}}\n"):  # fmt: skip
+        with pytest.raises(InvalidState) as error:
+            make(text)
+        assert codes(error) == ["wrong-type"]
+
+
+def test_a_tracking_name_behind_a_cdn_may_serve_two_regions(make: Make) -> None:
+    for policy in ("REQUIRE", "REQUIRE_OPEN_ONLY"):
+        make(
+            "domains: {acme.com: {}}\nconfiguration_sets: {t: {tracking_options: "
+            f"{{custom_redirect_domain: click.acme.com, https_policy: {policy}}}}}}}\n"
+        )
+    with pytest.raises(InvalidState) as error:
+        make("configuration_sets: {t: {tracking_options: {custom_redirect_domain: c.acme.com}}}\n")
+    assert codes(error) == ["tracking-two-regions"]
+
+
+def test_regions_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "state.yaml").write_text(
+        'stack: {name: acme-mail, account: "111122223333", regions: [US-EAST-1, eu-west-1]}\n'
+        "domains: {x.com: {regions: [US-East-1], by_region: {us-EAST-1: {email_forwarding_enabled: false}},"
+        ' mail_from: {mail_from_domain: "b-${region}.${domain}"}, bimi: {l: "https://x.com/${region}.svg"}}}\n',
+        encoding="utf-8",
+    )
+    loaded = load(str(tmp_path))
+    assert loaded.state.stack.regions == ("us-east-1", "eu-west-1")
+    values = pick(loaded, "domains", "x.com", "us-east-1").values
+    assert values["email_forwarding_enabled"] is False
+    assert values["mail_from"]["mail_from_domain"] == "b-us-east-1.x.com"
+    assert pick(loaded, "domains", "x.com", None).values["bimi"]["l"] == "https://x.com/us-east-1.svg"
+
+
+def test_a_policy_that_leaves_something_out_is_only_warned_about(make: Make) -> None:
+    loaded = make("domains: {acme.com: {policies: {p: {Statement: [{Effect: Allow, ...}]}}}}\n")
+    assert [w.code for w in loaded.warnings] == ["bad-policy"]
+
+
 def test_iam_variables_are_left_alone_in_policies_and_conditions(make: Make) -> None:
     loaded = make(
-        "domains: {acme.com: {policies: {p: {Statement: [{Resource: "
+        "domains: {acme.com: {policies: {p: {Statement: [{Effect: Allow, Principal: '*', Action: 'ses:*', Resource: "
         '"arn:${partition}:ses:${region}:${aws:PrincipalAccount}:identity/${domain}"}]}}}}\n'
         'smtp_users: {u: {from_addresses: ["*@acme.com"], credentials: {ssm: {name: /u}}, '
         'conditions: {StringLike: {"aws:userid": "${aws:username}-${account}-${*}"}}}}\n'
@@ -609,7 +662,8 @@ def test_paths_that_lead_nowhere(tmp_path: Path, name: str, code: str) -> None:
 def test_plain_scalars(make: Make) -> None:
     loaded = make(
         "x-shared: &tags {released: 2026-01-31, address: 192.0.2.1, dotted: 1.2.3, signed: -all, yes-quoted: 'yes'}\n"
-        "domains: {acme.com: {tags: *tags, policies: {p: {Version: 2012-10-17, Statement: []}}}}\n"
+        "domains: {acme.com: {tags: *tags, policies: {p: {Version: 2012-10-17, Statement: "
+        "{Effect: Allow, Principal: '*', Action: 'ses:*'}}}}}\n"
     )
     values = pick(loaded, "domains", "acme.com", "us-east-1").values
     assert values["tags"] == {

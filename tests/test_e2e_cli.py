@@ -378,6 +378,35 @@ def test_two_stacks_share_a_zone(house: House) -> None:
     house.check_foreign(alone=True)
 
 
+def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
+    house.seed_zone()
+    first = {
+        "identity": False, "dmarc": {"p": "reject"}, "bimi": {"l": "https://acme.com/a.svg"},
+        "spf": {"all": "-all"}, "null_mx": True,
+    }  # fmt: skip
+    house.settle({"domains": {"parked.acme.com": first}})
+    held = house.zone()
+    for change, address in (
+        ({"dmarc": {"p": "none"}}, "_dmarc.parked.acme.com/TXT"),
+        ({"dmarc": {"p": "reject"}, "ttl": 60}, "_dmarc.parked.acme.com/TXT"),
+        ({"bimi": {"l": "https://acme.com/b.svg"}}, "default._bimi.parked.acme.com/TXT"),
+        ({"spf": {"all": "~all"}}, "parked.acme.com/TXT"),
+    ):
+        house.write({"domains": {"parked.acme.com": {"identity": False, **change}}}, stack={"name": "second"})
+        ran = house.cli("apply", STATE, "--auto-approve")
+        assert ran.code == 3
+        assert 'parked.acme.com belongs to the recon stack "acme"  [owned-elsewhere]' in ran.err
+        assert f"dns_record/acme.com/{address}" in ran.err
+        assert house.zone() == held
+    # what is the same for both, or only added, is nobody's loss
+    house.write(
+        {"domains": {"parked.acme.com": {"identity": False, "dmarc": {"p": "reject"}, "spf": {"all": "-all"}}}},
+        stack={"name": "second"},
+    )
+    assert house.cli("apply", STATE, "--auto-approve").code == 0
+    assert house.zone() == held
+
+
 # --- safeguards and targets ----------------------------------------------------------------------------------------
 
 

@@ -533,6 +533,14 @@ def test_hostile_live_values_are_inert(house: House) -> None:
     assert "bimi is not managed here" in text
 
 
+def test_an_address_whose_domain_has_capitals_is_left_out_and_named(house: House) -> None:
+    for name in ("Ceo@Acme.COM", "Cfo@acme.com"):
+        client("sesv2").create_email_identity(EmailIdentity=name)
+    ran = imported(house, "--stack", "mine")
+    assert only_adopts(house) == [f"email_identity/{HOME}/Cfo@acme.com"]
+    assert f"email_identity/{HOME}/Ceo@Acme.COM is left out: the domain of an address" in ran.err
+
+
 def test_what_belongs_to_others_is_left_out_and_named(house: House) -> None:
     house.seed_zone()
     house.apply({**identity(), **options()})

@@ -59,6 +59,21 @@ def verified(house: House, name: str = "acme.com", region: str = HOME) -> None:
     assert found["DkimAttributes"]["Status"] == "SUCCESS"
 
 
+def test_null_brings_back_what_aws_does_by_itself(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim={**byodkim(), "signing_enabled": False}))
+    defaults = {"defaults": {"domain": {"dkim": {**byodkim(), "signing_enabled": False}}}}
+    house.settle({**defaults, **domain(dkim={"signing_attributes_origin": None})})
+    assert house.identity()["DkimAttributes"]["SigningAttributesOrigin"] == "AWS_SES"
+    assert house.identity()["DkimAttributes"]["SigningEnabled"] is False
+    house.settle({**defaults, **domain(dkim=None)})
+    assert house.identity()["DkimAttributes"]["SigningEnabled"] is True
+    assert key_record(house) == []
+
+
 # --- where keys come from ------------------------------------------------------------------------------------------
 
 
@@ -515,9 +530,12 @@ def test_policies_in_other_clothes_are_no_change(house: House) -> None:
             "Condition": {"StringLike": {"ses:FromAddress": "*@acme.com"}},
         },
     }
-    house.settle(domain(policies={"partner": policy}))
+    done = house.settle(domain(policies={"partner": policy}))
+    shown = of(done, IDENTITY).after
+    assert shown is not None
+    assert shown["policies"]["partner"]["Statement"][0]["Action"] == ["ses:SendEmail", "ses:SendRawEmail"]
     rewritten = (
-        '{ "Version": "2012-10-17", "Statement": [ {"Action": ["ses:SendRawEmail", "ses:SendEmail"], "Effect": "Allow",'
+        '{ "Version": "2012-10-17", "Statement": [ {"Action": ["SES:sendRawEmail", "ses:SendEmail"], "Effect": "Allow",'
         f' "Resource": ["{arn}"], "Principal": {{"AWS": ["arn:aws:iam::222233334444:root"]}},'
         ' "Condition": {"StringLike": {"ses:FromAddress": ["*@acme.com"]}} } ] }'
     )

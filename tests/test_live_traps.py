@@ -7,11 +7,14 @@ everything against the one from before: what recon does not own is as it was, to
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from faults import ledger
 from support import ACCOUNT, HOME, OTHER, House, client, merge, put, words
+
+from reconciler.aws import Aws
 
 STATE = "state.yaml"
 OURS: dict[str, Any] = {
@@ -224,6 +227,22 @@ def test_names_in_mixed_case_and_idn(house: House) -> None:
         n.lower() for n in listed
     }
     house.quiet()
+
+
+def test_domains_that_aws_lists_in_another_case_are_the_same(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Aws.pages
+
+    def pages(self: Aws, service: str, operation: str, *positional: Any, **named: Any) -> Iterator[Any]:
+        for item in real(self, service, operation, *positional, **named):
+            key = {"GetResources": "ResourceARN", "ListEmailIdentities": "IdentityName"}.get(operation)
+            yield {**item, key: item[key].replace("acme.com", "Acme.COM")} if key else item
+
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}}}})
+    monkeypatch.setattr(Aws, "pages", pages)
+    for refresh in ("full", "bulk"):
+        assert not house.plan(refresh=refresh).changes
+    house.destroy()
 
 
 # --- leftovers -----------------------------------------------------------------------------------------------------

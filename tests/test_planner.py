@@ -12,7 +12,7 @@ from test_e2e_interrupted import FULL, USER
 
 from reconciler.errors import ReconError, Refused
 from reconciler.model import Change, Note, Plan
-from reconciler.planner import check_safeguards, in_order, make_plan, pick
+from reconciler.planner import check_safeguards, folded, in_order, make_plan, pick
 
 
 def change(address: str, action: Any = "create", needs: tuple[str, ...] = (), **more: Any) -> Change:
@@ -131,3 +131,19 @@ def test_places_of_the_yaml_are_in_the_plan(house: House) -> None:
     place = next(d.source for d in found.diff if d.path == "sending_options.sending_enabled")
     assert place is not None
     assert "sending_enabled" in lines[place.line - 1]
+
+
+@pytest.mark.parametrize(
+    ("target", "address"),
+    [
+        ("email_identity/us-east-1/ACME.com.", "email_identity/us-east-1/acme.com"),
+        ("email_identity/us-east-1/CEO@Acme.com", "email_identity/us-east-1/CEO@acme.com"),
+        ("dns_record/Acme.com/_DMARC.bücher.acme.com/txt", "dns_record/acme.com/_dmarc.xn--bcher-kva.acme.com/TXT"),
+        ("dns_record/acme.com/Acme.com:dkim:us-east-1:1/CNAME", "dns_record/acme.com/acme.com:dkim:us-east-1:1/CNAME"),
+        ("email_identity/*/Acme.com", "email_identity/*/Acme.com"),
+        ("configuration_set/us-east-1/Main", "configuration_set/us-east-1/Main"),
+        ("email_identity/us-east-1/a b", "email_identity/us-east-1/a b"),
+    ],
+)
+def test_names_in_targets_are_folded(target: str, address: str) -> None:
+    assert folded(target) == address

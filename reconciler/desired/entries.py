@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,7 +12,7 @@ from reconciler.desired.checks import check_values
 from reconciler.desired.checks.place import Place, address_of
 from reconciler.desired.layers import SECTIONS, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, merged, show
-from reconciler.desired.variables import BadVariable, Scope, suggestion
+from reconciler.desired.variables import BadVariable, Scope, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
 from reconciler.regions import SES_REGIONS
@@ -23,6 +24,7 @@ _STRIPPED: Final = META - {"unmanaged"}
 IDENTITY_ONLY: Final = ("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled", "policies", "tags")
 """Keys of a domain that mean nothing without an identity."""
 _POLICY_KEYS: Final = frozenset({"policies", "conditions"})
+_WHOLE: Final = re.compile(r"\$\{([^{}]*)\}")
 _KEPT_IN_CREDENTIALS: Final = frozenset({"region"})
 
 
@@ -71,6 +73,24 @@ def expand(
             items.append(expand(child, scope, sources, problems, where=where, prefix=nested, policy=policy))
         return items
     return value
+
+
+def typed(plain: Any, found: list[schema.Finding], node: Node, values: Mapping[str, Any]) -> bool:
+    """Give what is nothing but a ``${variable}`` the variable's own type where a text does not fit: ``ttl: ${ttl}``
+    with ``vars: {ttl: 600}`` is a number. ``found`` is what the schema has against ``plain``, which is changed; says
+    whether it was."""
+    changed = False
+    for finding in found:
+        holder, written, inside = plain, node, bool(finding.path)
+        for part in finding.path[:-1]:
+            holder, written = holder[part], written.at((part,))
+        written = written.at(finding.path[-1:])
+        match = _WHOLE.fullmatch(written.value) if inside and type(written.value) is str else None
+        value = values.get(match.group(1)) if match else None
+        if type(value) in (bool, int) and holder[finding.path[-1]] == variable_text(value):
+            holder[finding.path[-1]] = value
+            changed = True
+    return changed
 
 
 def _expanded_key(
@@ -377,7 +397,7 @@ class Assembler:
             if not isinstance(item.value, str):
                 continue
             try:
-                region = scope.expand(item.value)
+                region = scope.expand(item.value).lower()
             except BadVariable as error:
                 self.problems.error(error.code, f"{declared.where}.regions: {error}", error.hint, source=item.source)
                 continue
@@ -433,7 +453,7 @@ class Assembler:
         scope = Scope(declared.values)
         for key, child in node.children() if node is not None else ():
             try:
-                region = scope.expand(key)
+                region = scope.expand(key).lower()
             except BadVariable as error:
                 self.problems.error(error.code, f"{declared.where}.by_region: {error}", error.hint, source=child.source)
                 continue
@@ -479,6 +499,8 @@ class Assembler:
         if not schema.checker(kind)(plain):
             address = address_of(declared.section, declared.name, place)
             found = schema.findings(kind, plain)
+            if typed(plain, found, body, values):
+                found = schema.findings(kind, plain)
             report(found, body, declared.where, self.problems, address)
             bad |= frozenset(str(finding.path[0]) for finding in found if finding.path)
             plain = {key: value for key, value in plain.items() if key not in bad}

@@ -336,8 +336,13 @@ def lay(below: Node | None, above: Node) -> Node:
     dkim = above.get("dkim")
     origin = dkim.get(_DKIM_ORIGIN) if dkim is not None else None
     inherited = below.get("dkim")
-    if origin is not None and type(origin.value) is str and inherited is not None and inherited.is_map:
-        unfit = _ALL_COMPANIONS - dkim_companions(origin.value)
+    if (
+        origin is not None
+        and (origin.value is None or type(origin.value) is str)
+        and inherited is not None
+        and inherited.is_map
+    ):
+        unfit = _ALL_COMPANIONS - dkim_companions(origin.value or "AWS_SES")
         if unfit & inherited.value.keys():
             kept = {key: child for key, child in inherited.value.items() if key not in unfit}
             below = below.with_value({**below.value, "dkim": inherited.with_value(kept)})

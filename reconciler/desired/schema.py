@@ -107,6 +107,15 @@ def checker(name: str, lenient: bool = False) -> Check:
     return _Compiler(lenient).compile(definition(name))
 
 
+def _takes_text(schema: Mapping[str, Any]) -> bool:
+    """Whether a ``${variable}`` may come to fit: where a text, number, true or false is wanted, and no map or list."""
+    schema = resolve(schema)
+    if "anyOf" in schema:
+        return any(_takes_text(item) for item in schema["anyOf"])
+    kinds = schema.get("type", "string")
+    return bool({"string", "boolean", "integer", "number"} & set([kinds] if isinstance(kinds, str) else kinds))
+
+
 class _Compiler:
     def __init__(self, lenient: bool) -> None:
         self.lenient = lenient
@@ -137,7 +146,7 @@ class _Compiler:
                         return False
                 return True
 
-        if not self.lenient:
+        if not self.lenient or not _takes_text(schema):
             return inner
         return lambda v: (type(v) is str and "${" in v) or inner(v)
 
@@ -364,14 +373,14 @@ def findings(name: str, value: Any, *, lenient: bool = False) -> list[Finding]:
 def _worded(error: Any, lenient: bool) -> Iterator[Finding]:
     path = tuple(error.absolute_path)
     value = error.instance
-    if _SECRET in path and isinstance(value, str) and not (lenient and "${" in value):
+    if _SECRET in path and isinstance(value, str) and not (lenient and "${" in value and len(path) > 2):
         # somebody may have pasted the key itself: whatever stands there is not repeated
         yield Finding(
             path, "bad-secret-reference", "this does not say where the private key is",
             "write {secretsmanager: NAME}, {ssm: NAME}, {file: PATH} or {env: NAME}; the key itself never stands here",
         )  # fmt: skip
         return
-    if lenient and isinstance(value, str) and "${" in value:
+    if lenient and isinstance(value, str) and "${" in value and _takes_text(error.schema):
         return
     word, rule = error.validator, error.validator_value
     if word in ("anyOf", "oneOf") and error.context:

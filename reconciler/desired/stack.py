@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from reconciler.desired import schema
-from reconciler.desired.entries import expand
+from reconciler.desired.entries import expand, typed
 from reconciler.desired.layers import report, rule_severity
 from reconciler.desired.nodes import Node, Problems, show
 from reconciler.desired.variables import Scope
@@ -51,7 +51,7 @@ def base_values(node: Node | None, environment: str | None, variables: Mapping[s
         first = regions.value[0].value
         if isinstance(first, str):
             try:
-                region = scope.expand(first)
+                region = scope.expand(first).lower()
             except ValueError:
                 region = ""
     values["region"] = region
@@ -74,7 +74,10 @@ def read_stack(
     plain = expand(node, Scope(values), sources, problems, where="stack")
     fold = schema.folder("stack")
     plain = fold(plain) if fold else plain
-    report(schema.findings("stack", plain), node, "stack", problems)
+    found = schema.findings("stack", plain)
+    if typed(plain, found, node, values):
+        found = schema.findings("stack", plain)
+    report(found, node, "stack", problems)
     reader = _StackReader(plain, node, sources, problems)
     return reader.stack(environment)
 
@@ -97,7 +100,7 @@ class _StackReader:
             if plain.get(key) is None:
                 self.error("missing-key", "", f"{key} is missing", f"write `{key}: {example}`")
         name = self._text("name")
-        if name and not STACK_NAME.fullmatch(name):
+        if isinstance(plain.get("name"), str) and not STACK_NAME.fullmatch(name):
             self.error(
                 "bad-name", "name", f"{show(name)} is not a name for a stack",
                 "use 1 to 64 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit",

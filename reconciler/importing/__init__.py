@@ -193,8 +193,10 @@ def _nothing(world: World, misses: Sequence[tuple[str, str]], draft: Draft) -> R
     diagnostics = tuple(_diagnostics(draft, world, misses, None))
     if world.unread:
         return ReconError("nothing could be read that could be imported", diagnostics=diagnostics)
+    theirs = draft.left and all(left.code == "owned-elsewhere" for left in draft.left)
+    why = ": all of it belongs to others" if theirs else ": all of it is left out" if draft.left else ""
     return ReconError(
-        "nothing live to import" + (": all of it belongs to others" if draft.left else ""),
+        f"nothing live to import{why}",
         hint="check the account and --region", diagnostics=diagnostics,
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ def describe(found: Found, draft: Draft) -> None:
     """Fill ``draft`` with an entry for everything that nobody else owns."""
     world = found.world
     scope = world.scope
+    draft.left += found.left
     destinations: dict[str, list[Observed]] = {}
     for address, live in sorted(world.observed.items()):
         if live.kind == "event_destination":

@@ -204,6 +204,12 @@ def _take_identity(found: Found, names: Names, region: str, name: str, known: se
         if names.pick("email_identity", name, region):
             found.left.append(Left(f"email_identity/{region}/{name}", "bad-name", str(problem)))
         return
+    if "@" in name and folded != name:
+        # To SES these are two identities: an address is compared with its case ("Creating and verifying identities").
+        if names.pick("email_identity", folded, region):
+            why = f"the domain of an address is declared in lower case, and to SES {folded} is another address"
+            found.left.append(Left(f"email_identity/{region}/{name}", "address-case", why))
+        return
     address = f"email_identity/{region}/{folded}"
     named = found.world.facts["named"]["email_identity"]
     if names.pick("email_identity", folded, region) and address not in known and address not in named:

@@ -139,7 +139,7 @@ def _sends(document: Any) -> bool:
     for statement in statements or ():
         if isinstance(statement, Mapping) and statement.get("Effect") == "Allow":
             for action in statement.get("Action") or ():
-                if action.startswith("ses:") and fnmatch.fnmatchcase(_ACTION, action):
+                if action.startswith("ses:") and fnmatch.fnmatchcase(_ACTION, action.lower()):
                     return True
     return False
 

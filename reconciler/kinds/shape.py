@@ -47,13 +47,27 @@ def _value_from_aws(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
+_ACTIONS = {
+    f"ses:{name}".lower(): f"ses:{name}"
+    for name in (
+        "SendEmail", "SendRawEmail", "SendTemplatedEmail", "SendBulkEmail", "SendBulkTemplatedEmail", "Send*",
+        "GetEmailIdentity", "DeleteEmailIdentity", "GetEmailIdentityPolicies", "CreateEmailIdentityPolicy",
+        "UpdateEmailIdentityPolicy", "DeleteEmailIdentityPolicy", "PutEmailIdentityConfigurationSetAttributes",
+        "PutEmailIdentityDkimAttributes", "PutEmailIdentityDkimSigningAttributes", "PutEmailIdentityFeedbackAttributes",
+        "PutEmailIdentityMailFromAttributes", "BatchGetMetricData", "ListRecommendations", "ListTagsForResource",
+        "TagResource", "UntagResource",
+    )
+}  # fmt: skip
+"""What may stand in a policy of an identity (SES Developer Guide, "Amazon SES policy anatomy"), by lower case."""
+
+
 def normal_policy(document: Any) -> Any:
     """An IAM policy document in one form, so that AWS's rewriting is no difference and any change of meaning is.
 
     IAM accepts one statement or a list, one action or a list, in any order, and drops white space (IAM User Guide,
-    "Grammar of the IAM JSON policy language"). Single items become lists, lists are sorted, action names fold to lower
-    case (they ignore case); Sids, resources and conditions keep theirs, except condition operators' and keys' single
-    values.
+    "Grammar of the IAM JSON policy language"). Single items become lists, lists are sorted, action names are spelled
+    as AWS does where they are known, else in lower case (they ignore case); Sids, resources and conditions keep
+    theirs, except condition operators' and keys' single values.
     """
     if isinstance(document, str):
         try:
@@ -76,7 +90,7 @@ def _statement(statement: Any) -> Any:
     out: dict[str, Any] = {}
     for key, value in statement.items():
         if key in {"Action", "NotAction"}:
-            out[key] = sorted({str(v).lower() for v in _listed(value)})
+            out[key] = sorted({_ACTIONS.get(str(v).lower(), str(v).lower()) for v in _listed(value)})
         elif key in {"Resource", "NotResource"}:
             out[key] = sorted({str(v) for v in _listed(value)})
         elif key in {"Principal", "NotPrincipal"} and isinstance(value, Mapping):

@@ -356,7 +356,7 @@ def fields_of(document: Any) -> dict[str, Any]:
     if not statements or len(statements) != 1 or not isinstance(statements[0], Mapping):
         return nothing
     statement = statements[0]
-    expected = {"Effect": "Allow", "Action": ["ses:sendrawemail"]}
+    expected = {"Effect": "Allow", "Action": ["ses:SendRawEmail"]}
     if any(statement.get(k) != v for k, v in expected.items()) or set(statement) - {
         "Sid",
         "Effect",

@@ -28,6 +28,8 @@ _QUALIFIERS: Final = "+-~?"
 
 _MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
 _MECHANISM = re.compile(r"([+\-~?]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:/])(.*))?", re.DOTALL)
+_MACRO = re.compile(r"%%|%_|%-|%\{[slodiphvSLODIPHV][0-9]*[rR]?[-.+,/_=]*\}")
+"""RFC 7208 section 7.1, without the letters that stand in explanations alone."""
 _CIDR = re.compile(r"(?:/(?:0|[1-9][0-9]?))?(?://(?:0|[1-9][0-9]{0,2}))?")
 
 
@@ -235,8 +237,13 @@ def _term_from_yaml(name: str, item: Any) -> str | None:
     if "%" in domain:
         if not domain.isascii():
             raise ValueError(f"{item!r} is not ASCII")
+        if "%" in _MACRO.sub("", domain):
+            raise ValueError(f"{item!r} holds a % that begins no macro, such as %{{i}} or %{{d}}")
         return f"{name}:{domain}{cidr}"
-    return f"{name}:{fold_domain(domain, record=True)}{cidr}"
+    folded = fold_domain(domain, record=True)
+    if "." not in folded or "*" in folded:
+        raise ValueError(f"{item!r} is not the name of a domain, such as _spf.crm.example")
+    return f"{name}:{folded}{cidr}"
 
 
 # --- changing a live record ----------------------------------------------------------------------------------------

@@ -438,14 +438,14 @@ def parked_open(view: RuleView) -> Iterator[Draft]:
         policy = view.policy(entry.name)
         lacks = []
         if policy is not None and policy.strength < 2:
-            lacks.append("DMARC p=reject")
+            lacks.append("no DMARC p=reject")
         texts = view.spf_texts(entry.name)
         declared = str((entry.values.get("spf") or {}).get("all", "")).lower()
         if declared != "-all" and texts is not None and not any("-all" in text.lower().split() for text in texts):
-            lacks.append("an SPF of -all")
+            lacks.append("no SPF of -all")
         if lacks:
             yield Draft(
                 _address(view, entry.name),
-                f"{entry.name} never sends, but has no {' and no '.join(lacks)}",
+                f"{entry.name} never sends, but has {' and '.join(lacks)}",
                 'declare dmarc: {p: reject}, spf: {all: "-all"} and null_mx: true',
             )

@@ -221,7 +221,7 @@ class _Across:
                     entry, path, "undeclared-reference", f"no declared domain covers {name}: SES takes a tracking "
                     "domain only below a verified identity", "declare its domain under `domains:`", f"{path} {name}",
                 )  # fmt: skip
-            if isinstance(options, dict) and options.get("https_policy") == "REQUIRE":
+            if isinstance(options, dict) and options.get("https_policy") in ("REQUIRE", "REQUIRE_OPEN_ONLY"):
                 continue
             before = seen.setdefault(name, entry)
             if before.region != entry.region:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from reconciler.desired.checks.forms import REGION_NAME, SET_NAME, check_reference
 from reconciler.desired.checks.place import Place
+from reconciler.desired.checks.policies import check_policy
 from reconciler.desired.layers import dkim_companions, dkim_family
 from reconciler.desired.nodes import show
 from reconciler.mail import bimi, dmarc, spf
@@ -29,7 +30,6 @@ _EXAMPLES: Final = {
     "spf": 'such as {include: [_spf.crm.example], all: "~all"}',
     "bimi": 'such as {l: "https://acme.com/logo.svg", a: "https://acme.com/vmc.pem"}',
 }
-_POLICY_VERSIONS: Final = ("2012-10-17", "2008-10-17")
 
 
 def check_domain(place: Place, stack: Stack) -> None:
@@ -220,9 +220,4 @@ def _policies(place: Place) -> None:
         if size > MAX_POLICY_BYTES:
             place.error(path, "too-long", f"the policy has {size} bytes; SES takes {MAX_POLICY_BYTES}",
                         "split it into several, or shorten it")  # fmt: skip
-        if "Statement" not in body:
-            place.error(path, "missing-key", "the policy has no Statement", "write `Statement: [{Effect: Allow, ...}]`")
-        version = body.get("Version")
-        if version is not None and version not in _POLICY_VERSIONS:
-            place.error(f"{path}.Version", "not-allowed-value", f"{show(version)} is no version of the language",
-                        'write "2012-10-17"')  # fmt: skip
+        check_policy(place, path, body)

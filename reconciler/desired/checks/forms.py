@@ -22,7 +22,8 @@ SET_NAME_WORDS: Final = "1 to 64 letters, digits, - and _"
 POOL_NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
 POOL_NAME_WORDS: Final = "1 to 64 lower-case letters, digits, - and _"
 REGION_NAME: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]")
-_TAG_CHARACTERS = re.compile(r"[\w\s.:/=+\-@]*")
+_TAG_CHARACTERS = re.compile(r"(?:[\w.:/=+\-@]|[^\S\x09-\x0d\x1c-\x1f\x85])*")
+r"""IAM's ``[\p{L}\p{Z}\p{N}_.:/=+\-@]``: white space, but no tabs and line breaks (IAM API, Tag)."""
 _TAG_WORDS: Final = "letters, digits, spaces and _ . : / = + - @"
 
 
@@ -59,3 +60,6 @@ def check_tags(place: Place) -> None:
         if isinstance(value, str) and (len(value) > 256 or not _TAG_CHARACTERS.fullmatch(value)):
             place.error(path, "bad-tag", f"{show(value)} is not a tag value",
                         "up to 256 letters, digits, spaces and _ . : / = + - @")  # fmt: skip
+        elif isinstance(value, str) and value.lower().startswith("aws:"):
+            place.error(path, "reserved-tag", "tag values that begin with aws: are kept for AWS",
+                        "choose another value")  # fmt: skip

@@ -28,8 +28,8 @@ from reconciler.regions import partition_of
 MAX_DESTINATIONS: Final = 10
 MAX_DIMENSIONS: Final = 10
 
-_DIMENSION_NAME = re.compile(r"[A-Za-z0-9_:.-]{1,255}")
-_DIMENSION_VALUE = re.compile(r"[\x21-\x7e]{1,255}")
+_DIMENSION_NAME = re.compile(r"[A-Za-z0-9_:-]{1,255}")
+_DIMENSION_VALUE = re.compile(r"[A-Za-z0-9_@.-]{1,255}")
 _ARN = re.compile(r"arn:(aws[a-z-]*):([a-z0-9-]+):([a-z0-9-]*):([0-9]*):(.+)")
 
 DESTINATION_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -151,7 +151,7 @@ def _dimensions(place: Place, path: str, dimensions: Any) -> None:
             seen.add(name)
         if isinstance(value, str) and not _DIMENSION_VALUE.fullmatch(value):
             place.error(f"{here}.default_dimension_value", "bad-name", f"{show(value)} is no value of a dimension",
-                        "ASCII characters without spaces, 255 at most")  # fmt: skip
+                        "letters, digits, _, -, @ and ., 255 at most")  # fmt: skip
 
 
 # --- pools ---------------------------------------------------------------------------------------------------------

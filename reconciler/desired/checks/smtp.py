@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from reconciler.desired.checks.forms import REGION_NAME
 from reconciler.desired.checks.place import Place
+from reconciler.desired.checks.policies import check_conditions
 from reconciler.desired.nodes import show
 from reconciler.model import Stack
 from reconciler.names import fold_identity
@@ -23,6 +24,7 @@ _BOUNDARY = re.compile(r"arn:(aws[a-z-]*):iam::([0-9]{12}|aws):policy/[\x21-\x7e
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _SECRET_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_./-]{1,1011}")
+_KMS_KEY = re.compile(r"[A-Za-z0-9:/_-]{1,256}")
 _PARAMETER_DEPTH: Final = 15
 _FROM_PATTERN = re.compile(r"[^\s<>,;\"]{1,320}")
 
@@ -57,6 +59,8 @@ def check_smtp_user(place: Place, stack: Stack) -> None:
         place.error("permissions_boundary", "bad-arn", f"{show(boundary)} is not the ARN of a managed policy",
                     f"write arn:{stack.partition}:iam::{stack.account or 'ACCOUNT'}:policy/NAME")  # fmt: skip
     conditions = values.get("conditions")
+    if isinstance(conditions, dict):
+        check_conditions(place, "conditions", conditions)
     for operator, name, own in (
         ("StringLike", "ses:FromAddress", "from_addresses"),
         ("IpAddress", "aws:SourceIp", "source_ips"),
@@ -98,6 +102,9 @@ def _identities(place: Place) -> None:
     identities = place.values.get("identities")
     if not isinstance(identities, list):
         return
+    if not identities:
+        place.warn("identities", "any-identity", "the list is empty, so this user may send with every identity",
+                   "name the identities that it is for, or take the key out")  # fmt: skip
     for index, name in enumerate(identities):
         try:
             identities[index] = fold_identity(name)
@@ -127,6 +134,10 @@ def _credentials(place: Place, block: dict[str, Any], stack: Stack) -> None:
         if not isinstance(name, str):
             place.error(path, "missing-key", "name is missing", f'write `name: "recon/{place.name}"`')
             continue
+        key = target.get("kms_key_id")
+        if isinstance(key, str) and not _KMS_KEY.fullmatch(key):
+            place.error(f"{path}.kms_key_id", "bad-name", f"{show(key)} cannot be a key of KMS",
+                        "write its id, its ARN, or alias/NAME")  # fmt: skip
         reason = _store_name_problem(store, name.replace("${region}", "us-east-1"))
         if reason:
             place.error(f"{path}.name", "bad-name", f"{show(name)} cannot be its name: {reason[0]}", reason[1])

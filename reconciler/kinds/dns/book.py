@@ -76,6 +76,12 @@ class Book:
                     if found.groups or found.spf is not None or found.own:
                         self.live_markers[zone.id, name.removeprefix(f"{marker.LABEL}.")] = found
 
+    def others(self, zone: Zone, domain: str) -> dict[str, marker.Marker]:
+        """What the markers of other stacks say of a domain, by scope."""
+        texts = [text for _, text in zone.texts(marker.name_for(domain))]
+        scopes = {marker.stack_of(text) for text in texts} - {None, self.world.scope}
+        return {scope: marker.read(texts, scope) for scope in sorted(filter(None, scopes))}
+
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 

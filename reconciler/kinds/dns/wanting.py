@@ -79,7 +79,32 @@ class Wanting:
         else:
             self._spf(zone, intent, address)
         if len(self.book.slots) > before:
+            if self._of_another_stack(zone, intent, address):
+                del self.book.slots[address]
+                return
             self._remember(intent, address)
+
+    def _of_another_stack(self, zone: Zone, intent: Intent, address: Address) -> bool:
+        """Refuse to change what another stack's marker names as its own; terms in a shared SPF record are no change
+        of theirs, another ``all`` in a record that they have created is."""
+        for stack, theirs in self.book.others(zone, intent.domain).items():
+            what = intent.group.upper() if intent.group in theirs.groups else ""
+            if intent.group == "spf" and intent.all and theirs.spf_created:
+                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t)), None)
+                end = spf.parse(live).all if live is not None else None
+                if end is not None and end.text.lower() != intent.all:
+                    what = f"SPF record with its {end.text}"
+            if what:
+                self.book.world.refuse(
+                    "owned-elsewhere",
+                    f'the {what} of {intent.domain} belongs to the recon stack "{stack}"',
+                    hint=f"take it out of this stack's YAML, or release it there first (its marker is "
+                    f"{marker.name_for(intent.domain)})",
+                    address=address,
+                    source=intent.source,
+                )
+                return True
+        return False
 
     def _aimed(self, aim: Aim, intent: Intent) -> bool:
         if intent.owners:

@@ -86,7 +86,7 @@ def observe_bulk(kind: Reader, aws: Aws, world: World) -> None:
         region, addresses = item
         try:
             listed = {
-                i["IdentityName"]: i
+                (name if "@" in (name := i["IdentityName"]) else name.lower()): i
                 for i in aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
             }
             there = [a for a in addresses if a.split("/", 2)[2] in listed]
