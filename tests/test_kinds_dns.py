@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import HOME, OTHER, House, lines, words
+from support import HOME, OTHER, House, client, lines, told, words
 
 from reconciler.model import Change, Plan
 
@@ -401,6 +401,63 @@ def test_zone_by_id_picks_one_of_two_of_the_same_name(house: House) -> None:
     house.settle(domain(zone=second))
     house.destroy()
     house.check_foreign(alone=True)
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_a_domain_moves_to_the_other_zone_of_its_name_and_goes_from_both(house: House, identity: bool) -> None:
+    one = house.seed_zone()
+    made = client("route53").create_hosted_zone(Name="acme.com", CallerReference="other")
+    other = made["HostedZone"]["Id"].rpartition("/")[2]
+    house.kept = house.raw_foreign()
+
+    def there(zone: str) -> dict[str, Any]:
+        own = {"dmarc": {"p": "none"}, "spf": {"include": ["crm.example"]}, **({} if identity else {"identity": False})}
+        return {"domains": {"acme.com": {"zone": zone, **own}, "sub.acme.com": {"zone": zone, **own}}}
+
+    for zone in (one, other, one):
+        house.settle(there(zone))
+        assert ("_dmarc.acme.com", "TXT") in house.zone(zone_id=zone)
+        house.check_foreign()
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
+def test_the_other_zone_of_a_name_keeps_what_is_not_ours(house: House) -> None:
+    first = house.seed_zone(foreign={("_dmarc.acme.com", "TXT"): ["v=DMARC1; p=none"], ("acme.com", "MX"): ["0 ."]})
+    second = house.seed_zone(foreign={})
+    house.kept = house.raw_foreign()
+    for zone in (first, second):
+        assert zone in str(house.kept)
+    for identity in ({"dkim": {}}, {"identity": False, "null_mx": True}):
+        house.settle({"domains": {"acme.com": {"zone": second, "dmarc": {"p": "none"}, **identity}}})
+        house.settle({})
+        house.check_foreign(alone=True)
+
+
+def test_what_was_put_into_the_zone_above_goes_with_the_domain(house: House) -> None:
+    """A more specific zone came later: what stands in the one above stays while the domain does."""
+    house.seed_zone()
+    own = {"dkim": {}, "dmarc": {"p": "none"}, "mail_from": {"mail_from_domain": "bounce.shop.acme.com"}}
+    house.settle({"domains": {"shop.acme.com": own}})
+    house.kept = {k: v for k, v in house.kept.items() if "shop" not in k[1]}
+    client("route53").create_hosted_zone(Name="shop.acme.com", CallerReference="shop")
+    house.settle()
+    assert ("_dmarc.shop.acme.com", "TXT") in house.zone("shop.acme.com")
+    assert ("_dmarc.shop.acme.com", "TXT") in house.zone()
+    house.settle({})
+    house.check_foreign()
+    assert not [name for name, _ in house.zone() if "shop" in name]
+    assert not house.zone("shop.acme.com")
+
+
+def test_a_zone_above_that_may_not_be_read_does_not_keep_a_domain(house: House) -> None:
+    above = house.seed_zone()
+    house.seed_zone("shop.acme.com", {})
+    house.settle({"domains": {"shop.acme.com": {"dkim": {}}}})
+    house.sandbox.fault("denied", service="route53", operation="ListResourceRecordSets", contains=above, count=None)
+    result = house.apply({}, expect=None)
+    assert result.outcome == "applied", told(result)
+    assert [d.code for d in result.plan.diagnostics if "acme.com" in d.message] == ["zone-unread"]
 
 
 def test_a_private_zone_of_the_same_name_is_never_used(house: House) -> None:
