@@ -391,6 +391,37 @@ def test_zone_manual_prints_and_writes_nothing(house: House) -> None:
     house.check_foreign(alone=True)
 
 
+def test_zone_manual_takes_nothing_away_that_was_put_there_by_hand(house: House) -> None:
+    """Also where another domain has the zone read, and through a move, a change of regions and a destroy."""
+    house.seed_zone()
+
+    def by_hand(**more: Any) -> dict[str, Any]:
+        return {"domains": {"acme.com": {"zone": "manual", "dkim": {}, **more}, "shop.acme.com": {"dkim": {}}}}
+
+    house.apply(by_hand(regions=[HOME, OTHER], mail_from={"mail_from_domain": "m-${region}.acme.com"}))
+    for region in (HOME, OTHER):
+        for token in house.identity(region=region)["DkimAttributes"]["Tokens"]:
+            house.change(f"{token}._domainkey.acme.com", "CNAME", f"{token}.dkim.amazonses.com")
+        house.change(f"m-{region}.acme.com", "MX", f"10 feedback-smtp.{region}.amazonses.com")
+    house.kept = {k: v for k, v in house.raw_foreign().items() if "shop" not in k[1] and "_recon" not in k[1]}
+    house.settle(by_hand(mail_from=None))
+    house.check_foreign()
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_zone_manual_forgets_nothing_that_was_put_there_before(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(dmarc={"p": "none"}, mail_from={"mail_from_domain": "m.acme.com"}))
+    house.settle(domain(dmarc={"p": "none"}, mail_from={"mail_from_domain": "m.acme.com"}, zone="manual"))
+    house.settle(domain(zone="manual", mail_from={"mail_from_domain": "m.acme.com"}))
+    assert ("_dmarc.acme.com", "TXT") in house.zone()
+    house.settle(domain(mail_from={"mail_from_domain": "m.acme.com"}))
+    assert house.zone()["_dmarc.acme.com", "TXT"] == ['"vendor-token=zzz"']
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
 def test_zone_by_id_picks_one_of_two_of_the_same_name(house: House) -> None:
     first = house.seed_zone()
     second = house.seed_zone()

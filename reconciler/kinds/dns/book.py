@@ -80,6 +80,11 @@ class Book:
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 
+    def by_hand(self, domain: str) -> bool:
+        """Whether the state says ``zone: manual`` of a domain."""
+        entry = self.entries.get(domain)
+        return entry is not None and entry.values.get("zone") == "manual"
+
     def zone_of(self, name: str, live: Observed | None = None) -> Zone | None:
         """The zone for a name that nobody may declare any more: its entry's, else the longest public one.
 

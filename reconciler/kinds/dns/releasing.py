@@ -41,7 +41,9 @@ class Releasing:
         deleted = desired is None
         region = live.region or ""
         entry = desired.entry if desired else None
-        if not base.left_alone(entry, "dkim"):
+        # With `zone: manual` only what recon put there before is its own to take away.
+        by_hand = self.book.by_hand(live.name) and "dkim" not in groups
+        if not base.left_alone(entry, "dkim") and not by_hand:
             origin = live.spec["dkim"]["signing_attributes_origin"]
             new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
             selector = ((desired.spec.get("dkim") or {}) if desired else {}).get("domain_signing_selector")
@@ -62,7 +64,8 @@ class Releasing:
             )
             moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
             left = base.left_alone(entry, "mail_from") and not moved
-            if (gone or moved) and not left and (deleted or "mail_from" in groups):
+            put_by_us = "mail_from" in groups or (deleted and not self.book.by_hand(live.name))
+            if (gone or moved) and not left and put_by_us:
                 self._drop_mail_from(live, old_name)
         kept = self.book.kept_groups.get(live.name, set())
         for group in sorted(groups - {"dkim", "mail_from", "tracking"} - kept):
@@ -325,7 +328,8 @@ class Releasing:
                 mine.add("mail_from")
             mine |= shared.get(desired.name, set()) & kept if live is None else set()
             # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
-            if not world.blind(desired.name) and "@" not in desired.name:
+            # Nor does `zone: manual`: what was put there before stays ours until recon may write there again.
+            if not world.blind(desired.name) and "@" not in desired.name and not self.book.by_hand(desired.name):
                 gone = mine - kept
                 stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
                 mine -= gone - stays
