@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 REFUSED = frozenset({"PreconditionFailed", "412"})
+DENIED = frozenset({"AccessDenied", "403"})
 CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 
 
@@ -97,7 +98,9 @@ class Bucket:
             answer = self._call("GetObject", Key=key)
             return Object(answer["Body"].read(), answer["ETag"], answer["LastModified"])
         except AwsError as error:
-            if error.aws_code in MISSING:
+            # Without s3:ListBucket on the whole bucket S3 says 403 of what does not exist (S3 API, GetObject,
+            # "Permissions"); one prefix, as `recon iam-policy` has it, may be listed all the same.
+            if error.aws_code in MISSING or (error.aws_code in DENIED and key not in self.keys(key)):
                 return None
             raise
         except (BotoCoreError, OSError) as problem:

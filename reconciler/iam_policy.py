@@ -314,7 +314,8 @@ def _statements(state: State, purpose: Purpose, names: Named, level: int) -> Ite
     ses = _of(found, "ses:")
     yield _statement("Ses", ses, folded(names.ses, level))
     yield _statement("SesReferences", {a for a in ses if _reads(a)} | (_REFERRING & ses), folded(names.referred, level))
-    default = [_ses(state, "dedicated_ip_pool", DEFAULT_POOL, pool.region or "*") for pool in _with_ips(state)]
+    # The addresses of a pool that goes, declared or not any more, go back there.
+    default = [_ses(state, "dedicated_ip_pool", DEFAULT_POOL, "*")]
     yield _statement("SesDefaultPool", {"ses:PutDedicatedIpInPool"} & ses, default)
     base = f"arn:{partition}:ses:*:{account}"
     types = [f"{base}:{t}/*" for t in ("identity", "configuration-set", "dedicated-ip-pool")]
@@ -346,10 +347,6 @@ def _statements(state: State, purpose: Purpose, names: Named, level: int) -> Ite
     else:
         yield from _zone_statements(found, partition)
     yield from _backend_statements(state, purpose)
-
-
-def _with_ips(state: State) -> Iterator[Desired]:
-    yield from (d for d in REGISTRY["dedicated_ip_pool"].desired(state) if "dedicated_ips" in d.spec)
 
 
 def _gone(found: Iterable[str]) -> set[str]:

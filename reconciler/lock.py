@@ -279,8 +279,8 @@ class S3Lock(Lock):
     """An object that is written only where there is none (If-None-Match), renewed and deleted only while it is ours
     (If-Match). See ``Bucket`` for the source.
 
-    Needs s3:GetObject, s3:PutObject and s3:DeleteObject on the key, and s3:ListBucket on the bucket: without it S3
-    answers 403 for an object that does not exist.
+    Needs s3:GetObject, s3:PutObject and s3:DeleteObject on the key, and s3:ListBucket on the bucket for its prefix:
+    S3 may answer 403 for an object that does not exist, and listing tells the two apart.
     """
 
     def __init__(self, stack: Stack, aws: Aws) -> None:

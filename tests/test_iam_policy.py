@@ -191,6 +191,18 @@ def test_what_is_no_longer_declared_is_deleted_by_its_tag(account: support.House
     assert roles.denied() == []
 
 
+def test_a_pool_that_is_no_longer_declared_gives_its_addresses_back(account: support.House, roles: Roles) -> None:
+    account.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.1"}])
+    account.write({"dedicated_ip_pools": {"std": {"dedicated_ips": ["192.0.2.1"]}}})
+    assert account.cli("apply", "state.yaml", "--auto-approve").code == 0
+    account.write({"email_addresses": {"ceo@acme.com": {}}})
+    roles.become("apply", by_name=False)
+    account.clear()
+    ran = account.cli("apply", "state.yaml", "--auto-approve")
+    assert ran.code == 0, ran
+    assert roles.denied() == []
+
+
 def test_smtp_work_and_the_runbook_of_a_leak_need_no_more_than_the_role_that_applies(
     account: support.House, roles: Roles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

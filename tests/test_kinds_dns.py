@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import HOME, OTHER, House, lines, words
+from support import HOME, OTHER, House, client, lines, told, words
 
 from reconciler.model import Change, Plan
 
@@ -391,6 +391,37 @@ def test_zone_manual_prints_and_writes_nothing(house: House) -> None:
     house.check_foreign(alone=True)
 
 
+def test_zone_manual_takes_nothing_away_that_was_put_there_by_hand(house: House) -> None:
+    """Also where another domain has the zone read, and through a move, a change of regions and a destroy."""
+    house.seed_zone()
+
+    def by_hand(**more: Any) -> dict[str, Any]:
+        return {"domains": {"acme.com": {"zone": "manual", "dkim": {}, **more}, "shop.acme.com": {"dkim": {}}}}
+
+    house.apply(by_hand(regions=[HOME, OTHER], mail_from={"mail_from_domain": "m-${region}.acme.com"}))
+    for region in (HOME, OTHER):
+        for token in house.identity(region=region)["DkimAttributes"]["Tokens"]:
+            house.change(f"{token}._domainkey.acme.com", "CNAME", f"{token}.dkim.amazonses.com")
+        house.change(f"m-{region}.acme.com", "MX", f"10 feedback-smtp.{region}.amazonses.com")
+    house.kept = {k: v for k, v in house.raw_foreign().items() if "shop" not in k[1] and "_recon" not in k[1]}
+    house.settle(by_hand(mail_from=None))
+    house.check_foreign()
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
+def test_zone_manual_forgets_nothing_that_was_put_there_before(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(dmarc={"p": "none"}, mail_from={"mail_from_domain": "m.acme.com"}))
+    house.settle(domain(dmarc={"p": "none"}, mail_from={"mail_from_domain": "m.acme.com"}, zone="manual"))
+    house.settle(domain(zone="manual", mail_from={"mail_from_domain": "m.acme.com"}))
+    assert ("_dmarc.acme.com", "TXT") in house.zone()
+    house.settle(domain(mail_from={"mail_from_domain": "m.acme.com"}))
+    assert house.zone()["_dmarc.acme.com", "TXT"] == ['"vendor-token=zzz"']
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
 def test_zone_by_id_picks_one_of_two_of_the_same_name(house: House) -> None:
     first = house.seed_zone()
     second = house.seed_zone()
@@ -401,6 +432,63 @@ def test_zone_by_id_picks_one_of_two_of_the_same_name(house: House) -> None:
     house.settle(domain(zone=second))
     house.destroy()
     house.check_foreign(alone=True)
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_a_domain_moves_to_the_other_zone_of_its_name_and_goes_from_both(house: House, identity: bool) -> None:
+    one = house.seed_zone()
+    made = client("route53").create_hosted_zone(Name="acme.com", CallerReference="other")
+    other = made["HostedZone"]["Id"].rpartition("/")[2]
+    house.kept = house.raw_foreign()
+
+    def there(zone: str) -> dict[str, Any]:
+        own = {"dmarc": {"p": "none"}, "spf": {"include": ["crm.example"]}, **({} if identity else {"identity": False})}
+        return {"domains": {"acme.com": {"zone": zone, **own}, "sub.acme.com": {"zone": zone, **own}}}
+
+    for zone in (one, other, one):
+        house.settle(there(zone))
+        assert ("_dmarc.acme.com", "TXT") in house.zone(zone_id=zone)
+        house.check_foreign()
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
+def test_the_other_zone_of_a_name_keeps_what_is_not_ours(house: House) -> None:
+    first = house.seed_zone(foreign={("_dmarc.acme.com", "TXT"): ["v=DMARC1; p=none"], ("acme.com", "MX"): ["0 ."]})
+    second = house.seed_zone(foreign={})
+    house.kept = house.raw_foreign()
+    for zone in (first, second):
+        assert zone in str(house.kept)
+    for identity in ({"dkim": {}}, {"identity": False, "null_mx": True}):
+        house.settle({"domains": {"acme.com": {"zone": second, "dmarc": {"p": "none"}, **identity}}})
+        house.settle({})
+        house.check_foreign(alone=True)
+
+
+def test_what_was_put_into_the_zone_above_goes_with_the_domain(house: House) -> None:
+    """A more specific zone came later: what stands in the one above stays while the domain does."""
+    house.seed_zone()
+    own = {"dkim": {}, "dmarc": {"p": "none"}, "mail_from": {"mail_from_domain": "bounce.shop.acme.com"}}
+    house.settle({"domains": {"shop.acme.com": own}})
+    house.kept = {k: v for k, v in house.kept.items() if "shop" not in k[1]}
+    client("route53").create_hosted_zone(Name="shop.acme.com", CallerReference="shop")
+    house.settle()
+    assert ("_dmarc.shop.acme.com", "TXT") in house.zone("shop.acme.com")
+    assert ("_dmarc.shop.acme.com", "TXT") in house.zone()
+    house.settle({})
+    house.check_foreign()
+    assert not [name for name, _ in house.zone() if "shop" in name]
+    assert not house.zone("shop.acme.com")
+
+
+def test_a_zone_above_that_may_not_be_read_does_not_keep_a_domain(house: House) -> None:
+    above = house.seed_zone()
+    house.seed_zone("shop.acme.com", {})
+    house.settle({"domains": {"shop.acme.com": {"dkim": {}}}})
+    house.sandbox.fault("denied", service="route53", operation="ListResourceRecordSets", contains=above, count=None)
+    result = house.apply({}, expect=None)
+    assert result.outcome == "applied", told(result)
+    assert [d.code for d in result.plan.diagnostics if "acme.com" in d.message] == ["zone-unread"]
 
 
 def test_a_private_zone_of_the_same_name_is_never_used(house: House) -> None:

@@ -11,6 +11,7 @@ from support import ACCOUNT, HOME, OTHER, House, client, lines, merge, words
 
 from reconciler.errors import Refused
 from reconciler.model import Change, Plan
+from reconciler.sandbox.sesv2 import SesV2
 from reconciler.secrets import DkimKey
 
 IDENTITY = f"email_identity/{HOME}/acme.com"
@@ -184,6 +185,82 @@ def test_origins_are_switched_both_ways(house: House, keys: list[str], monkeypat
     house.check_foreign(alone=True)
 
 
+def test_a_key_of_ones_own_that_is_no_longer_written_stays_as_it_is(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim=byodkim()))
+    there = key_record(house)
+    for less in (domain(), {"domains": {"acme.com": {}}}):
+        house.write(less)
+        house.quiet()
+        assert house.plan(refresh="bulk").changes == ()
+    assert key_record(house) == there
+    verified(house)
+    house.settle(domain(dkim=byodkim("s2")))
+    assert key_record(house) == []
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
+def test_a_bulk_read_looks_whole_at_keys_that_are_not_as_declared(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bulk call tells the origin of a key, and which records belong to it hangs on that."""
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim={"signing_attributes_origin": "AWS_SES"}))
+    (change,) = [c for c in house.plan(domain(dkim=byodkim()), refresh="bulk").changes if c.kind == "email_identity"]
+    assert lines(change)["dkim.signing_attributes_origin"] == ("AWS_SES", "EXTERNAL")
+    house.settle()
+    (change,) = [c for c in house.plan({}, refresh="bulk").changes if c.kind == "dns_record" and ":" not in c.address]
+    assert (change.action, change.address) == ("delete", "dns_record/acme.com/s1._domainkey.acme.com/TXT")
+
+
+def test_the_key_length_is_said_when_easy_dkim_takes_the_place_of_an_own_key(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim=byodkim()))
+    easy = {"signing_attributes_origin": "AWS_SES", "next_signing_key_length": "RSA_1024_BIT"}
+    live = {"SigningAttributesOrigin": "EXTERNAL", "NextSigningKeyLength": "RSA_1024_BIT", "Tokens": ["s1"]}
+    attributes = {"SigningEnabled": True, "Status": "SUCCESS", **live}
+    real = SesV2.get_email_identity
+
+    def told(self: Any, call: Any, params: Any) -> Any:
+        found = real(self, call, params)
+        external = found["DkimAttributes"]["SigningAttributesOrigin"] == "EXTERNAL"
+        return {**found, "DkimAttributes": attributes} if external else found
+
+    with monkeypatch.context() as patch:  # whether SES tells a length with a key that is not its own is not written
+        patch.setattr(SesV2, "get_email_identity", told)
+        house.settle(domain(dkim=easy))
+    assert house.identity()["DkimAttributes"]["NextSigningKeyLength"] == "RSA_1024_BIT"
+
+
+def test_a_refused_change_of_origin_is_not_taken_for_done(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim=byodkim()))
+    live = {"SigningAttributesOrigin": "EXTERNAL", "NextSigningKeyLength": "RSA_2048_BIT", "Tokens": ["s1"]}
+    real = SesV2.get_email_identity
+    monkeypatch.setattr(
+        SesV2,
+        "get_email_identity",
+        lambda self, call, params: {**real(self, call, params), "DkimAttributes": {"SigningEnabled": True, **live}},
+    )
+    house.sandbox.fault("error", service="sesv2", operation="PutEmailIdentityDkimSigningAttributes",
+                        code="BadRequestException", status=400)  # fmt: skip
+    easy = {"signing_attributes_origin": "AWS_SES", "next_signing_key_length": "RSA_2048_BIT"}
+    result = house.apply(domain(dkim=easy), expect=None)
+    assert result.outcome in {"partial", "error"}
+    assert [a.status for a in result.applied if a.address == IDENTITY] == ["failed"]
+
+
 REPLICA = {"by_region": {OTHER: {"dkim": {"signing_attributes_origin": "AWS_SES_US_EAST_1"}}}, "regions": [HOME, OTHER]}
 
 
@@ -267,6 +344,18 @@ def test_mail_from_moves_to_another_name_and_leaves_nothing_behind(house: House)
     assert zone["two.acme.com", "TXT"] == ['"v=spf1 include:amazonses.com ~all"']
     assert ("_recon.acme.com", "TXT") not in zone
     assert house.identity()["MailFromAttributes"]["MailFromDomainStatus"] == "SUCCESS"
+
+
+def test_an_identity_that_takes_over_a_mail_from_name_of_ours_remembers_it(house: House) -> None:
+    house.seed_zone()
+    named = {"dkim": {}, "mail_from": {"mail_from_domain": "bounce.shop.acme.com"}}
+    house.settle({"domains": {"acme.com": named, "shop.acme.com": {"dkim": {}}}})
+    house.settle({"domains": {"acme.com": {"dkim": {}, "mail_from": None}, "shop.acme.com": named}})
+    assert ("bounce.shop.acme.com", "MX") in house.zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}}, "shop.acme.com": {"dkim": {}, "mail_from": None}}})
+    assert ("bounce.shop.acme.com", "MX") not in house.zone()
+    house.destroy()
+    house.check_foreign(alone=True)
 
 
 def test_mail_from_null_and_taken_out_both_switch_it_off(house: House) -> None:
@@ -548,6 +637,60 @@ def test_policies_in_other_clothes_are_no_change(house: House) -> None:
     house.settle()
 
 
+def test_what_a_bulk_read_would_change_is_read_whole_and_applied(house: House) -> None:
+    """No bulk call tells all of an identity: what would change is asked for, so that the plan is exact and apply finds
+    what was planned."""
+    house.seed_zone()
+    written = {"tags": {"a": "b"}, "policies": {}, "configuration_set_name": None}
+    document = {"domains": {n: {"dkim": {}, **written} for n in ("acme.com", "shop.acme.com")}}
+    house.settle(document)
+    client("sesv2").put_email_identity_mail_from_attributes(EmailIdentity="acme.com", MailFromDomain="m.acme.com")
+    client("sesv2").put_email_identity_configuration_set_attributes(EmailIdentity="shop.acme.com")
+    changed = merge(document, {"domains": {"acme.com": {"mail_from": None, "tags": {"a": "c"}}}})
+    house.clear()
+    plan = house.plan(changed, refresh="bulk")
+    assert [c.address for c in plan.changes] == [IDENTITY]
+    assert set(lines(plan.changes[0])) == {"tags.a", "mail_from.mail_from_domain", "mail_from.behavior_on_mx_failure"}
+    assert house.calls().count("sesv2:GetEmailIdentity") == 1
+    ran = house.cli("plan", "state.yaml", "--refresh", "bulk", "--out", "plan.json")
+    assert ran.code == 0, ran
+    assert house.cli("apply", "plan.json").code == 0
+    house.apply(merge(changed, {"domains": {"acme.com": {"tags": {"a": "d"}}}}), refresh="bulk")
+    house.quiet()
+
+
+@pytest.mark.parametrize("origin", ["EXTERNAL", "AWS_SES_US_EAST_1"])
+def test_a_key_length_alone_is_refused_where_the_key_is_not_ses_own(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    document = domain(dkim=byodkim()) if origin == "EXTERNAL" else domain(**REPLICA)
+    house.settle(document)
+    alone = {"dkim": {"next_signing_key_length": "RSA_2048_BIT"}}
+    plan = house.plan(domain(**alone, regions=[HOME] if origin == "EXTERNAL" else [HOME, OTHER]))
+    assert plan.outcome == "refused"
+    (found,) = [d for d in plan.diagnostics if d.code == "dkim-length-of-another-key"]
+    assert origin in found.message
+    assert found.line
+
+
+def test_a_bulk_read_forgets_no_policy_of_ours(house: House) -> None:
+    house.seed_zone()
+    arn = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"
+    statement = {"Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ses:SendEmail", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    house.settle(domain(policies={"partner": policy}))
+    assert house.plan(refresh="bulk").changes == ()
+    client("sesv2").untag_resource(ResourceArn=arn, TagKeys=["recon:policies"])
+    assert house.plan(refresh="bulk").changes == house.plan().changes == ()
+    house.write(domain(policies={"partner": {**policy, "Statement": [{**statement, "Action": "ses:SendRawEmail"}]}}))
+    house.settle()
+    house.apply(domain(), refresh="bulk")
+    assert house.identity()["Policies"] == {}
+    house.quiet()
+
+
 def test_policies_of_others_stay(house: House) -> None:
     house.seed_zone()
     arn = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"
@@ -558,6 +701,17 @@ def test_policies_of_others_stay(house: House) -> None:
     house.settle(domain(policies={"partner": policy}))
     house.settle(domain())
     assert set(house.identity()["Policies"]) == {"hand"}
+
+
+def test_policies_change_places_where_ses_takes_no_more(house: House) -> None:
+    """20 an identity: what comes stands before what goes, but for the last place."""
+    house.seed_zone()
+    arn = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com"
+    statement = {"Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ses:SendEmail", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    house.settle(domain(policies={f"p{n}": policy for n in range(20)}))
+    house.settle(domain(policies={f"p{n}": policy for n in range(2, 22)}))
+    assert set(house.identity()["Policies"]) == {f"p{n}" for n in range(2, 22)}
 
 
 def test_idn_domains_are_sent_in_punycode(house: House) -> None:

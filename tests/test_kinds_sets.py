@@ -175,6 +175,24 @@ def test_a_reference_that_is_nowhere_is_refused_and_one_that_lives_is_not(house:
     assert client("sesv2").list_configuration_sets()["ConfigurationSets"] == ["elsewhere"]
 
 
+def test_a_reference_to_what_goes_with_the_plan_is_refused(house: House) -> None:
+    """Live, but ours and no longer declared: once applied it would be gone, and the next plan would refuse."""
+    pool = {"dedicated_ip_pools": {"tx": {}}}
+    house.settle({**main(), **pool})
+    for document, name in (
+        ({"email_addresses": {"ceo@acme.com": {"configuration_set_name": "main"}}, **pool}, "main"),
+        ({"configuration_sets": {"main": {}, "other": {"delivery_options": {"sending_pool_name": "tx"}}}}, "tx"),
+    ):
+        house.write(document)
+        house.clear()
+        ran = house.cli("apply", "state.yaml", "--auto-approve", "--format", "json")
+        assert ran.code == 3, ran
+        assert [d["code"] for d in ran.json["diagnostics"] if f" {name}, which" in d["message"]] == [
+            "missing-reference"
+        ]
+        assert house.writes() == []
+
+
 def test_a_rename_said_once_moves_what_uses_it(house: House) -> None:
     base = {"domains": {"acme.com": {"zone": "manual", "configuration_set_name": "main"}}}
     house.settle(merge(base, main(tags={"a": "b"}, event_destinations={"d": destination()})))
@@ -279,6 +297,16 @@ def test_two_sets_share_one_tracking_record(house: House) -> None:
     assert ("click.acme.com", "CNAME") not in house.zone()
 
 
+def test_a_set_that_takes_over_a_tracking_record_of_ours_remembers_it(house: House) -> None:
+    house.seed_zone()
+    options = {"tracking_options": {"custom_redirect_domain": "click.acme.com"}}
+    for name in ("first", "second", "third"):
+        house.settle({"domains": {"acme.com": {"dkim": {}}}, "configuration_sets": {name: options}})
+        assert ("click.acme.com", "CNAME") in house.zone()
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
 # --- destinations --------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +362,17 @@ def test_destinations_of_others_stay_until_the_set_goes(house: House) -> None:
     house.quiet()
     house.settle(main())
     assert set(live_destinations()) == {"theirs"}
+
+
+def test_destinations_change_places_where_ses_takes_no_more(house: House) -> None:
+    """10 a set: what goes goes first then."""
+    house.settle(main(event_destinations={f"d{n}": destination() for n in range(10)}))
+    house.sandbox.fault("delay", service="sesv2", operation="DeleteConfigurationSetEventDestination", seconds=0.3)
+    house.settle(main(event_destinations={f"d{n}": destination() for n in range(3, 13)}))
+    assert set(live_destinations()) == {f"d{n}" for n in range(3, 13)}
+    changes = house.plan(main(event_destinations={f"d{n}": destination() for n in range(4, 14)})).changes
+    picked = house.plan(targets=[f"event_destination/{HOME}/main/d13"]).changes
+    assert {c.address for c in picked} == {c.address for c in changes}
 
 
 def test_a_live_destination_that_is_declared_later_is_ours_only_when_it_differed(house: House) -> None:

@@ -467,3 +467,31 @@ def test_consumers_and_key_ages_are_words_for_later_commands(house: House) -> No
         user(consumers=[{"name": "webmail", "note": "by hand"}], access_key={"max_age_days": 30, "overlap_days": 2})
     )
     house.quiet()
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        {"secretsmanager": {"name": "recon/other"}},
+        {"secretsmanager": {"name": "recon/old", "kms_key_id": "alias/mail"}},
+        {"ssm": {"name": "/recon/other"}},
+    ],
+)
+def test_a_user_and_its_store_are_renamed_in_one_go(house: House, store: dict[str, Any]) -> None:
+    def named(name: str, credentials: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return {"smtp_users": {name: {"from_addresses": ["*@acme.com"], "credentials": credentials}}, **more}
+
+    house.settle(named("old", {"secretsmanager": {"name": "recon/old"}}))
+    (key,) = client("iam").list_access_keys(UserName="old")["AccessKeyMetadata"]
+    there = named("new", store, moved=[{"from": "smtp_user/old", "to": "smtp_user/new"}])
+    if "ssm" in store:
+        house.settle(there)
+    else:
+        house.write(there)
+        assert house.cli("plan", "state.yaml", "--out", "plan.json").code == 0
+        ran = house.cli("apply", "plan.json")
+        assert ran.code == 0, ran
+        house.quiet()
+    (kept,) = client("iam").list_access_keys(UserName="new")["AccessKeyMetadata"]
+    assert kept["AccessKeyId"] == key["AccessKeyId"]
+    assert [u["UserName"] for u in client("iam").list_users()["Users"]] == ["new"]

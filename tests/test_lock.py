@@ -51,6 +51,16 @@ def make(request: pytest.FixtureRequest, house: support.House) -> Iterator[Calla
         yield lambda: lock_for(stack())
 
 
+def test_no_lock_and_no_right_to_list_the_whole_bucket_is_no_lock(house: support.House, bucket: Any) -> None:
+    """S3 answers 403, not 404, to who may not list the bucket (S3 API, GetObject, "Permissions")."""
+    house.write({}, stack=S3)
+    house.sandbox.fault("denied", service="s3", operation="GetObject")
+    ran = house.cli("unlock", "state.yaml")
+    assert (ran.code, ran.out) == (0, "No run holds the lock.\n"), ran
+    bucket.put_object(Bucket=BUCKET, Key=KEY, Body=b"{}")
+    assert house.cli("unlock", "state.yaml").code == 1, "it is there, and may not be read"
+
+
 def test_one_holds_it_and_the_other_is_told_who(make: Callable[[], Lock]) -> None:
     with make().held("apply") as grip:
         assert not grip.lost.is_set()

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 
+EVERY = "every"
+"""Instead of the zone of a name: all that could hold it."""
+
+
 class DnsRecord:
     name = NAME
     reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
@@ -185,10 +189,16 @@ def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) 
     wanted = set(world.facts.get("tagged_zones") or ()) & world.zones.keys()
     if world.aim is not None:
         wanted = {i for i in wanted if any(is_at_or_below(n, world.zones[i].name) for n in world.aim.domains)}
+    older: set[str] = set()
     for zone_id in wanted:
         world.zones[zone_id].tagged = True
     for name, hint in names:
         if hint == "manual":
+            continue
+        if hint == EVERY:
+            nearest = {z.id for z in index.candidates(name)}
+            wanted |= nearest
+            older |= {z.id for z in index.above(name)} - nearest
             continue
         zone = index.pick(name, hint)
         if isinstance(zone, Zone):
@@ -203,10 +213,16 @@ def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) 
             return zone_id, error
         return zone_id, None
 
-    for zone_id, problem in aws.parallel(one, sorted(wanted - tried)):
-        if problem is not None:
-            world.unreadable(f"{NAME}/{world.zones[zone_id].name}", problem.message, problem.hint)
-    tried |= wanted
+    for zone_id, problem in aws.parallel(one, sorted((wanted | older) - tried)):
+        if problem is None:
+            continue
+        name = world.zones[zone_id].name
+        if zone_id in wanted:
+            world.unreadable(f"{NAME}/{name}", problem.message, problem.hint)
+        else:
+            words = f"whether records of what goes are left in zone {name}, too, could not be read: {problem.message}"
+            world.say("warning", "zone-unread", words, hint=problem.hint)
+    tried |= wanted | older
 
 
 def _around(domain: str, zone: str | None) -> Iterator[tuple[str, str | None]]:
@@ -241,16 +257,20 @@ def live_names(world: World) -> list[tuple[str, str | None]]:
     for live in world.observed.values():
         if base.owner_of(live.tags) != world.scope:
             continue
+        stays = live.address in world.desired
         if live.kind == "email_identity" and "@" not in live.name:
-            names.update(dict.fromkeys(_around(live.name, zones.get(live.name))))
+            zone = zones.get(live.name)
+            # What goes leaves nothing behind in a zone that was the right one once; `manual` is never looked at.
+            zone = zone if stays or zone == "manual" else EVERY
+            names.update(dict.fromkeys(_around(live.name, zone)))
             for old in filter(
                 None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))
             ):
-                names[old, zones.get(live.name)] = None
+                names[old, zone] = None
         elif live.kind == "configuration_set":
             tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
             if tracked and "tracking" in base.unpack(live.tags, base.RECORDS):
-                names[tracked, None] = None
+                names[tracked, None if stays else EVERY] = None
     return list(names)
 
 

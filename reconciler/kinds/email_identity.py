@@ -266,6 +266,8 @@ class EmailIdentity(Rereading):
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
+        if self._length_of_another_key(world, desired, live):
+            return None
         observed = dict(live.spec)
         if reference and observed["dkim"].get("domain_signing_private_key") is None:
             observed["dkim"] = {
@@ -306,6 +308,21 @@ class EmailIdentity(Rereading):
             region=region,
             execution=execution,
         )
+
+    def _length_of_another_key(self, world: World, desired: Desired, live: Observed) -> bool:
+        """Whether a key length is written for an identity that does not sign with Easy DKIM, and nothing says that it
+        should; says so. Only Easy DKIM has one to set (SES API, DkimSigningAttributes, NextSigningKeyLength)."""
+        block, origin = desired.spec.get("dkim") or {}, live.spec["dkim"]["signing_attributes_origin"]
+        if origin == "AWS_SES" or "signing_attributes_origin" in block or "next_signing_key_length" not in block:
+            return False
+        world.refuse(
+            "dkim-length-of-another-key",
+            f"{desired.address} signs with the origin {origin}, whose key length is not SES's to set",
+            hint="write signing_attributes_origin: AWS_SES to go to Easy DKIM, or leave next_signing_key_length out",
+            address=desired.address,
+            source=desired.source_of("dkim.next_signing_key_length"),
+        )
+        return True
 
     def _needs(self, desired: Desired) -> tuple[Address, ...]:
         region = desired.region or ""
@@ -553,6 +570,8 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
     for gone in before - desired.keys():
         if gone in there and not base.left_alone(wanting.entry, "policies", gone):
             wanted[gone] = None
+    if live is not None and live.facts.get("bulk"):
+        return wanted, before  # as declared, or it had been read whole
     put = {n for n, p in desired.items() if n in before or there.get(n) != p}
     return wanted, frozenset(put)
 

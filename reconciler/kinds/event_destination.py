@@ -11,6 +11,7 @@ Source:   SES v2 API reference, EventDestinationDefinition; SES Developer Guide,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
@@ -31,6 +32,9 @@ DESTINATIONS = (
     "event_bridge_destination",
     "pinpoint_destination",
 )
+
+MAX_DESTINATIONS = 10
+"""A configuration set (SES "Service quotas")."""
 
 
 def address_of(region: str, set_name: str, name: str) -> Address:
@@ -108,6 +112,7 @@ class EventDestination(Rereading):
 
     def plan(self, world: World) -> Iterable[Change]:
         """The differences; also works out which names each set's ``recon:destinations`` must hold."""
+        changes: list[Change] = []
         put: dict[Address, set[str]] = {}
         for address in world.addresses("configuration_set"):
             live = world.observed.get(address)
@@ -132,7 +137,8 @@ class EventDestination(Rereading):
                     gone = f"gone:{parent}"
                     world.claims[gone] = world.claims.get(gone, frozenset()) | {address}
             if change is not None:
-                yield change
+                changes.append(change)
+        yield from _within_the_limit(world, changes)
         known: dict[Address, set[str]] = {}
         for address in world.addresses(NAME):
             region, set_name, name = address.split("/", 3)[1:]
@@ -224,7 +230,8 @@ class EventDestination(Rereading):
                 )
             return
         definition = to_aws(change.after or {})
-        needs = (f"{parent}#create", f"{parent}#claim")
+        gone = tuple(f"{address}#delete" for address in change.execution.get("after") or ())
+        needs = (f"{parent}#create", f"{parent}#claim", *gone)
         if change.action == "update":
 
             def update(rt: base.Runtime) -> None:
@@ -256,6 +263,26 @@ class EventDestination(Rereading):
             calls=(*deletes, "sesv2:CreateConfigurationSetEventDestination"),
             region=region,
         )
+
+
+def _within_the_limit(world: World, changes: Iterable[Change]) -> Iterable[Change]:
+    """Where a set has no place for what comes beside what goes, what goes goes first (SES "Service quotas")."""
+    known = list(changes)
+    inside: dict[Address, list[Change]] = {}
+    count: dict[Address, int] = {}
+    for change in known:
+        inside.setdefault(change.address.rpartition("/")[0], []).append(change)
+    for live in world.live(NAME):
+        parent = live.address.rpartition("/")[0]
+        count[parent] = count.get(parent, 0) + 1
+    for change in known:
+        parent = change.address.rpartition("/")[0]
+        siblings = inside[parent]
+        gone = sorted(c.address for c in siblings if c.action == "delete")
+        more = sum(c.action == "create" for c in siblings)
+        if change.action == "create" and gone and count.get(parent, 0) + more > MAX_DESTINATIONS:
+            change = replace(change, execution={**change.execution, "after": gone})
+        yield change
 
 
 def _create(rt: base.Runtime, region: str, keys: Mapping[str, Any], definition: Mapping[str, Any]) -> None:

@@ -81,12 +81,18 @@ def read_covering(aws: Aws, world: World) -> None:
 
 def must_exist(world: World, reference: Address, desired: Desired, path: str) -> None:
     """Refuse a reference to what is neither declared nor live; what could not be read is given the benefit."""
-    if reference in world.desired or reference in world.observed or world.unknown(reference):
+    if reference in world.desired or world.unknown(reference):
+        return
+    live = world.observed.get(reference)
+    if live is not None and owner_of(live.tags) != world.scope:
         return
     kind, region, name = reference.split("/", 2)
+    # What is ours and not declared any more goes with this plan.
+    goes = f"is no longer declared for {region} and goes with this plan"
+    why = goes if live is not None else f"is neither declared nor live in {region}"
     world.refuse(
         "missing-reference",
-        f"{desired.address} names the {kind.replace('_', ' ')} {name}, which is neither declared nor live in {region}",
+        f"{desired.address} names the {kind.replace('_', ' ')} {name}, which {why}",
         hint=f"declare it, or correct {path}",
         address=desired.address,
         source=desired.source_of(path),

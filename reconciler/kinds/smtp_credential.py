@@ -15,6 +15,7 @@ Source:   SES Developer Guide, "Obtaining Amazon SES SMTP credentials"; Secrets 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,10 @@ class SmtpCredential:
                 world.unreadable(address_of(name), "its user could not be read")
 
     def _read(self, aws: Aws, world: World, name: str) -> Observed | None:
-        desired = world.desired.get(address_of(name))
+        # A user that is renamed will be planned under its new name, with the stores that are declared there.
+        user = smtp_user.address_of(name)
+        renamed = next((m.to_address for m in world.state.moved if m.from_address == user), user)
+        desired = world.desired.get(address_of(renamed.partition("/")[2])) or world.desired.get(address_of(name))
         declared = list(desired.spec["stores"]) if desired else []
         live = self._read_one(aws, name, world.observed.get(smtp_user.address_of(name)), declared, world.scope)
         if live is not None and (live.facts["foreign"] or len(live.spec["keys"]) > 1):
@@ -129,7 +133,10 @@ class SmtpCredential:
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the credential as it is now, None where nothing of it exists."""
-        return self.fingerprint(aws, change.execution["user"], list(change.execution["stores"]))
+        name, old = change.execution["user"], change.execution.get("rename")
+        if old and smtp_user.SmtpUser().read(aws, "", old) is not None:
+            name = old  # its user is not renamed yet
+        return self.fingerprint(aws, name, list(change.execution["stores"]))
 
     def fingerprint(self, aws: Aws, name: str, declared: list[dict[str, Any]]) -> str | None:
         """``reread`` by name and declared stores."""
@@ -151,6 +158,8 @@ class SmtpCredential:
                 change = self._plan_delete(world, live)
             else:
                 change = self._plan_declared(world, desired, live)
+                if change is not None and live is not None and live.facts.get("live_name"):
+                    change = replace(change, execution={**change.execution, "rename": live.facts["live_name"]})
                 _tell(world, desired, live, change)
             if change is not None:
                 yield change

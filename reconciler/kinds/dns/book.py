@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from reconciler.kinds import base
 from reconciler.kinds.base import World
 from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.intents import Intent
-from reconciler.kinds.dns.values import NAME, set_digest
+from reconciler.kinds.dns.values import NAME, address_of, set_digest
 from reconciler.kinds.dns.zones import RecordSet, Zone, ZoneIndex
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
@@ -59,6 +59,7 @@ class Book:
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
+        self.judged: set[tuple[str, str]] = set()  # (zone id, domain) whose SPF record was held against the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.heirs: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
@@ -85,15 +86,46 @@ class Book:
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 
-    def zone_of(self, name: str) -> Zone | None:
-        """The zone for a name that nobody may declare any more: its entry's, else the longest public one."""
+    def by_hand(self, domain: str) -> bool:
+        """Whether the state says ``zone: manual`` of a domain."""
+        entry = self.entries.get(domain)
+        return entry is not None and entry.values.get("zone") == "manual"
+
+    def zone_of(self, name: str, live: Observed | None = None) -> Zone | None:
+        """The zone for a name that nobody may declare any more: its entry's, else the longest public one.
+
+        Of several zones of that name it is the one where records stand that the identity ``live`` derives, or the only
+        one where anything stands; None where that does not tell.
+        """
         entry = intents.covering_entry(self.entries, name)
         if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
             picked = self.index.pick(name, entry.values["zone"])
             if isinstance(picked, Zone):
                 return picked
         found = [z for z in self.index.candidates(name) if z.loaded]
-        return found[0] if len(found) == 1 else next((z for z in found if z.at(name)), None)
+        proven = self.proven(found, live) if live is not None else []
+        named = [z for z in found if z.at(name)]
+        return next((some[0] for some in (found, proven, named) if len(some) == 1), None)
+
+    def zones_of(self, name: str, live: Observed) -> list[Zone]:
+        """Where a value that ``live`` derives may stand: its entry's zone; once that is gone, every zone that could
+        hold the name, since a record may be left from a time before a zone came or was named."""
+        if live.address in self.world.desired:
+            zone = self.zone_of(name)
+            return [zone] if zone is not None else []
+        found = [z for z in self.world.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
+        return sorted(found, key=lambda z: (-len(z.name), z.id))
+
+    def proven(self, zones: Iterable[Zone], live: Observed) -> list[Zone]:
+        """Of ``zones`` those in which a record stands that ``live`` alone derives."""
+        derived = _derived(live)
+        return [z for z in zones if any(z.sets(*key) for key in derived)]
+
+    def address(self, zone: Zone, label: str, type_: str) -> Address:
+        """The address of a record that goes; that of a second zone of the same name says the zone's id."""
+        found = address_of(zone.name, label, type_)
+        taken = self.slots.get(found)
+        return found if taken is None or taken.zone is zone else address_of(zone.id, label, type_)
 
     def create(
         self, address: Address, zone: Zone, intent: Intent, value: str, shown: Mapping[str, Any] | None = None
@@ -276,6 +308,16 @@ class Book:
             slot.region,
             execution,
         )
+
+
+def _derived(live: Observed) -> list[tuple[str, str]]:
+    """Names and types of records that an identity alone derives: its DKIM names and its MAIL FROM."""
+    if live.kind != "email_identity":
+        return []
+    type_ = "TXT" if live.spec["dkim"]["signing_attributes_origin"] == "EXTERNAL" else "CNAME"
+    found = [(f"{token}._domainkey.{live.name}", type_) for token in live.facts.get("tokens") or ()]
+    mail_from = (live.spec["mail_from"] or {}).get("mail_from_domain")
+    return [*found, *([(mail_from, "MX")] if mail_from else [])]
 
 
 def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:

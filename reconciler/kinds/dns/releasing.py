@@ -12,7 +12,7 @@ from reconciler.kinds.dns.book import Book, Slot
 from reconciler.kinds.dns.values import MAIL_FROM_TERMS, address_of, host, key_of, mx_value, shown_spf, shown_tags
 from reconciler.kinds.dns.zones import Zone
 from reconciler.mail import bimi, dmarc, spf
-from reconciler.model import FieldDiff, Observed
+from reconciler.model import Desired, FieldDiff, Observed
 from reconciler.secrets import fingerprint
 
 
@@ -41,7 +41,9 @@ class Releasing:
         deleted = desired is None
         region = live.region or ""
         entry = desired.entry if desired else None
-        if not base.left_alone(entry, "dkim"):
+        # With `zone: manual` only what recon put there before is its own to take away.
+        by_hand = self.book.by_hand(live.name) and "dkim" not in groups
+        if not base.left_alone(entry, "dkim") and not by_hand:
             origin = live.spec["dkim"]["signing_attributes_origin"]
             new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
             selector = ((desired.spec.get("dkim") or {}) if desired else {}).get("domain_signing_selector")
@@ -51,7 +53,8 @@ class Releasing:
                     self._drop_exact(live, f"{token}._domainkey.{live.name}", "CNAME", f"{token}.{zone}", number)
             elif origin == "EXTERNAL":
                 old = live.spec["dkim"].get("domain_signing_selector")
-                if old and (deleted or new != origin or selector != old):
+                # What nobody writes any more stays as it is in SES, and SES goes on signing with it.
+                if old and (deleted or new != origin or selector not in {None, old}):
                     self._drop_key(live, old)
         old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(base.MAIL_FROM)
         new_block = desired.spec.get("mail_from", "unwritten") if desired else None
@@ -61,9 +64,9 @@ class Releasing:
             )
             moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
             left = base.left_alone(entry, "mail_from") and not moved
-            if (gone or moved) and not left and (deleted or "mail_from" in groups):
-                self._drop_exact(live, old_name, "MX", regions.feedback_mx(region), 0)
-                self._drop_spf(live, old_name)
+            put_by_us = "mail_from" in groups or (deleted and not self.book.by_hand(live.name))
+            if (gone or moved) and not left and put_by_us:
+                self._drop_mail_from(live, old_name)
         kept = self.book.kept_groups.get(live.name, set())
         for group in sorted(groups - {"dkim", "mail_from", "tracking"} - kept):
             if not base.left_alone(entry, group):
@@ -92,50 +95,65 @@ class Releasing:
         self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0)
 
     def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
-        """Delete one derived value, if it stands there, once SES has let go of it; a marker remembers it meanwhile."""
-        zone = self.book.zone_of(name)
-        if zone is None or ((name, type_) in self.book.wanted and self.book.wanted[name, type_].value == value):
+        """Delete one derived value, wherever it stands, once SES has let go of it; a marker remembers it meanwhile."""
+        if (name, type_) in self.book.wanted and self.book.wanted[name, type_].value == value:
             return
-        for record in zone.sets(name, type_):
-            if not record.simple:
-                continue
-            for raw in record.values:
-                same = mx_value(raw) == mx_value(value) if type_ == "MX" else host(raw) == value
-                if same:
-                    label = f"{live.name}:dkim:{live.region}:{number}" if number else name
-                    self.book.delete(address_of(zone.name, label, type_), zone, record, raw, {"value": value}, live)
+        for zone in self.book.zones_of(name, live):
+            for record in [r for r in zone.sets(name, type_) if r.simple]:
+                for raw in record.values:
+                    same = mx_value(raw) == mx_value(value) if type_ == "MX" else host(raw) == value
+                    if same:
+                        label = f"{live.name}:dkim:{live.region}:{number}" if number else name
+                        address = self.book.address(zone, label, type_)
+                        self.book.delete(address, zone, record, raw, {"value": value}, live)
 
     def _drop_key(self, live: Observed, selector: str) -> None:
         name = f"{selector}._domainkey.{live.name}"
-        zone = self.book.zone_of(name)
         planned = live.tags.get(base.DKIM_KEY, "").split()
-        if zone is None or (name, "TXT") in self.book.wanted:
+        if (name, "TXT") in self.book.wanted:
             return
-        for record in zone.sets(name, "TXT"):
-            for raw, text in zone.texts(name):
-                key = key_of(text)
-                if key is not None and (not planned or fingerprint(key) in planned) and record.simple:
-                    self.book.delete(address_of(zone.name, name, "TXT"), zone, record, raw, {"value": text}, live)
+        for zone in self.book.zones_of(name, live):
+            for record in [r for r in zone.sets(name, "TXT") if r.simple]:
+                for raw, text in zone.texts(name):
+                    key = key_of(text)
+                    if key is not None and (not planned or fingerprint(key) in planned):
+                        address = self.book.address(zone, name, "TXT")
+                        self.book.delete(address, zone, record, raw, {"value": text}, live)
 
-    def _drop_spf(self, live: Observed, name: str) -> None:
-        """Take SES's include out of an old MAIL FROM name; the record goes when nothing else is in it."""
-        zone = self.book.zone_of(name)
-        if zone is None or (name, "TXT") in self.book.wanted:
+    def _drop_mail_from(self, live: Observed, name: str) -> None:
+        """The MX of an old MAIL FROM name goes, and beside it SES's include, or the SPF record where nothing else is in
+        it."""
+        value = regions.feedback_mx(live.region or "")
+        several = len(zones := self.book.zones_of(name, live)) > 1
+        for zone in zones:
+            with_mx = any(mx_value(v) == mx_value(value) for r in zone.sets(name, "MX") for v in r.values)
+            if with_mx or not several:
+                self._drop_spf(zone, live, name)
+        self._drop_exact(live, name, "MX", value, 0)
+
+    def _drop_spf(self, zone: Zone, live: Observed, name: str) -> None:
+        if (name, "TXT") in self.book.wanted:
             return
         found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
         record = next((r for r in zone.sets(name, "TXT") if r.simple), None)
         if len(found) != 1 or record is None or not spf.terms_present(found[0][1], MAIL_FROM_TERMS):
             return
         left = spf.remove(found[0][1], MAIL_FROM_TERMS, True)
-        self.book.delete(
-            address_of(zone.name, name, "TXT"), zone, record, found[0][0], {"value": found[0][1]}, live, left
-        )
+        address = self.book.address(zone, name, "TXT")
+        self.book.delete(address, zone, record, found[0][0], {"value": found[0][1]}, live, left)
 
-    def _drop_group(self, domain: str, group: str, live: Observed | None) -> None:
-        """Delete the domain's own record of a group that we put and that is no longer declared."""
-        zone = self.book.zone_of(domain)
-        if zone is None:
-            return
+    def _drop_group(self, domain: str, group: str, live: Observed | None, marked: Zone | None = None) -> None:
+        """Delete the domain's own record of a group that we put and that is no longer declared; ``marked`` is the zone
+        whose marker says so."""
+        zones = [marked] if marked is not None else []
+        if not zones and live is not None and live.address not in self.book.world.desired:
+            zones = self.book.proven(self.book.zones_of(domain, live), live)
+        if not zones and (nearest := self.book.zone_of(domain, live)) is not None:
+            zones = [nearest]
+        for zone in zones:
+            self._drop_group_in(zone, domain, group, live)
+
+    def _drop_group_in(self, zone: Zone, domain: str, group: str, live: Observed | None) -> None:
         if group in {"dmarc", "bimi"}:
             codec = dmarc if group == "dmarc" else bimi
             name = f"_dmarc.{domain}" if group == "dmarc" else f"default._bimi.{domain}"
@@ -144,29 +162,15 @@ class Releasing:
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
                 for raw, text in zone.texts(name):
                     if codec.is_record(text):
-                        address = address_of(zone.name, name, "TXT")
-                        self.book.delete(
-                            address,
-                            zone,
-                            record,
-                            raw,
-                            {**shown_tags(codec.parse(text)), "value": text},
-                            live,
-                            tag_remembers=True,
-                        )
+                        address = self.book.address(zone, name, "TXT")
+                        shown = {**shown_tags(codec.parse(text)), "value": text}
+                        self.book.delete(address, zone, record, raw, shown, live, tag_remembers=True)
         elif group == "null_mx" and (domain, "MX") not in self.book.wanted:
             for record in [r for r in zone.sets(domain, "MX") if r.simple]:
                 for raw in record.values:
                     if mx_value(raw) == "0 .":
-                        self.book.delete(
-                            address_of(zone.name, domain, "MX"),
-                            zone,
-                            record,
-                            raw,
-                            {"value": "0 ."},
-                            live,
-                            tag_remembers=True,
-                        )
+                        address = self.book.address(zone, domain, "MX")
+                        self.book.delete(address, zone, record, raw, {"value": "0 ."}, live, tag_remembers=True)
 
     def release_markers(self) -> None:
         """What markers remember and nothing asks for any more; what is still wanted stays remembered."""
@@ -185,13 +189,13 @@ class Releasing:
                 if base.left_alone(entries.get(domain), group):
                     continue
                 before = set(self.book.slots)
-                self._drop_group(domain, group, None)
+                self._drop_group(domain, group, None, zone)
                 self.book.deleted_by.setdefault(domain, []).extend(set(self.book.slots) - before)
             if remembered.spf is not None and "spf" not in kept and base.left_alone(entries.get(domain), "spf"):
                 pass  # its terms stay where they are, and nobody remembers whose they were
             elif remembered.spf is not None and "spf" not in kept:
                 self._drop_spf_terms(zone, domain, remembered)
-            elif remembered.spf is not None and (zone_id, domain) not in self.book.markers:
+            elif remembered.spf is not None and (zone_id, domain) not in self.book.judged:
                 # Its record could not be judged (refused, unread): what is remembered must not be forgotten.
                 wanted = self.book.markers.setdefault((zone_id, domain), marker.Marker())
                 wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
@@ -207,7 +211,7 @@ class Releasing:
         left = spf.remove(text, remembered.spf or (), remembered.spf_created)
         if left == text:
             return
-        address = address_of(zone.name, domain, "TXT")
+        address = self.book.address(zone, domain, "TXT")
         shown = {**shown_spf(text, remembered.spf or ()), "value": text}
         self.book.delete(address, zone, record, found[0][0], shown, None, left)
         self.book.deleted_by.setdefault(domain, []).append(address)
@@ -225,10 +229,10 @@ class Releasing:
             shown = {"value": text}
             if spf.is_record(text):
                 left = spf.remove(text, MAIL_FROM_TERMS, True)
-        address = address_of(zone.name, own.name, own.type)
+        address = self.book.address(zone, own.name, own.type)
         if address not in self.book.slots:
             # DKIM deletes of a live identity stand under their token's address; they are the same value.
-            if any(s.name == own.name and own.value in s.remove for s in self.book.slots.values()):
+            if any(s.zone is zone and s.name == own.name and own.value in s.remove for s in self.book.slots.values()):
                 self.book.markers.setdefault((zone.id, domain), marker.Marker()).own.append(own)
                 return
             self.book.delete(address, zone, record, own.value, shown, None, left)
@@ -253,7 +257,7 @@ class Releasing:
             remove = [raw for raw, t in there if t not in texts and t not in own_steps]
             if not add and not remove:
                 continue
-            address = address_of(zone.name, name, "TXT")
+            address = self.book.address(zone, name, "TXT")
             before = {"name": name, "type": "TXT", "value": sorted(have)} if have else None
             after_texts = sorted({*texts, *(t for t in have if t in own_steps)})
             after = {"name": name, "type": "TXT", "value": after_texts} if after_texts else None
@@ -292,7 +296,7 @@ class Releasing:
             if not (zone.tagged and zone.loaded) or zone.id in busy:
                 continue
             name, tag = marker.name_for(zone.name), f"recon:{scope}"
-            self.book.slots[address_of(zone.name, name, "TXT")] = Slot(
+            self.book.slots[self.book.address(zone, name, "TXT")] = Slot(
                 zone,
                 None,
                 "TXT",
@@ -314,23 +318,61 @@ class Releasing:
             live = world.observed.get(address)
             if live is not None and base.owner_of(live.tags) == world.scope:
                 shared.setdefault(live.name, set()).update(base.unpack(live.tags, base.RECORDS) - {"dkim", "mail_from"})
+        inherited = _remembered(world)
         for desired in world.kind("email_identity"):
             live = world.observed.get(desired.address)
             mine = set(base.unpack(live.tags, base.RECORDS)) if live else set()
             mine |= self.book.written.get(desired.address, set())
             kept = self.book.kept_groups.get(desired.name, set())
+            if _names_of(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
+                mine.add("mail_from")
             mine |= shared.get(desired.name, set()) & kept if live is None else set()
             # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
-            if not world.blind(desired.name) and "@" not in desired.name:
+            # Nor does `zone: manual`: what was put there before stays ours until recon may write there again.
+            if not world.blind(desired.name) and "@" not in desired.name and not self.book.by_hand(desired.name):
                 gone = mine - kept
-                mine -= {g for g in gone if g != "tracking"}
+                stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
+                mine -= gone - stays
             world.claims[desired.address] = frozenset(mine)
         for desired in world.kind("configuration_set"):
             live = world.observed.get(desired.address)
             mine = set(base.unpack(live.tags, base.RECORDS)) if live else set()
             mine |= self.book.written.get(desired.address, set())
+            if _names_of(desired.spec, live) & inherited.get((desired.region, "tracking"), set()):
+                mine.add("tracking")
             if "tracking_options" in desired.spec and not desired.spec["tracking_options"].get(
                 "custom_redirect_domain", "kept"
             ):
                 mine.discard("tracking")
             world.claims[f"records:{desired.address}"] = frozenset(mine)
+
+
+def _names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
+    """The MAIL FROM name or tracking domain that a resource will have: as declared, else as it is live."""
+    found = set()
+    for block, field in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
+        there = (live.spec.get(block) or {}) if live is not None else {}
+        written = spec[block] or {field: None} if block in spec else {}
+        name = written.get(field, there.get(field))
+        if name:
+            found.add(str(name))
+    return found
+
+
+def _remembered(world: base.World) -> dict[tuple[str | None, str], set[str]]:
+    """The MAIL FROM names and tracking domains of ours by region and group: whoever takes one over inherits its
+    records, which are right already and are not written anew."""
+    found: dict[tuple[str | None, str], set[str]] = {}
+    for live in world.observed.values():
+        groups = base.unpack(live.tags, base.RECORDS) & {"mail_from", "tracking"}
+        if groups and base.owner_of(live.tags) == world.scope:
+            for group in groups:
+                found.setdefault((live.region, group), set()).update(_names_of({}, live))
+    return found
+
+
+def _own_key_stays(desired: Desired, live: Observed) -> bool:
+    """Whether SES goes on signing with a key of the user's own that the state no longer names."""
+    origin = live.spec["dkim"]["signing_attributes_origin"]
+    new = (desired.spec.get("dkim") or {}).get("signing_attributes_origin", origin)
+    return bool(origin == new == "EXTERNAL") and not base.left_alone(desired.entry, "dkim")

@@ -382,6 +382,7 @@ class Wanting:
         if intent.group == "spf":
             keep = [t for t in intent.terms if t in ours_before or t in added]
             wanted = self.book.markers.setdefault((zone.id, intent.domain), marker.Marker())
+            self.book.judged.add((zone.id, intent.domain))
             created = remembered.spf_created if there is not None else True
             if keep or created:
                 wanted.spf, wanted.spf_created = keep, created

@@ -189,6 +189,15 @@ class ZoneIndex:
             found = self._found[above] = self.candidates(above) if above else []
         return found
 
+    def above(self, name: str) -> list[Zone]:
+        """Every public zone at or above ``name``."""
+        found: list[Zone] = []
+        current = name
+        while current:
+            found += self._public.get(current, ())
+            current = current.partition(".")[2]
+        return found
+
     def pick(self, name: str, wanted: str | None) -> Zone | NoZone:
         """The zone to write ``name`` into: ``wanted`` is ``auto``/None or a zone id."""
         if wanted and wanted != "auto":

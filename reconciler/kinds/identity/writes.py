@@ -73,8 +73,10 @@ def put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> Non
         attributes = _dkim_request(rt, change, region)
     elif origin == "AWS_SES":
         length = block.get("next_signing_key_length")
-        # SES answers with an error where the length asked for is the one that is set.
-        if length and length != change.execution.get("live_key_length"):
+        # SES answers with an error where the length asked for is the one that is set. What a key of another origin
+        # says of its length is not what Easy DKIM begins with.
+        anew = change.execution.get("live_origin") != origin
+        if length and (anew or length != change.execution.get("live_key_length")):
             attributes = {"NextSigningKeyLength": length}
     request: dict[str, Any] = {"EmailIdentity": name, "SigningAttributesOrigin": origin}
     if attributes:
@@ -89,7 +91,10 @@ def put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> Non
     # Whether tokens move with a key length is nowhere written, so they are read again.
     live = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
     there = live.get("DkimAttributes") or {}
-    if refused is not None and there.get("NextSigningKeyLength") != attributes["NextSigningKeyLength"]:
+    if refused is not None and (
+        there.get("NextSigningKeyLength") != attributes["NextSigningKeyLength"]
+        or (there.get("SigningAttributesOrigin") or "AWS_SES") != origin
+    ):
         raise refused  # Else an earlier try took effect and its answer was lost.
     _learn(rt, change.address, live.get("DkimAttributes") or {}, region, name)
 
@@ -137,9 +142,14 @@ def put_policies(
     """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
     if wait and any(document is not None for document in policies.values()):
         rt.wait_verified(region, name)
-    for number, (policy, document) in enumerate(policies.items()):
+    # What comes stands before what goes, so that nobody is shut out in between: but where SES has no place left for it.
+    todo = sorted(policies.items(), key=lambda item: item[1] is None)
+    number = 0
+    while todo:
+        (policy, document), todo = todo[0], todo[1:]
         if number or wait:
             rt.still(address_of(region, name))
+        number += 1
         keys: dict[str, Any] = {"EmailIdentity": name, "PolicyName": policy}
         if document is None:
             try:
@@ -153,6 +163,10 @@ def put_policies(
         try:
             rt.aws.call("sesv2", "CreateEmailIdentityPolicy", region, Policy=text, **keys)
         except AwsError as error:
+            going = [item for item in todo if item[1] is None]
+            if error.aws_code == "LimitExceededException" and going:
+                todo = [*going, (policy, document), *(item for item in todo if item[1] is not None)]
+                continue
             # Sources differ on whether an update of a missing policy succeeds, so create comes first.
             if error.aws_code != "AlreadyExistsException":
                 raise
