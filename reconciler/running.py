@@ -42,7 +42,7 @@ def make(
     identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
     from reconciler.aws import Aws
     from reconciler.kinds.identity.bulk import TURNS
-    from reconciler.observing import declare, observe
+    from reconciler.observing import declare, observe, owned_elsewhere
     from reconciler.planner import aimed, exact, folded, make_plan
     from reconciler.rules import outside
 
@@ -58,6 +58,12 @@ def make(
     # A target that is declared needs no search for what is ours and no longer declared; a glob may mean just that.
     observe(world, aws, sweep=not exact(world, targets), aim=(lambda w: aimed(w, targets)) if targets else None)
     plan = make_plan(world, targets=targets, refresh=refresh, calls=aws.calls, outside=beyond)
+    others = owned_elsewhere(world, aws, plan.changes)
+    if others:
+        refused = any(one.severity == "error" for one in others)
+        plan = replace(
+            plan, outcome="refused" if refused else plan.outcome, diagnostics=(*others, *plan.diagnostics)
+        )  # fmt: skip
     return Planned(replace(plan, calls=dict(sorted(aws.calls.items()))), world, aws)
 
 
