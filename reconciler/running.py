@@ -42,7 +42,7 @@ def make(
     identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
     from reconciler.aws import Aws
     from reconciler.kinds.identity.bulk import TURNS
-    from reconciler.observing import declare, observe
+    from reconciler.observing import declare, observe, owned_elsewhere
     from reconciler.planner import aimed, exact, folded, make_plan
     from reconciler.rules import outside
 
@@ -62,6 +62,11 @@ def make(
         return make_plan(draft, targets=targets, refresh=refresh, calls=aws.calls, outside=beyond)
 
     plan, world = (plan_of(world), world) if refresh == "full" else _looked_closer(world, aws, plan_of)
+    others = owned_elsewhere(world, aws, plan.changes)
+    if others:
+        refused = any(one.severity == "error" for one in others)
+        outcome = "refused" if refused else plan.outcome
+        plan = replace(plan, outcome=outcome, diagnostics=(*others, *plan.diagnostics))
     return Planned(replace(plan, calls=dict(sorted(aws.calls.items()))), world, aws)
 
 

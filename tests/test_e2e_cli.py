@@ -407,6 +407,26 @@ def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
     assert house.zone() == held
 
 
+def test_what_another_stacks_identity_names_is_refused(house: House) -> None:
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}, "dmarc": {"p": "none"}, "regions": [OTHER]}}})
+    held = house.zone()
+    for entry in ({"identity": False}, {"dkim": {}}):
+        house.write({"domains": {"acme.com": {**entry, "dmarc": {"p": "reject"}}}}, stack={"name": "second"})
+        ran = house.cli("apply", STATE, "--auto-approve")
+        assert ran.code == 3
+        assert f'DMARC of acme.com belongs to the recon stack "acme": its identity in {OTHER}' in ran.err
+        assert house.zone() == held
+    # a record that nobody owns is taken over as ever, and a region that cannot be asked is said
+    house.change("_dmarc.free.acme.com", "TXT", '"v=DMARC1; p=none"')
+    house.sandbox.fault("denied", service="resourcegroupstaggingapi", region=OTHER, contains="ResourceARNList")
+    house.write({"domains": {"free.acme.com": {"identity": False, "dmarc": {"p": "reject"}}}}, stack={"name": "second"})
+    ran = house.cli("apply", STATE, "--auto-approve")
+    assert ran.code == 0
+    assert "[others-unread]" in ran.out
+    assert house.dns("_dmarc.free.acme.com") == ["v=DMARC1; p=reject"]
+
+
 # --- safeguards and targets ----------------------------------------------------------------------------------------
 
 
