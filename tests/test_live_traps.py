@@ -253,7 +253,7 @@ def test_leftovers_of_other_tools(house: House) -> None:
     house.seed_zone("acme.com", {
         ("_amazonses.acme.com", "TXT"): ["pmBGN/7MjnfhTKUZ06Enqq1PeGUaOkw8lGhcfwefcHU="],
         ("old-token._domainkey.acme.com", "CNAME"): ["old-token.dkim.amazonses.com."],
-        ("_recon.acme.com", "TXT"): ["v=recon1; stack=another/one; groups=dmarc", "v=recon9; garbage", "v=recon1;;;="],
+        ("_recon.acme.com", "TXT"): ["v=recon1; stack=another/one; groups=bimi", "v=recon9; garbage", "v=recon1;;;="],
     })  # fmt: skip
     ses, iam = client("sesv2"), client("iam")
     house.sandbox.seed(identities=[{"names": ["acme.com"], "tags": {"terraform": "true"}}])
