@@ -93,6 +93,21 @@ def typed(plain: Any, found: list[schema.Finding], node: Node, values: Mapping[s
     return changed
 
 
+def _spoilt(plain: Any, found: list[schema.Finding], mistyped: set[str]) -> Iterator[str]:
+    """The keys of an entry whose values cannot be checked further: something below has the wrong form, or a key is
+    one mistyped, and would be missed. Any other unknown key is taken out, and a list that says something twice is a
+    list: so the rest is told at once. ``mistyped`` gathers the maps that had such a key: it may stand for another."""
+    for finding in found:
+        holder = plain
+        for part in finding.path[:-1]:
+            holder = holder[part]
+        if finding.code == "unknown-key" and type(holder) is dict and not finding.hint.startswith("did you mean"):
+            holder.pop(finding.path[-1], None)
+            mistyped.add(".".join(str(part) for part in finding.path[:-1]))
+        elif finding.code not in ("repeated-item", "out-of-range") and finding.path:
+            yield str(finding.path[0])
+
+
 def _expanded_key(
     key: str, child: Node, scope: Scope, out: Mapping[str, Any], problems: Problems, where: str, policy: bool
 ) -> str:
@@ -125,6 +140,8 @@ class Declared:
     """All layers merged, ``by_region`` not applied."""
     regions: tuple[str, ...] = ()
     region_source: Source | None = None
+    mistyped: set[str] = field(default_factory=set)
+    """Paths of maps that hold a key which is not known."""
 
     @property
     def source(self) -> Source:
@@ -502,7 +519,7 @@ class Assembler:
             if typed(plain, found, body, values):
                 found = schema.findings(kind, plain)
             report(found, body, declared.where, self.problems, address)
-            bad |= frozenset(str(finding.path[0]) for finding in found if finding.path)
+            bad |= frozenset(_spoilt(plain, found, declared.mistyped))
             plain = {key: value for key, value in plain.items() if key not in bad}
         self._check(declared, plain, sources, place, bad)
         return plain, sources, "region" in scope.used
@@ -511,7 +528,10 @@ class Assembler:
         self, declared: Declared, values: dict[str, Any], sources: Mapping[str, Source], region: str | None,
         bad: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        at = Place(declared.section, declared.name, region, values, sources, declared.source, self.problems, bad)
+        at = Place(
+            declared.section, declared.name, region, values, sources, declared.source, self.problems, bad,
+            frozenset(declared.mistyped),
+        )  # fmt: skip
         check_values(at, self.stack)
 
 

@@ -41,6 +41,8 @@ class Place:
     source: Source
     problems: Problems
     bad: frozenset[str] = frozenset()
+    mistyped: frozenset[str] = frozenset()
+    """Paths of maps that hold a key which is not known: it may be meant for one that seems to be missing."""
 
     def at(self, path: str) -> Source:
         """The place of ``path`` or of its nearest written parent."""
@@ -56,6 +58,8 @@ class Place:
 
         ``what`` tells several of one code at one path apart; the same in other regions is said once.
         """
+        if code == "missing-key" and path in self.mistyped:
+            return
         self.problems.error(
             code, self._say(path, message), hint, source=self.at(path),
             address=address_of(self.section, self.name, self.region), detail=f"{path} {what}", who=self.name,
