@@ -5,12 +5,13 @@ Source: Resource Groups Tagging API, GetResources (short pages are normal; only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
+from reconciler.aws.answers import odd
 from reconciler.errors import AwsError, Refused
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import RECORDS, STACK, Aim, World, owner_of, tags_from_aws, unpack
@@ -106,7 +107,7 @@ def sweep_owned(world: World, aws: Aws) -> None:
     places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
     swept, closed, failed = [], [], []
 
-    def one(region: str) -> tuple[str, list[Any], AwsError | None]:
+    def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
         try:
             found = list(
                 aws.pages(
@@ -119,7 +120,7 @@ def sweep_owned(world: World, aws: Aws) -> None:
                     ResourceTypeFilters=["ses"],
                 )
             )
-            return region, found, None
+            return region, [_owned(item, region) for item in found], None
         except AwsError as error:
             return region, [], error
 
@@ -132,14 +133,8 @@ def sweep_owned(world: World, aws: Aws) -> None:
             closed.append(region)
         else:
             failed.append((region, error))
-        for item in found:
-            parts = item["ResourceARN"].split(":", 5)
-            kind_name, _, name = parts[5].partition("/")
-            kind = _KIND_OF_ARN.get(kind_name)
-            if kind == "email_identity" and "@" not in name:
-                name = name.lower()  # domains ignore case; an address does not
+        for kind, name, tags in found:
             if kind:
-                tags = tags_from_aws(item.get("Tags"))
                 world.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
     if failed:
         places_text = ", ".join(region for region, _ in failed[:4]) + (
@@ -169,6 +164,19 @@ def sweep_owned(world: World, aws: Aws) -> None:
         world.facts["tagged_zones"] = sorted(item["ResourceARN"].rpartition("/")[2] for item in marked)
     except AwsError as error:
         world.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
+
+
+def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:
+    """A resource that the tagging API lists: its kind (empty: none of ours), name and tags. Raises AwsError for what
+    is no ARN."""
+    place = item["ResourceARN"].split(":", 5)
+    if len(place) < 6:
+        raise odd(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is no ARN")
+    kind_name, _, name = place[5].partition("/")
+    kind = _KIND_OF_ARN.get(kind_name, "")
+    if kind == "email_identity" and "@" not in name:
+        name = name.lower()  # domains ignore case; an address does not
+    return kind, name, tags_from_aws(item.get("Tags"))
 
 
 _GROUPS = {"_dmarc.": "dmarc", "default._bimi.": "bimi"}

@@ -592,3 +592,65 @@ def test_odd_answers(house: House, seed: int) -> None:
 def test_odd_answers_of_every_kind(house: House, block: int) -> None:
     for seed in range(1000 * (block + 1), 1000 * (block + 1) + 75):
         odd_answers(house, seed)
+
+
+# --- tags of ours that somebody edits ------------------------------------------------------------------------------
+
+SCRAWLS = (
+    "",
+    "x",
+    ":",
+    "a:b",
+    "secretsmanager:nowhere",
+    "ssm::",
+    "=",
+    "=zz",
+    "é/+=",
+    "us-east-1:",
+    "true  false",
+    "0",
+    "2026-13-45",
+)
+
+
+def _tags_of_ours() -> list[tuple[str, str]]:
+    """(what carries it, key) of every tag of recon's own: an ARN of SES, or the name of a user."""
+    ses, iam = client("sesv2"), client("iam")
+    arns = [
+        f"arn:aws:ses:{HOME}:{ACCOUNT}:{name}"
+        for name in ("identity/acme.com", "configuration-set/main", "dedicated-ip-pool/tx")
+    ]
+    found = [(arn, tag["Key"]) for arn in arns for tag in ses.list_tags_for_resource(ResourceArn=arn)["Tags"]]
+    found += [("news", tag["Key"]) for tag in iam.list_user_tags(UserName="news")["Tags"]]
+    return [(place, key) for place, key in found if key.startswith("recon:")]
+
+
+def scrawl(house: House, values: tuple[str, ...]) -> int:
+    """Plan with each tag of ours, one after the other, written over by hand; returns how many plans that were."""
+    ledger.restore(house.sandbox, _applied())
+    house.write(PLANNED)
+    tags = _tags_of_ours()
+    assert {key for _, key in tags} > {"recon:stack", "recon:records", "recon:stores"}
+    for number, (place, key) in enumerate(tags):
+        for value in values:
+            ledger.restore(house.sandbox, _applied())
+            if place.startswith("arn:"):
+                client("sesv2").tag_resource(ResourceArn=place, Tags=[{"Key": key, "Value": value}])
+            else:
+                client("iam").tag_user(UserName=place, Tags=[{"Key": key, "Value": value}])
+            house.clear()
+            ran = house.cli("plan", "state.yaml", "--format", "json")
+            assert ran.code in {0, 1, 3}, f"{number}: {place} {key}={value!r}"
+            assert ran.json["outcome"] in {"changes", "no_changes", "refused", "error"}
+            assert house.writes() == []
+    return len(tags) * len(values)
+
+
+def test_a_tag_of_ours_that_somebody_wrote_over(house: House) -> None:
+    assert scrawl(house, ("x",)) > 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", SCRAWLS)
+def test_a_tag_of_ours_that_somebody_wrote_anything_over(house: House, value: str) -> None:
+    assert scrawl(house, (value,)) > 8

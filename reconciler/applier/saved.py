@@ -10,8 +10,10 @@ from reconciler.applier.zones import read_zone
 from reconciler.errors import Stale
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import differences, project
+from reconciler.kinds.dns.book import EXECUTION
 from reconciler.kinds.dns.values import set_digest
 from reconciler.kinds.reading import Rereading
+from reconciler.kinds.shape import must_fit
 from reconciler.model import Change, Diagnostic, Plan
 from reconciler.steps import steps_of
 
@@ -29,6 +31,8 @@ def check_form(plan: Plan) -> None:
             regional = change.region if isinstance(REGISTRY[change.kind], Rereading) else None
             if not known or (regional and parts[1] != regional):
                 raise ValueError(change.address)
+            if change.kind == "dns_record":
+                must_fit(change.execution, EXECUTION, change.address)
             steps_of(change)
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Stale(

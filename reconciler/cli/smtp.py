@@ -428,6 +428,7 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     from datetime import datetime
 
     from reconciler.errors import AwsError
+    from reconciler.kinds import base
     from reconciler.kinds.smtp import stores
     from reconciler.smtp import verify as proving
 
@@ -451,7 +452,7 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     found = stores.passwords_in(stored).get(region)
     if found is None:
         return proving.Verdict(proving.MISSING, f"{stores.words(store)} holds no password for {region}", "recon apply")
-    made = datetime.fromisoformat(str(stored["created_at"])) if stored.get("created_at") else None
+    made = base.moment_of(stored.get("created_at"))
     age = (datetime.fromisoformat(world.now) - made).total_seconds() if made else proving.FRESH_SECONDS
     return proving.log_in(
         str(stored["username"]), found, proving.endpoints(region), trust, fresh=0 <= age < proving.FRESH_SECONDS

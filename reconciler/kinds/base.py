@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -642,6 +643,15 @@ def note(rule: str, severity: str, message: str) -> Note:
 
 def entry_tags(entry: Entry) -> dict[str, str]:
     return {str(k): str(v) for k, v in (entry.values.get("tags") or {}).items()}
+
+
+def moment_of(text: object) -> datetime | None:
+    """The time, in UTC, that a tag or a stored value tells; None where somebody wrote something else there."""
+    try:
+        found = datetime.fromisoformat(str(text))
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def ref_key(reference: Mapping[str, Any]) -> str:

@@ -305,7 +305,7 @@ def _write_edits(rt: base.Runtime, change: Change) -> Iterator[Edit]:
 def _token_edits(rt: base.Runtime, change: Change, token: Mapping[str, Any]) -> Iterator[Edit]:
     """The record of a DKIM token that SES gave during this run."""
     tokens = sorted(rt.result(token["identity"], "tokens") or ())
-    if len(tokens) < token["number"]:
+    if not 0 < token["number"] <= len(tokens):
         raise ReconError(
             f"{change.address}: SES gave no DKIM token {token['number']} for {token['domain']}",
             hint="run apply again: the identity exists now and its tokens are read",

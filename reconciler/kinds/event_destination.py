@@ -98,8 +98,8 @@ class EventDestination(Rereading):
             raise
         out = []
         for item in answer.get("EventDestinations") or ():
-            live = from_aws(item)
-            name = str(live.pop("name"))
+            name = str(item["Name"])
+            live = {k: v for k, v in from_aws(item).items() if k != "name"}
             spec = {"enabled": False, "matching_event_types": [], **{k: v for k, v in live.items() if v is not None}}
             out.append(Observed(address_of(region, set_name, name), NAME, region, name, normalise(spec)))
         return out

@@ -47,6 +47,38 @@ def _value_from_aws(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
+Shape = Any
+"""What a value must be: a type, None, a tuple of alternatives, ``[shape]`` for a list of it, or ``{key: shape}`` for a
+document that has these keys (``key?`` may be left out) and may have others."""
+
+
+def must_fit(value: Any, shape: Shape, path: str) -> None:
+    """Raise TypeError naming the first place where ``value``, which may come from a file, is not of ``shape``."""
+    if isinstance(shape, tuple):
+        for one in shape:
+            try:
+                return must_fit(value, one, path)
+            except TypeError:
+                continue
+        raise TypeError(f"{path} is none of what it may be")
+    if shape is None or isinstance(shape, type):
+        truth = isinstance(value, bool) and shape is not bool
+        if (value is not None) if shape is None else (truth or not isinstance(value, shape)):
+            raise TypeError(f"{path} is no {shape.__name__ if shape else 'null'}")
+        return None
+    if isinstance(shape, list):
+        must_fit(value, (list, tuple), path)
+        for number, item in enumerate(value):
+            must_fit(item, shape[0], f"{path}[{number}]")
+        return None
+    must_fit(value, dict, path)
+    for key, one in shape.items():
+        name = key.removesuffix("?")
+        if name in value or not key.endswith("?"):
+            must_fit(value.get(name), one, f"{path}.{name}")
+    return None
+
+
 _ACTIONS = {
     f"ses:{name}".lower(): f"ses:{name}"
     for name in (

@@ -107,7 +107,7 @@ class SmtpCredential:
         ``last_used`` by key id, filled by ``_read`` alone."""
         tags: Mapping[str, str] = user.facts["key_tags"] if user else {}
         listed = keys.list_keys(aws, name) if user else []
-        remembered = [stores.parse(item) for item in base.unpack(tags, stores.STORES)]
+        remembered = stores.remembered(tags)
         found = {stores.id_of(s): stores.describe(aws, s) for s in [*declared, *stores.gone_from(remembered, declared)]}
         if user is None and not any(s["exists"] for s in found.values()):
             return None
@@ -293,7 +293,7 @@ class SmtpCredential:
         ):
             return None
         ours = [k["id"] for k in live.spec["keys"] if k["id"] not in live.facts["foreign"]]
-        kept = [stores.parse(item) for item in sorted(base.unpack(live.tags, stores.STORES))]
+        kept = stores.remembered(live.tags)
         kept = [s for s in kept if (live.spec["stores"].get(stores.id_of(s)) or {}).get("exists")]
         kept = [s for s in kept if not live.spec["stores"][stores.id_of(s)].get("deleted")]
         if not ours and not kept:

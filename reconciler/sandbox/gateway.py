@@ -125,7 +125,7 @@ class Gateway:
             principal = world.principal(access_key)
         if principal is not None:
             entry |= {"account": principal.account, "arn": principal.arn}
-        operation, params = self._understand(request, service)
+        operation, params = self._understand(request, service, entry)
         reads_only = operation.startswith(READ_PREFIXES) and operation not in NOT_READS
         entry |= {"operation": operation, "reads_only": reads_only}
         modelled = service in self.services or service in WITH_MODELS
@@ -155,11 +155,13 @@ class Gateway:
             return Outcome("drop", None)
         return Outcome("answer", answer)
 
-    def _understand(self, request: Request, service: str) -> tuple[str, Params]:
-        """Operation and parameters; for services without a model of ours, what can be told from the request."""
+    def _understand(self, request: Request, service: str, entry: dict[str, Any]) -> tuple[str, Params]:
+        """Operation and parameters; for services without a model of ours, what can be told from the request. The
+        ledger's ``entry`` names the operation of a request whose parameters are refused, too."""
         if service in self.services or service in WITH_MODELS:
             model = self._api(service)
             operation, labels = model.operation_of(request)
+            entry["operation"] = operation
             params = model.parse(request, operation, labels)
             if hasattr(self.services.get(service), xform_name(operation)):
                 model.validate(operation, params)

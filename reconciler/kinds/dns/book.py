@@ -12,6 +12,7 @@ from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.intents import Intent
 from reconciler.kinds.dns.values import NAME, address_of, set_digest
 from reconciler.kinds.dns.zones import RecordSet, Zone, ZoneIndex
+from reconciler.kinds.shape import Shape
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
 
@@ -40,6 +41,15 @@ class Slot:
     marker: bool = False
     untag: bool = False
     region: str | None = None
+
+
+EXECUTION: Shape = {
+    "zone": str, "name": (str, None), "type": str, "remove": [str], "add": [str], "ttl": (int, None), "needs": [str],
+    "expect": (dict, None), "after?": [str], "untag?": bool, "marker?": bool,
+    "token?": {"identity": str, "number": int, "domain": str, "region": str},
+    "mark?": {"domain": str, "name": str, "type": str, "value": str, "text": str},
+}  # fmt: skip
+"""What carrying out a change of a record needs; a saved plan is held against it."""
 
 
 class Book:

@@ -43,7 +43,7 @@ def order(
         "user": user, "stores": wanted, "orphans": orphans, "drop": list(drop), "previous": previous, "off": off,
         "known": [k["id"] for k in (live["keys"] if live else ()) if k["id"] not in {*orphans, *drop}],
         "current": live["key"] if live else None, "stored": _relied_on(wanted, live),
-        "old_stores": [stores.parse(i) for i in sorted(base.unpack(tags, stores.STORES))],
+        "old_stores": stores.remembered(tags),
         "takes": _unowned(live),
     }  # fmt: skip
 

@@ -166,7 +166,7 @@ def turn(desired: Desired, live: Observed | None, now: str) -> Turn:
     left = unacknowledged(desired, live)
     max_age, overlap = limits(desired)
     current, tags = state.key, live.tags
-    since = _time(tags.get(issue.KEY_SINCE) or current["created"])
+    since = base.moment_of(tags.get(issue.KEY_SINCE)) or _time(current["created"])
     old = next((k for k in live.spec["keys"] if k["id"] == tags.get(issue.KEY_OLD)), None)
     if old is not None and old["id"] != current["id"]:
         found = _old(name, live, old, since, overlap, _time(now), left)
@@ -204,11 +204,11 @@ def _old(
     left: tuple[Mapping[str, Any], ...],
 ) -> Turn:  # fmt: skip
     """While an old key is there: switch it off once nobody uses it, then delete it."""
-    since = max(since, _time(live.tags[issue.KEY_OUT])) if issue.KEY_OUT in live.tags else since
+    since = max(since, base.moment_of(live.tags.get(issue.KEY_OUT)) or since)
     end = since + timedelta(days=overlap)
     if old["status"] != "Active":
-        off = live.tags.get(issue.KEY_OFF)
-        gone = (_time(off) if off else max(since, end - timedelta(days=OFF_DAYS))) + timedelta(days=OFF_DAYS)
+        off = base.moment_of(live.tags.get(issue.KEY_OFF)) or max(since, end - timedelta(days=OFF_DAYS))
+        gone = off + timedelta(days=OFF_DAYS)
         state = "due" if now + SLACK >= gone else "waiting"
         return Turn(name, state, "delete", _text(gone), old["id"], "it has been switched off", "", left)
     at = _text(end)
@@ -281,10 +281,10 @@ def after(step: str, desired: Desired, live: Observed, now: str) -> tuple[str, s
         return "deactivate", _text(moment + timedelta(days=overlap))
     if step == "deactivate":
         return "delete", _text(moment + timedelta(days=OFF_DAYS))
-    since = live.tags.get(issue.KEY_SINCE)
+    since = base.moment_of(live.tags.get(issue.KEY_SINCE))
     if max_age is None or since is None:
         return "create", None
-    return "create", _text(_time(since) + timedelta(days=max_age))
+    return "create", _text(since + timedelta(days=max_age))
 
 
 # --- consumers -----------------------------------------------------------------------------------------------------
@@ -309,8 +309,10 @@ def unacknowledged(desired: Desired, live: Observed) -> tuple[Mapping[str, Any],
 def _acknowledged(live: Observed, left: tuple[Mapping[str, Any], ...]) -> datetime | None:
     """When the last consumer was acknowledged, where all of them are."""
     current = live.spec["key"]
-    times = [t.partition(" ")[2] for t in live.facts["acks"].values() if t.partition(" ")[0] == current]
-    return max(_time(t) for t in times) if times and not left else None
+    acks = [t.partition(" ") for t in live.facts["acks"].values()]
+    times = [base.moment_of(at) for key, _, at in acks if key == current]
+    known = [at for at in times if at is not None]
+    return max(known) if known and len(known) == len(times) and not left else None
 
 
 def consumer_words(consumer: Mapping[str, Any]) -> str:

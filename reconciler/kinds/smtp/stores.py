@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 STORES = "recon:stores"
 """User tag: which stores hold this user's credential."""
+_ID = re.compile(r"(?:secretsmanager|ssm):[a-z0-9-]+:.+")
 KEY_REGIONS = "recon:key-regions"
 """User tag: the regions that the stored credential covers."""
 PORT = 587
@@ -84,6 +86,11 @@ def parse(text: str) -> dict[str, Any]:
     """A store from ``id_of``; what it holds is not known then."""
     kind, region, name = text.split(":", 2)
     return {"type": kind, "region": region, "name": name, "regions": [], "flat": False}
+
+
+def remembered(tags: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The stores that a user's tags name; what others wrote there and names no store is passed over."""
+    return [parse(item) for item in sorted(base.unpack(tags, STORES)) if _ID.fullmatch(item)]
 
 
 def same(one: Store, other: Store) -> bool:
