@@ -10,12 +10,11 @@ from reconciler.applier.zones import read_zone
 from reconciler.errors import Stale
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.base import differences, project
-from reconciler.kinds.dns.book import EXECUTION
 from reconciler.kinds.dns.values import set_digest
 from reconciler.kinds.reading import Rereading
 from reconciler.kinds.shape import must_fit
 from reconciler.model import Change, Diagnostic, Plan
-from reconciler.steps import steps_of
+from reconciler.steps import change_from_json, steps_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -31,14 +30,23 @@ def check_form(plan: Plan) -> None:
             regional = change.region if isinstance(REGISTRY[change.kind], Rereading) else None
             if not known or (regional and parts[1] != regional):
                 raise ValueError(change.address)
-            if change.kind == "dns_record":
-                must_fit(change.execution, EXECUTION, change.address)
+            _must_fit(change)
             steps_of(change)
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Stale(
                 f"the plan file is none that recon made: {change.address} cannot be carried out as it stands there",
                 hint="make a new one with `recon plan --out FILE`",
             ) from None
+
+
+def _must_fit(change: Change) -> None:
+    """Raise TypeError or LookupError where a change is not of its kind's form."""
+    form = REGISTRY[change.kind].form
+    for fields in (change.before, change.after):
+        must_fit(fields, (form["fields"], None), change.address)
+    must_fit(change.execution, form["execution"], change.address)
+    if change.execution.get("moved"):
+        _must_fit(change_from_json(change.execution["moved"]))
 
 
 def verify_saved(plan: Plan, aws: Aws) -> dict[str, Zone]:

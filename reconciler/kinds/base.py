@@ -380,6 +380,12 @@ class Kind(Protocol):
         """The differences. Pure."""
         ...
 
+    @property
+    def form(self) -> Document:
+        """``{"fields": shape, "execution": shape}``: what a change must be for its steps to run (``shape.must_fit``;
+        ``fields`` is for ``before`` and ``after``). A saved plan, which is a file, is held against it."""
+        ...
+
     def steps(self, change: Change) -> Iterable[Step]:
         """How one change is carried out. Pure; the returned steps do the I/O when run."""
         ...

@@ -18,7 +18,7 @@ from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.event_destination import EventDestination
 from reconciler.kinds.reading import Rereading, covering_names, must_exist, read_each, referenced, wanted_addresses
-from reconciler.kinds.shape import from_aws, to_aws
+from reconciler.kinds.shape import TAGS, from_aws, to_aws
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 
 if TYPE_CHECKING:
@@ -263,6 +263,17 @@ class ConfigurationSet(Rereading):
         for block, value in (change.execution.get("puts") or {}).items():
             before = (change.before or {}).get(block) or {}
             yield {}, {block: {field: v for field, v in value.items() if field not in before}}
+
+    form: ClassVar[Document] = {
+        "fields": {"tags?": TAGS, "*": (dict, None)},
+        "execution": {
+            "puts?": {"*": (dict, None)},
+            "tracking_ready?": bool,
+            "marks?": [str],
+            "after?": [str],
+            "destinations?": {"*": str},
+        },
+    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.reading import Rereading, read_each, referenced, wanted_addresses
-from reconciler.model import Address, Change, Desired, Observed, State
+from reconciler.kinds.shape import TAGS, TEXTS
+from reconciler.model import Address, Change, Desired, Document, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -204,6 +205,11 @@ class DedicatedIpPool(Rereading):
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
+
+    form: ClassVar[Document] = {
+        "fields": {"tags?": TAGS, "scaling_mode?": (str, None), "dedicated_ips?": TEXTS},
+        "execution": {"passed_on?": {"*": str}},
+    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]

@@ -13,20 +13,20 @@ Source:   Route 53 API and Developer Guide; RFC 7208, 9989, 7505; SES Developer 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.dns import intents, marker
-from reconciler.kinds.dns.book import Book
+from reconciler.kinds.dns.book import EXECUTION, Book
 from reconciler.kinds.dns.edits import Edit
 from reconciler.kinds.dns.releasing import Releasing
 from reconciler.kinds.dns.values import NAME, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
-from reconciler.model import Change, Desired, State
+from reconciler.model import Change, Desired, Document, State
 from reconciler.names import is_at_or_below, to_route53
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class DnsRecord:
             if (found.name, found.type) == (name, change.execution["type"]):
                 return set_digest(found)
         return None
+
+    form: ClassVar[Document] = {"fields": {}, "execution": EXECUTION}
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution

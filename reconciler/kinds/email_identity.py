@@ -22,7 +22,7 @@ from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.identity import NAME, address_of, bulk, writes
 from reconciler.kinds.reading import Rereading, must_exist, read_covering, read_each, wanted_addresses
-from reconciler.kinds.shape import normal_policy
+from reconciler.kinds.shape import TAGS, normal_policy
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 from reconciler.secrets import DkimKey, fetch, fingerprint
 
@@ -396,6 +396,28 @@ class EmailIdentity(Rereading):
         if block and base.touches(change, "mail_from"):
             rest = {k: v for k, v in live.items() if k not in block}
             yield {"mail_from": {}}, {"mail_from": rest}
+
+    form: ClassVar[Document] = {
+        "fields": {
+            "tags?": TAGS,
+            "dkim?": {"signing_enabled?": bool, "*": (str, None)},
+            "mail_from?": (TAGS, None),
+            "configuration_set_name?": (str, None),
+            "email_forwarding_enabled?": bool,
+            "policies?": {"*": (dict, str, None)},
+        },
+        "execution": {
+            "before?": [str],
+            "marks?": [str],
+            "after_dns?": [str],
+            "policies?": {"*": (dict, str, None)},
+            "verified?": bool,
+            "private_key?": dict,
+            "live_mail_from?": (TAGS, None),
+            "live_key_length?": (str, None),
+            "live_origin?": (str, None),
+        },
+    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]

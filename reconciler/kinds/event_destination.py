@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.reading import Rereading, region_of, wanted_addresses
 from reconciler.kinds.shape import from_aws, to_aws
-from reconciler.model import Address, Change, Desired, Entry, Observed, State
+from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -210,6 +210,11 @@ class EventDestination(Rereading):
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
+
+    form: ClassVar[Document] = {
+        "fields": {"enabled?": bool, "matching_event_types?": [str], "*": (dict, None)},
+        "execution": {"with_set?": bool, "after?": [str]},
+    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, set_name, name = change.address.split("/", 3)[1:]

@@ -49,7 +49,9 @@ def _value_from_aws(value: Any) -> Any:
 
 Shape = Any
 """What a value must be: a type, None, a tuple of alternatives, ``[shape]`` for a list of it, or ``{key: shape}`` for a
-document that has these keys (``key?`` may be left out) and may have others."""
+document that has these keys (``key?`` may be left out) and may have others, of the shape of ``*`` where it has one."""
+TAGS: Shape = {"*": (str, None)}
+TEXTS: Shape = ([str], None)
 
 
 def must_fit(value: Any, shape: Shape, path: str) -> None:
@@ -74,8 +76,11 @@ def must_fit(value: Any, shape: Shape, path: str) -> None:
     must_fit(value, dict, path)
     for key, one in shape.items():
         name = key.removesuffix("?")
-        if name in value or not key.endswith("?"):
+        if key != "*" and (name in value or not key.endswith("?")):
             must_fit(value.get(name), one, f"{path}.{name}")
+    for name in value.keys() - {key.removesuffix("?") for key in shape} if "*" in shape else ():
+        must_fit(name, str, path)
+        must_fit(value[name], shape["*"], f"{path}.{name}")
     return None
 
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.aws.clock import now
 from reconciler.errors import ReconError
 from reconciler.kinds import base, smtp_user
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.smtp import issue, keys, rotation, stores
-from reconciler.model import ActionName, Address, Change, Desired, Note, Observed, State
+from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -307,6 +307,19 @@ class SmtpCredential:
         )  # fmt: skip
 
     # -- written ----------------------------------------------------------------------------------------------------
+
+    form: ClassVar[Document] = {
+        "fields": {},
+        "execution": {
+            **{key: [str] for key in ("orphans?", "drop?", "known?", "takes?", "regions?", "keys?")},
+            **dict.fromkeys(("previous?", "current?", "activate?", "record?", "rename?"), (str, None)),
+            **{key: [stores.FORM] for key in ("old_stores?", "gone?", "restore?", "copy?", "kms?")},
+            **dict.fromkeys(("off?", "stored?", "new_key?"), bool),
+            "user": str,
+            "stores": [stores.FORM],
+            "sources?": [stores.FORM],
+        },
+    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution

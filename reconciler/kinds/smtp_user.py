@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError
 from reconciler.kinds import base
 from reconciler.kinds.base import Step, World
 from reconciler.kinds.reading import Rereading, wanted_addresses
-from reconciler.kinds.shape import normal_policy
-from reconciler.model import Address, Change, Desired, Observed, State, canonical_json
+from reconciler.kinds.shape import TAGS, TEXTS, normal_policy
+from reconciler.model import Address, Change, Desired, Document, Observed, State, canonical_json
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -240,6 +240,26 @@ class SmtpUser(Rereading):
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
+
+    form: ClassVar[Document] = {
+        "fields": {
+            "tags?": TAGS,
+            "path?": (str, None),
+            "permissions_boundary?": (str, None),
+            "from_addresses?": TEXTS,
+            "source_ips?": TEXTS,
+            "identities?": TEXTS,
+            "conditions?": (dict, None),
+        },
+        "execution": {
+            "policy?": dict,
+            "rename?": (str, None),
+            "inline?": [str],
+            "attached?": [str],
+            "groups?": [str],
+            "ours?": [str],
+        },
+    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         name = change.address.split("/", 1)[1]

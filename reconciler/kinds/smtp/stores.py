@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds import base
+from reconciler.kinds.shape import Shape
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.model import Entry, State
 
@@ -38,6 +39,8 @@ PORT = 587
 FORMAT = "1"
 REGION_MARK = "${region}"
 WINDOW_DAYS = 30
+FORM: Shape = {"type": str, "region": str, "name": str, "regions": [str], "flat?": bool, "kms_key_id?": (str, None)}
+"""What a store is in a plan."""
 EDITIONS = 4
 """How often one value can be written to one secret: a version id is never written twice."""
 CURRENT = "AWSCURRENT"
