@@ -44,7 +44,9 @@ def _must_fit(change: Change) -> None:
     form = REGISTRY[change.kind].form
     for fields in (change.before, change.after):
         must_fit(fields, (form["fields"], None), change.address)
-    must_fit(change.execution, form["execution"], change.address)
+    must_fit(change.after, (form.get("after", {}), None), change.address)
+    execution = form.get("delete", form["execution"]) if change.action == "delete" else form["execution"]
+    must_fit(change.execution, execution, change.address)
     if change.execution.get("moved"):
         _must_fit(change_from_json(change.execution["moved"]))
 

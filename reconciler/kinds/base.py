@@ -382,8 +382,9 @@ class Kind(Protocol):
 
     @property
     def form(self) -> Document:
-        """``{"fields": shape, "execution": shape}``: what a change must be for its steps to run (``shape.must_fit``;
-        ``fields`` is for ``before`` and ``after``). A saved plan, which is a file, is held against it."""
+        """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run
+        (``shape.must_fit``; ``fields`` is for ``before`` and ``after``; ``after`` may be missing, and so may
+        ``delete``, the ``execution`` of a deletion). A saved plan, which is a file, is held against it."""
         ...
 
     def steps(self, change: Change) -> Iterable[Step]:

@@ -265,6 +265,7 @@ class ConfigurationSet(Rereading):
             yield {}, {block: {field: v for field, v in value.items() if field not in before}}
 
     form: ClassVar[Document] = {
+        "after": {"tags": TAGS},
         "fields": {"tags?": TAGS, "*": (dict, None)},
         "execution": {
             "puts?": {"*": (dict, None)},

@@ -207,6 +207,7 @@ class DedicatedIpPool(Rereading):
     # -- written ----------------------------------------------------------------------------------------------------
 
     form: ClassVar[Document] = {
+        "after": {"tags": TAGS},
         "fields": {"tags?": TAGS, "scaling_mode?": (str, None), "dedicated_ips?": TEXTS},
         "execution": {"passed_on?": {"*": str}},
     }

@@ -398,6 +398,7 @@ class EmailIdentity(Rereading):
             yield {"mail_from": {}}, {"mail_from": rest}
 
     form: ClassVar[Document] = {
+        "after": {"tags": TAGS, "mail_from?": ({"mail_from_domain": str}, None)},
         "fields": {
             "tags?": TAGS,
             "dkim?": {"signing_enabled?": bool, "*": (str, None)},
@@ -481,9 +482,9 @@ class EmailIdentity(Rereading):
         rest: list[str] = []
         if base.touches(change, "configuration_set_name") and not create:
             rest.append("PutEmailIdentityConfigurationSetAttributes")
-        if base.touches(change, "email_forwarding_enabled") and not (create and after["email_forwarding_enabled"]):
+        if base.touches(change, "email_forwarding_enabled") and not (after["email_forwarding_enabled"] and create):
             rest.append("PutEmailIdentityFeedbackAttributes")
-        if base.touches(change, "dkim.signing_enabled") and not (create and after["dkim"]["signing_enabled"]):
+        if base.touches(change, "dkim.signing_enabled") and not (after["dkim"]["signing_enabled"] and create):
             rest.append("PutEmailIdentityDkimAttributes")
         if rest:
             yield Step(

@@ -48,8 +48,8 @@ def _value_from_aws(value: Any) -> Any:
 
 
 Shape = Any
-"""What a value must be: a type, None, a tuple of alternatives, ``[shape]`` for a list of it, or ``{key: shape}`` for a
-document that has these keys (``key?`` may be left out) and may have others, of the shape of ``*`` where it has one."""
+"""What a value must be: a type, None, True, a tuple of alternatives, ``[shape]`` for a list of it, or ``{key: shape}``
+for a document that has these keys (``key?`` may be left out) and may have others; ``*`` is the shape of the others."""
 TAGS: Shape = {"*": (str, None)}
 TEXTS: Shape = ([str], None)
 
@@ -63,6 +63,10 @@ def must_fit(value: Any, shape: Shape, path: str) -> None:
             except TypeError:
                 continue
         raise TypeError(f"{path} is none of what it may be")
+    if shape is True:
+        if value is not True:
+            raise TypeError(f"{path} is not true")
+        return None
     if shape is None or isinstance(shape, type):
         truth = isinstance(value, bool) and shape is not bool
         if (value is not None) if shape is None else (truth or not isinstance(value, shape)):
@@ -76,8 +80,10 @@ def must_fit(value: Any, shape: Shape, path: str) -> None:
     must_fit(value, dict, path)
     for key, one in shape.items():
         name = key.removesuffix("?")
-        if key != "*" and (name in value or not key.endswith("?")):
-            must_fit(value.get(name), one, f"{path}.{name}")
+        if name in value and key != "*":
+            must_fit(value[name], one, f"{path}.{name}")
+        elif name not in value and key == name != "*":
+            raise TypeError(f"{path} lacks {name}")
     for name in value.keys() - {key.removesuffix("?") for key in shape} if "*" in shape else ():
         must_fit(name, str, path)
         must_fit(value[name], shape["*"], f"{path}.{name}")

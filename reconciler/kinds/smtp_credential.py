@@ -310,15 +310,16 @@ class SmtpCredential:
 
     form: ClassVar[Document] = {
         "fields": {},
-        "execution": {
-            **{key: [str] for key in ("orphans?", "drop?", "known?", "takes?", "regions?", "keys?")},
-            **dict.fromkeys(("previous?", "current?", "activate?", "record?", "rename?"), (str, None)),
-            **{key: [stores.FORM] for key in ("old_stores?", "gone?", "restore?", "copy?", "kms?")},
-            **dict.fromkeys(("off?", "stored?", "new_key?"), bool),
-            "user": str,
-            "stores": [stores.FORM],
-            "sources?": [stores.FORM],
-        },
+        "delete": {"user": str, "keys": [str], "stores": [stores.FORM]},
+        "execution": (
+            {**issue.ORDER, "new_key": True, "rename?": (str, None)},
+            {**issue.ORDER, **issue.MENDED, "record": str},
+            {
+                **issue.ORDER,
+                **issue.MENDED,
+                **{key: [stores.FORM] for key in ("gone", "restore", "copy", "sources")},
+            },
+        ),
     }
 
     def steps(self, change: Change) -> Iterable[Step]:

@@ -242,6 +242,7 @@ class SmtpUser(Rereading):
     # -- written ----------------------------------------------------------------------------------------------------
 
     form: ClassVar[Document] = {
+        "after": {"tags": TAGS},
         "fields": {
             "tags?": TAGS,
             "path?": (str, None),

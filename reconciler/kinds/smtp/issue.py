@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError
 from reconciler.kinds import base, smtp_user
+from reconciler.kinds.shape import Shape
 from reconciler.kinds.smtp import keys, stores
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ KEY_SINCE = "recon:key-since"
 """User tag: when the current key was stored (ISO 8601); the overlap counts from here."""
 KEY_ACK = "recon:key-ack"
 """User tag, one a consumer: ``recon:key-ack.HASH`` = key id and time of ``recon smtp ack``."""
+
+
+ORDER: Shape = {
+    "user": str, "stores": [stores.FORM], "orphans": [str], "drop": [str], "previous": (str, None), "off": bool,
+    "known": [str], "current": (str, None), "stored": bool, "old_stores": [stores.FORM], "takes": [str],
+}  # fmt: skip
+"""The form of what ``order`` says."""
+MENDED: Shape = {"activate": (str, None), "kms": [stores.FORM], "rename?": (str, None)}
+"""What is said beside it where the key stays."""
 
 
 def order(
