@@ -234,17 +234,18 @@ def test_sixteen_calls_at_once(house: House, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_regions_are_worked_on_at_the_same_time(house: House) -> None:
-    """Each region has a limit of its own: reading and writing one after the other would take twice as long."""
+    """Each region has a limit of its own: reading and writing one after the other would take twice as long. A single
+    worker goes round; how more of them are shared out is in test_lanes.py."""
     count = 16
     seed(house, count)
     house.write(
         {k: v for k, v in tenants(count, [HOME, OTHER]).items() if k != "stack"}, stack={"regions": [HOME, OTHER]}
     )
     house.clear()
-    planned = house.make(purpose="apply", parallelism=4)
+    planned = house.make(purpose="apply", parallelism=1)
     applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones)
-    house.make(parallelism=4)
+    house.make(parallelism=1)
     for operation in ("CreateEmailIdentity", "GetEmailIdentity"):
         regions = [call["region"] for call in house.sandbox.calls() if call["operation"] == operation][-2 * count :]
         assert Counter(regions) == {HOME: count, OTHER: count}
-        assert Counter(regions[:count])[HOME] in range(count // 4, count - count // 4), f"{operation}: {regions}"
+        assert abs(Counter(regions[:count])[HOME] - count // 2) <= 2, f"{operation}: {regions}"
