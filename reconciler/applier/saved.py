@@ -44,7 +44,8 @@ def _must_fit(change: Change) -> None:
     form = REGISTRY[change.kind].form
     for fields in (change.before, change.after):
         must_fit(fields, (form["fields"], None), change.address)
-    must_fit(change.after, (form.get("after", {}), None), change.address)
+    after = form.get("create", form.get("after", {})) if change.action == "create" else form.get("after", {})
+    must_fit(change.after, (after, None), change.address)
     execution = form.get("delete", form["execution"]) if change.action == "delete" else form["execution"]
     must_fit(change.execution, execution, change.address)
     if change.execution.get("moved"):

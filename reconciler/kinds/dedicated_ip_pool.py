@@ -208,6 +208,7 @@ class DedicatedIpPool(Rereading):
 
     form: ClassVar[Document] = {
         "after": {"tags": TAGS},
+        "create": {"tags": TAGS, "scaling_mode": str},
         "fields": {"tags?": TAGS, "scaling_mode?": (str, None), "dedicated_ips?": TEXTS},
         "execution": {"passed_on?": {"*": str}},
     }
@@ -249,7 +250,7 @@ class DedicatedIpPool(Rereading):
             arn = base.ses_arn(rt, region, f"dedicated-ip-pool/{name}")
             if put:
                 rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=base.tags_to_aws(put))
-            if before.get("scaling_mode") != after.get("scaling_mode"):
+            if after.get("scaling_mode") not in {None, before.get("scaling_mode")}:
                 rt.aws.call(
                     "sesv2",
                     "PutDedicatedIpPoolScalingAttributes",
@@ -257,7 +258,7 @@ class DedicatedIpPool(Rereading):
                     PoolName=name,
                     ScalingMode=after["scaling_mode"],
                 )
-            if "dedicated_ips" in after:
+            if after.get("dedicated_ips") is not None:
                 left = [ip for ip in before.get("dedicated_ips") or [] if ip not in passed_on]
                 _move(rt, region, name, left, after["dedicated_ips"])
             if drop:

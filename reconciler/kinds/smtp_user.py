@@ -243,6 +243,7 @@ class SmtpUser(Rereading):
 
     form: ClassVar[Document] = {
         "after": {"tags": TAGS},
+        "create": {"tags": TAGS, "path": str},
         "fields": {
             "tags?": TAGS,
             "path?": (str, None),
