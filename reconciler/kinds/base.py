@@ -382,9 +382,10 @@ class Kind(Protocol):
 
     @property
     def form(self) -> Document:
-        """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run
-        (``shape.must_fit``). ``fields`` is for ``before`` and ``after``. ``after`` may be missing; so may ``create``, the
-        ``after`` of a creation, and ``delete``, the ``execution`` of a deletion. A saved plan is held against it."""
+        """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run.
+
+        ``fields`` is for ``before`` and ``after``; ``after`` may be missing, and so may ``create``, the ``after`` of a
+        creation, and ``delete``, the ``execution`` of a deletion. A saved plan is held against it (``must_fit``)."""
         ...
 
     def steps(self, change: Change) -> Iterable[Step]:
