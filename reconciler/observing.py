@@ -225,7 +225,7 @@ def owned_elsewhere(world: World, aws: Aws, changes: Iterable[Change]) -> list[D
         return list(answer.get("ResourceTagMappingList") or ()), None
 
     found: dict[str, Diagnostic] = {}
-    for items, error in aws.parallel(one, jobs):
+    for items, error in aws.parallel(one, jobs, lambda job: job[0]):
         if error is not None and error.aws_code not in NOT_ENABLED:
             found["unread"] = Diagnostic(
                 "warning", "others-unread", "whether another stack owns the records that change could not be seen: "
