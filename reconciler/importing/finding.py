@@ -122,7 +122,7 @@ def find(
     parked = [d for d in parked if d not in names.used and not any(a.split("/", 2)[2:] == [d] for a in known)]
     wanted: list[tuple[str, str | None]] = []
     for domain in sorted({*(o.name for o in identities if "@" not in o.name), *parked}):
-        wanted += [(name, "auto") for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}")]
+        wanted.append((domain, "auto"))
     for live in world.observed.values():
         block = live.spec.get("mail_from") or live.spec.get("tracking_options") or {}
         name = block.get("mail_from_domain") or block.get("custom_redirect_domain")

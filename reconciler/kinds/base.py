@@ -216,6 +216,11 @@ class World:
     def scope(self) -> str:
         return self.state.stack.scope
 
+    @property
+    def partial(self) -> bool:
+        """Whether anything is unknown at all."""
+        return bool(self.unread) or self.aim is not None
+
     def unknown(self, address: Address) -> Unread | None:
         """Why ``address`` is unknown, or None where it was read: could-not-read is never does-not-exist."""
         if self.aim is not None and not self.aim.takes(address):

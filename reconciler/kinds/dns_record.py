@@ -13,6 +13,7 @@ Source:   Route 53 API and Developer Guide; RFC 7208, 9989, 7505; SES Developer 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 EVERY = "every"
 """Instead of the zone of a name: all that could hold it."""
+
+_LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
+"""Below which a domain's records stand beside those at its own name."""
 
 
 class DnsRecord:
@@ -61,8 +65,9 @@ class DnsRecord:
         read_zones(aws, world, declared_names(world))
 
     def observe(self, aws: Aws, world: World) -> None:
-        """Read the zones that hold names of this stack, and those that carry its markers, as far as not yet read."""
-        read_zones(aws, world, [*declared_names(world), *live_names(world)])
+        """Read the zones that hold names of what lives, and those that carry our markers, as far as not yet read;
+        ``observe_declared`` has read those of declared names."""
+        read_zones(aws, world, live_names(world))
         read = [zone.name for _, zone in sorted(world.zones.items()) if zone.loaded]
         if read:
             world.scanned.append(
@@ -174,8 +179,9 @@ def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
 
 
 def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) -> None:
-    """Read the zones of ``names`` (each with the zone that the YAML names for it) and those that carry our markers
-    into ``world.zones``, each once; what cannot be read goes to ``world.unread``."""
+    """Read the zones of ``names`` (each with the zone that the YAML names for it) and of the records one label below
+    them, and those that carry our markers, into ``world.zones``, each once; what cannot be read goes to
+    ``world.unread``."""
     names = list(names)
     marked = world.facts.get("tagged_zones") if world.aim is None or world.aim.domains else None
     if not (names or marked) or world.unknown(NAME):
@@ -194,7 +200,9 @@ def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) 
     older: set[str] = set()
     for zone_id in wanted:
         world.zones[zone_id].tagged = True
-    for name, hint in names:
+    # A zone of its own for `_dmarc.example.com` is rare: where none is, its parent's zone is the one.
+    apart = [label for label in _LABELS if any(zone.name.startswith(label) for zone in world.zones.values())]
+    for name, hint in chain(names, ((label + name, hint) for label in apart for name, hint in names)):
         if hint == "manual":
             continue
         if hint == EVERY:
@@ -227,20 +235,15 @@ def read_zones(aws: Aws, world: World, names: Iterable[tuple[str, str | None]]) 
     tried |= wanted | older
 
 
-def _around(domain: str, zone: str | None) -> Iterator[tuple[str, str | None]]:
-    for name in (domain, f"_dmarc.{domain}", f"_domainkey.{domain}", f"_bimi.{domain}", f"_recon.{domain}"):
-        yield name, zone
-
-
 def declared_names(world: World) -> list[tuple[str, str | None]]:
-    """Every name that the declared state asks to be in a zone, with the zone that the YAML names for it."""
+    """Every domain and name that the declared state asks to be in a zone, with the zone that the YAML names for it."""
     names: dict[tuple[str, str | None], None] = {}
     entries = intents.own_entries(world)
     zones = {name: entry.values.get("zone") for name, entry in entries.items()}
     for domain in zones:
         if world.aim is not None and domain not in world.aim.domains:
             continue
-        names.update(dict.fromkeys(_around(domain, zones[domain])))
+        names[domain, zones[domain]] = None
     for desired in world.kind("email_identity"):
         if desired.spec.get("mail_from") and world.takes(desired.address):
             names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
@@ -255,16 +258,17 @@ def declared_names(world: World) -> list[tuple[str, str | None]]:
 def live_names(world: World) -> list[tuple[str, str | None]]:
     """Every name in a zone that something live of this stack knows: its domain, its MAIL FROM, old or present."""
     names: dict[tuple[str, str | None], None] = {}
+    scope = world.scope
     zones = {name: entry.values.get("zone") for name, entry in intents.own_entries(world).items()}
     for live in world.observed.values():
-        if base.owner_of(live.tags) != world.scope:
+        if base.owner_of(live.tags) != scope:
             continue
         stays = live.address in world.desired
         if live.kind == "email_identity" and "@" not in live.name:
             zone = zones.get(live.name)
             # What goes leaves nothing behind in a zone that was the right one once; `manual` is never looked at.
             zone = zone if stays or zone == "manual" else EVERY
-            names.update(dict.fromkeys(_around(live.name, zone)))
+            names[live.name, zone] = None
             for old in filter(
                 None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))
             ):

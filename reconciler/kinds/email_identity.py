@@ -207,14 +207,12 @@ class EmailIdentity(Rereading):
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
         region = desired.region or ""
         wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
-        execution: dict[str, Any] = {}
         extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
         reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
         if reference:
             key = fingerprint(world.keys[base.ref_key(reference)])
             wanted["dkim"] = {**wanted["dkim"], "domain_signing_private_key": key}
             extra[base.DKIM_KEY] = key
-            execution["private_key"] = dict(reference)
         elif wanted.get("dkim", {}).get("signing_attributes_origin") not in {None, "EXTERNAL"}:
             extra[base.DKIM_KEY] = None
         if wanted.get("mail_from"):
@@ -243,11 +241,6 @@ class EmailIdentity(Rereading):
         for need in needs:
             if need.startswith("configuration_set/"):
                 must_exist(world, need, desired, "configuration_set_name")
-        execution["before"] = sorted(world.facts.get("dns_first", {}).get(desired.address, ()))
-        execution["marks"] = sorted(world.facts.get("dns_marks", {}).get(desired.address, ()))
-        execution["after_dns"] = sorted(world.facts.get("dns_last", {}).get(desired.address, ()))
-        execution["policies"] = dict(desired.entry.values.get("policies") or {})
-        execution["verified"] = bool(live and live.facts.get("verification_status") == "SUCCESS")
         if live is None:
             after = _created(wanted, desired.entry.section == "domains")
             return Change(
@@ -260,7 +253,7 @@ class EmailIdentity(Rereading):
                 depends_on=needs,
                 source=desired.entry.source,
                 region=region,
-                execution=execution,
+                execution=_execution(world, desired, None),
                 unknown=(),
             )
         claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
@@ -290,9 +283,6 @@ class EmailIdentity(Rereading):
         moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
         if moves and _strands(world, live):
             return None
-        execution["live_mail_from"] = live.spec["mail_from"]
-        execution["live_key_length"] = live.spec["dkim"]["next_signing_key_length"]
-        execution["live_origin"] = live.spec["dkim"]["signing_attributes_origin"]
         return Change(
             desired.address,
             NAME,
@@ -306,7 +296,7 @@ class EmailIdentity(Rereading):
             or desired.entry.source,
             observed_digest=live.digest,
             region=region,
-            execution=execution,
+            execution=_execution(world, desired, live),
         )
 
     def _length_of_another_key(self, world: World, desired: Desired, live: Observed) -> bool:
@@ -561,6 +551,25 @@ def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:
     for field, value in written.items():
         block[field] = defaults.get(field) if value is None else value
     return {k: v for k, v in block.items() if v is not None}
+
+
+def _execution(world: World, desired: Desired, live: Observed | None) -> dict[str, Any]:
+    """What carrying out a create or an update needs beside the fields."""
+    execution: dict[str, Any] = {
+        "before": sorted(world.facts.get("dns_first", {}).get(desired.address, ())),
+        "marks": sorted(world.facts.get("dns_marks", {}).get(desired.address, ())),
+        "after_dns": sorted(world.facts.get("dns_last", {}).get(desired.address, ())),
+        "policies": dict(desired.entry.values.get("policies") or {}),
+        "verified": bool(live and live.facts.get("verification_status") == "SUCCESS"),
+    }
+    reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
+    if reference:
+        execution["private_key"] = dict(reference)
+    if live is not None:
+        execution["live_mail_from"] = live.spec["mail_from"]
+        execution["live_key_length"] = live.spec["dkim"]["next_signing_key_length"]
+        execution["live_origin"] = live.spec["dkim"]["signing_attributes_origin"]
+    return execution
 
 
 def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Note, ...]:

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from reconciler.mail.tags import closest
@@ -61,7 +61,7 @@ class Term:
         return (self.name or self.text, _folded_value(self), "" if self.is_modifier else self.qualifier)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Spf:
     """A record: ``terms`` in order, without the version, which is kept as written."""
 
@@ -77,7 +77,7 @@ class Spf:
                 found.setdefault(term.name, term.value or "")
         return found
 
-    @property
+    @cached_property
     def all(self) -> Term | None:
         """The first ``all``: evaluation ends there."""
         return next((term for term in self.terms if term.name == "all" and not term.is_modifier), None)
@@ -351,7 +351,12 @@ def terms_present(live: str, terms: Iterable[str]) -> tuple[str, ...]:
     Raises ValueError when ``live`` is not an SPF record.
     """
     present = _reached(live)
-    return tuple(text for text in terms if parse_term(text).key in present)
+    return tuple([text for text in terms if _key(text) in present])
+
+
+@lru_cache(maxsize=4096)
+def _key(text: str) -> tuple[str, str, str]:
+    return parse_term(text).key
 
 
 @lru_cache(maxsize=4096)

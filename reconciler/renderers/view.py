@@ -377,36 +377,36 @@ _RANK: Final = {"error": 0, "warning": 1, "note": 2}
 
 def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnostic, tuple[str, ...]], ...]:
     """Distinct diagnostics, errors first, each with all addresses for which the same is said, names apart."""
-    told: dict[Diagnostic, dict[str, None]] = {}
+    told: dict[tuple[str | int, ...], tuple[Diagnostic, dict[str, None]]] = {}
     for one in diagnostics:
-        addresses_of = told.setdefault(replace(one, address=""), {})
+        same_words = (one.severity, one.code, one.message, one.hint, one.file, one.line, one.column)
+        _, addresses_of = told.setdefault(same_words, (one, {}))
         if one.address:
             addresses_of[one.address] = None
-    found = {one: list(addresses_of) for one, addresses_of in told.items()}
-    alike: dict[tuple[str, ...], list[Diagnostic]] = {}
-    for number, (one, addresses) in enumerate(found.items()):
-        names = _names_of(addresses[0]) if addresses else ()
+    alike: dict[tuple[str, ...], list[tuple[Diagnostic, list[str]]]] = {}
+    for number, (one, addresses_of) in enumerate(told.values()):
+        addresses = list(addresses_of)
         if not addresses or not _STANDS.keys().isdisjoint(one.message + one.hint):
             key: tuple[str, ...] = (str(number),)
         else:
+            names = _names_of(addresses[0])
             key = (one.severity, one.code, one.file, _replaced(one.message, names), _replaced(one.hint, names))
-        alike.setdefault(key, []).append(one)
+        alike.setdefault(key, []).append((one, addresses))
     folded: list[tuple[Diagnostic, tuple[str, ...]]] = []
     for group in alike.values():
         if len(group) < FOLD_FROM:
-            folded += [(one, tuple(found[one])) for one in group]
+            folded += [(replace(one, address=""), tuple(addresses)) for one, addresses in group]
             continue
-        addresses = [address for one in group for address in found[one]]
-        names = _names_of(addresses[0])
-        same = {name for name in names if all(name in _names_of(found[one][0]) for one in group)}
+        names = _names_of(group[0][1][0])
+        same = {name for name in names if all(name in _names_of(addresses[0]) for _, addresses in group)}
         names = tuple(name for name in names if name not in same)
-        first = group[0]
-        line, column = (first.line, first.column) if len({one.line for one in group}) == 1 else (0, 0)
+        first = group[0][0]
+        line, column = (first.line, first.column) if len({one.line for one, _ in group}) == 1 else (0, 0)
         folded.append((
             replace(
                 first, message=_template(first.message, names), hint=_template(first.hint, names), line=line,
-                column=column,
+                column=column, address="",
             ),
-            tuple(dict.fromkeys(addresses)),
+            tuple(dict.fromkeys(address for _, addresses in group for address in addresses)),
         ))  # fmt: skip
     return tuple(sorted(folded, key=lambda item: _RANK.get(item[0].severity, 3)))

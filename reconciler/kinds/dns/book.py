@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,12 +195,20 @@ class Book:
         self.note_foreign(slot, live, remove)
 
     def ttl_only(
-        self, address: Address, zone: Zone, intent: Intent, live: RecordSet, ours: list[str], shown: Mapping[str, Any]
+        self,
+        address: Address,
+        zone: Zone,
+        intent: Intent,
+        live: RecordSet,
+        ours: list[str],
+        shown: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """The value is right; the TTL is ours only where it was written and nobody else's values share the set."""
+        """The value is right; the TTL is ours only where it was written and nobody else's values share the set.
+
+        ``shown`` makes what people see of the value: most records are right in every way and need it not."""
         if intent.ttl is None or intent.ttl == live.ttl or any(v not in ours for v in live.values):
             return
-        place = {"name": intent.name, "type": intent.type, **shown}
+        place = {"name": intent.name, "type": intent.type, **shown()}
         self.slots[address] = Slot(
             zone,
             intent.name,

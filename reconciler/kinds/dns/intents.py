@@ -7,8 +7,7 @@ RFC 7208 (SPF), RFC 9989 (DMARC), RFC 7505 (null MX), the BIMI draft.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from reconciler import regions
 from reconciler.kinds import base
@@ -20,8 +19,7 @@ from reconciler.names import parents
 Style = Literal["cname", "mx", "tags", "spf", "dkim_key"]
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """One record that should be there.
 
     ``name``/``value`` are None while SES has not given the token; ``tags`` (DMARC, BIMI), ``terms`` and ``all`` (SPF)

@@ -40,9 +40,9 @@ class Wanting:
             return
         label = f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else intent.name or anchor
         address = address_of(zone.name, label, intent.type)
-        if world.unknown(address) or not zone.loaded:
+        if not zone.loaded:
             return
-        if any(world.unknown(owner) for owner in intent.owners):
+        if world.partial and any(world.unknown(one) for one in (address, *intent.owners)):
             return
         if intent.name is not None:
             key = (intent.name, intent.type)
@@ -207,7 +207,7 @@ class Wanting:
                 address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
             )
             return
-        self.book.ttl_only(address, zone, intent, live, list(live.values), {"value": target})
+        self.book.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": target})
 
     def _renewed_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
         """A key length change may bring new tokens; whether it does is nowhere written, so the run looks again."""
@@ -286,7 +286,7 @@ class Wanting:
                 {"value": [value]},
             )
             return
-        self.book.ttl_only(address, zone, intent, live, list(live.values), {"value": value})
+        self.book.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": value})
 
     def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
         codec = dmarc if intent.group == "dmarc" else bimi
@@ -311,7 +311,7 @@ class Wanting:
         raw, there = found[0]
         old = dict(codec.parse(there))
         if old == wanted and live is not None:
-            self.book.ttl_only(address, zone, intent, live, [raw], {**shown_tags(wanted), "value": text})
+            self.book.ttl_only(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
             return
         assert live is not None
         self.book.update(
@@ -337,7 +337,7 @@ class Wanting:
             return
         assert live is not None
         if len(found) == 1 and key_of(found[0][1]) == public:
-            self.book.ttl_only(address, zone, intent, live, [found[0][0]], {"value": found[0][1]})
+            self.book.ttl_only(address, zone, intent, live, [found[0][0]], lambda: {"value": found[0][1]})
             return
         self.book.update(
             address,
@@ -386,14 +386,22 @@ class Wanting:
             created = remembered.spf_created if there is not None else True
             if keep or created:
                 wanted.spf, wanted.spf_created = keep, created
-        after = shown_spf(merged, intent.terms)
         if there is None:
-            self.book.create(address, zone, intent, intents.encode(merged), {**after, "value": merged})
+            shown = {**shown_spf(merged, intent.terms), "value": merged}
+            self.book.create(address, zone, intent, intents.encode(merged), shown)
             return
         assert live is not None
         if merged == there:
-            self.book.ttl_only(address, zone, intent, live, [found[0][0]], {**after, "value": merged})
+            self.book.ttl_only(
+                address,
+                zone,
+                intent,
+                live,
+                [found[0][0]],
+                lambda: {**shown_spf(merged, intent.terms), "value": merged},
+            )
             return
+        after = shown_spf(merged, intent.terms)
         before = shown_spf(there, dict.fromkeys((*intent.terms, *ours_before)))
         if before == after:
             before, after = {"value": there}, {"value": merged}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.mail import txt
 from reconciler.names import from_route53, is_at_or_below
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 _PLAIN = frozenset({"Name", "Type", "TTL", "ResourceRecords"})
 
 
-@dataclass(frozen=True, slots=True)
-class RecordSet:
+class RecordSet(NamedTuple):
     """One record set as Route 53 returned it, with the name decoded and folded.
 
     ``ttl`` in seconds, None for an alias; ``values`` in Route 53's presentation form, byte for byte. ``spelled`` is the
