@@ -14,9 +14,11 @@ from reconciler import regions
 from reconciler.aws.answers import odd
 from reconciler.errors import AwsError, Refused
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import RECORDS, STACK, Aim, World, owner_of, tags_from_aws, unpack
 from reconciler.kinds.dns import marker
 from reconciler.kinds.dns_record import DnsRecord
+from reconciler.kinds.ownership import RECORDS, STACK, owner_of, unpack
+from reconciler.kinds.tags import tags_from_aws
+from reconciler.kinds.world import Aim, World
 from reconciler.model import Change, Diagnostic, State
 from reconciler.rules import bridge
 

@@ -13,7 +13,7 @@ from reconciler.model import Plan, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.base import World
+    from reconciler.kinds.world import World
 
 
 @dataclass(slots=True)

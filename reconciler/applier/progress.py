@@ -13,7 +13,7 @@ from reconciler.applier.looks import Looks
 from reconciler.applier.run import SEEN_SECONDS, Run, VerifyTimeout
 from reconciler.applier.zones import Zones
 from reconciler.errors import AwsError, ReconError, Stale
-from reconciler.kinds.base import Step
+from reconciler.kinds.kind import Step
 from reconciler.lanes import Lanes
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.steps import Node, change_from_json, steps_of

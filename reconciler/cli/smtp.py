@@ -29,7 +29,7 @@ from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.base import World
+    from reconciler.kinds.world import World
     from reconciler.model import Stack, State
     from reconciler.smtp.rotate import Report
     from reconciler.smtp.verify import Verdict
@@ -428,8 +428,8 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     from datetime import datetime
 
     from reconciler.errors import AwsError
-    from reconciler.kinds import base
     from reconciler.kinds.smtp import stores
+    from reconciler.kinds.smtp.rotation import moment_of
     from reconciler.smtp import verify as proving
 
     stored: dict[str, Any] | None = None
@@ -452,7 +452,7 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     found = stores.passwords_in(stored).get(region)
     if found is None:
         return proving.Verdict(proving.MISSING, f"{stores.words(store)} holds no password for {region}", "recon apply")
-    made = base.moment_of(stored.get("created_at"))
+    made = moment_of(stored.get("created_at"))
     age = (datetime.fromisoformat(world.now) - made).total_seconds() if made else proving.FRESH_SECONDS
     return proving.log_in(
         str(stored["username"]), found, proving.endpoints(region), trust, fresh=0 <= age < proving.FRESH_SECONDS

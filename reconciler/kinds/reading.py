@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from reconciler.errors import AwsError
-from reconciler.kinds.base import STACK, World, owner_of
+from reconciler.kinds.ownership import STACK, owner_of
+from reconciler.kinds.world import World
 from reconciler.model import Address, Change, Desired, Document, Observed
 
 if TYPE_CHECKING:

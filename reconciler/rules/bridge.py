@@ -23,8 +23,8 @@ from reconciler.rules.view import RecordSet, RuleView, Topic, needs_https
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.base import World
     from reconciler.kinds.dns.zones import Zone
+    from reconciler.kinds.world import World
 
 READS: Final = ("sesv2:GetAccount", "sns:GetTopicAttributes", "kms:DescribeKey", "kms:GetKeyPolicy")
 """What ``read_facts`` calls, for the least-privilege policy; all of it may be left out."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AwsError, ReconError, Refused
-from reconciler.kinds import base
+from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.smtp import keys
 from reconciler.kinds.smtp_user import KEY_LOCKED, LOCK_POLICY
+from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import canonical_json
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ def _tags_of(aws: Aws, scope: str, user: str, *, declared: bool) -> dict[str, st
         if error.aws_code == "NoSuchEntity":
             raise ReconError(f"there is no IAM user {user}", hint="recon plan lists what is declared") from None
         raise
-    tags = base.tags_from_aws(live.get("Tags"))
-    owner = base.owner_of(tags)
+    tags = tags_from_aws(live.get("Tags"))
+    owner = owner_of(tags)
     if owner != scope and not (owner is None and declared):
         raise Refused(
             f"the IAM user {user} belongs to {owner or 'nobody, and is not declared here'}",

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reconciler import regions
-from reconciler.kinds import base
-from reconciler.kinds.base import World
+from reconciler.kinds.world import World, ref_key
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import Address, Desired, Entry, Source
 from reconciler.names import parents
@@ -153,7 +152,7 @@ def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
                 "dkim_key",
                 "TXT",
                 f"{selector}._domainkey.{desired.name}",
-                world.keys[base.ref_key(reference)],
+                world.keys[ref_key(reference)],
                 source,
                 zone,
                 desired.region,

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds import base
+from reconciler.kinds.ownership import STACK, owner_of, unpack
 from reconciler.kinds.shape import Shape
+from reconciler.kinds.tags import tags_from_aws
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.model import Entry, State
 
@@ -93,7 +94,7 @@ def parse(text: str) -> dict[str, Any]:
 
 def remembered(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     """The stores that a user's tags name; what others wrote there and names no store is passed over."""
-    return [parse(item) for item in sorted(base.unpack(tags, STORES)) if _ID.fullmatch(item)]
+    return [parse(item) for item in sorted(unpack(tags, STORES)) if _ID.fullmatch(item)]
 
 
 def same(one: Store, other: Store) -> bool:
@@ -144,7 +145,7 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
         return {
             "exists": True, "proof": next((v for v, stages in versions.items() if CURRENT in stages), None),
             "staged": sorted(v for v, stages in versions.items() if CURRENT not in stages),
-            "tags": base.tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
+            "tags": tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
             "kms_key_id": live.get("KmsKeyId"),
         }  # fmt: skip
     found = _parameter(aws, store)
@@ -157,7 +158,7 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     ours = int(written) if written.isdecimal() else 0
     return {
         "exists": True, "proof": said if ours == version else None, "staged": [said] if 0 < ours < version else [],
-        "tags": base.tags_from_aws(tags.get("TagList")), "kms_key_id": found.get("KeyId"),
+        "tags": tags_from_aws(tags.get("TagList")), "kms_key_id": found.get("KeyId"),
         "secure": found.get("Type") == "SecureString", "version": version, "written": ours,
     }  # fmt: skip
 
@@ -273,7 +274,7 @@ def look(aws: Aws, scope: str, store: Store, takes: Container[str]) -> dict[str,
     owner, or it has none and is not among ``takes``, the ids of those that the plan showed without one."""
     live = describe(aws, store)
     if live["exists"]:
-        owner = base.owner_of(live["tags"])
+        owner = owner_of(live["tags"])
         if owner not in {None, scope}:
             raise Taken(f"{words(store)} belongs to {owner}", hint="store this credential under another name")
         if owner is None and id_of(store) not in takes:
@@ -440,4 +441,4 @@ def _said(key_id: str, store: Store, version: int) -> str:
 
 
 def _tags(scope: str, user: str) -> list[dict[str, str]]:
-    return [{"Key": base.STACK, "Value": scope}, {"Key": "recon:user", "Value": user}]
+    return [{"Key": STACK, "Value": scope}, {"Key": "recon:user", "Value": user}]
