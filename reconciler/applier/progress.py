@@ -140,7 +140,7 @@ class Progress:
 
     def _not_seen_yet(self, step: Step, error: AwsError) -> bool:
         """Whether SES says of something that this run has created that it does not exist."""
-        if error.service != "sesv2" or error.aws_code != "NotFoundException":
+        if error.service != "sesv2" or not error.absent:
             return False
         made = {step.address, *(need.partition("#")[0] for need in step.needs)} & self.run.made
         return bool(made) or (step.label == "create" and not error.operation.startswith("Create"))

@@ -436,7 +436,7 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     try:
         stored = stores.read(aws, store)
     except AwsError as error:
-        if error.aws_code not in {"ResourceNotFoundException", "ParameterNotFound"}:
+        if not error.absent:
             return proving.Verdict("unread", f"{stores.words(store)} could not be read: {error.message}", error.hint)
     except ReconError as error:
         return proving.Verdict(proving.MISSING, error.message, error.hint)

@@ -101,12 +101,9 @@ class ConfigurationSet(Rereading):
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live set, or None where SES says it does not exist."""
-        try:
-            answer = aws.call("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return None
-            raise
+        answer = aws.call_if_there("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
+        if answer is None:
+            return None
         live = from_aws({k: v for k, v in answer.items() if k not in {"Tags", "ConfigurationSetName"}})
         spec: dict[str, Any] = {}
         for block, (_, defaults) in BLOCKS.items():
@@ -478,11 +475,7 @@ def _delete(rt: Runtime, region: str, name: str, shown: Mapping[str, str]) -> No
             + ", ".join(moved),
             hint="somebody else is editing it: plan again and look",
         )
-    try:
-        rt.aws.call("sesv2", "DeleteConfigurationSet", region, ConfigurationSetName=name)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+    rt.aws.call_if_there("sesv2", "DeleteConfigurationSet", region, ConfigurationSetName=name)
 
 
 def _body(block: str, value: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -81,12 +81,10 @@ class DedicatedIpPool(Rereading):
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live pool with its tags and, for a STANDARD pool, its addresses; None where it does not exist."""
-        try:
-            answer = aws.call("sesv2", "GetDedicatedIpPool", region, PoolName=name)["DedicatedIpPool"]
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return None
-            raise
+        found = aws.call_if_there("sesv2", "GetDedicatedIpPool", region, PoolName=name)
+        if found is None:
+            return None
+        answer = found["DedicatedIpPool"]
         arn = f"arn:{aws.stack.partition}:ses:{region}:{aws.stack.account}:dedicated-ip-pool/{name}"
         tags = tags_from_aws(aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn).get("Tags"))
         mode = answer.get("ScalingMode") or "STANDARD"
@@ -330,8 +328,4 @@ def _move(rt: Runtime, region: str, name: str, before: list[str], after: list[st
 def _delete(rt: Runtime, region: str, name: str, ips: list[str]) -> None:
     # SES refuses to delete a STANDARD pool that holds addresses; they go back to the default pool and stay leased.
     _move(rt, region, name, ips, [])
-    try:
-        rt.aws.call("sesv2", "DeleteDedicatedIpPool", region, PoolName=name)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+    rt.aws.call_if_there("sesv2", "DeleteDedicatedIpPool", region, PoolName=name)

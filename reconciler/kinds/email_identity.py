@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
-from reconciler.errors import AwsError, ReconError
+from reconciler.errors import ReconError
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.identity import NAME, address_of, bulk, writes
 from reconciler.kinds.kind import Step
@@ -149,12 +149,9 @@ class EmailIdentity(Rereading):
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live identity with its statuses and tokens, or None where SES does not have it."""
-        try:
-            live = aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return None
-            raise
+        live = aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        if live is None:
+            return None
         tags = tags_from_aws(live.get("Tags"))
         dkim, mail_from = live.get("DkimAttributes") or {}, live.get("MailFromAttributes") or {}
         origin = dkim.get("SigningAttributesOrigin") or "AWS_SES"

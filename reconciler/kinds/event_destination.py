@@ -91,12 +91,8 @@ class EventDestination(Rereading):
 
     def read_set(self, aws: Aws, region: str, set_name: str) -> list[Observed]:
         """All destinations of one set; none where the set does not exist."""
-        try:
-            answer = aws.call("sesv2", "GetConfigurationSetEventDestinations", region, ConfigurationSetName=set_name)
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return []
-            raise
+        operation = "GetConfigurationSetEventDestinations"
+        answer = aws.call_if_there("sesv2", operation, region, ConfigurationSetName=set_name) or {}
         out = []
         for item in answer.get("EventDestinations") or ():
             name = str(item["Name"])
@@ -308,11 +304,7 @@ def _create(rt: Runtime, region: str, keys: Mapping[str, Any], definition: Mappi
 
 
 def _delete(rt: Runtime, region: str, keys: Mapping[str, Any]) -> None:
-    try:
-        rt.aws.call("sesv2", "DeleteConfigurationSetEventDestination", region, **keys)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+    rt.aws.call_if_there("sesv2", "DeleteConfigurationSetEventDestination", region, **keys)
 
 
 def _kind_of(spec: Mapping[str, Any]) -> str:

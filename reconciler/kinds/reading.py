@@ -67,9 +67,11 @@ def read_covering(aws: Aws, world: World) -> None:
     def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
         _, region, name = address.split("/", 2)
         try:
-            live = aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+            live = aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
         except AwsError as error:
-            return address, None, None if error.aws_code == "NotFoundException" else error
+            return address, None, error
+        if live is None:
+            return address, None, None
         status = live.get("VerificationStatus")
         return address, str(status or ("SUCCESS" if live.get("VerifiedForSendingStatus") else "PENDING")), None
 

@@ -131,20 +131,11 @@ class SmtpUser(Rereading):
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One user by itself: two calls; None where IAM does not have it."""
-        try:
-            user = aws.call("iam", "GetUser", UserName=name)["User"]
-        except AwsError as error:
-            if error.aws_code == "NoSuchEntity":
-                return None
-            raise
-        detail = {**user, "UserPolicyList": []}
-        try:
-            policy = aws.call("iam", "GetUserPolicy", UserName=name, PolicyName=POLICY)
-            detail["UserPolicyList"] = [policy]
-        except AwsError as error:
-            if error.aws_code != "NoSuchEntity":
-                raise
-        return observed_of(detail)
+        found = aws.call_if_there("iam", "GetUser", UserName=name)
+        if found is None:
+            return None
+        policy = aws.call_if_there("iam", "GetUserPolicy", UserName=name, PolicyName=POLICY)
+        return observed_of({**found["User"], "UserPolicyList": [policy] if policy else []})
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -447,11 +438,7 @@ def _create(rt: Runtime, name: str, after: Mapping[str, Any]) -> None:
 
 def _rename(rt: Runtime, old: str, new: str) -> None:
     """IAM keeps keys, policies and tags of a renamed user (IAM API, UpdateUser)."""
-    try:
-        rt.aws.call("iam", "UpdateUser", UserName=old, NewUserName=new)
-    except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
+    if rt.aws.call_if_there("iam", "UpdateUser", UserName=old, NewUserName=new) is None:
         rt.aws.call("iam", "GetUser", UserName=new)  # Renamed already by an earlier try whose answer was lost.
 
 
@@ -478,11 +465,7 @@ def _delete(rt: Runtime, name: str, held: Mapping[str, Iterable[str]]) -> None:
 
 def _take_off(rt: Runtime, operation: str, **parameters: Any) -> None:
     """One thing off a user; what is off already is done (an answer was lost), and says nothing about the user."""
-    try:
-        rt.aws.call("iam", operation, **parameters)
-    except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
+    rt.aws.call_if_there("iam", operation, **parameters)
 
 
 def settle(work: Callable[[], Any], codes: tuple[str, ...] = ("NoSuchEntity",), seconds: float = SETTLE_SECONDS) -> Any:

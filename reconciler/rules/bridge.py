@@ -88,7 +88,7 @@ def _read_topic(aws: Aws, arn: str) -> object:
     try:
         answer = aws.call("sns", "GetTopicAttributes", region, TopicArn=arn).get("Attributes") or {}
     except AwsError as error:
-        return None if error.aws_code in ("NotFound", "NotFoundException") else _UNREAD
+        return None if error.absent else _UNREAD
     key = str(answer.get("KmsMasterKeyId") or "")
     return Topic(_document(answer.get("Policy")) or {}, key, _read_key_policy(aws, arn, key))
 

@@ -82,25 +82,16 @@ def deny(aws: Aws, user: str) -> None:
 
 def lift(aws: Aws, user: str) -> bool:
     """Take the deny away and forget that the user was locked; whether the deny was there."""
-    there = True
-    try:
-        aws.call("iam", "DeleteUserPolicy", UserName=user, PolicyName=LOCK_POLICY)
-    except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
-        there = False
+    there = aws.call_if_there("iam", "DeleteUserPolicy", UserName=user, PolicyName=LOCK_POLICY) is not None
     aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_LOCKED])
     return there
 
 
 def _tags_of(aws: Aws, scope: str, user: str, *, declared: bool) -> dict[str, str]:
-    try:
-        live = aws.call("iam", "GetUser", UserName=user)["User"]
-    except AwsError as error:
-        if error.aws_code == "NoSuchEntity":
-            raise ReconError(f"there is no IAM user {user}", hint="recon plan lists what is declared") from None
-        raise
-    tags = tags_from_aws(live.get("Tags"))
+    live = aws.call_if_there("iam", "GetUser", UserName=user)
+    if live is None:
+        raise ReconError(f"there is no IAM user {user}", hint="recon plan lists what is declared")
+    tags = tags_from_aws(live["User"].get("Tags"))
     owner = owner_of(tags)
     if owner != scope and not (owner is None and declared):
         raise Refused(

@@ -154,11 +154,7 @@ def put_policies(
         number += 1
         keys: dict[str, Any] = {"EmailIdentity": name, "PolicyName": policy}
         if document is None:
-            try:
-                rt.aws.call("sesv2", "DeleteEmailIdentityPolicy", region, **keys)
-            except AwsError as error:
-                if error.aws_code != "NotFoundException":
-                    raise
+            rt.aws.call_if_there("sesv2", "DeleteEmailIdentityPolicy", region, **keys)
             continue
         original = written.get(policy, document)
         text = original if isinstance(original, str) else canonical_json(original)
@@ -180,8 +176,4 @@ def tag(rt: Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
 
 
 def delete(rt: Runtime, region: str, name: str) -> None:
-    try:
-        rt.aws.call("sesv2", "DeleteEmailIdentity", region, EmailIdentity=name)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+    rt.aws.call_if_there("sesv2", "DeleteEmailIdentity", region, EmailIdentity=name)
