@@ -135,12 +135,9 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     parameter ``secure``, its ``version``, and the one that was ``written`` by us (0: none).
     """
     if store["type"] == "secretsmanager":
-        try:
-            live = aws.call("secretsmanager", "DescribeSecret", store["region"], SecretId=store["name"])
-        except AwsError as error:
-            if error.aws_code == "ResourceNotFoundException":
-                return {"exists": False}
-            raise
+        live = aws.call_if_there("secretsmanager", "DescribeSecret", store["region"], SecretId=store["name"])
+        if live is None:
+            return {"exists": False}
         versions = {v: stages for v, stages in (live.get("VersionIdsToStages") or {}).items() if stages}
         return {
             "exists": True, "proof": next((v for v, stages in versions.items() if CURRENT in stages), None),
@@ -391,17 +388,17 @@ def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id:
 
 
 def delete(aws: Aws, store: Store) -> None:
-    """Delete a store: a secret with AWS's 30-day window, a parameter at once. Nothing there is done already."""
+    """Delete a store: a secret with AWS's 30-day window, a parameter at once. Nothing there is done already, and so is
+    a secret that waits for its deletion. Raises AwsError where AWS refuses."""
+    if store["type"] == "ssm":
+        aws.call_if_there("ssm", "DeleteParameter", store["region"], Name=store["name"])
+        return
+    window = {"RecoveryWindowInDays": WINDOW_DAYS}
     try:
-        if store["type"] == "ssm":
-            aws.call("ssm", "DeleteParameter", store["region"], Name=store["name"])
-        else:
-            aws.call(
-                "secretsmanager", "DeleteSecret", store["region"], SecretId=store["name"],
-                RecoveryWindowInDays=WINDOW_DAYS,
-            )  # fmt: skip
+        aws.call_if_there("secretsmanager", "DeleteSecret", store["region"], SecretId=store["name"], **window)
     except AwsError as error:
-        if error.aws_code not in {"ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"}:
+        # AWS also says it of a secret that another service manages (Secrets Manager API, DeleteSecret, "Errors").
+        if error.aws_code != "InvalidRequestException" or not describe(aws, store).get("deleted"):
             raise
 
 
