@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.dns import intents, marker
+from reconciler.kinds.dns import elsewhere, intents, marker
 from reconciler.kinds.dns.book import EXECUTION, Book
 from reconciler.kinds.dns.edits import Edit
 from reconciler.kinds.dns.releasing import Releasing
@@ -89,7 +89,9 @@ class DnsRecord:
         world.facts["dns_first"] = book.first
         world.facts["dns_marks"] = book.marks
         world.facts["dns_last"] = book.last
-        return [book.change(address, slot) for address, slot in sorted(book.slots.items())]
+        changes = [book.change(address, slot) for address, slot in sorted(book.slots.items())]
+        elsewhere.refuse(world, changes)
+        return changes
 
     # -- written ----------------------------------------------------------------------------------------------------
 
