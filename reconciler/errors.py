@@ -60,6 +60,16 @@ class Locked(Refused):
     code = "locked"
 
 
+ABSENT = {
+    "sesv2": frozenset({"NotFoundException"}),
+    "iam": frozenset({"NoSuchEntity"}),
+    "secretsmanager": frozenset({"ResourceNotFoundException"}),
+    "ssm": frozenset({"ParameterNotFound"}),
+    "sns": frozenset({"NotFound", "NotFoundException"}),
+}
+"""With what each service says that a call names something that does not exist (each API reference, "Common errors")."""
+
+
 class AwsError(ReconError):
     """A call to AWS failed: says operation, place, AWS's code and words, request id and what to do."""
 
@@ -78,3 +88,8 @@ class AwsError(ReconError):
         self.aws_code = aws_code
         self.request_id = request_id
         self.status = status
+
+    @property
+    def absent(self) -> bool:
+        """Whether AWS says that what the call names does not exist; anything else is could-not-tell."""
+        return self.aws_code in ABSENT.get(self.service, ())

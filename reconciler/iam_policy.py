@@ -20,7 +20,7 @@ from reconciler import doctor, regions
 from reconciler.backend import place_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import STACK
+from reconciler.kinds.ownership import STACK
 from reconciler.model import Desired, State
 from reconciler.rules import bridge
 

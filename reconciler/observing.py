@@ -14,10 +14,11 @@ from reconciler import regions
 from reconciler.aws.answers import odd
 from reconciler.errors import AwsError, Refused
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import RECORDS, STACK, Aim, World, owner_of, tags_from_aws, unpack
-from reconciler.kinds.dns import marker
 from reconciler.kinds.dns_record import DnsRecord
-from reconciler.model import Change, Diagnostic, State
+from reconciler.kinds.ownership import STACK
+from reconciler.kinds.tags import tags_from_aws
+from reconciler.kinds.world import Aim, World
+from reconciler.model import State
 from reconciler.rules import bridge
 
 if TYPE_CHECKING:
@@ -177,72 +178,3 @@ def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, st
     if kind == "email_identity" and "@" not in name:
         name = name.lower()  # domains ignore case; an address does not
     return kind, name, tags_from_aws(item.get("Tags"))
-
-
-_GROUPS = {"_dmarc.": "dmarc", "default._bimi.": "bimi"}
-"""The record groups that are taken over whole, by how their names begin."""
-
-
-def owned_elsewhere(world: World, aws: Aws, changes: Iterable[Change]) -> list[Diagnostic]:
-    """Errors for records that ``changes`` would take over although another stack's identity names their group.
-
-    A marker stands in the zone and is seen while planning; the tag of an identity in some region is not. So it is asked
-    for, one call a region for 100 domains, only where a plan changes a live record that nothing of ours names yet.
-    """
-    from reconciler.aws.client import NOT_ENABLED
-
-    wanted: dict[str, dict[str, Change]] = {}
-    for change in changes:
-        name = change.address.split("/")[2] if change.kind == DnsRecord.name and change.action == "update" else ""
-        for label, group in _GROUPS.items():
-            if name.startswith(label):
-                wanted.setdefault(name.removeprefix(label), {})[group] = change
-    for live in world.observed.values():
-        if live.kind == "email_identity" and live.name in wanted and owner_of(live.tags) == world.scope:
-            for group in unpack(live.tags, RECORDS):
-                wanted[live.name].pop(group, None)
-    for zone in world.zones.values():
-        for domain in wanted if zone.loaded else ():
-            for group in marker.read((t for _, t in zone.texts(marker.name_for(domain))), world.scope).groups:
-                wanted[domain].pop(group, None)
-    domains = sorted(domain for domain, groups in wanted.items() if groups)
-    if not domains:
-        return []
-    stack = world.state.stack
-    jobs = [
-        (region, [regions.identity_arn(stack.partition, region, stack.account, name) for name in domains[i : i + 100]])
-        for region in sorted({*regions.SES_REGIONS, *stack.regions})
-        if regions.partition_of(region) == stack.partition
-        for i in range(0, len(domains), 100)
-    ]
-
-    def one(job: tuple[str, list[str]]) -> tuple[list[Any], AwsError | None]:
-        region, arns = job
-        try:
-            answer = aws.call("resourcegroupstaggingapi", "GetResources", region, ResourceARNList=arns)
-        except AwsError as error:
-            return [], error
-        return list(answer.get("ResourceTagMappingList") or ()), None
-
-    found: dict[str, Diagnostic] = {}
-    for items, error in aws.parallel(one, jobs, lambda job: job[0]):
-        if error is not None and error.aws_code not in NOT_ENABLED:
-            found["unread"] = Diagnostic(
-                "warning", "others-unread", "whether another stack owns the records that change could not be seen: "
-                f"{error.message}", error.hint,
-            )  # fmt: skip
-        for item in items:
-            tags, domain = tags_from_aws(item.get("Tags")), item["ResourceARN"].rpartition(":identity/")[2].lower()
-            owner = owner_of(tags)
-            for group in unpack(tags, RECORDS) if owner is not None and owner != world.scope else ():
-                taken = wanted.get(domain, {}).get(group)
-                if taken is not None:
-                    source = taken.source
-                    found[taken.address] = Diagnostic(
-                        "error", "owned-elsewhere",
-                        f'the {group.upper()} of {domain} belongs to the recon stack "{owner}": its identity in '
-                        f"{item['ResourceARN'].split(':')[3]} says so",
-                        "take it out of this stack's YAML, or release it there first",
-                        source.file if source else "", source.line if source else 0, address=taken.address,
-                    )  # fmt: skip
-    return list(found.values())

@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler import secrets
-from reconciler.kinds.base import World, differences, ref_key
+from reconciler.kinds.comparing import differences
 from reconciler.kinds.dns.zones import Zone, ZoneIndex
 from reconciler.kinds.dns_record import declared_names, live_names
+from reconciler.kinds.world import World, ref_key
 from reconciler.model import Change, Diagnostic, Document, Plan, State
 from reconciler.names import is_at_or_below
 from reconciler.observing import declare

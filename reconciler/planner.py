@@ -15,8 +15,11 @@ from typing import Any
 from reconciler import __version__
 from reconciler.errors import ReconError, Refused
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import RECORDS, Aim, Step, World, differences, note, owner_of, unpack
-from reconciler.model import Address, Change, Diagnostic, Plan, Stack
+from reconciler.kinds.comparing import differences
+from reconciler.kinds.kind import Step
+from reconciler.kinds.ownership import RECORDS, owner_of, unpack
+from reconciler.kinds.world import Aim, World
+from reconciler.model import Address, Change, Diagnostic, Note, Plan, Stack
 from reconciler.names import fold_domain, fold_identity, parents
 from reconciler.rules import RULES
 from reconciler.rules import bridge as rules
@@ -143,7 +146,7 @@ def _join_renames(world: World, changes: list[Change]) -> list[Change]:
             diff=differences(old.before, new.after),
             depends_on=tuple(sorted({*new.depends_on})),
             observed_digest=None,
-            notes=(*new.notes, note("renamed", "note", f"takes the place of {old.address}, which goes last")),
+            notes=(*new.notes, Note("renamed", "note", f"takes the place of {old.address}, which goes last")),
             execution={**new.execution, "moved": old.to_json()},
             source=moved.source,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from reconciler.model import Plan, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.base import World
+    from reconciler.kinds.world import World
 
 
 @dataclass(slots=True)
@@ -40,9 +40,10 @@ def make(
 
     ``refresh="bulk"`` reads what AWS tells of many resources at once; with ``rotate`` (drift) a tenth of the
     identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
+    from reconciler import second_look
     from reconciler.aws import Aws
     from reconciler.kinds.identity.bulk import TURNS
-    from reconciler.observing import declare, observe, owned_elsewhere
+    from reconciler.observing import declare, observe
     from reconciler.planner import aimed, exact, folded, make_plan
     from reconciler.rules import outside
 
@@ -61,37 +62,8 @@ def make(
     def plan_of(draft: World) -> Plan:
         return make_plan(draft, targets=targets, refresh=refresh, calls=aws.calls, outside=beyond)
 
-    plan, world = (plan_of(world), world) if refresh == "full" else _looked_closer(world, aws, plan_of)
-    others = owned_elsewhere(world, aws, plan.changes)
-    if others:
-        refused = any(one.severity == "error" for one in others)
-        outcome = "refused" if refused else plan.outcome
-        plan = replace(plan, outcome=outcome, diagnostics=(*others, *plan.diagnostics))
+    plan, world = second_look.settled(world, aws, plan_of)
     return Planned(replace(plan, calls=dict(sorted(aws.calls.items()))), world, aws)
-
-
-def _looked_closer(world: World, aws: Aws, plan_of: Callable[[World], Plan]) -> tuple[Plan, World]:
-    """The plan after a bulk read, and the world it is of: what it changes is read whole first (one call an identity),
-    so that it changes no more and no less than a full plan would, and apply finds it as it was planned."""
-    from reconciler.kinds.email_identity import EmailIdentity
-    from reconciler.kinds.reading import read_each
-
-    while True:
-        draft = replace(
-            world,
-            observed=dict(world.observed),
-            diagnostics=list(world.diagnostics),
-            facts=dict(world.facts),
-            claims=dict(world.claims),
-        )
-        plan = plan_of(draft)
-        live = (draft.observed.get(change.address) for change in plan.changes)
-        partly = sorted({one.address for one in live if one is not None and one.facts.get("bulk")})
-        if not partly:
-            return plan, draft
-        for address in partly:
-            del world.observed[address]
-        read_each(EmailIdentity(), aws, world, partly)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

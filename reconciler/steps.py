@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.errors import ReconError
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import Step
+from reconciler.kinds.kind import Step
 from reconciler.model import Change, FieldDiff, Note
 
 SES_RATE = 1.0

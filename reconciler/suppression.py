@@ -175,9 +175,11 @@ def present(aws: Aws, regions: Iterable[str], wishes: Iterable[Wish]) -> tuple[l
     def ask(job: tuple[str, str]) -> Entry | ReconError | None:
         region, address = job
         try:
-            answer = aws.call("sesv2", "GetSuppressedDestination", region, EmailAddress=address)
+            answer = aws.call_if_there("sesv2", "GetSuppressedDestination", region, EmailAddress=address)
         except AwsError as error:
-            return None if error.aws_code == "NotFoundException" else error
+            return error
+        if answer is None:
+            return None
         return _entry(answer.get("SuppressedDestination") or {"EmailAddress": address}, region)
 
     answers = aws.parallel(ask, sorted((r, a) for r, names in wanted.items() for a in names), lambda job: job[0])
@@ -224,9 +226,9 @@ def remove(aws: Aws, entries: Iterable[Entry]) -> Iterator[tuple[Entry, ReconErr
 
 def _remove_one(aws: Aws, entry: Entry) -> ReconError | None:
     try:
-        aws.call("sesv2", "DeleteSuppressedDestination", entry.region, EmailAddress=entry.address)
+        aws.call_if_there("sesv2", "DeleteSuppressedDestination", entry.region, EmailAddress=entry.address)
     except AwsError as error:
-        return None if error.aws_code == "NotFoundException" else error
+        return error
     return None
 
 

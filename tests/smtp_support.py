@@ -13,7 +13,7 @@ from support import ACCOUNT, HOME, READS, House, sandbox
 
 from reconciler.aws import Aws
 from reconciler.desired import load
-from reconciler.kinds.base import World
+from reconciler.kinds.world import World
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.sandbox.iam import AccessKey, IamState, User
 from reconciler.smtp import rotate

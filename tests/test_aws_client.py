@@ -12,7 +12,7 @@ from support import ACCOUNT, HOME, House
 
 from reconciler.aws import Aws
 from reconciler.aws.client import _translate, permission
-from reconciler.errors import AwsError
+from reconciler.errors import ABSENT, AwsError
 from reconciler.model import Stack
 
 
@@ -99,6 +99,38 @@ def test_a_clear_no_is_not_tried_again(house: House, aws: Aws, code: str) -> Non
         aws.call("sesv2", "ListConfigurationSets", HOME)
     assert caught.value.aws_code == code
     assert tries(house, "ListConfigurationSets") == 1
+
+
+ABSENCES: list[tuple[str, str, dict[str, Any]]] = [
+    ("sesv2", "GetEmailIdentity", {"EmailIdentity": "acme.com"}),
+    ("sesv2", "DeleteConfigurationSet", {"ConfigurationSetName": "none"}),
+    ("iam", "GetUser", {"UserName": "none"}),
+    ("secretsmanager", "DescribeSecret", {"SecretId": "none"}),
+    ("ssm", "DeleteParameter", {"Name": "/none"}),
+    ("sns", "GetTopicAttributes", {"TopicArn": f"arn:aws:sns:{HOME}:{ACCOUNT}:none"}),
+]
+
+
+@pytest.mark.parametrize(("service", "operation", "parameters"), ABSENCES, ids=lambda value: str(value)[:20])
+def test_what_does_not_exist_is_none_and_nothing_else_is(
+    house: House, aws: Aws, service: str, operation: str, parameters: dict[str, Any]
+) -> None:
+    assert aws.call_if_there(service, operation, HOME, **parameters) is None
+    for code in ("AccessDenied", "BadRequestException", "NoSuchBucket", "InternalFailure"):
+        house.sandbox.fault("error", service=service, operation=operation, code=code, count=1)
+        with pytest.raises(AwsError) as caught:
+            aws.call_if_there(service, operation, HOME, retry=False, **parameters)
+        assert caught.value.aws_code == code
+
+
+def test_every_code_for_absence_is_one_that_the_model_of_aws_has() -> None:
+    from botocore.session import get_session
+
+    for service, codes in ABSENT.items():
+        model = get_session().get_service_model(service)
+        known = {str(shape.metadata.get("error", {}).get("code") or shape.name) for shape in model.error_shapes}
+        known |= {shape.name for shape in model.error_shapes}
+        assert codes <= known, service
 
 
 @pytest.mark.parametrize("deed", ["throttle", "reset", "lost", "error"])

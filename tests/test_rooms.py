@@ -39,7 +39,8 @@ ROOMS: dict[str, set[str]] = {
     "observing": {*BASE, "aws", "kinds", "rules"},
     "steps": {"model", "errors", "kinds"},
     "planner": {*BASE, "kinds", "rules", "steps"},
-    "running": {"model", "errors", "aws", "kinds", "rules", "observing", "planner"},
+    "second_look": {"model", "kinds"},
+    "running": {"model", "errors", "aws", "kinds", "rules", "observing", "planner", "second_look"},
     "importing": {*BASE, "aws", "desired", "kinds", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "lanes", "secrets", "kinds", "steps", "planner"},

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.errors import AwsError
-from reconciler.kinds.base import Unread, World
 from reconciler.kinds.dns.zones import Zone, record_from_aws
+from reconciler.kinds.world import Unread, World
 from reconciler.model import Change, Desired, Diagnostic, Entry, FieldDiff, Note, Source, Stack, State
 from reconciler.rules import RULES, RuleView, Topic, bridge, judge
 from reconciler.rules.outside import Outside

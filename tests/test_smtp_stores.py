@@ -245,6 +245,30 @@ def test_a_key_that_appears_after_all_is_named_and_goes(house: House, monkeypatc
     house.quiet()
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_secret_that_aws_refuses_to_delete_is_no_deleted_one(
+    house: House, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """InvalidRequestException says that it waits for its deletion already, or that another service manages it."""
+    house.settle(state(SECRET))
+    call = Aws.call
+
+    def refusing(self: Aws, service: str, operation: str, *rest: Any, **given: Any) -> dict[str, Any]:
+        if operation != "DeleteSecret":
+            return call(self, service, operation, *rest, **given)
+        if waits:
+            client("secretsmanager").delete_secret(SecretId="recon/news")
+        raise AwsError(
+            "another service manages it", service=service, operation=operation, region=HOME,
+            aws_code="InvalidRequestException", status=400,
+        )  # fmt: skip
+
+    monkeypatch.setattr(Aws, "call", refusing)
+    house.write({"stack": {"regions": [HOME]}})
+    result = house.apply(expect="applied" if waits else "error")
+    assert ("another service manages it" in told(result)) is not waits
+
+
 RIVALS: dict[str, tuple[Store, dict[str, Any], Any]] = {
     "secret": (
         ALL,

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import ReconError
-from reconciler.kinds import base
-from reconciler.kinds.base import Step
 from reconciler.kinds.dns import marker
 from reconciler.kinds.dns.edits import MAX_CHARACTERS, MAX_ELEMENTS, Edit, batches, compose
+from reconciler.kinds.kind import Step
+from reconciler.kinds.ownership import POLICIES, TAGS, pack, unpack
+from reconciler.kinds.tags import packed, present
 from reconciler.mail import txt
 from reconciler.steps import arrange, documented_seconds, split_late
 
@@ -146,8 +147,8 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_siz
 @settings(deadline=None)
 @given(st.frozensets(names, max_size=40))
 def test_packed_names_come_back_and_fit_the_tags_of_ses(items: frozenset[str]) -> None:
-    tags = base.pack(items, base.POLICIES)
-    assert base.unpack(tags, base.POLICIES) == items
+    tags = pack(items, POLICIES)
+    assert unpack(tags, POLICIES) == items
     for value in tags.values():
         assert all(c.isascii() and (c.isalnum() or c in " +-=._:/@") for c in value)
         assert len(value) <= 256
@@ -156,10 +157,10 @@ def test_packed_names_come_back_and_fit_the_tags_of_ses(items: frozenset[str]) -
 @settings(deadline=None)
 @given(st.frozensets(names, max_size=20), st.frozensets(names, max_size=20))
 def test_a_shorter_list_takes_away_the_tags_of_a_longer_one(old: frozenset[str], new: frozenset[str]) -> None:
-    live = base.pack(old, base.TAGS)
-    wanted = base.packed(live, base.TAGS, new)
-    after = base.present({**live, **wanted})
-    assert base.unpack(after, base.TAGS) == new
+    live = pack(old, TAGS)
+    wanted = packed(live, TAGS, new)
+    after = present({**live, **wanted})
+    assert unpack(after, TAGS) == new
 
 
 label = st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconError, Stale
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import Step
+from reconciler.kinds.kind import Step
 from reconciler.kinds.reading import Rereading
 from reconciler.model import Address, Change
 

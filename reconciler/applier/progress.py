@@ -13,7 +13,7 @@ from reconciler.applier.looks import Looks
 from reconciler.applier.run import SEEN_SECONDS, Run, VerifyTimeout
 from reconciler.applier.zones import Zones
 from reconciler.errors import AwsError, ReconError, Stale
-from reconciler.kinds.base import Step
+from reconciler.kinds.kind import Step
 from reconciler.lanes import Lanes
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.steps import Node, change_from_json, steps_of
@@ -140,7 +140,7 @@ class Progress:
 
     def _not_seen_yet(self, step: Step, error: AwsError) -> bool:
         """Whether SES says of something that this run has created that it does not exist."""
-        if error.service != "sesv2" or error.aws_code != "NotFoundException":
+        if error.service != "sesv2" or not error.absent:
             return False
         made = {step.address, *(need.partition("#")[0] for need in step.needs)} & self.run.made
         return bool(made) or (step.label == "create" and not error.operation.startswith("Create"))

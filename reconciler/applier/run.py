@@ -91,13 +91,13 @@ class Run:
             try:
                 live = self.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
             except AwsError as error:
-                if error.aws_code == "NotFoundException" and f"email_identity/{region}/{name}" in self.made:
+                if error.absent and f"email_identity/{region}/{name}" in self.made:
                     if time.monotonic() + pause > self.deadline or self.stop.wait(pause):
                         raise
                     pause = min(pause * 1.6, 15.0)
                     continue
                 parent = name.partition(".")[2]
-                if error.aws_code != "NotFoundException" or "@" in name:
+                if not error.absent or "@" in name:
                     raise
                 if "." not in parent:
                     raise ReconError(

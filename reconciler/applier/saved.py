@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.applier.zones import read_zone
 from reconciler.errors import Stale
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import differences, project
+from reconciler.kinds.comparing import differences, project
 from reconciler.kinds.dns.values import set_digest
 from reconciler.kinds.reading import Rereading
 from reconciler.kinds.shape import must_fit

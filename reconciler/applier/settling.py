@@ -87,9 +87,11 @@ def wait_for_ses(run: Run, plan: Plan) -> dict[Address, ReconError]:
         pause = 1.0
         while not run.stop.is_set():
             try:
-                live = run.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+                live = run.aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
             except AwsError as error:
-                return None if error.aws_code == "NotFoundException" else error
+                return error
+            if live is None:
+                return None
             dkim = live.get("DkimAttributes") or {}
             mail_from = live.get("MailFromAttributes") or {}
             states = {"verification": live.get("VerificationStatus"), "DKIM": dkim.get("Status")}

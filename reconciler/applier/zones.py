@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError, ReconError, Stale
-from reconciler.kinds.base import Step
 from reconciler.kinds.dns import marker
 from reconciler.kinds.dns.edits import Edit, Key, SetChange, batches, compose
 from reconciler.kinds.dns.zones import Zone, load, record_from_aws
 from reconciler.kinds.dns_record import untag_zone
+from reconciler.kinds.kind import Step
 from reconciler.mail import txt
 from reconciler.model import Address, Change, Diagnostic
 from reconciler.names import to_route53

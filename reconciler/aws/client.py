@@ -247,6 +247,19 @@ class Aws:
             shape = client.meta.service_model.operation_model(operation).output_shape
             return answers.understood(answer, shape, (service, operation, place))
 
+    def call_if_there(
+        self, service: str, operation: str, region: str | None = None, **parameters: Any
+    ) -> dict[str, Any] | None:
+        """As ``call``, and None where AWS says that what is read or deleted does not exist (``AwsError.absent``).
+
+        Every other error is raised: could-not-read is never does-not-exist."""
+        try:
+            return self.call(service, operation, region, **parameters)
+        except AwsError as error:
+            if error.absent:
+                return None
+            raise
+
     def pages(
         self,
         service: str,

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import ColorOption, EnvOption, Out, QuietOption, StateArg, VerboseOption, load
+from reconciler.cli.common import (
+    TEXT_OR_JSON,
+    ColorOption,
+    EnvOption,
+    Out,
+    QuietOption,
+    StateArg,
+    TextOrJsonOption,
+    VerboseOption,
+    guarded,
+    load,
+    told,
+)
 from reconciler.errors import ReconError
-from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -22,7 +32,6 @@ account_app = typer.Typer(
 app.add_typer(account_app, name="account")
 
 RegionOption = Annotated[list[str], typer.Option("--region", help="The region (repeatable).")]
-AccountFormat = Annotated[str, typer.Option("--format", help="text or json.")]
 
 
 @account_app.command()
@@ -30,13 +39,13 @@ def pause(
     region: RegionOption,
     state: StateArg = "state",
     env: EnvOption = None,
-    format: AccountFormat = "text",
+    format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
     """Stop all sending of the account in a region, of every stack and identity. Waits for no other run."""
-    return _switch(region, state, env, Out(format, no_color, quiet, verbose), on=False)
+    return _switch(region, state, env, Out(format, no_color, quiet, verbose, TEXT_OR_JSON), on=False)
 
 
 @account_app.command()
@@ -44,28 +53,23 @@ def resume(
     region: RegionOption,
     state: StateArg = "state",
     env: EnvOption = None,
-    format: AccountFormat = "text",
+    format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
     """Let the account send in a region again."""
-    return _switch(region, state, env, Out(format, no_color, quiet, verbose), on=True)
+    return _switch(region, state, env, Out(format, no_color, quiet, verbose, TEXT_OR_JSON), on=True)
 
 
 def _switch(regions: list[str], state: str, env: str | None, out: Out, *, on: bool) -> int:
     """PutAccountSendingAttributes in each region, and what SES says of it afterwards (SES v2 API, GetAccount)."""
-    from reconciler.aws import Aws
-    from reconciler.observing import guard_account
     from reconciler.regions import is_ses_region
 
-    if out.format not in {"text", "json"}:
-        raise ReconError(f"--format {out.format} is not for this command", hint="text or json")
     declared, _ = load(state, env, out)
     if unknown := [r for r in regions if not is_ses_region(r)]:
         raise ReconError(f"SES is not known to exist in {', '.join(unknown)}", hint="such as us-east-1")
-    aws = Aws(declared.stack, purpose="apply")
-    guard_account(aws)
+    aws = guarded(declared.stack, "apply")
     rows, problems = [], []
     for region, row, error in aws.parallel(lambda r: _one(aws, r, on), sorted(set(regions))):
         rows.append({"region": region, **row})
@@ -73,14 +77,7 @@ def _switch(regions: list[str], state: str, env: str | None, out: Out, *, on: bo
             problems.append(error)
     if out.format == "json":
         outcome = "applied" if not problems else "partial" if len(problems) < len(rows) else "error"
-        found = {
-            "stack": declared.stack.name,
-            "environment": declared.stack.environment,
-            "account": declared.stack.account,
-        }
-        diagnostics = [Diagnostic("error", p.code, p.message, p.hint).to_json() for p in problems]
-        document = {"format_version": 1, **found, "outcome": outcome, "regions": rows, "diagnostics": diagnostics}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        out.document(declared.stack, outcome, {"regions": rows}, told(problems))
     else:
         for row in rows:
             sys.stdout.write(f"{row['region']}: {_words(row)}\n")

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from reconciler.errors import ReconError, Stale
+from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.lock import Grip, Lock
-    from reconciler.model import Diagnostic, Plan, Result, Stack, State
+    from reconciler.model import Plan, Result, Stack, State
     from reconciler.running import Planned
 
 StateArg = Annotated[str, typer.Argument(metavar="[STATE]", help="Directory or file of the desired state.")]
@@ -28,6 +30,11 @@ TargetOption = Annotated[
     list[str] | None, typer.Option("--target", help="Only this address or glob, and what it needs.")
 ]
 FormatOption = Annotated[str, typer.Option("--format", help="text, json, markdown or html.")]
+TextOrJsonOption = Annotated[str, typer.Option("--format", help="text or json.")]
+RegionsOption = Annotated[
+    list[str] | None, typer.Option("--region", help="Only this region (repeatable); all of the stack's otherwise.")
+]
+ApproveOption = Annotated[bool, typer.Option("--auto-approve", help="Do not ask.")]
 RefreshOption = Annotated[
     str, typer.Option("--refresh", help="full reads every attribute; bulk what AWS returns in bulk.")
 ]
@@ -42,15 +49,28 @@ QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")
 VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
 
 FORMATS = ("text", "json", "markdown", "html")
+TEXT_OR_JSON = ("text", "json")
+
+
+def only(format: str, formats: Sequence[str]) -> None:
+    """Raises ReconError where a command does not print ``format``."""
+    if format not in formats:
+        listed = f"{', '.join(formats[:-1])} or {formats[-1]}"
+        raise ReconError(f"--format {format} is not for this command", hint=listed)
 
 
 class Out:
-    """How this run speaks: format, colour, width, and where."""
+    """How this run speaks: format (one of ``formats``, else ReconError), colour, width, and where."""
 
-    def __init__(self, format: str = "text", no_color: bool = False, quiet: bool = False, verbose: int = 0) -> None:
-        if format not in FORMATS:
-            self.format = "text"
-            raise ReconError(f"--format {format} is not known", hint=f"one of {', '.join(FORMATS)}")
+    def __init__(
+        self,
+        format: str = "text",
+        no_color: bool = False,
+        quiet: bool = False,
+        verbose: int = 0,
+        formats: Sequence[str] = FORMATS,
+    ) -> None:
+        only(format, formats)
         self.format = format
         self.quiet = quiet
         self.verbose = verbose
@@ -92,6 +112,14 @@ class Out:
         )
         sys.stdout.flush()
 
+    def document(
+        self, stack: Stack, outcome: str, found: Mapping[str, Any], diagnostics: Iterable[Diagnostic] = ()
+    ) -> None:
+        """Write the one JSON object of a command that prints no plan: whose it is, how it ended, what it found."""
+        tail = {"outcome": outcome, **found, "diagnostics": [one.to_json() for one in diagnostics]}
+        sys.stdout.write(json.dumps({**head_of(stack), **tail}, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
     def error(self, error: ReconError) -> None:
         from reconciler.renderers import render_error
 
@@ -109,6 +137,23 @@ class Out:
             # names in it come from YAML, AWS and other runs' locks
             sys.stderr.write("\n".join(map(safe, words.split("\n"))) + "\n")
             sys.stderr.flush()
+
+
+def head_of(stack: Stack) -> dict[str, Any]:
+    """How every JSON object of recon begins."""
+    return {
+        "format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
+    }  # fmt: skip
+
+
+def told(errors: Iterable[ReconError]) -> list[Diagnostic]:
+    """Errors that did not end the run, as diagnostics."""
+    return [Diagnostic("error", error.code, error.message, error.hint) for error in errors]
+
+
+def is_path(text: str) -> bool:
+    """Whether an argument that may be a name or the state is the state."""
+    return Path(text).exists() or "/" in text or text.endswith((".yaml", ".yml"))
 
 
 def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic, ...]]:
@@ -141,12 +186,15 @@ def backend_connection(stack: Stack, purpose: str = "apply") -> Aws | None:
     """A connection for the stack's lock and journal where they are in a bucket. Raises Refused for another account."""
     from reconciler.backend import place_of
 
-    if not place_of(stack).bucket:
-        return None
+    return guarded(stack, purpose, parallelism=4) if place_of(stack).bucket else None
+
+
+def guarded(stack: Stack, purpose: str, parallelism: int = 16) -> Aws:
+    """A connection to the stack's account. Raises Refused for another one."""
     from reconciler.aws import Aws
     from reconciler.observing import guard_account
 
-    aws = Aws(stack, purpose=purpose, parallelism=4)
+    aws = Aws(stack, purpose=purpose, parallelism=parallelism)
     guard_account(aws)
     return aws
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import ColorOption, EnvOption, Out, ParallelOption, QuietOption, VerboseOption, load
+from reconciler.cli.common import (
+    TEXT_OR_JSON,
+    ColorOption,
+    EnvOption,
+    Out,
+    ParallelOption,
+    QuietOption,
+    RegionsOption,
+    TextOrJsonOption,
+    VerboseOption,
+    is_path,
+    load,
+)
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 
@@ -26,7 +36,7 @@ def doctor(
         typer.Argument(metavar="[DOMAIN] [STATE]", help="One domain, or all; a path is the state."),
     ] = None,
     env: EnvOption = None,
-    region: Annotated[list[str] | None, typer.Option("--region", help="Only this region (repeatable).")] = None,
+    region: RegionsOption = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="ADDRESS", help="Who does not get mail: is it suppressed?")
     ] = None,
@@ -34,7 +44,7 @@ def doctor(
         list[str] | None, typer.Option("--resolver", help="Ask this one: 1.1.1.1, or ADDRESS:PORT (repeatable).")
     ] = None,
     no_dns: Annotated[bool, typer.Option("--no-dns", help="Leave public DNS out.")] = False,
-    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    format: TextOrJsonOption = "text",
     parallelism: ParallelOption = 16,
     no_color: ColorOption = False,
     quiet: QuietOption = False,
@@ -48,10 +58,7 @@ def doctor(
     from reconciler.doctor import diagnose, gather
     from reconciler.public_dns import PublicDns
 
-    out = Out(format, no_color, quiet, verbose)
-    if format not in {"text", "json"}:
-        out.format = "text"
-        raise ReconError(f"--format {format} is not for this command", hint="text or json")
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     if to is not None and not suppression.is_address(to):
         raise ReconError(f"--to {to} is no address", hint="such as ann@example.com")
     domain, place = _domain_and_state(list(what or ()))
@@ -67,7 +74,7 @@ def doctor(
     facts = gather(declared, aws, now(), domains, recipient=to or "", dns=dns, regions=region or ())
     checks = diagnose(facts)
     if format == "json":
-        _json(declared, checks)
+        out.document(declared.stack, _outcome(checks), {"checks": [c.to_json() for c in checks]}, _diagnostics(checks))
     else:
         _text(checks, domains, out)
     return _code(checks)
@@ -75,7 +82,7 @@ def doctor(
 
 def _domain_and_state(given: list[str]) -> tuple[str | None, str]:
     """What is a path is the state. Raises ReconError for more than one of each."""
-    paths = [g for g in given if Path(g).exists() or "/" in g or g.endswith((".yaml", ".yml"))]
+    paths = [g for g in given if is_path(g)]
     names = [g for g in given if g not in paths]
     if len(paths) > 1 or len(names) > 1:
         raise ReconError("doctor takes one domain and one state", hint="recon doctor [DOMAIN] [STATE]")
@@ -112,20 +119,14 @@ def _code(checks: list[Check]) -> int:
     return {"changes": 2, "error": 1, "no_changes": 0}[_outcome(checks)]
 
 
-def _json(declared: State, checks: list[Check]) -> None:
+def _diagnostics(checks: list[Check]) -> list[Diagnostic]:
     from reconciler.doctor import FOUND, OK
 
-    diagnostics = [
-        Diagnostic("error" if c.status == FOUND else "warning", f"doctor-{c.layer}", c.message, c.hint).to_json()
+    return [
+        Diagnostic("error" if c.status == FOUND else "warning", f"doctor-{c.layer}", c.message, c.hint)
         for c in checks
         if c.status != OK
     ]
-    document = {
-        "format_version": 1, "stack": declared.stack.name, "environment": declared.stack.environment,
-        "account": declared.stack.account, "outcome": _outcome(checks), "checks": [c.to_json() for c in checks],
-        "diagnostics": diagnostics,
-    }  # fmt: skip
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def _text(checks: list[Check], domains: list[str], out: Out) -> None:

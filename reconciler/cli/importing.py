@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import ColorOption, EnvOption, Out, ParallelOption, QuietOption
+from reconciler.cli.common import (
+    TEXT_OR_JSON,
+    ColorOption,
+    EnvOption,
+    Out,
+    ParallelOption,
+    QuietOption,
+    TextOrJsonOption,
+)
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
@@ -41,7 +48,7 @@ def import_(
         bool, typer.Option("--smtp-users", help="Declare SMTP users; else they are written as comments.")
     ] = False,
     parallelism: ParallelOption = 16,
-    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -51,9 +58,7 @@ def import_(
     from reconciler.regions import SES_REGIONS
     from reconciler.running import now
 
-    speak = Out(format, no_color, quiet)
-    if format not in ("text", "json"):
-        raise ReconError(f"import does not print {format}", hint="--format text or json")
+    speak = Out(format, no_color, quiet, formats=TEXT_OR_JSON)
     for place in region or ():
         if place not in SES_REGIONS:
             raise ReconError(f"{place} is not a region of SES", hint=f"such as {', '.join(SES_REGIONS[:4])}")
@@ -139,15 +144,11 @@ def _write(texts: Mapping[str, str], directory: str | None) -> list[str]:
 
 def _tell(speak: Out, done: Imported, written: list[str], *, shown: bool) -> None:
     if speak.format == "json":
-        shape = {
-            "format_version": 1, "stack": done.stack.name, "environment": done.stack.environment,
-            "account": done.stack.account, "outcome": "error" if done.unread or done.missed else "no_changes",
-            "imported": list(done.addresses), "written": written,
-            "files": dict(done.texts) if shown else {}, "diagnostics": [d.to_json() for d in done.diagnostics],
+        said = {
+            "imported": list(done.addresses), "written": written, "files": dict(done.texts) if shown else {},
             "calls": dict(done.calls),
         }  # fmt: skip
-        sys.stdout.write(json.dumps(shape, indent=2, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        speak.document(done.stack, "error" if done.unread or done.missed else "no_changes", said, done.diagnostics)
         return
     if shown:
         sys.stdout.write("".join(done.texts.values()))

@@ -54,16 +54,7 @@ def validate(
     out = Out(format, no_color, quiet, verbose)
     loaded, warnings = load(state, env, out)
     if format == "json":
-        found = {
-            "format_version": 1,
-            "stack": loaded.stack.name,
-            "environment": loaded.stack.environment,
-            "account": loaded.stack.account,
-            "outcome": "valid",
-            "state_digest": loaded.digest,
-            "diagnostics": [w.to_json() for w in warnings],
-        }
-        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        out.document(loaded.stack, "valid", {"state_digest": loaded.digest}, warnings)
         return
     from reconciler.renderers import render_diagnostics
 

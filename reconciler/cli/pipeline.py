@@ -12,12 +12,13 @@ import typer
 
 from reconciler.cli.app import app
 from reconciler.cli.common import (
+    TEXT_OR_JSON,
     ColorOption,
     EnvOption,
-    FormatOption,
     Out,
     QuietOption,
     StateArg,
+    TextOrJsonOption,
     backend_connection,
     load,
 )
@@ -32,20 +33,17 @@ def history(
     state: StateArg = "state",
     env: EnvOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many runs.")] = 20,
-    format: FormatOption = "text",
+    format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
 ) -> None:
     """Show the past runs that wrote to this stack, newest first, from its journal."""
     from reconciler.journal import read_runs
 
-    out = Out(format, no_color)
-    _only(format, "history", "text", "json")
+    out = Out(format, no_color, formats=TEXT_OR_JSON)
     stack = load(state, env, out)[0].stack
     runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
     if format == "json":
-        found = {"format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
-                 "outcome": "no_changes", "runs": [run.to_json() for run in runs], "diagnostics": []}  # fmt: skip
-        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        out.document(stack, "no_changes", {"runs": [run.to_json() for run in runs]})
         return
     sys.stdout.write("".join(_told(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
 
@@ -141,8 +139,3 @@ def _told(run: Run) -> str:
     ]  # fmt: skip
     lines += [f"  failed: {step} ({code or 'error'})" for step, outcome, code, _ in run.steps if outcome == "failed"]
     return "".join(safe(line) + "\n" for line in lines)
-
-
-def _only(format: str, command: str, *formats: str) -> None:
-    if format not in formats:
-        raise ReconError(f"{command} does not print {format}", hint=f"--format {' or '.join(formats)}")

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli.app import app
 from reconciler.cli.common import (
+    TEXT_OR_JSON,
     ColorOption,
     EnvOption,
     LockOption,
     Out,
     ParallelOption,
     QuietOption,
+    RegionsOption,
     StateArg,
+    TextOrJsonOption,
     VerboseOption,
     alone,
+    is_path,
     load,
+    told,
     yes,
 )
 from reconciler.errors import ReconError, Refused
@@ -29,7 +33,7 @@ from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.base import World
+    from reconciler.kinds.world import World
     from reconciler.model import Stack, State
     from reconciler.smtp.rotate import Report
     from reconciler.smtp.verify import Verdict
@@ -40,8 +44,7 @@ smtp_app = typer.Typer(
 app.add_typer(smtp_app, name="smtp")
 
 UserArg = Annotated[str, typer.Argument(metavar="USER", help="A declared SMTP user.")]
-SmtpFormat = Annotated[str, typer.Option("--format", help="text or json.")]
-ApproveOption = Annotated[
+NeverAsksOption = Annotated[
     bool, typer.Option("--auto-approve", help="As of apply; this command never asks.", hidden=True)
 ]
 
@@ -64,8 +67,8 @@ def rotate(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="With --replace: even if the key is in use.")] = False,
     env: EnvOption = None,
-    format: SmtpFormat = "text",
-    auto_approve: ApproveOption = False,
+    format: TextOrJsonOption = "text",
+    auto_approve: NeverAsksOption = False,
     parallelism: ParallelOption = 16,
     lock_timeout: LockOption = "0s",
     no_color: ColorOption = False,
@@ -75,7 +78,7 @@ def rotate(
     """Take the rotation steps that are due (--due), or rotate one user now."""
     from reconciler.smtp import rotate as rotation
 
-    out = _out(format, no_color, quiet, verbose)
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     given = list(what or ())
     if due and (replace or compromised):
         raise ReconError("--due goes without --replace and --compromised", hint="name one user for those")
@@ -134,7 +137,7 @@ def _rotate_code(reports: Sequence[Report], *, named: bool) -> int:
 def _print_reports(stack: Stack, reports: Sequence[Report], world: World, out: Out) -> None:
     diagnostics = [*world.diagnostics, *(d for r in reports for d in _diagnostics(r, world.now))]
     if out.format == "json":
-        _json(stack, _outcome(reports), {"users": [_report_json(r) for r in reports]}, diagnostics)
+        out.document(stack, _outcome(reports), {"users": [_report_json(r) for r in reports]}, diagnostics)
         return
     width = max((len(r.user) for r in reports), default=0)
     for report in reports:
@@ -218,7 +221,7 @@ def ack(
     consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="The consumer's name, as declared.")],
     state: StateArg = "state",
     env: EnvOption = None,
-    format: SmtpFormat = "text",
+    format: TextOrJsonOption = "text",
     lock_timeout: LockOption = "0s",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
@@ -227,13 +230,13 @@ def ack(
     """Record that a consumer has been given the current password by hand."""
     from reconciler.smtp.rotate import acknowledge
 
-    out = _out(format, no_color, quiet, verbose)
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     declared, _ = load(state, env, out)
     aws = _aws(declared, "apply")
     with alone(declared.stack, f"smtp ack {user}", out, lock_timeout):
         left = acknowledge(_world(declared, aws, [user]), aws, user, consumer)
     if out.format == "json":
-        _json(declared.stack, "applied", {"user": user, "consumer": consumer, "left": left})
+        out.document(declared.stack, "applied", {"user": user, "consumer": consumer, "left": left})
         return 0
     sys.stdout.write(f"{user}: {consumer} has the current password.\n")
     sys.stdout.write("".join(f"still to be told: {name}\n" for name in left))
@@ -246,8 +249,8 @@ def lock(
     state: StateArg = "state",
     unlock: Annotated[bool, typer.Option("--unlock", help="Switch its keys on again and lift the deny.")] = False,
     env: EnvOption = None,
-    format: SmtpFormat = "text",
-    auto_approve: ApproveOption = False,
+    format: TextOrJsonOption = "text",
+    auto_approve: NeverAsksOption = False,
     lock_timeout: LockOption = "0s",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
@@ -258,7 +261,7 @@ def lock(
     from reconciler.observing import guard_account
     from reconciler.smtp import lock as locking
 
-    out = _out(format, no_color, quiet, verbose)
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     declared, _ = load(state, env, out)
     known = any(e.name == user for e in declared.section("smtp_users"))
     aws = _aws(declared, "apply")
@@ -270,17 +273,19 @@ def lock(
         words = f"{user} was not locked." if lifted is None else f"{user} may send again; on: {_listed(lifted.keys)}."
         if out.format == "json":
             keys = list(lifted.keys) if lifted else []
-            _json(declared.stack, "applied" if lifted else "no_changes", {"user": user, "locked": False, "keys": keys})
+            out.document(
+                declared.stack, "applied" if lifted else "no_changes", {"user": user, "locked": False, "keys": keys}
+            )
         else:
             sys.stdout.write(words + "\n")
         return 0
     # A break-in does not wait for somebody's apply to end: no lock of the stack is taken.
     guard_account(aws)
     locked = locking.lock(aws, scope, user, now(), declared=known)
-    diagnostics = [Diagnostic("error", p.code, p.message, p.hint) for p in locked.problems]
+    diagnostics = told(locked.problems)
     if out.format == "json":
         found = {"user": user, "locked": True, "keys": list(locked.keys)}
-        _json(declared.stack, "partial" if diagnostics else "applied", found, diagnostics)
+        out.document(declared.stack, "partial" if diagnostics else "applied", found, diagnostics)
     else:
         sys.stdout.write(f"{user} is locked: everything is denied to it; switched off: {_listed(locked.keys)}.\n")
         sys.stdout.write(
@@ -303,7 +308,7 @@ def password(
         bool, typer.Option("--force", help="Do not ask, and print also where there is no terminal.")
     ] = False,
     env: EnvOption = None,
-    format: SmtpFormat = "text",
+    format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -314,7 +319,7 @@ def password(
     from reconciler.regions import smtp_host
     from reconciler.smtp.rotate import declared as declared_user
 
-    out = _out(format, no_color, quiet, verbose)
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     if not force and not sys.stdout.isatty():
         raise Refused(
             "standard output is no terminal: the password would end up in a file or a log",
@@ -352,9 +357,9 @@ def verify(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="[USER] [STATE]", help="One user, or all; a path is the state.")
     ] = None,
-    region: Annotated[list[str] | None, typer.Option("--region", help="Only this region (repeatable).")] = None,
+    region: RegionsOption = None,
     env: EnvOption = None,
-    format: SmtpFormat = "text",
+    format: TextOrJsonOption = "text",
     parallelism: ParallelOption = 8,
     no_color: ColorOption = False,
     quiet: QuietOption = False,
@@ -363,7 +368,7 @@ def verify(
     """Log in over SMTP with what is stored, and leave before any mail. Exit 0 healthy, 2 not, 1 could not check."""
     from reconciler.smtp import verify as proving
 
-    out = _out(format, no_color, quiet, verbose)
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     user, place = _user_and_state(list(what or ()))
     declared, _ = load(place, env, out)
     aws = _aws(declared, "plan", parallelism)
@@ -386,7 +391,7 @@ def verify(
             for name, where, v in checked
             if v.verdict != proving.HEALTHY
         ]  # fmt: skip
-        _json(
+        out.document(
             declared.stack,
             "changes" if found else "error" if unchecked else "no_changes",
             {"logins": rows},
@@ -428,15 +433,15 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     from datetime import datetime
 
     from reconciler.errors import AwsError
-    from reconciler.kinds import base
     from reconciler.kinds.smtp import stores
+    from reconciler.kinds.smtp.rotation import moment_of
     from reconciler.smtp import verify as proving
 
     stored: dict[str, Any] | None = None
     try:
         stored = stores.read(aws, store)
     except AwsError as error:
-        if error.aws_code not in {"ResourceNotFoundException", "ParameterNotFound"}:
+        if not error.absent:
             return proving.Verdict("unread", f"{stores.words(store)} could not be read: {error.message}", error.hint)
     except ReconError as error:
         return proving.Verdict(proving.MISSING, error.message, error.hint)
@@ -452,7 +457,7 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     found = stores.passwords_in(stored).get(region)
     if found is None:
         return proving.Verdict(proving.MISSING, f"{stores.words(store)} holds no password for {region}", "recon apply")
-    made = base.moment_of(stored.get("created_at"))
+    made = moment_of(stored.get("created_at"))
     age = (datetime.fromisoformat(world.now) - made).total_seconds() if made else proving.FRESH_SECONDS
     return proving.log_in(
         str(stored["username"]), found, proving.endpoints(region), trust, fresh=0 <= age < proving.FRESH_SECONDS
@@ -460,13 +465,6 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
-
-
-def _out(format: str, no_color: bool, quiet: bool, verbose: int) -> Out:
-    out = Out(format, no_color, quiet, verbose)
-    if out.format not in {"text", "json"}:
-        raise ReconError(f"--format {format} is not for this command", hint="text or json")
-    return out
 
 
 def _aws(state: State, purpose: str, parallelism: int = 16) -> Aws:
@@ -492,19 +490,9 @@ def _user_and_state(given: list[str]) -> tuple[str | None, str]:
         return given[0], given[1]
     if not given:
         return None, "state"
-    path = Path(given[0])
-    if path.exists() or path.suffix in {".yaml", ".yml"} or "/" in given[0]:
+    if is_path(given[0]):
         return None, given[0]
     return given[0], "state"
-
-
-def _json(stack: Stack, outcome: str, found: dict[str, Any], diagnostics: Iterable[Diagnostic] = ()) -> None:
-    document = {
-        "format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
-        "outcome": outcome, **found, "diagnostics": [d.to_json() for d in diagnostics],
-    }  # fmt: skip
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 def _listed(keys: Sequence[str]) -> str:

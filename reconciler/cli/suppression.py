@@ -6,16 +6,32 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import ColorOption, EnvOption, Out, QuietOption, StateArg, VerboseOption, load, yes
+from reconciler.cli.common import (
+    TEXT_OR_JSON,
+    ApproveOption,
+    ColorOption,
+    EnvOption,
+    Out,
+    QuietOption,
+    RegionsOption,
+    StateArg,
+    TextOrJsonOption,
+    VerboseOption,
+    guarded,
+    head_of,
+    load,
+    only,
+    told,
+    yes,
+)
 from reconciler.errors import ReconError
-from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -27,9 +43,6 @@ suppression_app = typer.Typer(
 )
 app.add_typer(suppression_app, name="suppression")
 
-RegionOption = Annotated[
-    list[str] | None, typer.Option("--region", help="Only this region (repeatable); all of the stack's otherwise.")
-]
 ReasonOption = Annotated[list[str] | None, typer.Option("--reason", help="BOUNCE or COMPLAINT (repeatable).")]
 SinceOption = Annotated[
     str | None, typer.Option("--since", metavar="DAY", help="Put there on or after: 2026-11-01, or 7d.")
@@ -45,19 +58,18 @@ MatchOption = Annotated[str | None, typer.Option("--match", metavar="GLOB", help
 def list_(
     state: StateArg = "state",
     env: EnvOption = None,
-    region: RegionOption = None,
+    region: RegionsOption = None,
     reason: ReasonOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     match: MatchOption = None,
-    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
     """Show which addresses SES does not deliver to, and why."""
-    out = Out(format, no_color, quiet, verbose)
-    _known(out, format, ("text", "json"))
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     declared, aws, regions, chosen = _asked(state, env, region, reason, since, until, match, out)
     if format == "json":
         return _list_json(declared, aws, regions, chosen)
@@ -74,7 +86,7 @@ def list_(
 def export(
     state: StateArg = "state",
     env: EnvOption = None,
-    region: RegionOption = None,
+    region: RegionsOption = None,
     reason: ReasonOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -91,7 +103,7 @@ def export(
     from reconciler.suppression import FIELDS, csv_line
 
     out = Out("text", no_color, quiet, verbose)
-    _known(out, format, ("csv", "jsonl"))
+    only(format, ("csv", "jsonl"))
     _, aws, regions, chosen = _asked(state, env, region, reason, since, until, match, out)
 
     def row(entry: Entry) -> str:
@@ -112,12 +124,6 @@ def export(
     return code
 
 
-def _known(out: Out, format: str, formats: tuple[str, ...]) -> None:
-    if format not in formats:
-        out.format = "text"
-        raise ReconError(f"--format {format} is not for this command", hint=" or ".join(formats))
-
-
 def _asked(
     state: str, env: str | None, region: list[str] | None, reason: list[str] | None, since: str | None,
     until: str | None, match: str | None, out: Out,
@@ -135,16 +141,7 @@ def _asked(
     )
     declared, _ = load(state, env, out)
     regions = suppression.regions_of(declared, region or ())
-    return declared, _connected(declared, "plan"), regions, chosen
-
-
-def _connected(declared: State, purpose: str) -> Aws:
-    from reconciler.aws import Aws
-    from reconciler.observing import guard_account
-
-    aws = Aws(declared.stack, purpose=purpose, parallelism=16)
-    guard_account(aws)
-    return aws
+    return declared, guarded(declared.stack, "plan"), regions, chosen
 
 
 def _copy(
@@ -182,10 +179,7 @@ def _list_json(declared: State, aws: Aws, regions: list[str], chosen: Filter) ->
     """One JSON object, written as it is read: it may be larger than memory."""
     from reconciler.suppression import listed
 
-    head = {
-        "format_version": 1, "stack": declared.stack.name, "environment": declared.stack.environment,
-        "account": declared.stack.account, "regions": regions,
-    }  # fmt: skip
+    head = {**head_of(declared.stack), "regions": regions}
     sys.stdout.write(json.dumps(head)[:-1] + ', "suppressed": [')
     problems: list[ReconError] = []
     first = True
@@ -195,13 +189,9 @@ def _list_json(declared: State, aws: Aws, regions: list[str], chosen: Filter) ->
             continue
         sys.stdout.write(("\n" if first else ",\n") + json.dumps(entry.to_json()))
         first = False
-    tail = {"outcome": "error" if problems else "no_changes", "diagnostics": _diagnostics(problems)}
+    tail = {"outcome": "error" if problems else "no_changes", "diagnostics": [d.to_json() for d in told(problems)]}
     sys.stdout.write("], " + json.dumps(tail)[1:] + "\n")
     return 1 if problems else 0
-
-
-def _diagnostics(problems: Iterable[ReconError]) -> list[dict[str, Any]]:
-    return [Diagnostic("error", p.code, p.message, p.hint).to_json() for p in problems]
 
 
 @contextlib.contextmanager
@@ -236,10 +226,10 @@ def remove(
         str | None,
         typer.Option("--from", metavar="FILE", help="Addresses, one a line, or an export; - is standard input."),
     ] = None,
-    region: RegionOption = None,
+    region: RegionsOption = None,
     env: EnvOption = None,
-    auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask.")] = False,
-    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    auto_approve: ApproveOption = False,
+    format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -248,8 +238,7 @@ def remove(
     from reconciler import suppression
     from reconciler.journal import recording
 
-    out = Out(format, no_color, quiet, verbose)
-    _known(out, format, ("text", "json"))
+    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     named = [w for w in what or () if suppression.is_address(w) and not Path(w).exists()]
     rest = [w for w in what or () if w not in named]
     if len(rest) > 1:
@@ -264,7 +253,7 @@ def remove(
     asks = not auto_approve
     if asks and (source == "-" or not sys.stdin.isatty()):
         raise ReconError("remove would ask, but there is no terminal", hint="give --auto-approve")
-    aws = _connected(declared, "apply")
+    aws = guarded(declared.stack, "apply")
     found, problems = suppression.present(aws, regions, wishes)
     done: list[Entry] = []
     if found and not problems:
@@ -331,12 +320,8 @@ def _removed(
     seen = {e.address.lower() for e in found}
     absent = sorted({w.address for w in wishes if w.address.lower() not in seen}) if not problems else []
     if out.format == "json":
-        document = {
-            "format_version": 1, "stack": declared.stack.name, "environment": declared.stack.environment,
-            "account": declared.stack.account, "outcome": _outcome(done, problems),
-            "removed": [e.to_json() for e in done], "absent": absent, "diagnostics": _diagnostics(problems),
-        }  # fmt: skip
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        removed = {"removed": [e.to_json() for e in done], "absent": absent}
+        out.document(declared.stack, _outcome(done, problems), removed, told(problems))
         return 1 if problems else 0
     for address in absent[:SHOWN]:
         out.say(f"{address} is on no list.")

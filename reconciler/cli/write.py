@@ -14,6 +14,7 @@ import typer
 from reconciler import __version__
 from reconciler.cli.app import app
 from reconciler.cli.common import (
+    ApproveOption,
     ColorOption,
     EnvOption,
     FormatOption,
@@ -49,7 +50,7 @@ def apply(
     env: EnvOption = None,
     target: TargetOption = None,
     format: FormatOption = "text",
-    auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask.")] = False,
+    auto_approve: ApproveOption = False,
     allow_adopt: Annotated[bool, typer.Option("--allow-adopt", help="Adopt live resources without an owner.")] = False,
     allow_deletes: Annotated[
         int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")

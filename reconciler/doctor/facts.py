@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.base import World
 from reconciler.kinds.dns import intents
+from reconciler.kinds.world import World
 from reconciler.model import Entry, State
 from reconciler.names import parents
 from reconciler.public_dns import Answer, PublicDns

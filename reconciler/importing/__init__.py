@@ -18,7 +18,7 @@ from reconciler.importing.describing import describe
 from reconciler.importing.draft import Draft
 from reconciler.importing.finding import Names, find, missing
 from reconciler.importing.proving import prove
-from reconciler.kinds.base import World
+from reconciler.kinds.world import World
 from reconciler.model import Diagnostic, Plan, Stack, State
 from reconciler.observing import guard_account, sweep_owned
 from reconciler.rules import RULES

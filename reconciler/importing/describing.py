@@ -8,10 +8,12 @@ from typing import Any, Final
 from reconciler.importing.draft import Draft, Item, Unwritable, literal, shown_text
 from reconciler.importing.finding import Found, Left
 from reconciler.importing.users import SmtpUserFound
-from reconciler.kinds.base import PROTECT, Unread, owner_of, user_tags
 from reconciler.kinds.configuration_set import BLOCKS
 from reconciler.kinds.dns.values import host, mx_value
 from reconciler.kinds.dns.zones import NoZone, Zone, ZoneIndex
+from reconciler.kinds.ownership import PROTECT, owner_of
+from reconciler.kinds.tags import user_tags
+from reconciler.kinds.world import Unread
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Observed
 from reconciler.regions import feedback_mx, tracking_target

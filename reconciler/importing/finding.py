@@ -17,8 +17,8 @@ from reconciler.aws.client import NOT_ENABLED
 from reconciler.errors import AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds import REGISTRY
-from reconciler.kinds.base import World
 from reconciler.kinds.dns_record import read_zones
+from reconciler.kinds.world import World
 from reconciler.model import Address
 from reconciler.names import fold_identity
 

@@ -13,9 +13,9 @@ from reconciler.desired import load_texts
 from reconciler.errors import InvalidState, ReconError
 from reconciler.importing.draft import KIND_OF, Draft, Item, Path
 from reconciler.importing.writing import Where, render
-from reconciler.kinds.base import World
 from reconciler.kinds.dns import intents
 from reconciler.kinds.dns.intents import Intent
+from reconciler.kinds.world import World
 from reconciler.model import Address, Change, Diagnostic, Plan, State
 from reconciler.observing import declare
 from reconciler.planner import make_plan

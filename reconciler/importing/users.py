@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from reconciler.errors import AwsError
-from reconciler.kinds.base import World, user_tags
-from reconciler.kinds.shape import normal_policy
+from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.smtp import keys
 from reconciler.kinds.smtp_user import POLICY, details, fields_of, observed_of
+from reconciler.kinds.tags import user_tags
+from reconciler.kinds.world import World
 from reconciler.model import Observed
 from reconciler.names import domain_of, fold_domain, fold_identity
 

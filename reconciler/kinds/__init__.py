@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from reconciler.kinds.base import Kind
 from reconciler.kinds.configuration_set import ConfigurationSet
 from reconciler.kinds.dedicated_ip_pool import DedicatedIpPool
 from reconciler.kinds.dns_record import DnsRecord
 from reconciler.kinds.email_identity import EmailIdentity
 from reconciler.kinds.event_destination import EventDestination
+from reconciler.kinds.kind import Kind
 from reconciler.kinds.smtp_credential import SmtpCredential
 from reconciler.kinds.smtp_user import SmtpUser
 

@@ -14,11 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError, Stale
-from reconciler.kinds import base
-from reconciler.kinds.base import Step, World
+from reconciler.kinds.comparing import differences, overlay, project
 from reconciler.kinds.event_destination import EventDestination
+from reconciler.kinds.kind import Runtime, Step, ses_arn
+from reconciler.kinds.ownership import DESTINATIONS, PROTECT, RECORDS, claim_or_refuse, owner_of, protected, unpack
 from reconciler.kinds.reading import Rereading, covering_names, must_exist, read_each, referenced, wanted_addresses
-from reconciler.kinds.shape import TAGS, from_aws, to_aws
+from reconciler.kinds.shape import TEXT_MAP
+from reconciler.kinds.spelling import from_aws, to_aws
+from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
+from reconciler.kinds.world import World
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 
 if TYPE_CHECKING:
@@ -79,7 +83,7 @@ class ConfigurationSet(Rereading):
             for block, (_, defaults) in BLOCKS.items():
                 if block in entry.values:
                     spec[block] = _with_defaults(entry.values[block], defaults)
-            spec["tags"] = base.entry_tags(entry)
+            spec["tags"] = entry_tags(entry)
             yield Desired(
                 address_of(region, entry.name),
                 NAME,
@@ -97,18 +101,15 @@ class ConfigurationSet(Rereading):
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live set, or None where SES says it does not exist."""
-        try:
-            answer = aws.call("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return None
-            raise
+        answer = aws.call_if_there("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
+        if answer is None:
+            return None
         live = from_aws({k: v for k, v in answer.items() if k not in {"Tags", "ConfigurationSetName"}})
         spec: dict[str, Any] = {}
         for block, (_, defaults) in BLOCKS.items():
             found = live.get(block) or {}
             spec[block] = {field: _filled(found.get(field), default) for field, default in defaults.items()}
-        tags = base.tags_from_aws(answer.get("Tags"))
+        tags = tags_from_aws(answer.get("Tags"))
         spec["tags"] = dict(tags)
         return Observed(address_of(region, name), NAME, region, name, normalise(spec), tags)
 
@@ -132,34 +133,34 @@ class ConfigurationSet(Rereading):
         for need in needs:
             must_exist(world, need, desired, "delivery_options.sending_pool_name")
         destinations = world.claims.get(address, frozenset())
-        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
-        extra |= base.packed(live.tags if live else {}, base.DESTINATIONS, destinations)
+        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+        extra |= packed(live.tags if live else {}, DESTINATIONS, destinations)
         records = world.claims.get(f"records:{address}", frozenset())
-        extra |= base.packed(live.tags if live else {}, base.RECORDS, records)
-        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra, desired.entry)
+        extra |= packed(live.tags if live else {}, RECORDS, records)
+        tags = plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra, desired.entry)
         if live is None:
             _tracking_must_rest(world, desired)
-            after = {**_without_absent(desired.spec), "tags": base.present(tags)}
+            after = {**_without_absent(desired.spec), "tags": present(tags)}
             return Change(
                 address,
                 NAME,
                 "create",
                 None,
                 after,
-                base.differences(None, after, desired=desired),
+                differences(None, after, desired=desired),
                 depends_on=needs,
                 notes=self._notes(world, desired, None),
                 source=desired.entry.source,
                 region=region,
                 execution={"tracking_ready": _tracking_ready(world, region, after)},
             )
-        claim = base.claim_or_refuse(world, address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(world, address, live.tags, desired.entry.source)
         if claim is None:
             return None
         wanted = {**desired.spec, "tags": tags}
-        before = base.project(live.spec, wanted)
-        after = base.overlay(wanted, before)
-        diff = base.differences(before, after, desired=desired)
+        before = project(live.spec, wanted)
+        after = overlay(wanted, before)
+        diff = differences(before, after, desired=desired)
         if not diff and claim == "ours":
             return None
         tracks = any(d.path.startswith("tracking_options") for d in diff)
@@ -167,7 +168,7 @@ class ConfigurationSet(Rereading):
             return None
         if tracks:
             _tracking_must_rest(world, desired)
-        full = base.overlay(desired.spec, live.spec)
+        full = overlay(desired.spec, live.spec)
         puts = {block: full[block] for block in BLOCKS if before.get(block) != after.get(block) and block in wanted}
         return Change(
             address,
@@ -192,7 +193,7 @@ class ConfigurationSet(Rereading):
         )
 
     def _plan_delete(self, world: World, live: Observed) -> Change | None:
-        if base.owner_of(live.tags) != world.scope or base.protected(world, live.address, live.tags, "deleted"):
+        if owner_of(live.tags) != world.scope or protected(world, live.address, live.tags, "deleted"):
             return None
         if _strands(world, live):
             return None
@@ -215,21 +216,19 @@ class ConfigurationSet(Rereading):
                 return None
         prefix = f"event_destination/{live.address.partition('/')[2]}/"
         inside = {o.name: o.digest for a, o in world.observed.items() if a.startswith(prefix)}
-        theirs = sorted(inside.keys() - base.unpack(live.tags, base.DESTINATIONS))
+        theirs = sorted(inside.keys() - unpack(live.tags, DESTINATIONS))
         return Change(
             live.address,
             NAME,
             "delete",
             live.spec,
             None,
-            base.differences(live.spec, None),
+            differences(live.spec, None),
             depends_on=tuple(sorted(users)),
             observed_digest=live.digest,
             region=live.region,
             counts=True,
-            notes=(
-                base.note("takes-along", "warning", f"takes event destinations of others along: {', '.join(theirs)}"),
-            )
+            notes=(Note("takes-along", "warning", f"takes event destinations of others along: {', '.join(theirs)}"),)
             if theirs
             else (),
             execution={
@@ -242,14 +241,12 @@ class ConfigurationSet(Rereading):
         notes: list[Note] = []
         sending = (desired.spec.get("sending_options") or {}).get("sending_enabled")
         if sending is True and live is not None and not live.spec["sending_options"]["sending_enabled"]:
-            notes.append(base.note("sending-resumes", "warning", "sending was off live and starts again"))
+            notes.append(Note("sending-resumes", "warning", "sending was off live and starts again"))
         tracking = desired.spec.get("tracking_options") or {}
         domain = tracking.get("custom_redirect_domain")
         if domain and not _tracking_ready(world, desired.region or "", desired.spec):
             notes.append(
-                base.note(
-                    "tracking-waits", "note", f"tracking through {domain} is set once SES has verified its domain"
-                )
+                Note("tracking-waits", "note", f"tracking through {domain} is set once SES has verified its domain")
             )
         return tuple(notes)
 
@@ -265,8 +262,8 @@ class ConfigurationSet(Rereading):
             yield {}, {block: {field: v for field, v in value.items() if field not in before}}
 
     form: ClassVar[Document] = {
-        "after": {"tags": TAGS},
-        "fields": {"tags?": TAGS, "*": (dict, None)},
+        "after": {"tags": TEXT_MAP},
+        "fields": {"tags?": TEXT_MAP, "*": (dict, None)},
         "execution": {
             "puts?": {"*": (dict, None)},
             "tracking_ready?": bool,
@@ -308,7 +305,7 @@ class ConfigurationSet(Rereading):
             if late and late.get("custom_redirect_domain"):
                 yield _tracking_step(change, region, name, late, f"{change.address}#create")
             return
-        put, release, drop = base.tag_phases(change)
+        put, release, drop = tag_phases(change)
         if put:
             yield Step(
                 change.address,
@@ -350,7 +347,7 @@ def _strands(world: World, live: Observed) -> bool:
     """True, and said, where a change would make the set forget a tracking record of ours that cannot be seen now."""
     domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
     hidden = world.blind(domain) if domain else None
-    if hidden is None or "tracking" not in base.unpack(live.tags, base.RECORDS):
+    if hidden is None or "tracking" not in unpack(live.tags, RECORDS):
         return False
     world.say(
         "warning",
@@ -365,7 +362,7 @@ def _strands(world: World, live: Observed) -> bool:
 def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], *needs: str) -> Step:
     domain = str(block["custom_redirect_domain"])
 
-    def run(rt: base.Runtime) -> None:
+    def run(rt: Runtime) -> None:
         rt.wait_verified(region, domain)
         rt.still(change.address)
         rt.aws.call(
@@ -396,7 +393,7 @@ def _tracking_ready(world: World, region: str, spec: Mapping[str, Any]) -> bool:
     for name in covering_names(str(domain)):
         address = f"email_identity/{region}/{name}"
         desired, live = world.desired.get(address), world.observed.get(address)
-        if live is not None and desired is None and base.owner_of(live.tags) == world.scope:
+        if live is not None and desired is None and owner_of(live.tags) == world.scope:
             continue  # It goes with this plan.
         if live is None and desired is None:
             if covering.get(address):
@@ -418,7 +415,7 @@ def _tracking_must_rest(world: World, desired: Desired) -> None:
     for name in covering_names(domain):
         address = f"email_identity/{desired.region}/{name}"
         live = world.observed.get(address)
-        stays = live is not None and base.owner_of(live.tags) != world.scope
+        stays = live is not None and owner_of(live.tags) != world.scope
         if address in world.desired or stays or covering.get(address) or world.unknown(address):
             return
     if domain:
@@ -433,45 +430,43 @@ def _tracking_must_rest(world: World, desired: Desired) -> None:
         )
 
 
-def _create(rt: base.Runtime, region: str, name: str, body: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+def _create(rt: Runtime, region: str, name: str, body: Mapping[str, Any], tags: Mapping[str, str]) -> None:
     blocks = {block: _body(block, value) for block, value in body.items()}
     request = {_member(block): value.get("VdmOptions", value) for block, value in blocks.items() if value}
     try:
         rt.aws.call(
-            "sesv2", "CreateConfigurationSet", region, ConfigurationSetName=name, Tags=base.tags_to_aws(tags), **request
+            "sesv2", "CreateConfigurationSet", region, ConfigurationSetName=name, Tags=tags_to_aws(tags), **request
         )
     except AwsError as error:
         if error.aws_code != "AlreadyExistsException":
             raise
         # The answer to an earlier try may have been lost: ours if it carries our tag, else somebody was faster.
         answer = rt.aws.call("sesv2", "GetConfigurationSet", region, ConfigurationSetName=name)
-        if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
+        if owner_of(tags_from_aws(answer.get("Tags"))) != rt.scope:
             raise
         _update(rt, address_of(region, name), region, name, body)
 
 
-def _update(rt: base.Runtime, address: Address, region: str, name: str, puts: Mapping[str, Any]) -> None:
+def _update(rt: Runtime, address: Address, region: str, name: str, puts: Mapping[str, Any]) -> None:
     for number, (block, value) in enumerate(puts.items()):
         if number:
             rt.still(address)
         rt.aws.call("sesv2", BLOCKS[block][0], region, ConfigurationSetName=name, **_body(block, value))
 
 
-def _release(rt: base.Runtime, region: str, arn_name: str, put: Mapping[str, str], drop: list[str]) -> None:
+def _release(rt: Runtime, region: str, arn_name: str, put: Mapping[str, str], drop: list[str]) -> None:
     # What goes goes first: a list that has forgotten a name would leave it behind for good.
     if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=base.ses_arn(rt, region, arn_name), TagKeys=drop)
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn_name), TagKeys=drop)
     if put:
         _tag(rt, region, arn_name, put)
 
 
-def _tag(rt: base.Runtime, region: str, arn_name: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call(
-        "sesv2", "TagResource", region, ResourceArn=base.ses_arn(rt, region, arn_name), Tags=base.tags_to_aws(tags)
-    )
+def _tag(rt: Runtime, region: str, arn_name: str, tags: Mapping[str, str]) -> None:
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn_name), Tags=tags_to_aws(tags))
 
 
-def _delete(rt: base.Runtime, region: str, name: str, shown: Mapping[str, str]) -> None:
+def _delete(rt: Runtime, region: str, name: str, shown: Mapping[str, str]) -> None:
     """Delete a set with the destinations that the plan has ``shown`` (name -> digest), and no others."""
     moved = sorted(o.name for o in EventDestination().read_set(rt.aws, region, name) if shown.get(o.name) != o.digest)
     if moved:
@@ -480,11 +475,7 @@ def _delete(rt: base.Runtime, region: str, name: str, shown: Mapping[str, str]) 
             + ", ".join(moved),
             hint="somebody else is editing it: plan again and look",
         )
-    try:
-        rt.aws.call("sesv2", "DeleteConfigurationSet", region, ConfigurationSetName=name)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+    rt.aws.call_if_there("sesv2", "DeleteConfigurationSet", region, ConfigurationSetName=name)
 
 
 def _body(block: str, value: Mapping[str, Any] | None) -> dict[str, Any]:

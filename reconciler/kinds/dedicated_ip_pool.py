@@ -14,11 +14,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
-from reconciler.kinds import base
-from reconciler.kinds.base import Step, World
+from reconciler.kinds.comparing import differences, overlay, project, touches
+from reconciler.kinds.kind import Runtime, Step, ses_arn
+from reconciler.kinds.ownership import PROTECT, claim_or_refuse, owner_of, protected
 from reconciler.kinds.reading import Rereading, read_each, referenced, wanted_addresses
-from reconciler.kinds.shape import TAGS, TEXTS
-from reconciler.model import Address, Change, Desired, Document, Observed, State
+from reconciler.kinds.shape import TEXT_MAP, TEXTS
+from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
+from reconciler.kinds.world import World
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -60,7 +63,7 @@ class DedicatedIpPool(Rereading):
                 spec["scaling_mode"] = entry.values["scaling_mode"] or "STANDARD"
             if "dedicated_ips" in entry.values:
                 spec["dedicated_ips"] = sorted(entry.values["dedicated_ips"] or [])
-            spec["tags"] = base.entry_tags(entry)
+            spec["tags"] = entry_tags(entry)
             yield Desired(
                 address_of(region, entry.name),
                 NAME,
@@ -78,14 +81,12 @@ class DedicatedIpPool(Rereading):
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live pool with its tags and, for a STANDARD pool, its addresses; None where it does not exist."""
-        try:
-            answer = aws.call("sesv2", "GetDedicatedIpPool", region, PoolName=name)["DedicatedIpPool"]
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return None
-            raise
+        found = aws.call_if_there("sesv2", "GetDedicatedIpPool", region, PoolName=name)
+        if found is None:
+            return None
+        answer = found["DedicatedIpPool"]
         arn = f"arn:{aws.stack.partition}:ses:{region}:{aws.stack.account}:dedicated-ip-pool/{name}"
-        tags = base.tags_from_aws(aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn).get("Tags"))
+        tags = tags_from_aws(aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn).get("Tags"))
         mode = answer.get("ScalingMode") or "STANDARD"
         spec: dict[str, Any] = {"scaling_mode": mode, "dedicated_ips": [], "tags": dict(tags)}
         if mode == "STANDARD":
@@ -115,27 +116,27 @@ class DedicatedIpPool(Rereading):
                 yield change
 
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
-        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
-        tags = base.plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra, desired.entry)
+        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+        tags = plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra, desired.entry)
         if live is None:
-            after = {"scaling_mode": "STANDARD", **desired.spec, "tags": base.present(tags)}
+            after = {"scaling_mode": "STANDARD", **desired.spec, "tags": present(tags)}
             return Change(
                 desired.address,
                 NAME,
                 "create",
                 None,
                 after,
-                base.differences(None, after, desired=desired),
+                differences(None, after, desired=desired),
                 source=desired.entry.source,
                 region=desired.region,
             )
-        claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
         wanted = {**desired.spec, "tags": tags}
-        before = base.project(live.spec, wanted)
-        after = base.overlay(wanted, before)
-        diff = base.differences(before, after, desired=desired)
+        before = project(live.spec, wanted)
+        after = overlay(wanted, before)
+        diff = differences(before, after, desired=desired)
         if not diff and claim == "ours":
             return None
         mode = desired.spec.get("scaling_mode", live.spec["scaling_mode"])
@@ -162,9 +163,9 @@ class DedicatedIpPool(Rereading):
         )
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
-        if live is None or base.owner_of(live.tags) != world.scope:
+        if live is None or owner_of(live.tags) != world.scope:
             return None
-        if base.protected(world, live.address, live.tags, "deleted"):
+        if protected(world, live.address, live.tags, "deleted"):
             return None
         users = sorted(
             o.address
@@ -175,7 +176,7 @@ class DedicatedIpPool(Rereading):
         )
         for user in users:
             kept = world.desired.get(user)
-            ours = base.owner_of(world.observed[user].tags) == world.scope
+            ours = owner_of(world.observed[user].tags) == world.scope
             if kept is None and ours:
                 continue  # It goes along.
             block = (kept.spec.get("delivery_options") or {}) if kept else {}
@@ -187,7 +188,7 @@ class DedicatedIpPool(Rereading):
                     address=live.address,
                 )
                 return None
-        notes = (base.note("pool-deleted", "note", "charges for this pool end"),)
+        notes = (Note("pool-deleted", "note", "charges for this pool end"),)
         execution = _passed_on(world, live, ())
         return Change(
             live.address,
@@ -195,7 +196,7 @@ class DedicatedIpPool(Rereading):
             "delete",
             live.spec,
             None,
-            base.differences(live.spec, None),
+            differences(live.spec, None),
             notes=notes,
             depends_on=tuple(users),
             observed_digest=live.digest,
@@ -207,9 +208,9 @@ class DedicatedIpPool(Rereading):
     # -- written ----------------------------------------------------------------------------------------------------
 
     form: ClassVar[Document] = {
-        "after": {"tags": TAGS},
-        "create": {"tags": TAGS, "scaling_mode": str},
-        "fields": {"tags?": TAGS, "scaling_mode?": (str, None), "dedicated_ips?": TEXTS},
+        "after": {"tags": TEXT_MAP},
+        "create": {"tags": TEXT_MAP, "scaling_mode": str},
+        "fields": {"tags?": TEXT_MAP, "scaling_mode?": (str, None), "dedicated_ips?": TEXTS},
         "execution": {"passed_on?": {"*": str}},
     }
 
@@ -244,12 +245,12 @@ class DedicatedIpPool(Rereading):
                 region=region,
             )
             return
-        put, release, drop = base.tag_phases(change)
+        put, release, drop = tag_phases(change)
 
-        def update(rt: base.Runtime) -> None:
-            arn = base.ses_arn(rt, region, f"dedicated-ip-pool/{name}")
+        def update(rt: Runtime) -> None:
+            arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
             if put:
-                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=base.tags_to_aws(put))
+                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=tags_to_aws(put))
             if after.get("scaling_mode") not in {None, before.get("scaling_mode")}:
                 rt.aws.call(
                     "sesv2",
@@ -264,14 +265,14 @@ class DedicatedIpPool(Rereading):
             if drop:
                 rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
             if release:  # What remembers our tags forgets them last.
-                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=base.tags_to_aws(release))
+                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=tags_to_aws(release))
 
         calls = [
             f"sesv2:{op}"
             for op, there in (
                 ("TagResource", put),
-                ("PutDedicatedIpPoolScalingAttributes", base.touches(change, "scaling_mode")),
-                ("PutDedicatedIpInPool", base.touches(change, "dedicated_ips")),
+                ("PutDedicatedIpPoolScalingAttributes", touches(change, "scaling_mode")),
+                ("PutDedicatedIpInPool", touches(change, "dedicated_ips")),
                 ("UntagResource", drop),
                 ("TagResource", release),
             )
@@ -280,7 +281,7 @@ class DedicatedIpPool(Rereading):
         yield Step(change.address, "update", (), update, calls=tuple(calls), region=region)
 
 
-def _create(rt: base.Runtime, region: str, name: str, after: Mapping[str, Any]) -> None:
+def _create(rt: Runtime, region: str, name: str, after: Mapping[str, Any]) -> None:
     try:
         rt.aws.call(
             "sesv2",
@@ -288,15 +289,15 @@ def _create(rt: base.Runtime, region: str, name: str, after: Mapping[str, Any]) 
             region,
             PoolName=name,
             ScalingMode=after["scaling_mode"],
-            Tags=base.tags_to_aws(after["tags"]),
+            Tags=tags_to_aws(after["tags"]),
         )
     except AwsError as error:
-        arn = base.ses_arn(rt, region, f"dedicated-ip-pool/{name}")
+        arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
         if error.aws_code != "AlreadyExistsException":
             raise
         # Ours if an earlier try took effect and its answer was lost; else somebody was faster.
         live = rt.aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn)
-        if base.owner_of(base.tags_from_aws(live.get("Tags"))) != rt.scope:
+        if owner_of(tags_from_aws(live.get("Tags"))) != rt.scope:
             raise
     _move(rt, region, name, [], after.get("dedicated_ips") or [])
 
@@ -315,7 +316,7 @@ def _passed_on(world: World, live: Observed, wanted: Iterable[str] | None) -> di
     return {"passed_on": found} if found else {}
 
 
-def _move(rt: base.Runtime, region: str, name: str, before: list[str], after: list[str]) -> None:
+def _move(rt: Runtime, region: str, name: str, before: list[str], after: list[str]) -> None:
     for ip in after:
         if ip not in before:
             rt.aws.call("sesv2", "PutDedicatedIpInPool", region, Ip=ip, DestinationPoolName=name)
@@ -324,11 +325,7 @@ def _move(rt: base.Runtime, region: str, name: str, before: list[str], after: li
             rt.aws.call("sesv2", "PutDedicatedIpInPool", region, Ip=ip, DestinationPoolName=DEFAULT_POOL)
 
 
-def _delete(rt: base.Runtime, region: str, name: str, ips: list[str]) -> None:
+def _delete(rt: Runtime, region: str, name: str, ips: list[str]) -> None:
     # SES refuses to delete a STANDARD pool that holds addresses; they go back to the default pool and stay leased.
     _move(rt, region, name, ips, [])
-    try:
-        rt.aws.call("sesv2", "DeleteDedicatedIpPool", region, PoolName=name)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+    rt.aws.call_if_there("sesv2", "DeleteDedicatedIpPool", region, PoolName=name)

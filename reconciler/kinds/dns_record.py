@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds import base
-from reconciler.kinds.base import Step, World
-from reconciler.kinds.dns import intents, marker
+from reconciler.kinds.dns import elsewhere, intents, marker
 from reconciler.kinds.dns.book import EXECUTION, Book
 from reconciler.kinds.dns.edits import Edit
 from reconciler.kinds.dns.releasing import Releasing
 from reconciler.kinds.dns.values import NAME, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
+from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
+from reconciler.kinds.world import World
 from reconciler.model import Change, Desired, Document, State
 from reconciler.names import is_at_or_below, to_route53
 
@@ -93,7 +94,9 @@ class DnsRecord:
         world.facts["dns_first"] = book.first
         world.facts["dns_marks"] = book.marks
         world.facts["dns_last"] = book.last
-        return [book.change(address, slot) for address, slot in sorted(book.slots.items())]
+        changes = [book.change(address, slot) for address, slot in sorted(book.slots.items())]
+        elsewhere.refuse(world, changes)
+        return changes
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -261,7 +264,7 @@ def live_names(world: World) -> list[tuple[str, str | None]]:
     scope = world.scope
     zones = {name: entry.values.get("zone") for name, entry in intents.own_entries(world).items()}
     for live in world.observed.values():
-        if base.owner_of(live.tags) != scope:
+        if owner_of(live.tags) != scope:
             continue
         stays = live.address in world.desired
         if live.kind == "email_identity" and "@" not in live.name:
@@ -269,13 +272,11 @@ def live_names(world: World) -> list[tuple[str, str | None]]:
             # What goes leaves nothing behind in a zone that was the right one once; `manual` is never looked at.
             zone = zone if stays or zone == "manual" else EVERY
             names[live.name, zone] = None
-            for old in filter(
-                None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))
-            ):
+            for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM))):
                 names[old, zone] = None
         elif live.kind == "configuration_set":
             tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-            if tracked and "tracking" in base.unpack(live.tags, base.RECORDS):
+            if tracked and "tracking" in unpack(live.tags, RECORDS):
                 names[tracked, None if stays else EVERY] = None
     return list(names)
 
@@ -297,7 +298,7 @@ def _mark_edits(change: Change, verb: str) -> list[Edit]:
     return [Edit(change.address, name, "TXT", remove=value, last=True)]
 
 
-def _write_edits(rt: base.Runtime, change: Change) -> Iterator[Edit]:
+def _write_edits(rt: Runtime, change: Change) -> Iterator[Edit]:
     run = change.execution
     token = run.get("token")
     if token:
@@ -308,7 +309,7 @@ def _write_edits(rt: base.Runtime, change: Change) -> Iterator[Edit]:
         yield from _mark_edits(change, "remove")
 
 
-def _token_edits(rt: base.Runtime, change: Change, token: Mapping[str, Any]) -> Iterator[Edit]:
+def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Iterator[Edit]:
     """The record of a DKIM token that SES gave during this run."""
     tokens = sorted(rt.result(token["identity"], "tokens") or ())
     if not 0 < token["number"] <= len(tokens):

@@ -17,12 +17,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
-from reconciler.errors import AwsError, ReconError
-from reconciler.kinds import base
-from reconciler.kinds.base import Step, World
+from reconciler.errors import ReconError
+from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.identity import NAME, address_of, bulk, writes
+from reconciler.kinds.kind import Step
+from reconciler.kinds.ownership import (
+    DKIM_KEY,
+    MAIL_FROM,
+    POLICIES,
+    PROTECT,
+    RECORDS,
+    claim_or_refuse,
+    left_alone,
+    owner_of,
+    protected,
+    unpack,
+)
+from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Rereading, must_exist, read_covering, read_each, wanted_addresses
-from reconciler.kinds.shape import TAGS, normal_policy
+from reconciler.kinds.shape import TEXT_MAP
+from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tag_phases, tags_from_aws
+from reconciler.kinds.world import World, ref_key
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 from reconciler.secrets import DkimKey, fetch, fingerprint
 
@@ -102,7 +117,7 @@ class EmailIdentity(Rereading):
                     if field in values:
                         spec[field] = default if values[field] is None else values[field]
                 spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
-                spec["tags"] = base.entry_tags(entry)
+                spec["tags"] = entry_tags(entry)
                 yield Desired(
                     address_of(entry.region, entry.name),
                     NAME,
@@ -124,23 +139,20 @@ class EmailIdentity(Rereading):
         read_covering(aws, world)
         for desired in world.kind(NAME):
             reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
-            if not reference or base.ref_key(reference) in world.keys or not world.takes(desired.address):
+            if not reference or ref_key(reference) in world.keys or not world.takes(desired.address):
                 continue
             try:
                 text = fetch(reference, aws, aws.stack.regions[0], world.facts["root"])
-                world.keys[base.ref_key(reference)] = DkimKey(text).public
+                world.keys[ref_key(reference)] = DkimKey(text).public
             except ReconError as error:
                 world.unreadable(desired.address, f"the DKIM key: {error.message}", error.hint)
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One live identity with its statuses and tokens, or None where SES does not have it."""
-        try:
-            live = aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return None
-            raise
-        tags = base.tags_from_aws(live.get("Tags"))
+        live = aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        if live is None:
+            return None
+        tags = tags_from_aws(live.get("Tags"))
         dkim, mail_from = live.get("DkimAttributes") or {}, live.get("MailFromAttributes") or {}
         origin = dkim.get("SigningAttributesOrigin") or "AWS_SES"
         tokens = list(dkim.get("Tokens") or ())
@@ -151,7 +163,7 @@ class EmailIdentity(Rereading):
         }
         if origin == "EXTERNAL":
             block["domain_signing_selector"] = tokens[0] if tokens else None
-            block["domain_signing_private_key"] = tags.get(base.DKIM_KEY)
+            block["domain_signing_private_key"] = tags.get(DKIM_KEY)
         if regions.deterministic_parent(origin):
             block["next_signing_key_length"] = None  # A replica reports its parent's, which moves with the parent.
         if "@" in name:
@@ -207,36 +219,36 @@ class EmailIdentity(Rereading):
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
         region = desired.region or ""
         wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
-        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
+        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
         reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
         if reference:
-            key = fingerprint(world.keys[base.ref_key(reference)])
+            key = fingerprint(world.keys[ref_key(reference)])
             wanted["dkim"] = {**wanted["dkim"], "domain_signing_private_key": key}
-            extra[base.DKIM_KEY] = key
+            extra[DKIM_KEY] = key
         elif wanted.get("dkim", {}).get("signing_attributes_origin") not in {None, "EXTERNAL"}:
-            extra[base.DKIM_KEY] = None
+            extra[DKIM_KEY] = None
         if wanted.get("mail_from"):
             if (
                 not live
                 or (live.spec["mail_from"] or {}) != {**(live.spec["mail_from"] or {}), **wanted["mail_from"]}
-                or base.MAIL_FROM in live.tags
+                or MAIL_FROM in live.tags
             ):
-                extra[base.MAIL_FROM] = wanted["mail_from"]["mail_from_domain"]
-        elif live and base.MAIL_FROM in live.tags:
-            extra[base.MAIL_FROM] = None
+                extra[MAIL_FROM] = wanted["mail_from"]["mail_from_domain"]
+        elif live and MAIL_FROM in live.tags:
+            extra[MAIL_FROM] = None
             if (
                 "mail_from" not in wanted
-                and not base.left_alone(desired.entry, "mail_from")
-                and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[base.MAIL_FROM]
+                and not left_alone(desired.entry, "mail_from")
+                and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[MAIL_FROM]
             ):
                 wanted["mail_from"] = None
         policies, put_policies = _policies(desired, live)
         if policies:
             wanted["policies"] = policies
         live_tags = live.tags if live else {}
-        extra |= base.packed(live_tags, base.POLICIES, put_policies)
-        extra |= base.packed(live_tags, base.RECORDS, world.claims.get(desired.address, frozenset()))
-        wanted["tags"] = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra, desired.entry)
+        extra |= packed(live_tags, POLICIES, put_policies)
+        extra |= packed(live_tags, RECORDS, world.claims.get(desired.address, frozenset()))
+        wanted["tags"] = plan_tags(desired.spec["tags"], live_tags, world.scope, extra, desired.entry)
         needs = self._needs(desired)
         for need in needs:
             if need.startswith("configuration_set/"):
@@ -249,14 +261,14 @@ class EmailIdentity(Rereading):
                 "create",
                 None,
                 after,
-                base.differences(None, after, whole=WHOLE, desired=desired),
+                differences(None, after, whole=WHOLE, desired=desired),
                 depends_on=needs,
                 source=desired.entry.source,
                 region=region,
                 execution=_execution(world, desired, None),
                 unknown=(),
             )
-        claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
         if self._length_of_another_key(world, desired, live):
@@ -268,16 +280,16 @@ class EmailIdentity(Rereading):
                 "domain_signing_private_key": self._proven_key(world, desired, live),
             }
             if observed["dkim"]["domain_signing_private_key"] == wanted["dkim"]["domain_signing_private_key"]:
-                wanted["tags"].pop(base.DKIM_KEY, None)
+                wanted["tags"].pop(DKIM_KEY, None)
         for path in live.unread:
             block, _, field = path.partition(".")
             if field and block in wanted:
                 wanted[block] = {k: v for k, v in wanted[block].items() if k != field}
             elif not field:
                 wanted.pop(block, None)
-        before = base.project(observed, wanted)
-        after = base.overlay(wanted, before)
-        diff = base.differences(before, after, whole=WHOLE, desired=desired)
+        before = project(observed, wanted)
+        after = overlay(wanted, before)
+        diff = differences(before, after, whole=WHOLE, desired=desired)
         if not diff and claim == "ours":
             return None
         moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
@@ -338,9 +350,9 @@ class EmailIdentity(Rereading):
         return None
 
     def _plan_delete(self, world: World, live: Observed | None, by_name: Mapping[str, list[Observed]]) -> Change | None:
-        if live is None or base.owner_of(live.tags) != world.scope:
+        if live is None or owner_of(live.tags) != world.scope:
             return None
-        if base.protected(world, live.address, live.tags, "deleted"):
+        if protected(world, live.address, live.tags, "deleted"):
             return None
         if _strands(world, live):
             return None
@@ -348,7 +360,7 @@ class EmailIdentity(Rereading):
             o.address
             for o in by_name[live.name]
             if regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
-            and base.owner_of(o.tags) == world.scope
+            and owner_of(o.tags) == world.scope
         )
         return Change(
             live.address,
@@ -356,7 +368,7 @@ class EmailIdentity(Rereading):
             "delete",
             live.spec,
             None,
-            base.differences(live.spec, None, whole=WHOLE),
+            differences(live.spec, None, whole=WHOLE),
             depends_on=replicas,
             observed_digest=live.digest,
             region=live.region,
@@ -383,16 +395,16 @@ class EmailIdentity(Rereading):
             dkim = {k: v for k, v in (after.get("dkim") or {}).items() if k != "domain_signing_private_key"}
             yield before, {**after, "dkim": dkim}
         live, block = change.execution.get("live_mail_from") or {}, (change.after or {}).get("mail_from")
-        if block and base.touches(change, "mail_from"):
+        if block and touches(change, "mail_from"):
             rest = {k: v for k, v in live.items() if k not in block}
             yield {"mail_from": {}}, {"mail_from": rest}
 
     form: ClassVar[Document] = {
-        "after": {"tags": TAGS, "mail_from?": ({"mail_from_domain": str}, None)},
+        "after": {"tags": TEXT_MAP, "mail_from?": ({"mail_from_domain": str}, None)},
         "fields": {
-            "tags?": TAGS,
+            "tags?": TEXT_MAP,
             "dkim?": {"signing_enabled?": bool, "*": (str, None)},
-            "mail_from?": (TAGS, None),
+            "mail_from?": (TEXT_MAP, None),
             "configuration_set_name?": (str, None),
             "email_forwarding_enabled?": bool,
             "policies?": {"*": (dict, str, None)},
@@ -404,7 +416,7 @@ class EmailIdentity(Rereading):
             "policies?": {"*": (dict, str, None)},
             "verified?": bool,
             "private_key?": dict,
-            "live_mail_from?": (TAGS, None),
+            "live_mail_from?": (TEXT_MAP, None),
             "live_key_length?": (str, None),
             "live_origin?": (str, None),
         },
@@ -440,7 +452,7 @@ class EmailIdentity(Rereading):
                 calls=("sesv2:CreateEmailIdentity",),
                 region=region,
             )
-        put, release, drop = ({}, {}, []) if create else base.tag_phases(change)
+        put, release, drop = ({}, {}, []) if create else tag_phases(change)
         arn = f"identity/{name}"
         if put:
             yield Step(
@@ -451,7 +463,7 @@ class EmailIdentity(Rereading):
                 calls=("sesv2:TagResource",),
                 region=region,
             )
-        if not create and base.touches(change, *(f"dkim.{f}" for f in _SIGNING)):
+        if not create and touches(change, *(f"dkim.{f}" for f in _SIGNING)):
             yield Step(
                 change.address,
                 "dkim",
@@ -460,7 +472,7 @@ class EmailIdentity(Rereading):
                 calls=("sesv2:PutEmailIdentityDkimSigningAttributes",),
                 region=region,
             )
-        if base.touches(change, "mail_from"):
+        if touches(change, "mail_from"):
             yield Step(
                 change.address,
                 "mail_from",
@@ -470,11 +482,11 @@ class EmailIdentity(Rereading):
                 region=region,
             )
         rest: list[str] = []
-        if base.touches(change, "configuration_set_name") and not create:
+        if touches(change, "configuration_set_name") and not create:
             rest.append("PutEmailIdentityConfigurationSetAttributes")
-        if base.touches(change, "email_forwarding_enabled") and not (after["email_forwarding_enabled"] and create):
+        if touches(change, "email_forwarding_enabled") and not (after["email_forwarding_enabled"] and create):
             rest.append("PutEmailIdentityFeedbackAttributes")
-        if base.touches(change, "dkim.signing_enabled") and not (after["dkim"]["signing_enabled"] and create):
+        if touches(change, "dkim.signing_enabled") and not (after["dkim"]["signing_enabled"] and create):
             rest.append("PutEmailIdentityDkimAttributes")
         if rest:
             yield Step(
@@ -497,7 +509,7 @@ class EmailIdentity(Rereading):
                 calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
                 region=region,
             )
-        if base.touches(change, "policies"):
+        if touches(change, "policies"):
             old = (change.before or {}).get("policies") or {}
             new = after.get("policies") or {}
             changed = {k: v for k, v in new.items() if v != old.get(k)}
@@ -527,7 +539,7 @@ _SIGNING = (
 def _strands(world: World, live: Observed) -> bool:
     """True, and said, where a change would make SES forget names whose records of ours cannot be seen now."""
     hidden = world.blind(live.name) or world.blind((live.spec["mail_from"] or {}).get("mail_from_domain") or live.name)
-    if hidden is None or not base.unpack(live.tags, base.RECORDS) & {"dkim", "mail_from", "dmarc", "bimi", "null_mx"}:
+    if hidden is None or not unpack(live.tags, RECORDS) & {"dkim", "mail_from", "dmarc", "bimi", "null_mx"}:
         return False
     world.say(
         "warning",
@@ -576,13 +588,13 @@ def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[No
     old, new = ((d.get("dkim") or {}).get("next_signing_key_length") for d in (before, after))
     if new in {None, old}:
         return ()
-    return (base.note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"),)
+    return (Note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"),)
 
 
 def _created(wanted: Mapping[str, Any], domain: bool) -> dict[str, Any]:
     """The fields of a new identity, with the DKIM that SES gives a domain by itself spelled out."""
     after = {k: v for k, v in wanted.items() if v is not None}
-    after["tags"] = base.present(wanted["tags"])
+    after["tags"] = present(wanted["tags"])
     if domain:
         block = {"signing_enabled": True, "signing_attributes_origin": "AWS_SES", **(wanted.get("dkim") or {})}
         if block["signing_attributes_origin"] == "AWS_SES":
@@ -597,10 +609,10 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
     """The policies as far as we manage them (None: to be taken away), and the names to remember as put by us."""
     desired: Mapping[str, Any] = wanting.spec["policies"]
     there = live.spec["policies"] if live else {}
-    before = base.unpack(live.tags, base.POLICIES) if live else frozenset()
+    before = unpack(live.tags, POLICIES) if live else frozenset()
     wanted: dict[str, Any] = dict(desired)
     for gone in before - desired.keys():
-        if gone in there and not base.left_alone(wanting.entry, "policies", gone):
+        if gone in there and not left_alone(wanting.entry, "policies", gone):
             wanted[gone] = None
     if live is not None and live.facts.get("bulk"):
         return wanted, before  # as declared, or it had been read whole

@@ -15,23 +15,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
-from reconciler.kinds import base
-from reconciler.kinds.base import Step, World
+from reconciler.kinds.comparing import differences, project
+from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.ownership import DESTINATIONS, PROTECT, left_alone, owner_of, unpack
 from reconciler.kinds.reading import Rereading, region_of, wanted_addresses
-from reconciler.kinds.shape import from_aws, to_aws
-from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
+from reconciler.kinds.spelling import from_aws, to_aws
+from reconciler.kinds.world import World
+from reconciler.model import Address, Change, Desired, Document, Entry, Note, Observed, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 NAME = "event_destination"
-DESTINATIONS = (
+OPTIONS = (
     "sns_destination",
     "cloud_watch_destination",
     "kinesis_firehose_destination",
     "event_bridge_destination",
     "pinpoint_destination",
 )
+"""Where events may go: a destination has one of these."""
 
 MAX_DESTINATIONS = 10
 """A configuration set (SES "Service quotas")."""
@@ -55,9 +58,7 @@ class EventDestination(Rereading):
         "sesv2:DeleteConfigurationSetEventDestination",
     )
 
-    told = dict.fromkeys(
-        ("enabled", "matching_event_types", *DESTINATIONS), "sesv2:GetConfigurationSetEventDestinations"
-    )
+    told = dict.fromkeys(("enabled", "matching_event_types", *OPTIONS), "sesv2:GetConfigurationSetEventDestinations")
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -90,12 +91,8 @@ class EventDestination(Rereading):
 
     def read_set(self, aws: Aws, region: str, set_name: str) -> list[Observed]:
         """All destinations of one set; none where the set does not exist."""
-        try:
-            answer = aws.call("sesv2", "GetConfigurationSetEventDestinations", region, ConfigurationSetName=set_name)
-        except AwsError as error:
-            if error.aws_code == "NotFoundException":
-                return []
-            raise
+        operation = "GetConfigurationSetEventDestinations"
+        answer = aws.call_if_there("sesv2", operation, region, ConfigurationSetName=set_name) or {}
         out = []
         for item in answer.get("EventDestinations") or ():
             name = str(item["Name"])
@@ -116,7 +113,7 @@ class EventDestination(Rereading):
         put: dict[Address, set[str]] = {}
         for address in world.addresses("configuration_set"):
             live = world.observed.get(address)
-            put[address] = set(base.unpack(live.tags, base.DESTINATIONS)) if live else set()
+            put[address] = set(unpack(live.tags, DESTINATIONS)) if live else set()
         for address in world.addresses(NAME):
             region, set_name, name = address.split("/", 3)[1:]
             parent = set_address(region, set_name)
@@ -124,10 +121,10 @@ class EventDestination(Rereading):
             if world.unknown(address) or world.unknown(parent):
                 continue
             parent_live = world.observed.get(parent)
-            if parent_live is not None and base.owner_of(parent_live.tags) not in {None, world.scope}:
+            if parent_live is not None and owner_of(parent_live.tags) not in {None, world.scope}:
                 continue
             entry = world.desired[parent].entry if parent in world.desired else None
-            ours = name in put.get(parent, set()) and not base.left_alone(entry, "event_destinations", name)
+            ours = name in put.get(parent, set()) and not left_alone(entry, "event_destinations", name)
             change = self._plan_one(world, address, parent, desired, observed, ours)
             if desired is not None and change is not None:
                 put.setdefault(parent, set()).add(name)
@@ -160,7 +157,7 @@ class EventDestination(Rereading):
             if live is None or not ours:
                 return None
             goes = parent not in world.desired
-            if goes and parent_live and parent_live.tags.get(base.PROTECT) == "true":
+            if goes and parent_live and parent_live.tags.get(PROTECT) == "true":
                 return None
             return Change(
                 address,
@@ -168,11 +165,11 @@ class EventDestination(Rereading):
                 "delete",
                 live.spec,
                 None,
-                base.differences(live.spec, None),
+                differences(live.spec, None),
                 observed_digest=live.digest,
                 region=live.region,
                 depends_on=(parent,) if goes else (),
-                notes=() if goes else (base.note("events-stop", "warning", "events no longer go there"),),
+                notes=() if goes else (Note("events-stop", "warning", "events no longer go there"),),
                 execution={"with_set": goes},
             )
         if live is None:
@@ -182,14 +179,14 @@ class EventDestination(Rereading):
                 "create",
                 None,
                 desired.spec,
-                base.differences(None, desired.spec, desired=desired),
+                differences(None, desired.spec, desired=desired),
                 depends_on=(parent,),
                 source=desired.entry.source,
                 region=desired.region,
             )
-        before = base.project(live.spec, {**desired.spec, **dict.fromkeys(k for k in DESTINATIONS if k in live.spec)})
+        before = project(live.spec, {**desired.spec, **dict.fromkeys(k for k in OPTIONS if k in live.spec)})
         after: dict[str, Any] = dict(desired.spec)
-        diff = base.differences(before, after, desired=desired)
+        diff = differences(before, after, desired=desired)
         if not diff:
             return None
         replace = _kind_of(live.spec) != _kind_of(desired.spec)
@@ -204,7 +201,7 @@ class EventDestination(Rereading):
             source=diff[0].source or desired.entry.source,
             observed_digest=live.digest,
             region=desired.region,
-            notes=(base.note("events-gap", "warning", "events in the moment between delete and create are lost"),)
+            notes=(Note("events-gap", "warning", "events in the moment between delete and create are lost"),)
             if replace
             else (),
         )
@@ -239,7 +236,7 @@ class EventDestination(Rereading):
         needs = (f"{parent}#create", f"{parent}#claim", *gone)
         if change.action == "update":
 
-            def update(rt: base.Runtime) -> None:
+            def update(rt: Runtime) -> None:
                 rt.aws.call(
                     "sesv2", "UpdateConfigurationSetEventDestination", region, EventDestination=definition, **keys
                 )
@@ -254,7 +251,7 @@ class EventDestination(Rereading):
             )
             return
 
-        def create(rt: base.Runtime) -> None:
+        def create(rt: Runtime) -> None:
             if change.action == "replace":
                 _delete(rt, region, keys)
             _create(rt, region, keys, definition)
@@ -290,7 +287,7 @@ def _within_the_limit(world: World, changes: Iterable[Change]) -> Iterable[Chang
         yield change
 
 
-def _create(rt: base.Runtime, region: str, keys: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+def _create(rt: Runtime, region: str, keys: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
     try:
         rt.aws.call("sesv2", "CreateConfigurationSetEventDestination", region, EventDestination=definition, **keys)
     except AwsError as error:
@@ -306,16 +303,12 @@ def _create(rt: base.Runtime, region: str, keys: Mapping[str, Any], definition: 
             raise
 
 
-def _delete(rt: base.Runtime, region: str, keys: Mapping[str, Any]) -> None:
-    try:
-        rt.aws.call("sesv2", "DeleteConfigurationSetEventDestination", region, **keys)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+def _delete(rt: Runtime, region: str, keys: Mapping[str, Any]) -> None:
+    rt.aws.call_if_there("sesv2", "DeleteConfigurationSetEventDestination", region, **keys)
 
 
 def _kind_of(spec: Mapping[str, Any]) -> str:
-    return next((kind for kind in DESTINATIONS if spec.get(kind)), "")
+    return next((kind for kind in OPTIONS if spec.get(kind)), "")
 
 
 def _own_entry(entry: Entry, name: str, written: Mapping[str, Any]) -> Entry:

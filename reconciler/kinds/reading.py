@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from reconciler.errors import AwsError
-from reconciler.kinds.base import STACK, World, owner_of
+from reconciler.kinds.ownership import STACK, owner_of
+from reconciler.kinds.world import World
 from reconciler.model import Address, Change, Desired, Document, Observed
 
 if TYPE_CHECKING:
@@ -66,9 +67,11 @@ def read_covering(aws: Aws, world: World) -> None:
     def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
         _, region, name = address.split("/", 2)
         try:
-            live = aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+            live = aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
         except AwsError as error:
-            return address, None, None if error.aws_code == "NotFoundException" else error
+            return address, None, error
+        if live is None:
+            return address, None, None
         status = live.get("VerificationStatus")
         return address, str(status or ("SUCCESS" if live.get("VerifiedForSendingStatus") else "PENDING")), None
 

@@ -21,9 +21,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.aws.clock import now
 from reconciler.errors import ReconError
-from reconciler.kinds import base, smtp_user
-from reconciler.kinds.base import Step, World
+from reconciler.kinds import smtp_user
+from reconciler.kinds.comparing import differences
+from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
 from reconciler.kinds.smtp import issue, keys, rotation, stores
+from reconciler.kinds.world import World
 from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
 
 if TYPE_CHECKING:
@@ -111,19 +114,19 @@ class SmtpCredential:
         found = {stores.id_of(s): stores.describe(aws, s) for s in [*declared, *stores.gone_from(remembered, declared)]}
         if user is None and not any(s["exists"] for s in found.values()):
             return None
-        ours = {tags.get(base.KEY), tags.get(issue.KEY_OLD)} - {None}
+        ours = {tags.get(KEY), tags.get(issue.KEY_OLD)} - {None}
         orphans = []
-        if base.KEY_INTENT in tags:
-            known = set(tags[base.KEY_INTENT].split()[1:])
+        if KEY_INTENT in tags:
+            known = set(tags[KEY_INTENT].split()[1:])
             orphans = [k["id"] for k in listed if k["id"] not in known and k["id"] not in ours]
         foreign = [k["id"] for k in listed if k["id"] not in ours and k["id"] not in orphans]
         old = tags.get(issue.KEY_OLD)
-        spec = {"keys": listed, "stores": found, "key": tags.get(base.KEY), "orphans": orphans, "old": old}
+        spec = {"keys": listed, "stores": found, "key": tags.get(KEY), "orphans": orphans, "old": old}
         acks = {k: v for k, v in tags.items() if k.startswith(issue.KEY_ACK)}
         facts = {
             "foreign": foreign,
-            "ours": bool(user and base.owner_of(user.tags) == scope),
-            "intent": base.KEY_INTENT in tags,
+            "ours": bool(user and owner_of(user.tags) == scope),
+            "intent": KEY_INTENT in tags,
             "locked": smtp_user.KEY_LOCKED in tags or bool(user and user.facts.get("locked")),
             "acks": acks,
             "last_used": {},
@@ -151,7 +154,7 @@ class SmtpCredential:
             if world.unknown(address) or world.unknown(user):
                 continue
             owner = world.observed.get(user)
-            if owner is not None and base.owner_of(owner.tags) not in {None, world.scope}:
+            if owner is not None and owner_of(owner.tags) not in {None, world.scope}:
                 continue
             desired, live = world.desired.get(address), world.observed.get(address)
             if desired is None:
@@ -200,18 +203,16 @@ class SmtpCredential:
                 "regions": desired.spec["regions"], "credentials": [stores.words(s) for s in state.true],
             }  # fmt: skip
             why = "the key is gone" if current is None else "a store does not hold this key's passwords for all regions"
-            notes.append(base.note("new-key", "warning", f"{why}: a new key is made and stored; the passwords change"))
+            notes.append(Note("new-key", "warning", f"{why}: a new key is made and stored; the passwords change"))
             if previous:
-                notes.append(base.note("old-key-stays", "note", f"{previous} stays active until it is rotated out"))
+                notes.append(Note("old-key-stays", "note", f"{previous} stays active until it is rotated out"))
         if drop:
             notes.append(
-                base.note(
-                    "key-makes-room", "warning", f"deletes {', '.join(drop)}, which nobody uses: IAM allows two keys"
-                )
+                Note("key-makes-room", "warning", f"deletes {', '.join(drop)}, which nobody uses: IAM allows two keys")
             )
         notes += _by_hand(desired)
         notes += _orphan_notes(execution["orphans"])
-        diff = base.differences(before, after, desired=desired)
+        diff = differences(before, after, desired=desired)
         action: ActionName = "update" if before is not None else "adopt" if adopted else "create"
         return Change(
             desired.address, NAME, action, before, after, diff, ("access_key",), (smtp_user.address_of(name),),
@@ -247,20 +248,16 @@ class SmtpCredential:
         notes = [*_taken_over(state.copy, live), *_orphan_notes(orphans)]
         if state.unrecorded:
             why = "the stores hold this key and no tag says that it is ours; now one does"
-            notes.append(base.note("key-recorded", "note", why))
+            notes.append(Note("key-recorded", "note", why))
             notes += _by_hand(desired)
         elif state.restore:
             listed = ", ".join(stores.words(s) for s in state.restore)
-            notes.append(
-                base.note("store-restored", "note", f"{listed}: the right value is still there and comes back")
-            )
+            notes.append(Note("store-restored", "note", f"{listed}: the right value is still there and comes back"))
         if state.copy:
             listed = ", ".join(stores.words(s) for s in state.copy)
-            notes.append(base.note("store-copied", "note", f"{listed}: made from what is stored; the key stays"))
+            notes.append(Note("store-copied", "note", f"{listed}: made from what is stored; the key stays"))
         if key["status"] != "Active":
-            notes.append(
-                base.note("key-reactivated", "warning", "somebody switched this key off; it is switched on again")
-            )
+            notes.append(Note("key-reactivated", "warning", "somebody switched this key off; it is switched on again"))
         execution |= {"current": key["id"], "activate": key["id"] if key["status"] != "Active" else None, "kms": kms}
         if state.unrecorded:
             present = {k["id"] for k in live.spec["keys"]}
@@ -278,19 +275,14 @@ class SmtpCredential:
             for d, both in ((before, set(after)), (after, set(before)))
         )
         return Change(
-            desired.address, NAME, "update", before, after, base.differences(before, after, desired=desired), (),
+            desired.address, NAME, "update", before, after, differences(before, after, desired=desired), (),
             (smtp_user.address_of(desired.name),), tuple(notes), desired.source_of("credentials"), live.digest, None,
             execution,
         )  # fmt: skip
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
         user = world.observed.get(smtp_user.address_of(live.name)) if live else None
-        if (
-            live is None
-            or user is None
-            or base.owner_of(user.tags) != world.scope
-            or user.tags.get(base.PROTECT) == "true"
-        ):
+        if live is None or user is None or owner_of(user.tags) != world.scope or user.tags.get(PROTECT) == "true":
             return None
         ours = [k["id"] for k in live.spec["keys"] if k["id"] not in live.facts["foreign"]]
         kept = stores.remembered(live.tags)
@@ -301,8 +293,8 @@ class SmtpCredential:
         before = {"access_keys": ours, "credentials": [stores.words(s) for s in kept]}
         ends = "the key ends at once; its secret can be restored for 30 days (Secrets Manager)"
         return Change(
-            live.address, NAME, "delete", before, None, base.differences(before, None), observed_digest=live.digest,
-            notes=(base.note("credential-deleted", "warning", ends),),
+            live.address, NAME, "delete", before, None, differences(before, None), observed_digest=live.digest,
+            notes=(Note("credential-deleted", "warning", ends),),
             execution={"user": live.name, "keys": ours, "stores": kept},
         )  # fmt: skip
 
@@ -349,7 +341,7 @@ def _taken(world: World, desired: Desired, store: Mapping[str, Any], there: Mapp
     """Whether a store is not ours to write; says so."""
     if not there.get("exists"):
         return False
-    owner = base.owner_of(there.get("tags") or {})
+    owner = owner_of(there.get("tags") or {})
     if owner not in {None, world.scope}:
         world.refuse(
             "owned-elsewhere", f"{stores.words(store)} belongs to {owner}", address=desired.address,
@@ -431,17 +423,17 @@ def _taken_over(wanted: Iterable[stores.Store], live: Observed | None) -> list[N
     """A note where a live store without an owner gets our value."""
     there: Mapping[str, Any] = live.spec["stores"] if live else {}
     found = [s for s in wanted if (there.get(stores.id_of(s)) or {}).get("exists")]
-    found = [s for s in found if not base.owner_of(there[stores.id_of(s)].get("tags") or {})]
+    found = [s for s in found if not owner_of(there[stores.id_of(s)].get("tags") or {})]
     if not found:
         return []
     listed = ", ".join(stores.words(s) for s in found)
-    return [base.note("secret-taken-over", "warning", f"{listed} exists and gets a new value")]
+    return [Note("secret-taken-over", "warning", f"{listed} exists and gets a new value")]
 
 
 def _by_hand(desired: Desired) -> list[Note]:
     listed = rotation.consumers_of(desired)
     return [
-        base.note("consumer-by-hand", "warning", f"work by hand: give {rotation.consumer_words(c)} the new password")
+        Note("consumer-by-hand", "warning", f"work by hand: give {rotation.consumer_words(c)} the new password")
         for c in listed
     ]
 
@@ -450,23 +442,23 @@ def _orphan_notes(orphans: Iterable[str]) -> list[Note]:
     listed = ", ".join(orphans)
     if not listed:
         return []
-    return [base.note("orphan-key", "note", f"deletes {listed}, made by an interrupted run and stored nowhere")]
+    return [Note("orphan-key", "note", f"deletes {listed}, made by an interrupted run and stored nowhere")]
 
 
 # --- carrying out --------------------------------------------------------------------------------------------------
 
 
-def _issue(rt: base.Runtime, run: Mapping[str, Any]) -> None:
+def _issue(rt: Runtime, run: Mapping[str, Any]) -> None:
     issue.issue(rt.aws, rt.scope, run, now())
 
 
-def _mend(rt: base.Runtime, run: Mapping[str, Any]) -> None:
+def _mend(rt: Runtime, run: Mapping[str, Any]) -> None:
     if run.get("record"):
         issue.record(rt.aws, rt.scope, run, run["record"], now())
     issue.mend(rt.aws, rt.scope, run)
 
 
-def _delete(rt: base.Runtime, run: Mapping[str, Any]) -> None:
+def _delete(rt: Runtime, run: Mapping[str, Any]) -> None:
     # Keys first: from then on nothing that is still stored can log in.
     for key in run["keys"]:
         keys.delete(rt.aws, run["user"], key)

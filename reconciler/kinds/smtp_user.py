@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError
-from reconciler.kinds import base
-from reconciler.kinds.base import Step, World
+from reconciler.kinds.comparing import differences, overlay, project, touches
+from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, owner_of, protected
+from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Rereading, wanted_addresses
-from reconciler.kinds.shape import TAGS, TEXTS, normal_policy
-from reconciler.model import Address, Change, Desired, Document, Observed, State, canonical_json
+from reconciler.kinds.shape import TEXT_MAP, TEXTS
+from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
+from reconciler.kinds.world import World
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, State, canonical_json
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -72,7 +76,7 @@ class SmtpUser(Rereading):
                 "source_ips": sorted(set(values.get("source_ips") or [])) or None,
                 "identities": _resources(state, values.get("identities")),
                 "conditions": normal_conditions(values.get("conditions") or {}) or None,
-                "tags": base.entry_tags(entry),
+                "tags": entry_tags(entry),
             }
             if "path" in values:
                 spec["path"] = values["path"] or "/"
@@ -91,7 +95,7 @@ class SmtpUser(Rereading):
             return
         try:
             for detail in details(aws):
-                tags = base.tags_from_aws(detail.get("Tags"))
+                tags = tags_from_aws(detail.get("Tags"))
                 twin = declared.get(detail["UserName"].lower())
                 if twin is not None and twin.name != detail["UserName"]:
                     world.refuse(
@@ -102,7 +106,7 @@ class SmtpUser(Rereading):
                         source=twin.entry.source,
                     )
                     continue
-                if twin is not None or base.owner_of(tags) == world.scope:
+                if twin is not None or owner_of(tags) == world.scope:
                     found = observed_of(detail)
                     world.observed[found.address] = found
             return
@@ -127,20 +131,11 @@ class SmtpUser(Rereading):
 
     def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
         """One user by itself: two calls; None where IAM does not have it."""
-        try:
-            user = aws.call("iam", "GetUser", UserName=name)["User"]
-        except AwsError as error:
-            if error.aws_code == "NoSuchEntity":
-                return None
-            raise
-        detail = {**user, "UserPolicyList": []}
-        try:
-            policy = aws.call("iam", "GetUserPolicy", UserName=name, PolicyName=POLICY)
-            detail["UserPolicyList"] = [policy]
-        except AwsError as error:
-            if error.aws_code != "NoSuchEntity":
-                raise
-        return observed_of(detail)
+        found = aws.call_if_there("iam", "GetUser", UserName=name)
+        if found is None:
+            return None
+        policy = aws.call_if_there("iam", "GetUserPolicy", UserName=name, PolicyName=POLICY)
+        return observed_of({**found["User"], "UserPolicyList": [policy] if policy else []})
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -154,36 +149,36 @@ class SmtpUser(Rereading):
                 yield change
 
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
-        extra: dict[str, str | None] = {base.PROTECT: "true" if desired.protect else None}
+        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
         live_tags = live.tags if live else {}
-        tags = base.plan_tags(desired.spec["tags"], live_tags, world.scope, extra, desired.entry)
+        tags = plan_tags(desired.spec["tags"], live_tags, world.scope, extra, desired.entry)
         wanted = {**desired.spec, "tags": tags}
         if live is None:
             after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}
-            after["tags"] = base.present(tags)
+            after["tags"] = present(tags)
             return Change(
                 desired.address,
                 NAME,
                 "create",
                 None,
                 after,
-                base.differences(None, after, whole=("conditions",), desired=desired),
+                differences(None, after, whole=("conditions",), desired=desired),
                 source=desired.entry.source,
                 execution={"policy": policy_of(desired.spec)},
             )
-        claim = base.claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
         if live.spec.get("policy") is not None:
             # Not of the form that recon writes: shown whole, and replaced whole.
             wanted = {k: v for k, v in wanted.items() if k not in POLICY_FIELDS}
             wanted["policy"] = normal_policy(policy_of(desired.spec))
-        before = base.project(live.spec, wanted)
-        after = base.overlay(wanted, before)
+        before = project(live.spec, wanted)
+        after = overlay(wanted, before)
         old_name = live.facts.get("live_name")
         if old_name:
             before, after = {"name": old_name, **before}, {"name": desired.name, **after}
-        diff = base.differences(before, after, whole=("conditions",), desired=desired)
+        diff = differences(before, after, whole=("conditions",), desired=desired)
         if not diff and claim == "ours":
             return None
         return Change(
@@ -204,9 +199,9 @@ class SmtpUser(Rereading):
         return live.digest if live else None
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
-        if live is None or base.owner_of(live.tags) != world.scope:
+        if live is None or owner_of(live.tags) != world.scope:
             return None
-        if base.protected(world, live.address, live.tags, "deleted"):
+        if protected(world, live.address, live.tags, "deleted"):
             return None
         credential = world.observed.get(f"smtp_credential/{live.name}")
         foreign = list((credential.facts.get("foreign") if credential else None) or ())
@@ -221,17 +216,17 @@ class SmtpUser(Rereading):
             )
             return None
         ends = "whoever sends with this user's password is refused from then on"
-        notes = [base.note("user-deleted", "warning", ends)]
+        notes = [Note("user-deleted", "warning", ends)]
         others = {what: list(live.facts.get(what) or ()) for what in ("inline", "attached", "groups")}
         if listed := "; ".join(f"{_HELD[what]} {', '.join(names)}" for what, names in others.items() if names):
-            notes.append(base.note("user-holds-more", "warning", f"others gave it more, which goes with it: {listed}"))
+            notes.append(Note("user-holds-more", "warning", f"others gave it more, which goes with it: {listed}"))
         return Change(
             live.address,
             NAME,
             "delete",
             {k: v for k, v in live.spec.items() if v is not None},
             None,
-            base.differences(live.spec, None, whole=("conditions",)),
+            differences(live.spec, None, whole=("conditions",)),
             depends_on=(f"smtp_credential/{live.name}",),
             observed_digest=live.digest,
             counts=True,
@@ -242,10 +237,10 @@ class SmtpUser(Rereading):
     # -- written ----------------------------------------------------------------------------------------------------
 
     form: ClassVar[Document] = {
-        "after": {"tags": TAGS},
-        "create": {"tags": TAGS, "path": str},
+        "after": {"tags": TEXT_MAP},
+        "create": {"tags": TEXT_MAP, "path": str},
         "fields": {
-            "tags?": TAGS,
+            "tags?": TEXT_MAP,
             "path?": (str, None),
             "permissions_boundary?": (str, None),
             "from_addresses?": TEXTS,
@@ -278,7 +273,7 @@ class SmtpUser(Rereading):
         policy = canonical_json(change.execution["policy"])
         if change.action == "create":
 
-            def create(rt: base.Runtime) -> None:
+            def create(rt: Runtime) -> None:
                 _create(rt, name, after)
                 settle(
                     lambda: rt.aws.call("iam", "PutUserPolicy", UserName=name, PolicyName=POLICY, PolicyDocument=policy)
@@ -286,15 +281,15 @@ class SmtpUser(Rereading):
 
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
-        put, release, drop = base.tag_phases(change)
+        put, release, drop = tag_phases(change)
         calls: list[tuple[str, dict[str, Any]]] = []
         if put:
-            calls.append(("TagUser", {"Tags": base.tags_to_aws(put)}))
-        if base.touches(change, "path"):
+            calls.append(("TagUser", {"Tags": tags_to_aws(put)}))
+        if touches(change, "path"):
             calls.append(("UpdateUser", {"NewPath": after["path"]}))
-        if base.touches(change, *POLICY_FIELDS, "policy"):
+        if touches(change, *POLICY_FIELDS, "policy"):
             calls.append(("PutUserPolicy", {"PolicyName": POLICY, "PolicyDocument": policy}))
-        if base.touches(change, "permissions_boundary"):
+        if touches(change, "permissions_boundary"):
             boundary = after.get("permissions_boundary")
             if boundary:
                 calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": boundary}))
@@ -303,11 +298,11 @@ class SmtpUser(Rereading):
         if drop:
             calls.append(("UntagUser", {"TagKeys": drop}))
         if release:  # What remembers our tags forgets them last.
-            calls.append(("TagUser", {"Tags": base.tags_to_aws(release)}))
+            calls.append(("TagUser", {"Tags": tags_to_aws(release)}))
 
         rename = change.execution.get("rename")
 
-        def update(rt: base.Runtime) -> None:
+        def update(rt: Runtime) -> None:
             if rename:
                 _rename(rt, rename, name)
             for operation, parameters in calls:
@@ -328,7 +323,7 @@ def details(aws: Aws) -> Iterator[Mapping[str, Any]]:
 def observed_of(detail: Mapping[str, Any]) -> Observed:
     """One user as it is live, from a UserDetail, or a User with its ``UserPolicyList``."""
     name = detail["UserName"]
-    tags = base.tags_from_aws(detail.get("Tags"))
+    tags = tags_from_aws(detail.get("Tags"))
     inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("UserPolicyList") or ()}
     spec: dict[str, Any] = {
         "path": detail.get("Path") or "/",
@@ -339,7 +334,7 @@ def observed_of(detail: Mapping[str, Any]) -> Observed:
         parts["identities"] = None
     spec |= parts
     # What the credential writes on the user (recon:key...) is its own affair and no part of the user's fingerprint.
-    own = {k: v for k, v in tags.items() if not k.startswith((base.KEY, "recon:stores"))}
+    own = {k: v for k, v in tags.items() if not k.startswith((KEY, "recon:stores"))}
     spec["tags"] = own
     facts = {
         "groups": list(detail.get("GroupList") or ()),
@@ -427,8 +422,8 @@ def _resources(state: State, identities: Any) -> list[str]:
     return sorted(found)
 
 
-def _create(rt: base.Runtime, name: str, after: Mapping[str, Any]) -> None:
-    request: dict[str, Any] = {"UserName": name, "Path": after["path"], "Tags": base.tags_to_aws(after["tags"])}
+def _create(rt: Runtime, name: str, after: Mapping[str, Any]) -> None:
+    request: dict[str, Any] = {"UserName": name, "Path": after["path"], "Tags": tags_to_aws(after["tags"])}
     if after.get("permissions_boundary"):
         request["PermissionsBoundary"] = after["permissions_boundary"]
     try:
@@ -437,24 +432,20 @@ def _create(rt: base.Runtime, name: str, after: Mapping[str, Any]) -> None:
         if error.aws_code != "EntityAlreadyExists":
             raise
         live = rt.aws.call("iam", "GetUser", UserName=name)["User"]
-        if base.owner_of(base.tags_from_aws(live.get("Tags"))) != rt.scope:
+        if owner_of(tags_from_aws(live.get("Tags"))) != rt.scope:
             raise
 
 
-def _rename(rt: base.Runtime, old: str, new: str) -> None:
+def _rename(rt: Runtime, old: str, new: str) -> None:
     """IAM keeps keys, policies and tags of a renamed user (IAM API, UpdateUser)."""
-    try:
-        rt.aws.call("iam", "UpdateUser", UserName=old, NewUserName=new)
-    except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
+    if rt.aws.call_if_there("iam", "UpdateUser", UserName=old, NewUserName=new) is None:
         rt.aws.call("iam", "GetUser", UserName=new)  # Renamed already by an earlier try whose answer was lost.
 
 
 _HELD = {"inline": "inline policies", "attached": "attached policies", "groups": "groups"}
 
 
-def _delete(rt: base.Runtime, name: str, held: Mapping[str, Iterable[str]]) -> None:
+def _delete(rt: Runtime, name: str, held: Mapping[str, Iterable[str]]) -> None:
     """Take off what is ours and what the plan has shown of others, and delete the user; IAM refuses where somebody
     has put more on it since. Keys are the credential's affair and are gone by now."""
     keys: dict[str, Any] = {"UserName": name}
@@ -472,13 +463,9 @@ def _delete(rt: base.Runtime, name: str, held: Mapping[str, Iterable[str]]) -> N
         raise
 
 
-def _take_off(rt: base.Runtime, operation: str, **parameters: Any) -> None:
+def _take_off(rt: Runtime, operation: str, **parameters: Any) -> None:
     """One thing off a user; what is off already is done (an answer was lost), and says nothing about the user."""
-    try:
-        rt.aws.call("iam", operation, **parameters)
-    except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
+    rt.aws.call_if_there("iam", operation, **parameters)
 
 
 def settle(work: Callable[[], Any], codes: tuple[str, ...] = ("NoSuchEntity",), seconds: float = SETTLE_SECONDS) -> Any:

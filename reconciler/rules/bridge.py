@@ -23,8 +23,8 @@ from reconciler.rules.view import RecordSet, RuleView, Topic, needs_https
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.base import World
     from reconciler.kinds.dns.zones import Zone
+    from reconciler.kinds.world import World
 
 READS: Final = ("sesv2:GetAccount", "sns:GetTopicAttributes", "kms:DescribeKey", "kms:GetKeyPolicy")
 """What ``read_facts`` calls, for the least-privilege policy; all of it may be left out."""
@@ -88,7 +88,7 @@ def _read_topic(aws: Aws, arn: str) -> object:
     try:
         answer = aws.call("sns", "GetTopicAttributes", region, TopicArn=arn).get("Attributes") or {}
     except AwsError as error:
-        return None if error.aws_code in ("NotFound", "NotFoundException") else _UNREAD
+        return None if error.absent else _UNREAD
     key = str(answer.get("KmsMasterKeyId") or "")
     return Topic(_document(answer.get("Policy")) or {}, key, _read_key_policy(aws, arn, key))
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AwsError, ReconError, Refused
-from reconciler.kinds import base
+from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.smtp import keys
 from reconciler.kinds.smtp_user import KEY_LOCKED, LOCK_POLICY
+from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import canonical_json
 
 if TYPE_CHECKING:
@@ -81,26 +82,17 @@ def deny(aws: Aws, user: str) -> None:
 
 def lift(aws: Aws, user: str) -> bool:
     """Take the deny away and forget that the user was locked; whether the deny was there."""
-    there = True
-    try:
-        aws.call("iam", "DeleteUserPolicy", UserName=user, PolicyName=LOCK_POLICY)
-    except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
-        there = False
+    there = aws.call_if_there("iam", "DeleteUserPolicy", UserName=user, PolicyName=LOCK_POLICY) is not None
     aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_LOCKED])
     return there
 
 
 def _tags_of(aws: Aws, scope: str, user: str, *, declared: bool) -> dict[str, str]:
-    try:
-        live = aws.call("iam", "GetUser", UserName=user)["User"]
-    except AwsError as error:
-        if error.aws_code == "NoSuchEntity":
-            raise ReconError(f"there is no IAM user {user}", hint="recon plan lists what is declared") from None
-        raise
-    tags = base.tags_from_aws(live.get("Tags"))
-    owner = base.owner_of(tags)
+    live = aws.call_if_there("iam", "GetUser", UserName=user)
+    if live is None:
+        raise ReconError(f"there is no IAM user {user}", hint="recon plan lists what is declared")
+    tags = tags_from_aws(live["User"].get("Tags"))
+    owner = owner_of(tags)
     if owner != scope and not (owner is None and declared):
         raise Refused(
             f"the IAM user {user} belongs to {owner or 'nobody, and is not declared here'}",

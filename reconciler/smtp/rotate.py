@@ -11,9 +11,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError, Refused
-from reconciler.kinds import REGISTRY, base, smtp_credential, smtp_user
-from reconciler.kinds.base import World
+from reconciler.kinds import REGISTRY, smtp_credential, smtp_user
+from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.smtp import issue, keys, rotation
+from reconciler.kinds.tags import tags_to_aws
+from reconciler.kinds.world import World
 from reconciler.model import Desired, Observed, State
 from reconciler.smtp import lock
 
@@ -74,7 +76,7 @@ def observed(world: World, desired: Desired) -> Observed | None:
     if unread is not None:
         raise ReconError(f"{desired.name} could not be read: {unread.reason}", hint=unread.hint)
     live = world.observed.get(user)
-    if live is not None and (owner := base.owner_of(live.tags)) != world.scope:
+    if live is not None and (owner := owner_of(live.tags)) != world.scope:
         raise Refused(
             f"the IAM user {desired.name} belongs to {owner or 'nobody'}",
             hint="adopt it first: recon apply --allow-adopt"
@@ -205,7 +207,7 @@ def _replace(
     if state.whole and named != live.spec["old"]:
         # A key that recon did not make, beside ours: the stored password takes its place, with an overlap.
         tags = {issue.KEY_OLD: named, issue.KEY_OUT: now}
-        aws.call("iam", "TagUser", UserName=name, Tags=base.tags_to_aws(tags))
+        aws.call("iam", "TagUser", UserName=name, Tags=tags_to_aws(tags))
         aws.call("iam", "UntagUser", UserName=name, TagKeys=[issue.KEY_OFF])
         _, overlap = rotation.limits(desired)
         step, at = rotation.after("create", desired, live, now)

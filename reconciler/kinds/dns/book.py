@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.kinds import base
-from reconciler.kinds.base import World
+from reconciler.kinds.comparing import differences
 from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.intents import Intent
 from reconciler.kinds.dns.values import NAME, address_of, set_digest
 from reconciler.kinds.dns.zones import RecordSet, Zone, ZoneIndex
 from reconciler.kinds.shape import Shape
+from reconciler.kinds.world import World
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
 
@@ -175,7 +175,7 @@ class Book:
         ttl = intent.ttl if intent.ttl is not None and not foreign else live.ttl
         old = {"ttl": live.ttl, **before}
         new = {"ttl": ttl, **after}
-        diff = tuple(FieldDiff(f.path, f.before, f.after, intent.source) for f in base.differences(old, new))
+        diff = tuple(FieldDiff(f.path, f.before, f.after, intent.source) for f in differences(old, new))
         place = {"name": intent.name, "type": intent.type}
         if old_text:
             old, new = {**old, "value": old_text}, {**new, "value": new_text}
@@ -249,7 +249,7 @@ class Book:
             record.type,
             before,
             after,
-            base.differences(before, after)
+            differences(before, after)
             if after
             else tuple(FieldDiff(k, v, None) for k, v in before.items() if k not in {"name", "type"}),
             [raw],
@@ -277,7 +277,7 @@ class Book:
         kept = [v for v in live.values if v not in remove] if live else []
         if kept:
             slot.notes.append(
-                base.note(
+                Note(
                     "others-kept",
                     "note",
                     "1 other value at this name stays as it is"

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from reconciler import regions
-from reconciler.kinds import base
-from reconciler.kinds.base import World
+from reconciler.kinds.world import World, ref_key
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import Address, Desired, Entry, Source
 from reconciler.names import parents
@@ -151,7 +150,7 @@ def _dkim(world: World, entry: Entry, desired: Desired) -> Iterator[Intent]:
                 "dkim_key",
                 "TXT",
                 f"{selector}._domainkey.{desired.name}",
-                world.keys[base.ref_key(reference)],
+                world.keys[ref_key(reference)],
                 source,
                 zone,
                 desired.region,

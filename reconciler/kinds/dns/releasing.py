@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler import regions
-from reconciler.kinds import base
 from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.book import Book, Slot
 from reconciler.kinds.dns.values import MAIL_FROM_TERMS, address_of, host, key_of, mx_value, shown_spf, shown_tags
 from reconciler.kinds.dns.zones import Zone
+from reconciler.kinds.ownership import DKIM_KEY, MAIL_FROM, PROTECT, RECORDS, left_alone, owner_of, unpack
+from reconciler.kinds.world import World
 from reconciler.mail import bimi, dmarc, spf
-from reconciler.model import Desired, FieldDiff, Observed
+from reconciler.model import Desired, FieldDiff, Note, Observed
 from reconciler.secrets import fingerprint
 
 
@@ -25,10 +26,8 @@ class Releasing:
     def release_owned(self) -> None:
         """Records that an owned identity or set derived and that nothing asks for any more."""
         world = self.book.world
-        for live in [o for o in world.observed.values() if base.owner_of(o.tags) == world.scope]:
-            if world.unknown(live.address) or (
-                live.tags.get(base.PROTECT) == "true" and live.address not in world.desired
-            ):
+        for live in [o for o in world.observed.values() if owner_of(o.tags) == world.scope]:
+            if world.unknown(live.address) or (live.tags.get(PROTECT) == "true" and live.address not in world.desired):
                 continue
             if live.kind == "email_identity" and "@" not in live.name:
                 self._release_identity(live)
@@ -37,13 +36,13 @@ class Releasing:
 
     def _release_identity(self, live: Observed) -> None:
         desired = self.book.world.desired.get(live.address)
-        groups = base.unpack(live.tags, base.RECORDS)
+        groups = unpack(live.tags, RECORDS)
         deleted = desired is None
         region = live.region or ""
         entry = desired.entry if desired else None
         # With `zone: manual` only what recon put there before is its own to take away.
         by_hand = self.book.by_hand(live.name) and "dkim" not in groups
-        if not base.left_alone(entry, "dkim") and not by_hand:
+        if not left_alone(entry, "dkim") and not by_hand:
             origin = live.spec["dkim"]["signing_attributes_origin"]
             new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
             selector = ((desired.spec.get("dkim") or {}) if desired else {}).get("domain_signing_selector")
@@ -56,20 +55,18 @@ class Releasing:
                 # What nobody writes any more stays as it is in SES, and SES goes on signing with it.
                 if old and (deleted or new != origin or selector not in {None, old}):
                     self._drop_key(live, old)
-        old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(base.MAIL_FROM)
+        old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(MAIL_FROM)
         new_block = desired.spec.get("mail_from", "unwritten") if desired else None
         if old_name:
-            gone = (
-                deleted or new_block is None or (new_block == "unwritten" and live.tags.get(base.MAIL_FROM) == old_name)
-            )
+            gone = deleted or new_block is None or (new_block == "unwritten" and live.tags.get(MAIL_FROM) == old_name)
             moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
-            left = base.left_alone(entry, "mail_from") and not moved
+            left = left_alone(entry, "mail_from") and not moved
             put_by_us = "mail_from" in groups or (deleted and not self.book.by_hand(live.name))
             if (gone or moved) and not left and put_by_us:
                 self._drop_mail_from(live, old_name)
         kept = self.book.kept_groups.get(live.name, set())
         for group in sorted(groups - {"dkim", "mail_from", "tracking"} - kept):
-            if not base.left_alone(entry, group):
+            if not left_alone(entry, group):
                 self._drop_group(live.name, group, live)
         if deleted and self._last_identity(live):
             # The domain stays without an identity: the marker takes over what the tag remembered.
@@ -86,7 +83,7 @@ class Releasing:
 
     def _release_tracking(self, live: Observed) -> None:
         domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-        if not domain or "tracking" not in base.unpack(live.tags, base.RECORDS):
+        if not domain or "tracking" not in unpack(live.tags, RECORDS):
             return
         desired = self.book.world.desired.get(live.address)
         now = (desired.spec.get("tracking_options") or {}) if desired else {"custom_redirect_domain": None}
@@ -109,7 +106,7 @@ class Releasing:
 
     def _drop_key(self, live: Observed, selector: str) -> None:
         name = f"{selector}._domainkey.{live.name}"
-        planned = live.tags.get(base.DKIM_KEY, "").split()
+        planned = live.tags.get(DKIM_KEY, "").split()
         if (name, "TXT") in self.book.wanted:
             return
         for zone in self.book.zones_of(name, live):
@@ -186,12 +183,12 @@ class Releasing:
                     if domain not in self.book.identities:
                         self.book.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
-                if base.left_alone(entries.get(domain), group):
+                if left_alone(entries.get(domain), group):
                     continue
                 before = set(self.book.slots)
                 self._drop_group(domain, group, None, zone)
                 self.book.deleted_by.setdefault(domain, []).extend(set(self.book.slots) - before)
-            if remembered.spf is not None and "spf" not in kept and base.left_alone(entries.get(domain), "spf"):
+            if remembered.spf is not None and "spf" not in kept and left_alone(entries.get(domain), "spf"):
                 pass  # its terms stay where they are, and nobody remembers whose they were
             elif remembered.spf is not None and "spf" not in kept:
                 self._drop_spf_terms(zone, domain, remembered)
@@ -271,7 +268,7 @@ class Releasing:
                 remove,
                 add,
                 marker=True,
-                notes=[base.note("marker", "note", "remembers which records of this domain are this stack's")],
+                notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
                 after_steps=[
                     *(f"{a}#write" for a in self._of_domain(domain)),
                     *(f"{a}#{label}" for a in sorted(self.book.heirs.get(domain, ())) for label in ("create", "claim")),
@@ -304,7 +301,7 @@ class Releasing:
                 None,
                 (FieldDiff("zone_tag", tag, None),),
                 untag=True,
-                notes=[base.note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
+                notes=[Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
             )
 
     def claims(self) -> None:
@@ -316,12 +313,12 @@ class Releasing:
             *(o.address for o in world.observed.values() if o.kind == "email_identity"),
         }:
             live = world.observed.get(address)
-            if live is not None and base.owner_of(live.tags) == world.scope:
-                shared.setdefault(live.name, set()).update(base.unpack(live.tags, base.RECORDS) - {"dkim", "mail_from"})
+            if live is not None and owner_of(live.tags) == world.scope:
+                shared.setdefault(live.name, set()).update(unpack(live.tags, RECORDS) - {"dkim", "mail_from"})
         inherited = _remembered(world)
         for desired in world.kind("email_identity"):
             live = world.observed.get(desired.address)
-            mine = set(base.unpack(live.tags, base.RECORDS)) if live else set()
+            mine = set(unpack(live.tags, RECORDS)) if live else set()
             mine |= self.book.written.get(desired.address, set())
             kept = self.book.kept_groups.get(desired.name, set())
             if _names_of(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
@@ -336,7 +333,7 @@ class Releasing:
             world.claims[desired.address] = frozenset(mine)
         for desired in world.kind("configuration_set"):
             live = world.observed.get(desired.address)
-            mine = set(base.unpack(live.tags, base.RECORDS)) if live else set()
+            mine = set(unpack(live.tags, RECORDS)) if live else set()
             mine |= self.book.written.get(desired.address, set())
             if _names_of(desired.spec, live) & inherited.get((desired.region, "tracking"), set()):
                 mine.add("tracking")
@@ -359,13 +356,13 @@ def _names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
     return found
 
 
-def _remembered(world: base.World) -> dict[tuple[str | None, str], set[str]]:
+def _remembered(world: World) -> dict[tuple[str | None, str], set[str]]:
     """The MAIL FROM names and tracking domains of ours by region and group: whoever takes one over inherits its
     records, which are right already and are not written anew."""
     found: dict[tuple[str | None, str], set[str]] = {}
     for live in world.observed.values():
-        groups = base.unpack(live.tags, base.RECORDS) & {"mail_from", "tracking"}
-        if groups and base.owner_of(live.tags) == world.scope:
+        groups = unpack(live.tags, RECORDS) & {"mail_from", "tracking"}
+        if groups and owner_of(live.tags) == world.scope:
             for group in groups:
                 found.setdefault((live.region, group), set()).update(_names_of({}, live))
     return found
@@ -375,4 +372,4 @@ def _own_key_stays(desired: Desired, live: Observed) -> bool:
     """Whether SES goes on signing with a key of the user's own that the state no longer names."""
     origin = live.spec["dkim"]["signing_attributes_origin"]
     new = (desired.spec.get("dkim") or {}).get("signing_attributes_origin", origin)
-    return bool(origin == new == "EXTERNAL") and not base.left_alone(desired.entry, "dkim")
+    return bool(origin == new == "EXTERNAL") and not left_alone(desired.entry, "dkim")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from reconciler.kinds import base
-from reconciler.kinds.base import Aim
 from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.book import Book, Slot
 from reconciler.kinds.dns.intents import Intent
 from reconciler.kinds.dns.values import NAME, address_of, host, is_feedback, key_of, mx_value, shown_spf, shown_tags
 from reconciler.kinds.dns.zones import NoZone, RecordSet, Zone
+from reconciler.kinds.ownership import RECORDS, unpack
+from reconciler.kinds.world import Aim
 from reconciler.mail import bimi, dmarc, spf
-from reconciler.model import Address, FieldDiff
+from reconciler.model import Address, FieldDiff, Note
 
 
 class Wanting:
@@ -227,9 +227,7 @@ class Wanting:
             unknown=("name", "value"),
             region=intent.region,
             notes=[
-                base.note(
-                    "dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key"
-                )
+                Note("dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key")
             ],
             token={
                 "identity": intent.owners[0],
@@ -429,7 +427,7 @@ class Wanting:
 
     def _claimed(self, intent: Intent) -> bool:
         return any(
-            intent.group in base.unpack(self.book.world.observed[o].tags, base.RECORDS)
+            intent.group in unpack(self.book.world.observed[o].tags, RECORDS)
             for o in intent.owners
             if o in self.book.world.observed
         )

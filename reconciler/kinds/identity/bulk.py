@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
-from reconciler.kinds import base
-from reconciler.kinds.base import World
 from reconciler.kinds.identity import NAME, address_of
+from reconciler.kinds.ownership import DKIM_KEY, POLICIES, unpack
 from reconciler.kinds.reading import Reader, read_each, wanted_addresses
+from reconciler.kinds.world import World
 from reconciler.model import Address, Observed
 
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ def _in_doubt(world: World, address: Address, tags: Mapping[str, str]) -> bool:
     """Whether an identity of ours may sign with another kind of key, or may have other policies, than is declared: bulk
     calls do not tell, and records and tags hang on it. What goes is always asked."""
     desired = world.desired.get(address)
-    if desired is None or (base.DKIM_KEY in tags) != _own_key(world, address):
+    if desired is None or (DKIM_KEY in tags) != _own_key(world, address):
         return True
-    return base.unpack(tags, base.POLICIES) != frozenset(desired.spec["policies"])
+    return unpack(tags, POLICIES) != frozenset(desired.spec["policies"])
 
 
 def _turn_of(address: Address) -> int:
@@ -181,7 +181,7 @@ def _from_bulk(
     }
     if block.get("signing_attributes_origin") == "EXTERNAL":
         spec["dkim"]["domain_signing_selector"] = block.get("domain_signing_selector")
-        spec["dkim"]["domain_signing_private_key"] = tags.get(base.DKIM_KEY)
+        spec["dkim"]["domain_signing_private_key"] = tags.get(DKIM_KEY)
     facts = {
         "verification_status": listed.get("VerificationStatus"),
         "sending": bool(listed.get("SendingEnabled")),

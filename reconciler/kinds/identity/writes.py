@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds import base
 from reconciler.kinds.identity import address_of
+from reconciler.kinds.kind import Runtime, ses_arn
+from reconciler.kinds.ownership import owner_of
+from reconciler.kinds.tags import tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, canonical_json
 from reconciler.secrets import DkimKey
 
 
-def _dkim_request(rt: base.Runtime, change: Change, region: str) -> dict[str, Any]:
+def _dkim_request(rt: Runtime, change: Change, region: str) -> dict[str, Any]:
     """DkimSigningAttributes without the origin."""
     block = (change.after or {}).get("dkim") or {}
     origin = block.get("signing_attributes_origin")
@@ -30,9 +32,9 @@ def _dkim_request(rt: base.Runtime, change: Change, region: str) -> dict[str, An
     return {}
 
 
-def create(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+def create(rt: Runtime, change: Change, region: str, name: str) -> None:
     after = change.after or {}
-    request: dict[str, Any] = {"EmailIdentity": name, "Tags": base.tags_to_aws(after["tags"])}
+    request: dict[str, Any] = {"EmailIdentity": name, "Tags": tags_to_aws(after["tags"])}
     block = after.get("dkim") or {}
     origin = block.get("signing_attributes_origin")
     if origin == "EXTERNAL":
@@ -49,12 +51,12 @@ def create(rt: base.Runtime, change: Change, region: str, name: str) -> None:
         if error.aws_code != "AlreadyExistsException":
             raise
         answer = rt.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
-        if base.owner_of(base.tags_from_aws(answer.get("Tags"))) != rt.scope:
+        if owner_of(tags_from_aws(answer.get("Tags"))) != rt.scope:
             raise
     _learn(rt, change.address, answer.get("DkimAttributes") or {}, region, name)
 
 
-def _learn(rt: base.Runtime, address: Address, dkim: Mapping[str, Any], region: str, name: str) -> None:
+def _learn(rt: Runtime, address: Address, dkim: Mapping[str, Any], region: str, name: str) -> None:
     """Keep the tokens for the records that follow in this run; ask again where the answer has none yet."""
     tokens = dkim.get("Tokens")
     if not tokens and "@" not in name:
@@ -65,7 +67,7 @@ def _learn(rt: base.Runtime, address: Address, dkim: Mapping[str, Any], region: 
     rt.learn(address, "signing_hosted_zone", (dkim.get("SigningHostedZone") or "").rstrip(".").lower() or None)
 
 
-def put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+def put_signing(rt: Runtime, change: Change, region: str, name: str) -> None:
     block = (change.after or {}).get("dkim") or {}
     origin = block.get("signing_attributes_origin") or change.execution.get("live_origin") or "AWS_SES"
     attributes: dict[str, Any] = {}
@@ -99,7 +101,7 @@ def put_signing(rt: base.Runtime, change: Change, region: str, name: str) -> Non
     _learn(rt, change.address, live.get("DkimAttributes") or {}, region, name)
 
 
-def put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> None:
+def put_mail_from(rt: Runtime, change: Change, region: str, name: str) -> None:
     block = (change.after or {}).get("mail_from")
     request: dict[str, Any] = {"EmailIdentity": name}
     if block:
@@ -111,16 +113,16 @@ def put_mail_from(rt: base.Runtime, change: Change, region: str, name: str) -> N
     rt.aws.call("sesv2", "PutEmailIdentityMailFromAttributes", region, **request)
 
 
-def release(rt: base.Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
+def release(rt: Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
     # What goes goes first: a list that has forgotten a name would leave it behind for good.
     if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=base.ses_arn(rt, region, arn), TagKeys=drop)
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
     if put:
         tag(rt, region, arn, put)
 
 
 def put_rest(
-    rt: base.Runtime, operations: list[str], address: Address, after: Mapping[str, Any], region: str, name: str
+    rt: Runtime, operations: list[str], address: Address, after: Mapping[str, Any], region: str, name: str
 ) -> None:
     for number, operation in enumerate(operations):
         if number:
@@ -137,7 +139,7 @@ def put_rest(
 
 
 def put_policies(
-    rt: base.Runtime, policies: Mapping[str, Any], written: Mapping[str, Any], region: str, name: str, *, wait: bool
+    rt: Runtime, policies: Mapping[str, Any], written: Mapping[str, Any], region: str, name: str, *, wait: bool
 ) -> None:
     """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
     if wait and any(document is not None for document in policies.values()):
@@ -152,11 +154,7 @@ def put_policies(
         number += 1
         keys: dict[str, Any] = {"EmailIdentity": name, "PolicyName": policy}
         if document is None:
-            try:
-                rt.aws.call("sesv2", "DeleteEmailIdentityPolicy", region, **keys)
-            except AwsError as error:
-                if error.aws_code != "NotFoundException":
-                    raise
+            rt.aws.call_if_there("sesv2", "DeleteEmailIdentityPolicy", region, **keys)
             continue
         original = written.get(policy, document)
         text = original if isinstance(original, str) else canonical_json(original)
@@ -173,13 +171,9 @@ def put_policies(
             rt.aws.call("sesv2", "UpdateEmailIdentityPolicy", region, Policy=text, **keys)
 
 
-def tag(rt: base.Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=base.ses_arn(rt, region, arn), Tags=base.tags_to_aws(tags))
+def tag(rt: Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn), Tags=tags_to_aws(tags))
 
 
-def delete(rt: base.Runtime, region: str, name: str) -> None:
-    try:
-        rt.aws.call("sesv2", "DeleteEmailIdentity", region, EmailIdentity=name)
-    except AwsError as error:
-        if error.aws_code != "NotFoundException":
-            raise
+def delete(rt: Runtime, region: str, name: str) -> None:
+    rt.aws.call_if_there("sesv2", "DeleteEmailIdentity", region, EmailIdentity=name)

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError
-from reconciler.kinds import base, smtp_user
+from reconciler.kinds import smtp_user
+from reconciler.kinds.ownership import KEY, KEY_INTENT, owner_of, pack
 from reconciler.kinds.shape import Shape
 from reconciler.kinds.smtp import keys, stores
+from reconciler.kinds.tags import tags_to_aws
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -61,7 +63,7 @@ def order(
 def _unowned(live: Mapping[str, Any] | None) -> list[str]:
     """The ids of the stores that were read and have no owner; a plan shows them before they are written."""
     there = live["stores"].items() if live else ()
-    return sorted(i for i, seen in there if seen.get("exists") and not base.owner_of(seen.get("tags") or {}))
+    return sorted(i for i, seen in there if seen.get("exists") and not owner_of(seen.get("tags") or {}))
 
 
 def _relied_on(wanted: list[dict[str, Any]], live: Mapping[str, Any] | None) -> bool:
@@ -90,8 +92,8 @@ def issue(aws: Aws, scope: str, run: Mapping[str, Any], now: str) -> str:
     for key in run.get("drop") or ():
         keys.delete(aws, user, key)
     gone = stores.gone_from(run.get("old_stores") or (), wanted)
-    intent = {base.KEY_INTENT: " ".join([now, *run["known"]]), **_store_tags([*wanted, *gone])}
-    smtp_user.settle(lambda: aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(intent)))
+    intent = {KEY_INTENT: " ".join([now, *run["known"]]), **_store_tags([*wanted, *gone])}
+    smtp_user.settle(lambda: aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(intent)))
     made, doubtful = keys.create(aws, user, set(run["known"]))
     key_id, secret = str(made["AccessKeyId"]), str(made["SecretAccessKey"])
     created = made["CreateDate"].isoformat() if made.get("CreateDate") else now
@@ -107,7 +109,7 @@ def issue(aws: Aws, scope: str, run: Mapping[str, Any], now: str) -> str:
             if not number:
                 # Stored nowhere, and its id is known for certain: it is taken back.
                 keys.delete(aws, user, key_id)
-                aws.call("iam", "UntagUser", UserName=user, TagKeys=[base.KEY_INTENT])
+                aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
             raise
     more = {k["id"] for k in keys.list_keys(aws, user)} - {*run["known"], key_id} if doubtful else set()
     _remember(aws, run, key_id, now, close=not more)
@@ -134,15 +136,15 @@ def _remember(aws: Aws, run: Mapping[str, Any], key_id: str, now: str, *, close:
     """
     user = run["user"]
     gone = stores.gone_from(run.get("old_stores") or (), run["stores"])
-    tags = {base.KEY: key_id, KEY_SINCE: now}
-    drop = [KEY_OUT, *([base.KEY_INTENT] if close else [])]
+    tags = {KEY: key_id, KEY_SINCE: now}
+    drop = [KEY_OUT, *([KEY_INTENT] if close else [])]
     if run.get("previous"):
         tags[KEY_OLD] = run["previous"]
         if run.get("off"):
             tags[KEY_OFF] = now
         else:
             drop.append(KEY_OFF)
-    aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(tags))
+    aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(tags))
     aws.call("iam", "UntagUser", UserName=user, TagKeys=drop)
     _forget(aws, user, gone, run["stores"])
 
@@ -154,7 +156,7 @@ def _forget(aws: Aws, user: str, gone: list[stores.Store], kept: Iterable[stores
     for store in gone:
         stores.delete(aws, store)
     before, after = _store_tags([*kept, *gone]), _store_tags(kept)
-    aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(after))
+    aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(after))
     if set(before) - set(after):
         aws.call("iam", "UntagUser", UserName=user, TagKeys=sorted(set(before) - set(after)))
 
@@ -164,8 +166,8 @@ def _store_tags(kept: Iterable[stores.Store]) -> dict[str, str]:
     known = list(kept)
     regions = {r for s in known for r in s["regions"]}
     return {
-        **base.pack((stores.id_of(s) for s in known), stores.STORES),
-        **base.pack(regions, stores.KEY_REGIONS),
+        **pack((stores.id_of(s) for s in known), stores.STORES),
+        **pack(regions, stores.KEY_REGIONS),
     }
 
 
@@ -185,7 +187,7 @@ def mend(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
     gone = list(run.get("gone") or ())
     if run.get("copy"):
         # Named on the user before they are made, so that whatever comes between, they are found again.
-        aws.call("iam", "TagUser", UserName=user, Tags=base.tags_to_aws(_store_tags([*wanted, *gone])))
+        aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(_store_tags([*wanted, *gone])))
         _copy(aws, scope, run, key_id)
     for store in run.get("kms") or ():
         live = stores.look(aws, scope, store, run["takes"])
@@ -196,7 +198,7 @@ def mend(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
                 aws, scope, user, store, key_id, json.dumps(stores.read(aws, store)), run["takes"], live
             )  # fmt: skip
     if run.get("close"):
-        aws.call("iam", "UntagUser", UserName=user, TagKeys=[base.KEY_INTENT])
+        aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
     _forget(aws, user, gone, wanted)
 
 

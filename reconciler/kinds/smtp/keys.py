@@ -24,7 +24,7 @@ def list_keys(aws: Aws, user: str) -> list[dict[str, Any]]:
     try:
         listed = list(aws.pages("iam", "ListAccessKeys", "AccessKeyMetadata", token_in="Marker", UserName=user))
     except AwsError as error:
-        if error.aws_code == "NoSuchEntity":
+        if error.absent:
             return []
         raise
     return [
@@ -69,7 +69,7 @@ def create(aws: Aws, user: str, known: set[str]) -> tuple[Mapping[str, Any], boo
         try:
             return aws.call("iam", "CreateAccessKey", retry=False, UserName=user)["AccessKey"], doubtful
         except AwsError as error:
-            if error.aws_code in {*THROTTLED, "NoSuchEntity"}:
+            if error.absent or error.aws_code in THROTTLED:
                 last = error
                 time.sleep(min(0.5 * 2**attempt, 5.0))
                 continue
@@ -106,14 +106,10 @@ def switch(aws: Aws, user: str, key_id: str, *, on: bool) -> None:
     try:
         aws.call("iam", "UpdateAccessKey", UserName=user, AccessKeyId=key_id, Status="Active" if on else "Inactive")
     except AwsError as error:
-        if on or error.aws_code != "NoSuchEntity":
+        if on or not error.absent:
             raise
 
 
 def delete(aws: Aws, user: str, key_id: str) -> None:
     """Delete a key; one that is gone is done."""
-    try:
-        aws.call("iam", "DeleteAccessKey", UserName=user, AccessKeyId=key_id)
-    except AwsError as error:
-        if error.aws_code != "NoSuchEntity":
-            raise
+    aws.call_if_there("iam", "DeleteAccessKey", UserName=user, AccessKeyId=key_id)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from reconciler.kinds import base
+from reconciler.kinds.ownership import unpack
 from reconciler.kinds.smtp import issue, stores
 from reconciler.model import Desired, Observed
 
@@ -92,7 +92,7 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
             restore.append(store)
         else:
             rest.append(store)
-    sources = _sources(every, there, key["id"], base.unpack(live.tags, stores.KEY_REGIONS)) if rest else []
+    sources = _sources(every, there, key["id"], unpack(live.tags, stores.KEY_REGIONS)) if rest else []
     has_secret = any(s["secret"] for s in sources)
     regions = {r for s in sources for r in s["regions"]}
     copy = [s for s in rest if sources and (has_secret or (set(s["regions"]) <= regions and not s.get("secret")))]
@@ -166,7 +166,7 @@ def turn(desired: Desired, live: Observed | None, now: str) -> Turn:
     left = unacknowledged(desired, live)
     max_age, overlap = limits(desired)
     current, tags = state.key, live.tags
-    since = base.moment_of(tags.get(issue.KEY_SINCE)) or _time(current["created"])
+    since = moment_of(tags.get(issue.KEY_SINCE)) or _time(current["created"])
     old = next((k for k in live.spec["keys"] if k["id"] == tags.get(issue.KEY_OLD)), None)
     if old is not None and old["id"] != current["id"]:
         found = _old(name, live, old, since, overlap, _time(now), left)
@@ -204,10 +204,10 @@ def _old(
     left: tuple[Mapping[str, Any], ...],
 ) -> Turn:  # fmt: skip
     """While an old key is there: switch it off once nobody uses it, then delete it."""
-    since = max(since, base.moment_of(live.tags.get(issue.KEY_OUT)) or since)
+    since = max(since, moment_of(live.tags.get(issue.KEY_OUT)) or since)
     end = since + timedelta(days=overlap)
     if old["status"] != "Active":
-        off = base.moment_of(live.tags.get(issue.KEY_OFF)) or max(since, end - timedelta(days=OFF_DAYS))
+        off = moment_of(live.tags.get(issue.KEY_OFF)) or max(since, end - timedelta(days=OFF_DAYS))
         gone = off + timedelta(days=OFF_DAYS)
         state = "due" if now + SLACK >= gone else "waiting"
         return Turn(name, state, "delete", _text(gone), old["id"], "it has been switched off", "", left)
@@ -281,7 +281,7 @@ def after(step: str, desired: Desired, live: Observed, now: str) -> tuple[str, s
         return "deactivate", _text(moment + timedelta(days=overlap))
     if step == "deactivate":
         return "delete", _text(moment + timedelta(days=OFF_DAYS))
-    since = base.moment_of(live.tags.get(issue.KEY_SINCE))
+    since = moment_of(live.tags.get(issue.KEY_SINCE))
     if max_age is None or since is None:
         return "create", None
     return "create", _text(since + timedelta(days=max_age))
@@ -310,7 +310,7 @@ def _acknowledged(live: Observed, left: tuple[Mapping[str, Any], ...]) -> dateti
     """When the last consumer was acknowledged, where all of them are."""
     current = live.spec["key"]
     acks = [t.partition(" ") for t in live.facts["acks"].values()]
-    times = [base.moment_of(at) for key, _, at in acks if key == current]
+    times = [moment_of(at) for key, _, at in acks if key == current]
     known = [at for at in times if at is not None]
     return max(known) if known and len(known) == len(times) and not left else None
 
@@ -384,3 +384,12 @@ def _time(text: str) -> datetime:
 
 def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def moment_of(text: object) -> datetime | None:
+    """The time, in UTC, that a tag or a stored value tells; None where somebody wrote something else there."""
+    try:
+        found = datetime.fromisoformat(str(text))
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds import base
+from reconciler.kinds.ownership import STACK, owner_of, unpack
 from reconciler.kinds.shape import Shape
+from reconciler.kinds.tags import tags_from_aws
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.model import Entry, State
 
@@ -93,7 +94,7 @@ def parse(text: str) -> dict[str, Any]:
 
 def remembered(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     """The stores that a user's tags name; what others wrote there and names no store is passed over."""
-    return [parse(item) for item in sorted(base.unpack(tags, STORES)) if _ID.fullmatch(item)]
+    return [parse(item) for item in sorted(unpack(tags, STORES)) if _ID.fullmatch(item)]
 
 
 def same(one: Store, other: Store) -> bool:
@@ -134,17 +135,14 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     parameter ``secure``, its ``version``, and the one that was ``written`` by us (0: none).
     """
     if store["type"] == "secretsmanager":
-        try:
-            live = aws.call("secretsmanager", "DescribeSecret", store["region"], SecretId=store["name"])
-        except AwsError as error:
-            if error.aws_code == "ResourceNotFoundException":
-                return {"exists": False}
-            raise
+        live = aws.call_if_there("secretsmanager", "DescribeSecret", store["region"], SecretId=store["name"])
+        if live is None:
+            return {"exists": False}
         versions = {v: stages for v, stages in (live.get("VersionIdsToStages") or {}).items() if stages}
         return {
             "exists": True, "proof": next((v for v, stages in versions.items() if CURRENT in stages), None),
             "staged": sorted(v for v, stages in versions.items() if CURRENT not in stages),
-            "tags": base.tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
+            "tags": tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
             "kms_key_id": live.get("KmsKeyId"),
         }  # fmt: skip
     found = _parameter(aws, store)
@@ -157,7 +155,7 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     ours = int(written) if written.isdecimal() else 0
     return {
         "exists": True, "proof": said if ours == version else None, "staged": [said] if 0 < ours < version else [],
-        "tags": base.tags_from_aws(tags.get("TagList")), "kms_key_id": found.get("KeyId"),
+        "tags": tags_from_aws(tags.get("TagList")), "kms_key_id": found.get("KeyId"),
         "secure": found.get("Type") == "SecureString", "version": version, "written": ours,
     }  # fmt: skip
 
@@ -273,7 +271,7 @@ def look(aws: Aws, scope: str, store: Store, takes: Container[str]) -> dict[str,
     owner, or it has none and is not among ``takes``, the ids of those that the plan showed without one."""
     live = describe(aws, store)
     if live["exists"]:
-        owner = base.owner_of(live["tags"])
+        owner = owner_of(live["tags"])
         if owner not in {None, scope}:
             raise Taken(f"{words(store)} belongs to {owner}", hint="store this credential under another name")
         if owner is None and id_of(store) not in takes:
@@ -390,17 +388,17 @@ def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id:
 
 
 def delete(aws: Aws, store: Store) -> None:
-    """Delete a store: a secret with AWS's 30-day window, a parameter at once. Nothing there is done already."""
+    """Delete a store: a secret with AWS's 30-day window, a parameter at once. Nothing there is done already, and so is
+    a secret that waits for its deletion. Raises AwsError where AWS refuses."""
+    if store["type"] == "ssm":
+        aws.call_if_there("ssm", "DeleteParameter", store["region"], Name=store["name"])
+        return
+    window = {"RecoveryWindowInDays": WINDOW_DAYS}
     try:
-        if store["type"] == "ssm":
-            aws.call("ssm", "DeleteParameter", store["region"], Name=store["name"])
-        else:
-            aws.call(
-                "secretsmanager", "DeleteSecret", store["region"], SecretId=store["name"],
-                RecoveryWindowInDays=WINDOW_DAYS,
-            )  # fmt: skip
+        aws.call_if_there("secretsmanager", "DeleteSecret", store["region"], SecretId=store["name"], **window)
     except AwsError as error:
-        if error.aws_code not in {"ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"}:
+        # AWS also says it of a secret that another service manages (Secrets Manager API, DeleteSecret, "Errors").
+        if error.aws_code != "InvalidRequestException" or not describe(aws, store).get("deleted"):
             raise
 
 
@@ -440,4 +438,4 @@ def _said(key_id: str, store: Store, version: int) -> str:
 
 
 def _tags(scope: str, user: str) -> list[dict[str, str]]:
-    return [{"Key": base.STACK, "Value": scope}, {"Key": "recon:user", "Value": user}]
+    return [{"Key": STACK, "Value": scope}, {"Key": "recon:user", "Value": user}]

@@ -1,0 +1,156 @@
+"""Whose a live resource is, and what of it this stack put there: recon's own tags, and what they allow.
+
+``recon:stack`` names the owner. The others remember what we put into a resource that others may also edit: names of
+records, tags, policies and destinations, packed into tag values (SES API, Tag: 256 characters, few of them special).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from reconciler.kinds.world import World
+from reconciler.model import Address, Entry, Source
+
+STACK = "recon:stack"
+RECORDS = "recon:records"
+TAGS = "recon:tags"
+POLICIES = "recon:policies"
+DESTINATIONS = "recon:destinations"
+MAIL_FROM = "recon:mail_from"
+PROTECT = "recon:protect"
+DKIM_KEY = "recon:dkim-key"
+KEY = "recon:key"
+KEY_INTENT = "recon:key-intent"
+PREFIX = "recon:"
+
+LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS)
+
+_TAG_VALUE = 256
+
+
+def pack(items: Iterable[str], key: str) -> dict[str, str]:
+    """A list of names as one tag, or several (``key``, ``key.2`` ...) where 256 characters do not hold it.
+
+    Only letters, digits, space and ``+ - = . _ : / @`` may stand in a tag value (SES API, Tag): other characters, the
+    separating space and the escape ``=`` itself are written ``=XX`` (hex of UTF-8). A name too long for one tag goes
+    on in the next: the tag before then ends with a bare ``=``, which no escape does.
+    """
+    words = [part for item in sorted(set(items)) for part in _cut_word(_escape(item))]
+    if not words:
+        return {}
+    tags: dict[str, str] = {}
+    line = ""
+    lines: list[str] = []
+    for word in words:
+        if line and len(line) + 1 + len(word) > _TAG_VALUE:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    if line:
+        lines.append(line)
+    for number, text in enumerate(lines, 1):
+        tags[key if number == 1 else f"{key}.{number}"] = text
+    return tags
+
+
+def unpack(tags: Mapping[str, str], key: str) -> frozenset[str]:
+    """The names that ``pack`` put into ``tags`` under ``key``."""
+    if key not in tags:
+        return frozenset()
+    words: list[str] = []
+    number = 1
+    while (name := key if number == 1 else f"{key}.{number}") in tags:
+        words += tags[name].split()
+        number += 1
+    whole: list[str] = []
+    for word in words:
+        if whole and whole[-1].endswith("="):
+            whole[-1] = whole[-1][:-1] + word
+        else:
+            whole.append(word)
+    return frozenset(_unescape(word) for word in whole)
+
+
+def _cut_word(word: str) -> list[str]:
+    """``word`` in parts that fit a tag value each, never cut inside an escape; all but the last end with ``=``."""
+    parts = []
+    while len(word) > _TAG_VALUE:
+        end = _TAG_VALUE - 1
+        while "=" in word[end - 2 : end]:
+            end -= 1
+        parts.append(word[:end] + "=")
+        word = word[end:]
+    return [*parts, word]
+
+
+@lru_cache(maxsize=4096)
+def _escape(text: str) -> str:
+    if text.isascii() and text.isalnum():
+        return text
+    return "".join(c if c.isascii() and (c.isalnum() or c in "+-._:/@") else _hex(c) for c in text)
+
+
+def _hex(character: str) -> str:
+    return "".join(f"={byte:02X}" for byte in character.encode())
+
+
+@lru_cache(maxsize=4096)
+def _unescape(text: str) -> str:
+    parts = text.split("=")
+    out = bytearray(parts[0].encode())
+    for part in parts[1:]:
+        try:
+            out.append(int(part[:2], 16))
+        except ValueError:
+            out += b"=" + part[:2].encode()
+        out += part[2:].encode()
+    return out.decode(errors="replace")
+
+
+def owner_of(tags: Mapping[str, str]) -> str | None:
+    """Who owns a live resource: the stack scope in ``recon:stack``, a CloudFormation stack, or nobody (None)."""
+    if STACK in tags:
+        return tags[STACK]
+    for key in ("aws:cloudformation:stack-name", "aws:cloudformation:stack-id"):
+        if key in tags:
+            return f"the CloudFormation stack {tags[key]}"
+    return None
+
+
+def left_alone(entry: Entry | None, *path: str) -> bool:
+    """Whether the entry's ``unmanaged`` names this key or one above it: what we put there stays, and is forgotten."""
+    named = (entry.values.get("unmanaged") or ()) if entry is not None else ()
+    return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
+
+
+def claim_or_refuse(world: World, address: Address, tags: Mapping[str, str], source: Source | None) -> str | None:
+    """Whether we may manage a live resource: ``ours``, ``adopt``, or None after recording a refusal by name."""
+    owner = owner_of(tags)
+    if owner == world.scope:
+        return "ours"
+    if owner is None:
+        return "adopt"
+    who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
+    world.refuse(
+        "owned-elsewhere",
+        f"{address} belongs to {who}",
+        address=address,
+        source=source,
+        hint=f"take it out of this stack's YAML, or release it there first (tag {STACK})",
+    )
+    return None
+
+
+def protected(world: World, address: Address, tags: Mapping[str, str], verb: str) -> bool:
+    """True after recording a refusal where the live tag ``recon:protect`` stands."""
+    if tags.get(PROTECT) != "true":
+        return False
+    world.refuse(
+        "protect",
+        f"{address} is protected and would be {verb}",
+        address=address,
+        hint="declare it with `protect: false`, apply that alone, then remove it",
+    )
+    return True
