@@ -487,6 +487,84 @@ def test_a_target_that_fits_nothing_changes_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("dns_record/acme.com/_dmrc.acme.com/TXT", f"did you mean {DMARC}"),
+        ("dns_record/acne.com/_dmarc.acne.com/TXT", f"did you mean {DMARC}"),
+        ("dns_record/acme.com/_dmrc*", "fits nothing"),
+        ("dns_record/acme.com/www.acme.com/CNAME", "fits nothing"),  # lives, and is nobody's here
+        ("email_identity/us-east-1/acme.org", f"did you mean {IDENTITY}"),
+        ("event_destination/us-east-1/one/x", "fits nothing"),
+        ("smtp_user/nobody", "fits nothing"),
+        ("email_identity/eu-west-1/acme.com", f"did you mean {IDENTITY}"),
+    ],
+)
+def test_a_target_with_a_typing_error_is_an_error(house: House, target: str, told: str) -> None:
+    house.seed_zone()
+    house.settle(merge(DOMAIN, SETS))
+    for command in (["plan"], ["drift"], ["apply", "--auto-approve"], ["destroy", "--allow-deletes", "9"]):
+        ran = house.cli(command[0], STATE, *command[1:], "--target", target, "--target", IDENTITY)
+        assert ran.code == 1, ran
+        assert f"--target {target} fits nothing" in ran.err
+        assert told in ran.err
+    ran = house.cli("plan", STATE, "--format", "json", "--target", target)
+    assert [d["code"] for d in ran.json["diagnostics"]] == ["unknown-target"]
+    assert house.identity()
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("email_identiy/us-east-1/acme.com", "did you mean email_identity?"),
+        ("dns_records/acme.com/*", "did you mean dns_record?"),
+        ("email_identity/acme.com", "email_identity/REGION/NAME"),
+        ("email_identity/us-esat-1/acme.com", "no region of SES"),
+        ("acme.com", "is no kind"),
+        ("", "is no kind"),
+    ],
+)
+def test_a_target_that_is_no_address_is_refused_before_aws_is_asked(house: House, target: str, told: str) -> None:
+    house.write(DOMAIN)
+    house.clear()
+    ran = house.cli("apply", STATE, "--auto-approve", "--target", target, "--target", "configuration_sets/x/y")
+    assert ran.code == 1
+    assert told in ran.err
+    assert "configuration_sets" in ran.err  # all of it at once
+    assert house.calls() == []
+
+
+TARGETS = (
+    DMARC, "dns_record/acme.com/acme.com:dkim:us-east-1:1/CNAME", "dns_record/*/_dmarc*", "dns_record/acme.com/*",
+    "dns_record/acme.com/_recon.none.acme.com/TXT", "dns_record/acme.com/_dmarc.none.acme.com/TXT",
+    "dns_record/manual/_dmarc.hand.acme.com/TXT",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_that_is_right_already_is_no_change(house: House, target: str) -> None:
+    house.seed_zone()
+    more = {"none.acme.com": {"identity": False, "dmarc": {"p": "none"}},
+            "hand.acme.com": {"identity": False, "zone": "manual", "dmarc": {"p": "none"}}}  # fmt: skip
+    house.settle(merge(DOMAIN, {"domains": more}))
+    ran = house.cli("plan", STATE, "--target", target)
+    assert ran.code == 0, ran
+    assert "No changes." in ran.out
+    assert house.cli("destroy", STATE, "--allow-deletes", "9").code == 0
+    ran = house.cli("destroy", STATE, "--allow-deletes", "9", "--target", target)  # a run that ended early, run again
+    assert ran.code == (1 if "_recon" in target else 0), ran
+
+
+def test_a_target_that_fits_nothing_says_what_could_not_be_read(house: House) -> None:
+    """Could not read is never taken for does not exist: the record may be one that only the zone remembers."""
+    house.seed_zone()
+    house.settle(DOMAIN)
+    house.sandbox.fault("denied", operation="GetResources", count=None)
+    ran = house.cli("plan", STATE, "--target", "dns_record/acme.com/_dmarc.gone.acme.com/TXT", "--format", "json")
+    assert ran.code == 1
+    assert {d["code"] for d in ran.json["diagnostics"]} == {"unknown-target", "unread"}
+
+
+@pytest.mark.parametrize(
     "target", [IDENTITY, "dns_record/acme.com/bounce.acme.com/*", "dns_record/acme.com/acme.com/TXT"]
 )
 def test_a_target_never_forgets_what_is_ours(house: House, target: str) -> None:

@@ -23,11 +23,11 @@ from reconciler.kinds.dns import intents, marker
 from reconciler.kinds.dns.book import EXECUTION, Book
 from reconciler.kinds.dns.edits import Edit
 from reconciler.kinds.dns.releasing import Releasing
-from reconciler.kinds.dns.values import NAME, set_digest
+from reconciler.kinds.dns.values import NAME, address_of, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
 from reconciler.model import Change, Desired, Document, State
-from reconciler.names import is_at_or_below, to_route53
+from reconciler.names import is_at_or_below, parents, to_route53
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -250,6 +250,27 @@ def declared_names(world: World) -> list[tuple[str, str | None]]:
             covering = intents.covering_entry(entries, redirect)
             names[redirect, covering.values.get("zone") if covering else None] = None
     return list(names)
+
+
+def known_addresses(world: World) -> Iterator[str]:
+    """The address of every record that the declared state derives, changed or not, and of our markers.
+
+    Of a name whose zone is not known, one for each zone that could hold it."""
+    for zone in world.zones.values():
+        names = [n for n, type_ in zone.records if type_ == "TXT" and n.startswith(f"{marker.LABEL}.")]
+        for name in names:
+            if any(marker.is_ours(text, world.scope) for _, text in zone.texts(name)):
+                yield address_of(zone.name, name, "TXT")
+    index = ZoneIndex(world.zones)
+    for intent in intents.of_state(world):
+        label = intents.label(intent)
+        if intent.zone == "manual":
+            yield address_of("manual", intent.name or label, intent.type)
+            continue
+        anchor = intents.anchor(intent)
+        found = index.pick(anchor, intent.zone)
+        holders = [found.name] if isinstance(found, Zone) else [anchor, *parents(anchor)]
+        yield from (address_of(holder, label, intent.type) for holder in holders)
 
 
 def live_names(world: World) -> list[tuple[str, str | None]]:

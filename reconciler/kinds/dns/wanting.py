@@ -27,7 +27,7 @@ class Wanting:
         if intent.zone == "manual":
             self._publish_by_hand(intent)
             return
-        anchor = intent.name or f"token._domainkey.{intent.domain}"
+        anchor = intents.anchor(intent)
         zone = self.book.index.pick(anchor, intent.zone)
         if isinstance(zone, NoZone):
             world.refuse(
@@ -38,8 +38,7 @@ class Wanting:
                 source=intent.source,
             )
             return
-        label = f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else intent.name or anchor
-        address = address_of(zone.name, label, intent.type)
+        address = address_of(zone.name, intents.label(intent), intent.type)
         if world.unknown(address) or not zone.loaded:
             return
         if any(world.unknown(owner) for owner in intent.owners):
