@@ -302,9 +302,7 @@ def pick(
         found = [a for a in everything if a == target or fnmatch.fnmatchcase(a, target)]
         if not found:
             near = difflib.get_close_matches(target, everything, n=1)
-            hint = (
-                f"did you mean {near[0]}?" if near else "`recon graph --format text` lists what is declared"
-            )
+            hint = f"did you mean {near[0]}?" if near else "`recon graph --format text` lists what is declared"
             strays.append(
                 Diagnostic("error", "unknown-target", f"--target {target} fits nothing", hint, address=target)
             )

@@ -526,12 +526,15 @@ def test_dot() -> None:
 
 
 def test_graph_as_text_is_addresses_to_copy() -> None:
-    assert graph(NODES, "text") == """configuration_set/r/s
+    assert (
+        graph(NODES, "text")
+        == """configuration_set/r/s
   needs dedicated_ip_pool/r/p
 email_identity/r/a.com
   needs configuration_set/r/s
 smtp_user/x"]; evil
 """
+    )
 
 
 def test_graph_of_unknown_format() -> None:

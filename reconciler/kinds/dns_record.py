@@ -26,7 +26,7 @@ from reconciler.kinds.dns.releasing import Releasing
 from reconciler.kinds.dns.values import NAME, address_of, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
-from reconciler.model import Change, Desired, Document, State
+from reconciler.model import Change, Desired, Document, Entry, Observed, State
 from reconciler.names import is_at_or_below, parents, to_route53
 
 if TYPE_CHECKING:
@@ -276,15 +276,20 @@ def known_addresses(world: World) -> Iterator[str]:
 def live_names(world: World) -> list[tuple[str, str | None]]:
     """Every name in a zone that something live of this stack knows: its domain, its MAIL FROM, old or present."""
     names: dict[tuple[str, str | None], None] = {}
-    zones = {name: entry.values.get("zone") for name, entry in intents.own_entries(world).items()}
+    entries = intents.own_entries(world)
     for live in world.observed.values():
         if base.owner_of(live.tags) != world.scope:
             continue
         stays = live.address in world.desired
         if live.kind == "email_identity" and "@" not in live.name:
-            zone = zones.get(live.name)
+            entry = entries.get(live.name)
+            zone = entry.values.get("zone") if entry is not None else None
             # What goes leaves nothing behind in a zone that was the right one once; `manual` is never looked at.
-            zone = zone if stays or zone == "manual" else EVERY
+            zone = (
+                zone
+                if zone == "manual" or (stays and not _lets_go(world.desired[live.address], entry, live))
+                else EVERY
+            )
             names.update(dict.fromkeys(_around(live.name, zone)))
             for old in filter(
                 None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM))
@@ -293,8 +298,26 @@ def live_names(world: World) -> list[tuple[str, str | None]]:
         elif live.kind == "configuration_set":
             tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
             if tracked and "tracking" in base.unpack(live.tags, base.RECORDS):
+                block = (world.desired[live.address].spec.get("tracking_options") or {}) if stays else {}
+                stays = stays and block.get("custom_redirect_domain", tracked) == tracked
                 names[tracked, None if stays else EVERY] = None
     return list(names)
+
+
+def _lets_go(desired: Desired, entry: Entry | None, live: Observed) -> bool:
+    """Whether records of an identity that stays are no longer asked for: a group, its MAIL FROM, its DKIM names."""
+    values = entry.values if entry is not None else {}
+    kept = {"dkim", "mail_from", "tracking", *(key for key, value in values.items() if value)}
+    if base.unpack(live.tags, base.RECORDS) - kept:
+        return True
+    there = {(live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(base.MAIL_FROM)} - {None}
+    wanted = (desired.spec.get("mail_from") or {}).get("mail_from_domain")
+    if there - {wanted} and ("mail_from" in desired.spec or live.tags.get(base.MAIL_FROM)):
+        return True
+    dkim, old = desired.spec.get("dkim") or {}, live.spec["dkim"]
+    return any(
+        dkim.get(key) not in {None, old.get(key)} for key in ("signing_attributes_origin", "domain_signing_selector")
+    )
 
 
 # --- carrying out --------------------------------------------------------------------------------------------------

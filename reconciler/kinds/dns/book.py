@@ -117,12 +117,9 @@ class Book:
         named = [z for z in found if z.at(name)]
         return next((some[0] for some in (found, proven, named) if len(some) == 1), None)
 
-    def zones_of(self, name: str, live: Observed) -> list[Zone]:
-        """Where a value that ``live`` derives may stand: its entry's zone; once that is gone, every zone that could
-        hold the name, since a record may be left from a time before a zone came or was named."""
-        if live.address in self.world.desired:
-            zone = self.zone_of(name)
-            return [zone] if zone is not None else []
+    def zones_of(self, name: str) -> list[Zone]:
+        """Where a value that is let go may stand: every zone read that could hold the name, since a record may be left
+        from a time before a zone came or was named."""
         found = [z for z in self.world.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
         return sorted(found, key=lambda z: (-len(z.name), z.id))
 
