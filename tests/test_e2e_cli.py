@@ -378,6 +378,65 @@ def test_two_stacks_share_a_zone(house: House) -> None:
     house.check_foreign(alone=True)
 
 
+def test_an_spf_term_of_two_stacks_stays_until_the_last_lets_go(house: House) -> None:
+    house.seed_zone("acme.com", {("acme.com", "TXT"): ["v=spf1 include:_spf.google.com ~all"]})
+
+    def stack(name: str, *terms: str) -> None:
+        entry = {"identity": False, "dmarc": {"p": "reject", "rua": "mailto:d@acme.com"}, "spf": {"include": [*terms]}}
+        house.write({}, stack={"name": name})
+        if terms:
+            house.write({"domains": {"acme.com": entry}}, stack={"name": name})
+
+    def holds(*terms: str) -> None:
+        text = " ".join(["v=spf1 include:_spf.google.com", *(f"include:{term}" for term in terms), "~all"])
+        assert text in house.dns("acme.com")
+
+    stack("one", "crm.example", "a.example")
+    house.settle()
+    stack("two", "crm.example")  # all of it stands already: said all the same, so that stack one knows
+    assert [c.address for c in house.settle().changes] == ["dns_record/acme.com/_recon.acme.com/TXT"]
+    stack("three", "crm.example", "_spf.google.com")
+    house.settle()
+    for name in ("one", "two", "three"):
+        stack(name, "crm.example", *(["a.example"] if name == "one" else []))
+        house.quiet()
+    stack("one", "a.example")
+    ran = house.cli("apply", STATE, "--auto-approve")
+    assert ran.code == 0
+    assert 'include:crm.example stays in the SPF record of acme.com: the recon stack "two' in ran.out
+    house.quiet()
+    holds("crm.example", "a.example")
+    stack("two")
+    house.settle()
+    holds("crm.example", "a.example")
+    stack("three", "crm.example")
+    house.quiet()
+    stack("three")
+    house.settle()  # the last that declared it; what was there before recon came stays
+    holds("a.example")
+    stack("one")
+    house.settle()
+    house.check_foreign(alone=True)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_an_spf_record_that_stacks_made_goes_with_the_last_of_them(house: House, first: int) -> None:
+    house.seed_zone()
+    stacks = {name: {"domains": {"acme.com": {"identity": False, "spf": {"include": [f"{name}.example"]}}}}
+              for name in ("one", "two", "three")}  # fmt: skip
+    for name, document in stacks.items():
+        house.write(document, stack={"name": name})
+        house.settle()
+    order = [*stacks][first:] + [*stacks][:first]
+    for left, name in enumerate(order, 1):
+        house.write({}, stack={"name": name})
+        house.settle()
+        terms = [f"include:{other}.example" for other in stacks if other in order[left:]]
+        found = [text for text in house.dns("acme.com") if text.startswith("v=spf1")]
+        assert found == ([" ".join(["v=spf1", *terms, "~all"])] if terms else [])
+    house.check_foreign(alone=True)
+
+
 def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
     house.seed_zone()
     first = {
@@ -385,7 +444,7 @@ def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
         "spf": {"all": "-all"}, "null_mx": True,
     }  # fmt: skip
     house.settle({"domains": {"parked.acme.com": first}})
-    held = house.zone()
+    held, marker = house.zone(), ("_recon.parked.acme.com", "TXT")
     for change, address in (
         ({"dmarc": {"p": "none"}}, "_dmarc.parked.acme.com/TXT"),
         ({"dmarc": {"p": "reject"}, "ttl": 60}, "_dmarc.parked.acme.com/TXT"),
@@ -404,7 +463,12 @@ def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
         stack={"name": "second"},
     )
     assert house.cli("apply", STATE, "--auto-approve").code == 0
-    assert house.zone() == held
+    assert {**house.zone(), marker: held[marker]} == held
+    house.quiet()
+    house.document = {}
+    house.write({})
+    house.settle()  # the first lets go: the SPF record is the second's, too
+    assert house.zone()["parked.acme.com", "TXT"] == held["parked.acme.com", "TXT"]
 
 
 def test_what_another_stacks_identity_names_is_refused(house: House) -> None:

@@ -93,6 +93,20 @@ class Book:
         scopes = {marker.stack_of(text) for text in texts} - {None, self.world.scope}
         return {scope: marker.read(texts, scope) for scope in sorted(filter(None, scopes))}
 
+    def shared_terms(self, zone: Zone, domain: str, ours: Iterable[str], wanted: Iterable[str] = ()) -> set[str]:
+        """Those SPF terms that another stack's marker names, too: the last stack that lets go of one takes it out.
+
+        A note says which of ``ours`` stay for that reason although they are not ``wanted`` any more."""
+        shared: dict[str, str] = {t: stack for stack, m in self.others(zone, domain).items() for t in m.spf or ()}
+        for term in [t for t in ours if t in shared and t not in wanted]:
+            self.world.say(
+                "note",
+                "spf-shared",
+                f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
+                address=address_of(zone.name, domain, "TXT"),
+            )
+        return set(shared)
+
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 

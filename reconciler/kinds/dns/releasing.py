@@ -200,6 +200,7 @@ class Releasing:
                 # Its record could not be judged (refused, unread): what is remembered must not be forgotten.
                 wanted = self.book.markers.setdefault((zone_id, domain), marker.Marker())
                 wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
+                wanted.spf_shared = remembered.spf_shared
             for own in remembered.own:
                 self._drop_own(zone, domain, own)
 
@@ -209,7 +210,10 @@ class Releasing:
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
-        left = spf.remove(text, remembered.spf or (), remembered.spf_created)
+        ours = remembered.spf or []
+        shared = self.book.shared_terms(zone, domain, ours)
+        last = not any(theirs.spf_made for theirs in self.book.others(zone, domain).values())
+        left = spf.remove(text, [t for t in ours if t not in shared], last and remembered.spf_made)
         if left == text:
             return
         address = self.book.address(zone, domain, "TXT")

@@ -366,8 +366,9 @@ class Wanting:
         ours_before = list(remembered.spf or [])
         wanted_all = intent.all or ("~all" if remembered.spf_created else None)
         there = found[0][1] if found else None
+        shared = self.book.shared_terms(zone, intent.domain, ours_before, intent.terms) if intent.group == "spf" else {}
         try:
-            merged = spf.merge(there, intent.terms, wanted_all, ours_before)
+            merged = spf.merge(there, intent.terms, wanted_all, [t for t in ours_before if t not in shared])
         except spf.SpfConflict as conflict:
             self.book.world.refuse(
                 "spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source
@@ -379,12 +380,14 @@ class Wanting:
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
         if intent.group == "spf":
-            keep = [t for t in intent.terms if t in ours_before or t in added]
+            keep = [t for t in intent.terms if t in ours_before or t in added or t in shared]
             wanted = self.book.markers.setdefault((zone.id, intent.domain), marker.Marker())
             self.book.judged.add((zone.id, intent.domain))
             created = remembered.spf_created if there is not None else True
-            if keep or created:
-                wanted.spf, wanted.spf_created = keep, created
+            others = self.book.others(zone, intent.domain).values()
+            also = not created and (remembered.spf_shared or any(theirs.spf_made for theirs in others))
+            if keep or created or also:
+                wanted.spf, wanted.spf_created, wanted.spf_shared = keep, created, also
         after = shown_spf(merged, intent.terms)
         if there is None:
             self.book.create(address, zone, intent, intents.encode(merged), {**after, "value": merged})
