@@ -38,9 +38,13 @@ GOOD_IDENTITY: dict[str, Any] = {
     "mail_from": {"mail_from_domain": "bounce.acme.com", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"},
     "configuration_set_name": None, "email_forwarding_enabled": True, "policies": {}, "tags": {},
 }  # fmt: skip
+REPLICA = f"email_identity/{WEST}/acme.com"
 GOOD_FACTS = {
     "verification_status": "SUCCESS", "dkim_status": "SUCCESS", "mail_from_status": "SUCCESS", "tokens": ["t1"]
 }  # fmt: skip
+SIGNS_LIKE_ITS_PARENT = (
+    {**GOOD_IDENTITY, "dkim": {**GOOD_IDENTITY["dkim"], "signing_attributes_origin": "AWS_SES_US_EAST_1"}}, {}, GOOD_FACTS
+)  # fmt: skip
 GOOD_SET: dict[str, Any] = {
     "delivery_options": {"tls_policy": "REQUIRE", "sending_pool_name": None},
     "reputation_options": {"reputation_metrics_enabled": True},
@@ -337,6 +341,25 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("dkim-replica", "warning", {"want": {"dkim": {"signing_attributes_origin": "AWS_SES_US_EAST_1"}}}),
+    ("dkim-replica", "error", {"more": {ACME: (GOOD_IDENTITY, None), REPLICA: SIGNS_LIKE_ITS_PARENT}}),
+    (
+        "dkim-replica",
+        "error",
+        {"more": {ACME: (GOOD_IDENTITY, None), REPLICA: SIGNS_LIKE_ITS_PARENT}, "regions": (WEST,)},
+    ),
+    (
+        "dkim-replica",
+        "error",
+        {"want": {"dkim": {"signing_attributes_origin": "EXTERNAL"}}, "more": {REPLICA: SIGNS_LIKE_ITS_PARENT}},
+    ),
+    (
+        "dkim-replica",
+        "warning",
+        {
+            "more": {ACME: (GOOD_IDENTITY, None), REPLICA: SIGNS_LIKE_ITS_PARENT},
+            "accounts": {WEST: {"SendQuota": {"SentLast24Hours": 0.0}}},
+        },
+    ),
     (
         "dkim-replica",
         "warning",
@@ -714,6 +737,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         {"more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})}},
     ),
     ("dkim-replica", {"want": {"dkim": {"signing_attributes_origin": "AWS_SES_SA_EAST_1"}}}),
+    ("dkim-replica", {"more": {ACME: (GOOD_IDENTITY, None), REPLICA: (SIGNS_LIKE_ITS_PARENT[0], None)}}),
     (
         "dkim-replica",
         {
