@@ -227,10 +227,16 @@ def owned_elsewhere(world: World, aws: Aws, changes: Iterable[Change]) -> list[D
     found: dict[str, Diagnostic] = {}
     for items, error in aws.parallel(one, jobs, lambda job: job[0]):
         if error is not None and error.aws_code not in NOT_ENABLED:
-            found["unread"] = Diagnostic(
-                "warning", "others-unread", "whether another stack owns the records that change could not be seen: "
-                f"{error.message}", error.hint,
-            )  # fmt: skip
+            # A guard that is off must not look like one that passed.
+            first = wanted[domains[0]]
+            what = f"the {' and '.join(map(str.upper, sorted(first)))} of {domains[0]}"
+            more = f" and {len(domains) - 1} more" if len(domains) > 1 else ""
+            found.setdefault("unread", Diagnostic(
+                "error", "others-unread", f"whether another stack owns {what}{more}, which would be taken over, could "
+                f"not be seen: {error.message}",
+                error.hint or "allow tag:GetResources there, or leave these records out until it is allowed",
+                address=next(iter(first.values())).address,
+            ))  # fmt: skip
         for item in items:
             tags, domain = tags_from_aws(item.get("Tags")), item["ResourceARN"].rpartition(":identity/")[2].lower()
             owner = owner_of(tags)

@@ -481,13 +481,19 @@ def test_what_another_stacks_identity_names_is_refused(house: House) -> None:
         assert ran.code == 3
         assert f'DMARC of acme.com belongs to the recon stack "acme": its identity in {OTHER}' in ran.err
         assert house.zone() == held
-    # a record that nobody owns is taken over as ever, and a region that cannot be asked is said
+    # where a region cannot be asked, what might be another stack's is not taken over; nor is anything else written
     house.change("_dmarc.free.acme.com", "TXT", '"v=DMARC1; p=none"')
-    house.sandbox.fault("denied", service="resourcegroupstaggingapi", region=OTHER, contains="ResourceARNList")
+    house.sandbox.fault("denied", service="resourcegroupstaggingapi", region=OTHER, contains="ResourceARNList", count=2)
     house.write({"domains": {"free.acme.com": {"identity": False, "dmarc": {"p": "reject"}}}}, stack={"name": "second"})
+    held = house.zone()
+    assert house.cli("plan", STATE).code == 3
     ran = house.cli("apply", STATE, "--auto-approve")
-    assert ran.code == 0
-    assert "[others-unread]" in ran.out
+    assert ran.code == 3
+    assert "whether another stack owns the DMARC of free.acme.com, which would be taken over" in ran.err
+    assert "[others-unread]" in ran.err
+    assert house.zone() == held
+    # a record that nobody owns is taken over as ever
+    assert house.cli("apply", STATE, "--auto-approve").code == 0
     assert house.dns("_dmarc.free.acme.com") == ["v=DMARC1; p=reject"]
 
 

@@ -43,8 +43,10 @@ GOOD_FACTS = {
     "verification_status": "SUCCESS", "dkim_status": "SUCCESS", "mail_from_status": "SUCCESS", "tokens": ["t1"]
 }  # fmt: skip
 SIGNS_LIKE_ITS_PARENT = (
-    {**GOOD_IDENTITY, "dkim": {**GOOD_IDENTITY["dkim"], "signing_attributes_origin": "AWS_SES_US_EAST_1"}}, {}, GOOD_FACTS
-)  # fmt: skip
+    {**GOOD_IDENTITY, "dkim": {**GOOD_IDENTITY["dkim"], "signing_attributes_origin": "AWS_SES_US_EAST_1"}},
+    {},
+    GOOD_FACTS,
+)
 GOOD_SET: dict[str, Any] = {
     "delivery_options": {"tls_policy": "REQUIRE", "sending_pool_name": None},
     "reputation_options": {"reputation_metrics_enabled": True},
