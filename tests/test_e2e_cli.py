@@ -497,6 +497,38 @@ def test_what_another_stacks_identity_names_is_refused(house: House) -> None:
     assert house.dns("_dmarc.free.acme.com") == ["v=DMARC1; p=reject"]
 
 
+# --- roles ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chained", [True, False])
+def test_the_role_of_the_zones_is_taken_on_from_the_stacks_role(house: House, chained: bool) -> None:
+    """docs/permissions.md: the DNS role trusts the stack's roles, which may assume it; nobody else needs to."""
+    zones = client("route53", access_key="999900001111")
+    zones.create_hosted_zone(Name="acme.com", CallerReference="theirs")
+    dns = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/recon-dns"}
+    roles = {kind: f"arn:aws:iam::{ACCOUNT}:role/{kind}" for kind in ("plan", "apply")} if chained else None
+    house.write(DOMAIN, stack={"dns": dns, **({"role_arn": roles} if roles else {})})
+    for command, role in (("plan", "plan"), ("apply", "apply")):
+        house.clear()
+        house.fresh_clients()
+        assert house.cli(command, STATE, *(["--auto-approve"] if command == "apply" else [])).code == 0
+        calls = house.sandbox.calls()
+        taken = [(c["arn"], c["params"]["RoleArn"]) for c in calls if c["operation"] == "AssumeRole"]
+        me = f"arn:aws:iam::{ACCOUNT}:root"
+        stack_role = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/recon"
+        if chained:
+            assert set(taken) == {(me, f"arn:aws:iam::{ACCOUNT}:role/{role}"), (stack_role, dns["role_arn"])}
+        else:
+            assert set(taken) == {(me, dns["role_arn"])}
+        assert {c["arn"] for c in calls if c["service"] == "route53"} == {
+            "arn:aws:sts::999900001111:assumed-role/recon-dns/recon"
+        }
+        assert {c["arn"] for c in calls if c["service"] == "sesv2"} == {stack_role if chained else me}
+    (zone,) = zones.list_hosted_zones()["HostedZones"]
+    records = zones.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+    assert "_dmarc.acme.com." in {r["Name"] for r in records}
+
+
 # --- safeguards and targets ----------------------------------------------------------------------------------------
 
 
