@@ -16,7 +16,7 @@ from typing import Any
 from reconciler import secrets
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.dns.zones import Zone, ZoneIndex
-from reconciler.kinds.dns_record import declared_names, live_names
+from reconciler.kinds.dns_record import declared_names, known_addresses, live_names
 from reconciler.kinds.world import World, ref_key
 from reconciler.model import Change, Diagnostic, Document, Plan, State
 from reconciler.names import is_at_or_below
@@ -71,7 +71,7 @@ def declared_difference(head: State, base: State, now: str, *, targets: Sequence
     changes = [c for c in (_difference(old.get(a), new.get(a)) for a in sorted({*old, *new})) if c is not None]
     targets = [folded(target) for target in targets]
     if targets:
-        known = [a for world in worlds for a in world.desired]
+        known = [a for world in worlds for a in (*world.desired, *known_addresses(world))]
         chosen = {c.address for c in pick(list({**old, **new}.values()), targets, known)}
         changes = [c for c in changes if c.address in chosen]
     changes = in_order(changes)

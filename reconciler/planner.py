@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from reconciler import __version__
 from reconciler.errors import ReconError, Refused
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.comparing import differences
+from reconciler.kinds.dns_record import known_addresses
 from reconciler.kinds.kind import Step
 from reconciler.kinds.ownership import RECORDS, owner_of, unpack
 from reconciler.kinds.world import Aim, World
@@ -50,7 +51,7 @@ def make_plan(
     judged, findings = rules.judged(world, changes, outside)
     changes = list(judged)
     if targets:
-        changes = pick(changes, targets, (*world.desired, *world.observed))
+        changes = pick(changes, targets, _known(world, changes, targets), _unread(world))
     changes = in_order(changes)
     diagnostics = [*world.diagnostics, *_unread(world), *_statuses(world, targets), *(findings if not targets else ())]
     stack = world.state.stack
@@ -163,6 +164,10 @@ _AIMED = (
 )  # fmt: skip
 
 
+_SWEPT = ("email_identity", "configuration_set", "dedicated_ip_pool")
+"""The kinds of which the tagging sweep tells all that is ours."""
+
+
 def folded(target: str) -> str:
     """A target with its domain names in the form of addresses: lower case, A-labels; a glob stays as it is."""
     kind, *rest = target.split("/")
@@ -212,6 +217,8 @@ def aimed(world: World, targets: Sequence[str]) -> Aim | None:
                 domains |= {a.split("/", 2)[2] for a in known if a.startswith("email_identity/") and a.endswith(below)}
             continue
         found = {a for a in known if a == target or fnmatch.fnmatchcase(a, target)}
+        if not found and kind in _SWEPT and not any(c in target for c in "*?["):
+            continue  # nothing that is declared or ours: refused once the rest is known (``pick``)
         if kind not in _AIMED or not found or found - world.desired.keys():
             return None  # what goes may be used by things that only they, live, know of
         taken |= found
@@ -269,23 +276,42 @@ def _with_needs(world: World, known: set[Address], taken: set[Address], domains:
     return Aim(frozenset(taken), frozenset(domains))
 
 
-def pick(changes: Sequence[Change], targets: Sequence[str], known: Iterable[Address] = ()) -> list[Change]:
+def _known(world: World, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
+    """Every address that a target may name. Records have theirs only through what derives them: these are told where
+    a target fits nothing else."""
+    if world.removing:  # what the state declares may be gone already: a run that ended early is run again
+        declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(world.state)}
+        world = replace(world, removing=False, desired=declared, keys=defaultdict(str, world.keys))
+    known = {*world.desired, *world.observed}
+    there = {*known, *(change.address for change in changes)}
+    if all(any(a == target or fnmatch.fnmatchcase(a, target) for a in there) for target in targets):
+        return known
+    return known | set(known_addresses(world))
+
+
+def pick(
+    changes: Sequence[Change], targets: Sequence[str], known: Iterable[Address] = (), unread: Sequence[Diagnostic] = ()
+) -> list[Change]:
     """The changes that match a target, with all that they need: what must be there first, and what remembers them.
 
-    ``known`` are the addresses that exist or are declared, changed or not. Raises ReconError for a target that fits
-    none of them (records that stay as they are have no address of their own to know, so theirs may fit nothing).
+    ``known`` are the addresses that exist or are declared, changed or not. Raises ReconError for targets that fit none
+    of them, with what is near; and with what is ``unread``, which they might have fitted.
     """
     by_address = {change.address: change for change in changes}
     everything = sorted({*by_address, *known})
     wanted: set[Address] = set()
+    strays = []
     for target in targets:
         found = [a for a in everything if a == target or fnmatch.fnmatchcase(a, target)]
-        if not found and not target.startswith("dns_record/"):
+        if not found:
             near = difflib.get_close_matches(target, everything, n=1)
-            raise ReconError(
-                f"--target {target} fits nothing", hint=f"did you mean {near[0]}?" if near else "see `recon plan`"
+            hint = f"did you mean {near[0]}?" if near else "`recon graph --format text` lists what is declared"
+            strays.append(
+                Diagnostic("error", "unknown-target", f"--target {target} fits nothing", hint, address=target)
             )
         wanted |= by_address.keys() & set(found)
+    if strays:
+        raise ReconError(strays[0].message, hint=strays[0].hint, diagnostics=(*strays, *unread))
     todo = list(wanted)
     while todo:
         change = by_address[todo.pop()]

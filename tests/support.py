@@ -285,6 +285,10 @@ class House:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def fresh_clients(self) -> None:
+        """Let the next run make its clients, and take on its roles, anew."""
+        _clients.clear()
+
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def clear(self) -> None:

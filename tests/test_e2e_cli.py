@@ -378,6 +378,65 @@ def test_two_stacks_share_a_zone(house: House) -> None:
     house.check_foreign(alone=True)
 
 
+def test_an_spf_term_of_two_stacks_stays_until_the_last_lets_go(house: House) -> None:
+    house.seed_zone("acme.com", {("acme.com", "TXT"): ["v=spf1 include:_spf.google.com ~all"]})
+
+    def stack(name: str, *terms: str) -> None:
+        entry = {"identity": False, "dmarc": {"p": "reject", "rua": "mailto:d@acme.com"}, "spf": {"include": [*terms]}}
+        house.write({}, stack={"name": name})
+        if terms:
+            house.write({"domains": {"acme.com": entry}}, stack={"name": name})
+
+    def holds(*terms: str) -> None:
+        text = " ".join(["v=spf1 include:_spf.google.com", *(f"include:{term}" for term in terms), "~all"])
+        assert text in house.dns("acme.com")
+
+    stack("one", "crm.example", "a.example")
+    house.settle()
+    stack("two", "crm.example")  # all of it stands already: said all the same, so that stack one knows
+    assert [c.address for c in house.settle().changes] == ["dns_record/acme.com/_recon.acme.com/TXT"]
+    stack("three", "crm.example", "_spf.google.com")
+    house.settle()
+    for name in ("one", "two", "three"):
+        stack(name, "crm.example", *(["a.example"] if name == "one" else []))
+        house.quiet()
+    stack("one", "a.example")
+    ran = house.cli("apply", STATE, "--auto-approve")
+    assert ran.code == 0
+    assert 'include:crm.example stays in the SPF record of acme.com: the recon stack "two' in ran.out
+    house.quiet()
+    holds("crm.example", "a.example")
+    stack("two")
+    house.settle()
+    holds("crm.example", "a.example")
+    stack("three", "crm.example")
+    house.quiet()
+    stack("three")
+    house.settle()  # the last that declared it; what was there before recon came stays
+    holds("a.example")
+    stack("one")
+    house.settle()
+    house.check_foreign(alone=True)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_an_spf_record_that_stacks_made_goes_with_the_last_of_them(house: House, first: int) -> None:
+    house.seed_zone()
+    stacks = {name: {"domains": {"acme.com": {"identity": False, "spf": {"include": [f"{name}.example"]}}}}
+              for name in ("one", "two", "three")}  # fmt: skip
+    for name, document in stacks.items():
+        house.write(document, stack={"name": name})
+        house.settle()
+    order = [*stacks][first:] + [*stacks][:first]
+    for left, name in enumerate(order, 1):
+        house.write({}, stack={"name": name})
+        house.settle()
+        terms = [f"include:{other}.example" for other in stacks if other in order[left:]]
+        found = [text for text in house.dns("acme.com") if text.startswith("v=spf1")]
+        assert found == ([" ".join(["v=spf1", *terms, "~all"])] if terms else [])
+    house.check_foreign(alone=True)
+
+
 def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
     house.seed_zone()
     first = {
@@ -385,7 +444,7 @@ def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
         "spf": {"all": "-all"}, "null_mx": True,
     }  # fmt: skip
     house.settle({"domains": {"parked.acme.com": first}})
-    held = house.zone()
+    held, marker = house.zone(), ("_recon.parked.acme.com", "TXT")
     for change, address in (
         ({"dmarc": {"p": "none"}}, "_dmarc.parked.acme.com/TXT"),
         ({"dmarc": {"p": "reject"}, "ttl": 60}, "_dmarc.parked.acme.com/TXT"),
@@ -404,7 +463,12 @@ def test_what_another_stacks_marker_names_is_refused(house: House) -> None:
         stack={"name": "second"},
     )
     assert house.cli("apply", STATE, "--auto-approve").code == 0
-    assert house.zone() == held
+    assert {**house.zone(), marker: held[marker]} == held
+    house.quiet()
+    house.document = {}
+    house.write({})
+    house.settle()  # the first lets go: the SPF record is the second's, too
+    assert house.zone()["parked.acme.com", "TXT"] == held["parked.acme.com", "TXT"]
 
 
 def test_what_another_stacks_identity_names_is_refused(house: House) -> None:
@@ -417,14 +481,55 @@ def test_what_another_stacks_identity_names_is_refused(house: House) -> None:
         assert ran.code == 3
         assert f'DMARC of acme.com belongs to the recon stack "acme": its identity in {OTHER}' in ran.err
         assert house.zone() == held
-    # a record that nobody owns is taken over as ever, and a region that cannot be asked is said
+    # where a region of the stack cannot be asked, what might be another's is not taken over, and nothing else written
     house.change("_dmarc.free.acme.com", "TXT", '"v=DMARC1; p=none"')
-    house.sandbox.fault("denied", service="resourcegroupstaggingapi", region=OTHER, contains="ResourceARNList")
+    house.sandbox.fault("denied", service="resourcegroupstaggingapi", region=HOME, contains="ResourceARNList", count=2)
     house.write({"domains": {"free.acme.com": {"identity": False, "dmarc": {"p": "reject"}}}}, stack={"name": "second"})
+    held = house.zone()
+    assert house.cli("plan", STATE).code == 3
+    ran = house.cli("apply", STATE, "--auto-approve")
+    assert ran.code == 3
+    assert "whether another stack owns the DMARC of free.acme.com, which would be taken over" in ran.err
+    assert "[others-unread]" in ran.err
+    assert house.zone() == held
+    # a record that nobody owns is taken over as ever; that a region far away could not be asked is said
+    house.sandbox.fault("denied", service="resourcegroupstaggingapi", region=OTHER, contains="ResourceARNList")
     ran = house.cli("apply", STATE, "--auto-approve")
     assert ran.code == 0
     assert "[others-unread]" in ran.out
     assert house.dns("_dmarc.free.acme.com") == ["v=DMARC1; p=reject"]
+
+
+# --- roles ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chained", [True, False])
+def test_the_role_of_the_zones_is_taken_on_from_the_stacks_role(house: House, chained: bool) -> None:
+    """docs/permissions.md: the DNS role trusts the stack's roles, which may assume it; nobody else needs to."""
+    zones = client("route53", access_key="999900001111")
+    zones.create_hosted_zone(Name="acme.com", CallerReference="theirs")
+    dns = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/recon-dns"}
+    roles = {kind: f"arn:aws:iam::{ACCOUNT}:role/{kind}" for kind in ("plan", "apply")} if chained else None
+    house.write(DOMAIN, stack={"dns": dns, **({"role_arn": roles} if roles else {})})
+    for command, role in (("plan", "plan"), ("apply", "apply")):
+        house.clear()
+        house.fresh_clients()
+        assert house.cli(command, STATE, *(["--auto-approve"] if command == "apply" else [])).code == 0
+        calls = house.sandbox.calls()
+        taken = [(c["arn"], c["params"]["RoleArn"]) for c in calls if c["operation"] == "AssumeRole"]
+        me = f"arn:aws:iam::{ACCOUNT}:root"
+        stack_role = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/recon"
+        if chained:
+            assert set(taken) == {(me, f"arn:aws:iam::{ACCOUNT}:role/{role}"), (stack_role, dns["role_arn"])}
+        else:
+            assert set(taken) == {(me, dns["role_arn"])}
+        assert {c["arn"] for c in calls if c["service"] == "route53"} == {
+            "arn:aws:sts::999900001111:assumed-role/recon-dns/recon"
+        }
+        assert {c["arn"] for c in calls if c["service"] == "sesv2"} == {stack_role if chained else me}
+    (zone,) = zones.list_hosted_zones()["HostedZones"]
+    records = zones.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+    assert "_dmarc.acme.com." in {r["Name"] for r in records}
 
 
 # --- safeguards and targets ----------------------------------------------------------------------------------------
@@ -484,6 +589,84 @@ def test_a_target_that_fits_nothing_changes_nothing(house: House) -> None:
     assert "did you mean configuration_set/us-east-1/one?" in ran.err
     house.settle()
     assert house.cli("plan", STATE, "--target", "configuration_set/us-east-1/one").code == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("dns_record/acme.com/_dmrc.acme.com/TXT", f"did you mean {DMARC}"),
+        ("dns_record/acne.com/_dmarc.acne.com/TXT", f"did you mean {DMARC}"),
+        ("dns_record/acme.com/_dmrc*", "fits nothing"),
+        ("dns_record/acme.com/www.acme.com/CNAME", "fits nothing"),  # lives, and is nobody's here
+        ("email_identity/us-east-1/acme.org", f"did you mean {IDENTITY}"),
+        ("event_destination/us-east-1/one/x", "fits nothing"),
+        ("smtp_user/nobody", "fits nothing"),
+        ("email_identity/eu-west-1/acme.com", f"did you mean {IDENTITY}"),
+    ],
+)
+def test_a_target_with_a_typing_error_is_an_error(house: House, target: str, told: str) -> None:
+    house.seed_zone()
+    house.settle(merge(DOMAIN, SETS))
+    for command in (["plan"], ["drift"], ["apply", "--auto-approve"], ["destroy", "--allow-deletes", "9"]):
+        ran = house.cli(command[0], STATE, *command[1:], "--target", target, "--target", IDENTITY)
+        assert ran.code == 1, ran
+        assert f"--target {target} fits nothing" in ran.err
+        assert told in ran.err
+    ran = house.cli("plan", STATE, "--format", "json", "--target", target)
+    assert [d["code"] for d in ran.json["diagnostics"]] == ["unknown-target"]
+    assert house.identity()
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("email_identiy/us-east-1/acme.com", "did you mean email_identity?"),
+        ("dns_records/acme.com/*", "did you mean dns_record?"),
+        ("email_identity/acme.com", "email_identity/REGION/NAME"),
+        ("email_identity/us-esat-1/acme.com", "no region of SES"),
+        ("acme.com", "is no kind"),
+        ("", "is no kind"),
+    ],
+)
+def test_a_target_that_is_no_address_is_refused_before_aws_is_asked(house: House, target: str, told: str) -> None:
+    house.write(DOMAIN)
+    house.clear()
+    ran = house.cli("apply", STATE, "--auto-approve", "--target", target, "--target", "configuration_sets/x/y")
+    assert ran.code == 1
+    assert told in ran.err
+    assert "configuration_sets" in ran.err  # all of it at once
+    assert house.calls() == []
+
+
+TARGETS = (
+    DMARC, "dns_record/acme.com/acme.com:dkim:us-east-1:1/CNAME", "dns_record/*/_dmarc*", "dns_record/acme.com/*",
+    "dns_record/acme.com/_recon.none.acme.com/TXT", "dns_record/acme.com/_dmarc.none.acme.com/TXT",
+    "dns_record/manual/_dmarc.hand.acme.com/TXT",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_that_is_right_already_is_no_change(house: House, target: str) -> None:
+    house.seed_zone()
+    more = {"none.acme.com": {"identity": False, "dmarc": {"p": "none"}},
+            "hand.acme.com": {"identity": False, "zone": "manual", "dmarc": {"p": "none"}}}  # fmt: skip
+    house.settle(merge(DOMAIN, {"domains": more}))
+    ran = house.cli("plan", STATE, "--target", target)
+    assert ran.code == 0, ran
+    assert "No changes." in ran.out
+    assert house.cli("destroy", STATE, "--allow-deletes", "9").code == 0
+    ran = house.cli("destroy", STATE, "--allow-deletes", "9", "--target", target)  # a run that ended early, run again
+    assert ran.code == (1 if "_recon" in target else 0), ran
+
+
+def test_a_target_that_fits_nothing_says_what_could_not_be_read(house: House) -> None:
+    """Could not read is never taken for does not exist: the record may be one that only the zone remembers."""
+    house.seed_zone()
+    house.settle(DOMAIN)
+    house.sandbox.fault("denied", operation="GetResources", count=None)
+    ran = house.cli("plan", STATE, "--target", "dns_record/acme.com/_dmarc.gone.acme.com/TXT", "--format", "json")
+    assert ran.code == 1
+    assert {d["code"] for d in ran.json["diagnostics"]} == {"unknown-target", "unread"}
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def shows_inert(house: House) -> None:
     inert(ran.out, "prometheus")
     for line in ran.out.splitlines():
         assert line.startswith("#") or re.fullmatch(r'\w+(\{(\w+="([^"\\]|\\.)*",?)+\})? -?[\d.e+]+', line), line
-    for format in ("mermaid", "dot"):
+    for format in ("mermaid", "dot", "text"):
         ran = house.cli("graph", "state.yaml", "--format", format)
         inert(ran.out, format)
     for format in ("text", "json", "github", "sarif"):

@@ -453,6 +453,34 @@ def test_a_domain_moves_to_the_other_zone_of_its_name_and_goes_from_both(house: 
     house.check_foreign(alone=True)
 
 
+LETS_GO: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "dmarc": ({"dmarc": {"p": "none"}}, {}),
+    "bimi": ({"bimi": {"l": "https://acme.com/l.svg"}}, {}),
+    "null_mx": ({"null_mx": True}, {}),
+    "another MAIL FROM": ({"mail_from": {"mail_from_domain": "a.acme.com"}},
+                          {"mail_from": {"mail_from_domain": "b.acme.com"}}),
+    "no MAIL FROM": ({"mail_from": {"mail_from_domain": "a.acme.com"}}, {"mail_from": None}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LETS_GO)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_is_let_go_leaves_the_zone_of_before_too(house: House, what: str, at_once: bool) -> None:
+    """The tag that remembers a record group forgets it with its record, wherever that stands."""
+    foreign = {("x.acme.com", "TXT"): ["theirs"], ("_dmarc.acme.com", "TXT"): ["vendor-token=zzz"]}
+    one, other = house.seed_zone(foreign=foreign), house.seed_zone(foreign=foreign)
+    before, after = LETS_GO[what]
+    house.settle(domain(zone=one, **before))
+    if not at_once:
+        house.settle(domain(zone=other, **before))
+        assert len(house.zone(zone_id=other)) == len(house.zone(zone_id=one))
+    house.settle(domain(zone=other, **after))
+    old = {key for key in house.zone(zone_id=one) if "_domainkey" not in key[0]}
+    assert old == set(foreign)
+    house.destroy()
+    house.check_foreign(alone=True)
+
+
 def test_the_other_zone_of_a_name_keeps_what_is_not_ours(house: House) -> None:
     first = house.seed_zone(foreign={("_dmarc.acme.com", "TXT"): ["v=DMARC1; p=none"], ("acme.com", "MX"): ["0 ."]})
     second = house.seed_zone(foreign={})

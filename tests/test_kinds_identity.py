@@ -731,3 +731,21 @@ def test_tags_of_aws_are_no_ones_business(house: House) -> None:
     house.settle()
     tags = {t["Key"] for t in house.identity()["Tags"]}
     assert tags == {"aws:servicecatalog:portfolio", "recon:stack"}
+
+
+def test_an_address_that_differs_from_a_live_one_in_the_case_of_its_domain_is_told(house: House) -> None:
+    """SES has two then ("Creating and verifying identities"); another local part is another mailbox to everybody."""
+    for name in ("ceo@ACME.com", "CEO@acme.com"):
+        client("sesv2").create_email_identity(EmailIdentity=name)
+    house.write({"email_addresses": {"ceo@Acme.com": {}, "hr@acme.com": {}}})
+    ran = house.cli("plan", "state.yaml", "--format", "json")
+    assert ran.code == 0
+    notes = {c["address"]: c["notes"] for c in ran.json["changes"]}
+    assert {n["rule"] for n in notes[f"email_identity/{HOME}/hr@acme.com"]} == {"address-mail"}
+    told = next(n for n in notes[f"email_identity/{HOME}/ceo@acme.com"] if n["rule"] != "address-mail")
+    assert (told["rule"], told["severity"]) == ("address-twin", "warning")
+    assert "SES has ceo@ACME.com already" in told["message"]
+    house.settle()
+    assert house.calls().count("sesv2:ListEmailIdentities") == 0  # nothing is new any more
+    found = client("sesv2").list_email_identities()["EmailIdentities"]
+    assert {"ceo@ACME.com", "CEO@acme.com", "ceo@acme.com"} <= {i["IdentityName"] for i in found}

@@ -502,13 +502,13 @@ def test_mermaid() -> None:
         graph(NODES, "mermaid")
         == """flowchart LR
   subgraph k0["configuration#95;set"]
-    n0["r/s"]
+    n0["configuration#95;set/r/s"]
   end
   subgraph k1["email#95;identity"]
-    n1["r/a.com"]
+    n1["email#95;identity/r/a.com"]
   end
   subgraph k2["smtp#95;user"]
-    n2["x#34;#93;#59; evil"]
+    n2["smtp#95;user/x#34;#93;#59; evil"]
   end
   n3["dedicated#95;ip#95;pool/r/p"]:::outside
   n0 --> n1
@@ -521,8 +521,20 @@ def test_mermaid() -> None:
 def test_dot() -> None:
     shown = graph(NODES, "dot")
     assert shown.startswith("digraph recon {") and shown.endswith("}\n")
-    assert 'n2 [label="x\\"]; evil"];' in shown and "n0 -> n1;" in shown
+    assert 'n2 [label="smtp_user/x\\"]; evil"];' in shown and "n0 -> n1;" in shown
     assert shown == graph(dict(reversed(NODES.items())), "dot")
+
+
+def test_graph_as_text_is_addresses_to_copy() -> None:
+    assert (
+        graph(NODES, "text")
+        == """configuration_set/r/s
+  needs dedicated_ip_pool/r/p
+email_identity/r/a.com
+  needs configuration_set/r/s
+smtp_user/x"]; evil
+"""
+    )
 
 
 def test_graph_of_unknown_format() -> None:

@@ -38,9 +38,15 @@ GOOD_IDENTITY: dict[str, Any] = {
     "mail_from": {"mail_from_domain": "bounce.acme.com", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"},
     "configuration_set_name": None, "email_forwarding_enabled": True, "policies": {}, "tags": {},
 }  # fmt: skip
+REPLICA = f"email_identity/{WEST}/acme.com"
 GOOD_FACTS = {
     "verification_status": "SUCCESS", "dkim_status": "SUCCESS", "mail_from_status": "SUCCESS", "tokens": ["t1"]
 }  # fmt: skip
+SIGNS_LIKE_ITS_PARENT = (
+    {**GOOD_IDENTITY, "dkim": {**GOOD_IDENTITY["dkim"], "signing_attributes_origin": "AWS_SES_US_EAST_1"}},
+    {},
+    GOOD_FACTS,
+)
 GOOD_SET: dict[str, Any] = {
     "delivery_options": {"tls_policy": "REQUIRE", "sending_pool_name": None},
     "reputation_options": {"reputation_metrics_enabled": True},
@@ -292,6 +298,14 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("spf-softened", "warning", {"spf": ("v=spf1 mx -all", "v=spf1 mx ~all")}),
     ("spf-softened", "warning", {"spf": ("v=spf1 mx -all", None)}),
     ("spf-softened", "warning", {"spf": ("v=spf1 redirect=x.example", "v=spf1 mx")}),
+    (
+        "spf-softened",
+        "warning",
+        {
+            "before": {("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com -all"]},
+            "after": {("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com ~all"]},
+        },
+    ),
     ("spf-invalid", "warning", {"spf": ("v=spf1 foo -all", "v=spf1 foo -all")}),
     ("spf-ptr", "note", {"spf": (None, "v=spf1 ptr -all")}),
     ("spf-too-long", "warning", {"spf": (None, "v=spf1 " + "ip4:192.0.2.1 " * 40 + "-all")}),
@@ -337,6 +351,25 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("dkim-replica", "warning", {"want": {"dkim": {"signing_attributes_origin": "AWS_SES_US_EAST_1"}}}),
+    ("dkim-replica", "error", {"more": {ACME: (GOOD_IDENTITY, None), REPLICA: SIGNS_LIKE_ITS_PARENT}}),
+    (
+        "dkim-replica",
+        "error",
+        {"more": {ACME: (GOOD_IDENTITY, None), REPLICA: SIGNS_LIKE_ITS_PARENT}, "regions": (WEST,)},
+    ),
+    (
+        "dkim-replica",
+        "error",
+        {"want": {"dkim": {"signing_attributes_origin": "EXTERNAL"}}, "more": {REPLICA: SIGNS_LIKE_ITS_PARENT}},
+    ),
+    (
+        "dkim-replica",
+        "warning",
+        {
+            "more": {ACME: (GOOD_IDENTITY, None), REPLICA: SIGNS_LIKE_ITS_PARENT},
+            "accounts": {WEST: {"SendQuota": {"SentLast24Hours": 0.0}}},
+        },
+    ),
     (
         "dkim-replica",
         "warning",
@@ -714,6 +747,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         {"more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})}},
     ),
     ("dkim-replica", {"want": {"dkim": {"signing_attributes_origin": "AWS_SES_SA_EAST_1"}}}),
+    ("dkim-replica", {"more": {ACME: (GOOD_IDENTITY, None), REPLICA: (SIGNS_LIKE_ITS_PARENT[0], None)}}),
     (
         "dkim-replica",
         {
@@ -954,6 +988,18 @@ def test_an_error_needs_mail_that_flows(sent: float | None, severity: str) -> No
     account = {EAST: {"SendQuota": {} if sent is None else {"SentLast24Hours": sent}}}
     found = findings("dmarc-enforced-unverified", {**HURTS, "accounts": account})
     assert [finding.severity for finding in found] == [severity]
+
+
+def test_a_softened_mail_from_is_said_in_terms_of_mail() -> None:
+    name = ("bounce.acme.com", "TXT")
+    texts = {end: {name: [f"v=spf1 include:amazonses.com {end}"]} for end in ("-all", "~all", "?all")}
+    (found,) = findings("spf-softened", {"before": texts["-all"], "after": texts["~all"]})
+    assert "MAIL FROM name bounce.acme.com goes from -all to ~all" in found.message
+    assert "mail through SES passes as before" in found.message
+    assert "unmanaged: [mail_from]" in found.hint
+    assert findings("spf-softened", {"before": texts["?all"], "after": texts["~all"]}) == []
+    (found,) = findings("spf-softened", {"before": texts["~all"], "after": texts["?all"]})  # not recon's doing
+    assert "add it instead" in found.hint
 
 
 def test_what_one_identity_sent_counts_before_the_region() -> None:

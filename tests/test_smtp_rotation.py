@@ -321,6 +321,27 @@ def test_a_foreign_key_is_told_with_its_last_use_and_rotated_out_when_named(hous
     assert step_of(rotate_due(house)) == ("done", "create")
 
 
+def test_a_key_whose_making_was_answered_too_late_is_told_and_goes_when_named(house: House, clock: Clock) -> None:
+    """It lands after the run that closed the intent has ended: nothing proves whose it is, so a person says."""
+    house.settle(BASE)
+    mine = stored(SECRET)["username"]
+    late = client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
+    clock.forward(2)
+    told = next(d for d in house.plan().diagnostics if d.code == "foreign-key")
+    assert "likely one that a run asked for and got no answer about" in told.message
+    assert f"recon smtp rotate news --replace {late} (said three times" in told.hint
+    for step in ("rotated out", "switched off", "deleted"):
+        assert set(keys()) == {mine, late}
+        assert step in smtp(house, "rotate", "news", "--replace", late, "state.yaml").out
+    assert set(keys()) == {mine}
+    house.quiet()
+    assert not [d for d in house.plan().diagnostics if d.code == "foreign-key"]
+    # one made later, or used, is somebody's
+    clock.forward(1)
+    client("iam").create_access_key(UserName="news")
+    assert "no answer" not in message(house.plan(), "foreign-key")
+
+
 def test_two_foreign_keys_wait_until_one_is_named(house: House, clock: Clock) -> None:
     client("iam").create_user(UserName="news")
     first, second = (client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"] for _ in range(2))

@@ -169,7 +169,7 @@ label = st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True)
 @settings(deadline=None)
 @given(
     st.frozensets(st.sampled_from(["dmarc", "bimi", "null_mx"])),
-    st.booleans(),
+    st.sampled_from(["", "yes", "shared"]),
     st.lists(st.builds("include:{}.example".format, label), unique=True, max_size=4),
     st.lists(
         st.builds(marker.Own, label, st.sampled_from(["CNAME", "TXT", "MX"]), st.just('"a b" "c\\"d"')),
@@ -178,9 +178,9 @@ label = st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True)
     ),
 )
 def test_a_marker_comes_back_as_it_was_put(
-    groups: frozenset[str], created: bool, terms: list[str], own: list[marker.Own]
+    groups: frozenset[str], created: str, terms: list[str], own: list[marker.Own]
 ) -> None:
-    put = marker.Marker(set(groups), terms, created, own)
+    put = marker.Marker(set(groups), terms, created == "yes", own, created == "shared")
     stored = [txt.decode(txt.encode(t)) for t in put.texts("acme/production")]
     foreign = [
         *marker.Marker({"dmarc", "bimi"}).texts("acme"),
@@ -190,6 +190,6 @@ def test_a_marker_comes_back_as_it_was_put(
     found = marker.read([*foreign, *stored], "acme/production")
     assert found.groups == set(groups)
     assert (found.spf or []) == terms
-    assert found.spf_created == created
+    assert (found.spf_created, found.spf_shared) == (created == "yes", created == "shared")
     assert found.own == own
     assert all(marker.is_ours(t, "acme/production") and not marker.is_ours(t, "acme") for t in stored)

@@ -118,22 +118,29 @@ class Aws:
         self._patience = throttle_patience
         self._limiters = Limiters()
         self._clients: dict[tuple[str, str, bool], Any] = {}
-        self._sessions: dict[str | None, Any] = {}
+        self._sessions: dict[tuple[str, ...], Any] = {}
         self._lock = threading.RLock()
         self._stopping = threading.Event()
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
-    def _session(self, role: str | None) -> Any:
-        if role not in self._sessions:
+    def _session(self, *roles: str) -> Any:
+        """A session of the last of ``roles``, each taken on from the one before; without any, what boto3 finds."""
+        if roles not in self._sessions:
             import boto3
 
-            base = boto3.session.Session()
-            if role is None:
-                self._sessions[role] = base
-            else:
-                self._sessions[role] = _assume(base, role, self.stack.regions[0] if self.stack.regions else None)
-        return self._sessions[role]
+            self._sessions[roles] = (
+                _assume(self._session(*roles[:-1]), roles[-1], self.stack.regions[0] if self.stack.regions else None)
+                if roles
+                else boto3.session.Session()
+            )
+        return self._sessions[roles]
+
+    def _roles(self, dns: bool) -> tuple[str, ...]:
+        """The roles on the way to the stack's account, or to that of its zones: there the stack's own role takes the
+        DNS role on, so that whoever runs recon needs to be trusted by the stack's role alone."""
+        chain = (self._role, self.stack.dns_role_arn if dns else None)
+        return tuple(dict.fromkeys(role for role in chain if role))
 
     def _client(self, service: str, region: str, dns: bool) -> Any:
         key = (service, region, dns)
@@ -147,7 +154,7 @@ class Aws:
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError, ClientError
 
-            role = (self.stack.dns_role_arn if dns else None) or self._role
+            roles = self._roles(dns)
             config = Config(
                 retries={"mode": "standard", "total_max_attempts": 1},
                 connect_timeout=10,
@@ -156,9 +163,9 @@ class Aws:
                 user_agent=_user_agent(),
             )
             try:
-                client = self._session(role).client(service, region_name=region, config=config)
+                client = self._session(*roles).client(service, region_name=region, config=config)
             except (BotoCoreError, ClientError) as problem:
-                raise _translate(problem, service, "AssumeRole" if role else "client", region) from None
+                raise _translate(problem, service, "AssumeRole" if roles else "client", region) from None
             self._clients[key] = client
             return client
 

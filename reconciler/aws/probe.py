@@ -21,7 +21,7 @@ def accepted(aws: Aws, key_id: str, secret: str) -> bool:
 
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=5)
     with aws._lock:
-        client = aws._session(None).client(
+        client = aws._session().client(
             "sts", region_name=aws._home_region(), aws_access_key_id=key_id, aws_secret_access_key=secret, config=config
         )
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -161,6 +162,30 @@ def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic
 
     loaded = desired.load(state, env)
     return loaded.state, loaded.warnings
+
+
+def checked(targets: Iterable[str] | None) -> tuple[str, ...]:
+    """The targets of a command line. Raises ReconError, naming all at once, for those that no address can fit."""
+    from reconciler.desired.stack import ADDRESS_FORMS, address_problem
+    from reconciler.model import Diagnostic
+
+    found = tuple(targets or ())
+    wrong = []
+    for target in found:
+        kind = target.partition("/")[0]
+        glob, any_kind = (any(c in text for c in "*?[") for text in (target, kind))
+        problem = "" if any_kind or (glob and kind in ADDRESS_FORMS) else address_problem(target)
+        if problem:
+            near = difflib.get_close_matches(kind, ADDRESS_FORMS, n=1)
+            hint = (
+                f"did you mean {near[0]}?"
+                if near and near[0] != kind
+                else "`recon graph --format text` lists the addresses"
+            )
+            wrong.append(Diagnostic("error", "bad-target", f"--target {target}: {problem}", hint))
+    if wrong:
+        raise ReconError(wrong[0].message, hint=wrong[0].hint, diagnostics=wrong)
+    return found
 
 
 def with_warnings(planned: Planned, warnings: Iterable[Diagnostic]) -> Plan:

@@ -23,6 +23,7 @@ from reconciler.cli.common import (
     StateArg,
     TargetOption,
     VerboseOption,
+    checked,
     load,
     read_plan,
     step_summary,
@@ -111,11 +112,12 @@ def plan(
     from reconciler import running
 
     out = Out(format, no_color, quiet, verbose)
+    targets = checked(target)
     if offline or against:
-        return _offline(state, env, against if offline else None, target or (), out_file, detailed_exitcode, out)
+        return _offline(state, env, against if offline else None, targets, out_file, detailed_exitcode, out)
     declared, warnings = load(state, env, out)
     planned = running.make(
-        declared, targets=target or (), refresh=refresh, parallelism=parallelism, look_outside=look_outside
+        declared, targets=targets, refresh=refresh, parallelism=parallelism, look_outside=look_outside
     )
     result = with_warnings(planned, warnings)
     if out_file:
@@ -184,9 +186,10 @@ def drift(
 
     out = Out("text" if format == "prometheus" else format, no_color, quiet, verbose)
     topic = report.topic_of(notify) if notify else ""
+    targets = checked(target)
     declared, warnings = load(state, env, out)
     planned = running.make(
-        declared, targets=target or (), refresh=refresh, parallelism=parallelism, rotate=True, look_outside=look_outside
+        declared, targets=targets, refresh=refresh, parallelism=parallelism, rotate=True, look_outside=look_outside
     )
     applied, unknown = _last_applied(declared, planned.aws)
     result = report.explained(with_warnings(planned, (*warnings, *unknown)), planned.aws, applied)
@@ -255,9 +258,9 @@ def schema() -> None:
 def graph(
     state: StateArg = "state",
     env: EnvOption = None,
-    format: Annotated[str, typer.Option("--format", help="mermaid or dot.")] = "mermaid",
+    format: Annotated[str, typer.Option("--format", help="mermaid, dot or text.")] = "mermaid",
 ) -> None:
-    """Print the declared resources and what depends on what, as Mermaid or DOT. Offline."""
+    """Print the declared resources and what depends on what, as Mermaid, DOT or plain text. Offline."""
     from reconciler.offline import bare_world
     from reconciler.planner import make_plan
     from reconciler.renderers.graph import graph as draw

@@ -28,6 +28,7 @@ from reconciler.cli.common import (
     TargetOption,
     VerboseOption,
     alone,
+    checked,
     load,
     lock_of,
     read_plan,
@@ -103,6 +104,7 @@ def apply(
             return _carry_out(saved, stack, aws, zones, out, grip, **waiting)
     if expect or state_dir:
         raise ReconError("--expect and --state go with a saved plan", hint="recon plan --out plan.json")
+    targets = checked(target)
     declared, warnings = load(state, env, out)
     if not auto_approve and not sys.stdin.isatty():
         raise ReconError(
@@ -113,7 +115,7 @@ def apply(
         planned = running.make(
             declared,
             purpose="apply",
-            targets=target or (),
+            targets=targets,
             refresh=refresh,
             parallelism=parallelism,
             look_outside=look_outside,
@@ -153,6 +155,7 @@ def destroy(
     from reconciler.planner import check_safeguards
 
     out = Out(format, no_color, quiet, verbose)
+    targets = checked(target)
     declared, _ = load(state, env, out)
     if allow_deletes is None and not sys.stdin.isatty():
         raise Refused(
@@ -160,7 +163,7 @@ def destroy(
             hint="look at the plan of it, then give --allow-deletes N with the number of things that go",
         )
     with alone(declared.stack, "destroy", out, lock_timeout) as grip:
-        planned = running.make(declared, purpose="apply", targets=target or (), parallelism=parallelism, removing=True)
+        planned = running.make(declared, purpose="apply", targets=targets, parallelism=parallelism, removing=True)
         result = planned.plan
         if not result.changes and result.outcome != "refused":
             out.plan(result)

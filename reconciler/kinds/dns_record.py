@@ -22,14 +22,14 @@ from reconciler.kinds.dns import elsewhere, intents, marker
 from reconciler.kinds.dns.book import EXECUTION, Book
 from reconciler.kinds.dns.edits import Edit
 from reconciler.kinds.dns.releasing import Releasing
-from reconciler.kinds.dns.values import NAME, set_digest
+from reconciler.kinds.dns.values import NAME, address_of, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
 from reconciler.kinds.kind import Runtime, Step
 from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
 from reconciler.kinds.world import World
-from reconciler.model import Change, Desired, Document, State
-from reconciler.names import is_at_or_below, to_route53
+from reconciler.model import Change, Desired, Document, Entry, Observed, State
+from reconciler.names import is_at_or_below, parents, to_route53
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -258,27 +258,68 @@ def declared_names(world: World) -> list[tuple[str, str | None]]:
     return list(names)
 
 
+def known_addresses(world: World) -> Iterator[str]:
+    """The address of every record that the declared state derives, changed or not, and of our markers.
+
+    Of a name whose zone is not known, one for each zone that could hold it."""
+    for zone in world.zones.values():
+        names = [n for n, type_ in zone.records if type_ == "TXT" and n.startswith(f"{marker.LABEL}.")]
+        for name in names:
+            if any(marker.is_ours(text, world.scope) for _, text in zone.texts(name)):
+                yield address_of(zone.name, name, "TXT")
+    index = ZoneIndex(world.zones)
+    for intent in intents.of_state(world):
+        label = intents.label(intent)
+        if intent.zone == "manual":
+            yield address_of("manual", intent.name or label, intent.type)
+            continue
+        anchor = intents.anchor(intent)
+        found = index.pick(anchor, intent.zone)
+        holders = [found.name] if isinstance(found, Zone) else [anchor, *parents(anchor)]
+        yield from (address_of(holder, label, intent.type) for holder in holders)
+
+
 def live_names(world: World) -> list[tuple[str, str | None]]:
     """Every name in a zone that something live of this stack knows: its domain, its MAIL FROM, old or present."""
     names: dict[tuple[str, str | None], None] = {}
     scope = world.scope
-    zones = {name: entry.values.get("zone") for name, entry in intents.own_entries(world).items()}
+    entries = intents.own_entries(world)
     for live in world.observed.values():
         if owner_of(live.tags) != scope:
             continue
         stays = live.address in world.desired
         if live.kind == "email_identity" and "@" not in live.name:
-            zone = zones.get(live.name)
+            entry = entries.get(live.name)
+            zone = entry.values.get("zone") if entry is not None else None
             # What goes leaves nothing behind in a zone that was the right one once; `manual` is never looked at.
-            zone = zone if stays or zone == "manual" else EVERY
+            known = zone == "manual" or (stays and not _lets_go(world.desired[live.address], entry, live))
+            zone = zone if known else EVERY
             names[live.name, zone] = None
             for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM))):
                 names[old, zone] = None
         elif live.kind == "configuration_set":
             tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
             if tracked and "tracking" in unpack(live.tags, RECORDS):
+                block = (world.desired[live.address].spec.get("tracking_options") or {}) if stays else {}
+                stays = stays and block.get("custom_redirect_domain", tracked) == tracked
                 names[tracked, None if stays else EVERY] = None
     return list(names)
+
+
+def _lets_go(desired: Desired, entry: Entry | None, live: Observed) -> bool:
+    """Whether records of an identity that stays are no longer asked for: a group, its MAIL FROM, its DKIM names."""
+    values = entry.values if entry is not None else {}
+    kept = {"dkim", "mail_from", "tracking", *(key for key, value in values.items() if value)}
+    if unpack(live.tags, RECORDS) - kept:
+        return True
+    there = {(live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM)} - {None}
+    wanted = (desired.spec.get("mail_from") or {}).get("mail_from_domain")
+    if there - {wanted} and ("mail_from" in desired.spec or live.tags.get(MAIL_FROM)):
+        return True
+    dkim, old = desired.spec.get("dkim") or {}, live.spec["dkim"]
+    return any(
+        dkim.get(key) not in {None, old.get(key)} for key in ("signing_attributes_origin", "domain_signing_selector")
+    )
 
 
 # --- carrying out --------------------------------------------------------------------------------------------------

@@ -137,6 +137,7 @@ class EmailIdentity(Rereading):
             absent = bulk.absent(aws, world)
             read_each(self, aws, world, [a for a in wanted_addresses(NAME, world) if a not in absent])
         read_covering(aws, world)
+        bulk.find_twins(aws, world)
         for desired in world.kind(NAME):
             reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
             if not reference or ref_key(reference) in world.keys or not world.takes(desired.address):
@@ -263,6 +264,7 @@ class EmailIdentity(Rereading):
                 after,
                 differences(None, after, whole=WHOLE, desired=desired),
                 depends_on=needs,
+                notes=_twins(world, desired),
                 source=desired.entry.source,
                 region=region,
                 execution=_execution(world, desired, None),
@@ -589,6 +591,15 @@ def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[No
     if new in {None, old}:
         return ()
     return (Note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"),)
+
+
+def _twins(world: World, desired: Desired) -> tuple[Note, ...]:
+    twins = world.facts.get("twins", {}).get(desired.address, ())
+    words = (
+        "SES has {} already, and tells addresses apart by case: this will be one more, whose owner has to confirm it "
+        "(mail from the other goes on as it does; delete it once nobody sends from it)"
+    )
+    return tuple(Note("address-twin", "warning", words.format(name)) for name in sorted(twins))
 
 
 def _created(wanted: Mapping[str, Any], domain: bool) -> dict[str, Any]:

@@ -397,6 +397,12 @@ def _tell(world: World, desired: Desired, live: Observed | None, change: Change 
             continue
         known = rotation.told(live, key_id, world.now)
         hint = f"recon never deletes it unasked; to rotate it out: recon smtp rotate {name} --replace {key_id}"
+        if rotation.may_be_lost(live, key_id):
+            known += (
+                "; it was made within an hour of recon's own: likely one that a run asked for and got no answer about, "
+                "and then nobody knows its secret"
+            )
+            hint += " (said three times it is gone at once: named, off, deleted)"
         world.say("warning", "foreign-key", f"{name} has a key that recon did not make: {known}", hint=hint, **where)
     for key_id in live.spec["orphans"] if change is None else ():
         known = rotation.told(live, key_id, world.now)

@@ -1,4 +1,4 @@
-"""The resources and what depends on what, as Mermaid or DOT.
+"""The resources and what depends on what, as Mermaid, DOT or plain text.
 
 Sources: Mermaid documentation, "Flowcharts Syntax" (entity codes such as ``#quot;``); Graphviz, "The DOT Language".
 """
@@ -11,14 +11,15 @@ from typing import Final, Literal
 from reconciler.errors import ReconError
 from reconciler.renderers.escape import safe
 
-GRAPH_FORMATS: Final = ("mermaid", "dot")
+GRAPH_FORMATS: Final = ("mermaid", "dot", "text")
 
 # characters that Mermaid's grammar or the Markdown and HTML inside a label would act on
 _MERMAID_SPECIAL: Final = frozenset('"#;&<>`|{}[]()\\*_~@%$')
 
 
-def graph(nodes: Mapping[str, Sequence[str]], format: Literal["mermaid", "dot"] | str) -> str:
-    """A directed graph: from each address to those that need it first.
+def graph(nodes: Mapping[str, Sequence[str]], format: Literal["mermaid", "dot", "text"] | str) -> str:
+    """A directed graph: from each address to those that need it first. Nodes say whole addresses, as `--target` takes
+    them; ``text`` has one a line, with what it needs below it.
 
     Args:   nodes maps an address to the addresses it needs; a need that is no key is drawn too, dashed (it exists
             live, or is missing). The order of the output is that of the addresses' text, whatever the input's.
@@ -26,12 +27,18 @@ def graph(nodes: Mapping[str, Sequence[str]], format: Literal["mermaid", "dot"] 
     """
     if format not in GRAPH_FORMATS:
         raise ReconError(f"unknown graph format {format!r}", hint=f"one of {', '.join(GRAPH_FORMATS)}")
+    if format == "text":
+        return "".join(f"{safe(line)}\n" for one in sorted(nodes) for line in _lines(one, nodes[one]))
     outside = sorted({need for needs in nodes.values() for need in needs} - nodes.keys())
     names = [*sorted(nodes), *outside]
     number = {address: f"n{index}" for index, address in enumerate(names)}
     edges = sorted({(need, address) for address, needs in nodes.items() for need in needs})
     draw = _mermaid if format == "mermaid" else _dot
     return draw(names, number, edges, frozenset(outside))
+
+
+def _lines(address: str, needs: Sequence[str]) -> list[str]:
+    return [address, *(f"  needs {need}" for need in sorted(set(needs)))]
 
 
 def _kinds(names: Sequence[str]) -> dict[str, list[str]]:
@@ -51,7 +58,7 @@ def _mermaid(
     lines = ["flowchart LR"]
     for index, (kind, addresses) in enumerate(_kinds([name for name in names if name not in outside]).items()):
         lines.append(f'  subgraph k{index}["{_mermaid_text(kind)}"]')
-        lines += [f'    {number[one]}["{_mermaid_text(one.partition("/")[2] or one)}"]' for one in addresses]
+        lines += [f'    {number[one]}["{_mermaid_text(one)}"]' for one in addresses]
         lines.append("  end")
     lines += [f'  {number[one]}["{_mermaid_text(one)}"]:::outside' for one in names if one in outside]
     lines += [f"  {number[before]} --> {number[after]}" for before, after in edges]
@@ -70,7 +77,7 @@ def _dot(
     lines = ["digraph recon {", "  rankdir=LR;", '  node [shape=box, style=rounded, fontname="Helvetica"];']
     for index, (kind, addresses) in enumerate(_kinds([name for name in names if name not in outside]).items()):
         lines += [f"  subgraph cluster_{index} {{", f"    label={_dot_text(kind)};"]
-        lines += [f"    {number[one]} [label={_dot_text(one.partition('/')[2] or one)}];" for one in addresses]
+        lines += [f"    {number[one]} [label={_dot_text(one)}];" for one in addresses]
         lines.append("  }")
     lines += [f'  {number[one]} [label={_dot_text(one)}, style="rounded,dashed"];' for one in names if one in outside]
     lines += [f"  {number[before]} -> {number[after]};" for before, after in edges]

@@ -132,12 +132,13 @@ def short_key(view: RuleView) -> Iterator[Draft]:
 
 @rule(
     "dkim-replica",
-    "warning",
+    "error",
     "A Deterministic Easy DKIM replica without a fit parent",
     "SES Developer Guide, Deterministic Easy DKIM; SES API VerificationInfo REPLICATION errors",
 )
 def replica(view: RuleView) -> Iterator[Draft]:
-    """The parent must exist, use Easy DKIM itself, and be in another region."""
+    """The parent must exist, use Easy DKIM itself, and be in another region: a replica signs with its parent's keys and
+    DNS records, so mail that flows through it suffers where the parent lets them go."""
     for identity in view.identities:
         parent_region = regions.deterministic_parent(str(identity.will("dkim.signing_attributes_origin") or ""))
         if identity.after is None or parent_region is None:
@@ -149,17 +150,21 @@ def replica(view: RuleView) -> Iterator[Draft]:
         elif view.is_unread(address):
             continue
         elif parent is None or parent.after is None:
-            if parent_region not in view.state.stack.regions:
+            if parent is None and parent_region not in view.state.stack.regions:
                 continue  # a parent outside this stack's regions was not looked for
             problem = f"copies the keys of {identity.name} in {parent_region}, which will not exist"
         elif (parent.will("dkim.signing_attributes_origin") or "AWS_SES") != "AWS_SES":
             problem = f"copies the keys of {identity.name} in {parent_region}, which has no Easy DKIM keys of its own"
         else:
             continue
+        served = parent is not None and parent.before is not None and identity.stays and view.flows(identity)
+        let_go = parent is not None and (parent.after is None or parent.alters("dkim.signing_attributes_origin"))
         yield Draft(
             identity.address,
             f"{identity.name} in {identity.region} {problem}",
-            "let the parent use signing_attributes_origin: AWS_SES in another region of the stack",
+            "let the parent use signing_attributes_origin: AWS_SES in another region of the stack; to take the parent "
+            "away, give the replica keys of its own first (AWS_SES or EXTERNAL), in an apply of its own",
+            hurts=served and let_go and not identity.alters("dkim.signing_attributes_origin"),
         )
 
 

@@ -119,6 +119,7 @@ def softened(view: RuleView) -> Iterator[Draft]:
     """The end of the record becomes milder, or the record goes."""
     if view.dns_stays:
         return
+    bounces = {identity.will("mail_from.mail_from_domain") for identity in view.identities}
     for name in view.spf_names:
         before, after = _single(view, name, "before"), _single(view, name)
         if before is None:
@@ -130,6 +131,16 @@ def softened(view: RuleView) -> Iterator[Draft]:
                 )
         elif _end(after) < _end(before):
             was, now = spf.parse(before).all, spf.parse(after).all
+            if name in bounces and now is not None and now.text == "~all":
+                yield Draft(
+                    _address(view, name),
+                    f"the SPF record of the MAIL FROM name {name} goes from {was.text if was else 'a redirect'} to "
+                    "~all, which recon writes for each MAIL FROM: mail through SES passes as before, mail that others "
+                    f"send as {name} is marked as suspect, no longer failed",
+                    "DMARC judges both alike; where the stricter end must stay, keep the name out of recon's hands: "
+                    "`unmanaged: [mail_from]`, or another mail_from_domain",
+                )
+                continue
             yield Draft(
                 _address(view, name),
                 f"the SPF record of {name} goes from {was.text if was else 'a redirect'} to "

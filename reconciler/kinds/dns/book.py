@@ -93,6 +93,20 @@ class Book:
         scopes = {marker.stack_of(text) for text in texts} - {None, self.world.scope}
         return {scope: marker.read(texts, scope) for scope in sorted(filter(None, scopes))}
 
+    def shared_terms(self, zone: Zone, domain: str, ours: Iterable[str], wanted: Iterable[str] = ()) -> set[str]:
+        """Those SPF terms that another stack's marker names, too: the last stack that lets go of one takes it out.
+
+        A note says which of ``ours`` stay for that reason although they are not ``wanted`` any more."""
+        shared: dict[str, str] = {t: stack for stack, m in self.others(zone, domain).items() for t in m.spf or ()}
+        for term in [t for t in ours if t in shared and t not in wanted]:
+            self.world.say(
+                "note",
+                "spf-shared",
+                f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
+                address=address_of(zone.name, domain, "TXT"),
+            )
+        return set(shared)
+
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 
@@ -117,12 +131,9 @@ class Book:
         named = [z for z in found if z.at(name)]
         return next((some[0] for some in (found, proven, named) if len(some) == 1), None)
 
-    def zones_of(self, name: str, live: Observed) -> list[Zone]:
-        """Where a value that ``live`` derives may stand: its entry's zone; once that is gone, every zone that could
-        hold the name, since a record may be left from a time before a zone came or was named."""
-        if live.address in self.world.desired:
-            zone = self.zone_of(name)
-            return [zone] if zone is not None else []
+    def zones_of(self, name: str) -> list[Zone]:
+        """Where a value that is let go may stand: every zone read that could hold the name, since a record may be left
+        from a time before a zone came or was named."""
         found = [z for z in self.world.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
         return sorted(found, key=lambda z: (-len(z.name), z.id))
 

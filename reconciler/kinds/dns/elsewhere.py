@@ -30,6 +30,9 @@ GROUPS = {"_dmarc.": "dmarc", "default._bimi.": "bimi"}
 FACT = "elsewhere"
 """Where a World keeps the answers: (domain, group) -> (other stack's scope, region), None where none names it."""
 
+UNSEEN = "elsewhere_unseen"
+"""Where a World keeps why a region of the stack's own could not be asked, and what to do; nothing where all were."""
+
 _BATCH = 100
 
 
@@ -74,10 +77,10 @@ def ask(aws: Aws, world: World, wanted: Mapping[str, Iterable[str]]) -> bool:
             return [], error
         return list(answer.get("ResourceTagMappingList") or ()), None
 
-    unread: AwsError | None = None
-    for items, error in aws.parallel(one, jobs, lambda job: job[0]):
+    unread: dict[str, AwsError] = {}
+    for (region, _), (items, error) in zip(jobs, aws.parallel(one, jobs, lambda job: job[0]), strict=True):
         if error is not None and error.aws_code not in NOT_ENABLED:
-            unread = error
+            unread[region] = error
         for item in items:
             tags, domain = tags_from_aws(item.get("Tags")), item["ResourceARN"].rpartition(":identity/")[2].lower()
             owner = owner_of(tags)
@@ -86,22 +89,39 @@ def ask(aws: Aws, world: World, wanted: Mapping[str, Iterable[str]]) -> bool:
             for group in unpack(tags, RECORDS):
                 if (domain, group) in answers:
                     answers[domain, group] = (owner, item["ResourceARN"].split(":")[3])
-    if unread is not None:
-        words = "whether another stack owns the records that change could not be seen"
-        world.say("warning", "others-unread", f"{words}: {unread.message}", hint=unread.hint)
-    return unread is not None or any(answers[domain, group] for domain in wanted for group in wanted[domain])
+    own = next((unread[region] for region in stack.regions if region in unread), None)
+    if own is not None:  # A guard that is off must not look like one that passed.
+        world.facts[UNSEEN] = (own.message, own.hint)
+    elif unread:  # What is down or closed far away must not keep mail from being mended here.
+        one_of_them = next(iter(unread.values()))
+        words = "whether another stack owns the records that change could not be seen everywhere"
+        world.say("warning", "others-unread", f"{words}: {one_of_them.message}", hint=one_of_them.hint)
+    return bool(unread) or any(answers[domain, group] for domain in wanted for group in wanted[domain])
 
 
 def refuse(world: World, changes: Iterable[Change]) -> None:
-    """Refuse each of ``changes`` that would take over what another stack's identity names, as far as it was asked."""
+    """Refuse each of ``changes`` that would take over what another stack's identity names, as far as it was asked, and
+    each of which that could not be seen in one of the stack's own regions."""
+    answers, unseen = world.facts.get(FACT, {}), world.facts.get(UNSEEN)
     for change, domain, group in _taken_over(changes):
-        found = world.facts.get(FACT, {}).get((domain, group))
+        if (domain, group) not in answers:
+            continue
+        found = answers[domain, group]
         if found is not None:
-            stack, region = f'the recon stack "{found[0]}"', found[1]
             world.refuse(
                 "owned-elsewhere",
-                f"the {group.upper()} of {domain} belongs to {stack}: its identity in {region} says so",
+                f'the {group.upper()} of {domain} belongs to the recon stack "{found[0]}": its identity in {found[1]} '
+                "says so",
                 hint="take it out of this stack's YAML, or release it there first",
+                address=change.address,
+                source=change.source,
+            )
+        elif unseen is not None:
+            world.refuse(
+                "others-unread",
+                f"whether another stack owns the {group.upper()} of {domain}, which would be taken over, could not be "
+                f"seen: {unseen[0]}",
+                hint=unseen[1] or f"run again, or leave {group} out until that region answers",
                 address=change.address,
                 source=change.source,
             )

@@ -255,6 +255,16 @@ def _tracking(world: World) -> Iterator[Intent]:
         )
 
 
+def anchor(intent: Intent) -> str:
+    """A name in the zone that holds the record: its own, or one beside it while SES has not given the token."""
+    return intent.name or f"token._domainkey.{intent.domain}"
+
+
+def label(intent: Intent) -> str:
+    """How the record is called in its address (contract, section 3): a name that holds a token stands for it."""
+    return f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else anchor(intent)
+
+
 def own_entries(world: World) -> dict[str, Entry]:
     """The domains' own entries (zone, dmarc, ttl ...) by name."""
     return {e.name: e for e in world.state.section("domains") if e.region is None}

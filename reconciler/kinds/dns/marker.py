@@ -42,14 +42,21 @@ class Marker:
     spf: list[str] | None = None
     spf_created: bool = False
     own: list[Own] = field(default_factory=list)
+    spf_shared: bool = False
+    """The SPF record is another stack's making: the last of the stacks with terms in it takes it away."""
+
+    @property
+    def spf_made(self) -> bool:
+        """Whether the SPF record came from a stack, this one or one that it shares the record with."""
+        return self.spf_created or self.spf_shared
 
     def texts(self, scope: str) -> list[str]:
         """The TXT texts that say this; empty when there is nothing to remember."""
         lines = []
         if self.groups:
             lines.append(f"{VERSION}; stack={scope}; groups={' '.join(sorted(self.groups))}")
-        if self.spf is not None and (self.spf or self.spf_created):
-            created = "created=yes; " if self.spf_created else ""
+        if self.spf is not None and (self.spf or self.spf_made):
+            created = "created=yes; " if self.spf_created else "created=shared; " if self.spf_shared else ""
             lines.append(f"{VERSION}; stack={scope}; {created}spf={' '.join(self.spf)}".rstrip())
         lines += [own.text(scope) for own in self.own]
         return lines
@@ -74,15 +81,15 @@ def read(texts: Iterable[str], scope: str) -> Marker:
         if not text.startswith(prefix):
             continue
         rest = text[len(prefix) :].strip()
-        created = rest.startswith("created=yes;")
-        if created:
-            rest = rest.removeprefix("created=yes;").strip()
+        created = next((word for word in ("yes", "shared") if rest.startswith(f"created={word};")), "")
+        rest = rest.removeprefix(f"created={created};").strip()
         key, _, value = rest.partition("=")
         if key == "groups":
             found.groups |= set(value.split())
         elif key == "spf":
             found.spf = [*(found.spf or []), *value.split()]
-            found.spf_created = found.spf_created or created
+            found.spf_created = found.spf_created or created == "yes"
+            found.spf_shared = found.spf_shared or created == "shared"
         elif key == "own":
             name, _, remainder = value.partition(" ")
             type_, _, exact = remainder.partition(" ")

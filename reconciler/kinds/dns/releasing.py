@@ -95,7 +95,7 @@ class Releasing:
         """Delete one derived value, wherever it stands, once SES has let go of it; a marker remembers it meanwhile."""
         if (name, type_) in self.book.wanted and self.book.wanted[name, type_].value == value:
             return
-        for zone in self.book.zones_of(name, live):
+        for zone in self.book.zones_of(name):
             for record in [r for r in zone.sets(name, type_) if r.simple]:
                 for raw in record.values:
                     same = mx_value(raw) == mx_value(value) if type_ == "MX" else host(raw) == value
@@ -109,7 +109,7 @@ class Releasing:
         planned = live.tags.get(DKIM_KEY, "").split()
         if (name, "TXT") in self.book.wanted:
             return
-        for zone in self.book.zones_of(name, live):
+        for zone in self.book.zones_of(name):
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
                 for raw, text in zone.texts(name):
                     key = key_of(text)
@@ -121,7 +121,7 @@ class Releasing:
         """The MX of an old MAIL FROM name goes, and beside it SES's include, or the SPF record where nothing else is in
         it."""
         value = regions.feedback_mx(live.region or "")
-        several = len(zones := self.book.zones_of(name, live)) > 1
+        several = len(zones := self.book.zones_of(name)) > 1
         for zone in zones:
             with_mx = any(mx_value(v) == mx_value(value) for r in zone.sets(name, "MX") for v in r.values)
             if with_mx or not several:
@@ -143,10 +143,11 @@ class Releasing:
         """Delete the domain's own record of a group that we put and that is no longer declared; ``marked`` is the zone
         whose marker says so."""
         zones = [marked] if marked is not None else []
-        if not zones and live is not None and live.address not in self.book.world.desired:
-            zones = self.book.proven(self.book.zones_of(domain, live), live)
-        if not zones and (nearest := self.book.zone_of(domain, live)) is not None:
-            zones = [nearest]
+        if live is not None:
+            zones = self.book.proven(self.book.zones_of(domain), live)
+        stays = live is not None and live.address in self.book.world.desired
+        if (stays or not zones) and (nearest := self.book.zone_of(domain, live)) is not None and nearest not in zones:
+            zones.append(nearest)
         for zone in zones:
             self._drop_group_in(zone, domain, group, live)
 
@@ -196,6 +197,7 @@ class Releasing:
                 # Its record could not be judged (refused, unread): what is remembered must not be forgotten.
                 wanted = self.book.markers.setdefault((zone_id, domain), marker.Marker())
                 wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
+                wanted.spf_shared = remembered.spf_shared
             for own in remembered.own:
                 self._drop_own(zone, domain, own)
 
@@ -205,7 +207,10 @@ class Releasing:
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
-        left = spf.remove(text, remembered.spf or (), remembered.spf_created)
+        ours = remembered.spf or []
+        shared = self.book.shared_terms(zone, domain, ours)
+        last = not any(theirs.spf_made for theirs in self.book.others(zone, domain).values())
+        left = spf.remove(text, [t for t in ours if t not in shared], last and remembered.spf_made)
         if left == text:
             return
         address = self.book.address(zone, domain, "TXT")

@@ -27,7 +27,7 @@ class Wanting:
         if intent.zone == "manual":
             self._publish_by_hand(intent)
             return
-        anchor = intent.name or f"token._domainkey.{intent.domain}"
+        anchor = intents.anchor(intent)
         zone = self.book.index.pick(anchor, intent.zone)
         if isinstance(zone, NoZone):
             world.refuse(
@@ -38,8 +38,7 @@ class Wanting:
                 source=intent.source,
             )
             return
-        label = f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else intent.name or anchor
-        address = address_of(zone.name, label, intent.type)
+        address = address_of(zone.name, intents.label(intent), intent.type)
         if not zone.loaded:
             return
         if world.partial and any(world.unknown(one) for one in (address, *intent.owners)):
@@ -365,8 +364,9 @@ class Wanting:
         ours_before = list(remembered.spf or [])
         wanted_all = intent.all or ("~all" if remembered.spf_created else None)
         there = found[0][1] if found else None
+        shared = self.book.shared_terms(zone, intent.domain, ours_before, intent.terms) if intent.group == "spf" else {}
         try:
-            merged = spf.merge(there, intent.terms, wanted_all, ours_before)
+            merged = spf.merge(there, intent.terms, wanted_all, [t for t in ours_before if t not in shared])
         except spf.SpfConflict as conflict:
             self.book.world.refuse(
                 "spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source
@@ -378,12 +378,14 @@ class Wanting:
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
         if intent.group == "spf":
-            keep = [t for t in intent.terms if t in ours_before or t in added]
+            keep = [t for t in intent.terms if t in ours_before or t in added or t in shared]
             wanted = self.book.markers.setdefault((zone.id, intent.domain), marker.Marker())
             self.book.judged.add((zone.id, intent.domain))
             created = remembered.spf_created if there is not None else True
-            if keep or created:
-                wanted.spf, wanted.spf_created = keep, created
+            others = self.book.others(zone, intent.domain).values()
+            also = not created and (remembered.spf_shared or any(theirs.spf_made for theirs in others))
+            if keep or created or also:
+                wanted.spf, wanted.spf_created, wanted.spf_shared = keep, created, also
         if there is None:
             shown = {**shown_spf(merged, intent.terms), "value": merged}
             self.book.create(address, zone, intent, intents.encode(merged), shown)

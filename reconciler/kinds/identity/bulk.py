@@ -71,6 +71,31 @@ def absent(aws: Aws, world: World) -> set[Address]:
     return set().union(*aws.parallel(one, many))
 
 
+def find_twins(aws: Aws, world: World) -> None:
+    """Look for addresses that SES has and that differ from a declared one, which it has not, in their domain's case:
+    to SES they are two (SES Developer Guide, "Creating and verifying identities"). Into ``world.facts["twins"]``,
+    address -> names; a list for each region (1,000 a call) in which a declared address is not there yet."""
+    wanted: dict[str, list[str]] = {}
+    for desired in world.kind(NAME):
+        if "@" in desired.name and desired.address not in world.observed and not world.unknown(desired.address):
+            wanted.setdefault(desired.region or "", []).append(desired.name)
+
+    def one(region: str) -> None:
+        names = set(wanted[region])
+        try:
+            for item in aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000):
+                local, at, domain = item["IdentityName"].rpartition("@")
+                folded = f"{local}{at}{domain.lower()}"
+                if folded in names and folded != item["IdentityName"]:
+                    found = world.facts.setdefault("twins", {}).setdefault(address_of(region, folded), [])
+                    found.append(item["IdentityName"])
+        except AwsError as error:
+            words = f"whether {region} has addresses that differ from new ones in case only could not be read"
+            world.say("note", "twins-unread", f"{words}: {error.message}", hint=error.hint)
+
+    aws.parallel(one, sorted(wanted))
+
+
 def observe_bulk(kind: Reader, aws: Aws, world: World) -> None:
     """Read what AWS tells of many identities at once; what no bulk call tells is named in ``unread``.
 

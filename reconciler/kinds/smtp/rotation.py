@@ -355,6 +355,21 @@ def told(live: Observed, key_id: str, now: str) -> str:
     return f"{key_id} ({key['status']}{age}{', ' + use_words(used, now) if used else ''})"
 
 
+LATE = timedelta(hours=1)
+"""How far from the making of our key one may lie that the same trouble with CreateAccessKey has left."""
+
+
+def may_be_lost(live: Observed, key_id: str) -> bool:
+    """Whether a key that no tag names may be the late fruit of a CreateAccessKey whose answer was lost: made about when
+    the current key was, and never used. It cannot be proven, so it is said, and left to a person."""
+    key = next((k for k in live.spec["keys"] if k["id"] == key_id), None)
+    since = moment_of(live.tags.get(issue.KEY_SINCE))
+    used = live.facts["last_used"].get(key_id) or {"unknown": "it was not read"}
+    if key is None or not key["created"] or since is None or "unknown" in used or used.get("at"):
+        return False
+    return abs(_time(key["created"]) - since) <= LATE
+
+
 def use_words(used: Mapping[str, Any], now: str) -> str:
     if "unknown" in used:
         return "last use unknown"
