@@ -147,7 +147,7 @@ class Limiter:
             now = self._clock()
             self._epoch += 1
             served = len(self._answers) / max(now - self._answers[0], _WINDOW) if self._answers else 0.0
-            often = self._refused and not self._tried and self._since_refusal < 5
+            often = self._refused and not self._tried and self._since_refusal < 2
             if self._rate > self._floor * 1.02:
                 self._rate = max(min(served, self._rate) * 0.7, self._floor)
             else:
