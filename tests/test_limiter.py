@@ -113,6 +113,30 @@ def test_refusals_from_before_the_last_slow_down_count_once() -> None:
     assert limiter.rate == once
 
 
+def test_a_short_rush_of_others_does_not_make_the_rest_crawl() -> None:
+    """Ten refusals in the first twenty calls, none after: sixty calls at about one a second, and no less for long."""
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    for number in range(20):
+        epoch = limiter.acquire()
+        if number % 2:
+            limiter.served()
+        else:
+            limiter.throttled(epoch)
+    assert limiter.rate >= 0.2
+    _, seconds = run(limiter, clock, Bucket(1000.0, 1000.0), 60)
+    assert seconds < 60 / 0.9 + 30
+
+
+@pytest.mark.parametrize("left", [0.7, 0.5, 0.25])
+def test_what_others_leave_of_the_documented_rate_is_used_with_few_refusals(left: float) -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    refused, seconds = run(limiter, clock, Bucket(left, 1.0), 300)
+    assert refused <= 0.1 * (300 + refused)
+    assert seconds <= 300 / left * 1.4
+
+
 def test_somebody_elses_calls_slow_it_down_but_never_to_a_halt() -> None:
     clock = Clock()
     limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)

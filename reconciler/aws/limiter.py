@@ -24,7 +24,12 @@ _MARGIN = 0.94
 """Just below the documented rate: at exactly the rate, jitter on the way still gets calls refused."""
 _GROWTH = 1.6
 _FASTEST = 500.0
-_SLOWEST = 0.05
+_SLOWEST = 0.25
+"""Of the documented rate: what others leave of it may be less, but waiting longer between tries finds no more of it."""
+_BACK = (2, 50, 1.2)
+"""After how many answers without a refusal (at first, at most) each further one brings a pace that fell below the
+documented rate nearer to it, and by what factor: a short rush of somebody else's calls must not make the rest of a run
+crawl. A climb that is refused doubles the number, one that lasts sets it back."""
 _WINDOW, _RECENT = 1.0, 8
 """What AWS really serves is told by the answers of so many seconds, and by so many at least: few, since a pace that
 has just climbed was slow a moment ago."""
@@ -77,6 +82,8 @@ class Limiter:
         self._since_refusal = 0
         self._patience = _PATIENCE[1]
         self._tried = False
+        self._back = _BACK[0]
+        self._climbs = False
         self._next = 0.0
         self._epoch = 0
         self._answers: deque[float] = deque()
@@ -120,7 +127,12 @@ class Limiter:
             self._pressed = False
             if not self._refused:
                 self._rate = min(self._rate * _GROWTH, _FASTEST)
+            elif self._rate < self._floor:
+                if self._since_refusal >= self._back:
+                    self._climbs = True
+                    self._rate = min(self._rate * _BACK[2], self._floor)
             elif self._since_refusal >= self._patience:
+                self._back, self._climbs = _BACK[0], False
                 if self._tried:
                     self._patience = max(self._patience // 2, _PATIENCE[0])
                 self._tried = True
@@ -135,15 +147,17 @@ class Limiter:
             now = self._clock()
             self._epoch += 1
             served = len(self._answers) / max(now - self._answers[0], _WINDOW) if self._answers else 0.0
-            often = self._refused and not self._tried and self._since_refusal < 5
+            often = self._refused and not self._tried and self._since_refusal < 2
             if self._rate > self._floor * 1.02:
                 self._rate = max(min(served, self._rate) * 0.7, self._floor)
             else:
                 # Below the documented rate: jitter if it is rare, somebody else's calls if it is not.
-                self._rate = max(self._rate * (0.7 if often else 0.97), _SLOWEST)
+                self._rate = max(self._rate * (0.7 if often else 0.97), self._floor * _SLOWEST)
             if self._tried:
                 self._patience = min(self._patience * 2, _PATIENCE[2])
-            self._tried = False
+            if self._climbs:
+                self._back = min(self._back * 2, _BACK[1])
+            self._tried = self._climbs = False
             self._refused = True
             self._since_refusal = 0
             self._next = max(self._next, now + 1.0 / self._rate)

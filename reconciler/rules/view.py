@@ -481,12 +481,20 @@ class RuleView:
     # --- alignment -------------------------------------------------------------------------------------------------
 
     def dkim_works(self, identity: Resource) -> bool | None:
-        """Whether mail is signed for the identity's domain right after apply; None where SES's status is unknown."""
+        """Whether mail is signed for the identity's domain right after apply; None where that is not known.
+
+        TEMPORARY_FAILURE says that SES could not determine the status (SES v2 API, DkimAttributes); where all three
+        records are in the zone afterwards, as where this plan brings them back, nothing says that signing fails.
+        """
         if identity.will("dkim.signing_enabled") is False:
             return False
         if identity.alters("dkim.signing_attributes_origin") or identity.alters("dkim.domain_signing_selector"):
             return False
         status = identity.facts.get("dkim_status")
+        tokens = identity.facts.get("tokens") or ()
+        names = [f"{token}._domainkey.{identity.name}" for token in tokens]
+        if status == "TEMPORARY_FAILURE" and names and all(self.lookup(name, "CNAME") for name in names):
+            return None
         return None if status is None else status == "SUCCESS"
 
     def spf_aligns(self, identity: Resource, tags: Mapping[str, str]) -> bool:
