@@ -355,7 +355,7 @@ def told(live: Observed, key_id: str, now: str) -> str:
     return f"{key_id} ({key['status']}{age}{', ' + use_words(used, now) if used else ''})"
 
 
-LATE = timedelta(hours=1)
+BESIDE = timedelta(hours=1)
 """How far from the making of our key one may lie that the same trouble with CreateAccessKey has left."""
 
 
@@ -367,7 +367,7 @@ def may_be_lost(live: Observed, key_id: str) -> bool:
     used = live.facts["last_used"].get(key_id) or {"unknown": "it was not read"}
     if key is None or not key["created"] or since is None or "unknown" in used or used.get("at"):
         return False
-    return abs(_time(key["created"]) - since) <= LATE
+    return abs(_time(key["created"]) - since) <= BESIDE
 
 
 def use_words(used: Mapping[str, Any], now: str) -> str:
