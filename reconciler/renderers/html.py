@@ -18,9 +18,9 @@ from reconciler.errors import ReconError
 from reconciler.model import SYMBOLS, Diagnostic, Plan, Result
 from reconciler.renderers.escape import html_text as esc
 from reconciler.renderers.escape import safe
-from reconciler.renderers.headline import dollars, duration, headline, monthly_dollars, plural
+from reconciler.renderers.headline import dollars, duration, monthly_dollars, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line
+from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
 from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
 from reconciler.renderers.view import Block, Row, View, fold_diagnostics, place, view
 
@@ -204,12 +204,7 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     """The plan, or the drift, as a page of its own."""
     seen = view(plan)
     ids = {id(block): f"b{number}" for number, block in enumerate(seen.blocks, 1)}
-    if not plan.changes:
-        said = last_line(plan)
-    elif mode == "drift":
-        said = f"{plural(len(plan.changes), 'difference')} between live and declared"
-    else:
-        said = headline(plan)
+    said = sentence(plan, mode) if plan.changes else last_line(plan)
     said = said[:1].upper() + said[1:]
     body = ["<header>", _scope(plan), f"<h1>{esc(said)}</h1>", _facts(plan), "</header>"]
     if plan.changes:
