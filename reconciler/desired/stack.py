@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from reconciler.desired import schema
+from reconciler.desired import compiled
 from reconciler.desired.entries import expand, typed
+from reconciler.desired.findings import findings
 from reconciler.desired.layers import report, rule_severity
 from reconciler.desired.nodes import Node, Problems, show
 from reconciler.desired.variables import Scope
@@ -72,11 +73,11 @@ def read_stack(
         return Stack("", environment, "", ())
     sources: dict[str, Source] = {}
     plain = expand(node, Scope(values), sources, problems, where="stack")
-    fold = schema.folder("stack")
+    fold = compiled.folder("stack")
     plain = fold(plain) if fold else plain
-    found = schema.findings("stack", plain)
+    found = findings("stack", plain)
     if typed(plain, found, node, values):
-        found = schema.findings("stack", plain)
+        found = findings("stack", plain)
     report(found, node, "stack", problems)
     reader = _StackReader(plain, node, sources, problems)
     return reader.stack(environment)
