@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.desired import json_schema, schema
+from reconciler.desired import compiled, findings, json_schema, schema
 from reconciler.desired.layers import SECTIONS
 from reconciler.regions import SES_REGIONS, deterministic_origin
 
@@ -185,17 +185,17 @@ def fitting(part: Any, depth: int = 0) -> st.SearchStrategy[Any]:
 @given(data=st.data())
 def test_check_and_jsonschema_agree(kind: str, data: st.DataObject) -> None:
     value = data.draw(fitting(schema.definition(kind)))
-    errors = list(schema._validator(kind).iter_errors(value))
-    assert schema.checker(kind)(value) == (errors == [])
-    found = schema.findings(kind, value)
+    errors = list(findings._validator(kind).iter_errors(value))
+    assert compiled.checker(kind)(value) == (errors == [])
+    found = findings.findings(kind, value)
     assert bool(found) == bool(errors)
     assert all(finding.code and finding.message and finding.hint for finding in found)
 
 
 def test_an_unknown_keyword_is_not_skipped() -> None:
     with pytest.raises(ValueError, match="multipleOf"):
-        schema._Compiler(False).compile({"type": "integer", "multipleOf": 2})
+        compiled._Compiler(False).compile({"type": "integer", "multipleOf": 2})
 
 
 def test_a_whole_float_is_no_integer() -> None:
-    assert [f.code for f in schema.findings("domain", {"ttl": 300.0})] == ["wrong-type"]
+    assert [f.code for f in findings.findings("domain", {"ttl": 300.0})] == ["wrong-type"]

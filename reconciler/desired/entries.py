@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from reconciler.desired import schema
+from reconciler.desired import compiled, schema
 from reconciler.desired.checks import check_values
 from reconciler.desired.checks.place import Place, address_of
+from reconciler.desired.findings import Finding, findings
 from reconciler.desired.layers import SECTIONS, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, merged, show
 from reconciler.desired.variables import BadVariable, Scope, suggestion, variable_text
@@ -75,7 +76,7 @@ def expand(
     return value
 
 
-def typed(plain: Any, found: list[schema.Finding], node: Node, values: Mapping[str, Any]) -> bool:
+def typed(plain: Any, found: list[Finding], node: Node, values: Mapping[str, Any]) -> bool:
     """Give what is nothing but a ``${variable}`` the variable's own type where a text does not fit: ``ttl: ${ttl}``
     with ``vars: {ttl: 600}`` is a number. ``found`` is what the schema has against ``plain``, which is changed; says
     whether it was."""
@@ -93,7 +94,7 @@ def typed(plain: Any, found: list[schema.Finding], node: Node, values: Mapping[s
     return changed
 
 
-def _spoilt(plain: Any, found: list[schema.Finding], mistyped: set[str]) -> Iterator[str]:
+def _spoilt(plain: Any, found: list[Finding], mistyped: set[str]) -> Iterator[str]:
     """The keys of an entry whose values cannot be checked further: something below has the wrong form, or a key is
     one mistyped, and would be missed. Any other unknown key is taken out, and a list that says something twice is a
     list: so the rest is told at once. ``mistyped`` gathers the maps that had such a key: it may stand for another."""
@@ -507,17 +508,17 @@ class Assembler:
             )
             scope.failed |= kept.failed
         kind = SECTIONS[declared.section]
-        fold = schema.folder(kind)
+        fold = compiled.folder(kind)
         if fold is not None:
             plain = fold(plain)
         bad = frozenset(scope.failed)
         if bad:
             plain = {key: value for key, value in plain.items() if key not in bad}
-        if not schema.checker(kind)(plain):
+        if not compiled.checker(kind)(plain):
             address = address_of(declared.section, declared.name, place)
-            found = schema.findings(kind, plain)
+            found = findings(kind, plain)
             if typed(plain, found, body, values):
-                found = schema.findings(kind, plain)
+                found = findings(kind, plain)
             report(found, body, declared.where, self.problems, address)
             bad |= frozenset(_spoilt(plain, found, declared.mistyped))
             plain = {key: value for key, value in plain.items() if key not in bad}

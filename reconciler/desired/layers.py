@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from reconciler.desired import schema
+from reconciler.desired import compiled, schema
+from reconciler.desired.findings import Finding, findings
 from reconciler.desired.nodes import Node, Problems, merged, show
 from reconciler.desired.variables import bad_variables, suggestion
 
@@ -111,7 +112,7 @@ def check_layers(document: Node, problems: Problems) -> None:
     _check_keys(document, TOP_LEVEL, "", problems)
     stack = document.get("stack")
     if stack is not None:
-        report(schema.findings("stack", _folded("stack", stack), lenient=True), stack, "stack", problems)
+        report(findings("stack", _folded("stack", stack), lenient=True), stack, "stack", problems)
     _check_common(document, "", problems)
     environments = document.get("environments")
     if environments is None or not _must_be_map(environments, "environments", problems):
@@ -131,7 +132,7 @@ def check_layers(document: Node, problems: Problems) -> None:
         _check_keys(environment, IN_ENVIRONMENT, where, problems)
         stack = environment.get("stack")
         if stack is not None:
-            report(schema.findings("stack", _folded("stack", stack), lenient=True), stack, f"{where}.stack", problems)
+            report(findings("stack", _folded("stack", stack), lenient=True), stack, f"{where}.stack", problems)
         exclude = environment.get("exclude")
         if exclude is not None and type(exclude.value) is not list:
             problems.error(
@@ -173,7 +174,7 @@ def _check_common(layer: Node, where: str, problems: Problems) -> None:
         part = layer.get(key)
         if part is not None and part.value is not None:
             plain = _rules(part) if key == "rules" else part.plain()
-            found = schema.findings(key, _fold(key, plain), lenient=True)
+            found = findings(key, _fold(key, plain), lenient=True)
             if key != "moved":
                 found = [_unknown_rule(one, plain) for one in found]
             report(found, part, f"{prefix}{key}", problems)
@@ -209,8 +210,8 @@ def _check_entry(entry: Node, kind: str, where: str, in_environment: bool, probl
     plain = _folded(kind, entry)
     if kind == "configuration_set":
         _check_destinations(entry, where, problems)
-    if not schema.checker(kind, True)(plain):
-        report(schema.findings(kind, plain, lenient=True), entry, where, problems)
+    if not compiled.checker(kind, True)(plain):
+        report(findings(kind, plain, lenient=True), entry, where, problems)
     variables = entry.get("vars")
     if variables is not None:
         check_variables(variables, f"{where}.vars", problems)
@@ -264,7 +265,7 @@ def _joined(first: str, second: str) -> str:
 
 
 def _fold(name: str, plain: Any) -> Any:
-    fold = schema.folder(name)
+    fold = compiled.folder(name)
     return fold(plain) if fold else plain
 
 
@@ -279,7 +280,7 @@ def _rules(node: Node) -> Any:
     return {name: rule_severity(child) for name, child in node.children()}
 
 
-def _unknown_rule(finding: schema.Finding, plain: Any) -> schema.Finding:
+def _unknown_rule(finding: Finding, plain: Any) -> Finding:
     """A name that is no rule's, in ``rules`` or in a waiver, in words that say so."""
     name = finding.path[-1] if finding.path else ""
     if finding.code == "not-allowed-value" and name == "rule":
@@ -287,7 +288,7 @@ def _unknown_rule(finding: schema.Finding, plain: Any) -> schema.Finding:
     elif finding.code != "unknown-key" or len(finding.path) != 1:
         return finding
     hint = suggestion(str(name), schema.resolve({"$ref": "#/$defs/rules/$defs/id"})["enum"])
-    return schema.Finding(
+    return Finding(
         finding.path, "unknown-rule", f"there is no rule {show(name)}",
         hint if hint.startswith("did you mean") else "docs/rules/README.md lists them", finding.is_key,
     )  # fmt: skip
@@ -298,7 +299,7 @@ def rule_severity(node: Node) -> Any:
     return "off" if node.value is False and node.raw.lower() == "off" else node.value
 
 
-def report(found: Iterable[schema.Finding], root: Node, where: str, problems: Problems, address: str = "") -> None:
+def report(found: Iterable[Finding], root: Node, where: str, problems: Problems, address: str = "") -> None:
     """Turn schema findings into diagnostics at the places of their nodes."""
     for finding in found:
         node = root.at(finding.path)

@@ -347,6 +347,16 @@ class _Builder:
             "write the value without a tag; variables are ${name}",
         )  # fmt: skip
 
+    def _controls(self, what: str, text: str, event: Any) -> bool:
+        """Whether ``text`` holds a control character, after recording it."""
+        bad = _CONTROL_IN_VALUE.search(text)
+        if bad:
+            self._problem(
+                "control-character", f"the {what} holds the control character U+{ord(bad.group()):04X}", event,
+                "take the escape sequence out of the quotes",
+            )  # fmt: skip
+        return bad is not None
+
     def _scalar(self, event: Any, line: int, column: int, key_line: int, key_column: int) -> Node:
         self._count(event)
         text: str = event.value
@@ -357,12 +367,8 @@ class _Builder:
                 return Node(value, self.name, line, column, key_line, key_column, "", raw)
         elif event.tag not in _KNOWN_TAGS:
             self._tag(event)
-        bad = None if text.isprintable() else _CONTROL_IN_VALUE.search(text)
-        if bad:
-            self._problem(
-                "control-character", f"the text holds the control character U+{ord(bad.group()):04X}", event,
-                "take the escape sequence out of the quotes",
-            )  # fmt: skip
+        if not text.isprintable():
+            self._controls("text", text, event)
         return Node(text, self.name, line, column, key_line, key_column)
 
     def _alias(self, event: Any, depth: int, key_line: int, key_column: int) -> Node:
@@ -446,14 +452,7 @@ class _Builder:
             key: str = event.value
             value = scalar(key) if event.implicit[0] and event.tag is None else key
             if value is key:
-                bad = None if key.isprintable() else _CONTROL_IN_VALUE.search(key)
-                if bad:
-                    self._problem(
-                        "control-character", f"the key holds the control character U+{ord(bad.group()):04X}", event,
-                        "take the escape sequence out of the quotes",
-                    )  # fmt: skip
-                    return None
-                return key
+                return key if key.isprintable() or not self._controls("key", key, event) else None
             what = "null" if value is None else repr(value) if isinstance(value, Odd) else show(value)
             self._problem(
                 "key-not-text", f"the key `{clip(key)}` is not a text: YAML reads it as {what}",

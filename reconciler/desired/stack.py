@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from reconciler.desired import schema
+from reconciler.desired import compiled
 from reconciler.desired.entries import expand, typed
+from reconciler.desired.findings import findings
 from reconciler.desired.layers import report, rule_severity
 from reconciler.desired.nodes import Node, Problems, show
 from reconciler.desired.variables import Scope
@@ -72,11 +73,11 @@ def read_stack(
         return Stack("", environment, "", ())
     sources: dict[str, Source] = {}
     plain = expand(node, Scope(values), sources, problems, where="stack")
-    fold = schema.folder("stack")
+    fold = compiled.folder("stack")
     plain = fold(plain) if fold else plain
-    found = schema.findings("stack", plain)
+    found = findings("stack", plain)
     if typed(plain, found, node, values):
-        found = schema.findings("stack", plain)
+        found = findings("stack", plain)
     report(found, node, "stack", problems)
     reader = _StackReader(plain, node, sources, problems)
     return reader.stack(environment)
@@ -230,16 +231,21 @@ def fold_moved(address: str) -> str:
     return "/".join([kind, *rest])
 
 
+def _entries(
+    node: Node | None, values: Mapping[str, Any], problems: Problems, where: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Source], Source]]:
+    """The maps of a list with their variables put in, the place of each of their keys, and their own place."""
+    for item in node.value if node is not None and type(node.value) is list else ():
+        sources: dict[str, Source] = {}
+        plain = expand(item, Scope(values), sources, problems, where=where)
+        if isinstance(plain, dict):
+            yield plain, sources, item.source
+
+
 def read_moved(node: Node | None, values: Mapping[str, Any], problems: Problems) -> tuple[Moved, ...]:
     """The renames; each end is checked alone, see ``checks`` for how they fit the entries."""
     found: list[Moved] = []
-    if node is None or type(node.value) is not list:
-        return ()
-    for item in node.value:
-        sources: dict[str, Source] = {}
-        plain = expand(item, Scope(values), sources, problems, where="moved")
-        if not isinstance(plain, dict):
-            continue
+    for plain, sources, source in _entries(node, values, problems, "moved"):
         ends = [end for end in (plain.get("from"), plain.get("to")) if isinstance(end, str)]
         if len(ends) != 2:
             continue
@@ -250,10 +256,10 @@ def read_moved(node: Node | None, values: Mapping[str, Any], problems: Problems)
                 bad = True
                 problems.error(
                     "bad-address", f"moved.{key}: {show(end)} is not an address: {reason}",
-                    "such as configuration_set/us-east-1/transactional", source=sources.get(key, item.source),
+                    "such as configuration_set/us-east-1/transactional", source=sources.get(key, source),
                 )  # fmt: skip
         if not bad:
-            found.append(Moved(fold_moved(ends[0]), fold_moved(ends[1]), item.source))
+            found.append(Moved(fold_moved(ends[0]), fold_moved(ends[1]), source))
     return tuple(found)
 
 
@@ -270,13 +276,7 @@ def read_rules(node: Node | None) -> dict[str, str]:
 def read_waivers(node: Node | None, values: Mapping[str, Any], problems: Problems) -> tuple[Waiver, ...]:
     """The accepted findings, ``until`` as an ISO 8601 date."""
     found: list[Waiver] = []
-    if node is None or type(node.value) is not list:
-        return ()
-    for item in node.value:
-        sources: dict[str, Source] = {}
-        plain = expand(item, Scope(values), sources, problems, where="waivers")
-        if not isinstance(plain, dict):
-            continue
+    for plain, sources, source in _entries(node, values, problems, "waivers"):
         until = plain.get("until")
         if isinstance(until, str):
             try:
@@ -287,16 +287,16 @@ def read_waivers(node: Node | None, values: Mapping[str, Any], problems: Problem
             if not valid:
                 problems.error(
                     "bad-date", f"waivers.until: {show(until)} is not a date", "write it like 2027-01-31",
-                    source=sources.get("until", item.source),
+                    source=sources.get("until", source),
                 )  # fmt: skip
                 continue
         reason = plain.get("reason")
         if isinstance(reason, str) and not reason.strip():
             problems.error(
                 "bad-length", "waivers.reason: the reason is empty", "say why the finding is accepted",
-                source=sources.get("reason", item.source),
+                source=sources.get("reason", source),
             )  # fmt: skip
         texts = [text for key in ("rule", "address", "reason", "until") if isinstance(text := plain.get(key), str)]
         if len(texts) == 4:
-            found.append(Waiver(texts[0], texts[1], texts[2], texts[3], item.source))
+            found.append(Waiver(texts[0], texts[1], texts[2], texts[3], source))
     return tuple(found)

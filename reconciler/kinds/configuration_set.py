@@ -14,14 +14,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError, Stale
+from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project
 from reconciler.kinds.event_destination import EventDestination
-from reconciler.kinds.kind import Runtime, Step, ses_arn
+from reconciler.kinds.kind import Runtime, Step
 from reconciler.kinds.ownership import DESTINATIONS, PROTECT, RECORDS, claim_or_refuse, owner_of, protected, unpack
 from reconciler.kinds.reading import Rereading, covering_names, must_exist, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP
 from reconciler.kinds.spelling import from_aws, to_aws
-from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
+from reconciler.kinds.tags import (
+    entry_tags,
+    packed,
+    plan_tags,
+    present,
+    put_tags,
+    release_tags,
+    tag_phases,
+    tags_from_aws,
+    tags_to_aws,
+)
 from reconciler.kinds.world import World
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 
@@ -141,17 +152,11 @@ class ConfigurationSet(Rereading):
         if live is None:
             _tracking_must_rest(world, desired)
             after = {**_without_absent(desired.spec), "tags": present(tags)}
-            return Change(
-                address,
-                NAME,
-                "create",
-                None,
+            return creation(
+                desired,
                 after,
-                differences(None, after, desired=desired),
                 depends_on=needs,
                 notes=self._notes(world, desired, None),
-                source=desired.entry.source,
-                region=region,
                 execution={"tracking_ready": _tracking_ready(world, region, after)},
             )
         claim = claim_or_refuse(world, address, live.tags, desired.entry.source)
@@ -170,18 +175,15 @@ class ConfigurationSet(Rereading):
             _tracking_must_rest(world, desired)
         full = overlay(desired.spec, live.spec)
         puts = {block: full[block] for block in BLOCKS if before.get(block) != after.get(block) and block in wanted}
-        return Change(
-            address,
-            NAME,
-            "adopt" if claim == "adopt" else "update",
+        return alteration(
+            desired,
+            live,
             before,
             after,
             diff,
+            adopts=claim == "adopt",
             depends_on=needs,
             notes=self._notes(world, desired, live),
-            source=(diff[0].source if diff else None) or desired.entry.source,
-            observed_digest=live.digest,
-            region=region,
             execution={
                 "puts": puts,
                 "tracking_ready": _tracking_ready(world, region, full),
@@ -217,17 +219,9 @@ class ConfigurationSet(Rereading):
         prefix = f"event_destination/{live.address.partition('/')[2]}/"
         inside = {o.name: o.digest for a, o in world.observed.items() if a.startswith(prefix)}
         theirs = sorted(inside.keys() - unpack(live.tags, DESTINATIONS))
-        return Change(
-            live.address,
-            NAME,
-            "delete",
-            live.spec,
-            None,
-            differences(live.spec, None),
+        return deletion(
+            live,
             depends_on=tuple(sorted(users)),
-            observed_digest=live.digest,
-            region=live.region,
-            counts=True,
             notes=(Note("takes-along", "warning", f"takes event destinations of others along: {', '.join(theirs)}"),)
             if theirs
             else (),
@@ -311,7 +305,7 @@ class ConfigurationSet(Rereading):
                 change.address,
                 "claim",
                 (),
-                lambda rt: _tag(rt, region, arn_name, put),
+                lambda rt: put_tags(rt, region, arn_name, put),
                 calls=("sesv2:TagResource",),
                 region=region,
             )
@@ -337,7 +331,7 @@ class ConfigurationSet(Rereading):
                 change.address,
                 "release",
                 (f"{change.address}#claim", f"{change.address}#update", *gone),
-                lambda rt: _release(rt, region, arn_name, release, drop),
+                lambda rt: release_tags(rt, region, arn_name, release, drop),
                 calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
                 region=region,
             )
@@ -452,18 +446,6 @@ def _update(rt: Runtime, address: Address, region: str, name: str, puts: Mapping
         if number:
             rt.still(address)
         rt.aws.call("sesv2", BLOCKS[block][0], region, ConfigurationSetName=name, **_body(block, value))
-
-
-def _release(rt: Runtime, region: str, arn_name: str, put: Mapping[str, str], drop: list[str]) -> None:
-    # What goes goes first: a list that has forgotten a name would leave it behind for good.
-    if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn_name), TagKeys=drop)
-    if put:
-        _tag(rt, region, arn_name, put)
-
-
-def _tag(rt: Runtime, region: str, arn_name: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn_name), Tags=tags_to_aws(tags))
 
 
 def _delete(rt: Runtime, region: str, name: str, shown: Mapping[str, str]) -> None:

@@ -14,12 +14,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
+from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.kind import Runtime, Step, ses_arn
 from reconciler.kinds.ownership import PROTECT, claim_or_refuse, owner_of, protected
 from reconciler.kinds.reading import Rereading, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP, TEXTS
-from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
+from reconciler.kinds.tags import (
+    entry_tags,
+    plan_tags,
+    present,
+    put_tags,
+    release_tags,
+    tag_phases,
+    tags_from_aws,
+    tags_to_aws,
+)
 from reconciler.kinds.world import World
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 
@@ -120,16 +130,7 @@ class DedicatedIpPool(Rereading):
         tags = plan_tags(desired.spec["tags"], live.tags if live else {}, world.scope, extra, desired.entry)
         if live is None:
             after = {"scaling_mode": "STANDARD", **desired.spec, "tags": present(tags)}
-            return Change(
-                desired.address,
-                NAME,
-                "create",
-                None,
-                after,
-                differences(None, after, desired=desired),
-                source=desired.entry.source,
-                region=desired.region,
-            )
+            return creation(desired, after)
         claim = claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
@@ -149,18 +150,8 @@ class DedicatedIpPool(Rereading):
                 source=desired.source_of("scaling_mode"),
             )
             return None
-        return Change(
-            desired.address,
-            NAME,
-            "adopt" if claim == "adopt" else "update",
-            before,
-            after,
-            diff,
-            source=(diff[0].source if diff else None) or desired.entry.source,
-            observed_digest=live.digest,
-            region=desired.region,
-            execution=_passed_on(world, live, after.get("dedicated_ips")),
-        )
+        passed_on = _passed_on(world, live, after.get("dedicated_ips"))
+        return alteration(desired, live, before, after, diff, adopts=claim == "adopt", execution=passed_on)
 
     def _plan_delete(self, world: World, live: Observed | None) -> Change | None:
         if live is None or owner_of(live.tags) != world.scope:
@@ -189,21 +180,7 @@ class DedicatedIpPool(Rereading):
                 )
                 return None
         notes = (Note("pool-deleted", "note", "charges for this pool end"),)
-        execution = _passed_on(world, live, ())
-        return Change(
-            live.address,
-            NAME,
-            "delete",
-            live.spec,
-            None,
-            differences(live.spec, None),
-            notes=notes,
-            depends_on=tuple(users),
-            observed_digest=live.digest,
-            region=live.region,
-            counts=True,
-            execution=execution,
-        )
+        return deletion(live, notes=notes, depends_on=tuple(users), execution=_passed_on(world, live, ()))
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -248,9 +225,8 @@ class DedicatedIpPool(Rereading):
         put, release, drop = tag_phases(change)
 
         def update(rt: Runtime) -> None:
-            arn = ses_arn(rt, region, f"dedicated-ip-pool/{name}")
             if put:
-                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=tags_to_aws(put))
+                put_tags(rt, region, f"dedicated-ip-pool/{name}", put)
             if after.get("scaling_mode") not in {None, before.get("scaling_mode")}:
                 rt.aws.call(
                     "sesv2",
@@ -262,10 +238,7 @@ class DedicatedIpPool(Rereading):
             if after.get("dedicated_ips") is not None:
                 left = [ip for ip in before.get("dedicated_ips") or [] if ip not in passed_on]
                 _move(rt, region, name, left, after["dedicated_ips"])
-            if drop:
-                rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
-            if release:  # What remembers our tags forgets them last.
-                rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=tags_to_aws(release))
+            release_tags(rt, region, f"dedicated-ip-pool/{name}", release, drop)
 
         calls = [
             f"sesv2:{op}"

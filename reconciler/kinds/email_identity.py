@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import ReconError
+from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.identity import NAME, address_of, bulk, writes
 from reconciler.kinds.kind import Step
@@ -36,7 +37,16 @@ from reconciler.kinds.ownership import (
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Rereading, must_exist, read_covering, read_each, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP
-from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tag_phases, tags_from_aws
+from reconciler.kinds.tags import (
+    entry_tags,
+    packed,
+    plan_tags,
+    present,
+    put_tags,
+    release_tags,
+    tag_phases,
+    tags_from_aws,
+)
 from reconciler.kinds.world import World, ref_key
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
 from reconciler.secrets import DkimKey, fetch, fingerprint
@@ -218,7 +228,6 @@ class EmailIdentity(Rereading):
                 yield change
 
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
-        region = desired.region or ""
         wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
         extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
         reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
@@ -256,19 +265,13 @@ class EmailIdentity(Rereading):
                 must_exist(world, need, desired, "configuration_set_name")
         if live is None:
             after = _created(wanted, desired.entry.section == "domains")
-            return Change(
-                desired.address,
-                NAME,
-                "create",
-                None,
+            return creation(
+                desired,
                 after,
-                differences(None, after, whole=WHOLE, desired=desired),
+                whole=WHOLE,
                 depends_on=needs,
                 notes=_twins(world, desired),
-                source=desired.entry.source,
-                region=region,
                 execution=_execution(world, desired, None),
-                unknown=(),
             )
         claim = claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
@@ -297,19 +300,17 @@ class EmailIdentity(Rereading):
         moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
         if moves and _strands(world, live):
             return None
-        return Change(
-            desired.address,
-            NAME,
-            "adopt" if claim == "adopt" else "update",
+        return alteration(
+            desired,
+            live,
             before,
             after,
             diff,
+            adopts=claim == "adopt",
             depends_on=needs,
             notes=_once_a_day(before, after),
             source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None)
             or desired.entry.source,
-            observed_digest=live.digest,
-            region=region,
             execution=_execution(world, desired, live),
         )
 
@@ -364,19 +365,8 @@ class EmailIdentity(Rereading):
             if regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
             and owner_of(o.tags) == world.scope
         )
-        return Change(
-            live.address,
-            NAME,
-            "delete",
-            live.spec,
-            None,
-            differences(live.spec, None, whole=WHOLE),
-            depends_on=replicas,
-            observed_digest=live.digest,
-            region=live.region,
-            counts=True,
-            execution={"before": sorted(world.facts.get("dns_marks", {}).get(live.address, ()))},
-        )
+        marks = sorted(world.facts.get("dns_marks", {}).get(live.address, ()))
+        return deletion(live, whole=WHOLE, depends_on=replicas, execution={"before": marks})
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -461,7 +451,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "claim",
                 (),
-                lambda rt: writes.tag(rt, region, arn, put),
+                lambda rt: put_tags(rt, region, arn, put),
                 calls=("sesv2:TagResource",),
                 region=region,
             )
@@ -507,7 +497,7 @@ class EmailIdentity(Rereading):
                 change.address,
                 "release",
                 (*own, *gone),
-                lambda rt: writes.release(rt, region, arn, release, drop),
+                lambda rt: release_tags(rt, region, arn, release, drop),
                 calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
                 region=region,
             )

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
+from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, project
 from reconciler.kinds.kind import Runtime, Step
 from reconciler.kinds.ownership import DESTINATIONS, PROTECT, left_alone, owner_of, unpack
@@ -159,51 +160,31 @@ class EventDestination(Rereading):
             goes = parent not in world.desired
             if goes and parent_live and parent_live.tags.get(PROTECT) == "true":
                 return None
-            return Change(
-                address,
-                NAME,
-                "delete",
-                live.spec,
-                None,
-                differences(live.spec, None),
-                observed_digest=live.digest,
-                region=live.region,
+            return deletion(
+                live,
                 depends_on=(parent,) if goes else (),
                 notes=() if goes else (Note("events-stop", "warning", "events no longer go there"),),
+                counts=False,
                 execution={"with_set": goes},
             )
         if live is None:
-            return Change(
-                address,
-                NAME,
-                "create",
-                None,
-                desired.spec,
-                differences(None, desired.spec, desired=desired),
-                depends_on=(parent,),
-                source=desired.entry.source,
-                region=desired.region,
-            )
+            return creation(desired, desired.spec, depends_on=(parent,))
         before = project(live.spec, {**desired.spec, **dict.fromkeys(k for k in OPTIONS if k in live.spec)})
         after: dict[str, Any] = dict(desired.spec)
         diff = differences(before, after, desired=desired)
         if not diff:
             return None
-        replace = _kind_of(live.spec) != _kind_of(desired.spec)
-        return Change(
-            address,
-            NAME,
-            "replace" if replace else "update",
+        replaces = _kind_of(live.spec) != _kind_of(desired.spec)
+        gap = Note("events-gap", "warning", "events in the moment between delete and create are lost")
+        return alteration(
+            desired,
+            live,
             before,
             after,
             diff,
+            replaces=replaces,
             depends_on=(parent,),
-            source=diff[0].source or desired.entry.source,
-            observed_digest=live.digest,
-            region=desired.region,
-            notes=(Note("events-gap", "warning", "events in the moment between delete and create are lost"),)
-            if replace
-            else (),
+            notes=(gap,) if replaces else (),
         )
 
     # -- written ----------------------------------------------------------------------------------------------------

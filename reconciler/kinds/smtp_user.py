@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError
+from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.kind import Runtime, Step
 from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, owner_of, protected
@@ -36,6 +37,7 @@ LOCK_POLICY = "recon-lock"
 """The inline policy that denies everything while a user is locked (``recon smtp lock``)."""
 KEY_LOCKED = "recon:key-locked"
 """User tag while it is locked: since when, and which keys were active then."""
+WHOLE = ("conditions",)
 POLICY_FIELDS = ("from_addresses", "source_ips", "identities", "conditions")
 SETTLE_SECONDS = 30.0
 """How long a new IAM user may take to be seen everywhere before we call it a failure (IAM User Guide,
@@ -156,16 +158,7 @@ class SmtpUser(Rereading):
         if live is None:
             after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}
             after["tags"] = present(tags)
-            return Change(
-                desired.address,
-                NAME,
-                "create",
-                None,
-                after,
-                differences(None, after, whole=("conditions",), desired=desired),
-                source=desired.entry.source,
-                execution={"policy": policy_of(desired.spec)},
-            )
+            return creation(desired, after, whole=WHOLE, execution={"policy": policy_of(desired.spec)})
         claim = claim_or_refuse(world, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
@@ -178,20 +171,11 @@ class SmtpUser(Rereading):
         old_name = live.facts.get("live_name")
         if old_name:
             before, after = {"name": old_name, **before}, {"name": desired.name, **after}
-        diff = differences(before, after, whole=("conditions",), desired=desired)
+        diff = differences(before, after, whole=WHOLE, desired=desired)
         if not diff and claim == "ours":
             return None
-        return Change(
-            desired.address,
-            NAME,
-            "adopt" if claim == "adopt" else "update",
-            before,
-            after,
-            diff,
-            source=(diff[0].source if diff else None) or desired.entry.source,
-            observed_digest=live.digest,
-            execution={"policy": policy_of(desired.spec), "rename": old_name},
-        )
+        execution = {"policy": policy_of(desired.spec), "rename": old_name}
+        return alteration(desired, live, before, after, diff, adopts=claim == "adopt", execution=execution)
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the user as it is now, under its old name where the change renames it."""
@@ -220,16 +204,11 @@ class SmtpUser(Rereading):
         others = {what: list(live.facts.get(what) or ()) for what in ("inline", "attached", "groups")}
         if listed := "; ".join(f"{_HELD[what]} {', '.join(names)}" for what, names in others.items() if names):
             notes.append(Note("user-holds-more", "warning", f"others gave it more, which goes with it: {listed}"))
-        return Change(
-            live.address,
-            NAME,
-            "delete",
+        return deletion(
+            live,
             {k: v for k, v in live.spec.items() if v is not None},
-            None,
-            differences(live.spec, None, whole=("conditions",)),
+            whole=WHOLE,
             depends_on=(f"smtp_credential/{live.name}",),
-            observed_digest=live.digest,
-            counts=True,
             notes=tuple(notes),
             execution={**others, "ours": [POLICY, *([LOCK_POLICY] if live.facts.get("locked") else [])]},
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from reconciler.kinds.kind import Runtime, ses_arn
 from reconciler.kinds.ownership import DKIM_KEY, LISTS, PREFIX, STACK, TAGS, left_alone, pack, unpack
 from reconciler.model import Change, Entry
 
@@ -115,3 +116,17 @@ def tag_phases(change: Change) -> tuple[dict[str, str], dict[str, str], list[str
         if first[DKIM_KEY] == old_key:
             del first[DKIM_KEY]
     return first, last, drop
+
+
+def put_tags(rt: Runtime, region: str, name: str, tags: Mapping[str, str]) -> None:
+    """Put tags on an SES resource; ``name`` is ``identity/x``, ``configuration-set/x`` ..."""
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, name), Tags=tags_to_aws(tags))
+
+
+def release_tags(rt: Runtime, region: str, name: str, put: Mapping[str, str], drop: list[str]) -> None:
+    """The last phase of a change of tags (``tag_phases``)."""
+    # What goes goes first: a list that has forgotten a name would leave it behind for good.
+    if drop:
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, name), TagKeys=drop)
+    if put:
+        put_tags(rt, region, name, put)

@@ -1,201 +1,24 @@
-"""The plan as one page: no request leaves it, light and dark, searchable, with the dependency picture.
+"""The plan, the drift, a result or an error as one page: what stands in it, from top to bottom.
 
-All that is shown is untrusted and escaped; style and script are constants named by their hash in the page's own
-Content-Security-Policy, so that nothing else could run even if an escape were missed. Without script the page is
-whole, only not filterable. Source: Content Security Policy Level 3, section 2.3.1 (hash sources).
+All that is shown is untrusted and escaped. The frame of a page is in ``page``, the dependency picture in ``picture``.
 """
 
 from __future__ import annotations
 
-import base64
 import difflib
-import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
 from reconciler.errors import ReconError
 from reconciler.model import SYMBOLS, Diagnostic, Plan, Result
 from reconciler.renderers.escape import html_text as esc
-from reconciler.renderers.escape import safe
-from reconciler.renderers.headline import dollars, duration, headline, monthly_dollars, plural
+from reconciler.renderers.headline import dollars, duration, monthly_dollars, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line
+from reconciler.renderers.page import page
+from reconciler.renderers.picture import picture
+from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
 from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
-from reconciler.renderers.view import Block, Row, View, fold_diagnostics, place, view
-
-_PICTURE_NODES: Final = 60
-_NODE_WIDTH: Final = 200
-_NODE_HEIGHT: Final = 40
-_GAP_X: Final = 54
-_GAP_Y: Final = 14
-
-_STYLE: Final = """
-:root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#1b2230;--soft:#5b6577;--line:#dfe3ea;--code:#f1f3f7;
---create:#18794e;--adopt:#0b7285;--update:#9a5b00;--replace:#7c3aad;--delete:#c62a2f;--warn:#9a5b00;--link:#0b62c4;
---old:#fdecec;--oldmark:#f7c6c7;--new:#e7f6ec;--newmark:#b6e3c5;--shadow:0 1px 2px rgba(20,30,50,.06)}
-@media(prefers-color-scheme:dark){:root{--bg:#0f131a;--card:#171c25;--ink:#e4e8ef;--soft:#98a2b3;--line:#2a3140;
---code:#1e2530;--create:#4cc38a;--adopt:#4cc2d4;--update:#e5a336;--replace:#bf7af0;--delete:#ff6b70;--warn:#e5a336;
---link:#6cb1ff;--old:#361a1d;--oldmark:#6e2a2f;--new:#14301f;--newmark:#23593a;--shadow:none}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
--webkit-text-size-adjust:100%}
-main,header,footer{max-width:1040px;margin:0 auto;padding:0 20px}
-code,pre,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em}
-header{padding-top:32px}
-.scope{color:var(--soft);margin:0 0 6px}
-h1{font-size:1.32rem;line-height:1.4;margin:0 0 12px;font-weight:620;text-wrap:balance;overflow-wrap:anywhere}
-h2{font-size:1rem;margin:28px 0 10px;font-weight:650}
-h2 small,summary small{font-weight:400;color:var(--soft);margin-left:6px}
-.facts{display:flex;flex-wrap:wrap;gap:4px 20px;color:var(--soft);margin:0 0 18px;padding:0;list-style:none}
-.bar{position:sticky;top:0;z-index:2;background:var(--bg);border-bottom:1px solid var(--line)}
-.bar>div{max-width:1040px;margin:0 auto;padding:10px 20px;display:flex;flex-wrap:wrap;gap:8px;align-items:center}
-input[type=search]{flex:1 1 200px;min-width:0;font:inherit;padding:7px 12px;border:1px solid var(--line);
-border-radius:8px;background:var(--card);color:var(--ink)}
-button{font:inherit;font-size:.87rem;padding:6px 11px;border:1px solid var(--line);border-radius:8px;
-background:var(--card);color:var(--soft);cursor:pointer}
-button b{font-weight:650}
-button[aria-pressed=true]{color:var(--ink);border-color:currentColor}
-button:disabled{opacity:.45;cursor:default}
-:focus-visible{outline:2px solid var(--link);outline-offset:2px}
-.block{background:var(--card);border:1px solid var(--line);border-left:3px solid var(--soft);border-radius:8px;
-margin:0 0 8px;box-shadow:var(--shadow);content-visibility:auto;contain-intrinsic-size:auto 46px;scroll-margin-top:72px}
-.block[hidden]{display:none}
-.block>summary{list-style:none;cursor:pointer}
-.block>summary,.block>.row{padding:10px 14px;display:flex;flex-wrap:wrap;gap:2px 10px;
-align-items:baseline}
-.block>summary::-webkit-details-marker{display:none}
-.block .sym{font-weight:700;min-width:1.4em;text-align:center}
-.block .name{flex:1 1 50%;min-width:0;font-weight:600;overflow-wrap:anywhere}
-.block .cause{color:var(--soft);font-size:.87rem;overflow-wrap:anywhere;text-align:right;max-width:45%}
-.block .body>p{margin:10px 0 0}
-.block .body{padding:2px 14px 12px;border-top:1px solid var(--line)}
-.create{border-left-color:var(--create)}.create .sym,.n-create b{color:var(--create)}
-.adopt{border-left-color:var(--adopt)}.adopt .sym,.n-adopt b{color:var(--adopt)}
-.update{border-left-color:var(--update)}.update .sym,.n-update b{color:var(--update)}
-.replace{border-left-color:var(--replace)}.replace .sym,.n-replace b{color:var(--replace)}
-.delete{border-left-color:var(--delete)}.delete .sym,.n-delete b{color:var(--delete)}
-.notes{flex-basis:100%;margin:4px 0 0;padding:0;list-style:none;font-size:.93rem}
-.notes li{padding-left:1.4em;text-indent:-1.4em;overflow-wrap:anywhere}
-.notes i{font-style:normal;display:inline-block;width:1.4em;text-indent:0;font-weight:700}
-.warning>i{color:var(--warn)}.error>i{color:var(--delete)}.note>i{color:var(--soft)}
-.rule{color:var(--soft);font-size:.82rem;margin-left:6px}
-.fields{display:grid;grid-template-columns:minmax(120px,max-content) minmax(0,1fr);gap:3px 18px;margin:10px 0 0}
-.fields dt{color:var(--soft);overflow-wrap:anywhere}
-.fields dd{margin:0;overflow-wrap:anywhere;white-space:pre-wrap}
-.fields .from{color:var(--soft);font-family:system-ui,sans-serif;font-size:.82rem;margin-left:10px}
-del,ins{text-decoration:none;border-radius:4px;padding:1px 5px}
-del{background:var(--old)}ins{background:var(--new)}
-del mark{background:var(--oldmark);color:inherit}ins mark{background:var(--newmark);color:inherit}
-.arrow{color:var(--soft);padding:0 6px}
-.lines{display:block}.lines>*{display:block;padding-left:22px;text-indent:-16px;white-space:pre-wrap}
-.lines>del::before{content:"- "}.lines>ins::before{content:"+ "}.lines>span::before{content:"  "}
-.lines.plain>span{padding-left:16px}.lines.plain>span::before{content:none}
-.quiet{color:var(--soft)}
-.body>details{margin-top:10px}.body>details>summary{cursor:pointer;color:var(--soft)}
-.addresses{margin:10px 0 0;padding:0;list-style:none;columns:2 340px;column-gap:24px}
-.addresses li{overflow-wrap:anywhere;break-inside:avoid}
-.picture{overflow:auto;max-height:70vh;background:var(--card);border:1px solid var(--line);border-radius:8px}
-.picture svg{display:block}
-.picture rect{fill:var(--code);stroke:var(--line)}
-.picture path{fill:none;stroke:var(--soft);stroke-opacity:.55;stroke-width:1.2}
-.picture text{fill:var(--ink);font:500 12px system-ui,sans-serif}
-.picture text.kind{fill:var(--soft);font-weight:400;font-size:10.5px}
-.picture .edge{stroke:none;fill:var(--soft)}
-.picture .create rect.stripe{fill:var(--create)}.picture .adopt rect.stripe{fill:var(--adopt)}
-.picture .update rect.stripe{fill:var(--update)}.picture .replace rect.stripe{fill:var(--replace)}
-.picture .delete rect.stripe{fill:var(--delete)}.picture rect.stripe{stroke:none}
-.picture a:hover rect.box{stroke:var(--link)}
-.found{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px;margin:0 0 8px;
-overflow-wrap:anywhere}
-.found p{margin:0}.found .hint{color:var(--soft)}
-.status{flex:0 0 6.5em;font-weight:600}
-.s-done{color:var(--create)}.s-failed{color:var(--delete)}.s-waiting{color:var(--warn)}.s-not_started{color:var(--soft)}
-footer{color:var(--soft);font-size:.87rem;padding-top:20px;padding-bottom:48px;overflow-wrap:anywhere}
-footer p{margin:3px 0}
-details.more>summary{cursor:pointer;font-weight:650;margin:28px 0 10px}
-@media(max-width:640px){main,header,footer,.bar>div{padding-left:14px;padding-right:14px}h1{font-size:1.12rem}
-.fields{grid-template-columns:minmax(0,1fr);gap:0}.fields dd{margin:0 0 6px}
-.block .name{flex-basis:calc(100% - 4em)}.block .cause{flex-basis:100%;max-width:none;text-align:left}
-header{padding-top:20px}button{padding:5px 9px}}
-@media print{.bar{display:none}.block{break-inside:avoid;box-shadow:none}body{background:#fff}}
-"""
-
-_SCRIPT: Final = """
-(function(){
-"use strict";
-var search=document.getElementById("search"),count=document.getElementById("count");
-var blocks=Array.prototype.slice.call(document.querySelectorAll(".block"));
-var chips=Array.prototype.slice.call(document.querySelectorAll("button[data-filter]"));
-var toggle=document.getElementById("toggle"),texts=[];
-function pressed(){return chips.filter(function(c){return c.getAttribute("aria-pressed")==="true"})
-.map(function(c){return c.dataset.filter})}
-function apply(){
-var words=search.value.toLowerCase().split(/\\s+/).filter(Boolean),on=pressed(),risky=on.indexOf("risky")>=0;
-var actions=on.filter(function(name){return name!=="risky"}),shown=0,things=0;
-blocks.forEach(function(block,index){
-if(texts[index]===undefined){texts[index]=block.textContent.toLowerCase()}
-var fits=(!actions.length||actions.indexOf(block.dataset.action)>=0)&&(!risky||block.dataset.risky==="1")&&
-words.every(function(word){return texts[index].indexOf(word)>=0});
-block.hidden=!fits;
-if(fits){shown+=1;things+=Number(block.dataset.count)}
-});
-count.textContent=words.length||on.length?things+" shown":"";
-document.querySelectorAll("section[data-list]").forEach(function(part){
-part.hidden=!part.querySelector(".block:not([hidden])")});
-}
-if(search){
-search.addEventListener("input",apply);
-chips.forEach(function(chip){chip.addEventListener("click",function(){
-chip.setAttribute("aria-pressed",chip.getAttribute("aria-pressed")==="true"?"false":"true");apply()})});
-var open=blocks.every(function(block){return block.open});
-function label(){toggle.textContent=open?"Close all":"Open all"}
-toggle.addEventListener("click",function(){
-open=!open;blocks.forEach(function(block){if(!block.hidden){block.open=open}});label()});
-label();
-document.addEventListener("keydown",function(event){
-if(event.key==="/"&&document.activeElement!==search){event.preventDefault();search.focus()}
-if(event.key==="Escape"&&document.activeElement===search){search.value="";apply()}});
-document.querySelector(".bar").hidden=false;
-}
-function reveal(){
-var id=decodeURIComponent(location.hash.slice(1)),block=id&&document.getElementById(id);
-if(block&&block.tagName==="DETAILS"){block.hidden=false;block.open=true;block.scrollIntoView()}
-}
-window.addEventListener("hashchange",reveal);reveal();
-})();
-"""
-
-
-def _hash(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
-
-
-def _page(title: str, body: Iterable[str]) -> str:
-    policy = (
-        f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return "\n".join([
-        "<!doctype html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="referrer" content="no-referrer">',
-        '<meta name="robots" content="noindex">',
-        f"<title>{esc(title)}</title>",
-        f"<style>{_STYLE}</style>",
-        "</head>",
-        "<body>",
-        *body,
-        f"<script>{_SCRIPT}</script>",
-        "</body>",
-        "</html>",
-        "",
-    ])  # fmt: skip
-
+from reconciler.renderers.view import Block, Row, View, fold_diagnostics, view
 
 # --- plan and drift ------------------------------------------------------------------------------------------------
 
@@ -204,12 +27,7 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     """The plan, or the drift, as a page of its own."""
     seen = view(plan)
     ids = {id(block): f"b{number}" for number, block in enumerate(seen.blocks, 1)}
-    if not plan.changes:
-        said = last_line(plan)
-    elif mode == "drift":
-        said = f"{plural(len(plan.changes), 'difference')} between live and declared"
-    else:
-        said = headline(plan)
+    said = sentence(plan, mode) if plan.changes else last_line(plan)
     said = said[:1].upper() + said[1:]
     body = ["<header>", _scope(plan), f"<h1>{esc(said)}</h1>", _facts(plan), "</header>"]
     if plan.changes:
@@ -220,10 +38,10 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     body += _list("Look at these first", seen.risky, ids, mode, "risky")
     body += _list("The rest" if seen.risky else "Changes", seen.calm, ids, mode, "calm")
     body += _found([item for item in seen.diagnostics if item not in errors], "Also to know")
-    body += _picture(seen, ids)
+    body += picture(seen, ids)
     body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
     what = "drift" if mode == "drift" else "plan"
-    return _page(f"{what} {plan.scope or plan.stack}", body)
+    return page(f"{what} {plan.scope or plan.stack}", body)
 
 
 def _scope(plan: Plan) -> str:
@@ -414,122 +232,6 @@ def _foot(plan: Plan) -> list[str]:
     ]
 
 
-# --- the dependency picture ----------------------------------------------------------------------------------------
-
-
-def _picture(seen: View, ids: Mapping[int, str]) -> list[str]:
-    """What waits for what, left to right; blocks are nodes, and kinds are when there are too many blocks."""
-    owner = {address: number for number, block in enumerate(seen.blocks) for address in block.addresses}
-    edges = {
-        (owner[need], number)
-        for number, block in enumerate(seen.blocks)
-        for change in block.changes
-        for need in change.depends_on
-        if need in owner and owner[need] != number
-    }
-    if not edges:
-        return []
-    joined = {number for edge in edges for number in edge}
-    label: dict[int, tuple[str, str, str, str]] = {}
-    for number in sorted(joined):
-        block = seen.blocks[number]
-        # a record's name says its zone already
-        name = "/".join(place(block.addresses[0])[1 if block.kind == "dns_record" else 0 :])
-        name = f"{block.count} of them" if block.folded else name
-        label[number] = (block.kind, name, block.action, "#" + ids[id(block)])
-    folded = len(joined) > _PICTURE_NODES
-    if folded:
-        groups: dict[tuple[str, str], int] = {}
-        into = {n: groups.setdefault((seen.blocks[n].kind, seen.blocks[n].action), len(groups)) for n in sorted(joined)}
-        counts = [0] * len(groups)
-        for number, group in into.items():
-            counts[group] += seen.blocks[number].count
-        label = {group: (kind, f"{counts[group]} to {action}", action, "") for (kind, action), group in groups.items()}
-        edges = {(into[a], into[b]) for a, b in edges if into[a] != into[b]}
-    svg = _svg(label, edges)
-    title = f"What waits for what<small>{len(label)}{' groups' if folded else ''}</small>"
-    opened = " open" if len(label) <= 24 else ""
-    return [
-        f'<details class="more"{opened}><summary>{title}</summary>',
-        f'<div class="picture" tabindex="0" role="group" aria-label="Dependency picture">{svg}</div></details>',
-    ]
-
-
-def _layers(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Nodes by the longest way from a root; a cycle is cut where it is entered again."""
-    needs: dict[int, list[int]] = {node: [] for node in nodes}
-    for before, after in sorted(edges):
-        needs[after].append(before)
-    depth: dict[int, int] = {}
-    for start in needs:
-        stack, on_way = [start], {start}
-        while stack:
-            node = stack[-1]
-            waiting = [need for need in needs[node] if need not in depth and need not in on_way]
-            if waiting:
-                stack.append(waiting[0])
-                on_way.add(waiting[0])
-                continue
-            stack.pop()
-            on_way.discard(node)
-            depth.setdefault(node, 1 + max((depth.get(need, -1) for need in needs[node]), default=-1))
-    layers: list[list[int]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
-    for node in needs:
-        layers[depth[node]].append(node)
-    # each node near the middle of what it needs: fewer crossings
-    for index in range(1, len(layers)):
-        row = {node: number for layer in layers[:index] for number, node in enumerate(layer)}
-        layers[index].sort(
-            key=lambda node: (
-                sum(row.get(need, 0) for need in needs[node]) / max(1, len(needs[node])),
-                node,
-            )
-        )
-    return layers
-
-
-def _svg(label: Mapping[int, tuple[str, str, str, str]], edges: Iterable[tuple[int, int]]) -> str:
-    edges = sorted(edges)
-    layers = _layers(label, edges)
-    tallest = max(map(len, layers))
-    height = tallest * (_NODE_HEIGHT + _GAP_Y) - _GAP_Y + 32
-    width = len(layers) * (_NODE_WIDTH + _GAP_X) - _GAP_X + 32
-    at: dict[int, tuple[int, int]] = {}
-    for column, layer in enumerate(layers):
-        top = 16 + (tallest - len(layer)) * (_NODE_HEIGHT + _GAP_Y) // 2
-        for row, node in enumerate(layer):
-            at[node] = (16 + column * (_NODE_WIDTH + _GAP_X), top + row * (_NODE_HEIGHT + _GAP_Y))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-    ]
-    for before, after in edges:
-        x1, y1 = at[before][0] + _NODE_WIDTH, at[before][1] + _NODE_HEIGHT // 2
-        x2, y2 = at[after][0] - 5, at[after][1] + _NODE_HEIGHT // 2
-        bend = max(28, abs(x2 - x1) // 2)
-        parts.append(f'<path d="M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"/>')
-        parts.append(f'<path class="edge" d="M{x2 + 4} {y2}l-6 -3.5v7z"/>')
-    for node, (kind, name, action, link) in label.items():
-        x, y = at[node]
-        drawn = (
-            f"<title>{esc(f'{action} {kind} {name}')}</title>"
-            f'<rect class="box" x="{x}" y="{y}" width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="6"/>'
-            f'<rect class="stripe" x="{x}" y="{y + 6}" width="3" height="{_NODE_HEIGHT - 12}" rx="1"/>'
-            f'<svg x="{x}" y="{y}" width="{_NODE_WIDTH - 6}" height="{_NODE_HEIGHT}">'  # cuts what is too wide
-            f'<text class="kind" x="12" y="15">{SYMBOLS.get(action, "")} {esc(_short(kind))}</text>'
-            f'<text x="12" y="31">{esc(_short(name))}</text></svg>'
-        )
-        drawn = f'<g class="{action}">{drawn}</g>'
-        parts.append(f'<a href="{link}">{drawn}</a>' if link else drawn)
-    return "".join([*parts, "</svg>"])
-
-
-def _short(text: str, limit: int = 24) -> str:
-    shown = safe(text)
-    if len(shown) <= limit:
-        return shown
-    return shown[: limit // 3] + "…" + shown[len(shown) - (limit - limit // 3 - 1) :]
-
-
 # --- result and error ----------------------------------------------------------------------------------------------
 
 
@@ -552,7 +254,7 @@ def result_html(result: Result) -> str:
         )
     body += _found(fold_diagnostics(result.diagnostics), "Also to know")
     body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
-    return _page(f"apply {plan.scope or plan.stack}", body)
+    return page(f"apply {plan.scope or plan.stack}", body)
 
 
 def error_html(error: ReconError) -> str:
@@ -562,4 +264,4 @@ def error_html(error: ReconError) -> str:
     if error.hint:
         body.append(f'<p class="scope">{esc(error.hint)}</p>')
     body += ["</header>", "<main>", *_found(found, "Errors"), "</main>"]
-    return _page("recon: " + error.outcome, body)
+    return page("recon: " + error.outcome, body)

@@ -17,9 +17,9 @@ from urllib.parse import quote
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic, Plan, Result
 from reconciler.renderers.escape import fence, html_text, markdown_code, markdown_text, safe
-from reconciler.renderers.headline import duration, headline, plural
+from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line
+from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
 from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
 from reconciler.renderers.view import Block, Row, fold_diagnostics, view
 
@@ -153,13 +153,10 @@ def _show_full(block: Block, mode: Mode, shown: dict[int, str], budget: _Budget)
 
 def _head(plan: Plan, mode: Mode) -> str:
     lines = [marker(plan, mode), f"### {'Drift of' if mode == 'drift' else 'Plan for'} {_scope(plan)}", ""]
-    if not plan.changes:
-        said = last_line(plan)
-    elif mode == "drift":
-        said = f"{plural(len(plan.changes), 'difference')} between live and declared."
-    else:
-        said = headline(plan)
-        said += f", {duration(plan.seconds)}." if plan.seconds else "."
+    said = last_line(plan)
+    if plan.changes:
+        took = f", {duration(plan.seconds)}" if plan.seconds and mode != "drift" else ""
+        said = f"{sentence(plan, mode)}{took}."
     lines += [f"**{markdown_text(said)}**", ""]
     if plan.outcome == "refused":
         lines += ["⛔ **Refused:** nothing is applied while the errors below stand.", ""]

@@ -106,8 +106,7 @@ def plan_lines(plan: Plan, look: Look, mode: Mode = "plan") -> list[Line]:
 
 
 def _headline(plan: Plan, look: Look, mode: Mode) -> list[Line]:
-    drifted = plural(len(plan.changes), "difference") + " between live and declared"
-    said = drifted if mode == "drift" else headline(plan)
+    said = sentence(plan, mode)
     scope = look.safe(plan.scope or plan.stack)
     lead = f"{scope}: " if scope else ""
     lines: list[Line] = []
@@ -314,6 +313,13 @@ def _footer(plan: Plan, look: Look) -> list[Line]:
             small(" ".join(said))
     lines.append([("bold", last_line(plan))])
     return lines
+
+
+def sentence(plan: Plan, mode: Mode) -> str:
+    """What a plan or a drift that has changes comes to, without a full stop."""
+    if mode == "drift":
+        return plural(len(plan.changes), "difference") + " between live and declared"
+    return headline(plan)
 
 
 def last_line(plan: Plan) -> str:

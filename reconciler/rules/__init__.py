@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from reconciler.model import Waiver
-from reconciler.rules import account, dkim, dmarc, dns, events, mail_from, smtp, spf
+from reconciler.rules import account, dkim, dmarc, dns, events, identities, mail_from, pools, sets, smtp, spf
 from reconciler.rules.registry import RULES, Draft, Finding, Rule
 from reconciler.rules.view import RecordSet, Resource, RuleView, Topic
 
@@ -30,7 +30,7 @@ __all__ = [
     "known_ids",
 ]
 
-THEMES = (account, dkim, dmarc, dns, events, mail_from, smtp, spf)
+THEMES = (account, dkim, dmarc, dns, events, identities, mail_from, pools, sets, smtp, spf)
 """The modules that register rules; importing this package loads them all."""
 
 WAIVER_EXPIRED = "waiver-expired"

@@ -10,7 +10,7 @@ from typing import Any
 
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.identity import address_of
-from reconciler.kinds.kind import Runtime, ses_arn
+from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.tags import tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, canonical_json
@@ -113,14 +113,6 @@ def put_mail_from(rt: Runtime, change: Change, region: str, name: str) -> None:
     rt.aws.call("sesv2", "PutEmailIdentityMailFromAttributes", region, **request)
 
 
-def release(rt: Runtime, region: str, arn: str, put: Mapping[str, str], drop: list[str]) -> None:
-    # What goes goes first: a list that has forgotten a name would leave it behind for good.
-    if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, arn), TagKeys=drop)
-    if put:
-        tag(rt, region, arn, put)
-
-
 def put_rest(
     rt: Runtime, operations: list[str], address: Address, after: Mapping[str, Any], region: str, name: str
 ) -> None:
@@ -169,10 +161,6 @@ def put_policies(
             if error.aws_code != "AlreadyExistsException":
                 raise
             rt.aws.call("sesv2", "UpdateEmailIdentityPolicy", region, Policy=text, **keys)
-
-
-def tag(rt: Runtime, region: str, arn: str, tags: Mapping[str, str]) -> None:
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, arn), Tags=tags_to_aws(tags))
 
 
 def delete(rt: Runtime, region: str, name: str) -> None:
