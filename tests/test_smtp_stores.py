@@ -43,6 +43,83 @@ def clock(house: House, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+# --- tags of the stack ---------------------------------------------------------------------------------------------
+
+
+def tags_of(store: Store) -> dict[str, str]:
+    kind, region, name = store
+    if kind == "ssm":
+        listed = client("ssm", region).list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
+    else:
+        listed = client("secretsmanager", region).describe_secret(SecretId=name)["Tags"]
+    return {t["Key"]: t["Value"] for t in listed if not t["Key"].startswith("recon:")}
+
+
+def retag(store: Store, **tags: str | None) -> None:
+    """Somebody sets tags of a store, or takes them off (None)."""
+    kind, region, name = store
+    put = [{"Key": k, "Value": v} for k, v in tags.items() if v is not None]
+    gone = [k for k, v in tags.items() if v is None]
+    if kind == "ssm":
+        where = {"ResourceType": "Parameter", "ResourceId": name}
+        if put:
+            client("ssm", region).add_tags_to_resource(Tags=put, **where)
+        if gone:
+            client("ssm", region).remove_tags_from_resource(TagKeys=gone, **where)
+        return
+    if put:
+        client("secretsmanager", region).tag_resource(SecretId=name, Tags=put)
+    if gone:
+        client("secretsmanager", region).untag_resource(SecretId=name, TagKeys=gone)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "places"),
+    [(FLAT, [flat(HOME), flat(OTHER)]), ({"ssm": {"name": "/recon/news"}}, [PARAMETER])],
+    ids=["secrets", "parameter"],
+)
+def test_the_tags_of_the_stack_are_on_the_stores_too(house: House, credentials: dict[str, Any], places: Any) -> None:
+    def tagged(**tags: str) -> dict[str, Any]:
+        document = state(credentials, HOME, OTHER)
+        document["smtp_users"]["news"]["tags"] = {"owner": "growth"}  # the IAM user's alone
+        return {**document, "stack": {**document["stack"], "tags": tags}}
+
+    house.settle(tagged(team="mail", cost="7"))
+    (key,), texts = keys(), [stored_text(place) for place in places]
+    for place in places:
+        assert tags_of(place) == {"team": "mail", "cost": "7"}
+        retag(place, theirs="x")
+    house.quiet()
+    retag(places[-1], team=None)
+    plan = house.plan()
+    assert [c.address for c in plan.changes] == ["smtp_credential/news"]
+    assert [(d.path, d.before, d.after) for d in plan.changes[0].diff if "recon:" not in d.path] == [
+        ("tags.team", None, "mail")
+    ]
+    house.settle()
+    house.settle(tagged(team="post"))
+    for place in places:
+        assert tags_of(place) == {"team": "post", "theirs": "x"}
+    assert step_of(rotate_due(house)) == ("waiting", "")
+    house.settle(tagged())
+    for place in places:
+        assert tags_of(place) == {"theirs": "x"}
+    assert set(keys()) == {key}
+    assert [stored_text(place) for place in places] == texts
+    house.settle(tagged(team="mail"))
+    client("iam").delete_access_key(UserName="news", AccessKeyId=key)
+    house.settle()  # a new key goes into the same stores
+    for place in places:
+        assert tags_of(place) == {"team": "mail", "theirs": "x"}
+
+
+def test_a_store_that_comes_back_has_the_tags_of_the_day(house: House) -> None:
+    house.settle({**state(SECRET), "stack": {"tags": {"team": "mail"}}})
+    client("secretsmanager").delete_secret(SecretId="recon/news")
+    house.settle({**state(SECRET), "stack": {"tags": {"team": "post"}}})
+    assert tags_of(ALL) == {"team": "post"}
+
+
 # --- mended without a new key --------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,12 @@ def address_of(name: str) -> Address:
     return f"{NAME}/{name}"
 
 
+def tagged_stores(desired: Desired, live: Observed | None) -> list[dict[str, Any]]:
+    """The declared stores of a credential, each with what a write does to its tags (``stores.tagged``)."""
+    there: Mapping[str, Any] = live.spec["stores"] if live is not None else {}
+    return [stores.tagged(store, there.get(stores.id_of(store)), desired.entry) for store in desired.spec["stores"]]
+
+
 class SmtpCredential:
     name = NAME
     reads = (
@@ -48,9 +54,9 @@ class SmtpCredential:
     writes = (
         "iam:TagUser", "iam:CreateAccessKey", "secretsmanager:CreateSecret", "secretsmanager:PutSecretValue",
         "secretsmanager:RestoreSecret", "secretsmanager:TagResource", "secretsmanager:UpdateSecret",
-        "secretsmanager:GetSecretValue", "ssm:PutParameter",
-        "ssm:AddTagsToResource", "ssm:GetParameter", "iam:UntagUser", "iam:UpdateAccessKey", "iam:DeleteAccessKey",
-        "secretsmanager:DeleteSecret", "ssm:DeleteParameter",
+        "secretsmanager:GetSecretValue", "secretsmanager:UntagResource", "ssm:PutParameter",
+        "ssm:AddTagsToResource", "ssm:RemoveTagsFromResource", "ssm:GetParameter", "iam:UntagUser",
+        "iam:UpdateAccessKey", "iam:DeleteAccessKey", "secretsmanager:DeleteSecret", "ssm:DeleteParameter",
     )  # fmt: skip
 
     told: Mapping[str, str] = {
@@ -168,7 +174,7 @@ class SmtpCredential:
                 yield change
 
     def _plan_declared(self, world: World, desired: Desired, live: Observed | None) -> Change | None:
-        wanted: list[dict[str, Any]] = desired.spec["stores"]
+        wanted = tagged_stores(desired, live)
         for store in wanted:
             if _taken(world, desired, store, (live.spec["stores"] if live else {}).get(stores.id_of(store)) or {}):
                 return None
@@ -176,14 +182,15 @@ class SmtpCredential:
             return None
         state = rotation.health(wanted, live)
         if live is None or state.needs_key:
-            return self._plan_key(world, desired, live, state)
-        return self._plan_mend(desired, live, state)
+            return self._plan_key(world, desired, live, state, wanted)
+        return self._plan_mend(desired, live, state, wanted)
 
     def _plan_key(
-        self, world: World, desired: Desired, live: Observed | None, state: rotation.Health
+        self, world: World, desired: Desired, live: Observed | None, state: rotation.Health,
+        wanted: list[dict[str, Any]],
     ) -> Change | None:  # fmt: skip
         """A new key, stored everywhere: there is none, or a store lost what only CreateAccessKey ever told."""
-        name, wanted = desired.name, desired.spec["stores"]
+        name = desired.name
         current = state.key
         drop = _room(world, desired, live)
         if drop is None:
@@ -193,14 +200,17 @@ class SmtpCredential:
         execution = issue.order(name, wanted, live.spec if live else None, tags, previous=previous, drop=drop)
         execution |= {"new_key": True, "regions": desired.spec["regions"]}
         shown = {"regions": desired.spec["regions"], "credentials": [stores.words(s) for s in wanted]}
+        old, new = _tags_moved(wanted, live)
+        shown |= {"tags": new} if new else {}
         after = {"access_key": None, "status": "Active", **shown}
         notes = _taken_over(wanted, live)
         adopted = bool(notes)
-        before = None
+        before: dict[str, Any] | None = None
         if live is not None and (live.spec["key"] or current):
             before = {
                 "access_key": live.spec["key"], "status": current["status"] if current else "deleted",
                 "regions": desired.spec["regions"], "credentials": [stores.words(s) for s in state.true],
+                **({"tags": old} if old else {}),
             }  # fmt: skip
             why = "the key is gone" if current is None else "a store does not hold this key's passwords for all regions"
             notes.append(Note("new-key", "warning", f"{why}: a new key is made and stored; the passwords change"))
@@ -219,9 +229,11 @@ class SmtpCredential:
             tuple(notes), desired.source_of("credentials"), live.digest if live else None, None, execution,
         )  # fmt: skip
 
-    def _plan_mend(self, desired: Desired, live: Observed, state: rotation.Health) -> Change | None:
+    def _plan_mend(
+        self, desired: Desired, live: Observed, state: rotation.Health, wanted: list[dict[str, Any]]
+    ) -> Change | None:  # fmt: skip
         """The key is right and no new one is needed; what may be wrong is its status, a store, or what a cut left."""
-        wanted, key = desired.spec["stores"], state.key
+        key = state.key
         assert key is not None
         orphans = [o for o in live.spec["orphans"] if o != state.unrecorded]
         execution = issue.order(desired.name, wanted, {**live.spec, "orphans": orphans}, live.tags)
@@ -240,6 +252,10 @@ class SmtpCredential:
                 before[f"kms_key_id.{store['region']}"] = there.get("kms_key_id")
                 after[f"kms_key_id.{store['region']}"] = store["kms_key_id"]
                 kms.append(store)
+        old, new = _tags_moved(state.true, live)
+        if old:
+            before["tags"], after["tags"] = old, new
+            execution["retag"] = [s for s in state.true if _tags_moved([s], live)[0]]
         if state.restore or state.copy or gone:
             before["credentials"] = sorted(stores.words(s) for s in [*state.true, *gone])
             after["credentials"] = sorted(stores.words(s) for s in wanted)
@@ -423,6 +439,21 @@ def _tell(world: World, desired: Desired, live: Observed | None, change: Change 
             f"{name}: nobody has said that {rotation.consumer_words(consumer)} has the password of {live.spec['key']}",
             hint=f'recon smtp ack {name} "{consumer["name"]}"', **where,
         )  # fmt: skip
+
+
+def _tags_moved(wanted: Iterable[stores.Store], live: Observed | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tags of stores that a write changes, before and after; each once, as the first store has it that differs."""
+    old: dict[str, Any] = {}
+    new: dict[str, Any] = {}
+    for store in wanted:
+        seen = (live.spec["stores"].get(stores.id_of(store)) if live is not None else None) or {}
+        there = seen.get("tags") or {}
+        will = {k: v for k, v in {**there, **store.get("tags", {})}.items() if k not in store.get("untag", ())}
+        for tag in sorted(there.keys() | will.keys()):
+            if there.get(tag) != will.get(tag):
+                old.setdefault(tag, there.get(tag))
+                new.setdefault(tag, will.get(tag))
+    return old, new
 
 
 def _taken_over(wanted: Iterable[stores.Store], live: Observed | None) -> list[Note]:

@@ -150,7 +150,7 @@ def take(
 
 def _order(desired: Desired, live: Observed | None, **more: Any) -> dict[str, Any]:
     spec, tags = (live.spec, live.tags) if live else (None, {})
-    return issue.order(desired.name, desired.spec["stores"], spec, tags, **more)
+    return issue.order(desired.name, smtp_credential.tagged_stores(desired, live), spec, tags, **more)
 
 
 # --- one user, now -------------------------------------------------------------------------------------------------

@@ -205,6 +205,7 @@ FEWER: dict[str, Any] = {
 
 USERS: dict[str, Any] = {
     "domains": {"acme.com": {"dkim": {}, "zone": "manual", "regions": [HOME, OTHER]}},
+    "stack": {"tags": {"team": "mail", "cost": "1"}},
     "smtp_users": {
         "news": {
             "path": "/a/", "from_addresses": ["*@acme.com"], "permissions_boundary": BOUNDARIES[0],
@@ -220,6 +221,7 @@ USERS: dict[str, Any] = {
 
 OTHER_USERS: dict[str, Any] = {
     **USERS,
+    "stack": {"tags": {"team": "post"}},
     "smtp_users": {
         "news": {
             "path": "/b/", "from_addresses": ["shop@acme.com"], "permissions_boundary": BOUNDARIES[1],
@@ -273,13 +275,15 @@ def entangled(house: House) -> None:
 
 
 def broken(house: House) -> None:
-    """A key switched off, a secret deleted, another with an old value, a parameter written over."""
+    """A key switched off, a secret deleted, another with an old value, a parameter written over, a tag of ours more."""
     iam, vault = client("iam"), client("secretsmanager")
     key = iam.list_access_keys(UserName="news")["AccessKeyMetadata"][0]["AccessKeyId"]
     iam.update_access_key(UserName="news", AccessKeyId=key, Status="Inactive")
     vault.delete_secret(SecretId="recon/news")
     vault.put_secret_value(SecretId=f"recon/{HOME}/shop", SecretString="{}")
     client("ssm").put_parameter(Name="/recon/post", Value="{}", Type="SecureString", Overwrite=True)
+    tags = [{"Key": "recon:tags", "Value": "cost stray team"}, {"Key": "stray", "Value": "x"}]
+    client("ssm").add_tags_to_resource(ResourceType="Parameter", ResourceId="/recon/post", Tags=tags)
 
 
 RETIRED = put(MAIL, ("domains", "acme.com"), {"identity": False, "dmarc": {"p": "reject"}})

@@ -37,7 +37,9 @@ ORDER: Shape = {
     "known": [str], "current": (str, None), "stored": bool, "old_stores": [stores.FORM], "takes": [str],
 }  # fmt: skip
 """The form of what ``order`` says."""
-MENDED: Shape = {"activate": (str, None), "kms": [stores.FORM], "rename?": (str, None)}
+MENDED: Shape = {
+    "activate": (str, None), "kms": [stores.FORM], "retag?": [stores.FORM], "rename?": (str, None),
+}  # fmt: skip
 """What is said beside it where the key stays."""
 
 
@@ -197,6 +199,9 @@ def mend(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
             stores.put(
                 aws, scope, user, store, key_id, json.dumps(stores.read(aws, store)), run["takes"], live
             )  # fmt: skip
+    for store in run.get("retag") or ():
+        stores.look(aws, scope, store, run["takes"])
+        stores.retag(aws, scope, user, store)
     if run.get("close"):
         aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
     _forget(aws, user, gone, wanted)

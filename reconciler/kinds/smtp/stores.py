@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.ownership import STACK, owner_of, unpack
-from reconciler.kinds.shape import Shape
-from reconciler.kinds.tags import tags_from_aws
+from reconciler.kinds.ownership import STACK, left_alone, owner_of, unpack
+from reconciler.kinds.shape import TEXT_MAP, Shape
+from reconciler.kinds.tags import plan_tags, present, tags_from_aws, tags_to_aws
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.model import Entry, State
 
@@ -40,15 +40,18 @@ PORT = 587
 FORMAT = "1"
 REGION_MARK = "${region}"
 WINDOW_DAYS = 30
-FORM: Shape = {"type": str, "region": str, "name": str, "regions": [str], "flat?": bool, "kms_key_id?": (str, None)}
+FORM: Shape = {
+    "type": str, "region": str, "name": str, "regions": [str], "flat?": bool, "kms_key_id?": (str, None),
+    "tags?": TEXT_MAP, "untag?": [str],
+}  # fmt: skip
 """What a store is in a plan."""
 EDITIONS = 4
 """How often one value can be written to one secret: a version id is never written twice."""
 CURRENT = "AWSCURRENT"
 
 Store = Mapping[str, Any]
-"""``{type, region, name, regions, flat}``, where written with ``kms_key_id`` and ``secret`` (the secret access key is
-stored too). ``type`` is ``secretsmanager`` or ``ssm``; ``flat`` marks the form for one region."""
+"""``{type, region, name, regions, flat}``, where written with ``kms_key_id``, ``secret`` (the secret access key is
+stored too) and ``tags``. ``type`` is ``secretsmanager`` or ``ssm``; ``flat`` marks the form for one region."""
 
 
 # --- which ---------------------------------------------------------------------------------------------------------
@@ -72,6 +75,9 @@ def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, A
         common["kms_key_id"] = target["kms_key_id"]
     if block.get("include_secret_access_key"):
         common["secret"] = True
+    # The entry's own tags are the IAM user's; the stack's are for every taggable resource.
+    if tags := {k: str(v) for k, v in state.stack.tags.items() if not left_alone(entry, "tags", k)}:
+        common["tags"] = tags
     if REGION_MARK in name:
         return [
             {**common, "region": str(region or r), "name": name.replace(REGION_MARK, r), "regions": [r], "flat": True}
@@ -80,6 +86,17 @@ def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, A
     return [
         {**common, "region": str(region or state.stack.regions[0]), "name": name, "regions": covered, "flat": False}
     ]
+
+
+def tagged(store: Store, live: Mapping[str, Any] | None, entry: Entry) -> dict[str, Any]:
+    """A declared store with what a write does to its tags: ``tags`` to set, the list of those that we put among them,
+    and ``untag``, what we put before and nobody declares any more."""
+    there = (live or {}).get("tags") or {}
+    wanted = plan_tags(store.get("tags") or {}, there, "", None, entry)
+    put = {key: value for key, value in present(wanted).items() if key != STACK}
+    drop = sorted(key for key, value in wanted.items() if value is None and key in there)
+    kept = {key: value for key, value in store.items() if key != "tags"}
+    return {**kept, **({"tags": put} if put else {}), **({"untag": drop} if drop else {})}
 
 
 def id_of(store: Store) -> str:
@@ -295,7 +312,7 @@ def put(
     if store["type"] == "ssm":
         _put_parameter(aws, scope, user, store, key_id, text, takes, live)
         return
-    region, name, tags = store["region"], store["name"], _tags(scope, user)
+    region, name, tags = store["region"], store["name"], _tags(scope, user, store)
     # CreateSecret with a token that some version has is answered as done and does nothing: for new names alone.
     if not live["exists"]:
         if _create_secret(aws, user, store, key_id, text, tags):
@@ -303,7 +320,7 @@ def put(
         live = look(aws, scope, store, takes)
     restore(aws, store, live)
     # The owner is written before the value: cut off in between, the next run still knows whose it is.
-    aws.call("secretsmanager", "TagResource", region, SecretId=name, Tags=tags)
+    retag(aws, scope, user, store)
     for token in proofs(key_id, store):
         try:
             answer = aws.call(
@@ -365,6 +382,8 @@ def bring_back(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bo
     if live["proof"] not in proofs(key_id, store):
         back = {**live, "deleted": False, "kms_key_id": store.get("kms_key_id")}
         put(aws, scope, user, store, key_id, json.dumps(read(aws, store, version)), ours, back)
+    elif store.get("tags") or store.get("untag"):
+        retag(aws, scope, user, store)
     return True
 
 
@@ -407,7 +426,7 @@ def _put_parameter(
     live: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """PutParameter with a description that names the version it makes; written again where another came between."""
-    region, name, tags = store["region"], store["name"], _tags(scope, user)
+    region, name, tags = store["region"], store["name"], _tags(scope, user, store)
     request: dict[str, Any] = {"Name": name, "Value": text, "Type": "SecureString"}
     if store.get("kms_key_id"):
         request["KeyId"] = store["kms_key_id"]
@@ -421,7 +440,7 @@ def _put_parameter(
             if error.aws_code != "ParameterAlreadyExists":
                 raise
         live = look(aws, scope, store, takes)  # Ours after a lost answer; else somebody was faster.
-    aws.call("ssm", "AddTagsToResource", region, ResourceType="Parameter", ResourceId=name, Tags=tags)
+    retag(aws, scope, user, store)
     version = int(live.get("version", 0)) + 1
     for _ in range(3):
         answer = aws.call(
@@ -437,5 +456,21 @@ def _said(key_id: str, store: Store, version: int) -> str:
     return f"recon {proof(key_id, store)} v{version}"
 
 
-def _tags(scope: str, user: str) -> list[dict[str, str]]:
-    return [{"Key": STACK, "Value": scope}, {"Key": "recon:user", "Value": user}]
+def retag(aws: Aws, scope: str, user: str, store: Store) -> None:
+    """Set the tags of a store that is there, its owner's first of all, and take off those that go: these first, since
+    a list that has forgotten a tag would leave it behind for good."""
+    region, name = store["region"], store["name"]
+    tags, drop = _tags(scope, user, store), list(store.get("untag") or ())
+    if store["type"] == "secretsmanager":
+        if drop:
+            aws.call("secretsmanager", "UntagResource", region, SecretId=name, TagKeys=drop)
+        aws.call("secretsmanager", "TagResource", region, SecretId=name, Tags=tags)
+        return
+    where = {"ResourceType": "Parameter", "ResourceId": name}
+    if drop:
+        aws.call("ssm", "RemoveTagsFromResource", region, TagKeys=drop, **where)
+    aws.call("ssm", "AddTagsToResource", region, Tags=tags, **where)
+
+
+def _tags(scope: str, user: str, store: Store) -> list[dict[str, str]]:
+    return tags_to_aws({**(store.get("tags") or {}), STACK: scope, "recon:user": user})
