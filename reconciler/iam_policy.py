@@ -45,7 +45,7 @@ _PREFIX: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
 
 _ANYWHERE: Final = frozenset(
     {
-        "ses:GetAccount", "ses:ListEmailIdentities", "ses:GetIdentityDkimAttributes",
+        "ses:GetAccount", "ses:BatchGetMetricData", "ses:ListEmailIdentities", "ses:GetIdentityDkimAttributes",
         "ses:GetIdentityMailFromDomainAttributes", "ses:GetIdentityNotificationAttributes", "tag:GetResources",
         "route53:ListHostedZones", "iam:GetAccountAuthorizationDetails", "iam:GetAccessKeyLastUsed",
         "ssm:DescribeParameters", "cloudtrail:LookupEvents", "ses:ListSuppressedDestinations",

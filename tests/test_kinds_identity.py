@@ -749,3 +749,35 @@ def test_an_address_that_differs_from_a_live_one_in_the_case_of_its_domain_is_to
     assert house.calls().count("sesv2:ListEmailIdentities") == 0  # nothing is new any more
     found = client("sesv2").list_email_identities()["EmailIdentities"]
     assert {"ceo@ACME.com", "CEO@acme.com", "ceo@acme.com"} <= {i["IdentityName"] for i in found}
+
+
+def test_what_an_identity_that_goes_has_sent_is_asked_for_where_aws_can_tell(house: House) -> None:
+    """Only the metrics of the Virtual Deliverability Manager have an identity for a dimension."""
+    house.seed_zone()
+    names = [f"d{number}.acme.com" for number in range(11)]
+    house.settle(
+        {"domains": {"acme.com": {}, **{name: {} for name in names}, "d3.acme.com": {"regions": [HOME, OTHER]}}}
+    )
+    house.sandbox.seed(
+        accounts=[
+            {"region": region, "quota": {"SentLast24Hours": 9.0}, "sent_by": {"d3.acme.com": 7}}
+            for region in (HOME, OTHER)
+        ]
+    )
+    client("sesv2").put_account_vdm_attributes(VdmAttributes={"VdmEnabled": "ENABLED"})
+    house.clear()
+    house.plan()
+    house.write({"domains": {"acme.com": {}}})
+    assert "sesv2:BatchGetMetricData" not in house.calls()
+    ran = house.cli("apply", "state.yaml", "--auto-approve", "--allow-deletes", "99")
+    assert ran.code == 3
+    assert f"email_identity/{HOME}/d3.acme.com" in ran.err
+    assert "it sent 7 messages in the last day" in ran.err
+    assert ran.err.count("[identity-deleted]") == 1
+    assert house.calls().count("sesv2:BatchGetMetricData") == 2  # ten a call, and only where it is enabled
+    house.sandbox.fault("denied", operation="BatchGetMetricData", count=2)
+    ran = house.cli("plan", "state.yaml", "--format", "json")
+    assert ran.code == 0
+    notes = [n for c in ran.json["changes"] for n in c["notes"] if n["rule"] == "identity-deleted"]
+    assert {n["severity"] for n in notes} == {"warning"}
+    assert all("SES does not say for whom" in n["message"] for n in notes)

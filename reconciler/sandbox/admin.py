@@ -148,7 +148,7 @@ class Admin:
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
         - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, quota?, sent?:
-          {attempts, bounces?, complaints?, rejects?}}``
+          {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}}``
         """
         steps: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
@@ -269,6 +269,7 @@ class Admin:
             if name in item:
                 setattr(state, name, item[name])
         state.quota |= item.get("quota", {})
+        state.sent_by |= {state.key(name): number for name, number in item.get("sent_by", {}).items()}
         if "sent" in item:
             counts = (int(item["sent"].get(n, 0)) for n in ("attempts", "bounces", "complaints", "rejects"))
             state.sent.append((self.world.clock.now(), *counts))  # type: ignore[arg-type]

@@ -222,6 +222,9 @@ class SesState:
     sent: list[tuple[float, int, int, int, int]] = field(default_factory=list)
     """What was sent, a quarter of an hour each: time, delivery attempts, bounces, complaints, rejects."""
 
+    sent_by: dict[str, int] = field(default_factory=dict)
+    """What identities sent in the last day, for the metrics of the Virtual Deliverability Manager."""
+
     def key(self, name: str) -> str:
         """How an identity is found: domains ignore case, addresses do not (Developer Guide, "Creating identities")."""
         return name if "@" in name else name.lower().rstrip(".")

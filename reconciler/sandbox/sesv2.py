@@ -330,6 +330,18 @@ class SesV2(Sets):
             "PricingAttributes": {"CurrentPlan": "ESSENTIALS"},
         }
 
+    def batch_get_metric_data(self, call: Call, params: Params) -> Params:
+        """Only what identities sent, as seeded: one day, one value (SES API v2, BatchGetMetricData)."""
+        state = self._state(call)
+        if state.vdm.get("VdmEnabled") != "ENABLED":
+            raise ApiError("BadRequestException", "Virtual Deliverability Manager is not enabled for this account", 400)
+        results = []
+        for query in params["Queries"]:
+            sent = state.sent_by.get(state.key(query["Dimensions"].get("EMAIL_IDENTITY", "")))
+            values = [sent] if sent and query["Metric"] == "SEND" else []
+            results.append({"Id": query["Id"], "Timestamps": [query["StartDate"]] * len(values), "Values": values})
+        return {"Results": results, "Errors": []}
+
     def put_account_details(self, call: Call, params: Params) -> Params:
         state = self._state(call)
         details = {k: v for k, v in params.items() if k != "ProductionAccessEnabled"}
