@@ -98,6 +98,10 @@ def test_targets_narrow_it(alone: support.House) -> None:
     assert told["changes"] == []
     told = offline(alone, "--target", "dns_record/acme.com/_dmarc.acme.com/TXT")
     assert [c["address"] for c in told["changes"]] == ["dns_record/acme.com/_dmarc.acme.com/TXT"]
+    target = "dns_record/acme.com/_dmrc.acme.com/TXT"
+    ran = alone.cli("plan", "state.yaml", "--offline", "--against", "base.yaml", "--target", target)
+    assert ran.code == 1
+    assert "did you mean dns_record/acme.com/_dmarc.acme.com/TXT?" in ran.err
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "html"])
