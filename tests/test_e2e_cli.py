@@ -549,6 +549,28 @@ def test_protection_is_lifted_alone(house: House) -> None:
     assert sets() == []
 
 
+def test_destroy_speaks_of_what_goes_alone(house: House) -> None:
+    """What a rule would have of a domain that stays, or of a user's rotation, is beside the point then."""
+    house.seed_zone()
+    user = {"from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/news"}}}
+    parked = {"identity": False, "dmarc": {"p": "none"}, "spf": {"include": "a.example"}}
+    house.settle(merge(DOMAIN, {"domains": {"park.acme.com": parked}, "smtp_users": {"news": user}}))
+    ran = house.cli("destroy", STATE, "--allow-deletes", "9", "--format", "json")
+    assert ran.code == 0
+    notes = {n["rule"]: n["message"] for c in ran.json["changes"] for n in c["notes"]}
+    told = {*notes, *(d["code"] for d in ran.json["diagnostics"])}
+    assert {"identity-deleted", "credential-deleted", "user-deleted"} <= told
+    assert not told & {
+        "smtp-no-rotation",
+        "smtp-any-identity",
+        "smtp-any-network",
+        "smtp-any-from",
+        "dmarc-parked-open",
+    }
+    assert notes["credential-deleted"] == "the key ends at once; its parameter is gone for good (SSM)"
+    house.check_foreign(alone=True)
+
+
 def test_a_rule_of_severity_error_refuses_and_a_waiver_lets_pass(house: House) -> None:
     house.seed_zone()
     rules = merge(DOMAIN, {"rules": {"dmarc-no-rua": "error"}})

@@ -307,7 +307,10 @@ class SmtpCredential:
         if not ours and not kept:
             return None
         before = {"access_keys": ours, "credentials": [stores.words(s) for s in kept]}
-        ends = "the key ends at once; its secret can be restored for 30 days (Secrets Manager)"
+        where = {store["type"] for store in kept}
+        ends = "the key ends at once"
+        ends += "; its secret can be restored for 30 days (Secrets Manager)" if "secretsmanager" in where else ""
+        ends += "; its parameter is gone for good (SSM)" if "ssm" in where else ""
         return Change(
             live.address, NAME, "delete", before, None, differences(before, None), observed_digest=live.digest,
             notes=(Note("credential-deleted", "warning", ends),),

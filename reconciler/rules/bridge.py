@@ -195,8 +195,10 @@ def view_of(world: World, changes: Sequence[Change]) -> RuleView:
             after[key] = RecordSet(_decoded(key[1], raw[key]), "simple", ttl or (held.ttl if held else None))
         else:
             after.pop(key, None)
+    # What is to be destroyed is declared no longer, whatever the YAML says of it.
+    state = replace(world.state, entries=()) if world.removing else world.state
     return RuleView(
-        state=world.state, changes=tuple(changes), desired=_taken(world), observed=world.observed,
+        state=state, changes=tuple(changes), desired=_taken(world), observed=world.observed,
         zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
         accounts=world.facts.get(_ACCOUNTS) or {}, topics=world.facts.get(_TOPICS) or {},
         covering={a: s for a, s in world.facts.get("covering", {}).items() if s},
