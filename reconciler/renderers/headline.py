@@ -117,7 +117,8 @@ def _identity(change: Change, facts: _Facts) -> None:
         facts.add("domain:dkim", name, region)
         said = True
     if any(diff.path == "mail_from" or diff.path.startswith("mail_from.") for diff in change.diff):
-        facts.add("domain:mail_from", name, region)
+        names = _moved(change, "mail_from.mail_from_domain") or _moved(change, "mail_from") or (True, True)
+        facts.add("domain:mail_from" if all(names) else f"mail_from:{'new' if names[1] else 'gone'}", name, region)
         said = True
     moved = _moved(change, "configuration_set_name")
     if moved and change.action == "update":
@@ -247,6 +248,7 @@ _PHRASES: Final[tuple[tuple[str, str, str], ...]] = (
     ("address:new", "{n} address is set up to send", "{n} addresses are set up to send"),
     ("address:signs", "{n} address starts signing with DKIM", "{n} addresses start signing with DKIM"),
     ("domain:dkim", "{n} domain changes its DKIM key", "{n} domains change their DKIM key"),
+    ("mail_from:new", "{n} domain gets a MAIL FROM of its own", "{n} domains get a MAIL FROM of their own"),
     ("domain:mail_from", "{n} domain changes its MAIL FROM", "{n} domains change their MAIL FROM"),
     ("domain:set", "{n} domain sends through another configuration set",
      "{n} domains send through another configuration set"),
@@ -276,6 +278,7 @@ _PHRASES: Final[tuple[tuple[str, str, str], ...]] = (
     ("dmarc:loosened", "{n} DMARC policy is loosened", "{n} DMARC policies are loosened"),
     ("dmarc:lost", "{n} domain loses DMARC enforcement", "{n} domains lose DMARC enforcement"),
     ("dmarc:gone", "{n} DMARC record is removed", "{n} DMARC records are removed"),
+    ("mail_from:gone", "{n} domain loses its MAIL FROM", "{n} domains lose their MAIL FROM"),
     ("spf:gone", "{n} SPF record is removed", "{n} SPF records are removed"),
     ("events:gone", "{n} event destination is removed", "{n} event destinations are removed"),
     ("pool:gone", "{n} dedicated IP pool is deleted", "{n} dedicated IP pools are deleted"),
