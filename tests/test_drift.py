@@ -114,6 +114,23 @@ def test_every_edit_is_named_with_who_and_when(live: support.House) -> None:
     assert ARN in text
 
 
+@pytest.mark.parametrize("ssm", [False, True])
+def test_tags_of_a_store_have_their_own_cause(house: support.House, ssm: bool) -> None:
+    credentials = {"ssm": {"name": "/recon/news"}} if ssm else {"secretsmanager": {"name": "recon/news"}}
+    user = {"from_addresses": ["*@acme.com"], "credentials": credentials}
+    house.settle({"smtp_users": {"news": user}, "stack": {"tags": {"team": "mail"}}})
+    house.sandbox.principal(EVA, arn=ARN)
+    if ssm:
+        eva("ssm").remove_tags_from_resource(ResourceType="Parameter", ResourceId="/recon/news", TagKeys=["team"])
+    else:
+        eva("secretsmanager").untag_resource(SecretId="recon/news", TagKeys=["team"])
+    support.client("iam").tag_user(UserName="news", Tags=[{"Key": "seen", "Value": "x"}])  # later, and beside it
+    told = drift(house)
+    event = "RemoveTagsFromResource" if ssm else "UntagResource"
+    assert said(told, "caused-by")["smtp_credential/news"].startswith(f"{event} at ")
+    assert ARN in said(told, "caused-by")["smtp_credential/news"]
+
+
 def test_not_applied_yet_is_told_from_an_edit(live: support.House) -> None:
     live.write(support.merge(DOCUMENT, {"domains": {"acme.com": {"email_forwarding_enabled": False}}}))
     told = drift(live)

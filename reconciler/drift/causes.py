@@ -82,6 +82,10 @@ _STORE: Final[Mapping[str, tuple[str, ...]]] = {
     "secretsmanager": ("PutSecretValue", "UpdateSecret", "DeleteSecret"),
     "ssm": ("PutParameter", "DeleteParameter"),
 }
+_STORE_TAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "secretsmanager": _TAGS,
+    "ssm": ("AddTagsToResource", "RemoveTagsFromResource"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +182,13 @@ def _lookups(aws: Aws, change: Change) -> Iterator[_Lookup]:
         )
         return
     if change.kind in {"smtp_user", "smtp_credential"}:
-        yield _Lookup(home, "ResourceName", change.address.partition("/")[2])
+        # The tags of a credential are those of its stores; its key, and what is stored, are other calls' doing.
+        tagged = [change.kind == "smtp_credential" and d.path.startswith("tags.") for d in change.diff]
+        tables = [*([_STORE] if not all(tagged) or not tagged else []), *([_STORE_TAGS] if any(tagged) else [])]
+        if _STORE in tables:
+            yield _Lookup(home, "ResourceName", change.address.partition("/")[2])
         for store in change.execution.get("stores") or ():
-            for name in _STORE.get(str(store["type"]), ()):
+            for name in (name for table in tables for name in table.get(str(store["type"]), ())):
                 yield _Lookup(str(store["region"]), "EventName", name)
         return
     names: Iterable[str]
@@ -293,7 +301,9 @@ def _concerns(names: Mapping[str, str], said: Sequence[tuple[str, str]], lookup:
     if "user" in names:
         if lookup.attribute == "ResourceName":
             return ("username", names["user"]) in said
-        return any(k in {"secretid", "name"} and store in v for k, v in said for store in names["stores"].split())
+        return any(
+            k in {"secretid", "name", "resourceid"} and store in v for k, v in said for store in names["stores"].split()
+        )
     if "destination" in names:
         own = {v for k, v in said if k == "eventdestinationname"}
         sets = {v for k, v in said if k in _NAMING}
