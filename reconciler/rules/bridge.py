@@ -91,9 +91,10 @@ def _read_sent(aws: Aws, world: World) -> None:
     now = datetime.fromisoformat(world.now)
     goes: dict[str, list[Observed]] = {}
     for live in world.observed.values():
+        if live.address in world.desired or live.kind != "email_identity" or owner_of(live.tags) != world.scope:
+            continue
         vdm = world.facts[_ACCOUNTS].get(live.region, {}).get("VdmAttributes") or {}
-        ours = live.kind == "email_identity" and live.address not in world.desired
-        if ours and owner_of(live.tags) == world.scope and vdm.get("VdmEnabled") == "ENABLED":
+        if vdm.get("VdmEnabled") == "ENABLED":
             goes.setdefault(str(live.region), []).append(live)
     jobs = [
         (region, some[i : i + _QUERIES]) for region, some in sorted(goes.items()) for i in range(0, len(some), _QUERIES)
