@@ -22,6 +22,9 @@ class Releasing:
 
     def __init__(self, book: Book) -> None:
         self.book = book
+        self.beside: dict[tuple[str, str | None, str], list[Observed]] = {}
+        for live in book.world.observed.values():
+            self.beside.setdefault(_company(live), []).append(live)
 
     def release_owned(self) -> None:
         """Records that an owned identity or set derived and that nothing asks for any more."""
@@ -94,13 +97,8 @@ class Releasing:
         self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0)
 
     def _others(self, live: Observed) -> list[Observed]:
-        """Live resources of the kind of ``live`` beside it: a set's in its region, an identity's of its domain."""
-        same = "name" if live.kind == "email_identity" else "region"
-        return [
-            other
-            for other in self.book.world.live(live.kind)
-            if other.address != live.address and getattr(other, same) == getattr(live, same)
-        ]
+        """Live resources that may share a record with ``live``."""
+        return [other for other in self.beside.get(_company(live), ()) if other.address != live.address]
 
     def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
         """Delete one derived value, wherever it stands, once SES has let go of it; a marker remembers it meanwhile."""
@@ -398,10 +396,15 @@ def _remembered(world: World) -> dict[tuple[str | None, str], set[str]]:
     return found
 
 
+def _company(live: Observed) -> tuple[str, str | None, str]:
+    """What may share a record with ``live``: identities of one domain, sets of one region and tracking domain."""
+    if live.kind == "email_identity":
+        return live.kind, None, live.name
+    return live.kind, live.region, str((live.spec.get("tracking_options") or {}).get("custom_redirect_domain"))
+
+
 def _tracks_on(world: World, live: Observed, domain: str) -> bool:
     """Whether a set goes on sending its links through ``domain``: what nobody writes any more stays as it is."""
-    if (live.spec.get("tracking_options") or {}).get("custom_redirect_domain") != domain:
-        return False
     desired = world.desired.get(live.address)
     if desired is None:
         return owner_of(live.tags) != world.scope
