@@ -220,7 +220,7 @@ class Zones:
             self.run.say("route53", f"waiting for {len(pending)} zone{'s' if len(pending) > 1 else ''} to be in sync")
             stop.wait(pause)
             pause = min(pause * 1.7, 10.0)
-        if not pending:
+        if not pending or stop.is_set():
             return []
         text = f"{len(pending)} zones are not in sync after {INSYNC_SECONDS / 60:.0f} minutes"
         return [Diagnostic("warning", "insync-late", text, "Route 53 will finish by itself")]

@@ -22,7 +22,7 @@ from reconciler.kinds.dns import elsewhere, intents, marker
 from reconciler.kinds.dns.book import EXECUTION, Book
 from reconciler.kinds.dns.edits import Edit
 from reconciler.kinds.dns.releasing import Releasing
-from reconciler.kinds.dns.values import NAME, address_of, set_digest
+from reconciler.kinds.dns.values import NAME, address_of, host, set_digest
 from reconciler.kinds.dns.wanting import Wanting
 from reconciler.kinds.dns.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
 from reconciler.kinds.kind import Runtime, Step
@@ -361,9 +361,10 @@ def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Itera
     value = tokens[token["number"] - 1]
     hosted = rt.result(token["identity"], "signing_hosted_zone") or regions.dkim_zone(token["region"])
     name, target = f"{value}._domainkey.{token['domain']}", f"{value}.{hosted}"
-    old = change.execution.get("name")
-    if old and old != name and change.execution.get("remove"):
-        yield Edit(change.address, str(old), "CNAME", remove=tuple(change.execution["remove"]))
-    if old == name and change.execution.get("remove"):
-        return  # The tokens stayed.
-    yield Edit(change.address, name, "CNAME", add=(target,), ttl=change.execution.get("ttl"))
+    old, there = change.execution.get("name"), tuple(change.execution.get("remove") or ())
+    if old and old != name and there:
+        yield Edit(change.address, str(old), "CNAME", remove=there)
+    # Where the tokens stayed, a value that is right stays as it is spelled.
+    right = tuple(value for value in there if old == name and host(value) == target)
+    wrong = tuple(value for value in there if old == name and value not in right)
+    yield Edit(change.address, name, "CNAME", remove=wrong, add=right or (target,), ttl=change.execution.get("ttl"))

@@ -284,6 +284,22 @@ class Book:
             self.marks.setdefault(live.address, set()).add(address)
         self.last.setdefault(live.address, set()).add(address)
 
+    def refuse_several(
+        self, group: str, name: str, texts: Iterable[str], address: Address, source: Source | None = None
+    ) -> None:
+        """Refuse to touch records of a kind of which there may be one: nobody can know which of them is meant."""
+        why = {"spf": "which is a permanent error to receivers", "keys": "so that verifying may fail"}
+        what = {"keys": "DKIM key"}.get(group, group.upper())
+        texts = list(texts)
+        mend = "join them into one" if group == "spf" else "keep one and remove the others"
+        self.world.refuse(
+            f"two-{group}",
+            f"{name} has {len(texts)} {what} records, {why.get(group, 'and receivers ignore them all')}",
+            hint=f"{mend} by hand; recon cannot know which one is meant: " + " | ".join(texts),
+            address=address,
+            source=source,
+        )
+
     def note_foreign(self, slot: Slot, live: RecordSet | None, remove: list[str]) -> None:
         kept = [v for v in live.values if v not in remove] if live else []
         if kept:

@@ -22,6 +22,9 @@ class Releasing:
 
     def __init__(self, book: Book) -> None:
         self.book = book
+        self.beside: dict[tuple[str, str | None, str], list[Observed]] = {}
+        for live in book.world.observed.values():
+            self.beside.setdefault(_company(live), []).append(live)
 
     def release_owned(self) -> None:
         """Records that an owned identity or set derived and that nothing asks for any more."""
@@ -89,7 +92,13 @@ class Releasing:
         now = (desired.spec.get("tracking_options") or {}) if desired else {"custom_redirect_domain": None}
         if (domain, "CNAME") in self.book.wanted or (desired and now.get("custom_redirect_domain", domain) == domain):
             return
+        if any(_tracks_on(self.book.world, other, domain) for other in self._others(live)):
+            return
         self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0)
+
+    def _others(self, live: Observed) -> list[Observed]:
+        """Live resources that may share a record with ``live``."""
+        return [other for other in self.beside.get(_company(live), ()) if other.address != live.address]
 
     def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
         """Delete one derived value, wherever it stands, once SES has let go of it; a marker remembers it meanwhile."""
@@ -109,13 +118,18 @@ class Releasing:
         planned = live.tags.get(DKIM_KEY, "").split()
         if (name, "TXT") in self.book.wanted:
             return
+        if any(_signs_on(self.book.world, other, selector) for other in self._others(live)):
+            return
         for zone in self.book.zones_of(name):
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
-                for raw, text in zone.texts(name):
-                    key = key_of(text)
-                    if key is not None and (not planned or fingerprint(key) in planned):
-                        address = self.book.address(zone, name, "TXT")
-                        self.book.delete(address, zone, record, raw, {"value": text}, live)
+                keys = [(raw, text, key) for raw, text in zone.texts(name) if (key := key_of(text)) is not None]
+                ours = [(raw, text) for raw, text, key in keys if not planned or fingerprint(key) in planned]
+                address = self.book.address(zone, name, "TXT")
+                if len(ours) > 1:
+                    self.book.refuse_several("keys", name, (text for _, text in ours), address)
+                    continue
+                for raw, text in ours:
+                    self.book.delete(address, zone, record, raw, {"value": text}, live)
 
     def _drop_mail_from(self, live: Observed, name: str) -> None:
         """The MX of an old MAIL FROM name goes, and beside it SES's include, or the SPF record where nothing else is in
@@ -132,6 +146,9 @@ class Releasing:
         if (name, "TXT") in self.book.wanted:
             return
         found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        if len(found) > 1:  # Ours is the one that is word for word as we write it.
+            made = spf.merge(None, MAIL_FROM_TERMS, "~all")
+            found = [(raw, t) for raw, t in found if t == made]
         record = next((r for r in zone.sets(name, "TXT") if r.simple), None)
         if len(found) != 1 or record is None or not spf.terms_present(found[0][1], MAIL_FROM_TERMS):
             return
@@ -158,11 +175,14 @@ class Releasing:
             if (name, "TXT") in self.book.wanted:
                 return
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
-                for raw, text in zone.texts(name):
-                    if codec.is_record(text):
-                        address = self.book.address(zone, name, "TXT")
-                        shown = {**shown_tags(codec.parse(text)), "value": text}
-                        self.book.delete(address, zone, record, raw, shown, live, tag_remembers=True)
+                found = [(raw, text) for raw, text in zone.texts(name) if codec.is_record(text)]
+                address = self.book.address(zone, name, "TXT")
+                if len(found) > 1:
+                    self.book.refuse_several(group, name, (text for _, text in found), address)
+                    continue
+                for raw, text in found:
+                    shown = {**shown_tags(codec.parse(text)), "value": text}
+                    self.book.delete(address, zone, record, raw, shown, live, tag_remembers=True)
         elif group == "null_mx" and (domain, "MX") not in self.book.wanted:
             for record in [r for r in zone.sets(domain, "MX") if r.simple]:
                 for raw in record.values:
@@ -204,10 +224,13 @@ class Releasing:
     def _drop_spf_terms(self, zone: Zone, domain: str, remembered: marker.Marker) -> None:
         found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t)]
         record = next((r for r in zone.sets(domain, "TXT") if r.simple), None)
+        ours = remembered.spf or []
+        if len(found) > 1 and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
+            address = self.book.address(zone, domain, "TXT")
+            self.book.refuse_several("spf", domain, (t for _, t in found), address)
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
-        ours = remembered.spf or []
         shared = self.book.shared_terms(zone, domain, ours)
         last = not any(theirs.spf_made for theirs in self.book.others(zone, domain).values())
         left = spf.remove(text, [t for t in ours if t not in shared], last and remembered.spf_made)
@@ -371,6 +394,34 @@ def _remembered(world: World) -> dict[tuple[str | None, str], set[str]]:
             for group in groups:
                 found.setdefault((live.region, group), set()).update(_names_of({}, live))
     return found
+
+
+def _company(live: Observed) -> tuple[str, str | None, str]:
+    """What may share a record with ``live``: identities of one domain, sets of one region and tracking domain."""
+    if live.kind == "email_identity":
+        return live.kind, None, live.name
+    return live.kind, live.region, str((live.spec.get("tracking_options") or {}).get("custom_redirect_domain"))
+
+
+def _tracks_on(world: World, live: Observed, domain: str) -> bool:
+    """Whether a set goes on sending its links through ``domain``: what nobody writes any more stays as it is."""
+    desired = world.desired.get(live.address)
+    if desired is None:
+        return owner_of(live.tags) != world.scope
+    return bool((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain", domain) == domain)
+
+
+def _signs_on(world: World, live: Observed, selector: str) -> bool:
+    """Whether SES goes on signing for an identity with a key of the user's own under ``selector``."""
+    there = live.spec["dkim"]
+    if (there["signing_attributes_origin"], there.get("domain_signing_selector")) != ("EXTERNAL", selector):
+        return False
+    desired = world.desired.get(live.address)
+    if desired is None:
+        return owner_of(live.tags) != world.scope
+    block = desired.spec.get("dkim") or {}
+    origin, name = block.get("signing_attributes_origin", "EXTERNAL"), block.get("domain_signing_selector", selector)
+    return bool((origin, name) == ("EXTERNAL", selector))
 
 
 def _own_key_stays(desired: Desired, live: Observed) -> bool:

@@ -211,15 +211,17 @@ class Wanting:
     def _renewed_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
         """A key length change may bring new tokens; whether it does is nowhere written, so the run looks again."""
         ttl = intent.ttl if intent.ttl is not None else (live.ttl if live else None) or 300
-        before = {"name": intent.name, "type": "CNAME", "ttl": ttl, "value": intent.value} if live else None
+        there = host(live.values[0]) if live and live.values else None
+        before = {"name": intent.name, "type": "CNAME", "ttl": live.ttl, "value": there} if live else None
         after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
+        moved = (FieldDiff("ttl", live.ttl, ttl, intent.source),) if live and live.ttl != ttl else ()
         self.book.slots[address] = Slot(
             zone,
             intent.name,
             "CNAME",
             before,
             after,
-            (FieldDiff("name", intent.name, None), FieldDiff("value", intent.value, None)),
+            (FieldDiff("name", intent.name, None), *moved, FieldDiff("value", there, None)),
             remove=list(live.values) if live else [],
             ttl=ttl,
             source=intent.source,
@@ -262,10 +264,12 @@ class Wanting:
             )
             return
         if foreign:
+            mail_from = intent.group == "mail_from"
+            harm = "SES fails to set up the MAIL FROM" if mail_from else "beside it the null MX says nothing (RFC 7505)"
             self.book.world.say(
                 "warning",
                 "mx-not-alone",
-                f"{name} also has MX {', '.join(foreign)}, which is not recon's: SES fails to set up the MAIL FROM",
+                f"{name} also has MX {', '.join(foreign)}, which is not recon's: {harm}",
                 address=address,
                 source=intent.source,
                 hint="remove it by hand",
@@ -283,7 +287,7 @@ class Wanting:
                 {"value": [value]},
             )
             return
-        self.book.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": value})
+        self.book.ttl_only(address, zone, intent, live, ours, lambda: {"value": value})
 
     def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
         codec = dmarc if intent.group == "dmarc" else bimi
@@ -291,15 +295,7 @@ class Wanting:
         text = codec.to_text(wanted)
         found = [(raw, t) for raw, t in zone.texts(name) if codec.is_record(t)]
         if len(found) > 1:
-            kind = intent.group.upper()
-            self.book.world.refuse(
-                f"two-{intent.group}",
-                f"{name} has {len(found)} {kind} records; receivers ignore them all",
-                hint="keep one and remove the others by hand; recon cannot know which one is meant: "
-                + " | ".join(t for _, t in found),
-                address=address,
-                source=intent.source,
-            )
+            self.book.refuse_several(intent.group, name, (t for _, t in found), address, intent.source)
             return
         live = next(iter(zone.sets(name, "TXT")), None)
         if not found:
@@ -333,7 +329,10 @@ class Wanting:
             self.book.create(address, zone, intent, value, {"value": intents.dkim_key_text(public)})
             return
         assert live is not None
-        if len(found) == 1 and key_of(found[0][1]) == public:
+        if len(found) > 1:
+            self.book.refuse_several("keys", name, (t for _, t in found), address, intent.source)
+            return
+        if key_of(found[0][1]) == public:
             self.book.ttl_only(address, zone, intent, live, [found[0][0]], lambda: {"value": found[0][1]})
             return
         self.book.update(
@@ -341,7 +340,7 @@ class Wanting:
             zone,
             intent,
             live,
-            [raw for raw, _ in found],
+            [found[0][0]],
             [value],
             {"value": found[0][1]},
             {"value": intents.dkim_key_text(public)},
@@ -351,13 +350,7 @@ class Wanting:
         name = intent.name or ""
         found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
         if len(found) > 1:
-            self.book.world.refuse(
-                "two-spf",
-                f"{name} has {len(found)} SPF records, which is a permanent error to receivers",
-                hint="join them into one by hand; recon then keeps its terms in it: " + " | ".join(t for _, t in found),
-                address=address,
-                source=intent.source,
-            )
+            self.book.refuse_several("spf", name, (t for _, t in found), address, intent.source)
             return
         live = next(iter(zone.sets(name, "TXT")), None)
         remembered = self.book.live_marker(zone, intent.domain) if intent.group == "spf" else marker.Marker()

@@ -137,7 +137,8 @@ def list_zones(aws: Aws) -> dict[str, Zone]:
 
 
 def load(aws: Aws, zone: Zone) -> None:
-    """Read all record sets of a zone into it: one call per 300."""
+    """Read all record sets of a zone into it: one call per 300. Not ``loaded`` where that fails half-way."""
+    zone.loaded = False
     zone.records.clear()
     zone.by_name.clear()
     zone.cuts.clear()

@@ -1,0 +1,178 @@
+"""What is let go takes nothing along that is somebody else's, or that something which stays relies on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support import HOME, OTHER, House, client, told
+
+from reconciler.aws import Aws
+from reconciler.errors import AwsError
+from reconciler.model import Plan
+
+KEY = "s1._domainkey.acme.com"
+
+
+def domain(**values: Any) -> dict[str, Any]:
+    return {"domains": {"acme.com": {"dkim": {}, **values}}}
+
+
+def codes(plan: Plan) -> list[str]:
+    return [d.code for d in plan.diagnostics if d.severity == "error"]
+
+
+@pytest.fixture(scope="module")
+def keys() -> list[str]:
+    """Two RSA keys as PEM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    how = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return [rsa.generate_private_key(65537, 2048).private_bytes(*how).decode() for _ in range(2)]
+
+
+def byodkim(variable: str = "DKIM_KEY") -> dict[str, Any]:
+    return {
+        "signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1",
+        "domain_signing_private_key": {"env": variable},
+    }  # fmt: skip
+
+
+# --- two of a kind -------------------------------------------------------------------------------------------------
+
+TWO = [
+    ("dmarc", {"p": "none"}, "_dmarc.acme.com", "v=DMARC1; p=reject; rua=mailto:they@acme.com"),
+    ("bimi", {"l": "https://acme.com/logo.svg"}, "default._bimi.acme.com", "v=BIMI1; l=https://they.acme.com/l.svg"),
+    ("spf", {"include": ["_spf.crm.example"]}, "acme.com", "v=spf1 a -all"),
+]
+
+
+@pytest.mark.parametrize(("group", "value", "name", "theirs"), TWO)
+@pytest.mark.parametrize("identity", [True, False])
+def test_of_two_records_of_a_kind_none_is_taken_out(
+    house: House, group: str, value: Any, name: str, theirs: str, identity: bool
+) -> None:
+    house.seed_zone(foreign={})
+    base: dict[str, Any] = {"dkim": {}} if identity else {"identity": False, "null_mx": True}
+    house.settle({"domains": {"acme.com": {**base, group: value}}})
+    ours = house.dns(name)
+    house.change(name, "TXT", f'"{theirs}"', *(f'"{text}"' for text in ours))
+    for document in ({"domains": {"acme.com": base}}, {}):
+        plan = house.plan(document)
+        assert f"two-{group}" in codes(plan)
+        assert plan.outcome == "refused"
+        house.write(document)
+        assert house.cli("apply", "state.yaml", "--auto-approve", "--allow-deletes", "9").code == 3
+        assert sorted(house.dns(name)) == sorted([theirs, *ours])
+    house.change(name, "TXT", *(f'"{text}"' for text in ours))
+    house.settle({"domains": {"acme.com": base}})
+    assert house.dns(name) == []
+
+
+def test_two_keys_at_one_selector_are_left_to_people(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim=byodkim()))
+    ours = house.dns_values(KEY)
+    house.change(KEY, "TXT", '"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="', *ours)
+    before = house.dns_values(KEY)
+    plan = house.plan()
+    assert "two-keys" in codes(plan)
+    assert house.dns_values(KEY) == before
+    house.destroy()
+    assert house.dns_values(KEY) == [v for v in before if v not in ours]
+
+
+def test_beside_a_foreign_spf_record_the_one_of_the_mail_from_goes(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(mail_from={"mail_from_domain": "bounce.acme.com"}))
+    house.change("bounce.acme.com", "TXT", '"v=spf1 a -all"', *house.dns_values("bounce.acme.com"))
+    house.settle({})
+    assert house.dns("bounce.acme.com") == ["v=spf1 a -all"]
+
+
+# --- what stays relies on it ---------------------------------------------------------------------------------------
+
+
+def test_a_key_that_another_region_signs_with_stays(
+    house: House, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.seed_zone()
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.settle(domain(dkim=byodkim(), regions=[HOME, OTHER]))
+    key = house.dns(KEY)
+    house.settle({"domains": {"acme.com": {"regions": [HOME, OTHER]}}})
+    assert house.dns(KEY) == key
+    house.settle({"domains": {"acme.com": {"regions": [HOME]}}})
+    assert house.dns(KEY) == key, "SES in the region that stays signs with it"
+    house.settle({})
+    assert house.dns(KEY) == []
+
+
+def test_a_tracking_name_that_another_set_uses_stays(house: House) -> None:
+    house.seed_zone()
+    options = {"tracking_options": {"custom_redirect_domain": "click.acme.com"}}
+    house.settle({**domain(), "configuration_sets": {"one": options, "two": options}})
+    there = house.zone()["click.acme.com", "CNAME"]
+    house.settle({**domain(), "configuration_sets": {"one": {}, "two": options}})
+    house.settle({**domain(), "configuration_sets": {"one": {}}})
+    assert house.zone().get(("click.acme.com", "CNAME")) == there, "the set that stays goes on tracking through it"
+    house.settle(domain())
+    assert ("click.acme.com", "CNAME") not in house.zone()
+
+
+def test_the_ttl_of_a_set_with_foreign_values_is_theirs(house: House) -> None:
+    house.seed_zone()
+    mail_from = {"mail_from_domain": "bounce.acme.com"}
+    house.settle(domain(mail_from=mail_from))
+    house.change("bounce.acme.com", "MX", "20 mx.they.example.", *house.dns_values("bounce.acme.com", "MX"), ttl=900)
+    plan = house.plan(domain(mail_from=mail_from, ttl=60))
+    assert "dns_record/acme.com/bounce.acme.com/MX" not in {c.address for c in plan.changes}
+
+
+# --- a zone that cannot be read again ------------------------------------------------------------------------------
+
+
+def test_a_zone_that_was_read_in_part_is_not_taken_for_empty(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.seed_zone()
+    parked: dict[str, Any] = {"identity": False, "spf": {"all": "-all"}}
+    house.settle({"domains": {"acme.com": {"dkim": {}}, "parked.acme.com": {**parked, "dmarc": {"p": "none"}}}})
+    house.sandbox.fault("denied", service="sesv2", operation="DeleteEmailIdentity", count=1)
+    house.write({"domains": {"parked.acme.com": {**parked, "dmarc": {"p": "none"}}}})
+    house.apply(expect="partial")
+    # The marks of what goes are in the zone now: the next run begins with the identity.
+    held = {key: values for key, values in house.zone().items() if "_domainkey" in key[0]}
+    call, down = Aws.call, []
+
+    def shaken(self: Aws, service: str, operation: str, *rest: Any, **given: Any) -> dict[str, Any]:
+        if service == "route53" and (operation == "ChangeResourceRecordSets" or down) and len(down) < 2:
+            down.append(operation)
+            raise AwsError("down", service=service, operation=operation, region="", aws_code="Unreachable", status=0)
+        return call(self, service, operation, *rest, **given)
+
+    house.write({"domains": {"parked.acme.com": {**parked, "dmarc": {"p": "reject"}}}})
+    monkeypatch.setattr(Aws, "call", shaken)
+    result = house.apply(expect="partial")
+    assert down == ["ChangeResourceRecordSets", "ListResourceRecordSets"]
+    monkeypatch.setattr(Aws, "call", call)
+    left = {key for key in held if key in house.zone()}
+    done = {a.address for a in result.applied if a.status == "done" and ":dkim:" in a.address}
+    assert not (done and left), told(result)
+    tags = client("route53").list_tags_for_resource
+    zone_id = client("route53").list_hosted_zones()["HostedZones"][0]["Id"].rpartition("/")[2]
+    assert tags(ResourceType="hostedzone", ResourceId=zone_id)["ResourceTagSet"]["Tags"], "markers are still there"
+    house.settle()
+    assert not [key for key in house.zone() if "_domainkey" in key[0] or key[0] == "_recon.acme.com"]
+
+
+def test_a_wrong_record_of_a_token_is_mended_with_the_new_key_length(house: House) -> None:
+    house.seed_zone()
+    house.settle(domain(dkim={"next_signing_key_length": "RSA_1024_BIT"}))
+    name = next(n for n, kind in house.zone() if kind == "CNAME" and "_domainkey" in n)
+    house.change(name, "CNAME", "elsewhere.example.")
+    house.sandbox.advance(2 * 86_400)
+    house.settle(domain(dkim={"next_signing_key_length": "RSA_2048_BIT"}, ttl=60))
+    assert house.dns_values(name, "CNAME")[0].rstrip(".").endswith("amazonses.com")
