@@ -1037,3 +1037,17 @@ def acting(key: str, house: House) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.mark.parametrize("values", [['"v=DMARC1; p=bogus"'], ['"v=DMARC1; p=none"', '"v=DMARC1; p=reject"']])
+def test_what_this_stack_put_there_and_yaml_cannot_say_stays(house: House, values: list[str]) -> None:
+    """The tag of the identity names its DMARC: a YAML without it would take the record away."""
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}, "dmarc": {"p": "none"}}}})
+    house.change("_dmarc.acme.com", "TXT", *values)
+    assert house.cli("import", "--stack", "acme", "--out", "got.yaml").code == 0
+    planned = house.cli("plan", "got.yaml", "--format", "json")
+    assert planned.code == 0
+    assert [c["address"] for c in planned.json["changes"] if c["kind"] == "dns_record"] == []
+    assert house.cli("apply", "got.yaml", "--auto-approve").code == 0
+    assert sorted(house.dns_values("_dmarc.acme.com")) == sorted(values)

@@ -14,6 +14,7 @@ from reconciler.errors import InvalidState, ReconError
 from reconciler.importing.draft import KIND_OF, Draft, Item, Path
 from reconciler.importing.writing import Where, render
 from reconciler.kinds.dns import intents
+from reconciler.kinds.dns.elsewhere import GROUPS
 from reconciler.kinds.dns.intents import Intent
 from reconciler.kinds.world import World
 from reconciler.model import Address, Change, Diagnostic, Plan, State
@@ -201,7 +202,11 @@ def _unwanted(
         _, zone, name, type_ = change.address.split("/", 3)
         intent = asked.get((name, type_))
         if intent is None:
-            return  # A marker: it goes with what it remembers.
+            # What this stack put there once and the draft cannot say; a marker goes with what it remembers.
+            item, group = _remembered(draft, name, type_)
+            if item is not None:
+                yield item, (group,), None, _record_words(change, zone, name, type_)
+            return
         own = draft.items.get(("domains", intent.domain))
         if own is not None and change.action == "update" and {diff.path for diff in change.diff} == {"ttl"}:
             yield own, ("ttl",), None, "a layer of the state asks for another ttl than the live records have"
@@ -222,6 +227,13 @@ def _unwanted(
             continue
         keys = tuple(diff.path.split(".", 1)) if diff.path.startswith(("tags.", "policies.")) else None
         yield item, keys or tuple(diff.path.split("."))[: _BLOCKS[change.kind]], change.region, _diff_words(change)
+
+
+def _remembered(draft: Draft, name: str, type_: str) -> tuple[Item | None, str]:
+    """The domain of the draft whose own record stands at ``name``, and which of its records it is."""
+    label, group = next(((at, of) for at, of in GROUPS.items() if name.startswith(at)), ("", ""))
+    group = group or {"TXT": "spf", "MX": "null_mx"}.get(type_, "")
+    return draft.items.get(("domains", name.removeprefix(label))) if group else None, group
 
 
 def _of_record(
@@ -252,6 +264,11 @@ def _refused(
             this.take(item, path, region, why, code=found.code, record=True)
             moved = True
         return moved
+    if parts[0] == "dns_record" and len(parts) == 4:
+        own, group = _remembered(draft, parts[2], parts[3])
+        if own is not None and group not in own.unmanaged:
+            this.take(own, (group,), None, found.message, code=found.code, record=True)
+            return True
     place = where.get((found.file, found.line))
     chosen = draft.items.get(place[:2]) if place else None
     if chosen is not None and place is not None:
