@@ -99,14 +99,14 @@ class Patient(House):
     clock: SandboxTime
     said: list[str]
 
-    def run(self, document: dict[str, Any] | None = None) -> Result:
+    def run(self, document: dict[str, Any] | None = None, **options: Any) -> Result:
         """Plan and apply, one call after the other."""
         planned = self.make(document, purpose="apply", parallelism=1)
         self.clock.slept = 0.0
         self.said = []
         return applier.apply_plan(
             planned.plan, planned.aws, zones=planned.world.zones, verify_timeout=120.0, stop=Stop(self.clock),
-            say=lambda address, text: self.said.append(f"{address}: {text}"),
+            say=lambda address, text: self.said.append(f"{address}: {text}"), **options,
         )  # fmt: skip
 
     def converges(self, document: dict[str, Any], *, within: float) -> Result:
@@ -176,6 +176,15 @@ def test_ses_reads_that_trail(late: Patient, lag: dict[str, float]) -> None:
     late.sandbox.consistency(ses=None)
     late.quiet()
     late.check_foreign()
+
+
+def test_waiting_for_an_identity_that_reads_do_not_show_yet(late: Patient) -> None:
+    """Nobody publishes its records, so SES never verifies it: that it cannot be seen yet is not that it is verified."""
+    by_hand = {"domains": {"acme.com": {"zone": "manual"}}}
+    late.write(by_hand)
+    late.sandbox.consistency(ses={"seconds": 20.0})
+    result = late.run(by_hand, wait_for_ses=True)
+    assert result.outcome == "verify_timeout", told(result)
 
 
 @pytest.mark.parametrize(

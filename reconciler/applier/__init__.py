@@ -57,7 +57,7 @@ def apply_plan(
         progress.execute(arrange(late))
         progress.diagnostics += progress.zones.settle(settled)
         if wait_for_ses and not run.stop.is_set():
-            progress.late(settling.wait_for_ses(run, plan))
+            progress.late(settling.wait_for_ses(run, plan, progress.written()))
         progress.diagnostics += progress.zones.tidy()
         progress.diagnostics += settling.settle_reads(run, progress.written())
     return progress.result(time.monotonic() - started)

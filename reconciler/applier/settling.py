@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from reconciler.applier.run import SEEN_SECONDS, Run, VerifyTimeout
@@ -71,8 +72,11 @@ def _arrived(aws: Aws, change: Change) -> bool:
         return True
 
 
-def wait_for_ses(run: Run, plan: Plan) -> dict[Address, ReconError]:
-    """With --wait: until SES has verified DKIM and MAIL FROM of every identity that the plan touches; what is late."""
+def wait_for_ses(run: Run, plan: Plan, written: Container[Address]) -> dict[Address, ReconError]:
+    """With --wait: until SES has verified DKIM and MAIL FROM of every identity that the plan touches; what is late.
+
+    Of ``written``, the changes that were carried out, SES's reads may know nothing for a while; what else is not there
+    was never made."""
     touched = {
         c.address for c in plan.changes if c.kind == "email_identity" and c.action != "delete" and "@" not in c.address
     }
@@ -81,6 +85,7 @@ def wait_for_ses(run: Run, plan: Plan) -> dict[Address, ReconError]:
     }
     if not run.deadline:
         run.deadline = time.monotonic() + run.verify_timeout
+    seen = time.monotonic() + SEEN_SECONDS
 
     def one(address: Address) -> ReconError | None:
         _, region, name = address.split("/", 2)
@@ -91,7 +96,11 @@ def wait_for_ses(run: Run, plan: Plan) -> dict[Address, ReconError]:
             except AwsError as error:
                 return error
             if live is None:
-                return None
+                if address not in written or time.monotonic() + pause > seen:
+                    return None
+                run.say(address, f"waiting up to {SEEN_SECONDS:.0f} seconds for AWS to show what was written")
+                run.stop.wait(pause)
+                continue
             dkim = live.get("DkimAttributes") or {}
             mail_from = live.get("MailFromAttributes") or {}
             states = {"verification": live.get("VerificationStatus"), "DKIM": dkim.get("Status")}
