@@ -46,13 +46,14 @@ def clock(house: House, monkeypatch: pytest.MonkeyPatch) -> Clock:
 # --- tags of the stack ---------------------------------------------------------------------------------------------
 
 
-def tags_of(store: Store) -> dict[str, str]:
+def tags_of(store: Store, own: str = "") -> dict[str, str]:
+    """The tags of a store that are not recon's own, and ``own``."""
     kind, region, name = store
     if kind == "ssm":
         listed = client("ssm", region).list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
     else:
         listed = client("secretsmanager", region).describe_secret(SecretId=name)["Tags"]
-    return {t["Key"]: t["Value"] for t in listed if not t["Key"].startswith("recon:")}
+    return {t["Key"]: t["Value"] for t in listed if t["Key"] == own or not t["Key"].startswith("recon:")}
 
 
 def retag(store: Store, **tags: str | None) -> None:
@@ -111,6 +112,27 @@ def test_the_tags_of_the_stack_are_on_the_stores_too(house: House, credentials: 
     house.settle()  # a new key goes into the same stores
     for place in places:
         assert tags_of(place) == {"team": "mail", "theirs": "x"}
+
+
+@pytest.mark.parametrize(
+    ("credentials", "saved"), [(SECRET, True), ({"ssm": {"name": "/recon/news"}}, False)], ids=["secret", "parameter"]
+)
+def test_a_store_that_stays_is_its_users_after_a_rename(house: House, credentials: Any, saved: bool) -> None:
+    house.settle(state(credentials))
+    place, (key,) = (PARAMETER if "ssm" in credentials else ALL), keys()
+    text = stored_text(place)
+    document = state(credentials)
+    document["smtp_users"]["press"] = document["smtp_users"].pop("news")
+    house.write({**document, "moved": [{"from": "smtp_user/news", "to": "smtp_user/press"}]})
+    if saved:
+        assert house.cli("plan", "state.yaml", "--out", "plan.json").code == 0
+        assert house.cli("apply", "plan.json").code == 0
+        house.quiet()
+    else:
+        house.settle()
+    assert tags_of(place, "recon:user") == {"recon:user": "press"}
+    assert set(keys("press")) == {key}
+    assert stored_text(place) == text
 
 
 def test_a_store_that_comes_back_has_the_tags_of_the_day(house: House) -> None:

@@ -31,6 +31,8 @@ from reconciler.model import Entry, State
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
+USER = "recon:user"
+"""Tag of a store: whose password it is."""
 STORES = "recon:stores"
 """User tag: which stores hold this user's credential."""
 _ID = re.compile(r"(?:secretsmanager|ssm):[a-z0-9-]+:.+")
@@ -90,10 +92,11 @@ def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, A
 
 def tagged(store: Store, live: Mapping[str, Any] | None, entry: Entry) -> dict[str, Any]:
     """A declared store with what a write does to its tags: ``tags`` to set, the list of those that we put among them,
-    and ``untag``, what we put before and nobody declares any more."""
+    and ``untag``, what we put before and nobody declares any more. A store whose user was renamed gets its new name."""
     there = (live or {}).get("tags") or {}
     wanted = plan_tags(store.get("tags") or {}, there, "", None, entry)
     put = {key: value for key, value in present(wanted).items() if key != STACK}
+    put |= {USER: entry.name} if there.get(USER, entry.name) != entry.name else {}
     drop = sorted(key for key, value in wanted.items() if value is None and key in there)
     kept = {key: value for key, value in store.items() if key != "tags"}
     return {**kept, **({"tags": put} if put else {}), **({"untag": drop} if drop else {})}
@@ -473,4 +476,4 @@ def retag(aws: Aws, scope: str, user: str, store: Store) -> None:
 
 
 def _tags(scope: str, user: str, store: Store) -> list[dict[str, str]]:
-    return tags_to_aws({**(store.get("tags") or {}), STACK: scope, "recon:user": user})
+    return tags_to_aws({**(store.get("tags") or {}), STACK: scope, USER: user})
