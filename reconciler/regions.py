@@ -8,6 +8,7 @@ General Reference "Amazon SES endpoints and quotas".
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 SES_REGIONS: Final[tuple[str, ...]] = (
@@ -81,6 +82,7 @@ def has_smtp(region: str) -> bool:
     return region not in NO_SMTP
 
 
+@lru_cache(maxsize=256)
 def deterministic_parent(origin: str) -> str | None:
     """The parent region of a Deterministic Easy DKIM origin (``AWS_SES_US_EAST_1`` -> ``us-east-1``), else None."""
     upper = origin.upper()

@@ -133,20 +133,22 @@ def _structure(shape: Any) -> _Fitter:
     def fit(value: Any, call: Call) -> Any:
         if not isinstance(value, dict):
             raise _Odd("is no structure")
-        found = Answer()
+        found = Answer(value)
         found.call = call
         for name, item in value.items():
             if type(item) is exact.get(name, _NEVER):
-                found[name] = item
-            elif item is not None and name in members:
-                fitter = fitters.get(name)
-                if fitter is None:  # Made when first met: a shape may hold itself.
-                    fitter = fitters[name] = _fitter(members[name])
-                try:
-                    found[name] = fitter(item, call)
-                except _Odd as problem:
-                    problem.path.append(f".{name}")
-                    raise
+                continue
+            if item is None or name not in members:
+                del found[name]
+                continue
+            fitter = fitters.get(name)
+            if fitter is None:  # Made when first met: a shape may hold itself.
+                fitter = fitters[name] = _fitter(members[name])
+            try:
+                found[name] = fitter(item, call)
+            except _Odd as problem:
+                problem.path.append(f".{name}")
+                raise
         return found
 
     return fit

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reconciler import regions
 from reconciler.errors import ReconError
 from reconciler.kinds.changes import alteration, creation, deletion
-from reconciler.kinds.comparing import differences, overlay, project, touches
+from reconciler.kinds.comparing import covered, differences, overlay, project, touches
 from reconciler.kinds.identity import NAME, address_of, bulk, writes
 from reconciler.kinds.kind import Step
 from reconciler.kinds.ownership import (
@@ -292,6 +292,8 @@ class EmailIdentity(Rereading):
                 wanted[block] = {k: v for k, v in wanted[block].items() if k != field}
             elif not field:
                 wanted.pop(block, None)
+        if claim == "ours" and covered(observed, wanted):
+            return None
         before = project(observed, wanted)
         after = overlay(wanted, before)
         diff = differences(before, after, whole=WHOLE, desired=desired)

@@ -57,15 +57,20 @@ def pack(items: Iterable[str], key: str) -> dict[str, str]:
 
 def unpack(tags: Mapping[str, str], key: str) -> frozenset[str]:
     """The names that ``pack`` put into ``tags`` under ``key``."""
-    if key not in tags:
+    text = tags.get(key)
+    if text is None:
         return frozenset()
-    words: list[str] = []
-    number = 1
-    while (name := key if number == 1 else f"{key}.{number}") in tags:
-        words += tags[name].split()
+    number = 2
+    while (more := tags.get(f"{key}.{number}")) is not None:
+        text = f"{text} {more}"
         number += 1
+    return _unpacked(text)
+
+
+@lru_cache(maxsize=4096)
+def _unpacked(text: str) -> frozenset[str]:
     whole: list[str] = []
-    for word in words:
+    for word in text.split():
         if whole and whole[-1].endswith("="):
             whole[-1] = whole[-1][:-1] + word
         else:
