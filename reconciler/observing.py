@@ -162,7 +162,7 @@ def sweep_owned(world: World, aws: Aws) -> None:
             TagFilters=[{"Key": f"recon:{world.scope}"}],
             ResourceTypeFilters=["route53:hostedzone"],
         )
-        world.facts["tagged_zones"] = sorted(item["ResourceARN"].rpartition("/")[2] for item in marked)
+        world.facts["tagged_zones"] = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
     except AwsError as error:
         world.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
 

@@ -165,6 +165,39 @@ def test_pages_are_followed_to_the_end(house: House, aws: Aws) -> None:
     assert list(found) == ["s0", "s1", "s2"]
 
 
+@pytest.mark.parametrize(("expiries", "ends"), [(1, True), (2, True), (3, False)])
+def test_a_list_whose_token_expires_is_read_from_its_start(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, expiries: int, ends: bool
+) -> None:
+    """PaginationTokenExpiredException (tagging API, GetResources): a token is good for 15 minutes."""
+    left = [expiries]
+
+    def call(service: str, operation: str, region: str, **parameters: Any) -> dict[str, Any]:
+        if "dns" in parameters:
+            del parameters["dns"]
+        if not parameters:
+            return {"Found": ["a"], "PaginationToken": "t"}
+        if left[0]:
+            left[0] -= 1
+            raise AwsError(
+                "expired",
+                service=service,
+                operation=operation,
+                region=region,
+                aws_code="PaginationTokenExpiredException",
+                status=400,
+            )
+        return {"Found": ["b"], "PaginationToken": ""}
+
+    monkeypatch.setattr(aws, "call", call)
+    pages = aws.pages("resourcegroupstaggingapi", "GetResources", "Found", HOME, token_in="PaginationToken")
+    if ends:
+        assert sorted(set(pages)) == ["a", "b"]
+    else:
+        with pytest.raises(AwsError, match="expired"):
+            list(pages)
+
+
 def test_results_side_by_side_keep_their_order(aws: Aws) -> None:
     assert aws.parallel(lambda n: n * n, range(20)) == [n * n for n in range(20)]
     assert aws.parallel(lambda n: n, []) == []

@@ -436,3 +436,47 @@ def test_a_working_password_is_replaced_only_once_aws_takes_the_new_key(house: H
     assert len(tries) > 1
     assert tries[0]["error"] and not tries[-1]["error"]
     assert calls[-1]["operation"] == "PutSecretValue"
+
+
+# --- names that go over to somebody else ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", [ALL, PARAMETER])
+def test_a_store_goes_over_from_a_user_that_goes_to_one_that_comes(house: House, store: Store) -> None:
+    """The delete of one must not take away what the other has just stored there, in whatever order they run."""
+    credentials = SECRET if store is ALL else {"ssm": {"name": "/recon/news"}}
+    first = state(credentials)
+    house.settle(first)
+    second = {**first, "smtp_users": {"letters": put(USER, ("credentials",), credentials)}}
+    plan = house.plan(second)
+    gone = next(c for c in plan.changes if c.address == "smtp_credential/news")
+    assert gone.action == "delete"
+    assert (gone.before or {})["credentials"] == []
+    house.settle(second)
+    assert keys("news") == {}
+    assert problem(store, "letters", [HOME]) is None
+
+
+def test_a_store_that_a_user_leaves_to_another_is_not_deleted(house: House) -> None:
+    """A moves to another name, B takes the one that A had."""
+    first = state(SECRET)
+    house.settle(first)
+    other = put(USER, ("credentials",), SECRET)
+    moved = put(USER, ("credentials",), {"secretsmanager": {"name": "recon/elsewhere"}})
+    house.settle({**first, "smtp_users": {"news": moved, "letters": other}})
+    assert problem(ALL, "letters", [HOME]) is None
+    assert problem(("secretsmanager", HOME, "recon/elsewhere"), "news", [HOME]) is None
+    house.settle({**first, "smtp_users": {"letters": other}})
+    assert problem(ALL, "letters", [HOME]) is None
+
+
+@pytest.mark.parametrize("owner", ["other", None])
+def test_a_store_that_is_no_longer_ours_outlives_its_user(house: House, owner: str | None) -> None:
+    house.settle(state(SECRET))
+    client("secretsmanager").untag_resource(SecretId="recon/news", TagKeys=["recon:stack"])
+    if owner:
+        client("secretsmanager").tag_resource(SecretId="recon/news", Tags=[{"Key": "recon:stack", "Value": owner}])
+    text = stored_text(ALL)
+    house.settle({**state(SECRET), "smtp_users": {}})
+    assert keys() == {}
+    assert stored_text(ALL) == text

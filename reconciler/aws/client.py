@@ -51,6 +51,9 @@ BUSY = frozenset(
 )
 """Refused because another change to the same thing is still under way: waited out, up to BUSY_SECONDS."""
 
+_STARTS = 3
+"""How often a list is read from its start: a token of the tagging API is good for 15 minutes (GetResources)."""
+
 BUSY_SECONDS = 120.0
 """A change to a zone takes up to a minute as a rule (Route 53 API, GetChange); twice that, and something is wrong."""
 
@@ -280,11 +283,20 @@ class Aws:
         **parameters: Any,
     ) -> Iterator[Any]:
         """Yield the items under ``key`` of every page, following the token by hand: botocore has no paginator for
-        most SESv2 lists, and an empty page may still carry a token."""
+        most SESv2 lists, and an empty page may still carry a token. Where a token has expired the list is read again
+        from its start, so that items may come twice (Resource Groups Tagging API, PaginationTokenExpiredException)."""
         token: str | None = None
+        again = _STARTS
         while True:
             more: dict[str, Any] = {token_in: token} if token else {}
-            answer = self.call(service, operation, region, dns=dns, **parameters, **more)
+            try:
+                answer = self.call(service, operation, region, dns=dns, **parameters, **more)
+            except AwsError as error:
+                again -= 1
+                if error.aws_code != "PaginationTokenExpiredException" or not token or not again:
+                    raise
+                token = None
+                continue
             yield from answer.get(key) or ()
             token = answer.get(token_out or token_in)
             if not token:

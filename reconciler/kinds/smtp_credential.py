@@ -183,7 +183,7 @@ class SmtpCredential:
         state = rotation.health(wanted, live)
         if live is None or state.needs_key:
             return self._plan_key(world, desired, live, state, wanted)
-        return self._plan_mend(desired, live, state, wanted)
+        return self._plan_mend(world, desired, live, state, wanted)
 
     def _plan_key(
         self, world: World, desired: Desired, live: Observed | None, state: rotation.Health,
@@ -199,6 +199,7 @@ class SmtpCredential:
         tags: Mapping[str, str] = live.tags if live else {}
         execution = issue.order(name, wanted, live.spec if live else None, tags, previous=previous, drop=drop)
         execution |= {"new_key": True, "regions": desired.spec["regions"]}
+        execution["old_stores"] = _left(world, name, execution["old_stores"])
         shown = {"regions": desired.spec["regions"], "credentials": [stores.words(s) for s in wanted]}
         old, new = _tags_moved(wanted, live)
         shown |= {"tags": new} if new else {}
@@ -230,13 +231,14 @@ class SmtpCredential:
         )  # fmt: skip
 
     def _plan_mend(
-        self, desired: Desired, live: Observed, state: rotation.Health, wanted: list[dict[str, Any]]
+        self, world: World, desired: Desired, live: Observed, state: rotation.Health, wanted: list[dict[str, Any]]
     ) -> Change | None:  # fmt: skip
         """The key is right and no new one is needed; what may be wrong is its status, a store, or what a cut left."""
         key = state.key
         assert key is not None
         orphans = [o for o in live.spec["orphans"] if o != state.unrecorded]
         execution = issue.order(desired.name, wanted, {**live.spec, "orphans": orphans}, live.tags)
+        execution["old_stores"] = _left(world, desired.name, execution["old_stores"])
         gone = stores.gone_from(execution["old_stores"], wanted)
         before: dict[str, Any] = {
             "access_key": live.spec["key"], "status": key["status"], "orphan_keys": orphans or None,
@@ -302,7 +304,10 @@ class SmtpCredential:
             return None
         ours = [k["id"] for k in live.spec["keys"] if k["id"] not in live.facts["foreign"]]
         kept = stores.remembered(live.tags)
-        kept = [s for s in kept if (live.spec["stores"].get(stores.id_of(s)) or {}).get("exists")]
+        # A name that another user of the stack has in the YAML now is that user's: its password goes there.
+        taken = _claimed(world, live.name)
+        kept = [s for s in kept if stores.id_of(s) not in taken]
+        kept = [s for s in kept if stores.is_of(live.spec["stores"].get(stores.id_of(s)), world.scope)]
         kept = [s for s in kept if not live.spec["stores"][stores.id_of(s)].get("deleted")]
         if not ours and not kept:
             return None
@@ -354,6 +359,18 @@ class SmtpCredential:
 
 
 # --- judging -------------------------------------------------------------------------------------------------------
+
+
+def _claimed(world: World, user: str) -> frozenset[str]:
+    """The ids of the stores that other declared users name."""
+    others = (d for d in world.kind(NAME) if d.name != user)
+    return frozenset(stores.id_of(store) for d in others for store in d.spec["stores"])
+
+
+def _left(world: World, user: str, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the stores that a user had, those that no other user has taken over: they may be deleted."""
+    taken = _claimed(world, user)
+    return [store for store in old if stores.id_of(store) not in taken]
 
 
 def _taken(world: World, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
@@ -503,4 +520,4 @@ def _delete(rt: Runtime, run: Mapping[str, Any]) -> None:
     for key in run["keys"]:
         keys.delete(rt.aws, run["user"], key)
     for store in run["stores"]:
-        stores.delete(rt.aws, store)
+        stores.delete(rt.aws, rt.scope, store)

@@ -114,7 +114,7 @@ def issue(aws: Aws, scope: str, run: Mapping[str, Any], now: str) -> str:
                 aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
             raise
     more = {k["id"] for k in keys.list_keys(aws, user)} - {*run["known"], key_id} if doubtful else set()
-    _remember(aws, run, key_id, now, close=not more)
+    _remember(aws, scope, run, key_id, now, close=not more)
     if more:
         raise ReconError(
             f"beside {key_id}, which is stored, {', '.join(sorted(more))} appeared: AWS said that a call had failed",
@@ -128,10 +128,10 @@ def record(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str, now: str) 
     for store in run["stores"]:
         if not stores.is_true(stores.describe(aws, store), store, key_id):
             stores.bring_back(aws, scope, user=run["user"], store=store, key_id=key_id)
-    _remember(aws, run, key_id, now)
+    _remember(aws, scope, run, key_id, now)
 
 
-def _remember(aws: Aws, run: Mapping[str, Any], key_id: str, now: str, *, close: bool = True) -> None:
+def _remember(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str, now: str, *, close: bool = True) -> None:
     """Write on the user which key is stored where, and close the intent; then delete stores no longer declared.
 
     Without ``close`` the intent stays open: there is a key more that no answer told of.
@@ -148,15 +148,15 @@ def _remember(aws: Aws, run: Mapping[str, Any], key_id: str, now: str, *, close:
             drop.append(KEY_OFF)
     aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(tags))
     aws.call("iam", "UntagUser", UserName=user, TagKeys=drop)
-    _forget(aws, user, gone, run["stores"])
+    _forget(aws, scope, user, gone, run["stores"])
 
 
-def _forget(aws: Aws, user: str, gone: list[stores.Store], kept: Iterable[stores.Store]) -> None:
+def _forget(aws: Aws, scope: str, user: str, gone: list[stores.Store], kept: Iterable[stores.Store]) -> None:
     """Delete stores, and only then take them off the user's tags: cut off in between, they are still known."""
     if not gone:
         return
     for store in gone:
-        stores.delete(aws, store)
+        stores.delete(aws, scope, store)
     before, after = _store_tags([*kept, *gone]), _store_tags(kept)
     aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(after))
     if set(before) - set(after):
@@ -204,7 +204,7 @@ def mend(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
         stores.retag(aws, scope, user, store)
     if run.get("close"):
         aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
-    _forget(aws, user, gone, wanted)
+    _forget(aws, scope, user, gone, wanted)
 
 
 def _copy(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str) -> None:

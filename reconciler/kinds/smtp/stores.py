@@ -168,7 +168,14 @@ def describe(aws: Aws, store: Store) -> dict[str, Any]:
     found = _parameter(aws, store)
     if found is None:
         return {"exists": False}
-    tags = aws.call("ssm", "ListTagsForResource", store["region"], ResourceType="Parameter", ResourceId=store["name"])
+    try:
+        tags = aws.call(
+            "ssm", "ListTagsForResource", store["region"], ResourceType="Parameter", ResourceId=store["name"]
+        )
+    except AwsError as error:
+        if error.aws_code == "InvalidResourceId":  # It went between the two reads.
+            return {"exists": False}
+        raise
     said, _, written = str(found.get("Description") or "").removeprefix("recon ").partition(" v")
     version = int(found.get("Version") or 1)
     # SSM keeps the description when somebody writes another value: what it tells of is an earlier version then.
@@ -409,9 +416,17 @@ def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id:
     return True
 
 
-def delete(aws: Aws, store: Store) -> None:
+def is_of(live: Mapping[str, Any] | None, scope: str) -> bool:
+    """Whether a store is there, and its tags say that it is this stack's: only then it may be deleted."""
+    return bool(live and live["exists"]) and owner_of((live or {}).get("tags") or {}) == scope
+
+
+def delete(aws: Aws, scope: str, store: Store) -> None:
     """Delete a store: a secret with AWS's 30-day window, a parameter at once. Nothing there is done already, and so is
-    a secret that waits for its deletion. Raises AwsError where AWS refuses."""
+    a secret that waits for its deletion; what is by now somebody else's stays. Raises AwsError where AWS refuses."""
+    live = describe(aws, store)
+    if live.get("deleted") or not is_of(live, scope):
+        return
     if store["type"] == "ssm":
         aws.call_if_there("ssm", "DeleteParameter", store["region"], Name=store["name"])
         return
