@@ -173,8 +173,7 @@ def test_a_list_whose_token_expires_is_read_from_its_start(
     left = [expiries]
 
     def call(service: str, operation: str, region: str, **parameters: Any) -> dict[str, Any]:
-        if "dns" in parameters:
-            del parameters["dns"]
+        parameters.pop("dns", None)
         if not parameters:
             return {"Found": ["a"], "PaginationToken": "t"}
         if left[0]:
