@@ -70,6 +70,13 @@ ABSENT = {
 """With what each service says that a call names something that does not exist (each API reference, "Common errors")."""
 
 
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
+)
+NOT_ENABLED = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "OptInRequired"})
+"""What a region that is not enabled for the account answers to a token that STS accepts."""
+
+
 class AwsError(ReconError):
     """A call to AWS failed: says operation, place, AWS's code and words, request id and what to do."""
 
@@ -93,3 +100,10 @@ class AwsError(ReconError):
     def absent(self) -> bool:
         """Whether AWS says that what the call names does not exist; anything else is could-not-tell."""
         return self.aws_code in ABSENT.get(self.service, ())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the region is closed to the account: not enabled, or denied by the organization to all its roles
+        (IAM User Guide, "Troubleshoot access denied error messages": AWS names the kind of policy that denied)."""
+        by_organization = self.aws_code in DENIED and "service control policy" in str(self)
+        return self.aws_code in NOT_ENABLED or by_organization

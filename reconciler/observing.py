@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.aws.answers import odd
-from reconciler.errors import AwsError, Refused
+from reconciler.errors import NOT_ENABLED, AwsError, Refused
 from reconciler.kinds import REGISTRY
 from reconciler.kinds.dns_record import DnsRecord
 from reconciler.kinds.ownership import STACK
@@ -101,12 +101,16 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World]
 def sweep_owned(world: World, aws: Aws) -> None:
     """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
 
-    A region that is not enabled refuses a token that STS has just accepted: that is not the same as unread.
+    A region that is not enabled refuses a token that STS has just accepted, and one that the organization denies to the
+    whole account says so: neither is the same as unread, since nobody can see or send or delete anything there.
     """
     stack = world.state.stack
     partition = stack.partition
     places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
-    swept, closed, failed = [], [], []
+    swept: list[str] = []
+    closed: list[str] = []
+    denied: list[str] = []
+    failed: list[tuple[str, AwsError]] = []
 
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
         try:
@@ -125,13 +129,11 @@ def sweep_owned(world: World, aws: Aws) -> None:
         except AwsError as error:
             return region, [], error
 
-    from reconciler.aws.client import NOT_ENABLED
-
     for region, found, error in aws.parallel(one, places):
         if error is None:
             swept.append(region)
-        elif error.aws_code in NOT_ENABLED and region not in stack.regions:
-            closed.append(region)
+        elif error.closed and region not in stack.regions:
+            (closed if error.aws_code in NOT_ENABLED else denied).append(region)
         else:
             failed.append((region, error))
         for kind, name, tags in found:
@@ -150,6 +152,8 @@ def sweep_owned(world: World, aws: Aws) -> None:
         world.scanned.append(f"{len(swept)} regions swept for what carries {STACK} = {world.scope}")
     if closed:
         world.scanned.append(f"{len(closed)} regions not enabled for the account")
+    if denied:
+        world.scanned.append(f"{len(denied)} regions closed to the account by a service control policy")
     home = "us-gov-west-1" if partition == "aws-us-gov" else "us-east-1"
     try:
         marked = aws.pages(

@@ -176,3 +176,31 @@ def test_a_wrong_record_of_a_token_is_mended_with_the_new_key_length(house: Hous
     house.sandbox.advance(2 * 86_400)
     house.settle(domain(dkim={"next_signing_key_length": "RSA_2048_BIT"}, ttl=60))
     assert house.dns_values(name, "CNAME")[0].rstrip(".").endswith("amazonses.com")
+
+
+# --- what is shared ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theirs", ["v=spf1 include:_spf.crm.example ~all", "v=spf1 a include:_spf.mail.example -all"])
+def test_the_ttl_of_an_spf_record_that_others_made_stays_theirs(house: House, theirs: str) -> None:
+    house.seed_zone(foreign={("acme.com", "TXT"): [f'"{theirs}"']})
+    held = house.raw_zone()
+    house.settle({"domains": {"acme.com": {"identity": False, "ttl": 60, "spf": {"include": ["_spf.mail.example"]}}}})
+    assert [raw["TTL"] for raw in house.raw_zone() if raw["Type"] == "TXT" and raw["Name"] == "acme.com."] == [3600]
+    house.destroy(expect=None)  # there may be nothing of ours
+    assert house.raw_zone() == held
+
+
+def test_the_ttl_of_a_mail_from_record_with_terms_of_others_stays_theirs(house: House) -> None:
+    bounce = {("b.acme.com", "TXT"): ['"v=spf1 include:amazonses.com include:_spf.crm.example ~all"']}
+    house.seed_zone(foreign=bounce)
+    house.settle({"domains": {"acme.com": {"dkim": {}, "ttl": 60, "mail_from": {"mail_from_domain": "b.acme.com"}}}})
+    ttls = {raw["Type"]: raw["TTL"] for raw in house.raw_zone() if raw["Name"] == "b.acme.com."}
+    assert ttls == {"TXT": 3600, "MX": 60}
+
+
+def test_the_ttl_of_an_spf_record_of_ours_is_as_written(house: House) -> None:
+    house.seed_zone(foreign={})
+    for ttl in (60, 90):
+        house.settle({"domains": {"acme.com": {"identity": False, "ttl": ttl, "spf": {"include": ["a.example"]}}}})
+        assert [raw["TTL"] for raw in house.raw_zone() if raw["Type"] == "TXT" and raw["Name"] == "acme.com."] == [ttl]

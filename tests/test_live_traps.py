@@ -316,6 +316,22 @@ def test_a_region_that_is_not_enabled_and_not_declared(house: House) -> None:
     assert "1 regions not enabled" in " ".join(house.plan().scanned)
 
 
+def test_a_region_that_the_organization_denies_to_the_account(house: House) -> None:
+    """A policy that closes regions to every role of the account is no failure of ours; a role that lacks a right is."""
+    house.seed_zone("acme.com", ZONE)
+    house.settle(OURS)
+    said = "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: tag:GetResources with an"
+    for policy, unread in (("a service control policy", 0), ("an identity-based policy", 1)):
+        house.sandbox.fault(
+            "error", service="resourcegroupstaggingapi", region="af-south-1", code="AccessDeniedException", status=400,
+            message=f"{said} explicit deny in {policy}", count=1,
+        )  # fmt: skip
+        plan = house.plan()
+        assert len([u for u in plan.unread if u == "sweep"]) == unread
+        assert ("1 regions closed to the account" in " ".join(plan.scanned)) is not bool(unread)
+        assert not plan.changes
+
+
 def test_a_region_that_is_not_enabled_and_declared(house: House) -> None:
     """It could not be read: named, with what to do; the other region is planned and applied."""
     house.seed_zone("acme.com", ZONE)

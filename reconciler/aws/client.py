@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from reconciler.aws import answers
 from reconciler.aws.limiter import Limiters
-from reconciler.errors import AwsError, ReconError
+from reconciler.errors import DENIED, NOT_ENABLED, AwsError, ReconError
 from reconciler.lanes import Lanes
 from reconciler.model import Stack
 
@@ -69,12 +69,6 @@ RETRIED = frozenset(
     }
 )
 """Passing states of the service: tried again with backoff."""
-
-DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
-)
-NOT_ENABLED = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "OptInRequired"})
-"""What a region that is not enabled for the account answers to a token that STS accepts."""
 
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 

@@ -17,7 +17,7 @@ def accepted(aws: Aws, key_id: str, secret: str) -> bool:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from reconciler.aws.client import NOT_ENABLED
+    from reconciler.errors import NOT_ENABLED
 
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=5)
     with aws._lock:

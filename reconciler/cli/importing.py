@@ -158,7 +158,7 @@ def _tell(speak: Out, done: Imported, written: list[str], *, shown: bool) -> Non
         if found.severity == "error" or not speak.quiet:
             sys.stderr.write(_line(found))
     if done.closed:
-        speak.say(f"{len(done.closed)} regions are not enabled for the account and were passed over.")
+        speak.say(f"{len(done.closed)} regions are not open to the account and were passed over.")
     if not done.addresses:
         speak.say("Nothing was imported." if not done.texts else "Nothing is declared; see the comments.")
         return

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.aws.client import NOT_ENABLED
 from reconciler.errors import AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds import REGISTRY
@@ -48,7 +47,7 @@ class Left:
 
 @dataclass(slots=True)
 class Found:
-    """Everything that was read. ``parked`` are named domains without an identity, ``closed`` regions not enabled."""
+    """Everything that was read. ``parked`` are named domains without an identity, ``closed`` regions not open to us."""
 
     world: World
     users: dict[str, SmtpUserFound] = field(default_factory=dict)
@@ -188,7 +187,7 @@ def _listed(aws: Aws, found: Found, regions: Sequence[str], asked: bool) -> list
     for kind, region, names, error in aws.parallel(one, [(entry, r) for r in regions for entry in LISTS]):
         if error is None:
             out += [(kind, region, name) for name in names]
-        elif error.aws_code in NOT_ENABLED and not asked:
+        elif error.closed and not asked:
             closed.add(region)
         else:
             world.unreadable(f"{kind}/{region}", error.message, error.hint)

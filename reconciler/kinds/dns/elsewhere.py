@@ -54,8 +54,6 @@ def doubtful(world: World, changes: Iterable[Change]) -> dict[str, set[str]]:
 def ask(aws: Aws, world: World, wanted: Mapping[str, Iterable[str]]) -> bool:
     """Read into ``world.facts`` whether an identity of another stack names any of ``wanted``: one call a region for 100
     domains. True where a plan would say something else now: another owner was found, or some could not be seen."""
-    from reconciler.aws.client import NOT_ENABLED
-
     answers = world.facts.setdefault(FACT, {})
     answers |= {(domain, group): None for domain, groups in wanted.items() for group in groups}
     domains, stack = list(wanted), world.state.stack
@@ -79,7 +77,7 @@ def ask(aws: Aws, world: World, wanted: Mapping[str, Iterable[str]]) -> bool:
 
     unread: dict[str, AwsError] = {}
     for (region, _), (items, error) in zip(jobs, aws.parallel(one, jobs, lambda job: job[0]), strict=True):
-        if error is not None and error.aws_code not in NOT_ENABLED:
+        if error is not None and not error.closed:
             unread[region] = error
         for item in items:
             tags, domain = tags_from_aws(item.get("Tags")), item["ResourceARN"].rpartition(":identity/")[2].lower()

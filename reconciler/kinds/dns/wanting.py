@@ -370,11 +370,11 @@ class Wanting:
             return
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
+        created = remembered.spf_created if there is not None else True
         if intent.group == "spf":
             keep = [t for t in intent.terms if t in ours_before or t in added or t in shared]
             wanted = self.book.markers.setdefault((zone.id, intent.domain), marker.Marker())
             self.book.judged.add((zone.id, intent.domain))
-            created = remembered.spf_created if there is not None else True
             others = self.book.others(zone, intent.domain).values()
             also = not created and (remembered.spf_shared or any(theirs.spf_made for theirs in others))
             if keep or created or also:
@@ -384,6 +384,8 @@ class Wanting:
             self.book.create(address, zone, intent, intents.encode(merged), shown)
             return
         assert live is not None
+        if not (created if intent.group == "spf" else spf.remove(there, intent.terms, True) is None):
+            intent = intent._replace(ttl=None)  # The TTL of a record that holds what others put there is theirs.
         if merged == there:
             self.book.ttl_only(
                 address,
