@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # What a run builds lives until it ends: looking through all of it for garbage every few hundred objects finds next
     # to none, and takes a fifth of the CPU of a large plan. What has no cycles is freed at once all the same.
     gc.freeze()
-    gc.set_threshold(1_000_000, 50, 100)
+    gc.set_threshold(2_000_000, 50, 100)
     sys.exit(run(arguments))
 
 
