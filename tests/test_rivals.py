@@ -23,6 +23,7 @@ from faults.scenarios import allow
 from support import ACCOUNT, FOREIGN, HOME, House, client, told, words
 
 from reconciler import applier
+from reconciler.applier import settling
 from reconciler.errors import Refused
 from reconciler.kinds.smtp_user import POLICY
 from reconciler.model import Result
@@ -305,6 +306,12 @@ HEIRS = (
           _record("_dmarc.acme.net", "TXT", "acme.net"), ("dns_record/acme.net/",)),
     Rival("zone deleted", _drop_zone("acme.net"), _zones, ("dns_record/acme.net/",)),
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a rival has undone never shows: a run waits for it half a minute, a table of runs an hour."""
+    monkeypatch.setattr(settling, "SEEN_SECONDS", 1.0)
 
 
 # --- the stage -----------------------------------------------------------------------------------------------------
