@@ -187,6 +187,16 @@ def test_waiting_for_an_identity_that_reads_do_not_show_yet(late: Patient) -> No
     assert result.outcome == "verify_timeout", told(result)
 
 
+def test_waiting_for_an_identity_that_never_shows_is_no_success(late: Patient) -> None:
+    by_hand = {"domains": {"acme.com": {"zone": "manual"}}}
+    late.sandbox.fault(
+        "error", service="sesv2", operation="GetEmailIdentity", code="NotFoundException", status=404, count=None
+    )
+    result = late.run(by_hand, wait_for_ses=True)
+    assert result.outcome == "verify_timeout", told(result)
+    assert "SES does not show acme.com in us-east-1" in told(result)
+
+
 @pytest.mark.parametrize(
     "operation",
     [

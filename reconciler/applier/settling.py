@@ -96,8 +96,13 @@ def wait_for_ses(run: Run, plan: Plan, written: Container[Address]) -> dict[Addr
             except AwsError as error:
                 return error
             if live is None:
-                if address not in written or time.monotonic() + pause > seen:
+                if address not in written:
                     return None
+                if time.monotonic() + pause > min(seen, run.deadline):
+                    return VerifyTimeout(
+                        f"SES does not show {name} in {region}, which this run wrote: it is late or deleted again",
+                        hint="`recon plan` says which",
+                    )
                 run.say(address, f"waiting up to {SEEN_SECONDS:.0f} seconds for AWS to show what was written")
                 run.stop.wait(pause)
                 continue
