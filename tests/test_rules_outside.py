@@ -153,3 +153,18 @@ def test_a_resolver_that_is_none(wrong: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("RECON_RESOLVER", wrong)
     with pytest.raises(ReconError, match="RECON_RESOLVER"):
         outside.public()
+
+
+def test_a_name_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that is made again, after another look at AWS, asks the world outside nothing twice."""
+    asked: list[str] = []
+
+    def resolve(name: str) -> tuple[str, ...]:
+        asked.append(name)
+        return ("v=spf1 -all",)
+
+    monkeypatch.setattr(outside, "public_resolver", lambda: resolve)
+    world = outside.public()
+    for _ in range(2):
+        assert world.ask(world.resolve, ["a.example", "b.example"]).keys() == {"a.example", "b.example"}
+    assert sorted(asked) == ["a.example", "b.example"]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from reconciler.public_dns import PublicDns
@@ -70,8 +71,9 @@ class Outside:
 
 def public() -> Outside:
     """The world as this machine sees it. ``RECON_RESOLVER`` (host:port) replaces the system's resolver. Raises
-    ReconError where it is no address, or where the system names no resolver."""
-    return Outside(public_resolver(), lambda host: certificate(host))
+    ReconError where it is no address, or where the system names no resolver. Each name is asked for once: a plan that
+    is made again looks at the same ones."""
+    return Outside(cache(public_resolver()), cache(lambda host: certificate(host)))
 
 
 def public_resolver(timeout: float = LOOKUP) -> Resolve:
