@@ -130,8 +130,8 @@ def iam_action(call: str) -> str:
 def calls() -> tuple[set[str], set[str]]:
     """What plan and what apply calls on top: the kinds', and what the rules, the sweep and the account guard read."""
     from reconciler.iam_policy import INCIDENT, OWN
-    from reconciler.kinds import REGISTRY
-    from reconciler.rules.bridge import READS
+    from reconciler.kinds.registry import REGISTRY
+    from reconciler.rules.context import READS
 
     reads = {*READS, *OWN, "sts:GetCallerIdentity"}
     writes: set[str] = set(INCIDENT)
@@ -165,7 +165,7 @@ def policies() -> dict[str, dict[str, Any]]:
 
 
 def permission_table() -> str:
-    from reconciler.kinds import REGISTRY
+    from reconciler.kinds.registry import REGISTRY
 
     lines = ["| kind | plan reads | apply writes |", "|---|---|---|"]
     for kind in sorted(REGISTRY.values(), key=lambda k: k.name):
@@ -211,13 +211,13 @@ def rules_schema() -> str:
 
 def told_table() -> str:
     """Every attribute with the call that reads it, under either refresh."""
-    from reconciler.kinds import REGISTRY
+    from reconciler.kinds.registry import REGISTRY
 
     lines = ["| kind | attribute | `--refresh full` | `--refresh bulk` |", "|---|---|---|---|"]
     for kind in sorted(REGISTRY.values(), key=lambda k: k.name):
-        bulk = getattr(kind, "told_in_bulk", kind.told)
+        bulk = getattr(kind, "told_in_bulk", kind.read_calls)
         groups: dict[tuple[str, str], list[str]] = {}
-        for attribute, call in kind.told.items():
+        for attribute, call in kind.read_calls.items():
             groups.setdefault((call, bulk.get(attribute, "")), []).append(attribute)
         for (call, many), attributes in groups.items():
             shown = f"`{many.replace(':', ' ')}`" if many else "not read; named as unread"

@@ -24,7 +24,7 @@ CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """What ``stack.backend`` says: a bucket with a key prefix, or (``bucket`` empty) the local directory."""
 
     bucket: str = ""
@@ -36,15 +36,15 @@ class Place:
         return f"s3://{self.bucket}/{self.prefix}" if self.bucket else self.directory
 
 
-def place_of(stack: Stack) -> Place:
+def location_of(stack: Stack) -> Location:
     """Where a stack's lock and journal are; ``RECON_DIR`` replaces the local directory ``.recon``."""
     s3 = stack.backend.get("s3")
     if s3:
         prefix = str(s3.get("prefix") or "")
-        return Place(
+        return Location(
             str(s3["bucket"]), prefix + "/" * bool(prefix and not prefix.endswith("/")), s3.get("region") or None
         )
-    return Place(directory=os.environ.get("RECON_DIR") or ".recon")
+    return Location(directory=os.environ.get("RECON_DIR") or ".recon")
 
 
 def scope_key(stack: Stack) -> str:
@@ -83,7 +83,7 @@ class Bucket:
     with 409 where another conditional request was served at the same time, and with 404 where If-Match finds nothing.
     """
 
-    def __init__(self, place: Place, aws: Aws) -> None:
+    def __init__(self, place: Location, aws: Aws) -> None:
         self.place = place
         self.aws = aws
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from reconciler import doctor, regions
-from reconciler.backend import place_of, scope_key
+from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
-from reconciler.kinds import REGISTRY
 from reconciler.kinds.ownership import STACK
+from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Desired, State
-from reconciler.rules import bridge
+from reconciler.rules import context
 
 Purpose = Literal["plan", "apply"]
 
@@ -268,7 +268,7 @@ def _parameter(state: State, name: str, region: str) -> set[str]:
 def actions(purpose: Purpose) -> dict[str, set[str]]:
     """Action -> the kinds that need it (``""`` for the run itself), from what the code declares."""
     found: dict[str, set[str]] = {}
-    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *bridge.READS))]
+    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *context.READS))]
     for kind in REGISTRY.values():
         declared.append((kind.name, kind.reads))
         if purpose == "apply":
@@ -408,7 +408,7 @@ def _dns_statements(state: State, purpose: Purpose) -> Iterator[dict[str, Any]]:
 
 def _backend_statements(state: State, purpose: Purpose) -> Iterator[dict[str, Any]]:
     """The journal is read by drift and `recon history`; lock and journal are written by apply."""
-    place = place_of(state.stack)
+    place = location_of(state.stack)
     if not place.bucket:
         return
     bucket = f"arn:{state.stack.partition}:s3:::{place.bucket}"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler import __version__
-from reconciler.backend import Bucket, make_directory, place_of, scope_file, scope_key
+from reconciler.backend import Bucket, location_of, make_directory, scope_file, scope_key
 from reconciler.errors import AwsError, ReconError
 from reconciler.lock import user_name
 
@@ -178,7 +178,7 @@ def recording(
     outcome, the run is written down as ``interrupted`` or by the outcome of the error that ended it.
     """
     recorder = Recorder(warn)
-    place = place_of(stack)
+    place = location_of(stack)
     started = _clock()
     header: dict[str, Any] = {
         "command": command, "scope": stack.scope, "account": stack.account, "who": _who(aws), "user": user_name(),
@@ -221,14 +221,14 @@ def _who(aws: Aws) -> str:
 
 
 def _file_of(stack: Stack) -> Path:
-    return Path(place_of(stack).directory) / f"journal-{scope_file(stack.scope)}.jsonl"
+    return Path(location_of(stack).directory) / f"journal-{scope_file(stack.scope)}.jsonl"
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class Run:
+class JournalRun:
     """One run as the journal tells it. ``ended`` and ``outcome`` are empty where no end was written.
 
     ``steps`` are (step id, outcome, error code, time) in the order they ended; times are ISO 8601.
@@ -274,13 +274,13 @@ class Run:
         }  # fmt: skip
 
 
-def read_runs(stack: Stack, aws: Aws | None = None, *, limit: int = 20) -> list[Run]:
+def read_runs(stack: Stack, aws: Aws | None = None, *, limit: int = 20) -> list[JournalRun]:
     """The last ``limit`` runs of a stack, newest first; lines that cannot be understood are passed over.
 
     ``aws`` reaches a bucket. Raises ReconError (AwsError) where the journal cannot be read.
     Cost with a bucket: one listing per 1000 runs and one read a run.
     """
-    place = place_of(stack)
+    place = location_of(stack)
     if place.bucket:
         if aws is None:
             raise ReconError(f"the journal is in {place}, and there is no connection to it")
@@ -302,12 +302,12 @@ def read_runs(stack: Stack, aws: Aws | None = None, *, limit: int = 20) -> list[
     return sorted(runs, key=lambda run: run.started, reverse=True)[:limit]
 
 
-def _runs(lines: Iterable[str]) -> list[Run]:
-    runs: dict[str, Run] = {}
+def _runs(lines: Iterable[str]) -> list[JournalRun]:
+    runs: dict[str, JournalRun] = {}
     for line in lines:
         try:
             record = json.loads(line)
-            run = runs.setdefault(str(record["run"]), Run(str(record["run"])))
+            run = runs.setdefault(str(record["run"]), JournalRun(str(record["run"])))
             kind = record["type"]
             if kind == "run":
                 for name in (
@@ -336,7 +336,7 @@ def _runs(lines: Iterable[str]) -> list[Run]:
     return [run for run in runs.values() if run.started]
 
 
-def last_applied(runs: Iterable[Run]) -> Run | None:
+def last_applied(runs: Iterable[JournalRun]) -> JournalRun | None:
     """The newest run after which all of the stack was as declared: an apply of everything that ended well."""
     return next(
         (r for r in runs if r.command.startswith("apply") and not r.targets and r.outcome in {"applied", "no_changes"}),

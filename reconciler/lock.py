@@ -2,7 +2,7 @@
 
 Both kinds look alike: ``lock_for(stack, aws).held(command, timeout)`` holds it or raises Locked, ``holder()`` says who,
 ``free(holder)`` is what `recon unlock` does. While a lock is held, a thread proves every few seconds that it still is;
-where it is not (somebody freed it), the run is told through ``Grip.watch`` and starts nothing more.
+where it is not (somebody freed it), the run is told through ``HeldLock.watch`` and starts nothing more.
 
 The local lock is a file under ``flock``: the kernel frees it when its process dies, so a dead run is taken over from at
 once. In a bucket nobody knows whether a silent holder is dead or only cut off, so nobody but a person takes its lock:
@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from reconciler.backend import CONFLICT, MISSING, REFUSED, Bucket, make_directory, place_of, scope_file, scope_key
+from reconciler.backend import CONFLICT, MISSING, REFUSED, Bucket, location_of, make_directory, scope_file, scope_key
 from reconciler.errors import AwsError, Locked, ReconError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _age(seconds: float) -> str:
     return f"{round(seconds / 60)} minutes" if seconds < 7200 else f"{round(seconds / 3600)} hours"
 
 
-class Grip:
+class HeldLock:
     """A lock that is held. ``dead`` is the run that left it behind, where it was taken over; ``aws`` the connection
     that the lock has of its own, for what must still be written when the run is told to stop (the journal)."""
 
@@ -85,16 +85,16 @@ class Grip:
         self.lost = threading.Event()
         self._watchers: list[Callable[[], None]] = []
 
-    def watch(self, told: Callable[[], None]) -> None:
+    def on_lost(self, callback: Callable[[], None]) -> None:
         """Have ``told`` called, from another thread, as soon as the lock is no longer held."""
-        self._watchers.append(told)
+        self._watchers.append(callback)
         if self.lost.is_set():
-            told()
+            callback()
 
     def _gone(self) -> None:
         self.lost.set()
-        for told in list(self._watchers):
-            told()
+        for callback in list(self._watchers):
+            callback()
 
 
 class Lock(ABC):
@@ -109,11 +109,11 @@ class Lock(ABC):
         """Who holds the lock now, or None. Raises ReconError where that cannot be read."""
 
     @abstractmethod
-    def free(self, holder: Holder) -> bool:
+    def force_unlock(self, holder: Holder) -> bool:
         """Free the lock that ``holder`` holds, whoever that is; False where another holds it by now."""
 
     @abstractmethod
-    def _take(self, me: Holder) -> Grip | None:
+    def _take(self, me: Holder) -> HeldLock | None:
         """Try once to get it; None where somebody holds it."""
 
     @abstractmethod
@@ -131,7 +131,7 @@ class Lock(ABC):
     @contextlib.contextmanager
     def held(
         self, command: str, timeout: float = 0.0, *, say: Callable[[str], None] = lambda words: None
-    ) -> Iterator[Grip]:
+    ) -> Iterator[HeldLock]:
         """Hold the lock while the block runs; waits up to ``timeout`` seconds for it, and ``say``s so.
 
         Raises Locked naming the holder.
@@ -139,7 +139,7 @@ class Lock(ABC):
         me = self._me(command)
         deadline = time.monotonic() + timeout
         told = ""
-        while (grip := self._take(me)) is None:
+        while (held := self._take(me)) is None:
             holder = self.holder()
             left = deadline - time.monotonic()
             if left <= 0:
@@ -154,17 +154,17 @@ class Lock(ABC):
                 say(f"Waiting for the lock, held by {holder}")
             time.sleep(min(self.pause * (0.75 + random.random() / 2), max(0.05, left)))
         ended = threading.Event()
-        keeper = threading.Thread(target=self._keep, args=(grip, ended), name="recon-lock", daemon=True)
+        keeper = threading.Thread(target=self._keep, args=(held, ended), name="recon-lock", daemon=True)
         keeper.start()
         try:
-            yield grip
+            yield held
         finally:
             ended.set()
             keeper.join(timeout=5.0)  # renewing never makes a lock anew, so that one still under way does no harm
-            if not grip.lost.is_set():
+            if not held.lost.is_set():
                 self._release()
 
-    def _keep(self, grip: Grip, ended: threading.Event) -> None:
+    def _keep(self, held: HeldLock, ended: threading.Event) -> None:
         """Prove again and again that the lock is ours; what cannot be proved for ``LIFE`` seconds counts as lost."""
         proved = time.monotonic()
         while not ended.wait(self.beat):
@@ -175,7 +175,7 @@ class Lock(ABC):
             except ReconError:
                 ours = time.monotonic() - proved < LIFE
             if not ours:
-                grip._gone()
+                held._gone()
                 return
 
 
@@ -203,14 +203,14 @@ class LocalLock(Lock):
         except (OSError, UnicodeDecodeError):
             return UNKNOWN
 
-    def free(self, holder: Holder) -> bool:
+    def force_unlock(self, holder: Holder) -> bool:
         now = self.holder()
         if now is not None and now.id != holder.id:
             return False
         self.path.unlink(missing_ok=True)
         return True
 
-    def _take(self, me: Holder) -> Grip | None:
+    def _take(self, me: Holder) -> HeldLock | None:
         try:
             make_directory(self.path.parent)
             handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
@@ -233,7 +233,7 @@ class LocalLock(Lock):
         file.write(json.dumps(asdict(me)))
         file.flush()
         self._file = file
-        return Grip(me, _holder(left) if left.strip() else None)
+        return HeldLock(me, _holder(left) if left.strip() else None)
 
     def _is_at_path(self, file: IO[str]) -> bool:
         """Whether the open file is the one at the path: it may have been freed and made anew in between."""
@@ -285,7 +285,7 @@ class S3Lock(Lock):
 
     def __init__(self, stack: Stack, aws: Aws) -> None:
         self._aws = aws
-        self._bucket = Bucket(place_of(stack), aws)
+        self._bucket = Bucket(location_of(stack), aws)
         self.key = f"{self._bucket.place.prefix}locks/{scope_key(stack)}.json"
         self._mine: Holder | None = None
         self._etag = ""
@@ -306,7 +306,7 @@ class S3Lock(Lock):
         found = self._read()
         return found[0] if found else None
 
-    def free(self, holder: Holder) -> bool:
+    def force_unlock(self, holder: Holder) -> bool:
         for _ in range(5):
             found = self._read()
             if found is None:
@@ -321,14 +321,14 @@ class S3Lock(Lock):
         beat = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return json.dumps({**asdict(holder), "beat": beat}).encode()
 
-    def _take(self, me: Holder) -> Grip | None:
+    def _take(self, me: Holder) -> HeldLock | None:
         for attempt in range(5):
             try:
                 etag = self._bucket.put(self.key, self._body(me), new=True)
             except KeyboardInterrupt:
                 # The request may have been served.
                 with contextlib.suppress(ReconError):
-                    self.free(me)
+                    self.force_unlock(me)
                 raise
             except AwsError as error:
                 if error.aws_code in CONFLICT:
@@ -342,7 +342,7 @@ class S3Lock(Lock):
                     return None
                 etag = found[1]
             self._mine, self._etag = me, etag
-            return Grip(me, aws=self._aws)
+            return HeldLock(me, aws=self._aws)
         return None
 
     def _prove(self) -> bool:
@@ -368,7 +368,7 @@ class S3Lock(Lock):
             return
         with contextlib.suppress(ReconError):
             if not self._bucket.delete(self.key, self._etag):
-                self.free(self._mine)
+                self.force_unlock(self._mine)
         self._mine = None
 
 
@@ -381,7 +381,7 @@ def lock_for(stack: Stack, aws: Aws | None = None) -> Lock:
     The connection should be one of its own, so that a run that is told to stop still lets go.
     Raises ReconError where there is a bucket and no connection.
     """
-    place = place_of(stack)
+    place = location_of(stack)
     if not place.bucket:
         return LocalLock(stack.scope, place.directory)
     if aws is None:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.aws.answers import odd
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
-from reconciler.kinds import REGISTRY
-from reconciler.kinds.dns_record import DnsRecord
 from reconciler.kinds.ownership import STACK
+from reconciler.kinds.registry import REGISTRY
+from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
-from reconciler.kinds.world import Aim, World
 from reconciler.model import State
-from reconciler.rules import bridge
+from reconciler.resources.dns_record.kind import DnsRecord
+from reconciler.rules import context
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -48,27 +48,33 @@ def guard_account(aws: Aws) -> None:
         )
 
 
-def declare(state: State, now: str, *, removing: bool = False) -> World:
+def declare(state: State, now: str, *, removing: bool = False) -> Snapshot:
     """A World with what the state desires and nothing read yet."""
-    world = World(state, now, removing=removing)
+    snapshot = Snapshot(state, now, removing=removing)
     root = Path(state.root)
-    world.facts["root"] = str(root if root.is_dir() else root.parent)
+    snapshot.facts["root"] = str(root if root.is_dir() else root.parent)
     for kind in REGISTRY.values():
         for desired in kind.desired(state):
             if removing:
                 # Nothing is desired; but what the state names is read, also where the tagging sweep trails behind.
-                world.facts.setdefault("named", {}).setdefault(kind.name, set()).add(desired.address)
+                snapshot.facts.setdefault("named", {}).setdefault(kind.name, set()).add(desired.address)
             else:
-                world.desired[desired.address] = desired
-    return world
+                snapshot.desired[desired.address] = desired
+    return snapshot
 
 
-def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World], Aim | None] | None = None) -> World:
-    """Read everything that the plan needs into ``world``.
+def observe(
+    snapshot: Snapshot,
+    aws: Aws,
+    *,
+    sweep: bool = True,
+    read_scope: Callable[[Snapshot], ReadScope | None] | None = None,
+) -> Snapshot:
+    """Read everything that the plan needs into ``snapshot``.
 
-    ``aim`` says what targets need, once the sweep has told what is ours; None for everything. SES, IAM and zones are
-    independent limits and are read side by side; a failing read makes its part unknown (``world.unread``) and stops
-    nothing else.
+    ``read_scope`` says what targets need, once the sweep has found what is ours; None for everything. SES, IAM and
+    zones are independent limits and are read side by side; a failing read makes its part unknown (``snapshot.unread``)
+    and stops nothing else.
     """
     guard_account(aws)
     chains = (
@@ -80,31 +86,31 @@ def observe(world: World, aws: Aws, *, sweep: bool = True, aim: Callable[[World]
 
     def chain(names: Iterable[str]) -> None:
         for name in names:
-            REGISTRY[name].observe(aws, world)
+            REGISTRY[name].observe(aws, snapshot)
 
     records = DnsRecord()
     with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
         # What hangs on nothing goes first: SES has a turn to give while the sweep asks another service.
-        reads = [pool.submit(bridge.read_facts, aws, world, declared=True)] if aim is None else []
+        reads = [pool.submit(context.read_facts, aws, snapshot, declared=True)] if read_scope is None else []
         if sweep:
-            sweep_owned(world, aws)
-        if aim is not None:
-            world.aim = aim(world)
-        reads.append(pool.submit(records.observe_declared, aws, world))
+            sweep_owned(snapshot, aws)
+        if read_scope is not None:
+            snapshot.read_scope = read_scope(snapshot)
+        reads.append(pool.submit(records.observe_declared, aws, snapshot))
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
-    records.observe(aws, world)
-    bridge.read_facts(aws, world)
-    return world
+    records.observe(aws, snapshot)
+    context.read_facts(aws, snapshot)
+    return snapshot
 
 
-def sweep_owned(world: World, aws: Aws) -> None:
+def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
 
     A region that is not enabled refuses a token that STS has just accepted, and one that the organization denies to the
     whole account says so: neither is the same as unread, since nobody can see or send or delete anything there.
     """
-    stack = world.state.stack
+    stack = snapshot.state.stack
     partition = stack.partition
     places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
     swept: list[str] = []
@@ -121,7 +127,7 @@ def sweep_owned(world: World, aws: Aws) -> None:
                     "ResourceTagMappingList",
                     region,
                     token_in="PaginationToken",
-                    TagFilters=[{"Key": STACK, "Values": [world.scope]}],
+                    TagFilters=[{"Key": STACK, "Values": [snapshot.scope]}],
                     ResourceTypeFilters=["ses"],
                 )
             )
@@ -138,22 +144,22 @@ def sweep_owned(world: World, aws: Aws) -> None:
             failed.append((region, error))
         for kind, name, tags in found:
             if kind:
-                world.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
+                snapshot.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
     if failed:
         places_text = ", ".join(region for region, _ in failed[:4]) + (
             f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         )
-        world.unreadable(
+        snapshot.unreadable(
             "sweep",
             f"what is ours and no longer declared could not be looked for in {places_text}: {failed[0][1].message}",
             failed[0][1].hint,
         )
     if swept:
-        world.scanned.append(f"{len(swept)} regions swept for what carries {STACK} = {world.scope}")
+        snapshot.scanned.append(f"{len(swept)} regions swept for what carries {STACK} = {snapshot.scope}")
     if closed:
-        world.scanned.append(f"{len(closed)} regions not enabled for the account")
+        snapshot.scanned.append(f"{len(closed)} regions not enabled for the account")
     if denied:
-        world.scanned.append(f"{len(denied)} regions closed to the account by a service control policy")
+        snapshot.scanned.append(f"{len(denied)} regions closed to the account by a service control policy")
     home = "us-gov-west-1" if partition == "aws-us-gov" else "us-east-1"
     try:
         marked = aws.pages(
@@ -163,12 +169,12 @@ def sweep_owned(world: World, aws: Aws) -> None:
             home,
             dns=True,
             token_in="PaginationToken",
-            TagFilters=[{"Key": f"recon:{world.scope}"}],
+            TagFilters=[{"Key": f"recon:{snapshot.scope}"}],
             ResourceTypeFilters=["route53:hostedzone"],
         )
-        world.facts["tagged_zones"] = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
+        snapshot.facts["tagged_zones"] = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
     except AwsError as error:
-        world.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
+        snapshot.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
 
 
 def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:

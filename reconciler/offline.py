@@ -15,49 +15,49 @@ from typing import Any
 
 from reconciler import secrets
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.dns.zones import Zone, ZoneIndex
-from reconciler.kinds.dns_record import declared_names, known_addresses, live_names
-from reconciler.kinds.world import World, ref_key
+from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.model import Change, Diagnostic, Document, Plan, State
 from reconciler.names import is_at_or_below
 from reconciler.observing import declare
-from reconciler.planner import folded, in_order, make_plan, pick
+from reconciler.planner import in_order, make_plan, normalise_target, select
+from reconciler.resources.dns_record.kind import declared_names, known_addresses, live_names
+from reconciler.resources.dns_record.zones import Zone, ZoneIndex
 
 UNDECIDABLE = frozenset({"missing-reference", "no-tracking-identity", "no-zone", "many-zones", "below-delegation"})
 """Refusals that only what is live could confirm; offline they are left out."""
 
 
-def bare_world(state: State, now: str, others: Sequence[State] = ()) -> World:
+def bare_world(state: State, now: str, others: Sequence[State] = ()) -> Snapshot:
     """A world in which nothing is live but the zones that the states' names need, and all keys can be read.
 
     A zone is taken to stand at the topmost declared domain above a name, over all of the given states, so that two
     states agree on it. Pure.
     """
-    world = declare(state, now)
+    snapshot = declare(state, now)
     domains = {e.name for s in (state, *others) for e in s.section("domains") if e.region is None}
     tops = {name for name in domains if not any(name != other and is_at_or_below(name, other) for other in domains)}
     for top in sorted(tops):
-        _add_zone(world, top, top)
+        _add_zone(snapshot, top, top)
     for entry in state.section("domains"):
         if entry.region is not None:
             continue
         zone = entry.values.get("zone")
         if zone not in {None, "auto", "manual"}:
-            _add_zone(world, str(zone), next(top for top in tops if is_at_or_below(entry.name, top)))
-    index = ZoneIndex(world.zones)
-    for name, hint in [*declared_names(world), *live_names(world)]:
+            _add_zone(snapshot, str(zone), next(top for top in tops if is_at_or_below(entry.name, top)))
+    index = ZoneIndex(snapshot.zones)
+    for name, hint in [*declared_names(snapshot), *live_names(snapshot)]:
         if hint in {None, "auto"} and not isinstance(index.pick(name, hint), Zone):
-            _add_zone(world, name, name)
-            index = ZoneIndex(world.zones)
-    for desired in world.kind("email_identity"):
+            _add_zone(snapshot, name, name)
+            index = ZoneIndex(snapshot.zones)
+    for desired in snapshot.kind("email_identity"):
         reference = (desired.entry.values.get("dkim") or {}).get("domain_signing_private_key")
         if isinstance(reference, Mapping):
-            world.keys[ref_key(reference)] = f"(public half of {secrets.describe(reference)})"
-    return world
+            snapshot.keys[ref_key(reference)] = f"(public half of {secrets.describe(reference)})"
+    return snapshot
 
 
-def _add_zone(world: World, zone_id: str, name: str) -> None:
-    world.zones.setdefault(zone_id, Zone(zone_id, name, loaded=True))
+def _add_zone(snapshot: Snapshot, zone_id: str, name: str) -> None:
+    snapshot.zones.setdefault(zone_id, Zone(zone_id, name, loaded=True))
 
 
 def declared_difference(head: State, base: State, now: str, *, targets: Sequence[str] = ()) -> Plan:
@@ -66,13 +66,13 @@ def declared_difference(head: State, base: State, now: str, *, targets: Sequence
     Outcome is ``changes`` or ``no_changes``; ``context`` says ``offline``, and each change has no ``execution``.
     """
     worlds = bare_world(head, now, [base]), bare_world(base, now, [head])
-    after, before = (make_plan(world) for world in worlds)
+    after, before = (make_plan(snapshot) for snapshot in worlds)
     old, new = _by_address(before), _by_address(after)
     changes = [c for c in (_difference(old.get(a), new.get(a)) for a in sorted({*old, *new})) if c is not None]
-    targets = [folded(target) for target in targets]
+    targets = [normalise_target(target) for target in targets]
     if targets:
-        known = [a for world in worlds for a in (*world.desired, *known_addresses(world))]
-        chosen = {c.address for c in pick(list({**old, **new}.values()), targets, known)}
+        known = [a for snapshot in worlds for a in (*snapshot.desired, *known_addresses(snapshot))]
+        chosen = {c.address for c in select(list({**old, **new}.values()), targets, known)}
         changes = [c for c in changes if c.address in chosen]
     changes = in_order(changes)
     said_before = {(d.code, d.address, d.message) for d in before.diagnostics}

@@ -14,16 +14,16 @@ from typing import Any
 
 from reconciler import __version__
 from reconciler.errors import ReconError, Refused
-from reconciler.kinds import REGISTRY
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.dns_record import known_addresses
 from reconciler.kinds.kind import Step
 from reconciler.kinds.ownership import RECORDS, owner_of, unpack
-from reconciler.kinds.world import Aim, World
+from reconciler.kinds.registry import REGISTRY
+from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic, Note, Plan, Stack
 from reconciler.names import fold_domain, fold_identity, parents
+from reconciler.resources.dns_record.kind import known_addresses
 from reconciler.rules import RULES
-from reconciler.rules import bridge as rules
+from reconciler.rules import context as rules
 from reconciler.rules.outside import Outside
 from reconciler.steps import documented_seconds, steps_of
 
@@ -31,7 +31,7 @@ STATUSES = frozenset({"PENDING", "FAILED", "TEMPORARY_FAILURE", "NOT_STARTED"})
 
 
 def make_plan(
-    world: World,
+    snapshot: Snapshot,
     *,
     targets: Sequence[str] = (),
     refresh: str = "full",
@@ -43,19 +43,24 @@ def make_plan(
     ``targets`` are addresses or globs; what a targeted change needs comes along. Outcome is ``refused`` where a
     safeguard that no flag lifts stands, else ``changes`` or ``no_changes``. Rules look beyond AWS through ``outside``.
     """
-    _rename_users(world)
+    _rename_users(snapshot)
     changes: list[Change] = []
     for kind in REGISTRY.values():
-        changes += kind.plan(world)
-    changes = _join_renames(world, changes)
-    judged, findings = rules.judged(world, changes, outside)
+        changes += kind.plan(snapshot)
+    changes = _join_renames(snapshot, changes)
+    judged, findings = rules.evaluate(snapshot, changes, outside)
     changes = list(judged)
     if targets:
-        changes = pick(changes, targets, _known(world, changes, targets), _unread(world))
+        changes = select(changes, targets, _known(snapshot, changes, targets), _unread(snapshot))
     changes = in_order(changes)
-    diagnostics = [*world.diagnostics, *_unread(world), *_statuses(world, targets), *(findings if not targets else ())]
-    stack = world.state.stack
-    refused = world.refusals > 0
+    diagnostics = [
+        *snapshot.diagnostics,
+        *_unread(snapshot),
+        *_statuses(snapshot, targets),
+        *(findings if not targets else ()),
+    ]
+    stack = snapshot.state.stack
+    refused = snapshot.refusals > 0
     steps = [step for change in changes for step in steps_of(change)]
     write_calls, seconds = documented_seconds(steps)
     return Plan(
@@ -63,25 +68,25 @@ def make_plan(
         environment=stack.environment,
         account=stack.account,
         outcome="refused" if refused else "changes" if changes else "no_changes",
-        created_at=world.now,
-        state_digest=world.state.digest,
+        created_at=snapshot.now,
+        state_digest=snapshot.state.digest,
         changes=tuple(changes),
         diagnostics=tuple(_sorted(diagnostics)),
         refresh=refresh,
-        unread=(*(part.prefix for part in world.unread), *_skipped(world)),
-        scanned=tuple(world.scanned),
+        unread=(*(part.prefix for part in snapshot.unread), *_skipped(snapshot)),
+        scanned=tuple(snapshot.scanned),
         calls=dict(calls or {}),
         write_calls=write_calls,
         seconds=seconds,
         recon_version=__version__,
         scope=stack.scope,
-        context=context_of(world, targets),
+        context=context_of(snapshot, targets),
     )
 
 
-def context_of(world: World, targets: Sequence[str]) -> dict[str, Any]:
+def context_of(snapshot: Snapshot, targets: Sequence[str]) -> dict[str, Any]:
     """What applying needs beside the changes, JSON-able: the stack's place, not its contents."""
-    stack = world.state.stack
+    stack = snapshot.state.stack
     return {
         "stack": {
             "name": stack.name,
@@ -96,11 +101,11 @@ def context_of(world: World, targets: Sequence[str]) -> dict[str, Any]:
             "max_deletes": stack.max_deletes,
             "backend": dict(stack.backend),
         },
-        "root": world.facts.get("root", "."),
+        "root": snapshot.facts.get("root", "."),
         "targets": list(targets),
-        "removing": world.removing,
-        "blocked": world.blocks,
-        "unreadable": len(world.unread),
+        "removing": snapshot.removing,
+        "blocked": snapshot.blocks,
+        "unreadable": len(snapshot.unread),
     }
 
 
@@ -116,27 +121,27 @@ def stack_of_context(context: Mapping[str, Any]) -> Stack:
 # --- renames -------------------------------------------------------------------------------------------------------
 
 
-def _rename_users(world: World) -> None:
+def _rename_users(snapshot: Snapshot) -> None:
     """``moved`` of an SMTP user: IAM renames in place, so the live user (and its key) is planned under its new name."""
-    for moved in world.state.moved:
+    for moved in snapshot.state.moved:
         kind, _, old = moved.from_address.partition("/")
         new = moved.to_address.partition("/")[2]
-        live = world.observed.get(moved.from_address)
-        if kind != "smtp_user" or live is None or moved.to_address in world.observed:
+        live = snapshot.observed.get(moved.from_address)
+        if kind != "smtp_user" or live is None or moved.to_address in snapshot.observed:
             continue
-        if moved.to_address not in world.desired or owner_of(live.tags) != world.scope:
+        if moved.to_address not in snapshot.desired or owner_of(live.tags) != snapshot.scope:
             continue
         for name in ("smtp_user", "smtp_credential"):
-            found = world.observed.pop(f"{name}/{old}", None)
+            found = snapshot.observed.pop(f"{name}/{old}", None)
             if found is not None:
                 facts = {**found.facts, "live_name": old}
-                world.observed[f"{name}/{new}"] = replace(found, address=f"{name}/{new}", name=new, facts=facts)
+                snapshot.observed[f"{name}/{new}"] = replace(found, address=f"{name}/{new}", name=new, facts=facts)
 
 
-def _join_renames(world: World, changes: list[Change]) -> list[Change]:
+def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """``moved``: the delete of the old and the create of the new become one replacement, which counts as no delete."""
     by_address = {change.address: change for change in changes}
-    for moved in world.state.moved:
+    for moved in snapshot.state.moved:
         old, new = by_address.get(moved.from_address), by_address.get(moved.to_address)
         if old is None or new is None or (old.action, new.action) != ("delete", "create") or old.kind != new.kind:
             continue
@@ -159,7 +164,7 @@ def _join_renames(world: World, changes: list[Change]) -> list[Change]:
 # --- targets and order ---------------------------------------------------------------------------------------------
 
 
-_AIMED = (
+_TARGETED = (
     "email_identity", "configuration_set", "event_destination", "dedicated_ip_pool", "smtp_user", "smtp_credential",
 )  # fmt: skip
 
@@ -168,7 +173,7 @@ _SWEPT = ("email_identity", "configuration_set", "dedicated_ip_pool")
 """The kinds of which the tagging sweep tells all that is ours."""
 
 
-def folded(target: str) -> str:
+def normalise_target(target: str) -> str:
     """A target with its domain names in the form of addresses: lower case, A-labels; a glob stays as it is."""
     kind, *rest = target.split("/")
     if any(character in target for character in "*?["):
@@ -184,20 +189,20 @@ def folded(target: str) -> str:
     return "/".join([kind, *rest])
 
 
-def exact(world: World, targets: Sequence[str]) -> bool:
+def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
     """Whether targets are given, and each is the address of something declared that is no record."""
-    return bool(targets) and all(target in world.desired for target in targets)
+    return bool(targets) and all(target in snapshot.desired for target in targets)
 
 
-def aimed(world: World, targets: Sequence[str]) -> Aim | None:
+def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
     """What must be read for these targets: what they name, declared or ours, and what that needs or shares.
 
     None where only a run over everything can say: a target without a kind, one that names nothing known, one that is
     to go. A domain is one thing with all its identities; a set goes with its destinations and its pool, a user with its
     credential.
     """
-    known = {*world.desired}
-    for named in (*world.owned.values(), *world.facts.get("named", {}).values()):
+    known = {*snapshot.desired}
+    for named in (*snapshot.owned.values(), *snapshot.facts.get("named", {}).values()):
         known |= {*named}
     taken: set[Address] = set()
     domains: set[str] = set()
@@ -210,7 +215,7 @@ def aimed(world: World, targets: Sequence[str]) -> Aim | None:
                 return None
             domains |= {name, *parents(name)}
             # a set may have put a tracking record that only it, live, still knows of
-            sets = world.owned.get("configuration_set", {}).items()
+            sets = snapshot.owned.get("configuration_set", {}).items()
             taken |= {address for address, tags in sets if "tracking" in unpack(tags, RECORDS)}
             if name.startswith("_dmarc."):  # it governs what is below, too
                 below = name.removeprefix("_dmarc")
@@ -218,23 +223,23 @@ def aimed(world: World, targets: Sequence[str]) -> Aim | None:
             continue
         found = {a for a in known if a == target or fnmatch.fnmatchcase(a, target)}
         if not found and kind in _SWEPT and not any(c in target for c in "*?["):
-            continue  # nothing that is declared or ours: refused once the rest is known (``pick``)
-        if kind not in _AIMED or not found or found - world.desired.keys():
+            continue  # nothing that is declared or ours: refused once the rest is known (``select``)
+        if kind not in _TARGETED or not found or found - snapshot.desired.keys():
             return None  # what goes may be used by things that only they, live, know of
         taken |= found
         if kind == "configuration_set":  # what may send through it says what a change of it means for mail
             regions = {a.split("/")[1] for a in found}
             taken |= {a for a in known if a.startswith("email_identity/") and a.split("/")[1] in regions}
-    return _with_needs(world, known, taken, domains)
+    return _with_needs(snapshot, known, taken, domains)
 
 
-def _with_needs(world: World, known: set[Address], taken: set[Address], domains: set[str]) -> Aim:
+def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], domains: set[str]) -> ReadScope:
     by_name: dict[str, list[Address]] = {}
     tracking: dict[str, list[Address]] = {}
     for address in known:
         if address.startswith("email_identity/"):
             by_name.setdefault(address.split("/", 2)[2], []).append(address)
-    for desired in world.kind("configuration_set"):
+    for desired in snapshot.kind("configuration_set"):
         redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
         tracking.setdefault(str(redirect), []).append(desired.address)
     for name in domains:
@@ -248,7 +253,7 @@ def _with_needs(world: World, known: set[Address], taken: set[Address], domains:
         taken.add(address)
         kind, _, rest = address.partition("/")
         region, _, name = rest.partition("/")
-        spec = world.desired[address].spec if address in world.desired else {}
+        spec = snapshot.desired[address].spec if address in snapshot.desired else {}
         if kind == "email_identity":
             domains.add(name)
             todo += by_name.get(name, ())
@@ -270,26 +275,26 @@ def _with_needs(world: World, known: set[Address], taken: set[Address], domains:
             todo += [f"smtp_user/{rest}", f"smtp_credential/{rest}"]
             for arn in spec.get("identities") or ():
                 todo += by_name.get(str(arn).rpartition(":identity/")[2], ())
-        for moved in world.state.moved:
+        for moved in snapshot.state.moved:
             if address in (moved.from_address, moved.to_address):
                 todo += [moved.from_address, moved.to_address]
-    return Aim(frozenset(taken), frozenset(domains))
+    return ReadScope(frozenset(taken), frozenset(domains))
 
 
-def _known(world: World, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
+def _known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
     """Every address that a target may name. Records have theirs only through what derives them: these are told where
     a target fits nothing else."""
-    if world.removing:  # what the state declares may be gone already: a run that ended early is run again
-        declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(world.state)}
-        world = replace(world, removing=False, desired=declared, keys=defaultdict(str, world.keys))
-    known = {*world.desired, *world.observed}
+    if snapshot.removing:  # what the state declares may be gone already: a run that ended early is run again
+        declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(snapshot.state)}
+        snapshot = replace(snapshot, removing=False, desired=declared, keys=defaultdict(str, snapshot.keys))
+    known = {*snapshot.desired, *snapshot.observed}
     there = {*known, *(change.address for change in changes)}
     if all(any(a == target or fnmatch.fnmatchcase(a, target) for a in there) for target in targets):
         return known
-    return known | set(known_addresses(world))
+    return known | set(known_addresses(snapshot))
 
 
-def pick(
+def select(
     changes: Sequence[Change], targets: Sequence[str], known: Iterable[Address] = (), unread: Sequence[Diagnostic] = ()
 ) -> list[Change]:
     """The changes that match a target, with all that they need: what must be there first, and what remembers them.
@@ -370,23 +375,23 @@ def in_order(changes: Sequence[Change]) -> list[Change]:
 # --- what a plan says beside its changes ---------------------------------------------------------------------------
 
 
-def _unread(world: World) -> list[Diagnostic]:
+def _unread(snapshot: Snapshot) -> list[Diagnostic]:
     return [
         Diagnostic("error", "unread", f"could not read {part.prefix}: {part.reason}", part.hint, address=part.prefix)
-        for part in world.unread
+        for part in snapshot.unread
     ]
 
 
-def _skipped(world: World) -> list[str]:
+def _skipped(snapshot: Snapshot) -> list[str]:
     """The declared attributes that a bulk read does not see, as ``ADDRESS:PATH``."""
-    return sorted(f"{live.address}:{path}" for live in world.observed.values() for path in live.unread)
+    return sorted(f"{live.address}:{path}" for live in snapshot.observed.values() for path in live.unread)
 
 
-def _statuses(world: World, targets: Sequence[str]) -> list[Diagnostic]:
+def _statuses(snapshot: Snapshot, targets: Sequence[str]) -> list[Diagnostic]:
     """What AWS still verifies or has found wrong: a status, never a change."""
     found = []
-    for live in world.observed.values():
-        if live.kind != "email_identity" or live.address not in world.desired:
+    for live in snapshot.observed.values():
+        if live.kind != "email_identity" or live.address not in snapshot.desired:
             continue
         if targets and not any(fnmatch.fnmatchcase(live.address, t) for t in targets):
             continue

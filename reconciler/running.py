@@ -13,15 +13,15 @@ from reconciler.model import Plan, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.world import World
+    from reconciler.kinds.snapshot import Snapshot
 
 
 @dataclass(slots=True)
-class Planned:
+class PlannedRun:
     """A plan with the world it was made from and the connection it was read through."""
 
     plan: Plan
-    world: World
+    snapshot: Snapshot
     aws: Aws
 
 
@@ -34,36 +34,41 @@ def make(
     parallelism: int = 16,
     removing: bool = False,
     rotate: bool = False,
-    look_outside: bool = False,
-) -> Planned:
-    """Read what is live and plan. Never writes. With ``look_outside`` the rules ask public DNS and HTTPS hosts too.
+    check_public_dns: bool = False,
+) -> PlannedRun:
+    """Read what is live and plan. Never writes. With ``check_public_dns`` the rules ask public DNS and HTTPS hosts too.
 
     ``refresh="bulk"`` reads what AWS tells of many resources at once; with ``rotate`` (drift) a tenth of the
     identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
-    from reconciler import second_look
+    from reconciler import refine
     from reconciler.aws import Aws
-    from reconciler.kinds.identity.bulk import TURNS
     from reconciler.observing import declare, observe
-    from reconciler.planner import aimed, exact, folded, make_plan
+    from reconciler.planner import all_declared, make_plan, normalise_target, scope_for_targets
+    from reconciler.resources.email_identity.bulk import TURNS
     from reconciler.rules import outside
 
     if refresh not in {"full", "bulk"}:
         raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
-    targets = [folded(target) for target in targets]
-    beyond = outside.public() if look_outside else None
-    world = declare(state, now(), removing=removing)
-    world.facts["refresh"] = refresh
+    targets = [normalise_target(target) for target in targets]
+    beyond = outside.public() if check_public_dns else None
+    snapshot = declare(state, now(), removing=removing)
+    snapshot.facts["refresh"] = refresh
     if rotate:
-        world.facts["turn"] = datetime.fromisoformat(world.now).toordinal() % TURNS
+        snapshot.facts["turn"] = datetime.fromisoformat(snapshot.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
     # A target that is declared needs no search for what is ours and no longer declared; a glob may mean just that.
-    observe(world, aws, sweep=not exact(world, targets), aim=(lambda w: aimed(w, targets)) if targets else None)
+    observe(
+        snapshot,
+        aws,
+        sweep=not all_declared(snapshot, targets),
+        read_scope=(lambda w: scope_for_targets(w, targets)) if targets else None,
+    )
 
-    def plan_of(draft: World) -> Plan:
+    def plan_of(draft: Snapshot) -> Plan:
         return make_plan(draft, targets=targets, refresh=refresh, calls=aws.calls, outside=beyond)
 
-    plan, world = second_look.settled(world, aws, plan_of)
-    return Planned(replace(plan, calls=dict(sorted(aws.calls.items()))), world, aws)
+    plan, snapshot = refine.plan_to_fixpoint(snapshot, aws, plan_of)
+    return PlannedRun(replace(plan, calls=dict(sorted(aws.calls.items()))), snapshot, aws)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

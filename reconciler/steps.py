@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.errors import ReconError
-from reconciler.kinds import REGISTRY
 from reconciler.kinds.kind import Step
+from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Change, FieldDiff, Note
 
 SES_RATE = 1.0
@@ -32,7 +32,7 @@ def steps_of(change: Change) -> list[Step]:
     old = change_from_json(moved)
     first = list(kind.steps(created))
     last = [
-        replace(step, needs=(*step.needs, *(s.id for s in first if not s.late)))
+        replace(step, needs=(*step.needs, *(s.id for s in first if not s.after_verification)))
         for step in REGISTRY[old.kind].steps(old)
     ]
     return [*first, *last]
@@ -59,7 +59,7 @@ def change_from_json(data: Mapping[str, Any]) -> Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class Batch:
     """What the applier runs at once: one step, or all DNS steps of a zone in one wave."""
 
     id: str
@@ -68,10 +68,10 @@ class Node:
     """Ids of other nodes."""
 
 
-def split_late(steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
+def split_after_verification(steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
     """The steps that may run at once, and those that wait for SES to verify: late ones and all that needs them."""
     listed = list(steps)
-    late = {step.id for step in listed if step.late}
+    late = {step.id for step in listed if step.after_verification}
     grown = True
     while grown:
         more = {step.id for step in listed if step.id not in late and not late.isdisjoint(step.needs)}
@@ -80,21 +80,21 @@ def split_late(steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
     return [step for step in listed if step.id not in late], [step for step in listed if step.id in late]
 
 
-def arrange(steps: Iterable[Step]) -> list[Node]:
+def schedule(steps: Iterable[Step]) -> list[Batch]:
     """Group and order steps; needs that are not in this run count as met. Raises ReconError naming a circle."""
     by_id = {step.id: step for step in steps}
     wave = _waves(by_id)
     node_of: dict[str, str] = {}
     groups: dict[str, list[Step]] = {}
     for step in by_id.values():
-        node = f"{step.zone}@{wave[step.id]}" if step.zone else step.id
-        node_of[step.id] = node
-        groups.setdefault(node, []).append(step)
-    nodes = []
-    for node, members in groups.items():
-        needs = {node_of[n] for step in members for n in step.needs if n in node_of} - {node}
-        nodes.append(Node(node, tuple(members), frozenset(needs)))
-    return nodes
+        batch = f"{step.zone}@{wave[step.id]}" if step.zone else step.id
+        node_of[step.id] = batch
+        groups.setdefault(batch, []).append(step)
+    batches = []
+    for batch, members in groups.items():
+        needs = {node_of[n] for step in members for n in step.needs if n in node_of} - {batch}
+        batches.append(Batch(batch, tuple(members), frozenset(needs)))
+    return batches
 
 
 def _waves(by_id: Mapping[str, Step]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from support import ACCOUNT, HOME, READS, House, sandbox
 
 from reconciler.aws import Aws
 from reconciler.desired import load
-from reconciler.kinds.world import World
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.sandbox.iam import AccessKey, IamState, User
 from reconciler.smtp import rotate
@@ -155,7 +155,7 @@ class Crasher:
 # --- recon in this process -----------------------------------------------------------------------------------------
 
 
-def survey(house: House, *, parallelism: int = 1) -> tuple[World, Aws]:
+def survey(house: House, *, parallelism: int = 1) -> tuple[Snapshot, Aws]:
     from reconciler.aws.clock import now
 
     state = load(house.home / "state.yaml").state
@@ -173,7 +173,7 @@ def step_of(reports: list[rotate.Report], user: str = "news") -> tuple[str, str]
     """(state, step taken) of one user."""
     report = next(r for r in reports if r.user == user)
     assert report.error is None, report.error
-    return ("done" if report.done else report.turn.state), report.done
+    return ("done" if report.done else report.status.state), report.done
 
 
 def days(number: float) -> timedelta:

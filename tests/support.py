@@ -191,7 +191,7 @@ class House:
 
     def make(
         self, document: Mapping[str, Any] | None = None, *, env: str | None = None, **options: Any
-    ) -> running.Planned:
+    ) -> running.PlannedRun:
         if document is not None:
             self.write(document)
         return running.make(
@@ -221,7 +221,7 @@ class House:
         result = applier.apply_plan(
             planned.plan,
             planned.aws,
-            zones=planned.world.zones,
+            zones=planned.snapshot.zones,
             wait_for_ses=wait_for_ses,
             verify_timeout=verify_timeout,
         )
@@ -248,7 +248,7 @@ class House:
     def destroy(self, expect: str | None = "applied") -> Result:
         planned = self.make(removing=True, purpose="apply")
         check_safeguards(planned.plan, allow_deletes=10**6, consent=True, resume_sending=True)
-        result = applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones)
+        result = applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones)
         if expect is not None:
             assert result.outcome == expect, told(result)
         return result

@@ -18,10 +18,10 @@ from reconciler import running
 from reconciler.applier import LAST_FEW
 from reconciler.aws import Aws
 from reconciler.desired import load
-from reconciler.kinds import REGISTRY
-from reconciler.kinds.identity.bulk import TURNS
+from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Plan
 from reconciler.observing import declare, observe
+from reconciler.resources.email_identity.bulk import TURNS
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 LIMIT = {"sesv2": "ses", "resourcegroupstaggingapi": "tagging"}
@@ -109,7 +109,7 @@ def test_a_target_is_planned_as_if_everything_had_been_read(house: House, later:
         from reconciler.planner import make_plan
 
         fresh = running.make(state)
-        wanted = make_plan(fresh.world, targets=[change.address])
+        wanted = make_plan(fresh.snapshot, targets=[change.address])
         found = running.make(state, targets=[change.address]).plan
         assert shown(found) == shown(wanted), change.address
         errors = [{n.rule for n in c.notes if n.severity == "error"} for c in wanted.changes]
@@ -297,11 +297,13 @@ def test_each_attribute_is_told_by_the_call_that_is_named_for_it(
     house.seed_zone("other.example", {})
     house.settle(EVERYTHING)
     state = load(house.home / "state.yaml").state
-    before = values_of(running.make(state, refresh=refresh).world)
+    before = values_of(running.make(state, refresh=refresh).snapshot)
     table = {
         (kind.name, attribute): call
         for kind in REGISTRY.values()
-        for attribute, call in (getattr(kind, "told_in_bulk", kind.told) if refresh == "bulk" else kind.told).items()
+        for attribute, call in (
+            getattr(kind, "read_calls_bulk", kind.read_calls) if refresh == "bulk" else kind.read_calls
+        ).items()
     }
     real = Aws.call
     seen: dict[tuple[str, str], set[str]] = {}

@@ -105,7 +105,7 @@ class Patient(House):
         self.clock.slept = 0.0
         self.said = []
         return applier.apply_plan(
-            planned.plan, planned.aws, zones=planned.world.zones, verify_timeout=120.0, stop=Stop(self.clock),
+            planned.plan, planned.aws, zones=planned.snapshot.zones, verify_timeout=120.0, stop=Stop(self.clock),
             say=lambda address, text: self.said.append(f"{address}: {text}"), **options,
         )  # fmt: skip
 
@@ -229,7 +229,7 @@ def test_what_was_not_made_by_this_run_is_not_waited_for(late: Patient) -> None:
     planned = late.make({**MAIL, **CHANGED}, purpose="apply", parallelism=1)
     client("sesv2").delete_email_identity(EmailIdentity="acme.com")
     late.clock.slept = 0.0
-    result = applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones, stop=Stop(late.clock))
+    result = applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones, stop=Stop(late.clock))
     assert result.outcome == "partial"
     assert late.clock.slept <= 2.0
 

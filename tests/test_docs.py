@@ -55,6 +55,7 @@ def test_the_policies_name_every_call_of_the_kinds() -> None:
     )
     files = [
         *(HERE / "reconciler" / "kinds").rglob("*.py"),
+        *(f for f in (HERE / "reconciler" / "resources").rglob("*.py") if f.name not in {"rules.py", "sandbox.py"}),
         *(HERE / "reconciler" / "applier").rglob("*.py"),
         HERE / "reconciler" / "observing.py",
     ]
@@ -167,7 +168,7 @@ def test_workflows_call_recon_as_it_is(file: Path) -> None:
 def test_every_tag_is_explained() -> None:
     """Each tag that recon puts on something is in docs/ownership.md."""
     page = (HERE / "docs" / "ownership.md").read_text(encoding="utf-8")
-    files = [*(HERE / "reconciler" / "kinds").rglob("*.py"), *(HERE / "reconciler" / "smtp").rglob("*.py")]
+    files = [file for room in ("kinds", "resources", "smtp") for file in (HERE / "reconciler" / room).rglob("*.py")]
     tags = {tag for file in files for tag in re.findall(r'"(recon:[a-z_-]+)"', file.read_text(encoding="utf-8"))}
     assert len(tags) > 10
     missing = [tag for tag in sorted(tags) if f"`{tag}`" not in page and f"`{tag}." not in page]

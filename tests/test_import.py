@@ -20,7 +20,7 @@ from reconciler.iam_policy import OWN
 from reconciler.importing.draft import Unwritable, literal, merged
 from reconciler.importing.finding import READS as READ_CALLS
 from reconciler.importing.writing import flow, quoted
-from reconciler.kinds.email_identity import EmailIdentity
+from reconciler.resources.email_identity.kind import EmailIdentity
 
 TOPIC = f"arn:aws:sns:{HOME}:{ACCOUNT}:feedback"
 SEND = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": "*"}]}

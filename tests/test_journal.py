@@ -14,7 +14,7 @@ import support
 from reconciler import journal
 from reconciler.cli.common import backend_connection
 from reconciler.cli.common import lock_of as lock_for
-from reconciler.journal import Run, last_applied, recording
+from reconciler.journal import JournalRun, last_applied, recording
 from reconciler.model import Stack
 
 BUCKET = "acme-recon"
@@ -32,7 +32,7 @@ def stack(**more: Any) -> Stack:
     return Stack("acme", None, support.ACCOUNT, (support.HOME,), **more)
 
 
-def read_runs(stack: Stack) -> list[Run]:
+def read_runs(stack: Stack) -> list[JournalRun]:
     return journal.read_runs(stack, backend_connection(stack))
 
 
@@ -99,8 +99,8 @@ def test_history_is_newest_first_and_limited(house: support.House, backend: dict
 
 
 def test_the_lock_and_the_journal_are_apart(house: support.House, backend: dict[str, Any]) -> None:
-    with lock_for(stack(**backend)).held("apply") as grip:
-        assert grip.holder
+    with lock_for(stack(**backend)).held("apply") as held:
+        assert held.holder
     house.write(DOCUMENT, stack=backend)
     assert shown(house) == []
 

@@ -390,7 +390,7 @@ def test_what_others_gave_a_user_is_shown_before_it_goes_and_no_more_goes(house:
     assert "theirs" in note and arn in note
     planned = house.make(purpose="apply")
     iam().put_user_policy(UserName="news", PolicyName="late", PolicyDocument=policy)
-    result = applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones)
+    result = applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones)
     assert "plan again" in json.dumps([d.to_json() for d in result.diagnostics])
     assert iam().list_user_policies(UserName="news")["PolicyNames"] == ["late"]
     house.settle({})

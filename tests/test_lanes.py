@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from reconciler.aws import Aws
-from reconciler.lanes import Lanes
+from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
 
 
@@ -14,12 +14,12 @@ def lane(item: str) -> str:
 
 
 def test_first_come_first_served_within_a_lane() -> None:
-    lanes = Lanes(lane, ["a1", "a2", "a3"])
+    lanes = FairQueue(lane, ["a1", "a2", "a3"])
     assert [lanes.take() for _ in range(4)] == ["a1", "a2", "a3", None]
 
 
 def test_the_lane_with_the_fewest_under_way_is_next() -> None:
-    lanes = Lanes(lane, ["a1", "a2", "a3", "b1", "b2", "b3"])
+    lanes = FairQueue(lane, ["a1", "a2", "a3", "b1", "b2", "b3"])
     assert [lanes.take() for _ in range(4)] == ["a1", "b1", "a2", "b2"]
     lanes.done("b1")
     assert lanes.take() == "b3", "b has one under way, a has two"
@@ -28,7 +28,7 @@ def test_the_lane_with_the_fewest_under_way_is_next() -> None:
 
 
 def test_one_worker_goes_round() -> None:
-    lanes = Lanes(lane, ["a1", "a2", "b1", "c1"])
+    lanes = FairQueue(lane, ["a1", "a2", "b1", "c1"])
     order = []
     while (item := lanes.take()) is not None:
         order.append(item)
@@ -37,7 +37,7 @@ def test_one_worker_goes_round() -> None:
 
 
 def test_what_is_put_later_waits_its_turn() -> None:
-    lanes = Lanes(lane)
+    lanes = FairQueue(lane)
     assert lanes.take() is None
     lanes.put("a1")
     lanes.put("b1")

@@ -321,7 +321,7 @@ def test_a_destroy_cut_anywhere_leaves_nothing_after_the_next(house: House, data
         planned = house.make(removing=True, purpose="apply", parallelism=1)
         from reconciler import applier
 
-        applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones)
+        applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones)
     house.destroy(expect=None)
     nothing_left(house)
     house.check_foreign()

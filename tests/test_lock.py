@@ -62,14 +62,14 @@ def test_no_lock_and_no_right_to_list_the_whole_bucket_is_no_lock(house: support
 
 
 def test_one_holds_it_and_the_other_is_told_who(make: Callable[[], Lock]) -> None:
-    with make().held("apply") as grip:
-        assert not grip.lost.is_set()
+    with make().held("apply") as held:
+        assert not held.lost.is_set()
         with pytest.raises(Locked) as refused, make().held("destroy"):
             pass
         assert refused.value.exit_code == 3
         assert f"process {os.getpid()}, `apply`" in refused.value.message
         assert (holder := make().holder()) is not None
-        assert holder.id == grip.holder.id
+        assert holder.id == held.holder.id
     assert make().holder() is None
     with make().held("destroy"):
         pass
@@ -109,19 +109,19 @@ def test_freeing_tells_the_run_that_it_lost_its_lock(make: Callable[[], Lock], m
     monkeypatch.setattr(S3Lock, "beat", 0.05)
     monkeypatch.setattr(LocalLock, "beat", 0.05)
     told = threading.Event()
-    with make().held("apply") as grip:
-        grip.watch(told.set)
+    with make().held("apply") as held:
+        held.on_lost(told.set)
         other = make()
         assert (holder := other.holder()) is not None
-        assert other.free(holder)
+        assert other.force_unlock(holder)
         assert told.wait(5)
         with make().held("destroy") as mine:
-            assert grip.lost.is_set()
+            assert held.lost.is_set()
             again = make().holder()
             assert again is not None
             assert again.id == mine.holder.id
             # A shown holder that is no longer the one is not freed.
-            assert not make().free(holder)
+            assert not make().force_unlock(holder)
     assert make().holder() is None
 
 
@@ -130,7 +130,7 @@ def test_the_loser_does_not_delete_the_lock_of_the_next(make: Callable[[], Lock]
     with first.held("apply"):
         holder = first.holder()
         assert holder is not None
-        make().free(holder)
+        make().force_unlock(holder)
         second = make()
         with second.held("destroy"):
             first._release()
@@ -151,9 +151,9 @@ def test_a_killed_run_is_taken_over_at_once(tmp_path: Path) -> None:
     process.start()
     process.join()
     assert LocalLock("acme", tmp_path).holder() is None
-    with LocalLock("acme", tmp_path).held("apply") as grip:
-        assert grip.dead is not None
-        assert grip.dead.pid == process.pid
+    with LocalLock("acme", tmp_path).held("apply") as held:
+        assert held.dead is not None
+        assert held.dead.pid == process.pid
 
 
 def _count(directory: str, tries: int, queue: Any) -> None:
@@ -191,19 +191,19 @@ def test_scopes_do_not_share_a_lock_and_the_directory_ignores_itself(
 
 
 def test_the_lock_object_names_the_principal(house: support.House, bucket: Any) -> None:
-    with lock_for(stack(**S3)).held("apply") as grip:
+    with lock_for(stack(**S3)).held("apply") as held:
         stored = json.loads(bucket.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
         assert stored["who"] == f"arn:aws:iam::{support.ACCOUNT}:root"
-        assert stored["id"] == grip.holder.id
+        assert stored["id"] == held.holder.id
         assert stored["beat"].endswith("Z")
     assert "Contents" not in bucket.list_objects_v2(Bucket=BUCKET)
 
 
 def test_a_lost_answer_does_not_lock_ourselves_out(house: support.House, bucket: Any) -> None:
     house.sandbox.fault("lost", service="s3", operation="PutObject", count=1)
-    with lock_for(stack(**S3)).held("apply") as grip:
+    with lock_for(stack(**S3)).held("apply") as held:
         assert lock_for(stack(**S3)).holder() is not None
-        assert grip.holder.command == "apply"
+        assert held.holder.command == "apply"
     house.sandbox.fault("lost", service="s3", operation="DeleteObject", count=1)
     with lock_for(stack(**S3)).held("apply"):
         pass
@@ -221,13 +221,13 @@ def test_two_conditional_writes_at_once_are_tried_again(house: support.House, bu
 def test_signs_of_life_renew_the_lock(house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(S3Lock, "beat", 0.05)
     house.sandbox.fault("lost", service="s3", operation="PutObject", skip=2, count=1)
-    with lock_for(stack(**S3)).held("apply") as grip:
+    with lock_for(stack(**S3)).held("apply") as held:
         before = bucket.get_object(Bucket=BUCKET, Key=KEY)["ETag"]
         deadline = time.monotonic() + 5
         while len(house.sandbox.calls(service="s3", operation="PutObject")) < 5 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert bucket.get_object(Bucket=BUCKET, Key=KEY)["ETag"] != before
-        assert not grip.lost.is_set()
+        assert not held.lost.is_set()
     assert lock_for(stack(**S3)).holder() is None
 
 
@@ -236,9 +236,9 @@ def test_a_holder_that_cannot_prove_itself_stops(
 ) -> None:
     monkeypatch.setattr(S3Lock, "beat", 0.05)
     monkeypatch.setattr(locks, "LIFE", 0.2)
-    with lock_for(stack(**S3)).held("apply") as grip:
+    with lock_for(stack(**S3)).held("apply") as held:
         house.sandbox.fault("denied", service="s3", operation="PutObject", count=None)
-        assert grip.lost.wait(5)
+        assert held.lost.wait(5)
 
 
 def test_a_silent_holder_is_named_and_never_taken_over(house: support.House, bucket: Any) -> None:
@@ -329,5 +329,5 @@ def test_terminated_while_planning_lets_go(house: support.House, bucket: Any) ->
 
 
 def test_the_connection_of_the_lock_outlives_a_stopped_run(house: support.House, bucket: Any) -> None:
-    with lock_for(stack(**S3)).held("apply") as grip:
-        assert isinstance(grip.aws, Aws)
+    with lock_for(stack(**S3)).held("apply") as held:
+        assert isinstance(held.aws, Aws)

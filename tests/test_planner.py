@@ -12,7 +12,7 @@ from test_e2e_interrupted import FULL, USER
 
 from reconciler.errors import ReconError, Refused
 from reconciler.model import Change, Note, Plan
-from reconciler.planner import check_safeguards, folded, in_order, make_plan, pick
+from reconciler.planner import check_safeguards, in_order, make_plan, normalise_target, select
 
 
 def change(address: str, action: Any = "create", needs: tuple[str, ...] = (), **more: Any) -> Change:
@@ -54,7 +54,7 @@ def test_a_plan_is_a_pure_function_of_its_world(house: House, monkeypatch: pytes
     house.settle(FULL)
     later = merge(FULL, {"smtp_users": USER, "domains": {"acme.com": {"dmarc": {"p": "reject"}}}})
     planned = house.make(later)
-    world = planned.world
+    world = planned.snapshot
     world.diagnostics.clear()
     world.refusals = world.blocks = 0
     for name in ("claims", "facts"):
@@ -70,18 +70,18 @@ def test_planning_twice_in_one_world_is_planning_once(house: House) -> None:
     house.seed_zone()
     house.settle(FULL)
     planned = house.make({"domains": {"acme.com": {"dkim": {}}}})
-    again = make_plan(planned.world)
+    again = make_plan(planned.snapshot)
     assert again.changes == planned.plan.changes
 
 
 def test_picking_brings_needs_and_refuses_typing_errors() -> None:
     changes = [change(IDENTITY, needs=(SET,), region="r"), change(SET, region="r"), change(POOL, region="r")]
     changes = [replace(c, after={"tags": {}, "policies": {}}) for c in changes]
-    assert {c.address for c in pick(changes, [IDENTITY])} == {IDENTITY, SET}
-    assert {c.address for c in pick(changes, ["*_pool/*"])} == {POOL}
-    assert pick(changes, ["email_identity/r/known"], ["email_identity/r/known"]) == []
+    assert {c.address for c in select(changes, [IDENTITY])} == {IDENTITY, SET}
+    assert {c.address for c in select(changes, ["*_pool/*"])} == {POOL}
+    assert select(changes, ["email_identity/r/known"], ["email_identity/r/known"]) == []
     with pytest.raises(ReconError, match="fits nothing"):
-        pick(changes, ["email_identity/r/x"])
+        select(changes, ["email_identity/r/x"])
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_places_of_the_yaml_are_in_the_plan(house: House) -> None:
     ],
 )
 def test_names_in_targets_are_folded(target: str, address: str) -> None:
-    assert folded(target) == address
+    assert normalise_target(target) == address

@@ -23,11 +23,11 @@ from faults.scenarios import allow
 from support import ACCOUNT, FOREIGN, HOME, House, client, told, words
 
 from reconciler import applier
-from reconciler.applier import settling
+from reconciler.applier import visibility
 from reconciler.errors import Refused
-from reconciler.kinds.smtp_user import POLICY
 from reconciler.model import Result
 from reconciler.planner import check_safeguards
+from reconciler.resources.smtp_user.kind import POLICY
 
 ARN = f"arn:aws:ses:{HOME}:{ACCOUNT}"
 BUS = {"event_bus_arn": f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/default"}
@@ -311,7 +311,7 @@ HEIRS = (
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a rival has undone never shows: a run waits for it half a minute, a table of runs an hour."""
-    monkeypatch.setattr(settling, "SEEN_SECONDS", 1.0)
+    monkeypatch.setattr(visibility, "SEEN_SECONDS", 1.0)
 
 
 # --- the stage -----------------------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ class Stage:
         check_safeguards(planned.plan, allow_deletes=100)
         before()
         return applier.apply_plan(
-            planned.plan, planned.aws, zones=planned.world.zones, verify_timeout=3.0,
+            planned.plan, planned.aws, zones=planned.snapshot.zones, verify_timeout=3.0,
             on_step=lambda step, outcome, code: after_step(step) if outcome == "done" else None,
         )  # fmt: skip
 

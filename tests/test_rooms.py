@@ -23,38 +23,40 @@ ROOMS: dict[str, set[str]] = {
     "errors": {"model"},
     "names": set(),
     "regions": set(),
-    "lanes": set(),
+    "fair_queue": set(),
     "mail": {"names"},
     # the edges: AWS, and what is read or kept elsewhere
     "secrets": {"errors"},
-    "aws": {"model", "errors", "lanes"},
+    "aws": {"model", "errors", "fair_queue"},
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
     "desired": BASE,
-    # all that is known of one kind; AWS is handed in
-    "kinds": {*BASE, "secrets", "aws"},
+    # what each kind is, as data
+    "resources": set(),
+    # the engine of the kinds, and their classes; AWS is handed in
+    "kinds": {*BASE, "resources", "secrets", "aws"},
     # observed, judged, planned
-    "rules": {*BASE, "kinds", "public_dns"},
-    "observing": {*BASE, "aws", "kinds", "rules"},
-    "steps": {"model", "errors", "kinds"},
-    "planner": {*BASE, "kinds", "rules", "steps"},
-    "second_look": {"model", "kinds"},
-    "running": {"model", "errors", "aws", "kinds", "rules", "observing", "planner", "second_look"},
-    "importing": {*BASE, "aws", "desired", "kinds", "observing", "planner", "rules"},
+    "rules": {*BASE, "kinds", "resources", "public_dns"},
+    "observing": {*BASE, "aws", "kinds", "resources", "rules"},
+    "steps": {"model", "errors", "kinds", "resources"},
+    "planner": {*BASE, "kinds", "resources", "rules", "steps"},
+    "refine": {"model", "kinds", "resources"},
+    "running": {"model", "errors", "aws", "kinds", "resources", "rules", "observing", "planner", "refine"},
+    "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
-    "applier": {*BASE, "lanes", "secrets", "kinds", "steps", "planner"},
+    "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps", "planner"},
     "renderers": {"model", "errors"},
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
-    "smtp": {*BASE, "aws", "kinds", "secrets"},
+    "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
     "drift": {"model", "errors"},
-    "offline": {*BASE, "secrets", "kinds", "observing", "planner", "renderers"},
+    "offline": {*BASE, "secrets", "kinds", "resources", "observing", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},
-    "doctor": {*BASE, "public_dns", "aws", "kinds", "observing", "suppression"},
-    "iam_policy": {*BASE, "backend", "kinds", "rules", "doctor"},
+    "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
+    "iam_policy": {*BASE, "backend", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
     "demo": {"sandbox"},
@@ -81,7 +83,7 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """Library -> the only rooms that may import it."""
 
-PURE = ("model", "errors", "names", "regions", "lanes", "mail", "steps", "planner", "renderers")
+PURE = ("model", "errors", "names", "regions", "fair_queue", "mail", "steps", "planner", "renderers")
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 
@@ -89,8 +91,11 @@ HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography
 
 
 def room_of(module: str) -> str:
-    """``reconciler.kinds.dns.zones`` -> ``kinds``; the package itself is ``""``."""
+    """``reconciler.aws.client`` -> ``aws``; the package itself is ``""``. Of a kind's folder the declaration is in the
+    room ``resources``, its rules in ``rules``, its part of the sandbox in ``sandbox``, its classes in ``kinds``."""
     parts = module.split(".")
+    if parts[1:2] == ["resources"] and len(parts) > 3:
+        return parts[3] if parts[3] in {"rules", "sandbox"} else "kinds"
     return parts[1] if len(parts) > 1 else ""
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.errors import AwsError
-from reconciler.kinds.dns.zones import Zone, record_from_aws
-from reconciler.kinds.world import Unread, World
+from reconciler.kinds.snapshot import Snapshot, Unread
 from reconciler.model import Change, Desired, Diagnostic, Entry, FieldDiff, Note, Source, Stack, State
-from reconciler.rules import RULES, RuleView, Topic, bridge, judge
+from reconciler.resources.dns_record.zones import Zone, record_from_aws
+from reconciler.rules import RULES, RuleView, Topic, context, judge
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
 
@@ -33,9 +33,9 @@ def zone(name: str, *records: Mapping[str, Any], id_: str = "Z1", **more: Any) -
     return made
 
 
-def world(*zones: Zone, entries: tuple[Entry, ...] = ()) -> World:
+def world(*zones: Zone, entries: tuple[Entry, ...] = ()) -> Snapshot:
     state = State(Stack("mail", None, "111122223333", ("us-east-1",)), entries)
-    made = World(state, "2026-11-22T00:00:00Z")
+    made = Snapshot(state, "2026-11-22T00:00:00Z")
     made.zones = {z.id: z for z in zones}
     return made
 
@@ -60,7 +60,7 @@ def test_zones_are_decoded() -> None:
         raw("lb.acme.com.", "A", AliasTarget={"DNSName": "x."}),
         raw("geo.acme.com.", "A", "192.0.2.1", SetIdentifier="a"),
     )
-    view = bridge.view_of(world(acme), ())
+    view = context.view_of(world(acme), ())
     assert view.zones == {"acme.com"}
     assert view.lookup("acme.com", "TXT") == ("v=spf1 -all", 'a"b')
     assert view.lookup("acme.com", "MX") == ("10 mx.example", "0 .")
@@ -90,7 +90,7 @@ def test_the_zone_as_it_will_be() -> None:
             execution={"zone": "Z9", "name": "x.other.com", "type": "TXT"},
         ),
     )  # fmt: skip
-    view = bridge.view_of(world(acme), changes)
+    view = context.view_of(world(acme), changes)
     assert view.spf_texts("acme.com", "before") == ("v=spf1 -all",)
     assert view.spf_texts("acme.com") == ("v=spf1 mx -all",)
     assert view.lookup("acme.com", "TXT") == ("foreign", "v=spf1 mx -all")
@@ -106,17 +106,17 @@ def test_private_unread_and_ambiguous_zones_are_left_out() -> None:
     text = raw("acme.com.", "TXT", '"v=spf1 -all"')
     unloaded = Zone("Z4", "later.com")
     private = zone("acme.com", text, id_="Z2", private=True)
-    assert bridge.view_of(world(private, unloaded), ()).zones == frozenset()
+    assert context.view_of(world(private, unloaded), ()).zones == frozenset()
     twins = (zone("acme.com", text), zone("acme.com", id_="Z3"))
-    assert bridge.view_of(world(*twins), ()).zones == frozenset()
+    assert context.view_of(world(*twins), ()).zones == frozenset()
     entry = Entry("domains", "acme.com", None, {"zone": "Z1"}, AT, {})
-    assert bridge.view_of(world(*twins, entries=(entry,)), ()).spf_texts("acme.com") == ("v=spf1 -all",)
+    assert context.view_of(world(*twins, entries=(entry,)), ()).spf_texts("acme.com") == ("v=spf1 -all",)
 
 
 def test_unread_parts_stay_unread() -> None:
     made = world()
     made.unread.append(Unread("email_identity/us-east-1", "denied"))
-    assert bridge.view_of(made, ()).is_unread("email_identity/us-east-1/acme.com")
+    assert context.view_of(made, ()).is_unread("email_identity/us-east-1/acme.com")
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class FakeAws:
         return [work(item) for item in items]
 
 
-def with_destination(topic: str = TOPIC) -> World:
+def with_destination(topic: str = TOPIC) -> Snapshot:
     made = world()
     entry = Entry("configuration_sets", "tx", "us-east-1", {}, AT, {})
     for address, kind, spec in (
@@ -153,8 +153,8 @@ def with_destination(topic: str = TOPIC) -> World:
 
 def facts(answers: Mapping[tuple[str, str], Any], topic: str = TOPIC) -> tuple[RuleView, FakeAws]:
     made, aws = with_destination(topic), FakeAws(answers)
-    bridge.read_facts(aws, made)  # type: ignore[arg-type]
-    return bridge.view_of(made, ()), aws
+    context.read_facts(aws, made)  # type: ignore[arg-type]
+    return context.view_of(made, ()), aws
 
 
 def test_facts_are_read() -> None:
@@ -168,7 +168,7 @@ def test_facts_are_read() -> None:
     )
     assert view.accounts == {"us-east-1": {"SendingEnabled": True}}
     assert view.topics == {TOPIC: Topic(POLICY, "key-1", POLICY)}
-    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(bridge.READS) - {SENT} - {
+    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(context.READS) - {SENT} - {
         "kms:DescribeKey"
     }
 
@@ -184,7 +184,7 @@ def test_the_key_behind_an_alias_is_looked_up() -> None:
     }
     view, aws = facts(answers)
     assert view.topics == {TOPIC: Topic(POLICY, "alias/x", POLICY)}
-    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(bridge.READS) - {SENT}
+    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(context.READS) - {SENT}
     del answers["DescribeKey", "us-east-1"]
     assert facts(answers)[0].topics == {TOPIC: Topic(POLICY, "alias/x", None)}
 
@@ -222,7 +222,7 @@ def test_looking_outside_follows_includes_and_ends() -> None:
         asked.append(name)
         return answers[name]
 
-    view = bridge.look_outside(bridge.view_of(world(acme, entries=(entry,)), ()), Outside(resolve, lambda host: None))
+    view = context.look_outside(context.view_of(world(acme, entries=(entry,)), ()), Outside(resolve, lambda host: None))
     assert sorted(asked) == sorted(answers)
     assert set(view.outside_txt) == {name for name, texts in answers.items() if texts is not None}
 
@@ -231,13 +231,13 @@ def test_a_value_that_is_written_again_with_another_ttl_stays() -> None:
     value = "t1.dkim.amazonses.com"
     acme = zone("acme.com", raw("t1._domainkey.acme.com.", "CNAME", value))
     change = record_change("t1._domainkey.acme.com", "CNAME", remove=(value,), add=(value,))
-    view = bridge.view_of(world(acme), (change,))
+    view = context.view_of(world(acme), (change,))
     assert view.lookup("t1._domainkey.acme.com", "CNAME") == (value,)
 
 
 def test_what_rules_judge_is_not_said_twice() -> None:
     told = [Diagnostic("warning", code, "x") for code in ("dmarc-pct", "any-from-address", "secret-suffix")]
-    assert [one.code for one in bridge.not_judged(told)] == ["secret-suffix"]
+    assert [one.code for one in context.not_judged(told)] == ["secret-suffix"]
     assert {"smtp-any-from", "dkim-replica", "mail-from-in-use"} <= RULES.keys()
 
 
@@ -254,7 +254,7 @@ def test_findings_become_notes_and_diagnostics() -> None:
         Finding("dmarc-no-rua", "warning", change.address, "no reports", "add rua"),
         Finding("set-missing", "error", "email_identity/us-east-1/other.com", "gone", "keep it"),
     ]
-    (noted, same), rest = bridge.annotate((change, calm), found)
+    (noted, same), rest = context.annotate((change, calm), found)
     assert [(note.rule, note.severity) for note in noted.notes] == [
         ("others-kept", "note"),
         ("dmarc-no-rua", "warning"),
@@ -270,7 +270,7 @@ def test_judged_is_all_in_one() -> None:
     acme = zone("acme.com", raw("_dmarc.acme.com.", "TXT", '"v=DMARC1; p=none"'))
     entry = Entry("domains", "acme.com", None, {}, AT, {})
     change = record_change("_dmarc.acme.com", "TXT", remove=('"v=DMARC1; p=none"',), add=('"v=DMARC1; p=reject"',))
-    (noted,), rest = bridge.judged(
+    (noted,), rest = context.evaluate(
         world(acme, entries=(entry,)), (change,), Outside(lambda name: None, lambda host: None)
     )
     assert "dmarc-no-rua" in {note.rule for note in noted.notes}

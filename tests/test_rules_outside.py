@@ -136,7 +136,7 @@ def test_a_plan_looks_outside_only_when_told(house: support.House, monkeypatch: 
         told = json.loads(ran.out)
         return {n["rule"] for c in told["changes"] for n in c["notes"]} | {d["code"] for d in told["diagnostics"]}
 
-    quiet, loud = found(), found("--look-outside")
+    quiet, loud = found(), found("--check-public-dns")
     assert {"tracking-https-unchecked"} <= quiet
     assert not {"spf-lookups", "dmarc-rua-unauthorized", "tracking-https"} & quiet
     assert {"spf-lookups", "dmarc-rua-unauthorized", "tracking-https"} <= loud

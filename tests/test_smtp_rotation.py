@@ -106,7 +106,7 @@ def test_a_cycle_takes_one_step_a_run_and_says_what_comes_next(house: House, clo
     assert not {"recon:key-old", "recon:key-off", "recon:key-intent"} & set(tags())
     assert problem(SECRET, "news") is None
     report = rotate_due(house)[0]
-    assert report.turn.state == "waiting"
+    assert report.status.state == "waiting"
     assert str(report.next_at)[:10] == (clock.now + days(90 - 8.1)).date().isoformat()
 
 
@@ -206,7 +206,7 @@ def test_what_iam_does_not_tell_holds_the_step(house: House, clock: Clock) -> No
     house.sandbox.fault("denied", service="iam", operation="GetAccessKeyLastUsed", count=None)
     reports = rotate_due(house)
     assert step_of(reports) == ("held", "")
-    assert "could not be read" in reports[0].turn.reason
+    assert "could not be read" in reports[0].status.reason
     assert keys()[old].active
     assert house.plan().outcome == "no_changes"
 
@@ -214,7 +214,7 @@ def test_what_iam_does_not_tell_holds_the_step(house: House, clock: Clock) -> No
 def test_use_between_looking_and_switching_off_holds_the_step(
     house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reconciler.kinds.smtp import keys as key_calls
+    from reconciler.resources.smtp_credential import keys as key_calls
 
     old, _ = start_overlap(house, clock)
     clock.forward(8)
@@ -249,8 +249,8 @@ def test_consumers_are_work_by_hand_until_somebody_says_it_is_done(house: House,
     # In use two days ago, and one has not been told: held.
     reports = rotate_due(house)
     assert step_of(reports) == ("held", "")
-    assert "webmail" in reports[0].turn.hint
-    assert "printer" not in reports[0].turn.hint
+    assert "webmail" in reports[0].status.hint
+    assert "printer" not in reports[0].status.hint
     smtp(house, "ack", "news", "webmail, send-as admin@", "state.yaml")
     # All have the new one, and the old one was not used since.
     assert step_of(rotate_due(house)) == ("done", "deactivate")
@@ -303,8 +303,8 @@ def test_a_foreign_key_is_told_with_its_last_use_and_rotated_out_when_named(hous
     # It stands in the way of rotation, which says so.
     clock.forward(86)
     reports = rotate_due(house)
-    assert reports[0].turn.state == "blocked"
-    assert foreign in reports[0].turn.reason
+    assert reports[0].status.state == "blocked"
+    assert foreign in reports[0].status.reason
     assert smtp(house, "rotate", "--due", "state.yaml", code=1)
     assert foreign in smtp(house, "rotate", "news", "state.yaml", code=3).err
     ran = smtp(house, "rotate", "news", "--replace", foreign, "state.yaml")

@@ -10,7 +10,7 @@ from support import HOME, OTHER, House, client, put, told
 
 from reconciler.aws import Aws
 from reconciler.errors import AwsError
-from reconciler.kinds.smtp import stores as kept
+from reconciler.resources.smtp_credential import stores as kept
 
 ALL = ("secretsmanager", HOME, "recon/news")
 PARAMETER = ("ssm", HOME, "/recon/news")

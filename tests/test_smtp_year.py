@@ -19,7 +19,7 @@ import pytest
 from smtp_support import Clock, Crash, Crasher, Store, find_key, keys, problem, rotate_due, stored, stored_text, use
 from support import HOME, OTHER, House, client, told
 
-from reconciler.kinds.smtp import stores
+from reconciler.resources.smtp_credential import stores
 
 REGIONS = [OTHER, HOME]
 
@@ -172,11 +172,13 @@ class Year:
         reports = self._crashing(lambda: rotate_due(self.house), day, broken)
         for report in reports:
             assert report.error is None, f"day {day}: {report.user}: {report.error}"
-            assert report.turn.state != "blocked", f"day {day}: {report.user}: {report.turn.reason}"
-            assert report.user in broken or report.turn.state != "unhealthy", f"day {day}: {report.user}: {report.turn}"
+            assert report.status.state != "blocked", f"day {day}: {report.user}: {report.status.reason}"
+            assert report.user in broken or report.status.state != "unhealthy", (
+                f"day {day}: {report.user}: {report.status}"
+            )
             if report.done:
                 self.seen[report.done] = self.seen.get(report.done, 0) + 1
-        held = {r.user: str(r.turn.key) for r in reports if r.turn.state == "held"}
+        held = {r.user: str(r.status.key) for r in reports if r.status.state == "held"}
         self.seen["held"] = self.seen.get("held", 0) + len(held)
         return held
 

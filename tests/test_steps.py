@@ -7,54 +7,54 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import ReconError
-from reconciler.kinds.dns import marker
-from reconciler.kinds.dns.edits import MAX_CHARACTERS, MAX_ELEMENTS, Edit, batches, compose
 from reconciler.kinds.kind import Step
 from reconciler.kinds.ownership import POLICIES, TAGS, pack, unpack
 from reconciler.kinds.tags import packed, present
 from reconciler.mail import txt
-from reconciler.steps import arrange, documented_seconds, split_late
+from reconciler.resources.dns_record import marker
+from reconciler.resources.dns_record.edits import MAX_CHARACTERS, MAX_ELEMENTS, Edit, batches, compose
+from reconciler.steps import documented_seconds, schedule, split_after_verification
 
 # --- waves ---------------------------------------------------------------------------------------------------------
 
 
-def nodes(*steps: Step) -> dict[str, frozenset[str]]:
-    return {node.id: node.needs for node in arrange(steps)}
+def grouped(*steps: Step) -> dict[str, frozenset[str]]:
+    return {batch.id: batch.needs for batch in schedule(steps)}
 
 
 def test_edits_of_one_zone_share_a_batch() -> None:
-    assert list(nodes(Step("a", "write", zone="Z"), Step("b", "write", zone="Z"))) == ["Z@0"]
-    assert sorted(nodes(Step("a", "write", zone="Z"), Step("b", "write", zone="Y"))) == ["Y@0", "Z@0"]
+    assert list(grouped(Step("a", "write", zone="Z"), Step("b", "write", zone="Z"))) == ["Z@0"]
+    assert sorted(grouped(Step("a", "write", zone="Z"), Step("b", "write", zone="Y"))) == ["Y@0", "Z@0"]
 
 
 def test_what_follows_an_answer_takes_another_batch() -> None:
-    found = nodes(
+    found = grouped(
         Step("m", "mark", zone="Z"), Step("i", "put", ("m#mark",)), Step("old", "write", ("i#put",), zone="Z")
     )
     assert found == {"Z@0": frozenset(), "i#put": frozenset({"Z@0"}), "Z@1": frozenset({"i#put"})}
 
 
 def test_edits_that_need_each_other_in_one_zone_stay_together() -> None:
-    assert list(nodes(Step("m", "mark", zone="Z"), Step("r", "write", ("m#mark",), zone="Z"))) == ["Z@0"]
+    assert list(grouped(Step("m", "mark", zone="Z"), Step("r", "write", ("m#mark",), zone="Z"))) == ["Z@0"]
 
 
 def test_needs_that_are_not_in_the_run_count_as_met() -> None:
-    assert nodes(Step("a", "create", ("elsewhere#create",))) == {"a#create": frozenset()}
+    assert grouped(Step("a", "create", ("elsewhere#create",))) == {"a#create": frozenset()}
 
 
 def test_a_circle_is_named() -> None:
     with pytest.raises(ReconError, match="a#x"):
-        arrange([Step("a", "x", ("b#x",)), Step("b", "x", ("a#x",))])
+        schedule([Step("a", "x", ("b#x",)), Step("b", "x", ("a#x",))])
 
 
 def test_what_needs_a_late_step_is_late() -> None:
     steps = [
         Step("a", "create"),
-        Step("s", "tracking", ("a#create",), late=True),
+        Step("s", "tracking", ("a#create",), after_verification=True),
         Step("old", "write", ("s#tracking",), zone="Z"),
         Step("s", "release", ("old#write",)),
     ]
-    now, late = split_late(steps)
+    now, late = split_after_verification(steps)
     assert [s.id for s in now] == ["a#create"]
     assert [s.id for s in late] == ["s#tracking", "old#write", "s#release"]
 

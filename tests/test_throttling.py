@@ -135,7 +135,7 @@ def run(house: House, document: dict[str, Any], clock: Any, parallelism: int) ->
     begun = clock.monotonic()
     planned = house.make(purpose="apply", parallelism=parallelism)
     check_safeguards(planned.plan)
-    result = applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones, stop=Stop(clock))
+    result = applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones, stop=Stop(clock))
     assert result.outcome == "applied", told(result)[:3000]
     return result, spent(house, clock.monotonic() - begun)
 
@@ -210,7 +210,7 @@ def test_each_region_finds_its_own_pace(house: House, leaping: Leaping) -> None:
     # A plan reads services in threads of their own, which leap past each other's calls; an apply is one thread here.
     planned.aws._limiters = limiter.Limiters()
     house.sandbox.rates({"ses": 1.0, f"ses/{OTHER}": {"rate": 4.0, "burst": 4}, "route53": 5.0})
-    applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones, stop=Stop(leaping))
+    applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones, stop=Stop(leaping))
     for (_, limit, region), made in planned.aws._limiters._made.items():
         if limit == "ses" and region in (HOME, OTHER):
             paces[region] = made.rate
@@ -243,7 +243,7 @@ def test_regions_are_worked_on_at_the_same_time(house: House) -> None:
     )
     house.clear()
     planned = house.make(purpose="apply", parallelism=1)
-    applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones)
+    applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones)
     house.make(parallelism=1)
     for operation in ("CreateEmailIdentity", "GetEmailIdentity"):
         regions = [call["region"] for call in house.sandbox.calls() if call["operation"] == operation][-2 * count :]

@@ -1,8 +1,8 @@
 """Carrying out one plan: steps run as their needs are met, a failure stops only what depends on it, all is reported.
 
 Nothing here decides what to do; it runs ``Kind.steps`` of the plan's changes. ``saved`` holds a saved plan against
-what is live, ``progress`` is the loop, ``looks`` reads each resource again before it is written, ``zones`` joins the
-DNS edits of a zone into batches, ``settling`` waits at the end, ``run`` is what steps see.
+what is live, ``progress`` is the loop, ``precondition`` reads each resource again before it is written, ``zones`` joins
+the DNS edits of a zone into batches, ``visibility`` waits at the end, ``run`` is what steps see.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from reconciler.applier import settling
+from reconciler.applier import visibility
 from reconciler.applier.progress import OnStep, Progress
-from reconciler.applier.run import SEEN_SECONDS, Run, Say, VerifyTimeout
+from reconciler.applier.run import SEEN_SECONDS, ApplyRun, Say, VerifyTimeout
 from reconciler.applier.saved import check_form, verify_saved
-from reconciler.applier.settling import LAST_FEW
+from reconciler.applier.visibility import LAST_FEW
 from reconciler.model import Plan, Result
-from reconciler.steps import arrange, split_late, steps_of
+from reconciler.steps import schedule, split_after_verification, steps_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.dns.zones import Zone
+    from reconciler.resources.dns_record.zones import Zone
 
 __all__ = ["LAST_FEW", "SEEN_SECONDS", "VerifyTimeout", "apply_plan", "check_form", "verify_saved"]
 
@@ -46,18 +46,18 @@ def apply_plan(
     ``on_step`` hears how each step ended, as it ends (the journal).
     """
     started = time.monotonic()
-    run = Run(plan, aws, dict(zones or {}), verify_timeout, say, stop or threading.Event())
+    run = ApplyRun(plan, aws, dict(zones or {}), verify_timeout, say, stop or threading.Event())
     progress = Progress(plan, run, on_step)
-    now, late = split_late([step for change in plan.changes for step in steps_of(change)])
+    now, late = split_after_verification([step for change in plan.changes for step in steps_of(change)])
     progress.diagnostics += progress.zones.load(step.zone for step in now if step.zone)
-    progress.execute(arrange(now))
+    progress.execute(schedule(now))
     if not run.stop.is_set():
-        progress.diagnostics += progress.zones.settle()
+        progress.diagnostics += progress.zones.wait_insync()
         settled = dict(progress.zones.changed)
-        progress.execute(arrange(late))
-        progress.diagnostics += progress.zones.settle(settled)
+        progress.execute(schedule(late))
+        progress.diagnostics += progress.zones.wait_insync(settled)
         if wait_for_ses and not run.stop.is_set():
-            progress.late(settling.wait_for_ses(run, plan, progress.written()))
+            progress.late(visibility.wait_for_ses(run, plan, progress.written()))
         progress.diagnostics += progress.zones.tidy()
-        progress.diagnostics += settling.settle_reads(run, progress.written())
+        progress.diagnostics += visibility.wait_until_visible(run, progress.written())
     return progress.result(time.monotonic() - started)

@@ -9,25 +9,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 
-from reconciler.applier.looks import Looks
-from reconciler.applier.run import SEEN_SECONDS, Run, VerifyTimeout
+from reconciler.applier.precondition import Preconditions
+from reconciler.applier.run import SEEN_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.applier.zones import Zones
 from reconciler.errors import AwsError, ReconError, Stale
+from reconciler.fair_queue import FairQueue
 from reconciler.kinds.kind import Step
-from reconciler.lanes import Lanes
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
-from reconciler.steps import Node, change_from_json, steps_of
+from reconciler.steps import Batch, change_from_json, steps_of
 
 OnStep = Callable[[str, str, str], None]
 """``on_step(step id, outcome, error code)``: ``done``, ``failed`` or ``skipped``; called from several threads."""
 
-_Ended = SimpleQueue[tuple[Node, Future[None]]]
+_Ended = SimpleQueue[tuple[Batch, Future[None]]]
 
 
 class Progress:
     """What has been done, has failed, or must not start; and the loop that runs nodes side by side."""
 
-    def __init__(self, plan: Plan, run: Run, on_step: OnStep) -> None:
+    def __init__(self, plan: Plan, run: ApplyRun, on_step: OnStep) -> None:
         self.on_step = on_step
         self.plan = plan
         self.run = run
@@ -37,8 +37,8 @@ class Progress:
             if change.execution.get("moved"):
                 old = change_from_json(change.execution["moved"])
                 self.changes[old.address] = old
-        self.looks = Looks(run.aws, self.changes)
-        run.look_again = self.looks.again
+        self.preconditions = Preconditions(run.aws, self.changes)
+        run.recheck = self.preconditions.recheck
         self.zones = Zones(run, self.changes)
         self.done: set[str] = set()
         self.failed: dict[str, ReconError] = {}
@@ -48,17 +48,17 @@ class Progress:
         """When the last step of a resource ended, in the order of those moments."""
         self.lock = threading.Lock()
 
-    def execute(self, nodes: Sequence[Node]) -> None:
+    def execute(self, batches: Sequence[Batch]) -> None:
         """Run every node once its needs have ended; a node whose needs failed is skipped, step by step.
 
         What may run takes turns among AWS's limits, so that neither a region nor Route 53 waits behind another's queue.
         """
-        followers: dict[str, list[Node]] = {}
-        missing = {node.id: len(node.needs) for node in nodes}
-        for node in nodes:
-            for need in node.needs:
-                followers.setdefault(need, []).append(node)
-        ready = Lanes[Node](_limit_of, (node for node in nodes if not node.needs))
+        followers: dict[str, list[Batch]] = {}
+        missing = {batch.id: len(batch.needs) for batch in batches}
+        for batch in batches:
+            for need in batch.needs:
+                followers.setdefault(need, []).append(batch)
+        ready = FairQueue[Batch](_limit_of, (batch for batch in batches if not batch.needs))
         ended: _Ended = SimpleQueue()
         running = 0
         with ThreadPoolExecutor(max_workers=self.run.aws.parallelism) as pool:
@@ -68,22 +68,22 @@ class Progress:
                     if free is None:
                         break
                     running += 1
-                    pool.submit(self._run_node, free).add_done_callback(partial(_ended, ended, free))
+                    pool.submit(self._run_batch, free).add_done_callback(partial(_ended, ended, free))
                 if not running:
                     return
-                node, future = ended.get()
+                batch, future = ended.get()
                 running -= 1
-                ready.done(node)
+                ready.done(batch)
                 future.result()
-                for follower in followers.get(node.id, ()):
+                for follower in followers.get(batch.id, ()):
                     missing[follower.id] -= 1
                     if not missing[follower.id]:
                         ready.put(follower)
 
-    def _run_node(self, node: Node) -> None:
+    def _run_batch(self, batch: Batch) -> None:
         if self.stop.is_set():
             return  # it stood in the queue
-        ready = list(node.steps)
+        ready = list(batch.steps)
         while True:
             needed = {s.id: next((n for n in s.needs if n in self.failed or n in self.skipped), None) for s in ready}
             blocked = {step: need for step, need in needed.items() if need is not None}
@@ -102,7 +102,7 @@ class Progress:
             self._run_step(ready[0])
 
     def _run_step(self, step: Step) -> None:
-        problem = self.looks.before(step)
+        problem = self.preconditions.check(step)
         if problem is None:
             self.run.say(step.address, step.label)
             problem = self._carry_out(step)
@@ -222,13 +222,13 @@ class Progress:
         return Applied(change.address, change.action, "not_started", "the run was stopped before it")
 
 
-def _ended(queue: _Ended, node: Node, future: Future[None]) -> None:
-    queue.put((node, future))
+def _ended(queue: _Ended, batch: Batch, future: Future[None]) -> None:
+    queue.put((batch, future))
 
 
-def _limit_of(node: Node) -> tuple[str, str | None]:
+def _limit_of(batch: Batch) -> tuple[str, str | None]:
     """Which of AWS's limits the writes of a node stand under: (service, region)."""
-    step = node.steps[0]
+    step = batch.steps[0]
     if step.zone:
         return ("route53", None)
     return (step.calls[0].partition(":")[0] if step.calls else "", step.region)

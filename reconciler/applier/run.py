@@ -14,7 +14,7 @@ from reconciler.planner import VERIFICATION_HINTS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.dns.zones import Zone
+    from reconciler.resources.dns_record.zones import Zone
 
 Say = Callable[[str, str], None]
 """``say(address, words)``: progress for people; called from several threads."""
@@ -30,7 +30,7 @@ class VerifyTimeout(ReconError):
     code = "verify-timeout"
 
 
-class Run:
+class ApplyRun:
     """The Runtime that steps see, and the shared state of one apply."""
 
     def __init__(
@@ -49,27 +49,27 @@ class Run:
         self.verify_timeout = verify_timeout
         self.deadline = 0.0
         self.inflight: dict[str, str] = {}
-        self._learnt: dict[tuple[Address, str], Any] = {}
+        self._outputs: dict[tuple[Address, str], Any] = {}
         self._verified: dict[tuple[str, str], threading.Lock] = {}
         self._done: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self.made: set[Address] = set()
         """What this run has created: where AWS does not know it, it is late and not gone."""
         aws.on_wait = lambda words: say("aws", words)
-        self.look_again: Callable[[Address], ReconError | None] = lambda address: None
+        self.recheck: Callable[[Address], ReconError | None] = lambda address: None
 
-    def result(self, address: Address, key: str) -> Any:
-        return self._learnt.get((address, key))
+    def output(self, address: Address, key: str) -> Any:
+        return self._outputs.get((address, key))
 
-    def learn(self, address: Address, key: str, value: Any) -> None:
+    def set_output(self, address: Address, key: str, value: Any) -> None:
         with self._lock:
-            self._learnt[address, key] = value
+            self._outputs[address, key] = value
 
     def secret(self, reference: Mapping[str, Any], region: str | None) -> str:
         return secrets.fetch(reference, self.aws, self.regions[0] if self.regions else region or "", self.root)
 
-    def still(self, address: Address) -> None:
-        problem = self.look_again(address)
+    def ensure_unchanged(self, address: Address) -> None:
+        problem = self.recheck(address)
         if problem is not None:
             raise problem
 

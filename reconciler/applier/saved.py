@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.applier.zones import read_zone
 from reconciler.errors import Stale
-from reconciler.kinds import REGISTRY
 from reconciler.kinds.comparing import differences, project
-from reconciler.kinds.dns.values import set_digest
-from reconciler.kinds.reading import Rereading
+from reconciler.kinds.reading import Reader
+from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.shape import must_fit
 from reconciler.model import Change, Diagnostic, Plan
+from reconciler.resources.dns_record.values import set_digest
 from reconciler.steps import change_from_json, steps_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.dns.zones import Zone
+    from reconciler.resources.dns_record.zones import Zone
 
 
 def check_form(plan: Plan) -> None:
@@ -27,7 +27,7 @@ def check_form(plan: Plan) -> None:
         try:
             parts = change.address.split("/")
             known = parts[0] == change.kind and all(parts) and (change.action == "delete" or change.after is not None)
-            regional = change.region if isinstance(REGISTRY[change.kind], Rereading) else None
+            regional = change.region if isinstance(REGISTRY[change.kind], Reader) else None
             if not known or (regional and parts[1] != regional):
                 raise ValueError(change.address)
             _must_fit(change)
@@ -95,7 +95,7 @@ def _how(aws: Aws, change: Change, zones: Mapping[str, Zone]) -> str:
         values = zones[change.execution["zone"]].sets(change.execution["name"], change.execution["type"])[0].values
         return f": it is now {_short(list(values))}"
     kind = REGISTRY[change.kind]
-    if not isinstance(kind, Rereading):
+    if not isinstance(kind, Reader):
         return ""
     rest = change.address.partition("/")[2]
     region, name = rest.split("/", 1) if change.region else ("", rest)

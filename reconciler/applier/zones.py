@@ -9,17 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError, ReconError, Stale
-from reconciler.kinds.dns import marker
-from reconciler.kinds.dns.edits import Edit, Key, SetChange, batches, compose
-from reconciler.kinds.dns.zones import Zone, load, record_from_aws
-from reconciler.kinds.dns_record import untag_zone
 from reconciler.kinds.kind import Step
 from reconciler.mail import txt
 from reconciler.model import Address, Change, Diagnostic
 from reconciler.names import to_route53
+from reconciler.resources.dns_record import marker
+from reconciler.resources.dns_record.edits import Edit, Key, SetChange, batches, compose
+from reconciler.resources.dns_record.kind import untag_zone
+from reconciler.resources.dns_record.zones import Zone, load, record_from_aws
 
 if TYPE_CHECKING:
-    from reconciler.applier.run import Run
+    from reconciler.applier.run import ApplyRun
     from reconciler.aws import Aws
 
 INSYNC_SECONDS = 180.0
@@ -29,7 +29,7 @@ INSYNC_SECONDS = 180.0
 class Zones:
     """The zones that one apply writes: ``changes`` are the plan's, by address."""
 
-    def __init__(self, run: Run, changes: Mapping[Address, Change]) -> None:
+    def __init__(self, run: ApplyRun, changes: Mapping[Address, Change]) -> None:
         self.run = run
         self.changes = changes
         self.changed: dict[str, str] = {}
@@ -198,7 +198,7 @@ class Zones:
                 found.append(Diagnostic("warning", "zone-tag", text))
         return found
 
-    def settle(self, settled: Mapping[str, str] | None = None) -> list[Diagnostic]:
+    def wait_insync(self, settled: Mapping[str, str] | None = None) -> list[Diagnostic]:
         """Wait until every zone's last change is INSYNC (Route 53 API, GetChange).
 
         ``settled`` are changes, by zone, that were waited for already.

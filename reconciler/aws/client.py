@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from reconciler.aws import answers
 from reconciler.aws.limiter import Limiters
 from reconciler.errors import DENIED, NOT_ENABLED, AwsError, ReconError
-from reconciler.lanes import Lanes
+from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
 
 T = TypeVar("T")
@@ -308,7 +308,7 @@ class Aws:
         if len(todo) <= 1:
             return [work(item) for item in todo]
         results: dict[int, R] = {}
-        lanes = Lanes[int](lambda number: lane(todo[number]), range(len(todo)))
+        lanes = FairQueue[int](lambda number: lane(todo[number]), range(len(todo)))
         lock = threading.Lock()
         over = threading.Event()
 

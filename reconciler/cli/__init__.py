@@ -15,14 +15,24 @@ from typing import Any, NoReturn
 
 import typer
 
-from reconciler.cli import account, doctor, importing, look, pipeline, smtp, suppression, write
+from reconciler.cli import account, doctor, importing, pipeline, read_commands, smtp, suppression, write_commands
 from reconciler.cli.app import app
 from reconciler.cli.common import Out
-from reconciler.cli.plain import spare
+from reconciler.cli.lazy_options import lazy_options
 from reconciler.errors import ReconError
 
 __all__ = [
-    "account", "app", "doctor", "importing", "look", "main", "pipeline", "run", "smtp", "suppression", "write",
+    "account",
+    "app",
+    "doctor",
+    "importing",
+    "main",
+    "pipeline",
+    "read_commands",
+    "run",
+    "smtp",
+    "suppression",
+    "write_commands",
 ]  # fmt: skip
 
 
@@ -47,12 +57,17 @@ def _command(first: str) -> Any:
     if commands or groups:
         needed.registered_commands, needed.registered_groups = commands, groups
     command = typer.main.get_command(needed)
-    spare(command)
+    lazy_options(command)
     return command
+
+
+RENAMED = {"--look-outside": "--check-public-dns"}
+"""Options by their names before 0.2.0, which still work for one release and stand in no help."""
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
+    arguments = [RENAMED.get(argument, argument) for argument in arguments]
     # typer carries its own click; its exceptions are reached through what it exports.
     command_line_error: Any = typer.BadParameter.__mro__[2]
     try:

@@ -17,9 +17,9 @@ from reconciler.cli.common import (
     StateArg,
     TextOrJsonOption,
     VerboseOption,
+    as_diagnostics,
     guarded,
     load,
-    told,
 )
 from reconciler.errors import ReconError
 
@@ -77,7 +77,7 @@ def _switch(regions: list[str], state: str, env: str | None, out: Out, *, on: bo
             problems.append(error)
     if out.format == "json":
         outcome = "applied" if not problems else "partial" if len(problems) < len(rows) else "error"
-        out.document(declared.stack, outcome, {"regions": rows}, told(problems))
+        out.document(declared.stack, outcome, {"regions": rows}, as_diagnostics(problems))
     else:
         for row in rows:
             sys.stdout.write(f"{row['region']}: {_words(row)}\n")

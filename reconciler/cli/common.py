@@ -21,9 +21,9 @@ from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.lock import Grip, Lock
+    from reconciler.lock import HeldLock, Lock
     from reconciler.model import Plan, Result, Stack, State
-    from reconciler.running import Planned
+    from reconciler.running import PlannedRun
 
 StateArg = Annotated[str, typer.Argument(metavar="[STATE]", help="Directory or file of the desired state.")]
 EnvOption = Annotated[str | None, typer.Option("--env", help="Environment of the state.")]
@@ -41,7 +41,7 @@ RefreshOption = Annotated[
 ]
 OutsideOption = Annotated[
     bool,
-    typer.Option("--look-outside", help="For the rules: ask public DNS, and HTTPS hosts of tracking domains, too."),
+    typer.Option("--check-public-dns", help="For the rules: ask public DNS, and HTTPS hosts of tracking domains, too."),
 ]
 ParallelOption = Annotated[int, typer.Option("--parallelism", min=1, max=64, help="AWS calls under way at once.")]
 LockOption = Annotated[str, typer.Option("--lock-timeout", help="How long to wait for the lock: 30s, 5m.")]
@@ -147,7 +147,7 @@ def head_of(stack: Stack) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(errors: Iterable[ReconError]) -> list[Diagnostic]:
+def as_diagnostics(errors: Iterable[ReconError]) -> list[Diagnostic]:
     """Errors that did not end the run, as diagnostics."""
     return [Diagnostic("error", error.code, error.message, error.hint) for error in errors]
 
@@ -164,7 +164,7 @@ def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic
     return loaded.state, loaded.warnings
 
 
-def checked(targets: Iterable[str] | None) -> tuple[str, ...]:
+def validate_targets(targets: Iterable[str] | None) -> tuple[str, ...]:
     """The targets of a command line. Raises ReconError, naming all at once, for those that no address can fit."""
     from reconciler.desired.stack import ADDRESS_FORMS, address_problem
     from reconciler.model import Diagnostic
@@ -188,12 +188,12 @@ def checked(targets: Iterable[str] | None) -> tuple[str, ...]:
     return found
 
 
-def with_warnings(planned: Planned, warnings: Iterable[Diagnostic]) -> Plan:
+def with_warnings(planned: PlannedRun, warnings: Iterable[Diagnostic]) -> Plan:
     """The plan with the warnings about the YAML that it does not tell itself: what a rule judges, or a reference that
     was looked for live, is said once."""
     from dataclasses import replace
 
-    from reconciler.rules.bridge import not_judged
+    from reconciler.rules.context import not_judged
 
     kept = (one for one in not_judged(warnings) if one.code != "undeclared-reference")
     return replace(planned.plan, diagnostics=(*planned.plan.diagnostics, *kept))
@@ -209,9 +209,9 @@ def seconds(text: str) -> float:
 
 def backend_connection(stack: Stack, purpose: str = "apply") -> Aws | None:
     """A connection for the stack's lock and journal where they are in a bucket. Raises Refused for another account."""
-    from reconciler.backend import place_of
+    from reconciler.backend import location_of
 
-    return guarded(stack, purpose, parallelism=4) if place_of(stack).bucket else None
+    return guarded(stack, purpose, parallelism=4) if location_of(stack).bucket else None
 
 
 def guarded(stack: Stack, purpose: str, parallelism: int = 16) -> Aws:
@@ -232,7 +232,7 @@ def lock_of(stack: Stack) -> Lock:
 
 
 @contextlib.contextmanager
-def alone(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator[Grip]:
+def with_lock(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator[HeldLock]:
     """Hold the stack's lock while the block runs, and end like after Ctrl-C when told to terminate.
 
     Raises Locked naming the holder, Refused for the wrong account.
@@ -244,10 +244,10 @@ def alone(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator
     here = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminated) if here else None
     try:
-        with lock_of(stack).held(command, seconds(timeout), say=out.say) as grip:
-            if grip.dead is not None:
-                out.say(f"Took over the lock of a run that is gone: {grip.dead}")
-            yield grip
+        with lock_of(stack).held(command, seconds(timeout), say=out.say) as held:
+            if held.dead is not None:
+                out.say(f"Took over the lock of a run that is gone: {held.dead}")
+            yield held
     finally:
         if here:
             signal.signal(signal.SIGTERM, before)

@@ -25,7 +25,7 @@ from reconciler.cli.common import (
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
-    from reconciler.journal import Run
+    from reconciler.journal import JournalRun
 
 
 @app.command()
@@ -118,7 +118,7 @@ def iam_policy(
         out.say(f"The zones are in another account: recon iam-policy {command} --dns prints the policy for that role.")
 
 
-def _told(run: Run) -> str:
+def _told(run: JournalRun) -> str:
     """One run in two lines, and one for each step that failed."""
     from reconciler.renderers.escape import safe
 

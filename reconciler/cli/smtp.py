@@ -22,10 +22,10 @@ from reconciler.cli.common import (
     StateArg,
     TextOrJsonOption,
     VerboseOption,
-    alone,
+    as_diagnostics,
     is_path,
     load,
-    told,
+    with_lock,
     yes,
 )
 from reconciler.errors import ReconError, Refused
@@ -33,7 +33,7 @@ from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.kinds.world import World
+    from reconciler.kinds.snapshot import Snapshot
     from reconciler.model import Stack, State
     from reconciler.smtp.rotate import Report
     from reconciler.smtp.verify import Verdict
@@ -92,30 +92,30 @@ def rotate(
     state, _ = load(given[0] if given else "state", env, out)
     aws = _aws(state, "apply", parallelism)
     command = "smtp rotate --due" if due else f"smtp rotate {user}"
-    with alone(state.stack, command, out, lock_timeout) as grip:
+    with with_lock(state.stack, command, out, lock_timeout) as held:
         from reconciler.journal import recording
 
-        world = _world(state, aws, None if user is None else [user])
-        with recording(state.stack, grip.aws or aws, command, warn=out.say) as run:
+        snapshot = _world(state, aws, None if user is None else [user])
+        with recording(state.stack, held.aws or aws, command, warn=out.say) as run:
             if user is None:
-                reports = rotation.rotate_due(world, aws)
+                reports = rotation.rotate_due(snapshot, aws)
             elif compromised:
-                desired = rotation.declared(world, user)
-                live = rotation.observed(world, desired)
+                desired = rotation.declared(snapshot, user)
+                live = rotation.observed(snapshot, desired)
                 if live is None:
                     raise ReconError(f"the IAM user {user} does not exist", hint="recon apply makes it")
-                reports = [rotation.renew(world, aws, desired, live)]
+                reports = [rotation.renew(snapshot, aws, desired, live)]
             else:
-                reports = [rotation.rotate_user(world, aws, user, replacing=replace, force=force)]
+                reports = [rotation.rotate_user(snapshot, aws, user, replacing=replace, force=force)]
             for report in reports:
                 if report.done:
                     run.step(f"smtp_credential/{report.user}#{report.done}", "done")
                 elif report.error is not None:
                     run.step(
-                        f"smtp_credential/{report.user}#{report.turn.step or 'rotate'}", "failed", report.error.code
+                        f"smtp_credential/{report.user}#{report.status.step or 'rotate'}", "failed", report.error.code
                     )
             run.outcome = _outcome(reports)
-    _print_reports(state.stack, reports, world, out)
+    _print_reports(state.stack, reports, snapshot, out)
     return _rotate_code(reports, named=user is not None)
 
 
@@ -131,11 +131,11 @@ def _rotate_code(reports: Sequence[Report], *, named: bool) -> int:
     errors = [r.error for r in reports if r.error is not None]
     if errors:
         return 3 if named and isinstance(errors[0], Refused) else 1
-    return 1 if any(r.turn.state in {"blocked", "unhealthy"} and not r.done for r in reports) else 0
+    return 1 if any(r.status.state in {"blocked", "unhealthy"} and not r.done for r in reports) else 0
 
 
-def _print_reports(stack: Stack, reports: Sequence[Report], world: World, out: Out) -> None:
-    diagnostics = [*world.diagnostics, *(d for r in reports for d in _diagnostics(r, world.now))]
+def _print_reports(stack: Stack, reports: Sequence[Report], snapshot: Snapshot, out: Out) -> None:
+    diagnostics = [*snapshot.diagnostics, *(d for r in reports for d in _diagnostics(r, snapshot.now))]
     if out.format == "json":
         out.document(stack, _outcome(reports), {"users": [_report_json(r) for r in reports]}, diagnostics)
         return
@@ -146,8 +146,8 @@ def _print_reports(stack: Stack, reports: Sequence[Report], world: World, out: O
         sys.stdout.write("".join(f"{' ' * width}    {line}\n" for line in lines[1:]))
     counts = {
         "step taken": sum(bool(r.done) for r in reports),
-        "held": sum(r.turn.state == "held" for r in reports),
-        "blocked": sum(r.turn.state in {"blocked", "unhealthy", "locked"} and not r.done for r in reports),
+        "held": sum(r.status.state == "held" for r in reports),
+        "blocked": sum(r.status.state in {"blocked", "unhealthy", "locked"} and not r.done for r in reports),
         "failed": sum(r.error is not None for r in reports),
     }
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing is due"
@@ -156,28 +156,28 @@ def _print_reports(stack: Stack, reports: Sequence[Report], world: World, out: O
 
 
 def _report_lines(report: Report) -> list[str]:
-    from reconciler.kinds.smtp.rotation import consumer_words, words_of
+    from reconciler.resources.smtp_credential.rotation import consumer_words, words_of
 
-    turn = report.turn
+    status = report.status
     lines = []
     if report.error is not None:
         lines = [f"failed: {report.error.message}", *([f"hint: {report.error.hint}"] if report.error.hint else [])]
     elif report.done:
         lines = [f"{report.done}: {report.message}"]
-    elif turn.state in {"held", "blocked"}:
-        lines = [f"{turn.state}: {words_of(turn)}"]
-    elif turn.state in {"unhealthy", "locked"}:
-        lines = [f"{turn.state}: {turn.reason}"]
-    elif turn.state == "never":
-        lines = ["never rotated: " + turn.reason]
+    elif status.state in {"held", "blocked"}:
+        lines = [f"{status.state}: {words_of(status)}"]
+    elif status.state in {"unhealthy", "locked"}:
+        lines = [f"{status.state}: {status.reason}"]
+    elif status.state == "never":
+        lines = ["never rotated: " + status.reason]
     else:
-        lines = ["nothing is due" + "".join(f": {words}" for words in (turn.reason, turn.behind) if words)]
-    if turn.hint and not report.done:
-        lines.append(f"hint: {turn.hint}")
-    if report.next_step and report.next_at and report.error is None and turn.state != "held":
+        lines = ["nothing is due" + "".join(f": {words}" for words in (status.reason, status.behind) if words)]
+    if status.hint and not report.done:
+        lines.append(f"hint: {status.hint}")
+    if report.next_step and report.next_at and report.error is None and status.state != "held":
         step = {"create": "a new key", "deactivate": "the old key off", "delete": "the old key deleted"}
         lines.append(f"next step: {step.get(report.next_step, report.next_step)}, on {report.next_at[:10]}")
-    if report.by_hand and (report.done in {"create", "record", "renew", "replace"} or turn.step in {"deactivate"}):
+    if report.by_hand and (report.done in {"create", "record", "renew", "replace"} or status.step in {"deactivate"}):
         for consumer in report.by_hand:
             lines.append(
                 f'by hand: {consumer_words(consumer)}; then: recon smtp ack {report.user} "{consumer["name"]}"'
@@ -186,29 +186,30 @@ def _report_lines(report: Report) -> list[str]:
 
 
 def _report_json(report: Report) -> dict[str, Any]:
-    turn = report.turn
+    status = report.status
     return {
-        "user": report.user, "state": "failed" if report.error else "done" if report.done else turn.state,
-        "step": report.done or turn.step or None, "key": turn.key, "message": report.message or turn.reason or None,
-        "due": turn.at, "next_step": report.next_step or None, "next_at": report.next_at,
+        "user": report.user, "state": "failed" if report.error else "done" if report.done else status.state,
+        "step": report.done or status.step or None, "key": status.key,
+        "message": report.message or status.reason or None,
+        "due": status.at, "next_step": report.next_step or None, "next_at": report.next_at,
         "by_hand": [dict(consumer) for consumer in report.by_hand],
     }  # fmt: skip
 
 
 def _diagnostics(report: Report, now: str) -> list[Diagnostic]:
-    from reconciler.kinds.smtp.rotation import code_of, words_of
+    from reconciler.resources.smtp_credential.rotation import code_of, words_of
 
-    turn, address = report.turn, f"smtp_credential/{report.user}"
+    status, address = report.status, f"smtp_credential/{report.user}"
     if report.error is not None:
         return [Diagnostic("error", report.error.code, report.error.message, report.error.hint, address=address)]
     if report.done:
         return [Diagnostic("note", "rotation-note", note, address=address) for note in report.notes]
-    if turn.state in {"held", "blocked"} or turn.behind:
-        severity: Any = "error" if turn.state == "blocked" else "warning"
-        return [Diagnostic(severity, code_of(turn, now), words_of(turn), turn.hint, address=address)]
-    if turn.state in {"unhealthy", "locked"}:
-        severity = "error" if turn.state == "unhealthy" else "warning"
-        return [Diagnostic(severity, turn.state, f"{report.user}: {turn.reason}", turn.hint, address=address)]
+    if status.state in {"held", "blocked"} or status.behind:
+        severity: Any = "error" if status.state == "blocked" else "warning"
+        return [Diagnostic(severity, code_of(status, now), words_of(status), status.hint, address=address)]
+    if status.state in {"unhealthy", "locked"}:
+        severity = "error" if status.state == "unhealthy" else "warning"
+        return [Diagnostic(severity, status.state, f"{report.user}: {status.reason}", status.hint, address=address)]
     return []
 
 
@@ -233,7 +234,7 @@ def ack(
     out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     declared, _ = load(state, env, out)
     aws = _aws(declared, "apply")
-    with alone(declared.stack, f"smtp ack {user}", out, lock_timeout):
+    with with_lock(declared.stack, f"smtp ack {user}", out, lock_timeout):
         left = acknowledge(_world(declared, aws, [user]), aws, user, consumer)
     if out.format == "json":
         out.document(declared.stack, "applied", {"user": user, "consumer": consumer, "left": left})
@@ -267,7 +268,7 @@ def lock(
     aws = _aws(declared, "apply")
     scope = declared.stack.scope
     if unlock:
-        with alone(declared.stack, f"smtp lock {user} --unlock", out, lock_timeout):
+        with with_lock(declared.stack, f"smtp lock {user} --unlock", out, lock_timeout):
             guard_account(aws)
             lifted = locking.unlock(aws, scope, user, declared=known)
         words = f"{user} was not locked." if lifted is None else f"{user} may send again; on: {_listed(lifted.keys)}."
@@ -282,7 +283,7 @@ def lock(
     # A break-in does not wait for somebody's apply to end: no lock of the stack is taken.
     guard_account(aws)
     locked = locking.lock(aws, scope, user, now(), declared=known)
-    diagnostics = told(locked.problems)
+    diagnostics = as_diagnostics(locked.problems)
     if out.format == "json":
         found = {"user": user, "locked": True, "keys": list(locked.keys)}
         out.document(declared.stack, "partial" if diagnostics else "applied", found, diagnostics)
@@ -314,9 +315,9 @@ def password(
     verbose: VerboseOption = 0,
 ) -> int:
     """Print the stored SMTP password of a user for one region, after asking."""
-    from reconciler.kinds.smtp import stores
     from reconciler.mail.sigv4 import smtp_password
     from reconciler.regions import smtp_host
+    from reconciler.resources.smtp_credential import stores
     from reconciler.smtp.rotate import declared as declared_user
 
     out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
@@ -372,23 +373,23 @@ def verify(
     user, place = _user_and_state(list(what or ()))
     declared, _ = load(place, env, out)
     aws = _aws(declared, "plan", parallelism)
-    world = _world(declared, aws, None if user is None else [user])
-    checked = _verify_all(world, aws, user, region or [])
-    verdicts = [v.verdict for _, _, v in checked]
+    snapshot = _world(declared, aws, None if user is None else [user])
+    validate_targets = _verify_all(snapshot, aws, user, region or [])
+    verdicts = [v.verdict for _, _, v in validate_targets]
     found = any(v in proving.FOUND for v in verdicts)
     unchecked = any(v not in proving.FOUND and v != proving.HEALTHY for v in verdicts)
     if out.format == "json":
         rows = [
             {"user": name, "region": where, "verdict": v.verdict, "message": v.message, "hint": v.hint or None,
              "endpoint": v.endpoint or None, "tried": list(v.tried)}
-            for name, where, v in checked
+            for name, where, v in validate_targets
         ]  # fmt: skip
         diagnostics = [
             Diagnostic(
                 "error" if v.verdict in proving.FOUND else "warning", v.verdict, f"{name} in {where}: {v.message}",
                 v.hint, address=f"smtp_credential/{name}",
             )
-            for name, where, v in checked
+            for name, where, v in validate_targets
             if v.verdict != proving.HEALTHY
         ]  # fmt: skip
         out.document(
@@ -398,25 +399,25 @@ def verify(
             diagnostics,
         )
     else:
-        for name, where, v in checked:
+        for name, where, v in validate_targets:
             sys.stdout.write(f"{name} {where}: {v.verdict}: {v.message}\n")
             if v.hint:
                 sys.stdout.write(f"    hint: {v.hint}\n")
-        if not checked:
+        if not validate_targets:
             sys.stdout.write("No SMTP user is declared.\n")
     return 2 if found else 1 if unchecked else 0
 
 
-def _verify_all(world: World, aws: Aws, user: str | None, only: list[str]) -> list[tuple[str, str, Verdict]]:
+def _verify_all(snapshot: Snapshot, aws: Aws, user: str | None, only: list[str]) -> list[tuple[str, str, Verdict]]:
     """(user, region, verdict) of every login, sorted; users and regions side by side."""
-    from reconciler.kinds import smtp_credential
+    from reconciler.resources.smtp_credential import kind as smtp_credential
     from reconciler.smtp import verify as proving
     from reconciler.smtp.rotate import declared as declared_user
 
     every = (
-        [declared_user(world, user)]
+        [declared_user(snapshot, user)]
         if user is not None
-        else sorted(world.kind(smtp_credential.NAME), key=lambda d: d.name)
+        else sorted(snapshot.kind(smtp_credential.NAME), key=lambda d: d.name)
     )
     if unknown := sorted(set(only) - {r for d in every for r in d.spec["regions"]}):
         there = ", ".join(sorted({r for d in every for r in d.spec["regions"]})) or "none"
@@ -425,16 +426,16 @@ def _verify_all(world: World, aws: Aws, user: str | None, only: list[str]) -> li
     todo = [(d, s, r) for d in every for s in d.spec["stores"] for r in s["regions"] if not only or r in only]
     for _, _, where in todo:
         proving.endpoints(where)
-    verdicts = aws.parallel(lambda item: _verify_one(world, aws, *item, trust), todo)
+    verdicts = aws.parallel(lambda item: _verify_one(snapshot, aws, *item, trust), todo)
     return [(d.name, where, verdict) for (d, _, where), verdict in zip(todo, verdicts, strict=True)]
 
 
-def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, trust: Any) -> Verdict:
+def _verify_one(snapshot: Snapshot, aws: Aws, desired: Any, store: Any, region: str, trust: Any) -> Verdict:
     from datetime import datetime
 
     from reconciler.errors import AwsError
-    from reconciler.kinds.smtp import stores
-    from reconciler.kinds.smtp.rotation import moment_of
+    from reconciler.resources.smtp_credential import stores
+    from reconciler.resources.smtp_credential.rotation import moment_of
     from reconciler.smtp import verify as proving
 
     stored: dict[str, Any] | None = None
@@ -445,7 +446,7 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
             return proving.Verdict("unread", f"{stores.words(store)} could not be read: {error.message}", error.hint)
     except ReconError as error:
         return proving.Verdict(proving.MISSING, error.message, error.hint)
-    live = world.observed.get(desired.address)
+    live = snapshot.observed.get(desired.address)
     if live is not None:
         early = proving.judge(stored, live.spec["key"], {k["id"]: k["status"] for k in live.spec["keys"]})
         if early is not None:
@@ -458,7 +459,7 @@ def _verify_one(world: World, aws: Aws, desired: Any, store: Any, region: str, t
     if found is None:
         return proving.Verdict(proving.MISSING, f"{stores.words(store)} holds no password for {region}", "recon apply")
     made = moment_of(stored.get("created_at"))
-    age = (datetime.fromisoformat(world.now) - made).total_seconds() if made else proving.FRESH_SECONDS
+    age = (datetime.fromisoformat(snapshot.now) - made).total_seconds() if made else proving.FRESH_SECONDS
     return proving.log_in(
         str(stored["username"]), found, proving.endpoints(region), trust, fresh=0 <= age < proving.FRESH_SECONDS
     )
@@ -473,7 +474,7 @@ def _aws(state: State, purpose: str, parallelism: int = 16) -> Aws:
     return Aws(state.stack, purpose=purpose, parallelism=parallelism)
 
 
-def _world(state: State, aws: Aws, names: Iterable[str] | None) -> World:
+def _world(state: State, aws: Aws, names: Iterable[str] | None) -> Snapshot:
     from reconciler.aws.clock import now
     from reconciler.observing import guard_account
     from reconciler.smtp.rotate import survey

@@ -24,11 +24,11 @@ from reconciler.cli.common import (
     StateArg,
     TextOrJsonOption,
     VerboseOption,
+    as_diagnostics,
     guarded,
     head_of,
     load,
     only,
-    told,
     yes,
 )
 from reconciler.errors import ReconError
@@ -170,8 +170,8 @@ def _counted(regions: list[str], counts: Counter[tuple[str, str]]) -> str:
     lines = []
     for region in regions:
         found = {reason: n for (where, reason), n in sorted(counts.items()) if where == region}
-        told = ", ".join(f"{n:,} {reason}" for reason, n in found.items()) or "none"
-        lines.append(f"{region}: {told}\n")
+        as_diagnostics = ", ".join(f"{n:,} {reason}" for reason, n in found.items()) or "none"
+        lines.append(f"{region}: {as_diagnostics}\n")
     return "".join(lines)
 
 
@@ -189,7 +189,10 @@ def _list_json(declared: State, aws: Aws, regions: list[str], chosen: Filter) ->
             continue
         sys.stdout.write(("\n" if first else ",\n") + json.dumps(entry.to_json()))
         first = False
-    tail = {"outcome": "error" if problems else "no_changes", "diagnostics": [d.to_json() for d in told(problems)]}
+    tail = {
+        "outcome": "error" if problems else "no_changes",
+        "diagnostics": [d.to_json() for d in as_diagnostics(problems)],
+    }
     sys.stdout.write("], " + json.dumps(tail)[1:] + "\n")
     return 1 if problems else 0
 
@@ -321,7 +324,7 @@ def _removed(
     absent = sorted({w.address for w in wishes if w.address.lower() not in seen}) if not problems else []
     if out.format == "json":
         removed = {"removed": [e.to_json() for e in done], "absent": absent}
-        out.document(declared.stack, _outcome(done, problems), removed, told(problems))
+        out.document(declared.stack, _outcome(done, problems), removed, as_diagnostics(problems))
         return 1 if problems else 0
     for address in absent[:SHOWN]:
         out.say(f"{address} is on no list.")

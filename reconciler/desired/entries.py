@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from reconciler.desired import compiled, schema
 from reconciler.desired.checks import check_values
-from reconciler.desired.checks.place import Place, address_of
+from reconciler.desired.checks.place import EntryContext, address_of
 from reconciler.desired.findings import Finding, findings
 from reconciler.desired.layers import SECTIONS, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, merged, show
-from reconciler.desired.variables import BadVariable, Scope, suggestion, variable_text
+from reconciler.desired.variables import BadVariable, Variables, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
 from reconciler.regions import SES_REGIONS
@@ -30,7 +30,7 @@ _KEPT_IN_CREDENTIALS: Final = frozenset({"region"})
 
 
 def expand(
-    node: Node, scope: Scope, sources: dict[str, Source], problems: Problems, *, where: str, prefix: str = "",
+    node: Node, scope: Variables, sources: dict[str, Source], problems: Problems, *, where: str, prefix: str = "",
     policy: bool = False,
 ) -> Any:  # fmt: skip
     """The plain value of ``node`` with its variables replaced; fills ``sources`` with the place of every path."""
@@ -110,7 +110,7 @@ def _spoilt(plain: Any, found: list[Finding], mistyped: set[str]) -> Iterator[st
 
 
 def _expanded_key(
-    key: str, child: Node, scope: Scope, out: Mapping[str, Any], problems: Problems, where: str, policy: bool
+    key: str, child: Node, scope: Variables, out: Mapping[str, Any], problems: Problems, where: str, policy: bool
 ) -> str:
     try:
         expanded = scope.expand(key, policy=policy)
@@ -176,7 +176,7 @@ def collect(
     document: Node, environment: Node | None, values: Mapping[str, Any], problems: Problems
 ) -> dict[str, dict[str, Declared]]:
     """Section -> name -> entry, in the order of the YAML, after the environment's section and ``exclude``."""
-    scope = Scope({key: value for key, value in values.items() if key != "domain"})
+    scope = Variables({key: value for key, value in values.items() if key != "domain"})
     found: dict[str, dict[str, Declared]] = {}
     for section in SECTIONS:
         entries: dict[str, Declared] = {}
@@ -206,7 +206,7 @@ def collect(
     return found
 
 
-def _named(section: Node | None, name: str, scope: Scope, problems: Problems) -> Iterator[tuple[str, Node]]:
+def _named(section: Node | None, name: str, scope: Variables, problems: Problems) -> Iterator[tuple[str, Node]]:
     fold = folder_of(name)
     for key, node in section.children() if section is not None else ():
         try:
@@ -225,7 +225,7 @@ def _named(section: Node | None, name: str, scope: Scope, problems: Problems) ->
             problems.error("bad-name", f"{name}: {error}", hint, source=node.source)
 
 
-def _exclude(found: dict[str, dict[str, Declared]], exclude: Node | None, scope: Scope, problems: Problems) -> None:
+def _exclude(found: dict[str, dict[str, Declared]], exclude: Node | None, scope: Variables, problems: Problems) -> None:
     if exclude is None or type(exclude.value) is not list:
         return
     gone: set[tuple[str, str]] = set()
@@ -286,7 +286,7 @@ class Assembler:
         """Merge the layers of one entry and settle its class, variables and regions."""
         kind = SECTIONS[declared.section]
         own = declared.own()
-        scope = Scope(self.values)
+        scope = Variables(self.values)
         class_name = self._class(declared, own, scope)
         below = self._below_of(kind, class_name, declared)
         below = self._unmanaged(declared, own, below)
@@ -325,7 +325,7 @@ class Assembler:
                 f"take {key} out, or `identity: false`", source=node.source,
             )  # fmt: skip
 
-    def _class(self, declared: Declared, own: Node, scope: Scope) -> str:
+    def _class(self, declared: Declared, own: Node, scope: Variables) -> str:
         node = own.get("class")
         if node is None or not isinstance(node.value, str):
             return ""
@@ -409,7 +409,7 @@ class Assembler:
         if node is None or type(node.value) is not list:
             return self.stack.regions
         declared.region_source = node.source
-        scope = Scope(declared.values)
+        scope = Variables(declared.values)
         regions: list[str] = []
         for item in node.value:
             if not isinstance(item.value, str):
@@ -421,7 +421,7 @@ class Assembler:
                 continue
             if region in SES_REGIONS and region not in regions:
                 regions.append(region)
-            elif region not in SES_REGIONS and not self.problems.told(item.source, "not-allowed-value"):
+            elif region not in SES_REGIONS and not self.problems.reported(item.source, "not-allowed-value"):
                 self.problems.error(
                     "not-allowed-value", f"{declared.where}.regions: {show(region)} is not a region of SES",
                     suggestion(region, SES_REGIONS), source=item.source,
@@ -468,7 +468,7 @@ class Assembler:
 
     def _by_region(self, declared: Declared, node: Node | None) -> dict[str, Node]:
         found: dict[str, Node] = {}
-        scope = Scope(declared.values)
+        scope = Variables(declared.values)
         for key, child in node.children() if node is not None else ():
             try:
                 region = scope.expand(key).lower()
@@ -493,7 +493,7 @@ class Assembler:
         values = declared.values
         if values["region"] != region:
             values = {**values, "region": region}
-        scope = Scope(values)
+        scope = Variables(values)
         sources: dict[str, Source] = {}
         credentials = body.get("credentials") if declared.section == "smtp_users" else None
         if credentials is not None:
@@ -501,7 +501,7 @@ class Assembler:
         plain: dict[str, Any] = expand(body, scope, sources, self.problems, where=declared.where)
         if credentials is not None:
             # the region in the name of a stored credential is that of the password, see smtp_credential
-            kept = Scope(values, _KEPT_IN_CREDENTIALS)
+            kept = Variables(values, _KEPT_IN_CREDENTIALS)
             sources["credentials"] = credentials.source
             plain["credentials"] = expand(
                 credentials, kept, sources, self.problems, where=declared.where, prefix="credentials."
@@ -529,7 +529,7 @@ class Assembler:
         self, declared: Declared, values: dict[str, Any], sources: Mapping[str, Source], region: str | None,
         bad: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        at = Place(
+        at = EntryContext(
             declared.section, declared.name, region, values, sources, declared.source, self.problems, bad,
             frozenset(declared.mistyped),
         )  # fmt: skip

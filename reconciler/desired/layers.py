@@ -235,7 +235,7 @@ def _check_destinations(entry: Node, where: str, problems: Problems) -> None:
 def check_variables(node: Node, where: str, problems: Problems) -> None:
     """Record what is wrong with the names and values of one ``vars`` map."""
     for code, at, message, hint in bad_variables(node):
-        if not problems.told(at.source, code):
+        if not problems.reported(at.source, code):
             problems.error(code, f"{where}: {message}", hint, source=at.source)
 
 
@@ -311,7 +311,7 @@ def report(found: Iterable[Finding], root: Node, where: str, problems: Problems,
             hint = "DKIM belongs to the domain: SES signs an address with its domain's key"
         if finding.path[-1:] == ("spf",) and code == "wrong-type":
             hint = 'write our own terms, such as {include: [_spf.crm.example], all: "~all"}; those of others stay'
-        if code == "null-not-allowed" and problems.told(node.source, "null-entry"):
+        if code == "null-not-allowed" and problems.reported(node.source, "null-entry"):
             continue
         if code == "needs-quotes" and node.raw:
             hint = f'put it in quotes: "{node.raw}"'
@@ -319,7 +319,7 @@ def report(found: Iterable[Finding], root: Node, where: str, problems: Problems,
             code = "account-not-quoted"
             message = "an account must be in quotes: without them YAML reads a number and may drop leading zeros"
             hint = f'write account: "{node.raw or show(node.value)}"'
-        if problems.told(node.source, code):
+        if problems.reported(node.source, code):
             continue
         problems.error(code, f"{path}: {message}", hint, source=node.source, address=address, detail=path, who=where)
 

@@ -201,7 +201,7 @@ class Problems:
             "warning", code, message, hint, file=file, line=line, column=column, address=address, detail=detail, who=who
         )  # fmt: skip
 
-    def told(self, source: Source, code: str) -> bool:
+    def reported(self, source: Source, code: str) -> bool:
         """Whether this code was already recorded at this place."""
         return (source.file, source.line, source.column, code) in self._places
 

@@ -12,7 +12,7 @@ from reconciler.desired.entries import expand, typed
 from reconciler.desired.findings import findings
 from reconciler.desired.layers import report, rule_severity
 from reconciler.desired.nodes import Node, Problems, show
-from reconciler.desired.variables import Scope
+from reconciler.desired.variables import Variables
 from reconciler.model import Moved, Severity, Source, Stack, Waiver
 from reconciler.names import fold_domain
 from reconciler.regions import SES_REGIONS, partition_of
@@ -42,7 +42,7 @@ def base_values(node: Node | None, environment: str | None, variables: Mapping[s
     ``env`` is empty where there are no environments.
     """
     values: dict[str, Any] = {**variables, "env": environment or ""}
-    scope = Scope(values)
+    scope = Variables(values)
     for name, key in (("stack", "name"), ("account", "account")):
         child = node.get(key) if node is not None else None
         values[name] = child.value if child is not None and isinstance(child.value, str) else ""
@@ -72,7 +72,7 @@ def read_stack(
             )  # fmt: skip
         return Stack("", environment, "", ())
     sources: dict[str, Source] = {}
-    plain = expand(node, Scope(values), sources, problems, where="stack")
+    plain = expand(node, Variables(values), sources, problems, where="stack")
     fold = compiled.folder("stack")
     plain = fold(plain) if fold else plain
     found = findings("stack", plain)
@@ -237,7 +237,7 @@ def _entries(
     """The maps of a list with their variables put in, the place of each of their keys, and their own place."""
     for item in node.value if node is not None and type(node.value) is list else ():
         sources: dict[str, Source] = {}
-        plain = expand(item, Scope(values), sources, problems, where=where)
+        plain = expand(item, Variables(values), sources, problems, where=where)
         if isinstance(plain, dict):
             yield plain, sources, item.source
 

@@ -34,7 +34,7 @@ class BadVariable(ValueError):
         self.hint = hint
 
 
-class Scope:
+class Variables:
     """The variables that hold at one place, by name; values are texts or what ``vars`` holds.
 
     ``used`` collects the names that were asked for, so that a caller knows what a result depends on. ``keep`` are

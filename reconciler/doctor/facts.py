@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.dns import intents
-from reconciler.kinds.world import World
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
 from reconciler.names import parents
 from reconciler.public_dns import Answer, PublicDns
+from reconciler.resources.dns_record import intents
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -50,7 +50,7 @@ class Facts:
     ``recipient_entries`` where that address is on a list.
     """
 
-    world: World
+    snapshot: Snapshot
     domains: list[str]
     regions: list[str]
     accounts: dict[str, Mapping[str, Any] | ReconError] = field(default_factory=dict)
@@ -95,22 +95,22 @@ def gather(
     ``dns`` None leaves public DNS out; ``recipient`` is an address that does not get mail.
     """
     small = cut_down(state, domains)
-    world = observing.declare(small, now)
-    observing.observe(world, aws, sweep=False)
+    snapshot = observing.declare(small, now)
+    observing.observe(snapshot, aws, sweep=False)
     used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
-    facts = Facts(world, domains, [r for r in used if not set(regions) or r in set(regions)], recipient=recipient)
-    accounts = aws.parallel(lambda r: _account(aws, world, r), facts.regions)
+    facts = Facts(snapshot, domains, [r for r in used if not set(regions) or r in set(regions)], recipient=recipient)
+    accounts = aws.parallel(lambda r: _account(aws, snapshot, r), facts.regions)
     facts.accounts = dict(zip(facts.regions, accounts, strict=True))
     facts.sent = dict(zip(facts.regions, aws.parallel(lambda r: _sent(aws, r, now), facts.regions), strict=True))
     _suppressed(facts, aws, {e.name for e in state.section("domains")})
     facts.asked_dns = dns is not None
     if dns is not None:
-        facts.answers = dns.ask(questions(world, domains))
+        facts.answers = dns.ask(questions(snapshot, domains))
     return facts
 
 
-def _account(aws: Aws, world: World, region: str) -> Mapping[str, Any] | ReconError:
-    known: Mapping[str, Mapping[str, Any]] = world.facts.get("ses_accounts") or {}
+def _account(aws: Aws, snapshot: Snapshot, region: str) -> Mapping[str, Any] | ReconError:
+    known: Mapping[str, Mapping[str, Any]] = snapshot.facts.get("ses_accounts") or {}
     if region in known:
         return known[region]
     try:
@@ -150,14 +150,14 @@ def _suppressed(facts: Facts, aws: Aws, own: set[str]) -> None:
             facts.suppressed_own.append(entry)
 
 
-def questions(world: World, domains: Iterable[str]) -> list[Question]:
+def questions(snapshot: Snapshot, domains: Iterable[str]) -> list[Question]:
     """What public DNS is asked: every record that the state derives, the name servers of its zones, and DMARC."""
     wanted = set(domains)
     found: set[Question] = set()
-    for intent in intents.of_state(world):
+    for intent in intents.of_state(snapshot):
         if intent.domain in wanted and intent.name is not None:
             found.add((intent.name, intent.type))
-    for zone in world.zones.values():
+    for zone in snapshot.zones.values():
         if zone.loaded and not zone.private:
             found.add((zone.name, "NS"))
     for domain in wanted:

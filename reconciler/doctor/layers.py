@@ -12,16 +12,19 @@ from typing import Any
 from reconciler.doctor.checks import FOUND, LAYERS, OK, UNKNOWN, Check
 from reconciler.doctor.facts import Facts, may_send
 from reconciler.errors import ReconError
-from reconciler.kinds import configuration_set, identity, smtp_credential, smtp_user
-from reconciler.kinds.dns import intents
-from reconciler.kinds.dns.intents import Intent
-from reconciler.kinds.dns.values import key_of, mx_value
-from reconciler.kinds.dns.zones import Zone
-from reconciler.kinds.smtp import rotation
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Observed
 from reconciler.names import is_at_or_below, parents
 from reconciler.public_dns import Answer
+from reconciler.resources import email_identity as identity
+from reconciler.resources.configuration_set import kind as configuration_set
+from reconciler.resources.dns_record import intents
+from reconciler.resources.dns_record.intents import Intent
+from reconciler.resources.dns_record.values import key_of, mx_value
+from reconciler.resources.dns_record.zones import Zone
+from reconciler.resources.smtp_credential import kind as smtp_credential
+from reconciler.resources.smtp_credential import rotation
+from reconciler.resources.smtp_user import kind as smtp_user
 
 REVIEW_BOUNCES = 0.05
 REVIEW_COMPLAINTS = 0.001
@@ -94,16 +97,16 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
 
 def _identities(facts: Facts, domain: str) -> Iterator[tuple[str, str]]:
     """(region, address) of the declared identities of a domain, in the regions asked for."""
-    for desired in sorted(facts.world.kind(identity.NAME), key=lambda d: d.address):
+    for desired in sorted(facts.snapshot.kind(identity.NAME), key=lambda d: d.address):
         if desired.name == domain and desired.region in facts.regions:
             yield str(desired.region), desired.address
 
 
 def _identity(facts: Facts, domain: str) -> Iterator[Check]:
-    world = facts.world
+    snapshot = facts.snapshot
     for region, address in _identities(facts, domain):
-        unread = world.unknown(address)
-        live = world.observed.get(address)
+        unread = snapshot.unknown(address)
+        live = snapshot.observed.get(address)
         if unread is not None:
             yield Check("identity", UNKNOWN, f"it could not be read: {unread.reason}", unread.hint, domain, region)
         elif live is None:
@@ -149,8 +152,8 @@ def _identity_problems(facts: Facts, live: Observed, domain: str, region: str) -
         effect = "SES refuses mail" if rejects else "SES sends with amazonses.com instead, and SPF does not align"
         yield found(f"MAIL FROM {name} is {status}: {effect}", "its one MX and its SPF below must be visible")
     name = live.spec["configuration_set_name"]
-    used = facts.world.observed.get(configuration_set.address_of(region, name)) if name else None
-    if name and used is None and facts.world.unknown(configuration_set.address_of(region, name)) is None:
+    used = facts.snapshot.observed.get(configuration_set.address_of(region, name)) if name else None
+    if name and used is None and facts.snapshot.unknown(configuration_set.address_of(region, name)) is None:
         yield found(f"its configuration set {name} does not exist: SES refuses mail (554)", "recon apply creates it")
     elif used is not None and (used.spec.get("sending_options") or {}).get("sending_enabled") is False:
         yield found(f"its configuration set {name} has sending switched off", "recon apply --resume-sending")
@@ -163,7 +166,7 @@ def _dns(facts: Facts, domain: str) -> Iterator[Check]:
     wrong = 0
     asked = 0
     blamed: set[str] = set()
-    for intent in intents.of_state(facts.world):
+    for intent in intents.of_state(facts.snapshot):
         if intent.domain != domain or intent.name is None or (intent.region and intent.region not in facts.regions):
             continue
         asked += 1
@@ -222,7 +225,7 @@ def _is(values: tuple[str, ...]) -> str:
 
 def _zone_of(facts: Facts, name: str) -> Zone | None:
     """The public zone of ours at or nearest above a name."""
-    every = [z for z in facts.world.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
+    every = [z for z in facts.snapshot.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
     return max(every, key=lambda z: len(z.name), default=None)
 
 
@@ -262,7 +265,7 @@ def _policy_of(facts: Facts, domain: str) -> tuple[str, Mapping[str, str]] | Non
 def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
     places = list(_identities(facts, domain))
     found = _policy_of(facts, domain)
-    own = intents.own_entries(facts.world).get(domain)
+    own = intents.own_entries(facts.snapshot).get(domain)
     told_of = own is not None and own.values.get("dmarc") is not None  # The layer of DNS says it then.
     if facts.asked_dns and found is None and not told_of:
         unread = [a.problem for (n, _), a in facts.answers.items() if n == f"_dmarc.{domain}" and a.problem]
@@ -276,7 +279,7 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
         yield Check("alignment", OK, f"it never sends; receivers are told p={policy}", "", domain)
         return
     for region, address in places:
-        live = facts.world.observed.get(address)
+        live = facts.snapshot.observed.get(address)
         if live is None:
             continue
         by = [*(["DKIM"] if _signs(live) else []), *(["SPF"] if _spf_aligns(live, domain, tags) else [])]
@@ -308,20 +311,20 @@ def _spf_aligns(live: Observed, domain: str, tags: Mapping[str, str]) -> bool:
 
 
 def _smtp(facts: Facts) -> Iterator[Check]:
-    world = facts.world
-    for desired in sorted(world.kind(smtp_credential.NAME), key=lambda d: d.name):
+    snapshot = facts.snapshot
+    for desired in sorted(snapshot.kind(smtp_credential.NAME), key=lambda d: d.name):
         domain = next((d for d in facts.domains if may_send(desired.entry, d)), "")
         name, address = desired.name, desired.address
 
         def check(status: str, message: str, hint: str = "", domain: str = domain) -> Check:
             return Check("smtp", status, message, hint, domain)
 
-        unread = world.unknown(address) or world.unknown(smtp_user.address_of(name))
+        unread = snapshot.unknown(address) or snapshot.unknown(smtp_user.address_of(name))
         if unread is not None:
             yield check(UNKNOWN, f"{name} could not be read: {unread.reason}", unread.hint)
             continue
-        live = world.observed.get(address)
-        turn = rotation.turn(desired, live, world.now)
+        live = snapshot.observed.get(address)
+        turn = rotation.status(desired, live, snapshot.now)
         if turn.state == "locked":
             yield check(FOUND, f"{name} {turn.reason.removeprefix('the user ')}", turn.hint)
         elif live is None or turn.state == "unhealthy":

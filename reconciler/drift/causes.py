@@ -124,7 +124,7 @@ class _Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Causes:
     """What the history told: causes by address; why it told nothing; whether there was more to ask than was asked."""
 
     causes: Mapping[Address, Cause]
@@ -133,7 +133,7 @@ class Found:
     cut: bool = False
 
 
-def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Found:
+def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Causes:
     """The newest event that could have made each difference; ``since`` (ISO 8601) is when all was as declared.
 
     Never raises for what AWS answers. Cost: one or a few look-ups a region and kind of difference.
@@ -166,8 +166,8 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Found:
             if error.aws_code not in {"InvalidLookupAttributesException", "InvalidTimeRangeException"}:
                 break
     if problem is not None:
-        return Found(best, problem.message, problem.hint, cut)
-    return Found(best, cut=cut)
+        return Causes(best, problem.message, problem.hint, cut)
+    return Causes(best, cut=cut)
 
 
 # --- what to ask ---------------------------------------------------------------------------------------------------

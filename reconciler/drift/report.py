@@ -18,10 +18,10 @@ from reconciler.model import Address, Change, Diagnostic, Plan, digest_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.journal import Run
+    from reconciler.journal import JournalRun
 
 
-def explained(plan: Plan, aws: Aws, applied: Run | None) -> Plan:
+def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
     """The plan with its differences labelled and their causes, its statuses told apart, and a heartbeat where clean.
 
     ``applied`` is the last run after which all was as declared, where the journal knows one. Codes: ``edited``,
@@ -55,7 +55,7 @@ def _status(one: Diagnostic) -> Diagnostic:
     return replace(one, code="status-changed", message=f"AWS changed the status of {one.message}")
 
 
-def _labels(plan: Plan, applied: Run | None, found: Mapping[Address, causes.Cause]) -> Iterable[Diagnostic]:
+def _labels(plan: Plan, applied: JournalRun | None, found: Mapping[Address, causes.Cause]) -> Iterable[Diagnostic]:
     same = applied is not None and applied.state_digest == plan.state_digest
     for change in plan.changes:
         cause = found.get(change.address)
@@ -76,7 +76,7 @@ def _labels(plan: Plan, applied: Run | None, found: Mapping[Address, causes.Caus
         yield Diagnostic("note", code, words, address=change.address)
 
 
-def _unexplained(plan: Plan, found: causes.Found) -> Iterable[Diagnostic]:
+def _unexplained(plan: Plan, found: causes.Causes) -> Iterable[Diagnostic]:
     rest = len([c for c in plan.changes if c.address not in found.causes])
     if found.unread:
         yield Diagnostic(
@@ -90,7 +90,7 @@ def _unexplained(plan: Plan, found: causes.Found) -> Iterable[Diagnostic]:
         )  # fmt: skip
 
 
-def _heartbeat(plan: Plan, applied: Run | None) -> str:
+def _heartbeat(plan: Plan, applied: JournalRun | None) -> str:
     last = f"; last applied at {applied.started[:19]}Z by {applied.who or applied.user}" if applied else ""
     calls = sum(plan.calls.values())
     return f"live is as declared: looked at {plan.created_at} with {calls} calls{last}"

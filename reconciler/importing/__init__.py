@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from reconciler import regions as known_regions
 from reconciler.errors import ReconError
 from reconciler.importing.describing import describe
-from reconciler.importing.draft import Draft
-from reconciler.importing.finding import Names, find, missing
+from reconciler.importing.draft import ImportDraft
+from reconciler.importing.finding import NameFilter, find, missing
 from reconciler.importing.proving import prove
-from reconciler.kinds.world import World
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Diagnostic, Plan, Stack, State
 from reconciler.observing import guard_account, sweep_owned
 from reconciler.rules import RULES
@@ -82,12 +82,14 @@ def run(request: Request, aws: Aws, now: str) -> Imported:
         stack = replace(stack, account=aws.account())
         aws.stack = stack
     guard_account(aws)
-    world = World(State(replace(stack, environment=request.environment), ()), now)
-    names = Names(request.names)
+    snapshot = Snapshot(State(replace(stack, environment=request.environment), ()), now)
+    names = NameFilter(request.names)
     declared = _declared(request.state)
-    found = find(aws, world, names, places, asked=bool(request.regions or request.state), declared=declared)
-    unswept = _sweep(world, aws) if request.state is None else []
-    draft = Draft(_order(request, world, places), environment=request.environment, declare_users=request.declare_users)
+    found = find(aws, snapshot, names, places, asked=bool(request.regions or request.state), declared=declared)
+    unswept = _sweep(snapshot, aws) if request.state is None else []
+    draft = ImportDraft(
+        _order(request, snapshot, places), environment=request.environment, declare_users=request.declare_users
+    )
     if request.state is None:
         draft.stack = {"name": stack.name, "account": stack.account, "regions": draft.regions}
     describe(found, draft)
@@ -97,19 +99,19 @@ def run(request: Request, aws: Aws, now: str) -> Imported:
     for item in list(draft.items.values()):
         if (item.section, item.name) in seen:
             draft.items.pop((item.section, item.name))
-    draft.unread = [f"{part.prefix}: {part.reason}" for part in world.unread]
+    draft.unread = [f"{part.prefix}: {part.reason}" for part in snapshot.unread]
     texts: Mapping[str, str] = {}
     plan: Plan | None = None
     if draft.items or draft.users:
-        proof = prove(draft, world, single=request.single, beside=request.path if request.state else None)
+        proof = prove(draft, snapshot, single=request.single, beside=request.path if request.state else None)
         texts, plan = proof.texts, proof.plan
     elif draft.stack is not None and not request.names:
-        raise _nothing(world, found.misses, draft)
+        raise _nothing(snapshot, found.misses, draft)
     diagnostics = [
         *seen.values(),
         *unswept,
-        *_owned_already(draft, world),
-        *_diagnostics(draft, world, found.misses, plan),
+        *_owned_already(draft, snapshot),
+        *_diagnostics(draft, snapshot, found.misses, plan),
     ]
     return Imported(
         stack,
@@ -120,7 +122,7 @@ def run(request: Request, aws: Aws, now: str) -> Imported:
         dict(sorted(aws.calls.items())),
         plan,
         tuple(found.closed),
-        bool(world.unread),
+        bool(snapshot.unread),
         bool(found.misses),
     )
 
@@ -133,25 +135,25 @@ def _places(request: Request, stack: Stack) -> tuple[str, ...]:
     return tuple(r for r in known_regions.SES_REGIONS if known_regions.partition_of(r) == stack.partition)
 
 
-def _order(request: Request, world: World, places: Sequence[str]) -> tuple[str, ...]:
+def _order(request: Request, snapshot: Snapshot, places: Sequence[str]) -> tuple[str, ...]:
     """The regions of the stack block: those asked for, else those that hold something."""
     if request.state is not None:
         return request.state.stack.regions
     if request.regions:
         return tuple(places)
-    used = {o.region for o in world.observed.values() if o.region}
+    used = {o.region for o in snapshot.observed.values() if o.region}
     return tuple(r for r in places if r in used) or (HOME,)
 
 
 def _declared(state: State | None) -> Iterable[str]:
-    from reconciler.kinds import REGISTRY
+    from reconciler.kinds.registry import REGISTRY
 
     if state is None:
         return ()
     return [d.address for kind in REGISTRY.values() for d in kind.desired(state)]
 
 
-def _half_declared(draft: Draft, state: State | None) -> dict[tuple[str, str], Diagnostic]:
+def _half_declared(draft: ImportDraft, state: State | None) -> dict[tuple[str, str], Diagnostic]:
     """What is declared for other regions than those where it is live too: a second entry would be declared twice."""
     found: dict[tuple[str, str], Diagnostic] = {}
     for entry in state.entries if state else ():
@@ -169,29 +171,29 @@ def _half_declared(draft: Draft, state: State | None) -> dict[tuple[str, str], D
     return found
 
 
-def _sweep(world: World, aws: Aws) -> list[Diagnostic]:
+def _sweep(snapshot: Snapshot, aws: Aws) -> list[Diagnostic]:
     """Look everywhere for what carries the new stack's tag already. A plan would delete what this YAML leaves out, so
     that it is said where this cannot be told; what is imported does not depend on it."""
-    read = list(world.unread)
-    sweep_owned(world, aws)
-    missed, world.unread = world.unread[len(read) :], read
+    read = list(snapshot.unread)
+    sweep_owned(snapshot, aws)
+    missed, snapshot.unread = snapshot.unread[len(read) :], read
     return [Diagnostic("warning", "owned-unknown", part.reason, part.hint) for part in missed]
 
 
-def _owned_already(draft: Draft, world: World) -> Iterable[Diagnostic]:
+def _owned_already(draft: ImportDraft, snapshot: Snapshot) -> Iterable[Diagnostic]:
     """What the stack of this name owns by its tag, and this YAML does not declare: its plan would delete it."""
     mine = draft.by_address()
-    for address in sorted(a for owned in world.owned.values() for a in owned if a not in mine):
+    for address in sorted(a for owned in snapshot.owned.values() for a in owned if a not in mine):
         yield Diagnostic(
             "warning", "owned-already",
-            f"{address} carries the tag of the stack {world.scope}; the plan of this YAML would delete it",
+            f"{address} carries the tag of the stack {snapshot.scope}; the plan of this YAML would delete it",
             "import it too, add the YAML to that stack's state, or choose another --stack", address=address,
         )  # fmt: skip
 
 
-def _nothing(world: World, misses: Sequence[tuple[str, str]], draft: Draft) -> ReconError:
-    diagnostics = tuple(_diagnostics(draft, world, misses, None))
-    if world.unread:
+def _nothing(snapshot: Snapshot, misses: Sequence[tuple[str, str]], draft: ImportDraft) -> ReconError:
+    diagnostics = tuple(_diagnostics(draft, snapshot, misses, None))
+    if snapshot.unread:
         return ReconError("nothing could be read that could be imported", diagnostics=diagnostics)
     theirs = draft.left and all(left.code == "owned-elsewhere" for left in draft.left)
     why = ": all of it belongs to others" if theirs else ": all of it is left out" if draft.left else ""
@@ -202,9 +204,9 @@ def _nothing(world: World, misses: Sequence[tuple[str, str]], draft: Draft) -> R
 
 
 def _diagnostics(
-    draft: Draft, world: World, misses: Sequence[tuple[str, str]], plan: Plan | None
+    draft: ImportDraft, snapshot: Snapshot, misses: Sequence[tuple[str, str]], plan: Plan | None
 ) -> Iterable[Diagnostic]:
-    for part in world.unread:
+    for part in snapshot.unread:
         yield Diagnostic(
             "error", "unread", f"could not read {part.prefix}: {part.reason}", part.hint, address=part.prefix
         )

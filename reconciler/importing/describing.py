@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from reconciler.importing.draft import Draft, Item, Unwritable, literal, shown_text
-from reconciler.importing.finding import Found, Left
+from reconciler.importing.draft import EntryDraft, ImportDraft, Unwritable, literal, shown_text
+from reconciler.importing.finding import Discovery, Skipped
 from reconciler.importing.users import SmtpUserFound
-from reconciler.kinds.configuration_set import BLOCKS
-from reconciler.kinds.dns.values import host, mx_value
-from reconciler.kinds.dns.zones import NoZone, Zone, ZoneIndex
 from reconciler.kinds.ownership import PROTECT, owner_of
+from reconciler.kinds.snapshot import Unread
 from reconciler.kinds.tags import user_tags
-from reconciler.kinds.world import Unread
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Observed
 from reconciler.regions import feedback_mx, tracking_target
+from reconciler.resources.configuration_set.kind import BLOCKS
+from reconciler.resources.dns_record.values import host, mx_value
+from reconciler.resources.dns_record.zones import NoZone, Zone, ZoneIndex
 
 SECTION: Final = {"configuration_set": "configuration_sets", "dedicated_ip_pool": "dedicated_ip_pools"}
 _DESTINATIONS: Final = (
@@ -34,23 +34,23 @@ _SENDING: Final = {
 PLACEHOLDER: Final = "NAME-OF-THE-SECRET"
 
 
-def describe(found: Found, draft: Draft) -> None:
+def describe(found: Discovery, draft: ImportDraft) -> None:
     """Fill ``draft`` with an entry for everything that nobody else owns."""
-    world = found.world
-    scope = world.scope
+    snapshot = found.snapshot
+    scope = snapshot.scope
     draft.left += found.left
     destinations: dict[str, list[Observed]] = {}
-    for address, live in sorted(world.observed.items()):
+    for address, live in sorted(snapshot.observed.items()):
         if live.kind == "event_destination":
             destinations.setdefault(address.rpartition("/")[0], []).append(live)
-    for live in sorted(world.observed.values(), key=lambda o: (_rank(draft, o), o.address)):
+    for live in sorted(snapshot.observed.values(), key=lambda o: (_rank(draft, o), o.address)):
         if live.kind == "event_destination":
             continue
         owner = owner_of(live.tags)
         if owner is not None and owner != scope:
             who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
             hint = "release it there first if this stack is to manage it"
-            draft.left.append(Left(live.address, "owned-elsewhere", f"belongs to {who}", hint))
+            draft.left.append(Skipped(live.address, "owned-elsewhere", f"belongs to {who}", hint))
             continue
         if live.kind == "email_identity":
             item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
@@ -58,12 +58,12 @@ def describe(found: Found, draft: Draft) -> None:
         elif live.kind == "configuration_set":
             item = draft.item(SECTION[live.kind], live.name)
             own = f"event_destination/{live.region}/{live.name}"
-            _set(item, live, destinations.get(own, []), world.unknown(own))
+            _set(item, live, destinations.get(own, []), snapshot.unknown(own))
         else:
             item = draft.item(SECTION[live.kind], live.name)
             _pool(item, live)
         _shared(item, live)
-    index = ZoneIndex(world.zones)
+    index = ZoneIndex(snapshot.zones)
     for domain in found.parked:
         _parked(found, draft, index, domain)
     for item in list(draft.items.values()):
@@ -72,7 +72,7 @@ def describe(found: Found, draft: Draft) -> None:
         if "dkim" in item.unmanaged and any("dkim" in values for values in item.regional.values()):
             item.drop(("dkim",), "recon leaves the DKIM of a domain alone in all regions or in none")
         _protect(found, item)
-    settle_pools(draft)
+    drop_mixed_pool_modes(draft)
     _shared_names(draft, index)
     for user in found.users.values():
         owner = owner_of(user.live.tags)
@@ -80,7 +80,7 @@ def describe(found: Found, draft: Draft) -> None:
             _inert(user)
             draft.users.append(user)
         else:
-            draft.left.append(Left(user.live.address, "owned-elsewhere", f"belongs to {owner}"))
+            draft.left.append(Skipped(user.live.address, "owned-elsewhere", f"belongs to {owner}"))
 
 
 def _inert(user: SmtpUserFound) -> None:
@@ -93,9 +93,9 @@ def _inert(user: SmtpUserFound) -> None:
         user.values, user.why = None, str(problem)
 
 
-def _shared_names(draft: Draft, index: ZoneIndex) -> None:
+def _shared_names(draft: ImportDraft, index: ZoneIndex) -> None:
     """Leave a MAIL FROM or tracking name to the one region that its record points to: it has room for one alone."""
-    held: dict[tuple[str, str], list[tuple[Item, str]]] = {}
+    held: dict[tuple[str, str], list[tuple[EntryDraft, str]]] = {}
     for item in draft.items.values():
         for region, values in item.regional.items():
             for block, field in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
@@ -122,11 +122,11 @@ def _points_to(index: ZoneIndex, name: str, block: str, region: str) -> bool:
     return False
 
 
-def _rank(draft: Draft, live: Observed) -> int:
+def _rank(draft: ImportDraft, live: Observed) -> int:
     return draft.regions.index(live.region) if live.region in draft.regions else len(draft.regions)
 
 
-def _shared(item: Item, live: Observed) -> None:
+def _shared(item: EntryDraft, live: Observed) -> None:
     values = item.regional[live.region or ""]
     tags: dict[str, Any] = {}
     for key, value in sorted(user_tags(live.tags).items()):
@@ -135,8 +135,8 @@ def _shared(item: Item, live: Observed) -> None:
         values["tags"] = tags
 
 
-def _protect(found: Found, item: Item) -> None:
-    marked = [found.world.observed[a].tags.get(PROTECT) == "true" for a in item.addresses()]
+def _protect(found: Discovery, item: EntryDraft) -> None:
+    marked = [found.snapshot.observed[a].tags.get(PROTECT) == "true" for a in item.addresses()]
     if marked and all(marked):
         item.own["protect"] = True
 
@@ -144,7 +144,7 @@ def _protect(found: Found, item: Item) -> None:
 # --- identities ----------------------------------------------------------------------------------------------------
 
 
-def _identity(item: Item, live: Observed) -> None:
+def _identity(item: EntryDraft, live: Observed) -> None:
     values = item.regional.setdefault(live.region or "", {})
     spec = live.spec
     if item.section == "domains":
@@ -167,7 +167,7 @@ def _identity(item: Item, live: Observed) -> None:
         item.notes.append(f"{live.region}: SES says {status} of its verification")
 
 
-def _dkim(item: Item, values: dict[str, Any], live: Observed) -> None:
+def _dkim(item: EntryDraft, values: dict[str, Any], live: Observed) -> None:
     block = live.spec["dkim"]
     if block["signing_attributes_origin"] == "EXTERNAL":
         selector = shown_text(str(block.get("domain_signing_selector")))
@@ -207,21 +207,21 @@ def _spelled(document: Mapping[str, Any]) -> dict[str, Any]:
 # --- a domain's own records ----------------------------------------------------------------------------------------
 
 
-def _parked(found: Found, draft: Draft, index: ZoneIndex, domain: str) -> None:
+def _parked(found: Discovery, draft: ImportDraft, index: ZoneIndex, domain: str) -> None:
     """A named domain without an identity: imported where its zone says something of mail."""
     zone = index.pick(domain, "auto")
     if isinstance(zone, NoZone) or not zone.loaded:
         return
-    item = Item("domains", domain, {"identity": False})
+    item = EntryDraft("domains", domain, {"identity": False})
     _records(item, zone)
     if item.own.keys() - {"identity"}:
         draft.items["domains", domain] = item
 
 
-def _zone(found: Found, item: Item, index: ZoneIndex) -> None:
+def _zone(found: Discovery, item: EntryDraft, index: ZoneIndex) -> None:
     """Where the records of a domain are, and what they say."""
-    world = found.world
-    if hidden := world.unknown("dns_record"):
+    snapshot = found.snapshot
+    if hidden := snapshot.unknown("dns_record"):
         item.notes.append(f"the hosted zones could not be read: {hidden.reason}")
         return
     zone = index.pick(item.name, "auto")
@@ -229,7 +229,7 @@ def _zone(found: Found, item: Item, index: ZoneIndex) -> None:
         tokens = {
             f"{token}._domainkey.{item.name}"
             for address in item.addresses()
-            for token in world.observed[address].facts.get("tokens") or ()
+            for token in snapshot.observed[address].facts.get("tokens") or ()
         }
         holding = [z for z in index.candidates(item.name) if z.loaded and any(z.at(name) for name in tokens)]
         if len(holding) == 1:
@@ -240,7 +240,7 @@ def _zone(found: Found, item: Item, index: ZoneIndex) -> None:
         item.own["zone"] = "manual"
         item.notes.append(f"zone: {zone.message}; recon prints its records and writes none")
         return
-    if hidden := world.unknown(f"dns_record/{zone.name}"):
+    if hidden := snapshot.unknown(f"dns_record/{zone.name}"):
         item.notes.append(f"the zone {zone.name} could not be read: {hidden.reason}")
         return
     if cut := zone.delegation(item.name):
@@ -250,7 +250,7 @@ def _zone(found: Found, item: Item, index: ZoneIndex) -> None:
     _records(item, zone)
 
 
-def _records(item: Item, zone: Zone) -> None:
+def _records(item: EntryDraft, zone: Zone) -> None:
     name = item.name
     _tags(item, zone, "dmarc", f"_dmarc.{name}", dmarc.is_record, dmarc.parse, dmarc.from_yaml)
     _spf(item, zone)
@@ -260,7 +260,7 @@ def _records(item: Item, zone: Zone) -> None:
         item.own["null_mx"] = True
 
 
-def _one(item: Item, zone: Zone, key: str, name: str, is_record: Callable[[str], bool]) -> str | None:
+def _one(item: EntryDraft, zone: Zone, key: str, name: str, is_record: Callable[[str], bool]) -> str | None:
     """The one record of a kind at a name; None, with a word, where there is none that recon could keep."""
     texts = [text for _, text in zone.texts(name) if is_record(text)]
     cname = zone.sets(name, "CNAME")
@@ -276,7 +276,7 @@ def _one(item: Item, zone: Zone, key: str, name: str, is_record: Callable[[str],
 
 
 def _tags(
-    item: Item,
+    item: EntryDraft,
     zone: Zone,
     key: str,
     name: str,
@@ -307,7 +307,7 @@ def _listed(tags: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _spf(item: Item, zone: Zone) -> None:
+def _spf(item: EntryDraft, zone: Zone) -> None:
     """The terms of the live record that an ``spf:`` entry can say; what it cannot say stays as it is anyway."""
     text = _one(item, zone, "spf", item.name, spf.is_record)
     if text is None:
@@ -347,7 +347,7 @@ def _sayable(text: str, block: Mapping[str, Any]) -> bool:
 # --- sets and pools ------------------------------------------------------------------------------------------------
 
 
-def _set(item: Item, live: Observed, others: Iterable[Observed], hidden: Unread | None) -> None:
+def _set(item: EntryDraft, live: Observed, others: Iterable[Observed], hidden: Unread | None) -> None:
     values = item.regional.setdefault(live.region or "", {})
     for block in BLOCKS:
         written = _written(live.spec.get(block))
@@ -380,7 +380,7 @@ def _written(block: Any) -> Any:
     return {key: value for key, value in inner.items() if value is not None and value != {}}
 
 
-def _pool(item: Item, live: Observed) -> None:
+def _pool(item: EntryDraft, live: Observed) -> None:
     mode = live.spec["scaling_mode"]
     if item.own.get("scaling_mode", mode) != mode:
         # `scaling_mode` holds for all regions of an entry.
@@ -392,7 +392,7 @@ def _pool(item: Item, live: Observed) -> None:
         values["dedicated_ips"] = list(live.spec["dedicated_ips"])
 
 
-def settle_pools(draft: Draft) -> None:
+def drop_mixed_pool_modes(draft: ImportDraft) -> None:
     """Take the mode out of pools that have another one in another region: an entry has one for all."""
     for item in draft.items.values():
         if item.own.pop("scaling_mode_differs", False):

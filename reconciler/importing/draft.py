@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from reconciler.desired.variables import BadVariable, Scope
-from reconciler.importing.finding import Left
+from reconciler.desired.variables import BadVariable, Variables
+from reconciler.importing.finding import Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.model import Address
 
@@ -43,7 +43,7 @@ def literal(value: Any, *, policy: bool = False) -> Any:
         if "${" not in value:
             return value
         try:
-            if policy and Scope({}).expand(value, policy=True) == value:
+            if policy and Variables({}).expand(value, policy=True) == value:
                 return value
         except BadVariable:
             pass  # not IAM's own: escaped like any other
@@ -67,7 +67,7 @@ def shown_text(text: str) -> str:
 
 
 @dataclass(slots=True)
-class Lost:
+class Dropped:
     """A part of an entry that is not declared; ``live`` is its value, by region where they differ."""
 
     path: Path
@@ -76,7 +76,7 @@ class Lost:
 
 
 @dataclass(slots=True)
-class Item:
+class EntryDraft:
     """One entry: ``own`` holds what has no region, ``regional`` the rest by region; values as in the YAML."""
 
     section: str
@@ -84,7 +84,7 @@ class Item:
     own: dict[str, Any] = field(default_factory=dict)
     regional: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
+    lost: list[Dropped] = field(default_factory=list)
     unmanaged: list[str] = field(default_factory=list)
 
     def addresses(self) -> Iterator[Address]:
@@ -104,7 +104,7 @@ class Item:
             if (lost.path, lost.why) == (path, why):
                 lost.live.update(live or {})
                 return
-        self.lost.append(Lost(path, why, dict(live or {})))
+        self.lost.append(Dropped(path, why, dict(live or {})))
 
     def drop(self, path: Path, why: str, region: str | None = None) -> bool:
         """Leave a part out, in one region or in all. False where it is neither written nor left alone already.
@@ -144,30 +144,30 @@ def _take(place: dict[str, Any], path: Path) -> Any:
 
 
 @dataclass(slots=True)
-class Draft:
+class ImportDraft:
     """Everything that will be written. ``stack`` is the block of a new state, None beside an existing one."""
 
     regions: tuple[str, ...]
     stack: dict[str, Any] | None = None
     environment: str | None = None
-    items: dict[tuple[str, str], Item] = field(default_factory=dict)
+    items: dict[tuple[str, str], EntryDraft] = field(default_factory=dict)
     users: list[SmtpUserFound] = field(default_factory=list)
     declare_users: bool = False
-    left: list[Left] = field(default_factory=list)
+    left: list[Skipped] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
-    def item(self, section: str, name: str) -> Item:
-        return self.items.setdefault((section, name), Item(section, name))
+    def item(self, section: str, name: str) -> EntryDraft:
+        return self.items.setdefault((section, name), EntryDraft(section, name))
 
-    def leave_out(self, item: Item, code: str, why: str) -> None:
+    def leave_out(self, item: EntryDraft, code: str, why: str) -> None:
         """Take a whole entry out again."""
         self.items.pop((item.section, item.name), None)
         for address in item.addresses():
-            self.left.append(Left(address, code, why))
+            self.left.append(Skipped(address, code, why))
         if not item.regional:
-            self.left.append(Left(f"dns_record/?/{item.name}/*", code, why))
+            self.left.append(Skipped(f"dns_record/?/{item.name}/*", code, why))
 
-    def by_address(self) -> dict[Address, Item]:
+    def by_address(self) -> dict[Address, EntryDraft]:
         return {address: item for item in self.items.values() for address in item.addresses()}
 
 

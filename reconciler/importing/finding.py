@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
-from reconciler.kinds import REGISTRY
-from reconciler.kinds.dns_record import read_zones
-from reconciler.kinds.world import World
+from reconciler.kinds.registry import REGISTRY
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
 from reconciler.names import fold_identity
+from reconciler.resources.dns_record.kind import read_zones
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -36,7 +36,7 @@ READS: Final = tuple(f"sesv2:{operation}" for _, operation, _, _ in LISTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Skipped:
     """One live thing that was not imported, and why."""
 
     address: Address
@@ -46,21 +46,21 @@ class Left:
 
 
 @dataclass(slots=True)
-class Found:
+class Discovery:
     """Everything that was read. ``parked`` are named domains without an identity, ``closed`` regions not open to us."""
 
-    world: World
+    snapshot: Snapshot
     users: dict[str, SmtpUserFound] = field(default_factory=dict)
     parked: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
+    left: list[Skipped] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
     """The name of everything that there is, wanted or not."""
     misses: list[tuple[str, str]] = field(default_factory=list)
     """Names that fit nothing, with a near one."""
 
 
-class Names:
+class NameFilter:
     """The NAMES of a command line: domains, addresses, ``KIND/NAME``, ``KIND/REGION/NAME``, users; with globs.
 
     Without any, everything is picked. Domains compare in any case and in IDNA's form.
@@ -101,38 +101,44 @@ def _folded(pattern: str) -> str | None:
 
 
 def find(
-    aws: Aws, world: World, names: Names, regions: Sequence[str], *, asked: bool, declared: Iterable[Address] = ()
-) -> Found:
-    """Read what ``names`` picks in ``regions`` into ``world``, and what it refers to.
+    aws: Aws,
+    snapshot: Snapshot,
+    names: NameFilter,
+    regions: Sequence[str],
+    *,
+    asked: bool,
+    declared: Iterable[Address] = (),
+) -> Discovery:
+    """Read what ``names`` picks in ``regions`` into ``snapshot``, and what it refers to.
 
     ``asked`` says that somebody named the regions: one that is not enabled is then an error, else it is passed over.
-    ``declared`` are addresses that the state has already. What cannot be read goes to ``world.unread``.
+    ``declared`` are addresses that the state has already. What cannot be read goes to ``snapshot.unread``.
     """
-    found = Found(world)
+    found = Discovery(snapshot)
     known = set(declared)
     with ThreadPoolExecutor(max_workers=2) as pool:
         ses = pool.submit(_ses, aws, found, names, regions, asked, known)
-        iam = pool.submit(_users, aws, world)
+        iam = pool.submit(_users, aws, snapshot)
         everyone = iam.result()
         ses.result()
     _pick_users(aws, found, names, everyone, known)
-    identities = [o for o in world.observed.values() if o.kind == "email_identity"]
+    identities = [o for o in snapshot.observed.values() if o.kind == "email_identity"]
     parked = [d for d in names.domains() if not any(o.name == d for o in identities)]
     parked = [d for d in parked if d not in names.used and not any(a.split("/", 2)[2:] == [d] for a in known)]
     wanted: list[tuple[str, str | None]] = []
     for domain in sorted({*(o.name for o in identities if "@" not in o.name), *parked}):
         wanted.append((domain, "auto"))
-    for live in world.observed.values():
+    for live in snapshot.observed.values():
         block = live.spec.get("mail_from") or live.spec.get("tracking_options") or {}
         name = block.get("mail_from_domain") or block.get("custom_redirect_domain")
         if name:
             wanted.append((str(name).lower().rstrip("."), "auto"))
-    read_zones(aws, world, wanted)
+    read_zones(aws, snapshot, wanted)
     found.parked = parked
     return found
 
 
-def missing(found: Found, names: Names, parked: Iterable[str]) -> None:
+def missing(found: Discovery, names: NameFilter, parked: Iterable[str]) -> None:
     """Note the patterns that fitted nothing, once it is known which domains have records (``parked``)."""
     there = sorted(found.listed)
     for pattern in names.patterns:
@@ -145,11 +151,13 @@ def missing(found: Found, names: Names, parked: Iterable[str]) -> None:
 # --- SES -----------------------------------------------------------------------------------------------------------
 
 
-def _ses(aws: Aws, found: Found, names: Names, regions: Sequence[str], asked: bool, known: set[Address]) -> None:
-    world = found.world
+def _ses(
+    aws: Aws, found: Discovery, names: NameFilter, regions: Sequence[str], asked: bool, known: set[Address]
+) -> None:
+    snapshot = found.snapshot
     listed = _listed(aws, found, regions, asked)
     named: dict[str, list[Address]] = {"email_identity": [], "configuration_set": [], "dedicated_ip_pool": []}
-    world.facts["named"] = named
+    snapshot.facts["named"] = named
     for kind, region, name in listed:
         if kind == "email_identity":
             _take_identity(found, names, region, name, known)
@@ -158,21 +166,21 @@ def _ses(aws: Aws, found: Found, names: Names, regions: Sequence[str], asked: bo
         elif names.pick(kind, name, region) and f"{kind}/{region}/{name}" not in known:
             named[kind].append(f"{kind}/{region}/{name}")
     there = {f"{kind}/{region}/{name}" for kind, region, name in listed}
-    REGISTRY["email_identity"].observe(aws, world)
+    REGISTRY["email_identity"].observe(aws, snapshot)
     for address in sorted(named["email_identity"]):
-        if address not in world.observed and world.unknown(address) is None:
+        if address not in snapshot.observed and snapshot.unknown(address) is None:
             why = "SES lists it, but does not know it by the name in the form that YAML is compared in"
-            found.left.append(Left(address, "name-not-found", why))
-    _follow(world, named, "configuration_set", there - known)
-    REGISTRY["configuration_set"].observe(aws, world)
-    REGISTRY["event_destination"].observe(aws, world)
-    _follow(world, named, "dedicated_ip_pool", there - known)
-    REGISTRY["dedicated_ip_pool"].observe(aws, world)
+            found.left.append(Skipped(address, "name-not-found", why))
+    _follow(snapshot, named, "configuration_set", there - known)
+    REGISTRY["configuration_set"].observe(aws, snapshot)
+    REGISTRY["event_destination"].observe(aws, snapshot)
+    _follow(snapshot, named, "dedicated_ip_pool", there - known)
+    REGISTRY["dedicated_ip_pool"].observe(aws, snapshot)
 
 
-def _listed(aws: Aws, found: Found, regions: Sequence[str], asked: bool) -> list[tuple[str, str, str]]:
+def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> list[tuple[str, str, str]]:
     """(kind, region, name as SES tells it) of everything, all regions side by side."""
-    world = found.world
+    snapshot = found.snapshot
 
     def one(job: tuple[Any, str]) -> tuple[str, str, list[str], AwsError | None]:
         (kind, operation, member, options), region = job
@@ -190,34 +198,34 @@ def _listed(aws: Aws, found: Found, regions: Sequence[str], asked: bool) -> list
         elif error.closed and not asked:
             closed.add(region)
         else:
-            world.unreadable(f"{kind}/{region}", error.message, error.hint)
+            snapshot.unreadable(f"{kind}/{region}", error.message, error.hint)
     found.closed = sorted(closed)
     found.listed |= {name for _, _, name in out}
     return sorted(out)
 
 
-def _take_identity(found: Found, names: Names, region: str, name: str, known: set[Address]) -> None:
+def _take_identity(found: Discovery, names: NameFilter, region: str, name: str, known: set[Address]) -> None:
     try:
         folded = fold_identity(name)
     except ValueError as problem:
         if names.pick("email_identity", name, region):
-            found.left.append(Left(f"email_identity/{region}/{name}", "bad-name", str(problem)))
+            found.left.append(Skipped(f"email_identity/{region}/{name}", "bad-name", str(problem)))
         return
     if "@" in name and folded != name:
         # To SES these are two identities: an address is compared with its case ("Creating and verifying identities").
         if names.pick("email_identity", folded, region):
             why = f"the domain of an address is declared in lower case, and to SES {folded} is another address"
-            found.left.append(Left(f"email_identity/{region}/{name}", "address-case", why))
+            found.left.append(Skipped(f"email_identity/{region}/{name}", "address-case", why))
         return
     address = f"email_identity/{region}/{folded}"
-    named = found.world.facts["named"]["email_identity"]
+    named = found.snapshot.facts["named"]["email_identity"]
     if names.pick("email_identity", folded, region) and address not in known and address not in named:
         named.append(address)
 
 
-def _follow(world: World, named: dict[str, list[Address]], kind: str, there: set[Address]) -> None:
+def _follow(snapshot: Snapshot, named: dict[str, list[Address]], kind: str, there: set[Address]) -> None:
     """Add what was picked refers to, where it exists: the sets of identities, the pools of sets."""
-    for live in list(world.observed.values()):
+    for live in list(snapshot.observed.values()):
         name = live.spec.get("configuration_set_name")
         if kind == "dedicated_ip_pool":
             name = (live.spec.get("delivery_options") or {}).get("sending_pool_name")
@@ -229,15 +237,17 @@ def _follow(world: World, named: dict[str, list[Address]], kind: str, there: set
 # --- IAM -----------------------------------------------------------------------------------------------------------
 
 
-def _users(aws: Aws, world: World) -> list[SmtpUserFound]:
+def _users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
     try:
-        return smtp_users(aws, world)
+        return smtp_users(aws, snapshot)
     except AwsError as error:
-        world.unreadable("smtp_user", error.message, error.hint)
+        snapshot.unreadable("smtp_user", error.message, error.hint)
         return []
 
 
-def _pick_users(aws: Aws, found: Found, names: Names, everyone: Iterable[SmtpUserFound], known: set[Address]) -> None:
+def _pick_users(
+    aws: Aws, found: Discovery, names: NameFilter, everyone: Iterable[SmtpUserFound], known: set[Address]
+) -> None:
     domains = set(names.domains())
     chosen = []
     for user in everyone:
@@ -257,5 +267,5 @@ def _pick_users(aws: Aws, found: Found, names: Names, everyone: Iterable[SmtpUse
 
     for user, error in zip(chosen, aws.parallel(keys_of, chosen), strict=True):
         if error is not None:
-            found.world.unreadable(f"smtp_credential/{user.name}", error.message, error.hint)
+            found.snapshot.unreadable(f"smtp_credential/{user.name}", error.message, error.hint)
         found.users[user.name] = user

@@ -11,15 +11,15 @@ from typing import Final
 
 from reconciler.desired import load_texts
 from reconciler.errors import InvalidState, ReconError
-from reconciler.importing.draft import KIND_OF, Draft, Item, Path
+from reconciler.importing.draft import KIND_OF, EntryDraft, ImportDraft, Path
 from reconciler.importing.writing import Where, render
-from reconciler.kinds.dns import intents
-from reconciler.kinds.dns.elsewhere import GROUPS
-from reconciler.kinds.dns.intents import Intent
-from reconciler.kinds.world import World
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Diagnostic, Plan, State
 from reconciler.observing import declare
 from reconciler.planner import make_plan
+from reconciler.resources.dns_record import intents
+from reconciler.resources.dns_record.foreign_ownership import GROUPS
+from reconciler.resources.dns_record.intents import Intent
 from reconciler.rules import RULES
 
 ROUNDS: Final = 40
@@ -38,7 +38,7 @@ class Proof:
     state: State
 
 
-def prove(draft: Draft, world: World, *, single: str | None, beside: str | None = None) -> Proof:
+def prove(draft: ImportDraft, snapshot: Snapshot, *, single: str | None, beside: str | None = None) -> Proof:
     """Take out of ``draft`` whatever the loader refuses or the plan would change; returns what is left, as text.
 
     ``beside`` is the state that it is written into. Raises ReconError where that state is invalid by itself, or where
@@ -49,18 +49,18 @@ def prove(draft: Draft, world: World, *, single: str | None, beside: str | None 
         try:
             state = load_texts(texts, draft.environment, beside=beside).state
         except InvalidState as problem:
-            if not _obey(draft, problem.diagnostics, where):
+            if not _apply_loader_errors(draft, problem.diagnostics, where):
                 raise
             continue
-        plan, asked = _planned(draft, world, state)
-        if not _settle(draft, plan, asked, where):
+        plan, asked = _planned(draft, snapshot, state)
+        if not _apply_plan_changes(draft, plan, asked, where):
             return Proof(_shorter(draft, state, single) or texts, plan, state)
     raise ReconError(
         "what exists live could not be said in YAML so that its plan is empty", hint="import fewer NAMES; report this"
     )
 
 
-def _shorter(draft: Draft, state: State, single: str | None) -> Mapping[str, str] | None:
+def _shorter(draft: ImportDraft, state: State, single: str | None) -> Mapping[str, str] | None:
     """A new state with what all have alike under ``defaults``, if it says exactly the same; else None."""
     if draft.stack is None:
         return None
@@ -76,27 +76,27 @@ def _said(state: State) -> list[tuple[str, str, str, Mapping[str, object]]]:
     return sorted(((e.section, e.name, e.region or "", e.values) for e in state.entries), key=lambda entry: entry[:3])
 
 
-def _planned(draft: Draft, read: World, state: State) -> tuple[Plan, dict[tuple[str, str], Intent]]:
+def _planned(draft: ImportDraft, read: Snapshot, state: State) -> tuple[Plan, dict[tuple[str, str], Intent]]:
     """The plan for what the draft declares alone, on what was read, and which declaration wants which record."""
     mine = {key for key, item in draft.items.items() if item.section in KIND_OF}
     entries = tuple(e for e in state.entries if (e.section, e.name) in mine)
-    world = declare(replace(state, entries=entries), read.now)
-    world.observed = dict(read.observed)
-    world.zones = read.zones
-    world.unread = list(read.unread)
+    snapshot = declare(replace(state, entries=entries), read.now)
+    snapshot.observed = dict(read.observed)
+    snapshot.zones = read.zones
+    snapshot.unread = list(read.unread)
     asked: dict[tuple[str, str], Intent] = {}
-    for intent in intents.of_state(world):
+    for intent in intents.of_state(snapshot):
         label = f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else intent.name or ""
         asked.setdefault((label, intent.type), intent)
         if intent.name:
             asked.setdefault((intent.name, intent.type), intent)
-    return make_plan(world), asked
+    return make_plan(snapshot), asked
 
 
 # --- what the loader refuses ---------------------------------------------------------------------------------------
 
 
-def _obey(draft: Draft, diagnostics: Iterable[Diagnostic], where: Where) -> bool:
+def _apply_loader_errors(draft: ImportDraft, diagnostics: Iterable[Diagnostic], where: Where) -> bool:
     """Take out what errors point at; False where one points outside what we write."""
     moved = False
     owners = draft.by_address()
@@ -118,7 +118,7 @@ def _obey(draft: Draft, diagnostics: Iterable[Diagnostic], where: Where) -> bool
     return moved
 
 
-def _without(draft: Draft, item: Item, path: Path, found: Diagnostic) -> bool:
+def _without(draft: ImportDraft, item: EntryDraft, path: Path, found: Diagnostic) -> bool:
     """Take one part out, or the whole entry where the error is about all of it."""
     region = None
     if path[:1] == ("by_region",):
@@ -138,7 +138,7 @@ def _depth(path: Path) -> int:
     return 2 if path[0] in {"policies", "tags", "event_destinations"} or path[0].endswith("_options") else 1
 
 
-def _undeclare(draft: Draft, name: str, found: Diagnostic) -> bool:
+def _undeclare(draft: ImportDraft, name: str, found: Diagnostic) -> bool:
     for user in draft.users:
         if user.name == name and user.values is not None:
             user.values = None
@@ -158,12 +158,12 @@ def _why(found: Diagnostic) -> str:
 class _Round:
     """What one round takes out of a draft: each part once, however many records or fields speak against it."""
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: ImportDraft) -> None:
         self.draft = draft
         self.done: set[tuple[str, str, Path, str | None]] = set()
 
     def take(
-        self, item: Item, path: Path, region: str | None, why: str, *, code: str = "", record: bool = False
+        self, item: EntryDraft, path: Path, region: str | None, why: str, *, code: str = "", record: bool = False
     ) -> None:
         """Leave a part out, or the entry where it has no such part. ``record``: what is wrong is the part's record."""
         key = (item.section, item.name, path, region)
@@ -180,7 +180,7 @@ class _Round:
             self.draft.leave_out(item, code or "not-sayable", why)
 
 
-def _settle(draft: Draft, plan: Plan, asked: Mapping[tuple[str, str], Intent], where: Where) -> bool:
+def _apply_plan_changes(draft: ImportDraft, plan: Plan, asked: Mapping[tuple[str, str], Intent], where: Where) -> bool:
     """Take out whatever the plan would do beside adopting; True where there was something."""
     owners = draft.by_address()
     this = _Round(draft)
@@ -196,8 +196,8 @@ def _settle(draft: Draft, plan: Plan, asked: Mapping[tuple[str, str], Intent], w
 
 
 def _unwanted(
-    draft: Draft, owners: Mapping[Address, Item], change: Change, asked: Mapping[tuple[str, str], Intent]
-) -> Iterator[tuple[Item, Path, str | None, str]]:
+    draft: ImportDraft, owners: Mapping[Address, EntryDraft], change: Change, asked: Mapping[tuple[str, str], Intent]
+) -> Iterator[tuple[EntryDraft, Path, str | None, str]]:
     if change.kind == "dns_record":
         _, zone, name, type_ = change.address.split("/", 3)
         intent = asked.get((name, type_))
@@ -229,7 +229,7 @@ def _unwanted(
         yield item, keys or tuple(diff.path.split("."))[: _BLOCKS[change.kind]], change.region, _diff_words(change)
 
 
-def _remembered(draft: Draft, name: str, type_: str) -> tuple[Item | None, str]:
+def _remembered(draft: ImportDraft, name: str, type_: str) -> tuple[EntryDraft | None, str]:
     """The domain of the draft whose own record stands at ``name``, and which of its records it is."""
     label, group = next(((at, of) for at, of in GROUPS.items() if name.startswith(at)), ("", ""))
     group = group or {"TXT": "spf", "MX": "null_mx"}.get(type_, "")
@@ -237,8 +237,8 @@ def _remembered(draft: Draft, name: str, type_: str) -> tuple[Item | None, str]:
 
 
 def _of_record(
-    draft: Draft, owners: Mapping[Address, Item], intent: Intent, why: str
-) -> Iterator[tuple[Item, Path, str | None, str]]:
+    draft: ImportDraft, owners: Mapping[Address, EntryDraft], intent: Intent, why: str
+) -> Iterator[tuple[EntryDraft, Path, str | None, str]]:
     if intent.group == "tracking":
         for owner in intent.owners:
             if owner in owners:
@@ -251,7 +251,7 @@ def _of_record(
 
 def _refused(
     this: _Round,
-    owners: Mapping[Address, Item],
+    owners: Mapping[Address, EntryDraft],
     found: Diagnostic,
     asked: Mapping[tuple[str, str], Intent],
     where: Where,

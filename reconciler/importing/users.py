@@ -15,12 +15,12 @@ from urllib.parse import unquote
 
 from reconciler.errors import AwsError
 from reconciler.kinds.policy import normal_policy
-from reconciler.kinds.smtp import keys
-from reconciler.kinds.smtp_user import POLICY, details, fields_of, observed_of
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
-from reconciler.kinds.world import World
 from reconciler.model import Observed
 from reconciler.names import domain_of, fold_domain, fold_identity
+from reconciler.resources.smtp_credential import keys
+from reconciler.resources.smtp_user.kind import POLICY, details, fields_of, observed_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -63,21 +63,21 @@ class SmtpUserFound:
         self.keys = [{**key, "used": keys.last_used(aws, key["id"])} for key in keys.list_keys(aws, self.name)]
 
 
-def smtp_users(aws: Aws, world: World) -> list[SmtpUserFound]:
+def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
     """Every user whose own, attached or group's policy names an action of SES that sends raw mail.
 
     An administrator (``*``) is none. Raises AwsError where the users cannot be read; groups and attached policies
-    that cannot be read are said in ``world``.
+    that cannot be read are said in ``snapshot``.
     """
     everyone = list(details(aws))
     groups: dict[str, list[tuple[str, Any]]] = {}
     managed: dict[str, Any] = {}
     if any(user.get("GroupList") for user in everyone):
-        for group in _others(aws, world, "Group", "GroupDetailList"):
+        for group in _others(aws, snapshot, "Group", "GroupDetailList"):
             groups[group["GroupName"]] = list(_inline(group, "GroupPolicyList"))
             groups[group["GroupName"]] += [(a, a) for a in _attached(group)]
     if any(_attached(user) for user in everyone) or any(a == b for g in groups.values() for a, b in g):
-        for policy in _others(aws, world, "LocalManagedPolicy", "Policies"):
+        for policy in _others(aws, snapshot, "LocalManagedPolicy", "Policies"):
             versions = policy.get("PolicyVersionList") or ()
             managed[policy["Arn"]] = next(
                 (_document(v.get("Document")) for v in versions if v.get("IsDefaultVersion")), None
@@ -94,11 +94,11 @@ def smtp_users(aws: Aws, world: World) -> list[SmtpUserFound]:
     return sorted(found, key=lambda user: user.name)
 
 
-def _others(aws: Aws, world: World, kind: str, member: str) -> Iterator[Mapping[str, Any]]:
+def _others(aws: Aws, snapshot: Snapshot, kind: str, member: str) -> Iterator[Mapping[str, Any]]:
     try:
         yield from aws.pages("iam", "GetAccountAuthorizationDetails", member, token_in="Marker", Filter=[kind])
     except AwsError as error:
-        world.unreadable("smtp_user", error.message, error.hint)
+        snapshot.unreadable("smtp_user", error.message, error.hint)
 
 
 def _inline(holder: Mapping[str, Any], member: str) -> Iterator[tuple[str, Any]]:

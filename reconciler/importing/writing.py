@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.desired.reading import scalar
-from reconciler.importing.draft import Draft, Item, Lost, Path, inert, merged
+from reconciler.importing.draft import Dropped, EntryDraft, ImportDraft, Path, inert, merged
 from reconciler.importing.users import SmtpUserFound, own_policy
 
 WIDTH: Final = 116
@@ -61,7 +61,7 @@ class Page:
             self.lines.append(f"{pad}# {line}")
 
 
-def render(draft: Draft, *, single: str | None, factored: bool = False) -> tuple[dict[str, str], Where]:
+def render(draft: ImportDraft, *, single: str | None, factored: bool = False) -> tuple[dict[str, str], Where]:
     """File name -> text, and which line says what. ``single`` is the name of the one file, None for one a section.
 
     ``factored``: what all domains, or all sets, have alike stands once under ``defaults``.
@@ -150,7 +150,7 @@ def render(draft: Draft, *, single: str | None, factored: bool = False) -> tuple
     return {here.name: "\n".join(here.lines) + "\n" for here in pages.values()}, where
 
 
-def _stack(page: Page, draft: Draft) -> None:
+def _stack(page: Page, draft: ImportDraft) -> None:
     page.comment(
         "What `recon import` found, as it is live. `recon plan` shows nothing but adoptions: each adds the tag"
     )
@@ -180,7 +180,7 @@ FEW: Final = 3
 
 
 def _alike(
-    draft: Draft, entries: Mapping[tuple[str, str], dict[str, Any]], section: str, keys: Iterable[str]
+    draft: ImportDraft, entries: Mapping[tuple[str, str], dict[str, Any]], section: str, keys: Iterable[str]
 ) -> dict[str, Any]:
     """The values that every entry of a section has, in every region; a domain's own name as ``${domain}``."""
     mine = [(n, v) for (s, n), v in entries.items() if s == section and v.get("identity") is not False]
@@ -208,7 +208,7 @@ def _without_name(value: Any, name: str) -> Any:
     return value
 
 
-def _values(item: Item, stack_regions: tuple[str, ...]) -> dict[str, Any]:
+def _values(item: EntryDraft, stack_regions: tuple[str, ...]) -> dict[str, Any]:
     """The values of an entry as they are written, all regions in one."""
     top, by_region = merged(item.regional)
     values: dict[str, Any] = {**item.own, **top}
@@ -221,7 +221,7 @@ def _values(item: Item, stack_regions: tuple[str, ...]) -> dict[str, Any]:
     return values
 
 
-def _entry(page: Page, item: Item, values: Mapping[str, Any], indent: int) -> None:
+def _entry(page: Page, item: EntryDraft, values: Mapping[str, Any], indent: int) -> None:
     place = (item.section, item.name)
     pad = " " * indent
     for note in item.notes:
@@ -238,7 +238,7 @@ def _entry(page: Page, item: Item, values: Mapping[str, Any], indent: int) -> No
         _lost(page, item, lost, indent + 2)
 
 
-def _lost(page: Page, item: Item, lost: Lost, indent: int) -> None:
+def _lost(page: Page, item: EntryDraft, lost: Dropped, indent: int) -> None:
     name = ".".join(lost.path) or "all of it"
     page.comment(f"{name} is not managed here: {lost.why}", indent)
     values = {flow(value) for value in lost.live.values()}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reconciler.kinds.world import World
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, State
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ class Runtime(Protocol):
     partition: str
     regions: tuple[str, ...]
 
-    def result(self, address: Address, key: str) -> Any:
+    def output(self, address: Address, key: str) -> Any:
         """A value that an earlier step of this run learnt (DKIM tokens), or None."""
         ...
 
-    def learn(self, address: Address, key: str, value: Any) -> None: ...
+    def set_output(self, address: Address, key: str, value: Any) -> None: ...
 
     def secret(self, reference: Mapping[str, Any], region: str | None) -> str:
         """The text of a secret reference ({secretsmanager|ssm|file|env}); never logged."""
         ...
 
-    def still(self, address: Address) -> None:
+    def ensure_unchanged(self, address: Address) -> None:
         """Raise Stale where somebody else has changed what the rest of a step would write: SES has no
         compare-and-swap, so a step of several writes looks again between them."""
         ...
@@ -66,7 +66,7 @@ class Step:
     edits: Callable[[Runtime], Iterable[Any]] | None = None
     calls: tuple[str, ...] = ()
     region: str | None = None
-    late: bool = False
+    after_verification: bool = False
     """Waits for SES to verify; runs after everything else."""
 
     @property
@@ -87,7 +87,7 @@ class Kind(Protocol):
     def writes(self) -> tuple[str, ...]: ...
 
     @property
-    def told(self) -> Mapping[str, str]:
+    def read_calls(self) -> Mapping[str, str]:
         """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test holds it true."""
         ...
 
@@ -95,15 +95,15 @@ class Kind(Protocol):
         """What the state declares of this kind, normalised."""
         ...
 
-    def observe(self, aws: Aws, world: World) -> None:
-        """Read what is live into ``world``; failures go to ``world.unread``."""
+    def observe(self, aws: Aws, snapshot: Snapshot) -> None:
+        """Read what is live into ``snapshot``; failures go to ``snapshot.unread``."""
         ...
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of one resource as it is now, or None: read just before it is changed."""
         ...
 
-    def plan(self, world: World) -> Iterable[Change]:
+    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
         """The differences. Pure."""
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from reconciler.kinds.world import World
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Entry, Source
 
 STACK = "recon:stack"
@@ -130,15 +130,15 @@ def left_alone(entry: Entry | None, *path: str) -> bool:
     return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
 
 
-def claim_or_refuse(world: World, address: Address, tags: Mapping[str, str], source: Source | None) -> str | None:
+def claim_or_refuse(snapshot: Snapshot, address: Address, tags: Mapping[str, str], source: Source | None) -> str | None:
     """Whether we may manage a live resource: ``ours``, ``adopt``, or None after recording a refusal by name."""
     owner = owner_of(tags)
-    if owner == world.scope:
+    if owner == snapshot.scope:
         return "ours"
     if owner is None:
         return "adopt"
     who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
-    world.refuse(
+    snapshot.refuse(
         "owned-elsewhere",
         f"{address} belongs to {who}",
         address=address,
@@ -148,11 +148,11 @@ def claim_or_refuse(world: World, address: Address, tags: Mapping[str, str], sou
     return None
 
 
-def protected(world: World, address: Address, tags: Mapping[str, str], verb: str) -> bool:
+def protected(snapshot: Snapshot, address: Address, tags: Mapping[str, str], verb: str) -> bool:
     """True after recording a refusal where the live tag ``recon:protect`` stands."""
     if tags.get(PROTECT) != "true":
         return False
-    world.refuse(
+    snapshot.refuse(
         "protect",
         f"{address} is protected and would be {verb}",
         address=address,

@@ -4,45 +4,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
 from reconciler.kinds.ownership import STACK, owner_of
-from reconciler.kinds.world import World
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 
-class Reader(Protocol):
-    name: str
-
-    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None: ...
-
-
-def wanted_addresses(kind: str, world: World) -> list[Address]:
+def wanted_addresses(kind: str, snapshot: Snapshot) -> list[Address]:
     """The addresses of a kind that a plan must know: declared (or named by what is destroyed), or found to be ours by
     the tagging sweep; of these, what a target needs."""
-    declared = [d.address for d in world.kind(kind)]
-    found = {*declared, *world.facts.get("named", {}).get(kind, ()), *world.owned.get(kind, {})}
-    return sorted(filter(world.takes, found))
+    declared = [d.address for d in snapshot.kind(kind)]
+    found = {*declared, *snapshot.facts.get("named", {}).get(kind, ()), *snapshot.owned.get(kind, {})}
+    return sorted(filter(snapshot.includes, found))
 
 
-def referenced(kind: str, world: World) -> list[Address]:
+def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
     """What declared resources name without declaring it: it must exist live, or the plan refuses (``must_exist``)."""
     found: set[Address] = set()
     if kind == "configuration_set":
-        for desired in world.kind("email_identity"):
+        for desired in snapshot.kind("email_identity"):
             name = desired.spec.get("configuration_set_name")
-            if name and world.takes(desired.address):
+            if name and snapshot.includes(desired.address):
                 found.add(f"{kind}/{desired.region}/{name}")
     elif kind == "dedicated_ip_pool":
-        for desired in world.kind("configuration_set"):
+        for desired in snapshot.kind("configuration_set"):
             name = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
-            if name and not name.startswith("ses-") and world.takes(desired.address):
+            if name and not name.startswith("ses-") and snapshot.includes(desired.address):
                 found.add(f"{kind}/{desired.region}/{name}")
-    return sorted(a for a in found - set(wanted_addresses(kind, world)) if world.takes(a) or a not in world.desired)
+    return sorted(
+        a for a in found - set(wanted_addresses(kind, snapshot)) if snapshot.includes(a) or a not in snapshot.desired
+    )
 
 
 def covering_names(domain: str) -> list[str]:
@@ -51,18 +47,18 @@ def covering_names(domain: str) -> list[str]:
     return [".".join(labels[start:]) for start in range(len(labels) - 1)]
 
 
-def read_covering(aws: Aws, world: World) -> None:
-    """Read the live identities that tracking domains rest on where no declared one does, into ``world.facts``:
+def read_covering(aws: Aws, snapshot: Snapshot) -> None:
+    """Read the live identities that tracking domains rest on where no declared one does, into ``snapshot.facts``:
     ``covering`` is address -> verification status, None where there is none. They are not ours to plan."""
     wanted: dict[Address, None] = {}
-    for desired in world.kind("configuration_set"):
-        if not world.takes(desired.address):
+    for desired in snapshot.kind("configuration_set"):
+        if not snapshot.includes(desired.address):
             continue
         domain = str((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
         addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
-        if not any(address in world.desired for address in addresses):
-            wanted |= dict.fromkeys(a for a in addresses if a not in world.observed)
-    found: dict[Address, str | None] = world.facts.setdefault("covering", {})
+        if not any(address in snapshot.desired for address in addresses):
+            wanted |= dict.fromkeys(a for a in addresses if a not in snapshot.observed)
+    found: dict[Address, str | None] = snapshot.facts.setdefault("covering", {})
 
     def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
         _, region, name = address.split("/", 2)
@@ -77,23 +73,23 @@ def read_covering(aws: Aws, world: World) -> None:
 
     for address, status, error in aws.parallel(one, list(wanted), region_of):
         if error is not None:
-            world.unreadable(address, error.message, error.hint)
+            snapshot.unreadable(address, error.message, error.hint)
         else:
             found[address] = status
 
 
-def must_exist(world: World, reference: Address, desired: Desired, path: str) -> None:
+def must_exist(snapshot: Snapshot, reference: Address, desired: Desired, path: str) -> None:
     """Refuse a reference to what is neither declared nor live; what could not be read is given the benefit."""
-    if reference in world.desired or world.unknown(reference):
+    if reference in snapshot.desired or snapshot.unknown(reference):
         return
-    live = world.observed.get(reference)
-    if live is not None and owner_of(live.tags) != world.scope:
+    live = snapshot.observed.get(reference)
+    if live is not None and owner_of(live.tags) != snapshot.scope:
         return
     kind, region, name = reference.split("/", 2)
     # What is ours and not declared any more goes with this plan.
     goes = f"is no longer declared for {region} and goes with this plan"
     why = goes if live is not None else f"is neither declared nor live in {region}"
-    world.refuse(
+    snapshot.refuse(
         "missing-reference",
         f"{desired.address} names the {kind.replace('_', ' ')} {name}, which {why}",
         hint=f"declare it, or correct {path}",
@@ -102,22 +98,22 @@ def must_exist(world: World, reference: Address, desired: Desired, path: str) ->
     )
 
 
-def read_each(kind: Reader, aws: Aws, world: World, addresses: list[Address] | None = None) -> None:
-    """Read ``addresses`` (default: every wanted one) of a regional kind into ``world.observed``, side by side."""
+def read_each(kind: Reader, aws: Aws, snapshot: Snapshot, addresses: list[Address] | None = None) -> None:
+    """Read ``addresses`` (default: every wanted one) of a regional kind into ``snapshot.observed``, side by side."""
 
     def one(address: Address) -> tuple[Address, Observed | None, AwsError | None]:
         _, region, name = address.split("/", 2)
         try:
-            return address, kind.read(aws, region, name, world), None
+            return address, kind.read(aws, region, name, snapshot), None
         except AwsError as error:
             return address, None, error
 
-    wanted = wanted_addresses(kind.name, world) if addresses is None else addresses
+    wanted = wanted_addresses(kind.name, snapshot) if addresses is None else addresses
     for address, found, error in aws.parallel(one, wanted, region_of):
         if error is not None:
-            world.unreadable(address, error.message, error.hint)
+            snapshot.unreadable(address, error.message, error.hint)
         elif found is not None:
-            world.observed[address] = found
+            snapshot.observed[address] = found
 
 
 def region_of(address: Address) -> str:
@@ -125,11 +121,13 @@ def region_of(address: Address) -> str:
     return address.split("/", 2)[1]
 
 
-class Rereading(ABC):
-    """Reading one resource again just before it is written: the window in which a rival is not seen stays short."""
+class Reader(ABC):
+    """Mixin of the kinds that read one resource by itself: to plan it, and again just before it is written."""
+
+    name: str
 
     @abstractmethod
-    def read(self, aws: Aws, region: str, name: str, world: World | None = None) -> Observed | None:
+    def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where AWS says that it does not exist."""
 
     def reread(self, aws: Aws, change: Change) -> str | None:
@@ -141,16 +139,16 @@ class Rereading(ABC):
         live = self.read(aws, region, name)
         return live.digest if live else None
 
-    born: ClassVar[Document] = {}
+    create_defaults: ClassVar[Document] = {}
     """What AWS gives the fields of a new resource by itself, where that is not nothing."""
     whole: ClassVar[tuple[str, ...]] = ()
     """Fields below which every key is one value (``policies``)."""
 
-    def written(self, change: Change) -> Iterator[tuple[Document, Document]]:
+    def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:
         """(before, after) of what the steps of ``change`` write; a kind whose puts replace blocks adds those."""
-        yield change.before or self.born, change.after or {}
+        yield change.before or self.create_defaults, change.after or {}
 
-    def overtaken(self, aws: Aws, change: Change) -> tuple[str, ...] | None:
+    def conflicts(self, aws: Aws, change: Change) -> tuple[str, ...] | None:
         """What somebody else made of the fields that ``change`` writes since it began: their paths in the YAML.
 
         A field is as it was planned, or as a step of ours left it; anything else is a rival's. None where the
@@ -162,13 +160,13 @@ class Rereading(ABC):
         if live is None:
             return None
         now = {**live.spec, "tags": live.tags}
-        found = [p for before, after in self.written(change) for p in _foreign(before, after, now, self.whole)]
+        found = [p for before, after in self.written_fields(change) for p in _foreign(before, after, now, self.whole)]
         owners = {owner_of((d or {}).get("tags") or {}) for d in (change.before, change.after)}
         if owner_of(live.tags) not in owners:
             found.append(f"tags.{STACK}")
         return tuple(dict.fromkeys(found))
 
-    def arrived(self, aws: Aws, change: Change) -> bool:
+    def is_visible(self, aws: Aws, change: Change) -> bool:
         """Whether AWS's reads show already all that ``change`` has written."""
         _, _, rest = change.address.partition("/")
         region, name = rest.split("/", 1) if change.region else ("", rest)
@@ -178,7 +176,7 @@ class Rereading(ABC):
         now = {**live.spec, "tags": live.tags}
         # A new name is not among the fields, and a policy that was shown whole is read back as the fields it says.
         unseen = {key for key in (change.after or {}) if key not in now or (key == "policy" and now[key] is None)}
-        wanted = ({k: v for k, v in after.items() if k not in unseen} for _, after in self.written(change))
+        wanted = ({k: v for k, v in after.items() if k not in unseen} for _, after in self.written_fields(change))
         return all(_shows(after, now, self.whole) for after in wanted)
 
 

@@ -62,8 +62,8 @@ def render(
     if format == "text":
         from reconciler.renderers import text
 
-        look = text.Look(color, width, unicode, verbose)
-        return text.draw(text.plan_lines(plan, look, mode), look)
+        style = text.Style(color, width, unicode, verbose)
+        return text.draw(text.plan_lines(plan, style, mode), style)
     if format == "json":
         return saved_plan(plan)
     if format == "markdown":
@@ -90,8 +90,8 @@ def render_result(
     if format == "text":
         from reconciler.renderers import text
 
-        look = text.Look(color, width, unicode, verbose)
-        return text.draw(text.result_lines(result, look), look)
+        style = text.Style(color, width, unicode, verbose)
+        return text.draw(text.result_lines(result, style), style)
     if format == "json":
         return json_text(result_to_json(result))
     if format == "markdown":
@@ -124,8 +124,8 @@ def render_error(
     if format == "text":
         from reconciler.renderers import text
 
-        look = text.Look(color, width, unicode, verbose)
-        return text.draw(text.error_lines(error, look), look)
+        style = text.Style(color, width, unicode, verbose)
+        return text.draw(text.error_lines(error, style), style)
     if format == "markdown":
         from reconciler.renderers import markdown
 
@@ -158,6 +158,6 @@ def render_diagnostics(
     if format == "text":
         from reconciler.renderers import text
 
-        look = text.Look(color, width, unicode, verbose)
-        return text.draw(text.diagnostic_lines(found, look), look) if found else ""
+        style = text.Style(color, width, unicode, verbose)
+        return text.draw(text.diagnostic_lines(found, style), style) if found else ""
     raise _unknown(format)

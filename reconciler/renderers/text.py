@@ -37,7 +37,7 @@ DRIFT_WORDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     """How to draw: colour, columns (``None`` = as long as it takes), characters, detail."""
 
     color: bool = False
@@ -68,7 +68,7 @@ class Look:
         return None if self.width is None else max(16, self.width - used)
 
 
-def draw(lines: Iterable[Line], look: Look) -> str:
+def draw(lines: Iterable[Line], style: Style) -> str:
     """The lines as one text that ends in a newline, no line in spaces."""
     found = []
     for line in lines:
@@ -77,7 +77,7 @@ def draw(lines: Iterable[Line], look: Look) -> str:
             pieces.pop()
         if pieces:
             pieces[-1] = (pieces[-1][0], pieces[-1][1].rstrip(" "))
-        if look.color:
+        if style.color:
             found.append(
                 "".join(f"\x1b[{_ANSI[style]}m{text}\x1b[0m" if _ANSI[style] else text for style, text in pieces)
             )
@@ -89,126 +89,126 @@ def draw(lines: Iterable[Line], look: Look) -> str:
 # --- plan and drift ------------------------------------------------------------------------------------------------
 
 
-def plan_lines(plan: Plan, look: Look, mode: Mode = "plan") -> list[Line]:
+def plan_lines(plan: Plan, style: Style, mode: Mode = "plan") -> list[Line]:
     """A plan, or with ``mode="drift"`` the difference between live and declared, as lines."""
     seen = view(plan)
     lines: list[Line] = []
     if plan.changes:
-        lines += _headline(plan, look, mode)
+        lines += _headline(plan, style, mode)
         lines.append([])
         for block in seen.blocks:
-            lines += _block(block, look, mode)
+            lines += _block(block, style, mode)
             lines.append([])
-    diagnostics = _diagnostics(seen.diagnostics, look)
+    diagnostics = _diagnostics(seen.diagnostics, style)
     lines += diagnostics
-    lines += _footer(plan, look)
+    lines += _footer(plan, style)
     return lines
 
 
-def _headline(plan: Plan, look: Look, mode: Mode) -> list[Line]:
+def _headline(plan: Plan, style: Style, mode: Mode) -> list[Line]:
     said = sentence(plan, mode)
-    scope = look.safe(plan.scope or plan.stack)
+    scope = style.safe(plan.scope or plan.stack)
     lead = f"{scope}: " if scope else ""
     lines: list[Line] = []
-    for number, piece in enumerate(wrap(lead + look.safe(said) + ".", look.width)):
+    for number, piece in enumerate(wrap(lead + style.safe(said) + ".", style.width)):
         if number == 0 and piece.startswith(lead):
             lines.append([("dim", lead), ("head", piece[len(lead) :])])
         else:
             lines.append([("head", piece)])
     if mode == "drift":
-        lines.append([("dim", f"live {look.arrow} declared")])
+        lines.append([("dim", f"live {style.arrow} declared")])
     return lines
 
 
-def _block(block: Block, look: Look, mode: Mode) -> list[Line]:
+def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
     symbol = f"{block.symbol:>3} "
-    title = f"{block.count} {look.times} {look.safe(block.what)}" if block.folded else look.safe(block.addresses[0])
+    title = f"{block.count} {style.times} {style.safe(block.what)}" if block.folded else style.safe(block.addresses[0])
     first: Line = [(block.action, symbol), ("bold", title)]
     lines = [first]
     used = cells(symbol + title)
-    aside = look.safe(block.cause)
+    aside = style.safe(block.cause)
     if mode == "drift":
         aside = "  ".join(part for part in (DRIFT_WORDS[block.action], aside) if part)
     if aside:
-        if look.width is None or used + 2 + cells(aside) <= look.width:
+        if style.width is None or used + 2 + cells(aside) <= style.width:
             first.append(("dim", "  " + aside))
         else:
-            lines += [[("dim", "      " + piece)] for piece in wrap(aside, look.left(6))]
+            lines += [[("dim", "      " + piece)] for piece in wrap(aside, style.left(6))]
     if block.folded:
         # what goes away is never shortened
-        everything = look.verbose or block.action in ("delete", "replace")
+        everything = style.verbose or block.action in ("delete", "replace")
         shown = (
             block.addresses if everything or block.count <= _SHOWN_ADDRESSES + 1 else block.addresses[:_SHOWN_ADDRESSES]
         )
-        lines += [[("", "      "), ("dim", look.safe(address))] for address in shown]
+        lines += [[("", "      "), ("dim", style.safe(address))] for address in shown]
         if len(shown) < block.count:
-            lines.append([("dim", f"      {look.dots} and {block.count - len(shown)} more (-v lists all)")])
-    lines += _rows(_without_own_tags(block, look), block, look)
+            lines.append([("dim", f"      {style.dots} and {block.count - len(shown)} more (-v lists all)")])
+    lines += _rows(_without_own_tags(block, style), block, style)
     for note in block.notes:
-        lines += _note(note.severity, note.message, note.rule, look)
-    if look.verbose and block.changes[0].depends_on and not block.folded:
-        needs = ", ".join(map(look.safe, block.changes[0].depends_on))
-        lines += [[("dim", "      " + piece)] for piece in wrap(f"after {needs}", look.left(6))]
+        lines += _note(note.severity, note.message, note.rule, style)
+    if style.verbose and block.changes[0].depends_on and not block.folded:
+        needs = ", ".join(map(style.safe, block.changes[0].depends_on))
+        lines += [[("dim", "      " + piece)] for piece in wrap(f"after {needs}", style.left(6))]
     return lines
 
 
-def _without_own_tags(block: Block, look: Look) -> Sequence[Row]:
+def _without_own_tags(block: Block, style: Style) -> Sequence[Row]:
     """The rows, with the tags of recon's own bookkeeping joined into one where there are several."""
     kept = ("tags.recon:stack", "tags.recon:protect") if block.action == "adopt" else ("tags.recon:protect",)
     own = [row for row in block.rows if row.path.startswith("tags.recon:") and row.path not in kept]
-    if look.verbose or len(own) < 2 or len(own) == len(block.rows):
+    if style.verbose or len(own) < 2 or len(own) == len(block.rows):
         return block.rows
     count = Marker(f"({len(own)} for recon's own use, -v lists them)")
     return [*(row for row in block.rows if row not in own), Row("tags.recon:*", count, count, "value")]
 
 
-def _note(severity: str, message: str, rule: str, look: Look) -> list[Line]:
-    sign = {"error": "! error: ", "warning": "! "}.get(severity, "· " if look.unicode else "* ")
+def _note(severity: str, message: str, rule: str, style: Style) -> list[Line]:
+    sign = {"error": "! error: ", "warning": "! "}.get(severity, "· " if style.unicode else "* ")
     lines: list[Line] = []
-    pieces = wrap(look.safe(message), look.left(6 + len(sign)))
+    pieces = wrap(style.safe(message), style.left(6 + len(sign)))
     for number, piece in enumerate(pieces):
         lead = sign if number == 0 else " " * len(sign)
         lines.append([("", "      "), (severity, lead), ("" if severity != "note" else "dim", piece)])
-    tag = f"  [{look.safe(rule)}]" if rule else ""
+    tag = f"  [{style.safe(rule)}]" if rule else ""
     last = lines[-1]
-    if look.width is None or sum(cells(text) for _, text in last) + cells(tag) <= look.width:
+    if style.width is None or sum(cells(text) for _, text in last) + cells(tag) <= style.width:
         last.append(("dim", tag))
     else:
         lines.append([("dim", "      " + " " * len(sign) + tag.strip())])
     return lines
 
 
-def _rows(rows: Sequence[Row], block: Block, look: Look) -> list[Line]:
+def _rows(rows: Sequence[Row], block: Block, style: Style) -> list[Line]:
     if not rows:
         return []
-    limit = _KEY_COLUMN if look.width is None else max(12, min(_KEY_COLUMN, look.width // 2))
-    widths = [cells(look.safe(row.path)) for row in rows]
+    limit = _KEY_COLUMN if style.width is None else max(12, min(_KEY_COLUMN, style.width // 2))
+    widths = [cells(style.safe(row.path)) for row in rows]
     column = max((width for width in widths if width <= limit), default=limit)
     drawn: list[tuple[Row, int, list[Line]]] = [
-        (row, width, _value_lines(row, block, look, look.left(6 + max(column, 12) + 2)))
+        (row, width, _value_lines(row, block, style, style.left(6 + max(column, 12) + 2)))
         for row, width in zip(rows, widths, strict=True)
     ]
     # causes of single fields stand in a column of their own, as far as values are short
-    caused = [(_length(values[0]), cells(_own_cause(row, block, look))) for row, _, values in drawn]
+    caused = [(_length(values[0]), cells(_own_cause(row, block, style))) for row, _, values in drawn]
     room = _CAUSE_COLUMN
-    if look.width is not None:
-        room = min(room, look.width - 6 - column - 4 - max((cause for _, cause in caused), default=0))
+    if style.width is not None:
+        room = min(room, style.width - 6 - column - 4 - max((cause for _, cause in caused), default=0))
     aside = max((length for length, cause in caused if cause and length <= room), default=0)
     lines: list[Line] = []
     for row, width, values in drawn:
-        key = look.safe(row.path)
+        key = style.safe(row.path)
         indent = 6 + column + 2
-        if width > column and (len(values) > 1 or (look.width and 8 + width + _length(values[0]) > look.width)):
+        if width > column and (len(values) > 1 or (style.width and 8 + width + _length(values[0]) > style.width)):
             # a long key stands on a line of its own
             lines.append([("", "      "), ("", key)])
             first: Line = [("", " " * indent), *values[0]]
         else:
             first = [("", "      " + key + " " * max(0, column - width) + "  "), *values[0]]
-        cause = _own_cause(row, block, look)
+        cause = _own_cause(row, block, style)
         rest = [[("", " " * indent), *value] for value in values[1:]]
         if cause:
             gap = " " * (2 + max(0, indent + aside - _length(first)))
-            if look.width is None or _length(first) + cells(gap + cause) <= look.width:
+            if style.width is None or _length(first) + cells(gap + cause) <= style.width:
                 first.append(("dim", gap + cause))
             else:
                 rest.append([("dim", " " * indent + cause)])
@@ -220,60 +220,60 @@ def _length(line: Line) -> int:
     return sum(cells(text) for _, text in line)
 
 
-def _own_cause(row: Row, block: Block, look: Look) -> str:
+def _own_cause(row: Row, block: Block, style: Style) -> str:
     """Where this field comes from, if that is another layer or file than what the block names."""
     source, whole = row.source, block.source or block.changes[0].source
     if source is None or source == whole:
         return ""
-    if look.verbose:
-        return look.safe(str(source))
+    if style.verbose:
+        return style.safe(str(source))
     if whole is None or source.via != whole.via:
-        return f"({look.safe(source.via)})" if source.via else look.safe(str(source))
-    return look.safe(str(source)) if source.file != whole.file else ""
+        return f"({style.safe(source.via)})" if source.via else style.safe(str(source))
+    return style.safe(str(source)) if source.file != whole.file else ""
 
 
-def _value_lines(row: Row, block: Block, look: Look, width: int | None) -> list[Line]:
-    ascii_only = not look.unicode
+def _value_lines(row: Row, block: Block, style: Style, width: int | None) -> list[Line]:
+    ascii_only = not style.unicode
     if row.shows == "value":
         value = row.before if block.action == "delete" else row.after
         if is_flat(value) or not isinstance(value, (dict, list, str)):
-            return [[("", piece)] for piece in wrap(look.value(value), width)]
+            return [[("", piece)] for piece in wrap(style.value(value), width)]
         return [[("", piece)] for line in nested(value, ascii_only=ascii_only) for piece in _wrap_indented(line, width)]
     before, after = row.before, row.after
     sets = set_diff(before, after)
     if sets is not None and (len(before) > 1 or len(after) > 1):
         added, removed, kept = sets
         lines: list[Line] = []
-        for sign, style, items in (("+", "new", added), ("-", "old", removed)):
+        for sign, tone, items in (("+", "new", added), ("-", "old", removed)):
             for item in items:
-                pieces = wrap(look.value(item), width and width - 2)
-                lines += [[(style, f"{sign if number == 0 else ' '} {piece}")] for number, piece in enumerate(pieces)]
+                pieces = wrap(style.value(item), width and width - 2)
+                lines += [[(tone, f"{sign if number == 0 else ' '} {piece}")] for number, piece in enumerate(pieces)]
         if kept:
             lines.append([("dim", f"  ({kept} unchanged)")])
         return lines
     if not (is_flat(before) and is_flat(after)):
-        return _nested_lines(before, after, look, width)
+        return _nested_lines(before, after, style, width)
     old, new = pair(before, after, ascii_only=ascii_only)
-    arrow = f" {look.arrow} "
+    arrow = f" {style.arrow} "
     if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
         return [[("dim" if before is None else "old", old), ("dim", arrow), ("dim" if after is None else "new", new)]]
     return [
-        [(style, (sign if number == 0 else "  ") + piece)]
-        for sign, style, value in (("- ", "old", old), ("+ ", "new", new))
+        [(tone, (sign if number == 0 else "  ") + piece)]
+        for sign, tone, value in (("- ", "old", old), ("+ ", "new", new))
         for number, piece in enumerate(wrap(value, width and width - 2))
     ]
 
 
-def _nested_lines(before: object, after: object, look: Look, width: int | None) -> list[Line]:
+def _nested_lines(before: object, after: object, style: Style, width: int | None) -> list[Line]:
     lines: list[Line] = []
-    for sign, text in nested_diff(before, after, ascii_only=not look.unicode):
+    for sign, text in nested_diff(before, after, ascii_only=not style.unicode):
         if sign == "…":
-            lines.append([("dim", look.dots)])
+            lines.append([("dim", style.dots)])
             continue
-        style = {"+": "new", "-": "old"}.get(sign, "")
+        tone = {"+": "new", "-": "old"}.get(sign, "")
         for number, piece in enumerate(_wrap_indented(text, width and width - 2)):
-            lines.append([(style, f"{sign if number == 0 else ' '} {piece}")])
-    return lines or [[("", look.value(after))]]
+            lines.append([(tone, f"{sign if number == 0 else ' '} {piece}")])
+    return lines or [[("", style.value(after))]]
 
 
 def _wrap_indented(line: str, width: int | None) -> list[str]:
@@ -284,18 +284,18 @@ def _wrap_indented(line: str, width: int | None) -> list[str]:
     return [indent + ("" if number == 0 else "  ") + piece for number, piece in enumerate(pieces)]
 
 
-def _footer(plan: Plan, look: Look) -> list[Line]:
+def _footer(plan: Plan, style: Style) -> list[Line]:
     lines: list[Line] = []
 
     def small(text: str) -> None:
-        lines.extend([("dim", piece)] for piece in wrap(text, look.width))
+        lines.extend([("dim", piece)] for piece in wrap(text, style.width))
 
     if plan.scanned:
-        small("Looked at " + "; ".join(look.safe(one) for one in plan.scanned) + ".")
+        small("Looked at " + "; ".join(style.safe(one) for one in plan.scanned) + ".")
     if plan.unread:
-        shown = plan.unread if look.verbose else plan.unread[:5]
-        more = f", {look.dots} {len(plan.unread) - len(shown)} more" if len(shown) < len(plan.unread) else ""
-        small(f"Not read: {', '.join(look.safe(one) for one in shown)}{more}.")
+        shown = plan.unread if style.verbose else plan.unread[:5]
+        more = f", {style.dots} {len(plan.unread) - len(shown)} more" if len(shown) < len(plan.unread) else ""
+        small(f"Not read: {', '.join(style.safe(one) for one in shown)}{more}.")
     if plan.outcome == "refused":
         lines.append([("error", "Refused: nothing is applied while the errors above stand.")])
     if plan.changes:
@@ -334,35 +334,35 @@ def last_line(plan: Plan) -> str:
 # --- diagnostics and errors ----------------------------------------------------------------------------------------
 
 
-def _diagnostics(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], look: Look) -> list[Line]:
+def _diagnostics(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], style: Style) -> list[Line]:
     lines: list[Line] = []
     for one, addresses in found:
-        lines += _diagnostic(one, addresses, look)
+        lines += _diagnostic(one, addresses, style)
         lines.append([])
     return lines
 
 
-def _diagnostic(one: Diagnostic, addresses: Sequence[str], look: Look) -> list[Line]:
+def _diagnostic(one: Diagnostic, addresses: Sequence[str], style: Style) -> list[Line]:
     lead = f"{one.severity}: "
     lines: list[Line] = []
-    for number, piece in enumerate(wrap(look.safe(one.message), look.left(len(lead)))):
+    for number, piece in enumerate(wrap(style.safe(one.message), style.left(len(lead)))):
         lines.append([(one.severity, lead if number == 0 else " " * len(lead)), ("", piece)])
     if one.code and one.code != "error":
-        tag = f"  [{look.safe(one.code)}]"
-        if look.width is None or _length(lines[-1]) + cells(tag) <= look.width:
+        tag = f"  [{style.safe(one.code)}]"
+        if style.width is None or _length(lines[-1]) + cells(tag) <= style.width:
             lines[-1].append(("dim", tag))
         else:
             lines.append([("dim", "  " + tag.strip())])
     if one.file:
-        lines.append([("dim", "  at       "), ("", look.safe(_where(one)))])
+        lines.append([("dim", "  at       "), ("", style.safe(_where(one)))])
     if addresses:
-        shown = addresses if look.verbose or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
+        shown = addresses if style.verbose or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
         for number, address in enumerate(shown):
-            lines.append([("dim", "  address  " if number == 0 else "           "), ("", look.safe(address))])
+            lines.append([("dim", "  address  " if number == 0 else "           "), ("", style.safe(address))])
         if len(shown) < len(addresses):
-            lines.append([("dim", f"           {look.dots} and {len(addresses) - len(shown)} more (-v lists all)")])
+            lines.append([("dim", f"           {style.dots} and {len(addresses) - len(shown)} more (-v lists all)")])
     if one.hint:
-        for number, piece in enumerate(wrap(look.safe(one.hint), look.left(11))):
+        for number, piece in enumerate(wrap(style.safe(one.hint), style.left(11))):
             lines.append([("dim", "  hint:    " if number == 0 else "           "), ("", piece)])
     return lines
 
@@ -376,7 +376,7 @@ def _where(one: Diagnostic) -> str:
     return place
 
 
-def error_lines(error: ReconError, look: Look) -> list[Line]:
+def error_lines(error: ReconError, style: Style) -> list[Line]:
     """An error for the terminal: each diagnostic with its place, then what to do."""
     found = fold_diagnostics(error.diagnostics)
     lines: list[Line] = []
@@ -384,23 +384,23 @@ def error_lines(error: ReconError, look: Look) -> list[Line]:
     if not said:
         # several diagnostics under one summary: the summary comes last, where the eye is
         for one, addresses in found:
-            lines += _diagnostic(one, addresses, look)
+            lines += _diagnostic(one, addresses, style)
             lines.append([])
-        lines += _diagnostic(Diagnostic("error", "error", error.message, error.hint), (), look)
+        lines += _diagnostic(Diagnostic("error", "error", error.message, error.hint), (), style)
         return lines
     for number, (one, addresses) in enumerate(found):
         if number:
             lines.append([])
         hint = one.hint or (error.hint if one.message == error.message else "")
         lines += _diagnostic(
-            Diagnostic(one.severity, one.code, one.message, hint, one.file, one.line, one.column), addresses, look
+            Diagnostic(one.severity, one.code, one.message, hint, one.file, one.line, one.column), addresses, style
         )
     return lines
 
 
-def diagnostic_lines(diagnostics: Iterable[Diagnostic], look: Look) -> list[Line]:
+def diagnostic_lines(diagnostics: Iterable[Diagnostic], style: Style) -> list[Line]:
     """Diagnostics alone, errors first, one empty line between two."""
-    return _diagnostics(fold_diagnostics(diagnostics), look)[:-1]
+    return _diagnostics(fold_diagnostics(diagnostics), style)[:-1]
 
 
 # --- result --------------------------------------------------------------------------------------------------------
@@ -421,11 +421,11 @@ NEXT: Final = {
 }
 
 
-def result_lines(result: Result, look: Look) -> list[Line]:
+def result_lines(result: Result, style: Style) -> list[Line]:
     """How an apply ended: one line a change, what to do next, the counts last."""
     lines: list[Line] = []
     counts = {status: sum(1 for one in result.applied if one.status == status) for status in STATUS}
-    scope = look.safe(result.plan.scope or result.plan.stack)
+    scope = style.safe(result.plan.scope or result.plan.stack)
     clean = result.outcome in ("applied", "no_changes")
     if result.applied:
         said = [f"{counts[status]} {STATUS[status].lower()}" for status in STATUS if counts[status]]
@@ -436,11 +436,11 @@ def result_lines(result: Result, look: Look) -> list[Line]:
             ("", f" ({', '.join(said)})" if not clean else ""),
         ])  # fmt: skip
         lines.append([])
-        lines += _applied_lines(result.applied, look)
+        lines += _applied_lines(result.applied, style)
         lines.append([])
-    lines += _diagnostics(fold_diagnostics(result.diagnostics), look)
+    lines += _diagnostics(fold_diagnostics(result.diagnostics), style)
     if result.outcome in NEXT:
-        lines += [[("", piece)] for piece in wrap(NEXT[result.outcome], look.width)]
+        lines += [[("", piece)] for piece in wrap(NEXT[result.outcome], style.width)]
     calls = sum(result.calls.values())
     if calls:
         lines.append([("dim", f"{plural(calls, 'AWS call')} in {_took(result.seconds)}.")])
@@ -454,7 +454,7 @@ def _took(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def _applied_lines(applied: Sequence[Applied], look: Look) -> list[Line]:
+def _applied_lines(applied: Sequence[Applied], style: Style) -> list[Line]:
     """One line a change; many of a kind that went well are one line, unless asked for all."""
     alike: dict[tuple[str, str], int] = {}
     for one in applied:
@@ -465,25 +465,25 @@ def _applied_lines(applied: Sequence[Applied], look: Look) -> list[Line]:
     said: set[tuple[str, str]] = set()
     for one in applied:
         key = (one.action, one.address.partition("/")[0])
-        if look.verbose or one.status != "done" or one.message or alike[key] < _MANY_DONE:
-            lines += _applied(one, look)
+        if style.verbose or one.status != "done" or one.message or alike[key] < _MANY_DONE:
+            lines += _applied(one, style)
         elif key not in said:
             said.add(key)
-            lines += _applied(Applied(f"{alike[key]} {look.times} {key[1]}", one.action, "done"), look)
+            lines += _applied(Applied(f"{alike[key]} {style.times} {key[1]}", one.action, "done"), style)
     return lines
 
 
-def _applied(one: Applied, look: Look) -> list[Line]:
+def _applied(one: Applied, style: Style) -> list[Line]:
     lines: list[Line] = [[
         (_STATUS_STYLE[one.status], f"  {STATUS[one.status]:<12}"),
         (one.action, f"{SYMBOLS[one.action]:>3} "),
-        ("" if one.status != "not_started" else "dim", look.safe(one.address)),
+        ("" if one.status != "not_started" else "dim", style.safe(one.address)),
     ]]  # fmt: skip
     for label, text in (("", one.message), ("hint: ", one.hint)):
         if text:
             lines += [
                 [("dim", "                  " + (label if number == 0 else " " * len(label))), ("", piece)]
-                for number, piece in enumerate(wrap(look.safe(text), look.left(18 + len(label))))
+                for number, piece in enumerate(wrap(style.safe(text), style.left(18 + len(label))))
             ]
     return lines
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from reconciler.model import Waiver
 from reconciler.rules import account, dkim, dmarc, dns, events, identities, mail_from, pools, sets, smtp, spf
-from reconciler.rules.registry import RULES, Draft, Finding, Rule
+from reconciler.rules.registry import RULES, Finding, Rule
 from reconciler.rules.view import RecordSet, Resource, RuleView, Topic
 
 __all__ = [

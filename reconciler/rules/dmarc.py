@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from reconciler.mail import dmarc
 from reconciler.names import is_at_or_below, parents
-from reconciler.rules.registry import Draft, rule
+from reconciler.rules.registry import RawFinding, rule
 from reconciler.rules.view import STRENGTH, Resource, RuleView, sender_domain
 
 _LEVELS = {strength: name for name, strength in STRENGTH.items()}
@@ -41,14 +41,14 @@ def _signing(identity: Resource) -> str:
     "DMARC is enforced while mail is not yet signed",
     "RFC 9989; SES Developer Guide, Complying with DMARC",
 )
-def enforced_unverified(view: RuleView) -> Iterator[Draft]:
+def enforced_unverified(view: RuleView) -> Iterator[RawFinding]:
     """Enforcement in force for an identity whose mail neither DKIM nor SPF aligns right after apply."""
     for identity in view.identities:
         policy = view.policy(identity.name)
         if identity.after is None or policy is None or not policy.enforces:
             continue
         if identity.is_new:
-            yield Draft(
+            yield RawFinding(
                 _address(view, policy.owner),
                 f"{_where(identity)} is not verified yet; until it is, its mail would be under p="
                 f"{_LEVELS[policy.strength]}",
@@ -56,7 +56,7 @@ def enforced_unverified(view: RuleView) -> Iterator[Draft]:
                 new=True,
             )
         elif view.dkim_works(identity) is False and not view.spf_aligns(identity, policy.tags):
-            yield Draft(
+            yield RawFinding(
                 _address(view, policy.owner),
                 f"mail of {_where(identity)} passes neither DKIM ({_signing(identity)}) nor "
                 f"aligned SPF, and receivers are told to {_LEVELS[policy.strength]} it",
@@ -72,14 +72,14 @@ def enforced_unverified(view: RuleView) -> Iterator[Draft]:
     "DMARC is enforced and rests on SPF alone",
     "RFC 9989: enforcement should not rest on SPF alone, which forwarding breaks",
 )
-def spf_only(view: RuleView) -> Iterator[Draft]:
+def spf_only(view: RuleView) -> Iterator[RawFinding]:
     """Enforced, unsigned, and only the MAIL FROM domain aligns: every forwarded message fails."""
     for identity in view.identities:
         policy = view.policy(identity.name)
         if not identity.stays or policy is None or not policy.enforces:
             continue
         if view.dkim_works(identity) is False and view.spf_aligns(identity, policy.tags):
-            yield Draft(
+            yield RawFinding(
                 _address(view, policy.owner),
                 f"mail of {_where(identity)} is not signed; it passes DMARC by SPF only, so forwarded mail fails",
                 "bring DKIM to SUCCESS, or keep p=none until then",
@@ -92,7 +92,7 @@ def spf_only(view: RuleView) -> Iterator[Draft]:
     "aspf=s, which mail from SES can never meet",
     "SES Developer Guide, Complying with DMARC; RFC 9989",
 )
-def aspf_strict(view: RuleView) -> Iterator[Draft]:
+def aspf_strict(view: RuleView) -> Iterator[RawFinding]:
     """Strict SPF alignment under an SES MAIL FROM, which is always a subdomain of the From domain."""
     for domain, tags in view.dmarc_records:
         if tags.get("aspf") != "s":
@@ -103,7 +103,7 @@ def aspf_strict(view: RuleView) -> Iterator[Draft]:
         newly = before is not None and before.get("aspf") != "s"
         policy = view.policy(domain)
         if unsigned:
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"aspf=s takes away the only alignment of {_where(unsigned[0])}: its mail is not signed, and its "
                 "MAIL FROM name is never equal to the From domain",
@@ -111,7 +111,7 @@ def aspf_strict(view: RuleView) -> Iterator[Draft]:
                 hurts=newly and policy is not None and policy.enforces and any(map(view.flows, unsigned)),
             )
         else:
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 "aspf=s: SPF never aligns for mail from SES, so DMARC rests on DKIM alone",
                 "write aspf: r, or leave it out",
@@ -125,7 +125,7 @@ def aspf_strict(view: RuleView) -> Iterator[Draft]:
     "adkim=s while a parent's identity signs for a subdomain",
     "RFC 9989; SES Developer Guide, Complying with DMARC",
 )
-def adkim_strict(view: RuleView) -> Iterator[Draft]:
+def adkim_strict(view: RuleView) -> Iterator[RawFinding]:
     """An SMTP user's From domain without an identity of its own is signed with the parent's name: not equal."""
     for user in view.users:
         for pattern in user.values.get("from_addresses") or ():
@@ -138,7 +138,7 @@ def adkim_strict(view: RuleView) -> Iterator[Draft]:
                 if identity is None or identity.name == sender:
                     continue
                 before = view.policy(sender, "before")
-                yield Draft(
+                yield RawFinding(
                     _address(view, policy.owner),
                     f"{user.name} sends as {pattern}, signed with d={identity.name} in {region}: under adkim=s that "
                     "does not align",
@@ -157,7 +157,7 @@ def adkim_strict(view: RuleView) -> Iterator[Draft]:
     "A jump from no enforcement to reject without a step",
     "RFC 9989; M3AAWG and receiver guides advise quarantine or t=y first",
 )
-def jump(view: RuleView) -> Iterator[Draft]:
+def jump(view: RuleView) -> Iterator[RawFinding]:
     """none or nothing live, reject next, for a domain whose mail flows."""
     if view.dns_stays:
         return
@@ -167,7 +167,7 @@ def jump(view: RuleView) -> Iterator[Draft]:
             continue
         sending = [i for i in view.governed_by(domain) if view.can_send(i)]
         if sending:
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"the policy for {domain} goes from {before.tags.get('p', 'no record')} to reject at once, while "
                 f"{_where(sending[0])} sends",
@@ -181,7 +181,7 @@ def jump(view: RuleView) -> Iterator[Draft]:
     "DMARC protects less than it does now",
     "RFC 9989: p, sp, np and t",
 )
-def weakened(view: RuleView) -> Iterator[Draft]:
+def weakened(view: RuleView) -> Iterator[RawFinding]:
     """The policy, the subdomain policy or the record itself goes, or test mode comes."""
     if view.dns_stays:
         return
@@ -192,7 +192,7 @@ def weakened(view: RuleView) -> Iterator[Draft]:
         after = view.dmarc_tags(domain)
         if after is None:
             if not after_texts and STRENGTH.get(before.get("p", "none"), 0):
-                yield Draft(
+                yield RawFinding(
                     _address(view, domain),
                     f"the DMARC record of {domain} (p={before['p']}) is taken away",
                     "anybody may then send in its name; keep the record unless a parent's covers it",
@@ -202,13 +202,15 @@ def weakened(view: RuleView) -> Iterator[Draft]:
             was = STRENGTH.get(_level(before, tag), 0)
             now = STRENGTH.get(_level(after, tag), 0)
             if now < was and (tag == "p" or tag in before or tag in after):
-                yield Draft(
+                yield RawFinding(
                     _address(view, domain),
                     f"{tag} of {domain} goes from {_LEVELS[was]} down to {_LEVELS[now]}",
                     "if it is a step back for an investigation, waive this with a date",
                 )
         if after.get("t") == "y" and before.get("t") != "y" and STRENGTH.get(after.get("p", ""), 0):
-            yield Draft(_address(view, domain), f"t=y: receivers apply one level less than p={after['p']} to {domain}")
+            yield RawFinding(
+                _address(view, domain), f"t=y: receivers apply one level less than p={after['p']} to {domain}"
+            )
 
 
 def _level(tags: Mapping[str, str], tag: str) -> str:
@@ -222,12 +224,12 @@ def _level(tags: Mapping[str, str], tag: str) -> str:
     "A domain that sends has no DMARC record",
     "Gmail, Yahoo and Microsoft bulk sender rules: DMARC at least p=none",
 )
-def missing(view: RuleView) -> Iterator[Draft]:
+def missing(view: RuleView) -> Iterator[RawFinding]:
     """Neither at the domain nor above it, in zones that were read."""
     for domain in sorted({i.name for i in view.identities if i.after is not None}):
         policy = view.policy(domain)
         if policy is not None and not policy.owner:
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"no DMARC record covers {domain}; large receivers refuse bulk mail without one",
                 "declare dmarc: {p: none, rua: [...]} and read the reports",
@@ -236,12 +238,12 @@ def missing(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("dmarc-no-rua", "warning", "A DMARC record without aggregate reports", "RFC 9990; RFC 9989")
-def no_rua(view: RuleView) -> Iterator[Draft]:
+def no_rua(view: RuleView) -> Iterator[RawFinding]:
     """Without rua nobody learns who fails; with p=none the record then does nothing at all."""
     for domain, tags in view.dmarc_records:
         if "rua" not in tags:
             effect = "so it neither protects nor informs" if _level(tags, "p") == "none" else "so failures stay unseen"
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"the DMARC record of {domain} has no rua, {effect}",
                 'add rua: ["mailto:..."]',
@@ -249,12 +251,12 @@ def no_rua(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("dmarc-pct", "warning", "pct, which receivers no longer read", "RFC 9989: pct is historic, t took its place")
-def pct(view: RuleView) -> Iterator[Draft]:
+def pct(view: RuleView) -> Iterator[RawFinding]:
     """Below 100 it was meant as a brake that current receivers do not honour."""
     for domain, tags in view.dmarc_records:
         value = tags.get("pct")
         if value is not None and value != "100":
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"pct={value}: receivers of today apply p={tags.get('p', 'none')} to all mail of {domain}",
                 "take pct out; to go softly write t: y, which means one level less",
@@ -262,12 +264,12 @@ def pct(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("dmarc-historic", "note", "Tags that RFC 9989 made historic", "RFC 9989")
-def historic(view: RuleView) -> Iterator[Draft]:
+def historic(view: RuleView) -> Iterator[RawFinding]:
     """rf, ri and pct=100 have no effect any more."""
     for domain, tags in view.dmarc_records:
         old = [f"{name}={tags[name]}" for name in dmarc.HISTORIC if name in tags]
         if old and (tags.get("pct", "100") == "100"):
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain), f"{' and '.join(old)} of {domain} has no effect any more", "take it out"
             )
 
@@ -278,7 +280,7 @@ def historic(view: RuleView) -> Iterator[Draft]:
     "Failure reports that flood a mailbox of the sending domain",
     "RFC 9991 (fo, ruf) and its privacy considerations",
 )
-def forensic(view: RuleView) -> Iterator[Draft]:
+def forensic(view: RuleView) -> Iterator[RawFinding]:
     """One report a failed message, with pieces of it, to a mailbox of the domain that sends."""
     for domain, tags in view.dmarc_records:
         for uri in dmarc.uris(tags.get("ruf", "")):
@@ -287,7 +289,7 @@ def forensic(view: RuleView) -> Iterator[Draft]:
                 continue
             every = {"1", "d", "s"} & set(tags.get("fo", "0").split(":"))
             amount = "every message that fails any check" if every else "every message that fails"
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"ruf={uri}{' with fo=' + tags['fo'] if every else ''} mails a report with parts of {amount} to "
                 f"{target} itself",
@@ -301,7 +303,7 @@ def forensic(view: RuleView) -> Iterator[Draft]:
     "Reports go to another organization that has not agreed",
     "RFC 9990: <domain>._report._dmarc.<target> TXT v=DMARC1",
 )
-def rua_unauthorized(view: RuleView) -> Iterator[Draft]:
+def rua_unauthorized(view: RuleView) -> Iterator[RawFinding]:
     """Judged where the target's zone is ours or public DNS was asked."""
     for domain, tags in view.dmarc_records:
         for tag in dmarc.URI_LISTS:
@@ -313,7 +315,7 @@ def rua_unauthorized(view: RuleView) -> Iterator[Draft]:
                 if any(texts is None for texts in answers):
                     continue
                 if not any(dmarc.is_record(text, strict=True) for texts in answers for text in texts or ()):
-                    yield Draft(
+                    yield RawFinding(
                         _address(view, domain),
                         f"{tag} sends reports of {domain} to {target}, which has no {names[0]} record: none will come",
                         f'ask {target} to publish TXT {names[0]} "v=DMARC1"',
@@ -329,13 +331,13 @@ def _same_organization(view: RuleView, domain: str, target: str) -> bool:
 
 
 @rule("dmarc-duplicate", "error", "Two DMARC records at one name", "RFC 9989: both are discarded")
-def duplicate(view: RuleView) -> Iterator[Draft]:
+def duplicate(view: RuleView) -> Iterator[RawFinding]:
     """Receivers drop both and go on to the parent domain."""
     for domain in view.domain_names:
         texts = view.dmarc_texts(domain)
         if texts is not None and len(texts) > 1:
             before = view.dmarc_texts(domain, "before")
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"_dmarc.{domain} holds {len(texts)} DMARC records: receivers discard all of them",
                 "take out all but one",
@@ -346,21 +348,23 @@ def duplicate(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("dmarc-invalid", "warning", "A DMARC record that receivers cannot read as meant", "RFC 9989")
-def invalid(view: RuleView) -> Iterator[Draft]:
+def invalid(view: RuleView) -> Iterator[RawFinding]:
     """Wrong values, a wrong version, a missing policy."""
     for domain, tags in view.dmarc_records:
         for problem in dmarc.problems(tags):
-            yield Draft(_address(view, domain), f"the DMARC record of {domain}: {problem}", "declare it under dmarc:")
+            yield RawFinding(
+                _address(view, domain), f"the DMARC record of {domain}: {problem}", "declare it under dmarc:"
+            )
 
 
 @rule("dmarc-subdomains-open", "warning", "Subdomains are protected less than the domain", "RFC 9989: sp and np")
-def subdomains_open(view: RuleView) -> Iterator[Draft]:
+def subdomains_open(view: RuleView) -> Iterator[RawFinding]:
     """sp (or np) below p: spoofers move one label down."""
     for domain, tags in view.dmarc_records:
         strongest = STRENGTH.get(tags.get("p", "none"), 0)
         for tag in ("sp", "np"):
             if tag in tags and STRENGTH.get(tags[tag], 0) < strongest and tags[tag] != "quarantine":
-                yield Draft(
+                yield RawFinding(
                     _address(view, domain),
                     f"{tag}={tags[tag]} leaves names below {domain} open, although p={tags['p']}",
                     f"raise {tag}, and give a subdomain that cannot follow a record of its own",
@@ -373,13 +377,13 @@ def subdomains_open(view: RuleView) -> Iterator[Draft]:
     "sp or np where they have no effect",
     "RFC 9989: read at the organizational domain only",
 )
-def subdomain_tags(view: RuleView) -> Iterator[Draft]:
+def subdomain_tags(view: RuleView) -> Iterator[RawFinding]:
     """Only the record at the top of the organization speaks for subdomains."""
     for domain, tags in view.dmarc_records:
         useless = [tag for tag in ("sp", "np") if tag in tags]
         above = next((name for name in parents(domain) if "." in name and view.dmarc_tags(name)), None)
         if useless and above and tags.get("psd") != "n":
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"{' and '.join(useless)} at {domain} is not read: {above} speaks for subdomains",
                 "take it out here, or write psd: n if this is an organization of its own",
@@ -387,11 +391,11 @@ def subdomain_tags(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("dmarc-test-mode", "note", "Test mode: receivers apply one level less", "RFC 9989: t")
-def test_mode(view: RuleView) -> Iterator[Draft]:
+def test_mode(view: RuleView) -> Iterator[RawFinding]:
     """t=y beside an enforcing policy is for a transition."""
     for domain, tags in view.dmarc_records:
         if tags.get("t") == "y" and STRENGTH.get(tags.get("p", "none"), 0):
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"t=y: {domain} is treated as p={_LEVELS[STRENGTH[tags['p']] - 1]} for now",
                 "set t: n once the reports are clean; receivers that do not know t apply p in full already",
@@ -399,11 +403,11 @@ def test_mode(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("dmarc-psd", "warning", "psd=y on a domain of one's own", "RFC 9989: psd is for public suffixes")
-def psd(view: RuleView) -> Iterator[Draft]:
+def psd(view: RuleView) -> Iterator[RawFinding]:
     """psd=y says that others register names below this one: subdomains then stop aligning with it."""
     for domain, tags in view.dmarc_records:
         if tags.get("psd") == "y":
-            yield Draft(
+            yield RawFinding(
                 _address(view, domain),
                 f"psd=y declares {domain} a public suffix: names below it count as strangers",
                 "leave psd out",
@@ -411,13 +415,13 @@ def psd(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("dmarc-many-reports", "note", "More than two report addresses", "RFC 9990: receivers may stop after two")
-def many_reports(view: RuleView) -> Iterator[Draft]:
+def many_reports(view: RuleView) -> Iterator[RawFinding]:
     """Receivers must serve two URIs and may ignore further ones."""
     for domain, tags in view.dmarc_records:
         for tag in dmarc.URI_LISTS:
             count = len(dmarc.uris(tags.get(tag, "")))
             if count > 2:
-                yield Draft(
+                yield RawFinding(
                     _address(view, domain),
                     f"{tag} of {domain} lists {count} addresses; receivers may use the first two",
                     "send to one address and distribute from there",
@@ -430,7 +434,7 @@ def many_reports(view: RuleView) -> Iterator[Draft]:
     "A domain that never sends is left open to spoofing",
     "M3AAWG Protecting Parked Domains; RFC 7208 section 10.1.2",
 )
-def parked_open(view: RuleView) -> Iterator[Draft]:
+def parked_open(view: RuleView) -> Iterator[RawFinding]:
     """identity: false, and not p=reject with an SPF of -all."""
     for entry in view.domains:
         if entry.values.get("identity") is not False:
@@ -444,7 +448,7 @@ def parked_open(view: RuleView) -> Iterator[Draft]:
         if declared != "-all" and texts is not None and not any("-all" in text.lower().split() for text in texts):
             lacks.append("no SPF of -all")
         if lacks:
-            yield Draft(
+            yield RawFinding(
                 _address(view, entry.name),
                 f"{entry.name} never sends, but has {' and '.join(lacks)}",
                 'declare dmarc: {p: reject}, spf: {all: "-all"} and null_mx: true',

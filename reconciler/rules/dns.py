@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reconciler.mail import bimi
 from reconciler.names import from_route53, is_below, parents
-from reconciler.rules.registry import Draft, rule
+from reconciler.rules.registry import RawFinding, rule
 from reconciler.rules.view import RuleView
 
 _LONG_TTL = 86_400
@@ -29,12 +29,12 @@ def _written(view: RuleView) -> Iterator[tuple[str, str, str]]:
     "A record of ours shares its name with a CNAME",
     "RFC 1034 section 3.6.2: a CNAME stands alone",
 )
-def hidden_by_cname(view: RuleView) -> Iterator[Draft]:
+def hidden_by_cname(view: RuleView) -> Iterator[RawFinding]:
     """Resolvers follow the CNAME and never see the record beside it."""
     for address, name, kind in _written(view):
         other = view.dns_after.get((name, "CNAME"))
         if kind != "CNAME" and other is not None:
-            yield Draft(
+            yield RawFinding(
                 address,
                 f"{name} is a CNAME to {', '.join(other.values) or 'an alias'}: resolvers never see a {kind} there",
                 "take the CNAME out, or use another name",
@@ -43,7 +43,7 @@ def hidden_by_cname(view: RuleView) -> Iterator[Draft]:
         elif kind == "CNAME" and other is not None:
             beside = sorted(view.types_after.get(name, frozenset()) - {"CNAME"})
             if beside:
-                yield Draft(
+                yield RawFinding(
                     address,
                     f"{name} already holds {', '.join(beside)}: a CNAME cannot stand beside it",
                     "use another name",
@@ -54,7 +54,7 @@ def hidden_by_cname(view: RuleView) -> Iterator[Draft]:
 @rule(
     "dns-below-delegation", "warning", "A record below a delegation", "RFC 1034 section 4.2.1: the child zone answers"
 )
-def below_delegation(view: RuleView) -> Iterator[Draft]:
+def below_delegation(view: RuleView) -> Iterator[RawFinding]:
     """An NS set between the zone's apex and the name sends resolvers elsewhere."""
     for address, name, _ in _written(view):
         zone = address.split("/", 2)[1]
@@ -62,7 +62,7 @@ def below_delegation(view: RuleView) -> Iterator[Draft]:
             if candidate == zone or not is_below(candidate, zone):
                 break
             if (candidate, "NS") in view.dns_after:
-                yield Draft(
+                yield RawFinding(
                     address,
                     f"{candidate} is delegated to other name servers: nobody sees {name} in the zone {zone}",
                     f"declare the zone id of {candidate}, or zone: manual",
@@ -76,7 +76,7 @@ def below_delegation(view: RuleView) -> Iterator[Draft]:
     "A new name ends a wildcard's answers for it",
     "RFC 4592 section 2.2.1: a name that exists hides the wildcard",
 )
-def ends_wildcard(view: RuleView) -> Iterator[Draft]:
+def ends_wildcard(view: RuleView) -> Iterator[RawFinding]:
     """Other types that the wildcard answers for the name, or for names above it that come into being, stop."""
     seen: set[str] = set()
     for address, name, kind in _written(view):
@@ -93,7 +93,7 @@ def ends_wildcard(view: RuleView) -> Iterator[Draft]:
                 continue  # nobody asks these names for what a wildcard answers
             types = _wildcard_types(view, candidate, zone) - {kind if candidate == name else ""}
             if types:
-                yield Draft(
+                yield RawFinding(
                     address,
                     f"{candidate} comes into being, so the wildcard above it no longer answers "
                     f"{', '.join(sorted(types))} for it",
@@ -118,7 +118,7 @@ def _wildcard_types(view: RuleView, name: str, zone: str) -> frozenset[str]:
     "A null MX on a name that receives mail",
     "RFC 7505 section 3: it must be the only MX",
 )
-def null_mx_receives(view: RuleView) -> Iterator[Draft]:
+def null_mx_receives(view: RuleView) -> Iterator[RawFinding]:
     """Live MX values give way to ".": mail to the domain is refused everywhere."""
     for entry in view.domains:
         if entry.values.get("null_mx") is not True:
@@ -126,7 +126,7 @@ def null_mx_receives(view: RuleView) -> Iterator[Draft]:
         live = view.lookup(entry.name, "MX", "before")
         hosts = [value for value in live or () if value.split()[-1:] not in ([], ["."])]
         if hosts:
-            yield Draft(
+            yield RawFinding(
                 view.record_address(entry.name, "MX"),
                 f"{entry.name} receives mail at {', '.join(hosts)}; a null MX refuses all of it",
                 "take null_mx out, or move the mailboxes first",
@@ -140,11 +140,11 @@ def null_mx_receives(view: RuleView) -> Iterator[Draft]:
     "A null MX on a domain that sends",
     "RFC 7505 section 4.2: receivers may refuse mail from it",
 )
-def null_mx_sends(view: RuleView) -> Iterator[Draft]:
+def null_mx_sends(view: RuleView) -> Iterator[RawFinding]:
     """Nobody can answer, and some receivers refuse the mail for that."""
     for entry in view.domains:
         if entry.values.get("null_mx") is True and any(i.after is not None for i in view.identities_for(entry.name)):
-            yield Draft(
+            yield RawFinding(
                 view.record_address(entry.name, "MX"),
                 f"{entry.name} sends, and says by a null MX that it takes no mail: some receivers refuse its mail",
                 "take null_mx out, or write identity: false",
@@ -157,12 +157,12 @@ def null_mx_sends(view: RuleView) -> Iterator[Draft]:
     "A record that stays in caches for more than a day",
     "RFC 1035 section 3.2.1; SES looks for records again and again for 72 hours",
 )
-def long_ttl(view: RuleView) -> Iterator[Draft]:
+def long_ttl(view: RuleView) -> Iterator[RawFinding]:
     """A mistake in it lasts as long."""
     for entry in view.domains:
         ttl = entry.values.get("ttl")
         if isinstance(ttl, int) and ttl > _LONG_TTL:
-            yield Draft(
+            yield RawFinding(
                 view.record_address(f"_dmarc.{entry.name}", "TXT"),
                 f"ttl {ttl} of {entry.name}: a mistake stays in caches for {ttl // 3600} hours",
                 "3600 is plenty for mail records",
@@ -190,7 +190,7 @@ def _bimi(view: RuleView) -> Iterator[tuple[str, dict[str, str]]]:
     "A BIMI logo without DMARC enforcement",
     "BIMI draft: p (and sp) quarantine or reject",
 )
-def bimi_not_enforced(view: RuleView) -> Iterator[Draft]:
+def bimi_not_enforced(view: RuleView) -> Iterator[RawFinding]:
     """Receivers show no logo for a domain whose policy does not enforce, or exempts subdomains."""
     for domain, _ in _bimi(view):
         policy = view.policy(domain)
@@ -206,7 +206,7 @@ def bimi_not_enforced(view: RuleView) -> Iterator[Draft]:
         elif policy.tags.get("pct", "100") != "100":
             problem = f"DMARC has pct={policy.tags['pct']}"
         if problem:
-            yield Draft(
+            yield RawFinding(
                 view.record_address(f"default._bimi.{domain}", "TXT"),
                 f"the logo of {domain} will not be shown: {problem}",
                 "bring DMARC to p: quarantine or p: reject, for subdomains too",
@@ -219,11 +219,11 @@ def bimi_not_enforced(view: RuleView) -> Iterator[Draft]:
     "A BIMI logo without a certificate",
     "BIMI draft: a=; Gmail and Apple ask for a VMC or CMC",
 )
-def bimi_no_certificate(view: RuleView) -> Iterator[Draft]:
+def bimi_no_certificate(view: RuleView) -> Iterator[RawFinding]:
     """No a tag."""
     for domain, tags in _bimi(view):
         if not tags.get("a"):
-            yield Draft(
+            yield RawFinding(
                 view.record_address(f"default._bimi.{domain}", "TXT"),
                 f"the logo of {domain} has no certificate: few receivers show it",
                 "get a VMC or CMC and name its PEM file in a",

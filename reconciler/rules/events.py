@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reconciler.rules.registry import Draft, rule
+from reconciler.rules.registry import RawFinding, rule
 from reconciler.rules.view import Resource, RuleView, Topic
 
 _FEEDBACK = ("BOUNCE", "COMPLAINT")
@@ -37,12 +37,12 @@ def _part(arn: str, index: int) -> str:
     "Bounces and complaints of a configuration set go nowhere",
     "SES Developer Guide, Monitoring using event publishing; Gmail and Yahoo complaint limits",
 )
-def nowhere(view: RuleView) -> Iterator[Draft]:
+def nowhere(view: RuleView) -> Iterator[RawFinding]:
     """No enabled destination of the set takes BOUNCE or COMPLAINT."""
     for resource in _sets(view):
         missing = _uncaught(view, resource.address)
         if missing and resource.desired is not None:
-            yield Draft(
+            yield RawFinding(
                 resource.address,
                 f"no destination of {resource.name} in {resource.region} takes {' and '.join(missing)}",
                 "declare an event destination with matching_event_types: [BOUNCE, COMPLAINT]",
@@ -52,13 +52,13 @@ def nowhere(view: RuleView) -> Iterator[Draft]:
 @rule(
     "events-lost", "warning", "An event type is no longer delivered", "SES API, UpdateConfigurationSetEventDestination"
 )
-def lost(view: RuleView) -> Iterator[Draft]:
+def lost(view: RuleView) -> Iterator[RawFinding]:
     """A bounce or complaint event that a destination takes now, and none takes afterwards."""
     for resource in _sets(view):
         before = view.events_caught(resource.address, "before")
         gone = [event for event in _FEEDBACK if event in before and event in _uncaught(view, resource.address)]
         if resource.stays and gone:
-            yield Draft(
+            yield RawFinding(
                 resource.address,
                 f"{' and '.join(gone)} events of {resource.name} in {resource.region} reach nobody any more",
                 "keep one enabled destination for them",
@@ -71,7 +71,7 @@ def lost(view: RuleView) -> Iterator[Draft]:
     "Feedback is not mailed, and no destination takes it",
     "SES API, PutEmailIdentityFeedbackAttributes: forwarding may be off where another notification exists",
 )
-def feedback_off(view: RuleView) -> Iterator[Draft]:
+def feedback_off(view: RuleView) -> Iterator[RawFinding]:
     """email_forwarding_enabled: false, and the default set catches no bounces or complaints."""
     for identity in view.resources("email_identity"):
         if identity.after is None or identity.will("email_forwarding_enabled") is not False:
@@ -81,7 +81,7 @@ def feedback_off(view: RuleView) -> Iterator[Draft]:
         if name and default is None:
             continue  # a set that this run did not read
         if default is None or _uncaught(view, default.address):
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"{identity.name} in {identity.region} neither forwards bounces and complaints by mail "
                 f"nor has a default set that catches them{f' ({name})' if name else ''}",
@@ -95,11 +95,11 @@ def feedback_off(view: RuleView) -> Iterator[Draft]:
     "An event destination is declared but off",
     "SES API, EventDestinationDefinition: Enabled",
 )
-def disabled(view: RuleView) -> Iterator[Draft]:
+def disabled(view: RuleView) -> Iterator[RawFinding]:
     """enabled: false."""
     for destination in view.resources("event_destination"):
         if destination.after is not None and destination.will("enabled") is False:
-            yield Draft(
+            yield RawFinding(
                 destination.address, "this destination receives nothing: enabled is false", "write enabled: true"
             )
 
@@ -110,13 +110,13 @@ def disabled(view: RuleView) -> Iterator[Draft]:
     "An event destination in another region",
     "SES Developer Guide, Regions: topics and streams in the region that sends",
 )
-def other_region(view: RuleView) -> Iterator[Draft]:
+def other_region(view: RuleView) -> Iterator[RawFinding]:
     """SES publishes to its own region only."""
     for destination in view.resources("event_destination"):
         for block, key in _ARNS:
             arn = str(destination.will(f"{block}.{key}") or "")
             if destination.after is not None and arn and _part(arn, 3) not in ("", destination.region):
-                yield Draft(
+                yield RawFinding(
                     destination.address,
                     f"{arn} is not in {destination.region}: SES refuses or loses its events",
                     "write ${region} in the ARN, and create it in each region",
@@ -129,12 +129,12 @@ def other_region(view: RuleView) -> Iterator[Draft]:
     "Events go to a bus other than the default one",
     "SES Developer Guide, EventBridge event destination: default bus only",
 )
-def default_bus(view: RuleView) -> Iterator[Draft]:
+def default_bus(view: RuleView) -> Iterator[RawFinding]:
     """SES publishes to the default bus of the account."""
     for destination in view.resources("event_destination"):
         arn = str(destination.will("event_bridge_destination.event_bus_arn") or "")
         if destination.after is not None and arn and not arn.endswith(":event-bus/default"):
-            yield Draft(
+            yield RawFinding(
                 destination.address,
                 f"SES publishes to the default event bus only, not to {arn}",
                 "name event-bus/default, and forward from there with a rule",
@@ -144,12 +144,14 @@ def default_bus(view: RuleView) -> Iterator[Draft]:
 @rule(
     "events-topic-missing", "warning", "An SNS topic that does not exist", "SES Developer Guide, SNS event destination"
 )
-def topic_missing(view: RuleView) -> Iterator[Draft]:
+def topic_missing(view: RuleView) -> Iterator[RawFinding]:
     """The topic was looked for and is not there."""
     for destination in view.resources("event_destination"):
         arn = str(destination.will("sns_destination.topic_arn") or "")
         if destination.after is not None and arn in view.topics and view.topics[arn] is None:
-            yield Draft(destination.address, f"the topic {arn} does not exist", "create it before this plan is applied")
+            yield RawFinding(
+                destination.address, f"the topic {arn} does not exist", "create it before this plan is applied"
+            )
 
 
 @rule(
@@ -158,7 +160,7 @@ def topic_missing(view: RuleView) -> Iterator[Draft]:
     "An SNS topic that SES may not publish to",
     "SES Developer Guide, SNS event destination: topic policy and KMS key policy",
 )
-def topic_policy(view: RuleView) -> Iterator[Draft]:
+def topic_policy(view: RuleView) -> Iterator[RawFinding]:
     """The topic's policy, or the policy of its KMS key, does not let ses.amazonaws.com in."""
     account = view.state.stack.account
     for destination in view.resources("event_destination"):
@@ -167,14 +169,14 @@ def topic_policy(view: RuleView) -> Iterator[Draft]:
         if destination.after is None or topic is None:
             continue
         if not _allows(topic.policy, ("sns:publish",), account):
-            yield Draft(
+            yield RawFinding(
                 destination.address,
                 f"the policy of {arn} does not let ses.amazonaws.com publish",
                 f"allow sns:Publish to the service ses.amazonaws.com with AWS:SourceAccount {account}",
             )
         problem = _key_problem(topic, account)
         if problem:
-            yield Draft(
+            yield RawFinding(
                 destination.address,
                 f"{arn} is encrypted with {topic.kms_key_id}, {problem}",
                 "use a customer managed key whose policy lets ses.amazonaws.com call kms:GenerateDataKey* and "

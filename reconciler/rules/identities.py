@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reconciler.names import parents
-from reconciler.rules.registry import Draft, rule
+from reconciler.rules.registry import RawFinding, rule
 from reconciler.rules.view import RuleView
 
 
@@ -16,7 +16,7 @@ from reconciler.rules.view import RuleView
     "An identity that sends is deleted",
     "SES API, DeleteEmailIdentity: mail from it is refused at once",
 )
-def identity_deleted(view: RuleView) -> Iterator[Draft]:
+def identity_deleted(view: RuleView) -> Iterator[RawFinding]:
     """An error where it is known to have sent in the last day; a note where its whole region is known to have not."""
     for identity in view.resources("email_identity"):
         if identity.before is None or identity.after is not None:
@@ -30,7 +30,7 @@ def identity_deleted(view: RuleView) -> Iterator[Draft]:
             known = f"; the region sent {region:.0f} messages in the last day, and SES does not say for whom"
         elif region is not None:
             known = "; nothing was sent there in the last day"
-        yield Draft(
+        yield RawFinding(
             identity.address,
             f"mail from {identity.name} is refused in {identity.region} from then on{known}",
             "move its senders first, or waive this with a date",
@@ -45,7 +45,7 @@ def identity_deleted(view: RuleView) -> Iterator[Draft]:
     "A new identity takes over mail that its parent sends today",
     "SES Developer Guide, Creating and verifying identities: the most specific identity counts",
 )
-def shadows_parent(view: RuleView) -> Iterator[Draft]:
+def shadows_parent(view: RuleView) -> Iterator[RawFinding]:
     """Until it is verified and has DKIM and MAIL FROM of its own, mail from it may go unsigned."""
     for identity in view.resources("email_identity"):
         if not identity.is_new or not identity.region:
@@ -55,7 +55,7 @@ def shadows_parent(view: RuleView) -> Iterator[Draft]:
         for name in above:
             parent = view.resource(f"email_identity/{identity.region}/{name}")
             if parent is not None and parent.stays and view.can_send(parent):
-                yield Draft(
+                yield RawFinding(
                     identity.address,
                     f"mail from {identity.name} flows through {name} in {identity.region} today; its own "
                     "identity takes over as soon as it exists, before it is verified",
@@ -70,11 +70,11 @@ def shadows_parent(view: RuleView) -> Iterator[Draft]:
     "SES sends a verification mail",
     "SES Developer Guide, Creating and verifying identities: the link lives 24 hours",
 )
-def verification_mail(view: RuleView) -> Iterator[Draft]:
+def verification_mail(view: RuleView) -> Iterator[RawFinding]:
     """A new single-address identity."""
     for identity in view.resources("email_identity"):
         if identity.is_new and "@" in identity.name:
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"SES mails a link to {identity.name}; somebody has to follow it within 24 hours",
                 "tell the owner of the mailbox",
@@ -87,7 +87,7 @@ def verification_mail(view: RuleView) -> Iterator[Draft]:
     "A sending policy that lets any AWS account send",
     "SES Developer Guide, Sending authorization policy anatomy",
 )
-def policy_anyone(view: RuleView) -> Iterator[Draft]:
+def policy_anyone(view: RuleView) -> Iterator[RawFinding]:
     """Principal * in an Allow without a condition."""
     for identity in view.resources("email_identity"):
         for name, policy in (identity.will("policies") or {}).items():
@@ -98,7 +98,7 @@ def policy_anyone(view: RuleView) -> Iterator[Draft]:
                     and _anyone(statement.get("Principal"))
                     and not statement.get("Condition")
                 ):
-                    yield Draft(
+                    yield RawFinding(
                         identity.address,
                         f"the policy {name} of {identity.name} in {identity.region} lets every AWS "
                         "account send in its name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler import regions
-from reconciler.rules.registry import Draft, rule
+from reconciler.rules.registry import RawFinding, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
 
 _NAME = "mail_from.mail_from_domain"
@@ -22,14 +22,14 @@ def _rejects(identity: Resource) -> bool:
     "Mail is rejected until SES has found the MAIL FROM's MX",
     "SES API, PutEmailIdentityMailFromAttributes: BehaviorOnMxFailure acts while pending",
 )
-def reject_early(view: RuleView) -> Iterator[Draft]:
+def reject_early(view: RuleView) -> Iterator[RawFinding]:
     """REJECT_MESSAGE on a name whose status is not SUCCESS."""
     for identity in view.identities:
         if not _rejects(identity):
             continue
         moved = identity.alters(_NAME)
         if identity.is_new:
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"SES refuses mail of {identity.name} in {identity.region} until it has found the MX "
                 f"of {identity.will(_NAME)}",
@@ -38,7 +38,7 @@ def reject_early(view: RuleView) -> Iterator[Draft]:
             )
         elif identity.stays and (moved or identity.facts.get("mail_from_status") not in (None, "SUCCESS")):
             status = "PENDING" if moved else identity.facts.get("mail_from_status")
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"MAIL FROM {identity.will(_NAME)} is {status}, and REJECT_MESSAGE makes SES refuse "
                 f"mail of {identity.name} in {identity.region} until it is SUCCESS",
@@ -53,7 +53,7 @@ def reject_early(view: RuleView) -> Iterator[Draft]:
     "The MAIL FROM name has not exactly the one MX of its region",
     "SES Developer Guide, Using a custom MAIL FROM domain",
 )
-def not_one_mx(view: RuleView) -> Iterator[Draft]:
+def not_one_mx(view: RuleView) -> Iterator[RawFinding]:
     """Two values, another host, or none make the set-up fail."""
     for identity in view.identities:
         name = str(identity.will(_NAME) or "")
@@ -62,7 +62,7 @@ def not_one_mx(view: RuleView) -> Iterator[Draft]:
             continue
         before = view.lookup(name, "MX", "before")
         was_right = before is not None and _right_mx(before, identity.region or "")
-        yield Draft(
+        yield RawFinding(
             view.record_address(name, "MX"),
             f"{name} will have {_listed(values)} instead of exactly "
             f'"{regions.feedback_mx(identity.region or "")}": bounces are lost and MAIL FROM fails',
@@ -88,11 +88,11 @@ def _listed(values: tuple[str, ...]) -> str:
     "The MAIL FROM name changes",
     "SES Developer Guide, Using a custom MAIL FROM domain: states",
 )
-def moves(view: RuleView) -> Iterator[Draft]:
+def moves(view: RuleView) -> Iterator[RawFinding]:
     """SES checks the new name first; meanwhile mail goes out with amazonses.com and SPF does not align."""
     for identity in view.identities:
         if identity.alters(_NAME) and identity.was(_NAME) and identity.will(_NAME) and not _rejects(identity):
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"MAIL FROM of {identity.name} in {identity.region} moves from {identity.was(_NAME)} to "
                 f"{identity.will(_NAME)}: SPF does not align until SES has verified it",
@@ -103,11 +103,11 @@ def moves(view: RuleView) -> Iterator[Draft]:
 @rule(
     "mail-from-removed", "warning", "The custom MAIL FROM is switched off", "SES Developer Guide, Complying with DMARC"
 )
-def removed(view: RuleView) -> Iterator[Draft]:
+def removed(view: RuleView) -> Iterator[RawFinding]:
     """Mail goes out with amazonses.com again, and SPF no longer aligns."""
     for identity in view.identities:
         if identity.alters(_NAME) and identity.was(_NAME) and not identity.will(_NAME):
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"mail of {identity.name} in {identity.region} goes out with amazonses.com as its "
                 "envelope sender: DMARC rests on DKIM alone",
@@ -116,11 +116,11 @@ def removed(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("mail-from-none", "note", "No custom MAIL FROM, so SPF never aligns", "SES Developer Guide, Complying with DMARC")
-def none_set(view: RuleView) -> Iterator[Draft]:
+def none_set(view: RuleView) -> Iterator[RawFinding]:
     """The envelope sender is amazonses.com."""
     for identity in view.identities:
         if identity.after is not None and not identity.will(_NAME) and not identity.was(_NAME):
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"{identity.name} in {identity.region} has no MAIL FROM of its own: SPF passes for "
                 "amazonses.com, not for it",
@@ -134,7 +134,7 @@ def none_set(view: RuleView) -> Iterator[Draft]:
     "The MAIL FROM name is also used for other mail",
     "SES API, PutEmailIdentityMailFromAttributes: not used to send from or receive at",
 )
-def in_use(view: RuleView) -> Iterator[Draft]:
+def in_use(view: RuleView) -> Iterator[RawFinding]:
     """It is an identity, or an SMTP user's From domain."""
     senders = {sender_domain(str(p)): u.name for u in view.users for p in u.values.get("from_addresses") or ()}
     for identity in view.identities:
@@ -147,7 +147,7 @@ def in_use(view: RuleView) -> Iterator[Draft]:
             use = f"is the From domain of {senders[name]}"
         else:
             continue
-        yield Draft(
+        yield RawFinding(
             identity.address,
             f"{name}, the MAIL FROM of {identity.name} in {identity.region}, {use}",
             "use a name that nothing else uses, such as bounce-${region}.${domain}",
@@ -160,13 +160,13 @@ def in_use(view: RuleView) -> Iterator[Draft]:
     "SES no longer finds the MAIL FROM's records",
     "SES Developer Guide, Using a custom MAIL FROM domain: states",
 )
-def failing(view: RuleView) -> Iterator[Draft]:
+def failing(view: RuleView) -> Iterator[RawFinding]:
     """Live status FAILED or TEMPORARY_FAILURE; after 72 hours it must be set up anew."""
     for identity in view.identities:
         status = identity.facts.get("mail_from_status")
         if identity.stays and identity.will(_NAME) and status in ("FAILED", "TEMPORARY_FAILURE"):
             effect = "mail is rejected" if _rejects(identity) else "mail goes out with amazonses.com"
-            yield Draft(
+            yield RawFinding(
                 identity.address,
                 f"MAIL FROM {identity.will(_NAME)} of {identity.name} in {identity.region} is {status}: {effect}",
                 "`recon doctor` compares its MX and TXT with what DNS answers",

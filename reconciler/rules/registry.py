@@ -11,7 +11,7 @@ from reconciler.rules.view import RuleView
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class RawFinding:
     """What a rule found, before severity: ``hurts`` where mail that flows today would suffer from this very plan.
 
     ``new`` where no mail flows for the name yet. Neither: true, but not of this plan's making.
@@ -35,7 +35,7 @@ class Finding:
     hint: str = ""
 
 
-Check = Callable[[RuleView], Iterable[Draft]]
+Check = Callable[[RuleView], Iterable[RawFinding]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Rule:
     source: str
     check: Check
 
-    def rank(self, draft: Draft, chosen: str | None) -> Severity:
+    def rank(self, draft: RawFinding, chosen: str | None) -> Severity:
         """The severity of one draft.
 
         An error by default is one only where the plan hurts mail that flows today; otherwise it is a warning, and a

@@ -12,7 +12,7 @@ from reconciler import regions
 from reconciler.model import Document, Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, identity_arn
-from reconciler.rules.registry import Draft, rule
+from reconciler.rules.registry import RawFinding, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
 
 _WIDE_PREFIX = {4: 8, 6: 32}
@@ -46,13 +46,13 @@ def _condition_keys(entry: Entry) -> set[str]:
     "An SMTP user may send from any address",
     "SES Developer Guide, Controlling access: ses:FromAddress",
 )
-def any_sender(view: RuleView) -> Iterator[Draft]:
+def any_sender(view: RuleView) -> Iterator[RawFinding]:
     """No from_addresses, or a pattern that holds every domain."""
     for entry in view.users:
         open_patterns = [pattern for pattern in _senders(entry) if "@" not in pattern or not _fixed(pattern)]
         if open_patterns or (not _senders(entry) and "ses:fromaddress" not in _condition_keys(entry)):
             what = f"{open_patterns[0]!r} allows any domain" if open_patterns else "it has no from_addresses"
-            yield Draft(
+            yield RawFinding(
                 _user(entry.name),
                 f"{entry.name} may send in the name of every identity of the account: {what}",
                 'write from_addresses: ["*@shop.acme.com"]',
@@ -69,11 +69,11 @@ def _fixed(pattern: str) -> bool:
     "An SMTP user may send from any network",
     "IAM User Guide, Global condition keys: aws:SourceIp, aws:SourceVpce",
 )
-def any_network(view: RuleView) -> Iterator[Draft]:
+def any_network(view: RuleView) -> Iterator[RawFinding]:
     """Neither source_ips nor a condition on the network."""
     for entry in view.users:
         if not entry.values.get("source_ips") and not _NETWORK_KEYS & _condition_keys(entry):
-            yield Draft(
+            yield RawFinding(
                 _user(entry.name),
                 f"the password of {entry.name} works from everywhere",
                 "write source_ips with the networks of its consumers",
@@ -86,7 +86,7 @@ def any_network(view: RuleView) -> Iterator[Draft]:
     "source_ips that hold half of the Internet",
     "IAM User Guide, Global condition keys: aws:SourceIp",
 )
-def wide_network(view: RuleView) -> Iterator[Draft]:
+def wide_network(view: RuleView) -> Iterator[RawFinding]:
     """Wider than /8 (IPv4) or /32 (IPv6)."""
     for entry in view.users:
         for text in entry.values.get("source_ips") or ():
@@ -95,7 +95,7 @@ def wide_network(view: RuleView) -> Iterator[Draft]:
             except ValueError:
                 continue  # the schema checks say so
             if network.prefixlen < _WIDE_PREFIX[network.version]:
-                yield Draft(
+                yield RawFinding(
                     _user(entry.name), f"{text} of {entry.name} limits next to nothing", "name the real networks"
                 )
 
@@ -106,12 +106,12 @@ def wide_network(view: RuleView) -> Iterator[Draft]:
     "source_ips beside a VPC endpoint condition",
     "IAM User Guide, aws:SourceIp is not present for calls through a VPC endpoint",
 )
-def vpc_and_ip(view: RuleView) -> Iterator[Draft]:
+def vpc_and_ip(view: RuleView) -> Iterator[RawFinding]:
     """Both together can never hold."""
     for entry in view.users:
         both = {"aws:sourcevpc", "aws:sourcevpce"} & _condition_keys(entry)
         if entry.values.get("source_ips") and both:
-            yield Draft(
+            yield RawFinding(
                 _user(entry.name),
                 f"{entry.name} asks for source_ips and {sorted(both)[0]}: through a VPC endpoint there "
                 "is no aws:SourceIp, so nothing is allowed",
@@ -125,11 +125,11 @@ def vpc_and_ip(view: RuleView) -> Iterator[Draft]:
     "An SMTP user may use every identity",
     "SES Developer Guide, Controlling access: resource ARNs",
 )
-def any_identity(view: RuleView) -> Iterator[Draft]:
+def any_identity(view: RuleView) -> Iterator[RawFinding]:
     """No identities: the policy's resource is *."""
     for entry in view.users:
         if not entry.values.get("identities"):
-            yield Draft(
+            yield RawFinding(
                 _user(entry.name), f"{entry.name} may send through every identity of the account", "list its identities"
             )
 
@@ -140,12 +140,12 @@ def any_identity(view: RuleView) -> Iterator[Draft]:
     "Capitals in from_addresses",
     "SES Developer Guide, Controlling access: ses:FromAddress compares with case",
 )
-def from_case(view: RuleView) -> Iterator[Draft]:
+def from_case(view: RuleView) -> Iterator[RawFinding]:
     """IAM compares with case, so the same address in lower case is refused."""
     for entry in view.users:
         for pattern in _senders(entry):
             if domain_of(pattern) != domain_of(pattern).lower():
-                yield Draft(
+                yield RawFinding(
                     _user(entry.name),
                     f"{pattern!r} of {entry.name} is compared with case: mail from {pattern.lower()} is refused",
                     "write the domain in lower case",
@@ -158,13 +158,13 @@ def from_case(view: RuleView) -> Iterator[Draft]:
     "An SMTP user's From domain has no identity",
     "SES Developer Guide, Verified identities: 554 Email address is not verified",
 )
-def from_unverified(view: RuleView) -> Iterator[Draft]:
+def from_unverified(view: RuleView) -> Iterator[RawFinding]:
     """In a region of the stack where neither the domain nor one above it will be an identity."""
     for entry in view.users:
         for domain in sorted({d for d in map(sender_domain, _senders(entry)) if d}):
             lacking = [r for r in _identity_regions(view) if view.covering_identity(r, domain) is None]
             if lacking and not any(_address_identity(view, r, entry) for r in lacking):
-                yield Draft(
+                yield RawFinding(
                     _user(entry.name),
                     f"{entry.name} may send from {domain}, which is no identity in {', '.join(lacking)}: "
                     "SES answers 554 there",
@@ -189,14 +189,14 @@ def _address_identity(view: RuleView, region: str, entry: Entry) -> bool:
     "Two SMTP users send from the same address",
     "one user a role: who sent what, and who can be stopped alone",
 )
-def shared_sender(view: RuleView) -> Iterator[Draft]:
+def shared_sender(view: RuleView) -> Iterator[RawFinding]:
     """Nobody can tell from the From line which of them sent a message."""
     first: dict[str, str] = {}
     for entry in view.users:
         for pattern in sorted(set(_senders(entry))):
             other = first.setdefault(pattern, entry.name)
             if other != entry.name:
-                yield Draft(
+                yield RawFinding(
                     _user(entry.name),
                     f"{entry.name} and {other} both send from {pattern}",
                     "give each role its own address, so that one can be found and stopped alone",
@@ -204,11 +204,11 @@ def shared_sender(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("smtp-no-rotation", "note", "An access key without a maximum age", "IAM User Guide, Rotating access keys")
-def no_rotation(view: RuleView) -> Iterator[Draft]:
+def no_rotation(view: RuleView) -> Iterator[RawFinding]:
     """No access_key.max_age_days."""
     for entry in view.users:
         if not (entry.values.get("access_key") or {}).get("max_age_days"):
-            yield Draft(
+            yield RawFinding(
                 _credential(entry.name),
                 f"the key of {entry.name} never comes due",
                 "write access_key: {max_age_days: 90}",
@@ -221,11 +221,11 @@ def no_rotation(view: RuleView) -> Iterator[Draft]:
     "A key is replaced under consumers that are set by hand",
     "IAM User Guide, Rotating access keys: keep the old key while it is in use",
 )
-def no_overlap(view: RuleView) -> Iterator[Draft]:
+def no_overlap(view: RuleView) -> Iterator[RawFinding]:
     """Declared consumers, and overlap_days of 0."""
     for entry in view.users:
         if entry.values.get("consumers") and (entry.values.get("access_key") or {}).get("overlap_days") == 0:
-            yield Draft(
+            yield RawFinding(
                 _credential(entry.name),
                 f"{entry.name} has consumers that are set by hand, and no overlap: they stop the "
                 "moment the key is rotated",
@@ -239,7 +239,7 @@ def no_overlap(view: RuleView) -> Iterator[Draft]:
     "Consumers of a password must be told",
     "SES Developer Guide, SMTP credentials: the password follows the access key",
 )
-def consumers(view: RuleView) -> Iterator[Draft]:
+def consumers(view: RuleView) -> Iterator[RawFinding]:
     """The plan replaces or deletes a credential that somebody entered somewhere by hand."""
     for entry in view.users:
         credential = view.resource(_credential(entry.name))
@@ -248,7 +248,7 @@ def consumers(view: RuleView) -> Iterator[Draft]:
         if credential.change.action in ("replace", "delete"):
             names = [str(c.get("name")) for c in entry.values.get("consumers") or () if isinstance(c, Mapping)]
             if names:
-                yield Draft(
+                yield RawFinding(
                     credential.address,
                     f"the password of {entry.name} changes; it is entered by hand at {', '.join(names)}",
                     "`recon smtp ack` records that a consumer has the new one",
@@ -256,7 +256,7 @@ def consumers(view: RuleView) -> Iterator[Draft]:
 
 
 @rule("smtp-key-old", "warning", "An access key older than its maximum age", "IAM User Guide, Rotating access keys")
-def key_old(view: RuleView) -> Iterator[Draft]:
+def key_old(view: RuleView) -> Iterator[RawFinding]:
     """Live keys by their creation date."""
     for entry in view.users:
         limit = (entry.values.get("access_key") or {}).get("max_age_days")
@@ -265,7 +265,7 @@ def key_old(view: RuleView) -> Iterator[Draft]:
         if created and limit:
             age = (view.now.date() - datetime.fromisoformat(str(created)).date()).days
             if age > limit:
-                yield Draft(
+                yield RawFinding(
                     _credential(entry.name),
                     f"the key of {entry.name} is {age} days old; {limit} are allowed",
                     f"`recon smtp rotate {entry.name}`",
@@ -284,7 +284,7 @@ def _created(credential: Resource) -> str | None:
     "An SMTP user may do more than its own policy says",
     "IAM User Guide, Policy evaluation: permissions add up",
 )
-def wider_policy(view: RuleView) -> Iterator[Draft]:
+def wider_policy(view: RuleView) -> Iterator[RawFinding]:
     """Groups (AWSSESSendingGroupDoNotRename of the console), attached policies, other inline policies."""
     for entry in view.users:
         live = _live(view, entry)
@@ -292,7 +292,7 @@ def wider_policy(view: RuleView) -> Iterator[Draft]:
             continue
         for fact, word in (("groups", "group"), ("attached", "attached policy"), ("inline", "inline policy")):
             for name in live.facts.get(fact) or ():
-                yield Draft(
+                yield RawFinding(
                     live.address,
                     f"{entry.name} has the {word} {name} beside its own policy, so that one limits nothing",
                     "take the user out of it once its own policy is proven; recon leaves it alone",
@@ -305,7 +305,7 @@ def wider_policy(view: RuleView) -> Iterator[Draft]:
     "A default configuration set is missing in an SMTP user's policy",
     "SES Developer Guide, IAM: the configuration set is a resource of ses:SendRawEmail; else 554",
 )
-def set_arn(view: RuleView) -> Iterator[Draft]:
+def set_arn(view: RuleView) -> Iterator[RawFinding]:
     """identities limits the policy, and the default set of one of them is not among its resources."""
     needs = _set_needs(view)
     for user in view.resources("smtp_user"):
@@ -319,7 +319,7 @@ def set_arn(view: RuleView) -> Iterator[Draft]:
                 continue
             name = needed.rpartition("/")[2]
             worked = own in was and (needed in was or identity.was("configuration_set_name") != name)
-            yield Draft(
+            yield RawFinding(
                 user.address,
                 f"{user.name} may send as {identity.name} in {identity.region}, but not through its default set "
                 f"{name}: SES answers 554",
@@ -384,12 +384,12 @@ def _listed(value: Any) -> list[Any]:
     "A region without an SMTP endpoint",
     "AWS General Reference, Amazon SES endpoints and quotas",
 )
-def no_endpoint(view: RuleView) -> Iterator[Draft]:
+def no_endpoint(view: RuleView) -> Iterator[RawFinding]:
     """Passwords for it cannot be used."""
     for entry in view.users:
         lacking = [region for region in _identity_regions(view) if not regions.has_smtp(region)]
         if lacking:
-            yield Draft(
+            yield RawFinding(
                 _credential(entry.name),
                 f"SES has no SMTP endpoint in {', '.join(lacking)}: {entry.name} cannot log in there",
                 "send through the API in these regions, or through SMTP in another",

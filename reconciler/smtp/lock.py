@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import AwsError, ReconError, Refused
 from reconciler.kinds.ownership import owner_of
-from reconciler.kinds.smtp import keys
-from reconciler.kinds.smtp_user import KEY_LOCKED, LOCK_POLICY
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import canonical_json
+from reconciler.resources.smtp_credential import keys
+from reconciler.resources.smtp_user.kind import KEY_LOCKED, LOCK_POLICY
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws

@@ -11,12 +11,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError, Refused
-from reconciler.kinds import REGISTRY, smtp_credential, smtp_user
 from reconciler.kinds.ownership import owner_of
-from reconciler.kinds.smtp import issue, keys, rotation
+from reconciler.kinds.registry import REGISTRY
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import tags_to_aws
-from reconciler.kinds.world import World
 from reconciler.model import Desired, Observed, State
+from reconciler.resources.smtp_credential import key_requests, keys, rotation
+from reconciler.resources.smtp_credential import kind as smtp_credential
+from reconciler.resources.smtp_user import kind as smtp_user
 from reconciler.smtp import lock
 
 if TYPE_CHECKING:
@@ -27,13 +29,13 @@ CREDENTIAL = smtp_credential.SmtpCredential()
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How one user fared: ``turn`` is what was found, ``done`` the step that was taken ("" for none).
+    """How one user fared: ``status`` is what was found, ``done`` the step that was taken ("" for none).
 
     ``next_step`` comes at ``next_at`` (ISO 8601, or None where no time brings it). ``by_hand`` are the consumers that
-    somebody must tell. ``error`` is what failed; ``turn`` is then what should have been done.
+    somebody must tell. ``error`` is what failed; ``status`` is then what should have been done.
     """
 
-    turn: rotation.Turn
+    status: rotation.RotationState
     done: str = ""
     message: str = ""
     next_step: str = ""
@@ -44,155 +46,162 @@ class Report:
 
     @property
     def user(self) -> str:
-        return self.turn.user
+        return self.status.user
 
 
-def survey(state: State, aws: Aws, now: str, names: Iterable[str] | None = None) -> World:
+def survey(state: State, aws: Aws, now: str, names: Iterable[str] | None = None) -> Snapshot:
     """A world with the SMTP users and credentials alone, read; ``names`` limits it to those."""
-    world = World(state, now)
+    snapshot = Snapshot(state, now)
     wanted = None if names is None else set(names)
     for kind in (smtp_user.NAME, smtp_credential.NAME):
         for desired in REGISTRY[kind].desired(state):
             if wanted is None or desired.name in wanted:
-                world.desired[desired.address] = desired
+                snapshot.desired[desired.address] = desired
     for kind in (smtp_user.NAME, smtp_credential.NAME):
-        REGISTRY[kind].observe(aws, world)
-    return world
+        REGISTRY[kind].observe(aws, snapshot)
+    return snapshot
 
 
-def declared(world: World, name: str) -> Desired:
+def declared(snapshot: Snapshot, name: str) -> Desired:
     """A declared credential by its user's name. Raises ReconError that lists those there are."""
-    found = world.desired.get(smtp_credential.address_of(name))
+    found = snapshot.desired.get(smtp_credential.address_of(name))
     if found is None:
-        there = ", ".join(sorted(d.name for d in world.kind(smtp_credential.NAME))) or "none"
+        there = ", ".join(sorted(d.name for d in snapshot.kind(smtp_credential.NAME))) or "none"
         raise ReconError(f"no SMTP user {name} is declared", hint=f"there are: {there}")
     return found
 
 
-def observed(world: World, desired: Desired) -> Observed | None:
+def observed(snapshot: Snapshot, desired: Desired) -> Observed | None:
     """What was read of a declared credential. Raises ReconError where it could not be read or is another stack's."""
     user = smtp_user.address_of(desired.name)
-    unread = world.unknown(desired.address) or world.unknown(user)
+    unread = snapshot.unknown(desired.address) or snapshot.unknown(user)
     if unread is not None:
         raise ReconError(f"{desired.name} could not be read: {unread.reason}", hint=unread.hint)
-    live = world.observed.get(user)
-    if live is not None and (owner := owner_of(live.tags)) != world.scope:
+    live = snapshot.observed.get(user)
+    if live is not None and (owner := owner_of(live.tags)) != snapshot.scope:
         raise Refused(
             f"the IAM user {desired.name} belongs to {owner or 'nobody'}",
             hint="adopt it first: recon apply --allow-adopt"
             if owner is None
             else "rotate it from the stack that owns it",
         )
-    return world.observed.get(desired.address)
+    return snapshot.observed.get(desired.address)
 
 
 # --- the cycle -----------------------------------------------------------------------------------------------------
 
 
-def rotate_due(world: World, aws: Aws) -> list[Report]:
+def rotate_due(snapshot: Snapshot, aws: Aws) -> list[Report]:
     """Take every step that is due, one a user, users side by side; nothing is raised for a single user."""
 
     def one(desired: Desired) -> Report:
-        turn = rotation.Turn(desired.name, "unhealthy")
+        status = rotation.RotationState(desired.name, "unhealthy")
         try:
-            live = observed(world, desired)
-            turn = rotation.turn(desired, live, world.now)
-            if turn.state == "due" and live is not None:
-                return take(aws, world, desired, live, turn)
+            live = observed(snapshot, desired)
+            status = rotation.status(desired, live, snapshot.now)
+            if status.state == "due" and live is not None:
+                return take(aws, snapshot, desired, live, status)
         except ReconError as error:
-            return Report(turn, error=error)
-        return told(turn)
+            return Report(status, error=error)
+        return report_of(status)
 
-    return aws.parallel(one, sorted(world.kind(smtp_credential.NAME), key=lambda d: d.name))
+    return aws.parallel(one, sorted(snapshot.kind(smtp_credential.NAME), key=lambda d: d.name))
 
 
-def told(turn: rotation.Turn) -> Report:
+def report_of(status: rotation.RotationState) -> Report:
     """The report of a user that nothing is done for."""
-    by_hand = tuple(turn.consumers)
-    return Report(turn, message=turn.reason, next_step=turn.step, next_at=turn.at, by_hand=by_hand)
+    by_hand = tuple(status.consumers)
+    return Report(status, message=status.reason, next_step=status.step, next_at=status.at, by_hand=by_hand)
 
 
 def take(
-    aws: Aws, world: World, desired: Desired, live: Observed, turn: rotation.Turn, *, force: bool = False
+    aws: Aws, snapshot: Snapshot, desired: Desired, live: Observed, status: rotation.RotationState, *,
+    force: bool = False,
 ) -> Report:  # fmt: skip
     """Take one step; with ``force`` also where the old key was used just now. Raises ReconError, also where the
     credential moved since it was read."""
-    name, now, scope = desired.name, world.now, world.scope
+    name, now, scope = desired.name, snapshot.now, snapshot.scope
     if CREDENTIAL.fingerprint(aws, name, list(desired.spec["stores"])) != live.digest:
         raise ReconError(f"{name} changed since it was read; it was left alone", hint="run it again")
-    key = str(turn.key)
-    if turn.step == "create":
-        made = issue.issue(aws, scope, _order(desired, live, previous=live.spec["key"]), now)
+    key = str(status.key)
+    if status.step == "create":
+        made = key_requests.create_key(aws, scope, _order(desired, live, previous=live.spec["key"]), now)
         message = f"{made} was made and stored; {live.spec['key']} still works"
-    elif turn.step == "record":
+    elif status.step == "record":
         present = {k["id"] for k in live.spec["keys"]}
         previous = live.spec["key"] if live.spec["key"] in present else None
-        issue.record(aws, scope, _order(desired, live, previous=previous), key, now)
+        key_requests.record(aws, scope, _order(desired, live, previous=previous), key, now)
         message = f"{key}, which every store holds, is recorded as ours" + (
             f"; {previous} still works" if previous else ""
         )
-    elif turn.step == "deactivate":
+    elif status.step == "deactivate":
         used = keys.last_used(aws, key)
         if not force and used != live.facts["last_used"].get(key):
-            return told(replace(turn, state="held", reason=f"it is in use: {rotation.use_words(used, now)}"))
-        aws.call("iam", "TagUser", UserName=name, Tags=[{"Key": issue.KEY_OFF, "Value": now}])
+            return report_of(replace(status, state="held", reason=f"it is in use: {rotation.use_words(used, now)}"))
+        aws.call("iam", "TagUser", UserName=name, Tags=[{"Key": key_requests.KEY_OFF, "Value": now}])
         keys.switch(aws, name, key, on=False)
         message = f"{key} was switched off ({rotation.use_words(used, now)})"
     else:
         keys.delete(aws, name, key)
-        aws.call("iam", "UntagUser", UserName=name, TagKeys=[issue.KEY_OLD, issue.KEY_OFF, issue.KEY_OUT])
+        aws.call(
+            "iam",
+            "UntagUser",
+            UserName=name,
+            TagKeys=[key_requests.KEY_OLD, key_requests.KEY_OFF, key_requests.KEY_OUT],
+        )
         message = f"{key} was deleted"
-    step, at = rotation.after(turn.step, desired, live, now)
-    consumers = rotation.consumers_of(desired) if turn.step in {"create", "record"} else turn.consumers
+    step, at = rotation.after(status.step, desired, live, now)
+    consumers = rotation.consumers_of(desired) if status.step in {"create", "record"} else status.consumers
     by_hand = tuple(consumers)
-    return Report(turn, turn.step, message, step, at, by_hand)
+    return Report(status, status.step, message, step, at, by_hand)
 
 
 def _order(desired: Desired, live: Observed | None, **more: Any) -> dict[str, Any]:
     spec, tags = (live.spec, live.tags) if live else (None, {})
-    return issue.order(desired.name, smtp_credential.tagged_stores(desired, live), spec, tags, **more)
+    return key_requests.key_request(desired.name, smtp_credential.tagged_stores(desired, live), spec, tags, **more)
 
 
 # --- one user, now -------------------------------------------------------------------------------------------------
 
 
 def rotate_user(
-    world: World, aws: Aws, name: str, *, replacing: str | None = None, force: bool = False
+    snapshot: Snapshot, aws: Aws, name: str, *, replacing: str | None = None, force: bool = False
 ) -> Report:  # fmt: skip
     """Start a cycle now, or take the step that is due; unlock a locked user with a new key.
 
     ``replacing`` names a key that gives way: the old one, or one that recon did not make. Raises ReconError; Refused
     where a key in use would be cut off without ``force``, or where there is no room for a new key.
     """
-    desired = declared(world, name)
-    live = observed(world, desired)
+    desired = declared(snapshot, name)
+    live = observed(snapshot, desired)
     if live is None:
         raise ReconError(f"the IAM user {name} does not exist yet", hint="recon apply makes it")
     if live.facts["locked"]:
-        return renew(world, aws, desired, live)
-    turn = rotation.turn(desired, live, world.now)
+        return renew(snapshot, aws, desired, live)
+    status = rotation.status(desired, live, snapshot.now)
     if replacing is not None:
-        return _replace(world, aws, desired, live, turn, replacing, force)
-    if turn.state == "due":
-        return take(aws, world, desired, live, turn)
-    if turn.step in {"deactivate", "delete"}:
-        return told(turn)
+        return _replace(snapshot, aws, desired, live, status, replacing, force)
+    if status.state == "due":
+        return take(aws, snapshot, desired, live, status)
+    if status.step in {"deactivate", "delete"}:
+        return report_of(status)
     present = [k for k in live.spec["keys"] if k["id"] not in live.spec["orphans"]]
     if len(present) >= 2:
-        listed = "; ".join(rotation.told(live, k["id"], world.now) for k in present)
+        listed = "; ".join(rotation.describe_key(live, k["id"], snapshot.now) for k in present)
         raise Refused(
             f"{name} has two keys already, as many as IAM allows: {listed}",
             hint=f"name the one that gives way: recon smtp rotate {name} --replace KEYID",
         )
     current = next((k["id"] for k in present if k["id"] == live.spec["key"]), None)
-    return _create(world, aws, desired, live, turn, previous=current)
+    return _create(snapshot, aws, desired, live, status, previous=current)
 
 
 def _replace(
-    world: World, aws: Aws, desired: Desired, live: Observed, turn: rotation.Turn, named: str, force: bool
+    snapshot: Snapshot, aws: Aws, desired: Desired, live: Observed, status: rotation.RotationState, named: str,
+    force: bool,
 ) -> Report:  # fmt: skip
     """Make the named key give way: gently where there is room, at once where there is none."""
-    name, now = desired.name, world.now
+    name, now = desired.name, snapshot.now
     key = next((k for k in live.spec["keys"] if k["id"] == named), None)
     if key is None:
         there = ", ".join(k["id"] for k in live.spec["keys"]) or "none"
@@ -206,14 +215,14 @@ def _replace(
         )
     if state.whole and named != live.spec["old"]:
         # A key that recon did not make, beside ours: the stored password takes its place, with an overlap.
-        tags = {issue.KEY_OLD: named, issue.KEY_OUT: now}
+        tags = {key_requests.KEY_OLD: named, key_requests.KEY_OUT: now}
         aws.call("iam", "TagUser", UserName=name, Tags=tags_to_aws(tags))
-        aws.call("iam", "UntagUser", UserName=name, TagKeys=[issue.KEY_OFF])
+        aws.call("iam", "UntagUser", UserName=name, TagKeys=[key_requests.KEY_OFF])
         _, overlap = rotation.limits(desired)
         step, at = rotation.after("create", desired, live, now)
-        by_hand = tuple(turn.consumers)
+        by_hand = tuple(status.consumers)
         message = f"{named} is being rotated out; it works for {overlap} more days"
-        return Report(replace(turn, step="replace", key=named), "replace", message, step, at, by_hand)
+        return Report(replace(status, step="replace", key=named), "replace", message, step, at, by_hand)
     _, overlap = rotation.limits(desired)
     used = live.facts["last_used"].get(named) or keys.last_used(aws, named)
     if key["status"] == "Active" and not force and rotation.in_use(used, datetime.fromisoformat(now), overlap):
@@ -223,34 +232,38 @@ def _replace(
         )
     if state.whole:
         step = "deactivate" if key["status"] == "Active" else "delete"
-        return take(aws, world, desired, live, replace(turn, state="due", step=step, key=named, at=now), force=force)
+        return take(
+            aws, snapshot, desired, live, replace(status, state="due", step=step, key=named, at=now), force=force
+        )
     if len(present) < 2:
-        return _create(world, aws, desired, live, turn, previous=named)
+        return _create(snapshot, aws, desired, live, status, previous=named)
     current = live.spec["key"] if live.spec["key"] in present and live.spec["key"] != named else None
-    return _create(world, aws, desired, live, turn, previous=current, drop=[named])
+    return _create(snapshot, aws, desired, live, status, previous=current, drop=[named])
 
 
 def _create(
-    world: World, aws: Aws, desired: Desired, live: Observed, turn: rotation.Turn, *, previous: str | None,
-    drop: Iterable[str] = (),
+    snapshot: Snapshot, aws: Aws, desired: Desired, live: Observed, status: rotation.RotationState, *,
+    previous: str | None, drop: Iterable[str] = (),
 ) -> Report:  # fmt: skip
     gone = list(drop)
-    made = issue.issue(aws, world.scope, _order(desired, live, previous=previous, drop=gone), world.now)
+    made = key_requests.create_key(
+        aws, snapshot.scope, _order(desired, live, previous=previous, drop=gone), snapshot.now
+    )
     message = f"{made} was made and stored"
     message += f"; {', '.join(gone)} was deleted" if gone else ""
     message += f"; {previous} still works" if previous else ""
-    step, at = rotation.after("create" if previous else "delete", desired, live, world.now)
+    step, at = rotation.after("create" if previous else "delete", desired, live, snapshot.now)
     by_hand = tuple(rotation.consumers_of(desired))
-    return Report(replace(turn, step="create"), "create", message, step, at, by_hand)
+    return Report(replace(status, step="create"), "create", message, step, at, by_hand)
 
 
-def renew(world: World, aws: Aws, desired: Desired, live: Observed) -> Report:
+def renew(snapshot: Snapshot, aws: Aws, desired: Desired, live: Observed) -> Report:
     """Replace a compromised key: deny everything, switch our keys off, make and store a new one, lift the deny.
 
     The old keys stay switched off; ``rotate --due`` deletes them. Cut off anywhere, the user stays locked, and
     running it again goes on. Raises ReconError.
     """
-    name, now = desired.name, world.now
+    name, now = desired.name, snapshot.now
     ours = {live.spec["key"], live.spec["old"], *live.spec["orphans"]} - {None}
     off = [k["id"] for k in live.spec["keys"] if k["id"] in ours and k["status"] == "Active"]
     lock.deny(aws, name)
@@ -268,10 +281,11 @@ def renew(world: World, aws: Aws, desired: Desired, live: Observed) -> Report:
         )
     previous = live.spec["key"] if live.spec["key"] in present and live.spec["key"] not in drop else None
     run = {**_order(desired, live, previous=previous, drop=drop, off=True), "stored": False}
-    made = issue.issue(aws, world.scope, run, now)
+    made = key_requests.create_key(aws, snapshot.scope, run, now)
     lock.lift(aws, name)
     foreign = tuple(
-        f"{rotation.told(live, k, now)} was not made by recon and was left as it is" for k in live.facts["foreign"]
+        f"{rotation.describe_key(live, k, now)} was not made by recon and was left as it is"
+        for k in live.facts["foreign"]
     )
     message = f"{made} was made and stored, and the user may send again"
     message += f"; {previous} is off" if previous else ""
@@ -279,26 +293,26 @@ def renew(world: World, aws: Aws, desired: Desired, live: Observed) -> Report:
     step, at = rotation.after("deactivate" if previous else "delete", desired, live, now)
     by_hand = tuple(rotation.consumers_of(desired))
     return Report(
-        rotation.Turn(name, "due", "renew", now, previous), "renew", message, step, at, by_hand, notes=foreign
+        rotation.RotationState(name, "due", "renew", now, previous), "renew", message, step, at, by_hand, notes=foreign
     )
 
 
 # --- consumers -----------------------------------------------------------------------------------------------------
 
 
-def acknowledge(world: World, aws: Aws, name: str, consumer: str) -> list[str]:
+def acknowledge(snapshot: Snapshot, aws: Aws, name: str, consumer: str) -> list[str]:
     """Record that a consumer has the current key's password; returns the consumers still to be told.
 
     Raises ReconError where the consumer is not declared or there is no key.
     """
-    desired = declared(world, name)
-    live = observed(world, desired)
+    desired = declared(snapshot, name)
+    live = observed(snapshot, desired)
     there = [c["name"] for c in rotation.consumers_of(desired)]
     if consumer not in there:
         raise ReconError(f"{name} has no consumer {consumer!r}", hint=f"declared are: {', '.join(there) or 'none'}")
     if live is None or not live.spec["key"]:
         raise ReconError(f"{name} has no key of recon's to acknowledge", hint="recon apply makes one")
-    value = f"{live.spec['key']} {world.now}"
+    value = f"{live.spec['key']} {snapshot.now}"
     aws.call("iam", "TagUser", UserName=name, Tags=[{"Key": rotation.ack_tag(consumer), "Value": value}])
     left = rotation.unacknowledged(desired, live)
     return [rotation.consumer_words(c) for c in left if c["name"] != consumer]

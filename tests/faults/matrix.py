@@ -25,7 +25,7 @@ from faults.scenarios import Scenario
 from reconciler import applier
 from reconciler.aws import Aws
 from reconciler.errors import ReconError
-from reconciler.kinds import REGISTRY
+from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Result
 from reconciler.planner import check_safeguards
 
@@ -263,7 +263,7 @@ class Stage:
             planned.plan, allow_adopt=consent and self.scenario.adopts, allow_deletes=100, consent=removing,
             resume_sending=consent and self.scenario.resumes,
         )  # fmt: skip
-        return applier.apply_plan(planned.plan, planned.aws, zones=planned.world.zones, verify_timeout=3.0)
+        return applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones, verify_timeout=3.0)
 
     def finish(self) -> None:
         """Nothing is left to plan, and nothing is said to be wrong."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from reconciler.desired.checks.forms import REGION_NAME, SET_NAME, check_reference
-from reconciler.desired.checks.place import Place
+from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_policy
 from reconciler.desired.layers import dkim_companions, dkim_family
 from reconciler.desired.nodes import show
@@ -32,7 +32,7 @@ _EXAMPLES: Final = {
 }
 
 
-def check_domain(place: Place, stack: Stack) -> None:
+def check_domain(place: EntryContext, stack: Stack) -> None:
     """A domain's own records (region None), or its identity in one region."""
     if place.region is None:
         _domain_records(place)
@@ -42,13 +42,13 @@ def check_domain(place: Place, stack: Stack) -> None:
     check_address(place, stack)
 
 
-def check_address(place: Place, stack: Stack) -> None:
+def check_address(place: EntryContext, stack: Stack) -> None:
     """What addresses and domains have alike."""
     check_reference(place, "configuration_set_name", place.values.get("configuration_set_name"), SET_NAME)
     _policies(place)
 
 
-def _domain_records(place: Place) -> None:
+def _domain_records(place: EntryContext) -> None:
     values = place.values
     zone = values.get("zone")
     if isinstance(zone, str):
@@ -83,7 +83,7 @@ def _domain_records(place: Place) -> None:
         )  # fmt: skip
 
 
-def _record(place: Place, key: str, read: Callable[[Any], object]) -> None:
+def _record(place: EntryContext, key: str, read: Callable[[Any], object]) -> None:
     """Let the codec of a record judge it; its sentences go to the tag that they are about."""
     value = place.values.get(key)
     if value is None:
@@ -109,7 +109,7 @@ def _sentences(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _dkim(place: Place) -> None:
+def _dkim(place: EntryContext) -> None:
     block = place.values.get("dkim")
     if not isinstance(block, dict):
         return
@@ -145,7 +145,7 @@ def _dkim(place: Place) -> None:
     _private_key(place, block.get("domain_signing_private_key"))
 
 
-def _private_key(place: Place, reference: Any) -> None:
+def _private_key(place: EntryContext, reference: Any) -> None:
     if not isinstance(reference, dict):
         return
     path = "dkim.domain_signing_private_key"
@@ -174,7 +174,7 @@ def _private_key(place: Place, reference: Any) -> None:
                         "write a path below the state directory, or a whole one")  # fmt: skip
 
 
-def _mail_from(place: Place) -> None:
+def _mail_from(place: EntryContext) -> None:
     block = place.values.get("mail_from")
     if not isinstance(block, dict):
         return
@@ -201,7 +201,7 @@ def _mail_from(place: Place) -> None:
         )  # fmt: skip
 
 
-def _policies(place: Place) -> None:
+def _policies(place: EntryContext) -> None:
     policies = place.values.get("policies")
     if not isinstance(policies, dict):
         return

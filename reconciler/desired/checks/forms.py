@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from reconciler.desired.checks.place import Place
+from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
 
 MAX_TAGS: Final = 50
@@ -27,14 +27,14 @@ r"""IAM's ``[\p{L}\p{Z}\p{N}_.:/=+\-@]``: white space, but no tabs and line brea
 _TAG_WORDS: Final = "letters, digits, spaces and _ . : / = + - @"
 
 
-def check_reference(place: Place, path: str, name: Any, form: re.Pattern[str]) -> None:
+def check_reference(place: EntryContext, path: str, name: Any, form: re.Pattern[str]) -> None:
     """The form of a name that refers to a set or a pool."""
     if isinstance(name, str) and not form.fullmatch(name):
         words = SET_NAME_WORDS if form is SET_NAME else POOL_NAME_WORDS
         place.error(path, "bad-name", f"{show(name)} cannot be the name of one", words)
 
 
-def check_tags(place: Place) -> None:
+def check_tags(place: EntryContext) -> None:
     """Count, characters and reserved prefixes of an entry's tags, the stack's included."""
     tags = place.values.get("tags")
     if not isinstance(tags, dict):

@@ -27,7 +27,7 @@ def address_of(section: str, name: str, region: str | None) -> str:
 
 
 @dataclass(slots=True)
-class Place:
+class EntryContext:
     """The values of one entry in one region (None where it has none). ``values`` may be folded in place.
 
     ``bad`` are keys that the schema refused; they are not in ``values`` and not missing either.

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from reconciler.desired.checks.place import Place
+from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
 from reconciler.desired.variables import suggestion
 
@@ -35,7 +35,7 @@ _OPERATORS: Final = (
 _KNOWN: Final = frozenset(name.lower() for name in _OPERATORS)
 
 
-def check_policy(place: Place, path: str, body: Mapping[str, Any]) -> None:
+def check_policy(place: EntryContext, path: str, body: Mapping[str, Any]) -> None:
     """One policy of an identity, a document that names its principals."""
     for key in body:
         if key not in _POLICY_KEYS:
@@ -60,7 +60,7 @@ def check_policy(place: Place, path: str, body: Mapping[str, Any]) -> None:
                         "write {Effect: Allow, Principal: {AWS: ...}, Action: ..., Resource: ...}")  # fmt: skip
 
 
-def _statement(place: Place, path: str, statement: Mapping[str, Any]) -> None:
+def _statement(place: EntryContext, path: str, statement: Mapping[str, Any]) -> None:
     elided = "..." in statement
     if elided:
         place.warn(path, "bad-policy", "`...` stands where something was left out: SES would refuse the policy",
@@ -101,7 +101,7 @@ def _statement(place: Place, path: str, statement: Mapping[str, Any]) -> None:
         check_conditions(place, f"{path}.Condition", statement["Condition"])
 
 
-def _principal(place: Place, path: str, value: Any) -> None:
+def _principal(place: EntryContext, path: str, value: Any) -> None:
     if value == "*":
         return
     if not isinstance(value, dict) or not value:
@@ -117,7 +117,7 @@ def _principal(place: Place, path: str, value: Any) -> None:
             pass  # the texts themselves are AWS's to know
 
 
-def _texts(place: Place, path: str, value: Any) -> list[tuple[str, str]]:
+def _texts(place: EntryContext, path: str, value: Any) -> list[tuple[str, str]]:
     """The texts of one text or a list, with their paths; what is none is recorded."""
     items = value if isinstance(value, list) else [value]
     if not items:
@@ -135,7 +135,7 @@ def _texts(place: Place, path: str, value: Any) -> list[tuple[str, str]]:
     return found
 
 
-def check_conditions(place: Place, path: str, value: Any) -> None:
+def check_conditions(place: EntryContext, path: str, value: Any) -> None:
     """Operators to keys to values: what IAM would call a malformed policy."""
     if not isinstance(value, dict):
         place.error(path, "wrong-type", f"a map is wanted; found {show(value)}",

@@ -19,7 +19,7 @@ from reconciler.desired.checks.forms import (
     SHARED_POOLS,
     check_reference,
 )
-from reconciler.desired.checks.place import Place
+from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
 from reconciler.model import Stack
 from reconciler.names import fold_domain
@@ -44,7 +44,7 @@ _ARN_SERVICES: Final = {
 }  # fmt: skip
 
 
-def check_configuration_set(place: Place, stack: Stack) -> None:
+def check_configuration_set(place: EntryContext, stack: Stack) -> None:
     """The options and destinations of one set in one region."""
     values = place.values
     if not SET_NAME.fullmatch(place.name):
@@ -74,7 +74,7 @@ def check_configuration_set(place: Place, stack: Stack) -> None:
             _destination(place, path, destination)
 
 
-def _tracking(place: Place, tracking: dict[str, Any]) -> None:
+def _tracking(place: EntryContext, tracking: dict[str, Any]) -> None:
     name = tracking.get("custom_redirect_domain")
     path = "tracking_options.custom_redirect_domain"
     if isinstance(name, str):
@@ -89,7 +89,7 @@ def _tracking(place: Place, tracking: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
-def _destination(place: Place, path: str, destination: dict[str, Any]) -> None:
+def _destination(place: EntryContext, path: str, destination: dict[str, Any]) -> None:
     kinds = [kind for kind in DESTINATION_KINDS if kind in destination]
     if len(kinds) != 1:
         place.error(
@@ -110,7 +110,7 @@ def _destination(place: Place, path: str, destination: dict[str, Any]) -> None:
         _dimensions(place, f"{path}.{kind}.dimension_configurations", block.get("dimension_configurations"))
 
 
-def _service_arn(place: Place, path: str, arn: str, service: str) -> None:
+def _service_arn(place: EntryContext, path: str, arn: str, service: str) -> None:
     match = _ARN.fullmatch(arn)
     if match is None or match.group(2) != service:
         region = "" if service == "iam" else "${region}"
@@ -132,7 +132,7 @@ def _service_arn(place: Place, path: str, arn: str, service: str) -> None:
                     'write "arn:${partition}:events:${region}:${account}:event-bus/default"')  # fmt: skip
 
 
-def _dimensions(place: Place, path: str, dimensions: Any) -> None:
+def _dimensions(place: EntryContext, path: str, dimensions: Any) -> None:
     if not isinstance(dimensions, list):
         return
     if len(dimensions) > MAX_DIMENSIONS:
@@ -157,7 +157,7 @@ def _dimensions(place: Place, path: str, dimensions: Any) -> None:
 # --- pools ---------------------------------------------------------------------------------------------------------
 
 
-def check_pool(place: Place, stack: Stack) -> None:
+def check_pool(place: EntryContext, stack: Stack) -> None:
     """One pool in one region."""
     if not POOL_NAME.fullmatch(place.name):
         place.error("", "bad-name", f"{show(place.name)} is not a name for a pool", POOL_NAME_WORDS)

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from reconciler.desired.checks.forms import REGION_NAME
-from reconciler.desired.checks.place import Place
+from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_conditions
 from reconciler.desired.nodes import show
 from reconciler.model import Stack
@@ -29,7 +29,7 @@ _PARAMETER_DEPTH: Final = 15
 _FROM_PATTERN = re.compile(r"[^\s<>,;\"]{1,320}")
 
 
-def check_smtp_user(place: Place, stack: Stack) -> None:
+def check_smtp_user(place: EntryContext, stack: Stack) -> None:
     """One user; its values do not depend on a region."""
     values = place.values
     if not USER_NAME.fullmatch(place.name):
@@ -85,7 +85,7 @@ def check_smtp_user(place: Place, stack: Stack) -> None:
         _credentials(place, values["credentials"], stack)
 
 
-def _networks(place: Place) -> None:
+def _networks(place: EntryContext) -> None:
     for index, network in enumerate(place.values.get("source_ips") or ()):
         try:
             ipaddress.ip_network(network)
@@ -98,7 +98,7 @@ def _networks(place: Place) -> None:
             place.error(f"source_ips.{index}", "bad-network", f"{show(network)} is not an address or network", hint)
 
 
-def _identities(place: Place) -> None:
+def _identities(place: EntryContext) -> None:
     identities = place.values.get("identities")
     if not isinstance(identities, list):
         return
@@ -112,7 +112,7 @@ def _identities(place: Place) -> None:
             place.error(f"identities.{index}", "bad-name", str(error), "write a domain or an address")
 
 
-def _credentials(place: Place, block: dict[str, Any], stack: Stack) -> None:
+def _credentials(place: EntryContext, block: dict[str, Any], stack: Stack) -> None:
     stores = [store for store in ("secretsmanager", "ssm") if store in block]
     if len(stores) != 1:
         place.error("credentials", "exactly-one", f"exactly one of secretsmanager, ssm is wanted; found "

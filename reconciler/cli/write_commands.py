@@ -1,0 +1,316 @@
+"""Commands that write: apply, destroy, unlock."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler import __version__
+from reconciler.cli.app import app
+from reconciler.cli.common import (
+    ApproveOption,
+    ColorOption,
+    EnvOption,
+    FormatOption,
+    LockOption,
+    Out,
+    OutsideOption,
+    ParallelOption,
+    QuietOption,
+    RefreshOption,
+    StateArg,
+    TargetOption,
+    VerboseOption,
+    load,
+    lock_of,
+    read_plan,
+    seconds,
+    validate_targets,
+    with_lock,
+    with_warnings,
+    yes,
+)
+from reconciler.errors import Locked, ReconError, Refused, Stale
+from reconciler.model import Diagnostic
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+    from reconciler.lock import HeldLock
+    from reconciler.model import Plan, Stack
+
+
+@app.command()
+def apply(
+    state: Annotated[str, typer.Argument(metavar="[STATE or PLAN.json]")] = "state",
+    env: EnvOption = None,
+    target: TargetOption = None,
+    format: FormatOption = "text",
+    auto_approve: ApproveOption = False,
+    allow_adopt: Annotated[bool, typer.Option("--allow-adopt", help="Adopt live resources without an owner.")] = False,
+    allow_deletes: Annotated[
+        int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
+    ] = None,
+    resume_sending: Annotated[
+        bool, typer.Option("--resume-sending", help="Turn sending on again where it is off live.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until SES has verified DKIM and MAIL FROM.")] = False,
+    verify_timeout: Annotated[str, typer.Option("--verify-timeout", help="How long to wait for SES: 10m.")] = "10m",
+    expect: Annotated[str | None, typer.Option("--expect", help="Digest of the reviewed plan: sha256:...")] = None,
+    state_dir: Annotated[
+        str | None, typer.Option("--state", help="With a saved plan: the YAML must still be this.")
+    ] = None,
+    refresh: RefreshOption = "full",
+    check_public_dns: OutsideOption = False,
+    parallelism: ParallelOption = 16,
+    lock_timeout: LockOption = "0s",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Plan, ask, and make it so; or apply exactly the saved plan."""
+    from reconciler import running
+    from reconciler.planner import check_safeguards, stack_of_context
+
+    out = Out(format, no_color, quiet, verbose)
+    limits: dict[str, Any] = {
+        "allow_adopt": allow_adopt,
+        "allow_deletes": allow_deletes,
+        "resume_sending": resume_sending,
+    }
+    waiting = {"wait_for_ses": wait, "verify_timeout": seconds(verify_timeout)}
+    if _is_plan(state):
+        from reconciler.aws import Aws
+
+        if target:
+            raise ReconError("--target goes with a state", hint="a saved plan is applied whole: recon plan --target")
+        saved = _read_saved(state)
+        _check_saved(saved, expect, state_dir, env)
+        stack = stack_of_context(saved.context)
+        if saved.changes or saved.outcome == "refused":
+            check_safeguards(saved, consent=True, max_deletes=stack.max_deletes, **limits)
+        aws = Aws(stack, purpose="apply", parallelism=parallelism)
+        with with_lock(stack, f"apply {Path(state).name}", out, lock_timeout) as held:
+            from reconciler.applier import verify_saved
+            from reconciler.observing import guard_account
+
+            guard_account(aws)
+            zones = verify_saved(saved, aws)
+            return _carry_out(saved, stack, aws, zones, out, held, **waiting)
+    if expect or state_dir:
+        raise ReconError("--expect and --state go with a saved plan", hint="recon plan --out plan.json")
+    targets = validate_targets(target)
+    declared, warnings = load(state, env, out)
+    if not auto_approve and not sys.stdin.isatty():
+        raise ReconError(
+            "apply would ask, but there is no terminal",
+            hint="apply a saved plan (recon plan --out), or give --auto-approve",
+        )
+    with with_lock(declared.stack, "apply", out, lock_timeout) as held:
+        planned = running.make(
+            declared,
+            purpose="apply",
+            targets=targets,
+            refresh=refresh,
+            parallelism=parallelism,
+            check_public_dns=check_public_dns,
+        )
+        result = with_warnings(planned, warnings)
+        if not result.changes and result.outcome != "refused":
+            out.plan(result)
+            _note(result, declared.stack, planned.aws, out, held)
+            return running.exit_code(result, detailed=False)
+        if format == "text":
+            out.plan(result)
+        check_safeguards(result, max_deletes=declared.stack.max_deletes, **limits)
+        if not auto_approve and not yes("Apply this plan? Only `yes` is accepted: "):
+            out.say("Nothing was written.")
+            return 1
+        return _carry_out(result, declared.stack, planned.aws, planned.snapshot.zones, out, held, **waiting)
+
+
+@app.command()
+def destroy(
+    state: StateArg = "state",
+    env: EnvOption = None,
+    target: TargetOption = None,
+    format: FormatOption = "text",
+    allow_deletes: Annotated[
+        int | None, typer.Option("--allow-deletes", min=0, help="Consent to this many deletions.")
+    ] = None,
+    auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask; needs --allow-deletes.")] = False,
+    parallelism: ParallelOption = 16,
+    lock_timeout: LockOption = "0s",
+    no_color: ColorOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Delete what the stack owns, and nothing else. Consent is --allow-deletes N, or typing the stack's name."""
+    from reconciler import running
+    from reconciler.planner import check_safeguards
+
+    out = Out(format, no_color, quiet, verbose)
+    targets = validate_targets(target)
+    declared, _ = load(state, env, out)
+    if allow_deletes is None and not sys.stdin.isatty():
+        raise Refused(
+            "destroy needs consent and there is no terminal to ask on",
+            hint="look at the plan of it, then give --allow-deletes N with the number of things that go",
+        )
+    with with_lock(declared.stack, "destroy", out, lock_timeout) as held:
+        planned = running.make(declared, purpose="apply", targets=targets, parallelism=parallelism, removing=True)
+        result = planned.plan
+        if not result.changes and result.outcome != "refused":
+            out.plan(result)
+            return running.exit_code(result, detailed=False)
+        if format == "text":
+            out.plan(result)
+        typed = allow_deletes is None
+        check_safeguards(result, allow_deletes=10**9 if typed else allow_deletes, consent=True, resume_sending=True)
+        if typed and not yes(
+            f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name
+        ):
+            out.say("Nothing was deleted.")
+            return 1
+        return _carry_out(result, declared.stack, planned.aws, planned.snapshot.zones, out, held)
+
+
+@app.command()
+def unlock(
+    state: StateArg = "state",
+    env: EnvOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+    no_color: ColorOption = False,
+) -> int:
+    """Free the stack's lock after showing who holds it."""
+    from reconciler.renderers.escape import safe
+
+    out = Out(no_color=no_color)
+    declared, _ = load(state, env, out)
+    lock = lock_of(declared.stack)
+    holder = lock.holder()
+    if holder is None:
+        sys.stdout.write("No run holds the lock.\n")
+        return 0
+    sys.stdout.write(f"The lock is held by {safe(str(holder))}\n")
+    sys.stdout.flush()
+    if not force:
+        if not sys.stdin.isatty():
+            raise ReconError("unlock would ask, but there is no terminal", hint="recon unlock --force")
+        if not yes("Free it? A run that is still writing would no longer be alone. Only `yes` is accepted: "):
+            return 1
+    if not lock.force_unlock(holder):
+        raise Locked("another run took the lock in the meantime", hint="look again: recon unlock")
+    sys.stdout.write("The lock is free.\n")
+    return 0
+
+
+# --- helpers -------------------------------------------------------------------------------------------------------
+
+
+def _carry_out(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, held: HeldLock, **options: Any) -> int:
+    """Apply with Ctrl-C held off: the first lets calls in flight end, then reports. So does a lock that is lost."""
+    from reconciler.applier import apply_plan
+    from reconciler.cli.progress import Progress
+    from reconciler.journal import recording
+    from reconciler.steps import steps_of
+
+    stop = threading.Event()
+    interrupted = threading.Event()
+
+    def end(words: str) -> None:
+        stop.set()
+        aws.stop()
+        out.say(f"{words}: finishing the calls in flight.")
+
+    def signalled(number: int, frame: object) -> None:
+        interrupted.set()
+        end("Interrupted")
+
+    before = {number: signal.signal(number, signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.say) as run:
+            held.on_lost(lambda: end("The lock was freed by somebody else"))
+
+            def on_step(step: str, outcome: str, code: str) -> None:
+                run.step(step, outcome, code)
+                progress.step(step, outcome, code)
+
+            total = sum(len(steps_of(change)) for change in plan.changes)
+            with Progress(out, total, plan.seconds) as progress:
+                result = apply_plan(plan, aws, zones=zones, say=progress.say, stop=stop, on_step=on_step, **options)
+            run.outcome = "interrupted" if interrupted.is_set() else result.outcome
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held.lost.is_set():
+        lost = Diagnostic(
+            "error", "lock-lost", "the lock of this stack was freed while the run held it, so it stopped",
+            "look who did, then apply again: what was done is not done twice",
+        )  # fmt: skip
+        result = replace(result, diagnostics=(*result.diagnostics, lost))
+    out.result(result)
+    if interrupted.is_set():
+        return 130
+    return 0 if result.outcome in {"applied", "no_changes"} else 1
+
+
+def _note(plan: Plan, stack: Stack, aws: Aws, out: Out, held: HeldLock) -> None:
+    """Write an apply that found nothing to do into the journal: from now on this state is the applied one."""
+    from reconciler.journal import recording
+
+    with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.say) as run:
+        run.outcome = "no_changes" if plan.outcome == "no_changes" else plan.outcome
+
+
+def _is_plan(path: str) -> bool:
+    """Whether the argument of apply is a saved plan: anything named .json, or a file that is no YAML by its name."""
+    return path.endswith(".json") or (Path(path).is_file() and Path(path).suffix not in {".yaml", ".yml"})
+
+
+def _read_saved(path: str) -> Plan:
+    """The saved plan; one that cannot be understood (cut short, not ours) is refused, not merely wrong input."""
+    try:
+        return read_plan(path)
+    except ReconError as error:
+        if isinstance(error, Refused) or not Path(path).is_file():
+            raise
+        raise Stale(error.message, hint=error.hint) from None
+
+
+def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str | None) -> None:
+    """Refuse a saved plan of another version, another review, another stack or another YAML."""
+    from reconciler.renderers import plan_digest
+
+    if expect is not None and plan_digest(plan) != expect:
+        raise Stale(f"this is not the plan that was reviewed: its digest is {plan_digest(plan)}, expected {expect}")
+    if plan.recon_version.partition(".")[0] != __version__.partition(".")[0]:
+        raise Stale(
+            f"the plan was made by recon {plan.recon_version}; this is {__version__}",
+            hint="plan again with this version, or apply with that one",
+        )
+    if plan.context.get("offline"):
+        raise Stale("this plan was made without AWS: it can be read, not applied", hint="recon plan --out plan.json")
+    if env is not None and env != plan.environment:
+        raise Stale(f"the plan is for environment {plan.environment or '(none)'}, not {env}", hint="plan again")
+    if state_dir is not None:
+        from reconciler import desired
+
+        state = desired.load(state_dir, plan.environment).state
+        for what, planned, now in (
+            ("stack", plan.scope, state.stack.scope),
+            ("account", plan.account, state.stack.account),
+        ):
+            if planned != now:
+                raise Stale(f"the plan is for {what} {planned}; {state_dir} declares {now}", hint="plan again")
+        if state.digest != plan.state_digest:
+            raise Stale(
+                f"{state_dir} changed since the plan was made: its digest is {state.digest}, "
+                f"the plan's {plan.state_digest}",
+                hint="plan again, and have the new plan reviewed",
+            )

@@ -1,0 +1,134 @@
+"""Records that a plan takes over although the identity of another stack, in some region, may name them as its own.
+
+A marker stands in the zone and is seen while planning; the tag of an identity is not. So whose they are is asked for
+(``ask``) once a plan shows that it changes a live record which nothing of ours names (``doubtful``), and a plan that is
+made with the answer refuses (``refuse``).
+
+Source: Resource Groups Tagging API, GetResources (100 ARNs a call; what does not exist is left out of the answer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler import regions
+from reconciler.errors import AwsError
+from reconciler.kinds.ownership import RECORDS, owner_of, unpack
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.tags import tags_from_aws
+from reconciler.model import Change
+from reconciler.resources.dns_record import marker
+from reconciler.resources.dns_record.values import NAME
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+GROUPS = {"_dmarc.": "dmarc", "default._bimi.": "bimi"}
+"""The record groups that are taken over whole, by how their names begin."""
+
+FACT = "elsewhere"
+"""Where a World keeps the answers: (domain, group) -> (other stack's scope, region), None where none names it."""
+
+UNSEEN = "elsewhere_unseen"
+"""Where a World keeps why a region of the stack's own could not be asked, and what to do; nothing where all were."""
+
+_BATCH = 100
+
+
+def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str]]:
+    """Domain -> groups that ``changes`` would take over, that nothing of ours names and that were not asked for."""
+    wanted: dict[str, set[str]] = {}
+    for _, domain, group in _taken_over(changes):
+        if (domain, group) not in snapshot.facts.get(FACT, {}):
+            wanted.setdefault(domain, set()).add(group)
+    for live in snapshot.observed.values():
+        if live.kind == "email_identity" and live.name in wanted and owner_of(live.tags) == snapshot.scope:
+            wanted[live.name] -= unpack(live.tags, RECORDS)
+    for zone in snapshot.zones.values():
+        for domain in wanted if zone.loaded else ():
+            wanted[domain] -= marker.read((t for _, t in zone.texts(marker.name_for(domain))), snapshot.scope).groups
+    return {domain: groups for domain, groups in sorted(wanted.items()) if groups}
+
+
+def ask(aws: Aws, snapshot: Snapshot, wanted: Mapping[str, Iterable[str]]) -> bool:
+    """Read into ``snapshot.facts`` whether an identity of another stack names any of ``wanted``: one call a region for
+    100 domains. True where a plan would say something else now: another owner was found, or some could not be seen."""
+    answers = snapshot.facts.setdefault(FACT, {})
+    answers |= {(domain, group): None for domain, groups in wanted.items() for group in groups}
+    domains, stack = list(wanted), snapshot.state.stack
+    jobs = [
+        (
+            region,
+            [regions.identity_arn(stack.partition, region, stack.account, name) for name in domains[i : i + _BATCH]],
+        )
+        for region in sorted({*regions.SES_REGIONS, *stack.regions})
+        if regions.partition_of(region) == stack.partition
+        for i in range(0, len(domains), _BATCH)
+    ]
+
+    def one(job: tuple[str, list[str]]) -> tuple[list[Any], AwsError | None]:
+        region, arns = job
+        try:
+            answer = aws.call("resourcegroupstaggingapi", "GetResources", region, ResourceARNList=arns)
+        except AwsError as error:
+            return [], error
+        return list(answer.get("ResourceTagMappingList") or ()), None
+
+    unread: dict[str, AwsError] = {}
+    for (region, _), (items, error) in zip(jobs, aws.parallel(one, jobs, lambda job: job[0]), strict=True):
+        if error is not None and not error.closed:
+            unread[region] = error
+        for item in items:
+            tags, domain = tags_from_aws(item.get("Tags")), item["ResourceARN"].rpartition(":identity/")[2].lower()
+            owner = owner_of(tags)
+            if owner is None or owner == snapshot.scope:
+                continue
+            for group in unpack(tags, RECORDS):
+                if (domain, group) in answers:
+                    answers[domain, group] = (owner, item["ResourceARN"].split(":")[3])
+    own = next((unread[region] for region in stack.regions if region in unread), None)
+    if own is not None:  # A guard that is off must not look like one that passed.
+        snapshot.facts[UNSEEN] = (own.message, own.hint)
+    elif unread:  # What is down or closed far away must not keep mail from being mended here.
+        one_of_them = next(iter(unread.values()))
+        words = "whether another stack owns the records that change could not be seen everywhere"
+        snapshot.say("warning", "others-unread", f"{words}: {one_of_them.message}", hint=one_of_them.hint)
+    return bool(unread) or any(answers[domain, group] for domain in wanted for group in wanted[domain])
+
+
+def refuse(snapshot: Snapshot, changes: Iterable[Change]) -> None:
+    """Refuse each of ``changes`` that would take over what another stack's identity names, as far as it was asked, and
+    each of which that could not be seen in one of the stack's own regions."""
+    answers, unseen = snapshot.facts.get(FACT, {}), snapshot.facts.get(UNSEEN)
+    for change, domain, group in _taken_over(changes):
+        if (domain, group) not in answers:
+            continue
+        found = answers[domain, group]
+        if found is not None:
+            snapshot.refuse(
+                "owned-elsewhere",
+                f'the {group.upper()} of {domain} belongs to the recon stack "{found[0]}": its identity in {found[1]} '
+                "says so",
+                hint="take it out of this stack's YAML, or release it there first",
+                address=change.address,
+                source=change.source,
+            )
+        elif unseen is not None:
+            snapshot.refuse(
+                "others-unread",
+                f"whether another stack owns the {group.upper()} of {domain}, which would be taken over, could not be "
+                f"seen: {unseen[0]}",
+                hint=unseen[1] or f"run again, or leave {group} out until that region answers",
+                address=change.address,
+                source=change.source,
+            )
+
+
+def _taken_over(changes: Iterable[Change]) -> Iterator[tuple[Change, str, str]]:
+    """(change, domain, group) of every live record of a group that is taken over whole."""
+    for change in changes:
+        name = change.address.split("/")[2] if change.kind == NAME and change.action == "update" else ""
+        for label, group in GROUPS.items():
+            if name.startswith(label):
+                yield change, name.removeprefix(label), group

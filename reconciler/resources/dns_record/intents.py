@@ -1,0 +1,284 @@
+"""Which records the declared state derives: the DNS half of every declaration, as plain data.
+
+Sources: SES Developer Guide "Easy DKIM", "BYODKIM", "Using a custom MAIL FROM domain", "Custom open and click domains";
+RFC 7208 (SPF), RFC 9989 (DMARC), RFC 7505 (null MX), the BIMI draft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from reconciler import regions
+from reconciler.kinds.snapshot import Snapshot, ref_key
+from reconciler.mail import bimi, dmarc, spf, txt
+from reconciler.model import Address, Desired, Entry, Source
+from reconciler.names import parents
+
+Style = Literal["cname", "mx", "tags", "spf", "dkim_key"]
+
+
+class Intent(NamedTuple):
+    """One record that should be there.
+
+    ``name``/``value`` are None while SES has not given the token; ``tags`` (DMARC, BIMI), ``terms`` and ``all`` (SPF)
+    hold structured values; ``token`` is the 1-based place of a DKIM token. ``owners`` are the live or declared
+    resources whose tag remembers the record's group; ``domain`` is the declared name it belongs to.
+    """
+
+    domain: str
+    group: str
+    style: Style
+    type: str
+    name: str | None
+    value: str | None
+    source: Source
+    zone: str | None
+    region: str | None = None
+    ttl: int | None = None
+    tags: Mapping[str, str] | None = None
+    terms: tuple[str, ...] = ()
+    all: str | None = None
+    token: int = 0
+    owners: tuple[Address, ...] = ()
+    maybe: bool = False
+    bulk: bool = False
+    """The live token may be replaced by this plan (a key length change), so that the record follows afterwards."""
+
+
+def of_state(snapshot: Snapshot) -> Iterator[Intent]:
+    """Every record that the declared state asks for, in the order of the YAML."""
+    if snapshot.removing:
+        return
+    by_domain: dict[str, list[Desired]] = {}
+    for desired in snapshot.kind("email_identity"):
+        if desired.entry.section == "domains":
+            by_domain.setdefault(desired.name, []).append(desired)
+    for entry in snapshot.state.section("domains"):
+        if entry.region is not None:
+            continue
+        identities = by_domain.get(entry.name, [])
+        yield from _own(entry, identities)
+        for desired in identities:
+            yield from _dkim(snapshot, entry, desired)
+            yield from _mail_from(entry, desired)
+    yield from _tracking(snapshot)
+
+
+def _own(entry: Entry, identities: list[Desired]) -> Iterator[Intent]:
+    values = entry.values
+    owners = tuple(d.address for d in identities)
+    zone, ttl = values.get("zone"), values.get("ttl")
+    if values.get("dmarc") is not None:
+        yield Intent(
+            entry.name,
+            "dmarc",
+            "tags",
+            "TXT",
+            f"_dmarc.{entry.name}",
+            None,
+            entry.source_of("dmarc"),
+            zone,
+            ttl=ttl,
+            tags=dmarc.from_yaml(values["dmarc"]),
+            owners=owners,
+        )
+    if values.get("bimi") is not None:
+        yield Intent(
+            entry.name,
+            "bimi",
+            "tags",
+            "TXT",
+            f"default._bimi.{entry.name}",
+            None,
+            entry.source_of("bimi"),
+            zone,
+            ttl=ttl,
+            tags=bimi.from_yaml(values["bimi"]),
+            owners=owners,
+        )
+    if values.get("spf") is not None:
+        wanted = spf.from_yaml(values["spf"])
+        yield Intent(
+            entry.name,
+            "spf",
+            "spf",
+            "TXT",
+            entry.name,
+            None,
+            entry.source_of("spf"),
+            zone,
+            ttl=ttl,
+            terms=wanted.terms,
+            all=wanted.all,
+            owners=owners,
+        )
+    if values.get("null_mx"):
+        yield Intent(
+            entry.name,
+            "null_mx",
+            "mx",
+            "MX",
+            entry.name,
+            "0 .",
+            entry.source_of("null_mx"),
+            zone,
+            ttl=ttl,
+            owners=owners,
+        )
+
+
+def _dkim(snapshot: Snapshot, entry: Entry, desired: Desired) -> Iterator[Intent]:
+    values = desired.entry.values
+    if "dkim" in (values.get("unmanaged") or ()) or snapshot.unknown(desired.address):
+        return
+    block = desired.spec.get("dkim") or {}
+    live = snapshot.observed.get(desired.address)
+    origin = block.get("signing_attributes_origin") or (
+        live.spec["dkim"]["signing_attributes_origin"] if live else "AWS_SES"
+    )
+    if regions.deterministic_parent(origin):
+        return  # A replica signs with its parent's records (SES Developer Guide, "Deterministic Easy DKIM").
+    zone, ttl, source = entry.values.get("zone"), entry.values.get("ttl"), desired.entry.source_of("dkim")
+    if origin == "EXTERNAL":
+        reference = block.get("domain_signing_private_key")
+        selector = block.get("domain_signing_selector")
+        if reference and selector:
+            yield Intent(
+                desired.name,
+                "dkim",
+                "dkim_key",
+                "TXT",
+                f"{selector}._domainkey.{desired.name}",
+                snapshot.keys[ref_key(reference)],
+                source,
+                zone,
+                desired.region,
+                ttl,
+                owners=(desired.address,),
+            )
+        return
+    tokens: list[str] = []
+    maybe = False
+    if live is not None and live.spec["dkim"]["signing_attributes_origin"] == "AWS_SES":
+        tokens = sorted(live.facts.get("tokens") or ())
+        length = block.get("next_signing_key_length")
+        maybe = bool(length) and length != live.spec["dkim"]["next_signing_key_length"]
+    hosted = (live.facts.get("signing_hosted_zone") if live else None) or regions.dkim_zone(desired.region or "")
+    bulk = bool(live and live.facts.get("bulk"))
+    for number in (1, 2, 3):
+        token = tokens[number - 1] if number <= len(tokens) else None
+        yield Intent(
+            desired.name,
+            "dkim",
+            "cname",
+            "CNAME",
+            f"{token}._domainkey.{desired.name}" if token else None,
+            f"{token}.{hosted}" if token else None,
+            source,
+            zone,
+            desired.region,
+            ttl,
+            token=number,
+            owners=(desired.address,),
+            maybe=maybe,
+            bulk=bulk,
+        )
+
+
+def _mail_from(entry: Entry, desired: Desired) -> Iterator[Intent]:
+    block = desired.spec.get("mail_from")
+    if not block:
+        return
+    name, region = block["mail_from_domain"], desired.region or ""
+    zone, ttl = entry.values.get("zone"), entry.values.get("ttl")
+    source = desired.entry.source_of("mail_from.mail_from_domain")
+    yield Intent(
+        desired.name,
+        "mail_from",
+        "mx",
+        "MX",
+        name,
+        regions.feedback_mx(region),
+        source,
+        zone,
+        region,
+        ttl,
+        owners=(desired.address,),
+    )
+    yield Intent(
+        desired.name,
+        "mail_from",
+        "spf",
+        "TXT",
+        name,
+        None,
+        source,
+        zone,
+        region,
+        ttl,
+        terms=("include:amazonses.com",),
+        all="~all",
+        owners=(desired.address,),
+    )
+
+
+def _tracking(snapshot: Snapshot) -> Iterator[Intent]:
+    """One CNAME for each tracking domain and region, however many sets use it; HTTPS ones point at the user's CDN."""
+    seen: dict[tuple[str, str], list[Address]] = {}
+    first: dict[tuple[str, str], Desired] = {}
+    for desired in snapshot.kind("configuration_set"):
+        block = desired.spec.get("tracking_options") or {}
+        live = snapshot.observed.get(desired.address)
+        was = (live.spec.get("tracking_options") or {}) if live else {}
+        domain = block.get("custom_redirect_domain", was.get("custom_redirect_domain") if block else None)
+        policy = block.get("https_policy", was.get("https_policy"))
+        if domain and policy not in {"REQUIRE", "REQUIRE_OPEN_ONLY"}:
+            seen.setdefault((domain, desired.region or ""), []).append(desired.address)
+            first.setdefault((domain, desired.region or ""), desired)
+    entries = own_entries(snapshot)
+    for (domain, region), owners in seen.items():
+        desired = first[domain, region]
+        covering = covering_entry(entries, domain)
+        yield Intent(
+            domain,
+            "tracking",
+            "cname",
+            "CNAME",
+            domain,
+            regions.tracking_target(region),
+            desired.source_of("tracking_options.custom_redirect_domain"),
+            covering.values.get("zone") if covering else None,
+            region,
+            covering.values.get("ttl") if covering else None,
+            owners=tuple(owners),
+        )
+
+
+def anchor(intent: Intent) -> str:
+    """A name in the zone that holds the record: its own, or one beside it while SES has not given the token."""
+    return intent.name or f"token._domainkey.{intent.domain}"
+
+
+def label(intent: Intent) -> str:
+    """How the record is called in its address (contract, section 3): a name that holds a token stands for it."""
+    return f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else anchor(intent)
+
+
+def own_entries(snapshot: Snapshot) -> dict[str, Entry]:
+    """The domains' own entries (zone, dmarc, ttl ...) by name."""
+    return {e.name: e for e in snapshot.state.section("domains") if e.region is None}
+
+
+def covering_entry(entries: Mapping[str, Entry], name: str) -> Entry | None:
+    """The declared domain at or nearest above ``name``: its ``zone`` and ``ttl`` hold for records of that name."""
+    return next((entries[n] for n in (name, *parents(name)) if n in entries), None)
+
+
+def dkim_key_text(public: str) -> str:
+    """The TXT of a BYODKIM public key (SES Developer Guide, "BYODKIM": ``p=`` alone)."""
+    return f"p={public}"
+
+
+def encode(text: str) -> str:
+    return txt.encode(text)

@@ -1,0 +1,372 @@
+"""Route 53 records: the DNS half of identities, domains and tracking.
+
+Managed:  single values, not record sets: DKIM CNAMEs or key, MAIL FROM MX and SPF, DMARC, BIMI, null MX, our terms in
+          the one SPF record, tracking CNAMEs. Every other value at the same name is foreign and stays byte for byte.
+Reads:    route53 ListHostedZones, and ListResourceRecordSets of the zones that hold names of this stack (all records
+          of a zone in one call per 300).
+Writes:   ChangeResourceRecordSets: DELETE of exactly what was read plus CREATE, all changes of a zone in one batch.
+Owned:    what the declared state or an owned identity derives; groups named in ``recon:records`` tags; what our marker
+          at ``_recon.<domain>`` names.
+Source:   Route 53 API and Developer Guide; RFC 7208, 9989, 7505; SES Developer Guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from reconciler import regions
+from reconciler.errors import AwsError, ReconError
+from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.model import Change, Desired, Document, Entry, Observed, State
+from reconciler.names import is_at_or_below, parents, to_route53
+from reconciler.resources.dns_record import foreign_ownership, intents, marker
+from reconciler.resources.dns_record.edits import Edit
+from reconciler.resources.dns_record.record_plan import EXECUTION, RecordPlan
+from reconciler.resources.dns_record.removals import Removals
+from reconciler.resources.dns_record.upserts import Upserts
+from reconciler.resources.dns_record.values import NAME, address_of, host, set_digest
+from reconciler.resources.dns_record.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+
+EVERY = "every"
+"""Instead of the zone of a name: all that could hold it."""
+
+_LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
+"""Below which a domain's records stand beside those at its own name."""
+
+
+class DnsRecord:
+    name = NAME
+    reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
+    # GetHostedZone and ListTagsForResource: an apply looks at a zone again before it relies on it
+    writes = (
+        "route53:ChangeResourceRecordSets", "route53:ChangeTagsForResource", "route53:GetChange",
+        "route53:GetHostedZone", "route53:ListTagsForResource",
+    )  # fmt: skip
+
+    read_calls = dict.fromkeys(("value", "ttl"), "route53:ListResourceRecordSets")
+
+    # -- desired: derived while planning, since it depends on what SES says (reconciler/kinds/dns/intents.py) ---------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        return ()
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe_declared(self, aws: Aws, snapshot: Snapshot) -> None:
+        """Read the zones of declared names, and those that carry our markers: while SES is read, whose limit is
+        another. ``observe`` comes later all the same, for the zones of names that only SES knows."""
+        read_zones(aws, snapshot, declared_names(snapshot))
+
+    def observe(self, aws: Aws, snapshot: Snapshot) -> None:
+        """Read the zones that hold names of what lives, and those that carry our markers, as far as not yet read;
+        ``observe_declared`` has read those of declared names."""
+        read_zones(aws, snapshot, live_names(snapshot))
+        read = [zone.name for _, zone in sorted(snapshot.zones.items()) if zone.loaded]
+        if read:
+            snapshot.scanned.append(
+                f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
+            )
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+        """What is wanted, what is let go, the markers; ``snapshot.claims`` then says what owners' tags must name."""
+        plan = RecordPlan(snapshot)
+        removals = Removals(plan)
+        if not snapshot.unknown(NAME):
+            plan.read_markers()
+            upserts = Upserts(plan)
+            for intent in intents.of_state(snapshot):
+                upserts.plan_upsert(intent)
+            removals.release_owned()
+            removals.release_markers()
+            removals.write_markers()
+            removals.untag_zones()
+        removals.claims()
+        snapshot.facts["dns_first"] = plan.first
+        snapshot.facts["dns_marks"] = plan.marks
+        snapshot.facts["dns_last"] = plan.last
+        changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
+        foreign_ownership.refuse(snapshot, changes)
+        return changes
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    def reread(self, aws: Aws, change: Change) -> str | None:
+        """The fingerprint of one record set as it is now, by a narrow listing."""
+        name = change.execution.get("name")
+        if not name:
+            return None
+        answer = aws.call(
+            "route53",
+            "ListResourceRecordSets",
+            dns=True,
+            HostedZoneId=change.execution["zone"],
+            StartRecordName=to_route53(name),
+            StartRecordType=change.execution["type"],
+            MaxItems="1",
+        )
+        for raw in answer["ResourceRecordSets"]:
+            found = record_from_aws(raw)
+            if (found.name, found.type) == (name, change.execution["type"]):
+                return set_digest(found)
+        return None
+
+    form: ClassVar[Document] = {"fields": {}, "execution": EXECUTION}
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        run = change.execution
+        zone = str(run["zone"])
+        if run.get("untag"):
+            yield Step(
+                change.address,
+                "untag",
+                run=lambda rt: untag_zone(rt.aws, rt.scope, zone),
+                calls=("route53:ChangeTagsForResource",),
+            )
+            return
+        if run.get("mark"):
+            yield Step(
+                change.address,
+                "mark",
+                (),
+                zone=zone,
+                edits=lambda rt: _mark_edits(change, "add"),
+                calls=("route53:ChangeResourceRecordSets",),
+            )
+        if run.get("marker"):
+            # A marker grows before what it remembers changes, and shrinks after.
+            if run.get("add"):
+                yield Step(
+                    change.address,
+                    "mark",
+                    tuple(run.get("needs") or ()),
+                    zone=zone,
+                    edits=lambda rt: [_edit(change, add=run["add"])],
+                    calls=("route53:ChangeResourceRecordSets",),
+                )
+            if run.get("remove"):
+                yield Step(
+                    change.address,
+                    "write",
+                    (f"{change.address}#mark", *(run.get("after") or ())),
+                    zone=zone,
+                    edits=lambda rt: [_edit(change, remove=run["remove"], last=True)],
+                    calls=("route53:ChangeResourceRecordSets",),
+                )
+            return
+        yield Step(
+            change.address,
+            "write",
+            (f"{change.address}#mark", *(run.get("needs") or ())),
+            zone=zone,
+            edits=lambda rt: list(_write_edits(rt, change)),
+            calls=("route53:ChangeResourceRecordSets",),
+        )
+
+
+def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
+    """Take the tag off a zone that says: here is a marker of this stack."""
+    tag = f"recon:{scope}"
+    aws.call(
+        "route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id, RemoveTagKeys=[tag]
+    )
+
+
+def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | None]]) -> None:
+    """Read the zones of ``names`` (each with the zone that the YAML names for it) and of the records one label below
+    them, and those that carry our markers, into ``snapshot.zones``, each once; what cannot be read goes to
+    ``snapshot.unread``."""
+    names = list(names)
+    marked = snapshot.facts.get("tagged_zones") if snapshot.read_scope is None or snapshot.read_scope.domains else None
+    if not (names or marked) or snapshot.unknown(NAME):
+        return
+    if "zones_tried" not in snapshot.facts:
+        try:
+            snapshot.zones = list_zones(aws)
+        except AwsError as error:
+            snapshot.unreadable(NAME, error.message, error.hint)
+            return
+    tried: set[str] = snapshot.facts.setdefault("zones_tried", set())
+    index = ZoneIndex(snapshot.zones)
+    wanted = set(snapshot.facts.get("tagged_zones") or ()) & snapshot.zones.keys()
+    if snapshot.read_scope is not None:
+        wanted = {
+            i for i in wanted if any(is_at_or_below(n, snapshot.zones[i].name) for n in snapshot.read_scope.domains)
+        }
+    older: set[str] = set()
+    for zone_id in wanted:
+        snapshot.zones[zone_id].tagged = True
+    # A zone of its own for `_dmarc.example.com` is rare: where none is, its parent's zone is the one.
+    apart = [label for label in _LABELS if any(zone.name.startswith(label) for zone in snapshot.zones.values())]
+    for name, hint in chain(names, ((label + name, hint) for label in apart for name, hint in names)):
+        if hint == "manual":
+            continue
+        if hint == EVERY:
+            nearest = {z.id for z in index.candidates(name)}
+            wanted |= nearest
+            older |= {z.id for z in index.above(name)} - nearest
+            continue
+        zone = index.pick(name, hint)
+        if isinstance(zone, Zone):
+            wanted.add(zone.id)
+        elif hint in {None, "auto"}:
+            wanted |= {z.id for z in index.candidates(name)}
+
+    def one(zone_id: str) -> tuple[str, AwsError | None]:
+        try:
+            load(aws, snapshot.zones[zone_id])
+        except AwsError as error:
+            return zone_id, error
+        return zone_id, None
+
+    for zone_id, problem in aws.parallel(one, sorted((wanted | older) - tried)):
+        if problem is None:
+            continue
+        name = snapshot.zones[zone_id].name
+        if zone_id in wanted:
+            snapshot.unreadable(f"{NAME}/{name}", problem.message, problem.hint)
+        else:
+            words = f"whether records of what goes are left in zone {name}, too, could not be read: {problem.message}"
+            snapshot.say("warning", "zone-unread", words, hint=problem.hint)
+    tried |= wanted | older
+
+
+def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
+    """Every domain and name that the declared state asks to be in a zone, with the zone that the YAML names for it."""
+    names: dict[tuple[str, str | None], None] = {}
+    entries = intents.own_entries(snapshot)
+    zones = {name: entry.values.get("zone") for name, entry in entries.items()}
+    for domain in zones:
+        if snapshot.read_scope is not None and domain not in snapshot.read_scope.domains:
+            continue
+        names[domain, zones[domain]] = None
+    for desired in snapshot.kind("email_identity"):
+        if desired.spec.get("mail_from") and snapshot.includes(desired.address):
+            names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
+    for desired in snapshot.kind("configuration_set"):
+        redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+        if redirect and snapshot.includes(desired.address):
+            covering = intents.covering_entry(entries, redirect)
+            names[redirect, covering.values.get("zone") if covering else None] = None
+    return list(names)
+
+
+def known_addresses(snapshot: Snapshot) -> Iterator[str]:
+    """The address of every record that the declared state derives, changed or not, and of our markers.
+
+    Of a name whose zone is not known, one for each zone that could hold it."""
+    for zone in snapshot.zones.values():
+        names = [n for n, type_ in zone.records if type_ == "TXT" and n.startswith(f"{marker.LABEL}.")]
+        for name in names:
+            if any(marker.is_ours(text, snapshot.scope) for _, text in zone.texts(name)):
+                yield address_of(zone.name, name, "TXT")
+    index = ZoneIndex(snapshot.zones)
+    for intent in intents.of_state(snapshot):
+        label = intents.label(intent)
+        if intent.zone == "manual":
+            yield address_of("manual", intent.name or label, intent.type)
+            continue
+        anchor = intents.anchor(intent)
+        found = index.pick(anchor, intent.zone)
+        holders = [found.name] if isinstance(found, Zone) else [anchor, *parents(anchor)]
+        yield from (address_of(holder, label, intent.type) for holder in holders)
+
+
+def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
+    """Every name in a zone that something live of this stack knows: its domain, its MAIL FROM, old or present."""
+    names: dict[tuple[str, str | None], None] = {}
+    scope = snapshot.scope
+    entries = intents.own_entries(snapshot)
+    for live in snapshot.observed.values():
+        if owner_of(live.tags) != scope:
+            continue
+        stays = live.address in snapshot.desired
+        if live.kind == "email_identity" and "@" not in live.name:
+            entry = entries.get(live.name)
+            zone = entry.values.get("zone") if entry is not None else None
+            # What goes leaves nothing behind in a zone that was the right one once; `manual` is never looked at.
+            known = zone == "manual" or (stays and not _lets_go(snapshot.desired[live.address], entry, live))
+            zone = zone if known else EVERY
+            names[live.name, zone] = None
+            for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM))):
+                names[old, zone] = None
+        elif live.kind == "configuration_set":
+            tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+            if tracked and "tracking" in unpack(live.tags, RECORDS):
+                block = (snapshot.desired[live.address].spec.get("tracking_options") or {}) if stays else {}
+                stays = stays and block.get("custom_redirect_domain", tracked) == tracked
+                names[tracked, None if stays else EVERY] = None
+    return list(names)
+
+
+def _lets_go(desired: Desired, entry: Entry | None, live: Observed) -> bool:
+    """Whether records of an identity that stays are no longer asked for: a group, its MAIL FROM, its DKIM names."""
+    values = entry.values if entry is not None else {}
+    kept = {"dkim", "mail_from", "tracking", *(key for key, value in values.items() if value)}
+    if unpack(live.tags, RECORDS) - kept:
+        return True
+    there = {(live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM)} - {None}
+    wanted = (desired.spec.get("mail_from") or {}).get("mail_from_domain")
+    if there - {wanted} and ("mail_from" in desired.spec or live.tags.get(MAIL_FROM)):
+        return True
+    dkim, old = desired.spec.get("dkim") or {}, live.spec["dkim"]
+    return any(
+        dkim.get(key) not in {None, old.get(key)} for key in ("signing_attributes_origin", "domain_signing_selector")
+    )
+
+
+# --- carrying out --------------------------------------------------------------------------------------------------
+
+
+def _edit(change: Change, *, add: Iterable[str] = (), remove: Iterable[str] = (), last: bool = False) -> Edit:
+    run = change.execution
+    return Edit(change.address, str(run["name"]), str(run["type"]), tuple(remove), tuple(add), run.get("ttl"), last)
+
+
+def _mark_edits(change: Change, verb: str) -> list[Edit]:
+    mark = change.execution["mark"]
+    value = (intents.encode(mark["text"]),)
+    name = marker.name_for(mark["domain"])
+    if verb == "add":
+        return [Edit(change.address, name, "TXT", add=value)]
+    return [Edit(change.address, name, "TXT", remove=value, last=True)]
+
+
+def _write_edits(rt: Runtime, change: Change) -> Iterator[Edit]:
+    run = change.execution
+    token = run.get("token")
+    if token:
+        yield from _token_edits(rt, change, token)
+    else:
+        yield _edit(change, add=run["add"], remove=run["remove"])
+    if run.get("mark"):
+        yield from _mark_edits(change, "remove")
+
+
+def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Iterator[Edit]:
+    """The record of a DKIM token that SES gave during this run."""
+    tokens = sorted(rt.output(token["identity"], "tokens") or ())
+    if not 0 < token["number"] <= len(tokens):
+        raise ReconError(
+            f"{change.address}: SES gave no DKIM token {token['number']} for {token['domain']}",
+            hint="run apply again: the identity exists now and its tokens are read",
+        )
+    value = tokens[token["number"] - 1]
+    hosted = rt.output(token["identity"], "signing_hosted_zone") or regions.dkim_zone(token["region"])
+    name, target = f"{value}._domainkey.{token['domain']}", f"{value}.{hosted}"
+    old, there = change.execution.get("name"), tuple(change.execution.get("remove") or ())
+    if old and old != name and there:
+        yield Edit(change.address, str(old), "CNAME", remove=there)
+    # Where the tokens stayed, a value that is right stays as it is spelled.
+    right = tuple(value for value in there if old == name and host(value) == target)
+    wrong = tuple(value for value in there if old == name and value not in right)
+    yield Edit(change.address, name, "CNAME", remove=wrong, add=right or (target,), ttl=change.execution.get("ttl"))

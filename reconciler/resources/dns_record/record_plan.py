@@ -1,0 +1,375 @@
+"""The book of one plan's DNS changes: what it does to each address, and who remembers what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.kinds.comparing import differences
+from reconciler.kinds.shape import Shape
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
+from reconciler.names import is_at_or_below
+from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record.intents import Intent
+from reconciler.resources.dns_record.values import NAME, address_of, set_digest
+from reconciler.resources.dns_record.zones import RecordSet, Zone, ZoneIndex
+
+
+@dataclass(slots=True)
+class RecordChange:
+    """What this plan does to one address."""
+
+    zone: Zone
+    name: str | None
+    type: str
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    diff: tuple[FieldDiff, ...] = ()
+    remove: list[str] = field(default_factory=list)
+    add: list[str] = field(default_factory=list)
+    ttl: int | None = None
+    notes: list[Note] = field(default_factory=list)
+    source: Source | None = None
+    needs: list[str] = field(default_factory=list)
+    depends: set[Address] = field(default_factory=set)
+    after_steps: list[str] = field(default_factory=list)
+    unknown: tuple[str, ...] = ()
+    token: dict[str, Any] | None = None
+    mark: dict[str, str] | None = None
+    marker: bool = False
+    untag: bool = False
+    region: str | None = None
+
+
+EXECUTION: Shape = {
+    "zone": str, "name": (str, None), "type": str, "remove": [str], "add": [str], "ttl": (int, None), "needs": [str],
+    "expect": (dict, None), "after?": [str], "untag?": bool, "marker?": bool,
+    "token?": {"identity": str, "number": int, "domain": str, "region": str},
+    "mark?": {"domain": str, "name": str, "type": str, "value": str, "text": str},
+}  # fmt: skip
+"""What carrying out a change of a record needs; a saved plan is held against it."""
+
+
+class RecordPlan:
+    """One pass fills it: what is wanted (wanting.py), then what is let go and who remembers it (releasing.py)."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.index = ZoneIndex(snapshot.zones)
+        self.entries = intents.own_entries(snapshot)
+        self.identities: dict[str, list[Address]] = {}
+        for desired in snapshot.kind("email_identity"):
+            self.identities.setdefault(desired.name, []).append(desired.address)
+        self.of_domain: dict[str, list[RecordChange]] = {}
+        self.changes: dict[Address, RecordChange] = {}
+        self.wanted_values: set[tuple[str, str, str]] = set()
+        self.wanted: dict[tuple[str, str], Intent] = {}
+        self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
+        self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
+        self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
+        self.judged: set[tuple[str, str]] = set()  # (zone id, domain) whose SPF record was held against the state
+        self.live_markers: dict[tuple[str, str], marker.Marker] = {}
+        self.heirs: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
+        self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
+        self.first: dict[Address, set[Address]] = {}
+        self.marks: dict[Address, set[Address]] = {}
+        self.last: dict[Address, set[Address]] = {}
+
+    def read_markers(self) -> None:
+        for zone in self.snapshot.zones.values():
+            if not zone.loaded or zone.private:
+                continue
+            for name, type_ in list(zone.records):
+                if type_ == "TXT" and name.startswith(f"{marker.LABEL}."):
+                    found = marker.read((t for _, t in zone.texts(name)), self.snapshot.scope)
+                    if found.groups or found.spf is not None or found.own:
+                        self.live_markers[zone.id, name.removeprefix(f"{marker.LABEL}.")] = found
+
+    def others(self, zone: Zone, domain: str) -> dict[str, marker.Marker]:
+        """What the markers of other stacks say of a domain, by scope."""
+        texts = [text for _, text in zone.texts(marker.name_for(domain))]
+        scopes = {marker.stack_of(text) for text in texts} - {None, self.snapshot.scope}
+        return {scope: marker.read(texts, scope) for scope in sorted(filter(None, scopes))}
+
+    def shared_terms(self, zone: Zone, domain: str, ours: Iterable[str], wanted: Iterable[str] = ()) -> set[str]:
+        """Those SPF terms that another stack's marker names, too: the last stack that lets go of one takes it out.
+
+        A note says which of ``ours`` stay for that reason although they are not ``wanted`` any more."""
+        shared: dict[str, str] = {t: stack for stack, m in self.others(zone, domain).items() for t in m.spf or ()}
+        for term in [t for t in ours if t in shared and t not in wanted]:
+            self.snapshot.say(
+                "note",
+                "spf-shared",
+                f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
+                address=address_of(zone.name, domain, "TXT"),
+            )
+        return set(shared)
+
+    def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
+        return self.live_markers.get((zone.id, domain), marker.Marker())
+
+    def by_hand(self, domain: str) -> bool:
+        """Whether the state says ``zone: manual`` of a domain."""
+        entry = self.entries.get(domain)
+        return entry is not None and entry.values.get("zone") == "manual"
+
+    def zone_of(self, name: str, live: Observed | None = None) -> Zone | None:
+        """The zone for a name that nobody may declare any more: its entry's, else the longest public one.
+
+        Of several zones of that name it is the one where records stand that the identity ``live`` derives, or the only
+        one where anything stands; None where that does not tell.
+        """
+        entry = intents.covering_entry(self.entries, name)
+        if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
+            picked = self.index.pick(name, entry.values["zone"])
+            if isinstance(picked, Zone):
+                return picked
+        found = [z for z in self.index.candidates(name) if z.loaded]
+        proven = self.proven(found, live) if live is not None else []
+        named = [z for z in found if z.at(name)]
+        return next((some[0] for some in (found, proven, named) if len(some) == 1), None)
+
+    def zones_of(self, name: str) -> list[Zone]:
+        """Where a value that is let go may stand: every zone read that could hold the name, since a record may be left
+        from a time before a zone came or was named."""
+        found = [z for z in self.snapshot.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
+        return sorted(found, key=lambda z: (-len(z.name), z.id))
+
+    def proven(self, zones: Iterable[Zone], live: Observed) -> list[Zone]:
+        """Of ``zones`` those in which a record stands that ``live`` alone derives."""
+        derived = _derived(live)
+        return [z for z in zones if any(z.sets(*key) for key in derived)]
+
+    def address(self, zone: Zone, label: str, type_: str) -> Address:
+        """The address of a record that goes; that of a second zone of the same name says the zone's id."""
+        found = address_of(zone.name, label, type_)
+        taken = self.changes.get(found)
+        return found if taken is None or taken.zone is zone else address_of(zone.id, label, type_)
+
+    def create(
+        self, address: Address, zone: Zone, intent: Intent, value: str, shown: Mapping[str, Any] | None = None
+    ) -> None:
+        live = next(iter(zone.sets(intent.name or "", intent.type)), None)
+        ttl = live.ttl if live is not None else (300 if intent.ttl is None else intent.ttl)
+        after = {"name": intent.name, "type": intent.type, "ttl": ttl, **(shown or {"value": value})}
+        diff = tuple(FieldDiff(k, None, v) for k, v in after.items() if k not in {"name", "type"})
+        self.changes[address] = planned = RecordChange(
+            zone,
+            intent.name,
+            intent.type,
+            None,
+            after,
+            diff,
+            add=[value],
+            ttl=None if live else ttl,
+            source=intent.source,
+            region=intent.region,
+        )
+        self.note_foreign(planned, live, [])
+
+    def update(
+        self,
+        address: Address,
+        zone: Zone,
+        intent: Intent,
+        live: RecordSet,
+        remove: list[str],
+        add: list[str],
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        old_text: str = "",
+        new_text: str = "",
+    ) -> None:
+        foreign = [v for v in live.values if v not in remove]
+        ttl = intent.ttl if intent.ttl is not None and not foreign else live.ttl
+        old = {"ttl": live.ttl, **before}
+        new = {"ttl": ttl, **after}
+        diff = tuple(FieldDiff(f.path, f.before, f.after, intent.source) for f in differences(old, new))
+        place = {"name": intent.name, "type": intent.type}
+        if old_text:
+            old, new = {**old, "value": old_text}, {**new, "value": new_text}
+        self.changes[address] = planned = RecordChange(
+            zone,
+            intent.name,
+            intent.type,
+            {**place, **old},
+            {**place, **new},
+            diff,
+            remove,
+            add,
+            ttl if ttl != live.ttl else None,
+            source=intent.source,
+            region=intent.region,
+        )
+        self.note_foreign(planned, live, remove)
+
+    def ttl_only(
+        self,
+        address: Address,
+        zone: Zone,
+        intent: Intent,
+        live: RecordSet,
+        ours: list[str],
+        shown: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        """The value is right; the TTL is ours only where it was written and nobody else's values share the set.
+
+        ``shown`` makes what people see of the value: most records are right in every way and need it not."""
+        if intent.ttl is None or intent.ttl == live.ttl or any(v not in ours for v in live.values):
+            return
+        place = {"name": intent.name, "type": intent.type, **shown()}
+        self.changes[address] = RecordChange(
+            zone,
+            intent.name,
+            intent.type,
+            {**place, "ttl": live.ttl},
+            {**place, "ttl": intent.ttl},
+            (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),),
+            list(ours),
+            list(ours),
+            intent.ttl,
+            source=intent.source,
+            region=intent.region,
+        )
+
+    def delete(
+        self,
+        address: Address,
+        zone: Zone,
+        record: RecordSet,
+        raw: str,
+        shown: Mapping[str, Any],
+        live: Observed | None,
+        left: str | None = None,
+        *,
+        tag_remembers: bool = False,
+    ) -> None:
+        """Plan to take one value away, or to leave ``left`` of an SPF record in its place."""
+        if address in self.changes:
+            planned = self.changes[address]
+            if raw not in planned.remove and raw not in planned.add:
+                planned.remove.append(raw)
+            return
+        before = {"name": record.name, "type": record.type, "ttl": record.ttl, **shown}
+        after = {**before, "value": left} if left is not None else None
+        planned = RecordChange(
+            zone,
+            record.name,
+            record.type,
+            before,
+            after,
+            differences(before, after)
+            if after
+            else tuple(FieldDiff(k, v, None) for k, v in before.items() if k not in {"name", "type"}),
+            [raw],
+            [intents.encode(left)] if left is not None else [],
+            region=live.region if live else None,
+        )
+        self.changes[address] = planned
+        self.note_foreign(planned, record, [raw])
+        if live is None:
+            return
+        goes = live.address not in self.snapshot.desired
+        planned.depends.add(live.address)
+        if goes or not tag_remembers:
+            planned.mark = {
+                "domain": _marked(live, zone, record),
+                "name": record.name,
+                "type": record.type,
+                "value": raw,
+            }
+            planned.needs += [
+                f"{live.address}#{label}" for label in ("delete", "mail_from", "dkim", "update", "tracking")
+            ]
+            self.marks.setdefault(live.address, set()).add(address)
+        self.last.setdefault(live.address, set()).add(address)
+
+    def refuse_several(
+        self, group: str, name: str, texts: Iterable[str], address: Address, source: Source | None = None
+    ) -> None:
+        """Refuse to touch records of a kind of which there may be one: nobody can know which of them is meant."""
+        why = {"spf": "which is a permanent error to receivers", "keys": "so that verifying may fail"}
+        what = {"keys": "DKIM key"}.get(group, group.upper())
+        texts = list(texts)
+        mend = "join them into one" if group == "spf" else "keep one and remove the others"
+        self.snapshot.refuse(
+            f"two-{group}",
+            f"{name} has {len(texts)} {what} records, {why.get(group, 'and receivers ignore them all')}",
+            hint=f"{mend} by hand; recon cannot know which one is meant: " + " | ".join(texts),
+            address=address,
+            source=source,
+        )
+
+    def note_foreign(self, planned: RecordChange, live: RecordSet | None, remove: list[str]) -> None:
+        kept = [v for v in live.values if v not in remove] if live else []
+        if kept:
+            planned.notes.append(
+                Note(
+                    "others-kept",
+                    "note",
+                    "1 other value at this name stays as it is"
+                    if len(kept) == 1
+                    else f"{len(kept)} other values at this name stay as they are",
+                )
+            )
+
+    def change(self, address: Address, planned: RecordChange) -> Change:
+        action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
+        live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
+        execution: dict[str, Any] = {
+            "zone": planned.zone.id,
+            "name": planned.name,
+            "type": planned.type,
+            "remove": planned.remove,
+            "add": planned.add,
+            "ttl": planned.ttl,
+            "needs": sorted(set(planned.needs)),
+            "expect": dict(live.raw) if live else None,
+        }
+        if planned.token:
+            execution["token"] = planned.token
+        if planned.mark:
+            execution["mark"] = {
+                **planned.mark,
+                "text": marker.Own(planned.mark["name"], planned.mark["type"], planned.mark["value"]).text(
+                    self.snapshot.scope
+                ),
+            }
+        if planned.untag:
+            execution["untag"] = True
+        if planned.marker:
+            execution["marker"] = True
+            execution["after"] = planned.after_steps
+        return Change(
+            address,
+            NAME,
+            action,
+            planned.before,
+            planned.after,
+            planned.diff,
+            planned.unknown,
+            tuple(sorted(planned.depends)),
+            tuple(planned.notes),
+            planned.source,
+            set_digest(live) if live else None,
+            planned.region,
+            execution,
+        )
+
+
+def _derived(live: Observed) -> list[tuple[str, str]]:
+    """Names and types of records that an identity alone derives: its DKIM names and its MAIL FROM."""
+    if live.kind != "email_identity":
+        return []
+    type_ = "TXT" if live.spec["dkim"]["signing_attributes_origin"] == "EXTERNAL" else "CNAME"
+    found = [(f"{token}._domainkey.{live.name}", type_) for token in live.facts.get("tokens") or ()]
+    mail_from = (live.spec["mail_from"] or {}).get("mail_from_domain")
+    return [*found, *([(mail_from, "MX")] if mail_from else [])]
+
+
+def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:
+    """Below which name the zone of a record can hold its marker: the identity's, unless that lies in another zone."""
+    name = live.name if live.kind == "email_identity" else record.name
+    return name if is_at_or_below(name, zone.name) else zone.name

@@ -1,0 +1,445 @@
+"""The second half of DNS planning: what is ours and no longer wanted, and who remembers it until it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler import regions
+from reconciler.kinds.ownership import DKIM_KEY, MAIL_FROM, PROTECT, RECORDS, left_alone, owner_of, unpack
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.model import Desired, FieldDiff, Note, Observed
+from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
+from reconciler.resources.dns_record.values import (
+    MAIL_FROM_TERMS,
+    address_of,
+    host,
+    key_of,
+    mx_value,
+    shown_spf,
+    shown_tags,
+)
+from reconciler.resources.dns_record.zones import Zone
+from reconciler.secrets import fingerprint
+
+
+class Removals:
+    """Puts into the book what goes, the markers that bridge the moment, and what the owners' tags must say."""
+
+    def __init__(self, plan: RecordPlan) -> None:
+        self.plan = plan
+        self.beside: dict[tuple[str, str | None, str], list[Observed]] = {}
+        for live in plan.snapshot.observed.values():
+            self.beside.setdefault(_company(live), []).append(live)
+
+    def release_owned(self) -> None:
+        """Records that an owned identity or set derived and that nothing asks for any more."""
+        snapshot = self.plan.snapshot
+        for live in [o for o in snapshot.observed.values() if owner_of(o.tags) == snapshot.scope]:
+            if snapshot.unknown(live.address) or (
+                live.tags.get(PROTECT) == "true" and live.address not in snapshot.desired
+            ):
+                continue
+            if live.kind == "email_identity" and "@" not in live.name:
+                self._release_identity(live)
+            elif live.kind == "configuration_set":
+                self._release_tracking(live)
+
+    def _release_identity(self, live: Observed) -> None:
+        desired = self.plan.snapshot.desired.get(live.address)
+        groups = unpack(live.tags, RECORDS)
+        deleted = desired is None
+        region = live.region or ""
+        entry = desired.entry if desired else None
+        # With `zone: manual` only what recon put there before is its own to take away.
+        by_hand = self.plan.by_hand(live.name) and "dkim" not in groups
+        if not left_alone(entry, "dkim") and not by_hand:
+            origin = live.spec["dkim"]["signing_attributes_origin"]
+            new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
+            selector = ((desired.spec.get("dkim") or {}) if desired else {}).get("domain_signing_selector")
+            if origin == "AWS_SES" and (deleted or new != origin):
+                zone = live.facts.get("signing_hosted_zone") or regions.dkim_zone(region)
+                for number, token in enumerate(sorted(live.facts.get("tokens") or ()), 1):
+                    self._drop_exact(live, f"{token}._domainkey.{live.name}", "CNAME", f"{token}.{zone}", number)
+            elif origin == "EXTERNAL":
+                old = live.spec["dkim"].get("domain_signing_selector")
+                # What nobody writes any more stays as it is in SES, and SES goes on signing with it.
+                if old and (deleted or new != origin or selector not in {None, old}):
+                    self._drop_key(live, old)
+        old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(MAIL_FROM)
+        new_block = desired.spec.get("mail_from", "unwritten") if desired else None
+        if old_name:
+            gone = deleted or new_block is None or (new_block == "unwritten" and live.tags.get(MAIL_FROM) == old_name)
+            moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
+            left = left_alone(entry, "mail_from") and not moved
+            put_by_us = "mail_from" in groups or (deleted and not self.plan.by_hand(live.name))
+            if (gone or moved) and not left and put_by_us:
+                self._drop_mail_from(live, old_name)
+        kept = self.plan.kept_groups.get(live.name, set())
+        for group in sorted(groups - {"dkim", "mail_from", "tracking"} - kept):
+            if not left_alone(entry, group):
+                self._drop_group(live.name, group, live)
+        if deleted and self._last_identity(live):
+            # The domain stays without an identity: the marker takes over what the tag remembered.
+            for group in groups & kept - {"dkim", "mail_from"}:
+                zone = self.plan.zone_of(live.name)
+                if zone:
+                    self.plan.markers.setdefault((zone.id, live.name), marker.Marker()).groups.add(group)
+                    self.plan.marks.setdefault(live.address, set()).add(
+                        address_of(zone.name, marker.name_for(live.name), "TXT")
+                    )
+
+    def _last_identity(self, live: Observed) -> bool:
+        return live.name not in self.plan.identities
+
+    def _release_tracking(self, live: Observed) -> None:
+        domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+        if not domain or "tracking" not in unpack(live.tags, RECORDS):
+            return
+        desired = self.plan.snapshot.desired.get(live.address)
+        now = (desired.spec.get("tracking_options") or {}) if desired else {"custom_redirect_domain": None}
+        if (domain, "CNAME") in self.plan.wanted or (desired and now.get("custom_redirect_domain", domain) == domain):
+            return
+        if any(_tracks_on(self.plan.snapshot, other, domain) for other in self._others(live)):
+            return
+        self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0)
+
+    def _others(self, live: Observed) -> list[Observed]:
+        """Live resources that may share a record with ``live``."""
+        return [other for other in self.beside.get(_company(live), ()) if other.address != live.address]
+
+    def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
+        """Delete one derived value, wherever it stands, once SES has let go of it; a marker remembers it meanwhile."""
+        if (name, type_) in self.plan.wanted and self.plan.wanted[name, type_].value == value:
+            return
+        for zone in self.plan.zones_of(name):
+            for record in [r for r in zone.sets(name, type_) if r.simple]:
+                for raw in record.values:
+                    same = mx_value(raw) == mx_value(value) if type_ == "MX" else host(raw) == value
+                    if same:
+                        label = f"{live.name}:dkim:{live.region}:{number}" if number else name
+                        address = self.plan.address(zone, label, type_)
+                        self.plan.delete(address, zone, record, raw, {"value": value}, live)
+
+    def _drop_key(self, live: Observed, selector: str) -> None:
+        name = f"{selector}._domainkey.{live.name}"
+        planned = live.tags.get(DKIM_KEY, "").split()
+        if (name, "TXT") in self.plan.wanted:
+            return
+        if any(_signs_on(self.plan.snapshot, other, selector) for other in self._others(live)):
+            return
+        for zone in self.plan.zones_of(name):
+            for record in [r for r in zone.sets(name, "TXT") if r.simple]:
+                keys = [(raw, text, key) for raw, text in zone.texts(name) if (key := key_of(text)) is not None]
+                ours = [(raw, text) for raw, text, key in keys if not planned or fingerprint(key) in planned]
+                address = self.plan.address(zone, name, "TXT")
+                if len(ours) > 1:
+                    self.plan.refuse_several("keys", name, (text for _, text in ours), address)
+                    continue
+                for raw, text in ours:
+                    self.plan.delete(address, zone, record, raw, {"value": text}, live)
+
+    def _drop_mail_from(self, live: Observed, name: str) -> None:
+        """The MX of an old MAIL FROM name goes, and beside it SES's include, or the SPF record where nothing else is in
+        it."""
+        value = regions.feedback_mx(live.region or "")
+        several = len(zones := self.plan.zones_of(name)) > 1
+        for zone in zones:
+            with_mx = any(mx_value(v) == mx_value(value) for r in zone.sets(name, "MX") for v in r.values)
+            if with_mx or not several:
+                self._drop_spf(zone, live, name)
+        self._drop_exact(live, name, "MX", value, 0)
+
+    def _drop_spf(self, zone: Zone, live: Observed, name: str) -> None:
+        if (name, "TXT") in self.plan.wanted:
+            return
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        if len(found) > 1:  # Ours is the one that is word for word as we write it.
+            made = spf.merge(None, MAIL_FROM_TERMS, "~all")
+            found = [(raw, t) for raw, t in found if t == made]
+        record = next((r for r in zone.sets(name, "TXT") if r.simple), None)
+        if len(found) != 1 or record is None or not spf.terms_present(found[0][1], MAIL_FROM_TERMS):
+            return
+        left = spf.remove(found[0][1], MAIL_FROM_TERMS, True)
+        address = self.plan.address(zone, name, "TXT")
+        self.plan.delete(address, zone, record, found[0][0], {"value": found[0][1]}, live, left)
+
+    def _drop_group(self, domain: str, group: str, live: Observed | None, marked: Zone | None = None) -> None:
+        """Delete the domain's own record of a group that we put and that is no longer declared; ``marked`` is the zone
+        whose marker says so."""
+        zones = [marked] if marked is not None else []
+        if live is not None:
+            zones = self.plan.proven(self.plan.zones_of(domain), live)
+        stays = live is not None and live.address in self.plan.snapshot.desired
+        if (stays or not zones) and (nearest := self.plan.zone_of(domain, live)) is not None and nearest not in zones:
+            zones.append(nearest)
+        for zone in zones:
+            self._drop_group_in(zone, domain, group, live)
+
+    def _drop_group_in(self, zone: Zone, domain: str, group: str, live: Observed | None) -> None:
+        if group in {"dmarc", "bimi"}:
+            codec = dmarc if group == "dmarc" else bimi
+            name = f"_dmarc.{domain}" if group == "dmarc" else f"default._bimi.{domain}"
+            if (name, "TXT") in self.plan.wanted:
+                return
+            for record in [r for r in zone.sets(name, "TXT") if r.simple]:
+                found = [(raw, text) for raw, text in zone.texts(name) if codec.is_record(text)]
+                address = self.plan.address(zone, name, "TXT")
+                if len(found) > 1:
+                    self.plan.refuse_several(group, name, (text for _, text in found), address)
+                    continue
+                for raw, text in found:
+                    shown = {**shown_tags(codec.parse(text)), "value": text}
+                    self.plan.delete(address, zone, record, raw, shown, live, tag_remembers=True)
+        elif group == "null_mx" and (domain, "MX") not in self.plan.wanted:
+            for record in [r for r in zone.sets(domain, "MX") if r.simple]:
+                for raw in record.values:
+                    if mx_value(raw) == "0 .":
+                        address = self.plan.address(zone, domain, "MX")
+                        self.plan.delete(address, zone, record, raw, {"value": "0 ."}, live, tag_remembers=True)
+
+    def release_markers(self) -> None:
+        """What markers remember and nothing asks for any more; what is still wanted stays remembered."""
+        entries = {e.name: e for e in self.plan.snapshot.state.section("domains") if e.region is None}
+        for (zone_id, domain), remembered in sorted(self.plan.live_markers.items()):
+            zone = self.plan.snapshot.zones[zone_id]
+            kept = self.plan.kept_groups.get(domain, set())
+            for group in sorted(remembered.groups):
+                if group in kept:
+                    for owner in self.plan.identities.get(domain, ()):
+                        self.plan.written.setdefault(owner, set()).add(group)
+                        self.plan.heirs.setdefault(domain, set()).add(owner)
+                    if domain not in self.plan.identities:
+                        self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
+                    continue
+                if left_alone(entries.get(domain), group):
+                    continue
+                before = set(self.plan.changes)
+                self._drop_group(domain, group, None, zone)
+                self.plan.deleted_by.setdefault(domain, []).extend(set(self.plan.changes) - before)
+            if remembered.spf is not None and "spf" not in kept and left_alone(entries.get(domain), "spf"):
+                pass  # its terms stay where they are, and nobody remembers whose they were
+            elif remembered.spf is not None and "spf" not in kept:
+                self._drop_spf_terms(zone, domain, remembered)
+            elif remembered.spf is not None and (zone_id, domain) not in self.plan.judged:
+                # Its record could not be judged (refused, unread): what is remembered must not be forgotten.
+                wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
+                wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
+                wanted.spf_shared = remembered.spf_shared
+            for own in remembered.own:
+                self._drop_own(zone, domain, own)
+
+    def _drop_spf_terms(self, zone: Zone, domain: str, remembered: marker.Marker) -> None:
+        found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t)]
+        record = next((r for r in zone.sets(domain, "TXT") if r.simple), None)
+        ours = remembered.spf or []
+        if len(found) > 1 and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
+            address = self.plan.address(zone, domain, "TXT")
+            self.plan.refuse_several("spf", domain, (t for _, t in found), address)
+        if len(found) != 1 or record is None:
+            return
+        text = found[0][1]
+        shared = self.plan.shared_terms(zone, domain, ours)
+        last = not any(theirs.spf_made for theirs in self.plan.others(zone, domain).values())
+        left = spf.remove(text, [t for t in ours if t not in shared], last and remembered.spf_made)
+        if left == text:
+            return
+        address = self.plan.address(zone, domain, "TXT")
+        shown = {**shown_spf(text, remembered.spf or ()), "value": text}
+        self.plan.delete(address, zone, record, found[0][0], shown, None, left)
+        self.plan.deleted_by.setdefault(domain, []).append(address)
+
+    def _drop_own(self, zone: Zone, domain: str, own: marker.Own) -> None:
+        """A record whose owner is gone already: an earlier run ended between the two."""
+        wanted = self.plan.wanted.get((own.name, own.type))
+        record = next((r for r in zone.sets(own.name, own.type) if r.simple and own.value in r.values), None)
+        if record is None or wanted is not None:
+            return
+        left = None
+        shown: dict[str, Any] = {"value": own.value}
+        if own.type == "TXT":
+            text = next((t for raw, t in zone.texts(own.name) if raw == own.value), "")
+            shown = {"value": text}
+            if spf.is_record(text):
+                left = spf.remove(text, MAIL_FROM_TERMS, True)
+        address = self.plan.address(zone, own.name, own.type)
+        if address not in self.plan.changes:
+            # DKIM deletes of a live identity stand under their token's address; they are the same value.
+            if any(s.zone is zone and s.name == own.name and own.value in s.remove for s in self.plan.changes.values()):
+                self.plan.markers.setdefault((zone.id, domain), marker.Marker()).own.append(own)
+                return
+            self.plan.delete(address, zone, record, own.value, shown, None, left)
+        self.plan.deleted_by.setdefault(domain, []).append(address)
+
+    def write_markers(self) -> None:
+        scope = self.plan.snapshot.scope
+        own_steps = {
+            marker.Own(s.mark["name"], s.mark["type"], s.mark["value"]).text(scope)
+            for s in self.plan.changes.values()
+            if s.mark
+        }
+        for zone_id, domain in sorted({*self.plan.markers, *self.plan.live_markers}):
+            zone = self.plan.snapshot.zones[zone_id]
+            name = marker.name_for(domain)
+            wanted = self.plan.markers.get((zone_id, domain), marker.Marker())
+            texts = wanted.texts(scope)
+            there = [(raw, t) for raw, t in zone.texts(name) if marker.is_ours(t, scope)]
+            have = [t for _, t in there]
+            # Exact lines that a delete of this very plan puts and takes are its own business.
+            add = [intents.encode(t) for t in texts if t not in have]
+            remove = [raw for raw, t in there if t not in texts and t not in own_steps]
+            if not add and not remove:
+                continue
+            address = self.plan.address(zone, name, "TXT")
+            before = {"name": name, "type": "TXT", "value": sorted(have)} if have else None
+            after_texts = sorted({*texts, *(t for t in have if t in own_steps)})
+            after = {"name": name, "type": "TXT", "value": after_texts} if after_texts else None
+            self.plan.changes[address] = RecordChange(
+                zone,
+                name,
+                "TXT",
+                before,
+                after,
+                (FieldDiff("value", sorted(have) or None, after_texts or None),),
+                remove,
+                add,
+                marker=True,
+                notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
+                after_steps=[
+                    *(f"{a}#write" for a in self._of_domain(domain)),
+                    *(f"{a}#{label}" for a in sorted(self.plan.heirs.get(domain, ())) for label in ("create", "claim")),
+                ],
+            )
+            if add:
+                for planned in self.plan.of_domain.get(domain, ()):
+                    planned.needs.append(f"{address}#mark")
+
+    def _of_domain(self, domain: str) -> list[str]:
+        """The records of this plan that a domain's marker remembers: written, or taken away."""
+        mine = self.plan.of_domain.get(domain, [])
+        written = [a for a, s in self.plan.changes.items() if any(s is planned for planned in mine)]
+        return sorted({*written, *self.plan.deleted_by.get(domain, ())})
+
+    def untag_zones(self) -> None:
+        """Zones that carry our tag and hold no marker of ours: an earlier run ended between the two."""
+        scope = self.plan.snapshot.scope
+        busy = {zone_id for zone_id, _ in (*self.plan.markers, *self.plan.live_markers)}
+        busy |= {planned.zone.id for planned in self.plan.changes.values() if planned.mark}
+        for zone in self.plan.snapshot.zones.values():
+            if not (zone.tagged and zone.loaded) or zone.id in busy:
+                continue
+            name, tag = marker.name_for(zone.name), f"recon:{scope}"
+            self.plan.changes[self.plan.address(zone, name, "TXT")] = RecordChange(
+                zone,
+                None,
+                "TXT",
+                {"name": name, "type": "TXT", "zone_tag": tag},
+                None,
+                (FieldDiff("zone_tag", tag, None),),
+                untag=True,
+                notes=[Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
+            )
+
+    def claims(self) -> None:
+        """The record groups that each owner's ``recon:records`` must name after this plan."""
+        snapshot = self.plan.snapshot
+        shared: dict[str, set[str]] = {}
+        for address in {
+            *(d.address for d in snapshot.kind("email_identity")),
+            *(o.address for o in snapshot.observed.values() if o.kind == "email_identity"),
+        }:
+            live = snapshot.observed.get(address)
+            if live is not None and owner_of(live.tags) == snapshot.scope:
+                shared.setdefault(live.name, set()).update(unpack(live.tags, RECORDS) - {"dkim", "mail_from"})
+        inherited = _remembered(snapshot)
+        for desired in snapshot.kind("email_identity"):
+            live = snapshot.observed.get(desired.address)
+            mine = set(unpack(live.tags, RECORDS)) if live else set()
+            mine |= self.plan.written.get(desired.address, set())
+            kept = self.plan.kept_groups.get(desired.name, set())
+            if _names_of(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
+                mine.add("mail_from")
+            mine |= shared.get(desired.name, set()) & kept if live is None else set()
+            # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
+            # Nor does `zone: manual`: what was put there before stays ours until recon may write there again.
+            if (
+                not snapshot.zone_unread(desired.name)
+                and "@" not in desired.name
+                and not self.plan.by_hand(desired.name)
+            ):
+                gone = mine - kept
+                stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
+                mine -= gone - stays
+            snapshot.claims[desired.address] = frozenset(mine)
+        for desired in snapshot.kind("configuration_set"):
+            live = snapshot.observed.get(desired.address)
+            mine = set(unpack(live.tags, RECORDS)) if live else set()
+            mine |= self.plan.written.get(desired.address, set())
+            if _names_of(desired.spec, live) & inherited.get((desired.region, "tracking"), set()):
+                mine.add("tracking")
+            if "tracking_options" in desired.spec and not desired.spec["tracking_options"].get(
+                "custom_redirect_domain", "kept"
+            ):
+                mine.discard("tracking")
+            snapshot.claims[f"records:{desired.address}"] = frozenset(mine)
+
+
+def _names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
+    """The MAIL FROM name or tracking domain that a resource will have: as declared, else as it is live."""
+    found = set()
+    for block, field in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
+        there = (live.spec.get(block) or {}) if live is not None else {}
+        written = spec[block] or {field: None} if block in spec else {}
+        name = written.get(field, there.get(field))
+        if name:
+            found.add(str(name))
+    return found
+
+
+def _remembered(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
+    """The MAIL FROM names and tracking domains of ours by region and group: whoever takes one over inherits its
+    records, which are right already and are not written anew."""
+    found: dict[tuple[str | None, str], set[str]] = {}
+    for live in snapshot.observed.values():
+        groups = unpack(live.tags, RECORDS) & {"mail_from", "tracking"}
+        if groups and owner_of(live.tags) == snapshot.scope:
+            for group in groups:
+                found.setdefault((live.region, group), set()).update(_names_of({}, live))
+    return found
+
+
+def _company(live: Observed) -> tuple[str, str | None, str]:
+    """What may share a record with ``live``: identities of one domain, sets of one region and tracking domain."""
+    if live.kind == "email_identity":
+        return live.kind, None, live.name
+    return live.kind, live.region, str((live.spec.get("tracking_options") or {}).get("custom_redirect_domain"))
+
+
+def _tracks_on(snapshot: Snapshot, live: Observed, domain: str) -> bool:
+    """Whether a set goes on sending its links through ``domain``: what nobody writes any more stays as it is."""
+    desired = snapshot.desired.get(live.address)
+    if desired is None:
+        return owner_of(live.tags) != snapshot.scope
+    return bool((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain", domain) == domain)
+
+
+def _signs_on(snapshot: Snapshot, live: Observed, selector: str) -> bool:
+    """Whether SES goes on signing for an identity with a key of the user's own under ``selector``."""
+    there = live.spec["dkim"]
+    if (there["signing_attributes_origin"], there.get("domain_signing_selector")) != ("EXTERNAL", selector):
+        return False
+    desired = snapshot.desired.get(live.address)
+    if desired is None:
+        return owner_of(live.tags) != snapshot.scope
+    block = desired.spec.get("dkim") or {}
+    origin, name = block.get("signing_attributes_origin", "EXTERNAL"), block.get("domain_signing_selector", selector)
+    return bool((origin, name) == ("EXTERNAL", selector))
+
+
+def _own_key_stays(desired: Desired, live: Observed) -> bool:
+    """Whether SES goes on signing with a key of the user's own that the state no longer names."""
+    origin = live.spec["dkim"]["signing_attributes_origin"]
+    new = (desired.spec.get("dkim") or {}).get("signing_attributes_origin", origin)
+    return bool(origin == new == "EXTERNAL") and not left_alone(desired.entry, "dkim")

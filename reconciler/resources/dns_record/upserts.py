@@ -1,0 +1,461 @@
+"""The first half of DNS planning: each record that the state derives, held against what stands in its zone."""
+
+from __future__ import annotations
+
+from reconciler.kinds.ownership import RECORDS, unpack
+from reconciler.kinds.snapshot import ReadScope
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.model import Address, FieldDiff, Note
+from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record.intents import Intent
+from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
+from reconciler.resources.dns_record.values import (
+    NAME,
+    address_of,
+    host,
+    is_feedback,
+    key_of,
+    mx_value,
+    shown_spf,
+    shown_tags,
+)
+from reconciler.resources.dns_record.zones import NoZone, RecordSet, Zone
+
+
+class Upserts:
+    """Puts into the book what must be created or updated, or why it cannot be."""
+
+    def __init__(self, plan: RecordPlan) -> None:
+        self.plan = plan
+
+    def plan_upsert(self, intent: Intent) -> None:
+        snapshot = self.plan.snapshot
+        self.plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
+        if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
+            return
+        if intent.zone == "manual":
+            self._publish_by_hand(intent)
+            return
+        anchor = intents.anchor(intent)
+        zone = self.plan.index.pick(anchor, intent.zone)
+        if isinstance(zone, NoZone):
+            snapshot.refuse(
+                zone.code,
+                zone.message,
+                hint=zone.hint,
+                address=f"{NAME}/?/{anchor}/{intent.type}",
+                source=intent.source,
+            )
+            return
+        address = address_of(zone.name, intents.label(intent), intent.type)
+        if not zone.loaded:
+            return
+        if snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners)):
+            return
+        if intent.name is not None:
+            key = (intent.name, intent.type)
+            other = self.plan.wanted.get(key)
+            if other is not None:
+                if (other.value, other.tags, other.terms, other.all) != (
+                    intent.value,
+                    intent.tags,
+                    intent.terms,
+                    intent.all,
+                ):
+                    snapshot.refuse(
+                        "two-values",
+                        f"{intent.name} {intent.type} is asked for twice with different values",
+                        hint=f"see also {other.source}",
+                        address=address,
+                        source=intent.source,
+                    )
+                return
+            self.plan.wanted[key] = intent
+            if not self._may_stand(zone, intent, address):
+                return
+        before = len(self.plan.changes)
+        if intent.name is None:
+            self._unknown_token(zone, intent, address)
+        elif intent.style == "cname":
+            self._cname(zone, intent, address)
+        elif intent.style == "mx":
+            self._mx(zone, intent, address)
+        elif intent.style == "tags":
+            self._tags(zone, intent, address)
+        elif intent.style == "dkim_key":
+            self._dkim_key(zone, intent, address)
+        else:
+            self._spf(zone, intent, address)
+        if len(self.plan.changes) > before:
+            if self._of_another_stack(zone, intent, address):
+                del self.plan.changes[address]
+                return
+            self._remember(intent, address)
+
+    def _of_another_stack(self, zone: Zone, intent: Intent, address: Address) -> bool:
+        """Refuse to change what another stack's marker names as its own; terms in a shared SPF record are no change
+        of theirs, another ``all`` in a record that they have created is."""
+        for stack, theirs in self.plan.others(zone, intent.domain).items():
+            what = intent.group.upper() if intent.group in theirs.groups else ""
+            if intent.group == "spf" and intent.all and theirs.spf_created:
+                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t)), None)
+                end = spf.parse(live).all if live is not None else None
+                if end is not None and end.text.lower() != intent.all:
+                    what = f"SPF record with its {end.text}"
+            if what:
+                self.plan.snapshot.refuse(
+                    "owned-elsewhere",
+                    f'the {what} of {intent.domain} belongs to the recon stack "{stack}"',
+                    hint=f"take it out of this stack's YAML, or release it there first (its marker is "
+                    f"{marker.name_for(intent.domain)})",
+                    address=address,
+                    source=intent.source,
+                )
+                return True
+        return False
+
+    def _in_read_scope(self, read_scope: ReadScope, intent: Intent) -> bool:
+        if intent.owners:
+            return any(read_scope.includes(owner) for owner in intent.owners)
+        return intent.domain in read_scope.domains
+
+    def _may_stand(self, zone: Zone, intent: Intent, address: Address) -> bool:
+        """Refuse names that DNS would not answer from this zone, or that belong to a CNAME, alias or routed set."""
+        name = intent.name or ""
+        cut = zone.delegation(name)
+        if cut is not None:
+            self.plan.snapshot.refuse(
+                "delegated",
+                f"{name} lies below {cut}, which zone {zone.name} delegates elsewhere",
+                hint=f"use the zone of {cut} (`zone:`), or `zone: manual`",
+                address=address,
+                source=intent.source,
+            )
+            return False
+        for record in zone.at(name):
+            if record.type == "CNAME" and intent.type != "CNAME":
+                self.plan.snapshot.refuse(
+                    "cname-in-the-way",
+                    f"{name} is a CNAME to {' '.join(record.values)}, so no {intent.type} can stand there",
+                    hint="remove the CNAME, or declare the record where it points",
+                    address=address,
+                    source=intent.source,
+                )
+                return False
+            if intent.type == "CNAME" and record.type != "CNAME":
+                self.plan.snapshot.refuse(
+                    "name-taken",
+                    f"{name} has {record.type} records, so the CNAME that is needed cannot stand there",
+                    hint=f"remove the {record.type} records of {name}, or choose another name",
+                    address=address,
+                    source=intent.source,
+                )
+                return False
+            if record.type == intent.type and not record.simple:
+                self.plan.snapshot.refuse(
+                    "not-simple",
+                    f"{name} {record.type} is {record.why_not_simple()}, which recon does not edit",
+                    hint="make it a simple record, or write `zone: manual`",
+                    address=address,
+                    source=intent.source,
+                )
+                return False
+        return True
+
+    def _unknown_token(self, zone: Zone, intent: Intent, address: Address) -> None:
+        ttl = 300 if intent.ttl is None else intent.ttl
+        after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
+        self.plan.changes[address] = RecordChange(
+            zone,
+            None,
+            "CNAME",
+            None,
+            after,
+            (FieldDiff("name", None, None), FieldDiff("value", None, None)),
+            ttl=ttl,
+            source=intent.source,
+            unknown=("name", "value"),
+            region=intent.region,
+            token={
+                "identity": intent.owners[0],
+                "number": intent.token,
+                "domain": intent.domain,
+                "region": intent.region,
+            },
+        )
+
+    def _cname(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name, target = intent.name or "", intent.value or ""
+        live = next(iter(zone.sets(name, "CNAME")), None)
+        if intent.maybe:
+            self._renewed_token(zone, intent, address, live)
+            return
+        if live is None:
+            self.plan.create(address, zone, intent, f"{target}")
+            return
+        there = host(live.values[0]) if live.values else ""
+        if (
+            there != target
+            and intent.bulk
+            and there.startswith(target.partition(".")[0] + ".")
+            and there.endswith(".amazonses.com")
+        ):
+            target = there  # Which zone SES signs from is not told in bulk; the token is what must match.
+        if there != target:
+            if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
+                self.plan.snapshot.refuse(
+                    "cname-taken",
+                    f"{name} is already a CNAME to {there}, which is not recon's",
+                    hint=f"remove it (SES needs {target}), or choose another custom_redirect_domain, or REQUIRE HTTPS",
+                    address=address,
+                    source=intent.source,
+                )
+                return
+            self.plan.update(
+                address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
+            )
+            return
+        self.plan.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": target})
+
+    def _renewed_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
+        """A key length change may bring new tokens; whether it does is nowhere written, so the run looks again."""
+        ttl = intent.ttl if intent.ttl is not None else (live.ttl if live else None) or 300
+        there = host(live.values[0]) if live and live.values else None
+        before = {"name": intent.name, "type": "CNAME", "ttl": live.ttl, "value": there} if live else None
+        after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
+        moved = (FieldDiff("ttl", live.ttl, ttl, intent.source),) if live and live.ttl != ttl else ()
+        self.plan.changes[address] = RecordChange(
+            zone,
+            intent.name,
+            "CNAME",
+            before,
+            after,
+            (FieldDiff("name", intent.name, None), *moved, FieldDiff("value", there, None)),
+            remove=list(live.values) if live else [],
+            ttl=ttl,
+            source=intent.source,
+            unknown=("name", "value"),
+            region=intent.region,
+            notes=[
+                Note("dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key")
+            ],
+            token={
+                "identity": intent.owners[0],
+                "number": intent.token,
+                "domain": intent.domain,
+                "region": intent.region,
+            },
+        )
+
+    def _mx(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name, value = intent.name or "", intent.value or ""
+        live = next(iter(zone.sets(name, "MX")), None)
+        if live is None:
+            self.plan.create(address, zone, intent, value)
+            return
+        ours = [v for v in live.values if mx_value(v) == mx_value(value)]
+        stale = [v for v in live.values if v not in ours and is_feedback(v)] if intent.group == "mail_from" else []
+        foreign = [v for v in live.values if v not in ours and v not in stale]
+        if foreign and not ours:
+            reason = (
+                "SES needs exactly one MX there"
+                if intent.group == "mail_from"
+                else "a null MX must stand alone (RFC 7505)"
+            )
+            self.plan.snapshot.refuse(
+                "mx-taken",
+                f"{name} already has MX {', '.join(foreign)}; {reason}",
+                hint="remove those values, or choose another name"
+                if intent.group == "mail_from"
+                else "this name receives mail: drop null_mx, or remove its MX",
+                address=address,
+                source=intent.source,
+            )
+            return
+        if foreign:
+            mail_from = intent.group == "mail_from"
+            harm = "SES fails to set up the MAIL FROM" if mail_from else "beside it the null MX says nothing (RFC 7505)"
+            self.plan.snapshot.say(
+                "warning",
+                "mx-not-alone",
+                f"{name} also has MX {', '.join(foreign)}, which is not recon's: {harm}",
+                address=address,
+                source=intent.source,
+                hint="remove it by hand",
+            )
+        if not ours or stale:
+            gone = [*stale, *ours]
+            self.plan.update(
+                address,
+                zone,
+                intent,
+                live,
+                gone,
+                [value],
+                {"value": sorted(mx_value(v) for v in gone)},
+                {"value": [value]},
+            )
+            return
+        self.plan.ttl_only(address, zone, intent, live, ours, lambda: {"value": value})
+
+    def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
+        codec = dmarc if intent.group == "dmarc" else bimi
+        name, wanted = intent.name or "", dict(intent.tags or {})
+        text = codec.to_text(wanted)
+        found = [(raw, t) for raw, t in zone.texts(name) if codec.is_record(t)]
+        if len(found) > 1:
+            self.plan.refuse_several(intent.group, name, (t for _, t in found), address, intent.source)
+            return
+        live = next(iter(zone.sets(name, "TXT")), None)
+        if not found:
+            self.plan.create(address, zone, intent, intents.encode(text), {**shown_tags(wanted), "value": text})
+            return
+        raw, there = found[0]
+        old = dict(codec.parse(there))
+        if old == wanted and live is not None:
+            self.plan.ttl_only(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
+            return
+        assert live is not None
+        self.plan.update(
+            address,
+            zone,
+            intent,
+            live,
+            [raw],
+            [intents.encode(text)],
+            shown_tags(old),
+            shown_tags(wanted, old),
+            there,
+            text,
+        )
+
+    def _dkim_key(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name, public = intent.name or "", intent.value or ""
+        found = [(raw, t) for raw, t in zone.texts(name) if key_of(t) is not None]
+        live = next(iter(zone.sets(name, "TXT")), None)
+        value = intents.encode(intents.dkim_key_text(public))
+        if not found:
+            self.plan.create(address, zone, intent, value, {"value": intents.dkim_key_text(public)})
+            return
+        assert live is not None
+        if len(found) > 1:
+            self.plan.refuse_several("keys", name, (t for _, t in found), address, intent.source)
+            return
+        if key_of(found[0][1]) == public:
+            self.plan.ttl_only(address, zone, intent, live, [found[0][0]], lambda: {"value": found[0][1]})
+            return
+        self.plan.update(
+            address,
+            zone,
+            intent,
+            live,
+            [found[0][0]],
+            [value],
+            {"value": found[0][1]},
+            {"value": intents.dkim_key_text(public)},
+        )
+
+    def _spf(self, zone: Zone, intent: Intent, address: Address) -> None:
+        name = intent.name or ""
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        if len(found) > 1:
+            self.plan.refuse_several("spf", name, (t for _, t in found), address, intent.source)
+            return
+        live = next(iter(zone.sets(name, "TXT")), None)
+        remembered = self.plan.live_marker(zone, intent.domain) if intent.group == "spf" else marker.Marker()
+        ours_before = list(remembered.spf or [])
+        wanted_all = intent.all or ("~all" if remembered.spf_created else None)
+        there = found[0][1] if found else None
+        shared = self.plan.shared_terms(zone, intent.domain, ours_before, intent.terms) if intent.group == "spf" else {}
+        try:
+            merged = spf.merge(there, intent.terms, wanted_all, [t for t in ours_before if t not in shared])
+        except spf.SpfConflict as conflict:
+            self.plan.snapshot.refuse(
+                "spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source
+            )
+            return
+        except ValueError as problem:
+            self.plan.snapshot.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
+            return
+        present = set(spf.terms_present(there, intent.terms)) if there else set()
+        added = [t for t in intent.terms if t not in present]
+        created = remembered.spf_created if there is not None else True
+        if intent.group == "spf":
+            keep = [t for t in intent.terms if t in ours_before or t in added or t in shared]
+            wanted = self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker())
+            self.plan.judged.add((zone.id, intent.domain))
+            others = self.plan.others(zone, intent.domain).values()
+            also = not created and (remembered.spf_shared or any(theirs.spf_made for theirs in others))
+            if keep or created or also:
+                wanted.spf, wanted.spf_created, wanted.spf_shared = keep, created, also
+        if there is None:
+            shown = {**shown_spf(merged, intent.terms), "value": merged}
+            self.plan.create(address, zone, intent, intents.encode(merged), shown)
+            return
+        assert live is not None
+        if not (created if intent.group == "spf" else spf.remove(there, intent.terms, True) is None):
+            intent = intent._replace(ttl=None)  # The TTL of a record that holds what others put there is theirs.
+        if merged == there:
+            self.plan.ttl_only(
+                address,
+                zone,
+                intent,
+                live,
+                [found[0][0]],
+                lambda: {**shown_spf(merged, intent.terms), "value": merged},
+            )
+            return
+        after = shown_spf(merged, intent.terms)
+        before = shown_spf(there, dict.fromkeys((*intent.terms, *ours_before)))
+        if before == after:
+            before, after = {"value": there}, {"value": merged}
+        self.plan.update(
+            address, zone, intent, live, [found[0][0]], [intents.encode(merged)], before, after, there, merged
+        )
+
+    def _remember(self, intent: Intent, address: Address) -> None:
+        """Say in a tag or marker that the record's group is ours, and order tag, record and put."""
+        planned = self.plan.changes[address]
+        self.plan.of_domain.setdefault(intent.domain, []).append(planned)
+        for owner in intent.owners:
+            planned.depends.add(owner)
+            planned.needs += [f"{owner}#create", f"{owner}#claim"]
+            if intent.group != "spf":
+                self.plan.written.setdefault(owner, set()).add(intent.group)
+            live = self.plan.snapshot.observed.get(owner)
+            moves = intent.group == "mail_from" or intent.style == "dkim_key"
+            if live is not None and moves and planned.token is None:
+                self.plan.first.setdefault(owner, set()).add(address)
+        if planned.token is not None:
+            planned.needs.append(f"{planned.token['identity']}#dkim")
+        if not intent.owners and intent.group != "spf":
+            self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
+
+    def _claimed(self, intent: Intent) -> bool:
+        return any(
+            intent.group in unpack(self.plan.snapshot.observed[o].tags, RECORDS)
+            for o in intent.owners
+            if o in self.plan.snapshot.observed
+        )
+
+    def _publish_by_hand(self, intent: Intent) -> None:
+        value = intent.value
+        if intent.style == "tags":
+            value = (dmarc if intent.group == "dmarc" else bimi).to_text(dict(intent.tags or {}))
+        elif intent.style == "spf":
+            value = (
+                f"a v=spf1 record with {' '.join(intent.terms)}"
+                if intent.group == "spf"
+                else spf.merge(None, intent.terms, intent.all)
+            )
+        elif intent.style == "dkim_key" and value:
+            value = intents.dkim_key_text(value)
+        name = intent.name or f"(token {intent.token} of SES)._domainkey.{intent.domain}"
+        self.plan.snapshot.say(
+            "note",
+            "publish-by-hand",
+            f"publish {name} {intent.type} {value or '(known after apply)'}",
+            address=f"{NAME}/manual/{name}/{intent.type}",
+            source=intent.source,
+            hint="`zone: manual`: recon does not write it",
+        )

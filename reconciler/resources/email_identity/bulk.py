@@ -1,0 +1,234 @@
+"""Many identities in few calls: which of them a region has, and with ``--refresh bulk`` what AWS tells of them at once.
+
+Source: SES v2 API reference, ListEmailIdentities; SES API (v1) reference, GetIdentityDkimAttributes,
+GetIdentityMailFromDomainAttributes and GetIdentityNotificationAttributes: 100 identities a call.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import AwsError
+from reconciler.kinds.ownership import DKIM_KEY, POLICIES, unpack
+from reconciler.kinds.reading import Reader, read_each, wanted_addresses
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.model import Address, Observed
+from reconciler.resources.email_identity import NAME, address_of
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+_LIST_FROM = 10
+"""As many pages as a region's list can have at most (10,000 identities a region, SES "Service quotas")."""
+
+_BULK_READS = (
+    ("GetIdentityDkimAttributes", "DkimAttributes"),
+    ("GetIdentityMailFromDomainAttributes", "MailFromDomainAttributes"),
+    ("GetIdentityNotificationAttributes", "NotificationAttributes"),
+)
+_BULK_UNREAD = (
+    "dkim.signing_attributes_origin",
+    "dkim.next_signing_key_length",
+    "dkim.domain_signing_selector",
+    "dkim.domain_signing_private_key",
+    "configuration_set_name",
+    "policies",
+)
+_V1_STATUS = {
+    "Pending": "PENDING",
+    "Success": "SUCCESS",
+    "Failed": "FAILED",
+    "TemporaryFailure": "TEMPORARY_FAILURE",
+    "NotStarted": "NOT_STARTED",
+}
+TURNS = 10
+"""In how many days a drift that reads in bulk has read every identity whole."""
+
+
+def absent(aws: Aws, snapshot: Snapshot) -> set[Address]:
+    """Those wanted identities that a region does not have, by its list (1,000 a call) instead of a call for each.
+
+    Asked only where the sweep found many of them not to be ours; where the list cannot be read, each is asked for.
+    Names are held against each other without case: what differs in case only is asked for, too.
+    """
+    ours = snapshot.owned.get(NAME, {})
+    unseen: dict[str, list[Address]] = {}
+    for address in wanted_addresses(NAME, snapshot):
+        if address not in ours:
+            unseen.setdefault(address.split("/", 2)[1], []).append(address)
+
+    def one(region: str) -> set[Address]:
+        try:
+            items = aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
+            there = {item["IdentityName"].lower() for item in items}
+        except AwsError:
+            return set()
+        return {a for a in unseen[region] if a.split("/", 2)[2].lower() not in there}
+
+    many = sorted(region for region, addresses in unseen.items() if len(addresses) > _LIST_FROM)
+    return set().union(*aws.parallel(one, many))
+
+
+def find_twins(aws: Aws, snapshot: Snapshot) -> None:
+    """Look for addresses that SES has and that differ from a declared one, which it has not, in their domain's case:
+    to SES they are two (SES Developer Guide, "Creating and verifying identities"). Into ``snapshot.facts["twins"]``,
+    address -> names; a list for each region (1,000 a call) in which a declared address is not there yet."""
+    wanted: dict[str, list[str]] = {}
+    for desired in snapshot.kind(NAME):
+        if "@" in desired.name and desired.address not in snapshot.observed and not snapshot.unknown(desired.address):
+            wanted.setdefault(desired.region or "", []).append(desired.name)
+
+    def one(region: str) -> None:
+        names = set(wanted[region])
+        try:
+            for item in aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000):
+                local, at, domain = item["IdentityName"].rpartition("@")
+                folded = f"{local}{at}{domain.lower()}"
+                if folded in names and folded != item["IdentityName"]:
+                    found = snapshot.facts.setdefault("twins", {}).setdefault(address_of(region, folded), [])
+                    found.append(item["IdentityName"])
+        except AwsError as error:
+            words = f"whether {region} has addresses that differ from new ones in case only could not be read"
+            snapshot.say("note", "twins-unread", f"{words}: {error.message}", hint=error.hint)
+
+    aws.parallel(one, sorted(wanted))
+
+
+def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
+    """Read what AWS tells of many identities at once; what no bulk call tells is named in ``unread``.
+
+    ListEmailIdentities (1,000 a page) says what exists; SES v1 tells DKIM, MAIL FROM and feedback of 100 a call;
+    tags come from the sweep. What is not ours yet is read whole, since adopting it needs everything, and so is
+    the share that today's turn falls to (``snapshot.facts["turn"]``).
+    """
+    by_region: dict[str, list[Address]] = {}
+    for address in wanted_addresses(NAME, snapshot):
+        by_region.setdefault(address.split("/", 2)[1], []).append(address)
+
+    def region_of(item: tuple[str, list[Address]]) -> None:
+        region, addresses = item
+        try:
+            listed = {
+                (name if "@" in (name := i["IdentityName"]) else name.lower()): i
+                for i in aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
+            }
+            there = [a for a in addresses if a.split("/", 2)[2] in listed]
+            ours = snapshot.owned.get(NAME, {})
+            turn = snapshot.facts.get("turn")
+            whole = [a for a in there if a not in ours or (turn is not None and _turn_of(a) == turn)]
+            whole += [a for a in there if a not in whole and _in_doubt(snapshot, a, ours[a])]
+            bulk = sorted(set(there) - set(whole))
+            found = _bulk(aws, region, [a.split("/", 2)[2] for a in bulk], listed, ours, snapshot)
+            # Easy DKIM has three tokens; anything else is a key of somebody's own, whose origin no bulk call tells.
+            odd = [o for o in found if len(o.facts["tokens"]) not in {0, 3} and not _own_key(snapshot, o.address)]
+            whole += [o.address for o in odd]
+            found = [o for o in found if o not in odd]
+        except AwsError as error:
+            snapshot.unreadable(f"{NAME}/{region}", error.message, error.hint)
+            return
+        for live in found:
+            snapshot.observed[live.address] = live
+        read_each(kind, aws, snapshot, whole)
+
+    aws.parallel(region_of, sorted(by_region.items()))
+
+
+def _bulk(
+    aws: Aws, region: str, names: list[str], listed: Mapping[str, Any], ours: Mapping[str, Any], snapshot: Snapshot
+) -> list[Observed]:
+    chunks = [names[i : i + 100] for i in range(0, len(names), 100)]
+
+    def ask(job: tuple[str, str, list[str]]) -> dict[str, Any]:
+        operation, key, chunk = job
+        return dict(aws.call("ses", operation, region, Identities=chunk).get(key) or {})
+
+    jobs = [(op, key, chunk) for op, key in _BULK_READS for chunk in chunks]
+    answers: dict[str, dict[str, Any]] = {}
+    for (_, key, _), answer in zip(jobs, aws.parallel(ask, jobs), strict=True):
+        answers.setdefault(key, {}).update(answer)
+    return [_from_bulk(region, name, listed[name], answers, ours[address_of(region, name)], snapshot) for name in names]
+
+
+def _own_key(snapshot: Snapshot, address: Address) -> bool:
+    desired = snapshot.desired.get(address)
+    block = (desired.spec.get("dkim") or {}) if desired else {}
+    return block.get("signing_attributes_origin") == "EXTERNAL"
+
+
+def _in_doubt(snapshot: Snapshot, address: Address, tags: Mapping[str, str]) -> bool:
+    """Whether an identity of ours may sign with another kind of key, or may have other policies, than is declared: bulk
+    calls do not tell, and records and tags hang on it. What goes is always asked."""
+    desired = snapshot.desired.get(address)
+    if desired is None or (DKIM_KEY in tags) != _own_key(snapshot, address):
+        return True
+    return unpack(tags, POLICIES) != frozenset(desired.spec["policies"])
+
+
+def _turn_of(address: Address) -> int:
+    return zlib.crc32(address.encode()) % TURNS
+
+
+def _from_bulk(
+    region: str,
+    name: str,
+    listed: Mapping[str, Any],
+    answers: Mapping[str, Mapping[str, Any]],
+    tags: Mapping[str, str],
+    snapshot: Snapshot,
+) -> Observed:
+    """An identity as far as bulk calls tell it. What they do not tell is taken as declared and named as unread."""
+    dkim = answers["DkimAttributes"].get(name) or {}
+    mail_from = answers["MailFromDomainAttributes"].get(name) or {}
+    notify = answers["NotificationAttributes"].get(name) or {}
+    desired = snapshot.desired.get(address_of(region, name))
+    declared = dict(desired.spec) if desired else {}
+    block = dict(declared.get("dkim") or {})
+    tokens = list(dkim.get("DkimTokens") or ())
+    behaviour = {"UseDefaultValue": "USE_DEFAULT_VALUE", "RejectMessage": "REJECT_MESSAGE"}
+    spec: dict[str, Any] = {
+        "dkim": {
+            "signing_enabled": bool(dkim.get("DkimEnabled")),
+            "signing_attributes_origin": block.get("signing_attributes_origin") or "AWS_SES",
+            "next_signing_key_length": block.get("next_signing_key_length"),
+        },
+        "mail_from": {
+            "mail_from_domain": mail_from["MailFromDomain"].lower().rstrip("."),
+            "behavior_on_mx_failure": behaviour.get(mail_from.get("BehaviorOnMXFailure", ""), "USE_DEFAULT_VALUE"),
+        }
+        if mail_from.get("MailFromDomain")
+        else None,
+        "configuration_set_name": declared.get("configuration_set_name"),
+        "email_forwarding_enabled": bool(notify.get("ForwardingEnabled", True)),
+        "policies": {},
+        "tags": dict(tags),
+    }
+    if block.get("signing_attributes_origin") == "EXTERNAL":
+        spec["dkim"]["domain_signing_selector"] = block.get("domain_signing_selector")
+        spec["dkim"]["domain_signing_private_key"] = tags.get(DKIM_KEY)
+    facts = {
+        "verification_status": listed.get("VerificationStatus"),
+        "sending": bool(listed.get("SendingEnabled")),
+        "dkim_status": _V1_STATUS.get(str(dkim.get("DkimVerificationStatus"))),
+        "mail_from_status": _V1_STATUS.get(str(mail_from.get("MailFromDomainStatus"))) if spec["mail_from"] else None,
+        "tokens": tokens,
+        "signing_hosted_zone": None,
+        "identity_type": listed.get("IdentityType"),
+        "error_type": None,
+        "last_checked": None,
+        "soa_seen": None,
+        "key_generated": None,
+        "bulk": True,
+    }
+    return Observed(address_of(region, name), NAME, region, name, spec, dict(tags), facts, _unread_of(declared))
+
+
+def _unread_of(declared: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those declared attributes that no bulk call tells."""
+    found = []
+    for path in _BULK_UNREAD:
+        block, _, field = path.partition(".")
+        if declared.get(block) and (not field or field in declared[block]):
+            found.append(path)
+    return tuple(found)

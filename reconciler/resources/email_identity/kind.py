@@ -1,0 +1,631 @@
+"""SES email identity: a domain or address that may send mail.
+
+Managed:  DKIM (on/off, origin, key length, BYODKIM selector and key), MAIL FROM, default configuration set, feedback
+          forwarding, sending policies, tags.
+Shown:    verification, DKIM and MAIL FROM status, tokens (AWS sets them).
+Reads:    sesv2 GetEmailIdentity: one call an identity carries everything. BYODKIM keys from where the YAML says. What
+          is read of many at once is in identity/bulk.py.
+Writes:   CreateEmailIdentity with all that it takes in one call, then one Put for each block that differs: which, and
+          in which order, is in ``steps``; the calls are in identity/writes.py.
+Source:   SES v2 API reference, CreateEmailIdentity, GetEmailIdentity, PutEmailIdentity...; SES Developer Guide,
+          "Creating and verifying identities", "Authenticating Email with DKIM", "Using a custom MAIL FROM domain".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from reconciler import regions
+from reconciler.errors import ReconError
+from reconciler.kinds.changes import alteration, creation, deletion
+from reconciler.kinds.comparing import covered, differences, overlay, project, touches
+from reconciler.kinds.kind import Step
+from reconciler.kinds.ownership import (
+    DKIM_KEY,
+    MAIL_FROM,
+    POLICIES,
+    PROTECT,
+    RECORDS,
+    claim_or_refuse,
+    left_alone,
+    owner_of,
+    protected,
+    unpack,
+)
+from reconciler.kinds.policy import normal_policy
+from reconciler.kinds.reading import Reader, must_exist, read_covering, read_each, wanted_addresses
+from reconciler.kinds.shape import TEXT_MAP
+from reconciler.kinds.snapshot import Snapshot, ref_key
+from reconciler.kinds.tags import (
+    entry_tags,
+    packed,
+    plan_tags,
+    present,
+    put_tags,
+    release_tags,
+    tag_phases,
+    tags_from_aws,
+)
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
+from reconciler.resources.email_identity import NAME, address_of, bulk, writes
+from reconciler.secrets import DkimKey, fetch, fingerprint
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+WHOLE = ("policies",)
+
+
+class EmailIdentity(Reader):
+    name = NAME
+    reads = (
+        "sesv2:GetEmailIdentity",
+        "sesv2:ListEmailIdentities",
+        "ses:GetIdentityDkimAttributes",
+        "ses:GetIdentityMailFromDomainAttributes",
+        "ses:GetIdentityNotificationAttributes",
+        "secretsmanager:GetSecretValue",
+        "ssm:GetParameter",
+    )
+    writes = (
+        "sesv2:CreateEmailIdentity",
+        "sesv2:PutEmailIdentityMailFromAttributes",
+        "sesv2:PutEmailIdentityFeedbackAttributes",
+        "sesv2:PutEmailIdentityDkimAttributes",
+        "sesv2:PutEmailIdentityDkimSigningAttributes",
+        "sesv2:PutEmailIdentityConfigurationSetAttributes",
+        "sesv2:CreateEmailIdentityPolicy",
+        "sesv2:UpdateEmailIdentityPolicy",
+        "sesv2:DeleteEmailIdentityPolicy",
+        "sesv2:TagResource",
+        "sesv2:UntagResource",
+        "sesv2:DeleteEmailIdentity",
+    )
+
+    read_calls = dict.fromkeys(
+        (
+            "dkim.signing_enabled", "dkim.signing_attributes_origin", "dkim.next_signing_key_length",
+            "dkim.domain_signing_selector", "dkim.domain_signing_private_key", "mail_from.mail_from_domain",
+            "mail_from.behavior_on_mx_failure", "configuration_set_name", "email_forwarding_enabled", "policies",
+            "tags", "verification_status", "dkim_status", "mail_from_status", "tokens", "signing_hosted_zone",
+        ),
+        "sesv2:GetEmailIdentity",
+    )  # fmt: skip
+    read_calls_bulk: Mapping[str, str] = {
+        "dkim.signing_enabled": "ses:GetIdentityDkimAttributes",
+        "mail_from.mail_from_domain": "ses:GetIdentityMailFromDomainAttributes",
+        "mail_from.behavior_on_mx_failure": "ses:GetIdentityMailFromDomainAttributes",
+        "email_forwarding_enabled": "ses:GetIdentityNotificationAttributes",
+        "tags": "resourcegroupstaggingapi:GetResources",
+        "dkim.domain_signing_private_key": "resourcegroupstaggingapi:GetResources",
+        "verification_status": "sesv2:ListEmailIdentities",
+        "dkim_status": "ses:GetIdentityDkimAttributes",
+        "mail_from_status": "ses:GetIdentityMailFromDomainAttributes",
+        "tokens": "ses:GetIdentityDkimAttributes",
+    }
+    """With ``--refresh bulk``; what is not here is not read then."""
+
+    # -- desired ----------------------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for section in ("domains", "email_addresses"):
+            for entry in state.section(section):
+                if entry.region is None:
+                    continue
+                values = entry.values
+                spec: dict[str, Any] = {}
+                if "dkim" in values and section == "domains":
+                    spec["dkim"] = _desired_dkim(values["dkim"])
+                if "mail_from" in values:
+                    block = values["mail_from"]
+                    if block and block.get("mail_from_domain"):
+                        spec["mail_from"] = {k: v for k, v in block.items() if v is not None}
+                    else:
+                        spec["mail_from"] = None
+                for field, default in (("configuration_set_name", None), ("email_forwarding_enabled", True)):
+                    if field in values:
+                        spec[field] = default if values[field] is None else values[field]
+                spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
+                spec["tags"] = entry_tags(entry)
+                yield Desired(
+                    address_of(entry.region, entry.name),
+                    NAME,
+                    entry.region,
+                    entry.name,
+                    spec,
+                    entry,
+                    protect=bool(values.get("protect")),
+                )
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, snapshot: Snapshot) -> None:
+        if snapshot.facts.get("refresh") == "bulk":
+            bulk.observe_bulk(self, aws, snapshot)
+        else:
+            absent = bulk.absent(aws, snapshot)
+            read_each(self, aws, snapshot, [a for a in wanted_addresses(NAME, snapshot) if a not in absent])
+        read_covering(aws, snapshot)
+        bulk.find_twins(aws, snapshot)
+        for desired in snapshot.kind(NAME):
+            reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
+            if not reference or ref_key(reference) in snapshot.keys or not snapshot.includes(desired.address):
+                continue
+            try:
+                text = fetch(reference, aws, aws.stack.regions[0], snapshot.facts["root"])
+                snapshot.keys[ref_key(reference)] = DkimKey(text).public
+            except ReconError as error:
+                snapshot.unreadable(desired.address, f"the DKIM key: {error.message}", error.hint)
+
+    def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
+        """One live identity with its statuses and tokens, or None where SES does not have it."""
+        live = aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+        if live is None:
+            return None
+        tags = tags_from_aws(live.get("Tags"))
+        dkim, mail_from = live.get("DkimAttributes") or {}, live.get("MailFromAttributes") or {}
+        origin = dkim.get("SigningAttributesOrigin") or "AWS_SES"
+        tokens = list(dkim.get("Tokens") or ())
+        block: dict[str, Any] = {
+            "signing_enabled": bool(dkim.get("SigningEnabled")),
+            "signing_attributes_origin": origin,
+            "next_signing_key_length": dkim.get("NextSigningKeyLength"),
+        }
+        if origin == "EXTERNAL":
+            block["domain_signing_selector"] = tokens[0] if tokens else None
+            block["domain_signing_private_key"] = tags.get(DKIM_KEY)
+        if regions.deterministic_parent(origin):
+            block["next_signing_key_length"] = None  # A replica reports its parent's, which moves with the parent.
+        if "@" in name:
+            # An address reports the DKIM of its domain: nothing of its own, and it moves when the domain's does.
+            block = {"signing_enabled": False, "signing_attributes_origin": "AWS_SES", "next_signing_key_length": None}
+        spec: dict[str, Any] = {
+            "dkim": block,
+            "mail_from": {
+                "mail_from_domain": mail_from["MailFromDomain"].lower().rstrip("."),
+                "behavior_on_mx_failure": mail_from.get("BehaviorOnMxFailure") or "USE_DEFAULT_VALUE",
+            }
+            if mail_from.get("MailFromDomain")
+            else None,
+            "configuration_set_name": live.get("ConfigurationSetName") or None,
+            "email_forwarding_enabled": live.get("FeedbackForwardingStatus", True),
+            "policies": {k: normal_policy(v) for k, v in (live.get("Policies") or {}).items()},
+            "tags": dict(tags),
+        }
+        info = live.get("VerificationInfo") or {}
+        facts = {
+            "verification_status": live.get("VerificationStatus"),
+            "sending": bool(live.get("VerifiedForSendingStatus")),
+            "dkim_status": dkim.get("Status"),
+            "mail_from_status": mail_from.get("MailFromDomainStatus"),
+            "tokens": tokens,
+            "signing_hosted_zone": (dkim.get("SigningHostedZone") or "").rstrip(".").lower() or None,
+            "identity_type": live.get("IdentityType"),
+            "error_type": info.get("ErrorType"),
+            "last_checked": _time(info.get("LastCheckedTimestamp")),
+            "soa_seen": ((info.get("SOARecord") or {}).get("PrimaryNameServer") or "").rstrip(".") or None,
+            "key_generated": _time(dkim.get("LastKeyGenerationTimestamp")),
+        }
+        return Observed(address_of(region, name), NAME, region, name, spec, tags, facts)
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+        by_name: dict[str, list[Observed]] = {}
+        for live in snapshot.observed.values():
+            if live.kind == NAME:
+                by_name.setdefault(live.name, []).append(live)
+        for address in snapshot.addresses(NAME):
+            if snapshot.unknown(address):
+                continue
+            desired, found = snapshot.desired.get(address), snapshot.observed.get(address)
+            if desired is not None:
+                change = self._plan_declared(snapshot, desired, found)
+            else:
+                change = self._plan_delete(snapshot, found, by_name)
+            if change is not None:
+                yield change
+
+    def _plan_declared(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> Change | None:
+        wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
+        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+        reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
+        if reference:
+            key = fingerprint(snapshot.keys[ref_key(reference)])
+            wanted["dkim"] = {**wanted["dkim"], "domain_signing_private_key": key}
+            extra[DKIM_KEY] = key
+        elif wanted.get("dkim", {}).get("signing_attributes_origin") not in {None, "EXTERNAL"}:
+            extra[DKIM_KEY] = None
+        if wanted.get("mail_from"):
+            if (
+                not live
+                or (live.spec["mail_from"] or {}) != {**(live.spec["mail_from"] or {}), **wanted["mail_from"]}
+                or MAIL_FROM in live.tags
+            ):
+                extra[MAIL_FROM] = wanted["mail_from"]["mail_from_domain"]
+        elif live and MAIL_FROM in live.tags:
+            extra[MAIL_FROM] = None
+            if (
+                "mail_from" not in wanted
+                and not left_alone(desired.entry, "mail_from")
+                and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[MAIL_FROM]
+            ):
+                wanted["mail_from"] = None
+        policies, put_policies = _policies(desired, live)
+        if policies:
+            wanted["policies"] = policies
+        live_tags = live.tags if live else {}
+        extra |= packed(live_tags, POLICIES, put_policies)
+        extra |= packed(live_tags, RECORDS, snapshot.claims.get(desired.address, frozenset()))
+        wanted["tags"] = plan_tags(desired.spec["tags"], live_tags, snapshot.scope, extra, desired.entry)
+        needs = self._needs(desired)
+        for need in needs:
+            if need.startswith("configuration_set/"):
+                must_exist(snapshot, need, desired, "configuration_set_name")
+        if live is None:
+            after = _created(wanted, desired.entry.section == "domains")
+            return creation(
+                desired,
+                after,
+                whole=WHOLE,
+                depends_on=needs,
+                notes=_twins(snapshot, desired),
+                execution=_execution(snapshot, desired, None),
+            )
+        claim = claim_or_refuse(snapshot, desired.address, live.tags, desired.entry.source)
+        if claim is None:
+            return None
+        if self._length_of_another_key(snapshot, desired, live):
+            return None
+        observed = dict(live.spec)
+        if reference and observed["dkim"].get("domain_signing_private_key") is None:
+            observed["dkim"] = {
+                **observed["dkim"],
+                "domain_signing_private_key": self._proven_key(snapshot, desired, live),
+            }
+            if observed["dkim"]["domain_signing_private_key"] == wanted["dkim"]["domain_signing_private_key"]:
+                wanted["tags"].pop(DKIM_KEY, None)
+        for path in live.unread:
+            block, _, field = path.partition(".")
+            if field and block in wanted:
+                wanted[block] = {k: v for k, v in wanted[block].items() if k != field}
+            elif not field:
+                wanted.pop(block, None)
+        if claim == "ours" and covered(observed, wanted):
+            return None
+        before = project(observed, wanted)
+        after = overlay(wanted, before)
+        diff = differences(before, after, whole=WHOLE, desired=desired)
+        if not diff and claim == "ours":
+            return None
+        moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
+        if moves and _strands(snapshot, live):
+            return None
+        return alteration(
+            desired,
+            live,
+            before,
+            after,
+            diff,
+            adopts=claim == "adopt",
+            depends_on=needs,
+            notes=_once_a_day(before, after),
+            source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None)
+            or desired.entry.source,
+            execution=_execution(snapshot, desired, live),
+        )
+
+    def _length_of_another_key(self, snapshot: Snapshot, desired: Desired, live: Observed) -> bool:
+        """Whether a key length is written for an identity that does not sign with Easy DKIM, and nothing says that it
+        should; says so. Only Easy DKIM has one to set (SES API, DkimSigningAttributes, NextSigningKeyLength)."""
+        block, origin = desired.spec.get("dkim") or {}, live.spec["dkim"]["signing_attributes_origin"]
+        if origin == "AWS_SES" or "signing_attributes_origin" in block or "next_signing_key_length" not in block:
+            return False
+        snapshot.refuse(
+            "dkim-length-of-another-key",
+            f"{desired.address} signs with the origin {origin}, whose key length is not SES's to set",
+            hint="write signing_attributes_origin: AWS_SES to go to Easy DKIM, or leave next_signing_key_length out",
+            address=desired.address,
+            source=desired.source_of("dkim.next_signing_key_length"),
+        )
+        return True
+
+    def _needs(self, desired: Desired) -> tuple[Address, ...]:
+        region = desired.region or ""
+        needs = []
+        if desired.spec.get("configuration_set_name"):
+            needs.append(f"configuration_set/{region}/{desired.spec['configuration_set_name']}")
+        parent = regions.deterministic_parent((desired.spec.get("dkim") or {}).get("signing_attributes_origin") or "")
+        if parent:
+            needs.append(address_of(parent, desired.name))
+        return tuple(sorted(needs))
+
+    def _proven_key(self, snapshot: Snapshot, desired: Desired, live: Observed) -> str | None:
+        """The key that SES must hold, where DNS proves it: SES verified the very record that stands in the zone."""
+        from reconciler.resources.dns_record.zones import texts_at
+
+        selector = live.spec["dkim"].get("domain_signing_selector")
+        if live.facts.get("dkim_status") != "SUCCESS" or not selector:
+            return None
+        for text in texts_at(snapshot.zones, f"{selector}._domainkey.{desired.name}"):
+            tags = dict(part.strip().partition("=")[::2] for part in text.split(";"))
+            if tags.get("p"):
+                return fingerprint("".join(tags["p"].split()))
+        return None
+
+    def _plan_delete(
+        self, snapshot: Snapshot, live: Observed | None, by_name: Mapping[str, list[Observed]]
+    ) -> Change | None:
+        if live is None or owner_of(live.tags) != snapshot.scope:
+            return None
+        if protected(snapshot, live.address, live.tags, "deleted"):
+            return None
+        if _strands(snapshot, live):
+            return None
+        replicas = tuple(
+            o.address
+            for o in by_name[live.name]
+            if regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
+            and owner_of(o.tags) == snapshot.scope
+        )
+        marks = sorted(snapshot.facts.get("dns_marks", {}).get(live.address, ()))
+        return deletion(live, whole=WHOLE, depends_on=replicas, execution={"before": marks})
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    create_defaults: ClassVar[Document] = {
+        "dkim": {
+            "signing_enabled": True,
+            "signing_attributes_origin": "AWS_SES",
+            "next_signing_key_length": "RSA_2048_BIT",
+        },
+        "email_forwarding_enabled": True,
+    }
+    whole: ClassVar[tuple[str, ...]] = WHOLE
+
+    def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:
+        """A put of MAIL FROM is whole: a behaviour that nobody wrote is sent as it was planned. Which private key SES
+        holds it does not tell."""
+        for before, after in super().written_fields(change):
+            dkim = {k: v for k, v in (after.get("dkim") or {}).items() if k != "domain_signing_private_key"}
+            yield before, {**after, "dkim": dkim}
+        live, block = change.execution.get("live_mail_from") or {}, (change.after or {}).get("mail_from")
+        if block and touches(change, "mail_from"):
+            rest = {k: v for k, v in live.items() if k not in block}
+            yield {"mail_from": {}}, {"mail_from": rest}
+
+    form: ClassVar[Document] = {
+        "after": {"tags": TEXT_MAP, "mail_from?": ({"mail_from_domain": str}, None)},
+        "fields": {
+            "tags?": TEXT_MAP,
+            "dkim?": {"signing_enabled?": bool, "*": (str, None)},
+            "mail_from?": (TEXT_MAP, None),
+            "configuration_set_name?": (str, None),
+            "email_forwarding_enabled?": bool,
+            "policies?": {"*": (dict, str, None)},
+        },
+        "execution": {
+            "before?": [str],
+            "marks?": [str],
+            "after_dns?": [str],
+            "policies?": {"*": (dict, str, None)},
+            "verified?": bool,
+            "private_key?": dict,
+            "live_mail_from?": (TEXT_MAP, None),
+            "live_key_length?": (str, None),
+            "live_origin?": (str, None),
+        },
+    }
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        region, name = change.region or "", change.address.split("/", 2)[2]
+        # SES forgets old names with the put: before it the new records stand and a marker names the old ones.
+        before_dns = tuple(f"{a}#write" for a in change.execution.get("before") or ())
+        before_dns += tuple(f"{a}#mark" for a in change.execution.get("marks") or ())
+        if change.action == "delete":
+            marks = tuple(f"{a}#mark" for a in change.execution.get("before") or ())
+            yield Step(
+                change.address,
+                "delete",
+                (*marks, *(f"{a}#delete" for a in change.depends_on)),
+                lambda rt: writes.delete(rt, region, name),
+                calls=("sesv2:DeleteEmailIdentity",),
+                region=region,
+            )
+            return
+        after = change.after or {}
+        needs = tuple(f"{a}#{label}" for a in change.depends_on for label in ("create", "update", "dkim"))
+        verified = bool(change.execution.get("verified"))
+        create = change.action == "create"
+        first = f"{change.address}#{'create' if create else 'claim'}"
+        if create:
+            yield Step(
+                change.address,
+                "create",
+                needs,
+                lambda rt: writes.create(rt, change, region, name),
+                calls=("sesv2:CreateEmailIdentity",),
+                region=region,
+            )
+        put, release, drop = ({}, {}, []) if create else tag_phases(change)
+        arn = f"identity/{name}"
+        if put:
+            yield Step(
+                change.address,
+                "claim",
+                (),
+                lambda rt: put_tags(rt, region, arn, put),
+                calls=("sesv2:TagResource",),
+                region=region,
+            )
+        if not create and touches(change, *(f"dkim.{f}" for f in _SIGNING)):
+            yield Step(
+                change.address,
+                "dkim",
+                (first, *before_dns, *needs),
+                lambda rt: writes.put_signing(rt, change, region, name),
+                calls=("sesv2:PutEmailIdentityDkimSigningAttributes",),
+                region=region,
+            )
+        if touches(change, "mail_from"):
+            yield Step(
+                change.address,
+                "mail_from",
+                (first, *(() if create else before_dns)),
+                lambda rt: writes.put_mail_from(rt, change, region, name),
+                calls=("sesv2:PutEmailIdentityMailFromAttributes",),
+                region=region,
+            )
+        rest: list[str] = []
+        if touches(change, "configuration_set_name") and not create:
+            rest.append("PutEmailIdentityConfigurationSetAttributes")
+        if touches(change, "email_forwarding_enabled") and not (after["email_forwarding_enabled"] and create):
+            rest.append("PutEmailIdentityFeedbackAttributes")
+        if touches(change, "dkim.signing_enabled") and not (after["dkim"]["signing_enabled"] and create):
+            rest.append("PutEmailIdentityDkimAttributes")
+        if rest:
+            yield Step(
+                change.address,
+                "attributes" if create else "update",
+                (first, *needs),
+                lambda rt: writes.put_rest(rt, rest, change.address, after, region, name),
+                calls=tuple(f"sesv2:{operation}" for operation in rest),
+                region=region,
+            )
+        if release or drop:
+            # Tags that remember what we put shrink last: until then a killed run still knows what is left to do.
+            own = tuple(f"{change.address}#{label}" for label in ("claim", "mail_from", "dkim", "update", "policies"))
+            gone = tuple(f"{a}#write" for a in change.execution.get("after_dns") or ())
+            yield Step(
+                change.address,
+                "release",
+                (*own, *gone),
+                lambda rt: release_tags(rt, region, arn, release, drop),
+                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
+                region=region,
+            )
+        if touches(change, "policies"):
+            old = (change.before or {}).get("policies") or {}
+            new = after.get("policies") or {}
+            changed = {k: v for k, v in new.items() if v != old.get(k)}
+            written = dict(change.execution.get("policies") or {})
+            yield Step(
+                change.address,
+                "policies",
+                (first,),
+                lambda rt: writes.put_policies(rt, changed, written, region, name, wait=not verified),
+                calls=tuple(
+                    "sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy"
+                    for v in changed.values()
+                ),
+                region=region,
+                after_verification=not verified,
+            )
+
+
+_SIGNING = (
+    "signing_attributes_origin",
+    "next_signing_key_length",
+    "domain_signing_selector",
+    "domain_signing_private_key",
+)
+
+
+def _strands(snapshot: Snapshot, live: Observed) -> bool:
+    """True, and said, where a change would make SES forget names whose records of ours cannot be seen now."""
+    hidden = snapshot.zone_unread(live.name) or snapshot.zone_unread(
+        (live.spec["mail_from"] or {}).get("mail_from_domain") or live.name
+    )
+    if hidden is None or not unpack(live.tags, RECORDS) & {"dkim", "mail_from", "dmarc", "bimi", "null_mx"}:
+        return False
+    snapshot.say(
+        "warning",
+        "zone-unread",
+        f"{live.address} is left as it is: its records could not be read, and would be left behind",
+        hint=hidden.hint,
+        address=live.address,
+    )
+    return True
+
+
+def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:
+    if written is None:
+        return {"signing_enabled": True, "signing_attributes_origin": "AWS_SES"}
+    block: dict[str, Any] = {"signing_enabled": True}
+    defaults = {
+        "signing_enabled": True,
+        "signing_attributes_origin": "AWS_SES",
+        "next_signing_key_length": "RSA_2048_BIT",
+    }
+    for field, value in written.items():
+        block[field] = defaults.get(field) if value is None else value
+    return {k: v for k, v in block.items() if v is not None}
+
+
+def _execution(snapshot: Snapshot, desired: Desired, live: Observed | None) -> dict[str, Any]:
+    """What carrying out a create or an update needs beside the fields."""
+    execution: dict[str, Any] = {
+        "before": sorted(snapshot.facts.get("dns_first", {}).get(desired.address, ())),
+        "marks": sorted(snapshot.facts.get("dns_marks", {}).get(desired.address, ())),
+        "after_dns": sorted(snapshot.facts.get("dns_last", {}).get(desired.address, ())),
+        "policies": dict(desired.entry.values.get("policies") or {}),
+        "verified": bool(live and live.facts.get("verification_status") == "SUCCESS"),
+    }
+    reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
+    if reference:
+        execution["private_key"] = dict(reference)
+    if live is not None:
+        execution["live_mail_from"] = live.spec["mail_from"]
+        execution["live_key_length"] = live.spec["dkim"]["next_signing_key_length"]
+        execution["live_origin"] = live.spec["dkim"]["signing_attributes_origin"]
+    return execution
+
+
+def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Note, ...]:
+    old, new = ((d.get("dkim") or {}).get("next_signing_key_length") for d in (before, after))
+    if new in {None, old}:
+        return ()
+    return (Note("dkim-key-once-a-day", "note", "SES changes a key length once in 24 hours"),)
+
+
+def _twins(snapshot: Snapshot, desired: Desired) -> tuple[Note, ...]:
+    twins = snapshot.facts.get("twins", {}).get(desired.address, ())
+    words = (
+        "SES has {} already, and tells addresses apart by case: this will be one more, whose owner has to confirm it "
+        "(mail from the other goes on as it does; delete it once nobody sends from it)"
+    )
+    return tuple(Note("address-twin", "warning", words.format(name)) for name in sorted(twins))
+
+
+def _created(wanted: Mapping[str, Any], domain: bool) -> dict[str, Any]:
+    """The fields of a new identity, with the DKIM that SES gives a domain by itself spelled out."""
+    after = {k: v for k, v in wanted.items() if v is not None}
+    after["tags"] = present(wanted["tags"])
+    if domain:
+        block = {"signing_enabled": True, "signing_attributes_origin": "AWS_SES", **(wanted.get("dkim") or {})}
+        if block["signing_attributes_origin"] == "AWS_SES":
+            block.setdefault("next_signing_key_length", "RSA_2048_BIT")
+        after["dkim"] = block
+    if after.get("mail_from"):
+        after["mail_from"] = {"behavior_on_mx_failure": "USE_DEFAULT_VALUE", **after["mail_from"]}
+    return after
+
+
+def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], frozenset[str]]:
+    """The policies as far as we manage them (None: to be taken away), and the names to remember as put by us."""
+    desired: Mapping[str, Any] = wanting.spec["policies"]
+    there = live.spec["policies"] if live else {}
+    before = unpack(live.tags, POLICIES) if live else frozenset()
+    wanted: dict[str, Any] = dict(desired)
+    for gone in before - desired.keys():
+        if gone in there and not left_alone(wanting.entry, "policies", gone):
+            wanted[gone] = None
+    if live is not None and live.facts.get("bulk"):
+        return wanted, before  # as declared, or it had been read whole
+    put = {n for n, p in desired.items() if n in before or there.get(n) != p}
+    return wanted, frozenset(put)
+
+
+def _time(value: Any) -> str | None:
+    return value.isoformat() if value is not None and hasattr(value, "isoformat") else None

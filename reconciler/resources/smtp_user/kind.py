@@ -1,0 +1,465 @@
+"""IAM user for SMTP: who may send, from which addresses and networks, through which identities.
+
+Managed:  path, permissions boundary, the inline policy made from from_addresses, source_ips, identities and
+          conditions, tags.
+Reads:    iam GetAccountAuthorizationDetails (Filter User: path, tags, boundary, groups and inline policies of every
+          user in one call per page); GetUser and GetUserPolicy where that is denied.
+Writes:   CreateUser, UpdateUser, PutUserPolicy, Put/DeleteUserPermissionsBoundary, TagUser, UntagUser, DeleteUser.
+Source:   SES Developer Guide, "Controlling access to Amazon SES" (condition keys; SMTP needs ses:SendRawEmail, and
+          the ARN of the configuration set beside the identity's); IAM User Guide, quotas and policy grammar.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from reconciler import regions
+from reconciler.errors import AwsError
+from reconciler.kinds.changes import alteration, creation, deletion
+from reconciler.kinds.comparing import differences, overlay, project, touches
+from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, owner_of, protected
+from reconciler.kinds.policy import normal_policy
+from reconciler.kinds.reading import Reader, wanted_addresses
+from reconciler.kinds.shape import TEXT_MAP, TEXTS
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, State, canonical_json
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+NAME = "smtp_user"
+POLICY = "recon-smtp"
+LOCK_POLICY = "recon-lock"
+"""The inline policy that denies everything while a user is locked (``recon smtp lock``)."""
+KEY_LOCKED = "recon:key-locked"
+"""User tag while it is locked: since when, and which keys were active then."""
+WHOLE = ("conditions",)
+POLICY_FIELDS = ("from_addresses", "source_ips", "identities", "conditions")
+VISIBLE_SECONDS = 30.0
+"""How long a new IAM user may take to be seen everywhere before we call it a failure (IAM User Guide,
+"Troubleshooting IAM": changes are eventually visible)."""
+
+
+def address_of(name: str) -> Address:
+    return f"{NAME}/{name}"
+
+
+class SmtpUser(Reader):
+    name = NAME
+    reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
+    writes = (
+        "iam:CreateUser",
+        "iam:UpdateUser",
+        "iam:PutUserPolicy",
+        "iam:DeleteUserPolicy",
+        "iam:PutUserPermissionsBoundary",
+        "iam:DeleteUserPermissionsBoundary",
+        "iam:TagUser",
+        "iam:UntagUser",
+        # a user that goes is first freed of what others put on it
+        "iam:RemoveUserFromGroup",
+        "iam:DetachUserPolicy",
+        "iam:DeleteUser",
+    )
+
+    read_calls = dict.fromkeys(
+        (*POLICY_FIELDS, "path", "permissions_boundary", "tags"), "iam:GetAccountAuthorizationDetails"
+    )
+
+    # -- desired ----------------------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for entry in state.section("smtp_users"):
+            values = entry.values
+            spec: dict[str, Any] = {
+                "from_addresses": sorted(set(values.get("from_addresses") or [])) or None,
+                "source_ips": sorted(set(values.get("source_ips") or [])) or None,
+                "identities": _resources(state, values.get("identities")),
+                "conditions": normal_conditions(values.get("conditions") or {}) or None,
+                "tags": entry_tags(entry),
+            }
+            if "path" in values:
+                spec["path"] = values["path"] or "/"
+            if "permissions_boundary" in values:
+                spec["permissions_boundary"] = values["permissions_boundary"]
+            yield Desired(
+                address_of(entry.name), NAME, None, entry.name, spec, entry, protect=bool(values.get("protect"))
+            )
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, snapshot: Snapshot) -> None:
+        """All users of the account in a few calls: ours by tag, declared ones by name, whatever its case."""
+        declared = {d.name.lower(): d for d in snapshot.kind(NAME)}
+        if snapshot.read_scope is not None and not any(a.startswith(f"{NAME}/") for a in snapshot.read_scope.addresses):
+            return
+        try:
+            for detail in details(aws):
+                tags = tags_from_aws(detail.get("Tags"))
+                twin = declared.get(detail["UserName"].lower())
+                if twin is not None and twin.name != detail["UserName"]:
+                    snapshot.refuse(
+                        "user-case",
+                        f"IAM has a user {detail['UserName']}, and names that differ only by case are the same name",
+                        hint=f"declare it as {detail['UserName']}",
+                        address=twin.address,
+                        source=twin.entry.source,
+                    )
+                    continue
+                if twin is not None or owner_of(tags) == snapshot.scope:
+                    found = observed_of(detail)
+                    snapshot.observed[found.address] = found
+            return
+        except AwsError as error:
+            if not declared:
+                snapshot.unreadable(NAME, error.message, error.hint)
+                return
+            snapshot.say(
+                "warning",
+                "users-not-swept",
+                "users that are ours and no longer declared could not be looked for: " + error.message,
+                hint=error.hint,
+            )
+        for address in wanted_addresses(NAME, snapshot):
+            try:
+                live = self.read(aws, "", address.split("/", 1)[1])
+            except AwsError as error:
+                snapshot.unreadable(address, error.message, error.hint)
+                continue
+            if live is not None:
+                snapshot.observed[live.address] = live
+
+    def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
+        """One user by itself: two calls; None where IAM does not have it."""
+        found = aws.call_if_there("iam", "GetUser", UserName=name)
+        if found is None:
+            return None
+        policy = aws.call_if_there("iam", "GetUserPolicy", UserName=name, PolicyName=POLICY)
+        return observed_of({**found["User"], "UserPolicyList": [policy] if policy else []})
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+        for address in snapshot.addresses(NAME):
+            if snapshot.unknown(address):
+                continue
+            desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
+            change = self._plan_declared(snapshot, desired, live) if desired else self._plan_delete(snapshot, live)
+            if change is not None:
+                yield change
+
+    def _plan_declared(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> Change | None:
+        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+        live_tags = live.tags if live else {}
+        tags = plan_tags(desired.spec["tags"], live_tags, snapshot.scope, extra, desired.entry)
+        wanted = {**desired.spec, "tags": tags}
+        if live is None:
+            after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}
+            after["tags"] = present(tags)
+            return creation(desired, after, whole=WHOLE, execution={"policy": policy_of(desired.spec)})
+        claim = claim_or_refuse(snapshot, desired.address, live.tags, desired.entry.source)
+        if claim is None:
+            return None
+        if live.spec.get("policy") is not None:
+            # Not of the form that recon writes: shown whole, and replaced whole.
+            wanted = {k: v for k, v in wanted.items() if k not in POLICY_FIELDS}
+            wanted["policy"] = normal_policy(policy_of(desired.spec))
+        before = project(live.spec, wanted)
+        after = overlay(wanted, before)
+        old_name = live.facts.get("live_name")
+        if old_name:
+            before, after = {"name": old_name, **before}, {"name": desired.name, **after}
+        diff = differences(before, after, whole=WHOLE, desired=desired)
+        if not diff and claim == "ours":
+            return None
+        execution = {"policy": policy_of(desired.spec), "rename": old_name}
+        return alteration(desired, live, before, after, diff, adopts=claim == "adopt", execution=execution)
+
+    def reread(self, aws: Aws, change: Change) -> str | None:
+        """The fingerprint of the user as it is now, under its old name where the change renames it."""
+        live = self.read(aws, "", change.execution.get("rename") or change.address.split("/", 1)[1])
+        return live.digest if live else None
+
+    def _plan_delete(self, snapshot: Snapshot, live: Observed | None) -> Change | None:
+        if live is None or owner_of(live.tags) != snapshot.scope:
+            return None
+        if protected(snapshot, live.address, live.tags, "deleted"):
+            return None
+        credential = snapshot.observed.get(f"smtp_credential/{live.name}")
+        foreign = list((credential.facts.get("foreign") if credential else None) or ())
+        if snapshot.unknown(f"smtp_credential/{live.name}"):
+            return None
+        if foreign:
+            snapshot.blocked(
+                "foreign-key",
+                f"{live.address} cannot be deleted: access key {', '.join(foreign)} was not made by recon",
+                hint="delete that key by hand once nobody uses it",
+                address=live.address,
+            )
+            return None
+        ends = "whoever sends with this user's password is refused from then on"
+        notes = [Note("user-deleted", "warning", ends)]
+        others = {what: list(live.facts.get(what) or ()) for what in ("inline", "attached", "groups")}
+        if listed := "; ".join(f"{_HELD[what]} {', '.join(names)}" for what, names in others.items() if names):
+            notes.append(Note("user-holds-more", "warning", f"others gave it more, which goes with it: {listed}"))
+        return deletion(
+            live,
+            {k: v for k, v in live.spec.items() if v is not None},
+            whole=WHOLE,
+            depends_on=(f"smtp_credential/{live.name}",),
+            notes=tuple(notes),
+            execution={**others, "ours": [POLICY, *([LOCK_POLICY] if live.facts.get("locked") else [])]},
+        )
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    form: ClassVar[Document] = {
+        "after": {"tags": TEXT_MAP},
+        "create": {"tags": TEXT_MAP, "path": str},
+        "fields": {
+            "tags?": TEXT_MAP,
+            "path?": (str, None),
+            "permissions_boundary?": (str, None),
+            "from_addresses?": TEXTS,
+            "source_ips?": TEXTS,
+            "identities?": TEXTS,
+            "conditions?": (dict, None),
+        },
+        "execution": {
+            "policy?": dict,
+            "rename?": (str, None),
+            "inline?": [str],
+            "attached?": [str],
+            "groups?": [str],
+            "ours?": [str],
+        },
+    }
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        name = change.address.split("/", 1)[1]
+        after = change.after or {}
+        if change.action == "delete":
+            yield Step(
+                change.address,
+                "delete",
+                tuple(f"{a}#delete" for a in change.depends_on),
+                lambda rt: _delete(rt, name, change.execution),
+                calls=("iam:DeleteUserPolicy", "iam:DeleteUser"),
+            )
+            return
+        policy = canonical_json(change.execution["policy"])
+        if change.action == "create":
+
+            def create(rt: Runtime) -> None:
+                _create(rt, name, after)
+                retry_until_visible(
+                    lambda: rt.aws.call("iam", "PutUserPolicy", UserName=name, PolicyName=POLICY, PolicyDocument=policy)
+                )
+
+            yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
+            return
+        put, release, drop = tag_phases(change)
+        calls: list[tuple[str, dict[str, Any]]] = []
+        if put:
+            calls.append(("TagUser", {"Tags": tags_to_aws(put)}))
+        if touches(change, "path"):
+            calls.append(("UpdateUser", {"NewPath": after["path"]}))
+        if touches(change, *POLICY_FIELDS, "policy"):
+            calls.append(("PutUserPolicy", {"PolicyName": POLICY, "PolicyDocument": policy}))
+        if touches(change, "permissions_boundary"):
+            boundary = after.get("permissions_boundary")
+            if boundary:
+                calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": boundary}))
+            else:
+                calls.append(("DeleteUserPermissionsBoundary", {}))
+        if drop:
+            calls.append(("UntagUser", {"TagKeys": drop}))
+        if release:  # What remembers our tags forgets them last.
+            calls.append(("TagUser", {"Tags": tags_to_aws(release)}))
+
+        rename = change.execution.get("rename")
+
+        def update(rt: Runtime) -> None:
+            if rename:
+                _rename(rt, rename, name)
+            for operation, parameters in calls:
+                if operation.startswith("Delete"):
+                    _take_off(rt, operation, UserName=name, **parameters)
+                else:
+                    rt.aws.call("iam", operation, UserName=name, **parameters)
+
+        operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
+        yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
+
+
+def details(aws: Aws) -> Iterator[Mapping[str, Any]]:
+    """Every user of the account as IAM tells it (UserDetail: path, tags, boundary, groups, policies), 1,000 a call."""
+    yield from aws.pages("iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"])
+
+
+def observed_of(detail: Mapping[str, Any]) -> Observed:
+    """One user as it is live, from a UserDetail, or a User with its ``UserPolicyList``."""
+    name = detail["UserName"]
+    tags = tags_from_aws(detail.get("Tags"))
+    inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("UserPolicyList") or ()}
+    spec: dict[str, Any] = {
+        "path": detail.get("Path") or "/",
+        "permissions_boundary": (detail.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn"),
+    }
+    parts = fields_of(inline[POLICY]) if POLICY in inline else dict.fromkeys((*POLICY_FIELDS, "policy"))
+    if POLICY not in inline:
+        parts["identities"] = None
+    spec |= parts
+    # What the credential writes on the user (recon:key...) is its own affair and no part of the user's fingerprint.
+    own = {k: v for k, v in tags.items() if not k.startswith((KEY, "recon:stores"))}
+    spec["tags"] = own
+    facts = {
+        "groups": list(detail.get("GroupList") or ()),
+        "attached": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
+        "inline": sorted(n for n in inline if n not in {POLICY, LOCK_POLICY}),
+        "locked": LOCK_POLICY in inline,
+        "user_id": detail.get("UserId"),
+        "key_tags": {k: v for k, v in tags.items() if k not in own},
+    }
+    return Observed(address_of(name), NAME, None, name, spec, own, facts)
+
+
+def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The least-privilege policy: send raw mail (what SMTP does) from these addresses, networks, identities."""
+    condition: dict[str, dict[str, Any]] = {k: dict(v) for k, v in (spec.get("conditions") or {}).items()}
+    if spec.get("from_addresses"):
+        condition.setdefault("StringLike", {})["ses:FromAddress"] = spec["from_addresses"]
+    if spec.get("source_ips"):
+        condition.setdefault("IpAddress", {})["aws:SourceIp"] = spec["source_ips"]
+    statement: dict[str, Any] = {
+        "Sid": "SendThroughSmtp",
+        "Effect": "Allow",
+        "Action": ["ses:SendRawEmail"],
+        "Resource": spec.get("identities") or ["*"],
+    }
+    if condition:
+        statement["Condition"] = condition
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def fields_of(document: Any) -> dict[str, Any]:
+    """A live policy read back into the YAML's fields; ``policy`` is the whole document where it has another form."""
+    normal = normal_policy(document)
+    nothing: dict[str, Any] = {**dict.fromkeys(POLICY_FIELDS), "policy": normal}
+    statements = normal.get("Statement") if isinstance(normal, Mapping) else None
+    if not statements or len(statements) != 1 or not isinstance(statements[0], Mapping):
+        return nothing
+    statement = statements[0]
+    expected = {"Effect": "Allow", "Action": ["ses:SendRawEmail"]}
+    if any(statement.get(k) != v for k, v in expected.items()) or set(statement) - {
+        "Sid",
+        "Effect",
+        "Action",
+        "Resource",
+        "Condition",
+    }:
+        return nothing
+    written = statement.get("Condition") or {}
+    if not isinstance(written, Mapping) or not all(isinstance(v, Mapping) for v in written.values()):
+        return nothing
+    conditions = {k: dict(v) for k, v in written.items()}
+    addresses = conditions.get("StringLike", {}).pop("ses:FromAddress", None)
+    networks = conditions.get("IpAddress", {}).pop("aws:SourceIp", None)
+    return {
+        "from_addresses": addresses,
+        "source_ips": networks,
+        "identities": statement.get("Resource"),
+        "conditions": {k: v for k, v in conditions.items() if v} or None,
+        "policy": None,
+    }
+
+
+def normal_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions in the form that ``normal_policy`` gives live ones."""
+    document = normal_policy({"Statement": [{"Condition": conditions}]})
+    normal: dict[str, Any] = document["Statement"][0].get("Condition") or {}
+    return normal
+
+
+def _resources(state: State, identities: Any) -> list[str]:
+    """The ARNs that a user may send through: its identities, and the sets those send with by default."""
+    if not identities:
+        return ["*"]
+    stack = state.stack
+    found: set[str] = set()
+    entries = [e for e in (*state.section("domains"), *state.section("email_addresses")) if e.region]
+    for name in identities:
+        declared = [e for e in entries if e.name == name]
+        for region in sorted({e.region for e in declared if e.region} or set(stack.regions)):
+            found.add(regions.identity_arn(stack.partition, region, stack.account, name))
+        for entry in declared:
+            default = entry.values.get("configuration_set_name")
+            if default and entry.region:
+                found.add(regions.configuration_set_arn(stack.partition, entry.region, stack.account, default))
+    return sorted(found)
+
+
+def _create(rt: Runtime, name: str, after: Mapping[str, Any]) -> None:
+    request: dict[str, Any] = {"UserName": name, "Path": after["path"], "Tags": tags_to_aws(after["tags"])}
+    if after.get("permissions_boundary"):
+        request["PermissionsBoundary"] = after["permissions_boundary"]
+    try:
+        rt.aws.call("iam", "CreateUser", **request)
+    except AwsError as error:
+        if error.aws_code != "EntityAlreadyExists":
+            raise
+        live = rt.aws.call("iam", "GetUser", UserName=name)["User"]
+        if owner_of(tags_from_aws(live.get("Tags"))) != rt.scope:
+            raise
+
+
+def _rename(rt: Runtime, old: str, new: str) -> None:
+    """IAM keeps keys, policies and tags of a renamed user (IAM API, UpdateUser)."""
+    if rt.aws.call_if_there("iam", "UpdateUser", UserName=old, NewUserName=new) is None:
+        rt.aws.call("iam", "GetUser", UserName=new)  # Renamed already by an earlier try whose answer was lost.
+
+
+_HELD = {"inline": "inline policies", "attached": "attached policies", "groups": "groups"}
+
+
+def _delete(rt: Runtime, name: str, held: Mapping[str, Iterable[str]]) -> None:
+    """Take off what is ours and what the plan has shown of others, and delete the user; IAM refuses where somebody
+    has put more on it since. Keys are the credential's affair and are gone by now."""
+    keys: dict[str, Any] = {"UserName": name}
+    for policy in (*held["ours"], *held["inline"]):
+        _take_off(rt, "DeleteUserPolicy", PolicyName=policy, **keys)
+    for arn in held["attached"]:
+        _take_off(rt, "DetachUserPolicy", PolicyArn=arn, **keys)
+    for group in held["groups"]:
+        _take_off(rt, "RemoveUserFromGroup", GroupName=group, **keys)
+    try:
+        _take_off(rt, "DeleteUser", **keys)
+    except AwsError as error:
+        if error.aws_code == "DeleteConflict":
+            error.hint = "somebody gave the user more since the plan was made: plan again, and it is shown"
+        raise
+
+
+def _take_off(rt: Runtime, operation: str, **parameters: Any) -> None:
+    """One thing off a user; what is off already is done (an answer was lost), and says nothing about the user."""
+    rt.aws.call_if_there("iam", operation, **parameters)
+
+
+def retry_until_visible(
+    work: Callable[[], Any], codes: tuple[str, ...] = ("NoSuchEntity",), seconds: float = VISIBLE_SECONDS
+) -> Any:
+    """Repeat ``work`` while IAM does not see yet what was just made; raises the last error after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    pause = 0.2
+    while True:
+        try:
+            return work()
+        except AwsError as error:
+            if error.aws_code not in codes or time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 2, 4.0)
