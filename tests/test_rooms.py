@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
-    "desired": BASE,
+    "desired": {*BASE, "resources"},
     # what each kind is, as data
     "resources": set(),
     # the engine of the kinds, and their classes; AWS is handed in
@@ -82,6 +82,9 @@ LIBRARIES: dict[str, set[str]] = {
     "rich": {"cli"},
 }
 """Library -> the only rooms that may import it."""
+
+PARTS_OF_A_KIND = {"headline": "resources", "rules": "rules", "sandbox": "sandbox", "checks": "desired"}
+"""Module in the folder of a kind -> its room; its classes are in ``kinds``."""
 
 PURE = ("model", "errors", "names", "regions", "fair_queue", "mail", "steps", "planner", "renderers")
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
