@@ -89,8 +89,10 @@ HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography
 
 
 def room_of(module: str) -> str:
-    """``reconciler.kinds.dns.zones`` -> ``kinds``; the package itself is ``""``."""
+    """``reconciler.kinds.dns.zones`` -> ``kinds``; the package itself is ``""``; a kind has a ``sandbox``."""
     parts = module.split(".")
+    if parts[1:2] == ["resources"] and parts[-1] == "sandbox":
+        return "sandbox"
     return parts[1] if len(parts) > 1 else ""
 
 

@@ -22,7 +22,7 @@ from reconciler.sandbox.world import moment
 
 if TYPE_CHECKING:
     from reconciler.sandbox.dns import Resolver
-    from reconciler.sandbox.world import World
+    from reconciler.sandbox.world import Call, World
 
 REGIONAL_DKIM_ZONES: Final = frozenset({
     "af-south-1", "ap-northeast-3", "ap-south-2", "ap-southeast-3", "ap-southeast-5", "ca-west-1", "eu-central-2",
@@ -44,6 +44,13 @@ def signing_zone(region: str) -> str:
 def bad(message: str) -> ApiError:
     """BadRequestException, SES's answer to what it does not accept."""
     return ApiError("BadRequestException", message, 400)
+
+
+def refuse_if(*cases: tuple[bool, str]) -> None:
+    """Refuse in the words of the first case that holds. Raises: ApiError, BadRequestException."""
+    for holds, message in cases:
+        if holds:
+            raise bad(message)
 
 
 def missing(what: str) -> ApiError:
@@ -157,35 +164,23 @@ class Identity:
 
 
 @dataclass
-class ConfigurationSet:
-    """A configuration set; an option block that is None is AWS's default."""
+class Item:
+    """A resource of a plain kind (see ``plain``): a configuration set, a contact.
+
+    ``body`` has the members of its operations as they are stored, ``resources`` what it holds itself, by noun and name:
+    a configuration set its event destinations. Times are seconds since the epoch.
+    """
 
     name: str
-    delivery: dict[str, Any] | None
-    reputation: dict[str, Any]
-    sending: bool = True
-    tracking: dict[str, str] | None = None
-    suppression: dict[str, Any] | None = None
-    vdm: dict[str, Any] | None = None
-    archiving: dict[str, str] | None = None
-    security: dict[str, str] | None = None
+    created: float
+    updated: float
+    body: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    destinations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resources: dict[str, dict[str, Item]] = field(default_factory=dict)
 
-
-@dataclass
-class Pool:
-    name: str
-    scaling: str
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class DedicatedIp:
-    ip: str
-    pool: str
-    warmup_status: str = "DONE"
-    warmup_percentage: int = 100
+    def of(self, noun: str) -> dict[str, Item]:
+        """What it holds of one kind, by name."""
+        return self.resources.setdefault(noun, {})
 
 
 @dataclass
@@ -203,9 +198,8 @@ class SesState:
     """SES of one account in one region."""
 
     identities: dict[str, Identity] = field(default_factory=dict)
-    sets: dict[str, ConfigurationSet] = field(default_factory=dict)
-    pools: dict[str, Pool] = field(default_factory=dict)
-    ips: dict[str, DedicatedIp] = field(default_factory=dict)
+    resources: dict[str, dict[str, Item]] = field(default_factory=dict)
+    """The plain kinds, by noun and name."""
     suppressed: dict[str, tuple[str, float]] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
     sending_enabled: bool = True
@@ -225,6 +219,10 @@ class SesState:
     sent_by: dict[str, int] = field(default_factory=dict)
     """What identities sent in the last day, for the metrics of the Virtual Deliverability Manager."""
 
+    def of(self, noun: str) -> dict[str, Item]:
+        """The resources of one plain kind, by name: ``of("ConfigurationSet")``."""
+        return self.resources.setdefault(noun, {})
+
     def key(self, name: str) -> str:
         """How an identity is found: domains ignore case, addresses do not (Developer Guide, "Creating identities")."""
         return name if "@" in name else name.lower().rstrip(".")
@@ -240,6 +238,16 @@ class SesState:
             if found is not None:
                 return found
         return None
+
+
+def refuse_if_tenant(call: Call, state: SesState, resource: str) -> None:
+    """Refuse to delete what is associated with a tenant (Developer Guide "Tenants"). Raises: ApiError.
+
+    ``resource`` is the last part of an ARN: ``configuration-set/tx``.
+    """
+    arn = call.arn("ses", resource)
+    if any(arn in tenant.resources for tenant in state.tenants.values()):
+        raise bad(f"The resource <{arn}> is associated with a tenant and cannot be deleted.")
 
 
 def easy_dkim_tokens(account: str, region: str, domain: str, generation: int) -> list[str]:
