@@ -33,7 +33,7 @@ class Moto:
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
             class Dispatcher(DomainDispatcherApplication):  # type: ignore[misc]
-                """Finds the service of a host once: moto looks through its own directories at every request."""
+                """Finds the service of a host once: moto searches its own directories at every request."""
 
                 def __init__(self) -> None:
                     super().__init__(create_backend_app)

@@ -134,7 +134,7 @@ class Plain:
 
 @cache
 def plains() -> tuple[Plain, ...]:
-    """Every plain kind, found by its file; parents and what they hold in no certain order."""
+    """Every plain kind, found by its file and imported once."""
     folders = sorted(file.parent.name for file in RESOURCES.glob("*/sandbox.py"))
     modules = [import_module(f"reconciler.resources.{folder}.sandbox") for folder in folders]
     found = [value for module in modules for value in vars(module).values() if isinstance(value, Plain)]
@@ -183,21 +183,17 @@ class Operations:
     def __init__(self, plain: Plain, verifier: Verifier) -> None:
         self.plain = plain
         self.verifier = verifier
+        self.parent_key = of_noun(plain.parent).key if plain.parent else ""
 
     def by_name(self) -> dict[str, Operation]:
         """Operation name -> function; the model of SES decides which of the verbs can be called."""
-        puts = {name: partial(self.put, member) for name, member in self.plain.puts.items()}
-        verbs = dict(zip(VERBS, (self.create, self.get, self.update, self.delete), strict=True))
-        return {
-            **{verb + self.plain.noun: act for verb, act in verbs.items()},
-            self.plain.listed.operation: self.list,
-            **puts,
-        }
+        acts: list[Operation] = [self.create, self.get, self.update, self.delete, self.list]
+        acts += [partial(self.put, member) for member in self.plain.puts.values()]
+        return dict(zip(self.plain.operations, acts, strict=True))
 
     def _context(self, call: Call, params: Params) -> Context:
         state = call.world.state(call, "ses", SesState)
-        parent = self.plain.parent
-        holder = find(state, parent, params[of_noun(parent).key]) if parent else state
+        holder = find(state, self.plain.parent, params[self.parent_key]) if self.parent_key else state
         return Context(call, state, self.verifier, holder)
 
     def _item(self, call: Call, params: Params) -> tuple[Context, Item]:
@@ -206,8 +202,7 @@ class Operations:
 
     def _given(self, params: Params) -> Params:
         """The members of a request that are stored."""
-        parent = self.plain.parent
-        apart = {self.plain.key, "Tags", of_noun(parent).key if parent else ""}
+        apart = {self.plain.key, self.parent_key, "Tags"}
         return {member: value for member, value in params.items() if member not in apart}
 
     def _write(self, context: Context, item: Item, given: Params) -> None:
@@ -282,6 +277,6 @@ class Operations:
             "LastUpdatedTimestamp": moment(item.updated),
             **self.plain.show(context, item),
         }
-        if self.plain.parent:
-            shown[of_noun(self.plain.parent).key] = context.parent.name
+        if self.parent_key:
+            shown[self.parent_key] = context.parent.name
         return {member: value for member, value in shown.items() if member in shape.members}

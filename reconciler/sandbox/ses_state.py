@@ -1,6 +1,6 @@
 """What Amazon SES keeps for one account in one region, and how an identity's statuses follow from DNS.
 
-Statuses are worked out when somebody looks: SES's own periodic checks, seen from outside.
+Statuses are worked out when they are read: SES checks periodically, and a caller sees what its last check found.
 
 Source: SES Developer Guide "Easy DKIM", "BYODKIM", "Deterministic Easy DKIM", "Using a custom MAIL FROM domain",
 "Verified identities"; botocore's sesv2 model for the fields.
@@ -89,11 +89,11 @@ def merge_tags(tags: Mapping[str, str], added: list[dict[str, str]]) -> dict[str
 class Check:
     """A verification that runs against DNS. ``started`` is None when nothing is being verified.
 
-    ``settled`` is the last verdict: PENDING, SUCCESS, TEMPORARY_FAILURE or FAILED.
+    ``status`` is the last one found: PENDING, SUCCESS, TEMPORARY_FAILURE or FAILED.
     """
 
     started: float | None = None
-    settled: str = "PENDING"
+    status: str = "PENDING"
     lost: float | None = None
     checked: float | None = None
     succeeded: float | None = None
@@ -101,28 +101,28 @@ class Check:
 
     def start(self, now: float) -> None:
         """Begin anew."""
-        self.started, self.settled, self.lost, self.error = now, "PENDING", None, None
+        self.started, self.status, self.lost, self.error = now, "PENDING", None, None
 
-    def settle(self, problem: str | None, changed: float, now: float, delay: float, deadline: float) -> str:
+    def update(self, problem: str | None, changed: float, now: float, delay: float, deadline: float) -> str:
         """Take in one look at DNS and return the status.
 
         ``problem`` is an ErrorType, or None when all is right since ``changed``. A FAILED check stays failed until it
         is started again; records lost after SUCCESS count from when they changed.
         """
-        if self.started is None or self.settled == "FAILED":
-            return self.settled
+        if self.started is None or self.status == "FAILED":
+            return self.status
         self.checked = now
         if problem is None:
-            if self.settled == "TEMPORARY_FAILURE" or now >= max(changed, self.started) + delay:
-                self.settled, self.lost, self.succeeded = "SUCCESS", None, now
-            return self.settled
+            if self.status == "TEMPORARY_FAILURE" or now >= max(changed, self.started) + delay:
+                self.status, self.lost, self.succeeded = "SUCCESS", None, now
+            return self.status
         self.error = problem
-        if self.settled in ("SUCCESS", "TEMPORARY_FAILURE"):
+        if self.status in ("SUCCESS", "TEMPORARY_FAILURE"):
             self.lost = self.lost or min(max(changed, self.succeeded or 0.0), now)
-            self.settled = "FAILED" if now >= self.lost + deadline else "TEMPORARY_FAILURE"
+            self.status = "FAILED" if now >= self.lost + deadline else "TEMPORARY_FAILURE"
         elif now >= self.started + deadline:
-            self.settled = "FAILED"
-        return self.settled
+            self.status = "FAILED"
+        return self.status
 
 
 @dataclass
@@ -340,11 +340,11 @@ class Verifier:
         if identity.dkim.started is None:
             return "NOT_STARTED"
         problem, changed = self._dkim_problem(identity)
-        if problem and problem.startswith("REPLICATION_") and identity.dkim.settled != "FAILED":
-            identity.dkim.settled, identity.dkim.error, identity.dkim.checked = "FAILED", problem, now
+        if problem and problem.startswith("REPLICATION_") and identity.dkim.status != "FAILED":
+            identity.dkim.status, identity.dkim.error, identity.dkim.checked = "FAILED", problem, now
             return "FAILED"
         settings = self.world.settings
-        status = identity.dkim.settle(
+        status = identity.dkim.update(
             problem, changed, now, settings.verification_delay, settings.verification_deadline
         )
         if status == "SUCCESS":
@@ -370,7 +370,7 @@ class Verifier:
             elif len(policies) != 1 or "include:amazonses.com" not in policies[0].lower().split():
                 problem = "INVALID_VALUE"
         settings = self.world.settings
-        return identity.mail_from_check.settle(
+        return identity.mail_from_check.update(
             problem, changed, now, settings.verification_delay, settings.verification_deadline
         )
 
@@ -422,7 +422,7 @@ class Verifier:
         return shown
 
     def verification_info(self, identity: Identity, now: float) -> dict[str, Any]:
-        """``VerificationInfo``; whether an old ErrorType goes when the check succeeds is a setting."""
+        """``VerificationInfo``; a setting says whether an old ErrorType stays when the check succeeds."""
         if identity.kind == "EMAIL_ADDRESS":
             return {}
         check, shown = identity.dkim, {}
@@ -431,7 +431,7 @@ class Verifier:
         if check.succeeded is not None:
             shown["LastSuccessTimestamp"] = moment(check.succeeded)
         info: dict[str, Any] = dict(shown)
-        if check.error and (check.settled != "SUCCESS" or self.world.settings.doubt_stale_error_type):
+        if check.error and (check.status != "SUCCESS" or self.world.settings.doubt_stale_error_type):
             info["ErrorType"] = check.error
         zone = self.resolver.zone_of(identity.domain + ".")
         if zone is not None:

@@ -17,6 +17,11 @@ from reconciler.sandbox.world import Call, moment
 BATCH: Final = 100
 SET: Final = "ConfigurationSet"
 DESTINATION: Final = "ConfigurationSetEventDestination"
+TEMPLATE_PARTS: Final = {"SubjectPart": "Subject", "TextPart": "Text", "HtmlPart": "Html"}
+TEMPLATE_ERRORS: Final = {
+    "BadRequestException": "InvalidTemplate", "AlreadyExistsException": "AlreadyExists",
+    "NotFoundException": "TemplateDoesNotExist", "LimitExceededException": "LimitExceeded",
+}  # fmt: skip
 STATUS: Final = {
     "PENDING": "Pending", "SUCCESS": "Success", "FAILED": "Failed", "TEMPORARY_FAILURE": "TemporaryFailure",
     "NOT_STARTED": "NotStarted",
@@ -34,7 +39,7 @@ def invalid(message: str) -> ApiError:
 
 
 class SesV1:
-    """The operations of API v1; writes go through the v2 implementation where it has the same one."""
+    """The operations of API v1; writes call the v2 implementation where it has the same one."""
 
     name = "ses"
 
@@ -144,7 +149,7 @@ class SesV1:
         if identity is None:
             identity = self.v2.new_identity(call, name)
             state.identities[state.key(name)] = identity
-        if identity.dkim.started is None or identity.dkim.settled == "FAILED":
+        if identity.dkim.started is None or identity.dkim.status == "FAILED":
             identity.dkim.start(call.now)
         return {"DkimTokens": self.verifier.tokens(identity)}
 
@@ -317,6 +322,47 @@ class SesV1:
     def _destination(self, call: Call, set_name: str, name: str) -> None:
         if name not in self._set(call, set_name).of(DESTINATION):
             raise ApiError("EventDestinationDoesNotExist", f"Event destination <{name}> does not exist.", 400)
+
+    # --- templates: the ones of v2 ---------------------------------------------------------------------------------
+
+    def _template(self, verb: str, call: Call, params: Params) -> Params:
+        """What the v2 operation does, with its errors under v1's codes."""
+        try:
+            return self.v2.plain[f"{verb}EmailTemplate"](call, params)
+        except ApiError as error:
+            raise ApiError(TEMPLATE_ERRORS.get(error.code, error.code), error.message, 400) from error
+
+    @staticmethod
+    def _content(params: Params) -> Params:
+        """A v1 template in v2's terms."""
+        given = params["Template"]
+        content = {v2: given[v1] for v1, v2 in TEMPLATE_PARTS.items() if v1 in given}
+        return {"TemplateName": given["TemplateName"], "TemplateContent": content}
+
+    def create_template(self, call: Call, params: Params) -> Params:
+        return self._template("Create", call, self._content(params))
+
+    def update_template(self, call: Call, params: Params) -> Params:
+        return self._template("Update", call, self._content(params))
+
+    def get_template(self, call: Call, params: Params) -> Params:
+        found = self._template("Get", call, params)
+        parts = {v1: found["TemplateContent"].get(v2) for v1, v2 in TEMPLATE_PARTS.items()}
+        return {"Template": {"TemplateName": found["TemplateName"], **parts}}
+
+    def delete_template(self, call: Call, params: Params) -> Params:
+        """Deleting what does not exist succeeds in v1."""
+        if params["TemplateName"] in self._state(call).of("EmailTemplate"):
+            self._template("Delete", call, params)
+        return {}
+
+    def list_templates(self, call: Call, params: Params) -> Params:
+        given = {"PageSize": params.get("MaxItems"), "NextToken": params.get("NextToken")}
+        found = self.v2.plain["ListEmailTemplates"](call, given)
+        rows = [
+            {"Name": t["TemplateName"], "CreatedTimestamp": t["CreatedTimestamp"]} for t in found["TemplatesMetadata"]
+        ]
+        return {"TemplatesMetadata": rows, "NextToken": found["NextToken"]}
 
     # --- account ---------------------------------------------------------------------------------------------------
 

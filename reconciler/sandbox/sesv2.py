@@ -91,7 +91,7 @@ class SesV2(Tenants):
             raise bad(f"Invalid domain name <{name}>.")
 
     def new_identity(self, call: Call, name: str) -> Identity:
-        """An identity as SES makes it when told nothing more: a domain with Easy DKIM 2048, an address unsigned."""
+        """An identity as SES makes it from a name alone: a domain with Easy DKIM 2048, an address unsigned."""
         if "@" in name:
             return Identity(
                 name, "EMAIL_ADDRESS", call.region, call.account, call.now, address_requested=call.now,
@@ -202,7 +202,7 @@ class SesV2(Tenants):
         if origin != "AWS_SES":
             if length:
                 raise bad("The key length of a replica is that of its primary identity.")
-            if identity.origin != origin or identity.dkim.settled == "FAILED" or fresh:
+            if identity.origin != origin or identity.dkim.status == "FAILED" or fresh:
                 identity.origin, identity.selector, identity.public_key = origin, None, None
                 identity.dkim.start(call.now)
             return
@@ -213,7 +213,7 @@ class SesV2(Tenants):
             return
         if length is not None:
             self._change_length(call, identity, length)
-        if identity.dkim.settled == "FAILED":
+        if identity.dkim.status == "FAILED":
             # No AWS text says how a failed domain is started again through v2; putting the attributes is the candidate.
             identity.dkim.start(call.now)
 
@@ -259,7 +259,7 @@ class SesV2(Tenants):
             raise bad(f"Provided MAIL-FROM domain <{domain}> is not subdomain of the domain of the identity "
                       f"<{identity.domain}>.")  # fmt: skip
         domain = domain.lower()
-        if domain != identity.mail_from or identity.mail_from_check.settled == "FAILED":
+        if domain != identity.mail_from or identity.mail_from_check.status == "FAILED":
             identity.mail_from = domain
             identity.mail_from_check.start(call.now)
         identity.mx_behavior = behavior
