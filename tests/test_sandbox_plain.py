@@ -118,6 +118,23 @@ def test_a_put_is_what_the_model_of_ses_has(kind: Plain, operation: str, member:
     assert given == {member} or given <= inside or member in kind.members
 
 
+@pytest.mark.parametrize(
+    ("noun", "arn", "quota", "tenant", "pages"),
+    [
+        ("ConfigurationSet", "configuration-set", 10_000, "CONFIGURATION_SET", (1000, 1000)),
+        ("ConfigurationSetEventDestination", "", 10, "", (1000, 1000)),
+        ("Contact", "", None, "", (1000, 1000)),
+        ("ContactList", "contact-list", 1, "", (1000, 1000)),
+        ("DedicatedIpPool", "dedicated-ip-pool", 50, "", (1000, 1000)),
+        ("EmailTemplate", "template", 20_000, "EMAIL_TEMPLATE", (10, 100)),
+    ],
+)
+def test_what_only_documents_say(noun: str, arn: str, quota: int | None, tenant: str, pages: tuple[int, int]) -> None:
+    """Types of ARNs (Service Authorization Reference), quotas, tenants' resources (Developer Guide), page sizes."""
+    kind = plain.of_noun(noun)
+    assert (kind.arn, kind.quota, kind.tenant, (kind.listed.page, kind.listed.largest)) == (arn, quota, tenant, pages)
+
+
 def test_files_of_kinds_import_the_sandbox_alone() -> None:
     """A Spec of the product is no source: a wrong one must not agree with itself."""
     files = sorted(plain.RESOURCES.glob("*/sandbox.py"))
