@@ -75,8 +75,6 @@ def address_of(region: str, name: str) -> Address:
 
 class ConfigurationSet(Reader):
     name = NAME
-    plans_after = ("dns_record", "event_destination")
-    references = ("dedicated_ip_pool",)
     reads = ("sesv2:GetConfigurationSet", "sesv2:GetConfigurationSetEventDestinations")
     writes = (
         "sesv2:CreateConfigurationSet",
@@ -519,3 +517,6 @@ def normalise(spec: dict[str, Any]) -> dict[str, Any]:
             "suppression_options": {**block, "suppressed_reasons": sorted(set(block["suppressed_reasons"]))},
         }
     return spec
+
+
+KIND = ConfigurationSet()

@@ -45,7 +45,6 @@ _LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
 
 class DnsRecord(BaseKind):
     name = NAME
-    references = ("email_identity", "configuration_set")
     reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
     # GetHostedZone and ListTagsForResource: an apply looks at a zone again before it relies on it
     writes = (
@@ -371,3 +370,6 @@ def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Itera
     right = tuple(value for value in there if old == name and host(value) == target)
     wrong = tuple(value for value in there if old == name and value not in right)
     yield Edit(change.address, name, "CNAME", remove=wrong, add=right or (target,), ttl=change.execution.get("ttl"))
+
+
+KIND = DnsRecord()

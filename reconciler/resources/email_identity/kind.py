@@ -61,8 +61,6 @@ WHOLE = ("policies",)
 
 class EmailIdentity(Reader):
     name = NAME
-    plans_after = ("dns_record",)
-    references = ("configuration_set",)
     reads = (
         "sesv2:GetEmailIdentity",
         "sesv2:ListEmailIdentities",
@@ -634,3 +632,6 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
 
 def _time(value: Any) -> str | None:
     return value.isoformat() if value is not None and hasattr(value, "isoformat") else None
+
+
+KIND = EmailIdentity()

@@ -53,7 +53,6 @@ def set_address(region: str, set_name: str) -> Address:
 
 class EventDestination(Reader):
     name = NAME
-    parent = "configuration_set"
     reads = ("sesv2:GetConfigurationSetEventDestinations",)
     writes = (
         "sesv2:CreateConfigurationSetEventDestination",
@@ -315,3 +314,6 @@ def normalise(spec: Mapping[str, Any]) -> dict[str, Any]:
             "dimension_configurations": sorted((dict(d) for d in listed), key=lambda d: str(d.get("dimension_name"))),
         }
     return out
+
+
+KIND = EventDestination()

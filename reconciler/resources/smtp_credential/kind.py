@@ -48,7 +48,6 @@ def tagged_stores(desired: Desired, live: Observed | None) -> list[dict[str, Any
 
 class SmtpCredential(BaseKind):
     name = NAME
-    parent = "smtp_user"
     reads = (
         "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed", "secretsmanager:DescribeSecret", "ssm:DescribeParameters",
         "ssm:ListTagsForResource",
@@ -529,3 +528,6 @@ def _delete(rt: Runtime, run: Mapping[str, Any]) -> None:
         keys.delete(rt.aws, run["user"], key)
     for store in run["stores"]:
         stores.delete(rt.aws, rt.scope, store)
+
+
+KIND = SmtpCredential()

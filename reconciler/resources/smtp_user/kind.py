@@ -52,7 +52,6 @@ def address_of(name: str) -> Address:
 
 class SmtpUser(Reader):
     name = NAME
-    references = ("email_identity",)
     reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
     writes = (
         "iam:CreateUser",
@@ -484,3 +483,6 @@ def retry_until_visible(
                 raise
         time.sleep(pause)
         pause = min(pause * 2, 4.0)
+
+
+KIND = SmtpUser()
