@@ -1,1 +1,1 @@
-"""The parts of an SMTP credential: where it is stored, which keys a user has, how one is made, when it rotates."""
+"""SMTP credentials: the stores of the passwords, the keys of a user, and when a key rotates."""
