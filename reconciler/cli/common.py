@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from reconciler.errors import ReconError, Stale
-from reconciler.model import Diagnostic, State
+from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.lock import HeldLock, Lock
-    from reconciler.model import Plan, Result, Stack
+    from reconciler.model import Plan, Result, Stack, State
     from reconciler.running import PlannedRun
 
 StateArg = Annotated[str, typer.Argument(metavar="[STATE]", help="Directory or file of the desired state.")]

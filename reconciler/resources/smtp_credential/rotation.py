@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,7 +133,7 @@ class RotationState:
     key: str | None = None
     reason: str = ""
     hint: str = ""
-    consumers: tuple[Mapping[str, Any], ...] = field(default=())
+    consumers: tuple[Mapping[str, Any], ...] = ()
     """Those that nobody has acknowledged for the current key."""
     overdue: str = ""
     """Which key is too old while the old key still exists; "" for none."""
