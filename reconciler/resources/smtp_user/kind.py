@@ -27,6 +27,7 @@ from reconciler.kinds.shape import TEXT_MAP, TEXTS
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State, canonical_json
+from reconciler.resources.smtp_user import POLICY_FIELDS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -38,7 +39,6 @@ LOCK_POLICY = "recon-lock"
 KEY_LOCKED = "recon:key-locked"
 """User tag while it is locked: since when, and which keys were active then."""
 WHOLE = ("conditions",)
-POLICY_FIELDS = ("from_addresses", "source_ips", "identities", "conditions")
 VISIBLE_SECONDS = 30.0
 """How long a new IAM user may take to become visible (IAM User Guide, "Troubleshooting IAM": changes are eventually
 visible)."""
