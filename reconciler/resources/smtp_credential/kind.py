@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reconciler.aws.clock import now
 from reconciler.errors import ReconError
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
 from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores
@@ -50,8 +51,9 @@ def tagged_stores(desired: Desired, live: Observed | None) -> list[dict[str, Any
     return [stores.with_tags(store, there.get(stores.id_of(store)), desired.entry) for store in desired.spec["stores"]]
 
 
-class SmtpCredential:
+class SmtpCredential(BaseKind):
     name = NAME
+    parent = "smtp_user"
     reads = (
         "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed", "secretsmanager:DescribeSecret", "ssm:DescribeParameters",
         "ssm:ListTagsForResource",
@@ -64,7 +66,7 @@ class SmtpCredential:
         "iam:UpdateAccessKey", "iam:DeleteAccessKey", "secretsmanager:DeleteSecret", "ssm:DeleteParameter",
     )  # fmt: skip
 
-    read_calls: Mapping[str, str] = {
+    read_calls: ClassVar[Mapping[str, str]] = {
         "keys": "iam:ListAccessKeys",
         "key": "iam:GetAccountAuthorizationDetails",
         "stores (secretsmanager)": "secretsmanager:DescribeSecret",
@@ -159,7 +161,8 @@ class SmtpCredential:
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        snapshot = draft.snapshot
         for address in snapshot.addresses(NAME):
             user = smtp_user.address_of(name_of(address))
             if snapshot.unknown(address) or snapshot.unknown(user):
@@ -171,33 +174,33 @@ class SmtpCredential:
             if desired is None:
                 change = self._plan_delete(snapshot, live)
             else:
-                change = self._plan_declared(snapshot, desired, live)
+                change = self._plan_declared(draft, desired, live)
                 if change is not None and live is not None and live.facts.get("live_name"):
                     change = replace(change, execution={**change.execution, "rename": live.facts["live_name"]})
-                _report(snapshot, desired, live, change)
+                _report(draft, desired, live, change)
             if change is not None:
                 yield change
 
-    def _plan_declared(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> Change | None:
+    def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         wanted = tagged_stores(desired, live)
         for store in wanted:
             there = (live.spec["stores"] if live else {}).get(stores.id_of(store)) or {}
-            if _refuse_store(snapshot, desired, store, there):
+            if _refuse_store(draft, desired, store, there):
                 return None
         if live is not None and live.facts["locked"]:
             return None
         state = rotation.health(wanted, live)
         if live is None or state.needs_key:
-            return self._plan_key(snapshot, desired, live, state, wanted)
-        return self._plan_repair(snapshot, desired, live, state, wanted)
+            return self._plan_key(draft, desired, live, state, wanted)
+        return self._plan_repair(draft.snapshot, desired, live, state, wanted)
 
     def _plan_key(
-        self, snapshot: Snapshot, desired: Desired, live: Observed | None, state: rotation.Health,
+        self, draft: PlanDraft, desired: Desired, live: Observed | None, state: rotation.Health,
         wanted: list[dict[str, Any]],
     ) -> Change | None:  # fmt: skip
         """A new key, stored everywhere: there is none, or a store lost what only CreateAccessKey returns."""
         name, current = desired.name, state.key
-        drop = _keys_to_delete(snapshot, desired, live)
+        drop = _keys_to_delete(draft, desired, live)
         if drop is None:
             return None
         previous = current["id"] if current and current["id"] not in drop else None
@@ -205,7 +208,7 @@ class SmtpCredential:
             name, wanted, live.spec if live else None, live.tags if live else {}, previous=previous, drop=drop
         )
         execution |= {"new_key": True, "regions": desired.spec["regions"]}
-        execution["old_stores"] = _unclaimed(snapshot, name, execution["old_stores"])
+        execution["old_stores"] = _unclaimed(draft.snapshot, name, execution["old_stores"])
         old_tags, new_tags = _tag_differences(wanted, live)
         shown = {"regions": desired.spec["regions"], "credentials": [stores.label(s) for s in wanted]}
         after = {"access_key": None, "status": "Active", **shown, **({"tags": new_tags} if new_tags else {})}
@@ -326,7 +329,7 @@ class SmtpCredential:
                 calls=("iam:DeleteAccessKey", "secretsmanager:DeleteSecret"),
             )  # fmt: skip
             return
-        needs = (f"{user}#create", f"{user}#update")
+        needs = needs_of((user,), "create", "update")
         if run.get("new_key"):
             puts = ("secretsmanager:PutSecretValue",) * len(run["stores"])
             yield Step(
@@ -347,20 +350,20 @@ def _unclaimed(snapshot: Snapshot, user: str, old: list[dict[str, Any]]) -> list
     return [store for store in old if stores.id_of(store) not in claimed]
 
 
-def _refuse_store(snapshot: Snapshot, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+def _refuse_store(draft: PlanDraft, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     """True, after recording the reason, where this stack may not write a store."""
     if not there.get("exists"):
         return False
     owner = owner_of(there.get("tags") or {})
-    if owner not in {None, snapshot.scope}:
-        snapshot.refuse(
+    if owner not in {None, draft.snapshot.scope}:
+        draft.refuse(
             "owned-elsewhere", f"{stores.label(store)} belongs to {owner}", address=desired.address,
             source=desired.source_of("credentials"), hint="store this user's credential under another name",
         )  # fmt: skip
         return True
     if there.get("secure") is False:
         # SSM API, PutParameter: HierarchyTypeMismatchException, a String cannot become a SecureString.
-        snapshot.blocked(
+        draft.blocked(
             "store-not-secure", f"{stores.label(store)} is not a SecureString, and SSM cannot convert it",
             address=desired.address, source=desired.source_of("credentials"),
             hint="delete that parameter, or use another name",
@@ -369,7 +372,7 @@ def _refuse_store(snapshot: Snapshot, desired: Desired, store: Mapping[str, Any]
     return False
 
 
-def _keys_to_delete(snapshot: Snapshot, desired: Desired, live: Observed | None) -> list[str] | None:
+def _keys_to_delete(draft: PlanDraft, desired: Desired, live: Observed | None) -> list[str] | None:
     """Which of our keys must be deleted, since IAM allows two; None, after recording it, where both are needed."""
     if live is None:
         return []
@@ -377,18 +380,19 @@ def _keys_to_delete(snapshot: Snapshot, desired: Desired, live: Observed | None)
     if len(present) < 2:
         return []
     _, overlap = rotation.limits(desired)
-    moment = datetime.fromisoformat(snapshot.now)
+    now_text = draft.snapshot.now
+    moment = datetime.fromisoformat(now_text)
     ours = [k for wanted in (live.spec["old"], live.spec["key"]) for k in present if k["id"] == wanted]
     for key in ours:
         used = live.facts["last_used"].get(key["id"]) or {"unknown": "it was not read"}
         if key["status"] != "Active" or not rotation.in_use(used, moment, overlap):
             return [key["id"]]
     listed = "; ".join(
-        rotation.describe_key(live, k["id"], snapshot.now)
+        rotation.describe_key(live, k["id"], now_text)
         + (", not created by recon" if k["id"] in live.facts["foreign"] else "")
         for k in present
     )
-    snapshot.blocked(
+    draft.blocked(
         "two-keys", f"{desired.address} needs a new access key, but the user has two already: {listed}",
         hint=f"choose the key to replace: recon smtp rotate {desired.name} --replace KEYID", address=desired.address,
         source=desired.entry.source,
@@ -396,24 +400,25 @@ def _keys_to_delete(snapshot: Snapshot, desired: Desired, live: Observed | None)
     return None
 
 
-def _report(snapshot: Snapshot, desired: Desired, live: Observed | None, change: Change | None) -> None:
+def _report(draft: PlanDraft, desired: Desired, live: Observed | None, change: Change | None) -> None:
     """Record the diagnostics about keys, rotation and consumers: none of them is a change."""
     if live is None:
         return
+    snapshot = draft.snapshot
     name = desired.name
     where: dict[str, Any] = {"address": desired.address, "source": desired.entry.source}
-    _report_unknown_keys(snapshot, desired, live, change, where)
+    _report_unknown_keys(draft, desired, live, change, where)
     state = rotation.assess(desired, live, snapshot.now)
     if state.phase == "locked":
-        snapshot.say("warning", "locked", f"{name} is locked: {state.reason}", hint=state.hint, **where)
+        draft.say("warning", "locked", f"{name} is locked: {state.reason}", hint=state.hint, **where)
         return
     if state.is_reported and state.step != "record":
         hint = state.hint or "recon smtp rotate --due"
         code = rotation.diagnostic_code(state, snapshot.now)
-        snapshot.say("warning", code, rotation.sentence(state), hint=hint, **where)
+        draft.say("warning", code, rotation.sentence(state), hint=hint, **where)
     for consumer in state.consumers:
         who = rotation.describe_consumer(consumer)
-        snapshot.say(
+        draft.say(
             "note", "consumer-not-acknowledged",
             f"{name}: nobody has confirmed that {who} has the password of {live.spec['key']}",
             hint=f'recon smtp ack {name} "{consumer["name"]}"', **where,
@@ -421,13 +426,13 @@ def _report(snapshot: Snapshot, desired: Desired, live: Observed | None, change:
 
 
 def _report_unknown_keys(
-    snapshot: Snapshot, desired: Desired, live: Observed, change: Change | None, where: dict[str, Any]
+    draft: PlanDraft, desired: Desired, live: Observed, change: Change | None, where: dict[str, Any]
 ) -> None:  # fmt: skip
     """Warn of foreign keys, and of orphans that no change deletes."""
-    name = desired.name
+    name, now_text = desired.name, draft.snapshot.now
     unrecorded = rotation.health(desired.spec["stores"], live).unrecorded
     for key_id in (k for k in live.facts["foreign"] if k != unrecorded):
-        known = rotation.describe_key(live, key_id, snapshot.now)
+        known = rotation.describe_key(live, key_id, now_text)
         hint = f"recon never deletes it by itself; to rotate it out: recon smtp rotate {name} --replace {key_id}"
         if rotation.may_be_from_lost_answer(live, key_id):
             known += (
@@ -436,10 +441,10 @@ def _report_unknown_keys(
             )
             hint += " (run it three times to delete the key at once: rotated out, deactivated, deleted)"
         words = f"{name} has a key that recon did not create: {known}"
-        snapshot.say("warning", "foreign-key", words, hint=hint, **where)
+        draft.say("warning", "foreign-key", words, hint=hint, **where)
     for key_id in live.spec["orphans"] if change is None else ():
-        known = rotation.describe_key(live, key_id, snapshot.now)
-        snapshot.say(
+        known = rotation.describe_key(live, key_id, now_text)
+        draft.say(
             "warning", "orphan-key", f"an interrupted run created a key of {name} and did not store it: {known}",
             hint="fix the other problems of this user; then apply deletes or replaces the key", **where,
         )  # fmt: skip
