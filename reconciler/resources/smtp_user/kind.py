@@ -144,13 +144,9 @@ class SmtpUser(Reader):
     def after_reading(self, snapshot: Snapshot) -> None:
         """``moved``: IAM renames a user in place, so the live one and its key are planned under the new name."""
         for moved in snapshot.state.moved:
-            kind, old, new = (
-                moved.from_address.partition("/")[0],
-                name_of(moved.from_address),
-                name_of(moved.to_address),
-            )
+            old, new = name_of(moved.from_address), name_of(moved.to_address)
             live = snapshot.observed.get(moved.from_address)
-            if kind != NAME or live is None or moved.to_address in snapshot.observed:
+            if moved.from_address != address_of(old) or live is None or moved.to_address in snapshot.observed:
                 continue
             if moved.to_address not in snapshot.desired or owner_of(live.tags) != snapshot.scope:
                 continue
