@@ -25,6 +25,7 @@ from reconciler.rules import context
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
+
 def guard_account(aws: Aws) -> None:
     """Refuse any account but the stack's before the first read (sts GetCallerIdentity needs no permission)."""
     found = aws.account()
