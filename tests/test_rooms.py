@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps", "planner"},
-    "renderers": {"model", "errors"},
+    "renderers": {"model", "errors", "resources"},
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
@@ -92,10 +92,13 @@ HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography
 
 def room_of(module: str) -> str:
     """``reconciler.aws.client`` -> ``aws``; the package itself is ``""``. Of a kind's folder the declaration is in the
-    room ``resources``, its rules in ``rules``, its part of the sandbox in ``sandbox``, its classes in ``kinds``."""
+    room ``resources``, its rules in ``rules``, its part of the sandbox in ``sandbox``, its checks of the YAML in
+    ``desired``, its classes in ``kinds``."""
     parts = module.split(".")
     if parts[1:2] == ["resources"] and len(parts) > 3:
-        return parts[3] if parts[3] in {"rules", "sandbox"} else "kinds"
+        return {"headline": "resources", "rules": "rules", "sandbox": "sandbox", "checks": "desired"}.get(
+            parts[3], "kinds"
+        )
     return parts[1] if len(parts) > 1 else ""
 
 
