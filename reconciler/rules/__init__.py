@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
 from reconciler import resources
@@ -39,7 +38,7 @@ __all__ = [
 
 def _rule_modules() -> list[str]:
     """The modules of ``resources/*/rules.py`` and ``resources/*/rules/*.py``, in the order of their paths."""
-    root = Path(resources.__path__[0])
+    root = resources.FOLDER
     files = sorted([*root.glob("*/rules.py"), *root.glob("*/rules/*.py")])
     parts = (file.relative_to(root).with_suffix("").parts for file in files)
     return [".".join((resources.__name__, *part)) for part in parts if part[-1] != "__init__"]

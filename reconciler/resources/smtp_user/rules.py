@@ -195,7 +195,7 @@ def _address_identity(view: RuleView, region: str, entry: Entry) -> bool:
     "smtp-shared-sender",
     "note",
     "Two SMTP users send from the same address",
-    "one user a role: who sent what, and who can be stopped alone",
+    "one SMTP user for each role, so that one can be found and stopped alone",
     why="When something goes wrong, nobody can tell which process sent a message, or stop that one alone.",
     fix="Give each role its own address, and its own configuration set.",
 )
