@@ -438,7 +438,7 @@ def duplicate(view: RuleView) -> Iterator[RawFinding]:
 def invalid(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     """A live DMARC record has an invalid version, value, address or syntax."""
     for problem in dmarc.problems(tags):
-        yield Words(f"the DMARC record of {domain} is invalid: {problem}", "declare it under dmarc:")
+        yield Words(f"the DMARC record of {domain} has a problem: {problem}", "declare it under dmarc:")
 
 
 @rule(

@@ -211,7 +211,7 @@ def invalid(view: RuleView, name: str, text: str) -> Iterator[Words]:
     that `all` makes useless."""
     for problem in spf.problems(text):
         if "need DNS" not in problem and not problem.startswith("ptr"):
-            yield Words(f"the SPF record of {name} is invalid: {problem}", "fix it in the zone")
+            yield Words(f"the SPF record of {name} has a problem: {problem}", "fix it in the zone")
 
 
 @rule(

@@ -1,4 +1,4 @@
-"""From a read world to the rules' view and back: zones as they will be, facts that may be denied, notes."""
+"""From a snapshot to the view of the rules and back: zones after apply, facts that may be denied, notes."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_findings_become_notes_and_diagnostics() -> None:
     ]
 
 
-def test_judged_is_all_in_one() -> None:
+def test_evaluate_is_all_in_one() -> None:
     acme = zone("acme.com", raw("_dmarc.acme.com.", "TXT", '"v=DMARC1; p=none"'))
     entry = Entry("domains", "acme.com", None, {}, AT, {})
     change = record_change("_dmarc.acme.com", "TXT", remove=('"v=DMARC1; p=none"',), add=('"v=DMARC1; p=reject"',))
