@@ -1,5 +1,7 @@
-"""What only the rules need of AWS: a few calls a region. A denied call does no harm: a rule that lacks a fact
-reports nothing."""
+"""What only the rules need of AWS: a few calls a region.
+
+A denied call does no harm: a rule that lacks a fact reports nothing.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
 
     With ``declared`` it uses the declared resources only, so that it can run while the live ones are read. A second
     call reads only what the first did not. Cost: one call for each region with identities, one to three for each
-    topic. What a denied or failed call would have answered is left out."""
+    topic. What a denied or failed call would have answered is left out.
+    """
     groups = (snapshot.desired,) if declared else (snapshot.desired, snapshot.observed)
     identities = (
         x for group in groups for x in group.values() if x.kind == "email_identity" and snapshot.includes(x.address)
@@ -70,7 +73,8 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
     identities.
 
     Zeros are left out: the metric does not count mail to several recipients (SES v2 API, BatchGetMetricDataQuery,
-    SEND), so that a zero proves nothing."""
+    SEND), so that a zero proves nothing.
+    """
     now = datetime.fromisoformat(snapshot.now)
     doomed: dict[str, list[Observed]] = {}
     for live in snapshot.observed.values():

@@ -72,8 +72,8 @@ class Outside:
 def public() -> Outside:
     """Look-ups from this machine. ``RECON_RESOLVER`` (host:port) replaces the system's resolver.
 
-    Answers are cached, for a plan that is made again. Raises ReconError where the variable is not an address, or where the
-    system has no resolver.
+    Answers are cached, for a plan that is made again. Raises ReconError where the variable is not an address, or where
+    the system has no resolver.
     """
     return Outside(cache(public_resolver()), cache(lambda host: certificate(host)))
 
