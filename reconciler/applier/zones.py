@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError, ReconError, Stale
-from reconciler.kinds.kind import Step
+from reconciler.kinds.kind import Need, Step, needs_from_json, order_of
 from reconciler.mail import txt
 from reconciler.model import Address, Change, Diagnostic
 from reconciler.names import to_route53
@@ -51,7 +51,7 @@ class Zones:
 
         return [problem for problem in self.run.aws.parallel(one, missing) if problem]
 
-    def edit(self, steps: Sequence[Step]) -> dict[str, ReconError]:
+    def edit(self, steps: Sequence[Step]) -> dict[Need, ReconError]:
         """Write all edits of these steps, which are of one zone, in as few batches as the limits allow.
 
         Returns why a step failed, by its id. One batch a zone at a time: Route 53 refuses a second change while one is
@@ -62,11 +62,11 @@ class Zones:
         with mine:
             return self._edit(steps)
 
-    def _edit(self, steps: Sequence[Step]) -> dict[str, ReconError]:
+    def _edit(self, steps: Sequence[Step]) -> dict[Need, ReconError]:
         zone = self.run.zones.get(steps[0].zone)
         if zone is None or not zone.loaded:
             return {s.id: ReconError(f"{s.address}: its zone could not be read", hint="apply again") for s in steps}
-        failed: dict[str, ReconError] = {}
+        failed: dict[Need, ReconError] = {}
         edits: list[Edit] = []
         for step in steps:
             try:
@@ -122,13 +122,14 @@ class Zones:
         """What waits because something that it needs in the same batch has failed: (whole addresses, markers that may
         not forget yet what has not been written)."""
         held, keeping = dict(problems), dict[Address, ReconError]()
-        runs = {e.address: self.changes[e.address].execution for e in edits if e.address in self.changes}
+        changes = {e.address: self.changes[e.address] for e in edits if e.address in self.changes}
+        waits = {a: (_needed(change), order_of(change).after) for a, change in changes.items()}
         before = -1
         while before != len(held) + len(keeping):
             before = len(held) + len(keeping)
-            for address, run in runs.items():
-                for label, into in (("needs", held), ("after", keeping)):
-                    need = next((a for n in run.get(label) or () if (a := n.partition("#")[0]) in held), None)
+            for address, both in waits.items():
+                for addresses, into in zip(both, (held, keeping), strict=True):
+                    need = next((other for other in addresses if other in held), None)
                     if need is not None and address not in held and address not in into:
                         into[address] = ReconError(f"{address} was left alone: it needs {need}", hint=held[need].hint)
         return held, keeping
@@ -234,6 +235,10 @@ def read_zone(aws: Aws, zone_id: str) -> Zone:
     tags = aws.call("route53", "ListTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id)
     zone.tagged = any(t["Key"] == f"recon:{aws.stack.scope}" for t in tags["ResourceTagSet"].get("Tags") or ())
     return zone
+
+
+def _needed(change: Change) -> tuple[Address, ...]:
+    return tuple(need.address for need in needs_from_json(change.execution.get("needs") or ()))
 
 
 def _named(error: AwsError, changes: Sequence[SetChange]) -> list[SetChange]:

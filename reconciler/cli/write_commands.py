@@ -75,7 +75,8 @@ def apply(
 ) -> int:
     """Plan, ask, and make it so; or apply exactly the saved plan."""
     from reconciler import running
-    from reconciler.planner import check_safeguards, stack_of_context
+    from reconciler.planner import stack_of_context
+    from reconciler.safeguards import check_safeguards
 
     out = Out(format, no_color, quiet, verbose)
     limits: dict[str, Any] = {
@@ -152,7 +153,7 @@ def destroy(
 ) -> int:
     """Delete what the stack owns, and nothing else. Consent is --allow-deletes N, or typing the stack's name."""
     from reconciler import running
-    from reconciler.planner import check_safeguards
+    from reconciler.safeguards import check_safeguards
 
     out = Out(format, no_color, quiet, verbose)
     targets = validate_targets(target)

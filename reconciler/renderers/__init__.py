@@ -12,6 +12,7 @@ from typing import Final, Literal
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic, Plan, Result
 from reconciler.renderers.jsonform import (
+    FORMAT_VERSION,
     error_to_json,
     json_text,
     load_saved,
@@ -151,7 +152,7 @@ def render_diagnostics(
     found = tuple(diagnostics)
     if format == "json":
         return json_text({
-            "format_version": 1,
+            "format_version": FORMAT_VERSION,
             "outcome": outcome,
             "diagnostics": [one.to_json() for one in found],
         })  # fmt: skip

@@ -28,7 +28,8 @@ from reconciler.model import (
     digest_of,
 )
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""2: what carrying out a change needs has one form for all kinds (``order``, ``needs``)."""
 
 MAX_SAVED_CHARACTERS: Final = 256 * 1024 * 1024
 """Above this a file is not read: some hundred thousand changes."""
@@ -396,11 +397,12 @@ def _too_deep(value: Any) -> bool:
     return True
 
 
-def load_saved(text: str) -> Plan:
-    """The plan of a saved plan file, or a refusal; safe for any text.
+def load_saved(text: str, name: str = "the plan file") -> Plan:
+    """The plan of a saved plan file, or a refusal; safe for any text. ``name`` is what to call the file.
 
-    Raises: Stale when the digest does not fit (edited) or there is none (not saved by ``--out``); ReconError when it
-    is not JSON, cut short, too large, too deep, of another format version, or has members of a wrong type.
+    Raises: Stale when an older recon wrote it, the digest does not fit (edited) or there is none (not saved by
+    ``--out``); ReconError when it is not JSON, cut short, too large, too deep, of another format version, or has
+    members of a wrong type.
     """
     if len(text) > MAX_SAVED_CHARACTERS:
         raise ReconError(
@@ -429,6 +431,10 @@ def load_saved(text: str) -> Plan:
         )
     reader = _Reader(document, "")
     version = document.get("format_version")
+    if version in range(1, FORMAT_VERSION) and not isinstance(version, bool):
+        raise Stale(
+            f"{name} was made by an older recon (format {version}): make a new one with `recon plan --out FILE`"
+        )
     rest = {key: value for key, value in reader.value.items() if key != "digest"}
     if version == FORMAT_VERSION and not isinstance(version, bool):
         digest = document.get("digest")
@@ -454,8 +460,3 @@ def load_saved(text: str) -> Plan:
             hint="apply it with the version that made it, or make a new one with `recon plan --out FILE`",
         )
     return plan
-
-
-def load_saved_digest(text: str) -> str:
-    """The digest of a saved plan that ``load_saved`` accepts, for ``apply --expect``."""
-    return plan_digest(load_saved(text))

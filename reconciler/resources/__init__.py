@@ -27,9 +27,15 @@ KINDS: Mapping[str, KindSpec] = MappingProxyType({spec.name: spec for spec in _s
 """Kind -> what it is, sorted by name."""
 
 SECTIONS: Mapping[str, tuple[KindSpec, Section]] = MappingProxyType(
-    {section.name: (spec, section) for spec in KINDS.values() for section in spec.sections}
+    {
+        section.name: (spec, section)
+        for section, spec in sorted(
+            ((section, spec) for spec in KINDS.values() for section in spec.sections),
+            key=lambda pair: (pair[0].place, pair[0].name),
+        )
+    }
 )
-"""Section of the YAML -> the kind that it declares, and the section."""
+"""Section of the YAML -> the kind that it declares, and the section; in the order of the docs."""
 
 BY_ARN: Mapping[str, KindSpec] = MappingProxyType(
     {arn: spec for spec in KINDS.values() for arn in (spec.arn, *spec.arn_aliases) if arn}

@@ -43,8 +43,9 @@ def usual_facts(spec: KindSpec, change: Change) -> Iterator[Fact]:
     said = False
     for path, values in says.when.items():
         moved = alteration_of(change, path)
-        if moved is not None and moved[0] != moved[1] and moved[1] in values:
-            yield Fact(f"{path}={moved[1]}", thing)
+        new = next((value for value in values if moved and value == moved[1] != moved[0]), None)
+        if new is not None:
+            yield Fact(f"{path}={new}", thing)
             said = True
     if change.action == "adopt":
         yield Fact(ADOPTED, thing)

@@ -84,6 +84,8 @@ class Section:
     fold: Literal["", "domain", "address"] = ""
     name_hint: str = ""
     """What to write instead of a name that cannot be folded."""
+    place: int = 100
+    """Where it comes in the docs and in what ``recon import`` writes: smaller numbers first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class KindSpec:
     """The kind inside whose entry it is declared; it is read and deleted with it."""
     parent_key: str = ""
     """The key of the parent's entry that holds it."""
+    about: str = ""
+    """What it is, for the docs, where it has no section of its own."""
     with_kinds: tuple[str, ...] = ()
     """Kinds that a target on this one brings along whole (a user and its credential, pools that trade addresses)."""
     references: tuple[Reference, ...] = ()
@@ -164,6 +168,8 @@ class KindSpec:
     """IAM actions of this kind that IAM checks against no resource."""
     trail: CloudTrail = CloudTrail()
     says: Words = Words()
+    cannot_move: str = ""
+    """Why ``moved`` cannot rename it (a rename is a replacement); empty where it can."""
     counted_apart: bool = False
     """Whether the headline counts its changes as DNS records where no phrase says them."""
     counts_deletes: bool = True
@@ -181,6 +187,11 @@ class KindSpec:
     @property
     def swept(self) -> bool:
         return bool(self.arn)
+
+    @property
+    def a_words(self) -> str:
+        """``words`` with its article."""
+        return f"{'an' if self.words[0].lower() in 'aeiou' else 'a'} {self.words}"
 
     def address_of(self, *parts: str) -> str:
         """``KIND/REGION/NAME``; the parts as ``address`` lists them."""
@@ -243,9 +254,6 @@ class PlainSpec(KindSpec):
     fields: Mapping[str, Field] = field(default_factory=dict)
     tags_in_get: bool = True
     """Whether Get returns the tags; else ListTagsForResource is asked."""
-    moves: bool = True
-    """Whether ``moved`` may rename it (a replacement); False where a deletion destroys what cannot be made again."""
-    moves_why: str = ""
 
     @property
     def operations(self) -> str:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Note
 from reconciler.names import from_route53
-from reconciler.rules import RULES, facts, judge
+from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import RecordSet
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
 from reconciler.rules.view import RuleView, needs_https
 
 if TYPE_CHECKING:
+    from reconciler.kinds.plan_draft import PlanDraft
     from reconciler.kinds.snapshot import Snapshot
     from reconciler.resources.dns_record.zones import Zone
 
@@ -67,9 +68,9 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
     return RuleView(
         state=state, changes=tuple(changes), desired=_included(snapshot), observed=snapshot.observed,
         zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
-        accounts=snapshot.facts.get(facts.ACCOUNTS) or {}, topics=snapshot.facts.get(facts.TOPICS) or {},
-        covering={a: s for a, s in snapshot.facts.get("covering", {}).items() if s},
-        sent_last_day=snapshot.facts.get(facts.SENT) or {},
+        accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
+        covering={a: s for a, s in snapshot.covering.items() if s},
+        sent_last_day=snapshot.sent_last_day,
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 
@@ -192,14 +193,14 @@ def annotate(
 
 
 def evaluate(
-    snapshot: Snapshot, changes: Sequence[Change], outside: Outside | None = None
+    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
     """``view_of``, ``judge`` and ``annotate`` in one, for the planner. Asks public DNS and HTTPS hosts only with
     ``outside``."""
-    view = view_of(snapshot, changes)
+    view = view_of(draft.snapshot, changes)
     if outside is not None:
         view = look_outside(view, outside)
-    refused = {one.address for one in snapshot.diagnostics if one.code == "no-tracking-identity"}
+    refused = {one.address for one in draft.diagnostics if one.code == "no-tracking-identity"}
     return annotate(changes, [f for f in judge(view) if f.rule != "tracking-identity" or f.address not in refused])
 
 

@@ -24,16 +24,12 @@ READS: Final = (
 )  # fmt: skip
 """The calls of ``read_facts``, for the least-privilege policy. All of them are optional."""
 
-ACCOUNTS: Final = "ses_accounts"
-TOPICS: Final = "sns_topics"
-SENT: Final = "sent_last_day"
 _QUERIES: Final = 10
 """The most queries of one BatchGetMetricData call (SES v2 API)."""
-_ASKED: Final = "rules_asked"
 
 
 def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
-    """Read what only the rules need into ``snapshot.facts``: the SES account status of each region, SNS topics that
+    """Read what only the rules need into ``snapshot``: the SES account status of each region, SNS topics that
     event destinations name, and what identities that will be deleted have sent.
 
     With ``declared`` it uses the declared resources only, so that it can run while the live ones are read. A second
@@ -44,7 +40,7 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     identities = (
         x for group in groups for x in group.values() if x.kind == "email_identity" and snapshot.includes(x.address)
     )
-    asked: set[str] = snapshot.facts.setdefault(_ASKED, set())
+    asked = snapshot.rules_asked
     regions = sorted({one.region for one in identities if one.region} - asked)
     arns = sorted(_topics(snapshot) - asked)
     asked.update(regions, arns)
@@ -56,13 +52,10 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
             return None
 
     found = dict(zip(regions, aws.parallel(account, regions), strict=True))
-    accounts = {region: answer for region, answer in found.items() if answer is not None}
-    snapshot.facts[ACCOUNTS] = {**snapshot.facts.get(ACCOUNTS, {}), **accounts}
-    topics: dict[str, Topic | None] = dict(snapshot.facts.get(TOPICS, {}))
+    snapshot.ses_accounts |= {region: answer for region, answer in found.items() if answer is not None}
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
         if answer is not _UNREAD:
-            topics[arn] = answer if isinstance(answer, Topic) else None
-    snapshot.facts[TOPICS] = topics
+            snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
     if not declared:
         _read_sent(aws, snapshot)
 
@@ -80,7 +73,7 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
     for live in snapshot.observed.values():
         if live.address in snapshot.desired or live.kind != "email_identity" or owner_of(live.tags) != snapshot.scope:
             continue
-        vdm = snapshot.facts[ACCOUNTS].get(live.region, {}).get("VdmAttributes") or {}
+        vdm = snapshot.ses_accounts.get(str(live.region), {}).get("VdmAttributes") or {}
         if vdm.get("VdmEnabled") == "ENABLED":
             doomed.setdefault(str(live.region), []).append(live)
     jobs = [
@@ -108,7 +101,7 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
         return [(live.address, sums.get(f"q{number}", 0)) for number, live in enumerate(some)]
 
     found = (pair for answer in aws.parallel(one, jobs, lambda job: job[0]) for pair in answer)
-    snapshot.facts[SENT] = {address: number for address, number in found if number}
+    snapshot.sent_last_day = {address: number for address, number in found if number}
 
 
 _UNREAD: Final = object()

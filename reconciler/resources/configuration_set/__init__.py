@@ -8,7 +8,7 @@ SPEC = PlainSpec(
     sections=(
         Section(
             "configuration_sets", "configuration_set", "Configuration sets",
-            "A configuration set by its name, made in each of its regions.", "sets.yaml",
+            "A configuration set by its name, made in each of its regions.", "sets.yaml", place=30,
         ),
     ),
     references=(

@@ -11,7 +11,7 @@ SPEC = PlainSpec(
     sections=(
         Section(
             "dedicated_ip_pools", "dedicated_ip_pool", "Dedicated IP pools", "A pool of dedicated IPs by its name.",
-            "pools.yaml", everywhere=("scaling_mode",),
+            "pools.yaml", everywhere=("scaling_mode",), place=40,
         ),
     ),
     with_kinds=("dedicated_ip_pool",),

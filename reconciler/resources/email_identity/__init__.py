@@ -13,12 +13,12 @@ SPEC = KindSpec(
             "domains", "domain", "Domains",
             "A mail domain by its name: the SES identity in each region, and its records.", "domains.yaml",
             everywhere=("identity", "zone", "dmarc", "spf", "bimi", "null_mx", "ttl"),
-            fold="domain", name_hint="write a name such as acme.com",
+            fold="domain", name_hint="write a name such as acme.com", place=10,
         ),
         Section(
             "email_addresses", "email_address", "E-mail addresses",
             "A single-address identity by its address. SES mails it a link to click.", "addresses.yaml",
-            fold="address", name_hint="write an address such as news@acme.com",
+            fold="address", name_hint="write an address such as news@acme.com", place=20,
         ),
     ),
     references=(

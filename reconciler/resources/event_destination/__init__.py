@@ -13,6 +13,7 @@ SPEC = PlainSpec(
     address=("REGION", "SET", "NAME"),
     parent="configuration_set",
     parent_key="event_destinations",
+    about="Inside a configuration set: where its events are published, by name.",
     quota=10,
     pattern=r"[A-Za-z0-9_-]{1,64}",
     pattern_words="1 to 64 letters, digits, - and _",

@@ -31,7 +31,12 @@ SPEC = KindSpec(
     words="SMTP user",
     sections=(
         Section(
-            "smtp_users", "smtp_user", "SMTP users", "An IAM user that may send over SMTP, by its name.", "smtp.yaml"
+            "smtp_users",
+            "smtp_user",
+            "SMTP users",
+            "An IAM user that may send over SMTP, by its name.",
+            "smtp.yaml",
+            place=50,
         ),
     ),
     address=("NAME",),
