@@ -23,7 +23,7 @@ from reconciler.errors import ReconError
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Desired, State
-from reconciler.rules import context
+from reconciler.rules import facts
 
 Purpose = Literal["plan", "apply"]
 
@@ -267,7 +267,7 @@ def _parameter(state: State, name: str, region: str) -> set[str]:
 def actions(purpose: Purpose) -> dict[str, set[str]]:
     """Action -> the kinds that need it (``""`` for the run itself), from what the code declares."""
     found: dict[str, set[str]] = {}
-    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *context.READS))]
+    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *facts.READS))]
     for kind in REGISTRY.values():
         declared.append((kind.name, kind.reads))
         if purpose == "apply":

@@ -153,6 +153,12 @@ def parents(name: str) -> Iterator[str]:
         yield name
 
 
+def at_or_above(name: str) -> Iterator[str]:
+    """Folded ``name`` and the names above it, nearest first, without the root."""
+    yield name
+    yield from parents(name)
+
+
 def wildcards_above(name: str) -> Iterator[str]:
     """The wildcard names (``*.acme.com``) that could answer for folded ``name``, nearest first (RFC 4592)."""
     for parent in parents(name):

@@ -18,7 +18,7 @@ from reconciler.aws import iam_action
 from reconciler.desired import load
 from reconciler.iam_policy import MAX_CHARACTERS, READ_VERBS, parts, policy, size
 from reconciler.kinds.registry import REGISTRY
-from reconciler.rules import context
+from reconciler.rules import facts
 
 BUCKET = "acme-recon"
 TOPIC = "arn:aws:sns:us-east-1:111122223333:feedback"
@@ -333,4 +333,4 @@ def test_every_call_of_the_code_is_declared() -> None:
     missing = {iam_action(service, operation) for service, operation in found} - declared - backend
     assert missing == set()
     assert all(kind.reads for kind in REGISTRY.values())
-    assert {f"ses:{r.partition(':')[2]}" for r in context.READS if r.startswith("sesv2")} <= declared
+    assert {f"ses:{r.partition(':')[2]}" for r in facts.READS if r.startswith("sesv2")} <= declared
