@@ -210,7 +210,7 @@ def told_table() -> str:
 
     lines = ["| kind | attribute | `--refresh full` | `--refresh bulk` |", "|---|---|---|---|"]
     for kind in sorted(REGISTRY.values(), key=lambda k: k.name):
-        bulk = getattr(kind, "told_in_bulk", kind.read_calls)
+        bulk = kind.read_calls_bulk or kind.read_calls
         groups: dict[tuple[str, str], list[str]] = {}
         for attribute, call in kind.read_calls.items():
             groups.setdefault((call, bulk.get(attribute, "")), []).append(attribute)

@@ -265,10 +265,10 @@ def altered(value: Any, key: str = "") -> Any:
 
 
 def values_of(world: Any) -> dict[tuple[str, str], Any]:
-    """(address, attribute) -> value of all that was read, attributes as ``told`` names them."""
+    """(address, attribute) -> value of all that was read, attributes as ``read_calls`` names them."""
     found: dict[tuple[str, str], Any] = {}
     for live in world.observed.values():
-        spec = {**live.spec, **{k: v for k, v in live.facts.items() if k in REGISTRY[live.kind].told}}
+        spec = {**live.spec, **{k: v for k, v in live.facts.items() if k in REGISTRY[live.kind].read_calls}}
         for name, value in spec.items():
             if name in {"dkim", "mail_from"} and isinstance(value, dict):
                 found.update({(live.address, f"{name}.{field}"): v for field, v in value.items()})
@@ -319,8 +319,8 @@ def test_each_attribute_is_told_by_the_call_that_is_named_for_it(
         for (address, attribute), value in before.items():
             if address in {a for a, _ in after} and after.get((address, attribute), after) != value:
                 seen.setdefault((address.partition("/")[0], attribute), set()).add(call)
-    told = {key: calls - HANGS_ON.get(key, set()) for key, calls in seen.items() if key in table}
-    assert {key: {call} for key, call in table.items() if key in seen} == told
+    seen_by = {key: calls - HANGS_ON.get(key, set()) for key, calls in seen.items() if key in table}
+    assert {key: {call} for key, call in table.items() if key in seen} == seen_by
     unseen = {key for key in table if key not in seen}
     assert unseen <= BLIND, unseen
 

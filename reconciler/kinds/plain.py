@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 Request = tuple[str, Mapping[str, Any]]
-"""An operation of sesv2 and its members, the name of the resource left out."""
+"""An operation of sesv2 and its members."""
 
 
 class PlainKind(Reader):
@@ -123,10 +123,10 @@ class PlainKind(Reader):
     def requests(self, change: Change, key: str, value: Any) -> Iterable[Request]:
         """The requests that replace the field ``key``, one that has a ``put``: whole, since a put replaces it."""
         field, sent = self.spec.fields[key], request_value(self.spec.fields[key], value)
-        if not field.inner:
-            yield field.put, {camel(key): sent}
-        else:
-            yield field.put, {field.wraps: sent} if field.wraps else dict(sent or {})
+        members = {camel(key): sent}
+        if field.inner:
+            members = {field.wraps: sent} if field.wraps else dict(sent or {})
+        yield field.put, {**self._named(self._place(change)[1]), **members}
 
     def before_delete(self, rt: Runtime, change: Change) -> None:
         """Prepare a deletion, or raise Stale where it must not be made any more."""
@@ -388,7 +388,7 @@ class PlainKind(Reader):
                 *self.spec.exists_codes,
             )
             for operation, members in self._requests(change, apart if made is not None else {**fields, **apart}):
-                rt.aws.call("sesv2", operation, region, **self._named(name), **members)
+                rt.aws.call("sesv2", operation, region, **members)
 
         calls = (self.spec.call("Create"), *(f"sesv2:{operation}" for operation, _ in self._requests(change, apart)))
         yield Step(change.address, "create", needs_of(change.depends_on, "create"), run, calls=calls, region=region)
@@ -430,7 +430,7 @@ class PlainKind(Reader):
 
     def _late_step(self, change: Change, key: str, value: Any, needs: tuple[Need, ...]) -> Step:
         """The step of a field that SES takes only once a domain is verified."""
-        region, name = self._place(change)
+        region = change.region or ""
         domain = self.waits_for_verification(change, key) or ""
         requests = list(self._requests(change, {key: value}))
 
@@ -438,25 +438,26 @@ class PlainKind(Reader):
             rt.wait_verified(region, domain)
             rt.ensure_unchanged(change.address)
             for operation, members in requests:
-                rt.aws.call("sesv2", operation, region, **self._named(name), **members)
+                rt.aws.call("sesv2", operation, region, **members)
 
         calls = tuple(f"sesv2:{operation}" for operation, _ in requests)
         return Step(change.address, "tracking", needs, run, calls=calls, region=region, after_verification=True)
 
     def _update(self, rt: Runtime, change: Change, puts: Mapping[str, Any]) -> None:
-        region, name = self._place(change)
+        region = change.region or ""
         written: set[str] = set()
         for operation, members in self._requests(change, puts):
             if written and operation not in written:
                 rt.ensure_unchanged(change.address)
             written.add(operation)
-            rt.aws.call("sesv2", operation, region, **self._named(name), **members)
+            rt.aws.call("sesv2", operation, region, **members)
 
     def _requests(self, change: Change, values: Mapping[str, Any]) -> Iterator[Request]:
         """The requests that replace the fields ``values``: the kind's own update, and one a field with a ``put``."""
         together = {key: value for key, value in values.items() if not self.spec.fields[key].put}
         if together:
-            yield f"Update{self.spec.operations}", self._body(together)
+            named = self._named(self._place(change)[1])
+            yield f"Update{self.spec.operations}", {**named, **self._body(together)}
         for key, value in values.items():
             if key not in together:
                 yield from self.requests(change, key, value)
