@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from reconciler.model import Change, Plan
-from reconciler.renderers.view import domain_of, place, subject
+from reconciler.renderers.view import address_parts, domain_of, subject
 
 MANAGED_POOL_DOLLARS: Final = 15.0
 """A month, per account, once any managed dedicated IP pool exists. Source: Amazon SES pricing, "Dedicated IPs"."""
@@ -92,7 +92,7 @@ class _Facts:
 
 def _identity(change: Change, facts: _Facts) -> None:
     name = subject(change)
-    region = change.region or (place(change.address)[0] if len(place(change.address)) > 1 else "")
+    region = change.region or (address_parts(change.address)[0] if len(address_parts(change.address)) > 1 else "")
     is_address = "@" in name
     noun = "address" if is_address else "domain"
     if change.action == "delete":
