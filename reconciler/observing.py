@@ -1,4 +1,4 @@
-"""Reading what is live: the account guard, the sweep for what is ours, then every kind; into one World.
+"""Reading what is live: the account guard, the sweep for what is ours, then every kind; into one snapshot.
 
 Source: Resource Groups Tagging API, GetResources (short pages are normal; only an empty PaginationToken ends).
 """
@@ -49,15 +49,14 @@ def guard_account(aws: Aws) -> None:
 
 
 def declare(state: State, now: str, *, removing: bool = False) -> Snapshot:
-    """A World with what the state desires and nothing read yet."""
-    snapshot = Snapshot(state, now, removing=removing)
+    """A snapshot with what the state desires and nothing read yet."""
     root = Path(state.root)
-    snapshot.facts["root"] = str(root if root.is_dir() else root.parent)
+    snapshot = Snapshot(state, now, removing=removing, root=str(root if root.is_dir() else root.parent))
     for kind in REGISTRY.values():
         for desired in kind.desired(state):
             if removing:
                 # Nothing is desired; but what the state names is read, also where the tagging sweep trails behind.
-                snapshot.facts.setdefault("named", {}).setdefault(kind.name, set()).add(desired.address)
+                snapshot.named.setdefault(kind.name, set()).add(desired.address)
             else:
                 snapshot.desired[desired.address] = desired
     return snapshot
@@ -100,6 +99,8 @@ def observe(
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
     records.observe(aws, snapshot)
+    for kind in REGISTRY.values():
+        kind.after_reading(snapshot)
     context.read_facts(aws, snapshot)
     return snapshot
 
@@ -171,7 +172,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
             TagFilters=[{"Key": f"recon:{snapshot.scope}"}],
             ResourceTypeFilters=["route53:hostedzone"],
         )
-        snapshot.facts["tagged_zones"] = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
+        snapshot.tagged_zones = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
     except AwsError as error:
         snapshot.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
 

@@ -19,9 +19,10 @@ from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.model import Change, Diagnostic, Document, Plan, State
 from reconciler.names import is_at_or_below
 from reconciler.observing import declare
-from reconciler.planner import in_order, make_plan, normalise_target, select
+from reconciler.planner import in_order, make_plan
 from reconciler.resources.dns_record.kind import declared_names, known_addresses, live_names
 from reconciler.resources.dns_record.zones import Zone, ZoneIndex
+from reconciler.targets import normalise_target, select
 
 UNDECIDABLE = frozenset({"missing-reference", "no-tracking-identity", "no-zone", "many-zones", "below-delegation"})
 """Refusals that only AWS could confirm; an offline plan leaves them out."""

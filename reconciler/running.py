@@ -43,18 +43,19 @@ def make(
     from reconciler import refine
     from reconciler.aws import Aws
     from reconciler.observing import declare, observe
-    from reconciler.planner import all_declared, make_plan, normalise_target, scope_for_targets
+    from reconciler.planner import make_plan
     from reconciler.resources.email_identity.bulk import TURNS
     from reconciler.rules import outside
+    from reconciler.targets import all_declared, normalise_target, scope_for_targets
 
     if refresh not in {"full", "bulk"}:
         raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
     targets = [normalise_target(target) for target in targets]
     public_facts = outside.public() if check_public_dns else None
     snapshot = declare(state, now(), removing=removing)
-    snapshot.facts["refresh"] = refresh
+    snapshot.refresh = refresh
     if rotate:
-        snapshot.facts["turn"] = datetime.fromisoformat(snapshot.now).toordinal() % TURNS
+        snapshot.turn = datetime.fromisoformat(snapshot.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
     # If every target is declared, no search is needed for owned resources that are no longer declared.
     observe(
@@ -64,8 +65,8 @@ def make(
         read_scope=(lambda w: scope_for_targets(w, targets)) if targets else None,
     )
 
-    def plan_of(draft: Snapshot) -> Plan:
-        return make_plan(draft, targets=targets, refresh=refresh, calls=aws.calls, outside=public_facts)
+    def plan_of(frozen: Snapshot) -> Plan:
+        return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts)
 
     plan, snapshot = refine.plan_to_fixpoint(snapshot, aws, plan_of)
     return PlannedRun(replace(plan, calls=dict(sorted(aws.calls.items()))), snapshot, aws)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.errors import ReconError
-from reconciler.kinds.kind import Step
+from reconciler.kinds.kind import Need, Step
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Change, FieldDiff, Note
 
@@ -84,10 +84,10 @@ def schedule(steps: Iterable[Step]) -> list[Batch]:
     """Group and order steps; needs that are not in this run count as met. Raises ReconError naming a circle."""
     by_id = {step.id: step for step in steps}
     wave = _waves(by_id)
-    node_of: dict[str, str] = {}
+    node_of: dict[Need, str] = {}
     groups: dict[str, list[Step]] = {}
     for step in by_id.values():
-        batch = f"{step.zone}@{wave[step.id]}" if step.zone else step.id
+        batch = f"{step.zone}@{wave[step.id]}" if step.zone else str(step.id)
         node_of[step.id] = batch
         groups.setdefault(batch, []).append(step)
     batches = []
@@ -97,15 +97,15 @@ def schedule(steps: Iterable[Step]) -> list[Batch]:
     return batches
 
 
-def _waves(by_id: Mapping[str, Step]) -> dict[str, int]:
-    wave: dict[str, int] = {}
-    under_way: set[str] = set()
+def _waves(by_id: Mapping[Need, Step]) -> dict[Need, int]:
+    wave: dict[Need, int] = {}
+    under_way: set[Need] = set()
 
     def visit(step: Step) -> int:
         if step.id in wave:
             return wave[step.id]
         if step.id in under_way:
-            raise ReconError(f"{step.id} needs itself, through {', '.join(sorted(under_way))}")
+            raise ReconError(f"{step.id} needs itself, through {', '.join(sorted(map(str, under_way)))}")
         under_way.add(step.id)
         number = 0
         for need in step.needs:

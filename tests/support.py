@@ -30,7 +30,7 @@ from reconciler import applier, running
 from reconciler.aws import Aws
 from reconciler.desired import load
 from reconciler.model import Change, Plan, Result
-from reconciler.planner import check_safeguards
+from reconciler.safeguards import check_safeguards
 from reconciler.sandbox import Sandbox
 from reconciler.sandbox.faults import Fault
 from reconciler.sandbox.protocol import Request

@@ -343,7 +343,7 @@ class Reading:
     @staticmethod
     def of(state: Any, refresh: str) -> Any:
         world = declare(state, "2026-11-22T00:00:00Z")
-        world.facts["refresh"] = refresh
+        world.refresh = refresh
         return observe(world, Aws(state.stack, parallelism=4))
 
 

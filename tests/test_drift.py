@@ -230,7 +230,7 @@ def test_a_file_that_is_no_report(live: support.House, text: str) -> None:
 
 
 def test_a_report_of_a_failed_run_or_another_stack(live: support.House) -> None:
-    failed = {"format_version": 1, "outcome": "error", "message": "x", "diagnostics": []}
+    failed = {"format_version": 2, "outcome": "error", "message": "x", "diagnostics": []}
     (live.home / "report.json").write_text(json.dumps(failed))
     assert live.cli("drift", "state.yaml", "--since-last", "report.json").code == 0
     (live.home / "report.json").write_text(json.dumps({"stack": "other", "environment": None, "changes": []}))

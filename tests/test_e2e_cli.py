@@ -168,7 +168,7 @@ def test_every_failure_is_one_valid_json_object(house: House, break_it: str, mon
         problem = next(d for d in found["diagnostics"] if d["severity"] == "error")
         assert {"severity", "code", "message", "hint", "file", "line", "column", "address"} <= set(problem)
         assert problem["message"]
-        assert found["format_version"] == 1
+        assert found["format_version"] == 2
     assert house.writes() == []
 
 

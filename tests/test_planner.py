@@ -1,18 +1,23 @@
-"""The planner as a function: pure, in a stable order, with circles named; safeguards with their numbers."""
+"""The planner as a function of a frozen snapshot: pure, in a stable order, with circles named; safeguards."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
 from support import HOME, House, merge
-from test_e2e_interrupted import FULL, USER
+from test_e2e_interrupted import CHANGED, FULL, NEW_KEYS, USER, dkim_key
 
 from reconciler.errors import ReconError, Refused
+from reconciler.kinds.kind import LABELS
+from reconciler.kinds.registry import PLANNING, RANK, REGISTRY
 from reconciler.model import Change, Note, Plan
-from reconciler.planner import check_safeguards, in_order, make_plan, normalise_target, select
+from reconciler.planner import in_order, make_plan
+from reconciler.safeguards import check_safeguards
+from reconciler.steps import steps_of
+from reconciler.targets import normalise_target, select
 
 
 def change(address: str, action: Any = "create", needs: tuple[str, ...] = (), **more: Any) -> Change:
@@ -54,16 +59,54 @@ def test_a_plan_is_a_pure_function_of_its_world(house: House, monkeypatch: pytes
     house.settle(FULL)
     later = merge(FULL, {"smtp_users": USER, "domains": {"acme.com": {"dmarc": {"p": "reject"}}}})
     planned = house.make(later)
-    world = planned.snapshot
-    world.diagnostics.clear()
-    world.refusals = world.blocks = 0
-    for name in ("claims", "facts"):
-        assert hasattr(world, name)
-    one, two = copy.deepcopy(world), copy.deepcopy(world)
+    one, two = copy.deepcopy(planned.snapshot.thaw()), copy.deepcopy(planned.snapshot.thaw())
     house.clear()
     monkeypatch.setenv("RECON_NOW", "1999-01-01")
     assert make_plan(one) == make_plan(two)
+    assert make_plan(planned.snapshot).changes == planned.plan.changes
     assert house.calls() == []
+
+
+def test_a_snapshot_is_frozen_once_it_is_planned_from(house: House) -> None:
+    house.seed_zone()
+    house.settle(FULL)
+    snapshot = house.make(FULL).snapshot
+    for name in ("observed", "desired", "keys", "owned", "now", "refusals"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(snapshot, name, {})
+    with pytest.raises(TypeError):
+        snapshot.observed["x"] = None  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        snapshot.say("note", "x", "said too late")
+    more = snapshot.thaw()
+    assert more.freeze() == snapshot
+    copied = snapshot.thaw()
+    copied.observed.clear()
+    copied.owned["email_identity"].clear()
+    copied.say("note", "x", "said in time")
+    assert snapshot.observed
+    assert snapshot.owned["email_identity"]
+    assert not snapshot.diagnostics
+
+
+def test_every_label_is_one_that_steps_have(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A need that no step answers to counts as done, so that a wrong label would go unseen."""
+    monkeypatch.setenv("DKIM_KEY", dkim_key())
+    house.seed_zone()
+    given: set[str] = set()
+    needed: set[str] = set()
+    kinds: set[str] = set()
+    new_keys = merge(NEW_KEYS, {"domains": {"acme.com": {"configuration_set_name": None}}})
+    for document in (merge(FULL, {"smtp_users": USER}), CHANGED, new_keys, {}, None):
+        result = house.apply(document, expect=None) if document is not None else house.destroy(expect=None)
+        for one in result.plan.changes:
+            kinds.add(one.kind)
+            for step in steps_of(one):
+                given.add(step.label)
+                needed |= {need.label for need in step.needs}
+    assert kinds == REGISTRY.keys()
+    assert needed <= given <= LABELS
+    assert LABELS - given == {"verified", "untag"}  # no step, and one that only an interrupted run calls for
 
 
 def test_planning_twice_in_one_world_is_planning_once(house: House) -> None:
@@ -120,6 +163,17 @@ def test_every_safeguard_speaks_at_once() -> None:
         check_safeguards(given)
     assert {d.code for d in caught.value.diagnostics} == {"adopt", "max-deletes"}
     assert "9" in caught.value.diagnostics[1].message
+
+
+def test_the_orders_of_kinds_follow_from_what_they_say_of_each_other() -> None:
+    assert list(RANK) == [
+        "dedicated_ip_pool", "configuration_set", "event_destination", "email_identity", "dns_record", "smtp_user",
+        "smtp_credential",
+    ]  # fmt: skip
+    place = {kind.name: number for number, kind in enumerate(PLANNING)}
+    assert place.keys() == RANK.keys() == REGISTRY.keys()
+    for kind in PLANNING:
+        assert all(place[other] < place[kind.name] for other in kind.plans_after), kind.name
 
 
 def test_places_of_the_yaml_are_in_the_plan(house: House) -> None:

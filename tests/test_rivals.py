@@ -26,8 +26,8 @@ from reconciler import applier
 from reconciler.applier import visibility
 from reconciler.errors import Refused
 from reconciler.model import Result
-from reconciler.planner import check_safeguards
 from reconciler.resources.smtp_user.kind import POLICY
+from reconciler.safeguards import check_safeguards
 
 ARN = f"arn:aws:ses:{HOME}:{ACCOUNT}"
 BUS = {"event_bus_arn": f"arn:aws:events:{HOME}:{ACCOUNT}:event-bus/default"}

@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
-    "desired": BASE,
+    "desired": {*BASE, "resources"},
     # what each kind is, as data
     "resources": set(),
     # the engine of the kinds, and their classes; AWS is handed in
@@ -40,19 +40,21 @@ ROOMS: dict[str, set[str]] = {
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
     "steps": {"model", "errors", "kinds", "resources"},
-    "planner": {*BASE, "kinds", "resources", "rules", "steps"},
+    "targets": {"model", "errors", "names", "kinds", "steps"},
+    "planner": {"model", "errors", "kinds", "rules", "steps", "targets"},
+    "safeguards": {"model", "errors", "rules"},
     "refine": {"model", "kinds", "resources"},
-    "running": {"model", "errors", "aws", "kinds", "resources", "rules", "observing", "planner", "refine"},
+    "running": {"model", "errors", "aws", "kinds", "resources", "rules", "observing", "targets", "planner", "refine"},
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
-    "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps", "planner"},
-    "renderers": {"model", "errors"},
+    "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
+    "renderers": {"model", "errors", "resources"},
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
     "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
     "drift": {"model", "errors", "regions"},
-    "offline": {*BASE, "secrets", "kinds", "resources", "observing", "planner", "renderers"},
+    "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
@@ -83,7 +85,22 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """Library -> the only rooms that may import it."""
 
-PURE = ("model", "errors", "names", "regions", "fair_queue", "mail", "steps", "planner", "renderers")
+PARTS_OF_A_KIND = {"headline": "resources", "rules": "rules", "sandbox": "sandbox", "checks": "desired"}
+"""Module in the folder of a kind -> its room; its classes are in ``kinds``."""
+
+PURE = (
+    "model",
+    "errors",
+    "names",
+    "regions",
+    "fair_queue",
+    "mail",
+    "steps",
+    "targets",
+    "planner",
+    "safeguards",
+    "renderers",
+)
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 
@@ -92,10 +109,13 @@ HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography
 
 def room_of(module: str) -> str:
     """``reconciler.aws.client`` -> ``aws``; the package itself is ``""``. Of a kind's folder the declaration is in the
-    room ``resources``, its rules in ``rules``, its part of the sandbox in ``sandbox``, its classes in ``kinds``."""
+    room ``resources``, its rules in ``rules``, its part of the sandbox in ``sandbox``, its checks of the YAML in
+    ``desired``, its classes in ``kinds``."""
     parts = module.split(".")
     if parts[1:2] == ["resources"] and len(parts) > 3:
-        return parts[3] if parts[3] in {"rules", "sandbox"} else "kinds"
+        return {"headline": "resources", "rules": "rules", "sandbox": "sandbox", "checks": "desired"}.get(
+            parts[3], "kinds"
+        )
     return parts[1] if len(parts) > 1 else ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.errors import AwsError
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot, Unread
 from reconciler.model import Change, Desired, Diagnostic, Entry, FieldDiff, Note, Source, Stack, State
 from reconciler.resources.dns_record.zones import Zone, record_from_aws
@@ -271,7 +272,7 @@ def test_judged_is_all_in_one() -> None:
     entry = Entry("domains", "acme.com", None, {}, AT, {})
     change = record_change("_dmarc.acme.com", "TXT", remove=('"v=DMARC1; p=none"',), add=('"v=DMARC1; p=reject"',))
     (noted,), rest = context.evaluate(
-        world(acme, entries=(entry,)), (change,), Outside(lambda name: None, lambda host: None)
+        PlanDraft(world(acme, entries=(entry,))), (change,), Outside(lambda name: None, lambda host: None)
     )
     assert "dmarc-no-rua" in {note.rule for note in noted.notes}
     assert rest == ()

@@ -160,10 +160,27 @@ def test_a_plan_cut_short(saved: support.House) -> None:
         refused(saved)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"format_version": 1}', "\x00\xff", "stack: {}"])
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"format_version": 2}', "\x00\xff", "stack: {}"])
 def test_a_file_that_is_no_plan(house: support.House, text: str) -> None:
     (house.home / "plan.json").write_bytes(text.encode("latin-1"))
     refused(house)
+
+
+def test_a_plan_of_an_older_recon(saved: support.House) -> None:
+    edit(saved.home / "plan.json", lambda d: d.update(format_version=1), sign=True)
+    words = "plan.json was made by an older recon (format 1): make a new one with `recon plan --out FILE`"
+    assert refused(saved)["message"] == words
+
+
+def test_a_need_that_no_step_answers_to(saved: support.House) -> None:
+    """A wrong label would count as done, so that a step ran too early."""
+
+    def misspell(document: dict[str, Any]) -> None:
+        needs = [need for c in document["changes"] for need in c["execution"].get("needs") or ()]
+        next(need for need in needs if need[1] == "claim")[1] = "clam"
+
+    edit(saved.home / "plan.json", misspell, sign=True)
+    assert "cannot be carried out" in refused(saved)["message"]
 
 
 def test_a_missing_file_is_an_error_of_the_command_line(house: support.House) -> None:

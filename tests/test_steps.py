@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import ReconError
-from reconciler.kinds.kind import Step
+from reconciler.kinds.kind import Need, Order, Step, needs_from_json, needs_of, order_of
 from reconciler.kinds.ownership import POLICIES, TAGS, pack, unpack
 from reconciler.kinds.tags import packed, present
 from reconciler.mail import txt
+from reconciler.model import Change
 from reconciler.resources.dns_record import marker
 from reconciler.resources.dns_record.edits import MAX_CHARACTERS, MAX_ELEMENTS, Edit, batches, compose
 from reconciler.steps import documented_seconds, schedule, split_after_verification
@@ -29,42 +30,61 @@ def test_edits_of_one_zone_share_a_batch() -> None:
 
 def test_what_follows_an_answer_takes_another_batch() -> None:
     found = grouped(
-        Step("m", "mark", zone="Z"), Step("i", "put", ("m#mark",)), Step("old", "write", ("i#put",), zone="Z")
+        Step("m", "mark", zone="Z"),
+        Step("i", "dkim", needs_of("m", "mark")),
+        Step("old", "write", needs_of("i", "dkim"), zone="Z"),
     )
-    assert found == {"Z@0": frozenset(), "i#put": frozenset({"Z@0"}), "Z@1": frozenset({"i#put"})}
+    assert found == {"Z@0": frozenset(), "i#dkim": frozenset({"Z@0"}), "Z@1": frozenset({"i#dkim"})}
 
 
 def test_edits_that_need_each_other_in_one_zone_stay_together() -> None:
-    assert list(grouped(Step("m", "mark", zone="Z"), Step("r", "write", ("m#mark",), zone="Z"))) == ["Z@0"]
+    assert list(grouped(Step("m", "mark", zone="Z"), Step("r", "write", needs_of("m", "mark"), zone="Z"))) == ["Z@0"]
 
 
 def test_needs_that_are_not_in_the_run_count_as_met() -> None:
-    assert grouped(Step("a", "create", ("elsewhere#create",))) == {"a#create": frozenset()}
+    assert grouped(Step("a", "create", needs_of(["elsewhere"], "create"))) == {"a#create": frozenset()}
 
 
 def test_a_circle_is_named() -> None:
-    with pytest.raises(ReconError, match="a#x"):
-        schedule([Step("a", "x", ("b#x",)), Step("b", "x", ("a#x",))])
+    with pytest.raises(ReconError, match="a#update"):
+        schedule([Step("a", "update", needs_of("b", "update")), Step("b", "update", needs_of("a", "update"))])
 
 
 def test_what_needs_a_late_step_is_late() -> None:
     steps = [
         Step("a", "create"),
-        Step("s", "tracking", ("a#create",), after_verification=True),
-        Step("old", "write", ("s#tracking",), zone="Z"),
-        Step("s", "release", ("old#write",)),
+        Step("s", "tracking", needs_of("a", "create"), after_verification=True),
+        Step("old", "write", needs_of("s", "tracking"), zone="Z"),
+        Step("s", "release", needs_of(["old"], "write")),
     ]
     now, late = split_after_verification(steps)
-    assert [s.id for s in now] == ["a#create"]
-    assert [s.id for s in late] == ["s#tracking", "old#write", "s#release"]
+    assert [str(s.id) for s in now] == ["a#create"]
+    assert [str(s.id) for s in late] == ["s#tracking", "old#write", "s#release"]
 
 
 def test_an_estimate_counts_a_zone_once_and_regions_apart() -> None:
     puts = ("sesv2:PutX",) * 10
-    steps = [Step("a", "p", calls=puts, region="us-east-1"), Step("b", "p", calls=puts, region="eu-west-1")]
+    steps = [Step("a", "update", calls=puts, region="us-east-1"), Step("b", "update", calls=puts, region="eu-west-1")]
     steps += [Step(str(n), "write", zone="Z", calls=("route53:ChangeResourceRecordSets",)) for n in range(50)]
     assert documented_seconds(steps) == (21, 10)
     assert documented_seconds([]) == (0, 0)
+
+
+def test_labels_are_checked_where_a_file_says_them() -> None:
+    assert needs_from_json([["a/b#c", "create"]]) == (Need("a/b#c", "create"),)
+    assert str(Need("a/b", "create")) == "a/b#create"
+    for wrong in (["a", "creat"], ["a"], ["a", "create", "x"], ["a", ["create"]]):
+        with pytest.raises((ValueError, TypeError)):
+            needs_from_json([wrong])  # type: ignore[list-item]
+
+
+def test_an_order_comes_back_from_the_change_that_holds_it() -> None:
+    order = Order(("a",), ("b",), ("c", "d"))
+    change = Change("x", "x", "update", None, None, execution=order.execution())
+    assert order_of(change) == order
+    assert order.first() == (Need("a", "write"), Need("b", "mark"))
+    assert set(order.last()) == {*needs_of("cd", "write", "delete")}
+    assert Order().execution() == {}
 
 
 # --- edits ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from support import HOME, OTHER, House, told
 from reconciler import applier
 from reconciler.aws import limiter
 from reconciler.model import Result
-from reconciler.planner import check_safeguards
+from reconciler.safeguards import check_safeguards
 from reconciler.sandbox import gateway
 
 THROTTLES = {"TooManyRequestsException", "Throttling", "ThrottlingException", "ThrottledException"}

@@ -14,7 +14,7 @@ from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.applier.zones import Zones
 from reconciler.errors import AwsError, ReconError, Stale
 from reconciler.fair_queue import FairQueue
-from reconciler.kinds.kind import Step
+from reconciler.kinds.kind import Need, Step
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
 from reconciler.steps import Batch, change_from_json, steps_of
 
@@ -40,9 +40,9 @@ class Progress:
         self.preconditions = Preconditions(run.aws, self.changes)
         run.recheck = self.preconditions.recheck
         self.zones = Zones(run, self.changes)
-        self.done: set[str] = set()
-        self.failed: dict[str, ReconError] = {}
-        self.skipped: dict[str, str] = {}
+        self.done: set[Need] = set()
+        self.failed: dict[Need, ReconError] = {}
+        self.skipped: dict[Need, Need] = {}
         self.diagnostics: list[Diagnostic] = []
         self.wrote: dict[Address, float] = {}
         """When the last step of each resource ended (``time.monotonic``), in that order."""
@@ -92,7 +92,7 @@ class Progress:
             with self.lock:
                 self.skipped |= blocked
             for step_id in blocked:
-                self.on_step(step_id, "skipped", "")
+                self.on_step(str(step_id), "skipped", "")
             ready = [s for s in ready if s.id not in blocked]
         if not ready:
             return
@@ -146,7 +146,7 @@ class Progress:
         """Whether SES says that something does not exist which this run has created."""
         if error.service != "sesv2" or not error.absent:
             return False
-        created = {step.address, *(need.partition("#")[0] for need in step.needs)} & self.run.created
+        created = {step.address, *(need.address for need in step.needs)} & self.run.created
         return bool(created) or (step.label == "create" and not error.operation.startswith("Create"))
 
     def _run_zone(self, steps: Sequence[Step]) -> None:
@@ -159,9 +159,9 @@ class Progress:
 
     def _report(self, step: Step, problem: ReconError | None) -> None:
         if problem is None:
-            self.on_step(step.id, "done", "")
+            self.on_step(str(step.id), "done", "")
         else:
-            self.on_step(step.id, "failed", problem.aws_code if isinstance(problem, AwsError) else problem.code)
+            self.on_step(str(step.id), "failed", problem.aws_code if isinstance(problem, AwsError) else problem.code)
 
     def written(self) -> dict[Address, tuple[Change, float]]:
         """The changes whose steps are all done, and when the last write of each ended, in that order."""
@@ -176,13 +176,13 @@ class Progress:
 
     def add_unverified(self, problems: Mapping[Address, ReconError]) -> None:
         """Add the identities that SES has not verified in time, or that could not be read."""
-        self.failed |= {f"{address}#verified": error for address, error in problems.items()}
+        self.failed |= {Need(address, "verified"): error for address, error in problems.items()}
 
     def result(self, seconds: float) -> Result:
         applied = [self._outcome_of(change) for change in self.plan.changes]
         known = {a.address for a in applied if a.status != "done"}
         for step, error in self.failed.items():
-            address = step.partition("#")[0]
+            address = step.address
             code = error.code if isinstance(error, VerifyTimeout | Stale) else error.diagnostics[0].code
             self.diagnostics.append(Diagnostic("error", code, error.message, error.hint, address=address))
             known.add(address)
@@ -222,7 +222,7 @@ class Progress:
             cause = blocked
             while cause in self.skipped:
                 cause = self.skipped[cause]
-            needed = cause.partition("#")[0]
+            needed = cause.address
             if isinstance(self.failed.get(cause), VerifyTimeout):
                 return Applied(change.address, change.action, "waiting", f"needs {needed}, which SES has not verified")
             return Applied(change.address, change.action, "not_started", f"needs {needed}, which failed")

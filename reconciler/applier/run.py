@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import secrets
 from reconciler.errors import AwsError, ReconError
 from reconciler.model import Address, Plan
-from reconciler.planner import VERIFICATION_HINTS
+from reconciler.resources.email_identity.statuses import VERIFICATION_HINTS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws

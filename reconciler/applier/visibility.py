@@ -11,7 +11,7 @@ from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Address, Change, Diagnostic, Plan
-from reconciler.planner import VERIFICATION_HINTS
+from reconciler.resources.email_identity.statuses import VERIFICATION_HINTS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.applier.precondition import PLAN_AGAIN
 from reconciler.errors import AwsError, ReconError, Stale
-from reconciler.kinds.kind import Step
+from reconciler.kinds.kind import Need, Step, needs_from_json, order_of
 from reconciler.mail import txt
 from reconciler.model import Address, Change, Diagnostic
 from reconciler.names import to_route53
@@ -52,7 +52,7 @@ class Zones:
 
         return [problem for problem in self.run.aws.parallel(read, missing) if problem]
 
-    def edit(self, steps: Sequence[Step]) -> dict[str, ReconError]:
+    def edit(self, steps: Sequence[Step]) -> dict[Need, ReconError]:
         """Write all edits of these steps, which belong to one zone, in as few batches as the limits allow.
 
         Returns why a step failed, by its id. One batch per zone at a time: Route 53 refuses a second change while it
@@ -63,11 +63,11 @@ class Zones:
         with zone_lock:
             return self._edit(steps)
 
-    def _edit(self, steps: Sequence[Step]) -> dict[str, ReconError]:
+    def _edit(self, steps: Sequence[Step]) -> dict[Need, ReconError]:
         zone = self.run.zones.get(steps[0].zone)
         if zone is None or not zone.loaded:
             return {s.id: ReconError(f"{s.address}: its zone could not be read", hint="apply again") for s in steps}
-        failed: dict[str, ReconError] = {}
+        failed: dict[Need, ReconError] = {}
         edits: list[Edit] = []
         for step in steps:
             try:
@@ -124,13 +124,14 @@ class Zones:
         """The addresses that need something of the same batch which has failed: (those that are not written at all,
         markers that must still name what has not been deleted)."""
         blocked, markers_kept = dict(problems), dict[Address, ReconError]()
-        executions = {e.address: self.changes[e.address].execution for e in edits if e.address in self.changes}
+        changes = {e.address: self.changes[e.address] for e in edits if e.address in self.changes}
+        waits = {a: (_needed(change), order_of(change).after) for a, change in changes.items()}
         before = -1
         while before != len(blocked) + len(markers_kept):
             before = len(blocked) + len(markers_kept)
-            for address, execution in executions.items():
-                for label, into in (("needs", blocked), ("after", markers_kept)):
-                    need = next((a for n in execution.get(label) or () if (a := n.partition("#")[0]) in blocked), None)
+            for address, both in waits.items():
+                for addresses, into in zip(both, (blocked, markers_kept), strict=True):
+                    need = next((other for other in addresses if other in blocked), None)
                     if need is not None and address not in blocked and address not in into:
                         hint = blocked[need].hint
                         into[address] = ReconError(f"{address} was left alone: it needs {need}", hint=hint)
@@ -237,6 +238,10 @@ def read_zone(aws: Aws, zone_id: str) -> Zone:
     tags = aws.call("route53", "ListTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id)
     zone.tagged = any(t["Key"] == f"recon:{aws.stack.scope}" for t in tags["ResourceTagSet"].get("Tags") or ())
     return zone
+
+
+def _needed(change: Change) -> tuple[Address, ...]:
+    return tuple(need.address for need in needs_from_json(change.execution.get("needs") or ()))
 
 
 def _named(error: AwsError, changes: Sequence[SetChange]) -> list[SetChange]:

@@ -262,7 +262,7 @@ def read_plan(path: str) -> Plan:
         raise Stale(f"{path} is not a saved plan: it is not UTF-8 text") from None
     except OSError as problem:
         raise ReconError(f"{path} could not be read: {problem.strerror}") from None
-    return load_saved(text)
+    return load_saved(text, Path(path).name)
 
 
 def write(path: str, text: str) -> None:

@@ -114,7 +114,8 @@ def _apply_saved(
 ) -> int:
     """Verify a saved plan against AWS, under the lock, and apply it. Returns the exit code."""
     from reconciler.aws import Aws
-    from reconciler.planner import check_safeguards, stack_of_context
+    from reconciler.planner import stack_of_context
+    from reconciler.safeguards import check_safeguards
 
     stack = stack_of_context(plan.context)
     if plan.changes or plan.outcome == "refused":
@@ -142,7 +143,7 @@ def _apply_state(
 ) -> int:
     """Plan under the lock, ask, and apply; ``options`` are those of ``running.make``. Returns the exit code."""
     from reconciler import running
-    from reconciler.planner import check_safeguards
+    from reconciler.safeguards import check_safeguards
 
     with with_lock(declared.stack, "apply", out, lock_timeout) as held:
         planned = running.make(declared, purpose="apply", **options)
@@ -178,7 +179,7 @@ def destroy(
 ) -> int:
     """Delete everything that the stack owns. Confirm with --allow-deletes N, or by typing the stack's name."""
     from reconciler import running
-    from reconciler.planner import check_safeguards
+    from reconciler.safeguards import check_safeguards
 
     out = Out(format, no_color, quiet, verbose)
     targets = validate_targets(target)

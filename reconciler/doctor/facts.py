@@ -110,9 +110,8 @@ def gather(
 
 
 def _account(aws: Aws, snapshot: Snapshot, region: str) -> Mapping[str, Any] | ReconError:
-    known: Mapping[str, Mapping[str, Any]] = snapshot.facts.get("ses_accounts") or {}
-    if region in known:
-        return known[region]
+    if region in snapshot.ses_accounts:
+        return snapshot.ses_accounts[region]
     try:
         return aws.call("sesv2", "GetAccount", region)
     except AwsError as error:

@@ -156,15 +156,15 @@ def _ses(
 ) -> None:
     snapshot = found.snapshot
     listed = _listed(aws, found, regions, asked)
-    named: dict[str, list[Address]] = {"email_identity": [], "configuration_set": [], "dedicated_ip_pool": []}
-    snapshot.facts["named"] = named
+    named: dict[str, set[Address]] = {"email_identity": set(), "configuration_set": set(), "dedicated_ip_pool": set()}
+    snapshot.named = named
     for kind, region, name in listed:
         if kind == "email_identity":
             _take_identity(found, names, region, name, known)
         elif kind == "dedicated_ip_pool" and name.startswith("ses-"):
             continue  # SES's own pools ("Assigning IP pools")
         elif names.pick(kind, name, region) and f"{kind}/{region}/{name}" not in known:
-            named[kind].append(f"{kind}/{region}/{name}")
+            named[kind].add(f"{kind}/{region}/{name}")
     there = {f"{kind}/{region}/{name}" for kind, region, name in listed}
     REGISTRY["email_identity"].observe(aws, snapshot)
     for address in sorted(named["email_identity"]):
@@ -218,20 +218,20 @@ def _take_identity(found: Discovery, names: NameFilter, region: str, name: str, 
             found.left.append(Skipped(f"email_identity/{region}/{name}", "address-case", why))
         return
     address = f"email_identity/{region}/{folded}"
-    named = found.snapshot.facts["named"]["email_identity"]
-    if names.pick("email_identity", folded, region) and address not in known and address not in named:
-        named.append(address)
+    named = found.snapshot.named["email_identity"]
+    if names.pick("email_identity", folded, region) and address not in known:
+        named.add(address)
 
 
-def _follow(snapshot: Snapshot, named: dict[str, list[Address]], kind: str, there: set[Address]) -> None:
+def _follow(snapshot: Snapshot, named: dict[str, set[Address]], kind: str, there: set[Address]) -> None:
     """Add what was picked refers to, where it exists: the sets of identities, the pools of sets."""
     for live in list(snapshot.observed.values()):
         name = live.spec.get("configuration_set_name")
         if kind == "dedicated_ip_pool":
             name = (live.spec.get("delivery_options") or {}).get("sending_pool_name")
         address = f"{kind}/{live.region}/{name}"
-        if name and address in there and address not in named[kind] and not str(name).startswith("ses-"):
-            named[kind].append(address)
+        if name and address in there and not str(name).startswith("ses-"):
+            named[kind].add(address)
 
 
 # --- IAM -----------------------------------------------------------------------------------------------------------

@@ -1,20 +1,22 @@
-"""What a kind of resource is to the rest of the house: its face, and the steps that carry a change out.
+"""What a kind of resource is to the rest of recon: its interface, and the steps that carry a change out.
 
-A kind is one file with one class; read any of them from top to bottom: its fields, how it is desired, observed,
-compared, written and deleted. The planner calls ``desired`` -> ``observe`` -> ``plan``; the applier ``steps``.
+The planner calls ``desired`` -> ``observe`` -> ``plan``; the applier calls ``steps``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, get_args
 
-from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Desired, Document, State
+from reconciler.kinds.shape import Shape
+from reconciler.model import Address, Change, Desired, Diagnostic, Document, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.kinds.plan_draft import PlanDraft
+    from reconciler.kinds.snapshot import Snapshot
 
 
 class Runtime(Protocol):
@@ -48,19 +50,89 @@ class Runtime(Protocol):
 
 Run = Callable[[Runtime], None]
 
+Label = Literal[
+    "create", "claim", "update", "attributes", "dkim", "mail_from", "policies", "tracking", "release", "delete",
+    "mark", "write", "untag", "verified",
+]  # fmt: skip
+"""What a step does to its resource. ``claim`` writes the tags that say what is ours before the rest is written,
+``release`` those that forget it afterwards; ``mark`` and ``write`` are for records; ``verified`` has no step: it is the
+wait for SES at the end of an apply."""
+
+LABELS: Final[frozenset[str]] = frozenset(get_args(Label))
+
+
+class Need(NamedTuple):
+    """One step, named by its resource and what it does to it."""
+
+    address: Address
+    label: Label
+
+    def __str__(self) -> str:
+        return f"{self.address}#{self.label}"
+
+
+def needs_of(addresses: Iterable[Address], *labels: Label) -> tuple[Need, ...]:
+    """The steps ``labels`` of each of ``addresses``."""
+    return tuple(Need(address, label) for address in addresses for label in labels)
+
+
+def needs_from_json(pairs: Iterable[Iterable[str]]) -> tuple[Need, ...]:
+    """Needs from what a plan holds, ``[address, label]`` each. Raises ValueError for a label that no step has."""
+    found = []
+    for address, label in pairs:
+        if label not in LABELS:
+            raise ValueError(f"{label} is not a label of steps")
+        found.append(Need(address, cast(Label, label)))
+    return tuple(found)
+
+
+class Order(NamedTuple):
+    """What the steps of a resource wait for, by the addresses of other changes.
+
+    ``before``: records that must be written before the resource is changed. ``marks``: markers that must name what the
+    resource is about to forget. ``after``: what must be written or deleted before the tags (or the marker) of the
+    resource forget it. Changes that are not in the plan count as done.
+    """
+
+    before: tuple[Address, ...] = ()
+    marks: tuple[Address, ...] = ()
+    after: tuple[Address, ...] = ()
+
+    def execution(self) -> dict[str, Any]:
+        """``{"order": {"before": [...], "marks": [...], "after": [...]}}`` for ``Change.execution``; ``{}`` where there
+        is nothing to wait for."""
+        return {"order": {key: list(value) for key, value in self._asdict().items()}} if any(self) else {}
+
+    def first(self) -> tuple[Need, ...]:
+        """The steps that must have ended before the resource is changed."""
+        return (*needs_of(self.before, "write"), *needs_of(self.marks, "mark"))
+
+    def last(self) -> tuple[Need, ...]:
+        """The steps that must have ended before the resource's tags forget something."""
+        return needs_of(self.after, "write", "delete")
+
+
+ORDER: Final[Shape] = {"before": [str], "marks": [str], "after": [str]}
+NEEDS: Final[Shape] = [[str]]
+
+
+def order_of(change: Change) -> Order:
+    """The order that planning has put into a change."""
+    return Order(**{key: tuple(addresses) for key, addresses in (change.execution.get("order") or {}).items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One part of carrying out a change.
 
-    ``needs`` are ``address#label`` of steps that must have ended well before; those that are not in this run count
-    as done. A DNS step has a ``zone`` and ``edits`` instead of ``run``: the applier joins all edits of a zone that
-    may go together into one batch. ``calls`` names the writes, for estimates and the fault matrix.
+    ``needs`` are steps that must have ended well before; those that are not in this run count as done. A DNS step has
+    a ``zone`` and ``edits`` instead of ``run``: the applier joins all edits of a zone that may be written together into
+    one batch. ``calls`` names the writes, for estimates and the fault matrix.
     """
 
     address: Address
-    label: str
-    needs: tuple[str, ...] = ()
+    label: Label
+    needs: tuple[Need, ...] = ()
     run: Run | None = None
     zone: str = ""
     edits: Callable[[Runtime], Iterable[Any]] | None = None
@@ -70,54 +142,66 @@ class Step:
     """Waits for SES to verify; runs after everything else."""
 
     @property
-    def id(self) -> str:
-        return f"{self.address}#{self.label}"
+    def id(self) -> Need:
+        return Need(self.address, self.label)
 
 
-class Kind(Protocol):
-    """One kind of resource. Registered in ``reconciler.kinds.REGISTRY``; nothing else needs to know it."""
+class BaseKind(ABC):
+    """One kind of resource, registered in ``reconciler.kinds.registry``."""
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
+    plans_after: ClassVar[tuple[str, ...]] = ()
+    """The kinds that plan earlier, because they say what the tags of this kind must remember (``PlanDraft``)."""
+    references: ClassVar[tuple[str, ...]] = ()
+    """The kinds that resources of this kind name: their changes come earlier in a plan, their deletions later."""
+    parent: ClassVar[str | None] = None
+    """The kind that resources of this kind are part of."""
+    reads: ClassVar[tuple[str, ...]]
+    """The AWS operations that reading calls, as ``service:Operation``."""
+    writes: ClassVar[tuple[str, ...]]
+    """Those that applying calls, beside ``reads``."""
+    read_calls: ClassVar[Mapping[str, str]]
+    """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test checks it."""
+    read_calls_bulk: ClassVar[Mapping[str, str]] = {}
+    """The same with ``--refresh bulk``, for a kind that has such reads; what is not in it is not read then."""
+    form: ClassVar[Document]
+    """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run.
 
-    @property
-    def reads(self) -> tuple[str, ...]: ...
-
-    @property
-    def writes(self) -> tuple[str, ...]: ...
-
-    @property
-    def read_calls(self) -> Mapping[str, str]:
-        """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test holds it true."""
-        ...
+    ``fields`` is for ``before`` and ``after``; ``after`` may be missing, and so may ``create``, the ``after`` of a
+    creation, and ``delete``, the ``execution`` of a deletion. A saved plan must fit it (``must_fit``)."""
 
     def desired(self, state: State) -> Iterable[Desired]:
-        """What the state declares of this kind, normalised."""
-        ...
+        """What the state declares of this kind, normalised; nothing where all of it is derived while planning."""
+        return ()
 
+    @abstractmethod
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
-        """Read what is live into ``snapshot``; failures go to ``snapshot.unread``."""
-        ...
+        """Read what is live into ``snapshot``; failures are put into ``snapshot.unread``."""
 
+    def after_reading(self, snapshot: Snapshot) -> None:
+        """Adjust ``snapshot`` once every kind has been read, before it is frozen."""
+        return
+
+    @abstractmethod
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of one resource as it is now, or None: read just before it is changed."""
-        ...
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
-        """The differences. Pure."""
-        ...
+    @abstractmethod
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        """The differences between desired and live in ``draft.snapshot``. No I/O; what later kinds must know is put
+        into ``draft``."""
 
-    @property
-    def form(self) -> Document:
-        """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run.
+    def known_addresses(self, snapshot: Snapshot) -> Iterable[Address]:
+        """Addresses that a target may name although they are neither declared, nor live, nor changed."""
+        return ()
 
-        ``fields`` is for ``before`` and ``after``; ``after`` may be missing, and so may ``create``, the ``after`` of a
-        creation, and ``delete``, the ``execution`` of a deletion. A saved plan is held against it (``must_fit``)."""
-        ...
+    def statuses(self, snapshot: Snapshot) -> Iterable[Diagnostic]:
+        """What AWS itself still works on or has found wrong: shown beside the changes, never a change."""
+        return ()
 
+    @abstractmethod
     def steps(self, change: Change) -> Iterable[Step]:
         """How one change is carried out. Pure; the returned steps do the I/O when run."""
-        ...
 
 
 def ses_arn(rt: Runtime, region: str, name: str) -> str:

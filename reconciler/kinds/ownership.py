@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Entry, Source
+
+if TYPE_CHECKING:
+    from reconciler.kinds.plan_draft import PlanDraft
 
 STACK = "recon:stack"
 RECORDS = "recon:records"
@@ -130,15 +133,15 @@ def left_alone(entry: Entry | None, *path: str) -> bool:
     return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
 
 
-def claim_or_refuse(snapshot: Snapshot, address: Address, tags: Mapping[str, str], source: Source | None) -> str | None:
+def claim_or_refuse(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> str | None:
     """Whether we may manage a live resource: ``ours``, ``adopt``, or None after recording a refusal by name."""
     owner = owner_of(tags)
-    if owner == snapshot.scope:
+    if owner == draft.snapshot.scope:
         return "ours"
     if owner is None:
         return "adopt"
     who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
-    snapshot.refuse(
+    draft.refuse(
         "owned-elsewhere",
         f"{address} belongs to {who}",
         address=address,
@@ -148,11 +151,11 @@ def claim_or_refuse(snapshot: Snapshot, address: Address, tags: Mapping[str, str
     return None
 
 
-def protected(snapshot: Snapshot, address: Address, tags: Mapping[str, str], verb: str) -> bool:
-    """True after recording a refusal where the live tag ``recon:protect`` stands."""
+def protected(draft: PlanDraft, address: Address, tags: Mapping[str, str], verb: str) -> bool:
+    """True after recording a refusal where the live tag ``recon:protect`` is set."""
     if tags.get(PROTECT) != "true":
         return False
-    snapshot.refuse(
+    draft.refuse(
         "protect",
         f"{address} is protected and would be {verb}",
         address=address,

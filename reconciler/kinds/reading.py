@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.errors import AwsError
+from reconciler.kinds.kind import BaseKind
 from reconciler.kinds.ownership import STACK, owner_of
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed
 
@@ -19,7 +21,7 @@ def wanted_addresses(kind: str, snapshot: Snapshot) -> list[Address]:
     """The addresses of a kind that a plan must know: declared (or named by what is destroyed), or found to be ours by
     the tagging sweep; of these, what a target needs."""
     declared = [d.address for d in snapshot.kind(kind)]
-    found = {*declared, *snapshot.facts.get("named", {}).get(kind, ()), *snapshot.owned.get(kind, {})}
+    found = {*declared, *snapshot.named.get(kind, ()), *snapshot.owned.get(kind, {})}
     return sorted(filter(snapshot.includes, found))
 
 
@@ -48,8 +50,8 @@ def covering_names(domain: str) -> list[str]:
 
 
 def read_covering(aws: Aws, snapshot: Snapshot) -> None:
-    """Read the live identities that tracking domains rest on where no declared one does, into ``snapshot.facts``:
-    ``covering`` is address -> verification status, None where there is none. They are not ours to plan."""
+    """Read the live identities that tracking domains rest on where no declared one does, into ``snapshot.covering``.
+    They are not ours to plan."""
     wanted: dict[Address, None] = {}
     for desired in snapshot.kind("configuration_set"):
         if not snapshot.includes(desired.address):
@@ -58,7 +60,7 @@ def read_covering(aws: Aws, snapshot: Snapshot) -> None:
         addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
         if not any(address in snapshot.desired for address in addresses):
             wanted |= dict.fromkeys(a for a in addresses if a not in snapshot.observed)
-    found: dict[Address, str | None] = snapshot.facts.setdefault("covering", {})
+    found = snapshot.covering
 
     def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
         _, region, name = address.split("/", 2)
@@ -78,8 +80,9 @@ def read_covering(aws: Aws, snapshot: Snapshot) -> None:
             found[address] = status
 
 
-def must_exist(snapshot: Snapshot, reference: Address, desired: Desired, path: str) -> None:
-    """Refuse a reference to what is neither declared nor live; what could not be read is given the benefit."""
+def must_exist(draft: PlanDraft, reference: Address, desired: Desired, path: str) -> None:
+    """Refuse a reference to what is neither declared nor live; what could not be read is taken to exist."""
+    snapshot = draft.snapshot
     if reference in snapshot.desired or snapshot.unknown(reference):
         return
     live = snapshot.observed.get(reference)
@@ -89,7 +92,7 @@ def must_exist(snapshot: Snapshot, reference: Address, desired: Desired, path: s
     # What is ours and not declared any more goes with this plan.
     goes = f"is no longer declared for {region} and goes with this plan"
     why = goes if live is not None else f"is neither declared nor live in {region}"
-    snapshot.refuse(
+    draft.refuse(
         "missing-reference",
         f"{desired.address} names the {kind.replace('_', ' ')} {name}, which {why}",
         hint=f"declare it, or correct {path}",
@@ -121,10 +124,8 @@ def region_of(address: Address) -> str:
     return address.split("/", 2)[1]
 
 
-class Reader(ABC):
-    """Mixin of the kinds that read one resource by itself: to plan it, and again just before it is written."""
-
-    name: str
+class Reader(BaseKind):
+    """Base of the kinds that read one resource by itself: to plan it, and again just before it is written."""
 
     @abstractmethod
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:

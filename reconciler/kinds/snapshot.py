@@ -1,19 +1,21 @@
-"""The World: everything a plan is made from, desired and observed, as plain data.
+"""The snapshot: everything a plan is made from, desired and observed, as plain data.
 
-The kinds read into it (``observe``) and plan from it (``plan``); what could not be read is in it too (``Unread``), and
-what a run with targets need not read (``ReadScope``).
+The kinds read into it (``observe``); it is frozen before they plan from it (``plan``). What could not be read is in it
+too (``Unread``), and what a run with targets does not read (``ReadScope``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import FrozenInstanceError, dataclass, field, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.model import Address, Desired, Diagnostic, Observed, Source, State, canonical_json
+from reconciler.model import Address, Desired, Diagnostic, Observed, Severity, Source, State, canonical_json
 
 if TYPE_CHECKING:
     from reconciler.resources.dns_record.zones import Zone
+    from reconciler.rules.view import Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,13 @@ class Unread:
     prefix: str
     reason: str
     hint: str = ""
+
+
+class RecordOwner(NamedTuple):
+    """The stack that owns a record, by its scope, and the region of the identity that says so."""
+
+    scope: str
+    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +44,125 @@ class ReadScope:
     def includes(self, address: Address) -> bool:
         kind, _, rest = address.partition("/")
         if kind == "dns_record" or not rest:
-            return True  # records are those of what is taken
+            return True  # records are read with the resources that derive them
         if kind == "event_destination":
             region, _, name = rest.partition("/")
             return f"configuration_set/{region}/{name.partition('/')[0]}" in self.addresses
         return address in self.addresses
 
 
-_PASSED = Unread("", "no target needs it")
+_OUT_OF_SCOPE = Unread("", "no target needs it")
 
 
 @dataclass(slots=True)
-class Snapshot:
-    """Everything a plan is made from: desired and observed, as plain data. Filled by reading, then only read."""
+class Diagnostics:
+    """Diagnostics as they are found, with how many of them refuse the plan or block a part of it."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list, kw_only=True)
+    refusals: int = field(default=0, kw_only=True)
+    blocks: int = field(default=0, kw_only=True)
+
+    def refuse(
+        self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
+    ) -> None:
+        """Record a refusal: the plan shows it, and apply writes nothing while it is there."""
+        self.refusals += 1
+        self.say("error", code, message, hint=hint, address=address, source=source)
+
+    def blocked(
+        self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
+    ) -> None:
+        """Record that one part cannot be carried out; the rest of the plan can."""
+        self.blocks += 1
+        self.say("error", code, message, hint=hint, address=address, source=source)
+
+    def say(
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        address: str = "",
+        source: Source | None = None,
+    ) -> None:
+        place = (source.file, source.line, source.column) if source else ("", 0, 0)
+        self.diagnostics.append(Diagnostic(severity, code, message, hint, *place, address))
+
+
+@dataclass(slots=True)
+class Snapshot(Diagnostics):
+    """Everything a plan is made from: desired and observed, as plain data. Filled by reading, then frozen.
+
+    Its own diagnostics are what reading found; what planning finds is in the ``PlanDraft``.
+    """
 
     state: State
     now: str
+    """ISO 8601."""
     desired: dict[Address, Desired] = field(default_factory=dict)
     observed: dict[Address, Observed] = field(default_factory=dict)
     zones: dict[str, Zone] = field(default_factory=dict)
+    """Hosted zones by id. An apply keeps them up to date with what it writes, also in a frozen snapshot."""
     unread: list[Unread] = field(default_factory=list)
     scanned: list[str] = field(default_factory=list)
-    diagnostics: list[Diagnostic] = field(default_factory=list)
+    """For people: which regions were searched and which zones were read."""
     keys: dict[str, str] = field(default_factory=dict)
     """BYODKIM public keys (base64 DER) by the canonical JSON of the reference that names the private key."""
-    owned: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
-    """What the tagging sweep found of this stack: kind -> address -> tags."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    refusals: int = 0
-    blocks: int = 0
     read_scope: ReadScope | None = None
     """With targets: what they need. The rest is not read, and unknown without being a failure."""
     removing: bool = False
     """True while destroying: nothing is desired."""
-    claims: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Record groups that this plan writes, by domain; filled by the DNS kind, read by the identities."""
+    root: str = "."
+    """The directory that relative paths in the state start from."""
+    refresh: str = "full"
+    """``full`` or ``bulk``: with ``bulk`` most identities are read many at a time, and in part."""
+    turn: int | None = None
+    """The share of the identities that a bulk read reads whole today; None for none."""
+    owned: dict[str, dict[Address, dict[str, str]]] = field(default_factory=dict)
+    """What the tagging sweep found of this stack: kind -> address -> tags."""
+    named: dict[str, set[Address]] = field(default_factory=dict)
+    """Kind -> addresses to read although nothing desires them: what is destroyed or imported."""
+    tagged_zones: list[str] = field(default_factory=list)
+    """The ids of the zones whose tag says that they hold a marker of this stack."""
+    zones_tried: set[str] | None = None
+    """The ids of the zones that reading has tried; None before the zones were listed."""
+    covering: dict[Address, str | None] = field(default_factory=dict)
+    """Live identities that are not this stack's to plan and that tracking domains may need -> verification status,
+    None where there is no such identity."""
+    twins: dict[Address, list[str]] = field(default_factory=dict)
+    """Declared addresses that SES does not have -> names that it has and that differ in case only."""
+    record_owners: dict[tuple[str, str], RecordOwner | None] = field(default_factory=dict)
+    """(domain, record group) -> the other stack whose identity names that record as its own; None where no identity
+    does; absent where nobody asked."""
+    record_owners_unread: Unread | None = None
+    """Why a region of this stack could not be asked for record owners, and what to do; None where all were."""
+    ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The answer of GetAccount by region, where it was not denied."""
+    sns_topics: dict[str, Topic | None] = field(default_factory=dict)
+    """Topics of event destinations by ARN; None where SNS does not have it, absent where it could not be read."""
+    sent_last_day: dict[Address, int] = field(default_factory=dict)
+    """Messages that each identity that is to be deleted has sent in the last 24 hours, where more than none."""
+    rules_asked: set[str] = field(default_factory=set)
+    """The regions and topic ARNs that were read for the rules, or tried."""
+    _frozen: bool = field(default=False, init=False, repr=False, compare=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "_frozen", False):
+            raise FrozenInstanceError(f"{name}: the snapshot was frozen after reading")
+        object.__setattr__(self, name, value)
+
+    def freeze(self) -> Snapshot:
+        """Make this snapshot read-only, in place: assignment raises, mappings and lists cannot be changed."""
+        if not self._frozen:
+            for one in fields(self):
+                object.__setattr__(self, one.name, _read_only(getattr(self, one.name)))
+            object.__setattr__(self, "_frozen", True)
+        return self
+
+    def thaw(self) -> Snapshot:
+        """A copy that can be read into. What it holds (resources, zones) is shared, not copied."""
+        return Snapshot(**{one.name: _writable(getattr(self, one.name)) for one in fields(self) if one.init})
 
     @property
     def scope(self) -> str:
@@ -83,7 +176,7 @@ class Snapshot:
     def unknown(self, address: Address) -> Unread | None:
         """Why ``address`` is unknown, or None where it was read: could-not-read is never does-not-exist."""
         if self.read_scope is not None and not self.read_scope.includes(address):
-            return _PASSED
+            return _OUT_OF_SCOPE
         for part in self.unread:
             if address == part.prefix or address.startswith(part.prefix.rstrip("/") + "/"):
                 return part
@@ -99,25 +192,6 @@ class Snapshot:
 
     def unreadable(self, prefix: str, reason: str, hint: str = "") -> None:
         self.unread.append(Unread(prefix, reason, hint))
-
-    def refuse(
-        self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
-    ) -> None:
-        """Record a refusal: the plan shows it, and apply will not write while it stands."""
-        self.refusals += 1
-        self.diagnostics.append(_diagnostic("error", code, message, hint, address, source))
-
-    def blocked(
-        self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
-    ) -> None:
-        """Record that one part cannot go on; the rest of the plan does."""
-        self.blocks += 1
-        self.diagnostics.append(_diagnostic("error", code, message, hint, address, source))
-
-    def say(
-        self, severity: str, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
-    ) -> None:
-        self.diagnostics.append(_diagnostic(severity, code, message, hint, address, source))
 
     def includes(self, address: Address) -> bool:
         """Whether this run reads ``address``: every run without targets does."""
@@ -138,17 +212,31 @@ class Snapshot:
         return sorted(found)
 
 
-def _diagnostic(severity: str, code: str, message: str, hint: str, address: str, source: Source | None) -> Diagnostic:
-    return Diagnostic(
-        severity,  # type: ignore[arg-type]
-        code,
-        message,
-        hint,
-        source.file if source else "",
-        source.line if source else 0,
-        source.column if source else 0,
-        address,
-    )
+def _read_only(value: Any, inner: bool = True) -> Any:
+    """``value`` read-only. A mapping is shared, and copied only where its own values are collections."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, set):
+        return frozenset(value)
+    if not isinstance(value, dict):
+        return value
+    if inner and isinstance(next(iter(value.values()), None), dict | list | set):
+        value = {key: _read_only(one, inner=False) for key, one in value.items()}
+    return MappingProxyType(value)
+
+
+def _writable(value: Any) -> Any:
+    """The opposite of ``_read_only``, as a copy."""
+    kind = type(value)
+    if kind is tuple:
+        return list(value)
+    if kind is frozenset:
+        return set(value)
+    if kind is not MappingProxyType:
+        return value
+    if type(next(iter(value.values()), None)) in {tuple, frozenset, MappingProxyType}:
+        return {key: _writable(one) for key, one in value.items()}
+    return dict(value)
 
 
 def ref_key(reference: Mapping[str, Any]) -> str:

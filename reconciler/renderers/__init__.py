@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic, Plan, Result
 from reconciler.renderers.jsonform import (
+    FORMAT_VERSION,
     error_to_json,
     json_text,
     load_saved,
@@ -153,7 +154,7 @@ def render_diagnostics(
     diagnostics = tuple(diagnostics)
     if format == "json":
         return json_text({
-            "format_version": 1,
+            "format_version": FORMAT_VERSION,
             "outcome": outcome,
             "diagnostics": [one.to_json() for one in diagnostics],
         })  # fmt: skip

@@ -28,7 +28,8 @@ from reconciler.model import (
     digest_of,
 )
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""2: what carrying out a change needs has one form for all kinds (``order``, ``needs``)."""
 
 MAX_SAVED_CHARACTERS: Final = 256 * 1024 * 1024
 """Larger files are not read: this is enough for some hundred thousand changes."""
@@ -396,17 +397,20 @@ def _too_deep(value: Any) -> bool:
     return True
 
 
-def load_saved(text: str) -> Plan:
-    """Parse a saved plan; safe for any text.
+def load_saved(text: str, name: str = "the plan file") -> Plan:
+    """Parse a saved plan; safe for any text. ``name`` is what errors call the file.
 
-    Raises: Stale if the digest does not match (edited) or is missing (not saved by ``--out``); ReconError if the text
-    is not JSON, truncated, too large, too deeply nested, of another format version, or has members of a wrong type.
+    Raises: Stale if an older recon wrote it, or the digest does not match (edited) or is missing (not saved by
+    ``--out``); ReconError if the text is not JSON, truncated, too large, too deeply nested, of another format version,
+    or has members of a wrong type.
     """
     document = _parse(text)
     if _too_deep(document):
         raise ReconError(f"not a saved plan: nested more than {MAX_DEPTH} levels deep", hint=_NEW_PLAN)
     members = {key: value for key, value in _Reader(document, "").value.items() if key != "digest"}
     version = document.get("format_version")
+    if version in range(1, FORMAT_VERSION) and not isinstance(version, bool):
+        raise Stale(f"{name} was made by an older recon (format {version}): {_NEW_PLAN}")
     if version == FORMAT_VERSION and not isinstance(version, bool):
         _check_digest(members, document.get("digest"))
     plan = plan_from_json(document)

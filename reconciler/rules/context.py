@@ -24,6 +24,7 @@ from reconciler.rules.view import RecordSet, RuleView, Topic, needs_https
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.kinds.plan_draft import PlanDraft
     from reconciler.kinds.snapshot import Snapshot
     from reconciler.resources.dns_record.zones import Zone
 
@@ -32,12 +33,8 @@ READS: Final = (
 )  # fmt: skip
 """What ``read_facts`` calls, for the least-privilege policy; all of it may be left out."""
 
-_ACCOUNTS: Final = "ses_accounts"
-_TOPICS: Final = "sns_topics"
-_SENT: Final = "sent_last_day"
 _QUERIES: Final = 10
 """How many metrics one call asks for, at most (SES v2 API, BatchGetMetricData)."""
-_ASKED: Final = "rules_asked"
 _MAX_OUTSIDE: Final = 500
 """Names that one plan asks public DNS for, at most."""
 _MAX_HOSTS: Final = 100
@@ -48,7 +45,7 @@ _MAX_HOSTS: Final = 100
 
 
 def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
-    """Read what only the rules need into ``snapshot.facts``: SES account status a region, and topics of destinations.
+    """Read what only the rules need into ``snapshot``: SES account status a region, and topics of destinations.
 
     With ``declared`` it looks at nothing that is read meanwhile, and may run beside the reading; a second run asks only
     for what the first did not know of. Cost: one call a region with identities, one or two a topic. Denied or failing
@@ -58,7 +55,7 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     identities = (
         x for group in groups for x in group.values() if x.kind == "email_identity" and snapshot.includes(x.address)
     )
-    asked: set[str] = snapshot.facts.setdefault(_ASKED, set())
+    asked = snapshot.rules_asked
     regions = sorted({one.region for one in identities if one.region} - asked)
     arns = sorted(_topics(snapshot) - asked)
     asked.update(regions, arns)
@@ -70,13 +67,10 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
             return None
 
     found = dict(zip(regions, aws.parallel(account, regions), strict=True))
-    accounts = {region: answer for region, answer in found.items() if answer is not None}
-    snapshot.facts[_ACCOUNTS] = {**snapshot.facts.get(_ACCOUNTS, {}), **accounts}
-    topics: dict[str, Topic | None] = dict(snapshot.facts.get(_TOPICS, {}))
+    snapshot.ses_accounts |= {region: answer for region, answer in found.items() if answer is not None}
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
         if answer is not _UNREAD:
-            topics[arn] = answer if isinstance(answer, Topic) else None
-    snapshot.facts[_TOPICS] = topics
+            snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
     if not declared:
         _read_sent(aws, snapshot)
 
@@ -93,7 +87,7 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
     for live in snapshot.observed.values():
         if live.address in snapshot.desired or live.kind != "email_identity" or owner_of(live.tags) != snapshot.scope:
             continue
-        vdm = snapshot.facts[_ACCOUNTS].get(live.region, {}).get("VdmAttributes") or {}
+        vdm = snapshot.ses_accounts.get(str(live.region), {}).get("VdmAttributes") or {}
         if vdm.get("VdmEnabled") == "ENABLED":
             goes.setdefault(str(live.region), []).append(live)
     jobs = [
@@ -119,7 +113,7 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
         return [(live.address, sums.get(f"q{number}", 0)) for number, live in enumerate(some)]
 
     found = (pair for answer in aws.parallel(one, jobs, lambda job: job[0]) for pair in answer)
-    snapshot.facts[_SENT] = {address: number for address, number in found if number}
+    snapshot.sent_last_day = {address: number for address, number in found if number}
 
 
 _UNREAD: Final = object()
@@ -203,9 +197,9 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
     return RuleView(
         state=state, changes=tuple(changes), desired=_taken(snapshot), observed=snapshot.observed,
         zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
-        accounts=snapshot.facts.get(_ACCOUNTS) or {}, topics=snapshot.facts.get(_TOPICS) or {},
-        covering={a: s for a, s in snapshot.facts.get("covering", {}).items() if s},
-        sent_last_day=snapshot.facts.get(_SENT) or {},
+        accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
+        covering={a: s for a, s in snapshot.covering.items() if s},
+        sent_last_day=snapshot.sent_last_day,
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 
@@ -328,13 +322,13 @@ def annotate(
 
 
 def evaluate(
-    snapshot: Snapshot, changes: Sequence[Change], outside: Outside | None = None
+    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
     """View, judge and annotate in one: what the planner calls. Looks beyond AWS only with ``outside``."""
-    view = view_of(snapshot, changes)
+    view = view_of(draft.snapshot, changes)
     if outside is not None:
         view = look_outside(view, outside)
-    refused = {one.address for one in snapshot.diagnostics if one.code == "no-tracking-identity"}
+    refused = {one.address for one in draft.diagnostics if one.code == "no-tracking-identity"}
     return annotate(changes, [f for f in judge(view) if f.rule != "tracking-identity" or f.address not in refused])
 
 

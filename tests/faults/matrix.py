@@ -27,7 +27,7 @@ from reconciler.aws import Aws
 from reconciler.errors import ReconError
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Result
-from reconciler.planner import check_safeguards
+from reconciler.safeguards import check_safeguards
 
 NOW = "2026-11-22T00:00:00Z"
 

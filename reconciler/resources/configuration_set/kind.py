@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reconciler.errors import AwsError, Stale
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project
-from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.kind import ORDER, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.ownership import DESTINATIONS, PROTECT, RECORDS, claim_or_refuse, owner_of, protected, unpack
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import Reader, covering_names, must_exist, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP
 from reconciler.kinds.snapshot import Snapshot
@@ -74,6 +75,8 @@ def address_of(region: str, name: str) -> Address:
 
 class ConfigurationSet(Reader):
     name = NAME
+    plans_after = ("dns_record", "event_destination")
+    references = ("dedicated_ip_pool",)
     reads = ("sesv2:GetConfigurationSet", "sesv2:GetConfigurationSetEventDestinations")
     writes = (
         "sesv2:CreateConfigurationSet",
@@ -126,31 +129,31 @@ class ConfigurationSet(Reader):
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        snapshot = draft.snapshot
         for address in snapshot.addresses(NAME):
             if snapshot.unknown(address):
                 continue
-            change = self._plan_one(snapshot, address)
+            change = self._plan_one(draft, address)
             if change is not None:
                 yield change
 
-    def _plan_one(self, snapshot: Snapshot, address: Address) -> Change | None:
+    def _plan_one(self, draft: PlanDraft, address: Address) -> Change | None:
+        snapshot = draft.snapshot
         desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
         if desired is None:
-            return self._plan_delete(snapshot, live) if live else None
+            return self._plan_delete(draft, live) if live else None
         region = desired.region or ""
         pool = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
         needs = (f"dedicated_ip_pool/{region}/{pool}",) if pool and not pool.startswith("ses-") else ()
         for need in needs:
-            must_exist(snapshot, need, desired, "delivery_options.sending_pool_name")
-        destinations = snapshot.claims.get(address, frozenset())
+            must_exist(draft, need, desired, "delivery_options.sending_pool_name")
         extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
-        extra |= packed(live.tags if live else {}, DESTINATIONS, destinations)
-        records = snapshot.claims.get(f"records:{address}", frozenset())
-        extra |= packed(live.tags if live else {}, RECORDS, records)
+        extra |= packed(live.tags if live else {}, DESTINATIONS, draft.remembered(address, DESTINATIONS))
+        extra |= packed(live.tags if live else {}, RECORDS, draft.remembered(address, RECORDS))
         tags = plan_tags(desired.spec["tags"], live.tags if live else {}, snapshot.scope, extra, desired.entry)
         if live is None:
-            _tracking_must_rest(snapshot, desired)
+            _tracking_must_rest(draft, desired)
             after = {**_without_absent(desired.spec), "tags": present(tags)}
             return creation(
                 desired,
@@ -159,7 +162,7 @@ class ConfigurationSet(Reader):
                 notes=self._notes(snapshot, desired, None),
                 execution={"tracking_ready": _tracking_ready(snapshot, region, after)},
             )
-        claim = claim_or_refuse(snapshot, address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(draft, address, live.tags, desired.entry.source)
         if claim is None:
             return None
         wanted = {**desired.spec, "tags": tags}
@@ -169,10 +172,10 @@ class ConfigurationSet(Reader):
         if not diff and claim == "ours":
             return None
         tracks = any(d.path.startswith("tracking_options") for d in diff)
-        if tracks and _strands(snapshot, live):
+        if tracks and _strands(draft, live):
             return None
         if tracks:
-            _tracking_must_rest(snapshot, desired)
+            _tracking_must_rest(draft, desired)
         full = overlay(desired.spec, live.spec)
         puts = {block: full[block] for block in BLOCKS if before.get(block) != after.get(block) and block in wanted}
         return alteration(
@@ -187,17 +190,15 @@ class ConfigurationSet(Reader):
             execution={
                 "puts": puts,
                 "tracking_ready": _tracking_ready(snapshot, region, full),
-                "marks": sorted(snapshot.facts.get("dns_marks", {}).get(address, ())),
-                "after": sorted(
-                    {*snapshot.facts.get("dns_last", {}).get(address, ()), *snapshot.claims.get(f"gone:{address}", ())}
-                ),
+                **draft.order(address).execution(),
             },
         )
 
-    def _plan_delete(self, snapshot: Snapshot, live: Observed) -> Change | None:
-        if owner_of(live.tags) != snapshot.scope or protected(snapshot, live.address, live.tags, "deleted"):
+    def _plan_delete(self, draft: PlanDraft, live: Observed) -> Change | None:
+        snapshot = draft.snapshot
+        if owner_of(live.tags) != snapshot.scope or protected(draft, live.address, live.tags, "deleted"):
             return None
-        if _strands(snapshot, live):
+        if _strands(draft, live):
             return None
         users = [
             o.address
@@ -209,7 +210,7 @@ class ConfigurationSet(Reader):
         for user in users:
             kept = snapshot.desired.get(user)
             if kept and kept.spec.get("configuration_set_name", live.name) == live.name:
-                snapshot.refuse(
+                draft.refuse(
                     "in-use",
                     f"{live.address} would be deleted while {user} still sends with it by default",
                     hint="give that identity another configuration_set_name (or null) first",
@@ -226,7 +227,7 @@ class ConfigurationSet(Reader):
             if theirs
             else (),
             execution={
-                "marks": sorted(snapshot.facts.get("dns_marks", {}).get(live.address, ())),
+                **draft.order(live.address).execution(),
                 "destinations": inside,
             },
         )
@@ -261,8 +262,7 @@ class ConfigurationSet(Reader):
         "execution": {
             "puts?": {"*": (dict, None)},
             "tracking_ready?": bool,
-            "marks?": [str],
-            "after?": [str],
+            "order?": ORDER,
             "destinations?": {"*": str},
         },
     }
@@ -270,14 +270,15 @@ class ConfigurationSet(Reader):
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]
         arn_name = f"configuration-set/{name}"
-        needs = tuple(f"{a}#create" for a in change.depends_on)
+        needs = needs_of(change.depends_on, "create")
+        order = order_of(change)
         # A tracking record is forgotten with the put or the set: a marker names it before.
-        marks = tuple(f"{a}#mark" for a in change.execution.get("marks") or ())
+        marks = needs_of(order.marks, "mark")
         if change.action == "delete":
             yield Step(
                 change.address,
                 "delete",
-                (*marks, *(f"{a}#{label}" for a in change.depends_on for label in ("update", "delete"))),
+                (*marks, *needs_of(change.depends_on, "update", "delete")),
                 lambda rt: _delete(rt, region, name, change.execution.get("destinations") or {}),
                 calls=("sesv2:DeleteConfigurationSet",),
                 region=region,
@@ -297,7 +298,7 @@ class ConfigurationSet(Reader):
                 region=region,
             )
             if late and late.get("custom_redirect_domain"):
-                yield _tracking_step(change, region, name, late, f"{change.address}#create")
+                yield _tracking_step(change, region, name, late, Need(change.address, "create"))
             return
         put, release, drop = tag_phases(change)
         if put:
@@ -317,33 +318,32 @@ class ConfigurationSet(Reader):
             yield Step(
                 change.address,
                 "update",
-                (f"{change.address}#claim", *needs, *(marks if "tracking_options" in puts else ())),
+                (Need(change.address, "claim"), *needs, *(marks if "tracking_options" in puts else ())),
                 lambda rt: _update(rt, change.address, region, name, puts),
                 calls=tuple(f"sesv2:{BLOCKS[b][0]}" for b in puts),
                 region=region,
             )
         if late is not None:
-            yield _tracking_step(change, region, name, late, f"{change.address}#update", *marks)
+            yield _tracking_step(change, region, name, late, Need(change.address, "update"), *marks)
         if release or drop:
             # What the tags remember is forgotten only once it is gone.
-            gone = tuple(f"{a}#{label}" for a in change.execution.get("after") or () for label in ("write", "delete"))
             yield Step(
                 change.address,
                 "release",
-                (f"{change.address}#claim", f"{change.address}#update", *gone),
+                (*needs_of((change.address,), "claim", "update"), *order.last()),
                 lambda rt: release_tags(rt, region, arn_name, release, drop),
                 calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
                 region=region,
             )
 
 
-def _strands(snapshot: Snapshot, live: Observed) -> bool:
+def _strands(draft: PlanDraft, live: Observed) -> bool:
     """True, and said, where a change would make the set forget a tracking record of ours that cannot be seen now."""
     domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-    hidden = snapshot.zone_unread(domain) if domain else None
+    hidden = draft.snapshot.zone_unread(domain) if domain else None
     if hidden is None or "tracking" not in unpack(live.tags, RECORDS):
         return False
-    snapshot.say(
+    draft.say(
         "warning",
         "zone-unread",
         f"{live.address} is left as it is: the record of {domain} could not be read, and would be left behind",
@@ -353,7 +353,7 @@ def _strands(snapshot: Snapshot, live: Observed) -> bool:
     return True
 
 
-def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], *needs: str) -> Step:
+def _tracking_step(change: Change, region: str, name: str, block: Mapping[str, Any], *needs: Need) -> Step:
     domain = str(block["custom_redirect_domain"])
 
     def run(rt: Runtime) -> None:
@@ -383,7 +383,7 @@ def _tracking_ready(snapshot: Snapshot, region: str, spec: Mapping[str, Any]) ->
     domain = (spec.get("tracking_options") or {}).get("custom_redirect_domain")
     if not domain:
         return True
-    covering = snapshot.facts.get("covering", {})
+    covering = snapshot.covering
     for name in covering_names(str(domain)):
         address = f"email_identity/{region}/{name}"
         desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
@@ -400,20 +400,20 @@ def _tracking_ready(snapshot: Snapshot, region: str, spec: Mapping[str, Any]) ->
     return False
 
 
-def _tracking_must_rest(snapshot: Snapshot, desired: Desired) -> None:
+def _tracking_must_rest(draft: PlanDraft, desired: Desired) -> None:
     """Refuse a tracking domain without an identity at or above it that is declared, or live and stays: SES would refuse
     it after the rest is done. What could not be read is given the benefit."""
     path = "tracking_options.custom_redirect_domain"
     domain = str((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
-    covering = snapshot.facts.get("covering", {})
+    snapshot = draft.snapshot
     for name in covering_names(domain):
         address = f"email_identity/{desired.region}/{name}"
         live = snapshot.observed.get(address)
         stays = live is not None and owner_of(live.tags) != snapshot.scope
-        if address in snapshot.desired or stays or covering.get(address) or snapshot.unknown(address):
+        if address in snapshot.desired or stays or snapshot.covering.get(address) or snapshot.unknown(address):
             return
     if domain:
-        snapshot.refuse(
+        draft.refuse(
             "no-tracking-identity",
             f"{desired.address} tracks through {domain}, and no identity at or above it is declared for "
             f"{desired.region} or stays live there",

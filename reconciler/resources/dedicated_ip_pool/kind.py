@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reconciler.errors import AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
-from reconciler.kinds.kind import Runtime, Step, ses_arn
+from reconciler.kinds.kind import Runtime, Step, needs_of, ses_arn
 from reconciler.kinds.ownership import PROTECT, claim_or_refuse, owner_of, protected
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import Reader, read_each, referenced, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP, TEXTS
 from reconciler.kinds.snapshot import Snapshot
@@ -57,7 +58,7 @@ class DedicatedIpPool(Reader):
         "sesv2:DeleteDedicatedIpPool",
     )
 
-    read_calls: Mapping[str, str] = {
+    read_calls: ClassVar[Mapping[str, str]] = {
         "scaling_mode": "sesv2:GetDedicatedIpPool",
         "dedicated_ips": "sesv2:GetDedicatedIps",
         "tags": "sesv2:ListTagsForResource",
@@ -116,22 +117,24 @@ class DedicatedIpPool(Reader):
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        snapshot = draft.snapshot
         for address in snapshot.addresses(NAME):
             if snapshot.unknown(address):
                 continue
             desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
-            change = self._plan_declared(snapshot, desired, live) if desired else self._plan_delete(snapshot, live)
+            change = self._plan_declared(draft, desired, live) if desired else self._plan_delete(draft, live)
             if change is not None:
                 yield change
 
-    def _plan_declared(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> Change | None:
+    def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
+        snapshot = draft.snapshot
         extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
         tags = plan_tags(desired.spec["tags"], live.tags if live else {}, snapshot.scope, extra, desired.entry)
         if live is None:
             after = {"scaling_mode": "STANDARD", **desired.spec, "tags": present(tags)}
             return creation(desired, after)
-        claim = claim_or_refuse(snapshot, desired.address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
         wanted = {**desired.spec, "tags": tags}
@@ -142,7 +145,7 @@ class DedicatedIpPool(Reader):
             return None
         mode = desired.spec.get("scaling_mode", live.spec["scaling_mode"])
         if live.spec["scaling_mode"] == "MANAGED" and mode == "STANDARD":
-            snapshot.refuse(
+            draft.refuse(
                 "pool-way-back",
                 f"{desired.address} is MANAGED and cannot become STANDARD again",
                 hint="SES refuses the way back: declare MANAGED, or another pool and move the sets to it",
@@ -153,10 +156,11 @@ class DedicatedIpPool(Reader):
         passed_on = _passed_on(snapshot, live, after.get("dedicated_ips"))
         return alteration(desired, live, before, after, diff, adopts=claim == "adopt", execution=passed_on)
 
-    def _plan_delete(self, snapshot: Snapshot, live: Observed | None) -> Change | None:
+    def _plan_delete(self, draft: PlanDraft, live: Observed | None) -> Change | None:
+        snapshot = draft.snapshot
         if live is None or owner_of(live.tags) != snapshot.scope:
             return None
-        if protected(snapshot, live.address, live.tags, "deleted"):
+        if protected(draft, live.address, live.tags, "deleted"):
             return None
         users = sorted(
             o.address
@@ -172,7 +176,7 @@ class DedicatedIpPool(Reader):
                 continue  # It goes along.
             block = (kept.spec.get("delivery_options") or {}) if kept else {}
             if block.get("sending_pool_name", live.name) == live.name:
-                snapshot.refuse(
+                draft.refuse(
                     "in-use",
                     f"{live.address} would be deleted while {user} still sends from it",
                     hint="give that set another sending_pool_name (or null) first",
@@ -196,12 +200,11 @@ class DedicatedIpPool(Reader):
         passed_on: Mapping[str, str] = change.execution.get("passed_on") or {}
         if change.action == "delete":
             ips = [ip for ip in (change.before or {}).get("dedicated_ips") or [] if ip not in passed_on]
-            first = [f"{a}#{label}" for a in change.depends_on for label in ("update", "delete")]
-            first += [f"{a}#{label}" for a in sorted(set(passed_on.values())) for label in ("create", "update")]
+            takers = sorted(set(passed_on.values()))
             yield Step(
                 change.address,
                 "delete",
-                tuple(first),
+                (*needs_of(change.depends_on, "update", "delete"), *needs_of(takers, "create", "update")),
                 lambda rt: _delete(rt, region, name, ips),
                 calls=("sesv2:DeleteDedicatedIpPool",),
                 region=region,

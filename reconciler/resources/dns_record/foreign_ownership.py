@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError
 from reconciler.kinds.ownership import RECORDS, owner_of, unpack
-from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.kinds.snapshot import RecordOwner, Snapshot, Unread
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import Change
 from reconciler.resources.dns_record import marker
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 GROUPS = {"_dmarc.": "dmarc", "default._bimi.": "bimi"}
 """The record groups that are taken over whole, by how their names begin."""
 
-FACT = "elsewhere"
-"""Where a World keeps the answers: (domain, group) -> (other stack's scope, region), None where none names it."""
-
-UNSEEN = "elsewhere_unseen"
-"""Where a World keeps why a region of the stack's own could not be asked, and what to do; nothing where all were."""
-
 _BATCH = 100
 
 
@@ -40,7 +35,7 @@ def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str
     """Domain -> groups that ``changes`` would take over, that nothing of ours names and that were not asked for."""
     wanted: dict[str, set[str]] = {}
     for _, domain, group in _taken_over(changes):
-        if (domain, group) not in snapshot.facts.get(FACT, {}):
+        if (domain, group) not in snapshot.record_owners:
             wanted.setdefault(domain, set()).add(group)
     for live in snapshot.observed.values():
         if live.kind == "email_identity" and live.name in wanted and owner_of(live.tags) == snapshot.scope:
@@ -52,9 +47,11 @@ def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str
 
 
 def ask(aws: Aws, snapshot: Snapshot, wanted: Mapping[str, Iterable[str]]) -> bool:
-    """Read into ``snapshot.facts`` whether an identity of another stack names any of ``wanted``: one call a region for
-    100 domains. True where a plan would say something else now: another owner was found, or some could not be seen."""
-    answers = snapshot.facts.setdefault(FACT, {})
+    """Read into ``snapshot.record_owners`` whether an identity of another stack names any of ``wanted``.
+
+    Cost: one call a region for 100 domains. True where a plan would say something else now: another owner was found, or
+    some could not be seen."""
+    answers = snapshot.record_owners
     answers |= {(domain, group): None for domain, groups in wanted.items() for group in groups}
     domains, stack = list(wanted), snapshot.state.stack
     jobs = [
@@ -86,10 +83,10 @@ def ask(aws: Aws, snapshot: Snapshot, wanted: Mapping[str, Iterable[str]]) -> bo
                 continue
             for group in unpack(tags, RECORDS):
                 if (domain, group) in answers:
-                    answers[domain, group] = (owner, item["ResourceARN"].split(":")[3])
+                    answers[domain, group] = RecordOwner(owner, item["ResourceARN"].split(":")[3])
     own = next((unread[region] for region in stack.regions if region in unread), None)
     if own is not None:  # A guard that is off must not look like one that passed.
-        snapshot.facts[UNSEEN] = (own.message, own.hint)
+        snapshot.record_owners_unread = Unread("", own.message, own.hint)
     elif unread:  # What is down or closed far away must not keep mail from being mended here.
         one_of_them = next(iter(unread.values()))
         words = "whether another stack owns the records that change could not be seen everywhere"
@@ -97,29 +94,29 @@ def ask(aws: Aws, snapshot: Snapshot, wanted: Mapping[str, Iterable[str]]) -> bo
     return bool(unread) or any(answers[domain, group] for domain in wanted for group in wanted[domain])
 
 
-def refuse(snapshot: Snapshot, changes: Iterable[Change]) -> None:
+def refuse(draft: PlanDraft, changes: Iterable[Change]) -> None:
     """Refuse each of ``changes`` that would take over what another stack's identity names, as far as it was asked, and
     each of which that could not be seen in one of the stack's own regions."""
-    answers, unseen = snapshot.facts.get(FACT, {}), snapshot.facts.get(UNSEEN)
+    answers, unread = draft.snapshot.record_owners, draft.snapshot.record_owners_unread
     for change, domain, group in _taken_over(changes):
         if (domain, group) not in answers:
             continue
         found = answers[domain, group]
         if found is not None:
-            snapshot.refuse(
+            draft.refuse(
                 "owned-elsewhere",
-                f'the {group.upper()} of {domain} belongs to the recon stack "{found[0]}": its identity in {found[1]} '
-                "says so",
+                f'the {group.upper()} of {domain} belongs to the recon stack "{found.scope}": its identity in '
+                f"{found.region} says so",
                 hint="take it out of this stack's YAML, or release it there first",
                 address=change.address,
                 source=change.source,
             )
-        elif unseen is not None:
-            snapshot.refuse(
+        elif unread is not None:
+            draft.refuse(
                 "others-unread",
                 f"whether another stack owns the {group.upper()} of {domain}, which would be taken over, could not be "
-                f"seen: {unseen[0]}",
-                hint=unseen[1] or f"run again, or leave {group} out until that region answers",
+                f"seen: {unread.reason}",
+                hint=unread.hint or f"run again, or leave {group} out until that region answers",
                 address=change.address,
                 source=change.source,
             )

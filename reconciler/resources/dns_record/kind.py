@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_from_json, needs_of, order_of
 from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Change, Desired, Document, Entry, Observed, State
+from reconciler.model import Address, Change, Desired, Document, Entry, Observed
 from reconciler.names import is_at_or_below, parents, to_route53
 from reconciler.resources.dns_record import foreign_ownership, intents, marker
 from reconciler.resources.dns_record.edits import Edit
@@ -42,8 +43,9 @@ _LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
 """Below which a domain's records stand beside those at its own name."""
 
 
-class DnsRecord:
+class DnsRecord(BaseKind):
     name = NAME
+    references = ("email_identity", "configuration_set")
     reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
     # GetHostedZone and ListTagsForResource: an apply looks at a zone again before it relies on it
     writes = (
@@ -54,9 +56,6 @@ class DnsRecord:
     read_calls = dict.fromkeys(("value", "ttl"), "route53:ListResourceRecordSets")
 
     # -- desired: derived while planning, since it depends on what SES says (reconciler/kinds/dns/intents.py) ---------
-
-    def desired(self, state: State) -> Iterable[Desired]:
-        return ()
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -77,9 +76,10 @@ class DnsRecord:
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
-        """What is wanted, what is let go, the markers; ``snapshot.claims`` then says what owners' tags must name."""
-        plan = RecordPlan(snapshot)
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        """What is wanted, what is deleted, the markers; ``draft`` then knows what the tags of owners must name."""
+        snapshot = draft.snapshot
+        plan = RecordPlan(draft)
         removals = Removals(plan)
         if not snapshot.unknown(NAME):
             plan.read_markers()
@@ -90,13 +90,13 @@ class DnsRecord:
             removals.release_markers()
             removals.write_markers()
             removals.untag_zones()
-        removals.claims()
-        snapshot.facts["dns_first"] = plan.first
-        snapshot.facts["dns_marks"] = plan.marks
-        snapshot.facts["dns_last"] = plan.last
+        removals.remember_groups()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
-        foreign_ownership.refuse(snapshot, changes)
+        foreign_ownership.refuse(draft, changes)
         return changes
+
+    def known_addresses(self, snapshot: Snapshot) -> Iterable[Address]:
+        return known_addresses(snapshot)
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class DnsRecord:
                 yield Step(
                     change.address,
                     "mark",
-                    tuple(run.get("needs") or ()),
+                    needs_from_json(run["needs"]),
                     zone=zone,
                     edits=lambda rt: [_edit(change, add=run["add"])],
                     calls=("route53:ChangeResourceRecordSets",),
@@ -157,7 +157,7 @@ class DnsRecord:
                 yield Step(
                     change.address,
                     "write",
-                    (f"{change.address}#mark", *(run.get("after") or ())),
+                    (Need(change.address, "mark"), *needs_of(order_of(change).after, "write", "create", "claim")),
                     zone=zone,
                     edits=lambda rt: [_edit(change, remove=run["remove"], last=True)],
                     calls=("route53:ChangeResourceRecordSets",),
@@ -166,7 +166,7 @@ class DnsRecord:
         yield Step(
             change.address,
             "write",
-            (f"{change.address}#mark", *(run.get("needs") or ())),
+            (Need(change.address, "mark"), *needs_from_json(run["needs"])),
             zone=zone,
             edits=lambda rt: list(_write_edits(rt, change)),
             calls=("route53:ChangeResourceRecordSets",),
@@ -186,18 +186,19 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
     them, and those that carry our markers, into ``snapshot.zones``, each once; what cannot be read goes to
     ``snapshot.unread``."""
     names = list(names)
-    marked = snapshot.facts.get("tagged_zones") if snapshot.read_scope is None or snapshot.read_scope.domains else None
+    marked = snapshot.tagged_zones if snapshot.read_scope is None or snapshot.read_scope.domains else ()
     if not (names or marked) or snapshot.unknown(NAME):
         return
-    if "zones_tried" not in snapshot.facts:
+    if snapshot.zones_tried is None:
         try:
             snapshot.zones = list_zones(aws)
         except AwsError as error:
             snapshot.unreadable(NAME, error.message, error.hint)
             return
-    tried: set[str] = snapshot.facts.setdefault("zones_tried", set())
+        snapshot.zones_tried = set()
+    tried = snapshot.zones_tried
     index = ZoneIndex(snapshot.zones)
-    wanted = set(snapshot.facts.get("tagged_zones") or ()) & snapshot.zones.keys()
+    wanted = set(snapshot.tagged_zones) & snapshot.zones.keys()
     if snapshot.read_scope is not None:
         wanted = {
             i for i in wanted if any(is_at_or_below(n, snapshot.zones[i].name) for n in snapshot.read_scope.domains)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.kinds.comparing import differences
+from reconciler.kinds.kind import NEEDS, ORDER, Need, Order, needs_of
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.shape import Shape
-from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
 from reconciler.resources.dns_record import intents, marker
@@ -32,9 +33,10 @@ class RecordChange:
     ttl: int | None = None
     notes: list[Note] = field(default_factory=list)
     source: Source | None = None
-    needs: list[str] = field(default_factory=list)
+    needs: list[Need] = field(default_factory=list)
     depends: set[Address] = field(default_factory=set)
-    after_steps: list[str] = field(default_factory=list)
+    after_changes: tuple[Address, ...] = ()
+    """For a marker: the changes that must be carried out before it forgets a line."""
     unknown: tuple[str, ...] = ()
     token: dict[str, Any] | None = None
     mark: dict[str, str] | None = None
@@ -44,8 +46,8 @@ class RecordChange:
 
 
 EXECUTION: Shape = {
-    "zone": str, "name": (str, None), "type": str, "remove": [str], "add": [str], "ttl": (int, None), "needs": [str],
-    "expect": (dict, None), "after?": [str], "untag?": bool, "marker?": bool,
+    "zone": str, "name": (str, None), "type": str, "remove": [str], "add": [str], "ttl": (int, None), "needs": NEEDS,
+    "expect": (dict, None), "order?": ORDER, "untag?": bool, "marker?": bool,
     "token?": {"identity": str, "number": int, "domain": str, "region": str},
     "mark?": {"domain": str, "name": str, "type": str, "value": str, "text": str},
 }  # fmt: skip
@@ -55,8 +57,9 @@ EXECUTION: Shape = {
 class RecordPlan:
     """One pass fills it: what is wanted (wanting.py), then what is let go and who remembers it (releasing.py)."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, draft: PlanDraft) -> None:
+        self.draft = draft
+        self.snapshot = snapshot = draft.snapshot
         self.index = ZoneIndex(snapshot.zones)
         self.entries = intents.own_entries(snapshot)
         self.identities: dict[str, list[Address]] = {}
@@ -64,7 +67,6 @@ class RecordPlan:
             self.identities.setdefault(desired.name, []).append(desired.address)
         self.of_domain: dict[str, list[RecordChange]] = {}
         self.changes: dict[Address, RecordChange] = {}
-        self.wanted_values: set[tuple[str, str, str]] = set()
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
@@ -73,9 +75,6 @@ class RecordPlan:
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.heirs: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
-        self.first: dict[Address, set[Address]] = {}
-        self.marks: dict[Address, set[Address]] = {}
-        self.last: dict[Address, set[Address]] = {}
 
     def read_markers(self) -> None:
         for zone in self.snapshot.zones.values():
@@ -99,7 +98,7 @@ class RecordPlan:
         A note says which of ``ours`` stay for that reason although they are not ``wanted`` any more."""
         shared: dict[str, str] = {t: stack for stack, m in self.others(zone, domain).items() for t in m.spf or ()}
         for term in [t for t in ours if t in shared and t not in wanted]:
-            self.snapshot.say(
+            self.draft.say(
                 "note",
                 "spf-shared",
                 f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
@@ -280,11 +279,10 @@ class RecordPlan:
                 "type": record.type,
                 "value": raw,
             }
-            planned.needs += [
-                f"{live.address}#{label}" for label in ("delete", "mail_from", "dkim", "update", "tracking")
-            ]
-            self.marks.setdefault(live.address, set()).add(address)
-        self.last.setdefault(live.address, set()).add(address)
+            planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
+            self.draft.add_order(live.address, marks=[address])
+        if not goes:
+            self.draft.add_order(live.address, after=[address])
 
     def refuse_several(
         self, group: str, name: str, texts: Iterable[str], address: Address, source: Source | None = None
@@ -294,7 +292,7 @@ class RecordPlan:
         what = {"keys": "DKIM key"}.get(group, group.upper())
         texts = list(texts)
         mend = "join them into one" if group == "spf" else "keep one and remove the others"
-        self.snapshot.refuse(
+        self.draft.refuse(
             f"two-{group}",
             f"{name} has {len(texts)} {what} records, {why.get(group, 'and receivers ignore them all')}",
             hint=f"{mend} by hand; recon cannot know which one is meant: " + " | ".join(texts),
@@ -325,8 +323,9 @@ class RecordPlan:
             "remove": planned.remove,
             "add": planned.add,
             "ttl": planned.ttl,
-            "needs": sorted(set(planned.needs)),
+            "needs": [list(need) for need in sorted(set(planned.needs))],
             "expect": dict(live.raw) if live else None,
+            **Order(after=planned.after_changes).execution(),
         }
         if planned.token:
             execution["token"] = planned.token
@@ -341,7 +340,6 @@ class RecordPlan:
             execution["untag"] = True
         if planned.marker:
             execution["marker"] = True
-            execution["after"] = planned.after_steps
         return Change(
             address,
             NAME,

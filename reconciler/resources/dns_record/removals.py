@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler import regions
+from reconciler.kinds.kind import Need
 from reconciler.kinds.ownership import DKIM_KEY, MAIL_FROM, PROTECT, RECORDS, left_alone, owner_of, unpack
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
@@ -87,9 +88,8 @@ class Removals:
                 zone = self.plan.zone_of(live.name)
                 if zone:
                     self.plan.markers.setdefault((zone.id, live.name), marker.Marker()).groups.add(group)
-                    self.plan.marks.setdefault(live.address, set()).add(
-                        address_of(zone.name, marker.name_for(live.name), "TXT")
-                    )
+                    marked = address_of(zone.name, marker.name_for(live.name), "TXT")
+                    self.plan.draft.add_order(live.address, marks=[marked])
 
     def _last_identity(self, live: Observed) -> bool:
         return live.name not in self.plan.identities
@@ -307,14 +307,11 @@ class Removals:
                 add,
                 marker=True,
                 notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
-                after_steps=[
-                    *(f"{a}#write" for a in self._of_domain(domain)),
-                    *(f"{a}#{label}" for a in sorted(self.plan.heirs.get(domain, ())) for label in ("create", "claim")),
-                ],
+                after_changes=(*self._of_domain(domain), *sorted(self.plan.heirs.get(domain, ()))),
             )
             if add:
                 for planned in self.plan.of_domain.get(domain, ()):
-                    planned.needs.append(f"{address}#mark")
+                    planned.needs.append(Need(address, "mark"))
 
     def _of_domain(self, domain: str) -> list[str]:
         """The records of this plan that a domain's marker remembers: written, or taken away."""
@@ -342,8 +339,8 @@ class Removals:
                 notes=[Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
             )
 
-    def claims(self) -> None:
-        """The record groups that each owner's ``recon:records`` must name after this plan."""
+    def remember_groups(self) -> None:
+        """Say which record groups each owner's ``recon:records`` must name after this plan."""
         snapshot = self.plan.snapshot
         shared: dict[str, set[str]] = {}
         for address in {
@@ -372,7 +369,7 @@ class Removals:
                 gone = mine - kept
                 stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
                 mine -= gone - stays
-            snapshot.claims[desired.address] = frozenset(mine)
+            self.plan.draft.remember(desired.address, RECORDS, mine)
         for desired in snapshot.kind("configuration_set"):
             live = snapshot.observed.get(desired.address)
             mine = set(unpack(live.tags, RECORDS)) if live else set()
@@ -383,7 +380,7 @@ class Removals:
                 "custom_redirect_domain", "kept"
             ):
                 mine.discard("tracking")
-            snapshot.claims[f"records:{desired.address}"] = frozenset(mine)
+            self.plan.draft.remember(desired.address, RECORDS, mine)
 
 
 def _names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:

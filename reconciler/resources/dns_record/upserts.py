@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import RECORDS, unpack
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf
@@ -39,7 +40,7 @@ class Upserts:
         anchor = intents.anchor(intent)
         zone = self.plan.index.pick(anchor, intent.zone)
         if isinstance(zone, NoZone):
-            snapshot.refuse(
+            self.plan.draft.refuse(
                 zone.code,
                 zone.message,
                 hint=zone.hint,
@@ -62,7 +63,7 @@ class Upserts:
                     intent.terms,
                     intent.all,
                 ):
-                    snapshot.refuse(
+                    self.plan.draft.refuse(
                         "two-values",
                         f"{intent.name} {intent.type} is asked for twice with different values",
                         hint=f"see also {other.source}",
@@ -103,7 +104,7 @@ class Upserts:
                 if end is not None and end.text.lower() != intent.all:
                     what = f"SPF record with its {end.text}"
             if what:
-                self.plan.snapshot.refuse(
+                self.plan.draft.refuse(
                     "owned-elsewhere",
                     f'the {what} of {intent.domain} belongs to the recon stack "{stack}"',
                     hint=f"take it out of this stack's YAML, or release it there first (its marker is "
@@ -124,7 +125,7 @@ class Upserts:
         name = intent.name or ""
         cut = zone.delegation(name)
         if cut is not None:
-            self.plan.snapshot.refuse(
+            self.plan.draft.refuse(
                 "delegated",
                 f"{name} lies below {cut}, which zone {zone.name} delegates elsewhere",
                 hint=f"use the zone of {cut} (`zone:`), or `zone: manual`",
@@ -134,7 +135,7 @@ class Upserts:
             return False
         for record in zone.at(name):
             if record.type == "CNAME" and intent.type != "CNAME":
-                self.plan.snapshot.refuse(
+                self.plan.draft.refuse(
                     "cname-in-the-way",
                     f"{name} is a CNAME to {' '.join(record.values)}, so no {intent.type} can stand there",
                     hint="remove the CNAME, or declare the record where it points",
@@ -143,7 +144,7 @@ class Upserts:
                 )
                 return False
             if intent.type == "CNAME" and record.type != "CNAME":
-                self.plan.snapshot.refuse(
+                self.plan.draft.refuse(
                     "name-taken",
                     f"{name} has {record.type} records, so the CNAME that is needed cannot stand there",
                     hint=f"remove the {record.type} records of {name}, or choose another name",
@@ -152,7 +153,7 @@ class Upserts:
                 )
                 return False
             if record.type == intent.type and not record.simple:
-                self.plan.snapshot.refuse(
+                self.plan.draft.refuse(
                     "not-simple",
                     f"{name} {record.type} is {record.why_not_simple()}, which recon does not edit",
                     hint="make it a simple record, or write `zone: manual`",
@@ -203,7 +204,7 @@ class Upserts:
             target = there  # Which zone SES signs from is not told in bulk; the token is what must match.
         if there != target:
             if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
-                self.plan.snapshot.refuse(
+                self.plan.draft.refuse(
                     "cname-taken",
                     f"{name} is already a CNAME to {there}, which is not recon's",
                     hint=f"remove it (SES needs {target}), or choose another custom_redirect_domain, or REQUIRE HTTPS",
@@ -262,7 +263,7 @@ class Upserts:
                 if intent.group == "mail_from"
                 else "a null MX must stand alone (RFC 7505)"
             )
-            self.plan.snapshot.refuse(
+            self.plan.draft.refuse(
                 "mx-taken",
                 f"{name} already has MX {', '.join(foreign)}; {reason}",
                 hint="remove those values, or choose another name"
@@ -275,7 +276,7 @@ class Upserts:
         if foreign:
             mail_from = intent.group == "mail_from"
             harm = "SES fails to set up the MAIL FROM" if mail_from else "beside it the null MX says nothing (RFC 7505)"
-            self.plan.snapshot.say(
+            self.plan.draft.say(
                 "warning",
                 "mx-not-alone",
                 f"{name} also has MX {', '.join(foreign)}, which is not recon's: {harm}",
@@ -370,12 +371,12 @@ class Upserts:
         try:
             merged = spf.merge(there, intent.terms, wanted_all, [t for t in ours_before if t not in shared])
         except spf.SpfConflict as conflict:
-            self.plan.snapshot.refuse(
+            self.plan.draft.refuse(
                 "spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source
             )
             return
         except ValueError as problem:
-            self.plan.snapshot.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
+            self.plan.draft.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
             return
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
@@ -419,15 +420,15 @@ class Upserts:
         self.plan.of_domain.setdefault(intent.domain, []).append(planned)
         for owner in intent.owners:
             planned.depends.add(owner)
-            planned.needs += [f"{owner}#create", f"{owner}#claim"]
+            planned.needs += needs_of((owner,), "create", "claim")
             if intent.group != "spf":
                 self.plan.written.setdefault(owner, set()).add(intent.group)
             live = self.plan.snapshot.observed.get(owner)
             moves = intent.group == "mail_from" or intent.style == "dkim_key"
             if live is not None and moves and planned.token is None:
-                self.plan.first.setdefault(owner, set()).add(address)
+                self.plan.draft.add_order(owner, before=[address])
         if planned.token is not None:
-            planned.needs.append(f"{planned.token['identity']}#dkim")
+            planned.needs.append(Need(planned.token["identity"], "dkim"))
         if not intent.owners and intent.group != "spf":
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
 
@@ -451,7 +452,7 @@ class Upserts:
         elif intent.style == "dkim_key" and value:
             value = intents.dkim_key_text(value)
         name = intent.name or f"(token {intent.token} of SES)._domainkey.{intent.domain}"
-        self.plan.snapshot.say(
+        self.plan.draft.say(
             "note",
             "publish-by-hand",
             f"publish {name} {intent.type} {value or '(known after apply)'}",

@@ -73,8 +73,8 @@ def absent(aws: Aws, snapshot: Snapshot) -> set[Address]:
 
 def find_twins(aws: Aws, snapshot: Snapshot) -> None:
     """Look for addresses that SES has and that differ from a declared one, which it has not, in their domain's case:
-    to SES they are two (SES Developer Guide, "Creating and verifying identities"). Into ``snapshot.facts["twins"]``,
-    address -> names; a list for each region (1,000 a call) in which a declared address is not there yet."""
+    to SES they are two (SES Developer Guide, "Creating and verifying identities"). Into ``snapshot.twins``;
+    a list for each region (1,000 a call) in which a declared address is not there yet."""
     wanted: dict[str, list[str]] = {}
     for desired in snapshot.kind(NAME):
         if "@" in desired.name and desired.address not in snapshot.observed and not snapshot.unknown(desired.address):
@@ -87,7 +87,7 @@ def find_twins(aws: Aws, snapshot: Snapshot) -> None:
                 local, at, domain = item["IdentityName"].rpartition("@")
                 folded = f"{local}{at}{domain.lower()}"
                 if folded in names and folded != item["IdentityName"]:
-                    found = snapshot.facts.setdefault("twins", {}).setdefault(address_of(region, folded), [])
+                    found = snapshot.twins.setdefault(address_of(region, folded), [])
                     found.append(item["IdentityName"])
         except AwsError as error:
             words = f"whether {region} has addresses that differ from new ones in case only could not be read"
@@ -101,7 +101,7 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
 
     ListEmailIdentities (1,000 a page) says what exists; SES v1 tells DKIM, MAIL FROM and feedback of 100 a call;
     tags come from the sweep. What is not ours yet is read whole, since adopting it needs everything, and so is
-    the share that today's turn falls to (``snapshot.facts["turn"]``).
+    the share that today's turn falls to (``snapshot.turn``).
     """
     by_region: dict[str, list[Address]] = {}
     for address in wanted_addresses(NAME, snapshot):
@@ -116,8 +116,7 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
             }
             there = [a for a in addresses if a.split("/", 2)[2] in listed]
             ours = snapshot.owned.get(NAME, {})
-            turn = snapshot.facts.get("turn")
-            whole = [a for a in there if a not in ours or (turn is not None and _turn_of(a) == turn)]
+            whole = [a for a in there if a not in ours or _turn_of(a) == snapshot.turn]
             whole += [a for a in there if a not in whole and _in_doubt(snapshot, a, ours[a])]
             bulk = sorted(set(there) - set(whole))
             found = _bulk(aws, region, [a.split("/", 2)[2] for a in bulk], listed, ours, snapshot)

@@ -20,7 +20,7 @@ from reconciler import regions
 from reconciler.errors import ReconError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project, touches
-from reconciler.kinds.kind import Step
+from reconciler.kinds.kind import ORDER, Need, Step, needs_of, order_of
 from reconciler.kinds.ownership import (
     DKIM_KEY,
     MAIL_FROM,
@@ -33,6 +33,7 @@ from reconciler.kinds.ownership import (
     protected,
     unpack,
 )
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, must_exist, read_covering, read_each, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP
@@ -47,8 +48,9 @@ from reconciler.kinds.tags import (
     tag_phases,
     tags_from_aws,
 )
-from reconciler.model import Address, Change, Desired, Document, Note, Observed, State
+from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State
 from reconciler.resources.email_identity import NAME, address_of, bulk, writes
+from reconciler.resources.email_identity.statuses import status_of
 from reconciler.secrets import DkimKey, fetch, fingerprint
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ WHOLE = ("policies",)
 
 class EmailIdentity(Reader):
     name = NAME
+    plans_after = ("dns_record",)
+    references = ("configuration_set",)
     reads = (
         "sesv2:GetEmailIdentity",
         "sesv2:ListEmailIdentities",
@@ -92,7 +96,7 @@ class EmailIdentity(Reader):
         ),
         "sesv2:GetEmailIdentity",
     )  # fmt: skip
-    read_calls_bulk: Mapping[str, str] = {
+    read_calls_bulk: ClassVar[Mapping[str, str]] = {
         "dkim.signing_enabled": "ses:GetIdentityDkimAttributes",
         "mail_from.mail_from_domain": "ses:GetIdentityMailFromDomainAttributes",
         "mail_from.behavior_on_mx_failure": "ses:GetIdentityMailFromDomainAttributes",
@@ -141,7 +145,7 @@ class EmailIdentity(Reader):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
-        if snapshot.facts.get("refresh") == "bulk":
+        if snapshot.refresh == "bulk":
             bulk.observe_bulk(self, aws, snapshot)
         else:
             absent = bulk.absent(aws, snapshot)
@@ -153,7 +157,7 @@ class EmailIdentity(Reader):
             if not reference or ref_key(reference) in snapshot.keys or not snapshot.includes(desired.address):
                 continue
             try:
-                text = fetch(reference, aws, aws.stack.regions[0], snapshot.facts["root"])
+                text = fetch(reference, aws, aws.stack.regions[0], snapshot.root)
                 snapshot.keys[ref_key(reference)] = DkimKey(text).public
             except ReconError as error:
                 snapshot.unreadable(desired.address, f"the DKIM key: {error.message}", error.hint)
@@ -211,7 +215,8 @@ class EmailIdentity(Reader):
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        snapshot = draft.snapshot
         by_name: dict[str, list[Observed]] = {}
         for live in snapshot.observed.values():
             if live.kind == NAME:
@@ -221,13 +226,20 @@ class EmailIdentity(Reader):
                 continue
             desired, found = snapshot.desired.get(address), snapshot.observed.get(address)
             if desired is not None:
-                change = self._plan_declared(snapshot, desired, found)
+                change = self._plan_declared(draft, desired, found)
             else:
-                change = self._plan_delete(snapshot, found, by_name)
+                change = self._plan_delete(draft, found, by_name)
             if change is not None:
                 yield change
 
-    def _plan_declared(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> Change | None:
+    def statuses(self, snapshot: Snapshot) -> Iterable[Diagnostic]:
+        declared = (
+            live for live in snapshot.observed.values() if live.kind == NAME and live.address in snapshot.desired
+        )
+        return [status for live in declared if (status := status_of(live)) is not None]
+
+    def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
+        snapshot = draft.snapshot
         wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
         extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
         reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
@@ -257,12 +269,12 @@ class EmailIdentity(Reader):
             wanted["policies"] = policies
         live_tags = live.tags if live else {}
         extra |= packed(live_tags, POLICIES, put_policies)
-        extra |= packed(live_tags, RECORDS, snapshot.claims.get(desired.address, frozenset()))
+        extra |= packed(live_tags, RECORDS, draft.remembered(desired.address, RECORDS))
         wanted["tags"] = plan_tags(desired.spec["tags"], live_tags, snapshot.scope, extra, desired.entry)
         needs = self._needs(desired)
         for need in needs:
             if need.startswith("configuration_set/"):
-                must_exist(snapshot, need, desired, "configuration_set_name")
+                must_exist(draft, need, desired, "configuration_set_name")
         if live is None:
             after = _created(wanted, desired.entry.section == "domains")
             return creation(
@@ -271,12 +283,12 @@ class EmailIdentity(Reader):
                 whole=WHOLE,
                 depends_on=needs,
                 notes=_twins(snapshot, desired),
-                execution=_execution(snapshot, desired, None),
+                execution=_execution(draft, desired, None),
             )
-        claim = claim_or_refuse(snapshot, desired.address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
-        if self._length_of_another_key(snapshot, desired, live):
+        if self._length_of_another_key(draft, desired, live):
             return None
         observed = dict(live.spec)
         if reference and observed["dkim"].get("domain_signing_private_key") is None:
@@ -300,7 +312,7 @@ class EmailIdentity(Reader):
         if not diff and claim == "ours":
             return None
         moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
-        if moves and _strands(snapshot, live):
+        if moves and _strands(draft, live):
             return None
         return alteration(
             desired,
@@ -313,16 +325,16 @@ class EmailIdentity(Reader):
             notes=_once_a_day(before, after),
             source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None)
             or desired.entry.source,
-            execution=_execution(snapshot, desired, live),
+            execution=_execution(draft, desired, live),
         )
 
-    def _length_of_another_key(self, snapshot: Snapshot, desired: Desired, live: Observed) -> bool:
+    def _length_of_another_key(self, draft: PlanDraft, desired: Desired, live: Observed) -> bool:
         """Whether a key length is written for an identity that does not sign with Easy DKIM, and nothing says that it
         should; says so. Only Easy DKIM has one to set (SES API, DkimSigningAttributes, NextSigningKeyLength)."""
         block, origin = desired.spec.get("dkim") or {}, live.spec["dkim"]["signing_attributes_origin"]
         if origin == "AWS_SES" or "signing_attributes_origin" in block or "next_signing_key_length" not in block:
             return False
-        snapshot.refuse(
+        draft.refuse(
             "dkim-length-of-another-key",
             f"{desired.address} signs with the origin {origin}, whose key length is not SES's to set",
             hint="write signing_attributes_origin: AWS_SES to go to Easy DKIM, or leave next_signing_key_length out",
@@ -355,13 +367,14 @@ class EmailIdentity(Reader):
         return None
 
     def _plan_delete(
-        self, snapshot: Snapshot, live: Observed | None, by_name: Mapping[str, list[Observed]]
+        self, draft: PlanDraft, live: Observed | None, by_name: Mapping[str, list[Observed]]
     ) -> Change | None:
+        snapshot = draft.snapshot
         if live is None or owner_of(live.tags) != snapshot.scope:
             return None
-        if protected(snapshot, live.address, live.tags, "deleted"):
+        if protected(draft, live.address, live.tags, "deleted"):
             return None
-        if _strands(snapshot, live):
+        if _strands(draft, live):
             return None
         replicas = tuple(
             o.address
@@ -369,8 +382,7 @@ class EmailIdentity(Reader):
             if regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
             and owner_of(o.tags) == snapshot.scope
         )
-        marks = sorted(snapshot.facts.get("dns_marks", {}).get(live.address, ()))
-        return deletion(live, whole=WHOLE, depends_on=replicas, execution={"before": marks})
+        return deletion(live, whole=WHOLE, depends_on=replicas, execution=draft.order(live.address).execution())
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -406,9 +418,7 @@ class EmailIdentity(Reader):
             "policies?": {"*": (dict, str, None)},
         },
         "execution": {
-            "before?": [str],
-            "marks?": [str],
-            "after_dns?": [str],
+            "order?": ORDER,
             "policies?": {"*": (dict, str, None)},
             "verified?": bool,
             "private_key?": dict,
@@ -420,25 +430,22 @@ class EmailIdentity(Reader):
 
     def steps(self, change: Change) -> Iterable[Step]:
         region, name = change.region or "", change.address.split("/", 2)[2]
-        # SES forgets old names with the put: before it the new records stand and a marker names the old ones.
-        before_dns = tuple(f"{a}#write" for a in change.execution.get("before") or ())
-        before_dns += tuple(f"{a}#mark" for a in change.execution.get("marks") or ())
+        order = order_of(change)
         if change.action == "delete":
-            marks = tuple(f"{a}#mark" for a in change.execution.get("before") or ())
             yield Step(
                 change.address,
                 "delete",
-                (*marks, *(f"{a}#delete" for a in change.depends_on)),
+                (*order.first(), *needs_of(change.depends_on, "delete")),
                 lambda rt: writes.delete(rt, region, name),
                 calls=("sesv2:DeleteEmailIdentity",),
                 region=region,
             )
             return
         after = change.after or {}
-        needs = tuple(f"{a}#{label}" for a in change.depends_on for label in ("create", "update", "dkim"))
+        needs = needs_of(change.depends_on, "create", "update", "dkim")
         verified = bool(change.execution.get("verified"))
         create = change.action == "create"
-        first = f"{change.address}#{'create' if create else 'claim'}"
+        first = Need(change.address, "create" if create else "claim")
         if create:
             yield Step(
                 change.address,
@@ -463,7 +470,7 @@ class EmailIdentity(Reader):
             yield Step(
                 change.address,
                 "dkim",
-                (first, *before_dns, *needs),
+                (first, *order.first(), *needs),
                 lambda rt: writes.put_signing(rt, change, region, name),
                 calls=("sesv2:PutEmailIdentityDkimSigningAttributes",),
                 region=region,
@@ -472,7 +479,7 @@ class EmailIdentity(Reader):
             yield Step(
                 change.address,
                 "mail_from",
-                (first, *(() if create else before_dns)),
+                (first, *(() if create else order.first())),
                 lambda rt: writes.put_mail_from(rt, change, region, name),
                 calls=("sesv2:PutEmailIdentityMailFromAttributes",),
                 region=region,
@@ -495,12 +502,11 @@ class EmailIdentity(Reader):
             )
         if release or drop:
             # Tags that remember what we put shrink last: until then a killed run still knows what is left to do.
-            own = tuple(f"{change.address}#{label}" for label in ("claim", "mail_from", "dkim", "update", "policies"))
-            gone = tuple(f"{a}#write" for a in change.execution.get("after_dns") or ())
+            own = needs_of((change.address,), "claim", "mail_from", "dkim", "update", "policies")
             yield Step(
                 change.address,
                 "release",
-                (*own, *gone),
+                (*own, *order.last()),
                 lambda rt: release_tags(rt, region, arn, release, drop),
                 calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
                 region=region,
@@ -532,14 +538,15 @@ _SIGNING = (
 )
 
 
-def _strands(snapshot: Snapshot, live: Observed) -> bool:
+def _strands(draft: PlanDraft, live: Observed) -> bool:
     """True, and said, where a change would make SES forget names whose records of ours cannot be seen now."""
+    snapshot = draft.snapshot
     hidden = snapshot.zone_unread(live.name) or snapshot.zone_unread(
         (live.spec["mail_from"] or {}).get("mail_from_domain") or live.name
     )
     if hidden is None or not unpack(live.tags, RECORDS) & {"dkim", "mail_from", "dmarc", "bimi", "null_mx"}:
         return False
-    snapshot.say(
+    draft.say(
         "warning",
         "zone-unread",
         f"{live.address} is left as it is: its records could not be read, and would be left behind",
@@ -563,12 +570,10 @@ def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:
     return {k: v for k, v in block.items() if v is not None}
 
 
-def _execution(snapshot: Snapshot, desired: Desired, live: Observed | None) -> dict[str, Any]:
+def _execution(draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[str, Any]:
     """What carrying out a create or an update needs beside the fields."""
     execution: dict[str, Any] = {
-        "before": sorted(snapshot.facts.get("dns_first", {}).get(desired.address, ())),
-        "marks": sorted(snapshot.facts.get("dns_marks", {}).get(desired.address, ())),
-        "after_dns": sorted(snapshot.facts.get("dns_last", {}).get(desired.address, ())),
+        **draft.order(desired.address).execution(),
         "policies": dict(desired.entry.values.get("policies") or {}),
         "verified": bool(live and live.facts.get("verification_status") == "SUCCESS"),
     }
@@ -590,7 +595,7 @@ def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[No
 
 
 def _twins(snapshot: Snapshot, desired: Desired) -> tuple[Note, ...]:
-    twins = snapshot.facts.get("twins", {}).get(desired.address, ())
+    twins = snapshot.twins.get(desired.address, ())
     words = (
         "SES has {} already, and tells addresses apart by case: this will be one more, whose owner has to confirm it "
         "(mail from the other goes on as it does; delete it once nobody sends from it)"

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reconciler.errors import AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, project
-from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.kind import NEEDS, Runtime, Step, needs_from_json, needs_of
 from reconciler.kinds.ownership import DESTINATIONS, PROTECT, left_alone, owner_of, unpack
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import Reader, region_of, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import from_aws, to_aws
@@ -52,6 +53,7 @@ def set_address(region: str, set_name: str) -> Address:
 
 class EventDestination(Reader):
     name = NAME
+    parent = "configuration_set"
     reads = ("sesv2:GetConfigurationSetEventDestinations",)
     writes = (
         "sesv2:CreateConfigurationSetEventDestination",
@@ -110,8 +112,9 @@ class EventDestination(Reader):
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
         """The differences; also works out which names each set's ``recon:destinations`` must hold."""
+        snapshot = draft.snapshot
         changes: list[Change] = []
         put: dict[Address, set[str]] = {}
         for address in snapshot.addresses("configuration_set"):
@@ -133,9 +136,8 @@ class EventDestination(Reader):
                 put.setdefault(parent, set()).add(name)
             if desired is None:
                 put.get(parent, set()).discard(name)
-                if change is not None:
-                    gone = f"gone:{parent}"
-                    snapshot.claims[gone] = snapshot.claims.get(gone, frozenset()) | {address}
+                if change is not None and parent in snapshot.desired:
+                    draft.add_order(parent, after=[address])
             if change is not None:
                 changes.append(change)
         yield from _within_the_limit(snapshot, changes)
@@ -144,7 +146,7 @@ class EventDestination(Reader):
             region, set_name, name = address.split("/", 3)[1:]
             known.setdefault(set_address(region, set_name), set()).add(name)
         for address, names in put.items():
-            snapshot.claims[address] = frozenset(names & known.get(address, set()))
+            draft.remember(address, DESTINATIONS, names & known.get(address, set()))
 
     def _plan_one(
         self,
@@ -193,7 +195,7 @@ class EventDestination(Reader):
 
     form: ClassVar[Document] = {
         "fields": {"enabled?": bool, "matching_event_types?": [str], "*": (dict, None)},
-        "execution": {"with_set?": bool, "after?": [str]},
+        "execution": {"with_set?": bool, "needs?": NEEDS},
     }
 
     def steps(self, change: Change) -> Iterable[Step]:
@@ -203,7 +205,7 @@ class EventDestination(Reader):
         if change.action == "delete":
             if change.execution.get("with_set"):
                 # The set takes its destinations along; nothing to call.
-                yield Step(change.address, "delete", (f"{parent}#delete",), lambda rt: None, region=region)
+                yield Step(change.address, "delete", needs_of((parent,), "delete"), lambda rt: None, region=region)
             else:
                 yield Step(
                     change.address,
@@ -215,8 +217,7 @@ class EventDestination(Reader):
                 )
             return
         definition = to_aws(change.after or {})
-        gone = tuple(f"{address}#delete" for address in change.execution.get("after") or ())
-        needs = (f"{parent}#create", f"{parent}#claim", *gone)
+        needs = needs_of((parent,), "create", "claim") + needs_from_json(change.execution.get("needs") or ())
         if change.action == "update":
 
             def update(rt: Runtime) -> None:
@@ -266,7 +267,7 @@ def _within_the_limit(snapshot: Snapshot, changes: Iterable[Change]) -> Iterable
         gone = sorted(c.address for c in siblings if c.action == "delete")
         more = sum(c.action == "create" for c in siblings)
         if change.action == "create" and gone and count.get(parent, 0) + more > MAX_DESTINATIONS:
-            change = replace(change, execution={**change.execution, "after": gone})
+            change = replace(change, execution={**change.execution, "needs": [[address, "delete"] for address in gone]})
         yield change
 
 

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reconciler.aws.clock import now
 from reconciler.errors import ReconError
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
 from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores
@@ -45,8 +46,9 @@ def tagged_stores(desired: Desired, live: Observed | None) -> list[dict[str, Any
     return [stores.tagged(store, there.get(stores.id_of(store)), desired.entry) for store in desired.spec["stores"]]
 
 
-class SmtpCredential:
+class SmtpCredential(BaseKind):
     name = NAME
+    parent = "smtp_user"
     reads = (
         "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed", "secretsmanager:DescribeSecret", "ssm:DescribeParameters",
         "ssm:ListTagsForResource",
@@ -59,7 +61,7 @@ class SmtpCredential:
         "iam:UpdateAccessKey", "iam:DeleteAccessKey", "secretsmanager:DeleteSecret", "ssm:DeleteParameter",
     )  # fmt: skip
 
-    read_calls: Mapping[str, str] = {
+    read_calls: ClassVar[Mapping[str, str]] = {
         "keys": "iam:ListAccessKeys",
         "key": "iam:GetAccountAuthorizationDetails",
         "stores (secretsmanager)": "secretsmanager:DescribeSecret",
@@ -154,7 +156,8 @@ class SmtpCredential:
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        snapshot = draft.snapshot
         for address in snapshot.addresses(NAME):
             user = smtp_user.address_of(address.split("/", 1)[1])
             if snapshot.unknown(address) or snapshot.unknown(user):
@@ -166,33 +169,33 @@ class SmtpCredential:
             if desired is None:
                 change = self._plan_delete(snapshot, live)
             else:
-                change = self._plan_declared(snapshot, desired, live)
+                change = self._plan_declared(draft, desired, live)
                 if change is not None and live is not None and live.facts.get("live_name"):
                     change = replace(change, execution={**change.execution, "rename": live.facts["live_name"]})
-                _tell(snapshot, desired, live, change)
+                _tell(draft, desired, live, change)
             if change is not None:
                 yield change
 
-    def _plan_declared(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> Change | None:
+    def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         wanted = tagged_stores(desired, live)
         for store in wanted:
-            if _taken(snapshot, desired, store, (live.spec["stores"] if live else {}).get(stores.id_of(store)) or {}):
+            if _taken(draft, desired, store, (live.spec["stores"] if live else {}).get(stores.id_of(store)) or {}):
                 return None
         if live is not None and live.facts["locked"]:
             return None
         state = rotation.health(wanted, live)
         if live is None or state.needs_key:
-            return self._plan_key(snapshot, desired, live, state, wanted)
-        return self._plan_mend(snapshot, desired, live, state, wanted)
+            return self._plan_key(draft, desired, live, state, wanted)
+        return self._plan_mend(draft.snapshot, desired, live, state, wanted)
 
     def _plan_key(
-        self, snapshot: Snapshot, desired: Desired, live: Observed | None, state: rotation.Health,
+        self, draft: PlanDraft, desired: Desired, live: Observed | None, state: rotation.Health,
         wanted: list[dict[str, Any]],
     ) -> Change | None:  # fmt: skip
         """A new key, stored everywhere: there is none, or a store lost what only CreateAccessKey ever told."""
         name = desired.name
         current = state.key
-        drop = _room(snapshot, desired, live)
+        drop = _room(draft, desired, live)
         if drop is None:
             return None
         previous = current["id"] if current and current["id"] not in drop else None
@@ -201,7 +204,7 @@ class SmtpCredential:
             name, wanted, live.spec if live else None, tags, previous=previous, drop=drop
         )
         execution |= {"new_key": True, "regions": desired.spec["regions"]}
-        execution["old_stores"] = _left(snapshot, name, execution["old_stores"])
+        execution["old_stores"] = _left(draft.snapshot, name, execution["old_stores"])
         shown = {"regions": desired.spec["regions"], "credentials": [stores.words(s) for s in wanted]}
         old, new = _tags_moved(wanted, live)
         shown |= {"tags": new} if new else {}
@@ -349,7 +352,7 @@ class SmtpCredential:
                 calls=("iam:DeleteAccessKey", "secretsmanager:DeleteSecret"),
             )  # fmt: skip
             return
-        needs = (f"{user}#create", f"{user}#update")
+        needs = needs_of((user,), "create", "update")
         if run.get("new_key"):
             puts = ("secretsmanager:PutSecretValue",) * len(run["stores"])
             yield Step(
@@ -375,20 +378,20 @@ def _left(snapshot: Snapshot, user: str, old: list[dict[str, Any]]) -> list[dict
     return [store for store in old if stores.id_of(store) not in taken]
 
 
-def _taken(snapshot: Snapshot, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+def _taken(draft: PlanDraft, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     """Whether a store is not ours to write; says so."""
     if not there.get("exists"):
         return False
     owner = owner_of(there.get("tags") or {})
-    if owner not in {None, snapshot.scope}:
-        snapshot.refuse(
+    if owner not in {None, draft.snapshot.scope}:
+        draft.refuse(
             "owned-elsewhere", f"{stores.words(store)} belongs to {owner}", address=desired.address,
             source=desired.source_of("credentials"), hint="store this user's credential under another name",
         )  # fmt: skip
         return True
     if there.get("secure") is False:
         # SSM API, PutParameter: HierarchyTypeMismatchException, a String cannot become a SecureString.
-        snapshot.blocked(
+        draft.blocked(
             "store-not-secure", f"{stores.words(store)} is no SecureString, and SSM cannot make it one",
             address=desired.address, source=desired.source_of("credentials"),
             hint="delete that parameter, or name another",
@@ -397,7 +400,7 @@ def _taken(snapshot: Snapshot, desired: Desired, store: Mapping[str, Any], there
     return False
 
 
-def _room(snapshot: Snapshot, desired: Desired, live: Observed | None) -> list[str] | None:
+def _room(draft: PlanDraft, desired: Desired, live: Observed | None) -> list[str] | None:
     """Which keys of ours go to make room for a new one: none where there is room; None, said, where nothing may go."""
     if live is None:
         return []
@@ -405,18 +408,19 @@ def _room(snapshot: Snapshot, desired: Desired, live: Observed | None) -> list[s
     if len(present) < 2:
         return []
     _, overlap = rotation.limits(desired)
-    moment = datetime.fromisoformat(snapshot.now)
+    now_text = draft.snapshot.now
+    moment = datetime.fromisoformat(now_text)
     ours = [k for wanted in (live.spec["old"], live.spec["key"]) for k in present if k["id"] == wanted]
     for key in ours:
         used = live.facts["last_used"].get(key["id"]) or {"unknown": "it was not read"}
         if key["status"] != "Active" or not rotation.in_use(used, moment, overlap):
             return [key["id"]]
     listed = "; ".join(
-        rotation.describe_key(live, k["id"], snapshot.now)
+        rotation.describe_key(live, k["id"], now_text)
         + (", not made by recon" if k["id"] in live.facts["foreign"] else "")
         for k in present
     )
-    snapshot.blocked(
+    draft.blocked(
         "two-keys", f"{desired.address} needs a new access key, but the user has two already: {listed}",
         hint=f"name the one to replace: recon smtp rotate {desired.name} --replace KEYID", address=desired.address,
         source=desired.entry.source,
@@ -424,10 +428,11 @@ def _room(snapshot: Snapshot, desired: Desired, live: Observed | None) -> list[s
     return None
 
 
-def _tell(snapshot: Snapshot, desired: Desired, live: Observed | None, change: Change | None) -> None:
+def _tell(draft: PlanDraft, desired: Desired, live: Observed | None, change: Change | None) -> None:
     """What a plan says of keys and rotation beside its changes: nothing of it is a change."""
     if live is None:
         return
+    snapshot = draft.snapshot
     name = desired.name
     where: dict[str, Any] = {"address": desired.address, "source": desired.entry.source}
     proven = rotation.health(desired.spec["stores"], live).unrecorded
@@ -442,22 +447,22 @@ def _tell(snapshot: Snapshot, desired: Desired, live: Observed | None, change: C
                 "and then nobody knows its secret"
             )
             hint += " (said three times it is gone at once: named, off, deleted)"
-        snapshot.say("warning", "foreign-key", f"{name} has a key that recon did not make: {known}", hint=hint, **where)
+        draft.say("warning", "foreign-key", f"{name} has a key that recon did not make: {known}", hint=hint, **where)
     for key_id in live.spec["orphans"] if change is None else ():
         known = rotation.describe_key(live, key_id, snapshot.now)
-        snapshot.say(
+        draft.say(
             "warning", "orphan-key", f"an interrupted run made a key of {name}, and it is not stored: {known}",
             hint="apply deletes or replaces it once what stands in the way is mended", **where,
         )  # fmt: skip
     status = rotation.status(desired, live, snapshot.now)
     if status.state == "locked":
-        snapshot.say("warning", "locked", f"{name} is locked: {status.reason}", hint=status.hint, **where)
+        draft.say("warning", "locked", f"{name} is locked: {status.reason}", hint=status.hint, **where)
         return
     if status.speaks and status.step != "record":
         hint = status.hint or "recon smtp rotate --due"
-        snapshot.say("warning", rotation.code_of(status, snapshot.now), rotation.words_of(status), hint=hint, **where)
+        draft.say("warning", rotation.code_of(status, snapshot.now), rotation.words_of(status), hint=hint, **where)
     for consumer in status.consumers:
-        snapshot.say(
+        draft.say(
             "note", "consumer-not-acknowledged",
             f"{name}: nobody has said that {rotation.consumer_words(consumer)} has the password of {live.spec['key']}",
             hint=f'recon smtp ack {name} "{consumer["name"]}"', **where,

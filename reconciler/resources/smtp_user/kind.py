@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler import regions
 from reconciler.errors import AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
-from reconciler.kinds.kind import Runtime, Step
+from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, owner_of, protected
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP, TEXTS
@@ -50,6 +52,7 @@ def address_of(name: str) -> Address:
 
 class SmtpUser(Reader):
     name = NAME
+    references = ("email_identity",)
     reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
     writes = (
         "iam:CreateUser",
@@ -133,6 +136,22 @@ class SmtpUser(Reader):
             if live is not None:
                 snapshot.observed[live.address] = live
 
+    def after_reading(self, snapshot: Snapshot) -> None:
+        """``moved``: IAM renames a user in place, so the live one and its key are planned under the new name."""
+        for moved in snapshot.state.moved:
+            kind, _, old = moved.from_address.partition("/")
+            new = moved.to_address.partition("/")[2]
+            live = snapshot.observed.get(moved.from_address)
+            if kind != NAME or live is None or moved.to_address in snapshot.observed:
+                continue
+            if moved.to_address not in snapshot.desired or owner_of(live.tags) != snapshot.scope:
+                continue
+            for name in (NAME, "smtp_credential"):
+                found = snapshot.observed.pop(f"{name}/{old}", None)
+                if found is not None:
+                    facts = {**found.facts, "live_name": old}
+                    snapshot.observed[f"{name}/{new}"] = replace(found, address=f"{name}/{new}", name=new, facts=facts)
+
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One user by itself: two calls; None where IAM does not have it."""
         found = aws.call_if_there("iam", "GetUser", UserName=name)
@@ -143,25 +162,26 @@ class SmtpUser(Reader):
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
-    def plan(self, snapshot: Snapshot) -> Iterable[Change]:
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        snapshot = draft.snapshot
         for address in snapshot.addresses(NAME):
             if snapshot.unknown(address):
                 continue
             desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
-            change = self._plan_declared(snapshot, desired, live) if desired else self._plan_delete(snapshot, live)
+            change = self._plan_declared(draft, desired, live) if desired else self._plan_delete(draft, live)
             if change is not None:
                 yield change
 
-    def _plan_declared(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> Change | None:
+    def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
         live_tags = live.tags if live else {}
-        tags = plan_tags(desired.spec["tags"], live_tags, snapshot.scope, extra, desired.entry)
+        tags = plan_tags(desired.spec["tags"], live_tags, draft.snapshot.scope, extra, desired.entry)
         wanted = {**desired.spec, "tags": tags}
         if live is None:
             after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}
             after["tags"] = present(tags)
             return creation(desired, after, whole=WHOLE, execution={"policy": policy_of(desired.spec)})
-        claim = claim_or_refuse(snapshot, desired.address, live.tags, desired.entry.source)
+        claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
         if claim is None:
             return None
         if live.spec.get("policy") is not None:
@@ -184,17 +204,18 @@ class SmtpUser(Reader):
         live = self.read(aws, "", change.execution.get("rename") or change.address.split("/", 1)[1])
         return live.digest if live else None
 
-    def _plan_delete(self, snapshot: Snapshot, live: Observed | None) -> Change | None:
+    def _plan_delete(self, draft: PlanDraft, live: Observed | None) -> Change | None:
+        snapshot = draft.snapshot
         if live is None or owner_of(live.tags) != snapshot.scope:
             return None
-        if protected(snapshot, live.address, live.tags, "deleted"):
+        if protected(draft, live.address, live.tags, "deleted"):
             return None
         credential = snapshot.observed.get(f"smtp_credential/{live.name}")
         foreign = list((credential.facts.get("foreign") if credential else None) or ())
         if snapshot.unknown(f"smtp_credential/{live.name}"):
             return None
         if foreign:
-            snapshot.blocked(
+            draft.blocked(
                 "foreign-key",
                 f"{live.address} cannot be deleted: access key {', '.join(foreign)} was not made by recon",
                 hint="delete that key by hand once nobody uses it",
@@ -246,7 +267,7 @@ class SmtpUser(Reader):
             yield Step(
                 change.address,
                 "delete",
-                tuple(f"{a}#delete" for a in change.depends_on),
+                needs_of(change.depends_on, "delete"),
                 lambda rt: _delete(rt, name, change.execution),
                 calls=("iam:DeleteUserPolicy", "iam:DeleteUser"),
             )

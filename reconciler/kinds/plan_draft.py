@@ -1,0 +1,51 @@
+"""What planning hands from kind to kind: a plan in the making, with what tags must remember and what must run when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from reconciler.kinds.kind import Order
+from reconciler.kinds.snapshot import Diagnostics, Snapshot
+from reconciler.model import Address, Change
+
+
+@dataclass(slots=True)
+class PlanDraft(Diagnostics):
+    """One planning run: the frozen snapshot, and what the kinds that have planned so far found out for later ones.
+
+    Its own diagnostics are what planning found; what reading found is in the snapshot.
+    """
+
+    snapshot: Snapshot
+    changes: list[Change] = field(default_factory=list)
+    """The changes of the kinds that have planned so far."""
+    _remembered: dict[tuple[Address, str], frozenset[str]] = field(default_factory=dict)
+    _orders: dict[Address, tuple[set[Address], set[Address], set[Address]]] = field(default_factory=dict)
+
+    def remember(self, owner: Address, tag: str, names: Iterable[str]) -> None:
+        """Have ``tag`` of ``owner`` (``recon:records``, ``recon:destinations``) name ``names`` after this plan."""
+        self._remembered[owner, tag] = self.remembered(owner, tag).union(names)
+
+    def remembered(self, owner: Address, tag: str) -> frozenset[str]:
+        """What ``tag`` of ``owner`` must name after this plan; empty where no kind said anything."""
+        return self._remembered.get((owner, tag), frozenset())
+
+    def add_order(
+        self,
+        owner: Address,
+        *,
+        before: Iterable[Address] = (),
+        marks: Iterable[Address] = (),
+        after: Iterable[Address] = (),
+    ) -> None:
+        """Have the steps of ``owner`` wait for those of others; the meaning of each is in ``Order``."""
+        for known, more in zip(
+            self._orders.setdefault(owner, (set(), set(), set())), (before, marks, after), strict=True
+        ):
+            known.update(more)
+
+    def order(self, owner: Address) -> Order:
+        """Everything that was added for ``owner``, sorted."""
+        before, marks, after = self._orders.get(owner, ((), (), ()))
+        return Order(tuple(sorted(before)), tuple(sorted(marks)), tuple(sorted(after)))

@@ -1,0 +1,186 @@
+"""``--target``: what a target names, what must be read for it, and which changes it selects. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from reconciler.errors import ReconError
+from reconciler.kinds.ownership import RECORDS, unpack
+from reconciler.kinds.registry import REGISTRY
+from reconciler.kinds.snapshot import ReadScope, Snapshot
+from reconciler.model import Address, Change, Diagnostic
+from reconciler.names import fold_domain, fold_identity, parents
+from reconciler.steps import steps_of
+
+
+def fits(address: Address, target: str) -> bool:
+    """Whether ``target``, an address or a glob, names ``address``."""
+    return address == target or fnmatch.fnmatchcase(address, target)
+
+
+_TARGETED = (
+    "email_identity", "configuration_set", "event_destination", "dedicated_ip_pool", "smtp_user", "smtp_credential",
+)  # fmt: skip
+
+
+_SWEPT = ("email_identity", "configuration_set", "dedicated_ip_pool")
+"""The kinds of which the tagging sweep tells all that is ours."""
+
+
+def normalise_target(target: str) -> str:
+    """A target with its domain names in the form of addresses: lower case, A-labels; a glob stays as it is."""
+    kind, *rest = target.split("/")
+    if any(character in target for character in "*?["):
+        return target
+    try:
+        if kind == "email_identity" and len(rest) == 2:
+            rest[1] = fold_identity(rest[1])
+        elif kind == "dns_record" and len(rest) == 3:
+            name, colon, token = rest[1].partition(":")
+            rest = [fold_domain(rest[0]), fold_domain(name, record=True) + colon + token, rest[2].upper()]
+    except ValueError:
+        return target
+    return "/".join([kind, *rest])
+
+
+def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
+    """Whether targets are given, and each is the address of something declared that is no record."""
+    return bool(targets) and all(target in snapshot.desired for target in targets)
+
+
+def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
+    """What must be read for these targets: what they name, declared or ours, and what that needs or shares.
+
+    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is
+    to go. A domain is one thing with all its identities; a set goes with its destinations and its pool, a user with its
+    credential.
+    """
+    known = {*snapshot.desired}
+    for named in (*snapshot.owned.values(), *snapshot.named.values()):
+        known |= {*named}
+    taken: set[Address] = set()
+    domains: set[str] = set()
+    for target in targets:
+        kind, _, rest = target.partition("/")
+        if kind == "dns_record":
+            zone, _, label = rest.partition("/")
+            name = label.rpartition("/")[0].partition(":")[0]
+            if not name or any(c in zone + name for c in "*?["):
+                return None
+            domains |= {name, *parents(name)}
+            # a set may have put a tracking record that only it, live, still knows of
+            sets = snapshot.owned.get("configuration_set", {}).items()
+            taken |= {address for address, tags in sets if "tracking" in unpack(tags, RECORDS)}
+            if name.startswith("_dmarc."):  # it governs what is below, too
+                below = name.removeprefix("_dmarc")
+                domains |= {a.split("/", 2)[2] for a in known if a.startswith("email_identity/") and a.endswith(below)}
+            continue
+        found = {a for a in known if fits(a, target)}
+        if not found and kind in _SWEPT and not any(c in target for c in "*?["):
+            continue  # nothing that is declared or ours: refused once the rest is known (``select``)
+        if kind not in _TARGETED or not found or found - snapshot.desired.keys():
+            return None  # what goes may be used by things that only they, live, know of
+        taken |= found
+        if kind == "configuration_set":  # what may send through it says what a change of it means for mail
+            regions = {a.split("/")[1] for a in found}
+            taken |= {a for a in known if a.startswith("email_identity/") and a.split("/")[1] in regions}
+    return _with_needs(snapshot, known, taken, domains)
+
+
+def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], domains: set[str]) -> ReadScope:
+    by_name: dict[str, list[Address]] = {}
+    tracking: dict[str, list[Address]] = {}
+    for address in known:
+        if address.startswith("email_identity/"):
+            by_name.setdefault(address.split("/", 2)[2], []).append(address)
+    for desired in snapshot.kind("configuration_set"):
+        redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+        tracking.setdefault(str(redirect), []).append(desired.address)
+    for name in domains:
+        taken |= {*by_name.get(name, ()), *tracking.get(name, ())}
+    todo = sorted(taken)
+    taken.clear()
+    while todo:
+        address = todo.pop()
+        if address in taken:
+            continue
+        taken.add(address)
+        kind, _, rest = address.partition("/")
+        region, _, name = rest.partition("/")
+        spec = snapshot.desired[address].spec if address in snapshot.desired else {}
+        if kind == "email_identity":
+            domains.add(name)
+            todo += by_name.get(name, ())
+            if spec.get("configuration_set_name"):
+                todo.append(f"configuration_set/{region}/{spec['configuration_set_name']}")
+        elif kind == "configuration_set":
+            pool = (spec.get("delivery_options") or {}).get("sending_pool_name")
+            redirect = (spec.get("tracking_options") or {}).get("custom_redirect_domain")
+            if redirect:  # SES takes it once an identity at or above it is verified
+                todo += tracking.get(redirect, ())
+                todo += [a for above in (redirect, *parents(redirect)) for a in by_name.get(above, ())]
+            if pool:
+                todo.append(f"dedicated_ip_pool/{region}/{pool}")
+        elif kind == "event_destination":
+            todo.append(f"configuration_set/{region}/{name.partition('/')[0]}")
+        elif kind == "dedicated_ip_pool":  # addresses move from pool to pool
+            todo += [a for a in known if a.startswith(f"dedicated_ip_pool/{region}/")]
+        elif kind in ("smtp_user", "smtp_credential"):
+            todo += [f"smtp_user/{rest}", f"smtp_credential/{rest}"]
+            for arn in spec.get("identities") or ():
+                todo += by_name.get(str(arn).rpartition(":identity/")[2], ())
+        for moved in snapshot.state.moved:
+            if address in (moved.from_address, moved.to_address):
+                todo += [moved.from_address, moved.to_address]
+    return ReadScope(frozenset(taken), frozenset(domains))
+
+
+def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
+    """Every address that a target may name. Records have theirs only through what derives them: these are told where
+    a target fits nothing else."""
+    if snapshot.removing:  # what the state declares may be gone already: a run that ended early is run again
+        declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(snapshot.state)}
+        snapshot = replace(snapshot, removing=False, desired=declared, keys=defaultdict(str, snapshot.keys))
+    found = {*snapshot.desired, *snapshot.observed}
+    there = {*found, *(change.address for change in changes)}
+    if all(any(fits(address, target) for address in there) for target in targets):
+        return found
+    return found.union(*(kind.known_addresses(snapshot) for kind in REGISTRY.values()))
+
+
+def select(
+    changes: Sequence[Change], targets: Sequence[str], known: Iterable[Address] = (), unread: Sequence[Diagnostic] = ()
+) -> list[Change]:
+    """The changes that match a target, with all that they need: what must be there first, and what remembers them.
+
+    ``known`` are the addresses that exist or are declared, changed or not. Raises ReconError for targets that fit none
+    of them, with what is near; and with what is ``unread``, which they might have fitted.
+    """
+    by_address = {change.address: change for change in changes}
+    everything = sorted({*by_address, *known})
+    wanted: set[Address] = set()
+    strays = []
+    for target in targets:
+        found = [a for a in everything if fits(a, target)]
+        if not found:
+            near = difflib.get_close_matches(target, everything, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`recon graph --format text` lists what is declared"
+            strays.append(
+                Diagnostic("error", "unknown-target", f"--target {target} fits nothing", hint, address=target)
+            )
+        wanted |= by_address.keys() & set(found)
+    if strays:
+        raise ReconError(strays[0].message, hint=strays[0].hint, diagnostics=(*strays, *unread))
+    todo = list(wanted)
+    while todo:
+        change = by_address[todo.pop()]
+        needs = {need.address for step in steps_of(change) for need in step.needs}
+        for need in sorted({*change.depends_on, *needs}):
+            if need in by_address and need not in wanted:
+                wanted.add(need)
+                todo.append(need)
+    return [change for change in changes if change.address in wanted]
