@@ -52,16 +52,19 @@ def test_null_is_absent_and_what_nobody_knows_is_dropped() -> None:
     [
         ([], "it is not of type structure"),
         ({"IdentityType": 7}, "IdentityType is not of type string"),
-        ({"VerifiedForSendingStatus": "yes"}, "VerifiedForSendingStatus is no boolean"),
+        ({"VerifiedForSendingStatus": "yes"}, "VerifiedForSendingStatus is not of type boolean"),
         ({"DkimAttributes": []}, "DkimAttributes is not of type structure"),
         ({"DkimAttributes": {"Tokens": "abc"}}, "DkimAttributes.Tokens is not of type list"),
         ({"DkimAttributes": {"Tokens": ["a", 1]}}, "DkimAttributes.Tokens[1] is not of type string"),
-        ({"DkimAttributes": {"LastKeyGenerationTimestamp": "now"}}, "LastKeyGenerationTimestamp is no timestamp"),
+        (
+            {"DkimAttributes": {"LastKeyGenerationTimestamp": "now"}},
+            "LastKeyGenerationTimestamp is not of type timestamp",
+        ),
         ({"Tags": [{"Key": "a", "Value": "b"}, {"Key": {}}]}, "Tags[1].Key is not of type string"),
         ({"Tags": [None]}, "Tags[0] is not of type structure"),
-        ({"Policies": []}, "Policies is no map"),
+        ({"Policies": []}, "Policies is not of type map"),
         ({"Policies": {"partner": 1}}, "Policies.partner is not of type string"),
-        ({"Policies": {7: "{}"}}, "Policies has a key that is no text"),
+        ({"Policies": {7: "{}"}}, "Policies has a key that is not a string"),
     ],
 )
 def test_what_does_not_fit_is_named(answer: Any, words: str) -> None:
@@ -72,9 +75,9 @@ def test_what_does_not_fit_is_named(answer: Any, words: str) -> None:
     assert caught.value.aws_code == "OddAnswer"
 
 
-def test_a_flag_is_no_number() -> None:
+def test_a_flag_is_not_a_number() -> None:
     assert read({"SendQuota": {"Max24HourSend": 5}}, "sesv2", "GetAccount") == {"SendQuota": {"Max24HourSend": 5}}
-    with pytest.raises(AwsError, match=r"TTL is no long"):
+    with pytest.raises(AwsError, match=r"TTL is not of type long"):
         read({"ResourceRecordSets": [{"TTL": True}]}, "route53", "ListResourceRecordSets")
 
 

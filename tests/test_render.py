@@ -179,7 +179,7 @@ def test_the_same_said_of_many_is_said_once() -> None:
     other = Diagnostic("note", "status", "pending", address="email_identity/r/a.com")
     shown = render(plan(diagnostics=(other, *many, other)), "text", verbose=1)
     assert shown.count("no zone holds") == 1 and shown.count("pending") == 1
-    assert "error: no zone holds ${name}  [no-zone]\n  at       s.yaml\n" in shown
+    assert "error: no zone holds _dmarc.t1.com (the same for 4 others)  [no-zone]\n  at       s.yaml\n" in shown
     assert all(one.address in shown for one in many)
     assert shown.index("no zone") < shown.index("pending")
 
@@ -188,7 +188,7 @@ def test_errors_of_a_refused_plan_come_first() -> None:
     refused = replace(CASES["setup"], outcome="refused", diagnostics=(Diagnostic("error", "protect", "PROTECTED"),))
     for format in ("markdown", "html"):
         shown = render(refused, format)
-        assert shown.index("Refused") < shown.index("PROTECTED") < shown.index("Look at these first")
+        assert shown.index("Refused") < shown.index("PROTECTED") < shown.index("Review these first")
 
 
 def test_a_large_plan_is_saved_a_change_a_line() -> None:
@@ -366,8 +366,8 @@ def test_white_space_is_no_edit() -> None:
         ("", "empty"),
         ("   \n", "empty"),
         ("not json", "not JSON"),
-        ('{"format_version": 2, "changes": [', "cut short"),
-        ('{"format_version": 2, "stack": "s', "cut short"),
+        ('{"format_version": 2, "changes": [', "truncated"),
+        ('{"format_version": 2, "stack": "s', "truncated"),
         ("[]", "must be an object"),
         ("null", "must be an object"),
         ("{}", "format_version null"),
@@ -394,7 +394,7 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     from reconciler.renderers import jsonform
 
     monkeypatch.setattr(jsonform, "MAX_SAVED_CHARACTERS", 100)
-    with pytest.raises(ReconError, match="no plan of recon has more"):
+    with pytest.raises(ReconError, match="a saved plan has at most"):
         load_saved(saved_plan(CASES["setup"]))
 
 

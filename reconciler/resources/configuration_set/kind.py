@@ -223,7 +223,13 @@ class ConfigurationSet(Reader):
         return deletion(
             live,
             depends_on=tuple(sorted(users)),
-            notes=(Note("takes-along", "warning", f"takes event destinations of others along: {', '.join(theirs)}"),)
+            notes=(
+                Note(
+                    "takes-along",
+                    "warning",
+                    f"also deletes event destinations that recon did not create: {', '.join(theirs)}",
+                ),
+            )
             if theirs
             else (),
             execution={
