@@ -18,7 +18,7 @@ HERE = Path(__file__).parent.parent
 
 @pytest.mark.slow
 def test_every_claim_is_true(tmp_path: Path) -> None:
-    """Both environments from the first plan to destroy: applied at the first attempt, drift found and undone, nothing left."""
+    """Both environments from the first plan to destroy: applied at the first attempt, no drift left, nothing left."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
     hostile = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_PROFILE": "nobody", "RECON_NOW": "1999-01-01"}
     ended = subprocess.run(

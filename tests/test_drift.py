@@ -187,7 +187,7 @@ def test_statuses_are_told_apart_and_are_no_drift(live: support.House) -> None:
     live.write({"domains": {"new.acme.com": {}, "acme.com": DOCUMENT["domains"]["acme.com"]}})
     live.apply()
     told = drift(live, code=0)
-    assert "SES still verifies" in said(told, "still-verifying")["email_identity/us-east-1/new.acme.com"]
+    assert "SES is still verifying" in said(told, "still-verifying")["email_identity/us-east-1/new.acme.com"]
 
 
 def test_what_could_not_be_read_is_no_drift_and_not_clean(live: support.House) -> None:
