@@ -86,7 +86,7 @@ def test_waiting_gets_it_and_says_once_whom_it_waits_for(
 ) -> None:
     monkeypatch.setattr(S3Lock, "pause", 0.05)
     monkeypatch.setattr(LocalLock, "pause", 0.05)
-    messages: list[str] = []
+    said: list[str] = []
     ended = threading.Event()
 
     def first() -> None:
@@ -98,11 +98,11 @@ def test_waiting_gets_it_and_says_once_whom_it_waits_for(
     while make().holder() is None:
         time.sleep(0.01)
     threading.Timer(0.3, ended.set).start()
-    with make().held("destroy", 5.0, on_wait=messages.append):
+    with make().held("destroy", 5.0, on_wait=said.append):
         pass
     thread.join()
-    assert len(messages) == 1
-    assert "`apply`" in messages[0]
+    assert len(said) == 1
+    assert "`apply`" in said[0]
 
 
 def test_freeing_tells_the_run_that_it_lost_its_lock(make: Callable[[], Lock], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def _hold_and_die(directory: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_run_is_taken_over_immediately(tmp_path: Path) -> None:
+def test_a_killed_run_is_taken_over_at_once(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=_hold_and_die, args=(str(tmp_path),))
     process.start()
     process.join()
@@ -231,7 +231,9 @@ def test_signs_of_life_renew_the_lock(house: support.House, bucket: Any, monkeyp
     assert lock_for(stack(**S3)).holder() is None
 
 
-def test_a_holder_that_cannot_renew_stops(house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_that_cannot_prove_itself_stops(
+    house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(S3Lock, "heartbeat", 0.05)
     monkeypatch.setattr(locks, "STALE_SECONDS", 0.2)
     with lock_for(stack(**S3)).held("apply") as held:

@@ -145,7 +145,7 @@ def test_order_of_a_policy_is_no_difference_and_json_text_is_read() -> None:
     assert shown.count("-   - Action: a") == 1 and "- Version" not in shown
 
 
-def test_types_that_look_alike_are_told_apart() -> None:
+def test_types_that_look_the_same_are_distinguished() -> None:
     assert '300 → "300"' in render(plan(change("a/b", diff={"ttl": (300, "300")})), "text")
 
 
@@ -162,7 +162,7 @@ def test_wrap_keeps_every_character() -> None:
     assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
 
 
-def test_the_same_said_of_many_is_said_once() -> None:
+def test_the_same_message_for_many_is_shown_once() -> None:
     many = [
         Diagnostic(
             "error",
@@ -211,7 +211,7 @@ def test_picture_of_many_folds_to_kinds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "said"),
+    ("one", "expected"),
     [
         (change("email_identity/r/a.com", "create", after={"dkim": {"signing_enabled": True}}),
          "1 domain starts signing with DKIM"),
@@ -255,8 +255,8 @@ def test_picture_of_many_folds_to_kinds() -> None:
          "1 live resource is adopted"),
     ],
 )  # fmt: skip
-def test_headline(one: Change, said: str) -> None:
-    assert headline(plan(one)) == said
+def test_headline(one: Change, expected: str) -> None:
+    assert headline(plan(one)) == expected
 
 
 def test_headline_counts_domains_not_resources() -> None:
@@ -361,7 +361,7 @@ def test_white_space_is_no_edit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "empty"),
         ("   \n", "empty"),
@@ -385,8 +385,8 @@ def test_white_space_is_no_edit() -> None:
         ('{"format_version": ' + "9" * 5_000 + "}", "not valid"),
     ],
 )
-def test_no_plan_at_all(text: str, said: str) -> None:
-    with pytest.raises(ReconError, match=said):
+def test_no_plan_at_all(text: str, expected: str) -> None:
+    with pytest.raises(ReconError, match=expected):
         load_saved(text)
 
 
@@ -399,7 +399,7 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "expected"),
     [
         ({"changes": {}}, "plan.changes must be a list"),
         ({"changes": [1]}, r"changes\[0\] must be an object"),
@@ -413,8 +413,8 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"extra": 1}, "does not know"),
     ],
 )
-def test_wrong_members_are_named_even_with_a_fitting_digest(edit: dict[str, Any], said: str) -> None:
-    with pytest.raises(ReconError, match=said):
+def test_wrong_members_are_named_even_with_a_fitting_digest(edit: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ReconError, match=expected):
         load_saved(resigned({**plan_to_json(CASES["setup"]), **edit}))
 
 
