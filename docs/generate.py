@@ -1,8 +1,8 @@
 """Writes what these pages take from the code: ``make docs``. A test holds the pages up to date.
 
 docs/yaml.md gets its tables from the schema, docs/permissions.md its policies from what the kinds say they call,
-docs/performance.md the calls by attribute; schemas/rules.schema.json gets the ids of the rules, and
-schemas/state.schema.json is the whole schema for editors.
+docs/performance.md the calls by attribute, docs/rules a page for each rule and the tables of its index.
+schemas/rules.schema.json gets the ids of the rules, and schemas/state.schema.json is the whole schema for editors.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from reconciler.resources import KINDS, SECTIONS, children
 
 DOCS = Path(__file__).parent
 SCHEMAS = DOCS.parent / "schemas"
-
-IAM_PREFIX = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
-"""Services whose IAM prefix is not the client's name (Service Authorization Reference)."""
+RULES = DOCS / "rules"
 
 SECRETS = frozenset({"secretsmanager:GetSecretValue", "ssm:GetParameter"})
 """Reads of secrets: given apart, for single names."""
@@ -106,17 +104,19 @@ def _cell(text: str) -> str:
 # --- permissions.md ------------------------------------------------------------------------------------------------
 
 
-def iam_action(call: str) -> str:
+def action_of(call: str) -> str:
     """``sesv2:GetEmailIdentity`` -> ``ses:GetEmailIdentity``, the action that IAM checks."""
+    from reconciler.aws import iam_action
+
     service, _, operation = call.partition(":")
-    return f"{IAM_PREFIX.get(service, service)}:{operation}"
+    return iam_action(service, operation)
 
 
 def calls() -> tuple[set[str], set[str]]:
     """What plan and what apply calls on top: the kinds', and what the rules, the sweep and the account guard read."""
     from reconciler.iam_policy import INCIDENT, OWN
     from reconciler.kinds.registry import REGISTRY
-    from reconciler.rules.context import READS
+    from reconciler.rules.facts import READS
 
     reads = {*READS, *OWN, "sts:GetCallerIdentity"}
     writes: set[str] = set(INCIDENT)
@@ -129,7 +129,7 @@ def calls() -> tuple[set[str], set[str]]:
 def policy(actions: Iterable[str], statements: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """An IAM policy with one statement a service, and ``statements``."""
     by_service: dict[str, list[str]] = {}
-    for action in sorted({iam_action(a) for a in actions}):
+    for action in sorted({action_of(a) for a in actions}):
         by_service.setdefault(action.partition(":")[0], []).append(action)
     made = [
         {"Sid": f"{s.capitalize()}", "Effect": "Allow", "Action": a, "Resource": "*"} for s, a in by_service.items()
@@ -142,7 +142,7 @@ def policies() -> dict[str, dict[str, Any]]:
     reads, writes = calls()
     keys = [
         {
-            "Sid": "DkimKeys", "Effect": "Allow", "Action": sorted(SECRETS & {iam_action(r) for r in reads}),
+            "Sid": "DkimKeys", "Effect": "Allow", "Action": sorted(SECRETS & {action_of(r) for r in reads}),
             "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
         }
     ]  # fmt: skip
@@ -155,20 +155,20 @@ def permission_table() -> str:
     lines = ["| kind | plan reads | apply writes |", "|---|---|---|"]
     for kind in sorted(REGISTRY.values(), key=lambda k: k.name):
         cells = [
-            "<br>".join(f"`{a}`" for a in sorted({iam_action(c) for c in calls})) for calls in (kind.reads, kind.writes)
+            "<br>".join(f"`{a}`" for a in sorted({action_of(c) for c in calls})) for calls in (kind.reads, kind.writes)
         ]
         lines.append(f"| {kind.name} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 
-# --- rules.schema.json ---------------------------------------------------------------------------------------------
+# --- rules ---------------------------------------------------------------------------------------------------------
 
 
 def rules_schema() -> str:
     """The schema of ``rules:``, with every id that there is."""
-    from reconciler.rules import RULES, WAIVER_EXPIRED
+    from reconciler.rules import all_rules
 
-    titles = {**{one.id: one.title for one in RULES.values()}, WAIVER_EXPIRED: "A waiver past its date"}
+    titles = {name: one.title for name, one in sorted(all_rules().items())}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Rules",
@@ -176,19 +176,29 @@ def rules_schema() -> str:
         "type": "object",
         "properties": {
             name: {"title": title, "description": f"See docs/rules/{name}.md.", "$ref": "#/$defs/severity"}
-            for name, title in sorted(titles.items())
+            for name, title in titles.items()
         },
         "additionalProperties": False,
         "$defs": {
             "severity": {
                 "title": "Severity",
-                "description": "error refuses, warning and note tell, off is silent.",
+                "description": "error refuses the apply, warning and note are shown, off disables the rule.",
                 "enum": ["error", "warning", "note", "off"],
             },
-            "id": {"title": "Rule", "description": "The rule's id.", "enum": sorted(titles)},
+            "id": {"title": "Rule", "description": "The rule's id.", "enum": [*titles]},
         },
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def rule_pages() -> dict[Path, str]:
+    """The page of each rule, and the index: its text above the tables is written by hand."""
+    from reconciler.rules import all_rules
+    from reconciler.rules.pages import index, page
+
+    found = {RULES / f"{name}.md": page(one) for name, one in all_rules().items()}
+    readme = RULES / "README.md"
+    return {**found, readme: filled(readme.read_text(encoding="utf-8"), "tables of rules", index())}
 
 
 # --- performance.md ------------------------------------------------------------------------------------------------
@@ -237,6 +247,7 @@ def pages() -> dict[Path, str]:
     }
     found = {
         SCHEMAS / "rules.schema.json": rules_schema(),
+        **rule_pages(),
         SCHEMAS / "state.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
     }
     for path, parts in wanted.items():
@@ -248,7 +259,10 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> int:
-    for path, text in pages().items():
+    wanted = pages()
+    for path in {*RULES.glob("*.md")} - {*wanted}:
+        path.unlink()  # the page of a rule that is no longer there
+    for path, text in wanted.items():
         path.write_text(text, encoding="utf-8")
     return 0
 

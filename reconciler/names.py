@@ -153,6 +153,12 @@ def parents(name: str) -> Iterator[str]:
         yield name
 
 
+def at_or_above(name: str) -> Iterator[str]:
+    """Folded ``name`` and the names above it, nearest first, without the root."""
+    yield name
+    yield from parents(name)
+
+
 def from_route53(name: str) -> str:
     r"""A name as Route 53 returns it (``\052.acme.com.``) in comparable form (``*.acme.com``).
 

@@ -18,18 +18,12 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import State
+from reconciler.resources import BY_ARN, KINDS, children
 from reconciler.resources.dns_record.kind import DnsRecord
-from reconciler.rules import context
+from reconciler.rules import facts
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-
-_KIND_OF_ARN = {
-    "identity": "email_identity",
-    "email-identity": "email_identity",
-    "configuration-set": "configuration_set",
-    "dedicated-ip-pool": "dedicated_ip_pool",
-}
 
 
 def guard_account(aws: Aws) -> None:
@@ -76,12 +70,8 @@ def observe(
     and stops nothing else.
     """
     guard_account(aws)
-    chains = (
-        ("configuration_set", "event_destination"),
-        ("dedicated_ip_pool",),
-        ("email_identity",),
-        ("smtp_user", "smtp_credential"),
-    )
+    # A kind is read before those that it holds; records last, since names are in what the others tell.
+    chains = [(s.name, *(c.name for c in children(s.name))) for s in KINDS.values() if not s.parent and not s.read_last]
 
     def chain(names: Iterable[str]) -> None:
         for name in names:
@@ -90,7 +80,7 @@ def observe(
     records = DnsRecord()
     with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
         # What hangs on nothing goes first: SES has a turn to give while the sweep asks another service.
-        reads = [pool.submit(context.read_facts, aws, snapshot, declared=True)] if read_scope is None else []
+        reads = [pool.submit(facts.read_facts, aws, snapshot, declared=True)] if read_scope is None else []
         if sweep:
             sweep_owned(snapshot, aws)
         if read_scope is not None:
@@ -101,7 +91,7 @@ def observe(
     records.observe(aws, snapshot)
     for kind in REGISTRY.values():
         kind.after_reading(snapshot)
-    context.read_facts(aws, snapshot)
+    facts.read_facts(aws, snapshot)
     return snapshot
 
 
@@ -184,7 +174,9 @@ def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, st
     if len(place) < 6:
         raise malformed(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is not an ARN")
     kind_name, _, name = place[5].partition("/")
-    kind = _KIND_OF_ARN.get(kind_name, "")
-    if kind == "email_identity" and "@" not in name:
+    spec = BY_ARN.get(kind_name)
+    if spec is None:
+        return "", name, {}
+    if spec.sections[0].fold and "@" not in name:
         name = name.lower()  # domains ignore case; an address does not
-    return kind, name, tags_from_aws(item.get("Tags"))
+    return spec.name, name, tags_from_aws(item.get("Tags"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from reconciler.errors import ReconError
 from reconciler.kinds.ownership import RECORDS, unpack
@@ -14,6 +15,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic
 from reconciler.names import fold_domain, fold_identity, parents
+from reconciler.resources import KINDS, holder_of, references_to
 from reconciler.steps import steps_of
 
 
@@ -22,13 +24,9 @@ def fits(address: Address, target: str) -> bool:
     return address == target or fnmatch.fnmatchcase(address, target)
 
 
-_TARGETED = (
-    "email_identity", "configuration_set", "event_destination", "dedicated_ip_pool", "smtp_user", "smtp_credential",
-)  # fmt: skip
-
-
-_SWEPT = ("email_identity", "configuration_set", "dedicated_ip_pool")
-"""The kinds of which the tagging sweep tells all that is ours."""
+def _targeted(kind: str) -> bool:
+    """Whether targets on a kind say what must be read; records are found through what derives them."""
+    return kind in KINDS and not KINDS[kind].read_last
 
 
 def normalise_target(target: str) -> str:
@@ -72,71 +70,88 @@ def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope |
             if not name or any(c in zone + name for c in "*?["):
                 return None
             domains |= {name, *parents(name)}
-            # a set may have put a tracking record that only it, live, still knows of
-            sets = snapshot.owned.get("configuration_set", {}).items()
-            taken |= {address for address, tags in sets if "tracking" in unpack(tags, RECORDS)}
+            # What is live may have put a tracking record that only it still knows of.
+            owned = chain.from_iterable(tags_of.items() for tags_of in snapshot.owned.values())
+            taken |= {address for address, tags in owned if "tracking" in unpack(tags, RECORDS)}
             if name.startswith("_dmarc."):  # it governs what is below, too
                 below = name.removeprefix("_dmarc")
                 domains |= {a.split("/", 2)[2] for a in known if a.startswith("email_identity/") and a.endswith(below)}
             continue
         found = {a for a in known if fits(a, target)}
-        if not found and kind in _SWEPT and not any(c in target for c in "*?["):
+        if not found and _targeted(kind) and KINDS[kind].swept and not any(c in target for c in "*?["):
             continue  # nothing that is declared or ours: refused once the rest is known (``select``)
-        if kind not in _TARGETED or not found or found - snapshot.desired.keys():
-            return None  # what goes may be used by things that only they, live, know of
+        if not _targeted(kind) or not found or found - snapshot.desired.keys():
+            return None  # what is deleted may be used by things that only they, live, know of
         taken |= found
-        if kind == "configuration_set":  # what may send through it says what a change of it means for mail
+        for other in KINDS[kind].read_with:
             regions = {a.split("/")[1] for a in found}
-            taken |= {a for a in known if a.startswith("email_identity/") and a.split("/")[1] in regions}
+            taken |= {a for a in known if a.startswith(f"{other}/") and a.split("/")[1] in regions}
     return _with_needs(snapshot, known, taken, domains)
 
 
 def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], domains: set[str]) -> ReadScope:
-    by_name: dict[str, list[Address]] = {}
-    tracking: dict[str, list[Address]] = {}
-    for address in known:
-        if address.startswith("email_identity/"):
-            by_name.setdefault(address.split("/", 2)[2], []).append(address)
-    for desired in snapshot.kind("configuration_set"):
-        redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-        tracking.setdefault(str(redirect), []).append(desired.address)
+    """``taken`` and ``domains`` with all that they name, hold, or share a record or a limit with."""
+    needs = _Needs(snapshot, known)
     for name in domains:
-        taken |= {*by_name.get(name, ()), *tracking.get(name, ())}
+        taken |= needs.of_domain(name)
     todo = sorted(taken)
-    taken.clear()
+    found: set[Address] = set()
     while todo:
         address = todo.pop()
-        if address in taken:
+        if address in found:
             continue
-        taken.add(address)
+        found.add(address)
+        if address.startswith("email_identity/"):
+            domains.add(address.split("/", 2)[2])
+        todo += needs.of(address)
+    return ReadScope(frozenset(found), frozenset(domains))
+
+
+class _Needs:
+    """What must be read with a resource, from what its kind declares."""
+
+    def __init__(self, snapshot: Snapshot, known: set[Address]) -> None:
+        self.snapshot = snapshot
+        self.known = known
+        self.identities: dict[str, list[Address]] = {}
+        for address in known:
+            if address.startswith("email_identity/"):
+                self.identities.setdefault(address.split("/", 2)[2], []).append(address)
+        self.below: dict[str, list[Address]] = {}
+        """Domain name -> what is declared to use it below an identity (tracking)."""
+        for spec, reference in references_to("email_identity", covering=True):
+            for desired in snapshot.kind(spec.name):
+                self.below.setdefault(str(reference.name_in(desired.spec)), []).append(desired.address)
+
+    def of_domain(self, name: str) -> set[Address]:
+        return {*self.identities.get(name, ()), *self.below.get(name, ())}
+
+    def of(self, address: Address) -> Iterator[Address]:
         kind, _, rest = address.partition("/")
         region, _, name = rest.partition("/")
-        spec = snapshot.desired[address].spec if address in snapshot.desired else {}
+        spec = KINDS[kind]
+        values = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
         if kind == "email_identity":
-            domains.add(name)
-            todo += by_name.get(name, ())
-            if spec.get("configuration_set_name"):
-                todo.append(f"configuration_set/{region}/{spec['configuration_set_name']}")
-        elif kind == "configuration_set":
-            pool = (spec.get("delivery_options") or {}).get("sending_pool_name")
-            redirect = (spec.get("tracking_options") or {}).get("custom_redirect_domain")
-            if redirect:  # SES takes it once an identity at or above it is verified
-                todo += tracking.get(redirect, ())
-                todo += [a for above in (redirect, *parents(redirect)) for a in by_name.get(above, ())]
-            if pool:
-                todo.append(f"dedicated_ip_pool/{region}/{pool}")
-        elif kind == "event_destination":
-            todo.append(f"configuration_set/{region}/{name.partition('/')[0]}")
-        elif kind == "dedicated_ip_pool":  # addresses move from pool to pool
-            todo += [a for a in known if a.startswith(f"dedicated_ip_pool/{region}/")]
-        elif kind in ("smtp_user", "smtp_credential"):
-            todo += [f"smtp_user/{rest}", f"smtp_credential/{rest}"]
-            for arn in spec.get("identities") or ():
-                todo += by_name.get(str(arn).rpartition(":identity/")[2], ())
-        for moved in snapshot.state.moved:
+            yield from self.identities.get(name, ())
+        for reference in spec.references:
+            named = reference.name_in(values)
+            if named is not None and reference.covering:  # SES takes it once an identity at or above it is verified
+                yield from self.below.get(named, ())
+                yield from chain.from_iterable(self.identities.get(above, ()) for above in (named, *parents(named)))
+            elif named is not None:
+                yield f"{reference.kind}/{region}/{named}"
+        if holder := holder_of(address):
+            yield holder
+        for other in spec.with_kinds:
+            if other == kind:  # what they have they pass from one to another
+                yield from (a for a in self.known if a.startswith(f"{kind}/{region}/"))
+            else:
+                yield f"{other}/{rest}"
+        for arn in (values.get("identities") or ()) if kind == "smtp_user" else ():
+            yield from self.identities.get(str(arn).rpartition(":identity/")[2], ())
+        for moved in self.snapshot.state.moved:
             if address in (moved.from_address, moved.to_address):
-                todo += [moved.from_address, moved.to_address]
-    return ReadScope(frozenset(taken), frozenset(domains))
+                yield from (moved.from_address, moved.to_address)
 
 
 def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:

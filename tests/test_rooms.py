@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
     "steps": {"model", "errors", "kinds", "resources"},
-    "targets": {"model", "errors", "names", "kinds", "steps"},
+    "targets": {"model", "errors", "names", "kinds", "resources", "steps"},
     "planner": {"model", "errors", "kinds", "rules", "steps", "targets"},
     "safeguards": {"model", "errors", "rules"},
     "refine": {"model", "kinds", "resources"},
@@ -58,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
-    "iam_policy": {*BASE, "backend", "kinds", "resources", "rules", "doctor"},
+    "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
     "demo": {"sandbox"},

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler import rules
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
-from reconciler.rules import RULES, RecordSet, RuleView, Topic, judge
+from reconciler.rules import RULES, RecordSet, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -978,14 +978,53 @@ def test_rules_are_well_formed() -> None:
         assert rule.severity in ("error", "warning", "note")
         assert rule.title
         assert rule.source
-        assert rule.check.__doc__
+        assert rule.finds
+        assert rule.why
+        assert rule.fix
+        assert re.match(r"[a-z_]+/", rule.example)
+
+
+def test_the_rules_of_each_kind_are_found() -> None:
+    """Those in ``resources/KIND/rules.py`` and in a package of that name, and nothing has to list them."""
+    modules = {rule.check.__module__ for rule in RULES.values()}
+    root = PAGES.parent.parent / "reconciler" / "resources"
+    files = [*root.glob("*/rules.py"), *root.glob("*/rules/*.py")]
+    texts = {file: file.read_text(encoding="utf-8") for file in files}
+    named = {
+        "reconciler.resources." + ".".join(file.relative_to(root).with_suffix("").parts)
+        for file, text in texts.items()
+        if "@rule(" in text
+    }
+    assert len(named) > 8
+    assert modules == named | {"reconciler.rules.account"}
+
+
+@pytest.mark.parametrize("missing", ["finds", "why", "fix"])
+def test_a_rule_needs_its_texts(missing: str) -> None:
+    def check(view: RuleView) -> tuple[()]:
+        return ()
+
+    check.__doc__ = "" if missing == "finds" else "It finds something."
+    texts = {name: "" if name == missing else "A text." for name in ("why", "fix")}
+    with pytest.raises(ValueError, match="needs a docstring, why and fix"):
+        registry.rule("new-rule", "note", "A title", "nowhere", **texts)(check)
+    assert "new-rule" not in RULES
+
+
+def test_theme_and_example_come_from_the_folder_of_the_kind() -> None:
+    def check(view: RuleView) -> tuple[()]:
+        """It finds something."""
+        return ()
+
+    check.__module__ = "reconciler.resources.contact_list.rules"
+    registry.rule("new-rule", "note", "A title", "nowhere", why="Because.", fix="Fix it.")(check)
+    made = RULES.pop("new-rule")
+    assert (made.theme, made.example) == ("Contact lists", "contact_list/us-east-1/example")
 
 
 def test_an_id_is_registered_once() -> None:
-    from reconciler.rules.registry import rule
-
     with pytest.raises(ValueError, match="twice"):
-        rule("dmarc-no-rua", "note", "again", "nowhere")(lambda view: ())
+        registry.rule("dmarc-no-rua", "note", "again", "nowhere", why="x", fix="y")(lambda view: ())
 
 
 # --- severity, waivers ---------------------------------------------------------------------------------------------
@@ -1002,7 +1041,7 @@ def test_a_softened_mail_from_is_said_in_terms_of_mail() -> None:
     name = ("bounce.acme.com", "TXT")
     texts = {end: {name: [f"v=spf1 include:amazonses.com {end}"]} for end in ("-all", "~all", "?all")}
     (found,) = findings("spf-softened", {"before": texts["-all"], "after": texts["~all"]})
-    assert "MAIL FROM name bounce.acme.com goes from -all to ~all" in found.message
+    assert "MAIL FROM name bounce.acme.com changes from -all to ~all" in found.message
     assert "mail through SES passes as before" in found.message
     assert "unmanaged: [mail_from]" in found.hint
     assert findings("spf-softened", {"before": texts["?all"], "after": texts["~all"]}) == []
@@ -1055,9 +1094,9 @@ def test_waivers_silence_until_their_day() -> None:
 
 def test_a_waiver_that_nothing_needs_any_more_is_a_note() -> None:
     found = judge(make(waivers=(waiver("2026-01-31"),)))
-    (told,) = [f for f in found if f.rule == rules.WAIVER_EXPIRED]
-    assert (told.severity, told.address) == ("note", "dns_record/acme.com/*")
-    assert "take it out" in told.hint
+    (note,) = [f for f in found if f.rule == rules.WAIVER_EXPIRED]
+    assert (note.severity, note.address) == ("note", "dns_record/acme.com/*")
+    assert "remove it" in note.hint
     assert not [f for f in judge(make(waivers=(waiver("2099-01-31"),))) if f.rule == rules.WAIVER_EXPIRED]
 
 

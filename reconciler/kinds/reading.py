@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
 from reconciler.kinds.kind import BaseKind
@@ -12,6 +12,7 @@ from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed
+from reconciler.resources import KINDS, references_to
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -28,15 +29,10 @@ def wanted_addresses(kind: str, snapshot: Snapshot) -> list[Address]:
 def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
     """What declared resources name without declaring it: it must exist live, or the plan refuses (``must_exist``)."""
     found: set[Address] = set()
-    if kind == "configuration_set":
-        for desired in snapshot.kind("email_identity"):
-            name = desired.spec.get("configuration_set_name")
-            if name and snapshot.includes(desired.address):
-                found.add(f"{kind}/{desired.region}/{name}")
-    elif kind == "dedicated_ip_pool":
-        for desired in snapshot.kind("configuration_set"):
-            name = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
-            if name and not name.startswith("ses-") and snapshot.includes(desired.address):
+    for spec, reference in references_to(kind):
+        for desired in snapshot.kind(spec.name):
+            name = reference.name_in(desired.spec)
+            if name is not None and snapshot.includes(desired.address):
                 found.add(f"{kind}/{desired.region}/{name}")
     return sorted(
         a for a in found - set(wanted_addresses(kind, snapshot)) if snapshot.includes(a) or a not in snapshot.desired
@@ -53,13 +49,14 @@ def read_covering(aws: Aws, snapshot: Snapshot) -> None:
     """Read the live identities that tracking domains rest on where no declared one does, into ``snapshot.covering``.
     They are not ours to plan."""
     wanted: dict[Address, None] = {}
-    for desired in snapshot.kind("configuration_set"):
-        if not snapshot.includes(desired.address):
-            continue
-        domain = str((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
-        addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
-        if not any(address in snapshot.desired for address in addresses):
-            wanted |= dict.fromkeys(a for a in addresses if a not in snapshot.observed)
+    for spec, reference in references_to("email_identity", covering=True):
+        for desired in snapshot.kind(spec.name):
+            domain = reference.name_in(desired.spec)
+            if domain is None or not snapshot.includes(desired.address):
+                continue
+            addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
+            if not any(address in snapshot.desired for address in addresses):
+                wanted |= dict.fromkeys(a for a in addresses if a not in snapshot.observed)
     found = snapshot.covering
 
     def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
@@ -89,12 +86,12 @@ def must_exist(draft: PlanDraft, reference: Address, desired: Desired, path: str
     if live is not None and owner_of(live.tags) != snapshot.scope:
         return
     kind, region, name = reference.split("/", 2)
-    # What is ours and not declared any more goes with this plan.
-    goes = f"is no longer declared for {region} and goes with this plan"
-    why = goes if live is not None else f"is neither declared nor live in {region}"
+    # What is ours and not declared any more is deleted by this plan.
+    deleted = f"is no longer declared for {region}, so that this plan deletes it"
+    why = deleted if live is not None else f"is neither declared nor live in {region}"
     draft.refuse(
         "missing-reference",
-        f"{desired.address} names the {kind.replace('_', ' ')} {name}, which {why}",
+        f"{desired.address} names the {KINDS[kind].words} {name}, which {why}",
         hint=f"declare it, or correct {path}",
         address=desired.address,
         source=desired.source_of(path),
@@ -140,9 +137,9 @@ class Reader(BaseKind):
         live = self.read(aws, region, name)
         return live.digest if live else None
 
-    create_defaults: ClassVar[Document] = {}
+    create_defaults: Document = {}
     """What AWS gives the fields of a new resource by itself, where that is not nothing."""
-    whole: ClassVar[tuple[str, ...]] = ()
+    whole: tuple[str, ...] = ()
     """Fields below which every key is one value (``policies``)."""
 
     def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.model import Address, Desired, Diagnostic, Observed, Severity, Source, State, canonical_json
+from reconciler.resources import holder_of
 
 if TYPE_CHECKING:
     from reconciler.resources.dns_record.zones import Zone
@@ -45,10 +46,7 @@ class ReadScope:
         kind, _, rest = address.partition("/")
         if kind == "dns_record" or not rest:
             return True  # records are read with the resources that derive them
-        if kind == "event_destination":
-            region, _, name = rest.partition("/")
-            return f"configuration_set/{region}/{name.partition('/')[0]}" in self.addresses
-        return address in self.addresses
+        return (holder_of(address) or address) in self.addresses
 
 
 _OUT_OF_SCOPE = Unread("", "no target needs it")

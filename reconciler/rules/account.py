@@ -1,15 +1,19 @@
-"""The account in each region: what it may send, and how much."""
+"""The SES account in each region: whether it may send, and how much."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from reconciler.rules.registry import RawFinding, rule
+from reconciler.rules import registry
+from reconciler.rules.registry import RawFinding
 from reconciler.rules.view import RuleView
 
+rule = partial(registry.rule, theme="Account, by region", example="account/us-east-1")
+
 _LOW_QUOTA = 0.25
-"""A secondary region below this share of the primary's quota could not take over."""
+"""A region whose quota is below this share of the primary region's quota could not replace it."""
 
 
 def _account(region: str) -> str:
@@ -17,9 +21,7 @@ def _account(region: str) -> str:
 
 
 def _used_regions(view: RuleView) -> list[str]:
-    return [
-        region for region in view.accounts if any(i.region == region and i.after is not None for i in view.identities)
-    ]
+    return [region for region in view.accounts if region in view.identity_regions]
 
 
 @rule(
@@ -27,15 +29,18 @@ def _used_regions(view: RuleView) -> list[str]:
     "warning",
     "A region is still in the SES sandbox",
     "SES Developer Guide, Request production access",
+    why="In the SES sandbox, mail is sent to verified addresses only, at most 200 messages a day. AWS grants "
+    "production access for each region separately.",
+    fix="Request production access in the SES console of that region.",
 )
 def sandbox(view: RuleView) -> Iterator[RawFinding]:
-    """Mail only to verified addresses, 200 a day."""
+    """The stack has identities in a region that is still in the SES sandbox."""
     for region in _used_regions(view):
         if view.accounts[region].get("ProductionAccessEnabled") is False:
             yield RawFinding(
                 _account(region),
-                f"{region} is in the sandbox: mail goes to verified addresses only, 200 a day",
-                "ask for production access in that region's console",
+                f"{region} is in the SES sandbox: SES sends to verified addresses only, at most 200 messages a day",
+                f"request production access in the SES console of {region}",
             )
 
 
@@ -44,41 +49,54 @@ def sandbox(view: RuleView) -> Iterator[RawFinding]:
     "warning",
     "Sending is off in a region",
     "SES API, GetAccount: SendingEnabled and EnforcementStatus SHUTDOWN",
+    why="SES sends nothing from that region, whatever this plan changes.",
+    fix="If the account's own switch is off, `recon account resume` turns it on. If AWS stopped sending, reply to the "
+    "case in the AWS console.",
 )
 def paused(view: RuleView) -> Iterator[RawFinding]:
-    """By the account's own switch or by AWS."""
+    """Sending is off in a region that the stack uses: the account's own switch is off, or AWS has stopped it."""
     for region in _used_regions(view):
         account = view.accounts[region]
         if account.get("EnforcementStatus") == "SHUTDOWN":
             yield RawFinding(
-                _account(region), f"AWS has shut down sending in {region}", "answer the case in the AWS console"
+                _account(region), f"AWS has shut down sending in {region}", "reply to the case in the AWS console"
             )
         elif account.get("SendingEnabled") is False:
             yield RawFinding(
-                _account(region), f"sending is paused in {region}", "`recon account resume` starts it again"
+                _account(region), f"sending is paused in {region}", "run `recon account resume` to start it again"
             )
 
 
-@rule("region-probation", "warning", "A region is on probation", "SES Developer Guide, Sending review process")
+@rule(
+    "region-probation",
+    "warning",
+    "A region is on probation",
+    "SES Developer Guide, Sending review process",
+    why="The account has too many bounces or complaints. AWS stops sending if that does not improve.",
+    fix="Fix the cause that the AWS case names before you send more.",
+)
 def probation(view: RuleView) -> Iterator[RawFinding]:
-    """AWS watches bounces and complaints and may stop sending."""
+    """AWS reports the enforcement status PROBATION for a region that the stack uses."""
     for region in _used_regions(view):
         if view.accounts[region].get("EnforcementStatus") == "PROBATION":
             yield RawFinding(
                 _account(region),
                 f"{region} is on probation: AWS may stop sending",
-                "mend the cause that the AWS case names before sending more",
+                "fix the cause that the AWS case names before you send more",
             )
 
 
 @rule(
     "region-quota",
     "warning",
-    "A region's quota is far below the primary's",
+    "A region's quota is far below the primary region's",
     "SES Developer Guide, Regions: quotas are per region",
+    why="Sending quotas are per region. This region could not replace the primary one in an outage.",
+    fix="Request the same quota in Service Quotas before you need it.",
+    example="account/eu-west-1",
 )
 def quota(view: RuleView) -> Iterator[RawFinding]:
-    """It could not take over in a failure."""
+    """The daily sending quota of a region is less than a quarter of the quota of the stack's first region."""
     primary = view.state.stack.regions[0] if view.state.stack.regions else ""
     most = _daily(view, primary)
     for region in _used_regions(view):
@@ -86,8 +104,8 @@ def quota(view: RuleView) -> Iterator[RawFinding]:
         if region != primary and most is not None and mine is not None and 0 <= mine < most * _LOW_QUOTA:
             yield RawFinding(
                 _account(region),
-                f"{region} may send {mine:.0f} messages a day, {primary} {most:.0f}: it cannot take over",
-                "ask for the same quota in Service Quotas",
+                f"{region} may send {mine:.0f} messages a day and {primary} {most:.0f}: {region} cannot replace it",
+                "request the same quota in Service Quotas",
             )
 
 

@@ -1,170 +1,41 @@
-"""From a plan in the making to what the rules look at, and from their findings back into the plan.
+"""From a plan to the view that the rules check, and from their findings back into the plan.
 
-``read_facts`` is the only function here that reads AWS: a few calls a region, each of which may be denied without
-harm, since a rule that lacks a fact says nothing. The world outside AWS is asked only through what is handed in.
+Nothing here reads AWS (that is ``facts.py``). Public DNS and HTTPS hosts are asked only through an ``Outside`` that the
+caller passes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import AwsError
-from reconciler.kinds.ownership import owner_of
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Desired, Diagnostic, Note, Observed
+from reconciler.model import Change, Desired, Diagnostic, Note
 from reconciler.names import from_route53
 from reconciler.rules import RULES, judge
+from reconciler.rules.dns_view import RecordSet
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
-from reconciler.rules.view import RecordSet, RuleView, Topic, needs_https
+from reconciler.rules.view import RuleView, needs_https
 
 if TYPE_CHECKING:
-    from reconciler.aws import Aws
     from reconciler.kinds.plan_draft import PlanDraft
     from reconciler.kinds.snapshot import Snapshot
     from reconciler.resources.dns_record.zones import Zone
 
-READS: Final = (
-    "sesv2:GetAccount", "sesv2:BatchGetMetricData", "sns:GetTopicAttributes", "kms:DescribeKey", "kms:GetKeyPolicy",
-)  # fmt: skip
-"""What ``read_facts`` calls, for the least-privilege policy; all of it may be left out."""
-
-_QUERIES: Final = 10
-"""How many metrics one call asks for, at most (SES v2 API, BatchGetMetricData)."""
 _MAX_OUTSIDE: Final = 500
-"""Names that one plan asks public DNS for, at most."""
+"""The most names that one plan asks public DNS for."""
 _MAX_HOSTS: Final = 100
-"""Hosts that one plan connects to, at most."""
-
-
-# --- reading -------------------------------------------------------------------------------------------------------
-
-
-def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
-    """Read what only the rules need into ``snapshot``: SES account status a region, and topics of destinations.
-
-    With ``declared`` it looks at nothing that is read meanwhile, and may run beside the reading; a second run asks only
-    for what the first did not know of. Cost: one call a region with identities, one or two a topic. Denied or failing
-    reads leave the fact out.
-    """
-    groups = (snapshot.desired,) if declared else (snapshot.desired, snapshot.observed)
-    identities = (
-        x for group in groups for x in group.values() if x.kind == "email_identity" and snapshot.includes(x.address)
-    )
-    asked = snapshot.rules_asked
-    regions = sorted({one.region for one in identities if one.region} - asked)
-    arns = sorted(_topics(snapshot) - asked)
-    asked.update(regions, arns)
-
-    def account(region: str) -> Mapping[str, Any] | None:
-        try:
-            return aws.call("sesv2", "GetAccount", region)
-        except AwsError:
-            return None
-
-    found = dict(zip(regions, aws.parallel(account, regions), strict=True))
-    snapshot.ses_accounts |= {region: answer for region, answer in found.items() if answer is not None}
-    for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
-        if answer is not _UNREAD:
-            snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
-    if not declared:
-        _read_sent(aws, snapshot)
-
-
-def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
-    """What each identity that is to go has sent since yesterday, where its region has the Virtual Deliverability
-    Manager: nothing else of AWS tells it by identity (CloudWatch has no such dimension). One call for ten identities.
-
-    Only what is more than nothing is kept: the metric leaves out mail to several recipients (SES v2 API,
-    BatchGetMetricDataQuery, SEND), so that zero proves nothing.
-    """
-    now = datetime.fromisoformat(snapshot.now)
-    goes: dict[str, list[Observed]] = {}
-    for live in snapshot.observed.values():
-        if live.address in snapshot.desired or live.kind != "email_identity" or owner_of(live.tags) != snapshot.scope:
-            continue
-        vdm = snapshot.ses_accounts.get(str(live.region), {}).get("VdmAttributes") or {}
-        if vdm.get("VdmEnabled") == "ENABLED":
-            goes.setdefault(str(live.region), []).append(live)
-    jobs = [
-        (region, some[i : i + _QUERIES]) for region, some in sorted(goes.items()) for i in range(0, len(some), _QUERIES)
-    ]
-    if not jobs:
-        return
-
-    def one(job: tuple[str, list[Observed]]) -> list[tuple[str, int]]:
-        region, some = job
-        queries = [
-            {
-                "Id": f"q{number}", "Namespace": "VDM", "Metric": "SEND", "Dimensions": {"EMAIL_IDENTITY": live.name},
-                "StartDate": now - timedelta(days=1), "EndDate": now,
-            }
-            for number, live in enumerate(some)
-        ]  # fmt: skip
-        try:
-            answer = aws.call("sesv2", "BatchGetMetricData", region, Queries=queries)
-        except AwsError:
-            return []
-        sums = {str(one.get("Id")): sum(one.get("Values") or ()) for one in answer.get("Results") or ()}
-        return [(live.address, sums.get(f"q{number}", 0)) for number, live in enumerate(some)]
-
-    found = (pair for answer in aws.parallel(one, jobs, lambda job: job[0]) for pair in answer)
-    snapshot.sent_last_day = {address: number for address, number in found if number}
-
-
-_UNREAD: Final = object()
-
-
-def _topics(snapshot: Snapshot) -> set[str]:
-    specs = [
-        d.spec for d in snapshot.desired.values() if d.kind == "event_destination" and snapshot.includes(d.address)
-    ]
-    arns = {str((spec.get("sns_destination") or {}).get("topic_arn") or "") for spec in specs}
-    return {arn for arn in arns if arn.count(":") == 5}
-
-
-def _read_topic(aws: Aws, arn: str) -> object:
-    """A Topic, None where SNS says that it does not exist, or ``_UNREAD``."""
-    region = arn.split(":")[3]
-    try:
-        answer = aws.call("sns", "GetTopicAttributes", region, TopicArn=arn).get("Attributes") or {}
-    except AwsError as error:
-        return None if error.absent else _UNREAD
-    key = str(answer.get("KmsMasterKeyId") or "")
-    return Topic(_document(answer.get("Policy")) or {}, key, _read_key_policy(aws, arn, key))
-
-
-def _read_key_policy(aws: Aws, topic: str, key: str) -> Mapping[str, Any] | None:
-    _, partition, _, region, account, _ = topic.split(":", 5)
-    if not key or key.endswith("alias/aws/sns"):
-        return None
-    try:
-        if key.startswith("alias/"):
-            key = f"arn:{partition}:kms:{region}:{account}:{key}"
-        if ":alias/" in key:  # GetKeyPolicy takes no alias (KMS API, GetKeyPolicy: KeyId)
-            key = str(aws.call("kms", "DescribeKey", region, KeyId=key)["KeyMetadata"]["KeyId"])
-        return _document(aws.call("kms", "GetKeyPolicy", region, KeyId=key, PolicyName="default").get("Policy"))
-    except AwsError:
-        return None
-
-
-def _document(text: Any) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(text) if isinstance(text, str) else text
-    except ValueError:
-        return None
-    return found if isinstance(found, Mapping) else None
+"""The most hosts that one plan connects to."""
 
 
 # --- the view ------------------------------------------------------------------------------------------------------
 
 
 def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
-    """What the rules look at, for a world that has been read and the changes that are planned for it. Pure."""
+    """The view of the rules, for a snapshot and the changes that are planned for it. Pure."""
     zones = list(_judged_zones(snapshot))
     before: dict[tuple[str, str], RecordSet] = {}
     raw: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -185,17 +56,17 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         held = after.get(key)
         if held is not None and held.kind != "simple":
             continue
-        gone, come = values
-        kept = tuple(v for v in raw.get(key, ()) if v not in gone)
-        raw[key] = (*kept, *(v for v in come if v not in kept))
+        removed, added = values
+        kept = tuple(v for v in raw.get(key, ()) if v not in removed)
+        raw[key] = (*kept, *(v for v in added if v not in kept))
         if raw[key]:
             after[key] = RecordSet(_decoded(key[1], raw[key]), "simple", ttl or (held.ttl if held else None))
         else:
             after.pop(key, None)
-    # What is to be destroyed is declared no longer, whatever the YAML says of it.
+    # A run that deletes everything has no declared entries, whatever the YAML says.
     state = replace(snapshot.state, entries=()) if snapshot.removing else snapshot.state
     return RuleView(
-        state=state, changes=tuple(changes), desired=_taken(snapshot), observed=snapshot.observed,
+        state=state, changes=tuple(changes), desired=_included(snapshot), observed=snapshot.observed,
         zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
@@ -204,15 +75,15 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
     )  # fmt: skip
 
 
-def _taken(snapshot: Snapshot) -> Mapping[str, Desired]:
-    """What is declared, without what a run with targets has passed by: of that nothing is known."""
+def _included(snapshot: Snapshot) -> Mapping[str, Desired]:
+    """The declared resources, without those that a run with targets does not read: their live state is unknown."""
     if snapshot.read_scope is None:
         return snapshot.desired
     return {address: desired for address, desired in snapshot.desired.items() if snapshot.includes(address)}
 
 
 def _judged_zones(snapshot: Snapshot) -> Iterator[Zone]:
-    """The loaded public zones, one a name: where several share it, that which the YAML names by its id."""
+    """The loaded public zones, one for each name: where several have it, the one that the YAML names by its id."""
     by_name: dict[str, list[Zone]] = {}
     for zone in snapshot.zones.values():
         if zone.loaded and not zone.private:
@@ -227,13 +98,13 @@ def _judged_zones(snapshot: Snapshot) -> Iterator[Zone]:
 def _edits(
     changes: Iterable[Change], zones: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]], int | None]]:
-    """Per record change: its key, the raw values that it takes out and puts in, and its TTL."""
+    """For each record change: its key, the raw values that it removes and adds, and its TTL."""
     for change in changes:
         run = change.execution
         if change.kind != "dns_record" or not run.get("name") or str(run.get("zone")) not in zones:
             continue
         if run.get("token"):
-            continue  # a renewed token stays unless SES gives a new one
+            continue  # SES decides whether there is a new token; until then the record stays
         key = (str(run["name"]), str(run["type"]))
         yield key, (tuple(run.get("remove") or ()), tuple(run.get("add") or ())), run.get("ttl")
 
@@ -257,10 +128,10 @@ def _mx(value: str) -> str:
 
 
 def outside_names(view: RuleView) -> frozenset[str]:
-    """The names outside our zones whose TXT records would let rules say more, and that were not asked yet."""
+    """The names outside the stack's zones that rules need the TXT records of, and that were not asked yet."""
     wanted: set[str] = set()
-    ours = {*view.domain_names, *(str(i.will("mail_from.mail_from_domain") or "") for i in view.identities)} - {""}
-    texts = [text for name in ours for text in view.spf_texts(name) or ()]
+    own = {*view.domain_names, *(str(i.will("mail_from.mail_from_domain") or "") for i in view.identities)} - {""}
+    texts = [text for name in own for text in view.spf_texts(name) or ()]
     texts += [text for answer in view.outside_txt.values() for text in answer if spf.is_record(text)]
     for text in texts:
         wanted |= set(spf.targets(text))
@@ -273,7 +144,7 @@ def outside_names(view: RuleView) -> frozenset[str]:
 
 
 def look_outside(view: RuleView, outside: Outside) -> RuleView:
-    """The view with what public DNS and HTTPS hosts answer to what its rules would like to know, includes followed."""
+    """The view with the answers of public DNS and HTTPS hosts that its rules need. SPF includes are followed."""
     asked: set[str] = set()
     hosts = sorted(https_hosts(view))[:_MAX_HOSTS]
     if hosts:
@@ -287,8 +158,8 @@ def look_outside(view: RuleView, outside: Outside) -> RuleView:
 
 
 def https_hosts(view: RuleView) -> frozenset[str]:
-    """The tracking domains that must answer HTTPS with a certificate of their own."""
-    blocks = [r.will("tracking_options") or {} for r in view.resources("configuration_set") if r.after is not None]
+    """The tracking domains that need an HTTPS certificate."""
+    blocks = [r.will("tracking_options") or {} for r in view.resources_after("configuration_set")]
     found = {str(b.get("custom_redirect_domain") or "") for b in blocks if needs_https(b.get("https_policy"))}
     return frozenset(found - {""})
 
@@ -299,10 +170,10 @@ def https_hosts(view: RuleView) -> frozenset[str]:
 def annotate(
     changes: Sequence[Change], findings: Iterable[Finding]
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
-    """The changes with what the rules found as notes, and diagnostics for findings that concern no change.
+    """The changes with the findings as notes, and diagnostics for findings that are about no change.
 
-    A kind's own note under the id of a rule gives way: the rule's severity is the one that the user has set. A
-    diagnostic's code is the rule's id, so ``RULES`` tells an error of a rule from any other.
+    A kind's own note under the id of a rule is replaced by the finding, because the rule has the severity that the user
+    has set. The code of a diagnostic is the rule's id, so ``RULES`` distinguishes errors of rules from others.
     """
     by_address: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -324,7 +195,8 @@ def annotate(
 def evaluate(
     draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
-    """View, judge and annotate in one: what the planner calls. Looks beyond AWS only with ``outside``."""
+    """``view_of``, ``judge`` and ``annotate`` in one, for the planner. Asks public DNS and HTTPS hosts only with
+    ``outside``."""
     view = view_of(draft.snapshot, changes)
     if outside is not None:
         view = look_outside(view, outside)
@@ -337,9 +209,10 @@ _SAME: Final = {
     "deterministic-parent": "dkim-replica",
     "mail-from-is-identity": "mail-from-in-use",
 }
-"""Warnings about the YAML alone that a rule of another name knows better."""
+"""Codes of warnings about the YAML alone -> the rule of another name that checks the same."""
 
 
 def not_judged(warnings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """The warnings about the YAML alone that no rule judges: in a plan the rules say the rest, with what is live."""
+    """The warnings about the YAML alone that no rule covers: a plan reports the others by rules, which know what is
+    live."""
     return tuple(one for one in warnings if _SAME.get(one.code, one.code) not in RULES)

@@ -1,7 +1,7 @@
-"""What the world outside AWS shows: TXT texts in public DNS, and the certificates of HTTPS hosts.
+"""What there is outside AWS: TXT texts in public DNS, and the certificates of HTTPS hosts.
 
-Nothing here is asked unless a run is told to look outside. Whoever answers is not trusted: each look-up has its time,
-all of them together have theirs, and whatever goes wrong is an answer that did not come.
+Nothing here is asked without ``--check-public-dns``. The answers are not trusted: each look-up has a time limit, all of
+them together have one, and a look-up that fails counts as no answer.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ Resolve = Callable[[str], "tuple[str, ...] | None"]
 """TXT texts of a name in public DNS: an empty tuple where there are none, None where no answer came."""
 
 Certify = Callable[[str], "str | None"]
-"""What is wrong with the certificate that a host shows for its name: empty where nothing is, None for no answer."""
+"""The problem of the certificate of a host: empty where it is valid, None where no answer came."""
 
 LOOKUP: Final = 3.0
-"""Seconds for one look-up in DNS."""
+"""Seconds for one DNS look-up."""
 HANDSHAKE: Final = 6.0
-"""Seconds to connect to a host and agree on TLS with it."""
+"""Seconds for the connection and the TLS handshake with one host."""
 ALTOGETHER: Final = 45.0
-"""Seconds for everything that one run looks up outside."""
+"""Seconds for all look-ups of one run."""
 AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The two ways to look outside, and how to ask many at once."""
+    """The two kinds of look-up, and how to do many at once."""
 
     resolve: Resolve
     certify: Certify
     deadline: float = ALTOGETHER
 
     def ask(self, what: Callable[[str], Any], names: Iterable[str]) -> Mapping[str, Any]:
-        """``what`` of each name, those that answered in time; an answer that did not come is left out.
+        """``what(name)`` for each name that answered in time; the others are left out.
 
-        Daemon threads: one that hangs in the system's resolver does not keep the run from ending.
+        The threads are daemons, so that one that hangs in the system's resolver does not keep the process alive.
         """
         found: dict[str, Any] = {}
         waiting = list(names)
@@ -70,14 +70,16 @@ class Outside:
 
 
 def public() -> Outside:
-    """The world as this machine sees it. ``RECON_RESOLVER`` (host:port) replaces the system's resolver. Raises
-    ReconError where it is no address, or where the system names no resolver. Each name is asked for once: a plan that
-    is made again looks at the same ones."""
+    """Look-ups from this machine. ``RECON_RESOLVER`` (host:port) replaces the system's resolver.
+
+    Answers are cached, for a plan that is made again. Raises ReconError where the variable is not an address, or where
+    the system has no resolver.
+    """
     return Outside(cache(public_resolver()), cache(lambda host: certificate(host)))
 
 
 def public_resolver(timeout: float = LOOKUP) -> Resolve:
-    """A ``Resolve`` that asks public DNS; ``timeout`` in seconds a name."""
+    """A ``Resolve`` that asks public DNS; ``timeout`` is in seconds, for each name."""
     dns = PublicDns(timeout=timeout)
 
     def resolve(name: str) -> tuple[str, ...] | None:
@@ -90,10 +92,10 @@ def public_resolver(timeout: float = LOOKUP) -> Resolve:
 def certificate(
     host: str, *, address: str | None = None, port: int = 443, authority: str | None = None, timeout: float = HANDSHAKE
 ) -> str | None:
-    """Connect to a host, agree on TLS and hang up: what is wrong with its certificate for that name, in words.
+    """Do a TLS handshake with a host and return the problem of its certificate, in words.
 
-    Empty where nothing is; None where there is no network to it from here. ``address`` is where to connect instead of
-    what the name resolves to; ``authority`` a file with the one authority to trust instead of the system's.
+    Empty where it is valid; None where the host cannot be reached from here. ``address`` is where to connect instead of
+    the address of the name; ``authority`` is a file with the one authority to trust instead of the system's.
     """
     import socket
     import ssl
@@ -105,13 +107,13 @@ def certificate(
             with context.wrap_socket(plain, server_hostname=host) as secure, contextlib.suppress(OSError):
                 secure.unwrap()
     except ssl.SSLCertVerificationError as problem:
-        return f"its certificate is not good: {problem.verify_message or problem.reason}"[:200]
+        return f"its certificate is not valid: {problem.verify_message or problem.reason}"[:200]
     except ssl.SSLError as problem:
-        return f"it does not speak TLS: {problem.reason or 'the connection broke'}"[:200]
+        return f"it does not support TLS: {problem.reason or 'the connection broke'}"[:200]
     except ConnectionRefusedError:
-        return "nothing listens there for HTTPS"
+        return "it does not listen for HTTPS"
     except (ConnectionResetError, BrokenPipeError):
-        return "it hangs up before TLS"
-    except (OSError, ValueError):  # no such name, no route, too slow, a name that is none
+        return "it closes the connection before the TLS handshake"
+    except (OSError, ValueError):  # no such name, no route, too slow, an invalid name
         return None
     return ""

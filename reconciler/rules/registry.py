@@ -1,9 +1,11 @@
-"""The registry of rules: what a rule is, what it finds, and how severity comes about."""
+"""The registry of rules: what a rule is, what it finds, and how the severity of a finding is decided."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Final
 
 from reconciler.model import Address, Severity
@@ -12,9 +14,10 @@ from reconciler.rules.view import RuleView
 
 @dataclass(frozen=True, slots=True)
 class RawFinding:
-    """What a rule found, before severity: ``hurts`` where mail that flows today would suffer from this very plan.
+    """What a rule found, before its severity is decided.
 
-    ``new`` where no mail flows for the name yet. Neither: true, but not of this plan's making.
+    ``hurts``: this plan would break mail that is being sent today. ``new``: no mail is sent for the name yet.
+    Neither: the problem exists, but this plan does not cause it.
     """
 
     address: Address
@@ -40,41 +43,77 @@ Check = Callable[[RuleView], Iterable[RawFinding]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named rule: a pure function of the view, with its default severity and the source it rests on."""
+    """A named rule: a pure function of the view, its default severity, and the texts of its page (Markdown).
+
+    ``finds`` says what it reports, ``why`` why that matters, ``fix`` what to do; ``source`` is the RFC or the AWS page
+    that it rests on. ``theme`` is its heading in the index; ``example`` an address that a waiver could name.
+    """
 
     id: str
     severity: Severity
     title: str
     source: str
     check: Check
+    finds: str
+    why: str
+    fix: str
+    theme: str
+    example: str
 
-    def rank(self, draft: RawFinding, chosen: str | None) -> Severity:
-        """The severity of one draft.
+    def rank(self, finding: RawFinding, chosen: str | None) -> Severity:
+        """The severity of one finding; ``chosen`` is what the user's ``rules:`` say.
 
-        An error by default is one only where the plan hurts mail that flows today; otherwise it is a warning, and a
-        note for names without mail. A user's ``warning`` caps it, a user's ``error`` on a rule that is milder by
-        default counts everywhere.
+        A rule that is an error by default reports an error only where the plan breaks mail that is being sent today;
+        otherwise a warning, and a note for names that do not send yet. A user's ``warning`` is the most that is
+        reported. A user's ``error`` on a rule that is milder by default applies to all its findings.
         """
         base: Severity = self.severity
         if chosen in ("error", "warning", "note"):
             if chosen == "error" and self.severity != "error":
                 return "error"
             base = chosen  # type: ignore[assignment]
-        if self.severity == "error" and not draft.hurts:
-            return "note" if draft.new or base == "note" else "warning"
-        return "note" if draft.new and chosen is None else base
+        if self.severity == "error" and not finding.hurts:
+            return "note" if finding.new or base == "note" else "warning"
+        return "note" if finding.new and chosen is None else base
 
 
 RULES: Final[dict[str, Rule]] = {}
 
 
-def rule(id_: str, severity: Severity, title: str, source: str) -> Callable[[Check], Check]:
-    """Register a function as the rule ``id_``. Registering an id twice is a mistake in the code: ValueError."""
+def rule(
+    id_: str,
+    severity: Severity,
+    title: str,
+    source: str,
+    *,
+    why: str,
+    fix: str,
+    theme: str = "",
+    example: str = "",
+) -> Callable[[Check], Check]:
+    """Register a function as the rule ``id_``; its docstring is the page's "What it finds".
+
+    ``theme`` and ``example`` default to the kind of resource in whose folder the function is. Raises ValueError where
+    the id is registered already, or a text is missing.
+    """
 
     def register(check: Check) -> Check:
         if id_ in RULES:
             raise ValueError(f"the rule {id_} is registered twice")
-        RULES[id_] = Rule(id_, severity, title, source, check)
+        kind = _kind_of(check.__module__)
+        finds = cleandoc(check.__doc__ or "")
+        if not (finds and why and fix):
+            raise ValueError(f"the rule {id_} needs a docstring, why and fix: they are its page")
+        RULES[id_] = Rule(
+            id_, severity, title, source, check, finds, cleandoc(why), cleandoc(fix),
+            theme or kind.replace("_", " ").capitalize() + "s", example or f"{kind}/us-east-1/example",
+        )  # fmt: skip
         return check
 
     return register
+
+
+def _kind_of(module: str) -> str:
+    """``reconciler.resources.contact_list.rules`` -> ``contact_list``; the module's last part elsewhere."""
+    found = re.search(r"\.resources\.([a-z_]+)\.", module)
+    return found[1] if found else module.rpartition(".")[2]

@@ -1,7 +1,7 @@
-"""What the rules look at: the declared state, the plan's changes, and what is live, as it is and as it will be.
+"""What the rules see: the declared state, the plan's changes, and the live resources, as they are and as they will be.
 
-Plain data, filled by the planner; nothing here reads AWS or DNS. A part that was not read stays empty, and a rule
-that needs it then says nothing: not knowing is never a finding.
+Plain data, filled by the planner; nothing here reads AWS or DNS. A part that was not read stays empty. A rule that
+needs it then reports nothing: what is unknown is never a finding.
 """
 
 from __future__ import annotations
@@ -9,33 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from functools import cached_property
+from typing import Any, Final
 
-from reconciler.mail import dmarc, spf
-from reconciler.model import Address, Change, Desired, Document, Entry, Observed, Source, State
-from reconciler.names import domain_of, parents
+from reconciler.mail import dmarc
+from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
+from reconciler.names import at_or_above, domain_of, parents
+from reconciler.rules.dns_view import DnsView, RecordSet, RecordSets, When
+from reconciler.rules.resource import Resource, laid_over
 
-When = Literal["before", "after"]
+__all__ = ["STRENGTH", "Policy", "RecordSet", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
 STRENGTH: Final = {"none": 0, "quarantine": 1, "reject": 2}
 """How much a DMARC policy enforces."""
-
-
-class RecordSet(NamedTuple):
-    """One name and type in a zone.
-
-    ``values`` are decoded: the joined text of a TXT, ``10 host`` for an MX, a folded name for CNAME and NS, without
-    final dots. ``kind`` is ``simple``, ``alias`` or ``routed`` (weighted, latency, ...); only simple ones are judged.
-    """
-
-    values: tuple[str, ...] = ()
-    kind: Literal["simple", "alias", "routed"] = "simple"
-    ttl: int | None = None
-
-
-RecordSets = Mapping[tuple[str, str], RecordSet]
-"""(folded owner name, type) -> the record set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,44 +36,9 @@ class Topic:
     kms_policy: Mapping[str, Any] | None = None
 
 
-class Resource(NamedTuple):
-    """One resource as it is and as it will be; either side is None where it does not exist then."""
-
-    address: Address
-    kind: str
-    region: str | None
-    name: str
-    before: Document | None
-    after: Document | None
-    facts: Document
-    change: Change | None
-    desired: Desired | None
-
-    @property
-    def is_new(self) -> bool:
-        return self.before is None and self.after is not None
-
-    @property
-    def stays(self) -> bool:
-        """Live now and afterwards."""
-        return self.before is not None and self.after is not None
-
-    def was(self, path: str) -> Any:
-        """The live value at a dotted path, or None."""
-        return _at(self.before, path)
-
-    def will(self, path: str) -> Any:
-        """The value at a dotted path after apply, or None."""
-        return _at(self.after, path)
-
-    def alters(self, path: str) -> bool:
-        """Whether the plan changes the value at a dotted path of something that is live and stays."""
-        return self.after is not self.before and self.stays and self.was(path) != self.will(path)
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The DMARC policy in force for a domain: ``owner`` holds the record, ``strength`` 0 to 2 counts ``t=y`` in.
+    """The DMARC policy in force for a domain: ``owner`` holds the record, ``strength`` is 0 to 2 with ``t=y`` applied.
 
     ``owner`` is empty where no record applies.
     """
@@ -102,16 +53,16 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class RuleView:
-    """Everything a rule may look at.
+class RuleView(DnsView):
+    """Everything that a rule may read.
 
     ``observed`` and ``desired`` are the planner's maps by address. ``zones`` names the hosted zones whose whole
     content is in ``dns_before`` (as read) and ``dns_after`` (with this plan applied). ``accounts`` maps regions to
-    what SES GetAccount answered. ``topics`` maps topic ARNs to what was read of them, None where the topic does not
-    exist. ``covering`` has the verification status of live identities of others that tracking domains rest on.
-    ``outside_txt`` holds TXT texts that public DNS gave for names outside our zones (an empty tuple: nothing
-    there); ``certificates`` what is wrong with those of HTTPS hosts, empty where nothing is. ``sent_last_day`` counts
-    messages by identity address. A key that is missing was not read.
+    the answer of SES GetAccount. ``topics`` maps topic ARNs to what was read of them, None where the topic does not
+    exist. ``covering`` maps live identities outside the stack, at or above a tracking domain, to their verification
+    status. ``outside_txt`` holds the TXT texts in public DNS of names outside the stack's zones (an empty tuple: there
+    are none). ``certificates`` maps HTTPS hosts to the problem of their certificate, empty where there is none.
+    ``sent_last_day`` counts messages by identity address. A key that is missing was not read.
     """
 
     state: State
@@ -145,7 +96,7 @@ class RuleView:
         return {kind: tuple(resources) for kind, resources in found.items()}
 
     def is_unread(self, address: Address) -> bool:
-        """Whether ``address`` could not be read: then nothing is said of it, least of all that it is not there."""
+        """Whether ``address`` could not be read. No rule reports anything on it, least of all that it is missing."""
         return bool(self.unread) and any(
             address == part or address.startswith(part.rstrip("/") + "/") for part in self.unread
         )
@@ -164,13 +115,17 @@ class RuleView:
             after = before
             for layer in (desired.spec if desired else None, change.after if change else None):
                 if layer is not None:
-                    after = _laid_over(layer, after or {})
+                    after = laid_over(layer, after or {})
         name = rest.removeprefix(f"{region}/") if region else rest
         return Resource(address, kind, region, name, before, after, observed.facts if observed else {}, change, desired)
 
     def resources(self, kind: str) -> tuple[Resource, ...]:
-        """All resources of a kind, live or to come, by address."""
+        """All resources of a kind, live or to be created, by address."""
         return self._by_kind.get(kind, ())
+
+    def resources_after(self, kind: str) -> tuple[Resource, ...]:
+        """The resources of a kind that exist after apply, by address."""
+        return tuple(r for r in self.resources(kind) if r.after is not None)
 
     @cached_property
     def _resource_index(self) -> Mapping[Address, Resource]:
@@ -187,11 +142,16 @@ class RuleView:
 
     @cached_property
     def address_identities(self) -> tuple[Resource, ...]:
-        """Single-address identities that will be there, in every region."""
-        return tuple(r for r in self.resources("email_identity") if "@" in r.name and r.after is not None)
+        """Single-address identities that exist after apply, in every region."""
+        return tuple(r for r in self.resources_after("email_identity") if "@" in r.name)
+
+    @cached_property
+    def identity_regions(self) -> tuple[str, ...]:
+        """The regions in which a domain identity exists after apply."""
+        return tuple(sorted({i.region for i in self.identities if i.after is not None and i.region}))
 
     def identities_for(self, domain: str) -> tuple[Resource, ...]:
-        """The identities of exactly this domain, one a region."""
+        """The identities of exactly this domain, one for each region."""
         return self._identities_by_name.get(domain, ())
 
     @cached_property
@@ -202,8 +162,8 @@ class RuleView:
         return {name: tuple(group) for name, group in found.items()}
 
     def covering_identity(self, region: str, domain: str) -> Resource | None:
-        """The identity that SES uses for mail from ``domain`` afterwards: the most specific at or above it."""
-        for name in (domain, *parents(domain)):
+        """The identity that SES uses for mail from ``domain`` after apply: the most specific one at or above it."""
+        for name in at_or_above(domain):
             resource = self.resource(f"email_identity/{region}/{name}")
             if resource is not None and resource.after is not None:
                 return resource
@@ -216,24 +176,24 @@ class RuleView:
 
     @cached_property
     def domains(self) -> tuple[Entry, ...]:
-        """The declared domains, one entry each: that which holds what is the domain's own."""
+        """The declared domains, one entry each: that without a region, which holds what applies to the whole domain."""
         return tuple(entry for entry in self.state.section("domains") if entry.region is None)
 
     @cached_property
     def domain_names(self) -> tuple[str, ...]:
-        """Every domain this stack has to do with: declared, or with an identity that stays."""
+        """Every domain of this stack: declared, or with an identity that exists after apply."""
         names = {entry.name for entry in self.domains}
         names |= {r.name for r in self.identities if r.after is not None}
         return tuple(sorted(names))
 
     @cached_property
     def own_names(self) -> frozenset[str]:
-        """Our domains and our zones."""
+        """The stack's domains and zones."""
         return frozenset({*self.zones, *self.domain_names})
 
     @cached_property
     def dmarc_records(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
-        """Each domain of the stack with one DMARC record of its own afterwards, sound or not, and its tags."""
+        """Each domain of the stack that has one DMARC record of its own after apply, valid or not, and its tags."""
         found = ((domain, self.dmarc_texts(domain)) for domain in self.domain_names)
         return tuple(
             (domain, dmarc.parse(texts[0])) for domain, texts in found if texts is not None and len(texts) == 1
@@ -267,22 +227,22 @@ class RuleView:
         return {owner: tuple(group) for owner, group in found.items()}
 
     def governed_by(self, owner: str) -> tuple[Resource, ...]:
-        """The live identities that stay and whose mail the DMARC record at ``owner`` governs afterwards."""
+        """The live identities that stay, and for which the DMARC record at ``owner`` is in force after apply."""
         return self._governed.get(owner, ())
 
-    # --- mail that flows today -------------------------------------------------------------------------------------
+    # --- mail that is sent today ------------------------------------------------------------------------------------
 
     def can_send(self, identity: Resource) -> bool:
-        """Whether SES would take mail from a live identity: it has verified it, and the region may send."""
+        """Whether SES accepts mail from a live identity: it has verified it, and sending is on in the region."""
         if identity.before is None or identity.facts.get("verification_status") not in (None, "SUCCESS"):
             return False
         return bool(self.accounts.get(identity.region or "", {}).get("SendingEnabled", True))
 
     def flows(self, identity: Resource) -> bool:
-        """Whether mail flows through a live identity today: it can send, and nothing says that it does not.
+        """Whether mail is being sent through a live identity: it can send, and is not known to send nothing.
 
-        SES counts what a region sent in the last 24 hours (GetAccount); where that is known to be nothing, no mail
-        flows. So the second run of a first apply that was cut short is not refused for mail that never was.
+        SES counts the messages that a region sent in the last 24 hours (GetAccount). Where that is zero, no mail is
+        sent. So a first apply that was interrupted can be run again without a refusal.
         """
         quota = self.accounts.get(identity.region or "", {}).get("SendQuota") or {}
         sent = self.sent_last_day.get(identity.address, quota.get("SentLast24Hours"))
@@ -292,60 +252,8 @@ class RuleView:
 
     @cached_property
     def _memo(self) -> dict[tuple[Any, ...], Any]:
-        """Answers of the look-ups that many rules repeat; the view is frozen, so they cannot age."""
+        """Answers of look-ups that many rules repeat; the view is frozen, so they stay valid."""
         return {}
-
-    @cached_property
-    def dns_stays(self) -> bool:
-        """Whether this plan changes no record: a rule about what changes in DNS then has nothing to look at."""
-        return self.dns_after is self.dns_before or self.dns_after == self.dns_before
-
-    @cached_property
-    def _zone_by_name(self) -> dict[str, str | None]:
-        return {}
-
-    def zone_of(self, name: str) -> str | None:
-        """The most specific known zone that holds ``name``; None where it is not ours, or delegated away."""
-        known = self._zone_by_name
-        if name in known:
-            return known[name]
-        found: str | None
-        if name in self.zones:
-            found = name
-        elif (name, "NS") in self.dns_before or (name, "NS") in self.dns_after:
-            found = None
-        else:
-            above = name.partition(".")[2]
-            found = self.zone_of(above) if above else None
-        known[name] = found
-        return found
-
-    def lookup(self, name: str, kind: str, when: When = "after") -> tuple[str, ...] | None:
-        """The values at a name, or None where they cannot be known (zone not read, alias, routed, or a CNAME)."""
-        if self.zone_of(name) is None:
-            return None
-        records = self.dns_after if when == "after" else self.dns_before
-        if kind != "CNAME" and (name, "CNAME") in records:
-            return None
-        found = records.get((name, kind))
-        if found is None:
-            return ()
-        return found.values if found.kind == "simple" else None
-
-    @cached_property
-    def types_before(self) -> Mapping[str, frozenset[str]]:
-        """Owner name -> types, as the zones are."""
-        return _types(self.dns_before)
-
-    @cached_property
-    def types_after(self) -> Mapping[str, frozenset[str]]:
-        """Owner name -> types, as the zones will be."""
-        return _types(self.dns_after)
-
-    @cached_property
-    def existing_names(self) -> frozenset[str]:
-        """Every name that exists in the zones as they are, those with nothing but names below them included."""
-        return frozenset({above for name in self.types_before for above in (name, *parents(name))})
 
     @cached_property
     def _record_addresses(self) -> Mapping[str, Address]:
@@ -356,7 +264,7 @@ class RuleView:
         return found
 
     def record_address(self, name: str, kind: str) -> Address:
-        """The address of a record: that of the plan where it has one, else by the zone that would hold it."""
+        """The address of a record: the plan's own where it has one, else built from the zone that would hold it."""
         known = self._record_addresses.get(f"{name}/{kind}")
         if known:
             return known
@@ -370,9 +278,9 @@ class RuleView:
     # --- DMARC and SPF ---------------------------------------------------------------------------------------------
 
     def dmarc_texts(self, domain: str, when: When = "after") -> tuple[str, ...] | None:
-        """The texts at ``_dmarc.<domain>`` that are meant as DMARC records; None where it cannot be known.
+        """The texts at ``_dmarc.<domain>`` that are meant as DMARC records; None where they are unknown.
 
-        Where the zone was not read, the declared record stands for what will be.
+        Where the zone was not read, the declared record is taken as the one after apply.
         """
         memo = self._dmarc_after if when == "after" else self._dmarc_before
         if domain not in memo:
@@ -404,7 +312,7 @@ class RuleView:
         return dmarc.from_yaml(value) if value is not None else None
 
     def dmarc_tags(self, domain: str, when: When = "after") -> dict[str, str] | None:
-        """The tags of the domain's own single, usable record; None where there is none or it cannot be known.
+        """The tags of the domain's own single, usable record; None where there is none or it is unknown.
 
         The mapping is shared by all rules: it must not be changed.
         """
@@ -421,10 +329,10 @@ class RuleView:
         return dmarc.parse(texts[0])
 
     def policy(self, domain: str, when: When = "after") -> Policy | None:
-        """The DMARC policy in force for mail from ``domain``; None where it cannot be known.
+        """The DMARC policy in force for mail from ``domain``; None where it is unknown.
 
-        The tree walk of RFC 9989 over the zones we know: the domain's own record, else the nearest one
-        above, whose ``sp`` counts before its ``p``. ``t=y`` takes one level off.
+        The tree walk of RFC 9989 over the zones that were read: the domain's own record, else the nearest one above,
+        of which ``sp`` counts before ``p``. ``t=y`` lowers the policy by one level.
         """
         key = ("policy", domain, when)
         if key not in self._memo:
@@ -433,7 +341,7 @@ class RuleView:
         return policy
 
     def _walk(self, domain: str, when: When) -> Policy | None:
-        for name in (domain, *parents(domain)):
+        for name in at_or_above(domain):
             if "." not in name:
                 break
             texts = self.dmarc_texts(name, when)
@@ -451,40 +359,19 @@ class RuleView:
             return Policy(strength, name, tags)
         return Policy(0, "", {})
 
-    def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
-        """The SPF records at a name; None where it cannot be known."""
-        memo = self._spf_after if when == "after" else self._spf_before
-        if name not in memo:
-            texts = self.lookup(name, "TXT", when)
-            memo[name] = None if texts is None else tuple(text for text in texts if spf.is_record(text))
-        return memo[name]
-
-    @cached_property
-    def _spf_after(self) -> dict[str, tuple[str, ...] | None]:
-        return {}
-
-    @cached_property
-    def _spf_before(self) -> dict[str, tuple[str, ...] | None]:
-        return self._spf_after if self.dns_stays else {}
-
     @cached_property
     def spf_records(self) -> tuple[tuple[str, Resource | None, str], ...]:
-        """Each of ``spf_names`` with its identity and its one SPF record as it will be, where it has just one."""
+        """Each of ``spf_names`` that has exactly one SPF record after apply, with its identity and that record."""
         found = ((name, identity, self.spf_texts(name)) for name, identity in self.spf_names.items())
         return tuple((name, identity, texts[0]) for name, identity, texts in found if texts and len(texts) == 1)
-
-    def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
-        """TXT texts of a name in our zones as they will be, else as public DNS gave them; None where not known."""
-        texts = self.lookup(name, "TXT")
-        return self.outside_txt.get(name) if texts is None else texts
 
     # --- alignment -------------------------------------------------------------------------------------------------
 
     def dkim_works(self, identity: Resource) -> bool | None:
-        """Whether mail is signed for the identity's domain right after apply; None where that is not known.
+        """Whether mail is signed for the identity's domain right after apply; None where that is unknown.
 
-        TEMPORARY_FAILURE says that SES could not determine the status (SES v2 API, DkimAttributes); where all three
-        records are in the zone afterwards, as where this plan brings them back, nothing says that signing fails.
+        TEMPORARY_FAILURE means that SES could not determine the status (SES v2 API, DkimAttributes). Where all records
+        are in the zone after apply, for example because this plan restores them, it is no evidence that signing fails.
         """
         if identity.will("dkim.signing_enabled") is False:
             return False
@@ -498,7 +385,7 @@ class RuleView:
         return None if status is None else status == "SUCCESS"
 
     def spf_aligns(self, identity: Resource, tags: Mapping[str, str]) -> bool:
-        """Whether SPF can align right after apply: a custom MAIL FROM that works, and ``aspf`` not strict.
+        """Whether SPF can align right after apply: a custom MAIL FROM works, and ``aspf`` is not strict.
 
         The MAIL FROM name is below the From domain and never equal to it, so strict alignment always fails (SES
         Developer Guide "Complying with DMARC").
@@ -519,7 +406,7 @@ class RuleView:
         return {address: tuple(group) for address, group in found.items()}
 
     def destinations(self, configuration_set: Address) -> tuple[Resource, ...]:
-        """The event destinations of a set, live or to come."""
+        """The event destinations of a set, live or to be created."""
         return self._destinations.get(configuration_set, ())
 
     def events_caught(self, configuration_set: Address, when: When = "after") -> frozenset[str]:
@@ -532,20 +419,10 @@ class RuleView:
         return frozenset(caught)
 
     def default_set(self, identity: Resource) -> Resource | None:
-        """The identity's default configuration set as it will be, where it is known to this run."""
+        """The identity's default configuration set, where this run knows it and it exists after apply."""
         name = identity.will("configuration_set_name")
         found = self.resource(f"configuration_set/{identity.region}/{name}") if name else None
         return found if found is not None and found.after is not None else None
-
-
-def source_of(view: RuleView, address: Address) -> Source | None:
-    """Where the YAML asks for what a finding is about, as far as its address tells."""
-    resource = view.resource(address)
-    if resource is not None and resource.change is not None and resource.change.source is not None:
-        return resource.change.source
-    if resource is not None and resource.desired is not None:
-        return resource.desired.entry.source
-    return None
 
 
 def needs_https(policy: Any) -> bool:
@@ -554,43 +431,6 @@ def needs_https(policy: Any) -> bool:
 
 
 def sender_domain(pattern: str) -> str:
-    """The domain of an ``ses:FromAddress`` pattern (``*@shop.acme.com``), empty where it is open."""
+    """The domain of an ``ses:FromAddress`` pattern (``*@shop.acme.com``), empty where it is not one fixed domain."""
     domain = domain_of(pattern).lower().rstrip(".")
     return "" if "*" in domain or "?" in domain or "@" not in pattern else domain
-
-
-def _types(records: RecordSets) -> Mapping[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for name, kind in records:
-        found.setdefault(name, set()).add(kind)
-    return {name: frozenset(kinds) for name, kinds in found.items()}
-
-
-def _at(document: Any, path: str) -> Any:
-    for part in _parts(path):
-        if type(document) is not dict and not isinstance(document, Mapping):
-            return None
-        document = document.get(part)
-    return document
-
-
-@lru_cache(maxsize=1024)
-def _parts(path: str) -> tuple[str, ...]:
-    """The keys of a dotted path; the paths are those that rules are written with."""
-    return tuple(path.split("."))
-
-
-def _laid_over(top: Any, bottom: Any) -> Any:
-    """``bottom`` with ``top`` over it; ``bottom`` itself where that changes nothing, as for most of what lives."""
-    # Asking for the very class first spares most values the abstract one, which costs ten times as much.
-    if not (type(top) is type(bottom) is dict) and not (isinstance(top, Mapping) and isinstance(bottom, Mapping)):
-        return top
-    changed = {}
-    for key, value in top.items():
-        below = bottom.get(key)
-        if value is below or (value == below and key in bottom):
-            continue
-        laid = _laid_over(value, below)
-        if laid is not below and (laid != below or key not in bottom):
-            changed[key] = laid
-    return {**bottom, **changed} if changed else bottom

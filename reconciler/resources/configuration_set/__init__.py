@@ -9,8 +9,12 @@ SPEC = PlainSpec(
         Section(
             "configuration_sets", "configuration_set", "Configuration sets",
             "A configuration set by its name, made in each of its regions.", "sets.yaml", place=30,
+            alike=(
+                "delivery_options", "reputation_options", "sending_options", "suppression_options", "vdm_options",
+            ),
         ),
     ),
+    read_with=("email_identity",),
     references=(
         Reference(
             "delivery_options.sending_pool_name", "dedicated_ip_pool",
@@ -19,6 +23,7 @@ SPEC = PlainSpec(
         ),
         Reference("tracking_options.custom_redirect_domain", "email_identity", covering=True),
     ),
+    remembers=("recon:destinations", "recon:records"),
     plans_after=("event_destination", "dns_record"),
     arn="configuration-set",
     quota=10_000,
@@ -48,6 +53,7 @@ SPEC = PlainSpec(
         ),
         "tracking_options": Field(
             inner={"custom_redirect_domain": None, "https_policy": "OPTIONAL"},
+            main="custom_redirect_domain",
             put="PutConfigurationSetTrackingOptions",
             events=(
                 "CreateConfigurationSetTrackingOptions", "UpdateConfigurationSetTrackingOptions",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
@@ -45,7 +45,6 @@ _LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
 
 class DnsRecord(BaseKind):
     name = NAME
-    references = ("email_identity", "configuration_set")
     reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
     # GetHostedZone and ListTagsForResource: an apply looks at a zone again before it relies on it
     writes = (
@@ -120,7 +119,7 @@ class DnsRecord(BaseKind):
                 return set_digest(found)
         return None
 
-    form: ClassVar[Document] = {"fields": {}, "execution": EXECUTION}
+    form: Document = {"fields": {}, "execution": EXECUTION}
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
@@ -371,3 +370,6 @@ def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Itera
     right = tuple(value for value in there if old == name and host(value) == target)
     wrong = tuple(value for value in there if old == name and value not in right)
     yield Edit(change.address, name, "CNAME", remove=wrong, add=right or (target,), ttl=change.execution.get("ttl"))
+
+
+KIND = DnsRecord()

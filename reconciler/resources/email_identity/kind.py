@@ -14,7 +14,7 @@ Source:   SES v2 API reference, CreateEmailIdentity, GetEmailIdentity, PutEmailI
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import ReconError
@@ -61,8 +61,6 @@ WHOLE = ("policies",)
 
 class EmailIdentity(Reader):
     name = NAME
-    plans_after = ("dns_record",)
-    references = ("configuration_set",)
     reads = (
         "sesv2:GetEmailIdentity",
         "sesv2:ListEmailIdentities",
@@ -96,7 +94,7 @@ class EmailIdentity(Reader):
         ),
         "sesv2:GetEmailIdentity",
     )  # fmt: skip
-    read_calls_bulk: ClassVar[Mapping[str, str]] = {
+    read_calls_bulk: Mapping[str, str] = {
         "dkim.signing_enabled": "ses:GetIdentityDkimAttributes",
         "mail_from.mail_from_domain": "ses:GetIdentityMailFromDomainAttributes",
         "mail_from.behavior_on_mx_failure": "ses:GetIdentityMailFromDomainAttributes",
@@ -386,7 +384,7 @@ class EmailIdentity(Reader):
 
     # -- written ----------------------------------------------------------------------------------------------------
 
-    create_defaults: ClassVar[Document] = {
+    create_defaults: Document = {
         "dkim": {
             "signing_enabled": True,
             "signing_attributes_origin": "AWS_SES",
@@ -394,7 +392,7 @@ class EmailIdentity(Reader):
         },
         "email_forwarding_enabled": True,
     }
-    whole: ClassVar[tuple[str, ...]] = WHOLE
+    whole: tuple[str, ...] = WHOLE
 
     def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:
         """A put of MAIL FROM is whole: a behaviour that nobody wrote is sent as it was planned. Which private key SES
@@ -407,7 +405,7 @@ class EmailIdentity(Reader):
             rest = {k: v for k, v in live.items() if k not in block}
             yield {"mail_from": {}}, {"mail_from": rest}
 
-    form: ClassVar[Document] = {
+    form: Document = {
         "after": {"tags": TEXT_MAP, "mail_from?": ({"mail_from_domain": str}, None)},
         "fields": {
             "tags?": TEXT_MAP,
@@ -634,3 +632,6 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
 
 def _time(value: Any) -> str | None:
     return value.isoformat() if value is not None and hasattr(value, "isoformat") else None
+
+
+KIND = EmailIdentity()

@@ -21,9 +21,10 @@ SPEC = PlainSpec(
     key="EventDestinationName",
     noun="ConfigurationSetEventDestination",
     fields={
-        "enabled": Field(default=True),
+        "enabled": Field(default=False, ours=True),
         "matching_event_types": Field(default=(), set_of=True),
-        **dict.fromkeys((*OPTIONS, "pinpoint_destination"), Field()),
+        **dict.fromkeys(OPTIONS, Field()),
+        "pinpoint_destination": Field(declared=False),
     },
     trail=CloudTrail(gone=("DeleteConfigurationSet",), naming=("configurationsetname", "configurationset")),
     says=Words(

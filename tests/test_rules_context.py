@@ -1,4 +1,4 @@
-"""From a read world to the rules' view and back: zones as they will be, facts that may be denied, notes."""
+"""From a snapshot to the view of the rules and back: zones after apply, facts that may be denied, notes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reconciler.kinds.snapshot import Snapshot, Unread
 from reconciler.model import Change, Desired, Diagnostic, Entry, FieldDiff, Note, Source, Stack, State
 from reconciler.resources.dns_record.zones import Zone, record_from_aws
 from reconciler.rules import RULES, RuleView, Topic, context, judge
+from reconciler.rules import facts as read
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
 
@@ -154,7 +155,7 @@ def with_destination(topic: str = TOPIC) -> Snapshot:
 
 def facts(answers: Mapping[tuple[str, str], Any], topic: str = TOPIC) -> tuple[RuleView, FakeAws]:
     made, aws = with_destination(topic), FakeAws(answers)
-    context.read_facts(aws, made)  # type: ignore[arg-type]
+    read.read_facts(aws, made)  # type: ignore[arg-type]
     return context.view_of(made, ()), aws
 
 
@@ -169,7 +170,7 @@ def test_facts_are_read() -> None:
     )
     assert view.accounts == {"us-east-1": {"SendingEnabled": True}}
     assert view.topics == {TOPIC: Topic(POLICY, "key-1", POLICY)}
-    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(context.READS) - {SENT} - {
+    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(read.READS) - {SENT} - {
         "kms:DescribeKey"
     }
 
@@ -185,7 +186,7 @@ def test_the_key_behind_an_alias_is_looked_up() -> None:
     }
     view, aws = facts(answers)
     assert view.topics == {TOPIC: Topic(POLICY, "alias/x", POLICY)}
-    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(context.READS) - {SENT}
+    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(read.READS) - {SENT}
     del answers["DescribeKey", "us-east-1"]
     assert facts(answers)[0].topics == {TOPIC: Topic(POLICY, "alias/x", None)}
 
@@ -267,7 +268,7 @@ def test_findings_become_notes_and_diagnostics() -> None:
     ]
 
 
-def test_judged_is_all_in_one() -> None:
+def test_evaluate_is_all_in_one() -> None:
     acme = zone("acme.com", raw("_dmarc.acme.com.", "TXT", '"v=DMARC1; p=none"'))
     entry = Entry("domains", "acme.com", None, {}, AT, {})
     change = record_change("_dmarc.acme.com", "TXT", remove=('"v=DMARC1; p=none"',), add=('"v=DMARC1; p=reject"',))

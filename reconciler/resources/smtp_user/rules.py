@@ -1,19 +1,21 @@
-"""SMTP users: a password that leaks must not be worth much."""
+"""Rules about SMTP users: a password that leaks should allow as little as possible."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
-from reconciler import regions
 from reconciler.model import Document, Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, identity_arn
-from reconciler.rules.registry import RawFinding, rule
+from reconciler.rules import registry
+from reconciler.rules.registry import RawFinding
 from reconciler.rules.view import Resource, RuleView, sender_domain
+
+rule = partial(registry.rule, theme="SMTP users", example="smtp_user/newsletter")
 
 _WIDE_PREFIX = {4: 8, 6: 32}
 _NETWORK_KEYS = frozenset({"aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip"})
@@ -21,15 +23,6 @@ _NETWORK_KEYS = frozenset({"aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "a
 
 def _user(name: str) -> str:
     return f"smtp_user/{name}"
-
-
-def _credential(name: str) -> str:
-    return f"smtp_credential/{name}"
-
-
-def _live(view: RuleView, entry: Entry) -> Resource | None:
-    found = view.resource(_user(entry.name))
-    return found if found is not None and found.before is not None else None
 
 
 def _senders(entry: Entry) -> list[str]:
@@ -45,11 +38,14 @@ def _condition_keys(entry: Entry) -> set[str]:
     "warning",
     "An SMTP user may send from any address",
     "SES Developer Guide, Controlling access: ses:FromAddress",
+    why="A leaked password then allows sending in the name of every identity of the account. And nobody can tell "
+    "which user sent a message.",
+    fix='`from_addresses: ["*@shop.acme.com"]`',
 )
 def any_sender(view: RuleView) -> Iterator[RawFinding]:
-    """No from_addresses, or a pattern that holds every domain."""
+    """An SMTP user has no `from_addresses`, or a pattern that allows any domain."""
     for entry in view.users:
-        open_patterns = [pattern for pattern in _senders(entry) if "@" not in pattern or not _fixed(pattern)]
+        open_patterns = [pattern for pattern in _senders(entry) if not sender_domain(pattern)]
         if open_patterns or (not _senders(entry) and "ses:fromaddress" not in _condition_keys(entry)):
             what = f"{open_patterns[0]!r} allows any domain" if open_patterns else "it has no from_addresses"
             yield RawFinding(
@@ -59,62 +55,68 @@ def any_sender(view: RuleView) -> Iterator[RawFinding]:
             )
 
 
-def _fixed(pattern: str) -> bool:
-    return bool(sender_domain(pattern))
-
-
 @rule(
     "smtp-any-network",
     "note",
     "An SMTP user may send from any network",
     "IAM User Guide, Global condition keys: aws:SourceIp, aws:SourceVpce",
+    why="A leaked password works from anywhere.",
+    fix="List the networks of its consumers under `source_ips`. If they are unknown (a webmail service), waive this "
+    "and give that as the reason.",
 )
 def any_network(view: RuleView) -> Iterator[RawFinding]:
-    """Neither source_ips nor a condition on the network."""
+    """An SMTP user has neither `source_ips` nor a condition on the network."""
     for entry in view.users:
         if not entry.values.get("source_ips") and not _NETWORK_KEYS & _condition_keys(entry):
             yield RawFinding(
                 _user(entry.name),
-                f"the password of {entry.name} works from everywhere",
-                "write source_ips with the networks of its consumers",
+                f"the password of {entry.name} works from anywhere",
+                "list the networks of its consumers under source_ips",
             )
 
 
 @rule(
     "smtp-wide-network",
     "warning",
-    "source_ips that hold half of the Internet",
+    "source_ips that allow a large part of the Internet",
     "IAM User Guide, Global condition keys: aws:SourceIp",
+    why="It looks like a restriction but restricts almost nothing.",
+    fix="List the real networks.",
 )
 def wide_network(view: RuleView) -> Iterator[RawFinding]:
-    """Wider than /8 (IPv4) or /32 (IPv6)."""
+    """An entry of `source_ips` is wider than /8 (IPv4) or /32 (IPv6)."""
     for entry in view.users:
         for text in entry.values.get("source_ips") or ():
             try:
                 network = ipaddress.ip_network(str(text), strict=False)
             except ValueError:
-                continue  # the schema checks say so
+                continue  # the checks of the YAML report it
             if network.prefixlen < _WIDE_PREFIX[network.version]:
                 yield RawFinding(
-                    _user(entry.name), f"{text} of {entry.name} limits next to nothing", "name the real networks"
+                    _user(entry.name),
+                    f"{text} in source_ips of {entry.name} restricts almost nothing",
+                    "list the real networks",
                 )
 
 
 @rule(
     "smtp-vpc-and-ip",
     "warning",
-    "source_ips beside a VPC endpoint condition",
+    "source_ips together with a VPC endpoint condition",
     "IAM User Guide, aws:SourceIp is not present for calls through a VPC endpoint",
+    why="Calls through a VPC endpoint have no `aws:SourceIp`. Both conditions together are never true, so everything "
+    "is denied.",
+    fix="Use one of the two. Inside a VPC, `aws:VpcSourceIp` restricts addresses.",
 )
 def vpc_and_ip(view: RuleView) -> Iterator[RawFinding]:
-    """Both together can never hold."""
+    """An SMTP user has `source_ips` and a condition on a VPC or VPC endpoint."""
     for entry in view.users:
         both = {"aws:sourcevpc", "aws:sourcevpce"} & _condition_keys(entry)
         if entry.values.get("source_ips") and both:
             yield RawFinding(
                 _user(entry.name),
-                f"{entry.name} asks for source_ips and {sorted(both)[0]}: through a VPC endpoint there "
-                "is no aws:SourceIp, so nothing is allowed",
+                f"{entry.name} has source_ips and a condition on {sorted(both)[0]}: calls through a VPC endpoint have "
+                "no aws:SourceIp, so everything is denied",
                 "use one of the two (aws:VpcSourceIp inside a VPC)",
             )
 
@@ -124,13 +126,17 @@ def vpc_and_ip(view: RuleView) -> Iterator[RawFinding]:
     "note",
     "An SMTP user may use every identity",
     "SES Developer Guide, Controlling access: resource ARNs",
+    why="It may use every identity and configuration set of the account, also those that are created later.",
+    fix="`identities: [shop.acme.com]`",
 )
 def any_identity(view: RuleView) -> Iterator[RawFinding]:
-    """No identities: the policy's resource is *."""
+    """An SMTP user lists no `identities`, so the resource of its policy is `*`."""
     for entry in view.users:
         if not entry.values.get("identities"):
             yield RawFinding(
-                _user(entry.name), f"{entry.name} may send through every identity of the account", "list its identities"
+                _user(entry.name),
+                f"{entry.name} may use every identity of the account",
+                "list its identities",
             )
 
 
@@ -139,15 +145,18 @@ def any_identity(view: RuleView) -> Iterator[RawFinding]:
     "warning",
     "Capitals in from_addresses",
     "SES Developer Guide, Controlling access: ses:FromAddress compares with case",
+    why="IAM compares `ses:FromAddress` case-sensitively: mail from the same domain in lower case is rejected.",
+    fix="Write the domain in lower case.",
 )
 def from_case(view: RuleView) -> Iterator[RawFinding]:
-    """IAM compares with case, so the same address in lower case is refused."""
+    """A domain in `from_addresses` has capitals."""
     for entry in view.users:
         for pattern in _senders(entry):
             if domain_of(pattern) != domain_of(pattern).lower():
                 yield RawFinding(
                     _user(entry.name),
-                    f"{pattern!r} of {entry.name} is compared with case: mail from {pattern.lower()} is refused",
+                    f"IAM compares {pattern!r} of {entry.name} case-sensitively: mail from {pattern.lower()} is "
+                    "rejected",
                     "write the domain in lower case",
                 )
 
@@ -155,25 +164,24 @@ def from_case(view: RuleView) -> Iterator[RawFinding]:
 @rule(
     "smtp-from-unverified",
     "warning",
-    "An SMTP user's From domain has no identity",
+    "The From domain of an SMTP user has no identity",
     "SES Developer Guide, Verified identities: 554 Email address is not verified",
+    why="SES answers 554 there. After a failover to that region, the user could not send.",
+    fix="Declare the domain for these regions.",
 )
 def from_unverified(view: RuleView) -> Iterator[RawFinding]:
-    """In a region of the stack where neither the domain nor one above it will be an identity."""
+    """An SMTP user may send from a domain, and in a region where the stack has identities neither that domain nor
+    one above it is an identity."""
     for entry in view.users:
         for domain in sorted({d for d in map(sender_domain, _senders(entry)) if d}):
-            lacking = [r for r in _identity_regions(view) if view.covering_identity(r, domain) is None]
+            lacking = [r for r in view.identity_regions if view.covering_identity(r, domain) is None]
             if lacking and not any(_address_identity(view, r, entry) for r in lacking):
                 yield RawFinding(
                     _user(entry.name),
-                    f"{entry.name} may send from {domain}, which is no identity in {', '.join(lacking)}: "
-                    "SES answers 554 there",
+                    f"{entry.name} may send from {domain}, which has no identity in {', '.join(lacking)}: SES answers "
+                    "554 there",
                     f"declare the domain {domain} for these regions",
                 )
-
-
-def _identity_regions(view: RuleView) -> list[str]:
-    return sorted({i.region for i in view.identities if i.after is not None and i.region})
 
 
 def _address_identity(view: RuleView, region: str, entry: Entry) -> bool:
@@ -187,10 +195,12 @@ def _address_identity(view: RuleView, region: str, entry: Entry) -> bool:
     "smtp-shared-sender",
     "note",
     "Two SMTP users send from the same address",
-    "one user a role: who sent what, and who can be stopped alone",
+    "one SMTP user for each role, so that one can be found and stopped alone",
+    why="When something goes wrong, nobody can tell which process sent a message, or stop that one alone.",
+    fix="Give each role its own address, and its own configuration set.",
 )
 def shared_sender(view: RuleView) -> Iterator[RawFinding]:
-    """Nobody can tell from the From line which of them sent a message."""
+    """Two SMTP users list the same pattern in `from_addresses`."""
     first: dict[str, str] = {}
     for entry in view.users:
         for pattern in sorted(set(_senders(entry))):
@@ -199,118 +209,51 @@ def shared_sender(view: RuleView) -> Iterator[RawFinding]:
                 yield RawFinding(
                     _user(entry.name),
                     f"{entry.name} and {other} both send from {pattern}",
-                    "give each role its own address, so that one can be found and stopped alone",
+                    "give each role its own address, so that you can find and stop one alone",
                 )
-
-
-@rule("smtp-no-rotation", "note", "An access key without a maximum age", "IAM User Guide, Rotating access keys")
-def no_rotation(view: RuleView) -> Iterator[RawFinding]:
-    """No access_key.max_age_days."""
-    for entry in view.users:
-        if not (entry.values.get("access_key") or {}).get("max_age_days"):
-            yield RawFinding(
-                _credential(entry.name),
-                f"the key of {entry.name} never comes due",
-                "write access_key: {max_age_days: 90}",
-            )
-
-
-@rule(
-    "smtp-no-overlap",
-    "warning",
-    "A key is replaced under consumers that are set by hand",
-    "IAM User Guide, Rotating access keys: keep the old key while it is in use",
-)
-def no_overlap(view: RuleView) -> Iterator[RawFinding]:
-    """Declared consumers, and overlap_days of 0."""
-    for entry in view.users:
-        if entry.values.get("consumers") and (entry.values.get("access_key") or {}).get("overlap_days") == 0:
-            yield RawFinding(
-                _credential(entry.name),
-                f"{entry.name} has consumers that are set by hand, and no overlap: they stop the "
-                "moment the key is rotated",
-                "write overlap_days: 7",
-            )
-
-
-@rule(
-    "smtp-consumers",
-    "warning",
-    "Consumers of a password must be told",
-    "SES Developer Guide, SMTP credentials: the password follows the access key",
-)
-def consumers(view: RuleView) -> Iterator[RawFinding]:
-    """The plan replaces or deletes a credential that somebody entered somewhere by hand."""
-    for entry in view.users:
-        credential = view.resource(_credential(entry.name))
-        if credential is None or credential.change is None or credential.before is None:
-            continue
-        if credential.change.action in ("replace", "delete"):
-            names = [str(c.get("name")) for c in entry.values.get("consumers") or () if isinstance(c, Mapping)]
-            if names:
-                yield RawFinding(
-                    credential.address,
-                    f"the password of {entry.name} changes; it is entered by hand at {', '.join(names)}",
-                    "`recon smtp ack` records that a consumer has the new one",
-                )
-
-
-@rule("smtp-key-old", "warning", "An access key older than its maximum age", "IAM User Guide, Rotating access keys")
-def key_old(view: RuleView) -> Iterator[RawFinding]:
-    """Live keys by their creation date."""
-    for entry in view.users:
-        limit = (entry.values.get("access_key") or {}).get("max_age_days")
-        credential = view.resource(_credential(entry.name))
-        created = _created(credential) if credential is not None else None
-        if created and limit:
-            age = (view.now.date() - datetime.fromisoformat(str(created)).date()).days
-            if age > limit:
-                yield RawFinding(
-                    _credential(entry.name),
-                    f"the key of {entry.name} is {age} days old; {limit} are allowed",
-                    f"`recon smtp rotate {entry.name}`",
-                )
-
-
-def _created(credential: Resource) -> str | None:
-    """When the live key of a credential was made (ISO 8601), or None where there is none."""
-    keys = credential.was("keys") or ()
-    return next((key.get("created") for key in keys if key.get("id") == credential.was("key")), None)
 
 
 @rule(
     "smtp-wider",
     "warning",
-    "An SMTP user may do more than its own policy says",
+    "An SMTP user has more permissions than its own policy",
     "IAM User Guide, Policy evaluation: permissions add up",
+    why="IAM adds up permissions. Users that the SES console made are in the group `AWSSESSendingGroupDoNotRename`, "
+    "which allows sending as anybody. The user's own policy then restricts nothing.",
+    fix="Remove the user from the group when its own policy is proven to work. recon reports groups and policies, but "
+    "does not change them.",
 )
 def wider_policy(view: RuleView) -> Iterator[RawFinding]:
-    """Groups (AWSSESSendingGroupDoNotRename of the console), attached policies, other inline policies."""
+    """A live SMTP user is in a group, or has attached policies or other inline policies."""
     for entry in view.users:
-        live = _live(view, entry)
-        if live is None:
+        live = view.resource(_user(entry.name))
+        if live is None or live.before is None:
             continue
         for fact, word in (("groups", "group"), ("attached", "attached policy"), ("inline", "inline policy")):
             for name in live.facts.get(fact) or ():
                 yield RawFinding(
                     live.address,
-                    f"{entry.name} has the {word} {name} beside its own policy, so that one limits nothing",
-                    "take the user out of it once its own policy is proven; recon leaves it alone",
+                    f"{entry.name} also has the {word} {name}, so its own policy restricts nothing",
+                    f"remove the {word} when the user's own policy is proven to work; recon does not change it",
                 )
 
 
 @rule(
     "smtp-set-arn",
     "error",
-    "A default configuration set is missing in an SMTP user's policy",
+    "The default configuration set of an identity is missing in the policy of an SMTP user",
     "SES Developer Guide, IAM: the configuration set is a resource of ses:SendRawEmail; else 554",
+    why="The configuration set is a resource of `ses:SendRawEmail`, too, so SES answers 554. It is an error if this "
+    "plan breaks what works today.",
+    fix="Add the ARN of the configuration set to the resources. For `identities` that recon can read, it does so "
+    "itself.",
 )
 def set_arn(view: RuleView) -> Iterator[RawFinding]:
-    """identities limits the policy, and the default set of one of them is not among its resources."""
+    """The policy of an SMTP user names an identity, but not the default configuration set of that identity."""
     needs = _set_needs(view)
-    for user in view.resources("smtp_user"):
+    for user in view.resources_after("smtp_user"):
         resources = _send_resources(user.after)
-        if user.after is None or resources is None or "*" in resources:
+        if resources is None or "*" in resources:
             continue
         allowed, was = _Arns(resources), _Arns(_send_resources(user.before) or ())
         for own in sorted(allowed.among(needs)):
@@ -321,7 +264,7 @@ def set_arn(view: RuleView) -> Iterator[RawFinding]:
             worked = own in was and (needed in was or identity.was("configuration_set_name") != name)
             yield RawFinding(
                 user.address,
-                f"{user.name} may send as {identity.name} in {identity.region}, but not through its default set "
+                f"{user.name} may send as {identity.name} in {identity.region}, but may not use its default set "
                 f"{name}: SES answers 554",
                 f"add {needed} to its resources",
                 hurts=worked and view.flows(identity),
@@ -330,7 +273,7 @@ def set_arn(view: RuleView) -> Iterator[RawFinding]:
 
 
 def _set_needs(view: RuleView) -> dict[str, tuple[Resource, str]]:
-    """Identity ARN -> (identity, ARN of its default set afterwards), where there is one."""
+    """Identity ARN -> (identity, ARN of its default set after apply), for identities that have one."""
     stack = view.state.stack
     found: dict[str, tuple[Resource, str]] = {}
     for identity in view.resources("email_identity"):
@@ -342,7 +285,7 @@ def _set_needs(view: RuleView) -> dict[str, tuple[Resource, str]]:
 
 
 class _Arns:
-    """Resource patterns of a policy: exact ARNs are found without trying every pattern."""
+    """The resource patterns of a policy; an exact ARN is found without trying every pattern."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._exact = {p for p in patterns if "*" not in p and "?" not in p}
@@ -352,14 +295,14 @@ class _Arns:
         return arn in self._exact or any(fnmatchcase(arn, pattern) for pattern in self._patterns)
 
     def among(self, arns: Mapping[str, object]) -> set[str]:
-        """Those of ``arns`` that are in it."""
+        """Those of ``arns`` that match a pattern."""
         if self._patterns:
             return {arn for arn in arns if arn in self}
         return {arn for arn in self._exact if arn in arns}
 
 
 def _send_resources(spec: Document | None) -> list[str] | None:
-    """The resources that a user may send through, or None where there is no such right (or no user)."""
+    """The resources that a user's policy allows sending with; None without such a permission, or without a user."""
     policy = (spec or {}).get("policy")
     if not isinstance(policy, Mapping):
         listed = (spec or {}).get("identities")
@@ -376,21 +319,3 @@ def _send_resources(spec: Document | None) -> list[str] | None:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
-
-
-@rule(
-    "smtp-no-endpoint",
-    "warning",
-    "A region without an SMTP endpoint",
-    "AWS General Reference, Amazon SES endpoints and quotas",
-)
-def no_endpoint(view: RuleView) -> Iterator[RawFinding]:
-    """Passwords for it cannot be used."""
-    for entry in view.users:
-        lacking = [region for region in _identity_regions(view) if not regions.has_smtp(region)]
-        if lacking:
-            yield RawFinding(
-                _credential(entry.name),
-                f"SES has no SMTP endpoint in {', '.join(lacking)}: {entry.name} cannot log in there",
-                "send through the API in these regions, or through SMTP in another",
-            )

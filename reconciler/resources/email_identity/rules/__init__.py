@@ -1,0 +1,1 @@
+"""Rules about identities: what may send as whom, DKIM, and MAIL FROM."""

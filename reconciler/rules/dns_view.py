@@ -1,0 +1,118 @@
+"""What the rules see of DNS: the zones of the stack, as they are and as they will be, and what public DNS answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from reconciler.mail import spf
+from reconciler.names import at_or_above
+
+When = Literal["before", "after"]
+
+
+class RecordSet(NamedTuple):
+    """One name and type in a zone.
+
+    ``values`` are decoded: the joined text of a TXT, ``10 host`` for an MX, a folded name for CNAME and NS, without
+    final dots. ``kind`` is ``simple``, ``alias`` or ``routed`` (weighted, latency, ...); rules read simple ones only.
+    """
+
+    values: tuple[str, ...] = ()
+    kind: Literal["simple", "alias", "routed"] = "simple"
+    ttl: int | None = None
+
+
+RecordSets = Mapping[tuple[str, str], RecordSet]
+"""(folded owner name, type) -> the record set."""
+
+
+class DnsView:
+    """Look-ups in the record sets of the stack's hosted zones, for ``RuleView``, which declares and documents them."""
+
+    zones: frozenset[str]
+    dns_before: RecordSets
+    dns_after: RecordSets
+    outside_txt: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def dns_unchanged(self) -> bool:
+        """Whether this plan changes no record: then a rule about changes in DNS finds nothing."""
+        return self.dns_after is self.dns_before or self.dns_after == self.dns_before
+
+    @cached_property
+    def _zone_by_name(self) -> dict[str, str | None]:
+        return {}
+
+    def zone_of(self, name: str) -> str | None:
+        """The most specific known zone that holds ``name``; None where no zone of the stack holds it, or
+        it is delegated to other name servers."""
+        known = self._zone_by_name
+        if name in known:
+            return known[name]
+        found: str | None
+        if name in self.zones:
+            found = name
+        elif (name, "NS") in self.dns_before or (name, "NS") in self.dns_after:
+            found = None
+        else:
+            above = name.partition(".")[2]
+            found = self.zone_of(above) if above else None
+        known[name] = found
+        return found
+
+    def lookup(self, name: str, kind: str, when: When = "after") -> tuple[str, ...] | None:
+        """The values at a name, or None where they are unknown (zone not read, alias, routed, or a CNAME)."""
+        if self.zone_of(name) is None:
+            return None
+        records = self.dns_after if when == "after" else self.dns_before
+        if kind != "CNAME" and (name, "CNAME") in records:
+            return None
+        found = records.get((name, kind))
+        if found is None:
+            return ()
+        return found.values if found.kind == "simple" else None
+
+    @cached_property
+    def types_before(self) -> Mapping[str, frozenset[str]]:
+        """Owner name -> types, as the zones are."""
+        return _types(self.dns_before)
+
+    @cached_property
+    def types_after(self) -> Mapping[str, frozenset[str]]:
+        """Owner name -> types, as the zones will be."""
+        return _types(self.dns_after)
+
+    @cached_property
+    def existing_names(self) -> frozenset[str]:
+        """Every name that exists in the zones as they are, also a name without records that has names below it."""
+        return frozenset({above for name in self.types_before for above in at_or_above(name)})
+
+    def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
+        """The SPF records at a name; None where they are unknown."""
+        memo = self._spf_after if when == "after" else self._spf_before
+        if name not in memo:
+            texts = self.lookup(name, "TXT", when)
+            memo[name] = None if texts is None else tuple(text for text in texts if spf.is_record(text))
+        return memo[name]
+
+    @cached_property
+    def _spf_after(self) -> dict[str, tuple[str, ...] | None]:
+        return {}
+
+    @cached_property
+    def _spf_before(self) -> dict[str, tuple[str, ...] | None]:
+        return self._spf_after if self.dns_unchanged else {}
+
+    def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
+        """TXT texts of a name in the stack's zones as they will be, else in public DNS; None where they are unknown."""
+        texts = self.lookup(name, "TXT")
+        return self.outside_txt.get(name) if texts is None else texts
+
+
+def _types(records: RecordSets) -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name, kind in records:
+        found.setdefault(name, set()).add(kind)
+    return {name: frozenset(kinds) for name, kinds in found.items()}
