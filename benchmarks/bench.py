@@ -68,7 +68,7 @@ class Bench:
         folder = self.fresh("example")
         shutil.copytree(HERE / "state", folder / "state")
         with Sandbox() as sandbox:
-            demo.furnish(sandbox, "production")
+            demo.set_up(sandbox, "production")
             for command, line in (
                 ("validate", "validate --env production"),
                 ("plan, first", "plan --env production"),

@@ -1,6 +1,6 @@
-"""Where a stack keeps its lock and its journal: a local directory, or a bucket (``stack.backend``).
+"""Where a stack keeps its lock and its journal: a local directory, or an S3 bucket (``stack.backend``).
 
-Nothing about desired or observed state is kept there; a stack whose backend is lost plans and applies as before.
+It holds no desired or observed state: without its backend a stack plans and applies as before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What ``stack.backend`` says: a bucket with a key prefix, or (``bucket`` empty) the local directory."""
+    """The value of ``stack.backend``: a bucket with a key prefix, or (``bucket`` empty) the local directory."""
 
     bucket: str = ""
     prefix: str = ""
@@ -37,7 +37,7 @@ class Location:
 
 
 def location_of(stack: Stack) -> Location:
-    """Where a stack's lock and journal are; ``RECON_DIR`` replaces the local directory ``.recon``."""
+    """Where a stack's lock and journal are; ``RECON_DIR`` overrides the local directory ``.recon``."""
     s3 = stack.backend.get("s3")
     if s3:
         prefix = str(s3.get("prefix") or "")
@@ -48,17 +48,17 @@ def location_of(stack: Stack) -> Location:
 
 
 def scope_key(stack: Stack) -> str:
-    """A stack's scope as a part of an object key: ``acme-mail/production``, or ``acme-mail/_`` (no environments)."""
+    """A stack's scope in an object key: ``acme-mail/production``, or ``acme-mail/_`` (no environments)."""
     return f"{stack.name}/{stack.environment or '_'}"
 
 
 def scope_file(scope: str) -> str:
-    """A stack's scope as a part of a file name: ``acme-mail~production``; ``~`` is in no stack's name."""
+    """A stack's scope in a file name: ``acme-mail~production``; a stack's name cannot contain ``~``."""
     return "".join(c if c.isalnum() or c in "._-" else "~" for c in scope)
 
 
 def make_directory(directory: str | Path) -> Path:
-    """The local directory, made with a ``.gitignore`` of its own where it is missing. Raises OSError."""
+    """Create the local directory, with a ``.gitignore`` in it, if it does not exist. Raises OSError."""
     path = Path(directory)
     if not path.is_dir():
         path.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def make_directory(directory: str | Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class S3Object:
     """One object as read: its bytes, its entity tag, and when S3 stored it."""
 
     body: bytes
@@ -76,50 +76,50 @@ class Object:
 
 
 class Bucket:
-    """The few S3 calls that locks and journals need, through the run's own connection.
+    """The S3 calls that locks and journals need.
 
     Source: Amazon S3 User Guide, "How to prevent object overwrites with conditional writes" and "How to perform
-    conditional deletes": a write under If-None-Match or If-Match fails with 412 where the condition does not hold,
-    with 409 where another conditional request was served at the same time, and with 404 where If-Match finds nothing.
+    conditional deletes": a write with If-None-Match or If-Match fails with 412 if the condition is false, with 409 if
+    S3 served another conditional request at the same time, and with 404 if If-Match finds no object.
     """
 
-    def __init__(self, place: Location, aws: Aws) -> None:
-        self.place = place
+    def __init__(self, location: Location, aws: Aws) -> None:
+        self.location = location
         self.aws = aws
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return self.aws.call("s3", operation, self.place.region, Bucket=self.place.bucket, **parameters)
+        return self.aws.call("s3", operation, self.location.region, Bucket=self.location.bucket, **parameters)
 
-    def get(self, key: str) -> Object | None:
-        """One object, or None where there is none. Raises AwsError."""
+    def get(self, key: str) -> S3Object | None:
+        """One object, or None if there is none. Raises AwsError."""
         from botocore.exceptions import BotoCoreError
 
         try:
             answer = self._call("GetObject", Key=key)
-            return Object(answer["Body"].read(), answer["ETag"], answer["LastModified"])
+            return S3Object(answer["Body"].read(), answer["ETag"], answer["LastModified"])
         except AwsError as error:
-            # Without s3:ListBucket on the whole bucket S3 says 403 of what does not exist (S3 API, GetObject,
-            # "Permissions"); one prefix, as `recon iam-policy` has it, may be listed all the same.
+            # Without s3:ListBucket on the whole bucket S3 returns 403 for a missing object (S3 API, GetObject,
+            # "Permissions"); `recon iam-policy` allows listing the prefix, which tells the two apart.
             if error.aws_code in MISSING or (error.aws_code in DENIED and key not in self.keys(key)):
                 return None
             raise
         except (BotoCoreError, OSError) as problem:
             raise ReconError(
-                f"s3://{self.place.bucket}/{key} could not be read to its end: {type(problem).__name__}",
-                hint="run it again",
+                f"s3://{self.location.bucket}/{key} could not be read to its end: {type(problem).__name__}",
+                hint="run the command again",
             ) from None
 
     def put(self, key: str, body: bytes, *, etag: str | None = None, new: bool = False) -> str:
         """Write an object and return its entity tag.
 
-        With ``new`` only where there is none, with ``etag`` only over exactly that one. Raises AwsError.
+        ``new`` writes only if there is none, ``etag`` only over exactly that one. Raises AwsError.
         """
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if new else {"IfMatch": etag} if etag else {}
         answer = self._call("PutObject", Key=key, Body=body, ContentType="application/json", **condition)
         return str(answer["ETag"])
 
     def delete(self, key: str, etag: str) -> bool:
-        """Delete exactly the object with this entity tag; False where another stands there. Raises AwsError."""
+        """Delete exactly the object with this entity tag; False if the object has another. Raises AwsError."""
         try:
             self._call("DeleteObject", Key=key, IfMatch=etag)
         except AwsError as error:
@@ -133,7 +133,7 @@ class Bucket:
     def keys(self, prefix: str) -> list[str]:
         """All keys below a prefix, in order: one call per 1000. Raises AwsError."""
         found = self.aws.pages(
-            "s3", "ListObjectsV2", "Contents", self.place.region, token_in="ContinuationToken",
-            token_out="NextContinuationToken", Bucket=self.place.bucket, Prefix=prefix,
+            "s3", "ListObjectsV2", "Contents", self.location.region, token_in="ContinuationToken",
+            token_out="NextContinuationToken", Bucket=self.location.bucket, Prefix=prefix,
         )  # fmt: skip
         return sorted(str(item["Key"]) for item in found)

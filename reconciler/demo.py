@@ -1,7 +1,8 @@
-"""``python -m reconciler.demo``: the whole story on the embedded AWS, told on the terminal and checked at every step.
+"""``python -m reconciler.demo``: recon end to end on the embedded AWS, printed on the terminal and checked at every
+step.
 
-Real commands run as real processes against a sandbox in this one. Whatever the story claims is asserted; the first
-claim that does not hold ends it with exit 1. Needs a checkout, for its ``state/``.
+Real commands run as processes of their own against a sandbox in this process. Every claim is checked; the first one
+that is false ends the demo with exit 1. Needs a checkout, for its ``state/``.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ ZONES: Final[Mapping[str, Mapping[str, Mapping[tuple[str, str], Sequence[str]]]]
         }
     },
 }
-"""What other people keep in the zones before recon comes: environment -> zone -> (name, type) -> values."""
+"""Other people's records in the zones before the first apply: environment -> zone -> (name, type) -> values."""
 
 
-# --- the stage -----------------------------------------------------------------------------------------------------
+# --- the account ---------------------------------------------------------------------------------------------------
 
 
-def furnish(sandbox: Sandbox, environment: str) -> None:
-    """Put in place what the example in state/ expects to exist: zones with the values of others, topics, a DKIM key."""
+def set_up(sandbox: Sandbox, environment: str) -> None:
+    """Create what the example in state/ expects to exist: zones with other people's records, topics, a DKIM key."""
     account = ACCOUNTS[environment]
     sandbox.seed(
         zones=[
@@ -115,7 +116,7 @@ def zones_of(sandbox: Sandbox, environment: str) -> dict[str, Any]:
 
 
 def left_over(sandbox: Sandbox, environment: str) -> list[str]:
-    """What recon makes and is still there: identities, sets, pools, users, secrets, parameters."""
+    """What recon created and still exists: identities, sets, pools, users, secrets, parameters."""
     found: list[str] = []
     account = ACCOUNTS[environment]
     for region in REGIONS:
@@ -132,8 +133,8 @@ def left_over(sandbox: Sandbox, environment: str) -> list[str]:
     return sorted(found)
 
 
-def meddle(sandbox: Sandbox) -> tuple[str, ...]:
-    """Four edits by hand in production, as people make them in a console; returns what was done, for people."""
+def edit_by_hand(sandbox: Sandbox) -> tuple[str, ...]:
+    """Four manual edits in production, as people make them in a console; returns their descriptions."""
     account = ACCOUNTS["production"]
     route53 = sandbox.client("route53", access_key=account)
     zones = {z["Name"]: z["Id"] for z in route53.list_hosted_zones()["HostedZones"]}
@@ -157,10 +158,10 @@ def meddle(sandbox: Sandbox) -> tuple[str, ...]:
     ses = sandbox.client("sesv2", "us-east-1", access_key=account)
     ses.put_email_identity_dkim_attributes(EmailIdentity="receipts.acme.example", SigningEnabled=False)
     return (
-        "DMARC of acme.example gains ruf= and fo=1: every failure anywhere now mails the owner",
-        "SPF of acme.example ends in +all: the whole world may send as acme.example",
-        "the MX of bounce-eu-west-1.news.acme.example is deleted: bounces of the news get lost",
-        "DKIM of receipts.acme.example is switched off in us-east-1: receipts go out unsigned",
+        "DMARC of acme.example gets ruf= and fo=1: every failure anywhere now sends mail to the owner",
+        "SPF of acme.example ends in +all: anybody may send as acme.example",
+        "the MX of bounce-eu-west-1.news.acme.example is deleted: bounces of the newsletter get lost",
+        "DKIM of receipts.acme.example is switched off in us-east-1: receipts are sent unsigned",
     )
 
 
@@ -170,19 +171,19 @@ EDITED: Final = {
     "dns_record/acme.example/bounce-eu-west-1.news.acme.example/MX": ("create", {"ttl", "value"}),
     "email_identity/us-east-1/receipts.acme.example": ("update", {"dkim.signing_enabled"}),
 }
-"""What ``meddle`` makes differ: address -> action, and the fields that must be named: these and no other."""
+"""The drift after ``edit_by_hand``: address -> action, and exactly the fields that must differ."""
 
 
-# --- the teller ----------------------------------------------------------------------------------------------------
+# --- running and checking ------------------------------------------------------------------------------------------
 
 
-class Broken(Exception):
-    """A claim of the story that does not hold."""
+class FalseClaim(Exception):
+    """A claim of the demo that is false."""
 
 
 @dataclass(slots=True)
-class Done:
-    """One command that ran: its exit code and what it printed."""
+class CommandResult:
+    """A finished command: its exit code and its output."""
 
     code: int
     out: str
@@ -190,8 +191,8 @@ class Done:
 
 
 @dataclass(slots=True)
-class Teller:
-    """Runs recon in a folder against a sandbox, and prints the story: steps, commands, excerpts, checks."""
+class Demo:
+    """Runs recon in a folder against a sandbox, and prints steps, commands, excerpts and checks."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -200,59 +201,61 @@ class Teller:
     steps: int = 0
     commands: int = 0
     checks: int = 0
+    outputs: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     def paint(self, text: str, style: str) -> str:
         return f"\x1b[{style}m{text}\x1b[0m" if self.color and style else text
 
-    def say(self, text: str = "") -> None:
+    def print(self, text: str = "") -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    def step(self, title: str, words: str = "") -> None:
+    def step(self, title: str, text: str = "") -> None:
         self.steps += 1
-        self.say()
-        self.say(self.paint(f"{self.steps:>2}  {title}", "1"))
-        if words:
-            for line in textwrap.wrap(words, WIDTH - 4):
-                self.say("    " + self.paint(line, "2"))
+        self.print()
+        self.print(self.paint(f"{self.steps:>2}  {title}", "1"))
+        for line in textwrap.wrap(text, WIDTH - 4):
+            self.print("    " + self.paint(line, "2"))
 
     def item(self, text: str) -> None:
-        self.say("    " + ("• " if self.unicode else "* ") + text)
+        self.print("    " + ("• " if self.unicode else "* ") + text)
 
-    def run(self, command: str) -> Done:
-        """Run ``recon COMMAND``. Raises Broken where it ends as no command of recon may end."""
+    def run(self, command: str) -> CommandResult:
+        """Run ``recon COMMAND``. Raises FalseClaim for a traceback, which no command may print."""
         self.commands += 1
         ended = subprocess.run(
             [sys.executable, "-m", "reconciler", *command.split()], cwd=self.folder, env=dict(self.environment),
             capture_output=True, text=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=120,
         )  # fmt: skip
         if "Traceback" in ended.stderr:
-            raise Broken(f"recon {command} broke down:\n{ended.stderr}")
-        return Done(ended.returncode, ended.stdout, ended.stderr)
+            raise FalseClaim(f"recon {command} crashed:\n{ended.stderr}")
+        self.outputs.append(ended.stdout + ended.stderr)
+        return CommandResult(ended.returncode, ended.stdout, ended.stderr)
 
-    def recon(self, command: str, *, expect: int = 0, show: Callable[[str], Iterable[str]] | None = None) -> Done:
-        """Show and run a command, print an excerpt of what it says, and check its exit code."""
-        self.say()
-        self.say("    " + self.paint(f"$ recon {command}", "36"))
-        done = self.run(command)
-        text = done.err if expect == 3 else done.out
+    def recon(
+        self, command: str, *, expect: int = 0, show: Callable[[str], Iterable[str]] | None = None
+    ) -> CommandResult:
+        """Show and run a command, print an excerpt of its output, and check its exit code."""
+        self.print()
+        self.print("    " + self.paint(f"$ recon {command}", "36"))
+        result = self.run(command)
+        text = result.err if expect == 3 else result.out
         bar = self.paint("│" if self.unicode else "|", "2")
-        for line in (show or whole)(text):
-            self.say(f"    {bar} {self.paint(line, tint(line))}".rstrip())
-        if done.code != expect:
-            raise Broken(
-                f"recon {command} ended with exit {done.code}, not {expect}:\n{done.out[-2000:]}\n{done.err[-2000:]}"
-            )
-        self.check(f"exit {done.code}", True)
-        return done
+        for line in (show or wrapped)(text):
+            self.print(f"    {bar} {self.paint(line, tint(line))}".rstrip())
+        if result.code != expect:
+            output = f"{result.out[-2000:]}\n{result.err[-2000:]}"
+            raise FalseClaim(f"recon {command} ended with exit {result.code}, not {expect}:\n{output}")
+        self.check(f"exit {result.code}", True)
+        return result
 
-    def check(self, claim: str, holds: bool, why: object = "") -> None:
-        """Print a claim that holds. Raises Broken for one that does not."""
+    def check(self, claim: str, true: bool, found: object = "") -> None:
+        """Print a claim that is true. Raises FalseClaim for one that is not."""
         self.checks += 1
-        if not holds:
-            raise Broken(f"{claim}: does not hold. {why}")
-        self.say("    " + self.paint("✓" if self.unicode else "ok:", "32") + f" {claim}")
+        if not true:
+            raise FalseClaim(f"{claim}: false. {found}")
+        self.print("    " + self.paint("✓" if self.unicode else "ok:", "32") + f" {claim}")
 
 
 def tint(line: str) -> str:
@@ -261,8 +264,8 @@ def tint(line: str) -> str:
     return {"+": "32", "~": "33", "-": "31", "done": "32", "error:": "31"}.get(symbol, "")
 
 
-def whole(text: str) -> list[str]:
-    """All of it, folded to the width of the story."""
+def wrapped(text: str) -> list[str]:
+    """The whole text, wrapped."""
     lines: list[str] = []
     for line in text.strip("\n").split("\n"):
         indent = " " * (len(line) - len(line.lstrip()) + 4)
@@ -270,124 +273,138 @@ def whole(text: str) -> list[str]:
     return lines
 
 
-def ends(text: str) -> list[str]:
-    """The last line alone."""
-    return whole(text.strip("\n").rpartition("\n")[2])
+def last_line(text: str) -> list[str]:
+    """Only the last line."""
+    return wrapped(text.strip("\n").rpartition("\n")[2])
 
 
 def blocks(*addresses: str) -> Callable[[str], list[str]]:
-    """The headline, the blocks that name one of ``addresses``, how much is left out, and the closing line."""
+    """The headline, the blocks with one of ``addresses``, how many are left out, and the last line."""
 
-    def pick(text: str) -> list[str]:
+    def excerpt(text: str) -> list[str]:
         parts = text.strip("\n").split("\n\n")
         head, body, (*_, last) = parts[0], parts[1:-1], parts[-1].split("\n")
-        kept = [part for part in body if any(address in part for address in addresses)]
-        lines = [*whole(head), ""]
-        for part in kept:
-            lines += [*whole(part), ""]
-        if left := len(body) - len(kept):
-            lines += [f"  ({left} more blocks)", ""]
-        return [*lines, *whole(last)]
+        shown = [part for part in body if any(address in part for address in addresses)]
+        lines = [*wrapped(head), ""]
+        for part in shown:
+            lines += [*wrapped(part), ""]
+        if omitted := len(body) - len(shown):
+            lines += [f"  ({omitted} more blocks)", ""]
+        return [*lines, *wrapped(last)]
 
-    return pick
+    return excerpt
 
 
 # --- the story -----------------------------------------------------------------------------------------------------
 
 
-def story(teller: Teller, sandbox: Sandbox) -> None:
-    """Production from nothing to nothing, with an edit by hand on the way; then staging, shorter."""
-    env = "production"
-    teller.step(
-        "What was there before",
-        "An AWS account with three zones in Route 53. Other people's values stand in them: none of them is recon's.",
+def story(demo: Demo, sandbox: Sandbox) -> None:
+    """Production from the first plan to destroy, with manual edits on the way; then staging, shorter."""
+    before = first_apply(demo, sandbox)
+    drift(demo, sandbox)
+    destroy(demo, sandbox, before)
+    staging(demo, sandbox)
+
+
+def first_apply(demo: Demo, sandbox: Sandbox) -> dict[str, Any]:
+    """Validate, plan and apply production, twice; returns its zones as they were before."""
+    demo.step(
+        "The account before recon",
+        "Three zones in Route 53, with other people's records. None of them belongs to recon.",
     )
-    furnish(sandbox, env)
-    before = zones_of(sandbox, env)
-    for (name, kind), values in ZONES[env]["acme.example"].items():
+    set_up(sandbox, "production")
+    before = zones_of(sandbox, "production")
+    for (name, kind), values in ZONES["production"]["acme.example"].items():
         if kind == "TXT" and not name.startswith("*"):
             for value in values:
-                teller.item(f"{name} {kind} {value}")
+                demo.item(f"{name} {kind} {value}")
 
-    teller.step("Is the YAML right?", "Offline: syntax, schema, references. No credentials, no AWS.")
+    demo.step("Is the YAML valid?", "Offline: syntax, schema, references. No credentials, no AWS.")
     sandbox.clear_calls()
-    teller.recon(f"validate --env {env}")
-    teller.check("no call to AWS", not sandbox.calls())
+    demo.recon("validate --env production")
+    demo.check("no call to AWS", not sandbox.calls())
 
-    teller.step("What would change?", "recon reads what is live and prints the difference. A plan never writes.")
-    teller.recon(
-        f"plan --env {env} --out plan.json",
+    demo.step("What would change?", "recon reads AWS and prints the difference. A plan never writes.")
+    demo.recon(
+        "plan --env production --out plan.json",
         show=blocks("dns_record/acme.example/acme.example/TXT", "dns_record/acme.example/_dmarc.acme.example/TXT",
                     "acme.example:dkim:us-east-1:1/CNAME"),
     )  # fmt: skip
-    teller.check("the plan wrote nothing", not writes(sandbox))
-    teller.check(
-        "it shows the foreign SPF include, kept", "_spf.crm.example" in (teller.folder / "plan.json").read_text()
-    )
+    demo.check("the plan wrote nothing", not writes(sandbox))
+    plan = (demo.folder / "plan.json").read_text()
+    demo.check("it keeps the SPF include of somebody else", "_spf.crm.example" in plan)
 
-    teller.step("Make it so", "Exactly the plan that was saved, or nothing: apply re-reads what it relies on first.")
-    teller.recon("apply plan.json", show=blocks("done"))
+    demo.step("Apply", "Exactly the saved plan, or nothing: apply first reads again what the plan relies on.")
+    demo.recon("apply plan.json", show=blocks("done"))
     text = " ".join(sandbox.dns("acme.example", "TXT"))
-    teller.check("SPF holds both includes, before its `all`",
-                 "v=spf1 include:_spf.crm.example include:_spf.mailboxes.example ~all" in text, text)  # fmt: skip
-    teller.check("no secret on the screen, in the plan or in a log", not leaked(teller, sandbox))
+    demo.check("SPF has both includes, before its `all`",
+               "v=spf1 include:_spf.crm.example include:_spf.mailboxes.example ~all" in text, text)  # fmt: skip
+    demo.check("no secret on the screen, in the plan or in a log", not leaked(demo, sandbox))
 
-    teller.step(
-        "And again?", "After an apply the plan is empty, at the first try; a second apply has nothing to write."
-    )
+    demo.step("Again", "After an apply the plan is empty, immediately; a second apply writes nothing.")
     sandbox.clear_calls()
-    teller.recon(f"plan --env {env} --detailed-exitcode", show=ends)
-    teller.recon(f"apply --env {env} --auto-approve", show=ends)
-    teller.check("not one write call", not writes(sandbox), writes(sandbox))
+    demo.recon("plan --env production --detailed-exitcode", show=last_line)
+    demo.recon("apply --env production --auto-approve", show=last_line)
+    demo.check("not one write call", not writes(sandbox), writes(sandbox))
+    return before
 
-    teller.step("Somebody edits live", "Four edits in the console, on a Friday afternoon:")
-    for words in meddle(sandbox):
-        teller.item(words)
 
-    teller.step("Does anything differ?", "What a cron job runs on the released branch. Exit 2 is drift.")
-    teller.recon(f"drift --env {env}", expect=2, show=blocks(*EDITED))
-    found = {c["address"]: c for c in json.loads(teller.run(f"drift --env {env} --format json").out)["changes"]}
-    teller.check("all four are found, and nothing else", found.keys() == EDITED.keys(), sorted(found))
+def drift(demo: Demo, sandbox: Sandbox) -> None:
+    """Manual edits in production, found by drift and undone by apply."""
+    demo.step("Somebody edits production by hand", "Four edits in the console, on a Friday afternoon:")
+    for description in edit_by_hand(sandbox):
+        demo.item(description)
+
+    demo.step("Is there drift?", "What a cron job runs on the released branch. Exit 2 is drift.")
+    demo.recon("drift --env production", expect=2, show=blocks(*EDITED))
+    report = json.loads(demo.run("drift --env production --format json").out)
+    found = {c["address"]: c for c in report["changes"]}
+    demo.check("all four are found, and nothing else", found.keys() == EDITED.keys(), sorted(found))
     for address, (action, fields) in EDITED.items():
         named = {d["path"] for d in found[address]["diff"]}
         right = found[address]["action"] == action and named == fields
-        words = "missing" if action == "create" else ", ".join(sorted(fields))
-        teller.check(f"{address}: {words}", right, found[address])
+        what = "missing" if action == "create" else ", ".join(sorted(fields))
+        demo.check(f"{address}: {what}", right, found[address])
 
-    teller.step("Heal it")
-    teller.recon(f"apply --env {env} --auto-approve", show=ends)
-    teller.recon(f"drift --env {env}", show=ends)
+    demo.step("Undo the drift")
+    demo.recon("apply --env production --auto-approve", show=last_line)
+    demo.recon("drift --env production", show=last_line)
 
-    teller.step("The end of it", "Deleting everything needs consent, with the number of declared things that go.")
-    teller.recon(f"destroy --env {env} --allow-deletes 3", expect=3)
-    teller.check("refused, and nothing was written", bool(left_over(sandbox, env)))
-    teller.recon(f"destroy --env {env} --allow-deletes 40", show=ends)
-    left = left_over(sandbox, env)
-    teller.check("nothing of it is left: identities, sets, pools, users, secrets", not left, left)
-    after = zones_of(sandbox, env)
-    teller.check(
-        "every record of the others is there, byte for byte, and no other", after == before, differing(before, after)
+
+def destroy(demo: Demo, sandbox: Sandbox, before: dict[str, Any]) -> None:
+    """Delete everything in production; ``before`` are its zones before the first apply."""
+    demo.step("Destroy", "Deleting everything needs a confirmation with the number of deletions.")
+    demo.recon("destroy --env production --allow-deletes 3", expect=3)
+    demo.check("refused, and nothing was written", bool(left_over(sandbox, "production")))
+    demo.recon("destroy --env production --allow-deletes 40", show=last_line)
+    left = left_over(sandbox, "production")
+    demo.check("nothing of it is left: identities, sets, pools, users, secrets", not left, left)
+    after = zones_of(sandbox, "production")
+    demo.check(
+        "exactly the records of other people are there, byte for byte", after == before, differing(before, after)
     )
 
-    env = "staging"
-    teller.step("The other environment", "Another account, other names, no dedicated IPs; the same YAML.")
-    furnish(sandbox, env)
-    before = zones_of(sandbox, env)
-    teller.recon(f"apply --env {env} --auto-approve", show=ends)
-    teller.recon(f"plan --env {env} --detailed-exitcode", show=ends)
-    teller.recon(f"destroy --env {env} --allow-deletes 40", show=ends)
-    left = left_over(sandbox, env)
-    after = zones_of(sandbox, env)
-    teller.check("nothing is left, and the others' records are as they were", not left and after == before, left)
+
+def staging(demo: Demo, sandbox: Sandbox) -> None:
+    """Apply and destroy the other environment."""
+    demo.step("The other environment", "Another account, other names, no dedicated IPs; the same YAML.")
+    set_up(sandbox, "staging")
+    before = zones_of(sandbox, "staging")
+    demo.recon("apply --env staging --auto-approve", show=last_line)
+    demo.recon("plan --env staging --detailed-exitcode", show=last_line)
+    demo.recon("destroy --env staging --allow-deletes 40", show=last_line)
+    left = left_over(sandbox, "staging")
+    after = zones_of(sandbox, "staging")
+    demo.check("nothing is left, and other people's records are as before", not left and after == before, left)
 
 
 def writes(sandbox: Sandbox) -> list[str]:
-    """The write calls in the sandbox's ledger; taking on a role is none."""
+    """The write calls that the sandbox has recorded, without AssumeRole."""
     return [c["operation"] for c in sandbox.calls() if not c["reads_only"] and c["service"] != "sts"]
 
 
-def leaked(teller: Teller, sandbox: Sandbox) -> list[str]:
-    """Which stored secret of the stack stands in a file of the folder or on the screen: none may."""
+def leaked(demo: Demo, sandbox: Sandbox) -> list[str]:
+    """The stack's secrets that a file of the folder or the output of a command contains: there must be none."""
     client = sandbox.client("secretsmanager", REGIONS[0], access_key=ACCOUNTS["production"])
     secrets = [
         json.loads(client.get_secret_value(SecretId="recon/production/newsletter/us-east-1")["SecretString"])[
@@ -395,66 +412,67 @@ def leaked(teller: Teller, sandbox: Sandbox) -> list[str]:
         ]
     ]
     secrets.append(client.get_secret_value(SecretId="recon/dkim/survey")["SecretString"].split("\n")[1])
-    texts = [path.read_text(encoding="utf-8") for path in teller.folder.rglob("*") if path.is_file()]
+    texts = [path.read_text(encoding="utf-8") for path in demo.folder.rglob("*") if path.is_file()]
+    texts += demo.outputs
     return [secret for secret in secrets if any(secret in text for text in texts)]
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """The record sets that are not the same, for the error."""
-    found = []
+    """The record sets that differ, for the error message."""
+    differences = []
     for zone, state in before.items():
         was, now = state["records"], after[zone]["records"]
-        found += [f"{zone} lost {r}" for r in was if r not in now] + [f"{zone} gained {r}" for r in now if r not in was]
+        differences += [f"{zone} lost {r}" for r in was if r not in now]
+        differences += [f"{zone} gained {r}" for r in now if r not in was]
         if state["tags"] != after[zone]["tags"]:
-            found.append(f"{zone} tags {state['tags']} -> {after[zone]['tags']}")
-    return "; ".join(found)
+            differences.append(f"{zone} tags {state['tags']} -> {after[zone]['tags']}")
+    return "; ".join(differences)
 
 
 @contextlib.contextmanager
-def no_account_of_ours() -> Iterator[None]:
-    """Without the variables that would point boto3 or recon anywhere else, such as AWS_PROFILE."""
-    taken = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith(("AWS_", "RECON_"))}
+def without_aws_environment() -> Iterator[None]:
+    """Remove the variables that would direct boto3 or recon to another account, such as AWS_PROFILE."""
+    removed = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith(("AWS_", "RECON_"))}
     try:
         yield
     finally:
-        os.environ.update(taken)
+        os.environ.update(removed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Tell the story; 0 if every claim held, else 1."""
+    """Run the demo; returns 0 if every claim is true, else 1."""
     parser = argparse.ArgumentParser(
         prog="python -m reconciler.demo", description="recon end to end on an embedded AWS."
     )
     parser.add_argument("--state", type=Path, default=STATE, help="the folder of the example")
     options = parser.parse_args(arguments)
     if not options.state.is_dir():
-        sys.stderr.write(f"error: {options.state} is not there; the demo needs the example of a checkout\n")
+        sys.stderr.write(f"error: {options.state} does not exist; the demo needs the example of a checkout\n")
         return 1
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    with no_account_of_ours(), tempfile.TemporaryDirectory(prefix="recon-demo-") as name, Sandbox() as sandbox:
+    with without_aws_environment(), tempfile.TemporaryDirectory(prefix="recon-demo-") as name, Sandbox() as sandbox:
         folder = Path(name)
         shutil.copytree(options.state, folder / "state")
-        here = str(Path(__file__).parent.parent)
+        checkout = str(Path(__file__).parent.parent)
         environment = {
-            **os.environ, **sandbox.environment(), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", "PYTHONPATH": here,
+            **os.environ, **sandbox.environment(), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", "PYTHONPATH": checkout,
             "AWS_CONFIG_FILE": str(folder / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
         }  # fmt: skip
-        teller = Teller(folder, environment, color, unicode)
-        teller.say(
-            teller.paint("recon, end to end", "1")
-            + f", on an embedded AWS at {sandbox.url}; nothing leaves this machine"
+        demo = Demo(folder, environment, color, unicode)
+        demo.print(
+            demo.paint("recon, end to end", "1") + f", on an embedded AWS at {sandbox.url}; nothing leaves this machine"
         )
         try:
-            story(teller, sandbox)
-        except Broken as problem:
-            teller.say()
-            teller.say(teller.paint(f"{'✗' if unicode else 'x'} {problem}", "31"))
+            story(demo, sandbox)
+        except FalseClaim as problem:
+            demo.print()
+            demo.print(demo.paint(f"{'✗' if unicode else 'x'} {problem}", "31"))
             return 1
-        seconds = time.monotonic() - teller.started
-        teller.say()
-        teller.say(
-            teller.paint("Told.", "1") + f" {teller.commands} commands, {teller.checks} checks, {seconds:.0f} seconds."
+        seconds = time.monotonic() - demo.started
+        demo.print()
+        demo.print(
+            demo.paint("Done.", "1") + f" {demo.commands} commands, {demo.checks} checks, {seconds:.0f} seconds."
         )
     return 0
 

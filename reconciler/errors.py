@@ -1,4 +1,4 @@
-"""One tree of errors; each carries what the person at 3 a.m. needs and the exit code that the contract fixes."""
+"""One hierarchy of errors; each has a message, a hint, diagnostics and the exit code of the contract."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reconciler.model import Diagnostic
 
 
 class ReconError(Exception):
-    """The root: a message, a hint, and optionally diagnostics that say the same for machines.
+    """The base class: a message, a hint, and optionally diagnostics for machines.
 
     ``outcome`` is the JSON outcome; ``exit_code`` is 1 (error) or 3 (refused by a safeguard).
     """
@@ -27,19 +27,19 @@ class ReconError(Exception):
 
 
 class InvalidState(ReconError):
-    """Bad input: every error found, at once, each with its place. Raised before AWS is contacted."""
+    """Invalid YAML: all errors at once, each with file and line. Raised before AWS is contacted."""
 
     outcome = "invalid"
     code = "invalid"
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        found = tuple(diagnostics)
-        count = sum(1 for d in found if d.severity == "error")
-        super().__init__(f"{count} error{'s' if count != 1 else ''} in the declared state", diagnostics=found)
+        diagnostics = tuple(diagnostics)
+        count = sum(1 for d in diagnostics if d.severity == "error")
+        super().__init__(f"{count} error{'s' if count != 1 else ''} in the declared state", diagnostics=diagnostics)
 
 
 class Refused(ReconError):
-    """A safeguard said no; nothing was written. Exit 3."""
+    """A safeguard refused the run; nothing was written. Exit 3."""
 
     outcome = "refused"
     exit_code = 3
@@ -47,7 +47,7 @@ class Refused(ReconError):
 
 
 class Stale(Refused):
-    """A saved plan no longer fits what is live, or was edited."""
+    """A saved plan no longer matches AWS, or was edited."""
 
     outcome = "stale"
     code = "stale"
@@ -67,18 +67,18 @@ ABSENT = {
     "ssm": frozenset({"ParameterNotFound"}),
     "sns": frozenset({"NotFound", "NotFoundException"}),
 }
-"""With what each service says that a call names something that does not exist (each API reference, "Common errors")."""
+"""The error codes of each service for a resource that does not exist (each API reference, "Common errors")."""
 
 
 DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
 )
 NOT_ENABLED = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "OptInRequired"})
-"""What a region that is not enabled for the account answers to a token that STS accepts."""
+"""The error codes of a region that is not enabled for the account, for a token that STS accepts."""
 
 
 class AwsError(ReconError):
-    """A call to AWS failed: says operation, place, AWS's code and words, request id and what to do."""
+    """A call to AWS failed: names the operation, the region, AWS's code and message, the request id and what to do."""
 
     code = "aws-error"
 
@@ -98,12 +98,12 @@ class AwsError(ReconError):
 
     @property
     def absent(self) -> bool:
-        """Whether AWS says that what the call names does not exist; anything else is could-not-tell."""
+        """Whether AWS says that the resource does not exist. False does not mean that it exists."""
         return self.aws_code in ABSENT.get(self.service, ())
 
     @property
     def closed(self) -> bool:
-        """Whether the region is closed to the account: not enabled, or denied by the organization to all its roles
-        (IAM User Guide, "Troubleshoot access denied error messages": AWS names the kind of policy that denied)."""
+        """Whether the account cannot use the region: it is not enabled, or a service control policy denies it
+        (IAM User Guide, "Troubleshoot access denied error messages": AWS names the type of the denying policy)."""
         by_organization = self.aws_code in DENIED and "service control policy" in str(self)
         return self.aws_code in NOT_ENABLED or by_organization

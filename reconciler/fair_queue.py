@@ -1,7 +1,7 @@
-"""Taking turns among limits that are apart: a region that is slow must not keep the others waiting.
+"""A queue that shares workers fairly among independent rate limits: a slow region must not delay the others.
 
-AWS limits each region and service by itself. Workers that took their work in order of address would all stand in line
-for the first region while the others lie idle. Pure, and not safe to share between threads without a lock.
+AWS limits each region and service separately. Workers that took items in order of address would all wait for the first
+region while the others are idle. Pure, and not thread-safe without a lock.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Work that waits, in one lane for each ``lane(item)``; within a lane first come, first served."""
+    """A FIFO queue for each ``limit_of(item)``, such as a region; ``get`` takes turns among them."""
 
-    def __init__(self, lane: Callable[[T], Hashable], items: Iterable[T] = ()) -> None:
-        self._lane = lane
-        self._waiting: dict[Hashable, deque[T]] = {}
-        self._under_way: dict[Hashable, int] = {}
+    def __init__(self, limit_of: Callable[[T], Hashable], items: Iterable[T] = ()) -> None:
+        self._limit_of = limit_of
+        self._queues: dict[Hashable, deque[T]] = {}
+        self._in_progress: dict[Hashable, int] = {}
         for item in items:
             self.put(item)
 
     def put(self, item: T) -> None:
-        """Let ``item`` wait at the end of its lane."""
-        lane = self._lane(item)
-        self._waiting.setdefault(lane, deque()).append(item)
-        self._under_way.setdefault(lane, 0)
+        """Add ``item`` at the end of its queue."""
+        limit = self._limit_of(item)
+        self._queues.setdefault(limit, deque()).append(item)
+        self._in_progress.setdefault(limit, 0)
 
-    def take(self) -> T | None:
-        """The next item of the lane that has the fewest under way, of these the one whose turn is longest ago; or
-        None where nothing waits."""
-        lanes = [lane for lane, items in self._waiting.items() if items]
-        if not lanes:
+    def get(self) -> T | None:
+        """The next item of the limit with the fewest items in progress (of several, the least recently served), or
+        None if the queue is empty."""
+        limits = [limit for limit, items in self._queues.items() if items]
+        if not limits:
             return None
-        lane = min(lanes, key=self._under_way.__getitem__)
-        self._under_way[lane] += 1
-        items = self._waiting.pop(lane)
-        self._waiting[lane] = items  # the last in the order of turns
+        limit = min(limits, key=self._in_progress.__getitem__)
+        self._in_progress[limit] += 1
+        items = self._queues.pop(limit)
+        self._queues[limit] = items  # now the most recently served
         return items.popleft()
 
-    def done(self, item: T) -> None:
-        """``item``, once taken, is no longer under way."""
-        self._under_way[self._lane(item)] -= 1
+    def task_done(self, item: T) -> None:
+        """``item``, which ``get`` returned, is no longer in progress."""
+        self._in_progress[self._limit_of(item)] -= 1

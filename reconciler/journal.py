@@ -1,11 +1,11 @@
-"""What runs did: who, when, on which plan, and how each step ended. For people, `recon history` and drift's labels.
+"""The journal of past runs: who, when, which plan, and how each step ended. For `recon history` and drift's labels.
 
-Nothing about desired or observed state depends on it, and a journal that cannot be written is a warning. It holds
-addresses, times and error codes; never a value of the YAML, a message of AWS or a secret.
+No desired or observed state depends on it, and a journal that cannot be written is only a warning. It holds addresses,
+times and error codes; never a value from the YAML, a message from AWS or a secret.
 
-A run is some lines of JSON: one when it starts, one for each step that ended, one when it ends. Locally they are
-appended to one file a stack, each on the disk before the next step is counted; in a bucket each run is an object of its
-own, rewritten every few seconds and at the end. A run without a last line was killed, or is still under way.
+A run is several lines of JSON: one when it starts, one for each step that ended, one when it ends. Locally they are
+appended to one file per stack and synced to the disk; in a bucket each run is its own object, rewritten every few
+seconds and at the end. A run without an end line was killed, or is still running.
 """
 
 from __future__ import annotations
@@ -35,10 +35,7 @@ if TYPE_CHECKING:
 FLUSH = 15.0
 """Seconds between two rewrites of a run's object in a bucket."""
 ROTATE = 16 * 2**20
-"""Bytes after which the local file is put aside, as ``.1``; the one before that is given up."""
-
-StepCallback = Callable[[str, str, str], None]
-"""``on_step(step id, outcome, error code)``; outcome is ``done``, ``failed`` or ``skipped``; called from any thread."""
+"""Bytes after which the local file is renamed to ``.1``, which replaces the older one."""
 
 
 def _clock() -> str:
@@ -51,8 +48,8 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
-class _File:
-    """Lines appended to a local file, each synchronised to the disk."""
+class _FileSink:
+    """Lines appended to a local file, each synced to the disk."""
 
     def __init__(self, path: Path) -> None:
         make_directory(path.parent)
@@ -77,8 +74,8 @@ def _ends_in_newline(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
-class _Object:
-    """The lines of one run as an object, rewritten by a thread while there is something new."""
+class _ObjectSink:
+    """The lines of one run as an object in a bucket, rewritten by a thread while there are new lines."""
 
     def __init__(self, bucket: Bucket, key: str, failed: Callable[[Exception], None]) -> None:
         self._bucket = bucket
@@ -88,7 +85,7 @@ class _Object:
         self._stored = 0
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._keep, name="recon-journal", daemon=True)
+        self._thread = threading.Thread(target=self._flush_until_closed, name="recon-journal", daemon=True)
 
     def write(self, line: str) -> None:
         with self._lock:
@@ -98,7 +95,7 @@ class _Object:
             self._store()
             self._thread.start()
 
-    def _keep(self) -> None:
+    def _flush_until_closed(self) -> None:
         while not self._ended.wait(FLUSH):
             try:
                 self._store()
@@ -123,7 +120,7 @@ class _Object:
 
 
 class Recorder:
-    """One run being written down. Its methods never raise: the first failure is said once, through ``warn``."""
+    """Records one run. Its methods never raise: the first failure is reported once, through ``warn``."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.id = secrets.token_hex(6)
@@ -140,7 +137,7 @@ class Recorder:
         self._write({"type": "run", "run": self.id, **header})
 
     def step(self, step: str, outcome: str, code: str = "") -> None:
-        """Write down how a step ended; fits ``apply_plan``'s ``on_step``."""
+        """Record how a step ended; can be ``apply_plan``'s ``on_step``."""
         self._write({"type": "step", "run": self.id, "at": _clock(), "step": step, "outcome": outcome, "code": code})
 
     def _close(self) -> None:
@@ -163,22 +160,26 @@ class Recorder:
                 self._failed(problem)
 
     def _failed(self, problem: Exception) -> None:
-        words = problem.message if isinstance(problem, ReconError) else getattr(problem, "strerror", None) or problem
-        self._warn(f"The journal cannot be written: {words}. The run goes on without it.")
+        cause = problem.message if isinstance(problem, ReconError) else getattr(problem, "strerror", None) or problem
+        self._warn(f"The journal cannot be written: {cause}. The run continues without it.")
         self._sink = None
 
 
 @contextlib.contextmanager
 def recording(
-    stack: Stack, aws: Aws, command: str, plan: Plan | None = None, *, warn: Callable[[str], None] = lambda words: None
+    stack: Stack,
+    aws: Aws,
+    command: str,
+    plan: Plan | None = None,
+    *,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Recorder]:
-    """Write a run down while the block runs; set ``outcome`` of what it yields before it ends.
+    """Record a run while the block runs; set the recorder's ``outcome`` before the block ends.
 
-    ``aws`` is asked who we are (STS, GetCallerIdentity) and, with a bucket as backend, carries the writes. Without an
-    outcome, the run is written down as ``interrupted`` or by the outcome of the error that ended it.
+    ``aws`` reads the caller's ARN (STS, GetCallerIdentity) and, with a bucket as backend, writes the journal. Without
+    an outcome, the run is recorded as ``interrupted``, or with the outcome of the error that ended it.
     """
     recorder = Recorder(warn)
-    place = location_of(stack)
     started = _clock()
     header: dict[str, Any] = {
         "command": command, "scope": stack.scope, "account": stack.account, "who": _who(aws), "user": user_name(),
@@ -192,15 +193,16 @@ def recording(
             "targets": list(plan.context.get("targets") or ()),
         }  # fmt: skip
 
-    def make() -> _Sink:
-        if place.bucket:
+    def make_sink() -> _Sink:
+        location = location_of(stack)
+        if location.bucket:
             # Keys sort by time.
             name = started.replace(":", "").replace(".", "-")
-            key = f"{place.prefix}journal/{scope_key(stack)}/{name}-{recorder.id}.jsonl"
-            return _Object(Bucket(place, aws), key, recorder._failed)
-        return _File(_file_of(stack))
+            key = f"{location.prefix}journal/{scope_key(stack)}/{name}-{recorder.id}.jsonl"
+            return _ObjectSink(Bucket(location, aws), key, recorder._failed)
+        return _FileSink(_local_file(stack))
 
-    recorder._open(make, header)
+    recorder._open(make_sink, header)
     try:
         yield recorder
     except ReconError as error:
@@ -220,7 +222,7 @@ def _who(aws: Aws) -> str:
         return ""
 
 
-def _file_of(stack: Stack) -> Path:
+def _local_file(stack: Stack) -> Path:
     return Path(location_of(stack).directory) / f"journal-{scope_file(stack.scope)}.jsonl"
 
 
@@ -229,7 +231,7 @@ def _file_of(stack: Stack) -> Path:
 
 @dataclass(slots=True)
 class JournalRun:
-    """One run as the journal tells it. ``ended`` and ``outcome`` are empty where no end was written.
+    """One run as the journal has it. ``ended`` and ``outcome`` are empty if no end was recorded.
 
     ``steps`` are (step id, outcome, error code, time) in the order they ended; times are ISO 8601.
     """
@@ -253,14 +255,14 @@ class JournalRun:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None where no end was written."""
+        """How long it took; None if no end was recorded."""
         if not self.ended:
             return None
         return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
 
     @property
     def counts(self) -> Counter[str]:
-        """How many steps ended how."""
+        """How many steps have each outcome."""
         return Counter(outcome for _, outcome, _, _ in self.steps)
 
     def to_json(self) -> dict[str, Any]:
@@ -275,34 +277,43 @@ class JournalRun:
 
 
 def read_runs(stack: Stack, aws: Aws | None = None, *, limit: int = 20) -> list[JournalRun]:
-    """The last ``limit`` runs of a stack, newest first; lines that cannot be understood are passed over.
+    """The last ``limit`` runs of a stack, newest first; lines that cannot be parsed are skipped.
 
-    ``aws`` reaches a bucket. Raises ReconError (AwsError) where the journal cannot be read.
-    Cost with a bucket: one listing per 1000 runs and one read a run.
+    ``aws`` is the connection for a bucket. Raises ReconError (AwsError) if the journal cannot be read.
+    Cost with a bucket: one listing per 1000 runs and one read per run.
     """
-    place = location_of(stack)
-    if place.bucket:
+    location = location_of(stack)
+    if location.bucket:
         if aws is None:
-            raise ReconError(f"the journal is in {place}, and there is no connection to it")
-        bucket = Bucket(place, aws)
-        keys = bucket.keys(f"{place.prefix}journal/{scope_key(stack)}/")[-limit:]
+            raise ReconError(f"the journal is in {location}, and there is no connection to it")
+        bucket = Bucket(location, aws)
+        keys = bucket.keys(f"{location.prefix}journal/{scope_key(stack)}/")[-limit:]
         objects = aws.parallel(bucket.get, keys)
         lines = [line for found in objects if found for line in found.body.decode("utf-8", "replace").splitlines()]
     else:
-        lines = []
-        path = _file_of(stack)
-        for file in (path.with_name(path.name + ".1"), path):
-            try:
-                lines += file.read_text(encoding="utf-8", errors="replace").splitlines()
-            except FileNotFoundError:
-                continue
-            except OSError as problem:
-                raise ReconError(f"the journal {file} could not be read: {problem.strerror}") from None
-    runs = _runs(lines)
-    return sorted(runs, key=lambda run: run.started, reverse=True)[:limit]
+        lines = _local_lines(_local_file(stack))
+    return sorted(_parse_runs(lines), key=lambda run: run.started, reverse=True)[:limit]
 
 
-def _runs(lines: Iterable[str]) -> list[JournalRun]:
+def _local_lines(path: Path) -> list[str]:
+    lines: list[str] = []
+    for file in (path.with_name(path.name + ".1"), path):
+        try:
+            lines += file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError as problem:
+            raise ReconError(f"the journal {file} could not be read: {problem.strerror}") from None
+    return lines
+
+
+_TEXTS = (
+    "command", "scope", "account", "who", "user", "host", "started", "plan_digest", "state_digest", "recon_version",
+)  # fmt: skip
+"""The texts of a run's first line, by their names in ``JournalRun``."""
+
+
+def _parse_runs(lines: Iterable[str]) -> list[JournalRun]:
     runs: dict[str, JournalRun] = {}
     for line in lines:
         try:
@@ -310,18 +321,7 @@ def _runs(lines: Iterable[str]) -> list[JournalRun]:
             run = runs.setdefault(str(record["run"]), JournalRun(str(record["run"])))
             kind = record["type"]
             if kind == "run":
-                for name in (
-                    "command",
-                    "scope",
-                    "account",
-                    "who",
-                    "user",
-                    "host",
-                    "started",
-                    "plan_digest",
-                    "state_digest",
-                    "recon_version",
-                ):
+                for name in _TEXTS:
                     setattr(run, name, str(record.get(name) or ""))
                 run.summary = dict(record.get("summary") or {})
                 run.targets = tuple(record.get("targets") or ())
@@ -337,7 +337,7 @@ def _runs(lines: Iterable[str]) -> list[JournalRun]:
 
 
 def last_applied(runs: Iterable[JournalRun]) -> JournalRun | None:
-    """The newest run after which all of the stack was as declared: an apply of everything that ended well."""
+    """The newest run after which AWS matched the whole YAML: a successful apply without targets."""
     return next(
         (r for r in runs if r.command.startswith("apply") and not r.targets and r.outcome in {"applied", "no_changes"}),
         None,

@@ -1,12 +1,12 @@
-"""One run at a time may apply to a stack: the lock, in a local file or in a bucket, that names its holder.
+"""The lock of a stack: one run at a time may apply. It is a local file or an S3 object that names its holder.
 
-Both kinds look alike: ``lock_for(stack, aws).held(command, timeout)`` holds it or raises Locked, ``holder()`` says who,
-``free(holder)`` is what `recon unlock` does. While a lock is held, a thread proves every few seconds that it still is;
-where it is not (somebody freed it), the run is told through ``HeldLock.watch`` and starts nothing more.
+Both have the same interface: ``lock_for(stack, aws).held(command, timeout)`` holds the lock or raises Locked,
+``holder()`` returns who holds it, ``force_unlock(holder)`` is what `recon unlock` calls. While a lock is held, a thread
+renews it every few seconds. If it is lost (somebody freed it), ``HeldLock.on_lost`` callbacks stop the run.
 
-The local lock is a file under ``flock``: the kernel frees it when its process dies, so a dead run is taken over from at
-once. In a bucket nobody knows whether a silent holder is dead or only cut off, so nobody but a person takes its lock:
-its message tells how old the last sign of life is.
+The local lock is a file under ``flock``: the kernel frees it when its process dies, so the next run gets it at once.
+With a bucket nobody can know whether a holder without heartbeats is dead or only disconnected, so only a person frees
+its lock; the message says how old the last heartbeat is.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.model import Stack
 
-BEAT = 20.0
-"""Seconds between two signs of life of a holder."""
-LIFE = 120.0
-"""Seconds after the last sign of life after which a holder counts as silent, and stops by itself."""
+HEARTBEAT_SECONDS = 20.0
+"""Seconds between two heartbeats of a holder."""
+STALE_SECONDS = 120.0
+"""Seconds without a heartbeat after which a holder counts as silent, and stops its own run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock: principal (ARN, where known), user, host, process, what for, since when (ISO 8601).
+    """Who holds a lock: principal (ARN, where known), user, host, process, command, since when (ISO 8601).
 
-    ``id`` is the run's own, so that a lock whose answer was lost is known again. ``silent`` is how many seconds ago
-    the last sign of life came, where it is longer than it should be.
+    ``id`` identifies the run, which recognises its own lock after a lost response. ``silent`` is the age of the last
+    heartbeat in seconds, 0 where that is not stale.
     """
 
     user: str
@@ -60,12 +60,12 @@ class Holder:
     def __str__(self) -> str:
         text = f"{self.who or self.user} on {self.host} (process {self.pid}, `{self.command}`), since {self.since}"
         if self.silent:
-            text += f"; its last sign of life is {_age(self.silent)} old"
+            text += f"; its last heartbeat was {_age(self.silent)} ago"
         return text
 
 
 UNKNOWN = Holder("unknown", "unknown", 0, "unknown", "unknown")
-"""Who holds a lock that cannot be understood."""
+"""The holder of a lock that cannot be parsed."""
 
 
 def _age(seconds: float) -> str:
@@ -75,54 +75,54 @@ def _age(seconds: float) -> str:
 
 
 class HeldLock:
-    """A lock that is held. ``dead`` is the run that left it behind, where it was taken over; ``aws`` the connection
-    that the lock has of its own, for what must still be written when the run is told to stop (the journal)."""
+    """A lock that is held. ``previous`` is the dead run that it was taken over from, if any; ``aws`` is the lock's own
+    connection, which still writes the journal after Ctrl-C has stopped the run's."""
 
-    def __init__(self, holder: Holder, dead: Holder | None = None, aws: Aws | None = None) -> None:
+    def __init__(self, holder: Holder, previous: Holder | None = None, aws: Aws | None = None) -> None:
         self.holder = holder
-        self.dead = dead
+        self.previous = previous
         self.aws = aws
         self.lost = threading.Event()
-        self._watchers: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
     def on_lost(self, callback: Callable[[], None]) -> None:
-        """Have ``told`` called, from another thread, as soon as the lock is no longer held."""
-        self._watchers.append(callback)
+        """Call ``callback``, from another thread, as soon as the lock is no longer held."""
+        self._callbacks.append(callback)
         if self.lost.is_set():
             callback()
 
-    def _gone(self) -> None:
+    def _mark_lost(self) -> None:
         self.lost.set()
-        for callback in list(self._watchers):
+        for callback in list(self._callbacks):
             callback()
 
 
 class Lock(ABC):
     """The lock of one stack scope."""
 
-    beat = BEAT
+    heartbeat = HEARTBEAT_SECONDS
     pause = 2.0
-    """Seconds between two tries while waiting."""
+    """Seconds between two attempts while waiting."""
 
     @abstractmethod
     def holder(self) -> Holder | None:
-        """Who holds the lock now, or None. Raises ReconError where that cannot be read."""
+        """Who holds the lock now, or None. Raises ReconError if that cannot be read."""
 
     @abstractmethod
     def force_unlock(self, holder: Holder) -> bool:
-        """Free the lock that ``holder`` holds, whoever that is; False where another holds it by now."""
+        """Free the lock that ``holder`` holds. False if another run holds it now."""
 
     @abstractmethod
-    def _take(self, me: Holder) -> HeldLock | None:
-        """Try once to get it; None where somebody holds it."""
+    def _acquire(self, me: Holder) -> HeldLock | None:
+        """Try once to get the lock; None if somebody holds it."""
 
     @abstractmethod
-    def _prove(self) -> bool:
-        """Renew the sign of life; False where the lock is no longer ours."""
+    def _renew(self) -> bool:
+        """Send a heartbeat; False if the lock is no longer ours."""
 
     @abstractmethod
     def _release(self) -> None:
-        """Let go of our own lock, and of no other."""
+        """Release our own lock; another run's stays."""
 
     def _me(self, command: str) -> Holder:
         since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -130,52 +130,57 @@ class Lock(ABC):
 
     @contextlib.contextmanager
     def held(
-        self, command: str, timeout: float = 0.0, *, say: Callable[[str], None] = lambda words: None
+        self, command: str, timeout: float = 0.0, *, on_wait: Callable[[str], None] = lambda message: None
     ) -> Iterator[HeldLock]:
-        """Hold the lock while the block runs; waits up to ``timeout`` seconds for it, and ``say``s so.
+        """Hold the lock while the block runs. Waits up to ``timeout`` seconds for it; ``on_wait`` gets a message for
+        people.
 
-        Raises Locked naming the holder.
+        Raises Locked, which names the holder.
         """
-        me = self._me(command)
-        deadline = time.monotonic() + timeout
-        told = ""
-        while (held := self._take(me)) is None:
-            holder = self.holder()
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise Locked(
-                    f"another run holds the lock of this stack: {holder or 'it let go a moment ago'}",
-                    hint="it is probably dead: look for it, then free the lock with: recon unlock"
-                    if holder and holder.silent
-                    else "wait for it (--lock-timeout 5m), or if it is dead: recon unlock",
-                )
-            if holder is not None and told != holder.id:
-                told = holder.id
-                say(f"Waiting for the lock, held by {holder}")
-            time.sleep(min(self.pause * (0.75 + random.random() / 2), max(0.05, left)))
+        held = self._wait(self._me(command), timeout, on_wait)
         ended = threading.Event()
-        keeper = threading.Thread(target=self._keep, args=(held, ended), name="recon-lock", daemon=True)
-        keeper.start()
+        renewal = threading.Thread(target=self._renew_until, args=(held, ended), name="recon-lock", daemon=True)
+        renewal.start()
         try:
             yield held
         finally:
             ended.set()
-            keeper.join(timeout=5.0)  # renewing never makes a lock anew, so that one still under way does no harm
+            renewal.join(timeout=5.0)  # a renewal never creates a lock, so one that is still in flight is harmless
             if not held.lost.is_set():
                 self._release()
 
-    def _keep(self, held: HeldLock, ended: threading.Event) -> None:
-        """Prove again and again that the lock is ours; what cannot be proved for ``LIFE`` seconds counts as lost."""
-        proved = time.monotonic()
-        while not ended.wait(self.beat):
+    def _wait(self, me: Holder, timeout: float, on_wait: Callable[[str], None]) -> HeldLock:
+        """Try until the lock is ours. Raises Locked after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        reported = ""
+        while (held := self._acquire(me)) is None:
+            holder = self.holder()
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise Locked(
+                    f"another run holds the lock of this stack: {holder or 'it was released a moment ago'}",
+                    hint="it is probably dead: check, then free the lock with: recon unlock"
+                    if holder and holder.silent
+                    else "wait for it (--lock-timeout 5m), or if it is dead: recon unlock",
+                )
+            if holder is not None and reported != holder.id:
+                reported = holder.id
+                on_wait(f"Waiting for the lock, held by {holder}")
+            time.sleep(min(self.pause * (0.75 + random.random() / 2), max(0.05, remaining)))
+        return held
+
+    def _renew_until(self, held: HeldLock, ended: threading.Event) -> None:
+        """Renew the lock until ``ended``. Without a heartbeat for ``STALE_SECONDS`` the lock counts as lost."""
+        renewed = time.monotonic()
+        while not ended.wait(self.heartbeat):
             try:
-                ours = self._prove()
+                ours = self._renew()
                 if ours:
-                    proved = time.monotonic()
+                    renewed = time.monotonic()
             except ReconError:
-                ours = time.monotonic() - proved < LIFE
+                ours = time.monotonic() - renewed < STALE_SECONDS
             if not ours:
-                held._gone()
+                held._mark_lost()
                 return
 
 
@@ -185,7 +190,7 @@ class Lock(ABC):
 class LocalLock(Lock):
     """A file in a directory (default ``.recon``), under ``flock``. For runs that share a file system."""
 
-    beat = 1.0
+    heartbeat = 1.0
     pause = 0.2
 
     def __init__(self, scope: str, directory: str | Path = ".recon") -> None:
@@ -197,7 +202,7 @@ class LocalLock(Lock):
             with self.path.open("r", encoding="utf-8") as file:
                 if _flock(file, shared=True):
                     return None
-                return _holder(file.read())
+                return _parse_holder(file.read())
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError):
@@ -210,39 +215,39 @@ class LocalLock(Lock):
         self.path.unlink(missing_ok=True)
         return True
 
-    def _take(self, me: Holder) -> HeldLock | None:
+    def _acquire(self, me: Holder) -> HeldLock | None:
         try:
             make_directory(self.path.parent)
             handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         except OSError as problem:
             raise ReconError(
-                f"the lock {self.path} cannot be made: {problem.strerror}", hint="is the directory writable?"
+                f"the lock {self.path} cannot be created: {problem.strerror}", hint="is the directory writable?"
             ) from None
         file = os.fdopen(handle, "r+", encoding="utf-8", errors="replace")
-        # Somebody who only looks holds it for an instant.
+        # Whoever only reads the file locks it for a moment.
         for _ in range(3):
-            if taken := _flock(file):
+            if locked := _flock(file):
                 break
             time.sleep(0.02)
-        if not taken or not self._is_at_path(file):
+        if not locked or not self._is_at_path(file):
             file.close()
             return None
-        left = file.read()
+        previous = file.read()
         file.seek(0)
         file.truncate()
         file.write(json.dumps(asdict(me)))
         file.flush()
         self._file = file
-        return HeldLock(me, _holder(left) if left.strip() else None)
+        return HeldLock(me, _parse_holder(previous) if previous.strip() else None)
 
     def _is_at_path(self, file: IO[str]) -> bool:
-        """Whether the open file is the one at the path: it may have been freed and made anew in between."""
+        """Whether the open file is the one at the path: it may have been deleted and created again in between."""
         try:
             return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
         except OSError:
             return False
 
-    def _prove(self) -> bool:
+    def _renew(self) -> bool:
         return self._file is not None and self._is_at_path(self._file)
 
     def _release(self) -> None:
@@ -255,7 +260,7 @@ class LocalLock(Lock):
 
 
 def _flock(file: IO[str], *, shared: bool = False) -> bool:
-    """Whether the kernel gives us the file. Raises ReconError where the file system has no locks."""
+    """Whether we got the lock of the file. Raises ReconError if the file system has no locks."""
     try:
         import fcntl
     except ImportError:
@@ -276,7 +281,7 @@ def _flock(file: IO[str], *, shared: bool = False) -> bool:
 
 
 class S3Lock(Lock):
-    """An object that is written only where there is none (If-None-Match), renewed and deleted only while it is ours
+    """An S3 object that is created only if there is none (If-None-Match), renewed and deleted only while it is ours
     (If-Match). See ``Bucket`` for the source.
 
     Needs s3:GetObject, s3:PutObject and s3:DeleteObject on the key, and s3:ListBucket on the bucket for its prefix:
@@ -286,8 +291,8 @@ class S3Lock(Lock):
     def __init__(self, stack: Stack, aws: Aws) -> None:
         self._aws = aws
         self._bucket = Bucket(location_of(stack), aws)
-        self.key = f"{self._bucket.place.prefix}locks/{scope_key(stack)}.json"
-        self._mine: Holder | None = None
+        self.key = f"{self._bucket.location.prefix}locks/{scope_key(stack)}.json"
+        self._owner: Holder | None = None
         self._etag = ""
 
     def _me(self, command: str) -> Holder:
@@ -298,9 +303,9 @@ class S3Lock(Lock):
         found = self._bucket.get(self.key)
         if found is None:
             return None
-        holder = _holder(found.body.decode("utf-8", errors="replace"))
+        holder = _parse_holder(found.body.decode("utf-8", errors="replace"))
         silent = (datetime.now(UTC) - found.modified).total_seconds()
-        return replace(holder, silent=silent if silent > LIFE else 0.0), found.etag
+        return replace(holder, silent=silent if silent > STALE_SECONDS else 0.0), found.etag
 
     def holder(self) -> Holder | None:
         found = self._read()
@@ -318,15 +323,15 @@ class S3Lock(Lock):
         return False
 
     def _body(self, holder: Holder) -> bytes:
-        beat = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return json.dumps({**asdict(holder), "beat": beat}).encode()
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return json.dumps({**asdict(holder), "beat": now}).encode()
 
-    def _take(self, me: Holder) -> HeldLock | None:
+    def _acquire(self, me: Holder) -> HeldLock | None:
         for attempt in range(5):
             try:
                 etag = self._bucket.put(self.key, self._body(me), new=True)
             except KeyboardInterrupt:
-                # The request may have been served.
+                # S3 may have created the object.
                 with contextlib.suppress(ReconError):
                     self.force_unlock(me)
                 raise
@@ -336,20 +341,20 @@ class S3Lock(Lock):
                     continue
                 if error.aws_code not in REFUSED:
                     raise
-                # Held; by us, if only the answer to a first try was lost.
+                # Held; by us, if only the response to an earlier attempt was lost.
                 found = self._read()
                 if found is None or found[0].id != me.id:
                     return None
                 etag = found[1]
-            self._mine, self._etag = me, etag
+            self._owner, self._etag = me, etag
             return HeldLock(me, aws=self._aws)
         return None
 
-    def _prove(self) -> bool:
-        if self._mine is None:
+    def _renew(self) -> bool:
+        if self._owner is None:
             return False
         try:
-            self._etag = self._bucket.put(self.key, self._body(self._mine), etag=self._etag)
+            self._etag = self._bucket.put(self.key, self._body(self._owner), etag=self._etag)
             return True
         except AwsError as error:
             if error.aws_code in MISSING:
@@ -357,50 +362,50 @@ class S3Lock(Lock):
             if error.aws_code not in REFUSED | CONFLICT:
                 raise
         found = self._read()
-        if found is None or found[0].id != self._mine.id:
+        if found is None or found[0].id != self._owner.id:
             return False
         self._etag = found[1]
         return True
 
     def _release(self) -> None:
-        """Raises nothing: a lock that could not be deleted grows silent, and a person frees it."""
-        if self._mine is None:
+        """Raises nothing: a lock that could not be deleted has no more heartbeats, and a person frees it."""
+        if self._owner is None:
             return
         with contextlib.suppress(ReconError):
             if not self._bucket.delete(self.key, self._etag):
-                self.force_unlock(self._mine)
-        self._mine = None
+                self.force_unlock(self._owner)
+        self._owner = None
 
 
 # --- both ----------------------------------------------------------------------------------------------------------
 
 
 def lock_for(stack: Stack, aws: Aws | None = None) -> Lock:
-    """The lock of a stack, where its backend keeps it; ``aws`` reaches a bucket.
+    """The lock of a stack, in its backend; ``aws`` is the connection for a bucket.
 
-    The connection should be one of its own, so that a run that is told to stop still lets go.
-    Raises ReconError where there is a bucket and no connection.
+    Give it a connection of its own, so that a run that is stopped can still release the lock.
+    Raises ReconError for a bucket without a connection.
     """
-    place = location_of(stack)
-    if not place.bucket:
-        return LocalLock(stack.scope, place.directory)
+    location = location_of(stack)
+    if not location.bucket:
+        return LocalLock(stack.scope, location.directory)
     if aws is None:
-        raise ReconError(f"the lock is in {place}, and there is no connection to it")
+        raise ReconError(f"the lock is in {location}, and there is no connection to it")
     return S3Lock(stack, aws)
 
 
-def _holder(text: str) -> Holder:
-    """The holder that a lock names. One that cannot be understood is held by somebody unknown."""
+def _parse_holder(text: str) -> Holder:
+    """The holder that a lock names; ``UNKNOWN`` if the text cannot be parsed."""
     known = {f.name for f in fields(Holder)}
     try:
-        written: Any = json.loads(text)
-        return Holder(**{k: v for k, v in written.items() if k in known})
+        document: Any = json.loads(text)
+        return Holder(**{k: v for k, v in document.items() if k in known})
     except (ValueError, TypeError, AttributeError):
         return UNKNOWN
 
 
 def user_name() -> str:
-    """The name of the user that runs this, or the number."""
+    """The name of the operating system user that runs this, or the uid."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -159,12 +159,6 @@ def at_or_above(name: str) -> Iterator[str]:
     yield from parents(name)
 
 
-def wildcards_above(name: str) -> Iterator[str]:
-    """The wildcard names (``*.acme.com``) that could answer for folded ``name``, nearest first (RFC 4592)."""
-    for parent in parents(name):
-        yield f"*.{parent}"
-
-
 def from_route53(name: str) -> str:
     r"""A name as Route 53 returns it (``\052.acme.com.``) in comparable form (``*.acme.com``).
 

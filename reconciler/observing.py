@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
-from reconciler.aws.answers import odd
+from reconciler.aws.answers import malformed
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY
@@ -32,12 +32,12 @@ def guard_account(aws: Aws) -> None:
     wanted = aws.stack.account
     if found != wanted:
         raise Refused(
-            f"the credentials speak for account {found}, but the stack is for {wanted}",
+            f"your credentials are for account {found}; this stack is for account {wanted}",
             hint="check AWS_PROFILE and stack.role_arn; nothing was read or written",
         )
     if aws.stack.dns_account and (zone_account := aws.dns_account()) != aws.stack.dns_account:
         raise Refused(
-            f"the credentials for DNS speak for account {zone_account}, but stack.dns names {aws.stack.dns_account}",
+            f"the credentials for DNS are for account {zone_account}; stack.dns is for {aws.stack.dns_account}",
             hint="check stack.dns.role_arn; nothing was read or written",
         )
 
@@ -146,18 +146,17 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
             failed[0][1].hint,
         )
     if swept:
-        snapshot.scanned.append(f"{len(swept)} regions swept for what carries {STACK} = {snapshot.scope}")
+        snapshot.scanned.append(f"{len(swept)} regions for resources tagged {STACK}={snapshot.scope}")
     if closed:
-        snapshot.scanned.append(f"{len(closed)} regions not enabled for the account")
+        snapshot.scanned.append(f"{len(closed)} regions skipped: not enabled for the account")
     if denied:
-        snapshot.scanned.append(f"{len(denied)} regions closed to the account by a service control policy")
-    home = "us-gov-west-1" if partition == "aws-us-gov" else "us-east-1"
+        snapshot.scanned.append(f"{len(denied)} regions skipped: denied by a service control policy")
     try:
         marked = aws.pages(
             "resourcegroupstaggingapi",
             "GetResources",
             "ResourceTagMappingList",
-            home,
+            regions.home_region(partition),
             dns=True,
             token_in="PaginationToken",
             TagFilters=[{"Key": f"recon:{snapshot.scope}"}],
@@ -173,7 +172,7 @@ def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, st
     is no ARN."""
     place = item["ResourceARN"].split(":", 5)
     if len(place) < 6:
-        raise odd(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is no ARN")
+        raise malformed(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is not an ARN")
     kind_name, _, name = place[5].partition("/")
     spec = BY_ARN.get(kind_name)
     if spec is None:

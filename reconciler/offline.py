@@ -1,10 +1,10 @@
 """The declared difference between two states, without AWS: for pull requests from forks, which have no credentials.
 
-Each state is planned as a first apply to an AWS that has nothing but the zones; what differs between the two plans is
-what a reviewer sees: the base state is taken as if it were live. Everything is the kinds' own planning, and pure.
+Each state is planned as a first apply to an AWS account that has only the zones. A reviewer sees the difference of the
+two plans, as if the base state were live. The kinds plan as usual; everything is pure.
 
-What only AWS knows is not in it: edits by hand, owners, statuses, DKIM tokens, which zone a name is in. It says so, and
-it can be neither saved nor applied.
+It lacks what only AWS knows: manual edits, owners, statuses, DKIM tokens, which zone a name is in. The plan says so,
+and can be neither saved nor applied.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from reconciler.resources.dns_record.zones import Zone, ZoneIndex
 from reconciler.targets import normalise_target, select
 
 UNDECIDABLE = frozenset({"missing-reference", "no-tracking-identity", "no-zone", "many-zones", "below-delegation"})
-"""Refusals that only what is live could confirm; offline they are left out."""
+"""Refusals that only AWS could confirm; an offline plan leaves them out."""
 
 
-def bare_world(state: State, now: str, others: Sequence[State] = ()) -> Snapshot:
-    """A world in which nothing is live but the zones that the states' names need, and all keys can be read.
+def empty_snapshot(state: State, now: str, others: Sequence[State] = ()) -> Snapshot:
+    """The snapshot of an AWS account that has only the zones that the states' names need; every key can be read.
 
-    A zone is taken to stand at the topmost declared domain above a name, over all of the given states, so that two
+    A zone is assumed at the topmost declared domain above a name, over all of the given states, so that two
     states agree on it. Pure.
     """
     snapshot = declare(state, now)
@@ -62,26 +62,26 @@ def _add_zone(snapshot: Snapshot, zone_id: str, name: str) -> None:
 
 
 def declared_difference(head: State, base: State, now: str, *, targets: Sequence[str] = ()) -> Plan:
-    """What applying ``head`` would change of what ``base`` declares, were that live. Needs no AWS; writes nothing.
+    """What applying ``head`` would change if ``base`` were live. Needs no AWS; writes nothing.
 
-    Outcome is ``changes`` or ``no_changes``; ``context`` says ``offline``, and each change has no ``execution``.
+    The outcome is ``changes`` or ``no_changes``; ``context`` has ``offline``, and no change has an ``execution``.
     """
-    worlds = bare_world(head, now, [base]), bare_world(base, now, [head])
-    after, before = (make_plan(snapshot) for snapshot in worlds)
+    snapshots = empty_snapshot(head, now, [base]), empty_snapshot(base, now, [head])
+    after, before = (make_plan(snapshot) for snapshot in snapshots)
     old, new = _by_address(before), _by_address(after)
     changes = [c for c in (_difference(old.get(a), new.get(a)) for a in sorted({*old, *new})) if c is not None]
     targets = [normalise_target(target) for target in targets]
     if targets:
-        known = [a for snapshot in worlds for a in (*snapshot.desired, *known_addresses(snapshot))]
+        known = [a for snapshot in snapshots for a in (*snapshot.desired, *known_addresses(snapshot))]
         chosen = {c.address for c in select(list({**old, **new}.values()), targets, known)}
         changes = [c for c in changes if c.address in chosen]
     changes = in_order(changes)
-    said_before = {(d.code, d.address, d.message) for d in before.diagnostics}
-    diagnostics = [d for d in after.diagnostics if (d.code, d.address, d.message) not in said_before]
+    known_before = {(d.code, d.address, d.message) for d in before.diagnostics}
+    diagnostics = [d for d in after.diagnostics if (d.code, d.address, d.message) not in known_before]
     diagnostics = [d for d in diagnostics if d.code not in UNDECIDABLE]
     offline = Diagnostic(
         "note", "offline", f"made without AWS: the declared difference to {base.root}, as if that were live",
-        "what is live was not read; this plan can be neither saved nor applied",
+        "AWS was not read; this plan can be neither saved nor applied",
     )  # fmt: skip
     return replace(
         after, outcome="changes" if changes else "no_changes", changes=tuple(changes), refresh="offline", unread=(),
@@ -91,47 +91,48 @@ def declared_difference(head: State, base: State, now: str, *, targets: Sequence
 
 
 def labelled(text: str, format: str, plan: Plan) -> str:
-    """A rendered plan (text or Markdown) with a first line that nobody overlooks."""
-    words = f"Offline: what is declared here and not in {plan.context['against']}. AWS was not asked what is live."
+    """A rendered plan (text or Markdown) with a first line that says that it was made offline."""
+    warning = f"Offline: the declared difference to {plan.context['against']}. AWS was not read."
     if format == "markdown":
         from reconciler.renderers.escape import markdown_text
 
         head, _, rest = text.partition("\n\n")  # the hidden marker and the heading stay first
-        return f"{head}\n\n> ⚠️ {markdown_text(words)}\n\n{rest}"
-    return f"{words}\n\n{text}" if format == "text" else text
+        return f"{head}\n\n> ⚠️ {markdown_text(warning)}\n\n{rest}"
+    return f"{warning}\n\n{text}" if format == "text" else text
 
 
 def _by_address(plan: Plan) -> dict[str, Change]:
-    """The changes without recon's own records (the markers), which say nothing of mail."""
+    """The changes by address, without recon's marker records, which have nothing to do with mail."""
     return {c.address: c for c in plan.changes if not c.execution.get("marker")}
 
 
 def _difference(old: Change | None, new: Change | None) -> Change | None:
-    """One resource's difference: what a first apply would make of it in one state and in the other."""
+    """One resource's difference between a first apply of the one state (``old``) and of the other (``new``)."""
     if new is None:
         if old is None:
             return None
-        gone = _shown(old.after)
+        deleted = _without_own_tags(old.after)
         return replace(
-            old, action="delete", before=gone, after=None, diff=differences(gone, None), unknown=(), notes=(),
+            old, action="delete", before=deleted, after=None, diff=differences(deleted, None), unknown=(), notes=(),
             execution={}, depends_on=(), counts=old.kind != "dns_record",
         )  # fmt: skip
-    after = _shown(new.after)
+    after = _without_own_tags(new.after)
     if old is None:
         return replace(new, after=after, diff=differences(None, after), execution={})
-    before = _shown(old.after)
+    before = _without_own_tags(old.after)
     found = differences(before, after)
     if not found:
         return None
     sources = {d.path: d.source for d in (*old.diff, *new.diff)}
     diff = tuple(replace(d, source=sources.get(d.path)) for d in found)
-    told = {n.rule for n in old.notes}  # the words of a note may name the new value; that the rule speaks is not new
-    notes = tuple(n for n in new.notes if n.rule not in told)
+    # A message may name the new value, so rules are compared: one that already reported on the base is not new.
+    reported = {n.rule for n in old.notes}
+    notes = tuple(n for n in new.notes if n.rule not in reported)
     return replace(new, action="update", before=before, after=after, diff=diff, notes=notes, execution={})
 
 
-def _shown(document: Document | None) -> dict[str, Any]:
-    """A document without the tags by which recon keeps its own books."""
+def _without_own_tags(document: Document | None) -> dict[str, Any]:
+    """A document without the tags in which recon stores ownership."""
     shown = dict(document or {})
     if isinstance(shown.get("tags"), Mapping):
         shown["tags"] = {k: v for k, v in shown["tags"].items() if not k.startswith("recon:")}

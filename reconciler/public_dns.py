@@ -1,6 +1,6 @@
-"""DNS as the world sees it: asked through resolvers, each answer as values, nothing there, or no answer.
+"""Public DNS, through resolvers. An answer has values, or says that there are none, or that no resolver answered.
 
-Source: RFC 1035 and 2308 (NXDOMAIN and NODATA both say that there is nothing; SERVFAIL and time-outs say nothing).
+Source: RFC 1035 and 2308 (NXDOMAIN and NODATA mean that there are no records; SERVFAIL and timeouts mean nothing).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 from reconciler.errors import ReconError
 
 TIMEOUT = 5.0
-"""Seconds for one name, all resolvers and retries together."""
-AT_ONCE = 16
+"""Seconds for one name, including all resolvers and retries."""
+PARALLELISM = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``values`` in presentation form, names without their last dot and folded; TXT joined. ``problem`` is why there is
-    no answer at all ("" where there is one)."""
+    """``values`` in presentation form: names in lower case without the final dot, TXT strings joined. ``problem`` is
+    why no resolver answered ("" if one did)."""
 
     values: tuple[str, ...] = ()
     ttl: int = 0
@@ -29,8 +29,8 @@ class Answer:
 
 
 class PublicDns:
-    """Asks the resolvers given as ``ADDRESS`` or ``ADDRESS:PORT``, else that of ``RECON_RESOLVER``, else the system's.
-    Raises ReconError for another form, or where there is none."""
+    """Queries the given resolvers (``ADDRESS`` or ``ADDRESS:PORT``), else that of ``RECON_RESOLVER``, else the
+    system's. Raises ReconError for another form, or if there is no resolver."""
 
     def __init__(self, resolvers: Iterable[str] = (), timeout: float = TIMEOUT) -> None:
         import dns.exception
@@ -38,12 +38,12 @@ class PublicDns:
         import dns.resolver
 
         given, named = list(resolvers), "the resolver"
-        if not given and (mine := os.environ.get("RECON_RESOLVER")):
-            given, named = [mine], "RECON_RESOLVER"
+        if not given and (from_environment := os.environ.get("RECON_RESOLVER")):
+            given, named = [from_environment], "RECON_RESOLVER"
         try:
             self._resolver: Any = dns.resolver.Resolver(configure=not given)
         except dns.resolver.NoResolverConfiguration:
-            raise ReconError("this machine has no resolver to ask", hint="set RECON_RESOLVER=ADDRESS:PORT") from None
+            raise ReconError("this machine has no DNS resolver", hint="set RECON_RESOLVER=ADDRESS:PORT") from None
         if given:
             self._resolver.nameservers = [self._server(text, named) for text in given]
         self._resolver.lifetime = timeout
@@ -68,10 +68,10 @@ class PublicDns:
         return dns.nameserver.Do53Nameserver(host, number)
 
     def ask(self, questions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
-        """The answer to each (name, type), asked side by side."""
-        todo = list(questions)
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            return dict(zip(todo, pool.map(lambda q: self.one(*q), todo), strict=True))
+        """The answer to each (name, type), queried in parallel."""
+        pending = list(questions)
+        with ThreadPoolExecutor(max_workers=PARALLELISM) as pool:
+            return dict(zip(pending, pool.map(lambda q: self.one(*q), pending), strict=True))
 
     def one(self, name: str, kind: str) -> Answer:
         """The answer to one question."""
@@ -86,10 +86,10 @@ class PublicDns:
             return Answer(problem="no resolver answered in time")
         except (dns.exception.DNSException, OSError, ValueError) as problem:
             return Answer(problem=f"the resolvers failed ({type(problem).__name__})")
-        return Answer(tuple(sorted(_shown(record, kind) for record in answer)), int(answer.rrset.ttl))
+        return Answer(tuple(sorted(_value(record, kind) for record in answer)), int(answer.rrset.ttl))
 
 
-def _shown(record: Any, kind: str) -> str:
+def _value(record: Any, kind: str) -> str:
     if kind == "TXT":
         return b"".join(record.strings).decode("utf-8", "backslashreplace")
     if kind == "MX":

@@ -34,6 +34,13 @@ _ORIGIN_PREFIX: Final = "AWS_SES_"
 _PARTITION_PREFIXES: Final = (
     ("us-gov-", "aws-us-gov"), ("cn-", "aws-cn"), ("eusc-", "aws-eusc"), ("us-iso-", "aws-iso"),
 )  # fmt: skip
+_HOME_REGIONS: Final = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
+
+
+def home_region(partition: str, otherwise: str = "us-east-1") -> str:
+    """The region of a partition's global services (IAM, Route 53): their API calls are recorded there, and Route 53's
+    tags are there. ``otherwise`` is for partitions that are not known. Source: IAM User Guide, "Endpoints"."""
+    return _HOME_REGIONS.get(partition, otherwise)
 
 
 def is_ses_region(region: str) -> bool:
@@ -91,11 +98,6 @@ def deterministic_parent(origin: str) -> str | None:
     return upper.removeprefix(_ORIGIN_PREFIX).lower().replace("_", "-")
 
 
-def deterministic_origin(region: str) -> str:
-    """The signing origin that replicates the keys of ``region``: ``us-east-1`` -> ``AWS_SES_US_EAST_1``."""
-    return _ORIGIN_PREFIX + region.upper().replace("-", "_")
-
-
 def _ses_arn(partition: str, region: str, account: str, resource: str) -> str:
     return f"arn:{partition}:ses:{region}:{account}:{resource}"
 
@@ -108,8 +110,3 @@ def identity_arn(partition: str, region: str, account: str, name: str) -> str:
 def configuration_set_arn(partition: str, region: str, account: str, name: str) -> str:
     """``arn:aws:ses:us-east-1:111122223333:configuration-set/transactional``."""
     return _ses_arn(partition, region, account, f"configuration-set/{name}")
-
-
-def pool_arn(partition: str, region: str, account: str, name: str) -> str:
-    """``arn:aws:ses:us-east-1:111122223333:dedicated-ip-pool/tx``."""
-    return _ses_arn(partition, region, account, f"dedicated-ip-pool/{name}")

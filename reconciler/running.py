@@ -1,4 +1,4 @@
-"""One run of a command from state to plan: loading, guarding, reading, planning. What the commands share."""
+"""One run from state to plan, which the commands share: check the account, read AWS, plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PlannedRun:
-    """A plan with the snapshot it was made from and the connection it was read through."""
+    """A plan, the snapshot that it was made from, and the connection that read it."""
 
     plan: Plan
     snapshot: Snapshot
@@ -36,10 +36,10 @@ def make(
     rotate: bool = False,
     check_public_dns: bool = False,
 ) -> PlannedRun:
-    """Read what is live and plan. Never writes. With ``check_public_dns`` the rules ask public DNS and HTTPS hosts too.
+    """Read AWS and plan. Never writes. With ``check_public_dns`` the rules also query public DNS and HTTPS hosts.
 
-    ``refresh="bulk"`` reads what AWS tells of many resources at once; with ``rotate`` (drift) a tenth of the
-    identities, another each day, is read whole all the same. Raises ReconError (Refused for the wrong account)."""
+    ``refresh="bulk"`` reads only what AWS returns in bulk. With ``rotate`` (drift) it still reads a tenth of the
+    identities in full, a different tenth each day. Raises ReconError (Refused for the wrong account)."""
     from reconciler import refine
     from reconciler.aws import Aws
     from reconciler.observing import declare, observe
@@ -51,13 +51,13 @@ def make(
     if refresh not in {"full", "bulk"}:
         raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
     targets = [normalise_target(target) for target in targets]
-    beyond = outside.public() if check_public_dns else None
+    public_facts = outside.public() if check_public_dns else None
     snapshot = declare(state, now(), removing=removing)
     snapshot.refresh = refresh
     if rotate:
         snapshot.turn = datetime.fromisoformat(snapshot.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
-    # A target that is declared needs no search for what is ours and no longer declared; a glob may mean just that.
+    # If every target is declared, no search is needed for owned resources that are no longer declared.
     observe(
         snapshot,
         aws,
@@ -66,14 +66,14 @@ def make(
     )
 
     def plan_of(frozen: Snapshot) -> Plan:
-        return make_plan(frozen, targets=targets, calls=aws.calls, outside=beyond)
+        return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts)
 
     plan, snapshot = refine.plan_to_fixpoint(snapshot, aws, plan_of)
     return PlannedRun(replace(plan, calls=dict(sorted(aws.calls.items()))), snapshot, aws)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:
-    """The contract's: 3 refused, 2 changes (where asked for), 1 something could not be read or cannot go on, 0."""
+    """The contract's exit code: 3 refused, 2 changes (with ``detailed``), 1 something unread or blocked, else 0."""
     if plan.outcome == "refused":
         return 3
     if detailed and plan.changes:

@@ -1,7 +1,7 @@
-"""Secrets that the YAML names but never holds, and what may be said of them.
+"""Secrets, which the YAML references and never contains.
 
 A reference is a mapping of one of ``secretsmanager``, ``ssm``, ``file`` or ``env`` to a name, optionally with
-``region``. The text is fetched where it is used and kept nowhere else.
+``region``. The text is fetched when it is needed and stored nowhere.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def describe(reference: Mapping[str, Any]) -> str:
-    """How a plan names a reference: ``secretsmanager: dkim/acme``. The name is no secret."""
+    """How a plan names a reference: ``secretsmanager: dkim/acme``. The name is not secret."""
     return next((f"{k}: {reference[k]}" for k in ("secretsmanager", "ssm", "file", "env") if k in reference), "unknown")
 
 
 def fetch(reference: Mapping[str, Any], aws: Aws, region: str, root: str) -> str:
-    """The text of a secret. ``root`` is the directory that relative file paths start from.
+    """The text of a secret. ``root`` is the directory of relative file paths.
 
-    Raises ReconError (or AwsError) saying what could not be read; never with the text in it.
+    Raises ReconError (or AwsError), which says what could not be read and never contains the text.
     """
     where = str(reference.get("region") or region)
     if "secretsmanager" in reference:
@@ -53,22 +53,22 @@ MAX_FILE = 64 * 1024
 
 
 def _file(name: str, root: str) -> str:
-    """The text of a file. A relative one must stay below ``root``, also through links: whoever writes YAML shall not
-    reach for what the machine has elsewhere. Pipes, devices and what is far too large are not read."""
+    """The text of a file. A relative path must stay below ``root``, also through links: whoever writes the YAML must
+    not read other files of the machine. Pipes, devices and oversized files are not read."""
     path = Path(root) / name
     try:
         if not Path(name).is_absolute() and not path.resolve().is_relative_to(Path(root).resolve()):
             raise ReconError(
-                f"the key file {path} leads out of the state directory",
-                hint="put it below the state directory, or write a whole path",
+                f"the key file {path} is outside the state directory",
+                hint="move it below the state directory, or write an absolute path",
             )
-        # Opening a pipe would wait for a writer; what kind of file it is, is asked of what was opened.
+        # Opening a pipe would wait for a writer. The type is checked on the open file, which nobody can replace.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise ReconError(f"the key file {path} is no regular file")
+                raise ReconError(f"the key file {path} is not a regular file")
             data = file.read(MAX_FILE + 1)
-    except (OSError, ValueError, RuntimeError) as problem:  # the last two: a NUL, links in a circle
+    except (OSError, ValueError, RuntimeError) as problem:  # the last two: a NUL byte, a loop of links
         raise ReconError(f"the key file {path} could not be read: {type(problem).__name__}") from None
     if len(data) > MAX_FILE:
         raise ReconError(f"the key file {path} has more than {MAX_FILE} bytes")
@@ -79,11 +79,11 @@ def _file(name: str, root: str) -> str:
 
 
 class DkimKey:
-    """An RSA key pair for BYODKIM: the private half as SES takes it, the public half as DNS takes it.
+    """An RSA key pair for BYODKIM: the private half in the form for SES, the public half in the form for DNS.
 
     ``private`` is base64 PKCS#1 DER on one line (SES Developer Guide, "Troubleshooting DKIM": the key must be PKCS#1);
-    ``public`` is base64 SubjectPublicKeyInfo DER, the ``p=`` of RFC 6376 section 3.6.1; ``fingerprint`` is over the
-    public half only, so it may be written anywhere.
+    ``public`` is base64 SubjectPublicKeyInfo DER, the ``p=`` of RFC 6376 section 3.6.1; ``fingerprint`` covers only
+    the public half, so it is not secret.
     """
 
     __slots__ = ("fingerprint", "private", "public")
@@ -94,7 +94,7 @@ class DkimKey:
 
         try:
             if "-----BEGIN" in text:
-                # A PEM that went through an environment variable or a JSON value has literal \n in it.
+                # A PEM from an environment variable or a JSON value may contain literal \n.
                 pem = text.replace("\\n", "\n").strip().encode() + b"\n"
                 key = serialization.load_pem_private_key(pem, password=None)
             else:
@@ -103,11 +103,11 @@ class DkimKey:
         except (ValueError, TypeError):
             raise ReconError(
                 "the DKIM private key is not an unencrypted RSA key in PEM or base64 DER form",
-                hint="make one with: openssl genrsa 2048",
+                hint="generate one: openssl genrsa 2048",
             ) from None
         if not isinstance(key, RSAPrivateKey) or not 1024 <= key.key_size <= 2048:
             raise ReconError(
-                "the DKIM private key must be RSA with 1024 to 2048 bits", hint="make one with: openssl genrsa 2048"
+                "the DKIM private key must be RSA with 1024 to 2048 bits", hint="generate one: openssl genrsa 2048"
             )
         self.private = base64.b64encode(
             key.private_bytes(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.aws.answers import Answer, understood
+from reconciler.aws.answers import AwsResponse, validated
 from reconciler.errors import AwsError
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,14 +31,14 @@ def shape(service: str, operation: str) -> Any:
 
 
 def read(answer: Any, service: str = "sesv2", operation: str = "GetEmailIdentity") -> Any:
-    return understood(answer, shape(service, operation), (service, operation, "us-east-1"))
+    return validated(answer, shape(service, operation), (service, operation, "us-east-1"))
 
 
 def test_what_fits_is_handed_on_as_it_is() -> None:
     found = read(IDENTITY)
     assert found == IDENTITY
-    assert isinstance(found["DkimAttributes"], Answer)
-    assert isinstance(found["Tags"][0], Answer)
+    assert isinstance(found["DkimAttributes"], AwsResponse)
+    assert isinstance(found["Tags"][0], AwsResponse)
 
 
 def test_null_is_absent_and_what_nobody_knows_is_dropped() -> None:
@@ -50,18 +50,21 @@ def test_null_is_absent_and_what_nobody_knows_is_dropped() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ([], "it is no structure"),
-        ({"IdentityType": 7}, "IdentityType is no string"),
-        ({"VerifiedForSendingStatus": "yes"}, "VerifiedForSendingStatus is no boolean"),
-        ({"DkimAttributes": []}, "DkimAttributes is no structure"),
-        ({"DkimAttributes": {"Tokens": "abc"}}, "DkimAttributes.Tokens is no list"),
-        ({"DkimAttributes": {"Tokens": ["a", 1]}}, "DkimAttributes.Tokens[1] is no string"),
-        ({"DkimAttributes": {"LastKeyGenerationTimestamp": "now"}}, "LastKeyGenerationTimestamp is no timestamp"),
-        ({"Tags": [{"Key": "a", "Value": "b"}, {"Key": {}}]}, "Tags[1].Key is no string"),
-        ({"Tags": [None]}, "Tags[0] is no structure"),
-        ({"Policies": []}, "Policies is no map"),
-        ({"Policies": {"partner": 1}}, "Policies.partner is no string"),
-        ({"Policies": {7: "{}"}}, "Policies has a key that is no text"),
+        ([], "it is not of type structure"),
+        ({"IdentityType": 7}, "IdentityType is not of type string"),
+        ({"VerifiedForSendingStatus": "yes"}, "VerifiedForSendingStatus is not of type boolean"),
+        ({"DkimAttributes": []}, "DkimAttributes is not of type structure"),
+        ({"DkimAttributes": {"Tokens": "abc"}}, "DkimAttributes.Tokens is not of type list"),
+        ({"DkimAttributes": {"Tokens": ["a", 1]}}, "DkimAttributes.Tokens[1] is not of type string"),
+        (
+            {"DkimAttributes": {"LastKeyGenerationTimestamp": "now"}},
+            "LastKeyGenerationTimestamp is not of type timestamp",
+        ),
+        ({"Tags": [{"Key": "a", "Value": "b"}, {"Key": {}}]}, "Tags[1].Key is not of type string"),
+        ({"Tags": [None]}, "Tags[0] is not of type structure"),
+        ({"Policies": []}, "Policies is not of type map"),
+        ({"Policies": {"partner": 1}}, "Policies.partner is not of type string"),
+        ({"Policies": {7: "{}"}}, "Policies has a key that is not a string"),
     ],
 )
 def test_what_does_not_fit_is_named(answer: Any, words: str) -> None:
@@ -72,9 +75,9 @@ def test_what_does_not_fit_is_named(answer: Any, words: str) -> None:
     assert caught.value.aws_code == "OddAnswer"
 
 
-def test_a_flag_is_no_number() -> None:
+def test_a_flag_is_not_a_number() -> None:
     assert read({"SendQuota": {"Max24HourSend": 5}}, "sesv2", "GetAccount") == {"SendQuota": {"Max24HourSend": 5}}
-    with pytest.raises(AwsError, match=r"TTL is no long"):
+    with pytest.raises(AwsError, match=r"TTL is not of type long"):
         read({"ResourceRecordSets": [{"TTL": True}]}, "route53", "ListResourceRecordSets")
 
 
@@ -86,13 +89,13 @@ def test_policies_that_botocore_has_decoded_are_taken() -> None:
 def test_a_missing_member_is_an_error_of_ours_only_where_it_is_needed() -> None:
     found = read({"DkimAttributes": {}})
     assert found.get("Tags") is None
-    with pytest.raises(AwsError, match="it lacks IdentityType"):
+    with pytest.raises(AwsError, match="IdentityType is missing"):
         found["IdentityType"]
     for twin in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
         assert twin == found
-        with pytest.raises(AwsError, match="it lacks Tokens"):
+        with pytest.raises(AwsError, match="Tokens is missing"):
             twin["DkimAttributes"]["Tokens"]
 
 
 def test_an_operation_without_an_answer() -> None:
-    assert understood({"whatever": 1}, None, ("sesv2", "TagResource", "us-east-1")) == {}
+    assert validated({"whatever": 1}, None, ("sesv2", "TagResource", "us-east-1")) == {}

@@ -43,7 +43,7 @@ def test_a_denial_names_the_permission_to_allow() -> None:
     assert iam_action("route53", "ListHostedZones") == "route53:ListHostedZones"
 
 
-def test_all_messages_of_a_refused_batch_are_told() -> None:
+def test_all_messages_of_a_refused_batch_are_in_the_error() -> None:
     error = _translate(refused("InvalidChangeBatch", "", messages=["one", "two"]), "route53", "Change", HOME)
     assert "one; two" in error.message
 
@@ -167,7 +167,7 @@ def test_pages_are_followed_to_the_end(house: House, aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(("expiries", "ends"), [(1, True), (2, True), (3, False)])
-def test_a_list_whose_token_expires_is_read_from_its_start(
+def test_an_expired_token_reads_the_list_from_its_start(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, expiries: int, ends: bool
 ) -> None:
     """PaginationTokenExpiredException (tagging API, GetResources): a token is good for 15 minutes."""
@@ -204,9 +204,7 @@ def test_results_side_by_side_keep_their_order(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize("role", [None, f"arn:aws:iam::{ACCOUNT}:role/recon"])
-def test_no_credentials_at_all_is_said_with_and_without_a_role(
-    monkeypatch: pytest.MonkeyPatch, role: str | None
-) -> None:
+def test_no_credentials_is_an_error_with_and_without_a_role(monkeypatch: pytest.MonkeyPatch, role: str | None) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -236,7 +234,7 @@ class Stranger(http.server.BaseHTTPRequestHandler):
         return
 
 
-def test_what_is_not_aws_is_said_to_be_no_answer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_not_from_aws_is_an_error(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The account guard comes first, so no later answer of a stranger is believed."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -252,10 +250,10 @@ def test_what_is_not_aws_is_said_to_be_no_answer(house: House, monkeypatch: pyte
     assert "hunter2" not in str(caught.value)
 
 
-def test_who_calls_is_told_in_the_trail(house: House, aws: Aws) -> None:
+def test_the_trail_shows_the_user_agent(house: House, aws: Aws) -> None:
     import boto3
 
     aws.account()
-    told = house.sandbox.calls()[-1]["user_agent"].split()
-    assert told[0] == f"Boto3/{boto3.__version__}"
-    assert told.count("app/recon") == 1
+    user_agent = house.sandbox.calls()[-1]["user_agent"].split()
+    assert user_agent[0] == f"Boto3/{boto3.__version__}"
+    assert user_agent.count("app/recon") == 1

@@ -106,7 +106,7 @@ class Patient(House):
         self.said = []
         return applier.apply_plan(
             planned.plan, planned.aws, zones=planned.snapshot.zones, verify_timeout=120.0, stop=Stop(self.clock),
-            say=lambda address, text: self.said.append(f"{address}: {text}"), **options,
+            on_progress=lambda address, text: self.said.append(f"{address}: {text}"), **options,
         )  # fmt: skip
 
     def converges(self, document: dict[str, Any], *, within: float) -> Result:
@@ -219,8 +219,8 @@ def test_what_ses_never_sees_is_said_with_the_limit(late: Patient) -> None:
     result = late.run(MAIL)
     assert result.outcome == "partial"
     failed = next(a for a in result.applied if a.status == "failed")
-    assert f"{applier.SEEN_SECONDS:.0f} seconds" in failed.message + failed.hint
-    assert late.clock.slept <= applier.SEEN_SECONDS * 1.6
+    assert f"{applier.VISIBLE_SECONDS:.0f} seconds" in failed.message + failed.hint
+    assert late.clock.slept <= applier.VISIBLE_SECONDS * 1.6
 
 
 def test_what_was_not_made_by_this_run_is_not_waited_for(late: Patient) -> None:

@@ -1,4 +1,4 @@
-"""The demo ends with its story told; and it notices when a claim does not hold."""
+"""The demo runs to its end; and it notices a claim that is false."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HERE = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_the_story_is_told(tmp_path: Path) -> None:
-    """Both environments from nothing to nothing: applied at the first try, drift found and healed, nothing left."""
+def test_every_claim_is_true(tmp_path: Path) -> None:
+    """Both environments from the first plan to destroy: applied at the first attempt, no drift left, nothing left."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
     hostile = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_PROFILE": "nobody", "RECON_NOW": "1999-01-01"}
     ended = subprocess.run(
@@ -28,7 +28,7 @@ def test_the_story_is_told(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr
     assert ended.stderr == ""
     assert "\x1b" not in ended.stdout
-    assert re.search(r"^Told\. \d+ commands, \d+ checks, \d+ seconds\.$", ended.stdout, re.MULTILINE)
+    assert re.search(r"^Done\. \d+ commands, \d+ checks, \d+ seconds\.$", ended.stdout, re.MULTILINE)
     for command in ("validate", "plan", "apply", "drift", "destroy"):
         assert f"$ recon {command} " in ended.stdout
     assert not list(tmp_path.iterdir()), "it works in a folder of its own"
@@ -36,17 +36,17 @@ def test_the_story_is_told(tmp_path: Path) -> None:
 
 def test_it_needs_a_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(["--state", str(tmp_path / "none")]) == 1
-    assert "is not there" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
-def test_it_ends_with_the_first_claim_that_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_ends_with_the_first_false_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "state"
     bad.mkdir()
     (bad / "mail.yaml").write_text("stack: {name: 7}\n")
     assert demo.main(["--state", str(bad)]) == 1
-    said = capsys.readouterr().out
-    assert "recon validate --env production ended with exit 1, not 0" in said
-    assert "Told." not in said
+    output = capsys.readouterr().out
+    assert "recon validate --env production ended with exit 1, not 0" in output
+    assert "Done." not in output
 
 
 def test_what_is_left_and_what_differs_is_named() -> None:
@@ -77,4 +77,4 @@ def test_an_excerpt_keeps_the_headline_the_blocks_and_the_last_line() -> None:
         "",
         "Plan: 1 to create.",
     ]
-    assert demo.ends(text) == ["Plan: 1 to create."]
+    assert demo.last_line(text) == ["Plan: 1 to create."]

@@ -1,4 +1,4 @@
-"""`recon drift`: what kind each difference is, who did it, what is new since the last report, and who is told."""
+"""`recon drift`: what kind each difference is, who did it, what is new since the last report, and who is output."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def drift(house: support.House, *more: str, code: int = 2) -> dict[str, Any]:
     return found
 
 
-def said(told: dict[str, Any], code: str) -> dict[str, str]:
-    return {d["address"]: d["message"] for d in told["diagnostics"] if d["code"] == code}
+def messages(output: dict[str, Any], code: str) -> dict[str, str]:
+    return {d["address"]: d["message"] for d in output["diagnostics"] if d["code"] == code}
 
 
 def eva(service: str) -> Any:
@@ -71,9 +71,9 @@ def eva(service: str) -> Any:
 
 
 def test_a_clean_run_says_so(live: support.House) -> None:
-    told = drift(live, code=0)
-    (words,) = said(told, "heartbeat").values()
-    assert "as declared" in words
+    output = drift(live, code=0)
+    (words,) = messages(output, "heartbeat").values()
+    assert words.startswith("No drift. Checked at ")
     assert "root" in words
     assert "heartbeat" in live.cli("drift", "state.yaml").out
 
@@ -93,8 +93,8 @@ def test_every_edit_is_named_with_who_and_when(live: support.House) -> None:
     route53.change_resource_record_sets(
         HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "UPSERT", "ResourceRecordSet": raw}]}
     )
-    told = drift(live)
-    caused = said(told, "caused-by")
+    output = drift(live)
+    caused = messages(output, "caused-by")
     expected = {
         "email_identity/us-east-1/acme.com": "PutEmailIdentityMailFromAttributes",
         "configuration_set/us-east-1/main": "PutConfigurationSetDeliveryOptions",
@@ -105,9 +105,9 @@ def test_every_edit_is_named_with_who_and_when(live: support.House) -> None:
     }
     for address, event in expected.items():
         assert re.fullmatch(rf"{event} at \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ by {ARN} from 127.0.0.1", caused[address])
-        assert "somebody changed" in said(told, "edited")[address]
+        assert messages(output, "edited")[address] == "changed outside recon"
     # Never in changes; never a value of a request.
-    assert "eva" not in json.dumps(told["changes"])
+    assert "eva" not in json.dumps(output["changes"])
     lookups = live.sandbox.calls(service="cloudtrail")
     assert len(lookups) <= 20
     text = live.cli("drift", "state.yaml").out
@@ -125,43 +125,43 @@ def test_tags_of_a_store_have_their_own_cause(house: support.House, ssm: bool) -
     else:
         eva("secretsmanager").untag_resource(SecretId="recon/news", TagKeys=["team"])
     support.client("iam").tag_user(UserName="news", Tags=[{"Key": "seen", "Value": "x"}])  # later, and beside it
-    told = drift(house)
+    output = drift(house)
     event = "RemoveTagsFromResource" if ssm else "UntagResource"
-    assert said(told, "caused-by")["smtp_credential/news"].startswith(f"{event} at ")
-    assert ARN in said(told, "caused-by")["smtp_credential/news"]
+    assert messages(output, "caused-by")["smtp_credential/news"].startswith(f"{event} at ")
+    assert ARN in messages(output, "caused-by")["smtp_credential/news"]
 
 
-def test_not_applied_yet_is_told_from_an_edit(live: support.House) -> None:
+def test_not_applied_yet_differs_from_an_edit(live: support.House) -> None:
     live.write(support.merge(DOCUMENT, {"domains": {"acme.com": {"email_forwarding_enabled": False}}}))
-    told = drift(live)
-    assert "email_identity/us-east-1/acme.com" in said(told, "not-applied-yet")
-    assert not said(told, "edited")
+    output = drift(live)
+    assert "email_identity/us-east-1/acme.com" in messages(output, "not-applied-yet")
+    assert not messages(output, "edited")
     # An edit stays an edit where somebody is seen to have made it.
     eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
-    told = drift(live)
-    assert said(told, "edited").keys() == {"configuration_set/us-east-1/main"}
-    assert said(told, "not-applied-yet").keys() == {"email_identity/us-east-1/acme.com"}
+    output = drift(live)
+    assert messages(output, "edited").keys() == {"configuration_set/us-east-1/main"}
+    assert messages(output, "not-applied-yet").keys() == {"email_identity/us-east-1/acme.com"}
     # The same state, applied, and an edit that nobody is seen to have made.
     live.write(DOCUMENT)
     live.clear()
-    told = drift(live)
-    assert said(told, "edited").keys() == {"configuration_set/us-east-1/main"}
-    assert said(told, "causes-unknown")
+    output = drift(live)
+    assert messages(output, "edited").keys() == {"configuration_set/us-east-1/main"}
+    assert messages(output, "causes-unknown")
 
 
 def test_without_a_journal_it_says_that_it_cannot_tell(live: support.House) -> None:
     (live.home / "recon" / "journal-acme.jsonl").unlink()
     live.clear()
     live.write(support.merge(DOCUMENT, {"domains": {"acme.com": {"email_forwarding_enabled": False}}}))
-    assert said(drift(live), "edited-or-not-applied").keys() == {"email_identity/us-east-1/acme.com"}
+    assert messages(drift(live), "edited-or-not-applied").keys() == {"email_identity/us-east-1/acme.com"}
 
 
-def test_a_trail_that_may_not_be_read_is_said_once(live: support.House) -> None:
+def test_a_trail_that_may_not_be_read_is_reported_once(live: support.House) -> None:
     eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
     eva("sesv2").put_email_identity_feedback_attributes(EmailIdentity="acme.com", EmailForwardingEnabled=False)
     live.sandbox.fault("denied", service="cloudtrail", count=None)
-    told = drift(live)
-    found = [d for d in told["diagnostics"] if d["code"] == "causes-unread"]
+    output = drift(live)
+    found = [d for d in output["diagnostics"] if d["code"] == "causes-unread"]
     assert len(found) == 1
     assert found[0]["severity"] == "note"
     assert "cloudtrail:LookupEvents" in found[0]["hint"]
@@ -177,24 +177,24 @@ def test_failed_calls_and_reads_are_no_cause(live: support.House) -> None:
     live.write(
         support.merge(DOCUMENT, {"configuration_sets": {"main": {"delivery_options": {"tls_policy": "OPTIONAL"}}}})
     )
-    told = drift(live)
-    assert not said(told, "caused-by")
-    assert said(told, "not-applied-yet")
+    output = drift(live)
+    assert not messages(output, "caused-by")
+    assert messages(output, "not-applied-yet")
 
 
-def test_statuses_are_told_apart_and_are_no_drift(live: support.House) -> None:
+def test_statuses_are_labelled_and_are_not_drift(live: support.House) -> None:
     live.sandbox.settings(verification_delay=60.0)
     live.write({"domains": {"new.acme.com": {}, "acme.com": DOCUMENT["domains"]["acme.com"]}})
     live.apply()
-    told = drift(live, code=0)
-    assert "SES still verifies" in said(told, "still-verifying")["email_identity/us-east-1/new.acme.com"]
+    output = drift(live, code=0)
+    assert "SES is still verifying" in messages(output, "still-verifying")["email_identity/us-east-1/new.acme.com"]
 
 
-def test_what_could_not_be_read_is_no_drift_and_not_clean(live: support.House) -> None:
+def test_what_could_not_be_read_is_neither_drift_nor_clean(live: support.House) -> None:
     live.sandbox.fault("denied", service="sesv2", operation="GetEmailIdentity", count=None)
-    told = drift(live, code=1)
-    assert said(told, "unread")
-    assert not said(told, "heartbeat")
+    output = drift(live, code=1)
+    assert messages(output, "unread")
+    assert not messages(output, "heartbeat")
 
 
 # --- since the last report -----------------------------------------------------------------------------------------
@@ -205,8 +205,8 @@ def test_only_what_is_new_is_shown_and_the_exit_code_stays(live: support.House) 
     # The first run of a cron has no earlier report.
     assert drift(live, *arguments, code=0)["changes"] == []
     eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
-    told = drift(live, *arguments)
-    assert said(told, "new").keys() == {"configuration_set/us-east-1/main"}
+    output = drift(live, *arguments)
+    assert messages(output, "new").keys() == {"configuration_set/us-east-1/main"}
     ran = live.cli("drift", "state.yaml", *arguments)
     assert ran.code == 2
     assert ran.out.splitlines() == [ran.out.strip()]
@@ -217,14 +217,17 @@ def test_only_what_is_new_is_shown_and_the_exit_code_stays(live: support.House) 
     assert "email_identity/us-east-1/acme.com" in ran.out
     assert "tls_policy" not in ran.out
     live.apply()
-    told = drift(live, *arguments, code=0)
-    assert said(told, "resolved").keys() == {"configuration_set/us-east-1/main", "email_identity/us-east-1/acme.com"}
+    output = drift(live, *arguments, code=0)
+    assert messages(output, "resolved").keys() == {
+        "configuration_set/us-east-1/main",
+        "email_identity/us-east-1/acme.com",
+    }
     # The report holds everything, whatever was shown.
     assert json.loads((live.home / "report.json").read_text())["outcome"] == "no_changes"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"changes": 3}', '{"changes": [{"a": 1}]}'])
-def test_a_file_that_is_no_report(live: support.House, text: str) -> None:
+def test_a_file_that_is_not_a_report(live: support.House, text: str) -> None:
     (live.home / "report.json").write_text(text)
     assert live.cli("drift", "state.yaml", "--since-last", "report.json").code == 1
 
@@ -240,7 +243,7 @@ def test_a_report_of_a_failed_run_or_another_stack(live: support.House) -> None:
 # --- telling -------------------------------------------------------------------------------------------------------
 
 
-def test_somebody_is_told_of_what_is_new(live: support.House) -> None:
+def test_a_notification_names_what_is_new(live: support.House) -> None:
     topic = support.client("sns").create_topic(Name="drift")["TopicArn"]
     arguments = ("--notify", f"sns:{topic}", "--since-last", "report.json", "--out", "report.json")
 
@@ -271,7 +274,7 @@ def test_a_notice_that_fails_is_an_error(live: support.House) -> None:
     arn = f"sns:arn:aws:sns:us-east-1:{support.ACCOUNT}:none"
     assert live.cli("drift", "state.yaml", "--notify", arn).code == 0  # nothing to tell
     eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
-    assert said(drift(live, "--notify", arn), "notify-failed")
+    assert messages(drift(live, "--notify", arn), "notify-failed")
     for wrong in ("arn:aws:sns:us-east-1:1:x", "sns:x", "mail:a@b"):
         assert live.cli("drift", "state.yaml", "--notify", wrong).code == 1
 

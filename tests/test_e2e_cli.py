@@ -347,7 +347,7 @@ def test_regions_and_zones_no_longer_declared_are_swept(house: House) -> None:
     gone = {c.address for c in plan.changes if c.action == "delete"}
     assert f"email_identity/{OTHER}/acme.com" in gone
     assert "dns_record/parked.net/_dmarc.parked.net/TXT" in gone
-    assert any("swept" in s for s in plan.scanned)
+    assert any("regions for resources tagged" in s for s in plan.scanned)
     assert house.zone("parked.net") == {}
 
 
@@ -645,7 +645,7 @@ def test_a_target_with_a_typing_error_is_an_error(house: House, target: str, tol
         ("email_identiy/us-east-1/acme.com", "did you mean email_identity?"),
         ("dns_records/acme.com/*", "did you mean dns_record?"),
         ("email_identity/acme.com", "email_identity/REGION/NAME"),
-        ("email_identity/us-esat-1/acme.com", "no region of SES"),
+        ("email_identity/us-esat-1/acme.com", "SES has no region"),
         ("acme.com", "is no kind"),
         ("", "is no kind"),
     ],

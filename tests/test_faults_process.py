@@ -55,7 +55,7 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_mend(house: 
     house.sandbox.clear_faults()
     again = house.process("apply", "state.yaml", "--auto-approve")
     assert again.code == 0, again
-    assert "Took over the lock of a run that is gone" in again.err
+    assert "Took over the lock of a run that has died" in again.err
     house.clear()
     assert house.process("plan", "state.yaml", "--detailed-exitcode").code == 0
     assert not [c for c in house.sandbox.calls() if not c["operation"].startswith(READS)]

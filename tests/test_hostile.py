@@ -543,7 +543,7 @@ def odd(dice: random.Random, answer: Any) -> Any:
 def plan_with_odd_answers(house: House, seed: int) -> None:
     """A plan of an applied stack, with some answers of AWS spoiled: a plan or an error, and nothing said to be done."""
     house.clear()
-    whole = answers.understood
+    whole = answers.validated
     dice = random.Random(seed)
     which = dice.randint(0, 24)
     count = 0
@@ -555,11 +555,11 @@ def plan_with_odd_answers(house: House, seed: int) -> None:
             answer = odd(dice, answer)
         return whole(answer, shape, call)
 
-    answers.understood = spoilt
+    answers.validated = spoilt
     try:
         ran = house.cli("plan", "state.yaml", "--parallelism", "1")
     finally:
-        answers.understood = whole
+        answers.validated = whole
     assert ran.code in {0, 1, 3}
     inert(ran.out, "text")
     inert(ran.err, "text")

@@ -10,7 +10,7 @@ import support
 import yaml
 
 from reconciler import desired
-from reconciler.scaffold import Wanted, files, name_of
+from reconciler.scaffold import InitOptions, files, name_of
 
 
 def test_what_it_writes_validates(house: support.House) -> None:
@@ -25,7 +25,7 @@ def test_what_it_writes_validates(house: support.House) -> None:
 
 def test_commented_examples_validate_too(tmp_path: Path) -> None:
     """What stands in comments as an example is as valid as what stands there."""
-    for path, text in files(Wanted(domain="acme.com")).items():
+    for path, text in files(InitOptions(domain="acme.com")).items():
         if not path.startswith("state/"):
             continue
         bare = re.sub(r"^( *)# ( *(?:[\w.@-]+|\"[^\"]+\"):(?: .*)?)$", r"\1\2", text, flags=re.MULTILINE)

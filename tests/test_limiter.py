@@ -154,7 +154,7 @@ def test_rates_from_the_environment(text: str | None, rates: dict[str, float] | 
 
 
 @pytest.mark.parametrize("text", ["ses", "ses=", "ses=0", "ses=-1", "=1", "ses=fast"])
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_an_invalid_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         rates_from_environment(text)
 

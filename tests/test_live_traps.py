@@ -313,7 +313,7 @@ def test_a_region_that_is_not_enabled_and_not_declared(house: House) -> None:
     house.seed_zone("acme.com", ZONE)
     house.sandbox.settings(disabled_regions=["af-south-1"])
     house.settle(OURS)
-    assert "1 regions not enabled" in " ".join(house.plan().scanned)
+    assert "1 regions skipped: not enabled" in " ".join(house.plan().scanned)
 
 
 def test_a_region_that_the_organization_denies_to_the_account(house: House) -> None:
@@ -328,7 +328,7 @@ def test_a_region_that_the_organization_denies_to_the_account(house: House) -> N
         )  # fmt: skip
         plan = house.plan()
         assert len([u for u in plan.unread if u == "sweep"]) == unread
-        assert ("1 regions closed to the account" in " ".join(plan.scanned)) is not bool(unread)
+        assert ("1 regions skipped: denied" in " ".join(plan.scanned)) is not bool(unread)
         assert not plan.changes
 
 

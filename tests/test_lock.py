@@ -98,7 +98,7 @@ def test_waiting_gets_it_and_says_once_whom_it_waits_for(
     while make().holder() is None:
         time.sleep(0.01)
     threading.Timer(0.3, ended.set).start()
-    with make().held("destroy", 5.0, say=said.append):
+    with make().held("destroy", 5.0, on_wait=said.append):
         pass
     thread.join()
     assert len(said) == 1
@@ -106,8 +106,8 @@ def test_waiting_gets_it_and_says_once_whom_it_waits_for(
 
 
 def test_freeing_tells_the_run_that_it_lost_its_lock(make: Callable[[], Lock], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(S3Lock, "beat", 0.05)
-    monkeypatch.setattr(LocalLock, "beat", 0.05)
+    monkeypatch.setattr(S3Lock, "heartbeat", 0.05)
+    monkeypatch.setattr(LocalLock, "heartbeat", 0.05)
     told = threading.Event()
     with make().held("apply") as held:
         held.on_lost(told.set)
@@ -152,8 +152,8 @@ def test_a_killed_run_is_taken_over_at_once(tmp_path: Path) -> None:
     process.join()
     assert LocalLock("acme", tmp_path).holder() is None
     with LocalLock("acme", tmp_path).held("apply") as held:
-        assert held.dead is not None
-        assert held.dead.pid == process.pid
+        assert held.previous is not None
+        assert held.previous.pid == process.pid
 
 
 def _count(directory: str, tries: int, queue: Any) -> None:
@@ -219,7 +219,7 @@ def test_two_conditional_writes_at_once_are_tried_again(house: support.House, bu
 
 
 def test_signs_of_life_renew_the_lock(house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(S3Lock, "beat", 0.05)
+    monkeypatch.setattr(S3Lock, "heartbeat", 0.05)
     house.sandbox.fault("lost", service="s3", operation="PutObject", skip=2, count=1)
     with lock_for(stack(**S3)).held("apply") as held:
         before = bucket.get_object(Bucket=BUCKET, Key=KEY)["ETag"]
@@ -234,8 +234,8 @@ def test_signs_of_life_renew_the_lock(house: support.House, bucket: Any, monkeyp
 def test_a_holder_that_cannot_prove_itself_stops(
     house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(S3Lock, "beat", 0.05)
-    monkeypatch.setattr(locks, "LIFE", 0.2)
+    monkeypatch.setattr(S3Lock, "heartbeat", 0.05)
+    monkeypatch.setattr(locks, "STALE_SECONDS", 0.2)
     with lock_for(stack(**S3)).held("apply") as held:
         house.sandbox.fault("denied", service="s3", operation="PutObject", count=None)
         assert held.lost.wait(5)
@@ -247,11 +247,11 @@ def test_a_silent_holder_is_named_and_never_taken_over(house: support.House, buc
     held = lock_for(stack(**S3))
     assert isinstance(held, S3Lock)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(locks, "LIFE", -1.0)
+        patch.setattr(locks, "STALE_SECONDS", -1.0)
         with pytest.raises(Locked) as refused, held.held("apply"):
             pass
     assert "eva on build-7" in refused.value.message
-    assert "last sign of life" in refused.value.message
+    assert "last heartbeat" in refused.value.message
     assert "recon unlock" in refused.value.hint
 
 
@@ -299,7 +299,7 @@ def test_apply_and_destroy_wait_their_turn(house: support.House, bucket: Any, ba
 def test_a_run_whose_lock_is_freed_starts_nothing_more(
     house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(S3Lock, "beat", 0.02)
+    monkeypatch.setattr(S3Lock, "heartbeat", 0.02)
     house.write({"configuration_sets": {f"set-{n}": {} for n in range(6)}}, stack=S3)
     # The second creation waits; meanwhile somebody frees the lock.
     house.sandbox.fault("delay", service="sesv2", operation="CreateConfigurationSet", seconds=1.0, skip=1, count=1)

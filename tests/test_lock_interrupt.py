@@ -37,8 +37,8 @@ def test_an_interrupted_apply_ends_its_call_reports_and_converges(house: support
     assert process.returncode == 130, err
     assert "Interrupted" in err
     assert "Traceback" not in err
-    told = json.loads(out)
-    statuses = [a["status"] for a in told["applied"]]
+    report = json.loads(out)
+    statuses = [a["status"] for a in report["applied"]]
     made = [c for c in house.sandbox.calls(operation="CreateConfigurationSet") if c["error"] is None]
     # What was in flight ended and is reported as done; nothing else was started.
     assert statuses.count("done") == len(made) == 2

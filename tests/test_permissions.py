@@ -41,7 +41,7 @@ class Company:
         stack.write_text(text)
         for name in ("plan", "apply"):
             sandbox.principal(f"AKIA{name.upper()}", policies=[policy(name)])
-        demo.furnish(sandbox, "production")
+        demo.set_up(sandbox, "production")
 
     def recon(self, key: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
@@ -84,7 +84,7 @@ def test_the_example_lives_and_dies_under_the_two_policies(company: Company) -> 
     runs("plan", "plan --detailed-exitcode --out plan.json", 2)
     runs("apply", "apply plan.json", 0)
     runs("plan", "plan --detailed-exitcode", 0)
-    demo.meddle(sandbox)
+    demo.edit_by_hand(sandbox)
     runs("plan", "drift", 2)
     runs("apply", "apply --auto-approve", 0)
     runs("plan", "drift", 0)

@@ -17,7 +17,7 @@ import support
 import yaml
 from pipeline_support import HERE, GitHub, GitLab, Shell, git
 
-from reconciler.scaffold import Wanted, files
+from reconciler.scaffold import InitOptions, files
 
 EVA = "AKIAEVAEVAEVAEVAEVA1"
 FORK = {"github.event.pull_request.head.repo.full_name": "eva/mail"}
@@ -278,7 +278,7 @@ def test_a_scaffolded_repository_on_gitlab(
 
 
 def test_gitlab_without_a_token_or_with_a_bad_one(house: support.House, forge: tuple[type[Forge], str]) -> None:
-    script = files(Wanted(forge="gitlab"))[".gitlab/mail.py"]
+    script = files(InitOptions(forge="gitlab"))[".gitlab/mail.py"]
     (house.home / "mail.py").write_text(script)
     (house.home / "plan.md").write_text("<!-- recon:plan acme -->\n")
 
@@ -299,7 +299,7 @@ def test_gitlab_without_a_token_or_with_a_bad_one(house: support.House, forge: t
 # --- what stands in the files --------------------------------------------------------------------------------------
 
 
-WORKFLOWS = {path: text for path, text in files(Wanted()).items() if path.startswith(".github/")}
+WORKFLOWS = {path: text for path, text in files(InitOptions()).items() if path.startswith(".github/")}
 for _folder in (".github", "docs/examples"):
     WORKFLOWS |= {str(p.relative_to(HERE)): p.read_text() for p in (HERE / _folder).rglob("*.yml")}
 
@@ -328,7 +328,7 @@ def test_workflows_are_pinned_and_keep_expressions_out_of_scripts(path: str) -> 
 def test_the_action_and_the_scaffold_comment_and_report_alike() -> None:
     steps = {s.get("name"): s for s in yaml.safe_load((HERE / "action.yml").read_text())["runs"]["steps"]}
     for path, job in ((".github/workflows/mail-plan.yml", "plan"), (".github/workflows/mail-drift.yml", "drift")):
-        for step in yaml.safe_load(files(Wanted())[path])["jobs"][job]["steps"]:
+        for step in yaml.safe_load(files(InitOptions())[path])["jobs"][job]["steps"]:
             if step.get("name") in ("Comment", "Issue"):
                 assert step["run"] == steps[step["name"]]["run"]
 

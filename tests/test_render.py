@@ -145,7 +145,7 @@ def test_order_of_a_policy_is_no_difference_and_json_text_is_read() -> None:
     assert shown.count("-   - Action: a") == 1 and "- Version" not in shown
 
 
-def test_types_that_look_alike_are_told_apart() -> None:
+def test_types_that_look_the_same_are_distinguished() -> None:
     assert '300 → "300"' in render(plan(change("a/b", diff={"ttl": (300, "300")})), "text")
 
 
@@ -162,7 +162,7 @@ def test_wrap_keeps_every_character() -> None:
     assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
 
 
-def test_the_same_said_of_many_is_said_once() -> None:
+def test_the_same_message_for_many_is_shown_once() -> None:
     many = [
         Diagnostic(
             "error",
@@ -179,7 +179,7 @@ def test_the_same_said_of_many_is_said_once() -> None:
     other = Diagnostic("note", "status", "pending", address="email_identity/r/a.com")
     shown = render(plan(diagnostics=(other, *many, other)), "text", verbose=1)
     assert shown.count("no zone holds") == 1 and shown.count("pending") == 1
-    assert "error: no zone holds ${name}  [no-zone]\n  at       s.yaml\n" in shown
+    assert "error: no zone holds _dmarc.t1.com (the same for 4 others)  [no-zone]\n  at       s.yaml\n" in shown
     assert all(one.address in shown for one in many)
     assert shown.index("no zone") < shown.index("pending")
 
@@ -188,7 +188,7 @@ def test_errors_of_a_refused_plan_come_first() -> None:
     refused = replace(CASES["setup"], outcome="refused", diagnostics=(Diagnostic("error", "protect", "PROTECTED"),))
     for format in ("markdown", "html"):
         shown = render(refused, format)
-        assert shown.index("Refused") < shown.index("PROTECTED") < shown.index("Look at these first")
+        assert shown.index("Refused") < shown.index("PROTECTED") < shown.index("Review these first")
 
 
 def test_a_large_plan_is_saved_a_change_a_line() -> None:
@@ -211,7 +211,7 @@ def test_picture_of_many_folds_to_kinds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "said"),
+    ("one", "expected"),
     [
         (change("email_identity/r/a.com", "create", after={"dkim": {"signing_enabled": True}}),
          "1 domain starts signing with DKIM"),
@@ -255,8 +255,8 @@ def test_picture_of_many_folds_to_kinds() -> None:
          "1 live resource is adopted"),
     ],
 )  # fmt: skip
-def test_headline(one: Change, said: str) -> None:
-    assert headline(plan(one)) == said
+def test_headline(one: Change, expected: str) -> None:
+    assert headline(plan(one)) == expected
 
 
 def test_headline_counts_domains_not_resources() -> None:
@@ -361,13 +361,13 @@ def test_white_space_is_no_edit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "empty"),
         ("   \n", "empty"),
         ("not json", "not JSON"),
-        ('{"format_version": 2, "changes": [', "cut short"),
-        ('{"format_version": 2, "stack": "s', "cut short"),
+        ('{"format_version": 2, "changes": [', "truncated"),
+        ('{"format_version": 2, "stack": "s', "truncated"),
         ("[]", "must be an object"),
         ("null", "must be an object"),
         ("{}", "format_version null"),
@@ -385,8 +385,8 @@ def test_white_space_is_no_edit() -> None:
         ('{"format_version": ' + "9" * 5_000 + "}", "not valid"),
     ],
 )
-def test_no_plan_at_all(text: str, said: str) -> None:
-    with pytest.raises(ReconError, match=said):
+def test_no_plan_at_all(text: str, expected: str) -> None:
+    with pytest.raises(ReconError, match=expected):
         load_saved(text)
 
 
@@ -394,12 +394,12 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     from reconciler.renderers import jsonform
 
     monkeypatch.setattr(jsonform, "MAX_SAVED_CHARACTERS", 100)
-    with pytest.raises(ReconError, match="no plan of recon has more"):
+    with pytest.raises(ReconError, match="a saved plan has at most"):
         load_saved(saved_plan(CASES["setup"]))
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "expected"),
     [
         ({"changes": {}}, "plan.changes must be a list"),
         ({"changes": [1]}, r"changes\[0\] must be an object"),
@@ -413,8 +413,8 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"extra": 1}, "does not know"),
     ],
 )
-def test_wrong_members_are_named_even_with_a_fitting_digest(edit: dict[str, Any], said: str) -> None:
-    with pytest.raises(ReconError, match=said):
+def test_wrong_members_are_named_even_with_a_fitting_digest(edit: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ReconError, match=expected):
         load_saved(resigned({**plan_to_json(CASES["setup"]), **edit}))
 
 

@@ -311,7 +311,7 @@ HEIRS = (
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a rival has undone never shows: a run waits for it half a minute, a table of runs an hour."""
-    monkeypatch.setattr(visibility, "SEEN_SECONDS", 1.0)
+    monkeypatch.setattr(visibility, "VISIBLE_SECONDS", 1.0)
 
 
 # --- the stage -----------------------------------------------------------------------------------------------------

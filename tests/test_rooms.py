@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "mail": {"names"},
     # the edges: AWS, and what is read or kept elsewhere
     "secrets": {"errors"},
-    "aws": {"model", "errors", "fair_queue"},
+    "aws": {"model", "errors", "regions", "fair_queue"},
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
     "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors"},
+    "drift": {"model", "errors", "regions"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},

@@ -206,12 +206,12 @@ def test_each_region_finds_its_own_pace(house: House, leaping: Leaping) -> None:
     house.write(document, stack={"regions": [HOME, OTHER]})
     paces: dict[str, float] = {}
     planned = house.make(purpose="apply", parallelism=1)
-    services = {limit for _, limit, _ in planned.aws._limiters._made}
+    services = {limit for _, limit, _ in planned.aws._limiters._limiters}
     # A plan reads services in threads of their own, which leap past each other's calls; an apply is one thread here.
     planned.aws._limiters = limiter.Limiters()
     house.sandbox.rates({"ses": 1.0, f"ses/{OTHER}": {"rate": 4.0, "burst": 4}, "route53": 5.0})
     applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones, stop=Stop(leaping))
-    for (_, limit, region), made in planned.aws._limiters._made.items():
+    for (_, limit, region), made in planned.aws._limiters._limiters.items():
         if limit == "ses" and region in (HOME, OTHER):
             paces[region] = made.rate
     assert 0.5 <= paces[HOME] <= 1.2, paces
@@ -235,7 +235,7 @@ def test_sixteen_calls_at_once(house: House, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_regions_are_worked_on_at_the_same_time(house: House) -> None:
     """Each region has a limit of its own: reading and writing one after the other would take twice as long. A single
-    worker goes round; how more of them are shared out is in test_lanes.py."""
+    worker goes round; how several are shared is in test_fair_queue.py."""
     count = 16
     seed(house, count)
     house.write(

@@ -1,7 +1,6 @@
-"""Looks at a resource before each write of it: what somebody else has changed meanwhile is left alone.
+"""Optimistic concurrency: reads a resource again before each write, and leaves it alone if somebody else changed it.
 
-SES and IAM have no compare-and-swap, and a look just before a write is as near as one comes to it. Route 53 compares
-by itself.
+SES and IAM have no compare-and-swap; a read just before a write is the closest substitute. Route 53 compares by itself.
 """
 
 from __future__ import annotations
@@ -20,47 +19,50 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 
+PLAN_AGAIN = "somebody else is editing it: plan again and review the new plan"
+
+
 class Preconditions:
-    """What one apply has seen of its resources again: ``changes`` are the plan's, by address."""
+    """The checks of one apply: ``changes`` are the plan's, by address."""
 
     def __init__(self, aws: Aws, changes: Mapping[Address, Change]) -> None:
         self.aws = aws
         self.changes = changes
         self.checked: dict[Address, ReconError | None] = {}
-        self.reading: dict[Address, threading.Lock] = {}
+        self.locks: dict[Address, threading.Lock] = {}
         self.lock = threading.Lock()
 
     def check(self, step: Step) -> ReconError | None:
-        """Before every step on an existing resource: why it must not run, unless the resource is still as it was
-        planned, or as our own steps have left it."""
+        """Why ``step`` must not run, or None while its resource is still as planned, or as our own steps left it.
+        Call it before every step on an existing resource."""
         change = self.changes.get(step.address)
         if change is None or change.observed_digest is None or change.kind == "dns_record" or not step.calls:
             return None
         with self.lock:
-            mine = self.reading.setdefault(step.address, threading.Lock())
-        with mine:  # Steps of one resource run side by side: none may write while another still looks.
+            resource_lock = self.locks.setdefault(step.address, threading.Lock())
+        with resource_lock:  # Steps of one resource run in parallel: none may write while another still reads.
             if step.address not in self.checked:
-                self.checked[step.address] = self._look(change)
+                self.checked[step.address] = self._check_unchanged(change)
             elif self.checked[step.address] is None:
                 self.checked[step.address] = self.recheck(step.address)
             return self.checked[step.address]
 
-    def _look(self, change: Change) -> ReconError | None:
-        """Read a resource again; why it must be left alone, or None where it is as planned (or gone, as it should)."""
+    def _check_unchanged(self, change: Change) -> ReconError | None:
+        """Read a resource again: why it must be left alone, or None if it is as planned (or already deleted)."""
         try:
             now = REGISTRY[change.kind].reread(self.aws, change)
         except ReconError as error:
             return error
-        gone = now is None
-        if now == change.observed_digest or (gone and change.action == "delete"):
+        deleted = now is None
+        if now == change.observed_digest or (deleted and change.action == "delete"):
             return None
         return Stale(
-            f"{change.address} {'was deleted' if gone else 'changed'} since the plan; it was left alone",
-            hint="somebody else is editing it: plan again and look",
+            f"{change.address} {'was deleted' if deleted else 'changed'} since the plan; it was left alone",
+            hint=PLAN_AGAIN,
         )
 
     def recheck(self, address: Address) -> ReconError | None:
-        """Read a resource whose first write is made: why the rest must be left undone, or None."""
+        """Read a resource after its first write: why its other steps must not run, or None."""
         change = self.changes.get(address)
         kind = REGISTRY[change.kind] if change else None
         if change is None or not isinstance(kind, Reader):
@@ -70,11 +72,11 @@ class Preconditions:
         except ReconError as error:
             return error
         if found is None and change.action in {"delete", "create"}:
-            return None  # Gone, as it should be; or not seen yet, and then the step itself waits for it.
+            return None  # Deleted as planned; or created and not visible yet, and the step itself waits for that.
         if found is not None and not found:
             return None
         what = "was deleted" if found is None else f"changed ({', '.join(found)})"
         return Stale(
             f"{address} {what} by somebody else while it was being applied; the rest of it was left alone",
-            hint="somebody else is editing it: plan again and look",
+            hint=PLAN_AGAIN,
         )

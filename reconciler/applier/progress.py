@@ -1,4 +1,4 @@
-"""The loop of one apply: every step runs once its needs have ended, and how each ended is kept for the Result."""
+"""The loop of one apply: runs every step when the steps that it needs have ended, and collects the Result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from queue import SimpleQueue
 
 from reconciler.applier.precondition import Preconditions
-from reconciler.applier.run import SEEN_SECONDS, ApplyRun, VerifyTimeout
+from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.applier.zones import Zones
 from reconciler.errors import AwsError, ReconError, Stale
 from reconciler.fair_queue import FairQueue
@@ -25,7 +25,7 @@ _Ended = SimpleQueue[tuple[Batch, Future[None]]]
 
 
 class Progress:
-    """What has been done, has failed, or must not start; and the loop that runs nodes side by side."""
+    """Runs batches in parallel, and keeps which steps are done, failed or skipped."""
 
     def __init__(self, plan: Plan, run: ApplyRun, on_step: OnStep) -> None:
         self.on_step = on_step
@@ -45,13 +45,13 @@ class Progress:
         self.skipped: dict[Need, Need] = {}
         self.diagnostics: list[Diagnostic] = []
         self.wrote: dict[Address, float] = {}
-        """When the last step of a resource ended, in the order of those moments."""
+        """When the last step of each resource ended (``time.monotonic``), in that order."""
         self.lock = threading.Lock()
 
     def execute(self, batches: Sequence[Batch]) -> None:
-        """Run every node once its needs have ended; a node whose needs failed is skipped, step by step.
+        """Run every batch when the batches that it needs have ended; steps that need a failed step are skipped.
 
-        What may run takes turns among AWS's limits, so that neither a region nor Route 53 waits behind another's queue.
+        Ready batches take turns among AWS's rate limits, so that no region or service waits for another.
         """
         followers: dict[str, list[Batch]] = {}
         missing = {batch.id: len(batch.needs) for batch in batches}
@@ -64,16 +64,16 @@ class Progress:
         with ThreadPoolExecutor(max_workers=self.run.aws.parallelism) as pool:
             while True:
                 while running < self.run.aws.parallelism and not self.stop.is_set():
-                    free = ready.take()
-                    if free is None:
+                    following = ready.get()
+                    if following is None:
                         break
                     running += 1
-                    pool.submit(self._run_batch, free).add_done_callback(partial(_ended, ended, free))
+                    pool.submit(self._run_batch, following).add_done_callback(partial(_ended, ended, following))
                 if not running:
                     return
                 batch, future = ended.get()
                 running -= 1
-                ready.done(batch)
+                ready.task_done(batch)
                 future.result()
                 for follower in followers.get(batch.id, ()):
                     missing[follower.id] -= 1
@@ -82,7 +82,7 @@ class Progress:
 
     def _run_batch(self, batch: Batch) -> None:
         if self.stop.is_set():
-            return  # it stood in the queue
+            return  # it was still queued
         ready = list(batch.steps)
         while True:
             needed = {s.id: next((n for n in s.needs if n in self.failed or n in self.skipped), None) for s in ready}
@@ -104,22 +104,22 @@ class Progress:
     def _run_step(self, step: Step) -> None:
         problem = self.preconditions.check(step)
         if problem is None:
-            self.run.say(step.address, step.label)
-            problem = self._carry_out(step)
+            self.run.on_progress(step.address, step.label)
+            problem = self._run_with_retries(step)
         with self.lock:
             if problem is None:
                 self.done.add(step.id)
                 if step.label == "create":
-                    self.run.made.add(step.address)
+                    self.run.created.add(step.address)
                 if step.calls:
                     self.wrote.pop(step.address, None)
                     self.wrote[step.address] = time.monotonic()
             else:
                 self.failed[step.id] = problem
-        self._told(step, problem)
+        self._report(step, problem)
 
-    def _carry_out(self, step: Step) -> ReconError | None:
-        """Run a step; where SES does not see yet what this run has just made, wait and run it again."""
+    def _run_with_retries(self, step: Step) -> ReconError | None:
+        """Run a step; retry while what this run has just created is not visible to SES's other calls."""
         pause, deadline = 0.3, 0.0
         while True:
             try:
@@ -127,23 +127,27 @@ class Progress:
                     step.run(self.run)
                 return None
             except ReconError as error:
-                if not (isinstance(error, AwsError) and self._not_seen_yet(step, error)):
+                if not (isinstance(error, AwsError) and self._not_visible_yet(step, error)):
                     return error
-                deadline = deadline or time.monotonic() + SEEN_SECONDS
+                deadline = deadline or time.monotonic() + VISIBLE_SECONDS
                 if time.monotonic() + pause > deadline:
-                    error.hint = f"SES did not see it within {SEEN_SECONDS:.0f} seconds of its creation: apply again"
+                    error.hint = (
+                        f"SES did not show it within {VISIBLE_SECONDS:.0f} seconds of its creation: apply again"
+                    )
                     return error
-                self.run.say(step.address, f"waiting up to {SEEN_SECONDS:.0f} seconds for SES to see what was made")
+                self.run.on_progress(
+                    step.address, f"waiting up to {VISIBLE_SECONDS:.0f} seconds for SES to show what was created"
+                )
                 if self.stop.wait(pause):
                     return error
                 pause = min(pause * 1.7, 4.0)
 
-    def _not_seen_yet(self, step: Step, error: AwsError) -> bool:
-        """Whether SES says of something that this run has created that it does not exist."""
+    def _not_visible_yet(self, step: Step, error: AwsError) -> bool:
+        """Whether SES says that something does not exist which this run has created."""
         if error.service != "sesv2" or not error.absent:
             return False
-        made = {step.address, *(need.address for need in step.needs)} & self.run.made
-        return bool(made) or (step.label == "create" and not error.operation.startswith("Create"))
+        created = {step.address, *(need.address for need in step.needs)} & self.run.created
+        return bool(created) or (step.label == "create" and not error.operation.startswith("Create"))
 
     def _run_zone(self, steps: Sequence[Step]) -> None:
         problems = self.zones.edit(steps)
@@ -151,16 +155,16 @@ class Progress:
             self.failed |= problems
             self.done |= {step.id for step in steps if step.id not in problems}
         for step in steps:
-            self._told(step, problems.get(step.id))
+            self._report(step, problems.get(step.id))
 
-    def _told(self, step: Step, problem: ReconError | None) -> None:
+    def _report(self, step: Step, problem: ReconError | None) -> None:
         if problem is None:
             self.on_step(str(step.id), "done", "")
         else:
             self.on_step(str(step.id), "failed", problem.aws_code if isinstance(problem, AwsError) else problem.code)
 
     def written(self) -> dict[Address, tuple[Change, float]]:
-        """The changes that were carried out whole, and when the last write of each ended, in that order."""
+        """The changes whose steps are all done, and when the last write of each ended, in that order."""
         found = {}
         for address, moment in self.wrote.items():
             change = self.changes.get(address)
@@ -170,8 +174,8 @@ class Progress:
                 found[address] = (change, moment)
         return found
 
-    def late(self, problems: Mapping[Address, ReconError]) -> None:
-        """Keep that SES has not verified in time, or could not be asked."""
+    def add_unverified(self, problems: Mapping[Address, ReconError]) -> None:
+        """Add the identities that SES has not verified in time, or that could not be read."""
         self.failed |= {Need(address, "verified"): error for address, error in problems.items()}
 
     def result(self, seconds: float) -> Result:
@@ -182,23 +186,29 @@ class Progress:
             code = error.code if isinstance(error, VerifyTimeout | Stale) else error.diagnostics[0].code
             self.diagnostics.append(Diagnostic("error", code, error.message, error.hint, address=address))
             known.add(address)
-        late = [e for e in self.failed.values() if isinstance(e, VerifyTimeout)]
-        bad = [a for a in applied if a.status in {"failed", "not_started"}]
-        if not self.plan.changes:
-            outcome = "no_changes"
-        elif not bad and not late:
-            outcome = "applied"
-        elif late and len(late) == len(self.failed) and not any(a.status == "not_started" for a in applied):
-            outcome = "verify_timeout"
-        elif bad and not any(a.status == "done" for a in applied) and not self.done:
-            outcome = "error" if any(a.status == "failed" for a in applied) else "not_started"
-        else:
-            outcome = "partial"
-        if outcome == "applied" and (self.plan.context.get("blocked") or self.plan.context.get("unreadable")):
-            outcome = "partial"
         return Result(
-            self.plan, outcome, tuple(applied), tuple(self.diagnostics), dict(self.run.aws.calls), round(seconds, 3)
+            self.plan,
+            self._outcome({a.status for a in applied}),
+            tuple(applied),
+            tuple(self.diagnostics),
+            dict(self.run.aws.calls),
+            round(seconds, 3),
         )
+
+    def _outcome(self, statuses: set[str]) -> str:
+        """The outcome of the run, from the statuses of its changes."""
+        if not self.plan.changes:
+            return "no_changes"
+        timeouts = sum(isinstance(error, VerifyTimeout) for error in self.failed.values())
+        unfinished = bool(statuses & {"failed", "not_started"})
+        if not unfinished and not timeouts:
+            incomplete = self.plan.context.get("blocked") or self.plan.context.get("unreadable")
+            return "partial" if incomplete else "applied"
+        if timeouts and timeouts == len(self.failed) and "not_started" not in statuses:
+            return "verify_timeout"
+        if unfinished and "done" not in statuses and not self.done:
+            return "error" if "failed" in statuses else "not_started"
+        return "partial"
 
     def _outcome_of(self, change: Change) -> Applied:
         steps = steps_of(change)
@@ -212,14 +222,13 @@ class Progress:
             cause = blocked
             while cause in self.skipped:
                 cause = self.skipped[cause]
-            place = cause.address
+            needed = cause.address
             if isinstance(self.failed.get(cause), VerifyTimeout):
-                words = f"follows {place}, which waits for SES to verify"
-                return Applied(change.address, change.action, "waiting", words)
-            return Applied(change.address, change.action, "not_started", f"needs {place}, which failed")
+                return Applied(change.address, change.action, "waiting", f"needs {needed}, which SES has not verified")
+            return Applied(change.address, change.action, "not_started", f"needs {needed}, which failed")
         if all(step.id in self.done for step in steps):
             return Applied(change.address, change.action, "done")
-        return Applied(change.address, change.action, "not_started", "the run was stopped before it")
+        return Applied(change.address, change.action, "not_started", "the run was stopped before this change")
 
 
 def _ended(queue: _Ended, batch: Batch, future: Future[None]) -> None:
@@ -227,7 +236,7 @@ def _ended(queue: _Ended, batch: Batch, future: Future[None]) -> None:
 
 
 def _limit_of(batch: Batch) -> tuple[str, str | None]:
-    """Which of AWS's limits the writes of a node stand under: (service, region)."""
+    """The rate limit of AWS that a batch counts against: (service, region)."""
     step = batch.steps[0]
     if step.zone:
         return ("route53", None)

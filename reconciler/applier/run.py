@@ -1,4 +1,4 @@
-"""What the steps of one apply see and share: AWS, what earlier steps have learnt, waiting for SES to verify."""
+"""The runtime of one apply, which its steps share: AWS, outputs of earlier steps, waiting for SES to verify."""
 
 from __future__ import annotations
 
@@ -16,25 +16,31 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.resources.dns_record.zones import Zone
 
-Say = Callable[[str, str], None]
-"""``say(address, words)``: progress for people; called from several threads."""
+OnProgress = Callable[[str, str], None]
+"""``on_progress(address, message)``: progress for people; called from several threads."""
 
-SEEN_SECONDS = 30.0
-"""How long what a run has just made may take to be seen by AWS's other calls, and what it wrote by its reads."""
+VISIBLE_SECONDS = 30.0
+"""How long a run waits until AWS's other calls see what it created, and AWS's reads what it wrote."""
 
 
 class VerifyTimeout(ReconError):
-    """SES did not verify in time; says SES's own reason."""
+    """SES did not verify an identity in time; the message has SES's own reason."""
 
     outcome = "verify_timeout"
     code = "verify-timeout"
 
 
 class ApplyRun:
-    """The Runtime that steps see, and the shared state of one apply."""
+    """The ``Runtime`` that steps get, and the shared state of one apply."""
 
     def __init__(
-        self, plan: Plan, aws: Aws, zones: dict[str, Zone], verify_timeout: float, say: Say, stop: threading.Event
+        self,
+        plan: Plan,
+        aws: Aws,
+        zones: dict[str, Zone],
+        verify_timeout: float,
+        on_progress: OnProgress,
+        stop: threading.Event,
     ) -> None:
         stack = aws.stack
         self.aws = aws
@@ -44,18 +50,17 @@ class ApplyRun:
         self.partition = stack.partition
         self.regions = stack.regions
         self.zones = zones
-        self.say = say
+        self.on_progress = on_progress
         self.root = str(plan.context.get("root") or ".")
         self.verify_timeout = verify_timeout
         self.deadline = 0.0
-        self.inflight: dict[str, str] = {}
         self._outputs: dict[tuple[Address, str], Any] = {}
-        self._verified: dict[tuple[str, str], threading.Lock] = {}
-        self._done: set[tuple[str, str]] = set()
+        self._polls: dict[tuple[str, str], threading.Lock] = {}
+        self._verified: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        self.made: set[Address] = set()
-        """What this run has created: where AWS does not know it, it is late and not gone."""
-        aws.on_wait = lambda words: say("aws", words)
+        self.created: set[Address] = set()
+        """What this run has created: if AWS does not show it, it is not visible yet and was not deleted."""
+        aws.on_wait = lambda message: on_progress("aws", message)
         self.recheck: Callable[[Address], ReconError | None] = lambda address: None
 
     def output(self, address: Address, key: str) -> Any:
@@ -74,16 +79,16 @@ class ApplyRun:
             raise problem
 
     def wait_verified(self, region: str, domain: str) -> None:
-        """Wait for the identity at or nearest above ``domain``; one poll for all who wait for the same."""
+        """Wait for the identity at or nearest above ``domain``; all steps that wait for the same share one poll."""
         with self._lock:
             if not self.deadline:
                 self.deadline = time.monotonic() + self.verify_timeout
-            mine = self._verified.setdefault((region, domain), threading.Lock())
-        with mine:
-            if (region, domain) in self._done:
+            poll = self._polls.setdefault((region, domain), threading.Lock())
+        with poll:
+            if (region, domain) in self._verified:
                 return
             self._poll_verified(region, domain)
-            self._done.add((region, domain))
+            self._verified.add((region, domain))
 
     def _poll_verified(self, region: str, domain: str) -> None:
         name, pause = domain, 1.0
@@ -91,7 +96,7 @@ class ApplyRun:
             try:
                 live = self.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
             except AwsError as error:
-                if error.absent and f"email_identity/{region}/{name}" in self.made:
+                if error.absent and f"email_identity/{region}/{name}" in self.created:
                     if time.monotonic() + pause > self.deadline or self.stop.wait(pause):
                         raise
                     pause = min(pause * 1.6, 15.0)
@@ -101,8 +106,8 @@ class ApplyRun:
                     raise
                 if "." not in parent:
                     raise ReconError(
-                        f"no identity at or above {domain} is in {region} any more",
-                        hint=f"declare the domain for {region}: SES takes the name only below a verified identity",
+                        f"{region} no longer has an identity at or above {domain}",
+                        hint=f"declare the domain for {region}: SES accepts the name only below a verified identity",
                     ) from None
                 name = parent
                 continue
@@ -117,11 +122,9 @@ class ApplyRun:
                 raise VerifyTimeout(
                     f"SES has not verified {name} in {region} within the time limit: {status}"
                     + (f", {reason}" if reason else ""),
-                    hint=VERIFICATION_HINTS.get(
-                        reason, "SES looks for the records for up to 72 hours: apply again later"
-                    ),
+                    hint=VERIFICATION_HINTS.get(reason, "SES checks the records for up to 72 hours: apply again later"),
                 )
-            self.say(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status}")
+            self.on_progress(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status}")
             if self.stop.wait(pause):
-                raise ReconError(f"stopped while SES verifies {name} in {region}", hint="apply again")
+                raise ReconError(f"stopped while waiting for SES to verify {name} in {region}", hint="apply again")
             pause = min(pause * 1.6, 15.0)

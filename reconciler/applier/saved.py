@@ -34,7 +34,7 @@ def check_form(plan: Plan) -> None:
             steps_of(change)
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Stale(
-                f"the plan file is none that recon made: {change.address} cannot be carried out as it stands there",
+                f"recon did not make this plan file: {change.address} cannot be applied as it is written there",
                 hint="make a new one with `recon plan --out FILE`",
             ) from None
 

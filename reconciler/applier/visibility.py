@@ -1,12 +1,12 @@
-"""The end of an apply: waiting until AWS's reads show what was written and, where asked, until SES has verified it."""
+"""The end of an apply: waits until AWS's reads show what was written and, with --wait, until SES has verified it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Container
-from typing import TYPE_CHECKING
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Any
 
-from reconciler.applier.run import SEEN_SECONDS, ApplyRun, VerifyTimeout
+from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
@@ -17,66 +17,70 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 RECENT_SECONDS = 5.0
-"""What was written before this is taken for seen when a run ends."""
+"""What was written longer ago counts as visible when a run ends."""
 LAST_FEW = 2
-"""How many resources of a kind and region are looked at when a run ends."""
+"""How many resources of a kind and region are read when a run ends."""
 
 
 def wait_until_visible(run: ApplyRun, written: dict[Address, tuple[Change, float]]) -> list[Diagnostic]:
     """Wait until AWS's reads show what was written last, so that a plan right after this run is empty.
 
-    ``written`` are the changes that were carried out whole and when the last write of each ended (``time.monotonic``),
-    in that order. Only what was written in the last seconds can be late, and where the last of a kind in a region is
-    seen, those before it are.
+    ``written`` are the changes that are done and when the last write of each ended (``time.monotonic``), in that order.
+    Only the writes of the last seconds may be invisible, and if the last of a kind in a region is visible, the earlier
+    ones are, too.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     recent: dict[tuple[str, str | None], list[Change]] = {}
     for change, moment in reversed(written.values()):
         group = recent.setdefault((change.kind, change.region), [])
-        if begun - moment <= RECENT_SECONDS and len(group) < LAST_FEW:
+        if started - moment <= RECENT_SECONDS and len(group) < LAST_FEW:
             group.append(change)
 
-    def one(change: Change) -> Address | None:
+    def wait(change: Change) -> Address | None:
+        """The address if AWS still does not show the change in the end."""
         pause = 0.3
         while not _is_visible(run.aws, change):
-            if time.monotonic() + pause > begun + SEEN_SECONDS:
+            if time.monotonic() + pause > started + VISIBLE_SECONDS:
                 return change.address
-            run.say(change.address, f"waiting up to {SEEN_SECONDS:.0f} seconds for AWS to show what was written")
+            run.on_progress(change.address, _WAITING)
             if run.stop.wait(pause):
                 return None
             pause = min(pause * 1.7, 4.0)
         return None
 
-    late = [a for a in run.aws.parallel(one, [c for group in recent.values() for c in group]) if a]
-    if not late:
+    invisible = [a for a in run.aws.parallel(wait, [c for group in recent.values() for c in group]) if a]
+    if not invisible:
         return []
     return [
         Diagnostic(
             "warning",
             "reads-late",
-            f"AWS does not show yet what was written, after {SEEN_SECONDS:.0f} seconds: {', '.join(late[:5])}",
+            f"after {VISIBLE_SECONDS:.0f} seconds AWS still does not show what was written: {', '.join(invisible[:5])}",
             "a plan made now may show it as a change; plan again in a minute",
         )
     ]
 
 
+_WAITING = f"waiting up to {VISIBLE_SECONDS:.0f} seconds for AWS to show what was written"
+
+
 def _is_visible(aws: Aws, change: Change) -> bool:
-    """Whether reads show a change already; what cannot be read is not waited for."""
+    """Whether reads show a change already; True if it cannot be read, which is not waited for."""
     kind = REGISTRY[change.kind]
     try:
         if isinstance(kind, Reader):
             return kind.is_visible(aws, change)
-        # What goes leaves a secret behind that waits for its end; what stays is no longer as it was.
+        # A deleted secret is still readable until its recovery window ends; any other change differs from before.
         return change.action == "delete" or kind.reread(aws, change) != change.observed_digest
     except ReconError:
         return True
 
 
 def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict[Address, ReconError]:
-    """With --wait: until SES has verified DKIM and MAIL FROM of every identity that the plan touches; what is late.
+    """For --wait: wait until SES has verified DKIM and MAIL FROM of every identity that the plan touches.
 
-    Of ``written``, the changes that were carried out, SES's reads may know nothing for a while; what else is not there
-    was never made."""
+    Returns why an identity is not verified, by address. SES may not show ``written`` (the changes that are done) for a
+    while; another identity that does not exist was never created, and is skipped."""
     touched = {
         c.address for c in plan.changes if c.kind == "email_identity" and c.action != "delete" and "@" not in c.address
     }
@@ -85,9 +89,9 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
     }
     if not run.deadline:
         run.deadline = time.monotonic() + run.verify_timeout
-    seen = time.monotonic() + SEEN_SECONDS
+    visible_by = min(time.monotonic() + VISIBLE_SECONDS, run.deadline)
 
-    def one(address: Address) -> ReconError | None:
+    def wait(address: Address) -> ReconError | None:
         _, region, name = address.split("/", 2)
         pause = 1.0
         while not run.stop.is_set():
@@ -98,34 +102,40 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
             if live is None:
                 if address not in written:
                     return None
-                if time.monotonic() + pause > min(seen, run.deadline):
+                if time.monotonic() + pause > visible_by:
                     return VerifyTimeout(
-                        f"SES does not show {name} in {region}, which this run wrote: it is late or deleted again",
-                        hint="`recon plan` says which",
+                        f"SES does not show {name} in {region}, which this run wrote: not visible yet, or deleted",
+                        hint="`recon plan` shows which",
                     )
-                run.say(address, f"waiting up to {SEEN_SECONDS:.0f} seconds for AWS to show what was written")
+                run.on_progress(address, _WAITING)
                 run.stop.wait(pause)
                 continue
-            dkim = live.get("DkimAttributes") or {}
-            mail_from = live.get("MailFromAttributes") or {}
-            states = {"verification": live.get("VerificationStatus"), "DKIM": dkim.get("Status")}
-            if mail_from.get("MailFromDomain"):
-                states["MAIL FROM"] = mail_from.get("MailFromDomainStatus")
-            left = {k: v for k, v in states.items() if v != "SUCCESS"}
-            if not left:
+            pending = _pending(live)
+            if not pending:
                 return None
-            words = ", ".join(f"{k} {v}" for k, v in left.items())
             if time.monotonic() + pause > run.deadline:
                 reason = str((live.get("VerificationInfo") or {}).get("ErrorType") or "")
                 return VerifyTimeout(
-                    f"{name} in {region} is not verified in time: {words}" + (f" ({reason})" if reason else ""),
-                    hint=VERIFICATION_HINTS.get(reason, "SES looks for up to 72 hours; `recon plan` shows the status"),
+                    f"{name} in {region} is not verified in time: {pending}" + (f" ({reason})" if reason else ""),
+                    hint=VERIFICATION_HINTS.get(reason, "SES checks for up to 72 hours; `recon plan` shows the status"),
                 )
-            run.say(address, "waiting for SES: " + words)
+            run.on_progress(address, f"waiting for SES: {pending}")
             run.stop.wait(pause)
             pause = min(pause * 1.6, 15.0)
         return None
 
     addresses = sorted(touched)
-    answers = zip(addresses, run.aws.parallel(one, addresses, lambda address: address.split("/")[1]), strict=True)
-    return {address: error for address, error in answers if error is not None}
+    problems = zip(addresses, run.aws.parallel(wait, addresses, lambda address: address.split("/")[1]), strict=True)
+    return {address: error for address, error in problems if error is not None}
+
+
+def _pending(live: Mapping[str, Any]) -> str:
+    """What SES has not verified of an identity, as ``DKIM PENDING, MAIL FROM FAILED``; empty if everything is."""
+    mail_from = live.get("MailFromAttributes") or {}
+    states = {
+        "verification": live.get("VerificationStatus"),
+        "DKIM": (live.get("DkimAttributes") or {}).get("Status"),
+    }
+    if mail_from.get("MailFromDomain"):
+        states["MAIL FROM"] = mail_from.get("MailFromDomainStatus")
+    return ", ".join(f"{name} {status}" for name, status in states.items() if status != "SUCCESS")

@@ -1,4 +1,4 @@
-"""DNS in one apply: edits joined into batches of a zone, refusals judged, and the publishing waited for."""
+"""The DNS of one apply: batches the edits of each zone, interprets refusals, and waits until changes are in sync."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from reconciler.applier.precondition import PLAN_AGAIN
 from reconciler.errors import AwsError, ReconError, Stale
 from reconciler.kinds.kind import Need, Step, needs_from_json, order_of
 from reconciler.mail import txt
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 INSYNC_SECONDS = 180.0
-"""How long Route 53 may take to publish a change before a run ends without it; usually under a minute."""
+"""How long a run waits for Route 53 to publish a change; it usually takes less than a minute."""
 
 
 class Zones:
@@ -35,31 +36,31 @@ class Zones:
         self.changed: dict[str, str] = {}
         """Zone id -> the id of its last change."""
         self.sent: set[str] = set()
-        self.writing: dict[str, threading.Lock] = {}
+        self.zone_locks: dict[str, threading.Lock] = {}
         self.lock = threading.Lock()
 
     def load(self, zone_ids: Iterable[str]) -> list[Diagnostic]:
-        """Read those of the zones that nobody handed in; what could not be read is an error of its own."""
+        """Read the zones that are not read yet. Returns an error for each that could not be read."""
         missing = sorted(z for z in set(zone_ids) if z not in self.run.zones or not self.run.zones[z].loaded)
 
-        def one(zone_id: str) -> Diagnostic | None:
+        def read(zone_id: str) -> Diagnostic | None:
             try:
                 self.run.zones[zone_id] = read_zone(self.run.aws, zone_id)
             except AwsError as error:
                 return Diagnostic("error", "unread", error.message, error.hint)
             return None
 
-        return [problem for problem in self.run.aws.parallel(one, missing) if problem]
+        return [problem for problem in self.run.aws.parallel(read, missing) if problem]
 
     def edit(self, steps: Sequence[Step]) -> dict[Need, ReconError]:
-        """Write all edits of these steps, which are of one zone, in as few batches as the limits allow.
+        """Write all edits of these steps, which belong to one zone, in as few batches as the limits allow.
 
-        Returns why a step failed, by its id. One batch a zone at a time: Route 53 refuses a second change while one is
-        processed, and what this one leaves is what the next one finds.
+        Returns why a step failed, by its id. One batch per zone at a time: Route 53 refuses a second change while it
+        processes one, and each batch is composed from what the one before left.
         """
         with self.lock:
-            mine = self.writing.setdefault(steps[0].zone, threading.Lock())
-        with mine:
+            zone_lock = self.zone_locks.setdefault(steps[0].zone, threading.Lock())
+        with zone_lock:
             return self._edit(steps)
 
     def _edit(self, steps: Sequence[Step]) -> dict[Need, ReconError]:
@@ -71,42 +72,43 @@ class Zones:
         for step in steps:
             try:
                 edits += list(step.edits(self.run)) if step.edits else []
-                self.run.say(step.address, step.label)
+                self.run.on_progress(step.address, step.label)
             except ReconError as error:
                 failed[step.id] = error
-        unfit = {step.address for step in steps if step.id in failed}
-        problems = self._write(zone, [e for e in edits if e.address not in unfit])
+        excluded = {step.address for step in steps if step.id in failed}
+        problems = self._write(zone, [e for e in edits if e.address not in excluded])
         for step in steps:
             if step.id not in failed and step.address in problems:
                 failed[step.id] = problems[step.address]
         return failed
 
     def _write(self, zone: Zone, edits: list[Edit]) -> dict[Address, ReconError]:
-        """Compose and send; looks again where a batch is refused: done already, moved by a rival, or wrong."""
+        """Compose and send. If a batch is refused, read the zone again: the edits may be done already, somebody else
+        may have changed a record set, or the batch is invalid."""
         problems: dict[Address, ReconError] = {}
         expected = {e.key: _raw(zone, e.key) for e in edits}
         for attempt in range(4):
-            problems, keeping = self._held(edits, problems)
-            todo = [e for e in edits if e.address not in problems and not (e.last and e.address in keeping)]
-            changes = compose(todo, {k: v for k, v in expected.items() if v is not None})
+            problems, markers_kept = self._blocked(edits, problems)
+            pending = [e for e in edits if e.address not in problems and not (e.last and e.address in markers_kept)]
+            changes = compose(pending, {k: v for k, v in expected.items() if v is not None})
             if not changes:
-                return keeping | problems
+                return markers_kept | problems
             error = self._send(zone, changes)
             if error is None:
-                return keeping | problems
+                return markers_kept | problems
             try:
                 load(self.run.aws, zone)
             except AwsError:
                 return problems | {a: error for c in changes for a in c.addresses}
-            moved = self._judge(zone, changes, expected)
-            for key, names in moved.items():
+            conflicts = self._conflicts(zone, changes)
+            for key, addresses in conflicts.items():
                 text = f"{key[0]} {key[1]} in zone {zone.name} changed since it was read; it was left alone"
-                for address in names:
-                    problems[address] = Stale(text, hint="somebody else edited it: plan again and look")
-            nothing_moved = not moved and all(_same(_raw(zone, c.key), c.before) for c in changes)
-            named = _named(error, changes) if nothing_moved else []
+                for address in addresses:
+                    problems[address] = Stale(text, hint=PLAN_AGAIN)
+            unchanged = not conflicts and all(_same(_raw(zone, c.key), c.before) for c in changes)
+            named = _named(error, changes) if unchanged else []
             problems |= {a: error for c in named for a in c.addresses}
-            if nothing_moved and attempt and not named:
+            if unchanged and attempt and not named:
                 return problems | {a: error for c in changes for a in c.addresses}
             for key in expected:
                 expected[key] = _raw(zone, key)
@@ -116,34 +118,33 @@ class Zones:
             if e.address not in problems
         }
 
-    def _held(
+    def _blocked(
         self, edits: Iterable[Edit], problems: Mapping[Address, ReconError]
     ) -> tuple[dict[Address, ReconError], dict[Address, ReconError]]:
-        """What waits because something that it needs in the same batch has failed: (whole addresses, markers that may
-        not forget yet what has not been written)."""
-        held, keeping = dict(problems), dict[Address, ReconError]()
+        """The addresses that need something of the same batch which has failed: (those that are not written at all,
+        markers that must still name what has not been deleted)."""
+        blocked, markers_kept = dict(problems), dict[Address, ReconError]()
         changes = {e.address: self.changes[e.address] for e in edits if e.address in self.changes}
         waits = {a: (_needed(change), order_of(change).after) for a, change in changes.items()}
         before = -1
-        while before != len(held) + len(keeping):
-            before = len(held) + len(keeping)
+        while before != len(blocked) + len(markers_kept):
+            before = len(blocked) + len(markers_kept)
             for address, both in waits.items():
-                for addresses, into in zip(both, (held, keeping), strict=True):
-                    need = next((other for other in addresses if other in held), None)
-                    if need is not None and address not in held and address not in into:
-                        into[address] = ReconError(f"{address} was left alone: it needs {need}", hint=held[need].hint)
-        return held, keeping
+                for addresses, into in zip(both, (blocked, markers_kept), strict=True):
+                    need = next((other for other in addresses if other in blocked), None)
+                    if need is not None and address not in blocked and address not in into:
+                        hint = blocked[need].hint
+                        into[address] = ReconError(f"{address} was left alone: it needs {need}", hint=hint)
+        return blocked, markers_kept
 
-    def _judge(
-        self, zone: Zone, changes: list[SetChange], expected: Mapping[Key, Any]
-    ) -> dict[Key, tuple[Address, ...]]:
-        """Which sets a rival moved. What already is as we want it took effect earlier (a lost answer)."""
-        moved = {}
-        for change in changes:
-            now = _raw(zone, change.key)
-            if not _same(now, change.before) and not _same(now, change.after):
-                moved[change.key] = change.addresses
-        return moved
+    def _conflicts(self, zone: Zone, changes: list[SetChange]) -> dict[Key, tuple[Address, ...]]:
+        """The record sets that somebody else changed. One that is already as wanted was written by an earlier attempt
+        whose response was lost."""
+        return {
+            change.key: change.addresses
+            for change in changes
+            if not _same(now := _raw(zone, change.key), change.before) and not _same(now, change.after)
+        }
 
     def _send(self, zone: Zone, changes: list[SetChange]) -> AwsError | None:
         for batch in batches(changes):
@@ -167,8 +168,8 @@ class Zones:
         return None
 
     def _tag_zone(self, zone: Zone, batch: list[SetChange]) -> None:
-        """A zone that gets its first marker is tagged before, so that one tagging read finds it even when no
-        declaration names it any more."""
+        """Tag a zone before it gets its first marker, so that the tagging API finds it even when nothing declares it
+        any more."""
         if zone.tagged or not any(_has_marker(c.after, self.run.scope) for c in batch):
             return
         self.run.aws.call(
@@ -181,8 +182,8 @@ class Zones:
         )
         zone.tagged = True
 
-    def tidy(self) -> list[Diagnostic]:
-        """Take our tag off zones that this run rid of their last marker."""
+    def untag_unused(self) -> list[Diagnostic]:
+        """Remove our tag from the zones whose last marker this run deleted."""
         found = []
         for zone in self.run.zones.values():
             if not (zone.tagged and zone.loaded and zone.id in self.sent):
@@ -199,13 +200,13 @@ class Zones:
                 found.append(Diagnostic("warning", "zone-tag", text))
         return found
 
-    def wait_insync(self, settled: Mapping[str, str] | None = None) -> list[Diagnostic]:
+    def wait_insync(self, already: Mapping[str, str] | None = None) -> list[Diagnostic]:
         """Wait until every zone's last change is INSYNC (Route 53 API, GetChange).
 
-        ``settled`` are changes, by zone, that were waited for already.
+        ``already`` are changes, by zone, that need no further wait.
         """
         aws, stop = self.run.aws, self.run.stop
-        pending = {z: c for z, c in self.changed.items() if (settled or {}).get(z) != c}
+        pending = {z: c for z, c in self.changed.items() if (already or {}).get(z) != c}
         deadline = time.monotonic() + INSYNC_SECONDS
         pause = 0.2
         while pending and time.monotonic() < deadline and not stop.is_set():
@@ -213,22 +214,24 @@ class Zones:
             try:
                 answer = aws.call("route53", "GetChange", dns=True, Id=change_id.rpartition("/")[2])
             except AwsError as error:
-                text = f"whether DNS is in sync could not be read: {error.message}"
+                text = f"could not read whether Route 53 has published the changes: {error.message}"
                 return [Diagnostic("warning", "insync-unknown", text, error.hint)]
             if answer["ChangeInfo"]["Status"] == "INSYNC":
                 del pending[zone_id]
                 continue
-            self.run.say("route53", f"waiting for {len(pending)} zone{'s' if len(pending) > 1 else ''} to be in sync")
+            self.run.on_progress(
+                "route53", f"waiting for {len(pending)} zone{'s' if len(pending) > 1 else ''} to be in sync"
+            )
             stop.wait(pause)
             pause = min(pause * 1.7, 10.0)
         if not pending or stop.is_set():
             return []
         text = f"{len(pending)} zones are not in sync after {INSYNC_SECONDS / 60:.0f} minutes"
-        return [Diagnostic("warning", "insync-late", text, "Route 53 will finish by itself")]
+        return [Diagnostic("warning", "insync-late", text, "Route 53 publishes them by itself")]
 
 
 def read_zone(aws: Aws, zone_id: str) -> Zone:
-    """One zone with its records and whether it carries our tag."""
+    """One zone with its records and whether it has our tag."""
     raw = aws.call("route53", "GetHostedZone", dns=True, Id=zone_id)["HostedZone"]
     zone = Zone(zone_id, raw["Name"].rstrip(".").lower(), bool((raw.get("Config") or {}).get("PrivateZone")))
     load(aws, zone)
@@ -242,13 +245,13 @@ def _needed(change: Change) -> tuple[Address, ...]:
 
 
 def _named(error: AwsError, changes: Sequence[SetChange]) -> list[SetChange]:
-    """The changes that Route 53 names as why it refused a whole batch, where it names some and not all: a name that
-    a rival gave a CNAME must not hold up the other names of the zone (Route 53 API, InvalidChangeBatch)."""
+    """The changes that Route 53's refusal of a batch names, if it names some and not all: a name that somebody else
+    gave a CNAME must not block the other names of the zone (Route 53 API, InvalidChangeBatch)."""
     if error.aws_code != "InvalidChangeBatch":
         return []
     # "RRSet of type MX with DNS name x. is not permitted ... in zone y.", "Tried to create ... [name='x.', type='MX']"
-    said = {name.rstrip(".").lower() for name in re.findall(r"(?:DNS name |name=')([^\s',\]]+)", error.message)}
-    found = [c for c in changes if to_route53(c.key[0]).rstrip(".").lower() in said]
+    names = {name.rstrip(".").lower() for name in re.findall(r"(?:DNS name |name=')([^\s',\]]+)", error.message)}
+    found = [c for c in changes if to_route53(c.key[0]).rstrip(".").lower() in names]
     return found if len(found) < len(changes) else []
 
 
@@ -268,7 +271,7 @@ def _values(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _remember(zone: Zone, change: SetChange) -> None:
-    """Bring the zone as we know it up to what was just written."""
+    """Update our copy of the zone with what was just written."""
     name, type_ = change.key
     zone.records.pop(change.key, None)
     zone.by_name[name] = [r for r in zone.by_name.get(name, []) if r.type != type_]

@@ -1,4 +1,4 @@
-"""The one door to AWS: sessions, pacing, retries, errors in our words, and a count of every call."""
+"""All access to AWS: sessions, rate limits, retries, errors, and a count of every call."""
 
 from reconciler.aws.actions import iam_action
 from reconciler.aws.client import Aws

@@ -1,8 +1,8 @@
-"""What AWS answered, held against its own model: of the types that the model says, or an error that names what is odd.
+"""AWS's responses, validated against AWS's own service model: values of the modelled types, or an AwsError.
 
-A member that nobody knows is dropped, one that is null is absent, and one that is missing where it is needed raises an
-AwsError and no KeyError: whoever reads then says that this part could not be read. Whether a required member is there
-is not asked beforehand: services and their twins leave some out that nobody needs.
+An unknown member is dropped, a null member is absent, and reading a missing member raises AwsError instead of KeyError,
+so that the reader can report that this part could not be read. Required members are not checked in advance: services
+and their emulators omit some that nobody reads.
 """
 
 from __future__ import annotations
@@ -30,163 +30,155 @@ _TYPES: dict[str, tuple[type[Any], ...]] = {
 _PLAIN = {"string", "integer", "long", "boolean", "timestamp"}
 _NEVER = type("_NEVER", (), {})
 _DECODED = "policyDocumentType"
-"""Policies of IAM, which botocore itself turns from text into documents."""
+"""IAM policies, which botocore itself decodes from text into documents."""
 
 
-Call = tuple[str, str, str]
-"""(service, operation, region) of what answered."""
+CallId = tuple[str, str, str]
+"""(service, operation, region) of a response."""
 
 
-class Answer(dict[str, Any]):
-    """A structure of an answer. Asking for a member that is not there raises AwsError; ``get`` does not."""
+class AwsResponse(dict[str, Any]):
+    """A structure of a response. Subscribing a missing member raises AwsError; ``get`` returns None."""
 
     __slots__ = ("call",)
-    call: Call
+    call: CallId
 
     def __missing__(self, key: str) -> Any:
-        raise odd(self.call, f"it lacks {key}")
+        raise malformed(self.call, f"{key} is missing")
 
     def __reduce__(self) -> Any:
-        return _answer, (self.call, dict(self))
+        return _response, (self.call, dict(self))
 
 
-def _answer(call: Call, members: Mapping[str, Any]) -> Answer:
-    made = Answer(members)
-    made.call = call
-    return made
+def _response(call: CallId, members: Mapping[str, Any]) -> AwsResponse:
+    response = AwsResponse(members)
+    response.call = call
+    return response
 
 
-def odd(call: Call, what: str) -> AwsError:
-    """The error for an answer that cannot be understood."""
+def malformed(call: CallId, problem: str) -> AwsError:
+    """The error for a response that does not match the service model."""
     service, operation, region = call
     return AwsError(
-        f"{service} {operation} in {region}: the answer is not as AWS's model has it: {what}",
+        f"{service} {operation} in {region}: the response does not match AWS's service model: {problem}",
         service=service,
         operation=operation,
         region=region,
         aws_code="OddAnswer",
         status=200,
-        hint="does something stand between recon and AWS (AWS_ENDPOINT_URL, a proxy)?",
+        hint="is there a proxy between recon and AWS, or is AWS_ENDPOINT_URL wrong?",
     )
 
 
-def understood(answer: Any, shape: Any, call: Call) -> dict[str, Any]:
-    """``answer`` as ``shape`` (botocore's output shape, None for an empty one) has it. Raises AwsError."""
+def validated(response: Any, shape: Any, call: CallId) -> dict[str, Any]:
+    """``response``, validated against ``shape`` (botocore's output shape, None for an empty one). Raises AwsError."""
     if shape is None:
-        return _answer(call, {})
+        return _response(call, {})
     try:
-        found: dict[str, Any] = _fitter(shape)(answer, call)
-    except _Odd as problem:
-        path = "".join(reversed(problem.path)).removeprefix(".")
-        raise odd(call, f"{path or 'it'} {problem.what}") from None
-    return found
+        members: dict[str, Any] = _validator(shape)(response, call)
+    except _Mismatch as mismatch:
+        path = "".join(reversed(mismatch.path)).removeprefix(".")
+        raise malformed(call, f"{path or 'it'} {mismatch.problem}") from None
+    return members
 
 
-class _Odd(Exception):
-    """What does not fit; ``path`` grows from the inside out, on the way up."""
+class _Mismatch(Exception):
+    """A value that does not match its shape; ``path`` is collected from the inside out."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
         self.path: list[str] = []
 
 
-_Fitter = Callable[[Any, Call], Any]
-_MADE: WeakKeyDictionary[Any, _Fitter] = WeakKeyDictionary()
+_Validator = Callable[[Any, CallId], Any]
+_VALIDATORS: WeakKeyDictionary[Any, _Validator] = WeakKeyDictionary()
 
 
-def _fitter(shape: Any) -> _Fitter:
-    """What holds values against ``shape``, made once for each: ten thousand identities are a million values."""
-    made = _MADE.get(shape)
-    if made is None:
-        makers = {"structure": _structure, "list": _list, "map": _map}
-        plain = getattr(shape, "is_document_type", False) or shape.type_name not in _TYPES
-        made = _MADE[shape] = _unchecked if plain else makers.get(shape.type_name, _scalar)(shape)
-    return made
+def _validator(shape: Any) -> _Validator:
+    """The validator of a shape, built once: ten thousand identities have a million values."""
+    validator = _VALIDATORS.get(shape)
+    if validator is None:
+        factories = {"structure": _structure, "list": _list, "map": _map}
+        unchecked = getattr(shape, "is_document_type", False) or shape.type_name not in _TYPES
+        validator = _unchecked if unchecked else factories.get(shape.type_name, _scalar)(shape)
+        _VALIDATORS[shape] = validator
+    return validator
 
 
-def _unchecked(value: Any, call: Call) -> Any:
+def _unchecked(value: Any, call: CallId) -> Any:
     return value
 
 
-def _scalar(shape: Any) -> _Fitter:
+def _scalar(shape: Any) -> _Validator:
     kind: str = shape.type_name
-    wanted = _TYPES[kind]
+    types = _TYPES[kind]
     decoded = kind == "string" and shape.name == _DECODED
 
-    def fit(value: Any, call: Call) -> Any:
-        if isinstance(value, wanted) and not (kind in {"integer", "long"} and isinstance(value, bool)):
+    def validate(value: Any, call: CallId) -> Any:
+        if isinstance(value, types) and not (kind in {"integer", "long"} and isinstance(value, bool)):
             return value
         if (decoded and isinstance(value, dict)) or (kind == "blob" and hasattr(value, "read")):
             return value
-        raise _Odd(f"is no {kind}")
+        raise _Mismatch(f"is not of type {kind}")
 
-    return fit
+    return validate
 
 
-def _structure(shape: Any) -> _Fitter:
+def _structure(shape: Any) -> _Validator:
     members: Mapping[str, Any] = shape.members
     exact = {name: _TYPES[m.type_name][0] for name, m in members.items() if m.type_name in _PLAIN}
-    """The type of most values by far, so that they need no call each."""
-    fitters: dict[str, _Fitter] = {}
+    """The types of nearly all values, which are checked without a call."""
+    validators: dict[str, _Validator] = {}
 
-    def fit(value: Any, call: Call) -> Any:
+    def validate(value: Any, call: CallId) -> Any:
         if not isinstance(value, dict):
-            raise _Odd("is no structure")
-        found = Answer(value)
-        found.call = call
+            raise _Mismatch("is not of type structure")
+        response = AwsResponse(value)
+        response.call = call
         for name, item in value.items():
             if type(item) is exact.get(name, _NEVER):
                 continue
             if item is None or name not in members:
-                del found[name]
+                del response[name]
                 continue
-            fitter = fitters.get(name)
-            if fitter is None:  # Made when first met: a shape may hold itself.
-                fitter = fitters[name] = _fitter(members[name])
-            try:
-                found[name] = fitter(item, call)
-            except _Odd as problem:
-                problem.path.append(f".{name}")
-                raise
-        return found
+            validator = validators.get(name)
+            if validator is None:  # Built on first use: a shape may contain itself.
+                validator = validators[name] = _validator(members[name])
+            response[name] = _nested(validator, item, call, f".{name}")
+        return response
 
-    return fit
+    return validate
 
 
-def _list(shape: Any) -> _Fitter:
-    member = _fitter(shape.member)
+def _list(shape: Any) -> _Validator:
+    member = _validator(shape.member)
 
-    def fit(value: Any, call: Call) -> Any:
+    def validate(value: Any, call: CallId) -> Any:
         if not isinstance(value, list):
-            raise _Odd("is no list")
-        found = []
-        for number, item in enumerate(value):
-            try:
-                found.append(member(item, call))
-            except _Odd as problem:
-                problem.path.append(f"[{number}]")
-                raise
-        return found
+            raise _Mismatch("is not of type list")
+        return [_nested(member, item, call, f"[{number}]") for number, item in enumerate(value)]
 
-    return fit
+    return validate
 
 
-def _map(shape: Any) -> _Fitter:
-    member = _fitter(shape.value)
+def _map(shape: Any) -> _Validator:
+    member = _validator(shape.value)
 
-    def fit(value: Any, call: Call) -> Any:
+    def validate(value: Any, call: CallId) -> Any:
         if not isinstance(value, dict):
-            raise _Odd("is no map")
-        found = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise _Odd("has a key that is no text")
-            try:
-                found[key] = member(item, call)
-            except _Odd as problem:
-                problem.path.append(f".{key}")
-                raise
-        return found
+            raise _Mismatch("is not of type map")
+        if not all(isinstance(key, str) for key in value):
+            raise _Mismatch("has a key that is not a string")
+        return {key: _nested(member, item, call, f".{key}") for key, item in value.items()}
 
-    return fit
+    return validate
+
+
+def _nested(validator: _Validator, value: Any, call: CallId, path: str) -> Any:
+    """A value inside another one; a mismatch gets ``path``."""
+    try:
+        return validator(value, call)
+    except _Mismatch as mismatch:
+        mismatch.path.append(path)
+        raise

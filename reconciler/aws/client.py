@@ -1,7 +1,7 @@
-"""Sessions, clients and the one ``call`` through which every AWS request goes.
+"""Sessions, clients and ``Aws.call``, which sends every AWS request.
 
-boto3 resolves credentials, profiles, roles and endpoints; this module adds what recon promises: a pace per limit,
-retries that know which answers may be repeated, errors for people, and a count of calls.
+boto3 resolves credentials, profiles, roles and endpoints; this module adds rate limits, safe retries, readable errors
+and a count of calls.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 from reconciler.aws import answers
 from reconciler.aws.actions import iam_action
-from reconciler.aws.limiter import Limiters
-from reconciler.errors import DENIED, NOT_ENABLED, AwsError, ReconError
+from reconciler.aws.limiter import Limiter, Limiters
+from reconciler.errors import DENIED, NOT_ENABLED, AwsError
 from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
+from reconciler.regions import home_region
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,7 +41,7 @@ THROTTLED = frozenset(
         "TooManyUpdates",
     }
 )
-"""Refused for speed: waits for the limiter and is tried again. LimitExceeded is a quota and is not in this set."""
+"""Throttled: waits for the limiter and is retried. LimitExceeded is a quota and is not in this set."""
 
 BUSY = frozenset(
     {
@@ -50,13 +51,13 @@ BUSY = frozenset(
         "EntityTemporarilyUnmodifiable",
     }
 )
-"""Refused because another change to the same thing is still under way: waited out, up to BUSY_SECONDS."""
+"""Refused because another change to the same resource is in progress: retried for up to BUSY_SECONDS."""
 
-_STARTS = 3
-"""How often a list is read from its start: a token of the tagging API is good for 15 minutes (GetResources)."""
+_LIST_ATTEMPTS = 3
+"""How often a list is read from its start: a token of the tagging API is valid for 15 minutes (GetResources)."""
 
 BUSY_SECONDS = 120.0
-"""A change to a zone takes up to a minute as a rule (Route 53 API, GetChange); twice that, and something is wrong."""
+"""A change to a zone usually takes up to a minute (Route 53 API, GetChange); after twice that something is wrong."""
 
 RETRIED = frozenset(
     {
@@ -69,7 +70,7 @@ RETRIED = frozenset(
         "RequestTimeoutException",
     }
 )
-"""Passing states of the service: tried again with backoff."""
+"""Transient errors of the service: retried with backoff."""
 
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
@@ -83,10 +84,10 @@ class Aws:
     """All clients of one run, for the stack's account and, where given, the account that holds its zones.
 
     Args:
-        stack: whose roles are assumed; ``purpose`` picks ``role_arn.plan`` or ``role_arn.apply``.
-        parallelism: how many calls may be under way at once over all services.
-        max_attempts: tries of one call for passing errors; throttled tries are bounded by ``throttle_patience``
-            seconds instead, since waiting for one's turn is not failing.
+        stack: the stack, with the roles to assume; ``purpose`` selects ``role_arn.plan`` or ``role_arn.apply``.
+        parallelism: how many calls may be in flight at once, over all services.
+        max_attempts: attempts of one call for transient errors. Throttled attempts do not count as failures; they are
+            limited to ``throttle_patience`` seconds instead.
     """
 
     def __init__(
@@ -100,8 +101,8 @@ class Aws:
     ) -> None:
         self.stack = stack
         self.parallelism = parallelism
-        self.on_wait: Callable[[str], None] = lambda words: None
-        """Hears why a call waits, and up to how long; called from several threads."""
+        self.on_wait: Callable[[str], None] = lambda message: None
+        """Gets a message when a call waits: why, and for how long at most; called from several threads."""
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
         self._role = stack.plan_role_arn if purpose == "plan" else stack.apply_role_arn
@@ -116,7 +117,7 @@ class Aws:
     # -- clients ----------------------------------------------------------------------------------------------------
 
     def _session(self, *roles: str) -> Any:
-        """A session of the last of ``roles``, each taken on from the one before; without any, what boto3 finds."""
+        """A session with the last of ``roles``, each assumed from the one before; without roles, boto3's default."""
         if roles not in self._sessions:
             import boto3
 
@@ -128,8 +129,8 @@ class Aws:
         return self._sessions[roles]
 
     def _roles(self, dns: bool) -> tuple[str, ...]:
-        """The roles on the way to the stack's account, or to that of its zones: there the stack's own role takes the
-        DNS role on, so that whoever runs recon needs to be trusted by the stack's role alone."""
+        """The roles to assume for the stack's account, or for the account of its zones: there the stack's own role
+        assumes the DNS role, so that only the stack's role needs to trust whoever runs recon."""
         chain = (self._role, self.stack.dns_role_arn if dns else None)
         return tuple(dict.fromkeys(role for role in chain if role))
 
@@ -138,7 +139,7 @@ class Aws:
         client = self._clients.get(key)
         if client is not None:
             return client
-        # boto3 sessions are not safe to make clients from in several threads at once.
+        # Creating clients from one boto3 session is not thread-safe.
         with self._lock:
             if key in self._clients:
                 return self._clients[key]
@@ -161,11 +162,11 @@ class Aws:
             return client
 
     def account(self) -> str:
-        """The account that the credentials speak for (sts GetCallerIdentity; needs no permission)."""
+        """The account of the credentials (sts GetCallerIdentity; needs no permission)."""
         return str(self.call("sts", "GetCallerIdentity")["Account"])
 
     def dns_account(self) -> str:
-        """The account that the zone credentials speak for."""
+        """The account of the credentials for the zones."""
         return str(self.call("sts", "GetCallerIdentity", dns=True)["Account"])
 
     # -- calls ------------------------------------------------------------------------------------------------------
@@ -180,77 +181,47 @@ class Aws:
         retry: bool = True,
         **parameters: Any,
     ) -> dict[str, Any]:
-        """Make one API call, paced, and repeated where that is safe; returns the parsed answer.
+        """Make one API call within the rate limit, retried where that is safe; returns the parsed response.
 
-        ``retry=False`` sends the request once, whatever happens: for calls whose every repetition makes something
-        new (CreateAccessKey). Parameters are never logged: they may hold secrets.
+        ``retry=False`` sends the request only once: for calls that create something new each time (CreateAccessKey).
+        Parameters are never logged: they may contain secrets.
 
-        Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError when there are no credentials.
+        Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError without credentials.
         """
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
-        place = region or self._home_region()
-        client = self._client(service, place, dns)
+        region = region or self.home_region
+        client = self._client(service, region, dns)
         method = getattr(client, _method_name(client, operation))
-        limit = _LIMIT_OF.get(service, service)
-        where = "global" if service in _GLOBAL else place
-        limiter = self._limiters.get("dns" if dns else "main", limit, where)
-        deadline = time.monotonic() + self._patience
-        failures = 0
-        busy_until, pause = 0.0, 0.2
+        limit_region = "global" if service in _GLOBAL else region
+        limiter = self._limiters.get("dns" if dns else "main", _LIMIT_OF.get(service, service), limit_region)
+        retries = _Retries(self, limiter, enabled=retry)
         while True:
             epoch = limiter.acquire() if limiter else 0
             with self._lock:
                 self.calls[f"{service}:{operation}"] += 1
             try:
-                answer: dict[str, Any] = method(**parameters)
+                response: dict[str, Any] = method(**parameters)
             except (ClientError, BotoCoreError, ResponseParserError) as problem:
-                error = _translate(problem, service, operation, place)
-                if error.aws_code in THROTTLED:
-                    with self._lock:
-                        self.throttled[f"{service}:{operation}"] += 1
-                    if limiter:
-                        limiter.throttled(epoch)
-                    if retry and time.monotonic() < deadline and not self._stopping.is_set():
-                        if not limiter:
-                            failures += 1
-                            time.sleep(min(0.05 * 2**failures, 5.0) * (0.5 + random.random() / 2))
-                        continue
+                error = _translate(problem, service, operation, region)
+                delay = retries.delay(error, epoch)
+                if delay is None:
                     raise error from None
-                if limiter and error.status:
-                    limiter.served()
-                if error.aws_code in BUSY and retry:
-                    busy_until = busy_until or time.monotonic() + BUSY_SECONDS
-                    if time.monotonic() + pause > busy_until:
-                        error.hint = (
-                            f"it was still so after {BUSY_SECONDS:.0f} seconds: see who changes it, apply again"
-                        )
-                    if time.monotonic() + pause > busy_until or self._stopping.is_set():
-                        raise error from None
-                    self.on_wait(f"{service} {operation}: {error.aws_code}, waiting up to {BUSY_SECONDS:.0f} seconds")
-                    time.sleep(pause * (0.8 + random.random() / 5))
-                    pause = min(pause * 1.7, 5.0)
-                    continue
-                passing = error.aws_code in RETRIED or error.status in {500, 502, 503, 504} or error.status == 0
-                failures += 1
-                if not (retry and passing and failures < self._max_attempts) or self._stopping.is_set():
-                    raise error from None
-                log.debug("%s %s in %s: %s; trying again", service, operation, place, error.aws_code)
-                time.sleep(min(0.1 * 2**failures, 5.0) * (0.5 + random.random() / 2))
+                time.sleep(delay)
                 continue
             if limiter:
                 limiter.served()
-            answer.pop("ResponseMetadata", None)
+            response.pop("ResponseMetadata", None)
             shape = client.meta.service_model.operation_model(operation).output_shape
-            return answers.understood(answer, shape, (service, operation, place))
+            return answers.validated(response, shape, (service, operation, region))
 
     def call_if_there(
         self, service: str, operation: str, region: str | None = None, **parameters: Any
     ) -> dict[str, Any] | None:
-        """As ``call``, and None where AWS says that what is read or deleted does not exist (``AwsError.absent``).
+        """Like ``call``, but None if AWS says that the resource does not exist (``AwsError.absent``).
 
-        Every other error is raised: could-not-read is never does-not-exist."""
+        Every other error is raised: a resource that could not be read is never taken for missing."""
         try:
             return self.call(service, operation, region, **parameters)
         except AwsError as error:
@@ -270,80 +241,155 @@ class Aws:
         dns: bool = False,
         **parameters: Any,
     ) -> Iterator[Any]:
-        """Yield the items under ``key`` of every page, following the token by hand: botocore has no paginator for
-        most SESv2 lists, and an empty page may still carry a token. Where a token has expired the list is read again
-        from its start, so that items may come twice (Resource Groups Tagging API, PaginationTokenExpiredException)."""
+        """Yield the items under ``key`` of every page. botocore has no paginator for most SESv2 lists, and an empty
+        page may still have a token. If a token has expired, the list is read again from its start, so that items may
+        come twice (Resource Groups Tagging API, PaginationTokenExpiredException)."""
         token: str | None = None
-        again = _STARTS
+        attempts = _LIST_ATTEMPTS
         while True:
-            more: dict[str, Any] = {token_in: token} if token else {}
+            position: dict[str, Any] = {token_in: token} if token else {}
             try:
-                answer = self.call(service, operation, region, dns=dns, **parameters, **more)
+                page = self.call(service, operation, region, dns=dns, **parameters, **position)
             except AwsError as error:
-                again -= 1
-                if error.aws_code != "PaginationTokenExpiredException" or not token or not again:
+                attempts -= 1
+                if error.aws_code != "PaginationTokenExpiredException" or not token or not attempts:
                     raise
                 token = None
                 continue
-            yield from answer.get(key) or ()
-            token = answer.get(token_out or token_in)
+            yield from page.get(key) or ()
+            token = page.get(token_out or token_in)
             if not token:
                 return
 
     def parallel(
-        self, work: Callable[[T], R], items: Iterable[T], lane: Callable[[T], Hashable] = lambda item: None
+        self, work: Callable[[T], R], items: Iterable[T], limit_of: Callable[[T], Hashable] = lambda item: None
     ) -> list[R]:
-        """Run ``work`` for every item side by side, results in the order of the items.
+        """Run ``work`` for every item in parallel; the results are in the order of the items.
 
-        ``lane`` says which items stand under the same limit of AWS (a region): the workers are shared out among the
-        lanes, so that none waits for another. An error that ``work`` raises ends it: items under way end, no other is
-        begun, and the error is raised."""
-        todo = list(items)
-        if len(todo) <= 1:
-            return [work(item) for item in todo]
+        ``limit_of`` returns the rate limit (a region) of an item: the workers are shared among the limits, so that none
+        waits for another. After an error of ``work``, items in progress finish, no more are started, and the error is
+        raised."""
+        pending = list(items)
+        if len(pending) <= 1:
+            return [work(item) for item in pending]
         results: dict[int, R] = {}
-        lanes = FairQueue[int](lambda number: lane(todo[number]), range(len(todo)))
+        queue = FairQueue[int](lambda number: limit_of(pending[number]), range(len(pending)))
         lock = threading.Lock()
-        over = threading.Event()
+        finished = threading.Event()
 
         def worker() -> None:
-            # Each thread takes the next item until none is left: a future for each of ten thousand costs more.
+            # Each thread takes items until none is left: ten thousand futures would cost more.
             try:
-                while not over.is_set():
+                while not finished.is_set():
                     with lock:
-                        number = lanes.take()
+                        number = queue.get()
                     if number is None:
                         return
-                    results[number] = work(todo[number])
+                    results[number] = work(pending[number])
                     with lock:
-                        lanes.done(number)
+                        queue.task_done(number)
             finally:
-                over.set()  # after an error nobody takes another; at the end there is none
+                finished.set()  # after an error the other workers stop; at the end nothing is left for them
 
-        threads = min(self.parallelism, len(todo))
+        threads = min(self.parallelism, len(pending))
         with ThreadPoolExecutor(max_workers=threads) as pool:
             try:
-                for done in [pool.submit(worker) for _ in range(threads)]:
-                    done.result()
+                for future in [pool.submit(worker) for _ in range(threads)]:
+                    future.result()
             finally:
-                over.set()
-        return [results[number] for number in range(len(todo))]
+                finished.set()
+        return [results[number] for number in range(len(pending))]
 
     def stop(self) -> None:
-        """Let calls in flight end, but repeat none (Ctrl-C)."""
+        """Let calls in flight end, but retry none (Ctrl-C)."""
         self._stopping.set()
 
-    def _home_region(self) -> str:
-        if self.stack.partition == "aws-us-gov":
-            return "us-gov-west-1"
-        return self.stack.regions[0] if self.stack.regions else "us-east-1"
+    @property
+    def stopping(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def home_region(self) -> str:
+        """The region of calls that name none: IAM, STS, Route 53, and the backend's bucket."""
+        partition, regions = self.stack.partition, self.stack.regions
+        if partition == "aws-us-gov" or not regions:  # GovCloud serves global APIs from its one home region
+            return home_region(partition)
+        return regions[0]
+
+    def count_throttled(self, error: AwsError) -> None:
+        """Count a throttled attempt of a call."""
+        with self._lock:
+            self.throttled[f"{error.service}:{error.operation}"] += 1
+
+
+class _Retries:
+    """Decides for one call whether, and after how many seconds, a failed attempt is repeated."""
+
+    def __init__(self, aws: Aws, limiter: Limiter | None, *, enabled: bool) -> None:
+        self._aws = aws
+        self._limiter = limiter
+        self._enabled = enabled
+        self._throttled_until = time.monotonic() + aws._patience
+        self._busy_until = 0.0
+        self._busy_pause = 0.2
+        self._failures = 0
+
+    def delay(self, error: AwsError, epoch: int) -> float | None:
+        """Seconds until the next attempt, or None if ``error`` is to be raised. ``epoch`` is the limiter's."""
+        if error.aws_code in THROTTLED:
+            self._aws.count_throttled(error)
+            if self._limiter:
+                self._limiter.throttled(epoch)
+            return self._after_throttling()
+        if self._limiter and error.status:
+            self._limiter.served()
+        if not self._enabled:
+            return None
+        return self._while_busy(error) if error.aws_code in BUSY else self._after_failure(error)
+
+    def _after_throttling(self) -> float | None:
+        if not self._enabled or self._aws.stopping or time.monotonic() >= self._throttled_until:
+            return None
+        if self._limiter:
+            return 0.0  # the limiter waits
+        self._failures += 1
+        return _backoff(0.05, self._failures)
+
+    def _while_busy(self, error: AwsError) -> float | None:
+        self._busy_until = self._busy_until or time.monotonic() + BUSY_SECONDS
+        pause = self._busy_pause
+        if time.monotonic() + pause > self._busy_until:
+            error.hint = f"the same after {BUSY_SECONDS:.0f} seconds: find out who else changes it, then apply again"
+            return None
+        if self._aws.stopping:
+            return None
+        self._aws.on_wait(
+            f"{error.service} {error.operation}: {error.aws_code}, waiting up to {BUSY_SECONDS:.0f} seconds"
+        )
+        self._busy_pause = min(pause * 1.7, 5.0)
+        return pause * (0.8 + random.random() / 5)
+
+    def _after_failure(self, error: AwsError) -> float | None:
+        transient = error.aws_code in RETRIED or error.status in {0, 500, 502, 503, 504}
+        self._failures += 1
+        if not transient or self._failures >= self._aws._max_attempts or self._aws.stopping:
+            return None
+        log.debug("%s %s in %s: %s; retrying", error.service, error.operation, error.region, error.aws_code)
+        return _backoff(0.1, self._failures)
+
+
+def _backoff(first: float, failures: int) -> float:
+    """Seconds to wait after so many failures: exponential, at most 5, with jitter."""
+    seconds: float = min(first * 2**failures, 5.0)
+    return seconds * (0.5 + random.random() / 2)
 
 
 @cache
 def _user_agent() -> str:
-    """Who calls, as CloudTrail shows it, in the form of AWS's SDKs. Given whole: botocore would put its own together
-    twice at every request, which is a quarter of the CPU of a call."""
-    import boto3  # which adds the version of botocore at the end
+    """The user agent that CloudTrail shows, in the form of AWS's SDKs. Set here because botocore would build its own
+    twice for every request, which takes a quarter of a call's CPU time."""
+    import boto3  # boto3 appends the version of botocore
 
     return f"Boto3/{boto3.__version__} lang/python#{platform.python_version()} app/recon"
 
@@ -357,8 +403,8 @@ def _method_name(client: Any, operation: str) -> str:
 
 
 def _assume(base: Any, role: str, region: str | None) -> Any:
-    """A session of a role, refreshed by botocore itself before its hour ends. Raises boto's NoCredentialsError where
-    there is nobody to take the role on."""
+    """A session with a role, which botocore refreshes before its hour ends. Raises boto's NoCredentialsError without
+    credentials to assume the role with."""
     import boto3
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
     from botocore.exceptions import NoCredentialsError
@@ -382,26 +428,13 @@ def _assume(base: Any, role: str, region: str | None) -> Any:
 
 
 def _translate(problem: Exception, service: str, operation: str, region: str) -> AwsError:
-    """Our error for boto's: who refused what, in AWS's words, and what to do."""
+    """Our error for boto's: the operation, AWS's code and message, and what to do."""
     from botocore import exceptions as boto
 
     name = f"{service} {operation}" + (f" in {region}" if service not in _GLOBAL else "")
     made = partial(AwsError, service=service, operation=operation, region=region)
     if isinstance(problem, boto.ClientError):
-        error = problem.response.get("Error", {})
-        meta = problem.response.get("ResponseMetadata", {})
-        code = str(error.get("Code") or "Unknown")
-        words = str(error.get("Message") or error.get("message") or "").strip() or "no message"
-        if isinstance(problem.response.get("messages"), list):
-            words = "; ".join(str(m) for m in problem.response["messages"]) or words
-        request = str(meta.get("RequestId") or "")
-        return made(
-            f"{name}: AWS said {code}: {words}" + (f" (request {request})" if request else ""),
-            aws_code=code,
-            request_id=request,
-            hint=_hint(code, service, operation),
-            status=int(meta.get("HTTPStatusCode") or 400),
-        )
+        return _client_error(problem.response, name, made, service, operation)
     if isinstance(problem, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
         return made(
             f"{name}: no usable AWS credentials: {problem}",
@@ -411,7 +444,7 @@ def _translate(problem: Exception, service: str, operation: str, region: str) ->
         )
     if isinstance(problem, boto.ParamValidationError):
         return made(
-            f"{name}: the request does not fit AWS's model: {_without_values(str(problem))}",
+            f"{name}: the request does not match AWS's service model: {_without_values(str(problem))}",
             aws_code="ParamValidation",
             status=400,
         )
@@ -423,27 +456,45 @@ def _translate(problem: Exception, service: str, operation: str, region: str) ->
             hint="see AWS_PROFILE, AWS_REGION and ~/.aws/config",
         )
     if not isinstance(problem, boto.BotoCoreError):
-        # What came back is no answer of AWS's; its text may be anything, and is not shown.
+        # The response is not from AWS: its text may be anything, and is not shown.
         return made(
-            f"{name}: what answered is not AWS: its answer cannot be read",
+            f"{name}: the response is not from AWS: it cannot be parsed",
             aws_code="BadAnswer",
-            hint="look for a proxy or a wrong AWS_ENDPOINT_URL in between",
+            hint="is there a proxy between recon and AWS, or is AWS_ENDPOINT_URL wrong?",
             status=0,
         )
     return made(
-        f"{name}: no answer: {problem}",
+        f"{name}: no response: {problem}",
         aws_code="Unreachable",
         hint="check the network, a proxy, and AWS_ENDPOINT_URL",
         status=0,
     )
 
 
+def _client_error(response: Any, name: str, made: Callable[..., AwsError], service: str, operation: str) -> AwsError:
+    """Our error for an error response of AWS."""
+    error = response.get("Error", {})
+    metadata = response.get("ResponseMetadata", {})
+    code = str(error.get("Code") or "Unknown")
+    message = str(error.get("Message") or error.get("message") or "").strip() or "no message"
+    if isinstance(response.get("messages"), list):
+        message = "; ".join(str(m) for m in response["messages"]) or message
+    request = str(metadata.get("RequestId") or "")
+    return made(
+        f"{name}: AWS said {code}: {message}" + (f" (request {request})" if request else ""),
+        aws_code=code,
+        request_id=request,
+        hint=_hint(code, service, operation),
+        status=int(metadata.get("HTTPStatusCode") or 400),
+    )
+
+
 def _without_values(text: str) -> str:
-    """What is wrong with which parameter, without the rest: botocore quotes the value, which may be a secret and may
-    hold anything, line breaks and botocore's own words included."""
-    wrong = r"Invalid \w+ for (?:document )?parameter [\w.\[\]]+"
-    absent = r"(?:Missing required|Unknown) parameter in [\w.\[\]]+: \"\w+\""
-    found = re.findall(rf"^(?:{wrong}|{absent})", text, flags=re.MULTILINE)
+    """botocore's message with only the names of the parameters: botocore quotes the value, which may be a secret and
+    may contain anything, such as line breaks and botocore's own phrases."""
+    invalid = r"Invalid \w+ for (?:document )?parameter [\w.\[\]]+"
+    missing = r"(?:Missing required|Unknown) parameter in [\w.\[\]]+: \"\w+\""
+    found = re.findall(rf"^(?:{invalid}|{missing})", text, flags=re.MULTILINE)
     return "; ".join(dict.fromkeys(found)) or "no parameter named"
 
 
@@ -451,14 +502,9 @@ def _hint(code: str, service: str, operation: str) -> str:
     if code in DENIED:
         return f"allow {iam_action(service, operation)} for the role that recon runs as (see `recon iam-policy`)"
     if code in EXPIRED:
-        return "the credentials have expired: log in again and re-run; re-running is safe"
+        return "the credentials have expired: log in again and run the command again, which is safe"
     if code in NOT_ENABLED:
         return "is this region enabled for the account, and is the token still valid?"
     if code in THROTTLED:
-        return "another program is using this account's API rate; running again is safe"
+        return "another program uses this account's API rate; running the command again is safe"
     return ""
-
-
-def reason(error: ReconError) -> str:
-    """One line of an error for a diagnostic."""
-    return error.message

@@ -1,4 +1,4 @@
-"""The time as a run sees it."""
+"""The current time of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reconciler.errors import ReconError
 
 
 def now() -> str:
-    """The time in ISO 8601, UTC; ``RECON_NOW`` replaces the clock in tests. Raises ReconError where that is no time."""
+    """The time in ISO 8601, UTC; ``RECON_NOW`` overrides the clock in tests. Raises ReconError if that is invalid."""
     given = os.environ.get("RECON_NOW")
     if not given:
         return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

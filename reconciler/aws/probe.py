@@ -1,4 +1,4 @@
-"""Whether AWS takes an access key yet: IAM's changes take seconds to be seen everywhere.
+"""Whether AWS accepts an access key yet: IAM's changes take seconds to become visible everywhere.
 
 Source: IAM User Guide, "Troubleshooting IAM" (changes are eventually visible); STS API, GetCallerIdentity (needs no
 permission, and no policy can deny it).
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def accepted(aws: Aws, key_id: str, secret: str) -> bool:
-    """Whether STS takes the key, or cannot be asked at all. ``secret`` signs one request and is kept nowhere."""
+    """Whether STS accepts the key; also True if STS cannot be reached. ``secret`` signs one request and is not kept."""
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -22,7 +22,7 @@ def accepted(aws: Aws, key_id: str, secret: str) -> bool:
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=5)
     with aws._lock:
         client = aws._session().client(
-            "sts", region_name=aws._home_region(), aws_access_key_id=key_id, aws_secret_access_key=secret, config=config
+            "sts", region_name=aws.home_region, aws_access_key_id=key_id, aws_secret_access_key=secret, config=config
         )
     try:
         client.get_caller_identity()

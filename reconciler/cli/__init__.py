@@ -37,10 +37,10 @@ __all__ = [
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """The entry point: turns every error into the contract's exit code and words for people, never a traceback."""
+    """The entry point: turns every error into the contract's exit code and a message, never a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # What a run builds lives until it ends: looking through all of it for garbage every few hundred objects finds next
-    # to none, and takes a fifth of the CPU of a large plan. What has no cycles is freed at once all the same.
+    # A run's objects live until it ends: collecting garbage every few hundred objects finds next to none, and takes a
+    # fifth of the CPU of a large plan. Objects without cycles are still freed immediately.
     gc.freeze()
     gc.set_threshold(2_000_000, 50, 100)
     sys.exit(run(arguments))
@@ -48,8 +48,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 @cache
 def _command(first: str) -> Any:
-    """The tree of commands, made once in a process; where the first word of the command line names a command or a
-    group, the others are left out: making all of them is a good part of a short run."""
+    """The tree of commands, built once in a process. If the first word of the command line names a command or a group,
+    the others are left out: building all of them takes a good part of a short run."""
     needed = copy.copy(app)
     names = (c.name or typer.main.get_command_name(c.callback.__name__) for c in app.registered_commands)  # type: ignore[union-attr]
     commands = [c for name, c in zip(names, app.registered_commands, strict=True) if name == first]
@@ -62,13 +62,13 @@ def _command(first: str) -> Any:
 
 
 RENAMED = {"--look-outside": "--check-public-dns"}
-"""Options by their names before 0.2.0, which still work for one release and stand in no help."""
+"""Options by their names before 0.2.0, which still work for one release and are not in the help."""
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     arguments = [RENAMED.get(argument, argument) for argument in arguments]
-    # typer carries its own click; its exceptions are reached through what it exports.
+    # typer bundles its own click, whose exceptions it does not export by name.
     command_line_error: Any = typer.BadParameter.__mro__[2]
     try:
         code = _command(arguments[0] if arguments else "").main(
@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> int:
         _out_of(arguments).error(error)
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our output went away (`recon plan | head`).
+        # The reader of our output has closed it (`recon plan | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -99,7 +99,7 @@ def _command_line_error(problem: Any) -> ReconError:
 
 
 def _out_of(arguments: list[str]) -> Out:
-    """The output settings of a command line that did not run to its end."""
+    """The output settings of a command line that failed."""
     format = "text"
     for number, argument in enumerate(arguments):
         if argument == "--format" and number + 1 < len(arguments):

@@ -1,4 +1,4 @@
-"""What the commands share: their options, how a run speaks, and small helpers around files and questions."""
+"""What the commands share: options, output, connections and locks, files and questions."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ RefreshOption = Annotated[
 ]
 OutsideOption = Annotated[
     bool,
-    typer.Option("--check-public-dns", help="For the rules: ask public DNS, and HTTPS hosts of tracking domains, too."),
+    typer.Option("--check-public-dns", help="Let the rules query public DNS and the HTTPS hosts of tracking domains."),
 ]
-ParallelOption = Annotated[int, typer.Option("--parallelism", min=1, max=64, help="AWS calls under way at once.")]
+ParallelOption = Annotated[int, typer.Option("--parallelism", min=1, max=64, help="AWS calls in flight at once.")]
 LockOption = Annotated[str, typer.Option("--lock-timeout", help="How long to wait for the lock: 30s, 5m.")]
 ColorOption = Annotated[bool, typer.Option("--no-color", help="No colour (also NO_COLOR).")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
-VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
+VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show more.")]
 
 FORMATS = ("text", "json", "markdown", "html")
 TEXT_OR_JSON = ("text", "json")
 
 
 def only(format: str, formats: Sequence[str]) -> None:
-    """Raises ReconError where a command does not print ``format``."""
+    """Raises ReconError if a command does not print ``format``."""
     if format not in formats:
         listed = f"{', '.join(formats[:-1])} or {formats[-1]}"
-        raise ReconError(f"--format {format} is not for this command", hint=listed)
+        raise ReconError(f"this command does not support --format {format}", hint=listed)
 
 
 class Out:
-    """How this run speaks: format (one of ``formats``, else ReconError), colour, width, and where."""
+    """The output of a command: format (one of ``formats``, else ReconError), colour, width, and where it is written."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Out:
     def document(
         self, stack: Stack, outcome: str, found: Mapping[str, Any], diagnostics: Iterable[Diagnostic] = ()
     ) -> None:
-        """Write the one JSON object of a command that prints no plan: whose it is, how it ended, what it found."""
+        """Write the JSON object of a command that prints no plan: stack, outcome, what it found, diagnostics."""
         tail = {"outcome": outcome, **found, "diagnostics": [one.to_json() for one in diagnostics]}
         sys.stdout.write(json.dumps({**head_of(stack), **tail}, indent=2, ensure_ascii=False) + "\n")
         sys.stdout.flush()
@@ -134,17 +134,18 @@ class Out:
         color = self.color and sys.stderr.isatty()
         sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
 
-    def say(self, words: str) -> None:
+    def say(self, message: str) -> None:
+        """Write a message for people to standard error, unless --quiet."""
         if not self.quiet:
             from reconciler.renderers.escape import safe
 
-            # names in it come from YAML, AWS and other runs' locks
-            sys.stderr.write("\n".join(map(safe, words.split("\n"))) + "\n")
+            # It may contain names from YAML, AWS and other runs' locks.
+            sys.stderr.write("\n".join(map(safe, message.split("\n"))) + "\n")
             sys.stderr.flush()
 
 
 def head_of(stack: Stack) -> dict[str, Any]:
-    """How every JSON object of recon begins."""
+    """The first keys of every JSON object of recon."""
     return {
         "format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
     }  # fmt: skip
@@ -156,7 +157,7 @@ def as_diagnostics(errors: Iterable[ReconError]) -> list[Diagnostic]:
 
 
 def is_path(text: str) -> bool:
-    """Whether an argument that may be a name or the state is the state."""
+    """Whether an argument that may be a name or the state is a path, and so the state."""
     return Path(text).exists() or "/" in text or text.endswith((".yaml", ".yml"))
 
 
@@ -168,38 +169,37 @@ def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic
 
 
 def validate_targets(targets: Iterable[str] | None) -> tuple[str, ...]:
-    """The targets of a command line. Raises ReconError, naming all at once, for those that no address can fit."""
+    """The targets of a command line. Raises ReconError with all that cannot match an address."""
     from reconciler.desired.stack import ADDRESS_FORMS, address_problem
-    from reconciler.model import Diagnostic
 
-    found = tuple(targets or ())
-    wrong = []
-    for target in found:
+    chosen = tuple(targets or ())
+    problems = []
+    for target in chosen:
         kind = target.partition("/")[0]
         glob, any_kind = (any(c in text for c in "*?[") for text in (target, kind))
         problem = "" if any_kind or (glob and kind in ADDRESS_FORMS) else address_problem(target)
         if problem:
-            near = difflib.get_close_matches(kind, ADDRESS_FORMS, n=1)
+            similar = difflib.get_close_matches(kind, ADDRESS_FORMS, n=1)
             hint = (
-                f"did you mean {near[0]}?"
-                if near and near[0] != kind
+                f"did you mean {similar[0]}?"
+                if similar and similar[0] != kind
                 else "`recon graph --format text` lists the addresses"
             )
-            wrong.append(Diagnostic("error", "bad-target", f"--target {target}: {problem}", hint))
-    if wrong:
-        raise ReconError(wrong[0].message, hint=wrong[0].hint, diagnostics=wrong)
-    return found
+            problems.append(Diagnostic("error", "bad-target", f"--target {target}: {problem}", hint))
+    if problems:
+        raise ReconError(problems[0].message, hint=problems[0].hint, diagnostics=problems)
+    return chosen
 
 
 def with_warnings(planned: PlannedRun, warnings: Iterable[Diagnostic]) -> Plan:
-    """The plan with the warnings about the YAML that it does not tell itself: what a rule judges, or a reference that
-    was looked for live, is said once."""
+    """The plan with the warnings about the YAML that it does not contain itself, so that each is reported once: not
+    those that a rule evaluates, nor those about references, which were looked up in AWS."""
     from dataclasses import replace
 
     from reconciler.rules.context import not_judged
 
-    kept = (one for one in not_judged(warnings) if one.code != "undeclared-reference")
-    return replace(planned.plan, diagnostics=(*planned.plan.diagnostics, *kept))
+    added = (one for one in not_judged(warnings) if one.code != "undeclared-reference")
+    return replace(planned.plan, diagnostics=(*planned.plan.diagnostics, *added))
 
 
 def seconds(text: str) -> float:
@@ -211,7 +211,7 @@ def seconds(text: str) -> float:
 
 
 def backend_connection(stack: Stack, purpose: str = "apply") -> Aws | None:
-    """A connection for the stack's lock and journal where they are in a bucket. Raises Refused for another account."""
+    """A connection for the stack's lock and journal if they are in a bucket. Raises Refused for another account."""
     from reconciler.backend import location_of
 
     return guarded(stack, purpose, parallelism=4) if location_of(stack).bucket else None
@@ -236,23 +236,23 @@ def lock_of(stack: Stack) -> Lock:
 
 @contextlib.contextmanager
 def with_lock(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator[HeldLock]:
-    """Hold the stack's lock while the block runs, and end like after Ctrl-C when told to terminate.
+    """Hold the stack's lock while the block runs; SIGTERM ends the block like Ctrl-C.
 
-    Raises Locked naming the holder, Refused for the wrong account.
+    Raises Locked, which names the holder, or Refused for the wrong account.
     """
 
-    def terminated(number: int, frame: object) -> None:
+    def terminate(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, terminated) if here else None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
-        with lock_of(stack).held(command, seconds(timeout), say=out.say) as held:
-            if held.dead is not None:
-                out.say(f"Took over the lock of a run that is gone: {held.dead}")
+        with lock_of(stack).held(command, seconds(timeout), on_wait=out.say) as held:
+            if held.previous is not None:
+                out.say(f"Took over the lock of a run that has died: {held.previous}")
             yield held
     finally:
-        if here:
+        if in_main_thread:
             signal.signal(signal.SIGTERM, before)
 
 
@@ -276,7 +276,7 @@ def write(path: str, text: str) -> None:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a file so that who reads it at any time sees the old text or the new, never a part. Raises ReconError."""
+    """Write a file atomically: a reader sees the old text or the new, never a part. Raises ReconError."""
     part = f"{path}.{os.getpid()}.part"
     write(part, text)
     try:
@@ -293,9 +293,9 @@ SUMMARY_LIMIT = 2**20
 def step_summary(
     plan: Plan, mode: Literal["plan", "drift"] = "plan", label: Callable[[str, str, Plan], str] | None = None
 ) -> None:
-    """Append the plan as Markdown to the summary of the GitHub workflow step that runs us, where one does.
+    """Append the plan as Markdown to the job summary, if recon runs in a step of a GitHub workflow.
 
-    ``label(text, format, plan)`` may put something before it.
+    ``label(text, format, plan)`` may add to the text.
     """
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
@@ -305,14 +305,21 @@ def step_summary(
     text = render(plan, "markdown", mode=mode)
     if label is not None:
         text = label(text, "markdown", plan)
-    with contextlib.suppress(OSError):  # a summary is a comfort
+    with contextlib.suppress(OSError):  # the summary is optional
         used = Path(path).stat().st_size if Path(path).exists() else 0
         if used + len(text.encode()) <= SUMMARY_LIMIT:
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(text)
 
 
+def must_have_terminal(command: str, hint: str) -> None:
+    """Raises ReconError if ``command`` cannot ask for confirmation."""
+    if not sys.stdin.isatty():
+        raise ReconError(f"{command} asks for confirmation, and there is no terminal", hint=hint)
+
+
 def yes(question: str, answer: str = "yes") -> bool:
+    """Ask a question on the terminal; whether the answer is ``answer``."""
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip() == answer

@@ -1,9 +1,9 @@
-"""``recon import``: what exists live, as YAML. Never writes to AWS."""
+"""``recon import``: writes YAML for resources that exist in AWS. Never writes to AWS."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +23,7 @@ from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
     from reconciler.importing import Imported
-    from reconciler.model import Diagnostic
+    from reconciler.model import Diagnostic, State
 
 
 @app.command("import")
@@ -33,7 +33,7 @@ def import_(
         typer.Argument(metavar="NAMES", help="Domains, addresses, KIND/NAME, SMTP users; globs. All by default."),
     ] = None,
     region: Annotated[
-        list[str] | None, typer.Option("--region", help="Where to look (repeatable); by default all regions of SES.")
+        list[str] | None, typer.Option("--region", help="Only this region (repeatable); by default all SES regions.")
     ] = None,
     out: Annotated[
         str | None, typer.Option("--out", help="A directory, or a file ending in .yaml; by default standard output.")
@@ -52,61 +52,76 @@ def import_(
     no_color: ColorOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write commented YAML for what exists live. Its plan adopts, and changes nothing else."""
+    """Write commented YAML for existing resources. Applying it adopts them and changes nothing else."""
     from reconciler.aws import Aws
-    from reconciler.importing import SINGLE, Request, read_state, run, stack_for
-    from reconciler.regions import SES_REGIONS
+    from reconciler.importing import SINGLE, Request, run, stack_for
     from reconciler.running import now
 
-    speak = Out(format, no_color, quiet, formats=TEXT_OR_JSON)
-    for place in region or ():
-        if place not in SES_REGIONS:
-            raise ReconError(f"{place} is not a region of SES", hint=f"such as {', '.join(SES_REGIONS[:4])}")
-    if account is not None and not (len(account) == 12 and account.isdigit()):
-        raise ReconError(f"--account {account} is not an account", hint="twelve digits")
-    single, directory = _target(out)
+    output = Out(format, no_color, quiet, formats=TEXT_OR_JSON)
+    _check_options(region or (), account)
+    file, directory = _target(out)
     path = state or (directory if directory and _has_yaml(directory) else None)
-    existing = None
-    if path is not None:
-        existing = read_state(path, env)
-        if existing is None and state is not None:
-            raise ReconError(f"{state} holds no state", hint="name a directory or file with YAML, or leave out --state")
-    if existing is not None:
-        if stack is not None and stack != existing.stack.name:
-            raise ReconError(f"the state at {path} is for the stack {existing.stack.name}", hint="leave out --stack")
-        if account is not None and account != existing.stack.account:
-            raise ReconError(f"the state at {path} is for account {existing.stack.account}", hint="leave out --account")
-        if directory is not None:
-            single = str(_free(directory))
-    elif env is not None:
-        raise ReconError("--env needs a state that has environments", hint="add --state, or leave out --env")
-    if single is None and directory is None:
-        single = SINGLE
+    existing = _existing_state(path, state, env, stack, account)
+    if existing is not None and directory is not None:
+        file = str(_unused_file(directory))
+    if file is None and directory is None:
+        file = SINGLE
     request = Request(
         tuple(names or ()), tuple(dict.fromkeys(region or ())), stack or "mail", account, existing, path, env,
-        smtp_users, single,
+        smtp_users, file,
     )  # fmt: skip
-    speak.say("Reading what is live ...")
+    output.say("Reading AWS ...")
     aws = Aws(stack_for(request), purpose="plan", parallelism=parallelism)
-    done = run(request, aws, now())
+    imported = run(request, aws, now())
     written: list[str] = []
-    if out is not None and done.texts:
-        written = _write(done.texts, directory if single is None else None)
-    _tell(speak, done, written, shown=out is None)
-    if done.unread or done.missed:
+    if out is not None and imported.texts:
+        written = _write(imported.texts, directory if file is None else None)
+    _print(output, imported, written, to_stdout=out is None)
+    if imported.unread or imported.missed:
         raise typer.Exit(1)
 
 
+def _check_options(regions: Iterable[str], account: str | None) -> None:
+    """Raises ReconError for a region without SES, or an account id that is not one."""
+    from reconciler.regions import SES_REGIONS
+
+    for region in regions:
+        if region not in SES_REGIONS:
+            raise ReconError(f"SES has no region {region}", hint=f"such as {', '.join(SES_REGIONS[:4])}")
+    if account is not None and not (len(account) == 12 and account.isdigit()):
+        raise ReconError(f"--account {account} is not an AWS account id", hint="an account id has twelve digits")
+
+
+def _existing_state(
+    path: str | None, state: str | None, env: str | None, stack: str | None, account: str | None
+) -> State | None:
+    """The state at ``path``, or None if there is none. Raises ReconError if the other options contradict it."""
+    from reconciler.importing import read_state
+
+    existing = read_state(path, env) if path is not None else None
+    if existing is None:
+        if state is not None:
+            raise ReconError(f"{state} has no state", hint="name a directory or file with YAML, or leave out --state")
+        if env is not None:
+            raise ReconError("--env needs a state with environments", hint="add --state, or leave out --env")
+        return None
+    if stack is not None and stack != existing.stack.name:
+        raise ReconError(f"the state at {path} is for stack {existing.stack.name}", hint="leave out --stack")
+    if account is not None and account != existing.stack.account:
+        raise ReconError(f"the state at {path} is for account {existing.stack.account}", hint="leave out --account")
+    return existing
+
+
 def _target(out: str | None) -> tuple[str | None, str | None]:
-    """(the one file, the directory) that is written; neither for standard output. Raises ReconError."""
+    """(the file, the directory) to write: one of them, or neither for standard output. Raises ReconError."""
     if out is None:
         return None, None
-    place = Path(out)
-    if place.suffix in {".yaml", ".yml"} and not place.is_dir():
-        if place.exists() or place.is_symlink():
+    path = Path(out)
+    if path.suffix in {".yaml", ".yml"} and not path.is_dir():
+        if path.exists() or path.is_symlink():
             raise ReconError(f"{out} exists; import never overwrites", hint="name another file")
         return out, None
-    if place.exists() and not place.is_dir():
+    if path.exists() and not path.is_dir():
         raise ReconError(f"{out} is neither a directory nor a .yaml file", hint="name a directory or a new .yaml file")
     return None, out
 
@@ -115,62 +130,69 @@ def _has_yaml(directory: str) -> bool:
     return any(p.suffix in {".yaml", ".yml"} for p in Path(directory).rglob("*") if p.is_file())
 
 
-def _free(directory: str) -> Path:
-    """A file name in a state that is not taken."""
+def _unused_file(directory: str) -> Path:
+    """A path for a new file in a state."""
     number = 1
     while True:
-        place = Path(directory) / ("imported.yaml" if number == 1 else f"imported-{number}.yaml")
-        if not place.exists() and not place.is_symlink():
-            return place
+        path = Path(directory) / ("imported.yaml" if number == 1 else f"imported-{number}.yaml")
+        if not path.exists() and not path.is_symlink():
+            return path
         number += 1
 
 
 def _write(texts: Mapping[str, str], directory: str | None) -> list[str]:
-    """Write new files; never over one that is there. Raises ReconError."""
+    """Write new files; existing ones are never overwritten. Raises ReconError."""
     written = []
     for name, text in texts.items():
-        place = Path(directory) / name if directory else Path(name)
+        path = Path(directory) / name if directory else Path(name)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("x", encoding="utf-8") as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            raise ReconError(f"{place} exists; import never overwrites", hint="name another directory") from None
+            raise ReconError(f"{path} exists; import never overwrites", hint="name another directory") from None
         except OSError as problem:
-            raise ReconError(f"{place} could not be written: {problem.strerror}") from None
-        written.append(str(place))
+            raise ReconError(f"{path} could not be written: {problem.strerror}") from None
+        written.append(str(path))
     return written
 
 
-def _tell(speak: Out, done: Imported, written: list[str], *, shown: bool) -> None:
-    if speak.format == "json":
-        said = {
-            "imported": list(done.addresses), "written": written, "files": dict(done.texts) if shown else {},
-            "calls": dict(done.calls),
+def _print(output: Out, imported: Imported, written: list[str], *, to_stdout: bool) -> None:
+    if output.format == "json":
+        members = {
+            "imported": list(imported.addresses), "written": written,
+            "files": dict(imported.texts) if to_stdout else {}, "calls": dict(imported.calls),
         }  # fmt: skip
-        speak.document(done.stack, "error" if done.unread or done.missed else "no_changes", said, done.diagnostics)
+        outcome = "error" if imported.unread or imported.missed else "no_changes"
+        output.document(imported.stack, outcome, members, imported.diagnostics)
         return
-    if shown:
-        sys.stdout.write("".join(done.texts.values()))
+    if to_stdout:
+        sys.stdout.write("".join(imported.texts.values()))
     sys.stdout.write("".join(f"wrote {path}\n" for path in written))
     sys.stdout.flush()
-    for found in done.diagnostics:
-        if found.severity == "error" or not speak.quiet:
-            sys.stderr.write(_line(found))
-    if done.closed:
-        speak.say(f"{len(done.closed)} regions are not open to the account and were passed over.")
-    if not done.addresses:
-        speak.say("Nothing was imported." if not done.texts else "Nothing is declared; see the comments.")
+    for diagnostic in imported.diagnostics:
+        if diagnostic.severity == "error" or not output.quiet:
+            sys.stderr.write(_diagnostic_lines(diagnostic))
+    if imported.closed:
+        output.say(f"Skipped {len(imported.closed)} regions that the account cannot use.")
+    if not imported.addresses:
+        output.say("Nothing was imported." if not imported.texts else "Nothing is declared; see the comments.")
         return
-    adopted = sum(change.action == "adopt" for change in done.plan.changes) if done.plan else 0
-    things = f"{len(done.addresses)} thing{'s' * (len(done.addresses) != 1)}"
-    speak.say(f"Imported {things}; of what SES and Route 53 hold the plan adopts {adopted} and changes nothing.")
-    if any(address.startswith("smtp_user/") for address in done.addresses):
-        speak.say("SMTP users are declared: the first apply makes a new access key for each and stores its password.")
+    adopted = sum(change.action == "adopt" for change in imported.plan.changes) if imported.plan else 0
+    output.say(
+        f"Imported {_resources(len(imported.addresses))}; "
+        f"applying this adopts {_resources(adopted)} and changes nothing else in SES and Route 53."
+    )
+    if any(address.startswith("smtp_user/") for address in imported.addresses):
+        output.say("SMTP users are declared: the first apply creates an access key for each and stores its password.")
 
 
-def _line(found: Diagnostic) -> str:
+def _resources(count: int) -> str:
+    return f"{count} resource{'s' * (count != 1)}"
+
+
+def _diagnostic_lines(diagnostic: Diagnostic) -> str:
     from reconciler.renderers.escape import safe
 
-    hint = f"\n  hint:    {safe(found.hint)}" if found.hint else ""
-    return f"{found.severity}: {safe(found.message)}  [{found.code}]{hint}\n"
+    hint = f"\n  hint:    {safe(diagnostic.hint)}" if diagnostic.hint else ""
+    return f"{diagnostic.severity}: {safe(diagnostic.message)}  [{diagnostic.code}]{hint}\n"

@@ -1,8 +1,8 @@
-"""Values of the command line that need no conversion, without the library that typer converts the others with.
+"""Skips typer's conversion of command line values that need none, so that pydantic is not imported.
 
-typer (0.29) hands every value of every option to pydantic, a text where a text is wanted, too; importing that takes as
-long as all of `recon validate` of a small state. A value that already is what its option declares is handed on as it
-is; any other goes typer's way.
+typer (0.29) passes the value of every option to pydantic, even a string for a string; importing pydantic takes as long
+as all of `recon validate` of a small state. Here a value that already has the type of its option is used as it is;
+typer converts the others.
 """
 
 from __future__ import annotations
@@ -11,37 +11,36 @@ from typing import Any
 
 
 def lazy_options(command: Any) -> None:
-    """Give each parameter of a typer command, its subcommands included, the short way. Does nothing to a typer that has
-    no such conversion."""
-    for sub in getattr(command, "commands", {}).values():
-        lazy_options(sub)
+    """Make the parameters of a typer command and its subcommands lazy. Does nothing if typer has no such conversion."""
+    for subcommand in getattr(command, "commands", {}).values():
+        lazy_options(subcommand)
     for parameter in command.params:
-        _shorten(parameter)
-    made = command.get_help_option  # it is made when a command line is read
+        _make_lazy(parameter)
+    original = command.get_help_option  # typer creates this option when it parses a command line
 
     def get_help_option(context: Any) -> Any:
-        option = made(context)
-        _shorten(option)
+        option = original(context)
+        _make_lazy(option)
         return option
 
     command.get_help_option = get_help_option
 
 
-def _shorten(parameter: Any) -> None:
+def _make_lazy(parameter: Any) -> None:
     descriptor = getattr(parameter, "type_descriptor", None)
     if descriptor is not None and getattr(parameter, "_runtime_param", parameter) is None:
-        parameter._runtime_param = Short(descriptor)
+        parameter._runtime_param = LazyParam(descriptor)
 
 
-class Short:
-    """What typer calls a RuntimeParam: converts one value; the real one is made when it is needed."""
+class LazyParam:
+    """Replaces typer's RuntimeParam, which converts one value; creates the real one only when it is needed."""
 
     def __init__(self, descriptor: Any) -> None:
         self.descriptor = descriptor
         self.real: Any = None
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """``value`` as the command's function takes it. Raises what typer raises for a bad one."""
+        """``value`` converted for the command's function. Raises typer's error for an invalid one."""
         if self.real is None:
             if value is None and (param.multiple or param.nargs == -1):
                 return ()
@@ -53,7 +52,7 @@ class Short:
         return self.real.coerce(value, param=param, ctx=ctx)
 
     def _fits(self, value: Any, param: Any) -> bool:
-        wanted = self.descriptor.annotation
+        expected = self.descriptor.annotation
         if value is None:
             return True
         if param.multiple or param.nargs == -1:
@@ -61,7 +60,7 @@ class Short:
         info = self.descriptor.parameter_info
         if any(getattr(info, name, None) is not None for name in ("parser", "click_type")):
             return False
-        if wanted not in (str, int, float) or type(value) is not wanted:
+        if expected not in (str, int, float) or type(value) is not expected:
             return False
-        least, most = getattr(info, "min", None), getattr(info, "max", None)
-        return (least is None or value >= least) and (most is None or value <= most)
+        minimum, maximum = getattr(info, "min", None), getattr(info, "max", None)
+        return (minimum is None or value >= minimum) and (maximum is None or value <= maximum)

@@ -1,4 +1,4 @@
-"""Commands around pipelines: history, init, iam-policy. None of them writes to AWS."""
+"""Commands for pipelines: history, init, iam-policy. None of them writes to AWS."""
 
 from __future__ import annotations
 
@@ -45,16 +45,18 @@ def history(
     if format == "json":
         out.document(stack, "no_changes", {"runs": [run.to_json() for run in runs]})
         return
-    sys.stdout.write("".join(_told(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
+    sys.stdout.write("".join(_run_lines(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
 
 
 @app.command()
 def init(
     directory: Annotated[str, typer.Argument(metavar="[DIR]", help="Where to write.")] = ".",
-    name: Annotated[str | None, typer.Option("--name", help="Name of the stack; by default the directory's.")] = None,
-    account: Annotated[str, typer.Option("--account", help="Twelve digits.")] = "111122223333",
-    region: Annotated[str, typer.Option("--region", help="A region of SES.")] = "us-east-1",
-    domain: Annotated[str, typer.Option("--domain", help="A domain that sends.")] = "acme.example",
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the stack; by default that of the directory.")
+    ] = None,
+    account: Annotated[str, typer.Option("--account", help="AWS account id, twelve digits.")] = "111122223333",
+    region: Annotated[str, typer.Option("--region", help="A region with SES.")] = "us-east-1",
+    domain: Annotated[str, typer.Option("--domain", help="A domain that sends mail.")] = "acme.example",
     forge: Annotated[str, typer.Option("--forge", help="github, gitlab or none.")] = "github",
     package: Annotated[
         str | None, typer.Option("--package", help="What the jobs install with pip; by default this release.")
@@ -63,21 +65,21 @@ def init(
     quiet: QuietOption = False,
 ) -> None:
     """Write a commented state/ and the workflow files of a forge. Never overwrites."""
-    from reconciler.scaffold import FORGES, Wanted, files, name_of, write
+    from reconciler.scaffold import FORGES, InitOptions, files, name_of, write
 
     out = Out(no_color=no_color, quiet=quiet)
     if forge not in FORGES:
-        raise ReconError(f"--forge {forge} is not known", hint=f"one of {', '.join(FORGES)}")
-    place = Path(directory)
-    wanted = Wanted(name or name_of(place), account, region, domain, forge)  # type: ignore[arg-type]
+        raise ReconError(f"unknown forge {forge}", hint=f"--forge takes one of {', '.join(FORGES)}")
+    root = Path(directory)
+    options = InitOptions(name or name_of(root), account, region, domain, forge)  # type: ignore[arg-type]
     if package is not None:
-        wanted = replace(wanted, package=package)
-    written, kept = write(place, files(wanted))
-    sys.stdout.write("".join(f"wrote {place / path}\n" for path in written))
-    sys.stdout.write("".join(f"kept {place / path}, which was there\n" for path in kept))
+        options = replace(options, package=package)
+    written, skipped = write(root, files(options))
+    sys.stdout.write("".join(f"wrote {root / path}\n" for path in written))
+    sys.stdout.write("".join(f"kept {root / path}, which already exists\n" for path in skipped))
     sys.stdout.flush()
     if any(path.startswith("state/") for path in written):
-        out.say("Next: correct state/stack.yaml and state/domains.yaml, then: recon validate && recon plan")
+        out.say("Next: edit state/stack.yaml and state/domains.yaml, then run: recon validate && recon plan")
 
 
 @app.command("iam-policy")
@@ -85,9 +87,9 @@ def iam_policy(
     command: Annotated[str, typer.Argument(metavar="plan|apply", help="The command that the policy is for.")],
     state: StateArg = "state",
     env: EnvOption = None,
-    dns: Annotated[bool, typer.Option("--dns", help="For the role in the account that holds the zones.")] = False,
+    dns: Annotated[bool, typer.Option("--dns", help="For the role in the account of the zones.")] = False,
     part: Annotated[
-        int | None, typer.Option("--part", min=1, help="One of the managed policies that make it up.")
+        int | None, typer.Option("--part", min=1, help="Print one part, if one managed policy is too small.")
     ] = None,
     no_color: ColorOption = False,
 ) -> None:
@@ -102,28 +104,26 @@ def iam_policy(
     pieces = parts(document)
     if part is not None and part > len(pieces):
         raise ReconError(f"there is no part {part}", hint=f"the policy has {len(pieces)}")
-    shown = document if part is None else pieces[part - 1]
-    sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+    printed = document if part is None else pieces[part - 1]
+    sys.stdout.write(json.dumps(printed, indent=2, ensure_ascii=False) + "\n")
     sys.stdout.flush()
     if widened(document):
-        out.say(
-            "So many things are declared that their names are written as patterns: a role could not have the policy."
-        )
+        out.say("The policy would be too large for a role with a name for each resource, so it has name patterns.")
     if part is None and len(pieces) > 1:
         out.say(
-            f"This has {size(document):,} characters; a managed policy takes {MAX_CHARACTERS:,}. "
-            f"As {len(pieces)} managed policies: --part 1 to --part {len(pieces)}."
+            f"This has {size(document):,} characters; a managed policy can have {MAX_CHARACTERS:,}. "
+            f"Create {len(pieces)} managed policies: --part 1 to --part {len(pieces)}."
         )
     if declared.stack.dns_role_arn and not dns:
         out.say(f"The zones are in another account: recon iam-policy {command} --dns prints the policy for that role.")
 
 
-def _told(run: JournalRun) -> str:
-    """One run in two lines, and one for each step that failed."""
+def _run_lines(run: JournalRun) -> str:
+    """Two lines for a run, and one for each step that failed."""
     from reconciler.renderers.escape import safe
 
     counts = run.counts
-    words = [
+    steps = [
         f"{counts[name]} step{'s' * (counts[name] != 1)} {name}"
         for name in ("done", "failed", "skipped")
         if counts[name]
@@ -133,7 +133,7 @@ def _told(run: JournalRun) -> str:
     lines = [
         f"{run.started[:19]}Z  {run.outcome or 'no end: killed, or still running'}  {run.command}  {who}",
         "  " + "; ".join(part for part in (
-            changes, ", ".join(words), f"took {run.seconds:.0f} s" if run.seconds is not None else "",
+            changes, ", ".join(steps), f"took {run.seconds:.0f} s" if run.seconds is not None else "",
             f"plan {run.plan_digest[:19]}" if run.plan_digest else "", f"run {run.id}",
         ) if part),
     ]  # fmt: skip

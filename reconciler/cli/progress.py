@@ -1,6 +1,6 @@
-"""What a person sees while a plan is carried out: a bar with time left on a terminal, plain lines elsewhere.
+"""Progress of an apply: a bar with the remaining time on a terminal, plain lines elsewhere.
 
-Everything goes to standard error; names come from AWS and YAML, so control characters are shown escaped.
+Everything is written to standard error. Names come from AWS and YAML, so control characters are escaped.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from reconciler.cli.common import Out
 
 
-class Progress:
-    """A voice for the applier: ``say(address, words)`` and ``step(id, outcome, code)``, called from several threads.
+class ProgressBar:
+    """The applier's ``on_progress`` and ``on_step`` callbacks; called from several threads.
 
-    ``total`` is the number of steps; ``seconds`` the estimate at AWS's documented rates, shown until the run has its
-    own pace to judge by.
+    ``total`` is the number of steps; ``seconds`` the estimate at AWS's documented rates, shown until the bar can
+    estimate from its own progress.
     """
 
     def __init__(self, out: Out, total: int, seconds: int = 0) -> None:
@@ -38,13 +38,13 @@ class Progress:
 
             console = Console(stderr=True, no_color=not self._out.color, highlight=False)
             spinner = SpinnerColumn("dots" if self._out.unicode else "line")
-            words = TextColumn("{task.description}", markup=False)
+            description = TextColumn("{task.description}", markup=False)
             self._bar = Bar(
                 spinner,
                 BarColumn(30),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                words,
+                description,
                 console=console,
                 transient=True,
             )
@@ -59,26 +59,26 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def say(self, address: str, words: str) -> None:
-        """Tell what is under way; the same words of one address are told once."""
+    def message(self, address: str, text: str) -> None:
+        """Show what is in progress; the same text of one address only once."""
         with self._lock:
-            if self._last.get(address) == words:
+            if self._last.get(address) == text:
                 return
-            self._last[address] = words
-            text = _inert(f"{address}: {words}")
+            self._last[address] = text
+            text = _escaped(f"{address}: {text}")
             if self._bar is not None:
                 self._bar.update(self._task, description=text)
             else:
                 self._out.say(f"  {text}")
 
     def step(self, step: str, outcome: str, code: str) -> None:
-        """Count a step that ended; a failed one is told at once."""
+        """Count a step that ended, and show it if it failed."""
         with self._lock:
             if self._bar is not None:
                 self._bar.advance(self._task)
                 if outcome == "failed":
-                    self._bar.console.print(f"  failed: {_inert(step)} {code}", markup=False, highlight=False)
+                    self._bar.console.print(f"  failed: {_escaped(step)} {code}", markup=False, highlight=False)
 
 
-def _inert(text: str) -> str:
+def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,9 +1,10 @@
-"""Commands that only look: validate, plan, drift, show, schema, graph, sandbox. None of them writes to AWS."""
+"""Commands that only read: validate, plan, drift, show, schema, graph, sandbox. None of them writes to AWS."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -36,8 +37,9 @@ from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.drift.report import SinceReport
     from reconciler.journal import JournalRun
-    from reconciler.model import State
+    from reconciler.model import Plan, State
 
 
 @app.command()
@@ -61,26 +63,28 @@ def validate(
 
     if warnings:
         sys.stderr.write(render_diagnostics(warnings, "text", color=out.color, unicode=out.unicode))
-    counts: dict[str, int] = {}
-    for section, _ in {(e.section, e.name) for e in loaded.entries}:
-        counts[section] = counts.get(section, 0) + 1
-    one = {section: section.removesuffix("es" if section == "email_addresses" else "s") for section in counts}
-    words = ", ".join(f"{n} {(one[s] if n == 1 else s).replace('_', ' ')}" for s, n in sorted(counts.items()))
-    words = words.replace("dedicated ip", "dedicated IP").replace("smtp", "SMTP")
-    sys.stdout.write(f"{state} is valid: {words or 'nothing declared'}.\n")
+    sys.stdout.write(f"{state} is valid: {_counted(loaded) or 'nothing declared'}.\n")
+
+
+def _counted(state: State) -> str:
+    """``2 domains, 1 SMTP user``."""
+    counts = Counter(section for section, _ in {(e.section, e.name) for e in state.entries})
+    singular = {section: section.removesuffix("es" if section == "email_addresses" else "s") for section in counts}
+    text = ", ".join(f"{n} {(singular[s] if n == 1 else s).replace('_', ' ')}" for s, n in sorted(counts.items()))
+    return text.replace("dedicated ip", "dedicated IP").replace("smtp", "SMTP")
 
 
 def _annotated(state: str, env: str | None, format: str) -> int:
-    """What is wrong with the YAML as annotations of a GitHub workflow or as SARIF; the exit code."""
+    """Print the errors of the YAML as annotations of a GitHub workflow or as SARIF; returns the exit code."""
     from reconciler import __version__
     from reconciler.renderers.annotations import github_annotations, sarif
 
-    code, found = 0, tuple[Diagnostic, ...]()
+    code, diagnostics = 0, tuple[Diagnostic, ...]()
     try:
-        found = load(state, env, Out())[1]
+        diagnostics = load(state, env, Out())[1]
     except ReconError as error:
-        code, found = error.exit_code, error.diagnostics
-    text = github_annotations(found) if format == "github" else sarif(found, version=__version__)
+        code, diagnostics = error.exit_code, error.diagnostics
+    text = github_annotations(diagnostics) if format == "github" else sarif(diagnostics, version=__version__)
     sys.stdout.write(text)
     return code
 
@@ -96,7 +100,7 @@ def plan(
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
     ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Without AWS: only what is declared, with --against.")
+        bool, typer.Option("--offline", help="Without AWS: compare two states; needs --against.")
     ] = False,
     against: Annotated[
         str | None, typer.Option("--against", metavar="DIR", help="With --offline: the state to compare with.")
@@ -124,7 +128,7 @@ def plan(
         from reconciler.renderers import saved_plan
 
         write(out_file, saved_plan(result))
-        out.say(f"The plan is saved in {out_file}; apply exactly it with: recon apply {out_file}")
+        out.say(f"The plan is saved in {out_file}. To apply exactly this plan: recon apply {out_file}")
     out.plan(result)
     step_summary(result)
     return running.exit_code(result, detailed=detailed_exitcode)
@@ -145,8 +149,10 @@ def _offline(
     from reconciler.rules.context import not_judged
 
     if against is None or out_file:
-        wrong = "an offline plan cannot be saved or applied" if out_file else "--offline and --against go together"
-        raise ReconError(wrong, hint="recon plan --offline --against DIR, DIR being the state of the base branch")
+        problem = (
+            "an offline plan cannot be saved or applied" if out_file else "--offline and --against need each other"
+        )
+        raise ReconError(problem, hint="recon plan --offline --against DIR, where DIR is the state of the base branch")
     declared, warnings = load(state, env, out)
     base, _ = load(against, env, out)
     result = declared_difference(declared, base, running.now(), targets=targets)
@@ -164,7 +170,7 @@ def drift(
     format: Annotated[str, typer.Option("--format", help="text, json, markdown, html or prometheus.")] = "text",
     out_file: Annotated[str | None, typer.Option("--out", help="Also save the report to this file (JSON).")] = None,
     since_last: Annotated[
-        str | None, typer.Option("--since-last", metavar="FILE", help="An earlier report: show only what is new.")
+        str | None, typer.Option("--since-last", metavar="FILE", help="Show only what is new since this report.")
     ] = None,
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="FILE", help="Write a Prometheus textfile.")
@@ -179,7 +185,7 @@ def drift(
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say what differs live from the declared state, and who did it; exit 2 if anything does. Never writes."""
+    """Compare AWS with the declared state, and name who made each difference. Exit 2 on drift. Never writes."""
     from reconciler import running
     from reconciler.drift import report
     from reconciler.renderers.prometheus import prometheus
@@ -196,38 +202,44 @@ def drift(
         rotate=True,
         check_public_dns=check_public_dns,
     )
-    applied, unknown = _last_applied(declared, planned.aws)
-    result = report.explained(with_warnings(planned, (*warnings, *unknown)), planned.aws, applied)
+    applied, unread = _last_applied(declared, planned.aws)
+    plan = report.explained(with_warnings(planned, (*warnings, *unread)), planned.aws, applied)
     earlier = report.read_earlier(since_last) if since_last else None
-    seen = report.since(result, earlier) if earlier is not None else None
-    if seen is not None:
-        result = report.with_since(result, seen)
-    if topic and report.worth_telling(result, seen):
-        failed = report.publish(planned.aws, topic, *report.summary(result, seen))
-        result = replace(result, diagnostics=(*result.diagnostics, *([failed] if failed else [])))
+    news = report.since(plan, earlier) if earlier is not None else None
+    if news is not None:
+        plan = report.with_since(plan, news)
+    if topic and report.needs_notification(plan, news):
+        plan = report.with_notification(plan, planned.aws, topic, news)
     if out_file:
         from reconciler.renderers import saved_plan
 
-        write(out_file, saved_plan(result))
+        write(out_file, saved_plan(plan))
     if metrics:
-        write_whole(metrics, prometheus(result))
-    if format == "prometheus":
-        sys.stdout.write(prometheus(result))
-    elif format == "json" or seen is None:
-        out.plan(result, mode="drift")
-    elif seen.quiet:
-        sys.stdout.write(report.nothing_new(result, seen) + "\n")
-    else:
-        out.plan(report.only_new(result, seen), mode="drift")
-    step_summary(result if seen is None else report.only_new(result, seen), mode="drift")
-    if result.changes:
+        write_whole(metrics, prometheus(plan))
+    _print_drift(plan, news, format, out)
+    step_summary(plan if news is None else report.only_new(plan, news), mode="drift")
+    if plan.changes:
         return 2
-    as_diagnostics = all(one.code != "notify-failed" for one in result.diagnostics)
-    return 0 if running.exit_code(result, detailed=False) == 0 and as_diagnostics else 1
+    notified = all(one.code != "notify-failed" for one in plan.diagnostics)
+    return 0 if running.exit_code(plan, detailed=False) == 0 and notified else 1
+
+
+def _print_drift(plan: Plan, news: SinceReport | None, format: str, out: Out) -> None:
+    from reconciler.drift import report
+    from reconciler.renderers.prometheus import prometheus
+
+    if format == "prometheus":
+        sys.stdout.write(prometheus(plan))
+    elif format == "json" or news is None:
+        out.plan(plan, mode="drift")
+    elif news.empty:
+        sys.stdout.write(report.nothing_new(plan, news) + "\n")
+    else:
+        out.plan(report.only_new(plan, news), mode="drift")
 
 
 def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Diagnostic]]:
-    """The run after which all was as declared, from the journal; why it is not known, where it cannot be read."""
+    """The last run after which AWS was as declared, from the journal; with a note if that cannot be read."""
     from reconciler.journal import last_applied, read_runs
 
     try:
@@ -265,14 +277,14 @@ def graph(
     env: EnvOption = None,
     format: Annotated[str, typer.Option("--format", help="mermaid, dot or text.")] = "mermaid",
 ) -> None:
-    """Print the declared resources and what depends on what, as Mermaid, DOT or plain text. Offline."""
-    from reconciler.offline import bare_world
+    """Print the declared resources and their dependencies as Mermaid, DOT or plain text. Offline."""
+    from reconciler.offline import empty_snapshot
     from reconciler.planner import make_plan
     from reconciler.renderers.graph import graph as draw
     from reconciler.running import now
 
     declared, _ = load(state, env, Out())
-    snapshot = bare_world(declared, now())
+    snapshot = empty_snapshot(declared, now())
     nodes = {c.address: c.depends_on for c in make_plan(snapshot).changes}
     nodes = {**{a: () for a in snapshot.desired if a not in nodes}, **nodes}
     sys.stdout.write(draw(nodes, format))
@@ -281,19 +293,18 @@ def graph(
 @app.command()
 def sandbox(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0 picks a free one.")] = 5566,
-    rates: Annotated[
-        str | None, typer.Option("--rates", help="aws: answer no faster than AWS's documented rates.")
-    ] = None,
+    rates: Annotated[str | None, typer.Option("--rates", help="aws: throttle at AWS's documented rates.")] = None,
     dns_port: Annotated[
-        int | None, typer.Option("--dns-port", min=0, max=65535, help="Serve its public zones as DNS on this port too.")
+        int | None,
+        typer.Option("--dns-port", min=0, max=65535, help="Also serve its public zones as DNS on this port."),
     ] = None,
 ) -> None:
-    """Run the embedded AWS on loopback and print the variables that point at it. Ends with Ctrl-C."""
+    """Run the embedded AWS on loopback and print the environment variables for it. Stop it with Ctrl-C."""
     from reconciler.sandbox import environment, serve
 
     def ready(url: str) -> None:
         sys.stdout.write("".join(f"export {k}={v}\n" for k, v in environment(url, paced=rates is not None).items()))
         sys.stdout.flush()
-        sys.stderr.write(f"The sandbox listens on {url}; it forgets everything when it ends. Ctrl-C ends it.\n")
+        sys.stderr.write(f"The sandbox listens on {url}; it keeps nothing when it stops. Stop it with Ctrl-C.\n")
 
     serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)

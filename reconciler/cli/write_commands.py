@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,7 @@ from reconciler.cli.common import (
     VerboseOption,
     load,
     lock_of,
+    must_have_terminal,
     read_plan,
     seconds,
     validate_targets,
@@ -42,7 +44,7 @@ from reconciler.model import Diagnostic
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.lock import HeldLock
-    from reconciler.model import Plan, Stack
+    from reconciler.model import Plan, Stack, State
 
 
 @app.command()
@@ -57,13 +59,13 @@ def apply(
         int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
     ] = None,
     resume_sending: Annotated[
-        bool, typer.Option("--resume-sending", help="Turn sending on again where it is off live.")
+        bool, typer.Option("--resume-sending", help="Allow turning sending on where it is off in AWS.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until SES has verified DKIM and MAIL FROM.")] = False,
     verify_timeout: Annotated[str, typer.Option("--verify-timeout", help="How long to wait for SES: 10m.")] = "10m",
     expect: Annotated[str | None, typer.Option("--expect", help="Digest of the reviewed plan: sha256:...")] = None,
     state_dir: Annotated[
-        str | None, typer.Option("--state", help="With a saved plan: the YAML must still be this.")
+        str | None, typer.Option("--state", help="With a saved plan: refuse it if this YAML has changed since.")
     ] = None,
     refresh: RefreshOption = "full",
     check_public_dns: OutsideOption = False,
@@ -73,66 +75,90 @@ def apply(
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Plan, ask, and make it so; or apply exactly the saved plan."""
-    from reconciler import running
-    from reconciler.planner import stack_of_context
-    from reconciler.safeguards import check_safeguards
-
+    """Plan, ask, and apply; or apply exactly the saved plan."""
     out = Out(format, no_color, quiet, verbose)
-    limits: dict[str, Any] = {
+    consent: dict[str, Any] = {
         "allow_adopt": allow_adopt,
         "allow_deletes": allow_deletes,
         "resume_sending": resume_sending,
     }
     waiting = {"wait_for_ses": wait, "verify_timeout": seconds(verify_timeout)}
     if _is_plan(state):
-        from reconciler.aws import Aws
-
         if target:
-            raise ReconError("--target goes with a state", hint="a saved plan is applied whole: recon plan --target")
+            raise ReconError(
+                "--target cannot be used with a saved plan", hint="a saved plan is applied whole: recon plan --target"
+            )
         saved = _read_saved(state)
         _check_saved(saved, expect, state_dir, env)
-        stack = stack_of_context(saved.context)
-        if saved.changes or saved.outcome == "refused":
-            check_safeguards(saved, consent=True, max_deletes=stack.max_deletes, **limits)
-        aws = Aws(stack, purpose="apply", parallelism=parallelism)
-        with with_lock(stack, f"apply {Path(state).name}", out, lock_timeout) as held:
-            from reconciler.applier import verify_saved
-            from reconciler.observing import guard_account
-
-            guard_account(aws)
-            zones = verify_saved(saved, aws)
-            return _carry_out(saved, stack, aws, zones, out, held, **waiting)
+        return _apply_saved(saved, f"apply {Path(state).name}", parallelism, lock_timeout, out, consent, waiting)
     if expect or state_dir:
-        raise ReconError("--expect and --state go with a saved plan", hint="recon plan --out plan.json")
+        raise ReconError("--expect and --state need a saved plan", hint="recon plan --out plan.json")
     targets = validate_targets(target)
     declared, warnings = load(state, env, out)
-    if not auto_approve and not sys.stdin.isatty():
-        raise ReconError(
-            "apply would ask, but there is no terminal",
-            hint="apply a saved plan (recon plan --out), or give --auto-approve",
-        )
+    if not auto_approve:
+        must_have_terminal("apply", "apply a saved plan (recon plan --out), or use --auto-approve")
+    options = {
+        "targets": targets, "refresh": refresh, "parallelism": parallelism, "check_public_dns": check_public_dns,
+    }  # fmt: skip
+    return _apply_state(declared, warnings, options, lock_timeout, out, consent, waiting, ask=not auto_approve)
+
+
+def _apply_saved(
+    plan: Plan,
+    command: str,
+    parallelism: int,
+    lock_timeout: str,
+    out: Out,
+    consent: Mapping[str, Any],
+    waiting: Mapping[str, Any],
+) -> int:
+    """Verify a saved plan against AWS, under the lock, and apply it. Returns the exit code."""
+    from reconciler.aws import Aws
+    from reconciler.planner import stack_of_context
+    from reconciler.safeguards import check_safeguards
+
+    stack = stack_of_context(plan.context)
+    if plan.changes or plan.outcome == "refused":
+        check_safeguards(plan, consent=True, max_deletes=stack.max_deletes, **consent)
+    aws = Aws(stack, purpose="apply", parallelism=parallelism)
+    with with_lock(stack, command, out, lock_timeout) as held:
+        from reconciler.applier import verify_saved
+        from reconciler.observing import guard_account
+
+        guard_account(aws)
+        zones = verify_saved(plan, aws)
+        return _run_apply(plan, stack, aws, zones, out, held, **waiting)
+
+
+def _apply_state(
+    declared: State,
+    warnings: Iterable[Diagnostic],
+    options: Mapping[str, Any],
+    lock_timeout: str,
+    out: Out,
+    consent: Mapping[str, Any],
+    waiting: Mapping[str, Any],
+    *,
+    ask: bool,
+) -> int:
+    """Plan under the lock, ask, and apply; ``options`` are those of ``running.make``. Returns the exit code."""
+    from reconciler import running
+    from reconciler.safeguards import check_safeguards
+
     with with_lock(declared.stack, "apply", out, lock_timeout) as held:
-        planned = running.make(
-            declared,
-            purpose="apply",
-            targets=targets,
-            refresh=refresh,
-            parallelism=parallelism,
-            check_public_dns=check_public_dns,
-        )
-        result = with_warnings(planned, warnings)
-        if not result.changes and result.outcome != "refused":
-            out.plan(result)
-            _note(result, declared.stack, planned.aws, out, held)
-            return running.exit_code(result, detailed=False)
-        if format == "text":
-            out.plan(result)
-        check_safeguards(result, max_deletes=declared.stack.max_deletes, **limits)
-        if not auto_approve and not yes("Apply this plan? Only `yes` is accepted: "):
+        planned = running.make(declared, purpose="apply", **options)
+        plan = with_warnings(planned, warnings)
+        if not plan.changes and plan.outcome != "refused":
+            out.plan(plan)
+            _record_unchanged(plan, declared.stack, planned.aws, out, held)
+            return running.exit_code(plan, detailed=False)
+        if out.format == "text":
+            out.plan(plan)
+        check_safeguards(plan, max_deletes=declared.stack.max_deletes, **consent)
+        if ask and not yes("Apply this plan? Only `yes` is accepted: "):
             out.say("Nothing was written.")
             return 1
-        return _carry_out(result, declared.stack, planned.aws, planned.snapshot.zones, out, held, **waiting)
+        return _run_apply(plan, declared.stack, planned.aws, planned.snapshot.zones, out, held, **waiting)
 
 
 @app.command()
@@ -142,7 +168,7 @@ def destroy(
     target: TargetOption = None,
     format: FormatOption = "text",
     allow_deletes: Annotated[
-        int | None, typer.Option("--allow-deletes", min=0, help="Consent to this many deletions.")
+        int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
     ] = None,
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask; needs --allow-deletes.")] = False,
     parallelism: ParallelOption = 16,
@@ -151,7 +177,7 @@ def destroy(
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Delete what the stack owns, and nothing else. Consent is --allow-deletes N, or typing the stack's name."""
+    """Delete everything that the stack owns. Confirm with --allow-deletes N, or by typing the stack's name."""
     from reconciler import running
     from reconciler.safeguards import check_safeguards
 
@@ -160,25 +186,23 @@ def destroy(
     declared, _ = load(state, env, out)
     if allow_deletes is None and not sys.stdin.isatty():
         raise Refused(
-            "destroy needs consent and there is no terminal to ask on",
-            hint="look at the plan of it, then give --allow-deletes N with the number of things that go",
+            "destroy asks for confirmation, and there is no terminal",
+            hint="review what it would delete, then use --allow-deletes N with the number of deletions",
         )
     with with_lock(declared.stack, "destroy", out, lock_timeout) as held:
         planned = running.make(declared, purpose="apply", targets=targets, parallelism=parallelism, removing=True)
-        result = planned.plan
-        if not result.changes and result.outcome != "refused":
-            out.plan(result)
-            return running.exit_code(result, detailed=False)
+        plan = planned.plan
+        if not plan.changes and plan.outcome != "refused":
+            out.plan(plan)
+            return running.exit_code(plan, detailed=False)
         if format == "text":
-            out.plan(result)
-        typed = allow_deletes is None
-        check_safeguards(result, allow_deletes=10**9 if typed else allow_deletes, consent=True, resume_sending=True)
-        if typed and not yes(
-            f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name
-        ):
+            out.plan(plan)
+        ask = allow_deletes is None
+        check_safeguards(plan, allow_deletes=10**9 if ask else allow_deletes, consent=True, resume_sending=True)
+        if ask and not yes(f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name):
             out.say("Nothing was deleted.")
             return 1
-        return _carry_out(result, declared.stack, planned.aws, planned.snapshot.zones, out, held)
+        return _run_apply(plan, declared.stack, planned.aws, planned.snapshot.zones, out, held)
 
 
 @app.command()
@@ -201,12 +225,11 @@ def unlock(
     sys.stdout.write(f"The lock is held by {safe(str(holder))}\n")
     sys.stdout.flush()
     if not force:
-        if not sys.stdin.isatty():
-            raise ReconError("unlock would ask, but there is no terminal", hint="recon unlock --force")
-        if not yes("Free it? A run that is still writing would no longer be alone. Only `yes` is accepted: "):
+        must_have_terminal("unlock", "recon unlock --force")
+        if not yes("Free it? If that run still writes, another could write at the same time. Only `yes` is accepted: "):
             return 1
     if not lock.force_unlock(holder):
-        raise Locked("another run took the lock in the meantime", hint="look again: recon unlock")
+        raise Locked("another run has taken the lock meanwhile", hint="show its holder: recon unlock")
     sys.stdout.write("The lock is free.\n")
     return 0
 
@@ -214,55 +237,58 @@ def unlock(
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 
-def _carry_out(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, held: HeldLock, **options: Any) -> int:
-    """Apply with Ctrl-C held off: the first lets calls in flight end, then reports. So does a lock that is lost."""
+def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, held: HeldLock, **options: Any) -> int:
+    """Apply a plan and print the result. After Ctrl-C, or if the lock is lost, calls in flight end and no more are
+    started. Returns the exit code."""
     from reconciler.applier import apply_plan
-    from reconciler.cli.progress import Progress
+    from reconciler.cli.progress import ProgressBar
     from reconciler.journal import recording
     from reconciler.steps import steps_of
 
     stop = threading.Event()
     interrupted = threading.Event()
 
-    def end(words: str) -> None:
+    def stop_because(reason: str) -> None:
         stop.set()
         aws.stop()
-        out.say(f"{words}: finishing the calls in flight.")
+        out.say(f"{reason}: finishing the calls in flight.")
 
-    def signalled(number: int, frame: object) -> None:
+    def on_signal(number: int, frame: object) -> None:
         interrupted.set()
-        end("Interrupted")
+        stop_because("Interrupted")
 
-    before = {number: signal.signal(number, signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.say) as run:
-            held.on_lost(lambda: end("The lock was freed by somebody else"))
+            held.on_lost(lambda: stop_because("Somebody else freed the lock"))
 
             def on_step(step: str, outcome: str, code: str) -> None:
                 run.step(step, outcome, code)
                 progress.step(step, outcome, code)
 
             total = sum(len(steps_of(change)) for change in plan.changes)
-            with Progress(out, total, plan.seconds) as progress:
-                result = apply_plan(plan, aws, zones=zones, say=progress.say, stop=stop, on_step=on_step, **options)
+            with ProgressBar(out, total, plan.seconds) as progress:
+                result = apply_plan(
+                    plan, aws, zones=zones, on_progress=progress.message, stop=stop, on_step=on_step, **options
+                )
             run.outcome = "interrupted" if interrupted.is_set() else result.outcome
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if held.lost.is_set():
-        lost = Diagnostic(
-            "error", "lock-lost", "the lock of this stack was freed while the run held it, so it stopped",
-            "look who did, then apply again: what was done is not done twice",
+        lock_lost = Diagnostic(
+            "error", "lock-lost", "the lock of this stack was freed while the run held it, so the run stopped",
+            "find out who freed it, then apply again: what is done is not done twice",
         )  # fmt: skip
-        result = replace(result, diagnostics=(*result.diagnostics, lost))
+        result = replace(result, diagnostics=(*result.diagnostics, lock_lost))
     out.result(result)
     if interrupted.is_set():
         return 130
     return 0 if result.outcome in {"applied", "no_changes"} else 1
 
 
-def _note(plan: Plan, stack: Stack, aws: Aws, out: Out, held: HeldLock) -> None:
-    """Write an apply that found nothing to do into the journal: from now on this state is the applied one."""
+def _record_unchanged(plan: Plan, stack: Stack, aws: Aws, out: Out, held: HeldLock) -> None:
+    """Record an apply without changes in the journal: this state is now the applied one."""
     from reconciler.journal import recording
 
     with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.say) as run:
@@ -270,12 +296,12 @@ def _note(plan: Plan, stack: Stack, aws: Aws, out: Out, held: HeldLock) -> None:
 
 
 def _is_plan(path: str) -> bool:
-    """Whether the argument of apply is a saved plan: anything named .json, or a file that is no YAML by its name."""
+    """Whether the argument of apply is a saved plan: a path that ends in .json, or a file that is not named as YAML."""
     return path.endswith(".json") or (Path(path).is_file() and Path(path).suffix not in {".yaml", ".yml"})
 
 
 def _read_saved(path: str) -> Plan:
-    """The saved plan; one that cannot be understood (cut short, not ours) is refused, not merely wrong input."""
+    """The saved plan. One that cannot be parsed (truncated, not a plan) is refused with exit code 3."""
     try:
         return read_plan(path)
     except ReconError as error:
@@ -285,7 +311,7 @@ def _read_saved(path: str) -> Plan:
 
 
 def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str | None) -> None:
-    """Refuse a saved plan of another version, another review, another stack or another YAML."""
+    """Refuse a saved plan that was made by another version, not reviewed, or made for another stack or YAML."""
     from reconciler.renderers import plan_digest
 
     if expect is not None and plan_digest(plan) != expect:
@@ -293,10 +319,10 @@ def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str
     if plan.recon_version.partition(".")[0] != __version__.partition(".")[0]:
         raise Stale(
             f"the plan was made by recon {plan.recon_version}; this is {__version__}",
-            hint="plan again with this version, or apply with that one",
+            hint="plan again with this version, or apply with the other one",
         )
     if plan.context.get("offline"):
-        raise Stale("this plan was made without AWS: it can be read, not applied", hint="recon plan --out plan.json")
+        raise Stale("an offline plan cannot be applied", hint="make one with AWS: recon plan --out plan.json")
     if env is not None and env != plan.environment:
         raise Stale(f"the plan is for environment {plan.environment or '(none)'}, not {env}", hint="plan again")
     if state_dir is not None:
@@ -311,7 +337,7 @@ def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str
                 raise Stale(f"the plan is for {what} {planned}; {state_dir} declares {now}", hint="plan again")
         if state.digest != plan.state_digest:
             raise Stale(
-                f"{state_dir} changed since the plan was made: its digest is {state.digest}, "
-                f"the plan's {plan.state_digest}",
+                f"{state_dir} has changed since the plan was made: its digest is {state.digest}, "
+                f"the plan's is {plan.state_digest}",
                 hint="plan again, and have the new plan reviewed",
             )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.model import Address, Change
+from reconciler.regions import home_region
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -28,7 +29,6 @@ MAX_LOOKUPS: Final = 60
 MAX_PAGES: Final = 4
 """Pages of one look-up: the newest 200 events."""
 
-_HOME: Final = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
 
 _TAGS: Final = ("TagResource", "UntagResource")
 _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
@@ -175,11 +175,9 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Causes:
 
 def _lookups(aws: Aws, change: Change) -> Iterator[_Lookup]:
     partition = aws.stack.partition
-    home = _HOME.get(partition, change.region or "us-east-1")
+    home = home_region(partition, change.region or "us-east-1")
     if change.kind == "dns_record":
-        yield _Lookup(
-            _HOME.get(partition, home), "EventName", "ChangeResourceRecordSets", dns=bool(aws.stack.dns_role_arn)
-        )
+        yield _Lookup(home, "EventName", "ChangeResourceRecordSets", dns=bool(aws.stack.dns_role_arn))
         return
     if change.kind in {"smtp_user", "smtp_credential"}:
         # The tags of a credential are those of its stores; its key, and what is stored, are other calls' doing.

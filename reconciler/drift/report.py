@@ -1,7 +1,7 @@
-"""The diagnostics of a drift run: what kind each difference is, who made it, what is new, and a sign of life.
+"""The diagnostics of a drift run: the type of each difference, who made it, what is new, and a heartbeat.
 
-A label never changes a verdict or an exit code; the journal, where there is one, only helps to tell an edit from a
-declaration that nobody has applied yet.
+They never change the differences or the exit code; the journal, if there is one, only helps to distinguish an edit in
+AWS from YAML that nobody has applied yet.
 """
 
 from __future__ import annotations
@@ -22,100 +22,103 @@ if TYPE_CHECKING:
 
 
 def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
-    """The plan with its differences labelled and their causes, its statuses told apart, and a heartbeat where clean.
+    """The plan with a label and, if known, the cause of each difference, labelled statuses, and a heartbeat if clean.
 
-    ``applied`` is the last run after which all was as declared, where the journal knows one. Codes: ``edited``,
+    ``applied`` is the last run after which AWS was as declared, if the journal has one. Codes: ``edited``,
     ``not-applied-yet``, ``edited-or-not-applied``, ``caused-by``, ``causes-unread``, ``still-verifying``,
     ``status-changed``, ``heartbeat``.
     """
-    told = [_status(one) for one in plan.diagnostics]
+    diagnostics = [_status(one) for one in plan.diagnostics]
     if plan.changes:
         since = applied.started if applied else ""
         found = causes.find(aws, plan.changes, since)
         if applied is not None:
-            # What the apply itself wrote is no cause of what differs since.
-            kept = {a: c for a, c in found.causes.items() if not (c.ours and c.time <= applied.ended[:19] + "Z")}
-            found = replace(found, causes=kept)
-        told += _labels(plan, applied, found.causes)
-        told += [
+            # What the apply itself wrote did not cause what differs since.
+            later = {a: c for a, c in found.causes.items() if not (c.ours and c.time <= applied.ended[:19] + "Z")}
+            found = replace(found, causes=later)
+        diagnostics += _labels(plan, applied, found.causes)
+        diagnostics += [
             Diagnostic("note", "caused-by", f"{cause}", address=address)
             for address, cause in sorted(found.causes.items())
         ]
-        told += _unexplained(plan, found)
+        diagnostics += _unexplained(plan, found)
     elif not plan.context.get("unreadable") and plan.outcome == "no_changes":
-        told.append(Diagnostic("note", "heartbeat", _heartbeat(plan, applied)))
-    return replace(plan, diagnostics=tuple(told))
+        diagnostics.append(Diagnostic("note", "heartbeat", _heartbeat(plan, applied)))
+    return replace(plan, diagnostics=tuple(diagnostics))
 
 
 def _status(one: Diagnostic) -> Diagnostic:
     if one.code != "status":
         return one
     if one.severity == "note":
-        return replace(one, code="still-verifying", message=f"SES still verifies {one.message}")
+        return replace(one, code="still-verifying", message=f"SES is still verifying {one.message}")
     return replace(one, code="status-changed", message=f"AWS changed the status of {one.message}")
 
 
 def _labels(plan: Plan, applied: JournalRun | None, found: Mapping[Address, causes.Cause]) -> Iterable[Diagnostic]:
-    same = applied is not None and applied.state_digest == plan.state_digest
     for change in plan.changes:
         cause = found.get(change.address)
         if cause is not None and not cause.ours:
-            code, words = "edited", "edited: somebody changed what is live"
+            code, message = "edited", "changed outside recon"
         elif applied is None:
-            code, words = "edited-or-not-applied", "edited, or not applied yet: no journal tells which"
-        elif same:
-            code, words = (
-                "edited",
-                f"edited: live is not what was applied at {applied.started[:19]}Z, and the state is the same",
-            )
+            code = "edited-or-not-applied"
+            message = "changed outside recon, or not applied yet: there is no journal to tell"
         else:
-            code, words = (
-                "not-applied-yet",
-                (f"not applied yet: the state changed since it was applied at {applied.started[:19]}Z"),
-            )
-        yield Diagnostic("note", code, words, address=change.address)
+            at = f"{applied.started[:19]}Z"
+            if applied.state_digest == plan.state_digest:
+                code = "edited"
+                message = f"changed outside recon since the apply at {at} (the YAML has not changed)"
+            else:
+                code = "not-applied-yet"
+                message = f"not applied yet: the YAML has changed since the apply at {at}"
+        yield Diagnostic("note", code, message, address=change.address)
 
 
 def _unexplained(plan: Plan, found: causes.Causes) -> Iterable[Diagnostic]:
     rest = len([c for c in plan.changes if c.address not in found.causes])
     if found.unread:
         yield Diagnostic(
-            "note", "causes-unread", f"who made the differences could not be read: {found.unread}", found.hint
+            "note", "causes-unread", f"could not read who made the differences: {found.unread}", found.hint
         )
     elif rest:
-        more = "; there was more to ask for than is asked in one run" if found.cut else ""
+        more = "; not all events were looked up, because a run has a limit" if found.cut else ""
         yield Diagnostic(
             "note", "causes-unknown", f"CloudTrail has no event for {rest} of the differences{more}",
-            "its history has 90 days, and an event may take 15 minutes to appear",
+            "its event history covers 90 days, and an event may take 15 minutes to appear",
         )  # fmt: skip
 
 
 def _heartbeat(plan: Plan, applied: JournalRun | None) -> str:
     last = f"; last applied at {applied.started[:19]}Z by {applied.who or applied.user}" if applied else ""
     calls = sum(plan.calls.values())
-    return f"live is as declared: looked at {plan.created_at} with {calls} calls{last}"
+    return f"No drift. Checked at {plan.created_at} with {calls} calls{last}"
 
 
 # --- since the last report -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
-    """What is new against an earlier report: changes, and the addresses that no longer differ."""
+class SinceReport:
+    """What is new since an earlier report: changes, and the addresses that no longer differ."""
 
-    made: str
+    created_at: str
     new: tuple[Change, ...]
-    same: int
-    gone: tuple[Address, ...]
+    unchanged: int
+    resolved: tuple[Address, ...]
 
     @property
-    def quiet(self) -> bool:
-        """Whether there is nothing to say."""
-        return not self.new and not self.gone
+    def empty(self) -> bool:
+        """Whether nothing is new or resolved."""
+        return not self.new and not self.resolved
+
+    @property
+    def when(self) -> str:
+        """The time of the earlier report."""
+        return self.created_at or "an earlier time"
 
 
 def read_earlier(path: str) -> str | None:
-    """The text of an earlier report; None where there is none yet, as in the first run of a cron. Raises ReconError."""
+    """The text of an earlier report; None if there is none yet, as in the first run of a cron. Raises ReconError."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -124,91 +127,89 @@ def read_earlier(path: str) -> str | None:
         raise ReconError(f"{path} could not be read: {getattr(problem, 'strerror', None) or 'not UTF-8'}") from None
 
 
-def only_new(plan: Plan, seen: Since) -> Plan:
-    """The plan with only what is new of its changes, and what is said of those, of what is gone, and of no address."""
-    kept = {c.address for c in seen.new} | set(seen.gone)
+def only_new(plan: Plan, news: SinceReport) -> Plan:
+    """The plan with only its new changes, and without the diagnostics about the other changes."""
+    shown = {c.address for c in news.new} | set(news.resolved)
     changed = {c.address for c in plan.changes}
-    said = tuple(d for d in plan.diagnostics if not d.address or d.address in kept or d.address not in changed)
-    return replace(plan, changes=seen.new, diagnostics=said)
+    diagnostics = tuple(d for d in plan.diagnostics if not d.address or d.address in shown or d.address not in changed)
+    return replace(plan, changes=news.new, diagnostics=diagnostics)
 
 
-def nothing_new(plan: Plan, seen: Since) -> str:
-    """One line for people where nothing is new."""
-    scope = plan.scope or plan.stack
-    as_before = f"{seen.same} difference{'s' * (seen.same != 1)} as before" if seen.same else "live is as declared"
-    return f"{scope}: nothing new since the report of {seen.made or 'an earlier time'}: {as_before}."
+def nothing_new(plan: Plan, news: SinceReport) -> str:
+    """One line for people if nothing is new."""
+    count = news.unchanged
+    state = f"{count} difference{'s' * (count != 1)} as before" if count else "no drift"
+    return f"{plan.scope or plan.stack}: nothing new since the report of {news.when}: {state}."
 
 
-def worth_telling(plan: Plan, seen: Since | None) -> bool:
-    """Whether somebody should be told: something differs (newly, or no longer) or could not be read."""
+def needs_notification(plan: Plan, news: SinceReport | None) -> bool:
+    """Whether to notify people: something differs (with an earlier report: newly, or no longer) or is unread."""
     unread = any(d.code == "unread" for d in plan.diagnostics)
-    return unread or (bool(plan.changes) if seen is None else not seen.quiet)
+    return unread or (bool(plan.changes) if news is None else not news.empty)
 
 
-def since(plan: Plan, text: str) -> Since:
-    """Compare with an earlier report, the JSON of ``drift``. Raises ReconError where it is none, or another stack's."""
+def since(plan: Plan, text: str) -> SinceReport:
+    """Compare with an earlier report, the JSON of ``drift``. Raises ReconError for other text or another stack."""
     hint = "give the file that an earlier `recon drift --out FILE` wrote"
     try:
         document: Any = json.loads(text)
         stack, changes = document.get("stack"), document.get("changes") or []
         before = {str(c["address"]): _digest(c["action"], c["diff"]) for c in changes}
-        made = str(document.get("created_at") or "")
+        created_at = str(document.get("created_at") or "")
     except (ValueError, AttributeError, KeyError, TypeError):
         raise ReconError("the earlier report is not the JSON of a drift run", hint=hint) from None
     if stack is not None and (stack, document.get("environment")) != (plan.stack, plan.environment):
         raise ReconError(f"the earlier report is of stack {stack}, this is {plan.scope or plan.stack}", hint=hint)
     now = {c.address: _digest(c.action, [d.to_json() for d in c.diff]) for c in plan.changes}
     new = tuple(c for c in plan.changes if before.get(c.address) != now[c.address])
-    gone = tuple(sorted(before.keys() - now.keys()))
-    return Since(made, new, len(now) - len(new), gone)
+    resolved = tuple(sorted(before.keys() - now.keys()))
+    return SinceReport(created_at, new, len(now) - len(new), resolved)
 
 
 def _digest(action: str, diff: Sequence[Mapping[str, Any]]) -> str:
     return digest_of([action, sorted(([d["path"], d["before"], d["after"]] for d in diff), key=lambda d: str(d[0]))])
 
 
-def with_since(plan: Plan, seen: Since) -> Plan:
-    """The plan with what is new and what is gone told as diagnostics (codes ``since-last``, ``new``, ``resolved``)."""
-    made = seen.made or "an earlier time"
-    told = [
+def with_since(plan: Plan, news: SinceReport) -> Plan:
+    """The plan with diagnostics for what is new and resolved (codes ``since-last``, ``new``, ``resolved``)."""
+    when, new, resolved = news.when, news.new, news.resolved
+    added = [
         Diagnostic(
             "note", "since-last",
-            f"since the report of {made}: {len(seen.new)} new, {seen.same} as before, {len(seen.gone)} resolved",
+            f"since the report of {when}: {len(new)} new, {news.unchanged} as before, {len(resolved)} resolved",
         )
     ]  # fmt: skip
-    told += [Diagnostic("note", "new", f"new since the report of {made}", address=c.address) for c in seen.new]
-    told += [
-        Diagnostic("note", "resolved", f"no longer differs since the report of {made}", address=a) for a in seen.gone
-    ]
-    return replace(plan, diagnostics=(*plan.diagnostics, *told))
+    added += [Diagnostic("note", "new", f"new since the report of {when}", address=c.address) for c in new]
+    added += [Diagnostic("note", "resolved", f"resolved since the report of {when}", address=a) for a in resolved]
+    return replace(plan, diagnostics=(*plan.diagnostics, *added))
 
 
-# --- telling somebody ----------------------------------------------------------------------------------------------
+# --- notification --------------------------------------------------------------------------------------------------
 
 
-def summary(plan: Plan, seen: Since | None = None, limit: int = 30) -> tuple[str, str]:
-    """A subject (ASCII, at most 100 characters: SNS API, Publish) and a text for people who are told."""
+def summary(plan: Plan, news: SinceReport | None = None, limit: int = 30) -> tuple[str, str]:
+    """The subject (ASCII, at most 100 characters: SNS API, Publish) and the text of a notification."""
     count = len(plan.changes)
     unread = sum(1 for d in plan.diagnostics if d.code == "unread")
-    words = f"{count} difference{'s' * (count != 1)}" if count else "could not look" if unread else "as declared"
+    result = f"{count} difference{'s' * (count != 1)}" if count else "could not check" if unread else "no drift"
     scope = plan.scope or plan.stack
-    subject = f"recon drift {scope}: {words}"
-    if seen is not None:
-        subject += f", {len(seen.new)} new, {len(seen.gone)} resolved"
+    subject = f"recon drift {scope}: {result}"
+    if news is not None:
+        subject += f", {len(news.new)} new, {len(news.resolved)} resolved"
     by_address: dict[str, list[str]] = {}
     for one in plan.diagnostics:
         if one.address:
             by_address.setdefault(one.address, []).append(one.message)
-    lines = [f"{scope}, account {plan.account}, looked at {plan.created_at}: {words}.", ""]
-    shown = list(plan.changes if seen is None else seen.new)
+    lines = [f"{scope}, account {plan.account}, checked at {plan.created_at}: {result}.", ""]
+    shown = list(plan.changes if news is None else news.new)
     for change in shown[:limit]:
         paths = ", ".join(d.path for d in change.diff[:5])
         lines.append(f"{change.action} {change.address}" + (f": {paths}" if paths else ""))
-        lines += [f"  {words}" for words in by_address.get(change.address, ())]
+        lines += [f"  {message}" for message in by_address.get(change.address, ())]
     if len(shown) > limit:
         lines.append(f"and {len(shown) - limit} more")
-    if seen is not None:
-        lines += [f"resolved {address}" for address in seen.gone[:limit]]
+    if news is not None:
+        lines += [f"resolved {address}" for address in news.resolved[:limit]]
     lines += [f"{d.severity}: {d.message}" for d in plan.diagnostics if d.severity == "error"][:limit]
     return subject.encode("ascii", "replace").decode()[:100], "\n".join(lines)[:200_000] + "\n"
 
@@ -217,14 +218,17 @@ def topic_of(target: str) -> str:
     """The topic of ``--notify sns:ARN``. Raises ReconError for anything else."""
     kind, _, arn = target.partition(":")
     if kind != "sns" or not arn.startswith("arn:") or arn.count(":") != 5 or arn.split(":")[2] != "sns":
-        raise ReconError(f"--notify {target} is not a topic", hint="write sns:arn:aws:sns:REGION:ACCOUNT:NAME")
+        raise ReconError(f"--notify {target} is not an SNS topic", hint="write sns:arn:aws:sns:REGION:ACCOUNT:NAME")
     return arn
 
 
-def publish(aws: Aws, topic: str, subject: str, text: str) -> Diagnostic | None:
-    """Publish a summary; an error diagnostic where SNS refused. Drift's only write, to nothing that recon manages."""
+def with_notification(plan: Plan, aws: Aws, topic: str, news: SinceReport | None) -> Plan:
+    """Publish the summary to an SNS topic; returns the plan, with an error if that failed. This is the only write of
+    drift, and the topic is not managed by recon."""
+    subject, text = summary(plan, news)
     try:
         aws.call("sns", "Publish", topic.split(":")[3], TopicArn=topic, Subject=subject, Message=text)
     except AwsError as error:
-        return Diagnostic("error", "notify-failed", f"nobody was told: {error.message}", error.hint)
-    return None
+        failed = Diagnostic("error", "notify-failed", f"the notification failed: {error.message}", error.hint)
+        return replace(plan, diagnostics=(*plan.diagnostics, failed))
+    return plan

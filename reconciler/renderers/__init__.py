@@ -1,13 +1,13 @@
-"""Plan, Result or error to text, JSON, Markdown or HTML. Pure functions of values; all shown values are untrusted.
+"""Plan, Result or error as text, JSON, Markdown or HTML. Pure functions; every value that they print is untrusted.
 
 ``render``, ``render_result``, ``render_error`` and ``render_diagnostics`` return whole documents that end in a newline.
-``plan_to_json``/``plan_from_json`` are exact inverses; ``saved_plan``/``load_saved`` are the file of ``plan --out``.
+``plan_to_json``/``plan_from_json`` are exact inverses; ``saved_plan``/``load_saved`` write and read a saved plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic, Plan, Result
@@ -23,8 +23,10 @@ from reconciler.renderers.jsonform import (
     saved_plan,
 )
 
+if TYPE_CHECKING:
+    from reconciler.renderers.text import Mode
+
 FORMATS: Final = ("text", "json", "markdown", "html")
-Mode = Literal["plan", "drift"]
 
 __all__ = [
     "FORMATS",
@@ -56,8 +58,8 @@ def render(
 ) -> str:
     """The plan in one of ``FORMATS``.
 
-    Args:   color, width (columns; ``None`` never wraps), unicode and verbose matter to text alone. ``mode="drift"``
-            words the same values as differences between live and declared.
+    Args:   color, width (columns; ``None`` never wraps), unicode and verbose affect only text. ``mode="drift"``
+            describes the same values as differences between AWS and the declared state.
     Raises: ReconError for an unknown format.
     """
     if format == "text":
@@ -87,7 +89,7 @@ def render_result(
     unicode: bool = True,
     verbose: int = 0,
 ) -> str:
-    """How an apply ended, in one of ``FORMATS``; arguments as for ``render``."""
+    """The result of an apply, in one of ``FORMATS``; arguments as for ``render``."""
     if format == "text":
         from reconciler.renderers import text
 
@@ -118,7 +120,7 @@ def render_error(
 ) -> str:
     """An error in one of ``FORMATS``; JSON is one valid object with ``outcome`` and ``diagnostics``.
 
-    ``plan`` is what was refused, where there is one: the JSON then has its members too.
+    ``plan`` is the refused plan, if there is one: the JSON then has its members, too.
     """
     if format == "json":
         return json_text(error_to_json(error, plan))
@@ -149,16 +151,16 @@ def render_diagnostics(
     verbose: int = 0,
 ) -> str:
     """Diagnostics without a plan (``validate``, ``doctor``), in text or JSON; empty text when there are none."""
-    found = tuple(diagnostics)
+    diagnostics = tuple(diagnostics)
     if format == "json":
         return json_text({
             "format_version": FORMAT_VERSION,
             "outcome": outcome,
-            "diagnostics": [one.to_json() for one in found],
+            "diagnostics": [one.to_json() for one in diagnostics],
         })  # fmt: skip
     if format == "text":
         from reconciler.renderers import text
 
         style = text.Style(color, width, unicode, verbose)
-        return text.draw(text.diagnostic_lines(found, style), style) if found else ""
+        return text.draw(text.diagnostic_lines(diagnostics, style), style) if diagnostics else ""
     raise _unknown(format)

@@ -1,4 +1,4 @@
-"""Diagnostics for a forge: GitHub workflow annotations and SARIF 2.1.0.
+"""Diagnostics as GitHub workflow annotations and as SARIF 2.1.0.
 
 Sources: GitHub Docs, "Workflow commands" (setting an error message; data and property escapes as the runner undoes
 them); OASIS SARIF 2.1.0; GitHub Docs, "SARIF support for code scanning" (5,000 results are shown of a run).
@@ -33,8 +33,8 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _said(one: Diagnostic) -> str:
-    """Message, address and hint, each on a line of its own; no other line break, no control character."""
+def _message(one: Diagnostic) -> str:
+    """Message, address and hint, each on its own line; no other line break, no control character."""
     parts = [safe(one.message)]
     if one.address:
         parts.append(f"address: {safe(one.address)}")
@@ -57,18 +57,18 @@ def github_annotations(diagnostics: Iterable[Diagnostic]) -> str:
         if one.code:
             properties.append(f"title={_property(safe(one.code))}")
         command = " ".join(part for part in (_COMMAND[one.severity], ",".join(properties)) if part)
-        lines.append(f"::{command}::{_data(_said(one))}\n")
+        lines.append(f"::{command}::{_data(_message(one))}\n")
     return "".join(lines)
 
 
 def sarif(diagnostics: Iterable[Diagnostic], *, version: str, base: str = "") -> str:
     """A SARIF 2.1.0 log with one run, for code scanning.
 
-    Args: version is recon's own; base is put before relative file names where the state is not read from the
+    Args: version is recon's own; base is prepended to relative file names if the state is not read from the
           repository's root. Beyond ``MAX_RESULTS`` the least severe are left out.
     """
-    found = _ordered(diagnostics)[:MAX_RESULTS]
-    rules = {code: number for number, code in enumerate(sorted({one.code for one in found}))}
+    shown = _ordered(diagnostics)[:MAX_RESULTS]
+    rules = {code: number for number, code in enumerate(sorted({one.code for one in shown}))}
     return json_text({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -79,7 +79,7 @@ def sarif(diagnostics: Iterable[Diagnostic], *, version: str, base: str = "") ->
                 "rules": [{"id": code or "recon", "name": code or "recon"} for code in rules],
             }},
             "columnKind": "unicodeCodePoints",
-            "results": [_result(one, rules, base) for one in found],
+            "results": [_result(one, rules, base) for one in shown],
         }],
     })  # fmt: skip
 
@@ -89,9 +89,9 @@ def _result(one: Diagnostic, rules: dict[str, int], base: str) -> dict[str, Any]
         "ruleId": one.code or "recon",
         "ruleIndex": rules[one.code],
         "level": one.severity,
-        "message": {"text": _said(one)},
+        "message": {"text": _message(one)},
         "partialFingerprints": {
-            # lines move, what is wrong does not
+            # without the line, which changes when other lines are edited
             "recon/v1": digest_of([one.code, one.message, one.file, one.address]).removeprefix("sha256:")
         },
     }

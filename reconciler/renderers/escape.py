@@ -1,9 +1,9 @@
-"""Strings that are safe to show: every value from YAML or live AWS is untrusted.
+"""Strings that are safe to show: every value from YAML or AWS is untrusted.
 
-What a terminal, a Markdown renderer or a browser would act on instead of showing is made visible or inert here, and
-only here. Sources: Unicode Standard, chapter 23 (format characters) and UTS #39 (confusable and bidirectional text);
-CommonMark 0.31 sections 2.4, 4.5 and 6.1; GitHub Docs "Basic writing and formatting syntax" (mentions, references) and
-"Workflow commands" (a runner acts on what a step prints).
+Whatever a terminal, a Markdown renderer or a browser would interpret instead of showing is made visible or inert here,
+and only here. Sources: Unicode Standard, chapter 23 (format characters) and UTS #39 (confusable and bidirectional
+text); CommonMark 0.31 sections 2.4, 4.5 and 6.1; GitHub Docs "Basic writing and formatting syntax" (mentions,
+references) and "Workflow commands" (a runner acts on what a step prints).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 import unicodedata
 
 # Categories that print nothing, move the cursor, or reorder text: controls, format (bidi, joiners, tags), surrogates,
-# private use, unassigned, line and paragraph separators. Spaces other than U+0020 look alike, so they are shown too.
+# private use, unassigned, line and paragraph separators. Spaces other than U+0020 look the same: shown, too.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# what a GitHub runner takes for a command: ``::error ...::`` after nothing but spaces, ``##[error]`` anywhere in a line
+# What a GitHub runner treats as a command: ``::error ...::`` after only spaces, ``##[error]`` anywhere in a line.
 _COMMANDS = re.compile(
     r"##(?=\[)|::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state"
     r"|set-env|set-output|stop-commands|warning|internal-)\b)",
@@ -44,8 +44,8 @@ def _visible(char: str) -> str:
 def safe(text: str, *, ascii_only: bool = False) -> str:
     """``text`` on one line with each control, bidirectional or invisible character as ``\\x1b``, ``\\u202e``.
 
-    With ``ascii_only`` everything beyond ASCII is written so too. The signs that begin a workflow command are written
-    as ``\\x3a\\x3a`` and ``\\x23\\x23``.
+    With ``ascii_only`` every non-ASCII character is escaped, too. The characters that begin a workflow command are
+    written as ``\\x3a\\x3a`` and ``\\x23\\x23``.
     """
     shown = text
     if not is_plain(text, ascii_only=ascii_only):
@@ -56,7 +56,7 @@ def safe(text: str, *, ascii_only: bool = False) -> str:
 
 
 def quoted(text: str, *, ascii_only: bool = False) -> str:
-    """``text`` in double quotes, backslash and quote escaped, so that no two values show alike."""
+    """``text`` in double quotes, backslash and quote escaped, so that no two values look the same."""
     return '"' + safe(text.replace("\\", "\\\\").replace('"', '\\"'), ascii_only=ascii_only) + '"'
 
 
@@ -70,9 +70,9 @@ def cells(text: str) -> int:
 
 
 def wrap(text: str, width: int | None) -> list[str]:
-    """Break ``text`` into pieces of at most ``width`` columns, at spaces or separators where there are any.
+    """Break ``text`` into pieces of at most ``width`` columns, at spaces or separators if there are any.
 
-    Nothing is lost but the space at a break. ``None`` or a width below 8 does not break.
+    Only the space at a break is lost. ``None`` or a width below 8 does not break.
     """
     if width is None or width < 8 or cells(text) <= width:
         return [text]
@@ -102,7 +102,7 @@ def wrap(text: str, width: int | None) -> list[str]:
 
 
 def markdown_code(text: str) -> str:
-    """``text`` as a Markdown code span that it cannot leave (CommonMark 6.1)."""
+    """``text`` as a Markdown code span that it cannot close (CommonMark 6.1)."""
     shown = safe(text) or " "
     longest = max((len(run) for run in _BACKTICKS.findall(shown)), default=0)
     ticks = "`" * (longest + 1)
@@ -113,8 +113,8 @@ def markdown_code(text: str) -> str:
 def markdown_text(text: str) -> str:
     """``text`` as Markdown prose: no markup, no HTML, no mention, reference or link.
 
-    Mentions and references are found by the forges in the rendered text, where an escaped ``@`` is an ``@`` again; a
-    zero-width space after it is what stops them.
+    Forges look for mentions and references in the rendered text, where an escaped ``@`` is an ``@`` again; a zero-width
+    space after it prevents that.
     """
     shown = html.escape(safe(text), quote=False).strip(" ")
     shown = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", shown)

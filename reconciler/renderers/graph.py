@@ -1,4 +1,4 @@
-"""The resources and what depends on what, as Mermaid, DOT or plain text.
+"""The resources and their dependencies as Mermaid, DOT or plain text.
 
 Sources: Mermaid documentation, "Flowcharts Syntax" (entity codes such as ``#quot;``); Graphviz, "The DOT Language".
 """
@@ -13,16 +13,16 @@ from reconciler.renderers.escape import safe
 
 GRAPH_FORMATS: Final = ("mermaid", "dot", "text")
 
-# characters that Mermaid's grammar or the Markdown and HTML inside a label would act on
+# Characters that Mermaid's grammar, or the Markdown and HTML in a label, would interpret.
 _MERMAID_SPECIAL: Final = frozenset('"#;&<>`|{}[]()\\*_~@%$')
 
 
 def graph(nodes: Mapping[str, Sequence[str]], format: Literal["mermaid", "dot", "text"] | str) -> str:
-    """A directed graph: from each address to those that need it first. Nodes say whole addresses, as `--target` takes
-    them; ``text`` has one a line, with what it needs below it.
+    """A directed graph from each address to those that need it. Nodes are whole addresses, as `--target` expects them;
+    ``text`` has one per line, followed by what it needs.
 
-    Args:   nodes maps an address to the addresses it needs; a need that is no key is drawn too, dashed (it exists
-            live, or is missing). The order of the output is that of the addresses' text, whatever the input's.
+    Args:   nodes maps an address to the addresses it needs; a need that is not a key is drawn dashed (it exists in
+            AWS, or is missing). The output is sorted by address, whatever the order of the input.
     Raises: ReconError for an unknown format.
     """
     if format not in GRAPH_FORMATS:

@@ -1,6 +1,6 @@
-"""The plan, the drift, a result or an error as one page: what stands in it, from top to bottom.
+"""The plan, the drift, a result or an error as one HTML page: its content, from top to bottom.
 
-All that is shown is untrusted and escaped. The frame of a page is in ``page``, the dependency picture in ``picture``.
+Everything shown is untrusted and escaped. The frame of a page is in ``page``, the dependency graph in ``picture``.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from reconciler.renderers.view import Block, Row, View, fold_diagnostics, view
 
 
 def plan_html(plan: Plan, mode: Mode = "plan") -> str:
-    """The plan, or the drift, as a page of its own."""
+    """The plan, or the drift, as one page."""
     seen = view(plan)
     ids = {id(block): f"b{number}" for number, block in enumerate(seen.blocks, 1)}
-    said = sentence(plan, mode) if plan.changes else last_line(plan)
-    said = said[:1].upper() + said[1:]
-    body = ["<header>", _scope(plan), f"<h1>{esc(said)}</h1>", _facts(plan), "</header>"]
+    title = sentence(plan, mode) if plan.changes else last_line(plan)
+    title = title[:1].upper() + title[1:]
+    body = ["<header>", _scope(plan), f"<h1>{esc(title)}</h1>", _facts(plan), "</header>"]
     if plan.changes:
         body.append(_bar(plan, seen))
     body.append("<main>")
     errors = [item for item in seen.diagnostics if item[0].severity == "error"]
-    body += _found(errors, "Errors")
-    body += _list("Look at these first", seen.risky, ids, mode, "risky")
-    body += _list("The rest" if seen.risky else "Changes", seen.calm, ids, mode, "calm")
-    body += _found([item for item in seen.diagnostics if item not in errors], "Also to know")
+    body += _diagnostics(errors, "Errors")
+    body += _list("Review these first", seen.risky, ids, mode, "risky")
+    body += _list("Other changes" if seen.risky else "Changes", seen.calm, ids, mode, "calm")
+    body += _diagnostics([item for item in seen.diagnostics if item not in errors], "Warnings and notes")
     body += picture(seen, ids)
     body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
     what = "drift" if mode == "drift" else "plan"
@@ -52,7 +52,7 @@ def _scope(plan: Plan) -> str:
 
 
 def _facts(plan: Plan) -> str:
-    facts = ["Refused: nothing is applied while the errors below stand."] if plan.outcome == "refused" else []
+    facts = ["Refused: nothing is applied until the errors below are fixed."] if plan.outcome == "refused" else []
     facts.append(last_line(plan))
     if plan.changes and plan.write_calls:
         took = f", {duration(plan.seconds)}" if plan.seconds else ""
@@ -70,7 +70,7 @@ def _bar(plan: Plan, seen: View) -> str:
         if count
     ]
     if seen.risky and seen.calm:
-        chips.append('<button type="button" data-filter="risky" aria-pressed="false"><b>!</b> look first</button>')
+        chips.append('<button type="button" data-filter="risky" aria-pressed="false"><b>!</b> review first</button>')
     return (
         '<div class="bar" hidden><div><input type="search" id="search" placeholder="Search addresses, values, files  /"'
         f' aria-label="Search the changes" autocomplete="off" spellcheck="false">{"".join(chips)}'
@@ -118,12 +118,12 @@ def _block(block: Block, anchor: str, mode: Mode, *, opened: bool) -> str:
         lines += [_field(row, block) for row in block.rows]
         lines.append("</dl>")
     if block.folded:
-        shut = block.count > 12 and block.action not in ("delete", "replace")
-        if shut:
+        collapsed = block.count > 12 and block.action not in ("delete", "replace")
+        if collapsed:
             lines.append(f"<details><summary>{block.count} addresses</summary>")
         lines.append('<ul class="addresses mono">')
         lines += [f"<li>{esc(address)}</li>" for address in block.addresses]
-        lines.append("</ul></details>" if shut else "</ul>")
+        lines.append("</ul></details>" if collapsed else "</ul>")
     elif block.changes[0].depends_on:
         needs = ", ".join(esc(address) for address in block.changes[0].depends_on)
         lines.append(f'<p class="quiet">after <span class="mono">{needs}</span></p>')
@@ -177,7 +177,7 @@ def _value(row: Row, block: Block) -> str:
 
 
 def _marked(old: str, new: str) -> tuple[str, str]:
-    """Two long values with the words that differ marked."""
+    """Two long values with the differing words marked."""
     if len(old) + len(new) > 4_000:
         return esc(old), esc(new)
     before, after = (re.findall(r"\s+|[^\s,;]+|[,;]", text) for text in (old, new))
@@ -189,11 +189,11 @@ def _marked(old: str, new: str) -> tuple[str, str]:
     return "".join(sides[0]), "".join(sides[1])
 
 
-def _found(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], title: str) -> list[str]:
-    if not found:
+def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], title: str) -> list[str]:
+    if not diagnostics:
         return []
-    lines = ["<section>", f"<h2>{title}<small>{len(found)}</small></h2>"]
-    for one, addresses in found:
+    lines = ["<section>", f"<h2>{title}<small>{len(diagnostics)}</small></h2>"]
+    for one, addresses in diagnostics:
         sign = "·" if one.severity == "note" else "!"
         rule = f'<span class="rule mono">{esc(one.code)}</span>' if one.code else ""
         lines.append(
@@ -201,10 +201,10 @@ def _found(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], title: str) -> l
             "</li></ul>"
         )
         where = f"{one.file}:{one.line}" if one.file and one.line else one.file
-        spots = [spot for spot in (where, *addresses[:20]) if spot]
-        if spots:
+        places = [place for place in (where, *addresses[:20]) if place]
+        if places:
             more = f" and {len(addresses) - 20} more" if len(addresses) > 20 else ""
-            lines.append(f'<p class="mono quiet">{esc(", ".join(spots))}{more}</p>')
+            lines.append(f'<p class="mono quiet">{esc(", ".join(places))}{more}</p>')
         if one.hint:
             lines.append(f'<p class="hint">{esc(one.hint)}</p>')
         lines.append("</div>")
@@ -214,7 +214,7 @@ def _found(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], title: str) -> l
 def _foot(plan: Plan) -> list[str]:
     lines = []
     if plan.scanned:
-        lines.append(f"Looked at {'; '.join(plan.scanned)}.")
+        lines.append(f"Searched {'; '.join(plan.scanned)}.")
     if plan.unread:
         shown = ", ".join(plan.unread[:50])
         more = f" and {len(plan.unread) - 50} more" if len(plan.unread) > 50 else ""
@@ -236,7 +236,7 @@ def _foot(plan: Plan) -> list[str]:
 
 
 def result_html(result: Result) -> str:
-    """How an apply ended, as a page of its own; what is not done stands first."""
+    """The result of an apply as one page; what is not done comes first."""
     plan = result.plan
     body = ["<header>", _scope(plan), f"<h1>{esc(result_last_line(result))}</h1>"]
     facts = [f"Outcome: {result.outcome.replace('_', ' ')}", NEXT.get(result.outcome, "")]
@@ -252,16 +252,16 @@ def result_html(result: Result) -> str:
             f'<span class="sym mono">{esc(SYMBOLS[one.action])}</span><span class="name mono">{esc(one.address)}</span>'
             f"{more}</div></div>"
         )
-    body += _found(fold_diagnostics(result.diagnostics), "Also to know")
+    body += _diagnostics(fold_diagnostics(result.diagnostics), "Warnings and notes")
     body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
     return page(f"apply {plan.scope or plan.stack}", body)
 
 
 def error_html(error: ReconError) -> str:
-    """An error with its diagnostics, as a page of its own."""
-    found = fold_diagnostics(error.diagnostics)
+    """An error with its diagnostics as one page."""
+    diagnostics = fold_diagnostics(error.diagnostics)
     body = ["<header>", f"<h1>{esc(error.message)}</h1>"]
     if error.hint:
         body.append(f'<p class="scope">{esc(error.hint)}</p>')
-    body += ["</header>", "<main>", *_found(found, "Errors"), "</main>"]
+    body += ["</header>", "<main>", *_diagnostics(diagnostics, "Errors"), "</main>"]
     return page("recon: " + error.outcome, body)

@@ -1,7 +1,7 @@
-"""The plan as JSON, there and back, and the saved plan with its digest.
+"""The plan as JSON, in both directions, and the saved plan with its digest.
 
-``plan_from_json(plan_to_json(plan)) == plan`` for every plan whose documents are JSON values, so that what a reviewer
-saw is all that apply needs. A saved plan is untrusted input: it may be cut short, edited or made to harm.
+``plan_from_json(plan_to_json(plan)) == plan`` for every plan whose documents are JSON values, so that apply needs
+nothing that a reviewer has not seen. A saved plan is untrusted input: it may be truncated, edited or malicious.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ FORMAT_VERSION: Final = 2
 """2: what carrying out a change needs has one form for all kinds (``order``, ``needs``)."""
 
 MAX_SAVED_CHARACTERS: Final = 256 * 1024 * 1024
-"""Above this a file is not read: some hundred thousand changes."""
+"""Larger files are not read: this is enough for some hundred thousand changes."""
 
 MAX_DEPTH: Final = 100
-"""Nesting of a saved plan; an IAM policy, the deepest thing that we know, has about ten levels."""
+"""Nesting of a saved plan; an IAM policy, the deepest known document, has about ten levels."""
 
-_ONE_A_LINE: Final = 1_000
+_COMPACT_FROM: Final = 1_000
+"""With more changes than this, each change is one line."""
+
+_NEW_PLAN: Final = "make a new one with `recon plan --out FILE`"
 
 _SEVERITIES: Final = ("error", "warning", "note")
-# what a terminal or an editor would act on; JSON allows it raw, we don't
+# Characters that a terminal or an editor would interpret; JSON allows them unescaped, recon does not.
 _ACTIVE = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-    r"|#(?=#\[)"  # a GitHub runner takes ``##[error]`` for a command wherever it stands in a line
+    r"|#(?=#\[)"  # a GitHub runner treats ``##[error]`` as a command anywhere in a line
 )
 
 
@@ -51,9 +54,9 @@ _ACTIVE = re.compile(
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON knows it: dicts with string keys, lists, finite numbers, text that UTF-8 can hold.
+    """``value`` as JSON types: dicts with string keys, lists, finite numbers, text that UTF-8 can encode.
 
-    A float that JSON lacks and a lone surrogate become text that shows them; neither can come from validated YAML.
+    An infinite or NaN float and a lone surrogate become readable text; neither can come from validated YAML.
     """
     kind = type(value)
     if kind is dict:  # nearly everything is one of these: the exact types first
@@ -82,7 +85,7 @@ def plain(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """``value`` as JSON in UTF-8, indented, or with more than a thousand changes one change a line.
+    """``value`` as JSON in UTF-8, indented, or with one line per change if there are more than a thousand changes.
 
     Bidirectional and control characters are written as ``\\uXXXX``.
     """
@@ -100,11 +103,11 @@ def _escaped(match: re.Match[str]) -> str:
 
 def _text(document: Any) -> str:
     changes = document.get("changes", ()) if isinstance(document, dict) else ()
-    if len(changes) > _ONE_A_LINE:
-        # the indenting encoder is many times slower: a change a line is what can still be read
+    if len(changes) > _COMPACT_FROM:
+        # The indenting encoder is many times slower; one change per line is still readable.
         listed = ",\n".join("    " + json.dumps(change, ensure_ascii=False, allow_nan=False) for change in changes)
         others = json.dumps({**document, "changes": []}, indent=2, ensure_ascii=False, allow_nan=False)
-        # at two spaces and outside a string this stands once: strings hold no raw line break
+        # This text is unique: strings have no raw line breaks, and only the document's own keys are indented by two.
         text = others.replace('\n  "changes": []', f'\n  "changes": [\n{listed}\n  ]', 1)
     else:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
@@ -154,25 +157,25 @@ def _document(plan: Plan) -> dict[str, Any]:
 
 
 def plan_digest(plan: Plan) -> str:
-    """``sha256:<hex>`` over all of the plan: what ``apply --expect`` pins and a saved plan carries."""
+    """``sha256:<hex>`` of the whole plan: the value for ``apply --expect``, and the digest in a saved plan."""
     return digest_of(plan_to_json(plan))
 
 
 def with_digest(plan: Plan) -> dict[str, Any]:
-    """The plan's JSON with ``digest`` over everything else."""
+    """The plan's JSON with the ``digest`` of everything else."""
     document = plan_to_json(plan)
     return {**document, "digest": digest_of(document)}
 
 
 def saved_plan(plan: Plan) -> str:
-    """The text of a saved plan; ``load_saved`` gives the plan back or refuses."""
+    """The text of a saved plan, for ``load_saved``."""
     return _text(with_digest(plan))
 
 
 def result_to_json(result: Result) -> dict[str, Any]:
     """The plan's object with the outcome of the apply, ``applied`` and the diagnostics of both.
 
-    It carries ``plan_digest`` and no ``digest``: a report is not a plan that could be applied again.
+    It has a ``plan_digest`` and no ``digest``: a report is not a plan that could be applied.
     """
     document = plan_to_json(result.plan)
     document["outcome"] = result.outcome
@@ -190,7 +193,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
 
 
 def error_to_json(error: ReconError, plan: Plan | None = None) -> dict[str, Any]:
-    """The object of a run that failed or was refused; with the plan's members where there is a plan."""
+    """The object of a run that failed or was refused; with the plan's members if there is a plan."""
     if plan is not None:
         document = plan_to_json(plan)
         document["outcome"] = error.outcome
@@ -216,7 +219,7 @@ def _distinct(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 
 class _Reader:
-    """Typed reading of a JSON object; a wrong type names its path."""
+    """Typed reading of a JSON object; the error for a wrong type names its path."""
 
     def __init__(self, value: Any, path: str) -> None:
         self.path = path or "the plan"
@@ -238,16 +241,16 @@ class _Reader:
     def optional(self, key: str) -> str | None:
         return cast("str | None", self._get(key, (str, type(None)), "a string or null", None))
 
-    def whole(self, key: str) -> int:
+    def integer(self, key: str) -> int:
         return cast(int, self._get(key, int, "a whole number"))
 
     def flag(self, key: str) -> bool:
         return cast(bool, self._get(key, bool, "true or false", False))
 
-    def choice(self, key: str, among: tuple[str, ...]) -> str:
+    def choice(self, key: str, choices: tuple[str, ...]) -> str:
         value = self.text(key)
-        if value not in among:
-            raise _malformed(f"{self.path}.{key}", f"one of {', '.join(among)}", value)
+        if value not in choices:
+            raise _malformed(f"{self.path}.{key}", f"one of {', '.join(choices)}", value)
         return value
 
     def mapping(self, key: str) -> dict[str, Any]:
@@ -268,19 +271,19 @@ class _Reader:
         return tuple(items)
 
     def counts(self, key: str) -> dict[str, int]:
-        found = self.mapping(key)
-        for name, count in found.items():
+        counts = self.mapping(key)
+        for name, count in counts.items():
             if isinstance(count, bool) or not isinstance(count, int):
                 raise _malformed(f"{self.path}.{key}.{name}", "a whole number", count)
-        return found
+        return counts
 
     def source(self, key: str) -> Source | None:
         value = self.value.get(key)
         if value is None:
             return None
         reader = _Reader(value, f"{self.path}.{key}")
-        column = reader.whole("column") if "column" in reader.value else 1
-        return Source(reader.text("file"), reader.whole("line"), column, reader.optional("via") or "")
+        column = reader.integer("column") if "column" in reader.value else 1
+        return Source(reader.text("file"), reader.integer("line"), column, reader.optional("via") or "")
 
 
 def _malformed(path: str, expected: str, found: Any, *, missing: bool = False) -> ReconError:
@@ -288,10 +291,7 @@ def _malformed(path: str, expected: str, found: Any, *, missing: bool = False) -
         dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number",
     }  # fmt: skip
     what = "nothing" if missing else repr(found)[:60] if isinstance(found, str) else names.get(type(found), "null")
-    return ReconError(
-        f"not a plan of recon: {path} must be {expected}, found {what}",
-        hint="make a new one with `recon plan --out FILE`",
-    )
+    return ReconError(f"not a saved plan: {path} must be {expected}, found {what}", hint=_NEW_PLAN)
 
 
 def _change_from_json(reader: _Reader) -> Change:
@@ -326,8 +326,8 @@ def _diagnostic_from_json(reader: _Reader) -> Diagnostic:
         message=reader.text("message"),
         hint=reader.optional("hint") or "",
         file=reader.optional("file") or "",
-        line=reader.whole("line") if reader.value.get("line") is not None else 0,
-        column=reader.whole("column") if reader.value.get("column") is not None else 0,
+        line=reader.integer("line") if reader.value.get("line") is not None else 0,
+        column=reader.integer("column") if reader.value.get("column") is not None else 0,
         address=reader.optional("address") or "",
     )
 
@@ -358,8 +358,8 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
         unread=reader.texts("unread"),
         scanned=reader.texts("scanned"),
         calls=reader.counts("calls"),
-        write_calls=estimate.whole("write_calls"),
-        seconds=estimate.whole("seconds"),
+        write_calls=estimate.integer("write_calls"),
+        seconds=estimate.integer("seconds"),
         recon_version=reader.text("recon_version"),
         scope=reader.text("scope"),
         context=reader.mapping("context"),
@@ -373,7 +373,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            # two readers of such a file could see two plans
+            # two parsers of such a file could see two different plans
             raise ValueError(f"the key {key[:60]!r} appears twice")
         found[key] = value
     return found
@@ -398,65 +398,60 @@ def _too_deep(value: Any) -> bool:
 
 
 def load_saved(text: str, name: str = "the plan file") -> Plan:
-    """The plan of a saved plan file, or a refusal; safe for any text. ``name`` is what to call the file.
+    """Parse a saved plan; safe for any text. ``name`` is what errors call the file.
 
-    Raises: Stale when an older recon wrote it, the digest does not fit (edited) or there is none (not saved by
-    ``--out``); ReconError when it is not JSON, cut short, too large, too deep, of another format version, or has
-    members of a wrong type.
+    Raises: Stale if an older recon wrote it, or the digest does not match (edited) or is missing (not saved by
+    ``--out``); ReconError if the text is not JSON, truncated, too large, too deeply nested, of another format version,
+    or has members of a wrong type.
     """
+    document = _parse(text)
+    if _too_deep(document):
+        raise ReconError(f"not a saved plan: nested more than {MAX_DEPTH} levels deep", hint=_NEW_PLAN)
+    members = {key: value for key, value in _Reader(document, "").value.items() if key != "digest"}
+    version = document.get("format_version")
+    if version in range(1, FORMAT_VERSION) and not isinstance(version, bool):
+        raise Stale(f"{name} was made by an older recon (format {version}): {_NEW_PLAN}")
+    if version == FORMAT_VERSION and not isinstance(version, bool):
+        _check_digest(members, document.get("digest"))
+    plan = plan_from_json(document)
+    if _document(plan) != members:
+        # this version would silently drop a member
+        raise Stale(
+            "the plan file has members that this version of recon does not know",
+            hint=f"apply it with the version that made it, or {_NEW_PLAN}",
+        )
+    return plan
+
+
+def _parse(text: str) -> Any:
     if len(text) > MAX_SAVED_CHARACTERS:
         raise ReconError(
-            f"the plan file has {len(text):,} characters; no plan of recon has more than {MAX_SAVED_CHARACTERS:,}",
+            f"the plan file has {len(text):,} characters; a saved plan has at most {MAX_SAVED_CHARACTERS:,}",
             hint="give the file that `recon plan --out FILE` wrote",
         )
     try:
-        document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) - 1 or "Unterminated string" in error.msg
-        what = "cut short" if cut and text.strip() else "empty" if not text.strip() else "not JSON"
+        truncated = error.pos >= len(text.rstrip()) - 1 or "Unterminated string" in error.msg
+        what = "truncated" if truncated and text.strip() else "empty" if not text.strip() else "not JSON"
         raise ReconError(
-            f"the plan file is {what} (line {error.lineno}, column {error.colno}: {error.msg})",
-            hint="make a new one with `recon plan --out FILE`",
+            f"the plan file is {what} (line {error.lineno}, column {error.colno}: {error.msg})", hint=_NEW_PLAN
         ) from None
     except RecursionError:
-        raise _malformed("the plan", f"nested at most {MAX_DEPTH} deep", None) from None
+        raise _malformed("the plan", f"nested at most {MAX_DEPTH} levels deep", None) from None
     except ValueError as error:
-        raise ReconError(
-            f"the plan file is not valid: {error}", hint="make a new one with `recon plan --out FILE`"
-        ) from None
-    if _too_deep(document):
-        raise ReconError(
-            f"not a plan of recon: nested more than {MAX_DEPTH} deep",
-            hint="make a new one with `recon plan --out FILE`",
-        )
-    reader = _Reader(document, "")
-    version = document.get("format_version")
-    if version in range(1, FORMAT_VERSION) and not isinstance(version, bool):
+        raise ReconError(f"the plan file is not valid: {error}", hint=_NEW_PLAN) from None
+
+
+def _check_digest(members: Mapping[str, Any], digest: Any) -> None:
+    if not isinstance(digest, str):
+        raise Stale("the plan file has no digest: it is not a saved plan, or was edited", hint=_NEW_PLAN)
+    try:
+        actual = digest_of(members)
+    except UnicodeEncodeError:
+        raise ReconError("the plan file contains text that is not Unicode", hint=_NEW_PLAN) from None
+    if actual != digest:
         raise Stale(
-            f"{name} was made by an older recon (format {version}): make a new one with `recon plan --out FILE`"
+            "the plan file was edited after it was made: its digest does not match",
+            hint=f"{_NEW_PLAN}; a plan is applied exactly as it was reviewed",
         )
-    rest = {key: value for key, value in reader.value.items() if key != "digest"}
-    if version == FORMAT_VERSION and not isinstance(version, bool):
-        digest = document.get("digest")
-        if not isinstance(digest, str):
-            raise Stale(
-                "the plan file has no digest: it is not a saved plan, or was edited",
-                hint="make a new one with `recon plan --out FILE`",
-            )
-        try:
-            actual = digest_of(rest)
-        except UnicodeEncodeError:
-            raise ReconError("the plan file holds text that is not Unicode", hint="make a new one") from None
-        if actual != digest:
-            raise Stale(
-                "the plan file was edited after it was made: its digest does not fit",
-                hint="make a new one with `recon plan --out FILE`; a plan is applied as it was reviewed, or not at all",
-            )
-    plan = plan_from_json(document)
-    if _document(plan) != rest:
-        # a member that this version would drop unseen
-        raise Stale(
-            "the plan file has members that this version of recon does not know",
-            hint="apply it with the version that made it, or make a new one with `recon plan --out FILE`",
-        )
-    return plan

@@ -1,16 +1,16 @@
 """Markdown for a comment on a pull or merge request, right on GitHub and GitLab, never above 60,000 bytes.
 
 The first line is a hidden marker (``<!-- recon:plan STACK -->``), so that a pipeline can find its comment and update
-it. What must be seen comes first; what does not fit is left out from the calm end and counted. Counts, deletes and
-replaces are never left out: where even a line each is too much, their addresses are listed packed together.
+it. Risky changes come first; what does not fit is left out from the end and counted. Counts, deletes and replaces are
+never left out: if even one line each is too much, their addresses are packed together.
 Source: GitHub Docs, "Create a comment" (65,536 characters); CommonMark 0.31, sections 4.5 to 4.6.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, 
 from reconciler.renderers.view import Block, Row, fold_diagnostics, view
 
 LIMIT: Final = 60_000
-"""Bytes of UTF-8, which bounds the characters too."""
+"""Bytes of UTF-8, which also limits the characters."""
 
 _VALUE: Final = 1_000
 _NAME: Final = 300
@@ -46,9 +46,9 @@ def _inert(text: str) -> str:
 
 
 def marker(plan: Plan, what: str) -> str:
-    """The hidden first line by which a comment is found again: ``<!-- recon:plan acme-mail/production -->``."""
+    """The hidden first line that identifies a comment: ``<!-- recon:plan acme-mail/production -->``."""
     slug = quote(_cut(plan.scope or plan.stack, _NAME), safe="/._", errors="replace")
-    # a comment may not hold "--" (HTML Living Standard, 13.1.6)
+    # a comment must not contain "--" (HTML Living Standard, 13.1.6)
     return f"<!-- recon:{what} {slug.replace('-', '%2D') if '--' in slug else slug} -->"
 
 
@@ -57,10 +57,9 @@ class _Budget:
     """Bytes that are left."""
 
     left: int
-    used: list[str] = field(default_factory=list)
 
-    def take(self, text: str, instead_of: str = "") -> bool:
-        """Whether ``text`` fits in place of ``instead_of``; if so it is taken."""
+    def spend(self, text: str, instead_of: str = "") -> bool:
+        """Whether ``text`` fits in place of ``instead_of``; if so, its bytes are spent."""
         need = _size(text) - _size(instead_of)
         if need > self.left:
             return False
@@ -76,57 +75,57 @@ def plan_markdown(plan: Plan, mode: Mode = "plan") -> str:
     seen = view(plan)
     head = _head(plan, mode)
     foot = _foot(plan)
-    headings = ["\n#### Look at these first\n\n", "\n#### The rest\n\n" if seen.risky else "\n"]
+    headings = ["\n#### Review these first\n\n", "\n#### Other changes\n\n" if seen.risky else "\n"]
     budget = _Budget(LIMIT - _size(head) - _size(foot) - sum(map(_size, headings)) - 400)
 
-    must = [block for block in seen.risky if block.action in ("delete", "replace")]
+    removed = [block for block in seen.risky if block.action in ("delete", "replace")]
     warned = [block for block in seen.risky if block.action not in ("delete", "replace")]
-    shown: dict[int, str] = {}
-    packed = ""
-    lines = {id(block): _line(block, mode) for block in must} if _might_fit(must) else {}
-    if lines and sum(map(_size, lines.values())) <= budget.left:
-        for block in must:
-            budget.take(lines[id(block)])
-            shown[id(block)] = lines[id(block)]
-    elif must:
-        packed = _packed(must, budget.left)
-        budget.take(packed)
-        must = []
+    shown, packed = _removal_lines(removed, mode, budget)
     for block in warned:
         _show_line(block, mode, shown, budget)
-    errors = [item for item in seen.diagnostics if item[0].severity == "error"]
-    wrong = _diagnostics(errors, min(budget.left, LIMIT // 4))
-    budget.take(wrong)
-    said = _diagnostics([item for item in seen.diagnostics if item not in errors], min(budget.left, LIMIT // 5))
-    budget.take(said)
-    for block in (*must, *warned):
+    error_items = [item for item in seen.diagnostics if item[0].severity == "error"]
+    errors = _diagnostics(error_items, min(budget.left, LIMIT // 4))
+    budget.spend(errors)
+    others = _diagnostics([item for item in seen.diagnostics if item not in error_items], min(budget.left, LIMIT // 5))
+    budget.spend(others)
+    for block in seen.risky:
         _show_full(block, mode, shown, budget)
     for block in seen.calm:
         _show_line(block, mode, shown, budget)
     for block in seen.calm:
         _show_full(block, mode, shown, budget)
 
-    parts = [head, wrong]
+    parts = [head, errors]
     if seen.risky:
-        parts.append(headings[0])
-        parts.append(packed)
-        parts += [shown[id(block)] for block in (*must, *warned) if id(block) in shown]
+        parts += [headings[0], packed]
+        parts += [shown[id(block)] for block in (*removed, *warned) if id(block) in shown]
     calm = [shown[id(block)] for block in seen.calm if id(block) in shown]
     if calm:
         parts += [headings[1], *calm]
-    listed = {id(block) for block in must} if not packed else {
-        id(block) for block in seen.risky if block.action in ("delete", "replace")
-    }  # fmt: skip
-    missing = sum(block.count for block in seen.blocks if id(block) not in shown and id(block) not in listed)
-    short = sum(1 for block in seen.blocks if id(block) in shown and "<details>" not in shown[id(block)])
-    if missing:
-        parts.append(
-            f"\n… and {plural(missing, 'more change')} that a comment has no room for: `recon show` has all.\n"
-        )
-    elif short or packed:
-        parts.append("\nSome details have no room in a comment: `recon show` has all.\n")
-    parts += [said, foot]
+    parts += [_omitted(seen.blocks, shown, packed, {id(block) for block in removed}), others, foot]
     return "".join(parts)
+
+
+def _removal_lines(removed: Sequence[Block], mode: Mode, budget: _Budget) -> tuple[dict[int, str], str]:
+    """What is deleted or replaced: (a line for each block, by its id), or else all addresses packed together."""
+    lines = {id(block): _line(block, mode) for block in removed} if _might_fit(removed) else {}
+    if lines and sum(map(_size, lines.values())) <= budget.left:
+        for line in lines.values():
+            budget.spend(line)
+        return lines, ""
+    packed = _packed(removed, budget.left) if removed else ""
+    budget.spend(packed)
+    return {}, packed
+
+
+def _omitted(blocks: Sequence[Block], shown: Mapping[int, str], packed: str, removed: Container[int]) -> str:
+    """The line that counts what is left out, or says that details are; empty if the comment has everything."""
+    missing = sum(block.count for block in blocks if id(block) not in shown and id(block) not in removed)
+    if missing:
+        return f"\n… and {plural(missing, 'more change')}, which do not fit in a comment: `recon show` lists all.\n"
+    if packed or any("<details>" not in text for text in shown.values()):
+        return "\nSome details do not fit in a comment: `recon show` has all of them.\n"
+    return ""
 
 
 def _might_fit(blocks: Sequence[Block]) -> bool:
@@ -136,7 +135,7 @@ def _might_fit(blocks: Sequence[Block]) -> bool:
 def _show_line(block: Block, mode: Mode, shown: dict[int, str], budget: _Budget) -> None:
     if budget.left > 60 and id(block) not in shown:
         line = _line(block, mode)
-        if budget.take(line):
+        if budget.spend(line):
             shown[id(block)] = line
 
 
@@ -146,20 +145,20 @@ def _show_full(block: Block, mode: Mode, shown: dict[int, str], budget: _Budget)
         return
     for everything in (True, False):
         full = _full(block, mode, everything=everything)
-        if budget.take(full, line):
+        if budget.spend(full, line):
             shown[id(block)] = full
             return
 
 
 def _head(plan: Plan, mode: Mode) -> str:
     lines = [marker(plan, mode), f"### {'Drift of' if mode == 'drift' else 'Plan for'} {_scope(plan)}", ""]
-    said = last_line(plan)
+    summary = last_line(plan)
     if plan.changes:
         took = f", {duration(plan.seconds)}" if plan.seconds and mode != "drift" else ""
-        said = f"{sentence(plan, mode)}{took}."
-    lines += [f"**{markdown_text(said)}**", ""]
+        summary = f"{sentence(plan, mode)}{took}."
+    lines += [f"**{markdown_text(summary)}**", ""]
     if plan.outcome == "refused":
-        lines += ["⛔ **Refused:** nothing is applied while the errors below stand.", ""]
+        lines += ["⛔ **Refused:** nothing is applied until the errors below are fixed.", ""]
     if plan.changes:
         lines.append(f"{last_line(plan)} Account {markdown_code(_cut(plan.account, _NAME))}.")
     else:
@@ -179,10 +178,10 @@ def _title(block: Block) -> str:
 
 
 def _aside(block: Block, mode: Mode) -> str:
-    words = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
+    parts = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
     if block.cause:
-        words.append(_inert(_cut(block.cause, _NAME)))
-    return " · ".join(["", *words]) if words else ""
+        parts.append(_inert(_cut(block.cause, _NAME)))
+    return " · ".join(["", *parts]) if parts else ""
 
 
 def _notes(block: Block) -> list[str]:
@@ -193,14 +192,14 @@ def _notes(block: Block) -> list[str]:
 
 
 def _line(block: Block, mode: Mode) -> str:
-    """The least there is of a block: a line, or one an address where something goes away."""
+    """The shortest form of a block: one line, or one per address for deletes and replaces."""
     if block.action in ("delete", "replace"):
         return "".join(f"- `{block.symbol}` {markdown_code(_cut(a, 2_000))}\n" for a in block.addresses)
     return f"- {_title(block)}{_aside(block, mode)}\n"
 
 
 def _full(block: Block, mode: Mode, *, everything: bool) -> str:
-    """A block with its notes in sight and its fields folded away."""
+    """A block with its notes visible and its fields collapsed."""
     summary = "<br>".join([_title(block) + _aside(block, mode), *_notes(block)])
     body: list[str] = []
     fields = [line for row in block.rows for line in _fields(row, block)]
@@ -213,7 +212,7 @@ def _full(block: Block, mode: Mode, *, everything: bool) -> str:
             names.append(f"… and {block.count - len(shown)} more")
         body += fence(names, "text")
     if not body:
-        body = ["no fields to show"]
+        body = ["No fields to show."]
     return "\n".join(["<details><summary>" + summary + "</summary>", "", *body, "", "</details>", ""])
 
 
@@ -249,39 +248,43 @@ def _fields(row: Row, block: Block) -> list[str]:
     return lines
 
 
-def _packed(blocks: Sequence[Block], room: int) -> str:
-    """All addresses of what is deleted or replaced, in as few bytes as keep each one readable."""
-    whole = [f"{block.symbol} {safe(address)}" for block in blocks for address in block.addresses]
-    text = "\n".join(fence(whole)) + "\n"
-    if _size(text) <= room:
+def _packed(blocks: Sequence[Block], limit: int) -> str:
+    """All addresses of what is deleted or replaced, in at most ``limit`` bytes, each still readable."""
+    lines = [f"{block.symbol} {safe(address)}" for block in blocks for address in block.addresses]
+    text = "\n".join(fence(lines)) + "\n"
+    if _size(text) <= limit:
         return text
     groups: dict[tuple[str, str], list[str]] = {}
     for block in blocks:
         for address in block.addresses:
             head, slash, tail = safe(address).rpartition("/")
             if address.startswith("dns_record/"):
-                # the type alone would not name it: the zone is the place, name and type the rest
+                # the type alone would not identify it: group by zone, and list name and type
                 kind, _, rest = safe(address).partition("/")
                 zone, slash, tail = rest.partition("/")
                 head = f"{kind}/{zone}"
             groups.setdefault((block.symbol, head + slash), []).append(tail)
     for ending in (True, False):
         text = _packed_groups(groups, endings=ending)
-        if _size(text) <= room:
+        if _size(text) <= limit:
             return text
+    return _counted(groups, limit)
+
+
+def _counted(groups: Mapping[tuple[str, str], Sequence[str]], limit: int) -> str:
     total = sum(map(len, groups.values()))
-    lines = [f"{total} addresses are more than a comment can hold; `recon show` has them all. By place:"]
+    lines = [f"{total} addresses do not fit in a comment; `recon show` lists all of them. Their numbers:"]
     for (symbol, head), names in sorted(groups.items(), key=lambda item: -len(item[1])):
         lines.append(f"- `{symbol}` {len(names)} × {markdown_code(_cut(head, _NAME))}")
-    cut: list[str] = []
+    shown: list[str] = []
     size = 200
     for line in lines:
         size += _size(line) + 1
-        if size > room:
-            cut.append("- …")
+        if size > limit:
+            shown.append("- …")
             break
-        cut.append(line)
-    return "\n".join(cut) + "\n"
+        shown.append(line)
+    return "\n".join(shown) + "\n"
 
 
 def _packed_groups(groups: dict[tuple[str, str], list[str]], *, endings: bool) -> str:
@@ -306,63 +309,63 @@ def _common_ending(names: Sequence[str]) -> str:
 # --- diagnostics and footer ----------------------------------------------------------------------------------------
 
 
-def _diagnostics(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], room: int) -> str:
-    if not found:
+def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], limit: int) -> str:
+    if not diagnostics:
         return ""
-    counts = {kind: sum(1 for one, _ in found if one.severity == kind) for kind in ("error", "warning", "note")}
+    counts = {kind: sum(1 for one, _ in diagnostics if one.severity == kind) for kind in ("error", "warning", "note")}
     title = ", ".join(plural(count, kind) for kind, count in counts.items() if count)
     opened = " open" if counts["error"] else ""
     start, end = f"\n<details{opened}><summary>{title}</summary>\n\n", "\n</details>\n"
     lines: list[str] = []
-    left = room - _size(start) - _size(end) - 60
-    for number, (one, addresses) in enumerate(found):
+    left = limit - _size(start) - _size(end) - 60
+    for number, (one, addresses) in enumerate(diagnostics):
         line = _diagnostic(one, addresses)
         if _size(line) > left:
-            lines.append(f"- … and {len(found) - number} more\n")
+            lines.append(f"- … and {len(diagnostics) - number} more\n")
             break
         left -= _size(line)
         lines.append(line)
     text = start + "".join(lines) + end
-    return text if _size(text) <= room else ""
+    return text if _size(text) <= limit else ""
 
 
 def _diagnostic(one: Diagnostic, addresses: Sequence[str]) -> str:
-    said = f"- {_SIGN[one.severity]} {markdown_text(_cut(one.message, _VALUE))}"
+    line = f"- {_SIGN[one.severity]} {markdown_text(_cut(one.message, _VALUE))}"
     if one.code:
-        said += f" {markdown_code(_cut(one.code, 100))}"
+        line += f" {markdown_code(_cut(one.code, 100))}"
     if one.file:
-        said += f" at {markdown_code(_cut(f'{one.file}:{one.line}' if one.line else one.file, _NAME))}"
+        line += f" at {markdown_code(_cut(f'{one.file}:{one.line}' if one.line else one.file, _NAME))}"
     if addresses:
-        said += " · " + ", ".join(markdown_code(_cut(address, _NAME)) for address in addresses[:3])
-        said += f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
+        line += " · " + ", ".join(markdown_code(_cut(address, _NAME)) for address in addresses[:3])
+        line += f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
     if one.hint:
-        said += f"<br>{markdown_text(_cut(one.hint, _VALUE))}"
-    return said + "\n"
+        line += f"<br>{markdown_text(_cut(one.hint, _VALUE))}"
+    return line + "\n"
 
 
 def _foot(plan: Plan) -> str:
-    said = []
+    lines = []
     if plan.scanned:
-        said.append(f"Looked at {markdown_text(_cut('; '.join(plan.scanned), 1_500))}.")
+        lines.append(f"Searched {markdown_text(_cut('; '.join(plan.scanned), 1_500))}.")
     if plan.unread:
         names = markdown_text(_cut(", ".join(plan.unread), 1_500))
-        said.append(f"Not read ({len(plan.unread)}): {names}.")
+        lines.append(f"Not read ({len(plan.unread)}): {names}.")
     calls = sum(plan.calls.values())
     if calls and plan.changes:
-        said.append(f"Read with {plural(calls, 'AWS call')}.")
+        lines.append(f"Read with {plural(calls, 'AWS call')}.")
     if plan.write_calls and plan.changes:
-        said.append(f"Applying takes {plural(plan.write_calls, 'call')}, {duration(plan.seconds)} at AWS's rates.")
+        lines.append(f"Applying takes {plural(plan.write_calls, 'call')}, {duration(plan.seconds)} at AWS's rates.")
     digest = f"Plan digest `{plan_digest(plan)}`"
     version = f" · recon {markdown_text(_cut(plan.recon_version, 60))}" if plan.recon_version else ""
     made = f" · {markdown_text(_cut(plan.created_at, 60))}" if plan.created_at else ""
-    return "\n" + "".join(f"<sub>{line}</sub><br>\n" for line in said) + f"<sub>{digest}{version}{made}</sub>\n"
+    return "\n" + "".join(f"<sub>{line}</sub><br>\n" for line in lines) + f"<sub>{digest}{version}{made}</sub>\n"
 
 
 # --- result and error ----------------------------------------------------------------------------------------------
 
 
 def result_markdown(result: Result) -> str:
-    """How an apply ended, what is not done first, at most ``LIMIT`` bytes."""
+    """The result of an apply, what is not done first, at most ``LIMIT`` bytes."""
     plan = result.plan
     order = ("failed", "waiting", "not_started", "done")
     head = [marker(plan, "apply"), f"### Apply of {_scope(plan)}: {result.outcome.replace('_', ' ')}", ""]
@@ -371,27 +374,27 @@ def result_markdown(result: Result) -> str:
         head += ["", NEXT[result.outcome]]
     foot = f"\n<sub>Plan digest `{plan_digest(plan)}`</sub>\n"
     budget = _Budget(LIMIT - _size("\n".join(head)) - _size(foot) - 1_000)
-    said = _diagnostics(fold_diagnostics(result.diagnostics), LIMIT // 4)
-    budget.take(said)
+    diagnostics = _diagnostics(fold_diagnostics(result.diagnostics), LIMIT // 4)
+    budget.spend(diagnostics)
     parts = ["\n".join(head), "\n"]
     for status in order:
-        found = [one for one in result.applied if one.status == status]
-        if not found:
+        applied = [one for one in result.applied if one.status == status]
+        if not applied:
             continue
         opened = " open" if status in ("failed", "waiting") else ""
-        parts.append(f"\n<details{opened}><summary>{len(found)} {STATUS[status].lower()}</summary>\n\n")
-        for number, one in enumerate(found):
+        parts.append(f"\n<details{opened}><summary>{len(applied)} {STATUS[status].lower()}</summary>\n\n")
+        for number, one in enumerate(applied):
             line = f"- `{one.action}` {markdown_code(_cut(one.address, 2_000))}"
             if one.message:
                 line += f": {markdown_text(_cut(one.message, _VALUE))}"
             if one.hint:
                 line += f"<br>{markdown_text(_cut(one.hint, _VALUE))}"
-            if not budget.take(line + "\n"):
-                parts.append(f"- … and {len(found) - number} more\n")
+            if not budget.spend(line + "\n"):
+                parts.append(f"- … and {len(applied) - number} more\n")
                 break
             parts.append(line + "\n")
         parts.append("\n</details>\n")
-    return "".join([*parts, said, foot])
+    return "".join([*parts, diagnostics, foot])
 
 
 def error_markdown(error: ReconError) -> str:
@@ -399,7 +402,5 @@ def error_markdown(error: ReconError) -> str:
     head = f"<!-- recon:error -->\n### ⛔ {markdown_text(_cut(error.message, _VALUE))}\n"
     if error.hint:
         head += f"\n{markdown_text(_cut(error.hint, _VALUE))}\n"
-    found: Iterable[Diagnostic] = (
-        one for one in error.diagnostics if one.message != error.message or one.file or one.address
-    )
-    return head + _diagnostics(fold_diagnostics(found), LIMIT - _size(head))
+    others = (one for one in error.diagnostics if one.message != error.message or one.file or one.address)
+    return head + _diagnostics(fold_diagnostics(others), LIMIT - _size(head))

@@ -1,4 +1,4 @@
-"""The dependency picture of a page: what waits for what, drawn as SVG from left to right."""
+"""The dependency graph of a page, drawn as SVG from left to right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from reconciler.model import SYMBOLS
 from reconciler.renderers.escape import html_text as esc
 from reconciler.renderers.escape import safe
-from reconciler.renderers.view import View, place
+from reconciler.renderers.view import View, address_parts
 
 _NODES: Final = 60
 _NODE_WIDTH: Final = 200
@@ -18,7 +18,7 @@ _GAP_Y: Final = 14
 
 
 def picture(seen: View, ids: Mapping[int, str]) -> list[str]:
-    """What waits for what, left to right; blocks are nodes, and kinds are when there are too many blocks."""
+    """The dependency graph: nodes are blocks, or kinds if there are too many blocks."""
     owner = {address: number for number, block in enumerate(seen.blocks) for address in block.addresses}
     edges = {
         (owner[need], number)
@@ -29,54 +29,57 @@ def picture(seen: View, ids: Mapping[int, str]) -> list[str]:
     }
     if not edges:
         return []
-    joined = {number for edge in edges for number in edge}
+    connected = {number for edge in edges for number in edge}
     label: dict[int, tuple[str, str, str, str]] = {}
-    for number in sorted(joined):
+    for number in sorted(connected):
         block = seen.blocks[number]
-        # a record's name says its zone already
-        name = "/".join(place(block.addresses[0])[1 if block.kind == "dns_record" else 0 :])
-        name = f"{block.count} of them" if block.folded else name
+        # without the zone of a record, which its name already contains
+        name = "/".join(address_parts(block.addresses[0])[1 if block.kind == "dns_record" else 0 :])
+        name = f"{block.count} resources" if block.folded else name
         label[number] = (block.kind, name, block.action, "#" + ids[id(block)])
-    folded = len(joined) > _NODES
+    folded = len(connected) > _NODES
     if folded:
         groups: dict[tuple[str, str], int] = {}
-        into = {n: groups.setdefault((seen.blocks[n].kind, seen.blocks[n].action), len(groups)) for n in sorted(joined)}
+        group_of = {
+            n: groups.setdefault((seen.blocks[n].kind, seen.blocks[n].action), len(groups)) for n in sorted(connected)
+        }
         counts = [0] * len(groups)
-        for number, group in into.items():
+        for number, group in group_of.items():
             counts[group] += seen.blocks[number].count
         label = {group: (kind, f"{counts[group]} to {action}", action, "") for (kind, action), group in groups.items()}
-        edges = {(into[a], into[b]) for a, b in edges if into[a] != into[b]}
+        edges = {(group_of[a], group_of[b]) for a, b in edges if group_of[a] != group_of[b]}
     svg = _svg(label, edges)
-    title = f"What waits for what<small>{len(label)}{' groups' if folded else ''}</small>"
+    title = f"Dependencies<small>{len(label)}{' groups' if folded else ''}</small>"
     opened = " open" if len(label) <= 24 else ""
     return [
         f'<details class="more"{opened}><summary>{title}</summary>',
-        f'<div class="picture" tabindex="0" role="group" aria-label="Dependency picture">{svg}</div></details>',
+        f'<div class="picture" tabindex="0" role="group" aria-label="Dependency graph">{svg}</div></details>',
     ]
 
 
 def _layers(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Nodes by the longest way from a root; a cycle is cut where it is entered again."""
+    """Nodes by the longest path from a root. Groups may depend on each other in a cycle, which graphlib refuses: here
+    the edge that closes the cycle is ignored."""
     needs: dict[int, list[int]] = {node: [] for node in nodes}
     for before, after in sorted(edges):
         needs[after].append(before)
     depth: dict[int, int] = {}
     for start in needs:
-        stack, on_way = [start], {start}
+        stack, on_path = [start], {start}
         while stack:
             node = stack[-1]
-            waiting = [need for need in needs[node] if need not in depth and need not in on_way]
-            if waiting:
-                stack.append(waiting[0])
-                on_way.add(waiting[0])
+            unvisited = [need for need in needs[node] if need not in depth and need not in on_path]
+            if unvisited:
+                stack.append(unvisited[0])
+                on_path.add(unvisited[0])
                 continue
             stack.pop()
-            on_way.discard(node)
+            on_path.discard(node)
             depth.setdefault(node, 1 + max((depth.get(need, -1) for need in needs[node]), default=-1))
     layers: list[list[int]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
     for node in needs:
         layers[depth[node]].append(node)
-    # each node near the middle of what it needs: fewer crossings
+    # each node near the middle of its needs: fewer edges cross
     for index in range(1, len(layers)):
         row = {node: number for layer in layers[:index] for number, node in enumerate(layer)}
         layers[index].sort(
@@ -114,7 +117,7 @@ def _svg(label: Mapping[int, tuple[str, str, str, str]], edges: Iterable[tuple[i
             f"<title>{esc(f'{action} {kind} {name}')}</title>"
             f'<rect class="box" x="{x}" y="{y}" width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="6"/>'
             f'<rect class="stripe" x="{x}" y="{y + 6}" width="3" height="{_NODE_HEIGHT - 12}" rx="1"/>'
-            f'<svg x="{x}" y="{y}" width="{_NODE_WIDTH - 6}" height="{_NODE_HEIGHT}">'  # cuts what is too wide
+            f'<svg x="{x}" y="{y}" width="{_NODE_WIDTH - 6}" height="{_NODE_HEIGHT}">'  # clips what is too wide
             f'<text class="kind" x="12" y="15">{SYMBOLS.get(action, "")} {esc(_short(kind))}</text>'
             f'<text x="12" y="31">{esc(_short(name))}</text></svg>'
         )

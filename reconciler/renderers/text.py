@@ -1,11 +1,12 @@
-"""The terminal form: quiet, aligned, exact when piped.
+"""Plans, results and errors for the terminal.
 
-Lines are built from (style, text) pieces, so that colour never changes a character of what is said, and no meaning is
-carried by colour alone. Nothing here is trusted: all text passes ``safe``.
+Lines are built from (style, text) pieces, so that colour never changes the text, and no meaning depends on colour
+alone. Nothing is trusted: all text passes ``safe``.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -14,7 +15,7 @@ from reconciler.errors import ReconError
 from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
-from reconciler.renderers.values import Marker, is_flat, nested, nested_diff, one_line, pair, set_diff
+from reconciler.renderers.values import Placeholder, is_flat, nested, nested_diff, one_line, pair, set_diff
 from reconciler.renderers.view import Block, Row, fold_diagnostics, view
 
 Mode = Literal["plan", "drift"]
@@ -31,14 +32,14 @@ _CAUSE_COLUMN: Final = 36
 _SHOWN_ADDRESSES: Final = 3
 _MANY_DONE: Final = 8
 DRIFT_WORDS: Final = {
-    "create": "missing live", "adopt": "live, not tagged as ours", "update": "", "replace": "",
-    "delete": "live, not declared",
+    "create": "missing in AWS", "adopt": "exists in AWS, without our tag", "update": "", "replace": "",
+    "delete": "exists in AWS, not declared",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How to draw: colour, columns (``None`` = as long as it takes), characters, detail."""
+    """How to draw: colour, columns (``None``: unlimited), characters, detail."""
 
     color: bool = False
     width: int | None = None
@@ -69,8 +70,8 @@ class Style:
 
 
 def draw(lines: Iterable[Line], style: Style) -> str:
-    """The lines as one text that ends in a newline, no line in spaces."""
-    found = []
+    """The lines as one text that ends in a newline, without trailing spaces."""
+    drawn = []
     for line in lines:
         pieces = [(style, text) for style, text in line if text]
         while pieces and not pieces[-1][1].rstrip(" "):
@@ -78,19 +79,19 @@ def draw(lines: Iterable[Line], style: Style) -> str:
         if pieces:
             pieces[-1] = (pieces[-1][0], pieces[-1][1].rstrip(" "))
         if style.color:
-            found.append(
+            drawn.append(
                 "".join(f"\x1b[{_ANSI[style]}m{text}\x1b[0m" if _ANSI[style] else text for style, text in pieces)
             )
         else:
-            found.append("".join(text for _, text in pieces))
-    return "\n".join(found) + "\n"
+            drawn.append("".join(text for _, text in pieces))
+    return "\n".join(drawn) + "\n"
 
 
 # --- plan and drift ------------------------------------------------------------------------------------------------
 
 
 def plan_lines(plan: Plan, style: Style, mode: Mode = "plan") -> list[Line]:
-    """A plan, or with ``mode="drift"`` the difference between live and declared, as lines."""
+    """A plan, or with ``mode="drift"`` the difference between AWS and the declared state, as lines."""
     seen = view(plan)
     lines: list[Line] = []
     if plan.changes:
@@ -106,11 +107,10 @@ def plan_lines(plan: Plan, style: Style, mode: Mode = "plan") -> list[Line]:
 
 
 def _headline(plan: Plan, style: Style, mode: Mode) -> list[Line]:
-    said = sentence(plan, mode)
     scope = style.safe(plan.scope or plan.stack)
     lead = f"{scope}: " if scope else ""
     lines: list[Line] = []
-    for number, piece in enumerate(wrap(lead + style.safe(said) + ".", style.width)):
+    for number, piece in enumerate(wrap(lead + style.safe(sentence(plan, mode)) + ".", style.width)):
         if number == 0 and piece.startswith(lead):
             lines.append([("dim", lead), ("head", piece[len(lead) :])])
         else:
@@ -135,7 +135,7 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
         else:
             lines += [[("dim", "      " + piece)] for piece in wrap(aside, style.left(6))]
     if block.folded:
-        # what goes away is never shortened
+        # the addresses of deletes and replaces are never shortened
         everything = style.verbose or block.action in ("delete", "replace")
         shown = (
             block.addresses if everything or block.count <= _SHOWN_ADDRESSES + 1 else block.addresses[:_SHOWN_ADDRESSES]
@@ -153,12 +153,12 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
 
 
 def _without_own_tags(block: Block, style: Style) -> Sequence[Row]:
-    """The rows, with the tags of recon's own bookkeeping joined into one where there are several."""
-    kept = ("tags.recon:stack", "tags.recon:protect") if block.action == "adopt" else ("tags.recon:protect",)
-    own = [row for row in block.rows if row.path.startswith("tags.recon:") and row.path not in kept]
+    """The rows, with the tags in which recon stores ownership joined into one row if there are several."""
+    shown = ("tags.recon:stack", "tags.recon:protect") if block.action == "adopt" else ("tags.recon:protect",)
+    own = [row for row in block.rows if row.path.startswith("tags.recon:") and row.path not in shown]
     if style.verbose or len(own) < 2 or len(own) == len(block.rows):
         return block.rows
-    count = Marker(f"({len(own)} for recon's own use, -v lists them)")
+    count = Placeholder(f"({len(own)} tags for recon itself, -v lists them)")
     return [*(row for row in block.rows if row not in own), Row("tags.recon:*", count, count, "value")]
 
 
@@ -188,18 +188,18 @@ def _rows(rows: Sequence[Row], block: Block, style: Style) -> list[Line]:
         (row, width, _value_lines(row, block, style, style.left(6 + max(column, 12) + 2)))
         for row, width in zip(rows, widths, strict=True)
     ]
-    # causes of single fields stand in a column of their own, as far as values are short
-    caused = [(_length(values[0]), cells(_own_cause(row, block, style))) for row, _, values in drawn]
-    room = _CAUSE_COLUMN
+    # causes of single fields are in their own column, if the values are short enough
+    lengths = [(_length(values[0]), cells(_own_cause(row, block, style))) for row, _, values in drawn]
+    limit = _CAUSE_COLUMN
     if style.width is not None:
-        room = min(room, style.width - 6 - column - 4 - max((cause for _, cause in caused), default=0))
-    aside = max((length for length, cause in caused if cause and length <= room), default=0)
+        limit = min(limit, style.width - 6 - column - 4 - max((cause for _, cause in lengths), default=0))
+    aside = max((length for length, cause in lengths if cause and length <= limit), default=0)
     lines: list[Line] = []
     for row, width, values in drawn:
         key = style.safe(row.path)
         indent = 6 + column + 2
         if width > column and (len(values) > 1 or (style.width and 8 + width + _length(values[0]) > style.width)):
-            # a long key stands on a line of its own
+            # a long key is on its own line
             lines.append([("", "      "), ("", key)])
             first: Line = [("", " " * indent), *values[0]]
         else:
@@ -221,7 +221,7 @@ def _length(line: Line) -> int:
 
 
 def _own_cause(row: Row, block: Block, style: Style) -> str:
-    """Where this field comes from, if that is another layer or file than what the block names."""
+    """The origin of this field, if it is in another layer or file than the block's."""
     source, whole = row.source, block.source or block.changes[0].source
     if source is None or source == whole:
         return ""
@@ -291,39 +291,39 @@ def _footer(plan: Plan, style: Style) -> list[Line]:
         lines.extend([("dim", piece)] for piece in wrap(text, style.width))
 
     if plan.scanned:
-        small("Looked at " + "; ".join(style.safe(one) for one in plan.scanned) + ".")
+        small("Searched " + "; ".join(style.safe(one) for one in plan.scanned) + ".")
     if plan.unread:
         shown = plan.unread if style.verbose else plan.unread[:5]
         more = f", {style.dots} {len(plan.unread) - len(shown)} more" if len(shown) < len(plan.unread) else ""
         small(f"Not read: {', '.join(style.safe(one) for one in shown)}{more}.")
     if plan.outcome == "refused":
-        lines.append([("error", "Refused: nothing is applied while the errors above stand.")])
+        lines.append([("error", "Refused: nothing is applied until the errors above are fixed.")])
     if plan.changes:
-        said = []
+        calls = []
         reads = sum(plan.calls.values())
         if reads:
-            said.append(f"Read with {plural(reads, 'AWS call')}.")
+            calls.append(f"Read with {plural(reads, 'AWS call')}.")
         if plan.write_calls:
-            said.append(
+            calls.append(
                 f"Applying takes {plural(plan.write_calls, 'call')}, {duration(plan.seconds)} at AWS's rates."
                 if plan.seconds
                 else f"Applying takes {plural(plan.write_calls, 'call')}."
             )
-        if said:
-            small(" ".join(said))
+        if calls:
+            small(" ".join(calls))
     lines.append([("bold", last_line(plan))])
     return lines
 
 
 def sentence(plan: Plan, mode: Mode) -> str:
-    """What a plan or a drift that has changes comes to, without a full stop."""
+    """The summary of a plan or drift with changes, without a full stop."""
     if mode == "drift":
-        return plural(len(plan.changes), "difference") + " between live and declared"
+        return plural(len(plan.changes), "difference") + " between AWS and the declared state"
     return headline(plan)
 
 
 def last_line(plan: Plan) -> str:
-    """The line that scripts read: ``Plan: 3 to create, …``, ``No changes.``, or what a bulk read leaves open."""
+    """The line that scripts read: ``Plan: 3 to create, …``, ``No changes.``, or what a bulk read did not read."""
     if plan.changes or plan.outcome == "refused":
         return "Plan: " + ", ".join(f"{count} to {action}" for action, count in plan.summary.items()) + "."
     if plan.unread:
@@ -334,9 +334,9 @@ def last_line(plan: Plan) -> str:
 # --- diagnostics and errors ----------------------------------------------------------------------------------------
 
 
-def _diagnostics(found: Sequence[tuple[Diagnostic, tuple[str, ...]]], style: Style) -> list[Line]:
+def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], style: Style) -> list[Line]:
     lines: list[Line] = []
-    for one, addresses in found:
+    for one, addresses in diagnostics:
         lines += _diagnostic(one, addresses, style)
         lines.append([])
     return lines
@@ -377,18 +377,14 @@ def _where(one: Diagnostic) -> str:
 
 
 def error_lines(error: ReconError, style: Style) -> list[Line]:
-    """An error for the terminal: each diagnostic with its place, then what to do."""
-    found = fold_diagnostics(error.diagnostics)
+    """An error for the terminal: each diagnostic with file and line, then what to do."""
+    diagnostics = fold_diagnostics(error.diagnostics)
+    if all(one.message != error.message for one, _ in diagnostics):
+        # several diagnostics with one summary: the summary comes last, next to the prompt
+        summary = Diagnostic("error", "error", error.message, error.hint)
+        return [*_diagnostics(diagnostics, style), *_diagnostic(summary, (), style)]
     lines: list[Line] = []
-    said = any(one.message == error.message for one, _ in found)
-    if not said:
-        # several diagnostics under one summary: the summary comes last, where the eye is
-        for one, addresses in found:
-            lines += _diagnostic(one, addresses, style)
-            lines.append([])
-        lines += _diagnostic(Diagnostic("error", "error", error.message, error.hint), (), style)
-        return lines
-    for number, (one, addresses) in enumerate(found):
+    for number, (one, addresses) in enumerate(diagnostics):
         if number:
             lines.append([])
         hint = one.hint or (error.hint if one.message == error.message else "")
@@ -399,7 +395,7 @@ def error_lines(error: ReconError, style: Style) -> list[Line]:
 
 
 def diagnostic_lines(diagnostics: Iterable[Diagnostic], style: Style) -> list[Line]:
-    """Diagnostics alone, errors first, one empty line between two."""
+    """Diagnostics, errors first, separated by empty lines."""
     return _diagnostics(fold_diagnostics(diagnostics), style)[:-1]
 
 
@@ -415,25 +411,25 @@ _PAST: Final = {
     "delete": "deleted",
 }
 NEXT: Final = {
-    "partial": "Running again is safe: what is done stays done, and what is left is planned anew.",
-    "verify_timeout": "AWS is still verifying. Running again is safe and waits for what is left.",
-    "not_started": "Nothing was written. Running again is safe.",
+    "partial": "Applying again is safe: it plans again, and does what is left.",
+    "verify_timeout": "SES is still verifying. Applying again is safe: it waits again, and does what is left.",
+    "not_started": "Nothing was written. Applying again is safe.",
 }
 
 
 def result_lines(result: Result, style: Style) -> list[Line]:
-    """How an apply ended: one line a change, what to do next, the counts last."""
+    """The result of an apply: one line per change, what to do next, the counts last."""
     lines: list[Line] = []
     counts = {status: sum(1 for one in result.applied if one.status == status) for status in STATUS}
     scope = style.safe(result.plan.scope or result.plan.stack)
     clean = result.outcome in ("applied", "no_changes")
     if result.applied:
-        said = [f"{counts[status]} {STATUS[status].lower()}" for status in STATUS if counts[status]]
+        parts = [f"{counts[status]} {STATUS[status].lower()}" for status in STATUS if counts[status]]
         title = {"applied": "applied", "no_changes": "no changes"}.get(result.outcome, result.outcome.replace("_", " "))
         lines.append([
             ("dim", f"{scope}: " if scope else ""),
             ("good" if clean else "error", title),
-            ("", f" ({', '.join(said)})" if not clean else ""),
+            ("", f" ({', '.join(parts)})" if not clean else ""),
         ])  # fmt: skip
         lines.append([])
         lines += _applied_lines(result.applied, style)
@@ -455,21 +451,19 @@ def _took(seconds: float) -> str:
 
 
 def _applied_lines(applied: Sequence[Applied], style: Style) -> list[Line]:
-    """One line a change; many of a kind that went well are one line, unless asked for all."""
-    alike: dict[tuple[str, str], int] = {}
-    for one in applied:
-        if one.status == "done" and not one.message:
-            key = (one.action, one.address.partition("/")[0])
-            alike[key] = alike.get(key, 0) + 1
+    """One line per change; many successful ones of a kind and action share one line, unless verbose."""
+    counts: Counter[tuple[str, str]] = Counter(
+        (one.action, one.address.partition("/")[0]) for one in applied if one.status == "done" and not one.message
+    )
     lines: list[Line] = []
-    said: set[tuple[str, str]] = set()
+    shown: set[tuple[str, str]] = set()
     for one in applied:
         key = (one.action, one.address.partition("/")[0])
-        if style.verbose or one.status != "done" or one.message or alike[key] < _MANY_DONE:
+        if style.verbose or one.status != "done" or one.message or counts[key] < _MANY_DONE:
             lines += _applied(one, style)
-        elif key not in said:
-            said.add(key)
-            lines += _applied(Applied(f"{alike[key]} {style.times} {key[1]}", one.action, "done"), style)
+        elif key not in shown:
+            shown.add(key)
+            lines += _applied(Applied(f"{counts[key]} {style.times} {key[1]}", one.action, "done"), style)
     return lines
 
 
@@ -489,7 +483,7 @@ def _applied(one: Applied, style: Style) -> list[Line]:
 
 
 def result_last_line(result: Result) -> str:
-    """``Applied: 3 created, …`` of what is done; on anything else than success also what is not."""
+    """``Applied: 3 created, …`` for what is done; then the counts of what is not."""
     if not result.applied and result.outcome == "no_changes":
         return last_line(result.plan)
     done = [one for one in result.applied if one.status == "done"]

@@ -1,6 +1,6 @@
-"""Values of a change as people read them: scalars, sets, nested documents, and what must not be shown.
+"""The values of a change as text for people: scalars, sets, nested documents, placeholders for secrets.
 
-Everything returned is one-line text, already ``safe``.
+All returned text is one line and already ``safe``.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _SECRET_KEYS: Final = frozenset({
     "session_token",
 })  # fmt: skip
 _STORES: Final = frozenset({"secretsmanager", "ssm", "env", "file"})
-# what would be read as one of our own marks, or not be seen at all
+# What could be mistaken for one of recon's own marks, or would be invisible.
 _AMBIGUOUS = re.compile(r"^(|[(\[{\"].*|.*\s|\s.*)$", re.DOTALL)
 _FINGERPRINT = re.compile(r"^sha256:[0-9a-f]{64}$")
 _MAX_NESTED_LINES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
+class Placeholder:
     """Text in place of a value: ``(known after apply)``, ``(sensitive)``."""
 
     text: str
 
 
-UNKNOWN: Final = Marker("(known after apply)")
-SENSITIVE: Final = Marker("(sensitive)")
+UNKNOWN: Final = Placeholder("(known after apply)")
+SENSITIVE: Final = Placeholder("(sensitive)")
 NOT_SET: Final = "(not set)"
 
 
 def hidden(value: Any, key: str = "") -> Any:
-    """``value`` with secrets and references to secrets replaced by markers, at any depth."""
-    if isinstance(value, Marker) or value is None:
+    """``value`` with secrets and references to secrets replaced by placeholders, at any depth."""
+    if isinstance(value, Placeholder) or value is None:
         return value
     if key in _SECRET_KEYS:
         if isinstance(value, Mapping) and len(value) == 1:
@@ -48,9 +48,9 @@ def hidden(value: Any, key: str = "") -> Any:
             if store in _STORES:
                 if isinstance(name, Mapping):
                     name = name.get("name", "")
-                return Marker(f"(from {store}: {name})" if isinstance(name, str) else f"(from {store})")
-        if isinstance(value, str) and _FINGERPRINT.match(value):  # of the public half: tells two keys apart
-            return Marker(f"(key {value[:19]})")
+                return Placeholder(f"(from {store}: {name})" if isinstance(name, str) else f"(from {store})")
+        if isinstance(value, str) and _FINGERPRINT.match(value):  # of the public half: distinguishes two keys
+            return Placeholder(f"(key {value[:19]})")
         return SENSITIVE
     if isinstance(value, str):
         return SENSITIVE if "PRIVATE KEY-----" in value else value
@@ -62,34 +62,34 @@ def hidden(value: Any, key: str = "") -> Any:
 
 
 def with_unknown(value: Any, path: str, unknown: Sequence[str]) -> Any:
-    """``value`` (found at ``path``) with a marker at each unknown path at or below it; paths not found are left."""
+    """``value`` (at ``path``) with a placeholder at each unknown path at or below it; other paths are ignored."""
     for one in unknown:
         if one == path or (path and path.startswith(one + ".")):
             return UNKNOWN
         if not path or one.startswith(path + "."):
-            value = _placed(value, one[len(path) + 1 :] if path else one)
+            value = _with_unknown_at(value, one[len(path) + 1 :] if path else one)
     return value
 
 
-def _placed(value: Any, path: str) -> Any:
+def _with_unknown_at(value: Any, path: str) -> Any:
     if isinstance(value, Mapping):
-        # keys may hold dots themselves: the longest that fits wins
+        # keys may contain dots: the longest that matches wins
         for key in sorted(map(str, value), key=len, reverse=True):
             if path == key:
                 return {**value, key: UNKNOWN}
             if path.startswith(key + "."):
-                return {**value, key: _placed(value[key], path[len(key) + 1 :])}
+                return {**value, key: _with_unknown_at(value[key], path[len(key) + 1 :])}
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):
         head, _, rest = path.partition(".")
         if head.isascii() and head.isdigit() and len(head) < 6 and int(head) < len(value):
             index = int(head)
-            return [*value[:index], _placed(value[index], rest) if rest else UNKNOWN, *value[index + 1 :]]
+            return [*value[:index], _with_unknown_at(value[index], rest) if rest else UNKNOWN, *value[index + 1 :]]
     return value
 
 
 def is_flat(value: Any) -> bool:
-    """Whether ``value`` reads well on one line: a scalar, or a list of scalars."""
+    """Whether ``value`` is readable on one line: a scalar, or a list of scalars."""
     if isinstance(value, Mapping):
         return not value
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -102,7 +102,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _parsed(text: str) -> Any:
-    """The document in a string that is JSON (a policy, as SES and IAM return it), else None."""
+    """The document of a JSON string (a policy, as SES and IAM return it), else None."""
     if not (text.startswith("{") and text.endswith("}") and 2 < len(text) < 100_000):
         return None
     try:
@@ -113,8 +113,8 @@ def _parsed(text: str) -> Any:
 
 
 def one_line(value: Any, *, ascii_only: bool = False, inside: bool = False) -> str:
-    """A scalar or list as one line. Strings stand bare unless that could be read as something of ours."""
-    if isinstance(value, Marker):
+    """A scalar or list as one line. Strings are quoted only if they could be mistaken for recon's own text."""
+    if isinstance(value, Placeholder):
         return safe(value.text, ascii_only=ascii_only)
     if value is None:
         return NOT_SET
@@ -133,15 +133,15 @@ def one_line(value: Any, *, ascii_only: bool = False, inside: bool = False) -> s
 
 
 def pair(before: Any, after: Any, *, ascii_only: bool = False) -> tuple[str, str]:
-    """Both sides of a change as one line each, told apart by their types where they would look alike."""
+    """Both sides of a change as one line each, as JSON if they would look the same."""
     old, new = one_line(before, ascii_only=ascii_only), one_line(after, ascii_only=ascii_only)
-    if old == new and before is not None and not isinstance(before, Marker):
+    if old == new and before is not None and not isinstance(before, Placeholder):
         old, new = (safe(json.dumps(_jsonable(v), ensure_ascii=False), ascii_only=ascii_only) for v in (before, after))
     return old, new
 
 
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, Marker):
+    if isinstance(value, Placeholder):
         return value.text
     if isinstance(value, Mapping):
         return {str(key): _jsonable(item) for key, item in value.items()}
@@ -151,7 +151,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def nested(value: Any, *, ascii_only: bool = False) -> list[str]:
-    """A document as indented lines, in the style of YAML: one key or item a line."""
+    """A document as indented lines in the style of YAML: one key or item per line."""
     if isinstance(value, str):
         value = _parsed(value) or value
     lines: list[str] = []
@@ -167,14 +167,14 @@ def _nested(value: Any, indent: str, ascii_only: bool) -> Iterator[str]:
     if isinstance(value, Mapping) and value and len(indent) < 40:
         for key, item in value.items():
             shown = safe(str(key), ascii_only=ascii_only)
-            if is_flat(item) or isinstance(item, Marker):
+            if is_flat(item) or isinstance(item, Placeholder):
                 yield f"{indent}{shown}: {one_line(item, ascii_only=ascii_only)}"
             else:
                 yield f"{indent}{shown}:"
                 yield from _nested(item, indent + "  ", ascii_only)
     elif _is_list(value) and value and len(indent) < 40:
         for item in value:
-            if is_flat(item) or isinstance(item, Marker):
+            if is_flat(item) or isinstance(item, Placeholder):
                 yield f"{indent}- {one_line(item, ascii_only=ascii_only)}"
             else:
                 below = list(_nested(item, "", ascii_only))
@@ -185,23 +185,24 @@ def _nested(value: Any, indent: str, ascii_only: bool) -> Iterator[str]:
 
 
 def set_diff(before: Any, after: Any) -> tuple[list[Any], list[Any], int] | None:
-    """``(added, removed, kept)`` of two flat lists compared as sets; None if they are not such, or are equal."""
+    """``(added, removed, kept)`` of two flat lists compared as sets; None if they are equal, or not flat lists."""
     if not (_is_list(before) and _is_list(after) and is_flat(before) and is_flat(after)):
         return None
     old, new = Counter(map(one_line, before)), Counter(map(one_line, after))
     if old == new:
         return None
-    gone, come = old - new, new - old
-    added, removed = [], []
-    for item in after:
-        if come[one_line(item)] > 0:
-            come[one_line(item)] -= 1
-            added.append(item)
-    for item in before:
-        if gone[one_line(item)] > 0:
-            gone[one_line(item)] -= 1
-            removed.append(item)
+    removed, added = _items_of(before, old - new), _items_of(after, new - old)
     return added, removed, len(before) - len(removed)
+
+
+def _items_of(items: Sequence[Any], counts: Counter[str]) -> list[Any]:
+    """The items, in their order, whose text is in ``counts``, each as often as counted."""
+    chosen = []
+    for item in items:
+        if counts[one_line(item)] > 0:
+            counts[one_line(item)] -= 1
+            chosen.append(item)
+    return chosen
 
 
 def nested_diff(before: Any, after: Any, *, ascii_only: bool = False, context: int = 2) -> list[tuple[str, str]]:
@@ -239,7 +240,7 @@ def _ordered_like(value: Any, model: Any) -> Any:
 
 
 def leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf of a document with its dotted path. IAM policies and lists of mappings are leaves: they nest."""
+    """Each leaf of a document with its dotted path. IAM policies and lists of mappings count as leaves."""
     for key, value in document.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping) and value and "Statement" not in value and prefix.count(".") < 12:

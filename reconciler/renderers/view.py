@@ -1,23 +1,23 @@
-"""What a plan says, before any format: blocks of equal changes with their rows, cause and notes, in reading order.
+"""The content of a plan, whatever the format: blocks of similar changes with rows, cause and notes, in reading order.
 
-Pure functions of the plan's values. The text, Markdown and HTML forms all draw this one view, so that none of them can
-tell another story.
+Pure functions of the plan's values. Text, Markdown and HTML all draw this view, so that they agree.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
-from reconciler.renderers.values import UNKNOWN, Marker, hidden, leaves, with_unknown
+from reconciler.renderers.values import UNKNOWN, Placeholder, hidden, leaves, with_unknown
 
 FOLD_FROM: Final = 3
-"""So many equal changes become one block."""
+"""So many similar changes become one block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One change, or several that differ in nothing but names (shown as ``${name}``, ``${region}``)."""
+    """One change, or several that differ only in names (shown as ``${name}``, ``${region}``)."""
 
     kind: str
     action: ActionName
@@ -57,8 +57,8 @@ class Block:
 
     @property
     def what(self) -> str:
-        """The kind, for records with their type: all of a block have the same."""
-        return f"{self.kind} {place(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
+        """The kind, for records with the type, which is the same for all of a block."""
+        return f"{self.kind} {address_parts(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
 
     @property
     def folded(self) -> bool:
@@ -66,7 +66,7 @@ class Block:
 
     @property
     def risky(self) -> bool:
-        """What a reviewer should see first: it deletes, replaces, or carries a warning or an error."""
+        """Whether a reviewer should see it first: it deletes, replaces, or has a warning or an error."""
         return self.action in ("delete", "replace") or any(note.severity != "note" for note in self.notes)
 
 
@@ -77,7 +77,7 @@ class View:
     plan: Plan
     blocks: tuple[Block, ...]
     diagnostics: tuple[tuple[Diagnostic, tuple[str, ...]], ...]
-    """Each distinct diagnostic with the addresses it speaks of, errors first."""
+    """Each distinct diagnostic with its addresses, errors first."""
 
     risky: tuple[Block, ...] = field(default=())
     calm: tuple[Block, ...] = field(default=())
@@ -87,13 +87,12 @@ def view(plan: Plan) -> View:
     """The view of a plan."""
     groups: dict[tuple[Any, ...], list[Change]] = {}
     deletes_last = sorted(plan.changes, key=lambda change: change.action == "delete")
-    coarse: dict[tuple[Any, ...], int] = {}
-    for change in deletes_last:
-        coarse[_coarse(change)] = coarse.get(_coarse(change), 0) + 1
+    shapes = [_shape(change) for change in deletes_last]
+    counts = Counter(shapes)
     for number, change in enumerate(deletes_last):
-        # templates cost time: only where enough changes look alike from afar
+        # fingerprints cost time: only for a shape that enough changes have
         key: tuple[Any, ...] = ("one", number)
-        if coarse[_coarse(change)] >= FOLD_FROM:
+        if counts[shapes[number]] >= FOLD_FROM:
             key = ("like", _fingerprint(change))
         groups.setdefault(key, []).append(change)
     order = {id(change): number for number, change in enumerate(deletes_last)}
@@ -106,12 +105,12 @@ def view(plan: Plan) -> View:
         plan,
         blocks,
         fold_diagnostics(plan.diagnostics),
-        tuple(sorted((b for b in blocks if b.risky), key=_danger)),
+        tuple(sorted((b for b in blocks if b.risky), key=_risk_rank)),
         tuple(b for b in blocks if not b.risky),
     )
 
 
-def _danger(block: Block) -> int:
+def _risk_rank(block: Block) -> int:
     if block.action == "delete":
         return 0
     if block.action == "replace":
@@ -119,7 +118,8 @@ def _danger(block: Block) -> int:
     return 2 if any(note.severity == "error" for note in block.notes) else 3
 
 
-def _coarse(change: Change) -> tuple[Any, ...]:
+def _shape(change: Change) -> tuple[Any, ...]:
+    """Equal for changes that could have the same fingerprint."""
     paths = tuple(diff.path for diff in change.diff)
     return change.kind, change.action, paths, tuple(change.after or ()), len(change.notes), len(change.unknown)
 
@@ -127,25 +127,25 @@ def _coarse(change: Change) -> tuple[Any, ...]:
 # --- names in values -----------------------------------------------------------------------------------------------
 
 
-def place(address: str) -> tuple[str, ...]:
+def address_parts(address: str) -> tuple[str, ...]:
     """The parts of an address after its kind."""
     return tuple(address.split("/")[1:])
 
 
 def subject(change: Change) -> str:
-    """The last name of an address without what decorates it: the domain of a record, else the resource's name."""
+    """The name that an address is about: the name of a record without its suffix, else the resource's name."""
     return _subject(change.kind, change.address)
 
 
 def _subject(kind: str, address: str) -> str:
-    parts = place(address)
+    parts = address_parts(address)
     if kind == "dns_record" and len(parts) > 2:
         return parts[1].split(":")[0]
     return parts[-1] if parts else address
 
 
 def domain_of(name: str) -> str:
-    """The domain a record name speaks for: without the labels that begin with an underscore (RFC 8552)."""
+    """The domain that a record name is about: without the labels that begin with an underscore (RFC 8552)."""
     labels = name.split(".")
     while labels and labels[0].startswith("_"):
         labels.pop(0)
@@ -154,17 +154,17 @@ def domain_of(name: str) -> str:
     return ".".join(labels)
 
 
-# what stands for a name while its text is replaced: private characters, which ``safe`` never lets through
-_STANDS: Final = {
+# Replaces a name while texts are compared: private use characters, which ``safe`` never prints.
+_PLACEHOLDERS: Final = {
     "\ue000": "${name}", "\ue001": "${domain}", "\ue002": "${label}", "\ue003": "${set}", "\ue004": "${zone}",
     "\ue005": "${region}", "\ue006": "${token}",
 }  # fmt: skip
-_NAME, _DOMAIN, _LABEL, _SET, _ZONE, _REGION, _TOKEN = _STANDS
+_NAME, _DOMAIN, _LABEL, _SET, _ZONE, _REGION, _TOKEN = _PLACEHOLDERS
 Names = Sequence[tuple[str, str]]
 
 
 def _names(change: Change) -> Names:
-    """The names of one change and what stands for each, the longest first."""
+    """The names of one change with their placeholders, the longest first."""
     record = (change.after or change.before or {}).get("name") if ":dkim:" in change.address else None
     return _names_of(change.address, change.region or "", record if isinstance(record, str) else "")
 
@@ -173,32 +173,32 @@ def _names(change: Change) -> Names:
 def _names_of(address: str, region: str = "", record: str = "") -> Names:
     kind, *parts = address.split("/")
     name = _subject(kind, address)
-    found = {name: _NAME}
+    names = {name: _NAME}
     domain = domain_of(name)
     if "." in domain:
-        found.setdefault(domain, _DOMAIN)
+        names.setdefault(domain, _DOMAIN)
         label = domain.split(".")[0] if kind in ("email_identity", "dns_record") else ""
-    else:  # "t-shop": what one tenant's things have in common
+    else:  # "t-shop": the common part of one tenant's names
         label = (parts[-2] if kind == "event_destination" and len(parts) > 2 else name).partition("-")[2]
     if len(label) > 2:
-        found.setdefault(label, _LABEL)
+        names.setdefault(label, _LABEL)
     if kind == "event_destination" and len(parts) > 2:
-        found.setdefault(parts[-2], _SET)
+        names.setdefault(parts[-2], _SET)
     if kind == "dns_record" and len(parts) > 2:
-        found.setdefault(parts[0], _ZONE)
+        names.setdefault(parts[0], _ZONE)
         if ":" in parts[1]:
             region = next((part for part in parts[1].split(":")[1:] if part.count("-") > 1), region)
     elif len(parts) > 1:
         region = region or parts[0]
-    found.setdefault(region, _REGION)
+    names.setdefault(region, _REGION)
     if record:
-        # SES's DKIM tokens name their record and its target; which one it is says nothing to a reader
-        found.setdefault(record.split(".")[0], _TOKEN)
-    return tuple(sorted(((text, stand) for text, stand in found.items() if text), key=lambda item: -len(item[0])))
+        # SES's DKIM tokens are in the record's name and target; which token it is does not matter to a reader
+        names.setdefault(record.split(".")[0], _TOKEN)
+    return tuple(sorted(((text, char) for text, char in names.items() if text), key=lambda item: -len(item[0])))
 
 
 def _varying(changes: Sequence[Change]) -> Names:
-    """The names of the first change that are not the same in all: only these need something to stand for them."""
+    """The names of the first change that are not the same in all changes: only these need a placeholder."""
     first = _names(changes[0])
     same = set(first)
     for change in changes[1:]:
@@ -207,8 +207,8 @@ def _varying(changes: Sequence[Change]) -> Names:
 
 
 def _replaced(text: str, names: Names) -> str:
-    """``text`` with each name that stands in it as whole words replaced."""
-    for name, stand in names:
+    """``text`` with each name that it contains as a whole word replaced by its placeholder."""
+    for name, placeholder in names:
         start = text.find(name)
         while start >= 0:
             end = start + len(name)
@@ -216,22 +216,22 @@ def _replaced(text: str, names: Names) -> str:
             if (left.isascii() and left.isalnum()) or (right.isascii() and right.isalnum()):
                 start = text.find(name, start + 1)
             else:
-                text = text[:start] + stand + text[end:]
+                text = text[:start] + placeholder + text[end:]
                 start = text.find(name, start + 1)
     return text
 
 
 def _template(value: Any, names: Names) -> Any:
-    """``value`` as it is for every change of a block: names that vary shown as ``${name}``, ``${region}``."""
+    """``value`` for all changes of a block: the names that vary as ``${name}``, ``${region}``."""
     if isinstance(value, str):
-        if not _STANDS.keys().isdisjoint(value):
+        if not _PLACEHOLDERS.keys().isdisjoint(value):
             return value
         text = _replaced(value, names)
-        for stand, shown in _STANDS.items():
-            text = text.replace(stand, shown)
+        for placeholder, shown in _PLACEHOLDERS.items():
+            text = text.replace(placeholder, shown)
         return text
-    if isinstance(value, Marker):
-        return Marker(_template(value.text, names))
+    if isinstance(value, Placeholder):
+        return Placeholder(_template(value.text, names))
     if isinstance(value, Mapping):
         return {_template(str(key), names): _template(item, names) for key, item in value.items()}
     if isinstance(value, Sequence):
@@ -239,12 +239,18 @@ def _template(value: Any, names: Names) -> Any:
     return value
 
 
+def _for_all(message: str, names: Names, count: int) -> str:
+    """``message``, which is about the first of ``count`` resources, with how many others it applies to."""
+    varies = _replaced(message, names) != message
+    return f"{message} (the same for {count - 1} others)" if varies and count > 1 else message
+
+
 def _via(change: Change) -> str:
     return change.source.via if change.source else ""
 
 
 def _fingerprint(change: Change) -> str:
-    """Equal for changes that differ in nothing shown but names."""
+    """Equal for changes that look the same but for their names."""
     shown = {
         "shown": change.after if _shows(change) == "after" else change.before if _shows(change) == "before" else None,
         "diff": [[diff.path, diff.before, diff.after] for diff in change.diff],
@@ -254,14 +260,14 @@ def _fingerprint(change: Change) -> str:
     }
     decorated: list[str] = []
     if change.kind == "dns_record":
-        # "_dmarc." and the type: another kind of record is another block; the number of a DKIM token is no difference
+        # "_dmarc." and the type make another block; the number of a DKIM token does not
         name = subject(change)
-        _, *parts = place(change.address) or ("",)
+        _, *parts = address_parts(change.address) or ("",)
         decorated = [re.sub(r":\d+$", "", part.removeprefix(name)) for part in parts]
         decorated.append(name.removesuffix(domain_of(name)) if name.startswith("_") else "")
     text = json.dumps([decorated, shown], ensure_ascii=False, sort_keys=True, default=str)
-    # a value that holds such a character itself is never folded
-    if not _STANDS.keys().isdisjoint(text):
+    # a value that itself contains such a character is never folded
+    if not _PLACEHOLDERS.keys().isdisjoint(text):
         return change.address
     return f"{change.kind} {change.action} {_via(change)} {_replaced(text, _names(change))}"
 
@@ -275,18 +281,18 @@ def _block(changes: list[Change]) -> Block:
     notes = first.notes
     if len(changes) > 1:
         names = _varying(changes)
-        alike = all(
+        same_sources = all(
             change.diff is first.diff or [d.source for d in change.diff] == [d.source for d in first.diff]
             for change in changes
         )
         rows = tuple(
             Row(
                 _template(row.path, names), _template(row.before, names), _template(row.after, names), row.shows,
-                row.source if alike else None,
+                row.source if same_sources else None,
             )
             for row in rows
         )  # fmt: skip
-        notes = tuple(replace(note, message=_template(note.message, names)) for note in notes)
+        notes = tuple(replace(note, message=_for_all(note.message, names, len(changes))) for note in notes)
     source = _common(
         [diff.source for change in changes for diff in change.diff] or [change.source for change in changes]
     ) or _common([change.source for change in changes])
@@ -299,7 +305,7 @@ def _common(sources: Sequence[Source | None]) -> Source | None:
 
 
 def _cause(changes: Sequence[Change], source: Source | None) -> str:
-    """What asks for it: a place in the YAML, or the layer or file that all have in common."""
+    """The origin of a block: a line in the YAML, or the layer or file that all its changes have in common."""
     if source is not None:
         return str(source) if source.file else f"({source.via})" if source.via else ""
     given = [change.source for change in changes if change.source]
@@ -327,7 +333,7 @@ def _rows(change: Change) -> Iterable[Row]:
 
 
 def _shows(change: Change) -> str:
-    """What the rows of a change show: all ``after`` of a create, all ``before`` of a delete, else the ``diff``."""
+    """The values that the rows of a change show: ``after`` for a create, ``before`` for a delete, else ``diff``."""
     return {"create": "after", "delete": "before"}.get(change.action, "diff")
 
 
@@ -336,17 +342,14 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _value_rows(change: Change) -> Iterable[Row]:
-    by_path = {diff.path: diff.source for diff in change.diff}
-    found: dict[str, Any] = {}
+    sources = {diff.path: diff.source for diff in change.diff}
     after = with_unknown(hidden(change.after or {}), "", change.unknown)
-    for path, value in leaves(_dict(after)):
-        if value is not None:
-            found[path] = value
-    for path in change.unknown:  # fields that are no part of ``after`` yet
-        if not any(path == known or path.startswith(known + ".") for known in found):
-            found[path] = UNKNOWN
-    for path, value in found.items():
-        yield Row(path, None, value, "value", by_path.get(path))
+    values = {path: value for path, value in leaves(_dict(after)) if value is not None}
+    for path in change.unknown:  # fields that are not in ``after`` yet
+        if not any(path == known or path.startswith(known + ".") for known in values):
+            values[path] = UNKNOWN
+    for path, value in values.items():
+        yield Row(path, None, value, "value", sources.get(path))
 
 
 def _diff_rows(change: Change) -> Iterable[Row]:
@@ -365,7 +368,7 @@ def _diff_rows(change: Change) -> Iterable[Row]:
 
 
 def _record_text(change: Change) -> tuple[str, str] | None:
-    """The whole SPF record before and after: it is merged, so its fields alone do not say what it will read."""
+    """The whole SPF record before and after: it is merged with others' terms, which its fields do not show."""
     old, new = (change.before or {}).get("value"), (change.after or {}).get("value")
     if change.kind == "dns_record" and isinstance(old, str) and isinstance(new, str) and old != new:
         return (old, new) if new.lower().startswith("v=spf1") else None
@@ -376,37 +379,43 @@ _RANK: Final = {"error": 0, "warning": 1, "note": 2}
 
 
 def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnostic, tuple[str, ...]], ...]:
-    """Distinct diagnostics, errors first, each with all addresses for which the same is said, names apart."""
-    told: dict[tuple[str | int, ...], tuple[Diagnostic, dict[str, None]]] = {}
+    """Distinct diagnostics, errors first, each with the addresses that it applies to. Diagnostics that differ only in
+    names are folded into the first of them."""
+    distinct: dict[tuple[str | int, ...], tuple[Diagnostic, dict[str, None]]] = {}
     for one in diagnostics:
-        same_words = (one.severity, one.code, one.message, one.hint, one.file, one.line, one.column)
-        _, addresses_of = told.setdefault(same_words, (one, {}))
+        content = (one.severity, one.code, one.message, one.hint, one.file, one.line, one.column)
+        _, addresses_of = distinct.setdefault(content, (one, {}))
         if one.address:
             addresses_of[one.address] = None
-    alike: dict[tuple[str, ...], list[tuple[Diagnostic, list[str]]]] = {}
-    for number, (one, addresses_of) in enumerate(told.values()):
-        addresses = list(addresses_of)
-        if not addresses or not _STANDS.keys().isdisjoint(one.message + one.hint):
+    groups: dict[tuple[str, ...], list[_Addressed]] = {}
+    for number, (one, addresses_of) in enumerate(distinct.values()):
+        addresses = tuple(addresses_of)
+        if not addresses or not _PLACEHOLDERS.keys().isdisjoint(one.message + one.hint):
             key: tuple[str, ...] = (str(number),)
         else:
             names = _names_of(addresses[0])
             key = (one.severity, one.code, one.file, _replaced(one.message, names), _replaced(one.hint, names))
-        alike.setdefault(key, []).append((one, addresses))
-    folded: list[tuple[Diagnostic, tuple[str, ...]]] = []
-    for group in alike.values():
+        groups.setdefault(key, []).append((one, addresses))
+    folded: list[_Addressed] = []
+    for group in groups.values():
         if len(group) < FOLD_FROM:
-            folded += [(replace(one, address=""), tuple(addresses)) for one, addresses in group]
-            continue
-        names = _names_of(group[0][1][0])
-        same = {name for name in names if all(name in _names_of(addresses[0]) for _, addresses in group)}
-        names = tuple(name for name in names if name not in same)
-        first = group[0][0]
-        line, column = (first.line, first.column) if len({one.line for one, _ in group}) == 1 else (0, 0)
-        folded.append((
-            replace(
-                first, message=_template(first.message, names), hint=_template(first.hint, names), line=line,
-                column=column, address="",
-            ),
-            tuple(dict.fromkeys(address for _, addresses in group for address in addresses)),
-        ))  # fmt: skip
+            folded += [(replace(one, address=""), addresses) for one, addresses in group]
+        else:
+            folded.append(_folded(group))
     return tuple(sorted(folded, key=lambda item: _RANK.get(item[0].severity, 3)))
+
+
+_Addressed = tuple[Diagnostic, tuple[str, ...]]
+
+
+def _folded(group: Sequence[_Addressed]) -> _Addressed:
+    """One diagnostic for several that differ only in names."""
+    first = group[0][0]
+    names = _names_of(group[0][1][0])
+    same = {name for name in names if all(name in _names_of(addresses[0]) for _, addresses in group)}
+    message = _for_all(first.message, [name for name in names if name not in same], len(group))
+    line, column = (first.line, first.column) if len({one.line for one, _ in group}) == 1 else (0, 0)
+    return (
+        replace(first, message=message, line=line, column=column, address=""),
+        tuple(dict.fromkeys(address for _, addresses in group for address in addresses)),
+    )

@@ -1,7 +1,7 @@
-"""What `recon init` writes: a commented state and the workflow files of a forge. It never writes over anything.
+"""The files of `recon init`: a commented state and the workflow files of a forge. Existing files are kept.
 
-The templates are texts with ``@NAME@`` where something is filled in: recon's variables (``${region}``) and GitHub's
-expressions (``${{ ... }}``) are theirs.
+The templates have ``@NAME@`` placeholders, because recon's variables (``${region}``) and GitHub's expressions
+(``${{ ... }}``) have other forms.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FORGES: Final = ("github", "gitlab", "none")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is filled in. ``name`` is the stack's; ``account`` has twelve digits; ``domain`` is one that sends."""
+class InitOptions:
+    """The values of the placeholders. ``name`` is the stack's; ``account`` has twelve digits; ``domain`` sends mail."""
 
     name: str = "acme-mail"
     account: str = "111122223333"
@@ -31,43 +31,43 @@ class Wanted:
     domain: str = "acme.example"
     forge: Forge = "github"
     package: str = f"recon-mail=={__version__}"
-    """What pip installs in a job: a name with its version, or a URL with its commit."""
+    """What pip installs in a job: a name with a version, or a URL with a commit."""
 
 
 def name_of(directory: Path) -> str:
-    """A stack's name made of a directory's, as far as its characters allow."""
-    found = re.sub(r"[^A-Za-z0-9._-]+", "-", directory.resolve().name).strip("-._")[:64].strip("-._")
-    return found or "mail"
+    """A stack's name from a directory's name, without the characters that are not allowed."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", directory.resolve().name).strip("-._")[:64].strip("-._")
+    return name or "mail"
 
 
-def files(wanted: Wanted) -> dict[str, str]:
-    """Relative path -> text of everything that may be written.
+def files(options: InitOptions) -> dict[str, str]:
+    """The relative path and text of every file.
 
-    Raises InvalidState where what was given would not make a valid state.
+    Raises ReconError if the options do not make a valid state.
     """
-    fill = {"NAME": wanted.name, "ACCOUNT": wanted.account, "REGION": wanted.region, "DOMAIN": wanted.domain,
-            "PACKAGE": _package(wanted.package), "PARTITION": regions.partition_of(wanted.region)}  # fmt: skip
+    values = {"NAME": options.name, "ACCOUNT": options.account, "REGION": options.region, "DOMAIN": options.domain,
+              "PACKAGE": _package(options.package), "PARTITION": regions.partition_of(options.region)}  # fmt: skip
     templates = dict(state.FILES)
-    if wanted.forge == "github":
+    if options.forge == "github":
         templates |= github.FILES
-    elif wanted.forge == "gitlab":
+    elif options.forge == "gitlab":
         templates |= gitlab.FILES
-    found = {path: _filled(text, fill) for path, text in templates.items()}
-    if wanted.forge == "gitlab":
-        found[gitlab.NOTES] = gitlab.notes()
-    _check({path: text for path, text in found.items() if path.startswith("state/")})
-    return found
+    texts = {path: _fill_in(text, values) for path, text in templates.items()}
+    if options.forge == "gitlab":
+        texts[gitlab.NOTES] = gitlab.notes()
+    _check({path: text for path, text in texts.items() if path.startswith("state/")})
+    return texts
 
 
 def _package(text: str) -> str:
-    """A requirement of pip's that may stand in double quotes in YAML and in a shell. Raises ReconError."""
+    """A requirement for pip that is safe in double quotes in YAML and in a shell. Raises ReconError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+=@:/~!<>,#&?%\[\]() -]{0,511}", text):
-        raise ReconError(f"--package {text!r} is nothing that pip could install", hint="such as recon-mail==0.1.0")
+        raise ReconError(f"pip cannot install --package {text!r}", hint="such as recon-mail==0.1.0")
     return text
 
 
-def _filled(text: str, fill: Mapping[str, str]) -> str:
-    return re.sub(r"@([A-Z]+)@", lambda match: fill[match.group(1)], text.lstrip("\n"))
+def _fill_in(text: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"@([A-Z]+)@", lambda match: values[match.group(1)], text.lstrip("\n"))
 
 
 def _check(texts: Mapping[str, str]) -> None:
@@ -79,21 +79,21 @@ def _check(texts: Mapping[str, str]) -> None:
         try:
             desired.load(folder)
         except InvalidState as error:
-            found = [d for d in error.diagnostics if d.severity == "error"]
-            raise ReconError(f"the state would not be valid: {found[0].message}", hint=found[0].hint) from None
+            first = next(d for d in error.diagnostics if d.severity == "error")
+            raise ReconError(f"the state would not be valid: {first.message}", hint=first.hint) from None
 
 
 def write(directory: Path, texts: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Write what is not there yet; returns the paths written and those kept as they were.
+    """Write the files that do not exist; returns the paths written and the paths kept.
 
-    A ``state/`` that has YAML already gets nothing: two files might say the same thing twice. Raises ReconError.
+    A ``state/`` that already has YAML gets no files: they might declare something twice. Raises ReconError.
     """
     written: list[str] = []
     kept: list[str] = []
-    settled = any(p.suffix in {".yaml", ".yml"} for p in (directory / "state").glob("**/*"))
+    has_state = any(p.suffix in {".yaml", ".yml"} for p in (directory / "state").glob("**/*"))
     for path, text in texts.items():
         target = directory / path
-        if (settled and path.startswith("state/")) or target.is_symlink():
+        if (has_state and path.startswith("state/")) or target.is_symlink():
             kept.append(path)
             continue
         try:

@@ -1,7 +1,7 @@
 """The workflow files for GitHub Actions: a plan for each pull request, its apply on a release, drift on a cron.
 
-Actions are pinned to commits; expressions stand only in ``env``, ``with`` and ``if``, never inside a script; roles are
-taken on through OpenID Connect, so that no key is stored. Source: GitHub Docs, "Security hardening for GitHub Actions".
+Actions are pinned to commits; expressions are only in ``env``, ``with`` and ``if``, never in a script; roles are
+assumed through OpenID Connect, so that no key is stored. Source: GitHub Docs, "Security hardening for GitHub Actions".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROLE: Final = r"""
 
 _PLAN: Final = (
     r"""
-# Plans every pull request that touches the state, with a role that only reads, and says so in one comment that is kept
+# Plans every pull request that changes the state, with a role that can only read, and keeps one comment with the plan
 # up to date. A pull request from a fork gets no credentials: it shows the declared difference to the base branch.
 #
 # The role recon-plan trusts this repository (GitHub Docs, "Configuring OpenID Connect in Amazon Web Services") and has
@@ -73,7 +73,7 @@ jobs:
     timeout-minutes: 30
     permissions:
       contents: read
-      id-token: write # to take on the role
+      id-token: write # to assume the role
       pull-requests: write # for the comment
     steps:"""
     + _SETUP
@@ -88,7 +88,7 @@ jobs:
         run: |
           marker=$(head -n 1 plan.md) # hidden, and the same for every plan of this stack
           if [ -z "$marker" ]; then
-            exit 0 # there is no plan: the step before says why
+            exit 0 # there is no plan: see the step before
           fi
           comment=$(gh api --paginate "repos/$GITHUB_REPOSITORY/issues/$PR/comments" \
             --jq ".[] | select(.user.type == \"Bot\" and (.body | startswith(\"$marker\"))) | .id" | head -n 1)
@@ -104,8 +104,8 @@ jobs:
 
 _APPLY: Final = (
     r"""
-# Applies a release: the plan is made and shown; then, after the approval that the environment asks for, exactly that
-# plan is applied, or refused if anything in it has moved since.
+# Applies a release: makes and shows the plan; then, after the approval of the environment, applies exactly that plan,
+# or refuses it if anything that it depends on has changed since.
 #
 # Give the environment `production` its reviewers under Settings, Environments. The role recon-apply trusts only that
 # environment of this repository, and has the policy that `recon iam-policy apply` prints.
@@ -119,7 +119,7 @@ permissions:
   contents: read
   id-token: write
 
-concurrency: mail-apply # recon has a lock of its own; this keeps runs from waiting on each other
+concurrency: mail-apply # recon has its own lock; this keeps runs from waiting for each other
 
 env:
   RECON: "@PACKAGE@" # what pip installs
@@ -169,8 +169,8 @@ jobs:
 
 _DRIFT: Final = (
     r"""
-# Looks twice a day whether live still is what was released, and who changed it. One issue is opened, kept up to date,
-# and closed when all is as declared again.
+# Checks twice a day whether AWS still matches the release, and who changed it. Opens one issue, keeps it up to date,
+# and closes it when there is no drift any more.
 name: mail drift
 
 on:
@@ -213,17 +213,17 @@ jobs:
           case "$CODE" in
             0)
               if [ -n "$issue" ]; then
-                gh issue close "$issue" --comment "Live is as declared again."
+                gh issue close "$issue" --comment "No drift any more."
               fi ;;
             2)
               if [ -n "$issue" ]; then
                 gh issue edit "$issue" --body-file drift.md
               else
-                gh label create "$LABEL" --force --description "Live differs from what is declared"
+                gh label create "$LABEL" --force --description "AWS differs from the declared state"
                 gh issue create --title "$TITLE" --label "$LABEL" --body-file drift.md
               fi ;;
             *)
-              echo "::error::recon could not look: see the step before"
+              echo "::error::recon could not check: see the step before"
               exit 1 ;;
           esac
 """

@@ -1,7 +1,7 @@
 """The pipeline for GitLab CI: a plan for each merge request, its apply from the default branch, drift on a schedule.
 
-Roles are taken on through an ID token (GitLab Docs, "Configure OpenID Connect in AWS"); boto3 reads it from the file
-that the variables name. What is written into GitLab itself goes through ``gitlab_notes``, which is copied as it is.
+Roles are assumed with an ID token (GitLab Docs, "Configure OpenID Connect in AWS"); boto3 reads it from the file that
+the variables name. ``gitlab_notes``, which is copied unchanged, writes notes and issues in GitLab.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ mail plan:
     reports: {dotenv: plan.env}
     expire_in: 30 days
 
-# Exactly the plan of this pipeline, or a refusal if anything in it has moved since.
+# Applies exactly the plan of this pipeline, or refuses it if anything that it depends on has changed since.
 mail apply:
   extends: .mail-role
   stage: deploy
@@ -124,12 +124,12 @@ include:
 """
 
 NOTES: Final = ".gitlab/mail.py"
-"""Where the script goes that writes into GitLab."""
+"""The path of the script that writes notes and issues."""
 
 FILES: Final = {".gitlab/mail.yml": _MAIL, ".gitlab-ci.yml": _ROOT}
 """Path -> template."""
 
 
 def notes() -> str:
-    """The text of the script that writes into GitLab: a module of ours, which needs nothing but Python."""
+    """The text of the script that writes notes and issues: a module of recon that needs only Python."""
     return (resources.files("reconciler.scaffold") / "gitlab_notes.py").read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-"""What the mail pipeline writes into GitLab: the plan as one note of the merge request, drift as one issue.
+"""Writes the mail pipeline's results to GitLab: the plan as one note of the merge request, drift as one issue.
 
     python .gitlab/mail.py note plan.md
-    python .gitlab/mail.py issue CODE drift.md      CODE is how recon drift ended: 0 as declared, 2 it differs
+    python .gitlab/mail.py issue CODE drift.md      CODE is the exit code of recon drift: 0 no drift, 2 drift
 
-RECON_GITLAB_TOKEN is a masked variable with a project access token (role Reporter, scope api): a job's own token may
-write neither. Without it nothing is written, and the artifacts of the job say the same.
+RECON_GITLAB_TOKEN is a masked variable with a project access token (role Reporter, scope api): a job's own token can
+write neither. Without it nothing is written; the artifacts of the job have the same text.
 Source: GitLab REST API, "Notes API" and "Issues API".
 """
 
@@ -25,7 +25,7 @@ LABEL = "mail-drift"
 PAGE = 100
 
 
-class Api:
+class GitLabApi:
     """The REST API of the project that the job runs for, as the owner of the token."""
 
     def __init__(self, token: str, project: str) -> None:
@@ -34,17 +34,17 @@ class Api:
         self.project = f"/projects/{urllib.parse.quote(project, safe='')}"
 
     def call(self, method: str, path: str, **fields: object) -> Any:
-        """One request; its answer from JSON. Raises SystemExit with GitLab's words where it refuses."""
+        """One request; returns the parsed JSON response. Raises SystemExit with GitLab's message on an error."""
         request = urllib.request.Request(
             self.base + path, method=method, data=json.dumps(fields).encode() if fields else None,
             headers={"PRIVATE-TOKEN": self.token, "Content-Type": "application/json"},
         )  # fmt: skip
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.load(response)
         except urllib.error.HTTPError as error:
-            words = error.read(500).decode(errors="replace")
-            raise SystemExit(f"GitLab answered {method} {path} with {error.code}: {words}") from None
+            message = error.read(500).decode(errors="replace")
+            raise SystemExit(f"GitLab answered {method} {path} with {error.code}: {message}") from None
         except (urllib.error.URLError, TimeoutError) as error:
             raise SystemExit(f"GitLab could not be reached: {error}") from None
 
@@ -59,8 +59,8 @@ class Api:
             page += 1
 
 
-def note(api: Api, request: str, body: str) -> str:
-    """Write the plan as a note of a merge request, over the one of before; only a note of our own is written over."""
+def note(api: GitLabApi, request: str, body: str) -> str:
+    """Create the note of a merge request with the plan, or update it; only a note of this token's user is updated."""
     marker = body.partition("\n")[0]  # hidden, and the same for every plan of this stack
     if not marker.strip():
         return "there is no plan to show"
@@ -70,25 +70,25 @@ def note(api: Api, request: str, body: str) -> str:
         if one["author"]["id"] == me and str(one["body"]).startswith(marker):
             api.call("PUT", f"{notes}/{one['id']}", body=body)
             return f"note {one['id']} of the merge request has the plan"
-    made = api.call("POST", notes, body=body)
-    return f"note {made['id']} of the merge request has the plan"
+    created = api.call("POST", notes, body=body)
+    return f"note {created['id']} of the merge request has the plan"
 
 
-def issue(api: Api, code: str, body: str) -> str:
+def issue(api: GitLabApi, code: str, body: str) -> str:
     """Open, update or close the one issue on drift."""
     issues = f"{api.project}/issues"
     found = next(api.pages(f"{issues}?state=opened&labels={LABEL}"), None)
     if code == "2" and found is None:
-        made = api.call("POST", issues, title=TITLE, labels=LABEL, description=body)
-        return f"issue {made['iid']} opened"
+        created = api.call("POST", issues, title=TITLE, labels=LABEL, description=body)
+        return f"issue {created['iid']} opened"
     if code == "2" and found is not None:
         api.call("PUT", f"{issues}/{found['iid']}", description=body)
         return f"issue {found['iid']} updated"
     if code == "0" and found is not None:
-        api.call("POST", f"{issues}/{found['iid']}/notes", body="Live is as declared again.")
+        api.call("POST", f"{issues}/{found['iid']}/notes", body="No drift any more.")
         api.call("PUT", f"{issues}/{found['iid']}", state_event="close")
         return f"issue {found['iid']} closed"
-    return "no issue is open" if code == "0" else "recon could not look: see above"
+    return "no issue is open" if code == "0" else "recon could not check: see above"
 
 
 def main(arguments: list[str]) -> int:
@@ -99,15 +99,15 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(__doc__ or "")
         return 1
     if not token:
-        sys.stdout.write("RECON_GITLAB_TOKEN is not set: nothing is written into GitLab.\n")
+        sys.stdout.write("RECON_GITLAB_TOKEN is not set: nothing is written to GitLab.\n")
         return 0
     if arguments[0] == "note" and not request:
-        sys.stdout.write("This is no pipeline of a merge request: there is nothing to comment on.\n")
+        sys.stdout.write("This is not a merge request pipeline: there is nothing to comment on.\n")
         return 0
-    api = Api(token, os.environ.get("CI_MERGE_REQUEST_PROJECT_ID") or os.environ["CI_PROJECT_ID"])
+    api = GitLabApi(token, os.environ.get("CI_MERGE_REQUEST_PROJECT_ID") or os.environ["CI_PROJECT_ID"])
     body = Path(arguments[-1]).read_text(encoding="utf-8")
-    said = note(api, request, body) if arguments[0] == "note" else issue(api, arguments[1], body)
-    sys.stdout.write(said + "\n")
+    result = note(api, request, body) if arguments[0] == "note" else issue(api, arguments[1], body)
+    sys.stdout.write(result + "\n")
     return 0
 
 

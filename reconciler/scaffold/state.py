@@ -1,38 +1,38 @@
-"""The templates of ``state/`` and of what belongs beside it in any repository."""
+"""The templates of ``state/`` and of the other files that any repository needs."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _STACK: Final = r"""
-# The stack: whose account, which regions, who may do what. All YAML files of this folder are one document.
+# The stack: account, regions, roles. All YAML files of this folder are one document.
 #
 #   recon validate     offline, no credentials
 #   recon plan         what apply would change; never writes
-#   recon apply        asks, then does exactly that
+#   recon apply        asks, then applies exactly that
 #
 # An editor that knows the YAML language server helps while writing: `recon schema > state.schema.json`, and this first
 # line in each file:   # yaml-language-server: $schema=../state.schema.json
 
 stack:
-  name: @NAME@ # everything that this stack owns carries it in the tag recon:stack
+  name: @NAME@ # every resource that this stack owns has it in the tag recon:stack
   account: "@ACCOUNT@" # any other account is refused before the first read
-  regions: [@REGION@] # where SES is used; an entry may say otherwise
-  max_deletes: 3 # more declared things than this are only deleted with --allow-deletes
+  regions: [@REGION@] # where SES is used; an entry can have its own
+  max_deletes: 3 # deleting more declared resources than this needs --allow-deletes
 
-  # Two roles, one that reads and one that writes. The least that each needs: recon iam-policy plan (or apply).
+  # Two roles, one that reads and one that writes. Their least-privilege policies: recon iam-policy plan (or apply).
   # role_arn:
   #   plan: "arn:@PARTITION@:iam::@ACCOUNT@:role/recon-plan"
   #   apply: "arn:@PARTITION@:iam::@ACCOUNT@:role/recon-apply"
 
-  # On every resource that takes tags.
+  # Tags for every resource that supports tags.
   # tags: {team: mail}
 
   # The lock (one apply at a time) and the journal (`recon history`). Without this they are in .recon/ of the working
-  # directory, which is enough for one machine, and not for a pipeline whose runners forget.
+  # directory, which is enough for one machine, but not for a pipeline, whose runners start empty.
   # backend: {s3: {bucket: @NAME@-recon, prefix: mail/}}
 
-  # Where the hosted zones are in another account.
+  # If the hosted zones are in another account:
   # dns: {account: "999900001111", role_arn: "arn:@PARTITION@:iam::999900001111:role/recon-dns"}
 
 # Staging and production from one state; then every command takes --env.
@@ -42,13 +42,13 @@ stack:
 """
 
 _DEFAULTS: Final = r"""
-# What holds for every entry unless the entry says otherwise; maps are merged, lists replaced.
+# Defaults of every entry, which an entry can override; maps are merged, lists replaced.
 
 defaults:
   domain:
     dkim: {signing_attributes_origin: AWS_SES, next_signing_key_length: RSA_2048_BIT}
     mail_from:
-      # A name in each region: the MX of a MAIL FROM name points at one region's feedback host.
+      # One name per region: the MX of a MAIL FROM name points at the feedback host of one region.
       mail_from_domain: "bounce-${region}.${domain}"
       behavior_on_mx_failure: USE_DEFAULT_VALUE
     configuration_set_name: transactional
@@ -60,49 +60,49 @@ defaults:
 """
 
 _DOMAINS: Final = r"""
-# The domains that send, and those that must not. What is not written is not managed: leaving `dmarc` out neither makes
-# nor deletes a DMARC record.
+# The domains that send, and those that must not. What is not declared is not managed: without `dmarc` recon neither
+# creates nor deletes a DMARC record.
 
 domains:
   @DOMAIN@:
     # The most specific public hosted zone. A zone id names one; `manual` prints the records instead of writing them.
     zone: auto
-    # Begin with p=none and read the reports; then quarantine, then reject, each a pull request of its own.
+    # Start with p=none and read the reports; then quarantine, then reject, each in its own pull request.
     dmarc: {p: none, rua: ["mailto:dmarc@@DOMAIN@"], adkim: r, aspf: r}
-    # Our terms go into the one SPF record of the name; what others put there stays.
+    # These terms are merged into the one SPF record of the name; terms of others stay.
     # spf: {include: ["_spf.example.net"]}
-    # Never deleted or replaced; to lift it takes an apply of its own.
+    # Never deleted or replaced; removing the protection needs its own apply.
     # protect: true
 
-  # Another kind of mail on a name of its own, so that it cannot spoil the reputation of this one.
+  # Another kind of mail on its own name, so that it cannot harm the reputation of this one.
   # news.@DOMAIN@:
   #   configuration_set_name: marketing
 
-  # A domain that never sends is the one that is spoofed most.
+  # A domain that never sends is spoofed most.
   # parked.example: {identity: false, dmarc: {p: reject}, spf: {all: "-all"}, null_mx: true}
 """
 
 _SETS: Final = r"""
-# Configuration sets: how each kind of mail goes out, and where its events go.
+# Configuration sets: how SES sends each kind of mail, and where it publishes events.
 
 configuration_sets:
   transactional:
     sending_options: {sending_enabled: true}
-    # Somebody must hear of bounces and complaints. SES must be allowed to publish to the topic.
+    # Bounces and complaints need an event destination. SES must be allowed to publish to the topic.
     # event_destinations:
     #   feedback:
     #     enabled: true
     #     matching_event_types: [BOUNCE, COMPLAINT, REJECT]
     #     sns_destination: {topic_arn: "arn:${partition}:sns:${region}:${account}:mail-feedback"}
 
-# IPs of our own. A managed pool begins to cost when it is made.
+# Dedicated IPs. AWS charges for a managed pool as soon as it exists.
 # dedicated_ip_pools:
 #   transactional: {scaling_mode: MANAGED}
 """
 
 _SMTP: Final = r"""
-# Who may send over SMTP: a user for each program, limited to what that program is for. The password goes from AWS into
-# the named store and is never shown.
+# Who can send over SMTP: one user per program, limited to what that program sends. recon writes the password to the
+# named store and never shows it.
 #
 # smtp_users:
 #   newsletter:

@@ -70,7 +70,7 @@ class DnsRecord(BaseKind):
         read = [zone.name for _, zone in sorted(snapshot.zones.items()) if zone.loaded]
         if read:
             snapshot.scanned.append(
-                f"zones read: {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
+                f"zones {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
             )
 
     # -- compared ---------------------------------------------------------------------------------------------------
