@@ -15,10 +15,12 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -492,6 +494,70 @@ def struck(deed: str, nth: int, **more: Any) -> Iterator[None]:
         yield
     finally:
         gateway.faults.remove(fault)
+
+
+GUARD = 60.0
+"""Seconds after which a test that waits for an event fails instead of hanging; however busy the machine, it comes."""
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until ``condition`` holds; AssertionError saying ``what`` never happened."""
+    deadline = time.monotonic() + GUARD
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
+
+
+class Gate:
+    """One call that the sandbox holds back before it is carried out: ``wait`` for its arrival, then ``open``."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()
+        self.opened = threading.Event()
+
+    def wait(self) -> None:
+        assert self.arrived.wait(GUARD), "the call that is to be held never arrived"
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+@contextlib.contextmanager
+def gate(operation: str, *, service: str = "*", nth: int = 1) -> Iterator[Gate]:
+    """Inside, the ``nth`` call (from 1) of ``operation`` waits in the sandbox until the gate is opened."""
+    gateway = sandbox()._server.gateway
+    made, fault, injure = Gate(), Fault("delay", service=service, operation=operation, skip=nth - 1), gateway._injure
+
+    def hold(hit: Fault, *more: Any) -> Any:
+        if hit is fault:
+            made.arrived.set()
+            made.opened.wait(GUARD)
+        return injure(hit, *more)
+
+    gateway._injure = hold  # type: ignore[method-assign]
+    gateway.faults.append(fault)
+    try:
+        yield made
+    finally:
+        made.open()
+        gateway.faults.remove(fault)
+        del gateway._injure
+
+
+def interrupted(house: House, held: Gate, *arguments: str) -> Ran:
+    """One command line as a process that gets Ctrl-C while the call behind ``held`` is in flight; the call goes on when
+    the process has said that it is interrupted."""
+    files = [house.home / name for name in ("interrupted.out", "interrupted.err")]
+    with files[0].open("w") as out, files[1].open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", *arguments], cwd=house.home, stdin=subprocess.DEVNULL, stdout=out,
+            stderr=err, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )  # fmt: skip
+    held.wait()
+    process.send_signal(signal.SIGINT)
+    until(lambda: "Interrupted" in files[1].read_text(), "the process says that it is interrupted")
+    held.open()
+    return Ran(process.wait(GUARD), *(file.read_text() for file in files))
 
 
 def snapshot() -> Any:
