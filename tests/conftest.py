@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import support
 from faults.counting import pytest_terminal_summary as pytest_terminal_summary
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from reconciler import regions
 from reconciler.aws import Aws
 
-settings.register_profile("recon", deadline=None)  # how long one example takes on a busy machine says nothing
+# How long an example, or making it, takes on a busy machine says nothing.
+settings.register_profile("recon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("recon")
 
 SWEPT = ("us-east-1", "eu-west-1", "eu-central-1", "af-south-1")

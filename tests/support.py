@@ -280,7 +280,7 @@ class House:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
             stdin=subprocess.DEVNULL,
             check=False,
