@@ -1,7 +1,7 @@
 """AWS that trails behind its own writes: waited out, within limits that are said, and no longer than it takes.
 
-Time is the sandbox's: it stands still while recon works; where recon sleeps, the sandbox's clock is pushed forward by as
-much, and the seconds are counted. What became visible after N seconds must not have cost recon much more than N.
+Time is the sandbox's: it stands still while recon works; where recon sleeps, the sandbox's clock is pushed forward by
+as much, and the seconds are counted. What became visible after N seconds must not have cost recon much more than N.
 """
 
 from __future__ import annotations

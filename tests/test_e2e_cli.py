@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.matrix import hurried
 from support import ACCOUNT, HOME, OTHER, House, client, gate, interrupted, merge
 
 STATE = "state.yaml"
@@ -156,7 +157,8 @@ def test_every_failure_is_one_valid_json_object(house: House, break_it: str, mon
     for command in (("plan", STATE), ("drift", STATE), ("apply", STATE, "--auto-approve")):
         if (break_it, command[0]) in {("adopt", "plan"), ("adopt", "drift"), ("reference", "drift")}:
             continue  # There these are changes to look at, no failures.
-        ran = house.cli(*command, "--format", "json")
+        with hurried():
+            ran = house.cli(*command, "--format", "json")
         assert ran.code == code, ran
         found = ran.json
         assert found["outcome"] == outcome, ran
