@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 from collections.abc import Iterator
@@ -9,14 +10,20 @@ from pathlib import Path
 
 import pytest
 import support
+from cryptography.hazmat.primitives import serialization
 from faults.counting import pytest_terminal_summary as pytest_terminal_summary
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from reconciler import regions
 from reconciler.aws import Aws
 
-settings.register_profile("recon", deadline=None)  # how long one example takes on a busy machine says nothing
+# How long an example, or making it, takes on a busy machine says nothing.
+settings.register_profile("recon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("recon")
+
+# Checking an RSA key takes longer than a few AWS calls; the tests use the same few keys over and over.
+serialization.load_pem_private_key = functools.lru_cache(serialization.load_pem_private_key)
+serialization.load_der_private_key = functools.lru_cache(serialization.load_der_private_key)
 
 SWEPT = ("us-east-1", "eu-west-1", "eu-central-1", "af-south-1")
 """The regions of SES in these tests: a sweep over all of them is tested once, not in every test."""

@@ -54,7 +54,7 @@ def keys(user: str = "news") -> dict[str, AccessKey]:
 
 
 def find_key(key_id: str) -> AccessKey | None:
-    return next((u.keys[key_id] for u in users().values() if key_id in u.keys), None)
+    return next((u.keys[key_id] for u in list(users().values()) if key_id in u.keys), None)
 
 
 def use(key_id: str, *, at: datetime | None = None, service: str = "ses", region: str = HOME) -> bool:

@@ -15,10 +15,12 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from reconciler.safeguards import check_safeguards
 from reconciler.sandbox import Sandbox
 from reconciler.sandbox.faults import Fault
 from reconciler.sandbox.protocol import Request
+from reconciler.sandbox.route53 import State as Route53State
 
 ACCOUNT = "111122223333"
 HOME = "us-east-1"
@@ -66,9 +69,27 @@ def client(service: str, region: str = HOME, access_key: str = "AKIASANDBOXSANDB
 def direct(client: Any) -> Any:
     """Let a client hand its signed requests to the sandbox without the way through two sockets and a thread, which is a
     quarter of what a call costs. Where faults are set, which may cut connections, and for bodies that are read bit by
-    bit (S3's), requests go over HTTP as ever; so they do in processes, and in the tests of the sandbox itself."""
+    bit (S3's), requests go over HTTP as ever; so they do in processes, and in the tests of the sandbox itself.
+
+    Nor are they really signed, another tenth: of a signature, the sandbox reads who, where and which service. S3 signs
+    bodies in its own way, and STS takes calls that are not signed at all."""
     client.meta.events.register_first("before-send", _at_once)
+    if client.meta.service_model.service_name not in {"s3", "sts"}:
+        signer = client._request_signer
+        signer.sign = functools.partial(_name_the_caller, signer)
     return client
+
+
+def _name_the_caller(signer: Any, operation: str, request: Any) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    if signer._credentials is None:
+        raise NoCredentialsError
+    key = signer._credentials.get_frozen_credentials().access_key
+    signing = request.context.get("signing") or {}
+    scope = f"{signing.get('region') or signer._region_name}/{signing.get('signing_name') or signer._signing_name}"
+    del request.headers["Authorization"]
+    request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={key}/20261122/{scope}/aws4_request"
 
 
 def _at_once(request: Any, **_: Any) -> Any:
@@ -278,7 +299,7 @@ class House:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
             stdin=subprocess.DEVNULL,
             check=False,
@@ -359,12 +380,14 @@ class House:
         return str(made["zones"][name])
 
     def raw_foreign(self) -> dict[tuple[str, str, str], list[str]]:
-        """Every value of every zone as it is now, by (zone id, name, type)."""
+        """Every value of every zone as the sandbox holds it now, by (zone id, name, type)."""
         found: dict[tuple[str, str, str], list[str]] = {}
-        for zone in client("route53").list_hosted_zones()["HostedZones"]:
-            for raw in self.raw_zone(zone["Name"].rstrip("."), zone["Id"]):
-                key = (zone["Id"], raw["Name"], raw["Type"])
-                found.setdefault(key, []).extend(r["Value"] for r in raw.get("ResourceRecords", ()))
+        world = self.sandbox._server.gateway.world
+        with world.lock:
+            for zone in world.current("route53", ACCOUNT, "", Route53State).zones.values():
+                for raw in zone.sets.values():
+                    key = (f"/hostedzone/{zone.id}", raw["Name"], raw["Type"])
+                    found.setdefault(key, []).extend(r["Value"] for r in raw.get("ResourceRecords", ()))
         return found
 
     def check_foreign(self, *, alone: bool = False) -> None:
@@ -492,6 +515,70 @@ def struck(deed: str, nth: int, **more: Any) -> Iterator[None]:
         yield
     finally:
         gateway.faults.remove(fault)
+
+
+GUARD = 60.0
+"""Seconds after which a test that waits for an event fails instead of hanging; however busy the machine, it comes."""
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until ``condition`` holds; AssertionError saying ``what`` never happened."""
+    deadline = time.monotonic() + GUARD
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
+
+
+class Gate:
+    """One call that the sandbox holds back before it is carried out: ``wait`` for its arrival, then ``open``."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()
+        self.opened = threading.Event()
+
+    def wait(self) -> None:
+        assert self.arrived.wait(GUARD), "the call that is to be held never arrived"
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+@contextlib.contextmanager
+def gate(operation: str, *, service: str = "*", nth: int = 1) -> Iterator[Gate]:
+    """Inside, the ``nth`` call (from 1) of ``operation`` waits in the sandbox until the gate is opened."""
+    gateway = sandbox()._server.gateway
+    made, fault, injure = Gate(), Fault("delay", service=service, operation=operation, skip=nth - 1), gateway._injure
+
+    def hold(hit: Fault, *more: Any) -> Any:
+        if hit is fault:
+            made.arrived.set()
+            made.opened.wait(GUARD)
+        return injure(hit, *more)
+
+    gateway._injure = hold  # type: ignore[method-assign]
+    gateway.faults.append(fault)
+    try:
+        yield made
+    finally:
+        made.open()
+        gateway.faults.remove(fault)
+        del gateway._injure
+
+
+def interrupted(house: House, held: Gate, *arguments: str) -> Ran:
+    """One command line as a process that gets Ctrl-C while the call behind ``held`` is in flight; the call goes on when
+    the process has said that it is interrupted."""
+    files = [house.home / name for name in ("interrupted.out", "interrupted.err")]
+    with files[0].open("w") as out, files[1].open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", *arguments], cwd=house.home, stdin=subprocess.DEVNULL, stdout=out,
+            stderr=err, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )  # fmt: skip
+    held.wait()
+    process.send_signal(signal.SIGINT)
+    until(lambda: "Interrupted" in files[1].read_text(), "the process says that it is interrupted")
+    held.open()
+    return Ran(process.wait(GUARD), *(file.read_text() for file in files))
 
 
 def snapshot() -> Any:

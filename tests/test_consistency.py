@@ -1,7 +1,7 @@
 """AWS that trails behind its own writes: waited out, within limits that are said, and no longer than it takes.
 
-Time is the sandbox's: where recon sleeps, the sandbox's clock is pushed forward by as much, and the seconds are
-counted. What became visible after N seconds must not have cost recon much more than N.
+Time is the sandbox's: it stands still while recon works; where recon sleeps, the sandbox's clock is pushed forward by
+as much, and the seconds are counted. What became visible after N seconds must not have cost recon much more than N.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class SandboxTime(types.ModuleType):
     def __init__(self, house: House) -> None:
         super().__init__("time")
         self.house = house
+        self.begun = time.monotonic()
         self.slept = 0.0
         self._lock = threading.Lock()
 
@@ -75,7 +76,7 @@ class SandboxTime(types.ModuleType):
         self.house.sandbox.advance(seconds)
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.slept
+        return self.begun + self.slept
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -126,6 +127,8 @@ def late(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
     for name, module in list(sys.modules.items()):
         if name.startswith("reconciler.") and ".sandbox" not in name and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", made.clock)
+    clock, begun = made.sandbox._server.gateway.world.clock, time.time()
+    monkeypatch.setattr(clock, "now", lambda: begun + clock.offset)
     made.seed_zone()
     made.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.1"}])
     return made

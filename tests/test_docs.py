@@ -123,7 +123,7 @@ def test_the_first_yaml_of_the_readme_is_valid(tmp_path: Path) -> None:
         cwd=HERE,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stderr
 
@@ -135,7 +135,7 @@ def test_the_example_is_valid_without_a_warning(environment: str) -> None:
         cwd=HERE,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -160,7 +160,7 @@ def test_workflows_call_recon_as_it_is(file: Path) -> None:
                         cwd=HERE,
                         capture_output=True,
                         text=True,
-                        timeout=60,
+                        timeout=300,
                     )
                     assert helped.returncode == 0, name
                     for option in re.findall(r"(--[a-z-]+)", rest):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ACCOUNT, HOME, OTHER, House, client, merge
+from faults.matrix import hurried
+from support import ACCOUNT, HOME, OTHER, House, client, gate, interrupted, merge
 
 STATE = "state.yaml"
 DOMAIN: dict[str, Any] = {"domains": {"acme.com": {"dkim": {}, "dmarc": {"p": "none"}}}}
@@ -161,7 +157,8 @@ def test_every_failure_is_one_valid_json_object(house: House, break_it: str, mon
     for command in (("plan", STATE), ("drift", STATE), ("apply", STATE, "--auto-approve")):
         if (break_it, command[0]) in {("adopt", "plan"), ("adopt", "drift"), ("reference", "drift")}:
             continue  # There these are changes to look at, no failures.
-        ran = house.cli(*command, "--format", "json")
+        with hurried():
+            ran = house.cli(*command, "--format", "json")
         assert ran.code == code, ran
         found = ran.json
         assert found["outcome"] == outcome, ran
@@ -195,27 +192,9 @@ def test_the_plan_as_json_has_what_the_contract_names(house: House) -> None:
 def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(house: House) -> None:
     house.seed_zone()
     house.write(merge(DOMAIN, SETS))
-    house.sandbox.fault("delay", operation="Create*", seconds=2.0, count=None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "apply", STATE, "--auto-approve", "--parallelism", "1"],
-        cwd=house.home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    deadline = time.monotonic() + 30
-    while not house.sandbox.calls(operation="Create*") and time.monotonic() < deadline:
-        time.sleep(0.05)
-        if process.poll() is not None:
-            break
-        if any(f.seen for f in house.sandbox._server.gateway.faults):
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, out + err
-    assert "Traceback" not in out + err
-    house.sandbox.clear_faults()
+    with gate("Create*") as first:
+        ran = interrupted(house, first, "apply", STATE, "--auto-approve", "--parallelism", "1")
+    assert ran.code == 130, ran
     assert house.cli("apply", STATE, "--auto-approve").code == 0
     house.quiet()
 

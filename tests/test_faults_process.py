@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import READS, House, client
+from support import GUARD, READS, House, client, gate, until
 
 BASE: dict[str, Any] = {
     "domains": {"acme.com": {"dkim": {}, "dmarc": {"p": "none"}, "mail_from": {"mail_from_domain": "b.acme.com"}}},
@@ -20,7 +19,6 @@ BASE: dict[str, Any] = {
         "news": {"from_addresses": ["*@acme.com"], "credentials": {"secretsmanager": {"name": "recon/news"}}}
     },
 }
-HANG = 1.5
 
 
 @pytest.mark.parametrize(
@@ -37,22 +35,18 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_mend(house: 
     service, _, operation = call.partition(":")
     house.seed_zone()
     house.write(BASE)
-    house.sandbox.fault("delay", service=service, operation=operation, seconds=HANG)
     house.clear()
-    running = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "apply", "state.yaml", "--auto-approve", "-q"],
-        cwd=house.home, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    faults = house.sandbox._server.gateway.faults
-    until = time.monotonic() + 60
-    while not faults[0].seen and running.poll() is None and time.monotonic() < until:
-        time.sleep(0.01)
-    assert faults[0].seen, f"the run never came to {call}"
-    running.send_signal(signal.SIGKILL)
-    assert running.wait(timeout=10) == -signal.SIGKILL
-    time.sleep(HANG + 0.3)
-    house.sandbox.clear_faults()
+    with gate(operation, service=service) as struck:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "apply", "state.yaml", "--auto-approve", "-q"],
+            cwd=house.home, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        struck.wait()
+        running.send_signal(signal.SIGKILL)
+        assert running.wait(timeout=GUARD) == -signal.SIGKILL
+        struck.open()
+        until(lambda: house.sandbox.calls(service=service, operation=operation), f"{call} takes effect")
     again = house.process("apply", "state.yaml", "--auto-approve")
     assert again.code == 0, again
     assert "Took over the lock of a run that has died" in again.err

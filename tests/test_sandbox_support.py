@@ -179,7 +179,7 @@ def test_runs_as_a_program_with_aws_rates() -> None:
     assert connection.getresponse().status == 200
     connection.close()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     assert errors == ""
     assert process.returncode == 0
 

@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from smtp_support import keys, stored
-from support import HOME, House, client
+from support import GUARD, HOME, House, client
 
 from reconciler.smtp import verify
 from reconciler.smtp.verify import Endpoint
@@ -51,6 +51,10 @@ class Server:
                 await super().smtp_QUIT(arg)
 
         class Loopback(Controller):
+            def _create_server(self) -> Any:
+                """On a port that is taken already, so that nobody else can take it in between."""
+                return self.loop.create_server(self._factory_invoker, sock=outer.socket, ssl=self.ssl_context)
+
             def factory(self) -> SMTP:
                 options: dict[str, Any] = {"tls_context": outer.context} if starttls and not tls else {}
                 return Noting(
@@ -62,9 +66,11 @@ class Server:
                     **options,
                 )
 
+        self.socket = taken_port()
         self.controller = Loopback(
-            object(), hostname="127.0.0.1", port=free_port(), ssl_context=self.context if tls else None
-        )
+            object(), hostname="127.0.0.1", port=self.socket.getsockname()[1], ready_timeout=GUARD,
+            ssl_context=self.context if tls else None,
+        )  # fmt: skip
 
     def _log_in(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         self.commands.append(f"AUTH {mechanism}")
@@ -79,10 +85,11 @@ class Server:
         return int(self.controller.port)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def taken_port() -> socket.socket:
+    """A socket with a port of its own, where nothing listens yet: connections are refused."""
+    made = socket.socket()
+    made.bind(("127.0.0.1", 0))
+    return made
 
 
 @contextlib.contextmanager
@@ -196,15 +203,16 @@ def test_refusals_are_told_apart(
 def test_no_connection_is_the_network_and_the_next_port_is_tried(
     authority: dict[str, Path], trust: ssl.SSLContext
 ) -> None:
-    closed = [Endpoint("127.0.0.1", free_port(), "starttls") for _ in range(2)]
-    found = verify.log_in("AKIAGOOD", "x", closed, trust)
-    assert found.verdict == verify.NETWORK
-    assert all(str(c.port) in found.message for c in closed)
-    with running(Server(authority["good.pem"], tls=True)) as server:
-        server.user, server.password = "AKIAGOOD", "x"
-        found = verify.log_in("AKIAGOOD", "x", [*closed, place(server, "tls")], trust)
-        assert found.verdict == verify.HEALTHY
-        assert len(found.tried) == 2
+    with taken_port() as one, taken_port() as two:
+        closed = [Endpoint("127.0.0.1", taken.getsockname()[1], "starttls") for taken in (one, two)]
+        found = verify.log_in("AKIAGOOD", "x", closed, trust)
+        assert found.verdict == verify.NETWORK
+        assert all(str(c.port) in found.message for c in closed)
+        with running(Server(authority["good.pem"], tls=True)) as server:
+            server.user, server.password = "AKIAGOOD", "x"
+            found = verify.log_in("AKIAGOOD", "x", [*closed, place(server, "tls")], trust)
+            assert found.verdict == verify.HEALTHY
+            assert len(found.tried) == 2
 
 
 def test_a_silent_firewall_is_the_network(trust: ssl.SSLContext) -> None:
@@ -303,7 +311,8 @@ def test_the_command_proves_what_is_stored(
 
 
 def test_the_command_says_what_is_wrong_before_it_logs_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RECON_SMTP_ENDPOINT", f"127.0.0.1:{free_port()}")
+    closed = taken_port()
+    monkeypatch.setenv("RECON_SMTP_ENDPOINT", f"127.0.0.1:{closed.getsockname()[1]}")
     house.settle(STATE)
     key = next(iter(keys()))
     client("iam").update_access_key(UserName="news", AccessKeyId=key, Status="Inactive")

@@ -11,13 +11,14 @@ import threading
 import time
 import types
 from collections import Counter
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from support import HOME, OTHER, House, told
 
-from reconciler import applier
+from reconciler import applier, observing
 from reconciler.aws import limiter
 from reconciler.model import Result
 from reconciler.safeguards import check_safeguards
@@ -77,6 +78,18 @@ class Stop(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         self.clock.sleep(timeout or 0.0)
         return self.is_set()
+
+
+class InTurn(Executor):
+    """Threads that run one after the other: whose call arrives first, and what it finds left, is then no chance."""
+
+    def __init__(self, max_workers: int) -> None:
+        self.max_workers = max_workers
+
+    def submit(self, work: Any, /, *arguments: Any, **more: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments, **more))
+        return done
 
 
 def use(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +168,7 @@ def leaping(house: House, monkeypatch: pytest.MonkeyPatch) -> Leaping:
     clock = Leaping()
     use(clock, monkeypatch)
     monkeypatch.setattr(gateway, "time", clock)
+    monkeypatch.setattr(observing, "ThreadPoolExecutor", InTurn)
     allows = house.sandbox._server.gateway.rates.allows
 
     def later(*arguments: Any) -> bool:
@@ -207,7 +221,7 @@ def test_each_region_finds_its_own_pace(house: House, leaping: Leaping) -> None:
     paces: dict[str, float] = {}
     planned = house.make(purpose="apply", parallelism=1)
     services = {limit for _, limit, _ in planned.aws._limiters._limiters}
-    # A plan reads services in threads of their own, which leap past each other's calls; an apply is one thread here.
+    # What the plan's reads have learnt of the pace does not count.
     planned.aws._limiters = limiter.Limiters()
     house.sandbox.rates({"ses": 1.0, f"ses/{OTHER}": {"rate": 4.0, "burst": 4}, "route53": 5.0})
     applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones, stop=Stop(leaping))

@@ -167,6 +167,16 @@ class Hurried(types.ModuleType):
         return getattr(time, name)
 
 
+class Stop(threading.Event):
+    """The applier's stop, whose waits are sleeps of the clock that recon has just then."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        from reconciler.applier import run
+
+        run.time.sleep(timeout or 0.0)
+        return self.is_set()
+
+
 @contextlib.contextmanager
 def hurried(pace: float = 0.02) -> Iterator[Hurried]:
     """Let recon's own waits between tries pass quickly."""
@@ -263,7 +273,9 @@ class Stage:
             planned.plan, allow_adopt=consent and self.scenario.adopts, allow_deletes=100, consent=removing,
             resume_sending=consent and self.scenario.resumes,
         )  # fmt: skip
-        return applier.apply_plan(planned.plan, planned.aws, zones=planned.snapshot.zones, verify_timeout=3.0)
+        return applier.apply_plan(
+            planned.plan, planned.aws, zones=planned.snapshot.zones, verify_timeout=3.0, stop=Stop()
+        )
 
     def finish(self) -> None:
         """Nothing is left to plan, and nothing is said to be wrong."""
