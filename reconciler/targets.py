@@ -12,7 +12,7 @@ from reconciler.errors import ReconError
 from reconciler.kinds.ownership import RECORDS, unpack
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
-from reconciler.model import Address, Change, Diagnostic
+from reconciler.model import Address, Change, Diagnostic, address_parts
 from reconciler.names import fold_domain, fold_identity, parents
 from reconciler.steps import steps_of
 
@@ -25,16 +25,14 @@ def fits(address: Address, target: str) -> bool:
 _TARGETED = (
     "email_identity", "configuration_set", "event_destination", "dedicated_ip_pool", "smtp_user", "smtp_credential",
 )  # fmt: skip
-
-
 _SWEPT = ("email_identity", "configuration_set", "dedicated_ip_pool")
-"""The kinds of which the tagging sweep tells all that is ours."""
+"""The kinds whose resources of this stack the tagging sweep finds, all of them."""
 
 
 def normalise_target(target: str) -> str:
     """A target with its domain names in the form of addresses: lower case, A-labels; a glob stays as it is."""
     kind, *rest = target.split("/")
-    if any(character in target for character in "*?["):
+    if _is_glob(target):
         return target
     try:
         if kind == "email_identity" and len(rest) == 2:
@@ -48,55 +46,68 @@ def normalise_target(target: str) -> str:
 
 
 def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
-    """Whether targets are given, and each is the address of something declared that is no record."""
+    """Whether targets are given, and each is the address of something declared (records are not)."""
     return bool(targets) and all(target in snapshot.desired for target in targets)
 
 
 def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
     """What must be read for these targets: what they name, declared or ours, and what that needs or shares.
 
-    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is
-    to go. A domain is one thing with all its identities; a set goes with its destinations and its pool, a user with its
+    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is to
+    be deleted. A domain is read with all its identities; a set with its destinations and its pool, a user with its
     credential.
     """
-    known = {*snapshot.desired}
-    for named in (*snapshot.owned.values(), *snapshot.named.values()):
-        known |= {*named}
+    known = {*snapshot.desired}.union(*snapshot.owned.values(), *snapshot.named.values())
     taken: set[Address] = set()
     domains: set[str] = set()
     for target in targets:
-        kind, _, rest = target.partition("/")
+        kind = address_parts(target).kind
         if kind == "dns_record":
-            zone, _, label = rest.partition("/")
-            name = label.rpartition("/")[0].partition(":")[0]
-            if not name or any(c in zone + name for c in "*?["):
+            named = _domains_of_record(target, known)
+            if named is None:
                 return None
-            domains |= {name, *parents(name)}
+            domains |= named
             # a set may have put a tracking record that only it, live, still knows of
             sets = snapshot.owned.get("configuration_set", {}).items()
             taken |= {address for address, tags in sets if "tracking" in unpack(tags, RECORDS)}
-            if name.startswith("_dmarc."):  # it governs what is below, too
-                below = name.removeprefix("_dmarc")
-                domains |= {a.split("/", 2)[2] for a in known if a.startswith("email_identity/") and a.endswith(below)}
             continue
         found = {a for a in known if fits(a, target)}
-        if not found and kind in _SWEPT and not any(c in target for c in "*?["):
+        if not found and kind in _SWEPT and not _is_glob(target):
             continue  # nothing that is declared or ours: refused once the rest is known (``select``)
         if kind not in _TARGETED or not found or found - snapshot.desired.keys():
-            return None  # what goes may be used by things that only they, live, know of
+            return None  # what is deleted may be used by resources that only AWS knows of
         taken |= found
-        if kind == "configuration_set":  # what may send through it says what a change of it means for mail
-            regions = {a.split("/")[1] for a in found}
-            taken |= {a for a in known if a.startswith("email_identity/") and a.split("/")[1] in regions}
+        if kind == "configuration_set":  # the identities that may send with it decide what its change means for mail
+            regions = {address_parts(a).place for a in found}
+            taken |= {a for a in known if a.startswith("email_identity/") and address_parts(a).place in regions}
     return _with_needs(snapshot, known, taken, domains)
 
 
+def _is_glob(text: str) -> bool:
+    return any(character in text for character in "*?[")
+
+
+def _domains_of_record(target: str, known: Iterable[Address]) -> set[str] | None:
+    """The domains that a record's target concerns: those at and above its name, and below it for a DMARC policy, which
+    also governs subdomains. None where the target does not say."""
+    _, zone, label = address_parts(target)
+    name = label.rpartition("/")[0].partition(":")[0]
+    if not name or _is_glob(zone + name):
+        return None
+    found = {name, *parents(name)}
+    if name.startswith("_dmarc."):
+        below = name.removeprefix("_dmarc")
+        found |= {address_parts(a).name for a in known if a.startswith("email_identity/") and a.endswith(below)}
+    return found
+
+
 def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], domains: set[str]) -> ReadScope:
+    """``taken`` and ``domains`` with everything that these need or share, to the last."""
     by_name: dict[str, list[Address]] = {}
     tracking: dict[str, list[Address]] = {}
     for address in known:
         if address.startswith("email_identity/"):
-            by_name.setdefault(address.split("/", 2)[2], []).append(address)
+            by_name.setdefault(address_parts(address).name, []).append(address)
     for desired in snapshot.kind("configuration_set"):
         redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
         tracking.setdefault(str(redirect), []).append(desired.address)
@@ -109,8 +120,7 @@ def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], do
         if address in taken:
             continue
         taken.add(address)
-        kind, _, rest = address.partition("/")
-        region, _, name = rest.partition("/")
+        kind, region, name = address_parts(address)
         spec = snapshot.desired[address].spec if address in snapshot.desired else {}
         if kind == "email_identity":
             domains.add(name)
@@ -130,7 +140,7 @@ def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], do
         elif kind == "dedicated_ip_pool":  # addresses move from pool to pool
             todo += [a for a in known if a.startswith(f"dedicated_ip_pool/{region}/")]
         elif kind in ("smtp_user", "smtp_credential"):
-            todo += [f"smtp_user/{rest}", f"smtp_credential/{rest}"]
+            todo += [f"smtp_user/{name}", f"smtp_credential/{name}"]
             for arn in spec.get("identities") or ():
                 todo += by_name.get(str(arn).rpartition(":identity/")[2], ())
         for moved in snapshot.state.moved:
@@ -140,8 +150,8 @@ def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], do
 
 
 def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
-    """Every address that a target may name. Records have theirs only through what derives them: these are told where
-    a target fits nothing else."""
+    """Every address that a target may name. Those of records are derived, which takes long: they are among them only
+    where a target fits nothing else."""
     if snapshot.removing:  # what the state declares may be gone already: a run that ended early is run again
         declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(snapshot.state)}
         snapshot = replace(snapshot, removing=False, desired=declared, keys=defaultdict(str, snapshot.keys))

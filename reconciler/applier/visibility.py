@@ -10,7 +10,7 @@ from reconciler.applier.run import SEEN_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
-from reconciler.model import Address, Change, Diagnostic, Plan
+from reconciler.model import Address, Change, Diagnostic, Plan, address_parts
 from reconciler.resources.email_identity.statuses import VERIFICATION_HINTS
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
     seen = time.monotonic() + SEEN_SECONDS
 
     def one(address: Address) -> ReconError | None:
-        _, region, name = address.split("/", 2)
+        _, region, name = address_parts(address)
         pause = 1.0
         while not run.stop.is_set():
             try:
@@ -127,5 +127,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
         return None
 
     addresses = sorted(touched)
-    answers = zip(addresses, run.aws.parallel(one, addresses, lambda address: address.split("/")[1]), strict=True)
+    answers = zip(
+        addresses, run.aws.parallel(one, addresses, lambda address: address_parts(address).place), strict=True
+    )
     return {address: error for address, error in answers if error is not None}

@@ -11,7 +11,17 @@ from dataclasses import FrozenInstanceError, dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.model import Address, Desired, Diagnostic, Observed, Severity, Source, State, canonical_json
+from reconciler.model import (
+    Address,
+    Desired,
+    Diagnostic,
+    Observed,
+    Severity,
+    Source,
+    State,
+    address_parts,
+    canonical_json,
+)
 
 if TYPE_CHECKING:
     from reconciler.resources.dns_record.zones import Zone
@@ -42,12 +52,11 @@ class ReadScope:
     domains: frozenset[str] = frozenset()
 
     def includes(self, address: Address) -> bool:
-        kind, _, rest = address.partition("/")
-        if kind == "dns_record" or not rest:
+        kind, place, name = address_parts(address)
+        if kind == "dns_record" or not name:
             return True  # records are read with the resources that derive them
         if kind == "event_destination":
-            region, _, name = rest.partition("/")
-            return f"configuration_set/{region}/{name.partition('/')[0]}" in self.addresses
+            return f"configuration_set/{place}/{name.partition('/')[0]}" in self.addresses
         return address in self.addresses
 
 
