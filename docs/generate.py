@@ -1,8 +1,8 @@
 """Writes what these pages take from the code: ``make docs``. A test holds the pages up to date.
 
-docs/yaml.md gets its tables from schemas/, docs/permissions.md its policies from what the kinds say they call,
-docs/performance.md the calls by attribute; schemas/rules.schema.json the ids of the rules, so that the check of the
-YAML and an editor know them.
+docs/yaml.md gets its tables from the schema, docs/permissions.md its policies from what the kinds say they call,
+docs/performance.md the calls by attribute; schemas/rules.schema.json gets the ids of the rules, and
+schemas/state.schema.json is the whole schema for editors.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler.desired import json_schema
+from reconciler.desired.schema import definition, resolve
+from reconciler.resources import KINDS, SECTIONS, children
+
 DOCS = Path(__file__).parent
 SCHEMAS = DOCS.parent / "schemas"
 
@@ -23,65 +27,36 @@ IAM_PREFIX = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
 SECRETS = frozenset({"secretsmanager:GetSecretValue", "ssm:GetParameter"})
 """Reads of secrets: given apart, for single names."""
 
-SECTIONS = (
-    ("stack", "stack", "Which stack this is, whose account it is in, and how careful to be."),
-    ("domains", "domain", "A mail domain by its name: the SES identity in each region, and its records."),
-    ("email_addresses", "email_address", "A single-address identity by its address. SES mails it a link to click."),
-    ("configuration_sets", "configuration_set", "A configuration set by its name, made in each of its regions."),
-    ("event_destinations", "event_destination", "Inside a configuration set: where its events go, by name."),
-    ("dedicated_ip_pools", "dedicated_ip_pool", "A pool of dedicated IPs by its name."),
-    ("smtp_users", "smtp_user", "An IAM user that may send over SMTP, by its name."),
-)
-
-
 # --- yaml.md -------------------------------------------------------------------------------------------------------
-
-
-def schema(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
-    return loaded
-
-
-def resolve(node: Mapping[str, Any], home: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """A node without its $ref, and the schema it stands in."""
-    while "$ref" in node:
-        file, _, pointer = node["$ref"].partition("#")
-        if file:
-            home = schema(file.removesuffix(".schema.json"))
-        target: Any = home
-        for part in filter(None, pointer.split("/")):
-            target = target[part]
-        node = target
-    return node, home
 
 
 def rows(name: str) -> Iterator[tuple[str, str, str]]:
     """(key, values, what it is) of every key of a section, nested keys dotted."""
-    home = schema(name)
-    yield from _rows(home, home, "")
+    yield from _rows(resolve(definition(name)), "")
 
 
-def _rows(node: Mapping[str, Any], home: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+def _rows(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    apart = {"by_region", *(child.parent_key for child in KINDS.values())}
     for key, child in (node.get("properties") or {}).items():
-        found, where = resolve(child, home)
+        found = resolve(child)
         place = f"{path}{key}"
-        nested = _object(found, where)
-        yield place, values(found, where), str(child.get("description") or found.get("description") or "")
-        if nested is not None and key not in {"by_region", "event_destinations"}:
-            yield from _rows(*nested, f"{place}.")
+        nested = _object(found)
+        yield place, values(found), str(child.get("description") or found.get("description") or "")
+        if nested is not None and key not in apart:
+            yield from _rows(nested, f"{place}.")
 
 
-def _object(node: Mapping[str, Any], home: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+def _object(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The part of a node that has named keys of its own, if any."""
     for option in (node, *(node.get("anyOf") or ()), *(node.get("oneOf") or ())):
-        found, where = resolve(option, home)
+        found = resolve(option)
         if found.get("properties"):
-            return found, where
+            return found
     return None
 
 
-def values(node: Mapping[str, Any], home: Mapping[str, Any]) -> str:
-    """What may stand there, in words: the enum, or the type."""
+def values(node: Mapping[str, Any]) -> str:
+    """What may be written there, in words: the enum, or the type."""
     if "enum" in node:
         if {"us-east-1", "eu-west-1"} <= set(map(str, node["enum"])):
             return "region"
@@ -90,7 +65,7 @@ def values(node: Mapping[str, Any], home: Mapping[str, Any]) -> str:
         return ", ".join("null" if v is None else f"`{v}`" for v in node["enum"])
     options = node.get("anyOf") or node.get("oneOf")
     if options:
-        words = [values(*resolve(option, home)) for option in options]
+        words = [values(resolve(option)) for option in options]
         return " or ".join(dict.fromkeys(word for word in words if word))
     kinds = node.get("type")
     names = {"object": "map", "array": "list", "string": "text", "boolean": "true, false", "integer": "whole number"}
@@ -98,15 +73,25 @@ def values(node: Mapping[str, Any], home: Mapping[str, Any]) -> str:
     for kind in [kinds] if isinstance(kinds, str) else kinds or []:
         word = names.get(kind, kind)
         if kind == "array" and "items" in node:
-            item = values(*resolve(node["items"], home))
+            item = values(resolve(node["items"]))
             word = {"": "list", "text": "list", "region": "list of regions"}.get(item, f"list of {item}")
         found.append(word)
     return " or ".join(found)
 
 
+def sections() -> Iterator[tuple[str, str, str]]:
+    """(section, its entries, what it is), in the order of the page; what entries hold comes after them."""
+    yield "stack", "stack", "Which stack this is, whose account it is in, and how careful to be."
+    for name, (spec, section) in SECTIONS.items():
+        yield name, section.entry, section.about
+        for child in children(spec.name):
+            if child.parent_key:
+                yield child.parent_key, child.name, child.about
+
+
 def yaml_tables() -> str:
     lines: list[str] = []
-    for section, name, words in SECTIONS:
+    for section, name, words in sections():
         lines += [f"## {section}", "", words, "", "| key | values | what it is |", "|---|---|---|"]
         for key, allowed, what in rows(name):
             lines.append(f"| `{key}` | {_cell(allowed)} | {_cell(what)} |")
@@ -250,7 +235,10 @@ def pages() -> dict[Path, str]:
         },
         DOCS / "performance.md": {"calls by attribute": told_table()},
     }
-    found = {SCHEMAS / "rules.schema.json": rules_schema()}
+    found = {
+        SCHEMAS / "rules.schema.json": rules_schema(),
+        SCHEMAS / "state.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+    }
     for path, parts in wanted.items():
         text = path.read_text(encoding="utf-8")
         for name, content in parts.items():

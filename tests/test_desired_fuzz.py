@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.desired import load
-from reconciler.desired.layers import SECTIONS, TOP_LEVEL
+from reconciler.desired.layers import ENTRIES, TOP_LEVEL
 from reconciler.errors import InvalidState
 
 STACK = {"name": "acme-mail", "account": "111122223333", "regions": ["us-east-1", "eu-west-1"]}
@@ -43,8 +43,8 @@ sections = st.dictionaries(keys, trees, max_size=4)
 documents = st.fixed_dictionaries(
     {"stack": st.one_of(st.just(STACK), trees)},
     optional={
-        **{section: st.one_of(sections, trees) for section in SECTIONS},
-        **{key: st.one_of(sections, trees) for key in TOP_LEVEL if key not in (*SECTIONS, "stack")},
+        **{section: st.one_of(sections, trees) for section in ENTRIES},
+        **{key: st.one_of(sections, trees) for key in TOP_LEVEL if key not in (*ENTRIES, "stack")},
     },
 )
 relaxed = settings(

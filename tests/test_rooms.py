@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
-    "desired": BASE,
+    "desired": {*BASE, "resources"},
     # what each kind is, as data
     "resources": set(),
     # the engine of the kinds, and their classes; AWS is handed in
@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
-    "renderers": {"model", "errors"},
+    "renderers": {"model", "errors", "resources"},
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
@@ -85,6 +85,9 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """Library -> the only rooms that may import it."""
 
+PARTS_OF_A_KIND = {"headline": "resources", "rules": "rules", "sandbox": "sandbox", "checks": "desired"}
+"""Module in the folder of a kind -> its room; its classes are in ``kinds``."""
+
 PURE = (
     "model",
     "errors",
@@ -106,10 +109,13 @@ HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography
 
 def room_of(module: str) -> str:
     """``reconciler.aws.client`` -> ``aws``; the package itself is ``""``. Of a kind's folder the declaration is in the
-    room ``resources``, its rules in ``rules``, its part of the sandbox in ``sandbox``, its classes in ``kinds``."""
+    room ``resources``, its rules in ``rules``, its part of the sandbox in ``sandbox``, its checks of the YAML in
+    ``desired``, its classes in ``kinds``."""
     parts = module.split(".")
     if parts[1:2] == ["resources"] and len(parts) > 3:
-        return parts[3] if parts[3] in {"rules", "sandbox"} else "kinds"
+        return {"headline": "resources", "rules": "rules", "sandbox": "sandbox", "checks": "desired"}.get(
+            parts[3], "kinds"
+        )
     return parts[1] if len(parts) > 1 else ""
 
 

@@ -185,8 +185,8 @@ def test_runs_as_a_program_with_aws_rates() -> None:
 
 
 def test_an_operation_the_sandbox_lacks_is_a_clear_error(sandbox: Sandbox) -> None:
-    assert code_of(lambda: client("sesv2").list_contact_lists()) == ("UnknownOperationException", 501)
-    assert "sesv2 ListContactLists" in message_of(lambda: client("sesv2").list_contact_lists())
+    assert code_of(lambda: client("sesv2").list_import_jobs()) == ("UnknownOperationException", 501)
+    assert "sesv2 ListImportJobs" in message_of(lambda: client("sesv2").list_import_jobs())
     connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"))
     scope = "AWS4-HMAC-SHA256 Credential=AKIA/20261122/us-east-1/ses/aws4_request, SignedHeaders=x, Signature=y"
     connection.request("PATCH", "/v2/email/no-such-thing", headers={"Authorization": scope})

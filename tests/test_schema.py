@@ -15,12 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.desired import compiled, findings, json_schema, schema
-from reconciler.desired.layers import SECTIONS
+from reconciler.desired.layers import LAYER_KINDS
 from reconciler.regions import SES_REGIONS, deterministic_origin
 
 HERE = Path(__file__).parent
-FILES = sorted(p for p in (HERE.parent / "schemas").glob("*.schema.json") if p.name != "plan.schema.json")
-KINDS = [*SECTIONS.values(), "event_destination", "stack", "moved", "rules", "waivers"]
+SCHEMAS = HERE.parent / "schemas"
+GENERATED = {"plan.schema.json", "state.schema.json"}
+FILES = [
+    *sorted(p for p in SCHEMAS.glob("*.schema.json") if p.name not in GENERATED),
+    *sorted((HERE.parent / "reconciler" / "resources").glob("*/*.schema.json")),
+]
+KINDS = [*LAYER_KINDS, "stack", "moved", "rules", "waivers"]
 EXAMPLE = yaml.safe_load((HERE / "test_desired_example.yaml").read_text(encoding="utf-8"))
 
 
@@ -56,6 +61,11 @@ def test_unknown_keys_are_refused_everywhere(file: Path) -> None:
             assert part.get("additionalProperties") is False, f"{file.name}#{path}"
 
 
+def test_the_schema_for_editors_is_the_one_of_the_check() -> None:
+    """`make docs` writes it; `recon schema` prints the same."""
+    assert json.loads((SCHEMAS / "state.schema.json").read_text(encoding="utf-8")) == json_schema()
+
+
 def test_the_merged_schema_stands_alone() -> None:
     merged = json_schema()
     jsonschema.Draft202012Validator.check_schema(merged)
@@ -64,11 +74,11 @@ def test_the_merged_schema_stands_alone() -> None:
     assert json_schema()["title"] != "changed by a caller"
 
 
-def test_files_refer_to_each_other_as_an_editor_resolves_them() -> None:
+def test_files_refer_to_what_is_there() -> None:
     for file in FILES:
         for _, part in subschemas(json.loads(file.read_text(encoding="utf-8"))):
             name, _, pointer = part.get("$ref", "").partition("#")
-            target: Any = json.loads((file.parent / (name or file.name)).read_text(encoding="utf-8"))
+            target: Any = json.loads((SCHEMAS / name if name else file).read_text(encoding="utf-8"))
             for step in pointer.strip("/").split("/"):
                 target = target[step] if step else target
 

@@ -11,12 +11,13 @@ from reconciler.desired import compiled, schema
 from reconciler.desired.checks import check_values
 from reconciler.desired.checks.place import EntryContext, address_of
 from reconciler.desired.findings import Finding, findings
-from reconciler.desired.layers import SECTIONS, declared_twice, has, lay, report, without
+from reconciler.desired.layers import ENTRIES, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, merged, show
 from reconciler.desired.variables import BadVariable, Variables, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
 from reconciler.regions import SES_REGIONS
+from reconciler.resources import SECTIONS, children
 
 META: Final = frozenset({"class", "vars", "regions", "by_region", "unmanaged"})
 """Keys that steer the loading and are no values of the resource."""
@@ -163,13 +164,12 @@ class Declared:
         return self.node if has(self.node, path) else None
 
 
+_FOLDS: Final[Mapping[str, Callable[[str], str]]] = {"domain": fold_domain, "address": fold_address, "": str}
+
+
 def folder_of(section: str) -> Callable[[str], str]:
     """How names of a section are brought to their comparable form; raises ValueError."""
-    if section == "domains":
-        return fold_domain
-    if section == "email_addresses":
-        return fold_address
-    return lambda name: name
+    return _FOLDS[SECTIONS[section][1].fold]
 
 
 def collect(
@@ -217,7 +217,7 @@ def _named(section: Node | None, name: str, scope: Variables, problems: Problems
                 hint = "the name of a domain cannot refer to itself"
             problems.error(error.code, f"{name}: {error}", hint, source=node.source, detail=str(error))
         except ValueError as error:
-            hint = "write a name such as acme.com" if name == "domains" else "write an address such as news@acme.com"
+            hint = SECTIONS[name][1].name_hint
             if name == "domains" and "@" in key:
                 hint = "single addresses stand under `email_addresses:`"
             elif name == "email_addresses" and "@" not in key:
@@ -278,13 +278,13 @@ class Assembler:
         self.stack = stack
         self.problems = problems
         self._below: dict[tuple[str, str], Node | None] = {}
-        self._destination: dict[str, Node | None] = {}
+        self._child: dict[tuple[str, str], Node | None] = {}
 
     # --- layers ---
 
     def prepare(self, declared: Declared) -> None:
         """Merge the layers of one entry and settle its class, variables and regions."""
-        kind = SECTIONS[declared.section]
+        kind = ENTRIES[declared.section]
         own = declared.own()
         scope = Variables(self.values)
         class_name = self._class(declared, own, scope)
@@ -299,8 +299,7 @@ class Assembler:
         whole = lay(below, declared.node)
         if declared.override is not None:
             whole = lay(whole, declared.override)
-        if declared.section == "configuration_sets":
-            whole = self._with_destinations(whole, class_name)
+        whole = self._with_children(declared.section, whole, class_name)
         declared.whole = whole
         class_node = self.classes.get(class_name) if self.classes is not None and class_name else None
         declared.values = {
@@ -360,7 +359,7 @@ class Assembler:
         node = own.get("unmanaged")
         if node is None or type(node.value) is not list:
             return below
-        kind = SECTIONS[declared.section]
+        kind = ENTRIES[declared.section]
         known = schema.resolve(schema.definition(kind))["properties"]
         for item in node.value:
             path = item.value
@@ -386,24 +385,29 @@ class Assembler:
                     below = without(below, f"by_region.{region}.{path}")
         return below
 
-    def _with_destinations(self, whole: Node, class_name: str) -> Node:
-        """``defaults.event_destination`` and the class's, laid under every destination of a set."""
-        if class_name not in self._destination:
+    def _with_children(self, section: str, whole: Node, class_name: str) -> Node:
+        """``defaults`` and the class's values of a kind that entries hold, laid under each that this entry holds."""
+        for child in children(SECTIONS[section][0].name):
+            inner = whole.get(child.parent_key) if child.parent_key else None
+            below = self._below_child(child.name, class_name) if inner is not None and inner.is_map else None
+            if inner is not None and below is not None:
+                laid = {name: merged(below, node) if node.is_map else node for name, node in inner.children()}
+                whole = whole.with_value({**whole.value, child.parent_key: inner.with_value(laid)})
+        return whole
+
+    def _below_child(self, kind: str, class_name: str) -> Node | None:
+        key = (kind, class_name)
+        if key not in self._child:
             below: Node | None = None
             for layer in (self.defaults, self.classes.get(class_name) if self.classes and class_name else None):
-                node = layer.get("event_destination") if layer is not None else None
+                node = layer.get(kind) if layer is not None else None
                 if node is not None and node.is_map:
                     below = merged(below, node)
-            self._destination[class_name] = below
-        below = self._destination[class_name]
-        destinations = whole.get("event_destinations")
-        if below is None or destinations is None or not destinations.is_map:
-            return whole
-        laid = {name: merged(below, node) if node.is_map else node for name, node in destinations.children()}
-        return whole.with_value({**whole.value, "event_destinations": destinations.with_value(laid)})
+            self._child[key] = below
+        return self._child[key]
 
     def _regions(self, declared: Declared, whole: Node) -> tuple[str, ...]:
-        if declared.section == "smtp_users":
+        if not SECTIONS[declared.section][0].regional:
             return ()
         node = whole.get("regions")
         if node is None or type(node.value) is not list:
@@ -438,7 +442,7 @@ class Assembler:
         body = whole.with_value({key: child for key, child in whole.value.items() if key not in _STRIPPED})
         regional = self._by_region(declared, by_region)
         first = self.values["region"]
-        if declared.section == "smtp_users":
+        if not SECTIONS[declared.section][0].regional:
             values, sources, _ = self._values(declared, body, first, None)
             yield Entry(declared.section, declared.name, None, values, declared.source, sources)
             return
@@ -456,7 +460,7 @@ class Assembler:
             override = regional.get(region)
             if override is None and shared is not None:
                 values, sources = shared
-                if unchecked or declared.section == "configuration_sets":  # ARNs must be of the set's region
+                if unchecked or declared.section != "domains":  # ARNs must be of the entry's region
                     unchecked = False
                     self._check(declared, values, sources, region)
             else:
@@ -507,7 +511,7 @@ class Assembler:
                 credentials, kept, sources, self.problems, where=declared.where, prefix="credentials."
             )
             scope.failed |= kept.failed
-        kind = SECTIONS[declared.section]
+        kind = ENTRIES[declared.section]
         fold = compiled.folder(kind)
         if fold is not None:
             plain = fold(plain)

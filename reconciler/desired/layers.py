@@ -14,16 +14,11 @@ from reconciler.desired import compiled, schema
 from reconciler.desired.findings import Finding, findings
 from reconciler.desired.nodes import Node, Problems, merged, show
 from reconciler.desired.variables import bad_variables, suggestion
+from reconciler.resources import SECTIONS, children
 
-SECTIONS: Final[Mapping[str, str]] = {
-    "domains": "domain",
-    "email_addresses": "email_address",
-    "configuration_sets": "configuration_set",
-    "dedicated_ip_pools": "dedicated_ip_pool",
-    "smtp_users": "smtp_user",
-}
-"""Section of the YAML -> kind, as in ``defaults`` and in the names of the schemas."""
-LAYER_KINDS: Final = (*SECTIONS.values(), "event_destination")
+ENTRIES: Final[Mapping[str, str]] = {name: section.entry for name, (_, section) in SECTIONS.items()}
+"""Section of the YAML -> what one entry is called in ``defaults`` and ``classes``, and in the schema."""
+LAYER_KINDS: Final = tuple(entry for _, entry in schema.entry_names())
 
 _LAYERED: Final = ("vars", "defaults", "classes", *SECTIONS, "moved", "rules", "waivers")
 TOP_LEVEL: Final = ("stack", "environments", *_LAYERED)
@@ -164,7 +159,7 @@ def _check_common(layer: Node, where: str, problems: Problems) -> None:
             if own is not None and _must_be_map(own, f"{prefix}classes.{name}.vars", problems):
                 check_variables(own, f"{prefix}classes.{name}.vars", problems)
             _check_kinds(node, f"{prefix}classes.{name}", _joined(environment, f"class {name}"), problems)
-    for section, kind in SECTIONS.items():
+    for section, kind in ENTRIES.items():
         entries = layer.get(section)
         if entries is None or entries.value is None or not _must_be_map(entries, f"{prefix}{section}", problems):
             continue
@@ -208,8 +203,7 @@ def _check_entry(entry: Node, kind: str, where: str, in_environment: bool, probl
     if not _must_be_map(entry, where, problems):
         return
     plain = _folded(kind, entry)
-    if kind == "configuration_set":
-        _check_destinations(entry, where, problems)
+    _check_children(entry, kind, where, problems)
     if not compiled.checker(kind, True)(plain):
         report(findings(kind, plain, lenient=True), entry, where, problems)
     variables = entry.get("vars")
@@ -221,15 +215,17 @@ def _check_entry(entry: Node, kind: str, where: str, in_environment: bool, probl
             node.stamp(_joined(entry.via, f"by_region {region}"))
 
 
-def _check_destinations(entry: Node, where: str, problems: Problems) -> None:
-    destinations = entry.get("event_destinations")
-    for name, node in destinations.children() if destinations else ():
-        if node.value is None:
-            problems.error(
-                "null-entry", f"{where}.event_destinations.{name} is null",
-                "take it out; to drop one that defaults or a class supply write "
-                f"`unmanaged: [event_destinations.{name}]` in the set", source=node.source,
-            )  # fmt: skip
+def _check_children(entry: Node, kind: str, where: str, problems: Problems) -> None:
+    """What an entry holds of other kinds must be written out: null says nothing there."""
+    for key in [child.parent_key for child in children(kind) if child.parent_key]:
+        inner = entry.get(key)
+        for name, node in inner.children() if inner else ():
+            if node.value is None:
+                problems.error(
+                    "null-entry", f"{where}.{key}.{name} is null",
+                    "take it out; to drop one that defaults or a class supply write "
+                    f"`unmanaged: [{key}.{name}]` in the entry", source=node.source,
+                )  # fmt: skip
 
 
 def check_variables(node: Node, where: str, problems: Problems) -> None:

@@ -16,22 +16,15 @@ from reconciler.desired.variables import Variables
 from reconciler.model import Moved, Severity, Source, Stack, Waiver
 from reconciler.names import fold_domain
 from reconciler.regions import SES_REGIONS, partition_of
+from reconciler.resources import KINDS
 
 STACK_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 """Goes into tag values, object keys and TXT markers, so it is kept to what all of them take."""
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::([0-9]{12}):role/[\x21-\x7e]{1,576}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
-ADDRESS_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "email_identity": ("REGION", "NAME"),
-    "configuration_set": ("REGION", "NAME"),
-    "event_destination": ("REGION", "SET", "NAME"),
-    "dedicated_ip_pool": ("REGION", "NAME"),
-    "dns_record": ("ZONE", "NAME", "TYPE"),
-    "smtp_user": ("NAME",),
-    "smtp_credential": ("NAME",),
-}
-"""Kind -> what stands after it in an address."""
+ADDRESS_FORMS: Final[Mapping[str, tuple[str, ...]]] = {name: spec.address for name, spec in KINDS.items()}
+"""Kind -> what follows it in an address."""
 DEFAULT_MAX_DELETES: Final = 5
 SEVERITIES: Final = ("error", "warning", "note", "off")
 
@@ -209,11 +202,11 @@ def address_problem(address: str) -> str:
     kind, *rest = address.split("/")
     form = ADDRESS_FORMS.get(kind)
     if form is None:
-        return f"{show(kind)} is no kind; there are {', '.join(ADDRESS_FORMS)}"
+        return f"there is no kind {show(kind)}; the kinds are {', '.join(ADDRESS_FORMS)}"
     if len(rest) != len(form) or not all(rest):
         return f"an address of this kind is {kind}/{'/'.join(form)}"
     if form[0] == "REGION" and rest[0] not in SES_REGIONS:
-        return f"{show(rest[0])} is no region of SES"
+        return f"SES has no region {show(rest[0])}"
     if any(ch.isspace() for ch in address):
         return "an address holds no white space"
     return ""

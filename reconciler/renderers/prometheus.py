@@ -6,16 +6,11 @@ Source: Prometheus documentation, "Exposition formats", text format 0.0.4.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
 
 from reconciler.errors import ReconError
 from reconciler.model import ACTIONS, Plan
 from reconciler.renderers.escape import safe
-
-KINDS: Final = (
-    "configuration_set", "dedicated_ip_pool", "dns_record", "email_identity", "event_destination", "smtp_credential",
-    "smtp_user",
-)  # fmt: skip
+from reconciler.resources import KINDS
 
 
 def _label(text: str) -> str:

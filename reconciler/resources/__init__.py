@@ -1,1 +1,82 @@
-"""The kinds of resources, a folder each."""
+"""The kinds of resources, a folder each; ``KINDS`` is found by looking at the folders, so that no list names them.
+
+In a folder: ``__init__.py`` with ``SPEC`` (see ``spec.py``), ``ENTRY.schema.json`` with the keys of its entries, and
+where the kind needs them ``kind.py`` (its class), ``checks.py`` (of the YAML), ``headline.py``, ``rules.py``,
+``sandbox.py`` (its part of the sandbox) and ``cases.yaml`` (its tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+
+from reconciler.resources.spec import KindSpec, Section
+
+FOLDER = Path(__file__).parent
+
+
+def _specs() -> Iterator[KindSpec]:
+    for file in sorted(FOLDER.glob("*/__init__.py")):
+        yield import_module(f"{__name__}.{file.parent.name}").SPEC
+
+
+KINDS: Mapping[str, KindSpec] = MappingProxyType({spec.name: spec for spec in _specs()})
+"""Kind -> what it is, sorted by name."""
+
+SECTIONS: Mapping[str, tuple[KindSpec, Section]] = MappingProxyType(
+    {
+        section.name: (spec, section)
+        for section, spec in sorted(
+            ((section, spec) for spec in KINDS.values() for section in spec.sections),
+            key=lambda pair: (pair[0].place, pair[0].name),
+        )
+    }
+)
+"""Section of the YAML -> the kind that it declares, and the section; in the order of the docs."""
+
+BY_ARN: Mapping[str, KindSpec] = MappingProxyType(
+    {arn: spec for spec in KINDS.values() for arn in (spec.arn, *spec.arn_aliases) if arn}
+)
+"""Resource type in an ARN of SES -> kind."""
+
+
+def children(kind: str) -> tuple[KindSpec, ...]:
+    """The kinds that are declared inside entries of ``kind``."""
+    return tuple(spec for spec in KINDS.values() if spec.parent == kind)
+
+
+def references_to(kind: str) -> Iterator[tuple[KindSpec, str]]:
+    """(kind, path of its field) of all that names resources of ``kind``."""
+    for spec in KINDS.values():
+        for reference in spec.references:
+            if reference.kind == kind:
+                yield spec, reference.path
+
+
+def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Kinds after those that they need; of several that could come next, a child of the one before, else by name."""
+    sorter = TopologicalSorter({kind: sorted(needs[kind]) for kind in sorted(needs)})
+    sorter.prepare()
+    found: list[str] = []
+    ready: list[str] = []
+    while sorter.is_active():
+        ready += sorter.get_ready()
+        ready.sort(key=lambda kind: (KINDS[kind].parent not in found[-1:], kind))
+        found.append(ready.pop(0))
+        sorter.done(found[-1])
+    return tuple(found)
+
+
+PLANNING_ORDER: tuple[str, ...] = _order({spec.name: set(spec.plans_after) for spec in KINDS.values()})
+"""Kinds in the order in which they are planned: what decides the tags of another comes before it."""
+
+PLAN_ORDER: tuple[str, ...] = _order(
+    {
+        spec.name: {*(r.kind for r in spec.references if not r.covering), *spec.follows, *filter(None, [spec.parent])}
+        for spec in KINDS.values()
+    }
+)
+"""Kinds in the order in which a plan shows their creation: what is referred to comes first. Deletions are reversed."""

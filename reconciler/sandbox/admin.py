@@ -17,7 +17,7 @@ from reconciler.sandbox.protocol import Answer, ApiError, Request
 from reconciler.sandbox.records import BadRecord, normalise_name
 from reconciler.sandbox.route53 import State as Route53State
 from reconciler.sandbox.route53 import Zone
-from reconciler.sandbox.ses_state import DedicatedIp, SesState
+from reconciler.sandbox.ses_state import Item, SesState
 from reconciler.sandbox.world import Call, Principal
 
 PREFIX: Final = "/_sandbox/"
@@ -255,8 +255,8 @@ class Admin:
         identity.verified = True
 
     def _seed_ip(self, item: Mapping[str, Any]) -> None:
-        pool = item.get("pool", "ses-default-dedicated-pool")
-        self._ses(item).ips[item["ip"]] = DedicatedIp(item["ip"], pool)
+        now, body = self.world.clock.now(), {"PoolName": item.get("pool", "ses-default-dedicated-pool")}
+        self._ses(item).of("DedicatedIp")[item["ip"]] = Item(item["ip"], now, now, {**body, "WarmupPercentage": 100})
 
     def _seed_suppressed(self, item: Mapping[str, Any]) -> None:
         now, state = self.world.clock.now(), self._ses(item)

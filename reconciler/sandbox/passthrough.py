@@ -33,7 +33,7 @@ class Moto:
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
             class Dispatcher(DomainDispatcherApplication):  # type: ignore[misc]
-                """Finds the service of a host once: moto looks through its own directories at every request."""
+                """Finds the service of a host once: moto searches its own directories at every request."""
 
                 def __init__(self) -> None:
                     super().__init__(create_backend_app)
@@ -91,6 +91,14 @@ class Moto:
             kept += [(k, v) for k, v in headers if k.lower() == "content-length"]
         code = int(status.split()[0])
         return Answer(code, kept, body, error_of(body, headers) if code >= 400 else None)
+
+
+def topic_exists(arn: str) -> bool:
+    """Whether an SNS topic is there."""
+    from moto.sns.models import sns_backends
+
+    _, _, _, region, account, _ = arn.split(":", 5)
+    return arn in sns_backends[account][region].topics
 
 
 def error_of(body: bytes, headers: Iterable[tuple[str, str]]) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from reconciler.sandbox import plain
 from reconciler.sandbox.faults import denied
 from reconciler.sandbox.iam import Iam
 from reconciler.sandbox.iam_state import PREFIXES, IamState
@@ -91,17 +92,11 @@ def resources_of(call: Call, params: Params) -> list[str]:
 def _ses(call: Call, params: Params) -> list[str]:
     if arn := params.get("ResourceArn"):
         return [arn]
-    found = []
-    for name, kind in (
-        ("EmailIdentity", "identity"), ("Identity", "identity"), ("PoolName", "dedicated-ip-pool"),
-        ("DestinationPoolName", "dedicated-ip-pool"),
-    ):  # fmt: skip
-        if isinstance(params.get(name), str):
-            found.append(call.arn("ses", f"{kind}/{params[name]}"))
-    owner = call.operation.startswith(("CreateEmailIdentity", "PutEmailIdentity"))
-    if isinstance(params.get("ConfigurationSetName"), str) and not owner:
-        found.append(call.arn("ses", f"configuration-set/{params['ConfigurationSetName']}"))
-    return found
+    names = [params[member] for member in ("EmailIdentity", "Identity") if isinstance(params.get(member), str)]
+    resources = [f"identity/{name}" for name in names]
+    if not call.operation.startswith(("CreateEmailIdentity", "PutEmailIdentity")):  # which only refer to others
+        resources += plain.named(call.operation, params)
+    return [call.arn("ses", resource) for resource in resources]
 
 
 def _route53(call: Call, params: Params) -> list[str]:

@@ -1,6 +1,6 @@
 """What Amazon SES keeps for one account in one region, and how an identity's statuses follow from DNS.
 
-Statuses are worked out when somebody looks: SES's own periodic checks, seen from outside.
+Statuses are worked out when they are read: SES checks periodically, and a caller sees what its last check found.
 
 Source: SES Developer Guide "Easy DKIM", "BYODKIM", "Deterministic Easy DKIM", "Using a custom MAIL FROM domain",
 "Verified identities"; botocore's sesv2 model for the fields.
@@ -22,7 +22,7 @@ from reconciler.sandbox.world import moment
 
 if TYPE_CHECKING:
     from reconciler.sandbox.dns import Resolver
-    from reconciler.sandbox.world import World
+    from reconciler.sandbox.world import Call, World
 
 REGIONAL_DKIM_ZONES: Final = frozenset({
     "af-south-1", "ap-northeast-3", "ap-south-2", "ap-southeast-3", "ap-southeast-5", "ca-west-1", "eu-central-2",
@@ -44,6 +44,13 @@ def signing_zone(region: str) -> str:
 def bad(message: str) -> ApiError:
     """BadRequestException, SES's answer to what it does not accept."""
     return ApiError("BadRequestException", message, 400)
+
+
+def refuse_if(*cases: tuple[bool, str]) -> None:
+    """Refuse in the words of the first case that holds. Raises: ApiError, BadRequestException."""
+    for holds, message in cases:
+        if holds:
+            raise bad(message)
 
 
 def missing(what: str) -> ApiError:
@@ -82,11 +89,11 @@ def merge_tags(tags: Mapping[str, str], added: list[dict[str, str]]) -> dict[str
 class Check:
     """A verification that runs against DNS. ``started`` is None when nothing is being verified.
 
-    ``settled`` is the last verdict: PENDING, SUCCESS, TEMPORARY_FAILURE or FAILED.
+    ``status`` is the last one found: PENDING, SUCCESS, TEMPORARY_FAILURE or FAILED.
     """
 
     started: float | None = None
-    settled: str = "PENDING"
+    status: str = "PENDING"
     lost: float | None = None
     checked: float | None = None
     succeeded: float | None = None
@@ -94,28 +101,28 @@ class Check:
 
     def start(self, now: float) -> None:
         """Begin anew."""
-        self.started, self.settled, self.lost, self.error = now, "PENDING", None, None
+        self.started, self.status, self.lost, self.error = now, "PENDING", None, None
 
-    def settle(self, problem: str | None, changed: float, now: float, delay: float, deadline: float) -> str:
+    def update(self, problem: str | None, changed: float, now: float, delay: float, deadline: float) -> str:
         """Take in one look at DNS and return the status.
 
         ``problem`` is an ErrorType, or None when all is right since ``changed``. A FAILED check stays failed until it
         is started again; records lost after SUCCESS count from when they changed.
         """
-        if self.started is None or self.settled == "FAILED":
-            return self.settled
+        if self.started is None or self.status == "FAILED":
+            return self.status
         self.checked = now
         if problem is None:
-            if self.settled == "TEMPORARY_FAILURE" or now >= max(changed, self.started) + delay:
-                self.settled, self.lost, self.succeeded = "SUCCESS", None, now
-            return self.settled
+            if self.status == "TEMPORARY_FAILURE" or now >= max(changed, self.started) + delay:
+                self.status, self.lost, self.succeeded = "SUCCESS", None, now
+            return self.status
         self.error = problem
-        if self.settled in ("SUCCESS", "TEMPORARY_FAILURE"):
+        if self.status in ("SUCCESS", "TEMPORARY_FAILURE"):
             self.lost = self.lost or min(max(changed, self.succeeded or 0.0), now)
-            self.settled = "FAILED" if now >= self.lost + deadline else "TEMPORARY_FAILURE"
+            self.status = "FAILED" if now >= self.lost + deadline else "TEMPORARY_FAILURE"
         elif now >= self.started + deadline:
-            self.settled = "FAILED"
-        return self.settled
+            self.status = "FAILED"
+        return self.status
 
 
 @dataclass
@@ -157,35 +164,23 @@ class Identity:
 
 
 @dataclass
-class ConfigurationSet:
-    """A configuration set; an option block that is None is AWS's default."""
+class Item:
+    """A resource of a plain kind (see ``plain``): a configuration set, a contact.
+
+    ``body`` has the members of its operations as they are stored, ``resources`` what it holds itself, by noun and name:
+    a configuration set its event destinations. Times are seconds since the epoch.
+    """
 
     name: str
-    delivery: dict[str, Any] | None
-    reputation: dict[str, Any]
-    sending: bool = True
-    tracking: dict[str, str] | None = None
-    suppression: dict[str, Any] | None = None
-    vdm: dict[str, Any] | None = None
-    archiving: dict[str, str] | None = None
-    security: dict[str, str] | None = None
+    created: float
+    updated: float
+    body: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    destinations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resources: dict[str, dict[str, Item]] = field(default_factory=dict)
 
-
-@dataclass
-class Pool:
-    name: str
-    scaling: str
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class DedicatedIp:
-    ip: str
-    pool: str
-    warmup_status: str = "DONE"
-    warmup_percentage: int = 100
+    def of(self, noun: str) -> dict[str, Item]:
+        """What it holds of one kind, by name."""
+        return self.resources.setdefault(noun, {})
 
 
 @dataclass
@@ -203,9 +198,8 @@ class SesState:
     """SES of one account in one region."""
 
     identities: dict[str, Identity] = field(default_factory=dict)
-    sets: dict[str, ConfigurationSet] = field(default_factory=dict)
-    pools: dict[str, Pool] = field(default_factory=dict)
-    ips: dict[str, DedicatedIp] = field(default_factory=dict)
+    resources: dict[str, dict[str, Item]] = field(default_factory=dict)
+    """The plain kinds, by noun and name."""
     suppressed: dict[str, tuple[str, float]] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
     sending_enabled: bool = True
@@ -225,6 +219,10 @@ class SesState:
     sent_by: dict[str, int] = field(default_factory=dict)
     """What identities sent in the last day, for the metrics of the Virtual Deliverability Manager."""
 
+    def of(self, noun: str) -> dict[str, Item]:
+        """The resources of one plain kind, by name: ``of("ConfigurationSet")``."""
+        return self.resources.setdefault(noun, {})
+
     def key(self, name: str) -> str:
         """How an identity is found: domains ignore case, addresses do not (Developer Guide, "Creating identities")."""
         return name if "@" in name else name.lower().rstrip(".")
@@ -240,6 +238,16 @@ class SesState:
             if found is not None:
                 return found
         return None
+
+
+def refuse_if_tenant(call: Call, state: SesState, resource: str) -> None:
+    """Refuse to delete what is associated with a tenant (Developer Guide "Tenants"). Raises: ApiError.
+
+    ``resource`` is the last part of an ARN: ``configuration-set/tx``.
+    """
+    arn = call.arn("ses", resource)
+    if any(arn in tenant.resources for tenant in state.tenants.values()):
+        raise bad(f"The resource <{arn}> is associated with a tenant and cannot be deleted.")
 
 
 def easy_dkim_tokens(account: str, region: str, domain: str, generation: int) -> list[str]:
@@ -332,11 +340,11 @@ class Verifier:
         if identity.dkim.started is None:
             return "NOT_STARTED"
         problem, changed = self._dkim_problem(identity)
-        if problem and problem.startswith("REPLICATION_") and identity.dkim.settled != "FAILED":
-            identity.dkim.settled, identity.dkim.error, identity.dkim.checked = "FAILED", problem, now
+        if problem and problem.startswith("REPLICATION_") and identity.dkim.status != "FAILED":
+            identity.dkim.status, identity.dkim.error, identity.dkim.checked = "FAILED", problem, now
             return "FAILED"
         settings = self.world.settings
-        status = identity.dkim.settle(
+        status = identity.dkim.update(
             problem, changed, now, settings.verification_delay, settings.verification_deadline
         )
         if status == "SUCCESS":
@@ -362,7 +370,7 @@ class Verifier:
             elif len(policies) != 1 or "include:amazonses.com" not in policies[0].lower().split():
                 problem = "INVALID_VALUE"
         settings = self.world.settings
-        return identity.mail_from_check.settle(
+        return identity.mail_from_check.update(
             problem, changed, now, settings.verification_delay, settings.verification_deadline
         )
 
@@ -414,7 +422,7 @@ class Verifier:
         return shown
 
     def verification_info(self, identity: Identity, now: float) -> dict[str, Any]:
-        """``VerificationInfo``; whether an old ErrorType goes when the check succeeds is a setting."""
+        """``VerificationInfo``; a setting says whether an old ErrorType stays when the check succeeds."""
         if identity.kind == "EMAIL_ADDRESS":
             return {}
         check, shown = identity.dkim, {}
@@ -423,7 +431,7 @@ class Verifier:
         if check.succeeded is not None:
             shown["LastSuccessTimestamp"] = moment(check.succeeded)
         info: dict[str, Any] = dict(shown)
-        if check.error and (check.settled != "SUCCESS" or self.world.settings.doubt_stale_error_type):
+        if check.error and (check.status != "SUCCESS" or self.world.settings.doubt_stale_error_type):
             info["ErrorType"] = check.error
         zone = self.resolver.zone_of(identity.domain + ".")
         if zone is not None:

@@ -10,11 +10,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from reconciler.sandbox.protocol import ApiError, Params, page
-from reconciler.sandbox.ses_state import ConfigurationSet, Identity, SesState
+from reconciler.sandbox.ses_state import Identity, Item, SesState
 from reconciler.sandbox.sesv2 import SesV2, check_policy
 from reconciler.sandbox.world import Call, moment
 
 BATCH: Final = 100
+SET: Final = "ConfigurationSet"
+DESTINATION: Final = "ConfigurationSetEventDestination"
+TEMPLATE_PARTS: Final = {"SubjectPart": "Subject", "TextPart": "Text", "HtmlPart": "Html"}
+TEMPLATE_ERRORS: Final = {
+    "BadRequestException": "InvalidTemplate", "AlreadyExistsException": "AlreadyExists",
+    "NotFoundException": "TemplateDoesNotExist", "LimitExceededException": "LimitExceeded",
+}  # fmt: skip
 STATUS: Final = {
     "PENDING": "Pending", "SUCCESS": "Success", "FAILED": "Failed", "TEMPORARY_FAILURE": "TemporaryFailure",
     "NOT_STARTED": "NotStarted",
@@ -32,7 +39,7 @@ def invalid(message: str) -> ApiError:
 
 
 class SesV1:
-    """The operations of API v1; writes go through the v2 implementation where it has the same one."""
+    """The operations of API v1; writes call the v2 implementation where it has the same one."""
 
     name = "ses"
 
@@ -142,7 +149,7 @@ class SesV1:
         if identity is None:
             identity = self.v2.new_identity(call, name)
             state.identities[state.key(name)] = identity
-        if identity.dkim.started is None or identity.dkim.settled == "FAILED":
+        if identity.dkim.started is None or identity.dkim.status == "FAILED":
             identity.dkim.start(call.now)
         return {"DkimTokens": self.verifier.tokens(identity)}
 
@@ -216,16 +223,16 @@ class SesV1:
         self._identity(call, params["Identity"]).policies.pop(params["PolicyName"], None)
         return {}
 
-    # --- configuration sets and account ----------------------------------------------------------------------------
+    # --- configuration sets ----------------------------------------------------------------------------------------
 
-    def _set(self, call: Call, name: str) -> ConfigurationSet:
-        found = self._state(call).sets.get(name)
+    def _set(self, call: Call, name: str) -> Item:
+        found = self._state(call).of(SET).get(name)
         if found is None:
             raise ApiError("ConfigurationSetDoesNotExist", f"Configuration set <{name}> does not exist.", 400)
         return found
 
     def list_configuration_sets(self, call: Call, params: Params) -> Params:
-        names = sorted(self._state(call).sets)
+        names = sorted(self._state(call).of(SET))
         chosen, token = page(names, params.get("NextToken"), params.get("MaxItems"), 1000)
         return {"ConfigurationSets": [{"Name": name} for name in chosen], "NextToken": token}
 
@@ -234,49 +241,51 @@ class SesV1:
         wanted, shown = params.get("ConfigurationSetAttributeNames", []), {"ConfigurationSet": {"Name": found.name}}
         answer: Params = dict(shown)
         if "eventDestinations" in wanted:
-            answer["EventDestinations"] = [
-                d for n in sorted(found.destinations) if (d := _destination(found.destinations[n]))
-            ]
-        if "trackingOptions" in wanted and found.tracking:
-            answer["TrackingOptions"] = {"CustomRedirectDomain": found.tracking["CustomRedirectDomain"]}
+            listed = self.v2.plain["GetConfigurationSetEventDestinations"](call, params)["EventDestinations"]
+            answer["EventDestinations"] = [d for one in listed if (d := _destination(one))]
+        if "trackingOptions" in wanted and "TrackingOptions" in found.body:
+            domain = found.body["TrackingOptions"]["CustomRedirectDomain"]
+            answer["TrackingOptions"] = {"CustomRedirectDomain": domain}
         if "deliveryOptions" in wanted:
-            answer["DeliveryOptions"] = {"TlsPolicy": (found.delivery or {}).get("TlsPolicy", "OPTIONAL").capitalize()}
+            policy = found.body.get("DeliveryOptions", {}).get("TlsPolicy", "OPTIONAL")
+            answer["DeliveryOptions"] = {"TlsPolicy": policy.capitalize()}
         if "reputationOptions" in wanted:
-            answer["ReputationOptions"] = {"SendingEnabled": found.sending, **found.reputation}
+            answer["ReputationOptions"] = {**found.body["SendingOptions"], **found.body["ReputationOptions"]}
         return answer
 
     def create_configuration_set(self, call: Call, params: Params) -> Params:
         name = params["ConfigurationSet"]["Name"]
-        if name in self._state(call).sets:
+        if name in self._state(call).of(SET):
             raise ApiError("ConfigurationSetAlreadyExists", f"Configuration set <{name}> already exists.", 400)
-        return _in_v1("InvalidConfigurationSet", self.v2.create_configuration_set, call, {"ConfigurationSetName": name})
+        create = self.v2.plain["CreateConfigurationSet"]
+        return _in_v1("InvalidConfigurationSet", create, call, {"ConfigurationSetName": name})
 
     def delete_configuration_set(self, call: Call, params: Params) -> Params:
         self._set(call, params["ConfigurationSetName"])
-        return self.v2.delete_configuration_set(call, params)
+        return self.v2.plain["DeleteConfigurationSet"](call, params)
 
     def put_configuration_set_delivery_options(self, call: Call, params: Params) -> Params:
         found = self._set(call, params["ConfigurationSetName"])
         policy = params.get("DeliveryOptions", {}).get("TlsPolicy", "Optional").upper()
-        found.delivery = {**(found.delivery or {}), "TlsPolicy": policy}
+        found.body["DeliveryOptions"] = {**found.body.get("DeliveryOptions", {}), "TlsPolicy": policy}
         return {}
 
     def update_configuration_set_reputation_metrics_enabled(self, call: Call, params: Params) -> Params:
         given = {**params, "ReputationMetricsEnabled": params["Enabled"]}
         self._set(call, params["ConfigurationSetName"])
-        return self.v2.put_configuration_set_reputation_options(call, given)
+        return self.v2.plain["PutConfigurationSetReputationOptions"](call, given)
 
     def update_configuration_set_sending_enabled(self, call: Call, params: Params) -> Params:
-        self._set(call, params["ConfigurationSetName"]).sending = params["Enabled"]
+        self._set(call, params["ConfigurationSetName"]).body["SendingOptions"] = {"SendingEnabled": params["Enabled"]}
         return {}
 
     def _track(self, call: Call, params: Params, options: Params) -> Params:
         self._set(call, params["ConfigurationSetName"])
         given = {"ConfigurationSetName": params["ConfigurationSetName"], **options}
-        return _in_v1("InvalidTrackingOptions", self.v2.put_configuration_set_tracking_options, call, given)
+        return _in_v1("InvalidTrackingOptions", self.v2.plain["PutConfigurationSetTrackingOptions"], call, given)
 
     def create_configuration_set_tracking_options(self, call: Call, params: Params) -> Params:
-        if self._set(call, params["ConfigurationSetName"]).tracking:
+        if "TrackingOptions" in self._set(call, params["ConfigurationSetName"]).body:
             raise ApiError("TrackingOptionsAlreadyExistsException", "The set has tracking options already.", 400)
         return self._track(call, params, params["TrackingOptions"])
 
@@ -285,34 +294,77 @@ class SesV1:
         return self._track(call, params, params["TrackingOptions"])
 
     def delete_configuration_set_tracking_options(self, call: Call, params: Params) -> Params:
-        self._tracked(call, params).tracking = None
+        del self._tracked(call, params).body["TrackingOptions"]
         return {}
 
-    def _tracked(self, call: Call, params: Params) -> ConfigurationSet:
+    def _tracked(self, call: Call, params: Params) -> Item:
         found = self._set(call, params["ConfigurationSetName"])
-        if not found.tracking:
+        if "TrackingOptions" not in found.body:
             raise ApiError("TrackingOptionsDoesNotExistException", "The set has no tracking options.", 400)
         return found
 
     def create_configuration_set_event_destination(self, call: Call, params: Params) -> Params:
         found, given = self._set(call, params["ConfigurationSetName"]), params["EventDestination"]
-        if given["Name"] in found.destinations:
+        if given["Name"] in found.of(DESTINATION):
             raise ApiError("EventDestinationAlreadyExists", f"Event destination <{given['Name']}> already exists.", 400)
-        wanted = _definition(params)
-        return _in_v1("InvalidParameterValue", self.v2.create_configuration_set_event_destination, call, wanted)
+        create = self.v2.plain["Create" + DESTINATION]
+        return _in_v1("InvalidParameterValue", create, call, _definition(params))
 
     def update_configuration_set_event_destination(self, call: Call, params: Params) -> Params:
         self._destination(call, params["ConfigurationSetName"], params["EventDestination"]["Name"])
-        wanted = _definition(params)
-        return _in_v1("InvalidParameterValue", self.v2.update_configuration_set_event_destination, call, wanted)
+        update = self.v2.plain["Update" + DESTINATION]
+        return _in_v1("InvalidParameterValue", update, call, _definition(params))
 
     def delete_configuration_set_event_destination(self, call: Call, params: Params) -> Params:
         self._destination(call, params["ConfigurationSetName"], params["EventDestinationName"])
-        return self.v2.delete_configuration_set_event_destination(call, params)
+        return self.v2.plain["Delete" + DESTINATION](call, params)
 
     def _destination(self, call: Call, set_name: str, name: str) -> None:
-        if name not in self._set(call, set_name).destinations:
+        if name not in self._set(call, set_name).of(DESTINATION):
             raise ApiError("EventDestinationDoesNotExist", f"Event destination <{name}> does not exist.", 400)
+
+    # --- templates: the ones of v2 ---------------------------------------------------------------------------------
+
+    def _template(self, verb: str, call: Call, params: Params) -> Params:
+        """What the v2 operation does, with its errors under v1's codes."""
+        try:
+            return self.v2.plain[f"{verb}EmailTemplate"](call, params)
+        except ApiError as error:
+            raise ApiError(TEMPLATE_ERRORS.get(error.code, error.code), error.message, 400) from error
+
+    @staticmethod
+    def _content(params: Params) -> Params:
+        """A v1 template in v2's terms."""
+        given = params["Template"]
+        content = {v2: given[v1] for v1, v2 in TEMPLATE_PARTS.items() if v1 in given}
+        return {"TemplateName": given["TemplateName"], "TemplateContent": content}
+
+    def create_template(self, call: Call, params: Params) -> Params:
+        return self._template("Create", call, self._content(params))
+
+    def update_template(self, call: Call, params: Params) -> Params:
+        return self._template("Update", call, self._content(params))
+
+    def get_template(self, call: Call, params: Params) -> Params:
+        found = self._template("Get", call, params)
+        parts = {v1: found["TemplateContent"].get(v2) for v1, v2 in TEMPLATE_PARTS.items()}
+        return {"Template": {"TemplateName": found["TemplateName"], **parts}}
+
+    def delete_template(self, call: Call, params: Params) -> Params:
+        """Deleting what does not exist succeeds in v1."""
+        if params["TemplateName"] in self._state(call).of("EmailTemplate"):
+            self._template("Delete", call, params)
+        return {}
+
+    def list_templates(self, call: Call, params: Params) -> Params:
+        given = {"PageSize": params.get("MaxItems"), "NextToken": params.get("NextToken")}
+        found = self.v2.plain["ListEmailTemplates"](call, given)
+        rows = [
+            {"Name": t["TemplateName"], "CreatedTimestamp": t["CreatedTimestamp"]} for t in found["TemplatesMetadata"]
+        ]
+        return {"TemplatesMetadata": rows, "NextToken": found["NextToken"]}
+
+    # --- account ---------------------------------------------------------------------------------------------------
 
     def get_send_quota(self, call: Call, params: Params) -> Params:
         return dict(self._state(call).quota)

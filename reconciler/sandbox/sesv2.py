@@ -1,7 +1,7 @@
-"""Amazon SES, API v2: identities, policies, tags and the account.
+"""Amazon SES, API v2: identities, policies and the account.
 
-Configuration sets, destinations, pools and tenants are in ``sesv2_sets``. Where AWS documents no behaviour, the
-choice made is the stricter one and named in the code.
+Tags and tenants are in ``sesv2_tenants``, plain kinds in ``resources/*/sandbox.py``. Where AWS documents no behaviour,
+the choice made is the stricter one and named in the code.
 
 Source: SES API v2 reference; Developer Guide "Creating and verifying identities", "Easy DKIM", "Service quotas".
 """
@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from reconciler.sandbox import plain
 from reconciler.sandbox.protocol import ApiError, Params, page
 from reconciler.sandbox.records import BadRecord, is_below, normalise_name
 from reconciler.sandbox.ses_state import (
@@ -24,8 +25,9 @@ from reconciler.sandbox.ses_state import (
     missing,
     over_limit,
     public_key_of,
+    refuse_if_tenant,
 )
-from reconciler.sandbox.sesv2_sets import Sets
+from reconciler.sandbox.sesv2_tenants import Tenants
 from reconciler.sandbox.world import Call, moment, tag_list
 
 MAX_IDENTITIES: Final = 10_000
@@ -33,12 +35,13 @@ MAX_POLICIES: Final = 20
 MAX_POLICY_BYTES: Final = 4096
 LIST_PAGE: Final = 1000
 DAY: Final = 24 * 3600.0
+SET: Final = "ConfigurationSet"
 
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])", re.I)
 _POLICY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class SesV2(Sets):
+class SesV2(Tenants):
     """The operations of API v2; one instance serves all accounts and regions."""
 
     name = "sesv2"
@@ -62,7 +65,7 @@ class SesV2(Sets):
         identity = self.new_identity(call, name)
         identity.tags = merge_tags({}, params.get("Tags", []))
         if set_name := params.get("ConfigurationSetName"):
-            self._set(call, set_name)
+            plain.find(state, SET, set_name)
             identity.configuration_set = set_name
         if attributes := params.get("DkimSigningAttributes"):
             if identity.kind != "DOMAIN":
@@ -88,7 +91,7 @@ class SesV2(Sets):
             raise bad(f"Invalid domain name <{name}>.")
 
     def new_identity(self, call: Call, name: str) -> Identity:
-        """An identity as SES makes it when told nothing more: a domain with Easy DKIM 2048, an address unsigned."""
+        """An identity as SES makes it from a name alone: a domain with Easy DKIM 2048, an address unsigned."""
         if "@" in name:
             return Identity(
                 name, "EMAIL_ADDRESS", call.region, call.account, call.now, address_requested=call.now,
@@ -131,7 +134,7 @@ class SesV2(Sets):
     def delete_email_identity(self, call: Call, params: Params) -> Params:
         state = self._state(call)
         identity = self._identity(call, params["EmailIdentity"])
-        self._refuse_if_tenant(call, state, f"identity/{identity.name}")
+        refuse_if_tenant(call, state, f"identity/{identity.name}")
         del state.identities[state.key(identity.name)]
         return {}
 
@@ -199,7 +202,7 @@ class SesV2(Sets):
         if origin != "AWS_SES":
             if length:
                 raise bad("The key length of a replica is that of its primary identity.")
-            if identity.origin != origin or identity.dkim.settled == "FAILED" or fresh:
+            if identity.origin != origin or identity.dkim.status == "FAILED" or fresh:
                 identity.origin, identity.selector, identity.public_key = origin, None, None
                 identity.dkim.start(call.now)
             return
@@ -210,7 +213,7 @@ class SesV2(Sets):
             return
         if length is not None:
             self._change_length(call, identity, length)
-        if identity.dkim.settled == "FAILED":
+        if identity.dkim.status == "FAILED":
             # No AWS text says how a failed domain is started again through v2; putting the attributes is the candidate.
             identity.dkim.start(call.now)
 
@@ -256,7 +259,7 @@ class SesV2(Sets):
             raise bad(f"Provided MAIL-FROM domain <{domain}> is not subdomain of the domain of the identity "
                       f"<{identity.domain}>.")  # fmt: skip
         domain = domain.lower()
-        if domain != identity.mail_from or identity.mail_from_check.settled == "FAILED":
+        if domain != identity.mail_from or identity.mail_from_check.status == "FAILED":
             identity.mail_from = domain
             identity.mail_from_check.start(call.now)
         identity.mx_behavior = behavior
@@ -275,7 +278,7 @@ class SesV2(Sets):
         identity = self._identity(call, params["EmailIdentity"])
         name = params.get("ConfigurationSetName")
         if name:
-            self._set(call, name)
+            plain.find(self._state(call), SET, name)
         identity.configuration_set = name or None
         return {}
 
@@ -417,10 +420,12 @@ class SesV2(Sets):
                 400,
             )
         name = params.get("ConfigurationSetName") or next((i.configuration_set for i in candidates), None)
-        configuration_set = state.sets.get(name) if name else None
+        configuration_set = state.of(SET).get(name) if name else None
         if name and configuration_set is None:
             raise bad(f"Configuration set <{name}> does not exist.")
-        if not state.sending_enabled or (configuration_set and not configuration_set.sending):
+        if not state.sending_enabled or (
+            configuration_set and not configuration_set.body["SendingOptions"]["SendingEnabled"]
+        ):
             raise ApiError("SendingPausedException", "Email sending is disabled.", 400)
         return {
             "MessageId": f"0100{self.world.token(12, '0123456789abcdef')}-{self.world.token(8, '0123456789abcdef')}"

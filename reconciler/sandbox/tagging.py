@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from reconciler.sandbox.plain import plains
 from reconciler.sandbox.protocol import ApiError, Params, page
 from reconciler.sandbox.route53 import Route53
 from reconciler.sandbox.route53 import State as Route53State
@@ -40,9 +41,8 @@ class Tagging:
         key = ("ses", call.account, call.region)
         if key in self.world.states:
             state: SesState = self.world.tagged("ses", call, call.region)
-            groups: tuple[tuple[str, Mapping[str, Any]], ...] = (
-                ("identity", state.identities), ("configuration-set", state.sets), ("dedicated-ip-pool", state.pools),
-            )  # fmt: skip
+            groups: list[tuple[str, Mapping[str, Any]]] = [("identity", state.identities)]
+            groups += [(plain.arn, state.of(plain.noun)) for plain in plains() if plain.arn]
             base = call.arn("ses", "")
             for kind, group in groups:
                 for resource in group.values():

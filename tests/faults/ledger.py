@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.mail.sigv4 import smtp_password
@@ -151,14 +151,17 @@ def _ses(found: dict[str, Any], place: str, state: Any) -> None:
                 "mx_behavior", "policies", "tags", "configuration_set",
             )
         }  # fmt: skip
-    for item in state.sets.values():
-        fields = asdict(item)
-        fields["reputation"].pop("LastFreshStart", None)
-        found[f"set {place} {item.name}"] = fields
-    for pool in state.pools.values():
-        found[f"pool {place} {pool.name}"] = asdict(pool)
-    for ip in state.ips.values():
-        found[f"ip {place} {ip.ip}"] = ip.pool
+    for noun, items in state.resources.items():
+        for name, item in items.items():
+            found[f"{noun} {place} {name}"] = _item(item)
+
+
+def _item(item: Any) -> dict[str, Any]:
+    """A resource of a plain kind, and what it holds, without times."""
+    body = copy.deepcopy(item.body)
+    body.get("ReputationOptions", {}).pop("LastFreshStart", None)
+    held = {f"{noun} {name}": _item(one) for noun, items in item.resources.items() for name, one in items.items()}
+    return {**body, "tags": item.tags, **held}
 
 
 def _zones(found: dict[str, Any], account: str, state: Any) -> None:

@@ -1,13 +1,12 @@
-"""Forms and counts that several kinds share: names, ARNs, tags.
+"""Forms and counts that several kinds share: regions and tags.
 
-Sources: SES API v2 (botocore shapes), SES Developer Guide "Service quotas", CloudFormation resource schemas (names of
-sets and pools), SES API v2 Tag.
+Sources: SES API v2 (botocore shapes), Tag.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
@@ -15,23 +14,10 @@ from reconciler.desired.nodes import show
 MAX_TAGS: Final = 50
 RECON_TAGS: Final = 10
 """Tags that recon may need on one resource: its owner, record groups, destinations, policies, tags, MAIL FROM, ..."""
-SHARED_POOLS: Final = ("ses-shared-pool", "ses-default-dedicated-pool")
-
-SET_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-SET_NAME_WORDS: Final = "1 to 64 letters, digits, - and _"
-POOL_NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
-POOL_NAME_WORDS: Final = "1 to 64 lower-case letters, digits, - and _"
 REGION_NAME: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]")
 _TAG_CHARACTERS = re.compile(r"(?:[\w.:/=+\-@]|[^\S\x09-\x0d\x1c-\x1f\x85])*")
 r"""IAM's ``[\p{L}\p{Z}\p{N}_.:/=+\-@]``: white space, but no tabs and line breaks (IAM API, Tag)."""
 _TAG_WORDS: Final = "letters, digits, spaces and _ . : / = + - @"
-
-
-def check_reference(place: EntryContext, path: str, name: Any, form: re.Pattern[str]) -> None:
-    """The form of a name that refers to a set or a pool."""
-    if isinstance(name, str) and not form.fullmatch(name):
-        words = SET_NAME_WORDS if form is SET_NAME else POOL_NAME_WORDS
-        place.error(path, "bad-name", f"{show(name)} cannot be the name of one", words)
 
 
 def check_tags(place: EntryContext) -> None:

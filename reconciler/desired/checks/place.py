@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from reconciler.desired.nodes import Problems
 from reconciler.model import Source
-
-ADDRESS_KIND: Final = {
-    "domains": "email_identity",
-    "email_addresses": "email_identity",
-    "configuration_sets": "configuration_set",
-    "dedicated_ip_pools": "dedicated_ip_pool",
-    "smtp_users": "smtp_user",
-}
-"""Section -> kind of the address of what it declares."""
+from reconciler.resources import SECTIONS
 
 
 def address_of(section: str, name: str, region: str | None) -> str:
     """The address of what an entry declares; empty for a domain's own (region None), which is several records."""
-    if section == "smtp_users":
-        return f"smtp_user/{name}"
-    return f"{ADDRESS_KIND[section]}/{region}/{name}" if region else ""
+    spec, _ = SECTIONS[section]
+    if not spec.regional:
+        return spec.address_of(name)
+    return spec.address_of(region, name) if region else ""
 
 
 @dataclass(slots=True)

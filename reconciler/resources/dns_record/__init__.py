@@ -1,1 +1,17 @@
-"""What the DNS kind is made of: zones as read, records as the state derives them, markers, and edits of values."""
+"""DNS records in Route 53: what identities, domains and tracking names need, value by value."""
+
+from reconciler.resources.dns_record.headline import PHRASES, facts
+from reconciler.resources.spec import CloudTrail, KindSpec, Words
+
+SPEC = KindSpec(
+    name="dns_record",
+    words="DNS record",
+    address=("ZONE", "NAME", "TYPE"),
+    follows=("email_identity", "configuration_set"),
+    anywhere=("route53:ListHostedZones",),
+    taggable=False,
+    trail=CloudTrail(made=("ChangeResourceRecordSets",), gone=("ChangeResourceRecordSets",)),
+    says=Words(phrases=PHRASES, facts=facts),
+    counted_apart=True,
+    counts_deletes=False,
+)

@@ -1,6 +1,59 @@
 """SES email identities: domains and addresses that may send mail."""
 
+from reconciler.resources.email_identity.headline import PHRASES, facts
+from reconciler.resources.spec import CloudTrail, KindSpec, Reference, Section, Words
+
 NAME = "email_identity"
+
+SPEC = KindSpec(
+    name=NAME,
+    words="identity",
+    sections=(
+        Section(
+            "domains", "domain", "Domains",
+            "A mail domain by its name: the SES identity in each region, and its records.", "domains.yaml",
+            everywhere=("identity", "zone", "dmarc", "spf", "bimi", "null_mx", "ttl"),
+            fold="domain", name_hint="write a name such as acme.com", place=10,
+        ),
+        Section(
+            "email_addresses", "email_address", "E-mail addresses",
+            "A single-address identity by its address. SES mails it a link to click.", "addresses.yaml",
+            fold="address", name_hint="write an address such as news@acme.com", place=20,
+        ),
+    ),
+    references=(
+        Reference("configuration_set_name", "configuration_set", in_use="{user} still sends with it by default"),
+    ),
+    plans_after=("dns_record",),
+    arn="identity",
+    arn_aliases=("email-identity",),
+    quota=10_000,
+    listed=("ListEmailIdentities", "EmailIdentities", "IdentityName"),
+    list_options={"PageSize": 1000},
+    anywhere=(
+        "ses:ListEmailIdentities", "ses:GetIdentityDkimAttributes", "ses:GetIdentityMailFromDomainAttributes",
+        "ses:GetIdentityNotificationAttributes",
+    ),
+    trail=CloudTrail(
+        made=("CreateEmailIdentity", "VerifyDomainIdentity", "VerifyEmailIdentity"),
+        gone=("DeleteEmailIdentity", "DeleteIdentity"),
+        fields={
+            "dkim": (
+                "PutEmailIdentityDkimAttributes", "PutEmailIdentityDkimSigningAttributes", "SetIdentityDkimEnabled",
+                "VerifyDomainDkim",
+            ),
+            "mail_from": ("PutEmailIdentityMailFromAttributes", "SetIdentityMailFromDomain"),
+            "configuration_set_name": ("PutEmailIdentityConfigurationSetAttributes",),
+            "email_forwarding_enabled": ("PutEmailIdentityFeedbackAttributes", "SetIdentityFeedbackForwardingEnabled"),
+            "policies": (
+                "CreateEmailIdentityPolicy", "UpdateEmailIdentityPolicy", "DeleteEmailIdentityPolicy",
+                "PutIdentityPolicy", "DeleteIdentityPolicy",
+            ),
+        },
+        naming=("emailidentity", "identity", "identities", "domain", "emailaddress"),
+    ),
+    says=Words(phrases=PHRASES, facts=facts),
+)  # fmt: skip
 
 
 def address_of(region: str, name: str) -> str:

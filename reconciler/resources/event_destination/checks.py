@@ -1,31 +1,18 @@
-"""Values of configuration sets with their event destinations, and of dedicated IP pools.
+"""Values of event destinations.
 
-Sources: SES API v2 EventDestinationDefinition, CloudWatchDimensionConfiguration, TrackingOptions; SES Developer Guide
-"Service quotas".
+Sources: SES API v2, EventDestinationDefinition and CloudWatchDimensionConfiguration.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from reconciler.desired.checks.forms import (
-    POOL_NAME,
-    POOL_NAME_WORDS,
-    SET_NAME,
-    SET_NAME_WORDS,
-    SHARED_POOLS,
-    check_reference,
-)
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
-from reconciler.model import Stack
-from reconciler.names import fold_domain
 from reconciler.regions import partition_of
 
-MAX_DESTINATIONS: Final = 10
 MAX_DIMENSIONS: Final = 10
 
 _DIMENSION_NAME = re.compile(r"[A-Za-z0-9_:-]{1,255}")
@@ -44,52 +31,8 @@ _ARN_SERVICES: Final = {
 }  # fmt: skip
 
 
-def check_configuration_set(place: EntryContext, stack: Stack) -> None:
-    """The options and destinations of one set in one region."""
-    values = place.values
-    if not SET_NAME.fullmatch(place.name):
-        place.error("", "bad-name", f"{show(place.name)} is not a name for a configuration set", SET_NAME_WORDS)
-    delivery = values.get("delivery_options")
-    if isinstance(delivery, dict):
-        check_reference(place, "delivery_options.sending_pool_name", delivery.get("sending_pool_name"), POOL_NAME)
-    tracking = values.get("tracking_options")
-    if isinstance(tracking, dict):
-        _tracking(place, tracking)
-    archiving = values.get("archiving_options")
-    archive = archiving.get("archive_arn") if isinstance(archiving, dict) else None
-    if isinstance(archive, str) and ":mailmanager-archive/" not in archive:
-        place.warn("archiving_options.archive_arn", "bad-arn", f"{show(archive)} is not the ARN of an archive",
-                    "write arn:aws:ses:REGION:ACCOUNT:mailmanager-archive/a-...")  # fmt: skip
-    destinations = values.get("event_destinations")
-    if not isinstance(destinations, dict):
-        return
-    if len(destinations) > MAX_DESTINATIONS:
-        place.error("event_destinations", "too-many", f"{len(destinations)} event destinations; SES takes "
-                    f"{MAX_DESTINATIONS} a set", "send several kinds of event to one destination")  # fmt: skip
-    for name, destination in destinations.items():
-        path = f"event_destinations.{name}"
-        if not SET_NAME.fullmatch(name):
-            place.error(path, "bad-name", f"{show(name)} is not a name for an event destination", SET_NAME_WORDS)
-        if isinstance(destination, dict):
-            _destination(place, path, destination)
-
-
-def _tracking(place: EntryContext, tracking: dict[str, Any]) -> None:
-    name = tracking.get("custom_redirect_domain")
-    path = "tracking_options.custom_redirect_domain"
-    if isinstance(name, str):
-        try:
-            tracking["custom_redirect_domain"] = fold_domain(name)
-        except ValueError as error:
-            place.error(path, "bad-name", str(error), 'write a host name, such as "click-${region}.acme.com"')
-    elif tracking.get("https_policy") is not None:
-        place.error(
-            "tracking_options.https_policy", "missing-key", "https_policy needs a custom_redirect_domain",
-            "write `custom_redirect_domain:`, or take https_policy out",
-        )  # fmt: skip
-
-
-def _destination(place: EntryContext, path: str, destination: dict[str, Any]) -> None:
+def check(place: EntryContext, path: str, destination: dict[str, Any]) -> None:
+    """One destination of a configuration set; ``path`` is where it stands in the set's entry."""
     kinds = [kind for kind in DESTINATION_KINDS if kind in destination]
     if len(kinds) != 1:
         place.error(
@@ -152,27 +95,3 @@ def _dimensions(place: EntryContext, path: str, dimensions: Any) -> None:
         if isinstance(value, str) and not _DIMENSION_VALUE.fullmatch(value):
             place.error(f"{here}.default_dimension_value", "bad-name", f"{show(value)} is no value of a dimension",
                         "letters, digits, _, -, @ and ., 255 at most")  # fmt: skip
-
-
-# --- pools ---------------------------------------------------------------------------------------------------------
-
-
-def check_pool(place: EntryContext, stack: Stack) -> None:
-    """One pool in one region."""
-    if not POOL_NAME.fullmatch(place.name):
-        place.error("", "bad-name", f"{show(place.name)} is not a name for a pool", POOL_NAME_WORDS)
-    elif place.name in SHARED_POOLS:
-        place.error("", "bad-name", f"{place.name} is AWS's own pool", "choose another name")
-    ips = place.values.get("dedicated_ips")
-    if not isinstance(ips, list):
-        return
-    if ips and place.values.get("scaling_mode") == "MANAGED":
-        place.error("dedicated_ips", "managed-pool-ips", "SES itself chooses the IPs of a MANAGED pool",
-                    "take dedicated_ips out, or write `scaling_mode: STANDARD`")  # fmt: skip
-    for index, ip in enumerate(ips):
-        try:
-            ipaddress.IPv4Address(ip)
-        except ValueError:
-            place.error(
-                f"dedicated_ips.{index}", "bad-network", f"{show(ip)} is not an IPv4 address", "such as 192.0.2.1"
-            )

@@ -9,20 +9,23 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from reconciler.desired.checks.forms import REGION_NAME, SET_NAME, check_reference
+from reconciler.desired.checks.forms import REGION_NAME
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_policy
+from reconciler.desired.checks.together import Together
 from reconciler.desired.layers import dkim_companions, dkim_family
 from reconciler.desired.nodes import show
 from reconciler.mail import bimi, dmarc, spf
-from reconciler.model import Stack, canonical_json
+from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import fold_domain, is_below
+from reconciler.regions import deterministic_parent
 
 MAX_POLICIES: Final = 20
 MAX_POLICY_BYTES: Final = 4096
 LONG_TTL: Final = 604800
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_POLICY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ZONE_ID = re.compile(r"Z[A-Z0-9]{3,31}")
 _ADVICE = re.compile(r"(?:write|it belongs|quote|leave|percent-encode)\b")
 _EXAMPLES: Final = {
@@ -32,19 +35,13 @@ _EXAMPLES: Final = {
 }
 
 
-def check_domain(place: EntryContext, stack: Stack) -> None:
-    """A domain's own records (region None), or its identity in one region."""
+def check(place: EntryContext, stack: Stack) -> None:
+    """A domain's own records (region None), or an identity in one region."""
     if place.region is None:
         _domain_records(place)
         return
     _dkim(place)
     _mail_from(place)
-    check_address(place, stack)
-
-
-def check_address(place: EntryContext, stack: Stack) -> None:
-    """What addresses and domains have alike."""
-    check_reference(place, "configuration_set_name", place.values.get("configuration_set_name"), SET_NAME)
     _policies(place)
 
 
@@ -210,7 +207,7 @@ def _policies(place: EntryContext) -> None:
                     "join some of them: a policy may hold several statements")  # fmt: skip
     for name, body in policies.items():
         path = f"policies.{name}"
-        if not SET_NAME.fullmatch(name):
+        if not _POLICY_NAME.fullmatch(name):
             place.error(
                 path, "bad-name", f"{show(name)} is not a name for a policy", "1 to 64 letters, digits, - and _"
             )
@@ -221,3 +218,103 @@ def _policies(place: EntryContext) -> None:
             place.error(path, "too-long", f"the policy has {size} bytes; SES takes {MAX_POLICY_BYTES}",
                         "split it into several, or shorten it")  # fmt: skip
         check_policy(place, path, body)
+
+
+def check_together(together: Together) -> None:
+    """How the domains of one state fit together."""
+    for entry in together.section("domains"):
+        _deterministic(together, entry)
+    _mail_from_names(together)
+    _selectors(together)
+
+
+def _deterministic(together: Together, entry: Entry) -> None:
+    dkim = entry.values.get("dkim")
+    origin = dkim.get("signing_attributes_origin") if isinstance(dkim, dict) else None
+    if entry.region is None or not isinstance(origin, str) or dkim_family(origin) != "deterministic":
+        return
+    path = "dkim.signing_attributes_origin"
+    parent = deterministic_parent(origin) or ""
+    if parent == entry.region:
+        together.error(
+            entry, path, "deterministic-own-region", f"{origin} in {entry.region}: a replica is in another region "
+            "than its parent", f"write it for the other regions only: by_region: {{REGION: {{dkim: "
+            f"{{signing_attributes_origin: {origin}}}}}}}, and AWS_SES for {parent}",
+        )  # fmt: skip
+        return
+    family = together.index.get((entry.section, entry.name), {})
+    source = family.get(parent)
+    if source is None:
+        together.warn(
+            entry, path, "deterministic-parent", f"the parent identity in {parent} is not declared here",
+            f"add {parent} to the domain's regions, or see to it that the identity exists there with Easy DKIM",
+        )  # fmt: skip
+        return
+    block = source.values.get("dkim")
+    other = block.get("signing_attributes_origin") if isinstance(block, dict) else None
+    if isinstance(other, str) and dkim_family(other) != "easy":
+        together.error(
+            entry, path, "deterministic-parent", f"the parent in {parent} has origin {other}; only one with "
+            "Easy DKIM can be a parent", f"write AWS_SES for {parent}",
+        )  # fmt: skip
+
+
+def _selectors(together: Together) -> None:
+    """One selector is one record: two regions may share it only if they share the key."""
+    seen: dict[tuple[str, str], tuple[str, Entry]] = {}
+    for entry in together.section("domains"):
+        dkim = entry.values.get("dkim")
+        if not isinstance(dkim, dict) or entry.region is None:
+            continue
+        selector, key = dkim.get("domain_signing_selector"), dkim.get("domain_signing_private_key")
+        if not isinstance(selector, str) or key is None:
+            continue
+        place = (entry.name, selector.lower())
+        reference = canonical_json(key)
+        before = seen.setdefault(place, (reference, entry))
+        if before[0] != reference:
+            together.error(
+                entry, "dkim.domain_signing_selector", "selector-clash",
+                f"the selector {selector} stands for another key in {before[1].region}",
+                "use one key for both regions, or another selector",
+            )  # fmt: skip
+
+
+def _mail_from_names(together: Together) -> None:
+    seen: dict[str, Entry] = {}
+    for entry in together.section("domains"):
+        block = entry.values.get("mail_from")
+        name = block.get("mail_from_domain") if isinstance(block, dict) else None
+        if entry.region is None or not isinstance(name, str):
+            continue
+        path = "mail_from.mail_from_domain"
+        before = seen.setdefault(name, entry)
+        if before is entry:
+            _mail_from_meets_others(together, entry, path, name)
+        elif before.name == entry.name:
+            together.error(
+                entry, path, "mail-from-shared", f"{name} is the MAIL FROM name in {before.region} and in "
+                f"{entry.region}: its one MX can only point to one region",
+                'put the region into it: "bounce-${region}.${domain}"', name,
+            )  # fmt: skip
+        else:
+            together.error(
+                entry, path, "mail-from-shared", f"{name} is also the MAIL FROM name of {before.name} "
+                f"({before.source_of(path)})", 'put the domain into it: "bounce-${region}.${domain}"', name,
+            )  # fmt: skip
+
+
+def _mail_from_meets_others(together: Together, entry: Entry, path: str, name: str) -> None:
+    other = together.index.get(("domains", name), {}).get(None)
+    if other is None:
+        return
+    if other.values.get("null_mx") is True:
+        together.error(
+            entry, path, "mail-from-null-mx", f"{name} is also declared with null_mx ({other.source}); a MAIL FROM "
+            "name needs the MX of SES", "choose another name",
+        )  # fmt: skip
+    elif other.values.get("identity") is not False:
+        together.warn(
+            entry, path, "mail-from-is-identity", f"{name} is also declared as a domain ({other.source}); AWS asks "
+            "that a MAIL FROM name neither sends nor receives mail of its own", "choose a name for MAIL FROM alone",
+        )  # fmt: skip

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from reconciler.desired.checks.forms import REGION_NAME
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_conditions
+from reconciler.desired.checks.together import Together
 from reconciler.desired.nodes import show
-from reconciler.model import Stack
-from reconciler.names import fold_identity
-from reconciler.regions import partition_of
+from reconciler.desired.variables import suggestion
+from reconciler.model import Entry, Stack, canonical_json
+from reconciler.names import domain_of, fold_domain, fold_identity, is_at_or_below, parents
+from reconciler.regions import identity_arn, partition_of
 
+MAX_INLINE_POLICY: Final = 2048
+"""Characters without white space (IAM User Guide, "IAM and STS quotas")."""
 USER_NAME: Final = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 _USER_PATH = re.compile(r"/(?:[\x21-\x2e\x30-\x7e]+/)*")
 _BOUNDARY = re.compile(r"arn:(aws[a-z-]*):iam::([0-9]{12}|aws):policy/[\x21-\x7e]{1,512}")
@@ -29,7 +34,7 @@ _PARAMETER_DEPTH: Final = 15
 _FROM_PATTERN = re.compile(r"[^\s<>,;\"]{1,320}")
 
 
-def check_smtp_user(place: EntryContext, stack: Stack) -> None:
+def check(place: EntryContext, stack: Stack) -> None:
     """One user; its values do not depend on a region."""
     values = place.values
     if not USER_NAME.fullmatch(place.name):
@@ -164,3 +169,102 @@ def _store_name_problem(store: str, name: str) -> tuple[str, str] | None:
     if name.count("/") > _PARAMETER_DEPTH:
         return f"it is more than {_PARAMETER_DEPTH} levels deep", "use fewer /"
     return None
+
+
+def check_together(together: Together) -> None:
+    """How the users of one state fit together, and what they may send as."""
+    _smtp_users(together)
+
+
+def _smtp_users(together: Together) -> None:
+    names: dict[str, Entry] = {}
+    stores: dict[tuple[str, str, str], Entry] = {}
+    covered = {entry.name for section in ("domains", "email_addresses") for entry in together.section(section)}
+    for entry in together.section("smtp_users"):
+        before = names.setdefault(entry.name.lower(), entry)
+        if before is not entry:
+            together.error(
+                entry, "", "duplicate-declaration", f"IAM takes it for the same name as {before.name} "
+                f"({before.source}): user names differ by more than case", "choose another name",
+            )  # fmt: skip
+        _stores(together, entry, stores)
+        size = _policy_size(together, entry)
+        if size > MAX_INLINE_POLICY:
+            together.error(
+                entry, "", "policy-too-long", f"its policy would have at least {size} characters; IAM takes "
+                f"{MAX_INLINE_POLICY} for a user",
+                "use patterns with * in from_addresses, fewer identities or none (then all), or several users",
+            )  # fmt: skip
+        for index, name in enumerate(entry.values.get("identities") or ()):
+            if name not in covered and not any(parent in covered for parent in _covering(name)):
+                together.warn(
+                    entry, f"identities.{index}", "undeclared-identity", f"the identity {name} is not declared",
+                    suggestion(name, covered) or "declare it under `domains:`",
+                )  # fmt: skip
+        for index, pattern in enumerate(entry.values.get("from_addresses") or ()):
+            domain = pattern.rpartition("@")[2]
+            if "*" in domain or not domain or "@" not in pattern:
+                continue
+            try:
+                folded = fold_domain(domain)
+            except ValueError as error:
+                together.error(entry, f"from_addresses.{index}", "bad-name", str(error), "such as *@acme.com")
+                continue
+            if pattern not in covered and not any(is_at_or_below(folded, name) for name in covered if "@" not in name):
+                together.warn(
+                    entry, f"from_addresses.{index}", "undeclared-reference",
+                    f"no declared identity covers {domain}",
+                    "declare the domain under `domains:`, or correct the address",
+                )  # fmt: skip
+
+
+def _policy_size(together: Together, entry: Entry) -> int:
+    """The least that the user's policy can take; the ARNs of configuration sets in it are not counted."""
+    values, stack = entry.values, together.stack
+    resources = [
+        identity_arn(stack.partition, region, stack.account, name)
+        for name in values.get("identities") or ()
+        for region in _regions_of(together, name)
+    ]
+    statement = {
+        "Effect": "Allow", "Action": ["ses:SendRawEmail"], "Resource": resources or ["*"],
+        "Condition": {
+            **(values.get("conditions") or {}),
+            "StringLike": {"ses:FromAddress": values.get("from_addresses") or []},
+            "IpAddress": {"aws:SourceIp": values.get("source_ips") or []},
+        },
+    }  # fmt: skip
+    return len(canonical_json({"Version": "2012-10-17", "Statement": [statement]}))
+
+
+def _regions_of(together: Together, identity: str) -> list[str]:
+    for section in ("domains", "email_addresses"):
+        found = together.index.get((section, identity))
+        if found is not None:
+            return [region for region in found if region is not None]
+    return list(together.stack.regions[:1])
+
+
+def _stores(together: Together, entry: Entry, stores: dict[tuple[str, str, str], Entry]) -> None:
+    block = entry.values.get("credentials")
+    if not isinstance(block, dict):
+        return
+    for store in ("secretsmanager", "ssm"):
+        target = block.get(store)
+        name = target.get("name") if isinstance(target, dict) else None
+        if not isinstance(name, str):
+            continue
+        first = together.stack.regions[0] if together.stack.regions else ""
+        region = str(block.get("region") or ("" if "${region}" in name else first))
+        before = stores.setdefault((store, region, name), entry)
+        if before is not entry:
+            together.error(
+                entry, f"credentials.{store}.name", "shared-secret", f"{show(name)} is also where the password of "
+                f"{before.name} is stored ({before.source_of('credentials')}); one would overwrite the other",
+                f'choose another name, such as "recon/{entry.name}"',
+            )  # fmt: skip
+
+
+def _covering(name: str) -> Iterable[str]:
+    domain = domain_of(name)
+    return (domain, *parents(domain)) if domain != name else parents(name)

@@ -1,0 +1,162 @@
+"""Checks of how the entries of one state fit together: references, quotas, renames; kinds have more in their folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.desired.checks.place import address_of
+from reconciler.desired.checks.values import checks_of
+from reconciler.desired.nodes import Problems
+from reconciler.desired.variables import suggestion
+from reconciler.model import Entry, Moved, Source, Stack
+from reconciler.resources import KINDS, SECTIONS, children
+from reconciler.resources.spec import KindSpec, Reference
+
+
+def check_all(stack: Stack, entries: Iterable[Entry], moved: Iterable[Moved], problems: Problems) -> None:
+    """Record everything that only the whole state can show."""
+    together = Together(stack, problems)
+    for entry in entries:
+        together.entries.append(entry)
+        together.index.setdefault((entry.section, entry.name), {})[entry.region] = entry
+    together.check(tuple(moved))
+
+
+@dataclass(slots=True)
+class Together:
+    """All entries of one state, and a voice. ``index``: (section, name) -> region -> entry."""
+
+    stack: Stack
+    problems: Problems
+    entries: list[Entry] = field(default_factory=list)
+    index: dict[tuple[str, str], dict[str | None, Entry]] = field(default_factory=dict)
+    hints: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def section(self, name: str) -> Iterable[Entry]:
+        return (entry for entry in self.entries if entry.section == name)
+
+    def error(self, entry: Entry, path: str, code: str, message: str, hint: str = "", detail: str = "") -> None:
+        self._record(self.problems.error, entry, path, code, message, hint, detail)
+
+    def warn(
+        self, entry: Entry, path: str, code: str, message: str, hint: str = "", detail: str = "", address: str = ""
+    ) -> None:  # fmt: skip
+        """``address`` is what the warning is about where that is not the entry: what a reference names."""
+        self._record(self.problems.warn, entry, path, code, message, hint, detail, address)
+
+    def _record(
+        self, record: Any, entry: Entry, path: str, code: str, message: str, hint: str, detail: str, address: str = ""
+    ) -> None:  # fmt: skip
+        record(
+            code, f"{entry.section}.{entry.name}{'.' if path else ''}{path}: {message}", hint,
+            source=entry.source_of(path), address=address or address_of(entry.section, entry.name, entry.region),
+            detail=detail or path, who=entry.name,
+        )  # fmt: skip
+
+    def check(self, moved: tuple[Moved, ...]) -> None:
+        for entry in self.entries:
+            for reference in SECTIONS[entry.section][0].references:
+                if not reference.covering and entry.region is not None:
+                    self._must_exist(entry, reference)
+        for kind in KINDS:
+            checks = checks_of(kind)
+            if checks is not None and hasattr(checks, "check_together"):
+                checks.check_together(self)
+        self._counts()
+        self._moved(moved)
+
+    # --- references: undeclared is a warning, it may exist live ---
+
+    def _must_exist(self, entry: Entry, reference: Reference) -> None:
+        name = reference.name_in(entry.values)
+        if name is None:
+            return
+        target = KINDS[reference.kind]
+        found = next((there for s in target.sections if (there := self.index.get((s.name, name))) is not None), None)
+        if found is not None and entry.region in found:
+            return
+        if found is None:
+            hint = self._suggest(target, name)
+            message = f"the {target.words} {name} is not declared"
+        else:
+            message = f"the {target.words} {name} is not declared for {entry.region}"
+            hint = f"it is declared for {', '.join(str(region) for region in found)}; add {entry.region} to its regions"
+        detail = f"{reference.path} {name} {entry.region}"
+        referred = target.address_of(str(entry.region), name)
+        self.warn(entry, reference.path, "undeclared-reference", message, hint, detail, referred)
+
+    def _suggest(self, target: KindSpec, name: str) -> str:
+        section = target.section
+        if (section, name) not in self.hints:
+            hint = suggestion(name, [known for kind, known in self.index if kind == section])
+            if not hint.startswith("did you mean"):
+                hint = f"declare it under `{section}:`; plan refuses unless it exists live"
+            self.hints[section, name] = hint
+        return self.hints[section, name]
+
+    # --- quotas, renames ---
+
+    def _counts(self) -> None:
+        counts = Counter((SECTIONS[e.section][0].name, e.region) for e in self.entries if e.region is not None)
+        for (kind, region), count in counts.items():
+            spec = KINDS[kind]
+            if spec.quota is None or count <= spec.quota:
+                continue
+            if spec.quota_fixed:
+                last = [e for e in self.entries if SECTIONS[e.section][0] is spec and e.region == region][spec.quota]
+                many = f"{spec.quota} {spec.words}{'' if spec.quota == 1 else 's'}"
+                self.error(last, "", "too-many", f"a region has at most {many}; {count} are declared for {region}",
+                           "take one out, or declare it for another region", f"{kind} {region}")  # fmt: skip
+                continue
+            self.problems.warn(
+                "quota", f"{count} of {kind} in {region}: the SES quota is {spec.quota}",
+                "ask AWS whether it can be raised, or use several accounts", source=self.stack.source,
+                detail=f"{kind} {region}",
+            )  # fmt: skip
+
+    def _moved(self, moved: tuple[Moved, ...]) -> None:
+        declared = self._declared_addresses() if moved else frozenset()
+        sources: dict[str, Source] = {}
+        targets: dict[str, Source] = {}
+        for item in moved:
+            old, new = item.from_address, item.to_address
+            kind, region = _kind_and_region(old)
+            if old == new:
+                self._moved_error(item, "moved-to-itself", f"{old} is moved to itself", "take the line out")
+                continue
+            if (kind, region) != _kind_and_region(new):
+                self._moved_error(item, "moved-elsewhere", f"{old} cannot become {new}: a rename keeps kind and region",
+                                  "take the line out: this is a delete and a create")  # fmt: skip
+            elif why := KINDS[kind].cannot_move:
+                self._moved_error(item, "moved-not-possible", f"{old} cannot be renamed: {why}", "take the line out")
+            for seen, address, word in ((sources, old, "from"), (targets, new, "to")):
+                if address in seen:
+                    self._moved_error(item, "duplicate-declaration", f"{word}: {address} is named twice: also at "
+                                      f"{seen[address]}", "keep one of the two")  # fmt: skip
+                seen.setdefault(address, item.source)
+            if old in declared:
+                self._moved_error(item, "moved-still-declared", f"{old} is still declared",
+                                  "take the old declaration out, or the line in `moved:`")  # fmt: skip
+            if (KINDS[kind].sections or KINDS[kind].parent_key) and new not in declared:
+                self.problems.warn("moved-not-declared", f"moved.to: {new} is not declared",
+                                   "declare it, or take the line out", source=item.source)  # fmt: skip
+
+    def _moved_error(self, item: Moved, code: str, message: str, hint: str) -> None:
+        self.problems.error(code, f"moved: {message}", hint, source=item.source)
+
+    def _declared_addresses(self) -> frozenset[str]:
+        found: set[str] = set()
+        for entry in self.entries:
+            found.add(address_of(entry.section, entry.name, entry.region))
+            for child in children(SECTIONS[entry.section][0].name):
+                for name in (entry.values.get(child.parent_key) or ()) if child.parent_key else ():
+                    found.add(child.address_of(str(entry.region), entry.name, name))
+        return frozenset(found - {""})
+
+
+def _kind_and_region(address: str) -> tuple[str, str]:
+    kind, _, rest = address.partition("/")
+    return kind, rest.partition("/")[0] if KINDS[kind].regional else ""

@@ -1,0 +1,278 @@
+"""The types in which a kind says what it is. Pure data on the ground floor: only the standard library is imported.
+
+``KindSpec`` is what every kind declares, and what all tables are derived from: sections of the YAML, forms of
+addresses, references, the tag sweep, IAM policies, CloudTrail look-ups, the headline, import and the docs.
+``PlainSpec`` adds what ``reconciler.kinds.plain`` needs to read and write a kind of SES API v2 by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from reconciler.model import Change
+
+Values = Mapping[str, Any]
+
+
+# --- words of the headline ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """What the headline says of ``n`` things: ``one`` and ``many`` with ``{n}``.
+
+    ``rank`` is its place in the sentence: below 250 what begins or changes, below 300 what costs or gets weaker, from
+    300 what is removed or stops. ``regions``: the regions concerned are named.
+    """
+
+    one: str
+    many: str
+    rank: int
+    regions: bool = False
+    dollars: float = 0.0
+    """What it begins to cost a month, US dollars: once an account, whatever the number of things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that a change means for mail: the key of a phrase, what it is about, and the region."""
+
+    phrase: str
+    thing: str
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the headline says of a kind, by the action: ``new``, ``changed``, ``gone``. None: the change is counted.
+
+    ``when`` names fields whose new value is worth a phrase of its own: path -> {value after: phrase}. A kind whose
+    changes need more than that has ``facts``, which tells what one change means; its keys are those of ``phrases``.
+    """
+
+    new: Phrase | None = None
+    changed: Phrase | None = None
+    gone: Phrase | None = None
+    when: Mapping[str, Mapping[Any, Phrase]] = field(default_factory=dict)
+    phrases: Mapping[str, Phrase] = field(default_factory=dict)
+    facts: Callable[[Change], Iterable[Fact]] | None = None
+
+
+# --- what every kind declares ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the YAML: name -> entry.
+
+    ``entry`` is the name of one entry in ``defaults`` and ``classes``, and of its schema file in the kind's folder
+    (``ENTRY.schema.json``). ``fold`` brings names to the form in which they are compared; it raises ValueError.
+    """
+
+    name: str
+    entry: str
+    title: str
+    about: str
+    file: str
+    """Where ``recon import`` writes it, in a directory."""
+    everywhere: tuple[str, ...] = ()
+    """Keys that hold in all regions of an entry, so that ``by_region`` cannot say them."""
+    fold: Literal["", "domain", "address"] = ""
+    name_hint: str = ""
+    """What to write instead of a name that cannot be folded."""
+    place: int = 100
+    """Where it comes in the docs and in what ``recon import`` writes: smaller numbers first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A field that names another resource of the same region.
+
+    ``covering``: the field holds a domain name, and what it refers to is the identity at or nearest above that name.
+    """
+
+    path: str
+    kind: str
+    built_in: tuple[str, ...] = ()
+    """Names of AWS's own, which need not exist as resources."""
+    in_use: str = ""
+    """Why a resource that is named here cannot be deleted: "{user} still sends from it". Empty: it can."""
+    foreign_blocks: bool = False
+    """Whether a resource of nobody or of others that names it prevents the deletion, too, since AWS refuses it then."""
+    covering: bool = False
+
+    def name_in(self, values: Values) -> str | None:
+        """The name that ``values`` (an entry or a spec) refer to; None where there is none, or AWS's own."""
+        found = at_path(values, self.path)
+        return found if isinstance(found, str) and found and found not in self.built_in else None
+
+
+@dataclass(frozen=True, slots=True)
+class CloudTrail:
+    """The events that can have made a difference, beside those that are derived from the operations of a plain kind.
+
+    Names of older APIs are listed too: CloudTrail records the operation that was called.
+    """
+
+    made: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    naming: tuple[str, ...] = ()
+    """Request parameters, in lower case, whose value is the resource's name."""
+
+
+@dataclass(frozen=True)
+class KindSpec:
+    """What a kind is, special or plain."""
+
+    name: str
+    words: str
+    """In a sentence: "configuration set"."""
+    sections: tuple[Section, ...] = ()
+    address: tuple[str, ...] = ("REGION", "NAME")
+    """What follows the kind in an address."""
+    parent: str = ""
+    """The kind inside whose entry it is declared; it is read and deleted with it."""
+    parent_key: str = ""
+    """The key of the parent's entry that holds it."""
+    about: str = ""
+    """What it is, for the docs, where it has no section of its own."""
+    with_kinds: tuple[str, ...] = ()
+    """Kinds that a target on this one brings along whole (a user and its credential, pools that trade addresses)."""
+    references: tuple[Reference, ...] = ()
+    follows: tuple[str, ...] = ()
+    """Kinds that a plan shows before this one although no field names them."""
+    plans_after: tuple[str, ...] = ()
+    """Kinds that decide what this one's tags remember, so that they are planned first."""
+    arn: str = ""
+    """The resource type in SES ARNs, by which the tag sweep finds it; empty: it is not swept."""
+    arn_aliases: tuple[str, ...] = ()
+    quota: int | None = None
+    """How many SES allows in a region (SES Developer Guide, "Service quotas")."""
+    quota_fixed: bool = False
+    """AWS does not raise the quota, so that more are an error and no warning."""
+    pattern: str = ""
+    """The form of a name; ``pattern_words`` says it to people."""
+    pattern_words: str = ""
+    reserved: tuple[str, ...] = ()
+    """Names of AWS's own."""
+    taggable: bool = True
+    listed: tuple[str, str, str] = ("", "", "")
+    """(operation, member, member of an item with the name or "" where items are names) that lists all of a region."""
+    list_options: Values = field(default_factory=dict)
+    anywhere: tuple[str, ...] = ()
+    """IAM actions of this kind that IAM checks against no resource."""
+    trail: CloudTrail = CloudTrail()
+    says: Words = Words()
+    cannot_move: str = ""
+    """Why ``moved`` cannot rename it (a rename is a replacement); empty where it can."""
+    counted_apart: bool = False
+    """Whether the headline counts its changes as DNS records where no phrase says them."""
+    counts_deletes: bool = True
+    """Whether a deletion counts against ``max_deletes``."""
+
+    @property
+    def section(self) -> str:
+        """The first section of the YAML, empty for a kind that has none of its own."""
+        return self.sections[0].name if self.sections else ""
+
+    @property
+    def regional(self) -> bool:
+        return self.address[0] == "REGION"
+
+    @property
+    def swept(self) -> bool:
+        return bool(self.arn)
+
+    @property
+    def a_words(self) -> str:
+        """``words`` with its article."""
+        return f"{'an' if self.words[0].lower() in 'aeiou' else 'a'} {self.words}"
+
+    def address_of(self, *parts: str) -> str:
+        """``KIND/REGION/NAME``; the parts as ``address`` lists them."""
+        return "/".join((self.name, *parts))
+
+    def named_badly(self, name: str) -> bool:
+        """Whether AWS does not take ``name`` for a resource of this kind."""
+        return bool(self.pattern) and re.fullmatch(self.pattern, name) is None
+
+
+# --- what a plain kind declares beside it ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of an entry of a plain kind.
+
+    ``default`` is what AWS has where nobody set it; ``null`` in the YAML asks for it. ``inner`` are the defaults of the
+    keys of an option block (nested maps allowed). ``keyed`` says that AWS has a list where the YAML has a map: it names
+    the member that holds the key.
+    """
+
+    default: Any = None
+    inner: Values = field(default_factory=dict)
+    keyed: str = ""
+    members: Values = field(default_factory=dict)
+    """Defaults of the keys of each item of a ``keyed`` map."""
+    set_of: bool = False
+    """A list whose order has no meaning."""
+    sets: tuple[str, ...] = ()
+    """Keys of ``inner`` whose lists have no order."""
+    within: str = ""
+    """The AWS member that the field stands in (``TemplateContent``), where it is not a member of the request itself."""
+    put: str = ""
+    """The operation that replaces this key alone; without it, the kind's update replaces all keys."""
+    wraps: str = ""
+    """The member of ``put`` that holds the block, where its keys are not members of the request."""
+    read: str = ""
+    """The call that reads it, where it is not the kind's own: ``sesv2:GetDedicatedIps``."""
+    events: tuple[str, ...] = ()
+    """Operations of older APIs that change it, for CloudTrail."""
+    file: bool = False
+    """The text may be given as ``{file: PATH}``, relative to the state directory."""
+    one_way: tuple[Any, Any] | None = None
+    """(from, to): a change that SES refuses."""
+    one_way_code: str = ""
+    one_way_hint: str = ""
+
+
+@dataclass(frozen=True)
+class PlainSpec(KindSpec):
+    """A kind of SES API v2 that is created, read, updated, deleted and tagged by operations of the usual form."""
+
+    key: str = ""
+    """The member that holds the name: ``ContactListName``."""
+    noun: str = ""
+    """The operations are Create, Get, Update and Delete with this noun; empty: the kind's name in CamelCase."""
+    answer: str = ""
+    """The member of Get's answer that holds the resource; empty: the answer itself."""
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    tags_in_get: bool = True
+    """Whether Get returns the tags; else ListTagsForResource is asked."""
+
+    @property
+    def operations(self) -> str:
+        return self.noun or "".join(part.capitalize() for part in self.name.split("_"))
+
+    def call(self, verb: str) -> str:
+        """``sesv2:CreateContactList`` for "Create"."""
+        return f"sesv2:{verb}{self.operations}"
+
+    @property
+    def updates(self) -> bool:
+        """Whether some field is written by the kind's own update."""
+        return any(not one.put for one in self.fields.values())
+
+
+def at_path(document: Any, path: str) -> Any:
+    """What stands at a dotted path of nested maps; None where nothing does."""
+    for part in path.split("."):
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(part)
+    return document
