@@ -265,10 +265,10 @@ def altered(value: Any, key: str = "") -> Any:
 
 
 def values_of(world: Any) -> dict[tuple[str, str], Any]:
-    """(address, attribute) -> value of all that was read, attributes as ``told`` names them."""
+    """(address, attribute) -> value of all that was read, attributes as ``read_calls`` names them."""
     found: dict[tuple[str, str], Any] = {}
     for live in world.observed.values():
-        spec = {**live.spec, **{k: v for k, v in live.facts.items() if k in REGISTRY[live.kind].told}}
+        spec = {**live.spec, **{k: v for k, v in live.facts.items() if k in REGISTRY[live.kind].read_calls}}
         for name, value in spec.items():
             if name in {"dkim", "mail_from"} and isinstance(value, dict):
                 found.update({(live.address, f"{name}.{field}"): v for field, v in value.items()})
@@ -302,7 +302,7 @@ def test_each_attribute_is_told_by_the_call_that_is_named_for_it(
         (kind.name, attribute): call
         for kind in REGISTRY.values()
         for attribute, call in (
-            getattr(kind, "read_calls_bulk", kind.read_calls) if refresh == "bulk" else kind.read_calls
+            kind.read_calls_bulk if refresh == "bulk" and kind.read_calls_bulk is not None else kind.read_calls
         ).items()
     }
     real = Aws.call

@@ -150,20 +150,14 @@ class BaseKind(ABC):
     """One kind of resource, registered in ``reconciler.kinds.registry``."""
 
     name: ClassVar[str]
-    plans_after: ClassVar[tuple[str, ...]] = ()
-    """The kinds that plan earlier, because they say what the tags of this kind must remember (``PlanDraft``)."""
-    references: ClassVar[tuple[str, ...]] = ()
-    """The kinds that resources of this kind name: their changes come earlier in a plan, their deletions later."""
-    parent: ClassVar[str | None] = None
-    """The kind that resources of this kind are part of."""
     reads: ClassVar[tuple[str, ...]]
     """The AWS operations that reading calls, as ``service:Operation``."""
     writes: ClassVar[tuple[str, ...]]
     """Those that applying calls, beside ``reads``."""
     read_calls: ClassVar[Mapping[str, str]]
     """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test checks it."""
-    read_calls_bulk: ClassVar[Mapping[str, str]] = {}
-    """The same with ``--refresh bulk``, for a kind that has such reads; what is not in it is not read then."""
+    read_calls_bulk: ClassVar[Mapping[str, str] | None] = None
+    """The same with ``--refresh bulk``: what is not in it is not read then. None for kinds that bulk reads in full."""
     form: ClassVar[Document]
     """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run.
 

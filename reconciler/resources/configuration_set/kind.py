@@ -75,8 +75,6 @@ def address_of(region: str, name: str) -> Address:
 
 class ConfigurationSet(Reader):
     name = NAME
-    plans_after = ("dns_record", "event_destination")
-    references = ("dedicated_ip_pool",)
     reads = ("sesv2:GetConfigurationSet", "sesv2:GetConfigurationSetEventDestinations")
     writes = (
         "sesv2:CreateConfigurationSet",

@@ -45,7 +45,6 @@ _LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
 
 class DnsRecord(BaseKind):
     name = NAME
-    references = ("email_identity", "configuration_set")
     reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
     # GetHostedZone and ListTagsForResource: an apply looks at a zone again before it relies on it
     writes = (

@@ -53,8 +53,6 @@ WHOLE = ("policies",)
 
 class EmailIdentity(Reader):
     name = NAME
-    plans_after = ("dns_record",)
-    references = ("configuration_set",)
     reads = (
         "sesv2:GetEmailIdentity",
         "sesv2:ListEmailIdentities",

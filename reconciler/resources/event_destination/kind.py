@@ -53,7 +53,6 @@ def set_address(region: str, set_name: str) -> Address:
 
 class EventDestination(Reader):
     name = NAME
-    parent = "configuration_set"
     reads = ("sesv2:GetConfigurationSetEventDestinations",)
     writes = (
         "sesv2:CreateConfigurationSetEventDestination",

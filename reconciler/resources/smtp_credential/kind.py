@@ -48,7 +48,6 @@ def tagged_stores(desired: Desired, live: Observed | None) -> list[dict[str, Any
 
 class SmtpCredential(BaseKind):
     name = NAME
-    parent = "smtp_user"
     reads = (
         "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed", "secretsmanager:DescribeSecret", "ssm:DescribeParameters",
         "ssm:ListTagsForResource",

@@ -52,7 +52,6 @@ def address_of(name: str) -> Address:
 
 class SmtpUser(Reader):
     name = NAME
-    references = ("email_identity",)
     reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
     writes = (
         "iam:CreateUser",
