@@ -14,19 +14,13 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic, address_parts
 from reconciler.names import fold_domain, fold_identity, parents
+from reconciler.resources import KINDS, parent_of
 from reconciler.steps import steps_of
 
 
 def fits(address: Address, target: str) -> bool:
     """Whether ``target``, an address or a glob, names ``address``."""
     return address == target or fnmatch.fnmatchcase(address, target)
-
-
-_TARGETED = (
-    "email_identity", "configuration_set", "event_destination", "dedicated_ip_pool", "smtp_user", "smtp_credential",
-)  # fmt: skip
-_SWEPT = ("email_identity", "configuration_set", "dedicated_ip_pool")
-"""The kinds whose resources of this stack the tagging sweep finds, all of them."""
 
 
 def normalise_target(target: str) -> str:
@@ -72,9 +66,11 @@ def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope |
             taken |= {address for address, tags in sets if "tracking" in unpack(tags, RECORDS)}
             continue
         found = {a for a in known if fits(a, target)}
-        if not found and kind in _SWEPT and not _is_glob(target):
+        if kind not in KINDS:
+            return None
+        if not found and KINDS[kind].swept and not _is_glob(target):
             continue  # nothing that is declared or ours: refused once the rest is known (``select``)
-        if kind not in _TARGETED or not found or found - snapshot.desired.keys():
+        if not found or found - snapshot.desired.keys():
             return None  # what is deleted may be used by resources that only AWS knows of
         taken |= found
         if kind == "configuration_set":  # the identities that may send with it decide what its change means for mail
@@ -103,50 +99,67 @@ def _domains_of_record(target: str, known: Iterable[Address]) -> set[str] | None
 
 def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], domains: set[str]) -> ReadScope:
     """``taken`` and ``domains`` with everything that these need or share, to the last."""
-    by_name: dict[str, list[Address]] = {}
-    tracking: dict[str, list[Address]] = {}
-    for address in known:
-        if address.startswith("email_identity/"):
-            by_name.setdefault(address_parts(address).name, []).append(address)
-    for desired in snapshot.kind("configuration_set"):
-        redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-        tracking.setdefault(str(redirect), []).append(desired.address)
-    for name in domains:
-        taken |= {*by_name.get(name, ()), *tracking.get(name, ())}
-    todo = sorted(taken)
-    taken.clear()
+    sharing = _Sharing(snapshot, known)
+    todo = sorted({*taken, *(address for name in domains for address in sharing.of_domain(name))})
+    found: set[Address] = set()
     while todo:
         address = todo.pop()
-        if address in taken:
+        if address in found:
             continue
-        taken.add(address)
-        kind, region, name = address_parts(address)
-        spec = snapshot.desired[address].spec if address in snapshot.desired else {}
+        found.add(address)
+        kind, _, name = address_parts(address)
         if kind == "email_identity":
             domains.add(name)
-            todo += by_name.get(name, ())
-            if spec.get("configuration_set_name"):
-                todo.append(f"configuration_set/{region}/{spec['configuration_set_name']}")
-        elif kind == "configuration_set":
-            pool = (spec.get("delivery_options") or {}).get("sending_pool_name")
-            redirect = (spec.get("tracking_options") or {}).get("custom_redirect_domain")
-            if redirect:  # SES takes it once an identity at or above it is verified
-                todo += tracking.get(redirect, ())
-                todo += [a for above in (redirect, *parents(redirect)) for a in by_name.get(above, ())]
-            if pool:
-                todo.append(f"dedicated_ip_pool/{region}/{pool}")
-        elif kind == "event_destination":
-            todo.append(f"configuration_set/{region}/{name.partition('/')[0]}")
-        elif kind == "dedicated_ip_pool":  # addresses move from pool to pool
-            todo += [a for a in known if a.startswith(f"dedicated_ip_pool/{region}/")]
-        elif kind in ("smtp_user", "smtp_credential"):
-            todo += [f"smtp_user/{name}", f"smtp_credential/{name}"]
-            for arn in spec.get("identities") or ():
-                todo += by_name.get(str(arn).rpartition(":identity/")[2], ())
-        for moved in snapshot.state.moved:
+        todo += sharing.of(address)
+    return ReadScope(frozenset(found), frozenset(domains))
+
+
+class _Sharing:
+    """What the resources of a stack need or share, found quickly: ``known`` are their addresses."""
+
+    def __init__(self, snapshot: Snapshot, known: set[Address]) -> None:
+        self.snapshot = snapshot
+        self.identities: dict[str, list[Address]] = {}
+        self.covered: dict[str, list[Address]] = {}
+        """Domain name -> the resources with a field that refers to the identity at or above it."""
+        self.beside: dict[tuple[str, str], list[Address]] = {}
+        """(kind, region) -> addresses."""
+        for address in known:
+            kind, region, name = address_parts(address)
+            self.beside.setdefault((kind, region), []).append(address)
+            if kind == "email_identity":
+                self.identities.setdefault(name, []).append(address)
+        for desired in snapshot.desired.values():
+            for reference in KINDS[desired.kind].references:
+                if reference.covering and (domain := reference.name_in(desired.spec)):
+                    self.covered.setdefault(domain, []).append(desired.address)
+
+    def of_domain(self, name: str) -> list[Address]:
+        """The identities of a domain in all regions, and what tracks through it."""
+        return [*self.identities.get(name, ()), *self.covered.get(name, ())]
+
+    def of(self, address: Address) -> list[Address]:
+        """What must be read because ``address`` is, one step far."""
+        kind, region, name = address_parts(address)
+        spec = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
+        found = list(self.identities.get(name, ())) if kind == "email_identity" else []
+        for reference in KINDS[kind].references:
+            named = reference.name_in(spec)
+            if named and reference.covering:  # SES takes it once an identity at or above it is verified
+                found += self.covered.get(named, ())
+                found += [a for above in (named, *parents(named)) for a in self.identities.get(above, ())]
+            elif named:
+                found.append(KINDS[reference.kind].address_of(region, named))
+        if parent := parent_of(address):
+            found.append(parent)
+        for other in KINDS[kind].with_kinds:
+            found += self.beside.get((other, region), ()) if region else [f"{other}/{name}"]
+        for arn in spec.get("identities") or ():
+            found += self.identities.get(str(arn).rpartition(":identity/")[2], ())
+        for moved in self.snapshot.state.moved:
             if address in (moved.from_address, moved.to_address):
-                todo += [moved.from_address, moved.to_address]
-    return ReadScope(frozenset(taken), frozenset(domains))
+                found += [moved.from_address, moved.to_address]
+        return found
 
 
 def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:

@@ -12,6 +12,7 @@ from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed, address_parts
+from reconciler.resources import KINDS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -27,17 +28,14 @@ def wanted_addresses(kind: str, snapshot: Snapshot) -> list[Address]:
 
 def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
     """What declared resources name without declaring it: it must exist live, or the plan refuses (``must_exist``)."""
-    found: set[Address] = set()
-    if kind == "configuration_set":
-        for desired in snapshot.kind("email_identity"):
-            name = desired.spec.get("configuration_set_name")
-            if name and snapshot.includes(desired.address):
-                found.add(f"{kind}/{desired.region}/{name}")
-    elif kind == "dedicated_ip_pool":
-        for desired in snapshot.kind("configuration_set"):
-            name = (desired.spec.get("delivery_options") or {}).get("sending_pool_name")
-            if name and not name.startswith("ses-") and snapshot.includes(desired.address):
-                found.add(f"{kind}/{desired.region}/{name}")
+    found = {
+        KINDS[kind].address_of(desired.region or "", name)
+        for spec in KINDS.values()
+        for reference in spec.references
+        if reference.kind == kind and not reference.covering
+        for desired in snapshot.kind(spec.name)
+        if (name := reference.name_in(desired.spec)) is not None and snapshot.includes(desired.address)
+    }
     return sorted(
         a for a in found - set(wanted_addresses(kind, snapshot)) if snapshot.includes(a) or a not in snapshot.desired
     )
@@ -93,7 +91,7 @@ def must_exist(draft: PlanDraft, reference: Address, desired: Desired, path: str
     why = deleted if live is not None else f"is neither declared nor live in {region}"
     draft.refuse(
         "missing-reference",
-        f"{desired.address} names the {kind.replace('_', ' ')} {name}, which {why}",
+        f"{desired.address} names the {KINDS[kind].words} {name}, which {why}",
         hint=f"declare it, or correct {path}",
         address=desired.address,
         source=desired.source_of(path),

@@ -22,6 +22,7 @@ from reconciler.model import (
     address_parts,
     canonical_json,
 )
+from reconciler.resources import parent_of
 
 if TYPE_CHECKING:
     from reconciler.resources.dns_record.zones import Zone
@@ -52,12 +53,10 @@ class ReadScope:
     domains: frozenset[str] = frozenset()
 
     def includes(self, address: Address) -> bool:
-        kind, place, name = address_parts(address)
+        kind, _, name = address_parts(address)
         if kind == "dns_record" or not name:
             return True  # records are read with the resources that derive them
-        if kind == "event_destination":
-            return f"configuration_set/{place}/{name.partition('/')[0]}" in self.addresses
-        return address in self.addresses
+        return (parent_of(address) or address) in self.addresses
 
 
 _OUT_OF_SCOPE = Unread("", "no target needs it")

@@ -48,6 +48,13 @@ def children(kind: str) -> tuple[KindSpec, ...]:
     return tuple(spec for spec in KINDS.values() if spec.parent == kind)
 
 
+def parent_of(address: str) -> str:
+    """The address of the resource that another is part of (an event destination's set); empty where there is none."""
+    kind, *parts = address.split("/")
+    parent = KINDS[kind].parent if kind in KINDS else ""
+    return "/".join([parent, *parts[: len(KINDS[parent].address)]]) if parent else ""
+
+
 def references_to(kind: str) -> Iterator[tuple[KindSpec, str]]:
     """(kind, path of its field) of all that names resources of ``kind``."""
     for spec in KINDS.values():
