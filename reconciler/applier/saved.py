@@ -13,6 +13,7 @@ from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.shape import must_fit
 from reconciler.model import Change, Diagnostic, Plan, address_parts
+from reconciler.resources import KINDS
 from reconciler.resources.dns_record.values import set_digest
 from reconciler.steps import change_from_json, steps_of
 
@@ -27,7 +28,7 @@ def check_form(plan: Plan) -> None:
         try:
             parts = change.address.split("/")
             known = parts[0] == change.kind and all(parts) and (change.action == "delete" or change.after is not None)
-            regional = change.region if isinstance(REGISTRY[change.kind], Reader) else None
+            regional = change.region if KINDS[change.kind].regional else None
             if not known or (regional and parts[1] != regional):
                 raise ValueError(change.address)
             _must_fit(change)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from reconciler.applier.run import SEEN_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Address, Change, Diagnostic, Plan, address_parts
 from reconciler.resources.email_identity.statuses import VERIFICATION_HINTS
@@ -62,12 +61,8 @@ def wait_until_visible(run: ApplyRun, written: dict[Address, tuple[Change, float
 
 def _is_visible(aws: Aws, change: Change) -> bool:
     """Whether reads show a change already; what cannot be read is not waited for."""
-    kind = REGISTRY[change.kind]
     try:
-        if isinstance(kind, Reader):
-            return kind.is_visible(aws, change)
-        # What goes leaves a secret behind that waits for its end; what stays is no longer as it was.
-        return change.action == "delete" or kind.reread(aws, change) != change.observed_digest
+        return REGISTRY[change.kind].is_visible(aws, change)
     except ReconError:
         return True
 

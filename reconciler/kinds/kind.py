@@ -180,6 +180,15 @@ class BaseKind(ABC):
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of one resource as it is now, or None: read just before it is changed."""
 
+    def conflicts(self, aws: Aws, change: Change) -> tuple[str, ...] | None:
+        """The paths in the YAML of the fields that ``change`` writes and somebody else has changed since it began; None
+        where the resource is gone. Empty for kinds that cannot tell: their steps compare by themselves."""
+        return ()
+
+    def is_visible(self, aws: Aws, change: Change) -> bool:
+        """Whether AWS's reads already show what ``change`` has written: at least that it is not as it was before."""
+        return change.action == "delete" or self.reread(aws, change) != change.observed_digest
+
     @abstractmethod
     def plan(self, draft: PlanDraft) -> Iterable[Change]:
         """The differences between desired and live in ``draft.snapshot``. No I/O; what later kinds must know is put
