@@ -1,4 +1,4 @@
-"""Records that a plan takes over although the identity of another stack, in some region, may name them as its own.
+"""Records that a plan takes over, and that another stack's identity in some region may name as its own.
 
 A marker is in the zone and is seen while planning; the tag of another stack's identity is not. So their owner is read
 (``ask``) once a plan changes a live record that no tag or marker of ours names (``doubtful``), and the plan that is

@@ -272,9 +272,9 @@ class RecordPlan:
         self.note_foreign(planned, record, [raw])
         if live is None:
             return
-        goes = live.address not in self.snapshot.desired
+        deleted = live.address not in self.snapshot.desired
         planned.depends.add(live.address)
-        if goes or not tag_remembers:
+        if deleted or not tag_remembers:
             planned.mark = {
                 "domain": _marked(live, zone, record),
                 "name": record.name,
@@ -283,7 +283,7 @@ class RecordPlan:
             }
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
             self.draft.add_order(live.address, marks=[address])
-        if not goes:
+        if not deleted:
             self.draft.add_order(live.address, after=[address])
 
     def refuse_several(

@@ -426,8 +426,8 @@ def _refuses_key_length(draft: PlanDraft, desired: Desired, live: Observed) -> b
         return False
     draft.refuse(
         "dkim-length-of-another-key",
-        f"{desired.address} signs with the origin {origin}, whose key length is not SES's to set",
-        hint="write signing_attributes_origin: AWS_SES to go to Easy DKIM, or leave next_signing_key_length out",
+        f"{desired.address} signs with the origin {origin}, and SES sets a key length for Easy DKIM only",
+        hint="write signing_attributes_origin: AWS_SES to change to Easy DKIM, or leave next_signing_key_length out",
         address=desired.address,
         source=desired.source_of("dkim.next_signing_key_length"),
     )
@@ -508,8 +508,8 @@ def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[No
 def _twins(snapshot: Snapshot, desired: Desired) -> tuple[Note, ...]:
     twins = snapshot.twins.get(desired.address, ())
     words = (
-        "SES has {} already, and tells addresses apart by case: this will be one more, whose owner has to confirm it "
-        "(mail from the other goes on as it does; delete it once nobody sends from it)"
+        "SES already has {}, and compares addresses with their case: this will be a second identity, which its owner "
+        "has to confirm (mail from the first is sent as before; delete it once nobody sends from it)"
     )
     return tuple(Note("address-twin", "warning", words.format(name)) for name in sorted(twins))
 
