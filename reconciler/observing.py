@@ -18,18 +18,12 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import State
+from reconciler.resources import BY_ARN, KINDS, children
 from reconciler.resources.dns_record.kind import DnsRecord
 from reconciler.rules import context
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-
-_KIND_OF_ARN = {
-    "identity": "email_identity",
-    "email-identity": "email_identity",
-    "configuration-set": "configuration_set",
-    "dedicated-ip-pool": "dedicated_ip_pool",
-}
 
 
 def guard_account(aws: Aws) -> None:
@@ -76,12 +70,8 @@ def observe(
     and stops nothing else.
     """
     guard_account(aws)
-    chains = (
-        ("configuration_set", "event_destination"),
-        ("dedicated_ip_pool",),
-        ("email_identity",),
-        ("smtp_user", "smtp_credential"),
-    )
+    # A kind is read before those that it holds; records last, since names are in what the others tell.
+    chains = [(s.name, *(c.name for c in children(s.name))) for s in KINDS.values() if not s.parent and not s.read_last]
 
     def chain(names: Iterable[str]) -> None:
         for name in names:
@@ -185,7 +175,9 @@ def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, st
     if len(place) < 6:
         raise odd(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is no ARN")
     kind_name, _, name = place[5].partition("/")
-    kind = _KIND_OF_ARN.get(kind_name, "")
-    if kind == "email_identity" and "@" not in name:
+    spec = BY_ARN.get(kind_name)
+    if spec is None:
+        return "", name, {}
+    if spec.sections[0].fold and "@" not in name:
         name = name.lower()  # domains ignore case; an address does not
-    return kind, name, tags_from_aws(item.get("Tags"))
+    return spec.name, name, tags_from_aws(item.get("Tags"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from reconciler.errors import ReconError
 from reconciler.kinds.ownership import RECORDS, unpack
@@ -14,13 +15,18 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic, address_parts
 from reconciler.names import fold_domain, fold_identity, parents
-from reconciler.resources import KINDS, parent_of
+from reconciler.resources import KINDS, holder_of, references_to
 from reconciler.steps import steps_of
 
 
 def fits(address: Address, target: str) -> bool:
     """Whether ``target``, an address or a glob, names ``address``."""
     return address == target or fnmatch.fnmatchcase(address, target)
+
+
+def _targeted(kind: str) -> bool:
+    """Whether targets on a kind say what must be read; records are found through what derives them."""
+    return kind in KINDS and not KINDS[kind].read_last
 
 
 def normalise_target(target: str) -> str:
@@ -40,18 +46,20 @@ def normalise_target(target: str) -> str:
 
 
 def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
-    """Whether targets are given, and each is the address of something declared (records are not)."""
+    """Whether targets are given, and each is the address of something declared that is no record."""
     return bool(targets) and all(target in snapshot.desired for target in targets)
 
 
 def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
     """What must be read for these targets: what they name, declared or ours, and what that needs or shares.
 
-    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is to
-    be deleted. A domain is read with all its identities; a set with its destinations and its pool, a user with its
+    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is
+    to go. A domain is one thing with all its identities; a set goes with its destinations and its pool, a user with its
     credential.
     """
-    known = {*snapshot.desired}.union(*snapshot.owned.values(), *snapshot.named.values())
+    known = {*snapshot.desired}
+    for named in (*snapshot.owned.values(), *snapshot.named.values()):
+        known |= {*named}
     taken: set[Address] = set()
     domains: set[str] = set()
     for target in targets:
@@ -61,21 +69,19 @@ def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope |
             if named is None:
                 return None
             domains |= named
-            # a set may have put a tracking record that only it, live, still knows of
-            sets = snapshot.owned.get("configuration_set", {}).items()
-            taken |= {address for address, tags in sets if "tracking" in unpack(tags, RECORDS)}
+            # What is live may have put a tracking record that only it still knows of.
+            owned = chain.from_iterable(tags_of.items() for tags_of in snapshot.owned.values())
+            taken |= {address for address, tags in owned if "tracking" in unpack(tags, RECORDS)}
             continue
         found = {a for a in known if fits(a, target)}
-        if kind not in KINDS:
-            return None
-        if not found and KINDS[kind].swept and not _is_glob(target):
+        if not found and _targeted(kind) and KINDS[kind].swept and not _is_glob(target):
             continue  # nothing that is declared or ours: refused once the rest is known (``select``)
-        if not found or found - snapshot.desired.keys():
-            return None  # what is deleted may be used by resources that only AWS knows of
+        if not _targeted(kind) or not found or found - snapshot.desired.keys():
+            return None  # what is deleted may be used by things that only they, live, know of
         taken |= found
-        if kind == "configuration_set":  # the identities that may send with it decide what its change means for mail
+        for other in KINDS[kind].read_with:
             regions = {address_parts(a).place for a in found}
-            taken |= {a for a in known if a.startswith("email_identity/") and address_parts(a).place in regions}
+            taken |= {a for a in known if a.startswith(f"{other}/") and address_parts(a).place in regions}
     return _with_needs(snapshot, known, taken, domains)
 
 
@@ -98,73 +104,73 @@ def _domains_of_record(target: str, known: Iterable[Address]) -> set[str] | None
 
 
 def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], domains: set[str]) -> ReadScope:
-    """``taken`` and ``domains`` with everything that these need or share, to the last."""
-    sharing = _Sharing(snapshot, known)
-    todo = sorted({*taken, *(address for name in domains for address in sharing.of_domain(name))})
+    """``taken`` and ``domains`` with all that they name, hold, or share a record or a limit with."""
+    needs = _Needs(snapshot, known)
+    for name in domains:
+        taken |= needs.of_domain(name)
+    todo = sorted(taken)
     found: set[Address] = set()
     while todo:
         address = todo.pop()
         if address in found:
             continue
         found.add(address)
-        kind, _, name = address_parts(address)
-        if kind == "email_identity":
-            domains.add(name)
-        todo += sharing.of(address)
+        if address.startswith("email_identity/"):
+            domains.add(address.split("/", 2)[2])
+        todo += needs.of(address)
     return ReadScope(frozenset(found), frozenset(domains))
 
 
-class _Sharing:
-    """What the resources of a stack need or share, found quickly: ``known`` are their addresses."""
+class _Needs:
+    """What must be read with a resource, from what its kind declares."""
 
     def __init__(self, snapshot: Snapshot, known: set[Address]) -> None:
         self.snapshot = snapshot
+        self.known = known
         self.identities: dict[str, list[Address]] = {}
-        self.covered: dict[str, list[Address]] = {}
-        """Domain name -> the resources with a field that refers to the identity at or above it."""
-        self.beside: dict[tuple[str, str], list[Address]] = {}
-        """(kind, region) -> addresses."""
         for address in known:
-            kind, region, name = address_parts(address)
-            self.beside.setdefault((kind, region), []).append(address)
-            if kind == "email_identity":
-                self.identities.setdefault(name, []).append(address)
-        for desired in snapshot.desired.values():
-            for reference in KINDS[desired.kind].references:
-                if reference.covering and (domain := reference.name_in(desired.spec)):
-                    self.covered.setdefault(domain, []).append(desired.address)
+            if address.startswith("email_identity/"):
+                self.identities.setdefault(address.split("/", 2)[2], []).append(address)
+        self.below: dict[str, list[Address]] = {}
+        """Domain name -> what is declared to use it below an identity (tracking)."""
+        for spec, reference in references_to("email_identity", covering=True):
+            for desired in snapshot.kind(spec.name):
+                self.below.setdefault(str(reference.name_in(desired.spec)), []).append(desired.address)
 
-    def of_domain(self, name: str) -> list[Address]:
-        """The identities of a domain in all regions, and what tracks through it."""
-        return [*self.identities.get(name, ()), *self.covered.get(name, ())]
+    def of_domain(self, name: str) -> set[Address]:
+        return {*self.identities.get(name, ()), *self.below.get(name, ())}
 
-    def of(self, address: Address) -> list[Address]:
-        """What must be read because ``address`` is, one step far."""
-        kind, region, name = address_parts(address)
-        spec = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
-        found = list(self.identities.get(name, ())) if kind == "email_identity" else []
-        for reference in KINDS[kind].references:
-            named = reference.name_in(spec)
-            if named and reference.covering:  # SES takes it once an identity at or above it is verified
-                found += self.covered.get(named, ())
-                found += [a for above in (named, *parents(named)) for a in self.identities.get(above, ())]
-            elif named:
-                found.append(KINDS[reference.kind].address_of(region, named))
-        if parent := parent_of(address):
-            found.append(parent)
-        for other in KINDS[kind].with_kinds:
-            found += self.beside.get((other, region), ()) if region else [f"{other}/{name}"]
-        for arn in spec.get("identities") or ():
-            found += self.identities.get(str(arn).rpartition(":identity/")[2], ())
+    def of(self, address: Address) -> Iterator[Address]:
+        kind, _, rest = address.partition("/")
+        region, _, name = rest.partition("/")
+        spec = KINDS[kind]
+        values = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
+        if kind == "email_identity":
+            yield from self.identities.get(name, ())
+        for reference in spec.references:
+            named = reference.name_in(values)
+            if named is not None and reference.covering:  # SES takes it once an identity at or above it is verified
+                yield from self.below.get(named, ())
+                yield from chain.from_iterable(self.identities.get(above, ()) for above in (named, *parents(named)))
+            elif named is not None:
+                yield f"{reference.kind}/{region}/{named}"
+        if holder := holder_of(address):
+            yield holder
+        for other in spec.with_kinds:
+            if other == kind:  # what they have they pass from one to another
+                yield from (a for a in self.known if a.startswith(f"{kind}/{region}/"))
+            else:
+                yield f"{other}/{rest}"
+        for arn in (values.get("identities") or ()) if kind == "smtp_user" else ():
+            yield from self.identities.get(str(arn).rpartition(":identity/")[2], ())
         for moved in self.snapshot.state.moved:
             if address in (moved.from_address, moved.to_address):
-                found += [moved.from_address, moved.to_address]
-        return found
+                yield from (moved.from_address, moved.to_address)
 
 
 def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
-    """Every address that a target may name. Those of records are derived, which takes long: they are among them only
-    where a target fits nothing else."""
+    """Every address that a target may name. Records have theirs only through what derives them: these are told where
+    a target fits nothing else."""
     if snapshot.removing:  # what the state declares may be gone already: a run that ended early is run again
         declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(snapshot.state)}
         snapshot = replace(snapshot, removing=False, desired=declared, keys=defaultdict(str, snapshot.keys))

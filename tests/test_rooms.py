@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
     "steps": {"model", "errors", "kinds", "resources"},
-    "targets": {"model", "errors", "names", "resources", "kinds", "steps"},
+    "targets": {"model", "errors", "names", "kinds", "resources", "steps"},
     "planner": {"model", "errors", "kinds", "rules", "steps", "targets"},
     "safeguards": {"model", "errors", "rules"},
     "refine": {"model", "kinds", "resources"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast, get_args
 
 from reconciler.kinds.shape import Shape
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, State
@@ -149,16 +149,17 @@ class Step:
 class BaseKind(ABC):
     """One kind of resource, registered in ``reconciler.kinds.registry``."""
 
-    name: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]]
+    name: str
+    """As in addresses; what else the kind declares is in ``reconciler.resources.KINDS``."""
+    reads: tuple[str, ...]
     """The AWS operations that reading calls, as ``service:Operation``."""
-    writes: ClassVar[tuple[str, ...]]
+    writes: tuple[str, ...]
     """Those that applying calls, beside ``reads``."""
-    read_calls: ClassVar[Mapping[str, str]]
+    read_calls: Mapping[str, str]
     """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test checks it."""
-    read_calls_bulk: ClassVar[Mapping[str, str] | None] = None
+    read_calls_bulk: Mapping[str, str] | None = None
     """The same with ``--refresh bulk``: what is not in it is not read then. None for kinds that bulk reads in full."""
-    form: ClassVar[Document]
+    form: Document
     """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run.
 
     ``fields`` is for ``before`` and ``after``; ``after`` may be missing, and so may ``create``, the ``after`` of a

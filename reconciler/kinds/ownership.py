@@ -21,13 +21,14 @@ TAGS = "recon:tags"
 POLICIES = "recon:policies"
 DESTINATIONS: Final = "recon:destinations"
 MAIL_FROM = "recon:mail_from"
+PARTS = "recon:parts"
 PROTECT = "recon:protect"
 DKIM_KEY = "recon:dkim-key"
 KEY = "recon:key"
 KEY_INTENT = "recon:key-intent"
 PREFIX = "recon:"
 
-LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS)
+LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, PARTS)
 
 _TAG_VALUE = 256
 

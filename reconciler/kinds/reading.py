@@ -12,7 +12,7 @@ from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed, address_parts
-from reconciler.resources import KINDS
+from reconciler.resources import KINDS, references_to
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -28,14 +28,12 @@ def wanted_addresses(kind: str, snapshot: Snapshot) -> list[Address]:
 
 def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
     """What declared resources name without declaring it: it must exist live, or the plan refuses (``must_exist``)."""
-    found = {
-        KINDS[kind].address_of(desired.region or "", name)
-        for spec in KINDS.values()
-        for reference in spec.references
-        if reference.kind == kind and not reference.covering
-        for desired in snapshot.kind(spec.name)
-        if (name := reference.name_in(desired.spec)) is not None and snapshot.includes(desired.address)
-    }
+    found: set[Address] = set()
+    for spec, reference in references_to(kind):
+        for desired in snapshot.kind(spec.name):
+            name = reference.name_in(desired.spec)
+            if name is not None and snapshot.includes(desired.address):
+                found.add(f"{kind}/{desired.region}/{name}")
     return sorted(
         a for a in found - set(wanted_addresses(kind, snapshot)) if snapshot.includes(a) or a not in snapshot.desired
     )
@@ -51,13 +49,14 @@ def read_covering(aws: Aws, snapshot: Snapshot) -> None:
     """Read into ``snapshot.covering`` the live identities at or above tracking domains that have no declared one. They
     are not planned."""
     wanted: dict[Address, None] = {}
-    for desired in snapshot.kind("configuration_set"):
-        if not snapshot.includes(desired.address):
-            continue
-        domain = str((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
-        addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
-        if not any(address in snapshot.desired for address in addresses):
-            wanted |= dict.fromkeys(a for a in addresses if a not in snapshot.observed)
+    for spec, reference in references_to("email_identity", covering=True):
+        for desired in snapshot.kind(spec.name):
+            domain = reference.name_in(desired.spec)
+            if domain is None or not snapshot.includes(desired.address):
+                continue
+            addresses = [f"email_identity/{desired.region}/{name}" for name in covering_names(domain)]
+            if not any(address in snapshot.desired for address in addresses):
+                wanted |= dict.fromkeys(a for a in addresses if a not in snapshot.observed)
     found = snapshot.covering
 
     def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
@@ -87,7 +86,8 @@ def must_exist(draft: PlanDraft, reference: Address, desired: Desired, path: str
     if live is not None and owner_of(live.tags) != snapshot.scope:
         return
     kind, region, name = address_parts(reference)
-    deleted = f"is no longer declared for {region} and is deleted by this plan"
+    # What is ours and not declared any more is deleted by this plan.
+    deleted = f"is no longer declared for {region}, so that this plan deletes it"
     why = deleted if live is not None else f"is neither declared nor live in {region}"
     draft.refuse(
         "missing-reference",

@@ -1,32 +1,28 @@
-"""The classes of the kinds, and the kinds in the orders that follow from what they say of each other (``SPEC``)."""
+"""The kinds by name, found by looking at the folders of ``reconciler.resources``, and the orders that follow from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
 from reconciler.kinds.kind import BaseKind
-from reconciler.resources import PLAN_ORDER, PLANNING_ORDER
-from reconciler.resources.configuration_set.kind import ConfigurationSet
-from reconciler.resources.dedicated_ip_pool.kind import DedicatedIpPool
-from reconciler.resources.dns_record.kind import DnsRecord
-from reconciler.resources.email_identity.kind import EmailIdentity
-from reconciler.resources.event_destination.kind import EventDestination
-from reconciler.resources.smtp_credential.kind import SmtpCredential
-from reconciler.resources.smtp_user.kind import SmtpUser
+from reconciler.kinds.plain import PlainKind
+from reconciler.resources import FOLDER, KINDS, PLAN_ORDER, PLANNING_ORDER
+from reconciler.resources.spec import PlainSpec
 
-REGISTRY: dict[str, BaseKind] = {
-    kind.name: kind
-    for kind in (
-        DnsRecord(),
-        EventDestination(),
-        ConfigurationSet(),
-        DedicatedIpPool(),
-        EmailIdentity(),
-        SmtpCredential(),
-        SmtpUser(),
-    )
-}
 
+def _kinds() -> Iterator[BaseKind]:
+    """A kind is its folder's ``kind.KIND``; without that module it is plain."""
+    for name, spec in KINDS.items():
+        if (FOLDER / name / "kind.py").is_file():
+            yield import_module(f"reconciler.resources.{name}.kind").KIND
+        elif isinstance(spec, PlainSpec):
+            yield PlainKind(spec)
+        else:
+            raise TypeError(f"reconciler/resources/{name} needs a kind.py: its SPEC is not a PlainSpec")
+
+
+REGISTRY: Mapping[str, BaseKind] = {kind.name: kind for kind in _kinds()}
 
 PLANNING: tuple[BaseKind, ...] = tuple(REGISTRY[name] for name in PLANNING_ORDER)
 """The kinds in the order in which they plan."""

@@ -22,7 +22,7 @@ from reconciler.model import (
     address_parts,
     canonical_json,
 )
-from reconciler.resources import parent_of
+from reconciler.resources import holder_of
 
 if TYPE_CHECKING:
     from reconciler.resources.dns_record.zones import Zone
@@ -56,7 +56,7 @@ class ReadScope:
         kind, _, name = address_parts(address)
         if kind == "dns_record" or not name:
             return True  # records are read with the resources that derive them
-        return (parent_of(address) or address) in self.addresses
+        return (holder_of(address) or address) in self.addresses
 
 
 _OUT_OF_SCOPE = Unread("", "no target needs it")

@@ -8,7 +8,7 @@ from typing import Any
 
 def to_aws(document: Mapping[str, Any]) -> dict[str, Any]:
     """``tls_policy`` -> ``TlsPolicy``, all the way down; fields that are None are left out."""
-    return {_camel(k): _value_to_aws(v) for k, v in document.items() if v is not None}
+    return {camel(k): _value_to_aws(v) for k, v in document.items() if v is not None}
 
 
 def _value_to_aws(value: Any) -> Any:
@@ -19,7 +19,8 @@ def _value_to_aws(value: Any) -> Any:
     return value
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """``tls_policy`` -> ``TlsPolicy``."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 

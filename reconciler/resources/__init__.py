@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from reconciler.resources.spec import KindSpec, Section
+from reconciler.resources.spec import KindSpec, Reference, Section
 
 FOLDER = Path(__file__).parent
 
@@ -48,19 +48,21 @@ def children(kind: str) -> tuple[KindSpec, ...]:
     return tuple(spec for spec in KINDS.values() if spec.parent == kind)
 
 
-def parent_of(address: str) -> str:
-    """The address of the resource that another is part of (an event destination's set); empty where there is none."""
-    kind, *parts = address.split("/")
-    parent = KINDS[kind].parent if kind in KINDS else ""
-    return "/".join([parent, *parts[: len(KINDS[parent].address)]]) if parent else ""
-
-
-def references_to(kind: str) -> Iterator[tuple[KindSpec, str]]:
-    """(kind, path of its field) of all that names resources of ``kind``."""
+def references_to(kind: str, *, covering: bool = False) -> Iterator[tuple[KindSpec, Reference]]:
+    """The kinds and fields that name resources of ``kind``; with ``covering`` those that name what is below one."""
     for spec in KINDS.values():
         for reference in spec.references:
-            if reference.kind == kind:
-                yield spec, reference.path
+            if reference.kind == kind and reference.covering is covering:
+                yield spec, reference
+
+
+def holder_of(address: str) -> str | None:
+    """The address of the resource that holds what ``address`` names (a set, of its event destination), or None."""
+    kind, *parts = address.split("/")
+    spec = KINDS.get(kind)
+    if spec is None or not spec.parent_key:
+        return None
+    return "/".join((spec.parent, *parts[:-1]))
 
 
 def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:

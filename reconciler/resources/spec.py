@@ -143,9 +143,13 @@ class KindSpec:
     """What it is, for the docs, where it has no section of its own."""
     with_kinds: tuple[str, ...] = ()
     """Kinds that a target on this one brings along whole (a user and its credential, pools that trade addresses)."""
+    read_with: tuple[str, ...] = ()
+    """Kinds of the same region that are read with a target on this one: what a change means for mail depends on them."""
     references: tuple[Reference, ...] = ()
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
+    remembers: tuple[str, ...] = ()
+    """Its tags in which other kinds remember what belongs to it (``recon:records``)."""
     plans_after: tuple[str, ...] = ()
     """Kinds that decide what this one's tags remember, so that they are planned first."""
     arn: str = ""
@@ -168,6 +172,8 @@ class KindSpec:
     """IAM actions of this kind that IAM checks against no resource."""
     trail: CloudTrail = CloudTrail()
     says: Words = Words()
+    read_last: bool = False
+    """Whether what must be read of it depends on all other kinds."""
     cannot_move: str = ""
     """Why ``moved`` cannot rename it (a rename is a replacement); empty where it can."""
     counted_apart: bool = False
@@ -215,6 +221,10 @@ class Field:
     """
 
     default: Any = None
+    ours: Any = None
+    """What a declared one has where the YAML says nothing or ``null``, where that is not AWS's default."""
+    on_create: bool = False
+    """Shown and sent on creation also where the YAML does not say it."""
     inner: Values = field(default_factory=dict)
     keyed: str = ""
     members: Values = field(default_factory=dict)
@@ -233,6 +243,12 @@ class Field:
     """The call that reads it, where it is not the kind's own: ``sesv2:GetDedicatedIps``."""
     events: tuple[str, ...] = ()
     """Operations of older APIs that change it, for CloudTrail."""
+    empty: Any = None
+    """What a request says for a value that is absent, where leaving the member out would keep the old one."""
+    after_create: bool = False
+    """Put after the creation, which has no such member."""
+    remembered: bool = False
+    """Whether the tag ``recon:parts`` remembers which items of a ``keyed`` map we put; the items of others stay."""
     file: bool = False
     """The text may be given as ``{file: PATH}``, relative to the state directory."""
     one_way: tuple[Any, Any] | None = None
@@ -252,6 +268,8 @@ class PlainSpec(KindSpec):
     answer: str = ""
     """The member of Get's answer that holds the resource; empty: the answer itself."""
     fields: Mapping[str, Field] = field(default_factory=dict)
+    exists_codes: tuple[str, ...] = ("AlreadyExistsException",)
+    """What AWS answers to a creation of what exists."""
     tags_in_get: bool = True
     """Whether Get returns the tags; else ListTagsForResource is asked."""
 

@@ -11,6 +11,7 @@ SPEC = PlainSpec(
             "A configuration set by its name, made in each of its regions.", "sets.yaml", place=30,
         ),
     ),
+    read_with=("email_identity",),
     references=(
         Reference(
             "delivery_options.sending_pool_name", "dedicated_ip_pool",
@@ -19,6 +20,7 @@ SPEC = PlainSpec(
         ),
         Reference("tracking_options.custom_redirect_domain", "email_identity", covering=True),
     ),
+    remembers=("recon:destinations", "recon:records"),
     plans_after=("event_destination", "dns_record"),
     arn="configuration-set",
     quota=10_000,

@@ -517,3 +517,6 @@ def normalise(spec: dict[str, Any]) -> dict[str, Any]:
             "suppression_options": {**block, "suppressed_reasons": sorted(set(block["suppressed_reasons"]))},
         }
     return spec
+
+
+KIND = ConfigurationSet()

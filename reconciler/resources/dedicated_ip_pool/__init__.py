@@ -27,12 +27,15 @@ SPEC = PlainSpec(
     fields={
         "scaling_mode": Field(
             default="STANDARD",
+            on_create=True,
             put="PutDedicatedIpPoolScalingAttributes",
             one_way=("MANAGED", "STANDARD"),
             one_way_code="pool-way-back",
             one_way_hint="SES refuses the way back: declare MANAGED, or another pool and move the sets to it",
         ),
-        "dedicated_ips": Field(default=(), set_of=True, put="PutDedicatedIpInPool", read="sesv2:GetDedicatedIps"),
+        "dedicated_ips": Field(
+            default=(), set_of=True, put="PutDedicatedIpInPool", after_create=True, read="sesv2:GetDedicatedIps"
+        ),
     },
     says=Words(
         gone=Phrase("{n} dedicated IP pool is deleted", "{n} dedicated IP pools are deleted", 350),

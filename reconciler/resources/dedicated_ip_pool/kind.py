@@ -305,3 +305,6 @@ def _delete(rt: Runtime, region: str, name: str, ips: list[str]) -> None:
     # SES refuses to delete a STANDARD pool that holds addresses; they go back to the default pool and stay leased.
     _move(rt, region, name, ips, [])
     rt.aws.call_if_there("sesv2", "DeleteDedicatedIpPool", region, PoolName=name)
+
+
+KIND = DedicatedIpPool()

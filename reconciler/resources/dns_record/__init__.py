@@ -12,6 +12,7 @@ SPEC = KindSpec(
     taggable=False,
     trail=CloudTrail(made=("ChangeResourceRecordSets",), gone=("ChangeResourceRecordSets",)),
     says=Words(phrases=PHRASES, facts=facts),
+    read_last=True,
     counted_apart=True,
     counts_deletes=False,
 )

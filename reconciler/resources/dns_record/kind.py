@@ -370,3 +370,6 @@ def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Itera
     right = tuple(value for value in there if old == name and host(value) == target)
     wrong = tuple(value for value in there if old == name and value not in right)
     yield Edit(change.address, name, "CNAME", remove=wrong, add=right or (target,), ttl=change.execution.get("ttl"))
+
+
+KIND = DnsRecord()

@@ -545,3 +545,6 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
 
 def _time(value: Any) -> str | None:
     return value.isoformat() if value is not None and hasattr(value, "isoformat") else None
+
+
+KIND = EmailIdentity()

@@ -21,7 +21,7 @@ SPEC = PlainSpec(
     key="EventDestinationName",
     noun="ConfigurationSetEventDestination",
     fields={
-        "enabled": Field(default=True),
+        "enabled": Field(default=False, ours=True),
         "matching_event_types": Field(default=(), set_of=True),
         **dict.fromkeys((*OPTIONS, "pinpoint_destination"), Field()),
     },

@@ -314,3 +314,6 @@ def normalise(spec: Mapping[str, Any]) -> dict[str, Any]:
             "dimension_configurations": sorted((dict(d) for d in listed), key=lambda d: str(d.get("dimension_name"))),
         }
     return out
+
+
+KIND = EventDestination()

@@ -528,3 +528,6 @@ def _delete(rt: Runtime, run: Mapping[str, Any]) -> None:
         keys.delete(rt.aws, run["user"], key)
     for store in run["stores"]:
         stores.delete(rt.aws, rt.scope, store)
+
+
+KIND = SmtpCredential()

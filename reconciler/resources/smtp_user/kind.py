@@ -483,3 +483,6 @@ def retry_until_visible(
                 raise
         time.sleep(pause)
         pause = min(pause * 2, 4.0)
+
+
+KIND = SmtpUser()

@@ -1,0 +1,116 @@
+"""The fields of a plain kind, between the YAML, AWS's answers and AWS's requests, as its ``Field``s say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.kinds.shape import Shape
+from reconciler.kinds.spelling import snake, to_aws
+from reconciler.resources.spec import Field
+
+
+def desired_value(field: Field, written: Any) -> Any:
+    """What the YAML asks for; ``null``, of the field or below it, asks for AWS's default."""
+    if field.inner:
+        return _in_order(field, with_defaults(written, field.inner))
+    if field.keyed:
+        return {name: with_defaults(item, field.members, all_of=True) for name, item in (written or {}).items()}
+    value = usual_value(field) if written is None else written
+    return _sorted(value) if field.set_of else _listed(value)
+
+
+def usual_value(field: Field) -> Any:
+    """What a declared field has where the YAML says nothing, or ``null``."""
+    return field.default if field.ours is None else field.ours
+
+
+def observed_value(field: Field, live: Any) -> Any:
+    """What AWS's answer (in snake_case) says, with defaults where it says nothing."""
+    if field.inner:
+        return _in_order(field, _filled(live or {}, field.inner))
+    if field.keyed:
+        key = snake(field.keyed)
+        items = {str(item[key]): {k: v for k, v in item.items() if k != key} for item in live or ()}
+        return {name: _filled(item, field.members) for name, item in items.items()}
+    value = field.default if live is None or live == field.empty else live
+    return _sorted(value) if field.set_of else _listed(value)
+
+
+def request_value(field: Field, value: Any) -> Any:
+    """The member of a request that says ``value``; None where there is nothing to send."""
+    if field.keyed:
+        kept = {name: item for name, item in (value or {}).items() if item is not None}
+        return [{field.keyed: name, **to_aws(item)} for name, item in kept.items()]
+    if field.inner:
+        return _without_empty(to_aws(value or {}))
+    if value is None:
+        return field.empty
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def with_defaults(written: Any, defaults: Mapping[str, Any], *, all_of: bool = False) -> dict[str, Any]:
+    """What somebody wrote, with ``null`` (of a field or the whole block) read as AWS's default; ``all_of``: fields that
+    nobody wrote have it, too."""
+    if written is None:
+        return {k: with_defaults(None, v) if isinstance(v, Mapping) else v for k, v in defaults.items()}
+    out: dict[str, Any] = with_defaults(None, defaults) if all_of else {}
+    for key, value in written.items():
+        default = defaults.get(key)
+        if isinstance(default, Mapping):
+            out[key] = with_defaults(value, default)
+        else:
+            out[key] = default if value is None else value
+    return out
+
+
+def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Without fields whose desired value is AWS's absence: nothing to send and nothing to show on creation."""
+    out: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            inner = without_absent(value)
+            if inner:
+                out[key] = inner
+        elif value is not None:
+            out[key] = value
+    return out
+
+
+def shape_of(field: Field) -> Shape:
+    """What a value of the field may be in a saved plan."""
+    if field.inner or field.keyed:
+        return (dict, None)
+    if field.set_of or isinstance(field.default, tuple):
+        return ([str], None)
+    if isinstance(field.default, bool):
+        return (bool, None)
+    return (str, int, dict, None)
+
+
+def _filled(live: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, default in defaults.items():
+        value = live.get(key)
+        if isinstance(default, Mapping):
+            out[key] = _filled(value or {}, default)
+        else:
+            out[key] = default if value is None else value
+    return out
+
+
+def _in_order(field: Field, block: dict[str, Any]) -> dict[str, Any]:
+    """Lists that are sets in one order; an absent one and an empty one stay apart."""
+    return {k: _sorted(v) if k in field.sets and isinstance(v, list) else v for k, v in block.items()}
+
+
+def _sorted(value: Any) -> list[Any] | None:
+    return sorted(set(value)) if value is not None else None
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _without_empty(block: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if value not in ({}, None)}

@@ -1,0 +1,488 @@
+"""A plain kind of SES API v2, from what its ``PlainSpec`` declares: read, compared and written field by field.
+
+A kind that needs more subclasses ``PlainKind`` in the ``kind.py`` of its folder and overrides the hooks: the methods up to
+the line "hooks end here" whose default does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reconciler.kinds.changes import alteration, creation, deletion
+from reconciler.kinds.comparing import covered, differences, overlay, project
+from reconciler.kinds.fields import (
+    desired_value,
+    observed_value,
+    request_value,
+    shape_of,
+    usual_value,
+    without_absent,
+)
+from reconciler.kinds.kind import ORDER, Need, Runtime, Step, needs_of, order_of
+from reconciler.kinds.ownership import (
+    PARTS,
+    PROTECT,
+    claim_or_refuse,
+    create_once,
+    left_alone,
+    owner_of,
+    protected,
+    unpack,
+)
+from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.kinds.reading import Reader, must_exist, read_each, referenced, wanted_addresses
+from reconciler.kinds.shape import TEXT_MAP
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.spelling import camel, from_aws, snake
+from reconciler.kinds.tags import (
+    entry_tags,
+    packed,
+    plan_tags,
+    present,
+    put_tags,
+    release_tags,
+    tag_phases,
+    tags_from_aws,
+    tags_to_aws,
+)
+from reconciler.model import Address, Change, Desired, Document, Entry, FieldDiff, Note, Observed, State
+from reconciler.resources import KINDS, references_to
+from reconciler.resources.spec import PlainSpec, at_path
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+Request = tuple[str, Mapping[str, Any]]
+"""An operation of sesv2 and its members, the name of the resource left out."""
+
+
+class PlainKind(Reader):
+    """The one class of all plain kinds."""
+
+    def __init__(self, spec: PlainSpec) -> None:
+        self.spec = spec
+        self.name = spec.name
+        fields = spec.fields
+        tag_call = () if spec.tags_in_get or not spec.taggable else ("sesv2:ListTagsForResource",)
+        more = tuple(field.read for field in fields.values() if field.read)
+        self.reads = tuple(dict.fromkeys((spec.call("Get"), *tag_call, *more, *self.more_reads)))
+        puts = tuple(f"sesv2:{field.put}" for field in fields.values() if field.put)
+        tagging = ("sesv2:TagResource", "sesv2:UntagResource") if spec.taggable else ()
+        update = (spec.call("Update"),) if spec.updates else ()
+        self.writes = (spec.call("Create"), *update, *puts, *tagging, spec.call("Delete"))
+        tags = {"tags": tag_call[0] if tag_call else spec.call("Get")} if spec.taggable else {}
+        self.read_calls = {name: field.read or spec.call("Get") for name, field in fields.items()} | tags
+        self.create_defaults = {n: field.inner for n, field in fields.items() if field.inner}
+        tagged = {"tags": TEXT_MAP} if spec.taggable else {}
+        needed = {name: shape_of(field) for name, field in fields.items() if field.on_create}
+        self.form = {
+            "after": tagged,
+            "create": {**tagged, **needed},
+            "fields": {"tags?": TEXT_MAP, **{f"{name}?": shape_of(field) for name, field in fields.items()}},
+            "execution": {"puts?": {"*": (dict, list, str, bool, int, None)}, "order?": ORDER, **self.more_execution},
+        }
+
+    # -- hooks ------------------------------------------------------------------------------------------------------
+
+    more_reads: tuple[str, ...] = ()
+    """Operations that the kind's own code reads with."""
+    more_execution: Document = {}
+    """The form of what ``execution`` adds."""
+
+    def complete(self, aws: Aws, live: Observed) -> Observed:
+        """``live`` with what other calls than Get read of it."""
+        return live
+
+    def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
+        """Whether a creation (``live`` is None) or a change may be planned; says why not through ``draft``."""
+        return True
+
+    def may_delete(self, draft: PlanDraft, live: Observed) -> bool:
+        """Whether a deletion may be planned; says why not through ``draft``."""
+        return True
+
+    def notes(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
+        """What a creation or change means for mail."""
+        return ()
+
+    def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
+        """What a deletion means for mail."""
+        return ()
+
+    def execution(
+        self, snapshot: Snapshot, desired: Desired | None, live: Observed | None, full: Document
+    ) -> dict[str, Any]:
+        """What the steps need beside the fields; ``full`` is the resource as it will be (empty for a deletion)."""
+        return {}
+
+    def waits_for_verification(self, change: Change, key: str) -> str | None:
+        """The domain that SES must have verified before it takes the field ``key``; None: it need not wait."""
+        return None
+
+    def member(self, key: str, value: Any) -> Any:
+        """What a request says for the field ``key``; None or {} where there is nothing to send."""
+        return request_value(self.spec.fields[key], value)
+
+    def requests(self, change: Change, key: str, value: Any) -> Iterable[Request]:
+        """The requests that replace the field ``key``, one that has a ``put``: whole, since a put replaces it."""
+        field, sent = self.spec.fields[key], self.member(key, value)
+        if not field.inner:
+            yield field.put, {camel(key): sent}
+        else:
+            yield field.put, {field.wraps: sent} if field.wraps else dict(sent or {})
+
+    def before_delete(self, rt: Runtime, change: Change) -> None:
+        """Prepare a deletion, or raise Stale where it must not be made any more."""
+
+    # -- hooks end here; desired ------------------------------------------------------------------------------------
+
+    def desired(self, state: State) -> Iterable[Desired]:
+        for section in self.spec.sections:
+            for entry in state.section(section.name):
+                yield self.desired_of(entry, entry.name)
+
+    def desired_of(self, entry: Entry, *place: str) -> Desired:
+        """What ``entry`` asks for, at the place that the kind's addresses name after the region."""
+        region, values = entry.region or "", entry.values
+        spec: dict[str, Any] = {}
+        for key, field in self.spec.fields.items():
+            if key in values:
+                spec[key] = desired_value(field, values[key])
+            elif field.ours is not None:
+                spec[key] = usual_value(field)
+        if self.spec.taggable:
+            spec["tags"] = entry_tags(entry)
+        address = self.spec.address_of(region, *place)
+        return Desired(address, self.name, region, place[-1], spec, entry, protect=bool(values.get("protect")))
+
+    # -- observed ---------------------------------------------------------------------------------------------------
+
+    def observe(self, aws: Aws, snapshot: Snapshot) -> None:
+        read_each(self, aws, snapshot, [*wanted_addresses(self.name, snapshot), *referenced(self.name, snapshot)])
+
+    def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
+        """One live resource, or None where SES says that it does not exist."""
+        answer = aws.call_if_there("sesv2", f"Get{self.spec.operations}", region, **{self.spec.key: name})
+        if answer is None:
+            return None
+        body = answer[self.spec.answer] if self.spec.answer else answer
+        spec = self.observed_fields(body)
+        tags: dict[str, str] = {}
+        if self.spec.taggable:
+            tags = tags_from_aws(body.get("Tags") if self.spec.tags_in_get else self._list_tags(aws, region, name))
+            spec["tags"] = dict(tags)
+        return self.complete(aws, Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags))
+
+    def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of one resource in an answer of AWS."""
+        live = from_aws(body)
+        found: dict[str, Any] = {}
+        for key, field in self.spec.fields.items():
+            place = live.get(snake(field.within)) or {} if field.within else live
+            found[key] = observed_value(field, place.get(key))
+        return found
+
+    def _list_tags(self, aws: Aws, region: str, name: str) -> Any:
+        arn = f"arn:{aws.stack.partition}:ses:{region}:{aws.stack.account}:{self.spec.arn}/{name}"
+        return aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn).get("Tags")
+
+    # -- compared ---------------------------------------------------------------------------------------------------
+
+    def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        snapshot = draft.snapshot
+        for address in snapshot.addresses(self.name):
+            if snapshot.unknown(address):
+                continue
+            desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
+            change: Change | None = None
+            if desired is not None and live is None:
+                change = self._plan_create(draft, desired)
+            elif desired is not None and live is not None:
+                change = self._plan_update(draft, desired, live)
+            elif live is not None:
+                change = self._plan_delete(draft, live)
+            if change is not None:
+                yield change
+
+    def _plan_create(self, draft: PlanDraft, desired: Desired) -> Change | None:
+        needs = self._needs(draft, desired)
+        if not self.allowed(draft, desired, None, ()):
+            return None
+        shown = {key: usual_value(field) for key, field in self.spec.fields.items() if field.on_create}
+        after = {**shown, **without_absent(desired.spec), **self._tags(draft, desired, None)}
+        after["tags"] = present(after["tags"])
+        return creation(
+            desired,
+            after,
+            depends_on=needs,
+            notes=self.notes(draft.snapshot, desired, None),
+            execution=self.execution(draft.snapshot, desired, None, after),
+        )
+
+    def _plan_update(self, draft: PlanDraft, desired: Desired, live: Observed) -> Change | None:
+        needs = self._needs(draft, desired)
+        wanted = {**desired.spec, **self._kept_items(desired, live), **self._tags(draft, desired, live)}
+        claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
+        if claim is None or (claim == "ours" and covered(live.spec, wanted)):
+            return None
+        before = project(live.spec, wanted)
+        after = overlay(wanted, before)
+        diff = differences(before, after, desired=desired)
+        if not diff and claim == "ours":
+            return None
+        if self._one_way(draft, desired, live) or not self.allowed(draft, desired, live, diff):
+            return None
+        full = overlay({key: value for key, value in wanted.items() if key != "tags"}, live.spec)
+        return alteration(
+            desired,
+            live,
+            before,
+            after,
+            diff,
+            adopts=claim == "adopt",
+            depends_on=needs,
+            notes=self.notes(draft.snapshot, desired, live),
+            execution={
+                "puts": self._puts(before, after, full),
+                **self.execution(draft.snapshot, desired, live, full),
+                **draft.order(desired.address).execution(),
+            },
+        )
+
+    def _puts(self, before: Document, after: Document, full: Document) -> dict[str, Any]:
+        """The fields that are sent, whole: those that differ, and with one of the kind's own update all of these."""
+        changed = {key for key in self.spec.fields if key in after and before.get(key) != after.get(key)}
+        together = {key for key, field in self.spec.fields.items() if not field.put}
+        sent = changed | (together if changed & together else set())
+        return {key: full[key] for key in self.spec.fields if key in sent}
+
+    def _tags(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[str, Any]:
+        """The tags that it should carry, recon's own among them."""
+        there = live.tags if live else {}
+        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+        for tag in self.spec.remembers:
+            extra |= packed(there, tag, draft.remembered(desired.address, tag))
+        parts: set[str] = set()
+        for key in [key for key, field in self.spec.fields.items() if field.remembered]:
+            items = (live.spec.get(key) or {}) if live else {}
+            known = unpack(there, PARTS)
+            declared = (desired.spec.get(key) or {}).items()
+            parts |= {p for name, item in declared if (p := f"{key}.{name}") in known or items.get(name) != item}
+        extra |= packed(there, PARTS, parts)
+        return {"tags": plan_tags(desired.spec["tags"], there, draft.snapshot.scope, extra, desired.entry)}
+
+    def _kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
+        """Keyed maps with None for the items that we put and that are no longer declared."""
+        out: dict[str, Any] = {}
+        for key, field in self.spec.fields.items():
+            if not field.remembered:
+                continue
+            declared, items = desired.spec.get(key), live.spec.get(key) or {}
+            known = unpack(live.tags, PARTS)
+            gone = [name for name in sorted(items) if f"{key}.{name}" in known and name not in (declared or ())]
+            dropped = {name: None for name in gone if not left_alone(desired.entry, key, name)}
+            if declared is not None or dropped:
+                out[key] = {**(declared or {}), **dropped}
+        return out
+
+    def _needs(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
+        """What it names and cannot be created without."""
+        needs = []
+        for reference in self.spec.references:
+            name = reference.name_in(desired.spec)
+            if name is not None and not reference.covering:
+                needs.append(KINDS[reference.kind].address_of(desired.region or "", name))
+                must_exist(draft, needs[-1], desired, reference.path)
+        return tuple(needs)
+
+    def _one_way(self, draft: PlanDraft, desired: Desired, live: Observed) -> bool:
+        """Whether a field would change in a way that SES refuses; says so."""
+        for key, field in self.spec.fields.items():
+            if field.one_way is None or (live.spec[key], desired.spec.get(key, live.spec[key])) != field.one_way:
+                continue
+            old, new = field.one_way
+            draft.refuse(
+                field.one_way_code,
+                f"{desired.address} is {old} and cannot become {new} again",
+                hint=field.one_way_hint,
+                address=desired.address,
+                source=desired.source_of(key),
+            )
+            return True
+        return False
+
+    def _plan_delete(self, draft: PlanDraft, live: Observed) -> Change | None:
+        snapshot = draft.snapshot
+        if owner_of(live.tags) != snapshot.scope or protected(draft, live.address, live.tags, "deleted"):
+            return None
+        if not self.may_delete(draft, live):
+            return None
+        users: list[Address] = []
+        for spec, reference in references_to(self.name):
+            for user in snapshot.observed.values():
+                if user.kind == spec.name and user.region == live.region and reference.name_in(user.spec) == live.name:
+                    if _stays(snapshot, user, reference.path, live.name, reference.foreign_blocks):
+                        draft.refuse(
+                            "in-use",
+                            f"{live.address} would be deleted while {reference.in_use.format(user=user.address)}",
+                            hint=f"give that {spec.words} another {reference.path.rpartition('.')[2]} (or null) first",
+                            address=live.address,
+                        )
+                        return None
+                    users.append(user.address)
+        return deletion(
+            live,
+            depends_on=tuple(sorted(users)),
+            notes=self.deletion_notes(snapshot, live),
+            counts=self.spec.counts_deletes,
+            execution={**draft.order(live.address).execution(), **self.execution(snapshot, None, live, {})},
+        )
+
+    # -- written ----------------------------------------------------------------------------------------------------
+
+    def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:
+        """A put replaces its block, so the fields that nobody wrote into the YAML are sent as they were planned."""
+        yield from super().written_fields(change)
+        for key, value in (change.execution.get("puts") or {}).items():
+            if isinstance(value, Mapping):
+                before = (change.before or {}).get(key) or {}
+                yield {}, {key: {inner: v for inner, v in value.items() if inner not in before}}
+
+    def steps(self, change: Change) -> Iterable[Step]:
+        if change.action == "delete":
+            yield self._delete_step(change)
+        elif change.action == "create":
+            yield from self._create_steps(change)
+        else:
+            yield from self._update_steps(change)
+
+    def _place(self, change: Change) -> tuple[str, str]:
+        region, _, name = change.address.partition("/")[2].partition("/")
+        return region, name
+
+    def _delete_step(self, change: Change) -> Step:
+        region, name = self._place(change)
+        operation = f"Delete{self.spec.operations}"
+
+        def run(rt: Runtime) -> None:
+            self.before_delete(rt, change)
+            rt.aws.call_if_there("sesv2", operation, region, **{self.spec.key: name})
+
+        needs = (*needs_of(order_of(change).marks, "mark"), *needs_of(change.depends_on, "update", "delete"))
+        return Step(change.address, "delete", needs, run, calls=(f"sesv2:{operation}",), region=region)
+
+    def _create_steps(self, change: Change) -> Iterator[Step]:
+        region, name = self._place(change)
+        after = change.after or {}
+        fields = {key: after[key] for key in self.spec.fields if after.get(key) is not None}
+        late = {key: fields.pop(key) for key in tuple(fields) if self.waits_for_verification(change, key)}
+        apart = {key: fields.pop(key) for key in tuple(fields) if self.spec.fields[key].after_create}
+        create = f"Create{self.spec.operations}"
+
+        def run(rt: Runtime) -> None:
+            tags = {"Tags": tags_to_aws(after["tags"])} if self.spec.taggable else {}
+            made = create_once(
+                lambda: rt.aws.call("sesv2", create, region, **{self.spec.key: name}, **tags, **self._body(fields)),
+                lambda: self._is_ours(rt, region, name),
+                *self.spec.exists_codes,
+            )
+            for operation, members in self._requests(change, apart if made is not None else {**fields, **apart}):
+                rt.aws.call("sesv2", operation, region, **{self.spec.key: name}, **members)
+
+        calls = (self.spec.call("Create"), *(f"sesv2:{operation}" for operation, _ in self._requests(change, apart)))
+        yield Step(change.address, "create", needs_of(change.depends_on, "create"), run, calls=calls, region=region)
+        for key, value in late.items():
+            yield self._late_step(change, key, value, (Need(change.address, "create"),))
+
+    def _update_steps(self, change: Change) -> Iterator[Step]:
+        region, name = self._place(change)
+        address, order, arn = change.address, order_of(change), f"{self.spec.arn}/{name}"
+        put, release, drop = tag_phases(change)
+        if put:
+            yield Step(
+                address,
+                "claim",
+                (),
+                lambda rt: put_tags(rt, region, arn, put),
+                calls=("sesv2:TagResource",),
+                region=region,
+            )
+        puts: dict[str, Any] = dict(change.execution.get("puts") or {})
+        late = {key: puts.pop(key) for key in tuple(puts) if self.waits_for_verification(change, key)}
+        if puts:
+            calls = tuple(f"sesv2:{operation}" for operation, _ in self._requests(change, puts))
+            needs = (Need(address, "claim"), *needs_of(change.depends_on, "create"), *order.first())
+            yield Step(address, "update", needs, lambda rt: self._update(rt, change, puts), calls=calls, region=region)
+        for key, value in late.items():
+            yield self._late_step(change, key, value, (Need(address, "update"), *order.first()))
+        if release or drop:
+            # What the tags remember is forgotten only once it is gone.
+            tagging = ("sesv2:TagResource",) if release else ()
+            yield Step(
+                address,
+                "release",
+                (*needs_of((address,), "claim", "update"), *order.last()),
+                lambda rt: release_tags(rt, region, arn, release, drop),
+                calls=(*tagging, *(("sesv2:UntagResource",) if drop else ())),
+                region=region,
+            )
+
+    def _late_step(self, change: Change, key: str, value: Any, needs: tuple[Need, ...]) -> Step:
+        """The step of a field that SES takes only once a domain is verified."""
+        region, name = self._place(change)
+        domain = self.waits_for_verification(change, key) or ""
+        requests = list(self._requests(change, {key: value}))
+
+        def run(rt: Runtime) -> None:
+            rt.wait_verified(region, domain)
+            rt.ensure_unchanged(change.address)
+            for operation, members in requests:
+                rt.aws.call("sesv2", operation, region, **{self.spec.key: name}, **members)
+
+        calls = tuple(f"sesv2:{operation}" for operation, _ in requests)
+        return Step(change.address, "tracking", needs, run, calls=calls, region=region, after_verification=True)
+
+    def _update(self, rt: Runtime, change: Change, puts: Mapping[str, Any]) -> None:
+        region, name = self._place(change)
+        written: set[str] = set()
+        for operation, members in self._requests(change, puts):
+            if written and operation not in written:
+                rt.ensure_unchanged(change.address)
+            written.add(operation)
+            rt.aws.call("sesv2", operation, region, **{self.spec.key: name}, **members)
+
+    def _requests(self, change: Change, values: Mapping[str, Any]) -> Iterator[Request]:
+        """The requests that replace the fields ``values``: the kind's own update, and one a field with a ``put``."""
+        together = {key: value for key, value in values.items() if not self.spec.fields[key].put}
+        if together:
+            yield f"Update{self.spec.operations}", self._body(together)
+        for key, value in values.items():
+            if key not in together:
+                yield from self.requests(change, key, value)
+
+    def _body(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The members of a creation or of the kind's own update."""
+        body: dict[str, Any] = {}
+        for key, value in values.items():
+            field = self.spec.fields[key]
+            sent = self.member(key, value)
+            if sent is None or sent == {}:
+                continue
+            place = body.setdefault(field.within, {}) if field.within else body
+            place[camel(key)] = sent
+        return body
+
+    def _is_ours(self, rt: Runtime, region: str, name: str) -> bool:
+        live = self.read(rt.aws, region, name)
+        return live is not None and owner_of(live.tags) == rt.scope
+
+
+def _stays(snapshot: Snapshot, user: Observed, path: str, name: str, foreign_blocks: bool) -> bool:
+    """Whether ``user`` goes on naming ``name`` in its field ``path`` after this plan."""
+    kept = snapshot.desired.get(user.address)
+    if kept is None:
+        return foreign_blocks and owner_of(user.tags) != snapshot.scope
+    block, _, field = path.rpartition(".")
+    written = at_path(kept.spec, block) if block else kept.spec
+    return bool((written or {}).get(field, name) == name)
