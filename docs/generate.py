@@ -21,9 +21,6 @@ from reconciler.resources import KINDS, SECTIONS, children
 DOCS = Path(__file__).parent
 SCHEMAS = DOCS.parent / "schemas"
 
-IAM_PREFIX = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
-"""Services whose IAM prefix is not the client's name (Service Authorization Reference)."""
-
 SECRETS = frozenset({"secretsmanager:GetSecretValue", "ssm:GetParameter"})
 """Reads of secrets: given apart, for single names."""
 
@@ -106,10 +103,12 @@ def _cell(text: str) -> str:
 # --- permissions.md ------------------------------------------------------------------------------------------------
 
 
-def iam_action(call: str) -> str:
+def action_of(call: str) -> str:
     """``sesv2:GetEmailIdentity`` -> ``ses:GetEmailIdentity``, the action that IAM checks."""
+    from reconciler.aws import iam_action
+
     service, _, operation = call.partition(":")
-    return f"{IAM_PREFIX.get(service, service)}:{operation}"
+    return iam_action(service, operation)
 
 
 def calls() -> tuple[set[str], set[str]]:
@@ -129,7 +128,7 @@ def calls() -> tuple[set[str], set[str]]:
 def policy(actions: Iterable[str], statements: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """An IAM policy with one statement a service, and ``statements``."""
     by_service: dict[str, list[str]] = {}
-    for action in sorted({iam_action(a) for a in actions}):
+    for action in sorted({action_of(a) for a in actions}):
         by_service.setdefault(action.partition(":")[0], []).append(action)
     made = [
         {"Sid": f"{s.capitalize()}", "Effect": "Allow", "Action": a, "Resource": "*"} for s, a in by_service.items()
@@ -142,7 +141,7 @@ def policies() -> dict[str, dict[str, Any]]:
     reads, writes = calls()
     keys = [
         {
-            "Sid": "DkimKeys", "Effect": "Allow", "Action": sorted(SECRETS & {iam_action(r) for r in reads}),
+            "Sid": "DkimKeys", "Effect": "Allow", "Action": sorted(SECRETS & {action_of(r) for r in reads}),
             "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
         }
     ]  # fmt: skip
@@ -155,7 +154,7 @@ def permission_table() -> str:
     lines = ["| kind | plan reads | apply writes |", "|---|---|---|"]
     for kind in sorted(REGISTRY.values(), key=lambda k: k.name):
         cells = [
-            "<br>".join(f"`{a}`" for a in sorted({iam_action(c) for c in calls})) for calls in (kind.reads, kind.writes)
+            "<br>".join(f"`{a}`" for a in sorted({action_of(c) for c in calls})) for calls in (kind.reads, kind.writes)
         ]
         lines.append(f"| {kind.name} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)

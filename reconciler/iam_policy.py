@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from reconciler import doctor, regions
+from reconciler.aws import iam_action
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds.ownership import STACK
@@ -40,8 +41,6 @@ sending statistics. GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination")
 """What ``recon account pause`` and ``resume`` and ``recon suppression remove`` call; checked against no resource."""
-
-_PREFIX: Final = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
 
 _ANYWHERE: Final = frozenset(
     {
@@ -276,7 +275,7 @@ def actions(purpose: Purpose) -> dict[str, set[str]]:
     for name, operations in declared:
         for operation in operations:
             service, _, call = operation.partition(":")
-            found.setdefault(f"{_PREFIX.get(service, service)}:{call}", set()).add(name)
+            found.setdefault(iam_action(service, call), set()).add(name)
     return found
 
 

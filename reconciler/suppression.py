@@ -1,7 +1,7 @@
-"""The account suppression list over several regions: read page by page at any size, and addresses taken off it.
+"""The account suppression list in several regions: read page by page at any size, and addresses removed from it.
 
-SES keeps one list an account and region and does not deliver to what is on it. Nothing here holds a whole list in
-memory: pages of all regions are read side by side, a few ahead of who prints them.
+SES keeps one list for each account and region, and does not deliver to the addresses on it. Nothing here holds a whole
+list in memory: the regions are read in parallel, a few pages ahead of the reader.
 
 Source: SES v2 API, ListSuppressedDestinations, GetSuppressedDestination, DeleteSuppressedDestination; SES Developer
 Guide, "Using the Amazon SES account-level suppression list".
@@ -33,9 +33,9 @@ REASONS = ("BOUNCE", "COMPLAINT")
 PAGE = 1000
 """Addresses a call, the most that ListSuppressedDestinations gives."""
 AHEAD = 8
-"""Pages of a region that are held until somebody takes them."""
+"""Pages of a region that wait for the reader."""
 ONE_BY_ONE = 50
-"""Up to so many addresses are asked for by name; for more of them the lists are read."""
+"""Up to this many addresses are looked up one by one; for more, the lists are read."""
 FIELDS = ("address", "reason", "region", "since")
 
 
@@ -53,8 +53,8 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """An address to take off, in one region or (None) in every one."""
+class Removal:
+    """An address to remove, in one region or (None) in all."""
 
     address: str
     region: str | None = None
@@ -62,8 +62,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries are meant. ``start`` and ``end`` bound ``since``; ``match`` is a glob over the address, case
-    aside."""
+    """Which entries to list. ``start`` and ``end`` limit ``since``; ``match`` is a glob for the address in any case."""
 
     reasons: tuple[str, ...] = ()
     start: datetime | None = None
@@ -71,7 +70,7 @@ class Filter:
     match: str | None = None
 
     def request(self) -> dict[str, Any]:
-        """What SES can filter by itself, as parameters of ListSuppressedDestinations."""
+        """The part that SES filters, as parameters of ListSuppressedDestinations."""
         wanted: dict[str, Any] = {"PageSize": PAGE}
         if self.reasons:
             wanted["Reasons"] = list(self.reasons)
@@ -82,8 +81,12 @@ class Filter:
         return wanted
 
 
+Pages = queue.Queue[list[Entry] | ReconError | None]
+"""The pages of one region; None, or the error that ended it, is the last."""
+
+
 def regions_of(state: State, chosen: Iterable[str] = ()) -> list[str]:
-    """The regions whose lists matter to a stack: every one in which it declares something; or those ``chosen``.
+    """The regions in which a stack declares something, or those of them that are ``chosen``.
 
     Raises ReconError for a region that the stack does not use.
     """
@@ -99,33 +102,31 @@ def regions_of(state: State, chosen: Iterable[str] = ()) -> list[str]:
 # --- read ----------------------------------------------------------------------------------------------------------
 
 
-def listed(aws: Aws, regions: Iterable[str], filter: Filter) -> Iterator[Entry | ReconError]:
-    """Every entry, region after region; all regions are read at once. A region that fails ends with its error."""
+def list_entries(aws: Aws, regions: Iterable[str], filter: Filter) -> Iterator[Entry | ReconError]:
+    """Every entry, region after region; all regions are read in parallel. A region that fails ends with its error."""
     match = re.compile(translate(filter.match.lower())) if filter.match else None
-    over = threading.Event()
-    lanes = [(region, queue.Queue[list[Entry] | ReconError | None](AHEAD)) for region in regions]
-    for region, lane in lanes:
-        threading.Thread(target=_read, args=(aws, region, filter, lane, over), daemon=True).start()
+    stop = threading.Event()
+    queues = [(region, Pages(AHEAD)) for region in regions]
+    for region, pages in queues:
+        threading.Thread(target=_read_pages, args=(aws, region, filter, pages, stop), daemon=True).start()
     try:
-        for _, lane in lanes:
-            while (page := lane.get()) is not None:
+        for _, pages in queues:
+            while (page := pages.get()) is not None:
                 if isinstance(page, ReconError):
                     yield page
                     break
                 yield from (e for e in page if match is None or match.match(e.address.lower()))
     finally:
-        over.set()
+        stop.set()
 
 
-def _read(
-    aws: Aws, region: str, filter: Filter, lane: queue.Queue[list[Entry] | ReconError | None], over: threading.Event
-) -> None:
-    """Fill ``lane`` with the pages of one region until ``over``; ends with None or what failed."""
+def _read_pages(aws: Aws, region: str, filter: Filter, pages: Pages, stop: threading.Event) -> None:
+    """Put the pages of one region into ``pages``, then None or the error, until ``stop`` is set."""
 
-    def give(page: list[Entry] | ReconError | None) -> bool:
-        while not over.is_set():
+    def put(page: list[Entry] | ReconError | None) -> bool:
+        while not stop.is_set():
             try:
-                lane.put(page, timeout=0.5)
+                pages.put(page, timeout=0.5)
             except queue.Full:
                 continue
             return True
@@ -137,12 +138,12 @@ def _read(
         try:
             answer = aws.call("sesv2", "ListSuppressedDestinations", region, **filter.request(), **more)
         except ReconError as error:
-            give(error)
+            put(error)
             return
         found = answer.get("SuppressedDestinationSummaries") or ()
         token = answer.get("NextToken")
-        if not give([_entry(item, region) for item in found]) or not token:
-            give(None)
+        if not put([_entry(item, region) for item in found]) or not token:
+            put(None)
             return
 
 
@@ -154,25 +155,36 @@ def _entry(item: Mapping[str, Any], region: str) -> Entry:
     )  # fmt: skip
 
 
-def present(aws: Aws, regions: Iterable[str], wishes: Iterable[Wish]) -> tuple[list[Entry], list[ReconError]]:
-    """Which of the wished entries there are, and the regions that could not be read. In memory: as many as wished."""
+def find_entries(
+    aws: Aws, regions: Iterable[str], removals: Iterable[Removal]
+) -> tuple[list[Entry], list[ReconError]]:  # fmt: skip
+    """The entries that ``removals`` name, and an error for each region that could not be read."""
     wanted: dict[str, set[str]] = {}
     every = list(regions)
-    for wish in wishes:
-        for region in [wish.region] if wish.region else every:
-            wanted.setdefault(region, set()).add(wish.address)
-    if len({a for names in wanted.values() for a in names}) > ONE_BY_ONE:
-        folded = {region: {a.lower() for a in names} for region, names in wanted.items()}
-        found: list[Entry] = []
-        problems: list[ReconError] = []
-        for entry in listed(aws, sorted(wanted), Filter()):
-            if isinstance(entry, ReconError):
-                problems.append(entry)
-            elif entry.address.lower() in folded[entry.region]:
-                found.append(entry)
-        return found, problems
+    for removal in removals:
+        for region in [removal.region] if removal.region else every:
+            wanted.setdefault(region, set()).add(removal.address)
+    many = len({a for addresses in wanted.values() for a in addresses}) > ONE_BY_ONE
+    answers = _find_in_lists(aws, wanted) if many else _find_one_by_one(aws, wanted)
+    found: list[Entry] = []
+    problems: list[ReconError] = []
+    for answer in answers:
+        if isinstance(answer, ReconError):
+            problems.append(answer)
+        elif answer is not None:
+            found.append(answer)
+    return found, problems
 
-    def ask(job: tuple[str, str]) -> Entry | ReconError | None:
+
+def _find_in_lists(aws: Aws, wanted: Mapping[str, set[str]]) -> Iterator[Entry | ReconError]:
+    folded = {region: {a.lower() for a in addresses} for region, addresses in wanted.items()}
+    for entry in list_entries(aws, sorted(wanted), Filter()):
+        if isinstance(entry, ReconError) or entry.address.lower() in folded[entry.region]:
+            yield entry
+
+
+def _find_one_by_one(aws: Aws, wanted: Mapping[str, set[str]]) -> list[Entry | ReconError | None]:
+    def find(job: tuple[str, str]) -> Entry | ReconError | None:
         region, address = job
         try:
             answer = aws.call_if_there("sesv2", "GetSuppressedDestination", region, EmailAddress=address)
@@ -182,27 +194,24 @@ def present(aws: Aws, regions: Iterable[str], wishes: Iterable[Wish]) -> tuple[l
             return None
         return _entry(answer.get("SuppressedDestination") or {"EmailAddress": address}, region)
 
-    answers = aws.parallel(ask, sorted((r, a) for r, names in wanted.items() for a in names), lambda job: job[0])
-    return (
-        [a for a in answers if isinstance(a, Entry)],
-        [a for a in answers if isinstance(a, ReconError)],
-    )
+    jobs = sorted((region, address) for region, addresses in wanted.items() for address in addresses)
+    return aws.parallel(find, jobs, lambda job: job[0])
 
 
-# --- written -------------------------------------------------------------------------------------------------------
+# --- remove --------------------------------------------------------------------------------------------------------
 
 
 def remove(aws: Aws, entries: Iterable[Entry]) -> Iterator[tuple[Entry, ReconError | None]]:
-    """Take entries off, regions side by side; each with what failed. One that is gone already is done."""
+    """Remove entries, regions in parallel; yields each with its error, if any. A missing entry counts as removed."""
     by_region: dict[str, list[Entry]] = {}
     for entry in entries:
         by_region.setdefault(entry.region, []).append(entry)
     done: queue.Queue[tuple[Entry, ReconError | None] | None] = queue.Queue()
-    over = threading.Event()
+    stop = threading.Event()
 
     def work(lane: list[Entry]) -> None:
         for entry in lane:
-            if over.is_set():
+            if stop.is_set():
                 break
             done.put((entry, _remove_one(aws, entry)))
         done.put(None)
@@ -219,8 +228,8 @@ def remove(aws: Aws, entries: Iterable[Entry]) -> Iterator[tuple[Entry, ReconErr
             else:
                 yield ended
     finally:
-        over.set()
-        for thread in threads:  # The call in flight ends.
+        stop.set()
+        for thread in threads:  # wait for the calls in flight
             thread.join()
 
 
@@ -232,11 +241,11 @@ def _remove_one(aws: Aws, entry: Entry) -> ReconError | None:
     return None
 
 
-# --- what people write ---------------------------------------------------------------------------------------------
+# --- input ---------------------------------------------------------------------------------------------------------
 
 
 def day(text: str, *, end: bool = False) -> datetime:
-    """``2026-11-01``, a moment in ISO 8601, or ``7d`` (so long ago), in UTC. A bare day means its first moment, or its
+    """A time in UTC from ``2026-11-01``, ISO 8601, or ``7d`` (seven days ago). A bare day is its first moment, or its
     last with ``end``. Raises ReconError."""
     from reconciler.aws.clock import now
 
@@ -255,41 +264,46 @@ def day(text: str, *, end: bool = False) -> datetime:
 _ADDRESS = re.compile(r"[^\s@<>,;\"]{1,64}@[^\s@<>,;\"]{1,255}")
 
 
-def wishes(text: str, file: str, regions: Iterable[str]) -> list[Wish]:
+def parse_removals(text: str, file: str, regions: Iterable[str]) -> list[Removal]:
     """The addresses of a file: one a line, or what ``recon suppression export`` wrote (CSV or JSON lines).
 
     Raises ReconError that carries all bad lines, each with its place.
     """
     known = set(regions)
-    found: list[Wish] = []
+    found: list[Removal] = []
     problems: list[Diagnostic] = []
-    head: list[str] | None = None
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        row: Mapping[str, Any]
-        if line.lstrip().startswith("{"):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = {}
-        else:
-            cells = next(csv.reader(io.StringIO(line)), [])
-            if head is None and "address" in cells:
-                head = cells
-                continue
-            row = dict(zip(head, cells, strict=False)) if head else {"address": line.strip()}
+    for number, line, row in _rows(text):
         address, region = str(row.get("address") or "").strip(), str(row.get("region") or "").strip() or None
-        if not _ADDRESS.fullmatch(address):
-            problems.append(_bad(f"{line.strip()[:80]!r} is no address", "one address a line", file, number))
+        if not is_address(address):
+            message = f"{line.strip()[:80]!r} is not an e-mail address"
+            problems.append(_bad(message, "one address a line", file, number))
         elif region and region not in known:
             hint = f"the regions are {', '.join(sorted(known))}"
             problems.append(_bad(f"{region} is not among the regions of this run", hint, file, number))
         else:
-            found.append(Wish(address, region))
+            found.append(Removal(address, region))
     if problems:
         raise ReconError(f"{file} has {len(problems)} bad lines", hint="nothing was removed", diagnostics=problems)
     return found
+
+
+def _rows(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """(number, line, its columns) of every line that is neither empty, a comment nor the header."""
+    head: list[str] | None = None
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line.lstrip().startswith("{"):
+            try:
+                yield number, line, json.loads(line)
+            except ValueError:
+                yield number, line, {}
+            continue
+        cells = next(csv.reader(io.StringIO(line)), [])
+        if head is None and "address" in cells:
+            head = cells
+            continue
+        yield number, line, dict(zip(head, cells, strict=False)) if head else {"address": line.strip()}
 
 
 def _bad(message: str, hint: str, file: str, line: int) -> Diagnostic:

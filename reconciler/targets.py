@@ -53,13 +53,11 @@ def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
 def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
     """What must be read for these targets: what they name, declared or ours, and what that needs or shares.
 
-    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is
-    to go. A domain is one thing with all its identities; a set goes with its destinations and its pool, a user with its
+    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is to
+    be deleted. A domain is read with all its identities; a set with its destinations and its pool, a user with its
     credential.
     """
-    known = {*snapshot.desired}
-    for named in (*snapshot.owned.values(), *snapshot.named.values()):
-        known |= {*named}
+    known = {*snapshot.desired}.union(*snapshot.owned.values(), *snapshot.named.values())
     taken: set[Address] = set()
     domains: set[str] = set()
     for target in targets:
@@ -77,7 +75,7 @@ def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope |
         if not found and _targeted(kind) and KINDS[kind].swept and not _is_glob(target):
             continue  # nothing that is declared or ours: refused once the rest is known (``select``)
         if not _targeted(kind) or not found or found - snapshot.desired.keys():
-            return None  # what is deleted may be used by things that only they, live, know of
+            return None  # what is deleted may be used by resources that only AWS knows of
         taken |= found
         for other in KINDS[kind].read_with:
             regions = {address_parts(a).place for a in found}
@@ -116,7 +114,7 @@ def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], do
             continue
         found.add(address)
         if address.startswith("email_identity/"):
-            domains.add(address.split("/", 2)[2])
+            domains.add(address_parts(address).name)
         todo += needs.of(address)
     return ReadScope(frozenset(found), frozenset(domains))
 
@@ -130,7 +128,7 @@ class _Needs:
         self.identities: dict[str, list[Address]] = {}
         for address in known:
             if address.startswith("email_identity/"):
-                self.identities.setdefault(address.split("/", 2)[2], []).append(address)
+                self.identities.setdefault(address_parts(address).name, []).append(address)
         self.below: dict[str, list[Address]] = {}
         """Domain name -> what is declared to use it below an identity (tracking)."""
         for spec, reference in references_to("email_identity", covering=True):
@@ -141,8 +139,7 @@ class _Needs:
         return {*self.identities.get(name, ()), *self.below.get(name, ())}
 
     def of(self, address: Address) -> Iterator[Address]:
-        kind, _, rest = address.partition("/")
-        region, _, name = rest.partition("/")
+        kind, region, name = address_parts(address)
         spec = KINDS[kind]
         values = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
         if kind == "email_identity":
@@ -160,7 +157,7 @@ class _Needs:
             if other == kind:  # what they have they pass from one to another
                 yield from (a for a in self.known if a.startswith(f"{kind}/{region}/"))
             else:
-                yield f"{other}/{rest}"
+                yield "/".join(filter(None, (other, region, name)))
         for arn in (values.get("identities") or ()) if kind == "smtp_user" else ():
             yield from self.identities.get(str(arn).rpartition(":identity/")[2], ())
         for moved in self.snapshot.state.moved:
@@ -169,8 +166,8 @@ class _Needs:
 
 
 def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
-    """Every address that a target may name. Records have theirs only through what derives them: these are told where
-    a target fits nothing else."""
+    """Every address that a target may name. Those of records are derived, which takes long: they are among them only
+    where a target fits nothing else."""
     if snapshot.removing:  # what the state declares may be gone already: a run that ended early is run again
         declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(snapshot.state)}
         snapshot = replace(snapshot, removing=False, desired=declared, keys=defaultdict(str, snapshot.keys))

@@ -155,25 +155,25 @@ class Crasher:
 # --- recon in this process -----------------------------------------------------------------------------------------
 
 
-def survey(house: House, *, parallelism: int = 1) -> tuple[Snapshot, Aws]:
+def read_users(house: House, *, parallelism: int = 1) -> tuple[Snapshot, Aws]:
     from reconciler.aws.clock import now
 
     state = load(house.home / "state.yaml").state
     aws = Aws(state.stack, purpose="apply", parallelism=parallelism)
-    return rotate.survey(state, aws, now()), aws
+    return rotate.read_users(state, aws, now()), aws
 
 
 def rotate_due(house: House) -> list[rotate.Report]:
     """``recon smtp rotate --due`` without the command line; no step may fail."""
-    world, aws = survey(house)
-    return rotate.rotate_due(world, aws)
+    snapshot, aws = read_users(house)
+    return rotate.rotate_due(snapshot, aws)
 
 
 def step_of(reports: list[rotate.Report], user: str = "news") -> tuple[str, str]:
     """(state, step taken) of one user."""
     report = next(r for r in reports if r.user == user)
     assert report.error is None, report.error
-    return ("done" if report.done else report.status.state), report.done
+    return ("done" if report.done else report.state.phase), report.done
 
 
 def days(number: float) -> timedelta:

@@ -11,7 +11,8 @@ from botocore import exceptions as boto
 from support import ACCOUNT, HOME, House
 
 from reconciler.aws import Aws
-from reconciler.aws.client import _translate, permission
+from reconciler.aws.actions import iam_action
+from reconciler.aws.client import _translate
 from reconciler.errors import ABSENT, AwsError
 from reconciler.model import Stack
 
@@ -38,8 +39,8 @@ def test_an_error_says_operation_place_code_and_request() -> None:
 def test_a_denial_names_the_permission_to_allow() -> None:
     error = _translate(refused("AccessDeniedException", status=403), "sesv2", "GetEmailIdentity", HOME)
     assert "ses:GetEmailIdentity" in error.hint
-    assert permission("resourcegroupstaggingapi", "GetResources") == "tag:GetResources"
-    assert permission("route53", "ListHostedZones") == "route53:ListHostedZones"
+    assert iam_action("resourcegroupstaggingapi", "GetResources") == "tag:GetResources"
+    assert iam_action("route53", "ListHostedZones") == "route53:ListHostedZones"
 
 
 def test_all_messages_of_a_refused_batch_are_told() -> None:

@@ -1,4 +1,4 @@
-"""`recon doctor`: each layer healthy, each layer broken, and what could not be looked at."""
+"""`recon doctor`: each layer healthy, each layer broken, and what could not be checked."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_healthy_domain(live: House) -> None:
     assert not [c for c in live.sandbox.calls() if c["operation"] in {"GetSecretValue", "GetParameter"}]
 
 
-def test_the_text_ends_with_the_first_thing_to_mend(live: House) -> None:
+def test_the_text_ends_with_the_first_thing_to_fix(live: House) -> None:
     host, port = live.sandbox.serve_dns()
     ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
     assert ran.code == 0, ran
@@ -82,7 +82,7 @@ def test_the_text_ends_with_the_first_thing_to_mend(live: House) -> None:
     ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
     assert ran.code == 2
     assert "-> recon account resume --region us-east-1" in ran.out
-    assert ran.out.splitlines()[-1] == "First mend account: us-east-1: sending of the whole account is paused."
+    assert ran.out.splitlines()[-1] == "Fix this first: account: us-east-1: sending of the whole account is paused"
 
 
 def zone_id(house: House) -> str:
@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Callable[[House], Any], str, str]] = {
         "account", "49,000 of 50,000",
     ),
     "identity deleted": (
-        lambda h: client("sesv2").delete_email_identity(EmailIdentity="acme.com"), "identity", "no such identity",
+        lambda h: client("sesv2").delete_email_identity(EmailIdentity="acme.com"), "identity", "does not exist",
     ),
     "signing switched off": (
         lambda h: client("sesv2").put_email_identity_dkim_attributes(EmailIdentity="acme.com", SigningEnabled=False),
@@ -128,7 +128,7 @@ CASES: dict[str, tuple[Callable[[House], Any], str, str]] = {
         lambda h: client("sesv2").put_configuration_set_sending_options(
             ConfigurationSetName="main", SendingEnabled=False
         ),
-        "identity", "sending switched off",
+        "identity", "sending is off in its configuration set",
     ),
     "set deleted": (
         lambda h: client("sesv2").delete_configuration_set(ConfigurationSetName="main"), "identity", "554",
@@ -152,7 +152,7 @@ CASES: dict[str, tuple[Callable[[House], Any], str, str]] = {
                 "AccessKeyId"
             ],
         ),
-        "smtp", "is gone",
+        "smtp", "was deleted",
     ),
     "own address suppressed": (
         lambda h: client("sesv2").put_suppressed_destination(EmailAddress="ceo@acme.com", Reason="BOUNCE"),
@@ -178,7 +178,7 @@ def test_what_is_broken_is_found_in_its_layer(live: House, case: str) -> None:
     assert all(c["hint"] for c in checks if c["status"] == "found")
 
 
-def test_a_fresh_identity_is_pending_and_its_records_are_told(house: House) -> None:
+def test_a_fresh_identity_is_pending(house: House) -> None:
     house.sandbox.settings(verification_delay=3600.0)
     house.seed_zone()
     house.apply(BASE)
@@ -186,13 +186,13 @@ def test_a_fresh_identity_is_pending_and_its_records_are_told(house: House) -> N
     assert any("verification is PENDING" in m for at, m in broken(checks) if at == "identity")
 
 
-def test_a_zone_that_the_world_does_not_ask_is_told_as_such(house: House) -> None:
+def test_a_hosted_zone_that_is_not_delegated_is_found(house: House) -> None:
     made = house.sandbox.seed(zones=[{"name": "acme.com"}])["zones"]["acme.com"]
     house.sandbox.seed(zones=[{"name": "acme.com", "delegated": True}])
     house.apply(merge(BASE, {"domains": {"acme.com": {"zone": made}, "shop.acme.com": {"zone": made}}}))
     checks = run(house, "acme.com", code=2)
     first = next(c for c in checks if c["layer"] == "dns")
-    assert f"not the servers of hosted zone {made}" in first["message"]
+    assert f"not to the servers of hosted zone {made}" in first["message"]
     assert "at the registrar" in first["hint"]
 
 
@@ -214,7 +214,7 @@ def test_all_domains_and_one_that_never_sends(live: House) -> None:
     assert any("_dmarc.acme.net" in str(c["message"]) for c in mine)
 
 
-def test_what_could_not_be_looked_at_is_no_health(live: House) -> None:
+def test_what_could_not_be_checked_is_not_healthy(live: House) -> None:
     live.sandbox.fault("denied", service="ses", operation="GetSendStatistics", count=None)
     checks = run(live, "acme.com", code=1)
     assert {at for at, _ in broken(checks)} == {"reputation"}
@@ -249,7 +249,7 @@ def test_it_works_under_the_policy_for_plans(live: House, monkeypatch: pytest.Mo
         (["acme.org"], "is not declared"),
         (["acme.con"], "did you mean acme.com"),
         (["acme.com", "shop.acme.com"], "one domain"),
-        (["--to", "ann"], "is no address"),
+        (["--to", "ann"], "is not an e-mail address"),
         (["--resolver", "nowhere"], "is not an address"),
         (["--region", "ap-south-1"], "is not in ap-south-1"),
         (["--format", "html"], "text or json"),

@@ -567,7 +567,7 @@ def test_destroy_speaks_of_what_goes_alone(house: House) -> None:
         "smtp-any-from",
         "dmarc-parked-open",
     }
-    assert notes["credential-deleted"] == "the key ends at once; its parameter is gone for good (SSM)"
+    assert notes["credential-deleted"] == "the key stops working at once; its parameter cannot be restored (SSM)"
     house.check_foreign(alone=True)
 
 

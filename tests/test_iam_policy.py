@@ -14,6 +14,7 @@ import support
 from smtp_support import Clock, keys
 
 from reconciler import iam_policy
+from reconciler.aws import iam_action
 from reconciler.desired import load
 from reconciler.iam_policy import MAX_CHARACTERS, READ_VERBS, parts, policy, size
 from reconciler.kinds.registry import REGISTRY
@@ -218,7 +219,7 @@ def test_smtp_work_and_the_runbook_of_a_leak_need_no_more_than_the_role_that_app
         assert roles.denied() == [], arguments
 
     done("apply", "state.yaml", "--auto-approve")
-    for days, step in ((11, "made"), (2, "switched off"), (2, "deleted")):
+    for days, step in ((11, "created"), (2, "deactivated"), (2, "deleted")):
         clock.forward(days)
         ran = account.cli("smtp", "rotate", "--due", "state.yaml")
         assert (ran.code, step in ran.out + ran.err) == (0, True), ran
@@ -329,8 +330,7 @@ def test_every_call_of_the_code_is_declared() -> None:
     declared = {*iam_policy.actions("apply"), *iam_policy.INCIDENT}
     # The bucket has statements of its own, STS needs no permission, and a notice is an option of drift.
     backend = {"s3:ListObjectsV2", "sts:GetCallerIdentity", "sns:Publish"}
-    prefix = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
-    missing = {f"{prefix.get(s, s)}:{o}" for s, o in found} - declared - backend
+    missing = {iam_action(service, operation) for service, operation in found} - declared - backend
     assert missing == set()
     assert all(kind.reads for kind in REGISTRY.values())
     assert {f"ses:{r.partition(':')[2]}" for r in context.READS if r.startswith("sesv2")} <= declared

@@ -323,7 +323,7 @@ def test_a_foreign_key_is_never_touched(house: House) -> None:
     assert not plan.changes
     blocked = [d for d in plan.diagnostics if d.code == "two-keys"]
     assert foreign in blocked[0].message
-    assert "not made by recon" in blocked[0].message
+    assert "not created by recon" in blocked[0].message
     assert "recon smtp rotate news --replace" in blocked[0].hint
     house.clear()
     assert house.cli("apply", "state.yaml", "--auto-approve").code == 1
@@ -363,7 +363,7 @@ def test_a_secret_without_owner_is_taken_over_with_consent_only(house: House) ->
     assert secret()["username"] in keys()
 
 
-def test_a_user_taken_out_goes_with_key_and_secret(house: House) -> None:
+def test_a_user_taken_out_is_deleted_with_key_and_secret(house: House) -> None:
     house.settle(BASE)
     gone = merge(BASE, {})
     del gone["smtp_users"]
@@ -378,7 +378,7 @@ def test_a_user_taken_out_goes_with_key_and_secret(house: House) -> None:
     assert [secret()["username"]] == keys()
 
 
-def test_what_others_gave_a_user_is_shown_before_it_goes_and_no_more_goes(house: House) -> None:
+def test_what_others_added_to_a_user_is_shown_before_it_is_deleted(house: House) -> None:
     house.settle(BASE)
     policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
     arn = iam().create_policy(PolicyName="wide", PolicyDocument=policy)["Policy"]["Arn"]

@@ -58,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
-    "iam_policy": {*BASE, "backend", "kinds", "resources", "rules", "doctor"},
+    "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
     "demo": {"sandbox"},

@@ -1,4 +1,4 @@
-"""The life of a key: made, rotated out step by step, held while it is in use, replaced at once when it leaked."""
+"""The life of a key: created, rotated out step by step, held while it is in use, replaced at once when it leaked."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ def test_a_cycle_takes_one_step_a_run_and_says_what_comes_next(house: House, clo
     assert not {"recon:key-old", "recon:key-off", "recon:key-intent"} & set(tags())
     assert problem(SECRET, "news") is None
     report = rotate_due(house)[0]
-    assert report.status.state == "waiting"
+    assert report.state.phase == "waiting"
     assert str(report.next_at)[:10] == (clock.now + days(90 - 8.1)).date().isoformat()
 
 
-def test_what_is_due_is_told_by_plan_and_drift_and_is_no_change(house: House, clock: Clock) -> None:
+def test_plan_and_drift_report_what_is_due_and_it_is_not_a_change(house: House, clock: Clock) -> None:
     house.settle(BASE)
     assert not {c for c in codes(house.plan()) if c.startswith("rotation")}
     clock.forward(90)
@@ -200,13 +200,13 @@ def test_use_before_the_new_key_was_stored_says_nothing(house: House, clock: Clo
     assert step_of(rotate_due(house)) == ("done", "deactivate")
 
 
-def test_what_iam_does_not_tell_holds_the_step(house: House, clock: Clock) -> None:
+def test_an_unknown_last_use_holds_the_step(house: House, clock: Clock) -> None:
     old, _ = start_overlap(house, clock)
     clock.forward(8)
     house.sandbox.fault("denied", service="iam", operation="GetAccessKeyLastUsed", count=None)
     reports = rotate_due(house)
     assert step_of(reports) == ("held", "")
-    assert "could not be read" in reports[0].status.reason
+    assert "could not be read" in reports[0].state.reason
     assert keys()[old].active
     assert house.plan().outcome == "no_changes"
 
@@ -244,13 +244,13 @@ def test_consumers_are_work_by_hand_until_somebody_says_it_is_done(house: House,
     clock.forward(6)
     use(old)
     ran = smtp(house, "ack", "news", "printer", "state.yaml")
-    assert "still to be told: webmail, send-as admin@ (by hand)" in ran.out
+    assert "still without it: webmail, send-as admin@ (by hand)" in ran.out
     clock.forward(2)
-    # In use two days ago, and one has not been told: held.
+    # In use two days ago, and one consumer does not have the new password: held.
     reports = rotate_due(house)
     assert step_of(reports) == ("held", "")
-    assert "webmail" in reports[0].status.hint
-    assert "printer" not in reports[0].status.hint
+    assert "webmail" in reports[0].state.hint
+    assert "printer" not in reports[0].state.hint
     smtp(house, "ack", "news", "webmail, send-as admin@", "state.yaml")
     # All have the new one, and the old one was not used since.
     assert step_of(rotate_due(house)) == ("done", "deactivate")
@@ -290,7 +290,7 @@ def test_a_held_rotation_says_that_the_next_one_waits(house: House, clock: Clock
 # --- keys that recon did not make ----------------------------------------------------------------------------------
 
 
-def test_a_foreign_key_is_told_with_its_last_use_and_rotated_out_when_named(house: House, clock: Clock) -> None:
+def test_a_foreign_key_is_reported_with_its_last_use_and_rotated_out_when_named(house: House, clock: Clock) -> None:
     house.settle(BASE)
     mine = stored(SECRET)["username"]
     foreign = client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
@@ -300,11 +300,11 @@ def test_a_foreign_key_is_told_with_its_last_use_and_rotated_out_when_named(hous
     plan = house.plan()
     assert not plan.changes
     assert "last used 2 days ago" in message(plan, "foreign-key")
-    # It stands in the way of rotation, which says so.
+    # It blocks the rotation, which says so.
     clock.forward(86)
     reports = rotate_due(house)
-    assert reports[0].status.state == "blocked"
-    assert foreign in reports[0].status.reason
+    assert reports[0].state.phase == "blocked"
+    assert foreign in reports[0].state.reason
     assert smtp(house, "rotate", "--due", "state.yaml", code=1)
     assert foreign in smtp(house, "rotate", "news", "state.yaml", code=3).err
     ran = smtp(house, "rotate", "news", "--replace", foreign, "state.yaml")
@@ -321,16 +321,16 @@ def test_a_foreign_key_is_told_with_its_last_use_and_rotated_out_when_named(hous
     assert step_of(rotate_due(house)) == ("done", "create")
 
 
-def test_a_key_whose_making_was_answered_too_late_is_told_and_goes_when_named(house: House, clock: Clock) -> None:
-    """It lands after the run that closed the intent has ended: nothing proves whose it is, so a person says."""
+def test_a_key_from_a_lost_answer_is_reported_and_deleted_when_named(house: House, clock: Clock) -> None:
+    """It appears after the run that closed the intent has ended: nothing proves its owner, so a person decides."""
     house.settle(BASE)
     mine = stored(SECRET)["username"]
     late = client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
     clock.forward(2)
-    told = next(d for d in house.plan().diagnostics if d.code == "foreign-key")
-    assert "likely one that a run asked for and got no answer about" in told.message
-    assert f"recon smtp rotate news --replace {late} (said three times" in told.hint
-    for step in ("rotated out", "switched off", "deleted"):
+    warning = next(d for d in house.plan().diagnostics if d.code == "foreign-key")
+    assert "probably for a run that got no answer from AWS" in warning.message
+    assert f"recon smtp rotate news --replace {late} (run it three times" in warning.hint
+    for step in ("rotated out", "deactivated", "deleted"):
         assert set(keys()) == {mine, late}
         assert step in smtp(house, "rotate", "news", "--replace", late, "state.yaml").out
     assert set(keys()) == {mine}

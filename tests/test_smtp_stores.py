@@ -1,4 +1,4 @@
-"""Stores: mended without a new key wherever one is proven, and what cannot be told from outside told apart."""
+"""Stores: fixed without a new key wherever the value is proven, and seen as changed by others where it is not."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_store_that_comes_back_has_the_tags_of_the_day(house: House) -> None:
     assert tags_of(ALL) == {"team": "post"}
 
 
-# --- mended without a new key --------------------------------------------------------------------------------------
+# --- fixed without a new key ---------------------------------------------------------------------------------------
 
 
 def test_a_secret_that_waits_for_its_deletion_comes_back_with_the_same_password(house: House) -> None:
@@ -219,7 +219,7 @@ def test_the_secret_access_key_is_stored_only_when_asked_for(house: House) -> No
     assert problem(ALL, "news", [OTHER, HOME]) is None
 
 
-# --- told apart ----------------------------------------------------------------------------------------------------
+# --- written by others ---------------------------------------------------------------------------------------------
 
 
 def test_a_parameter_written_over_is_seen_although_ssm_keeps_the_description(house: House) -> None:
@@ -242,20 +242,20 @@ def test_a_parameter_written_over_with_its_description_needs_a_new_key(house: Ho
     assert old in keys()
 
 
-def test_a_parameter_whose_old_version_is_not_ours_after_all_is_told(house: House) -> None:
+def test_a_parameter_whose_old_version_is_not_ours_after_all_is_an_error(house: House) -> None:
     house.settle(state({"ssm": {"name": "/recon/news"}}))
     described = client("ssm").describe_parameters()["Parameters"][0]["Description"]
     lie = described.rpartition(" v")[0] + " v2"
     for text in ("theirs", "mine"):
         client("ssm").put_parameter(Name="/recon/news", Value=text, Description=lie, Overwrite=True)
-    assert "has no value of" in told(house.apply(expect="error"))
+    assert "no longer keeps the passwords of" in told(house.apply(expect="error"))
     assert stored_text(PARAMETER) == "mine"
 
 
-def test_a_parameter_that_is_no_securestring_is_not_written(house: House) -> None:
+def test_a_parameter_that_is_not_a_securestring_is_not_written(house: House) -> None:
     client("ssm").put_parameter(Name="/recon/news", Value="mine", Type="String")
     plan = house.plan(state({"ssm": {"name": "/recon/news"}}))
-    assert "no SecureString" in message(plan, "store-not-secure")
+    assert "not a SecureString" in message(plan, "store-not-secure")
     house.apply(expect=None)
     assert keys() == {}
 
@@ -345,7 +345,7 @@ def test_a_key_that_appears_after_all_is_named_and_goes(house: House, monkeypatc
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_a_secret_that_aws_refuses_to_delete_is_no_deleted_one(
+def test_a_secret_that_aws_refuses_to_delete_is_not_a_deleted_one(
     house: House, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
     """InvalidRequestException says that it waits for its deletion already, or that another service manages it."""
@@ -401,7 +401,7 @@ def test_a_store_that_somebody_made_meanwhile_is_left_alone(
     monkeypatch.setattr(Aws, "call", rival)
     result = house.apply(expect="partial")
     assert struck
-    assert ("belongs to other" if owner else "somebody made") in told(result)
+    assert ("belongs to other" if owner else "somebody created") in told(result)
     assert stored_text(store) == "theirs"
     assert keys() == {}
     if owner:

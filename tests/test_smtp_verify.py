@@ -1,4 +1,4 @@
-"""Proof by logging in: a real SMTP server on loopback, with STARTTLS, TLS and AUTH, and a certificate authority."""
+"""Stored passwords, tested by logins at an SMTP server on loopback, with STARTTLS, TLS, AUTH and certificates."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_good_password_logs_in_and_leaves(authority: dict[str, Path], trust: s
 
 
 @pytest.mark.parametrize("mode", ["starttls", "tls"])
-def test_a_stale_password_is_told(authority: dict[str, Path], trust: ssl.SSLContext, mode: str) -> None:
+def test_a_stale_password_is_reported(authority: dict[str, Path], trust: ssl.SSLContext, mode: str) -> None:
     with running(Server(authority["good.pem"], tls=mode == "tls")) as server:
         server.user, server.password = "AKIAGOOD", "new"
         found = verify.log_in("AKIAGOOD", "old", [place(server, mode)], trust)

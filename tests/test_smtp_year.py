@@ -172,13 +172,13 @@ class Year:
         reports = self._crashing(lambda: rotate_due(self.house), day, broken)
         for report in reports:
             assert report.error is None, f"day {day}: {report.user}: {report.error}"
-            assert report.status.state != "blocked", f"day {day}: {report.user}: {report.status.reason}"
-            assert report.user in broken or report.status.state != "unhealthy", (
-                f"day {day}: {report.user}: {report.status}"
+            assert report.state.phase != "blocked", f"day {day}: {report.user}: {report.state.reason}"
+            assert report.user in broken or report.state.phase != "unhealthy", (
+                f"day {day}: {report.user}: {report.state}"
             )
             if report.done:
                 self.seen[report.done] = self.seen.get(report.done, 0) + 1
-        held = {r.user: str(r.status.key) for r in reports if r.status.state == "held"}
+        held = {r.user: str(r.state.key) for r in reports if r.state.phase == "held"}
         self.seen["held"] = self.seen.get("held", 0) + len(held)
         return held
 

@@ -1,4 +1,4 @@
-"""`recon suppression`: the list over all regions of the stack, at any size, and what is taken off it."""
+"""`recon suppression`: the list over all regions of the stack, at any size, and what is removed from it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_list_of_many_pages_is_exported_whole(house: House) -> None:
     assert len(calls) == 3
 
 
-def test_what_could_not_be_read_is_said_and_no_part_is_taken_for_the_whole(lists: House) -> None:
+def test_an_unread_region_is_an_error_and_no_partial_file_is_written(lists: House) -> None:
     lists.sandbox.fault("denied", service="sesv2", operation="ListSuppressedDestinations", region=OTHER, count=None)
     ran = lists.cli("suppression", "export", "state.yaml", "--out", "list.csv")
     assert ran.code == 1
@@ -119,7 +119,7 @@ def test_hostile_addresses_are_inert(house: House) -> None:
 # --- remove --------------------------------------------------------------------------------------------------------
 
 
-def test_an_address_goes_from_every_region_and_twice_is_no_error(lists: House) -> None:
+def test_an_address_is_removed_from_every_region_and_twice_is_not_an_error(lists: House) -> None:
     ran = lists.cli("suppression", "remove", "ann@example.com", "state.yaml", "--auto-approve")
     assert ran.code == 0, ran
     assert "2 entries removed" in ran.out
@@ -128,9 +128,9 @@ def test_an_address_goes_from_every_region_and_twice_is_no_error(lists: House) -
     ran = lists.cli("suppression", "remove", "ann@example.com", "state.yaml", "--auto-approve", "--format", "json")
     document = json.loads(ran.out)
     assert (ran.code, document["outcome"], document["absent"]) == (0, "no_changes", ["ann@example.com"])
-    told = lists.cli("history", "state.yaml").out
-    assert "suppression remove" in told
-    assert "ann@" not in told
+    history = lists.cli("history", "state.yaml").out
+    assert "suppression remove" in history
+    assert "ann@" not in history
 
 
 def test_a_question_comes_first(lists: House) -> None:
@@ -160,12 +160,12 @@ def test_many_addresses_are_found_by_reading_the_lists(house: House) -> None:
     ran = house.cli("suppression", "remove", "--from", "mine", "state.yaml", "--auto-approve")
     assert ran.code == 0, ran
     assert "60 entries removed" in ran.out
-    assert "nobody@example.com is on no list" in ran.err
+    assert "nobody@example.com is not on any list" in ran.err
     assert listed(HOME) == sorted(many[60:])
     assert not [c for c in house.sandbox.calls() if c["operation"] == "GetSuppressedDestination"]
 
 
-def test_bad_lines_are_all_told_before_aws_is_asked(lists: House) -> None:
+def test_all_bad_lines_are_reported_before_aws_is_asked(lists: House) -> None:
     (lists.home / "mine").write_text(
         "ann@example.com\nnot an address\naddress,region\nbob@example.org,ap-south-1\n{no\n"
     )
@@ -185,7 +185,7 @@ def test_bad_lines_are_all_told_before_aws_is_asked(lists: House) -> None:
         (["export", "state.yaml", "--format", "xml"], "csv or jsonl"),
         (["export", "state.yaml", "--out", "nowhere/list.csv"], "could not be written"),
         (["remove", "--auto-approve"], "no address"),
-        (["remove", "ann", "state.yaml", "--auto-approve"], "ann is no address"),
+        (["remove", "ann", "state.yaml", "--auto-approve"], "ann is not an e-mail address"),
         (["remove", "--from", "nowhere", "state.yaml", "--auto-approve"], "could not be read"),
     ],
 )
@@ -196,7 +196,7 @@ def test_bad_input(lists: House, arguments: list[str], words: str) -> None:
     assert "Traceback" not in ran.err
 
 
-def test_a_region_that_fails_half_way_is_told_and_a_second_run_ends_it(lists: House) -> None:
+def test_a_region_that_fails_is_reported_and_a_second_run_finishes(lists: House) -> None:
     lists.sandbox.fault("denied", service="sesv2", operation="DeleteSuppressedDestination", region=OTHER, count=None)
     arguments: list[Any] = ["suppression", "remove", "ann@example.com", "state.yaml", "--auto-approve"]
     ran = lists.cli(*arguments)

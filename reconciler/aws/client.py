@@ -19,6 +19,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from reconciler.aws import answers
+from reconciler.aws.actions import iam_action
 from reconciler.aws.limiter import Limiters
 from reconciler.errors import DENIED, NOT_ENABLED, AwsError, ReconError
 from reconciler.fair_queue import FairQueue
@@ -73,16 +74,9 @@ RETRIED = frozenset(
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 _LIMIT_OF = {"ses": "ses", "sesv2": "ses", "resourcegroupstaggingapi": "tagging"}
-_IAM_PREFIX = {"sesv2": "ses", "resourcegroupstaggingapi": "tag"}
 _GLOBAL = frozenset({"iam", "route53"})
 
 log = logging.getLogger("recon.aws")
-
-
-def permission(service: str, operation: str) -> str:
-    """The IAM action that an operation needs, for people and policies: ``ses:GetEmailIdentity``."""
-    renamed = {"PutSecretValue": "PutSecretValue", "ListTagsForResources": "ListTagsForResources"}
-    return f"{_IAM_PREFIX.get(service, service)}:{renamed.get(operation, operation)}"
 
 
 class Aws:
@@ -455,7 +449,7 @@ def _without_values(text: str) -> str:
 
 def _hint(code: str, service: str, operation: str) -> str:
     if code in DENIED:
-        return f"allow {permission(service, operation)} for the role that recon runs as (see `recon iam-policy`)"
+        return f"allow {iam_action(service, operation)} for the role that recon runs as (see `recon iam-policy`)"
     if code in EXPIRED:
         return "the credentials have expired: log in again and re-run; re-running is safe"
     if code in NOT_ENABLED:

@@ -2,117 +2,84 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.app import app
+from reconciler.cli.app import command_group
 from reconciler.cli.common import (
-    TEXT_OR_JSON,
-    ColorOption,
-    EnvOption,
     Out,
-    QuietOption,
-    StateArg,
-    TextOrJsonOption,
-    VerboseOption,
-    as_diagnostics,
     guarded,
-    load,
+    load_state,
+    options_from,
+    outcome_of,
+    print_outcome,
+    text_or_json,
 )
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.model import State
 
-account_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Sending of the account in a region: pause, resume."
-)
-app.add_typer(account_app, name="account")
+account_app = command_group("account", "Pause or resume all sending of the account in a region.")
 
 RegionOption = Annotated[list[str], typer.Option("--region", help="The region (repeatable).")]
 
 
 @account_app.command()
-def pause(
-    region: RegionOption,
-    state: StateArg = "state",
-    env: EnvOption = None,
-    format: TextOrJsonOption = "text",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
-) -> int:
-    """Stop all sending of the account in a region, of every stack and identity. Waits for no other run."""
-    return _switch(region, state, env, Out(format, no_color, quiet, verbose, TEXT_OR_JSON), on=False)
+@options_from(out=text_or_json, declared=load_state)
+def pause(region: RegionOption, declared: State, out: Out) -> int:
+    """Stop all sending of the account in a region, of every stack and identity. Does not wait for other runs."""
+    return _switch(declared, region, out, on=False)
 
 
 @account_app.command()
-def resume(
-    region: RegionOption,
-    state: StateArg = "state",
-    env: EnvOption = None,
-    format: TextOrJsonOption = "text",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
-) -> int:
-    """Let the account send in a region again."""
-    return _switch(region, state, env, Out(format, no_color, quiet, verbose, TEXT_OR_JSON), on=True)
+@options_from(out=text_or_json, declared=load_state)
+def resume(region: RegionOption, declared: State, out: Out) -> int:
+    """Allow the account to send in a region again."""
+    return _switch(declared, region, out, on=True)
 
 
-def _switch(regions: list[str], state: str, env: str | None, out: Out, *, on: bool) -> int:
-    """PutAccountSendingAttributes in each region, and what SES says of it afterwards (SES v2 API, GetAccount)."""
+def _switch(declared: State, regions: list[str], out: Out, *, on: bool) -> int:
+    """PutAccountSendingAttributes in each region, and what GetAccount returns afterwards (SES v2 API)."""
     from reconciler.regions import is_ses_region
 
-    declared, _ = load(state, env, out)
     if unknown := [r for r in regions if not is_ses_region(r)]:
         raise ReconError(f"SES is not known to exist in {', '.join(unknown)}", hint="such as us-east-1")
     aws = guarded(declared.stack, "apply")
-    rows, problems = [], []
-    for region, row, error in aws.parallel(lambda r: _one(aws, r, on), sorted(set(regions))):
-        rows.append({"region": region, **row})
-        if error is not None:
-            problems.append(error)
-    if out.format == "json":
-        outcome = "applied" if not problems else "partial" if len(problems) < len(rows) else "error"
-        out.document(declared.stack, outcome, {"regions": rows}, as_diagnostics(problems))
-    else:
-        for row in rows:
-            sys.stdout.write(f"{row['region']}: {_words(row)}\n")
-        for problem in problems:
-            out.error(problem)
-    return 1 if problems else 0
+    results = aws.parallel(lambda r: _switch_region(aws, r, on), sorted(set(regions)))
+    rows = [row for row, _ in results]
+    problems = [problem for _, problem in results if problem is not None]
+    outcome = outcome_of(len(rows) - len(problems), problems)
+    lines = [f"{row['region']}: {_row_text(row)}" for row in rows]
+    return print_outcome(out, declared.stack, outcome, {"regions": rows}, lines, problems)
 
 
-def _one(aws: Aws, region: str, on: bool) -> tuple[str, dict[str, Any], ReconError | None]:
+def _switch_region(aws: Aws, region: str, on: bool) -> tuple[dict[str, Any], ReconError | None]:
+    row: dict[str, Any]
+    row = {"region": region, "sending_enabled": None, "enforcement_status": None, "production_access": None}
     try:
         aws.call("sesv2", "PutAccountSendingAttributes", region, SendingEnabled=on)
-    except ReconError as error:
-        return region, {"sending_enabled": None, "enforcement_status": None, "production_access": None}, error
-    try:
+        row["sending_enabled"] = on
         live = aws.call("sesv2", "GetAccount", region)
     except ReconError as error:
-        return region, {"sending_enabled": on, "enforcement_status": None, "production_access": None}, error
+        return row, error
     row = {
-        "sending_enabled": bool(live.get("SendingEnabled")), "enforcement_status": live.get("EnforcementStatus"),
-        "production_access": live.get("ProductionAccessEnabled"),
+        "region": region, "sending_enabled": bool(live.get("SendingEnabled")),
+        "enforcement_status": live.get("EnforcementStatus"), "production_access": live.get("ProductionAccessEnabled"),
     }  # fmt: skip
-    if row["sending_enabled"] != on:
-        seen = "on" if row["sending_enabled"] else "off"
-        return (
-            region,
-            row,
-            ReconError(f"SES in {region} still says that sending is {seen}", hint="look again in a minute"),
-        )
-    return region, row, None
+    if row["sending_enabled"] == on:
+        return row, None
+    seen = "on" if row["sending_enabled"] else "off"
+    return row, ReconError(f"SES in {region} still reports that sending is {seen}", hint="try again in a minute")
 
 
-def _words(row: dict[str, Any]) -> str:
+def _row_text(row: dict[str, Any]) -> str:
     if row["sending_enabled"] is None:
         return "unchanged"
-    words = "sending is on" if row["sending_enabled"] else "sending is paused for the whole account"
-    if row["sending_enabled"] and row["enforcement_status"] not in {None, "HEALTHY"}:
-        words += f"; but SES itself has the account under {row['enforcement_status']}: write to AWS Support"
-    return words
+    if not row["sending_enabled"]:
+        return "sending is paused for the whole account"
+    if row["enforcement_status"] in {None, "HEALTHY"}:
+        return "sending is on"
+    return f"sending is on, but SES has put the account under {row['enforcement_status']}: write to AWS Support"

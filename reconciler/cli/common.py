@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
+import inspect
 import json
 import os
 import re
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -313,3 +316,84 @@ def yes(question: str, answer: str = "yes") -> bool:
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip() == answer
+
+
+# --- what several commands take and print --------------------------------------------------------------------------
+
+
+def options_from(**builders: Callable[..., Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Let a command take values that are built from options: ``@options_from(out=text_or_json)`` puts the parameters of
+    ``text_or_json`` in the place of the command's parameter ``out``, and calls it with what it returns."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        own = inspect.signature(command).parameters
+        built = {name: inspect.signature(builder).parameters for name, builder in builders.items()}
+
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> int:
+            values = {name: builders[name](**{o: given.pop(o) for o in options}) for name, options in built.items()}
+            return command(**given, **values)
+
+        hints = _hints({k: v for k, v in command.__annotations__.items() if k not in built}, command)
+        for builder in builders.values():
+            hints |= _hints({k: v for k, v in builder.__annotations__.items() if k != "return"}, builder)
+        parameters = [p for name in own for p in (built[name].values() if name in built else [own[name]])]
+        wrapper.__annotations__ = hints
+        wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in parameters]
+        )
+        return wrapper
+
+    return decorate
+
+
+def _hints(annotations: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations of ``function`` evaluated, as typer wants them."""
+    bare = types.SimpleNamespace(__annotations__=annotations)
+    return get_type_hints(bare, vars(sys.modules[function.__module__]), include_extras=True)
+
+
+def text_or_json(
+    format: TextOrJsonOption = "text", no_color: ColorOption = False, quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> Out:  # fmt: skip
+    """The output of a command that prints text or one JSON object (for ``options_from``)."""
+    return Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
+
+
+def load_state(state: StateArg = "state", env: EnvOption = None) -> State:
+    """The desired state, for a command that does not print its warnings (also for ``options_from``)."""
+    return load(state, env, Out())[0]
+
+
+def name_and_state(given: Sequence[str], what: str, usage: str) -> tuple[str | None, str]:
+    """The arguments ``[NAME] [STATE]``, in any order: what is a path is the state. Raises ReconError for more."""
+    paths = [g for g in given if is_path(g)]
+    names = [g for g in given if g not in paths]
+    if len(given) == 2 and not names:
+        names, paths = paths[:1], paths[1:]  # a name that is also the name of a file
+    if len(paths) > 1 or len(names) > 1:
+        raise ReconError(f"give at most one {what} and one state", hint=usage)
+    return (names[0] if names else None), (paths[0] if paths else "state")
+
+
+def print_outcome(
+    out: Out, stack: Stack, outcome: str, found: Mapping[str, Any], lines: Iterable[str],
+    problems: Sequence[ReconError] = (),
+) -> int:  # fmt: skip
+    """Print what a command did: one JSON object, or ``lines`` and each problem. Returns the exit code."""
+    if out.format == "json":
+        out.document(stack, outcome, found, as_diagnostics(problems))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+        for problem in problems:
+            out.error(problem)
+    return 1 if problems else 0
+
+
+def outcome_of(done: int, problems: Sequence[ReconError]) -> str:
+    """The ``outcome`` of a command that did ``done`` things, and failed at others."""
+    if problems:
+        return "partial" if done else "error"
+    return "applied" if done else "no_changes"

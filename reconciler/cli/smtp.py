@@ -1,4 +1,4 @@
-"""SMTP credential work that must not ride on other changes: rotate, verify, password, ack, lock."""
+"""SMTP credential work outside of plans: rotate, verify, password, ack, lock."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.app import app
+from reconciler.cli.app import command_group
 from reconciler.cli.common import (
-    TEXT_OR_JSON,
-    ColorOption,
     EnvOption,
     LockOption,
     Out,
     ParallelOption,
-    QuietOption,
     RegionsOption,
-    StateArg,
-    TextOrJsonOption,
-    VerboseOption,
-    as_diagnostics,
-    is_path,
-    load,
+    guarded,
+    load_state,
+    name_and_state,
+    options_from,
+    outcome_of,
+    print_outcome,
+    text_or_json,
     with_lock,
     yes,
 )
@@ -33,15 +31,12 @@ from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.journal import Recorder
     from reconciler.kinds.snapshot import Snapshot
     from reconciler.model import Stack, State
     from reconciler.smtp.rotate import Report
-    from reconciler.smtp.verify import Verdict
 
-smtp_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="SMTP credentials: rotate, verify, print, acknowledge, lock."
-)
-app.add_typer(smtp_app, name="smtp")
+smtp_app = command_group("smtp", "SMTP credentials: rotate, verify, print, acknowledge, lock.")
 
 UserArg = Annotated[str, typer.Argument(metavar="USER", help="A declared SMTP user.")]
 NeverAsksOption = Annotated[
@@ -53,90 +48,86 @@ NeverAsksOption = Annotated[
 
 
 @smtp_app.command()
+@options_from(out=text_or_json)
 def rotate(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="[USER] [STATE]", help="One user; with --due only the state.")
     ] = None,
-    due: Annotated[bool, typer.Option("--due", help="Take every step that is due, one a user; for a cron.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Take every step that is due, one for each user.")] = False,
     replace: Annotated[
-        str | None, typer.Option("--replace", metavar="KEYID", help="This key gives way, also one recon did not make.")
+        str | None,
+        typer.Option("--replace", metavar="KEYID", help="Replace this key, even if recon did not create it."),
     ] = None,
     compromised: Annotated[
         bool,
-        typer.Option("--compromised", help="Switch the old key off at once and deny sending until a new is stored."),
+        typer.Option(
+            "--compromised", help="Deactivate the old key at once and block sending until a new key is stored."
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="With --replace: even if the key is in use.")] = False,
     env: EnvOption = None,
-    format: TextOrJsonOption = "text",
     auto_approve: NeverAsksOption = False,
     parallelism: ParallelOption = 16,
     lock_timeout: LockOption = "0s",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Out,
 ) -> int:
     """Take the rotation steps that are due (--due), or rotate one user now."""
-    from reconciler.smtp import rotate as rotation
+    from reconciler.journal import recording
+    from reconciler.smtp.rotate import rotate_due, rotate_user
 
-    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
-    given = list(what or ())
     if due and (replace or compromised):
-        raise ReconError("--due goes without --replace and --compromised", hint="name one user for those")
+        raise ReconError("--due cannot be combined with --replace or --compromised", hint="name one user for those")
     if replace and compromised:
-        raise ReconError("--replace and --compromised do not go together", hint="recon smtp rotate USER --compromised")
+        raise ReconError("use --replace or --compromised, not both", hint="recon smtp rotate USER --compromised")
+    given = list(what or ())
     if len(given) > (1 if due else 2) or (not due and not given):
         raise ReconError(
             "rotate needs --due or one user", hint="recon smtp rotate --due [STATE], or recon smtp rotate USER [STATE]"
         )
     user = None if due else given.pop(0)
-    state, _ = load(given[0] if given else "state", env, out)
-    aws = _aws(state, "apply", parallelism)
-    command = "smtp rotate --due" if due else f"smtp rotate {user}"
+    state = load_state(given[0] if given else "state", env)
+    command = "smtp rotate --due" if user is None else f"smtp rotate {user}"
     with with_lock(state.stack, command, out, lock_timeout) as held:
-        from reconciler.journal import recording
-
-        snapshot = _world(state, aws, None if user is None else [user])
+        aws, snapshot = _read_users(state, "apply", user, parallelism)
         with recording(state.stack, held.aws or aws, command, warn=out.say) as run:
             if user is None:
-                reports = rotation.rotate_due(snapshot, aws)
-            elif compromised:
-                desired = rotation.declared(snapshot, user)
-                live = rotation.observed(snapshot, desired)
-                if live is None:
-                    raise ReconError(f"the IAM user {user} does not exist", hint="recon apply makes it")
-                reports = [rotation.renew(snapshot, aws, desired, live)]
+                reports = rotate_due(snapshot, aws)
             else:
-                reports = [rotation.rotate_user(snapshot, aws, user, replacing=replace, force=force)]
-            for report in reports:
-                if report.done:
-                    run.step(f"smtp_credential/{report.user}#{report.done}", "done")
-                elif report.error is not None:
-                    run.step(
-                        f"smtp_credential/{report.user}#{report.status.step or 'rotate'}", "failed", report.error.code
-                    )
-            run.outcome = _outcome(reports)
+                reports = [
+                    rotate_user(snapshot, aws, user, replacing=replace, force=force, compromised=compromised)
+                ]  # fmt: skip
+            _record(run, reports)
     _print_reports(state.stack, reports, snapshot, out)
-    return _rotate_code(reports, named=user is not None)
+    return _exit_code(reports, named=user is not None)
+
+
+def _record(run: Recorder, reports: Sequence[Report]) -> None:
+    """Write the steps and the outcome into the journal."""
+    for report in reports:
+        address = f"smtp_credential/{report.user}"
+        if report.done:
+            run.step(f"{address}#{report.done}", "done")
+        elif report.error is not None:
+            run.step(f"{address}#{report.state.step or 'rotate'}", "failed", report.error.code)
+    run.outcome = _outcome(reports)
 
 
 def _outcome(reports: Sequence[Report]) -> str:
-    done = any(r.done for r in reports)
-    if any(r.error for r in reports):
-        return "partial" if done else "error"
-    return "applied" if done else "no_changes"
+    return outcome_of(sum(bool(r.done) for r in reports), [r.error for r in reports if r.error])
 
 
-def _rotate_code(reports: Sequence[Report], *, named: bool) -> int:
-    """1 where a step failed or cannot be taken (no room, or `recon apply` must heal first); held is no error."""
+def _exit_code(reports: Sequence[Report], *, named: bool) -> int:
+    """1 where a step failed, or a person or `recon apply` must act first; a step that is held is not an error."""
     errors = [r.error for r in reports if r.error is not None]
     if errors:
         return 3 if named and isinstance(errors[0], Refused) else 1
-    return 1 if any(r.status.state in {"blocked", "unhealthy"} and not r.done for r in reports) else 0
+    return 1 if any(r.state.phase in {"blocked", "unhealthy"} and not r.done for r in reports) else 0
 
 
 def _print_reports(stack: Stack, reports: Sequence[Report], snapshot: Snapshot, out: Out) -> None:
-    diagnostics = [*snapshot.diagnostics, *(d for r in reports for d in _diagnostics(r, snapshot.now))]
     if out.format == "json":
+        diagnostics = [*snapshot.diagnostics, *(d for r in reports for d in _diagnostics(r, snapshot.now))]
         out.document(stack, _outcome(reports), {"users": [_report_json(r) for r in reports]}, diagnostics)
         return
     width = max((len(r.user) for r in reports), default=0)
@@ -146,8 +137,8 @@ def _print_reports(stack: Stack, reports: Sequence[Report], snapshot: Snapshot, 
         sys.stdout.write("".join(f"{' ' * width}    {line}\n" for line in lines[1:]))
     counts = {
         "step taken": sum(bool(r.done) for r in reports),
-        "held": sum(r.status.state == "held" for r in reports),
-        "blocked": sum(r.status.state in {"blocked", "unhealthy", "locked"} and not r.done for r in reports),
+        "held": sum(r.state.phase == "held" for r in reports),
+        "blocked": sum(r.state.phase in {"blocked", "unhealthy", "locked"} and not r.done for r in reports),
         "failed": sum(r.error is not None for r in reports),
     }
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing is due"
@@ -155,61 +146,71 @@ def _print_reports(stack: Stack, reports: Sequence[Report], snapshot: Snapshot, 
     sys.stdout.flush()
 
 
-def _report_lines(report: Report) -> list[str]:
-    from reconciler.resources.smtp_credential.rotation import consumer_words, words_of
+NEXT_STEP = {
+    "create": "create a new key", "deactivate": "deactivate the old key", "delete": "delete the old key",
+}  # fmt: skip
 
-    status = report.status
-    lines = []
-    if report.error is not None:
-        lines = [f"failed: {report.error.message}", *([f"hint: {report.error.hint}"] if report.error.hint else [])]
-    elif report.done:
-        lines = [f"{report.done}: {report.message}"]
-    elif status.state in {"held", "blocked"}:
-        lines = [f"{status.state}: {words_of(status)}"]
-    elif status.state in {"unhealthy", "locked"}:
-        lines = [f"{status.state}: {status.reason}"]
-    elif status.state == "never":
-        lines = ["never rotated: " + status.reason]
-    else:
-        lines = ["nothing is due" + "".join(f": {words}" for words in (status.reason, status.behind) if words)]
-    if status.hint and not report.done:
-        lines.append(f"hint: {status.hint}")
-    if report.next_step and report.next_at and report.error is None and status.state != "held":
-        step = {"create": "a new key", "deactivate": "the old key off", "delete": "the old key deleted"}
-        lines.append(f"next step: {step.get(report.next_step, report.next_step)}, on {report.next_at[:10]}")
-    if report.by_hand and (report.done in {"create", "record", "renew", "replace"} or status.step in {"deactivate"}):
-        for consumer in report.by_hand:
-            lines.append(
-                f'by hand: {consumer_words(consumer)}; then: recon smtp ack {report.user} "{consumer["name"]}"'
-            )
+
+def _report_lines(report: Report) -> list[str]:
+    from reconciler.resources.smtp_credential.rotation import describe_consumer
+
+    state = report.state
+    lines = [_result_line(report)]
+    if report.error is not None and report.error.hint:
+        lines.append(f"hint: {report.error.hint}")
+    if state.hint and not report.done:
+        lines.append(f"hint: {state.hint}")
+    if report.next_step and report.next_at and report.error is None and state.phase != "held":
+        step = NEXT_STEP.get(report.next_step, report.next_step)
+        lines.append(f"next step: {step}, on {report.next_at[:10]}")
+    if report.done in {"create", "record", "renew", "replace"} or state.step == "deactivate":
+        for consumer in report.consumers:
+            command = f'recon smtp ack {report.user} "{consumer["name"]}"'
+            lines.append(f"by hand: {describe_consumer(consumer)}; then: {command}")
     return [*lines, *report.notes]
 
 
+def _result_line(report: Report) -> str:
+    from reconciler.resources.smtp_credential.rotation import sentence
+
+    state = report.state
+    if report.error is not None:
+        return f"failed: {report.error.message}"
+    if report.done:
+        return f"{report.done}: {report.message}"
+    if state.phase in {"held", "blocked"}:
+        return f"{state.phase}: {sentence(state)}"
+    if state.phase in {"unhealthy", "locked"}:
+        return f"{state.phase}: {state.reason}"
+    if state.phase == "never":
+        return f"never rotated: {state.reason}"
+    return "nothing is due" + "".join(f": {words}" for words in (state.reason, state.overdue) if words)
+
+
 def _report_json(report: Report) -> dict[str, Any]:
-    status = report.status
+    state = report.state
     return {
-        "user": report.user, "state": "failed" if report.error else "done" if report.done else status.state,
-        "step": report.done or status.step or None, "key": status.key,
-        "message": report.message or status.reason or None,
-        "due": status.at, "next_step": report.next_step or None, "next_at": report.next_at,
-        "by_hand": [dict(consumer) for consumer in report.by_hand],
+        "user": report.user, "state": "failed" if report.error else "done" if report.done else state.phase,
+        "step": report.done or state.step or None, "key": state.key,
+        "message": report.message or state.reason or None,
+        "due": state.at, "next_step": report.next_step or None, "next_at": report.next_at,
+        "by_hand": [dict(consumer) for consumer in report.consumers],
     }  # fmt: skip
 
 
 def _diagnostics(report: Report, now: str) -> list[Diagnostic]:
-    from reconciler.resources.smtp_credential.rotation import code_of, words_of
+    from reconciler.resources.smtp_credential.rotation import diagnostic_code, sentence
 
-    status, address = report.status, f"smtp_credential/{report.user}"
+    state, address = report.state, f"smtp_credential/{report.user}"
     if report.error is not None:
         return [Diagnostic("error", report.error.code, report.error.message, report.error.hint, address=address)]
     if report.done:
         return [Diagnostic("note", "rotation-note", note, address=address) for note in report.notes]
-    if status.state in {"held", "blocked"} or status.behind:
-        severity: Any = "error" if status.state == "blocked" else "warning"
-        return [Diagnostic(severity, code_of(status, now), words_of(status), status.hint, address=address)]
-    if status.state in {"unhealthy", "locked"}:
-        severity = "error" if status.state == "unhealthy" else "warning"
-        return [Diagnostic(severity, status.state, f"{report.user}: {status.reason}", status.hint, address=address)]
+    severity: Any = "error" if state.phase in {"blocked", "unhealthy"} else "warning"
+    if state.phase in {"held", "blocked"} or state.overdue:
+        return [Diagnostic(severity, diagnostic_code(state, now), sentence(state), state.hint, address=address)]
+    if state.phase in {"unhealthy", "locked"}:
+        return [Diagnostic(severity, state.phase, f"{report.user}: {state.reason}", state.hint, address=address)]
     return []
 
 
@@ -217,133 +218,105 @@ def _diagnostics(report: Report, now: str) -> list[Diagnostic]:
 
 
 @smtp_app.command()
+@options_from(out=text_or_json, declared=load_state)
 def ack(
     user: UserArg,
     consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="The consumer's name, as declared.")],
-    state: StateArg = "state",
-    env: EnvOption = None,
-    format: TextOrJsonOption = "text",
+    declared: State,
     lock_timeout: LockOption = "0s",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Out,
 ) -> int:
     """Record that a consumer has been given the current password by hand."""
     from reconciler.smtp.rotate import acknowledge
 
-    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
-    declared, _ = load(state, env, out)
-    aws = _aws(declared, "apply")
     with with_lock(declared.stack, f"smtp ack {user}", out, lock_timeout):
-        left = acknowledge(_world(declared, aws, [user]), aws, user, consumer)
-    if out.format == "json":
-        out.document(declared.stack, "applied", {"user": user, "consumer": consumer, "left": left})
-        return 0
-    sys.stdout.write(f"{user}: {consumer} has the current password.\n")
-    sys.stdout.write("".join(f"still to be told: {name}\n" for name in left))
-    return 0
+        aws, snapshot = _read_users(declared, "apply", user)
+        left = acknowledge(snapshot, aws, user, consumer)
+    lines = [f"{user}: {consumer} has the current password.", *(f"still without it: {name}" for name in left)]
+    found = {"user": user, "consumer": consumer, "left": left}
+    return print_outcome(out, declared.stack, "applied", found, lines)
 
 
 @smtp_app.command()
+@options_from(out=text_or_json, declared=load_state)
 def lock(
     user: UserArg,
-    state: StateArg = "state",
-    unlock: Annotated[bool, typer.Option("--unlock", help="Switch its keys on again and lift the deny.")] = False,
-    env: EnvOption = None,
-    format: TextOrJsonOption = "text",
+    declared: State,
+    unlock: Annotated[bool, typer.Option("--unlock", help="Activate its keys again and remove the deny.")] = False,
     auto_approve: NeverAsksOption = False,
     lock_timeout: LockOption = "0s",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Out,
 ) -> int:
-    """Stop one user at once: deny everything to it and switch all of its keys off. Waits for no other run."""
+    """Stop one user at once: deny everything to it and deactivate all of its keys. Does not wait for other runs."""
     from reconciler.aws.clock import now
-    from reconciler.observing import guard_account
     from reconciler.smtp import lock as locking
 
-    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
-    declared, _ = load(state, env, out)
     known = any(e.name == user for e in declared.section("smtp_users"))
-    aws = _aws(declared, "apply")
     scope = declared.stack.scope
     if unlock:
         with with_lock(declared.stack, f"smtp lock {user} --unlock", out, lock_timeout):
-            guard_account(aws)
-            lifted = locking.unlock(aws, scope, user, declared=known)
-        words = f"{user} was not locked." if lifted is None else f"{user} may send again; on: {_listed(lifted.keys)}."
-        if out.format == "json":
-            keys = list(lifted.keys) if lifted else []
-            out.document(
-                declared.stack, "applied" if lifted else "no_changes", {"user": user, "locked": False, "keys": keys}
-            )
-        else:
-            sys.stdout.write(words + "\n")
-        return 0
-    # A break-in does not wait for somebody's apply to end: no lock of the stack is taken.
-    guard_account(aws)
-    locked = locking.lock(aws, scope, user, now(), declared=known)
-    diagnostics = as_diagnostics(locked.problems)
-    if out.format == "json":
-        found = {"user": user, "locked": True, "keys": list(locked.keys)}
-        out.document(declared.stack, "partial" if diagnostics else "applied", found, diagnostics)
-    else:
-        sys.stdout.write(f"{user} is locked: everything is denied to it; switched off: {_listed(locked.keys)}.\n")
-        sys.stdout.write(
-            f"recon smtp rotate {user} makes a new key and unlocks; recon smtp lock {user} --unlock goes back.\n"
-        )
-        for problem in locked.problems:
-            out.error(problem)
-    return 1 if locked.problems else 0
+            undone = locking.unlock(guarded(declared.stack, "apply"), scope, user, declared=known)
+        found = {"user": user, "locked": False, "keys": list(undone.keys) if undone else []}
+        line = f"{user} was not locked."
+        if undone:
+            line = f"{user} may send again; activated: {_listed(undone.keys)}."
+        return print_outcome(out, declared.stack, "applied" if undone else "no_changes", found, [line])
+    # Without the lock of the stack: an incident must not wait until another run ends.
+    locked = locking.lock(guarded(declared.stack, "apply"), scope, user, now(), declared=known)
+    found = {"user": user, "locked": True, "keys": list(locked.keys)}
+    lines = [
+        f"{user} is locked: everything is denied to it; deactivated: {_listed(locked.keys)}.",
+        f"recon smtp rotate {user} creates a new key and unlocks it; recon smtp lock {user} --unlock only unlocks it.",
+    ]
+    outcome = "partial" if locked.problems else "applied"
+    return print_outcome(out, declared.stack, outcome, found, lines, locked.problems)
+
+
+def _listed(keys: Iterable[str]) -> str:
+    return ", ".join(keys) or "no key (none was active)"
 
 
 # --- password and verify -------------------------------------------------------------------------------------------
 
 
 @smtp_app.command()
+@options_from(out=text_or_json, declared=load_state)
 def password(
     user: UserArg,
-    region: Annotated[str, typer.Option("--region", help="The region whose SMTP endpoint it is for.")],
-    state: StateArg = "state",
+    region: Annotated[str, typer.Option("--region", help="The region of the SMTP endpoint.")],
+    declared: State,
     force: Annotated[
-        bool, typer.Option("--force", help="Do not ask, and print also where there is no terminal.")
+        bool, typer.Option("--force", help="Do not ask, and print it even where there is no terminal.")
     ] = False,
-    env: EnvOption = None,
-    format: TextOrJsonOption = "text",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Out,
 ) -> int:
     """Print the stored SMTP password of a user for one region, after asking."""
-    from reconciler.mail.sigv4 import smtp_password
     from reconciler.regions import smtp_host
     from reconciler.resources.smtp_credential import stores
-    from reconciler.smtp.rotate import declared as declared_user
+    from reconciler.smtp.rotate import declared_credential
 
-    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
     if not force and not sys.stdout.isatty():
         raise Refused(
-            "standard output is no terminal: the password would end up in a file or a log",
-            hint="programs should read the store; if it must be, give --force",
+            "standard output is not a terminal: the password would be written to a file or a log",
+            hint="programs should read the store; to print it anyway, give --force",
         )
-    declared, _ = load(state, env, out)
-    aws = _aws(declared, "apply")
-    desired = declared_user(_world(declared, aws, [user]), user)
-    kept = [s for s in desired.spec["stores"] if region in s["regions"]]
-    if not kept:
+    aws, snapshot = _read_users(declared, "apply", user)
+    desired = declared_credential(snapshot, user)
+    store = next((s for s in desired.spec["stores"] if region in s["regions"]), None)
+    if store is None:
         there = ", ".join(desired.spec["regions"]) or "none"
-        raise ReconError(f"{user} has no password for {region}", hint=f"it has for: {there}")
-    if not force and not yes(
-        f"Show the SMTP password of {user} for {region} on this terminal? Only `yes` is accepted: "
-    ):
+        raise ReconError(f"{user} has no password for {region}", hint=f"it has one for: {there}")
+    question = f"Show the SMTP password of {user} for {region} on this terminal? Only `yes` is accepted: "
+    if not force and not yes(question):
         out.say("Nothing was shown.")
         return 1
-    stored = stores.read(aws, kept[0])
-    found = stores.passwords_in(stored).get(region)
-    if found is None and stored.get("secret_access_key"):
-        found = smtp_password(str(stored["secret_access_key"]), region)
+    stored = stores.read(aws, store)
+    found = stores.password_for(stored, region)
     if found is None:
-        raise ReconError(f"{stores.words(kept[0])} holds no password for {region}", hint="recon apply stores one")
+        raise ReconError(f"{stores.label(store)} holds no password for {region}", hint="recon apply stores one")
     if out.format == "json":
         place = {"username": stored["username"], "password": found, "host": smtp_host(region), "port": stores.PORT}
         sys.stdout.write(json.dumps({**place, "region": region}, indent=2) + "\n")
@@ -354,147 +327,59 @@ def password(
 
 
 @smtp_app.command()
+@options_from(out=text_or_json)
 def verify(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="[USER] [STATE]", help="One user, or all; a path is the state.")
     ] = None,
     region: RegionsOption = None,
     env: EnvOption = None,
-    format: TextOrJsonOption = "text",
     parallelism: ParallelOption = 8,
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Out,
 ) -> int:
-    """Log in over SMTP with what is stored, and leave before any mail. Exit 0 healthy, 2 not, 1 could not check."""
-    from reconciler.smtp import verify as proving
+    """Log in over SMTP with the stored passwords, and quit before any mail.
 
-    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
-    user, place = _user_and_state(list(what or ()))
-    declared, _ = load(place, env, out)
-    aws = _aws(declared, "plan", parallelism)
-    snapshot = _world(declared, aws, None if user is None else [user])
-    validate_targets = _verify_all(snapshot, aws, user, region or [])
-    verdicts = [v.verdict for _, _, v in validate_targets]
-    found = any(v in proving.FOUND for v in verdicts)
-    unchecked = any(v not in proving.FOUND and v != proving.HEALTHY for v in verdicts)
+    Exit 0 healthy, 2 something is wrong, 1 something could not be checked.
+    """
+    from reconciler.smtp.verify import FOUND, HEALTHY, verify_all
+
+    user, place = name_and_state(what or (), "user", "recon smtp verify [USER] [STATE]")
+    declared = load_state(place, env)
+    aws, snapshot = _read_users(declared, "plan", user, parallelism)
+    logins = verify_all(snapshot, aws, user, region or [])
+    found = any(v.verdict in FOUND for _, _, v in logins)
+    unchecked = any(v.verdict not in FOUND and v.verdict != HEALTHY for _, _, v in logins)
+    code = 2 if found else 1 if unchecked else 0
     if out.format == "json":
         rows = [
             {"user": name, "region": where, "verdict": v.verdict, "message": v.message, "hint": v.hint or None,
              "endpoint": v.endpoint or None, "tried": list(v.tried)}
-            for name, where, v in validate_targets
+            for name, where, v in logins
         ]  # fmt: skip
         diagnostics = [
             Diagnostic(
-                "error" if v.verdict in proving.FOUND else "warning", v.verdict, f"{name} in {where}: {v.message}",
-                v.hint, address=f"smtp_credential/{name}",
+                "error" if v.verdict in FOUND else "warning", v.verdict, f"{name} in {where}: {v.message}", v.hint,
+                address=f"smtp_credential/{name}",
             )
-            for name, where, v in validate_targets
-            if v.verdict != proving.HEALTHY
+            for name, where, v in logins
+            if v.verdict != HEALTHY
         ]  # fmt: skip
-        out.document(
-            declared.stack,
-            "changes" if found else "error" if unchecked else "no_changes",
-            {"logins": rows},
-            diagnostics,
-        )
-    else:
-        for name, where, v in validate_targets:
-            sys.stdout.write(f"{name} {where}: {v.verdict}: {v.message}\n")
-            if v.hint:
-                sys.stdout.write(f"    hint: {v.hint}\n")
-        if not validate_targets:
-            sys.stdout.write("No SMTP user is declared.\n")
-    return 2 if found else 1 if unchecked else 0
+        out.document(declared.stack, ("no_changes", "error", "changes")[code], {"logins": rows}, diagnostics)
+        return code
+    for name, where, v in logins:
+        sys.stdout.write(f"{name} {where}: {v.verdict}: {v.message}\n")
+        if v.hint:
+            sys.stdout.write(f"    hint: {v.hint}\n")
+    if not logins:
+        sys.stdout.write("No SMTP user is declared.\n")
+    return code
 
 
-def _verify_all(snapshot: Snapshot, aws: Aws, user: str | None, only: list[str]) -> list[tuple[str, str, Verdict]]:
-    """(user, region, verdict) of every login, sorted; users and regions side by side."""
-    from reconciler.resources.smtp_credential import kind as smtp_credential
-    from reconciler.smtp import verify as proving
-    from reconciler.smtp.rotate import declared as declared_user
-
-    every = (
-        [declared_user(snapshot, user)]
-        if user is not None
-        else sorted(snapshot.kind(smtp_credential.NAME), key=lambda d: d.name)
-    )
-    if unknown := sorted(set(only) - {r for d in every for r in d.spec["regions"]}):
-        there = ", ".join(sorted({r for d in every for r in d.spec["regions"]})) or "none"
-        raise ReconError(f"no credential is stored for {', '.join(unknown)}", hint=f"there are: {there}")
-    trust = proving.context()
-    todo = [(d, s, r) for d in every for s in d.spec["stores"] for r in s["regions"] if not only or r in only]
-    for _, _, where in todo:
-        proving.endpoints(where)
-    verdicts = aws.parallel(lambda item: _verify_one(snapshot, aws, *item, trust), todo)
-    return [(d.name, where, verdict) for (d, _, where), verdict in zip(todo, verdicts, strict=True)]
-
-
-def _verify_one(snapshot: Snapshot, aws: Aws, desired: Any, store: Any, region: str, trust: Any) -> Verdict:
-    from datetime import datetime
-
-    from reconciler.errors import AwsError
-    from reconciler.resources.smtp_credential import stores
-    from reconciler.resources.smtp_credential.rotation import moment_of
-    from reconciler.smtp import verify as proving
-
-    stored: dict[str, Any] | None = None
-    try:
-        stored = stores.read(aws, store)
-    except AwsError as error:
-        if not error.absent:
-            return proving.Verdict("unread", f"{stores.words(store)} could not be read: {error.message}", error.hint)
-    except ReconError as error:
-        return proving.Verdict(proving.MISSING, error.message, error.hint)
-    live = snapshot.observed.get(desired.address)
-    if live is not None:
-        early = proving.judge(stored, live.spec["key"], {k["id"]: k["status"] for k in live.spec["keys"]})
-        if early is not None:
-            return early
-    if stored is None:
-        return proving.Verdict(
-            proving.MISSING, f"{stores.words(store)} does not exist", "recon apply stores a credential"
-        )
-    found = stores.passwords_in(stored).get(region)
-    if found is None:
-        return proving.Verdict(proving.MISSING, f"{stores.words(store)} holds no password for {region}", "recon apply")
-    made = moment_of(stored.get("created_at"))
-    age = (datetime.fromisoformat(snapshot.now) - made).total_seconds() if made else proving.FRESH_SECONDS
-    return proving.log_in(
-        str(stored["username"]), found, proving.endpoints(region), trust, fresh=0 <= age < proving.FRESH_SECONDS
-    )
-
-
-# --- helpers -------------------------------------------------------------------------------------------------------
-
-
-def _aws(state: State, purpose: str, parallelism: int = 16) -> Aws:
-    from reconciler.aws import Aws
-
-    return Aws(state.stack, purpose=purpose, parallelism=parallelism)
-
-
-def _world(state: State, aws: Aws, names: Iterable[str] | None) -> Snapshot:
+def _read_users(state: State, purpose: str, user: str | None, parallelism: int = 16) -> tuple[Aws, Snapshot]:
+    """A connection to the stack's account, and its SMTP users or the one that is named. Raises Refused, ReconError."""
     from reconciler.aws.clock import now
-    from reconciler.observing import guard_account
-    from reconciler.smtp.rotate import survey
+    from reconciler.smtp.rotate import read_users
 
-    guard_account(aws)
-    return survey(state, aws, now(), names)
-
-
-def _user_and_state(given: list[str]) -> tuple[str | None, str]:
-    """The arguments ``[USER] [STATE]``: one alone is the state where it is a path, else the user."""
-    if len(given) > 2:
-        raise ReconError("too many arguments", hint="recon smtp verify [USER] [STATE]")
-    if len(given) == 2:
-        return given[0], given[1]
-    if not given:
-        return None, "state"
-    if is_path(given[0]):
-        return None, given[0]
-    return given[0], "state"
-
-
-def _listed(keys: Sequence[str]) -> str:
-    return ", ".join(keys) or "no key (none was on)"
+    aws = guarded(state.stack, purpose, parallelism)
+    return aws, read_users(state, aws, now(), None if user is None else [user])

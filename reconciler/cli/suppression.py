@@ -1,4 +1,4 @@
-"""The account suppression list, over all the regions of the stack and of any size: list, export, remove."""
+"""The account suppression list, in all regions of the stack and of any size: list, export, remove."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 
 import typer
 
-from reconciler.cli.app import app
+from reconciler.cli.app import command_group
 from reconciler.cli.common import (
-    TEXT_OR_JSON,
     ApproveOption,
     ColorOption,
     EnvOption,
@@ -22,137 +21,126 @@ from reconciler.cli.common import (
     QuietOption,
     RegionsOption,
     StateArg,
-    TextOrJsonOption,
     VerboseOption,
     as_diagnostics,
     guarded,
     head_of,
-    load,
-    only,
+    load_state,
+    options_from,
+    outcome_of,
+    print_outcome,
+    text_or_json,
     yes,
 )
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.model import State
-    from reconciler.suppression import Entry, Filter
+    from reconciler.model import Stack, State
+    from reconciler.suppression import Entry, Filter, Removal
 
-suppression_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="The account suppression list: list, export, remove."
-)
-app.add_typer(suppression_app, name="suppression")
+suppression_app = command_group("suppression", "The account suppression list: list, export, remove.")
 
 ReasonOption = Annotated[list[str] | None, typer.Option("--reason", help="BOUNCE or COMPLAINT (repeatable).")]
 SinceOption = Annotated[
-    str | None, typer.Option("--since", metavar="DAY", help="Put there on or after: 2026-11-01, or 7d.")
+    str | None, typer.Option("--since", metavar="DAY", help="Added on or after this day: 2026-11-01, or 7d.")
 ]
-UntilOption = Annotated[str | None, typer.Option("--until", metavar="DAY", help="Put there on or before.")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="DAY", help="Added on or before this day.")]
 MatchOption = Annotated[str | None, typer.Option("--match", metavar="GLOB", help="Addresses like '*@example.com'.")]
+ExportFormatOption = Annotated[str, typer.Option("--format", help="csv or jsonl.")]
+
+
+class Selection(NamedTuple):
+    """What ``list`` and ``export`` read: the lists of ``regions``, filtered."""
+
+    stack: Stack
+    aws: Aws
+    regions: list[str]
+    filter: Filter
+
+
+def selection(
+    state: StateArg = "state", env: EnvOption = None, region: RegionsOption = None, reason: ReasonOption = None,
+    since: SinceOption = None, until: UntilOption = None, match: MatchOption = None,
+) -> Selection:  # fmt: skip
+    """The selection that the options describe (for ``options_from``). Raises ReconError."""
+    from reconciler import suppression
+
+    reasons = tuple(r.upper() for r in reason or ())
+    if wrong := [r for r in reasons if r not in suppression.REASONS]:
+        raise ReconError(f"--reason {', '.join(wrong)} is not known", hint="BOUNCE or COMPLAINT")
+    first = suppression.day(since) if since else None
+    last = suppression.day(until, end=True) if until else None
+    declared = load_state(state, env)
+    regions = suppression.regions_of(declared, region or ())
+    aws = guarded(declared.stack, "plan")
+    return Selection(declared.stack, aws, regions, suppression.Filter(reasons, first, last, match))
+
+
+def csv_or_jsonl(
+    format: ExportFormatOption = "csv", no_color: ColorOption = False, quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+) -> Out:  # fmt: skip
+    """The output of ``export`` (for ``options_from``)."""
+    return Out(format, no_color, quiet, verbose, ("csv", "jsonl"))
 
 
 # --- list and export -----------------------------------------------------------------------------------------------
 
 
 @suppression_app.command("list")
-def list_(
-    state: StateArg = "state",
-    env: EnvOption = None,
-    region: RegionsOption = None,
-    reason: ReasonOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    match: MatchOption = None,
-    format: TextOrJsonOption = "text",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
-) -> int:
+@options_from(out=text_or_json, selected=selection)
+def list_(selected: Selection, out: Out) -> int:
     """Show which addresses SES does not deliver to, and why."""
-    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
-    declared, aws, regions, chosen = _asked(state, env, region, reason, since, until, match, out)
-    if format == "json":
-        return _list_json(declared, aws, regions, chosen)
+    if out.format == "json":
+        return _list_json(selected)
 
     from reconciler.renderers.escape import safe
 
     def row(entry: Entry) -> str:
         return f"{entry.since:20}  {entry.region:14}  {entry.reason:9}  {safe(entry.address)}\n"
 
-    return _copy(aws, regions, chosen, sys.stdout, row, out)
+    return _write_entries(selected, sys.stdout, row, out)
 
 
 @suppression_app.command()
+@options_from(out=csv_or_jsonl, selected=selection)
 def export(
-    state: StateArg = "state",
-    env: EnvOption = None,
-    region: RegionsOption = None,
-    reason: ReasonOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    match: MatchOption = None,
+    selected: Selection,
     to: Annotated[
-        str | None, typer.Option("--out", metavar="FILE", help="Write here; standard output otherwise.")
+        str | None, typer.Option("--out", metavar="FILE", help="Write to this file instead of standard output.")
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="csv or jsonl.")] = "csv",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Out,
 ) -> int:
-    """Write the list as CSV or JSON lines; a file appears only once it is whole."""
+    """Write the list as CSV or JSON lines; a file is written only when the list is complete."""
     from reconciler.suppression import FIELDS, csv_line
-
-    out = Out("text", no_color, quiet, verbose)
-    only(format, ("csv", "jsonl"))
-    _, aws, regions, chosen = _asked(state, env, region, reason, since, until, match, out)
 
     def row(entry: Entry) -> str:
         values = entry.to_json()
-        return csv_line(values[f] for f in FIELDS) if format == "csv" else json.dumps(values) + "\n"
+        return csv_line(values[f] for f in FIELDS) if out.format == "csv" else json.dumps(values) + "\n"
 
-    head = csv_line(FIELDS) if format == "csv" else ""
+    head = csv_line(FIELDS) if out.format == "csv" else ""
     if to is None:
         sys.stdout.write(head)
-        return _copy(aws, regions, chosen, sys.stdout, row, out)
-    with _whole(to) as (file, keep):
+        return _write_entries(selected, sys.stdout, row, out)
+    with _replace_file(to) as (file, keep):
         file.write(head)
-        code = _copy(aws, regions, chosen, file, row, out)
+        code = _write_entries(selected, file, row, out)
         if code == 0:
             keep()
         else:
-            out.say(f"{to} was not written: the list is not whole.")
+            out.say(f"{to} was not written: the list is incomplete.")
     return code
 
 
-def _asked(
-    state: str, env: str | None, region: list[str] | None, reason: list[str] | None, since: str | None,
-    until: str | None, match: str | None, out: Out,
-) -> tuple[State, Aws, list[str], Filter]:  # fmt: skip
-    from reconciler import suppression
-
-    reasons = tuple(r.upper() for r in reason or ())
-    if wrong := [r for r in reasons if r not in suppression.REASONS]:
-        raise ReconError(f"--reason {', '.join(wrong)} is not known", hint="BOUNCE or COMPLAINT")
-    chosen = suppression.Filter(
-        reasons,
-        suppression.day(since) if since else None,
-        suppression.day(until, end=True) if until else None,
-        match,
-    )
-    declared, _ = load(state, env, out)
-    regions = suppression.regions_of(declared, region or ())
-    return declared, guarded(declared.stack, "plan"), regions, chosen
-
-
-def _copy(
-    aws: Aws, regions: list[str], chosen: Filter, file: TextIO, row: Callable[[Entry], str], out: Out
-) -> int:  # fmt: skip
-    """Write every entry as it is read; says the counts, and what could not be read. Returns the exit code."""
-    from reconciler.suppression import listed
+def _write_entries(selected: Selection, file: TextIO, row: Callable[[Entry], str], out: Out) -> int:
+    """Write every entry as it is read, then print the counts and what could not be read. Returns the exit code."""
+    from reconciler.suppression import list_entries
 
     counts: Counter[tuple[str, str]] = Counter()
     problems: list[ReconError] = []
-    for entry in listed(aws, regions, chosen):
+    for entry in list_entries(selected.aws, selected.regions, selected.filter):
         if isinstance(entry, ReconError):
             problems.append(entry)
             continue
@@ -160,30 +148,23 @@ def _copy(
         file.write(row(entry))
     file.flush()
     if not out.quiet:
-        sys.stderr.write(_counted(regions, counts))
+        for region in selected.regions:
+            found = [f"{n:,} {reason}" for (where, reason), n in sorted(counts.items()) if where == region]
+            sys.stderr.write(f"{region}: {', '.join(found) or 'none'}\n")
     for problem in problems:
         out.error(problem)
     return 1 if problems else 0
 
 
-def _counted(regions: list[str], counts: Counter[tuple[str, str]]) -> str:
-    lines = []
-    for region in regions:
-        found = {reason: n for (where, reason), n in sorted(counts.items()) if where == region}
-        as_diagnostics = ", ".join(f"{n:,} {reason}" for reason, n in found.items()) or "none"
-        lines.append(f"{region}: {as_diagnostics}\n")
-    return "".join(lines)
-
-
-def _list_json(declared: State, aws: Aws, regions: list[str], chosen: Filter) -> int:
+def _list_json(selected: Selection) -> int:
     """One JSON object, written as it is read: it may be larger than memory."""
-    from reconciler.suppression import listed
+    from reconciler.suppression import list_entries
 
-    head = {**head_of(declared.stack), "regions": regions}
+    head = {**head_of(selected.stack), "regions": selected.regions}
     sys.stdout.write(json.dumps(head)[:-1] + ', "suppressed": [')
     problems: list[ReconError] = []
     first = True
-    for entry in listed(aws, regions, chosen):
+    for entry in list_entries(selected.aws, selected.regions, selected.filter):
         if isinstance(entry, ReconError):
             problems.append(entry)
             continue
@@ -198,8 +179,8 @@ def _list_json(declared: State, aws: Aws, regions: list[str], chosen: Filter) ->
 
 
 @contextlib.contextmanager
-def _whole(path: str) -> Iterator[tuple[TextIO, Callable[[], None]]]:
-    """A file beside ``path`` that takes its place when the block called ``keep``, and is gone otherwise."""
+def _replace_file(path: str) -> Iterator[tuple[TextIO, Callable[[], None]]]:
+    """A temporary file beside ``path`` that replaces it where the block called ``keep``, and is deleted otherwise."""
     part = Path(f"{path}.part")
     kept = []
     try:
@@ -221,6 +202,7 @@ def _whole(path: str) -> Iterator[tuple[TextIO, Callable[[], None]]]:
 
 
 @suppression_app.command()
+@options_from(out=text_or_json)
 def remove(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="[ADDRESS]... [STATE]", help="Addresses, and the state.")
@@ -232,55 +214,69 @@ def remove(
     region: RegionsOption = None,
     env: EnvOption = None,
     auto_approve: ApproveOption = False,
-    format: TextOrJsonOption = "text",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Out,
 ) -> int:
-    """Take addresses off the list in every region of the stack, so that SES delivers to them again."""
+    """Remove addresses from the list in every region of the stack, so that SES delivers to them again."""
+    from reconciler import suppression
+
+    addresses, state = _addresses_and_state(what or ())
+    if not addresses and source is None:
+        raise ReconError("no address was given", hint="recon suppression remove ADDRESS... or --from FILE")
+    declared = load_state(state, env)
+    regions = suppression.regions_of(declared, region or ())
+    removals = [suppression.Removal(address) for address in addresses]
+    if source is not None:
+        removals += suppression.parse_removals(_read_text(source), source, regions)
+    if not auto_approve and (source == "-" or not sys.stdin.isatty()):
+        raise ReconError("remove asks first, and there is no terminal to ask on", hint="give --auto-approve")
+    aws = guarded(declared.stack, "apply")
+    found, problems = suppression.find_entries(aws, regions, removals)
+    done: list[Entry] = []
+    if found and not problems:
+        if out.format == "text":
+            _preview(found, out)
+        question = f"Remove {_count(len(found))} from the list? SES delivers to them again. Only `yes` is accepted: "
+        if not auto_approve and not yes(question):
+            out.say("Nothing was removed.")
+            return 1
+        done, problems = _remove(declared.stack, aws, found, out)
+    return _print_removed(declared, removals, found, done, problems, out)
+
+
+def _addresses_and_state(given: list[str] | tuple[str, ...]) -> tuple[list[str], str]:
+    """The arguments ``[ADDRESS]... [STATE]``: what has the form of an address is one, unless it is a file."""
+    from reconciler import suppression
+
+    addresses = [g for g in given if suppression.is_address(g) and not Path(g).exists()]
+    rest = [g for g in given if g not in addresses]
+    if len(rest) > 1:
+        raise ReconError(f"{rest[0]} is not an e-mail address", hint="recon suppression remove ADDRESS... [STATE]")
+    return addresses, rest[0] if rest else "state"
+
+
+def _remove(stack: Stack, aws: Aws, found: list[Entry], out: Out) -> tuple[list[Entry], list[ReconError]]:
+    """Remove entries, with a line in the journal for each region; returns what was removed, and what failed."""
     from reconciler import suppression
     from reconciler.journal import recording
 
-    out = Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
-    named = [w for w in what or () if suppression.is_address(w) and not Path(w).exists()]
-    rest = [w for w in what or () if w not in named]
-    if len(rest) > 1:
-        raise ReconError(f"{rest[0]} is no address", hint="recon suppression remove ADDRESS... [STATE]")
-    if not named and source is None:
-        raise ReconError("no address was given", hint="recon suppression remove ADDRESS... or --from FILE")
-    declared, _ = load(rest[0] if rest else "state", env, out)
-    regions = suppression.regions_of(declared, region or ())
-    wishes = [suppression.Wish(address) for address in named]
-    if source is not None:
-        wishes += suppression.wishes(_text_of(source), source, regions)
-    asks = not auto_approve
-    if asks and (source == "-" or not sys.stdin.isatty()):
-        raise ReconError("remove would ask, but there is no terminal", hint="give --auto-approve")
-    aws = guarded(declared.stack, "apply")
-    found, problems = suppression.present(aws, regions, wishes)
     done: list[Entry] = []
-    if found and not problems:
-        if format == "text":
-            _show(found, out)
-        question = f"Take {_things(len(found))} off the list? SES delivers to them again. Only `yes` is accepted: "
-        if asks and not yes(question):
-            out.say("Nothing was removed.")
-            return 1
-        with recording(declared.stack, aws, "suppression remove", warn=out.say) as run:
-            for entry, problem in suppression.remove(aws, found):
-                if problem is not None:
-                    problems.append(problem)
-                else:
-                    done.append(entry)
-                    if len(done) % 100 == 0:
-                        out.say(f"{len(done):,} of {len(found):,} removed")
-            for place, number in sorted(Counter(e.region for e in done).items()):
-                run.step(f"suppression/{place}#remove-{number}", "done")
-            run.outcome = _outcome(done, problems)
-    return _removed(declared, wishes, found, done, problems, out)
+    problems: list[ReconError] = []
+    with recording(stack, aws, "suppression remove", warn=out.say) as run:
+        for entry, problem in suppression.remove(aws, found):
+            if problem is not None:
+                problems.append(problem)
+                continue
+            done.append(entry)
+            if len(done) % 100 == 0:
+                out.say(f"{len(done):,} of {len(found):,} removed")
+        for region, number in sorted(Counter(e.region for e in done).items()):
+            run.step(f"suppression/{region}#remove-{number}", "done")
+        run.outcome = outcome_of(len(done), problems)
+    return done, problems
 
 
-def _text_of(source: str) -> str:
+def _read_text(source: str) -> str:
     try:
         return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -290,9 +286,10 @@ def _text_of(source: str) -> str:
 
 
 SHOWN = 20
+"""How many entries are printed one by one."""
 
 
-def _show(found: list[Entry], out: Out) -> None:
+def _preview(found: list[Entry], out: Out) -> None:
     from reconciler.renderers.escape import safe
 
     for entry in found[:SHOWN]:
@@ -301,37 +298,28 @@ def _show(found: list[Entry], out: Out) -> None:
         sys.stdout.write(f"  and {len(found) - SHOWN:,} more\n")
     sys.stdout.flush()
     if complaints := sum(e.reason == "COMPLAINT" for e in found):
-        out.say(f"{complaints:,} of them complained: mail to them again only if they asked for it.")
-    lanes = Counter(e.region for e in found)
-    if max(lanes.values()) > 60:
-        out.say(f"About {max(lanes.values()) // 60 + 1} min: SES takes one such call a second in a region.")
+        out.say(f"{complaints:,} of them complained: send to them again only if they asked for it.")
+    most = max(Counter(e.region for e in found).values())
+    if most > 60:
+        out.say(f"This takes about {most // 60 + 1} min: SES allows one such call a second in a region.")
 
 
-def _things(number: int) -> str:
+def _count(number: int) -> str:
     return f"{number:,} entr{'y' if number == 1 else 'ies'}"
 
 
-def _outcome(done: list[Entry], problems: list[ReconError]) -> str:
-    if problems:
-        return "partial" if done else "error"
-    return "applied" if done else "no_changes"
-
-
-def _removed(
-    declared: State, wishes: list[Any], found: list[Entry], done: list[Entry], problems: list[ReconError], out: Out
-) -> int:
+def _print_removed(
+    declared: State, removals: list[Removal], found: list[Entry], done: list[Entry], problems: list[ReconError],
+    out: Out,
+) -> int:  # fmt: skip
     seen = {e.address.lower() for e in found}
-    absent = sorted({w.address for w in wishes if w.address.lower() not in seen}) if not problems else []
-    if out.format == "json":
-        removed = {"removed": [e.to_json() for e in done], "absent": absent}
-        out.document(declared.stack, _outcome(done, problems), removed, as_diagnostics(problems))
-        return 1 if problems else 0
-    for address in absent[:SHOWN]:
-        out.say(f"{address} is on no list.")
-    if len(absent) > SHOWN:
-        out.say(f"{len(absent) - SHOWN:,} more are on no list.")
+    absent = sorted({r.address for r in removals if r.address.lower() not in seen}) if not problems else []
+    if out.format != "json":
+        for address in absent[:SHOWN]:
+            out.say(f"{address} is not on any list.")
+        if len(absent) > SHOWN:
+            out.say(f"{len(absent) - SHOWN:,} more are not on any list.")
     left = len(found) - len(done)
-    sys.stdout.write(f"{_things(len(done))} removed" + (f", {left:,} left" if left else "") + ".\n")
-    for problem in problems:
-        out.error(problem)
-    return 1 if problems else 0
+    line = f"{_count(len(done))} removed" + (f", {left:,} left" if left else "") + "."
+    removed = {"removed": [e.to_json() for e in done], "absent": absent}
+    return print_outcome(out, declared.stack, outcome_of(len(done), problems), removed, [line], problems)

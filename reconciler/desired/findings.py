@@ -146,7 +146,7 @@ def _takes(schema: Mapping[str, Any], name: str) -> bool:
 
 def _null(path: tuple[str | int, ...]) -> Finding:
     return Finding(
-        path, "null-not-allowed", "this has no default of AWS's that null could mean",
+        path, "null-not-allowed", "null is not allowed here: AWS has no default for this field",
         "take the key out, or name it under `unmanaged:` to drop what defaults or a class supply",
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""Delivery diagnosed layer by layer, from the account down to reputation; the first broken layer is the one to mend.
+"""Delivery checked layer by layer, from the account to reputation; the first broken layer is the one to fix.
 
-``facts`` reads (AWS and public DNS), ``layers`` judges what was read and is pure.
+``facts`` reads AWS and public DNS; ``layers`` makes the checks from it and is pure.
 """
 
 from __future__ import annotations

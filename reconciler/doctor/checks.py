@@ -1,4 +1,4 @@
-"""What doctor says: one check, and the order of the layers."""
+"""One check of the doctor, and the order of the layers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ FOUND: Final = "found"
 UNKNOWN: Final = "unknown"
 
 LAYERS: Final = ("account", "identity", "dns", "alignment", "smtp", "suppression", "reputation")
-"""From what everything rests on to what rests on everything: the first layer that is broken is mended first."""
+"""Each layer depends on those before it: fix the first broken layer first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. ``status``: ``ok``, ``found`` (something is wrong), ``unknown`` (could not look).
+    """One check. ``status``: ``ok``, ``found`` (something is wrong), ``unknown`` (it could not be checked).
 
-    ``domain`` is empty for what is the account's or a user's own; ``region`` where there is none.
+    ``domain`` is empty for a check of the account or of a user, ``region`` for a global one.
     """
 
     layer: str

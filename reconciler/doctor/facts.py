@@ -1,7 +1,7 @@
-"""What doctor looks at: SES and Route 53 as a plan reads them, public DNS, suppression lists, sending statistics.
+"""What the doctor reads: SES and Route 53 as in a plan, public DNS, suppression lists, sending statistics.
 
-The state is cut down to the domains in question, so that one domain of thousands costs a few calls. Nothing is written,
-and no secret is read.
+Only the domains in question and what they use are read, so that one domain of thousands costs a few calls. Nothing is
+written, and no secret is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reconciler import observing, suppression
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
-from reconciler.names import parents
+from reconciler.names import domain_of, parents
 from reconciler.public_dns import Answer, PublicDns
 from reconciler.resources.dns_record import intents
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 READS = ("ses:GetSendStatistics", *suppression.READS)
-"""What is called beside what a plan calls."""
+"""The calls beside those of a plan."""
 DAYS = 14
 """How far back SES keeps its sending statistics (SES API, GetSendStatistics: two weeks, in quarters of an hour)."""
 
@@ -43,11 +43,11 @@ class Sent:
 
 @dataclass(slots=True)
 class Facts:
-    """All that is judged. ``accounts`` and ``sent`` hold an error where a region could not be read.
+    """Everything that was read. ``accounts``, ``sent`` and ``suppressed`` hold an error for a region that was not read.
 
-    ``answers`` are of public DNS, empty where it was not asked. ``suppressed`` counts reasons by region;
-    ``suppressed_own`` are addresses in the stack's own domains; ``recipient`` is who does not get mail, as asked, and
-    ``recipient_entries`` where that address is on a list.
+    ``answers`` come from public DNS, and are empty without ``asked_dns``. ``suppressed`` counts reasons by region;
+    ``suppressed_own`` are addresses in the stack's own domains. ``recipient`` is the address of ``--to``, and
+    ``recipient_entries`` are its entries on the lists.
     """
 
     snapshot: Snapshot
@@ -63,11 +63,11 @@ class Facts:
     recipient_entries: list[suppression.Entry] = field(default_factory=list)
 
 
-def cut_down(state: State, domains: Iterable[str]) -> State:
-    """The state with these domains and what they use alone: sets, pools, and the users that may send for them."""
+def only_domains(state: State, domains: Iterable[str]) -> State:
+    """The state with only these domains, their configuration sets, and the users that may send for them."""
     wanted = set(domains)
     kept = [e for e in state.entries if e.section != "domains" or e.name in wanted]
-    kept = [e for e in kept if e.section != "email_addresses" or e.name.rpartition("@")[2] in wanted]
+    kept = [e for e in kept if e.section != "email_addresses" or domain_of(e.name) in wanted]
     sets = {
         (e.region, e.values.get("configuration_set_name")) for e in kept if e.section in {"domains", "email_addresses"}
     }
@@ -79,7 +79,7 @@ def cut_down(state: State, domains: Iterable[str]) -> State:
 
 def may_send(user: Entry, domain: str) -> bool:
     """Whether an SMTP user is declared to send from an address of ``domain``."""
-    patterns = [str(a).lower().rpartition("@")[2] for a in user.values.get("from_addresses") or ()]
+    patterns = [domain_of(str(a).lower()) for a in user.values.get("from_addresses") or ()]
     names = [str(i).lower() for i in user.values.get("identities") or ()]
     if patterns:
         return any(p in {"*", domain} or (p.startswith("*.") and domain.endswith(p[1:])) for p in patterns)
@@ -90,11 +90,11 @@ def gather(
     state: State, aws: Aws, now: str, domains: list[str], *, recipient: str = "", dns: PublicDns | None,
     regions: Iterable[str] = (),
 ) -> Facts:  # fmt: skip
-    """Read everything. Raises Refused for the wrong account; what cannot be read is in the facts as such.
+    """Read everything. Raises Refused for the wrong account; an error of one part is in the facts.
 
-    ``dns`` None leaves public DNS out; ``recipient`` is an address that does not get mail.
+    Without ``dns`` public DNS is not asked; ``recipient`` is an address that gets no mail.
     """
-    small = cut_down(state, domains)
+    small = only_domains(state, domains)
     snapshot = observing.declare(small, now)
     observing.observe(snapshot, aws, sweep=False)
     used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
@@ -130,27 +130,27 @@ def _sent(aws: Aws, region: str, now: str) -> Sent | ReconError:
 
 
 def _suppressed(facts: Facts, aws: Aws, own: set[str]) -> None:
-    """Count the lists whole, or look one recipient up."""
+    """Look up the recipient, or count the whole lists."""
     if facts.recipient:
-        found, problems = suppression.present(aws, facts.regions, [suppression.Wish(facts.recipient)])
+        found, problems = suppression.find_entries(aws, facts.regions, [suppression.Removal(facts.recipient)])
         facts.recipient_entries = found
         facts.suppressed.update({region: {} for region in facts.regions})
         facts.suppressed.update({str(getattr(p, "region", "")): p for p in problems})
         return
     facts.suppressed = {region: {} for region in facts.regions}
-    for entry in suppression.listed(aws, facts.regions, suppression.Filter()):
+    for entry in suppression.list_entries(aws, facts.regions, suppression.Filter()):
         if isinstance(entry, ReconError):
             facts.suppressed[str(getattr(entry, "region", ""))] = entry
             continue
         counts = facts.suppressed[entry.region]
         if isinstance(counts, dict):
             counts[entry.reason] = counts.get(entry.reason, 0) + 1
-        if entry.address.lower().rpartition("@")[2] in own and len(facts.suppressed_own) < 100:
+        if domain_of(entry.address.lower()) in own and len(facts.suppressed_own) < 100:
             facts.suppressed_own.append(entry)
 
 
 def questions(snapshot: Snapshot, domains: Iterable[str]) -> list[Question]:
-    """What public DNS is asked: every record that the state derives, the name servers of its zones, and DMARC."""
+    """What to ask public DNS: every record that the state implies, the name servers of its zones, and DMARC."""
     wanted = set(domains)
     found: set[Question] = set()
     for intent in intents.of_state(snapshot):

@@ -1,4 +1,4 @@
-"""Judging what was gathered, layer by layer. Pure.
+"""The checks of each layer, from the facts that were read. Pure.
 
 Sources: SES Developer Guide, "Monitoring your sender reputation" (5% bounces and 0.1% complaints bring a review),
 "Troubleshooting verification"; SES v2 API, VerificationInfo; RFC 9989 (alignment, finding the record), RFC 7208.
@@ -7,17 +7,18 @@ Sources: SES Developer Guide, "Monitoring your sender reputation" (5% bounces an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.doctor.checks import FOUND, LAYERS, OK, UNKNOWN, Check
 from reconciler.doctor.facts import Facts, may_send
 from reconciler.errors import ReconError
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
-from reconciler.model import Observed
+from reconciler.model import Desired, Observed
 from reconciler.names import is_at_or_below, parents
 from reconciler.public_dns import Answer
 from reconciler.resources import email_identity as identity
-from reconciler.resources.configuration_set import kind as configuration_set
 from reconciler.resources.dns_record import intents
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.values import key_of, mx_value
@@ -29,21 +30,27 @@ from reconciler.resources.smtp_user import kind as smtp_user
 REVIEW_BOUNCES = 0.05
 REVIEW_COMPLAINTS = 0.001
 ENOUGH = 200
-"""Mails from which on a rate means something."""
+"""The number of messages from which a rate is reported."""
 QUOTA_NEAR = 0.9
 
 _VERIFICATION = {
-    "SERVICE_ERROR": "SES had an error of its own; it tries again",
-    "DNS_SERVER_ERROR": "the name servers of the domain answer with errors: ask who runs them",
-    "HOST_NOT_FOUND": "SES finds no records: compare the name servers of the registration with those of the zone",
-    "TYPE_NOT_FOUND": "the names are there, of another record type",
-    "INVALID_VALUE": "the records hold other values: recon plan shows them",
+    "SERVICE_ERROR": "SES had an internal error, and tries again",
+    "DNS_SERVER_ERROR": "the domain's name servers return errors: ask their operator",
+    "HOST_NOT_FOUND": "compare the name servers at the registrar with those of the zone",
+    "TYPE_NOT_FOUND": "the names exist, but with another record type",
+    "INVALID_VALUE": "the records have other values: recon plan shows them",
     "REPLICATION_ACCESS_DENIED": "allow ses:ReplicateEmailIdentityDkimSigningKey on the parent identity",
-    "REPLICATION_PRIMARY_NOT_FOUND": "the parent identity, whose keys this one copies, is not there",
-    "REPLICATION_PRIMARY_BYO_DKIM_NOT_SUPPORTED": "the parent must sign with Easy DKIM",
-    "REPLICATION_REPLICA_AS_PRIMARY_NOT_SUPPORTED": "the parent copies its own keys from elsewhere: name its source",
-    "REPLICATION_PRIMARY_INVALID_REGION": "the parent's region cannot be copied from",
+    "REPLICATION_PRIMARY_NOT_FOUND": "the parent identity does not exist; this identity uses its DKIM keys",
+    "REPLICATION_PRIMARY_BYO_DKIM_NOT_SUPPORTED": "the parent identity must use Easy DKIM",
+    "REPLICATION_REPLICA_AS_PRIMARY_NOT_SUPPORTED": "the parent identity uses keys of another region: declare that one",
+    "REPLICATION_PRIMARY_INVALID_REGION": "SES does not support the parent's region as a source of DKIM keys",
 }
+
+_VERIFICATION_ERRORS = {
+    "SERVICE_ERROR": "SES had an error", "DNS_SERVER_ERROR": "SES could not query the name servers",
+    "HOST_NOT_FOUND": "SES could not find the records", "TYPE_NOT_FOUND": "SES found other record types",
+    "INVALID_VALUE": "SES found other values",
+}  # fmt: skip
 
 
 def diagnose(facts: Facts) -> list[Check]:
@@ -78,18 +85,20 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
     quota = live.get("SendQuota") or {}
     sent, most = float(quota.get("SentLast24Hours") or 0), float(quota.get("Max24HourSend") or 0)
     if live.get("EnforcementStatus") == "SHUTDOWN":
-        yield found("SES has shut down sending of this account", "answer AWS's case; recon cannot lift it")
+        yield found("SES has shut down sending of this account", "answer AWS's support case; recon cannot end it")
     elif live.get("EnforcementStatus") == "PROBATION":
-        yield found("the account is under review by SES", "mend bounces and complaints, and answer AWS's case")
+        yield found(
+            "the account is under review by SES", "reduce bounces and complaints, and answer AWS's support case"
+        )
     elif live.get("SendingEnabled") is False:
         yield found("sending of the whole account is paused", f"recon account resume --region {region}")
     elif live.get("ProductionAccessEnabled") is False:
-        yield found("the account is in the SES sandbox: only verified recipients get mail", "ask for production access")
+        yield found("the account is in the SES sandbox: only verified recipients get mail", "request production access")
     elif most > 0 and sent >= QUOTA_NEAR * most:
-        yield found(f"{sent:,.0f} of {most:,.0f} mails a day are sent", "ask AWS for a higher quota, or send later")
+        yield found(f"{sent:,.0f} of {most:,.0f} messages a day are sent", "request a higher quota, or send later")
     else:
         of = "without a limit" if most < 0 else f"of {most:,.0f}"
-        yield Check("account", OK, f"sending is on, {sent:,.0f} {of} mails in 24 hours", region=region)
+        yield Check("account", OK, f"sending is on, {sent:,.0f} {of} messages in 24 hours", region=region)
 
 
 # --- identity ------------------------------------------------------------------------------------------------------
@@ -108,9 +117,11 @@ def _identity(facts: Facts, domain: str) -> Iterator[Check]:
         unread = snapshot.unknown(address)
         live = snapshot.observed.get(address)
         if unread is not None:
-            yield Check("identity", UNKNOWN, f"it could not be read: {unread.reason}", unread.hint, domain, region)
+            yield Check(
+                "identity", UNKNOWN, f"the identity could not be read: {unread.reason}", unread.hint, domain, region
+            )
         elif live is None:
-            yield Check("identity", FOUND, "SES has no such identity", "recon apply creates it", domain, region)
+            yield Check("identity", FOUND, "the identity does not exist", "recon apply creates it", domain, region)
         else:
             problems = list(_identity_problems(facts, live, domain, region))
             yield from problems or [
@@ -130,120 +141,136 @@ def _identity_problems(facts: Facts, live: Observed, domain: str, region: str) -
         return Check("identity", FOUND, message, hint, domain, region)
 
     if seen["verification_status"] != "SUCCESS":
-        words = f"verification is {seen['verification_status']}"
-        words += f", SES says {seen['error_type']}" if seen.get("error_type") else ""
-        words += f", looked last at {seen['last_checked']}" if seen.get("last_checked") else ""
-        words += f", and saw the name server {seen['soa_seen']}" if seen.get("soa_seen") else ""
-        hint = _VERIFICATION.get(
-            str(seen.get("error_type")), "the records below must be visible; SES looks for 72 hours"
-        )
-        yield found(words, hint)
+        hint = "SES must be able to resolve the records listed below; it checks for 72 hours"
+        hint = _VERIFICATION.get(str(seen.get("error_type")), hint)
+        yield found(_verification_text(seen, facts.snapshot.now), hint)
     elif not seen["sending"]:
         yield found(
-            "it is verified, and SES does not let it send", "look at the account in the console: it may be held"
+            "the identity is verified, but SES does not allow it to send", "check the account in the SES console"
         )
     if not dkim["signing_enabled"]:
-        yield found("mail is not signed: DKIM signing is off", "recon plan shows who declares it so")
+        yield found("mail is not signed: DKIM signing is off", "recon plan shows whether the YAML declares it")
     elif seen["verification_status"] == "SUCCESS" and seen["dkim_status"] != "SUCCESS":
-        yield found(f"DKIM is {seen['dkim_status']}: mail is not signed", "the DKIM records below must be visible")
+        yield found(
+            f"DKIM is {seen['dkim_status']}: mail is not signed",
+            "SES must be able to resolve the DKIM records listed below",
+        )
     if mail_from and seen["mail_from_status"] not in {None, "SUCCESS"}:
         name, status = mail_from["mail_from_domain"], seen["mail_from_status"]
         rejects = mail_from["behavior_on_mx_failure"] == "REJECT_MESSAGE"
-        effect = "SES refuses mail" if rejects else "SES sends with amazonses.com instead, and SPF does not align"
-        yield found(f"MAIL FROM {name} is {status}: {effect}", "its one MX and its SPF below must be visible")
+        effect = "SES rejects mail" if rejects else "SES uses amazonses.com instead, and SPF does not align"
+        hint = "SES must be able to resolve the MX and SPF records listed below"
+        yield found(f"MAIL FROM {name} is {status}: {effect}", hint)
     name = live.spec["configuration_set_name"]
-    used = facts.snapshot.observed.get(configuration_set.address_of(region, name)) if name else None
-    if name and used is None and facts.snapshot.unknown(configuration_set.address_of(region, name)) is None:
-        yield found(f"its configuration set {name} does not exist: SES refuses mail (554)", "recon apply creates it")
+    used = facts.snapshot.observed.get(f"configuration_set/{region}/{name}") if name else None
+    if name and used is None and facts.snapshot.unknown(f"configuration_set/{region}/{name}") is None:
+        yield found(f"its configuration set {name} does not exist: SES rejects mail (554)", "recon apply creates it")
     elif used is not None and (used.spec.get("sending_options") or {}).get("sending_enabled") is False:
-        yield found(f"its configuration set {name} has sending switched off", "recon apply --resume-sending")
+        yield found(f"sending is off in its configuration set {name}", "recon apply --resume-sending")
 
 
-# --- DNS as the world sees it --------------------------------------------------------------------------------------
+def _verification_text(seen: Mapping[str, Any], now: str) -> str:
+    """Such as "verification is PENDING: SES could not find the records (HOST_NOT_FOUND, last checked 08:14 UTC, 3 min
+    ago)"."""
+    error, server = str(seen.get("error_type") or ""), seen.get("soa_seen")
+    known = _VERIFICATION_ERRORS.get(error, "SES reports an error" if error else "")
+    checked = _checked_text(seen.get("last_checked"), now)
+    more = ", ".join(part for part in (error, checked, f"name server {server}" if server else "") if part)
+    words = f"verification is {seen['verification_status']}" + (f": {known}" if known else "")
+    return f"{words} ({more})" if more else words
+
+
+def _checked_text(checked: object, now: str) -> str:
+    if not checked:
+        return ""
+    moment, present = (datetime.fromisoformat(str(text)).astimezone(UTC) for text in (checked, now))
+    minutes = max(int((present - moment).total_seconds() // 60), 0)
+    ago = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
+    day = "" if moment.date() == present.date() else f"{moment:%Y-%m-%d} "
+    return f"last checked {day}{moment:%H:%M} UTC, {ago} ago"
+
+
+# --- public DNS ----------------------------------------------------------------------------------------------------
 
 
 def _dns(facts: Facts, domain: str) -> Iterator[Check]:
-    wrong = 0
-    asked = 0
-    blamed: set[str] = set()
+    wrong = asked = 0
+    reported: set[str] = set()
     for intent in intents.of_state(facts.snapshot):
         if intent.domain != domain or intent.name is None or (intent.region and intent.region not in facts.regions):
             continue
         asked += 1
-        answer = facts.answers[intent.name, intent.type]
-        problem = _record_problem(intent, answer)
+        region, answer = intent.region or "", facts.answers[intent.name, intent.type]
         if answer.problem:
             wrong += 1
-            yield Check(
-                "dns", UNKNOWN, f"{intent.name} {intent.type}: {answer.problem}", "", domain, intent.region or ""
-            )
-        elif problem:
+            yield Check("dns", UNKNOWN, f"{intent.name} {intent.type}: {answer.problem}", "", domain, region)
+        elif problem := _record_problem(intent, answer):
             wrong += 1
             zone = _zone_of(facts, intent.name)
-            if zone is not None and zone.name not in blamed and (strangers := _other_servers(facts, zone)):
-                blamed.add(zone.name)
-                yield Check(
-                    "dns", FOUND,
-                    f"the world asks {', '.join(strangers)} for {zone.name}, not the servers of hosted zone {zone.id}",
-                    f"at the registrar set {', '.join(_servers(zone))}, or change the zone that is delegated", domain,
-                )  # fmt: skip
-            yield Check("dns", FOUND, problem, _dns_hint(zone, intent), domain, intent.region or "")
+            if zone is not None and zone.name not in reported and (check := _delegation(facts, zone, domain)):
+                reported.add(zone.name)
+                yield check
+            yield Check("dns", FOUND, problem, _dns_hint(zone, intent), domain, region)
     if asked and not wrong:
-        yield Check("dns", OK, f"all {asked} records are as the world should see them", "", domain)
+        yield Check("dns", OK, f"public DNS returns all {asked} records as expected", "", domain)
     elif not asked:
         yield Check("dns", OK, "no records are declared", "", domain)
 
 
+def _delegation(facts: Facts, zone: Zone, domain: str) -> Check | None:
+    """A check that failed where public DNS uses none of the zone's name servers."""
+    seen = facts.answers.get((zone.name, "NS"), Answer()).values
+    own = sorted({v.rstrip(".").lower() for s in zone.sets(zone.name, "NS") for v in s.values})
+    if not seen or set(seen) & set(own):
+        return None
+    return Check(
+        "dns", FOUND, f"{zone.name} is delegated to {', '.join(seen)}, not to the servers of hosted zone {zone.id}",
+        f"set {', '.join(own)} at the registrar, or declare the zone that is delegated", domain,
+    )  # fmt: skip
+
+
 def _record_problem(intent: Intent, answer: Answer) -> str:
-    """What is wrong with what the world sees of one record; "" where it is right."""
+    """What is wrong with one record in public DNS; "" where nothing is."""
     name, seen = f"{intent.name} {intent.type}", answer.values
     if intent.style == "cname":
-        right = seen == (intent.value,)
-        return "" if right else f"{name} {_is(seen)}, not {intent.value}"
+        return "" if seen == (intent.value,) else f"{name} {_found(seen)}. Expected: {intent.value}"
     if intent.style == "mx":
         right = tuple(map(mx_value, seen)) == (mx_value(intent.value or ""),)
-        return "" if right else f"{name} {_is(seen)}, not {intent.value} alone"
+        return "" if right else f"{name} {_found(seen)}. Expected exactly one: {intent.value}"
     if intent.style == "dkim_key":
-        return "" if any(key_of(t) == intent.value for t in seen) else f"{name} does not hold the DKIM key"
+        return "" if any(key_of(t) == intent.value for t in seen) else f"{name} does not contain the DKIM key"
     if intent.style == "tags":
         codec: Any = dmarc if intent.group == "dmarc" else bimi
         kind, records = intent.group.upper(), [t for t in seen if codec.is_record(t)]
         if len(records) != 1:
-            return f"{name} has {len(records)} {kind} records" + (": receivers use none of them" if records else "")
+            return f"{name} has {len(records)} {kind} records" + (": receivers ignore all of them" if records else "")
         right = dict(codec.parse(records[0])) == dict(intent.tags or {})
-        return "" if right else f"{name} is {records[0]}, not {codec.to_text(dict(intent.tags or {}))}"
+        return "" if right else f"{name} is {records[0]}. Expected: {codec.to_text(dict(intent.tags or {}))}"
     records = [t for t in seen if spf.is_record(t)]
     if len(records) != 1:
-        return f"{name} has {len(records)} SPF records" + (", a permanent error to receivers" if records else "")
+        return f"{name} has {len(records)} SPF records" + (", which is a permanent error (RFC 7208)" if records else "")
     missing = [t for t in intent.terms if t not in spf.terms_present(records[0], intent.terms)]
     return f"{name} lacks {' '.join(missing)}: it is {records[0]}" if missing else ""
 
 
-def _is(values: tuple[str, ...]) -> str:
-    return f"is {' and '.join(values)}" if values else "is not there"
+def _found(values: tuple[str, ...]) -> str:
+    return f"is {' and '.join(values)}" if values else "is missing"
 
 
 def _zone_of(facts: Facts, name: str) -> Zone | None:
-    """The public zone of ours at or nearest above a name."""
+    """The public hosted zone that was read at or nearest above a name."""
     every = [z for z in facts.snapshot.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
     return max(every, key=lambda z: len(z.name), default=None)
 
 
-def _servers(zone: Zone) -> list[str]:
-    return sorted({v.rstrip(".").lower() for s in zone.sets(zone.name, "NS") for v in s.values})
-
-
-def _other_servers(facts: Facts, zone: Zone) -> tuple[str, ...]:
-    """The name servers that the world asks for a zone, where none of them is the zone's own."""
-    seen = facts.answers.get((zone.name, "NS"), Answer()).values
-    return seen if seen and not set(seen) & set(_servers(zone)) else ()
-
-
 def _dns_hint(zone: Zone | None, intent: Intent) -> str:
     if intent.zone == "manual" or zone is None:
-        return "publish it where the zone is kept; recon plan shows the values"
+        return "publish it in the zone's own DNS; recon plan shows the values"
     if intent.name and zone.sets(intent.name, intent.type):
-        return f"zone {zone.id} has records there: recon plan says whether they are right; if so, caches are behind"
+        return (
+            f"Route 53 zone {zone.id} already has {intent.type} records at this name. If recon plan does not change "
+            "them, check the delegation; if that is right, wait for DNS caches"
+        )
     return "recon apply writes it"
 
 
@@ -251,8 +278,8 @@ def _dns_hint(zone: Zone | None, intent: Intent) -> str:
 
 
 def _policy_of(facts: Facts, domain: str) -> tuple[str, Mapping[str, str]] | None:
-    """The DMARC record that a receiver finds for mail from a domain, and where: its own, or the nearest above (RFC 9989
-    walks up the tree; where no parent is ours that is the organizational domain)."""
+    """The name and tags of the DMARC record that a receiver finds for a domain: its own, or the nearest above (the tree
+    walk of RFC 9989)."""
     for name in (domain, *parents(domain)):
         if "." not in name:
             break
@@ -266,33 +293,37 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
     places = list(_identities(facts, domain))
     found = _policy_of(facts, domain)
     own = intents.own_entries(facts.snapshot).get(domain)
-    told_of = own is not None and own.values.get("dmarc") is not None  # The layer of DNS says it then.
-    if facts.asked_dns and found is None and not told_of:
+    declares_dmarc = own is not None and own.values.get("dmarc") is not None  # then the layer dns reports it
+    if facts.asked_dns and found is None and not declares_dmarc:
         unread = [a.problem for (n, _), a in facts.answers.items() if n == f"_dmarc.{domain}" and a.problem]
         status = UNKNOWN if unread else FOUND
-        yield Check("alignment", status, "receivers find no DMARC record", "declare `dmarc:`, at first p=none", domain)
+        yield Check(
+            "alignment", status, "receivers find no DMARC record", "declare `dmarc:`, first with p: none", domain
+        )
     if found is None and not places:
         return
     where, tags = found or (domain, {})
     policy = (tags.get("p") if where == domain else tags.get("sp") or tags.get("p") or "none") or "none"
     if not places:
-        yield Check("alignment", OK, f"it never sends; receivers are told p={policy}", "", domain)
+        yield Check("alignment", OK, f"the domain does not send; its policy is p={policy}", "", domain)
         return
     for region, address in places:
         live = facts.snapshot.observed.get(address)
         if live is None:
             continue
         by = [*(["DKIM"] if _signs(live) else []), *(["SPF"] if _spf_aligns(live, domain, tags) else [])]
-        told = f"p={policy}" if facts.asked_dns else "its policy was not looked up"
+        policy_text = f"p={policy}" if facts.asked_dns else "its policy was not looked up"
         if not by:
-            effect = {"reject": "receivers reject mail", "quarantine": "mail lands in spam"}.get(policy, "DMARC fails")
+            effect = {"reject": "receivers reject mail", "quarantine": "mail goes to spam"}.get(policy, "DMARC fails")
             yield Check(
-                "alignment", FOUND, f"neither DKIM nor SPF passes for {domain}: {effect} ({told})",
-                "mend the identity above first", domain, region,
+                "alignment", FOUND, f"neither DKIM nor SPF passes for {domain}: {effect} ({policy_text})",
+                "fix the identity first", domain, region,
             )  # fmt: skip
         else:
-            more = "" if "DKIM" in by else "; forwarded mail fails, since only DKIM survives that"
-            yield Check("alignment", OK, f"DMARC passes by {' and '.join(by)} ({told}{more})", "", domain, region)
+            more = "" if "DKIM" in by else "; forwarded mail fails, since only DKIM survives forwarding"
+            yield Check(
+                "alignment", OK, f"DMARC passes by {' and '.join(by)} ({policy_text}{more})", "", domain, region
+            )
 
 
 def _signs(live: Observed) -> bool:
@@ -301,7 +332,7 @@ def _signs(live: Observed) -> bool:
 
 
 def _spf_aligns(live: Observed, domain: str, tags: Mapping[str, str]) -> bool:
-    """The envelope sender is a subdomain of the identity (SES asks for that), which aligns unless `aspf=s`."""
+    """The envelope sender is a subdomain of the identity (SES requires it), which aligns unless `aspf=s`."""
     block = live.spec["mail_from"]
     working = bool(block) and live.facts["mail_from_status"] == "SUCCESS"
     return working and tags.get("aspf", "r") != "s" and is_at_or_below(block["mail_from_domain"], domain)
@@ -311,33 +342,28 @@ def _spf_aligns(live: Observed, domain: str, tags: Mapping[str, str]) -> bool:
 
 
 def _smtp(facts: Facts) -> Iterator[Check]:
-    snapshot = facts.snapshot
-    for desired in sorted(snapshot.kind(smtp_credential.NAME), key=lambda d: d.name):
+    for desired in sorted(facts.snapshot.kind(smtp_credential.NAME), key=lambda d: d.name):
         domain = next((d for d in facts.domains if may_send(desired.entry, d)), "")
-        name, address = desired.name, desired.address
+        status, message, hint = _smtp_user(facts.snapshot, desired)
+        yield Check("smtp", status, message, hint, domain)
 
-        def check(status: str, message: str, hint: str = "", domain: str = domain) -> Check:
-            return Check("smtp", status, message, hint, domain)
 
-        unread = snapshot.unknown(address) or snapshot.unknown(smtp_user.address_of(name))
-        if unread is not None:
-            yield check(UNKNOWN, f"{name} could not be read: {unread.reason}", unread.hint)
-            continue
-        live = snapshot.observed.get(address)
-        turn = rotation.status(desired, live, snapshot.now)
-        if turn.state == "locked":
-            yield check(FOUND, f"{name} {turn.reason.removeprefix('the user ')}", turn.hint)
-        elif live is None or turn.state == "unhealthy":
-            yield check(FOUND, f"{name}: {turn.reason}", turn.hint or "recon apply")
-        elif left := rotation.unacknowledged(desired, live):
-            told = ", ".join(rotation.consumer_words(c) for c in left)
-            yield check(
-                FOUND, f"{name}: nobody has said that these have the current password: {told}",
-                f'give it to them, then: recon smtp ack {name} "{left[0]["name"]}"',
-            )  # fmt: skip
-        else:
-            hint = f"recon smtp verify {name} logs in with it"
-            yield check(OK, f"{name}: its key {live.spec['key']} is on, and every store holds its passwords", hint)
+def _smtp_user(snapshot: Snapshot, desired: Desired) -> tuple[str, str, str]:
+    """(status, message, hint) of one SMTP user."""
+    name, address = desired.name, desired.address
+    unread = snapshot.unknown(address) or snapshot.unknown(smtp_user.address_of(name))
+    if unread is not None:
+        return UNKNOWN, f"{name} could not be read: {unread.reason}", unread.hint
+    live = snapshot.observed.get(address)
+    state = rotation.assess(desired, live, snapshot.now)
+    if live is None or state.phase in {"locked", "unhealthy"}:
+        return FOUND, f"{name}: {state.reason}", state.hint or "recon apply"
+    if left := rotation.unacknowledged(desired, live):
+        listed = ", ".join(rotation.describe_consumer(c) for c in left)
+        hint = f'give them the password, then: recon smtp ack {name} "{left[0]["name"]}"'
+        return FOUND, f"{name}: nobody has confirmed that these have the current password: {listed}", hint
+    message = f"{name}: its key {live.spec['key']} is active, and every store holds its passwords"
+    return OK, message, f"recon smtp verify {name} tests the login"
 
 
 # --- suppression and reputation ------------------------------------------------------------------------------------
@@ -353,22 +379,23 @@ def _suppression(facts: Facts, region: str) -> Iterator[Check]:
         for entry in mine:
             yield Check(
                 "suppression", FOUND,
-                f"{entry.address} is on the list since {entry.since[:10]} ({entry.reason}): SES does not deliver to it",
+                f"{entry.address} is suppressed since {entry.since[:10]} ({entry.reason}): SES does not deliver to it",
                 f"recon suppression remove {entry.address} --region {region}", region=region,
             )  # fmt: skip
         if not mine:
-            yield Check("suppression", OK, f"{facts.recipient} is not on the list", region=region)
+            yield Check("suppression", OK, f"{facts.recipient} is not suppressed", region=region)
         return
     own = [e for e in facts.suppressed_own if e.region == region]
     if own:
         some = ", ".join(e.address for e in own[:3]) + (", ..." if len(own) > 3 else "")
         yield Check(
-            "suppression", FOUND, f"{len(own)} addresses of your own are on the list: {some}",
-            "once they take mail again: recon suppression remove", region=region,
+            "suppression", FOUND, f"{len(own)} addresses in your own domains are suppressed: {some}",
+            "once they accept mail again: recon suppression remove", region=region,
         )  # fmt: skip
         return
-    told = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items())) or "it is empty"
-    yield Check("suppression", OK, f"the list: {told}", "recon doctor --to ADDRESS looks one up", region=region)
+    listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items()))
+    message = f"suppression list: {listed}" if listed else "suppression list is empty"
+    yield Check("suppression", OK, message, "recon doctor --to ADDRESS looks up one address", region=region)
 
 
 def _reputation(facts: Facts, region: str) -> Iterator[Check]:
@@ -377,16 +404,20 @@ def _reputation(facts: Facts, region: str) -> Iterator[Check]:
         yield Check("reputation", UNKNOWN, sent.message, sent.hint, region=region)
         return
     if sent.attempts < ENOUGH:
-        yield Check("reputation", OK, f"{sent.attempts:,} mails in two weeks, too few for a rate", region=region)
+        yield Check("reputation", OK, f"{sent.attempts:,} messages in two weeks, too few for a rate", region=region)
         return
     bounces, complaints = sent.bounces / sent.attempts, sent.complaints / sent.attempts
-    words = f"{sent.attempts:,} mails in two weeks, {bounces:.1%} bounced, {complaints:.2%} complained"
+    words = f"{sent.attempts:,} messages in two weeks, {bounces:.1%} bounced, {complaints:.2%} complained"
     if bounces >= REVIEW_BOUNCES:
         yield Check(
-            "reputation", FOUND, words, "SES reviews from 5% bounces on: clean the lists you send to", region=region
+            "reputation",
+            FOUND,
+            words,
+            "SES reviews accounts from 5% bounces: clean your recipient lists",
+            region=region,
         )
     if complaints >= REVIEW_COMPLAINTS:
-        hint = "SES reviews from 0.1% complaints on: send to those who asked, and let them leave"
+        hint = "SES reviews accounts from 0.1% complaints: send only to subscribers, with an easy way to unsubscribe"
         yield Check("reputation", FOUND, words, hint, region=region)
     if bounces < REVIEW_BOUNCES and complaints < REVIEW_COMPLAINTS:
         yield Check("reputation", OK, words, region=region)

@@ -9,19 +9,16 @@ from reconciler.importing.draft import EntryDraft, ImportDraft, Unwritable, lite
 from reconciler.importing.finding import Discovery, Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.ownership import PROTECT, owner_of
-from reconciler.kinds.snapshot import Unread
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.mail import bimi, dmarc, spf
-from reconciler.model import Observed
+from reconciler.model import Address, Observed
 from reconciler.regions import feedback_mx, tracking_target
-from reconciler.resources.configuration_set.kind import BLOCKS
+from reconciler.resources import KINDS, SECTIONS, children, holder_of
 from reconciler.resources.dns_record.values import host, mx_value
 from reconciler.resources.dns_record.zones import NoZone, Zone, ZoneIndex
+from reconciler.resources.spec import KindSpec
 
-SECTION: Final = {"configuration_set": "configuration_sets", "dedicated_ip_pool": "dedicated_ip_pools"}
-_DESTINATIONS: Final = (
-    "sns_destination", "cloud_watch_destination", "kinesis_firehose_destination", "event_bridge_destination",
-)  # fmt: skip
 _SENDING: Final = {
     action.lower(): action
     for action in (
@@ -39,12 +36,12 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
     snapshot = found.snapshot
     scope = snapshot.scope
     draft.left += found.left
-    destinations: dict[str, list[Observed]] = {}
+    held: dict[Address, list[Observed]] = {}
     for address, live in sorted(snapshot.observed.items()):
-        if live.kind == "event_destination":
-            destinations.setdefault(address.rpartition("/")[0], []).append(live)
+        if holder := holder_of(address):
+            held.setdefault(holder, []).append(live)
     for live in sorted(snapshot.observed.values(), key=lambda o: (_rank(draft, o), o.address)):
-        if live.kind == "event_destination":
+        if holder_of(live.address):
             continue
         owner = owner_of(live.tags)
         if owner is not None and owner != scope:
@@ -55,13 +52,11 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if live.kind == "email_identity":
             item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
             _identity(item, live)
-        elif live.kind == "configuration_set":
-            item = draft.item(SECTION[live.kind], live.name)
-            own = f"event_destination/{live.region}/{live.name}"
-            _set(item, live, destinations.get(own, []), snapshot.unknown(own))
         else:
-            item = draft.item(SECTION[live.kind], live.name)
-            _pool(item, live)
+            item = draft.item(KINDS[live.kind].section, live.name)
+            _plain(item, live)
+            for child in children(live.kind):
+                _children(item, live, child, held.get(live.address, ()), snapshot)
         _shared(item, live)
     index = ZoneIndex(snapshot.zones)
     for domain in found.parked:
@@ -72,7 +67,7 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if "dkim" in item.unmanaged and any("dkim" in values for values in item.regional.values()):
             item.drop(("dkim",), "recon leaves the DKIM of a domain alone in all regions or in none")
         _protect(found, item)
-    drop_mixed_pool_modes(draft)
+    drop_mixed_values(draft)
     _shared_names(draft, index)
     for user in found.users.values():
         owner = owner_of(user.live.tags)
@@ -344,56 +339,65 @@ def _sayable(text: str, block: Mapping[str, Any]) -> bool:
         return False
 
 
-# --- sets and pools ------------------------------------------------------------------------------------------------
+# --- plain kinds ----------------------------------------------------------------------------------------------------
 
 
-def _set(item: EntryDraft, live: Observed, others: Iterable[Observed], hidden: Unread | None) -> None:
+def _plain(item: EntryDraft, live: Observed) -> None:
+    """The fields of a resource, but for those that have what AWS gives by itself."""
+    spec, section = SECTIONS[item.section]
     values = item.regional.setdefault(live.region or "", {})
-    for block in BLOCKS:
-        written = _written(live.spec.get(block))
-        if block == "suppression_options" and written:
-            for unknown in sorted(written.keys() - {"suppressed_reasons"}):
-                item.lose((block, unknown), "an entry has no such key", {live.region: written.pop(unknown)})
-        if block == "tracking_options" and "custom_redirect_domain" not in (written or {}):
+    for key, field in spec.all_fields.items():
+        written = _written(live.spec.get(key))
+        if key in section.everywhere:
+            _for_all_regions(item, key, written)
+        elif field.main and field.main not in (written or {}):
             continue
-        if written:
-            item.put(values, block, written)
-    destinations: dict[str, Any] = {}
+        elif field.keyed:
+            place = values.setdefault(key, {})
+            for name, one in sorted((written or {}).items()):
+                item.put(place, name, one, below=(key,))
+            if not place:
+                del values[key]
+        elif written not in (None, {}, []):
+            item.put(values, key, written)
+
+
+def _for_all_regions(item: EntryDraft, key: str, value: Any) -> None:
+    """A key that ``by_region`` cannot say: it is taken out again where regions differ (``drop_mixed_values``)."""
+    if item.own.setdefault(key, value) != value:
+        item.lose((key,), "it is not the same in all regions")
+        item.mixed.add(key)
+
+
+def _children(
+    item: EntryDraft, live: Observed, child: KindSpec, others: Iterable[Observed], snapshot: Snapshot
+) -> None:
+    """What a resource holds of another kind, by name."""
+    held: dict[str, Any] = {}
+    hidden = snapshot.unknown(child.address_of(live.region or "", live.name))
     if hidden is not None:
-        item.notes.append(f"{live.region}: its event destinations could not be read: {hidden.reason}")
+        item.notes.append(f"{live.region}: its {child.words}s could not be read: {hidden.reason}")
     for other in others:
-        if not any(other.spec.get(kind) for kind in _DESTINATIONS):
-            item.lose(("event_destinations", other.name), "an entry has no such kind of destination")
+        unsayable = [k for k, f in child.all_fields.items() if not f.declared and other.spec.get(k)]
+        if unsayable:
+            item.lose((child.parent_key, other.name), f"the YAML has no {', '.join(unsayable)}")
             continue
-        order = ("enabled", "matching_event_types", *_DESTINATIONS)
-        said = {k: other.spec[k] for k in order if other.spec.get(k) not in (None, {})}
-        item.put(destinations, other.name, said, below=("event_destinations",))
-    if destinations:
-        values["event_destinations"] = destinations
+        said = {key: other.spec[key] for key in child.all_fields if other.spec.get(key) not in (None, {})}
+        item.put(held, other.name, said, below=(child.parent_key,))
+    if held:
+        item.regional[live.region or ""][child.parent_key] = held
 
 
-def _written(block: Any) -> Any:
-    """A block without fields that AWS has nothing in."""
-    if not isinstance(block, Mapping):
-        return block
-    inner = {key: _written(value) for key, value in block.items()}
-    return {key: value for key, value in inner.items() if value is not None and value != {}}
+def _written(value: Any) -> Any:
+    """A value without the fields that AWS has nothing in."""
+    if not isinstance(value, Mapping):
+        return value
+    inner = {key: _written(one) for key, one in value.items()}
+    return {key: one for key, one in inner.items() if one is not None and one != {}}
 
 
-def _pool(item: EntryDraft, live: Observed) -> None:
-    mode = live.spec["scaling_mode"]
-    if item.own.get("scaling_mode", mode) != mode:
-        # `scaling_mode` holds for all regions of an entry.
-        item.lose(("scaling_mode",), "it is not the same in all regions")
-        item.own["scaling_mode_differs"] = True
-    item.own.setdefault("scaling_mode", mode)
-    values = item.regional.setdefault(live.region or "", {})
-    if live.spec["dedicated_ips"]:
-        values["dedicated_ips"] = list(live.spec["dedicated_ips"])
-
-
-def drop_mixed_pool_modes(draft: ImportDraft) -> None:
-    """Take the mode out of pools that have another one in another region: an entry has one for all."""
+def drop_mixed_values(draft: ImportDraft) -> None:
+    """Take out what differs between regions and can only be said for all of them."""
     for item in draft.items.values():
-        if item.own.pop("scaling_mode_differs", False):
-            item.own.pop("scaling_mode", None)
+        for key in item.mixed:
+            item.own.pop(key, None)

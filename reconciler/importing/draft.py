@@ -16,13 +16,10 @@ from reconciler.desired.variables import BadVariable, Variables
 from reconciler.importing.finding import Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.model import Address
+from reconciler.resources import SECTIONS
 
-KIND_OF: Final = {
-    "domains": "email_identity",
-    "email_addresses": "email_identity",
-    "configuration_sets": "configuration_set",
-    "dedicated_ip_pools": "dedicated_ip_pool",
-}
+KIND_OF: Final[Mapping[str, str]] = {name: spec.name for name, (spec, _) in SECTIONS.items() if spec.regional}
+"""Section -> the kind that its entries declare, of those that are regional."""
 Path = tuple[str, ...]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -86,6 +83,8 @@ class EntryDraft:
     notes: list[str] = field(default_factory=list)
     lost: list[Dropped] = field(default_factory=list)
     unmanaged: list[str] = field(default_factory=list)
+    mixed: set[str] = field(default_factory=set)
+    """Keys of ``own`` that are not the same in all regions."""
 
     def addresses(self) -> Iterator[Address]:
         for region in self.regional:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
@@ -19,19 +19,17 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
 from reconciler.names import fold_identity
+from reconciler.resources import KINDS, PLAN_ORDER, children, references_to
 from reconciler.resources.dns_record.kind import read_zones
+from reconciler.resources.spec import KindSpec
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
-LISTS: Final[tuple[tuple[str, str, str, Mapping[str, Any]], ...]] = (
-    ("email_identity", "ListEmailIdentities", "EmailIdentities", {"PageSize": 1000}),
-    ("configuration_set", "ListConfigurationSets", "ConfigurationSets", {}),
-    ("dedicated_ip_pool", "ListDedicatedIpPools", "DedicatedIpPools", {}),
-)
-"""Kind, the call that lists its names, the member that holds them."""
+LISTED: Final = tuple(spec for spec in KINDS.values() if spec.listed[0])
+"""The kinds of which a call lists all names in a region."""
 
-READS: Final = tuple(f"sesv2:{operation}" for _, operation, _, _ in LISTS)
+READS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in LISTED)
 """What import calls beside the reads of the kinds."""
 
 
@@ -156,43 +154,43 @@ def _ses(
 ) -> None:
     snapshot = found.snapshot
     listed = _listed(aws, found, regions, asked)
-    named: dict[str, set[Address]] = {"email_identity": set(), "configuration_set": set(), "dedicated_ip_pool": set()}
+    named: dict[str, set[Address]] = {spec.name: set() for spec in LISTED}
     snapshot.named = named
     for kind, region, name in listed:
         if kind == "email_identity":
             _take_identity(found, names, region, name, known)
-        elif kind == "dedicated_ip_pool" and name.startswith("ses-"):
-            continue  # SES's own pools ("Assigning IP pools")
+        elif name in KINDS[kind].reserved:
+            continue
         elif names.pick(kind, name, region) and f"{kind}/{region}/{name}" not in known:
             named[kind].add(f"{kind}/{region}/{name}")
-    there = {f"{kind}/{region}/{name}" for kind, region, name in listed}
-    REGISTRY["email_identity"].observe(aws, snapshot)
+    there = {f"{kind}/{region}/{name}" for kind, region, name in listed} - known
+    # What names others is read before them, so that they are read, too.
+    for kind in [kind for kind in reversed(PLAN_ORDER) if kind in named]:
+        _follow(snapshot, named, kind, there)
+        for reader in (kind, *(child.name for child in children(kind))):
+            REGISTRY[reader].observe(aws, snapshot)
     for address in sorted(named["email_identity"]):
         if address not in snapshot.observed and snapshot.unknown(address) is None:
             why = "SES lists it, but does not know it by the name in the form that YAML is compared in"
             found.left.append(Skipped(address, "name-not-found", why))
-    _follow(snapshot, named, "configuration_set", there - known)
-    REGISTRY["configuration_set"].observe(aws, snapshot)
-    REGISTRY["event_destination"].observe(aws, snapshot)
-    _follow(snapshot, named, "dedicated_ip_pool", there - known)
-    REGISTRY["dedicated_ip_pool"].observe(aws, snapshot)
 
 
 def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> list[tuple[str, str, str]]:
     """(kind, region, name as SES tells it) of everything, all regions side by side."""
     snapshot = found.snapshot
 
-    def one(job: tuple[Any, str]) -> tuple[str, str, list[str], AwsError | None]:
-        (kind, operation, member, options), region = job
+    def one(job: tuple[KindSpec, str]) -> tuple[str, str, list[str], AwsError | None]:
+        spec, region = job
+        operation, member, name = spec.listed
         try:
-            items = list(aws.pages("sesv2", operation, member, region, **options))
+            items = list(aws.pages("sesv2", operation, member, region, **spec.list_options))
         except AwsError as error:
-            return kind, region, [], error
-        return kind, region, [i["IdentityName"] if isinstance(i, Mapping) else i for i in items], None
+            return spec.name, region, [], error
+        return spec.name, region, [item[name] if name else item for item in items], None
 
     out: list[tuple[str, str, str]] = []
     closed: set[str] = set()
-    for kind, region, names, error in aws.parallel(one, [(entry, r) for r in regions for entry in LISTS]):
+    for kind, region, names, error in aws.parallel(one, [(spec, r) for r in regions for spec in LISTED]):
         if error is None:
             out += [(kind, region, name) for name in names]
         elif error.closed and not asked:
@@ -225,13 +223,11 @@ def _take_identity(found: Discovery, names: NameFilter, region: str, name: str, 
 
 def _follow(snapshot: Snapshot, named: dict[str, set[Address]], kind: str, there: set[Address]) -> None:
     """Add what was picked refers to, where it exists: the sets of identities, the pools of sets."""
-    for live in list(snapshot.observed.values()):
-        name = live.spec.get("configuration_set_name")
-        if kind == "dedicated_ip_pool":
-            name = (live.spec.get("delivery_options") or {}).get("sending_pool_name")
-        address = f"{kind}/{live.region}/{name}"
-        if name and address in there and not str(name).startswith("ses-"):
-            named[kind].add(address)
+    for spec, reference in references_to(kind):
+        for live in [o for o in snapshot.observed.values() if o.kind == spec.name]:
+            address = f"{kind}/{live.region}/{reference.name_in(live.spec)}"
+            if address in there:
+                named[kind].add(address)
 
 
 # --- IAM -----------------------------------------------------------------------------------------------------------

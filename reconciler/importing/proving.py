@@ -17,6 +17,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Diagnostic, Plan, State
 from reconciler.observing import declare
 from reconciler.planner import make_plan
+from reconciler.resources import KINDS, holder_of
 from reconciler.resources.dns_record import intents
 from reconciler.resources.dns_record.foreign_ownership import GROUPS
 from reconciler.resources.dns_record.intents import Intent
@@ -24,9 +25,6 @@ from reconciler.rules import RULES
 
 ROUNDS: Final = 40
 """Each round takes something out; more than a few only happen where layers of a state are stacked high."""
-
-_BLOCKS: Final = {"email_identity": 1, "configuration_set": 2, "dedicated_ip_pool": 1}
-"""How many keys of a differing path are left out together, by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +131,18 @@ def _without(draft: ImportDraft, item: EntryDraft, path: Path, found: Diagnostic
     return True
 
 
+_IN_PARTS: Final = frozenset(
+    {
+        "policies", "tags", *(spec.parent_key for spec in KINDS.values() if spec.parent_key),
+        *(key for spec in KINDS.values() for key, field in spec.all_fields.items() if field.inner or field.keyed),
+    }
+)  # fmt: skip
+"""Keys below which each key can be left out by itself."""
+
+
 def _depth(path: Path) -> int:
     """How deep a part is that can be left out by itself: one policy, one tag, one destination, one option."""
-    return 2 if path[0] in {"policies", "tags", "event_destinations"} or path[0].endswith("_options") else 1
+    return 2 if path[0] in _IN_PARTS else 1
 
 
 def _undeclare(draft: ImportDraft, name: str, found: Diagnostic) -> bool:
@@ -213,11 +220,11 @@ def _unwanted(
             return
         yield from _of_record(draft, owners, intent, _record_words(change, zone, name, type_))
         return
-    if change.kind == "event_destination":
-        _, region, set_name, name = change.address.split("/", 3)
-        item = owners.get(f"configuration_set/{region}/{set_name}")
+    if holder := holder_of(change.address):
+        item = owners.get(holder)
         if item is not None:
-            yield item, ("event_destinations", name), region, _diff_words(change)
+            path = (KINDS[change.kind].parent_key, change.address.rpartition("/")[2])
+            yield item, path, change.region, _diff_words(change)
         return
     item = owners.get(change.address)
     if item is None:
@@ -225,8 +232,8 @@ def _unwanted(
     for diff in change.diff:
         if diff.path.startswith("tags.recon:") or (diff.source and "stack.tags" in diff.source.via):
             continue
-        keys = tuple(diff.path.split(".", 1)) if diff.path.startswith(("tags.", "policies.")) else None
-        yield item, keys or tuple(diff.path.split("."))[: _BLOCKS[change.kind]], change.region, _diff_words(change)
+        keys = tuple(diff.path.split(".", 1))
+        yield item, keys if keys[0] in _IN_PARTS else keys[:1], change.region, _diff_words(change)
 
 
 def _remembered(draft: ImportDraft, name: str, type_: str) -> tuple[EntryDraft | None, str]:

@@ -7,29 +7,26 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from reconciler.desired.reading import scalar
-from reconciler.importing.draft import Dropped, EntryDraft, ImportDraft, Path, inert, merged
+from reconciler.desired.schema import definition
+from reconciler.importing.draft import KIND_OF, Dropped, EntryDraft, ImportDraft, Path, inert, merged
 from reconciler.importing.users import SmtpUserFound, own_policy
+from reconciler.resources import KINDS, SECTIONS
 
 WIDTH: Final = 116
-FILES: Final = {
-    "stack": "stack.yaml",
-    "domains": "domains.yaml",
-    "email_addresses": "addresses.yaml",
-    "configuration_sets": "sets.yaml",
-    "dedicated_ip_pools": "pools.yaml",
-    "smtp_users": "smtp.yaml",
-}
+FILES: Final = {"stack": "stack.yaml", **{name: section.file for name, (_, section) in SECTIONS.items()}}
 """Section -> its file, where a directory is written."""
 
-ORDER: Final = (
-    "identity", "regions", "zone", "dkim", "mail_from", "dmarc", "spf", "bimi", "null_mx", "configuration_set_name",
-    "email_forwarding_enabled", "scaling_mode", "dedicated_ips", "delivery_options", "reputation_options",
-    "sending_options", "suppression_options", "tracking_options", "vdm_options", "archiving_options", "policies",
-    "tags", "event_destinations", "by_region", "unmanaged", "protect",
-)  # fmt: skip
+
+@cache
+def order_of(section: str) -> Mapping[str, int]:
+    """The place of each key in an entry: as its schema lists them."""
+    keys = definition(SECTIONS[section][1].entry)["properties"]
+    return {key: number for number, key in enumerate(keys)}
+
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@-]*")
 
@@ -84,7 +81,7 @@ def render(draft: ImportDraft, *, single: str | None, factored: bool = False) ->
         here.add("defaults:")
         for kind, shared in alike.items():
             here.add(f"  {kind}:")
-            for name in sorted(shared, key=ORDER.index):
+            for name in sorted(shared, key=order_of(_FACTORED[kind][0]).__getitem__):
                 for text, _ in lines({name: shared[name]}, 4):
                     here.add(text)
             section = _FACTORED[kind][0]
@@ -107,7 +104,7 @@ def render(draft: ImportDraft, *, single: str | None, factored: bool = False) ->
         here.add(f"{' ' * base}{section}:")
         return here
 
-    for section in ("domains", "email_addresses", "configuration_sets", "dedicated_ip_pools"):
+    for section in KIND_OF:
         items = sorted((i for i in draft.items.values() if i.section == section), key=lambda item: item.name)
         if items:
             here = section_of(section)
@@ -168,13 +165,9 @@ def _stack(page: Page, draft: ImportDraft) -> None:
 
 
 _FACTORED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "domain": ("domains", ("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled")),
-    "configuration_set": (
-        "configuration_sets",
-        ("delivery_options", "reputation_options", "sending_options", "suppression_options", "vdm_options"),
-    ),
+    section.entry: (name, section.alike) for name, (_, section) in SECTIONS.items() if section.alike
 }
-"""Kind -> its section, and the keys that may stand once for all."""
+"""Entry, as in ``defaults`` -> its section, and the keys that may be written once for all."""
 FEW: Final = 3
 """From so many entries on, what they have alike is worth a line of its own."""
 
@@ -231,7 +224,8 @@ def _entry(page: Page, item: EntryDraft, values: Mapping[str, Any], indent: int)
         page.add(f"{pad}{key}: {{}}", (*place, ()))
     else:
         page.add(f"{pad}{key}:", (*place, ()))
-    for name in sorted(values, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
+    places = order_of(item.section)
+    for name in sorted(values, key=lambda n: (places.get(n, len(places)), n)):
         for text, path in lines({name: values[name]}, indent + 2):
             page.add(text, (*place, path))
     for lost in item.lost:
@@ -320,7 +314,8 @@ def _nested(items: Iterable[Any], indent: int, path: Path) -> Iterator[tuple[str
 def _fits(head: str, value: Any, path: Path) -> bool:
     if not value:
         return True
-    deep = path[-1] in {"by_region", "event_destinations", "policies"} or path[-2:-1] == ("event_destinations",)
+    held = [spec.parent_key for spec in KINDS.values() if spec.parent_key]
+    deep = path[-1] in {"by_region", "policies", *held} or path[-2:-1] in [(key,) for key in held]
     return not deep and len(head) + 1 + len(flow(value)) <= WIDTH
 
 

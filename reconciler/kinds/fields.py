@@ -38,12 +38,13 @@ def observed_value(field: Field, live: Any) -> Any:
 
 
 def request_value(field: Field, value: Any) -> Any:
-    """The member of a request that says ``value``; None where there is nothing to send."""
+    """The member of a request that says ``value``; None or {} where there is nothing to send."""
     if field.keyed:
         kept = {name: item for name, item in (value or {}).items() if item is not None}
         return [{field.keyed: name, **to_aws(item)} for name, item in kept.items()]
     if field.inner:
-        return _without_empty(to_aws(value or {}))
+        says_nothing = field.main and not (value or {}).get(field.main)
+        return {} if says_nothing else _without_empty(to_aws(value or {}))
     if value is None:
         return field.empty
     return list(value) if isinstance(value, list | tuple) else value

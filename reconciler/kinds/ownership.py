@@ -6,10 +6,11 @@ records, tags, policies and destinations, packed into tag values (SES API, Tag: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from reconciler.errors import AwsError
 from reconciler.model import Address, Entry, Source
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ DKIM_KEY = "recon:dkim-key"
 KEY = "recon:key"
 KEY_INTENT = "recon:key-intent"
 PREFIX = "recon:"
+
+T = TypeVar("T")
 
 LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, PARTS)
 
@@ -164,3 +167,14 @@ def protected(draft: PlanDraft, address: Address, tags: Mapping[str, str], verb:
         hint="declare it with `protect: false`, apply that alone, then remove it",
     )
     return True
+
+
+def create_once(create: Callable[[], T], is_ours: Callable[[], bool], *codes: str) -> T | None:
+    """What ``create`` returns; None where AWS answers that the resource exists (one of ``codes``) and ``is_ours``: then
+    an earlier call took effect and its answer was lost. Raises the AwsError where it is not ours."""
+    try:
+        return create()
+    except AwsError as error:
+        if error.aws_code not in (codes or ("AlreadyExistsException",)) or not is_ours():
+            raise
+    return None

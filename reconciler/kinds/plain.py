@@ -1,7 +1,7 @@
 """A plain kind of SES API v2, from what its ``PlainSpec`` declares: read, compared and written field by field.
 
-A kind that needs more subclasses ``PlainKind`` in the ``kind.py`` of its folder and overrides the hooks: the methods up to
-the line "hooks end here" whose default does nothing.
+A kind that needs more subclasses ``PlainKind`` in the ``kind.py`` of its folder and overrides the hooks: the methods up
+to the line "hooks end here", whose defaults do nothing.
 """
 
 from __future__ import annotations
@@ -120,13 +120,9 @@ class PlainKind(Reader):
         """The domain that SES must have verified before it takes the field ``key``; None: it need not wait."""
         return None
 
-    def member(self, key: str, value: Any) -> Any:
-        """What a request says for the field ``key``; None or {} where there is nothing to send."""
-        return request_value(self.spec.fields[key], value)
-
     def requests(self, change: Change, key: str, value: Any) -> Iterable[Request]:
         """The requests that replace the field ``key``, one that has a ``put``: whole, since a put replaces it."""
-        field, sent = self.spec.fields[key], self.member(key, value)
+        field, sent = self.spec.fields[key], request_value(self.spec.fields[key], value)
         if not field.inner:
             yield field.put, {camel(key): sent}
         else:
@@ -163,7 +159,7 @@ class PlainKind(Reader):
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where SES says that it does not exist."""
-        answer = aws.call_if_there("sesv2", f"Get{self.spec.operations}", region, **{self.spec.key: name})
+        answer = aws.call_if_there("sesv2", f"Get{self.spec.operations}", region, **self._named(name))
         if answer is None:
             return None
         body = answer[self.spec.answer] if self.spec.answer else answer
@@ -361,13 +357,17 @@ class PlainKind(Reader):
         region, _, name = change.address.partition("/")[2].partition("/")
         return region, name
 
+    def _named(self, name: str) -> dict[str, Any]:
+        """The member of a request that names the resource."""
+        return {self.spec.key: name}
+
     def _delete_step(self, change: Change) -> Step:
         region, name = self._place(change)
         operation = f"Delete{self.spec.operations}"
 
         def run(rt: Runtime) -> None:
             self.before_delete(rt, change)
-            rt.aws.call_if_there("sesv2", operation, region, **{self.spec.key: name})
+            rt.aws.call_if_there("sesv2", operation, region, **self._named(name))
 
         needs = (*needs_of(order_of(change).marks, "mark"), *needs_of(change.depends_on, "update", "delete"))
         return Step(change.address, "delete", needs, run, calls=(f"sesv2:{operation}",), region=region)
@@ -381,14 +381,14 @@ class PlainKind(Reader):
         create = f"Create{self.spec.operations}"
 
         def run(rt: Runtime) -> None:
-            tags = {"Tags": tags_to_aws(after["tags"])} if self.spec.taggable else {}
+            tags: dict[str, Any] = {"Tags": tags_to_aws(after["tags"])} if self.spec.taggable else {}
             made = create_once(
-                lambda: rt.aws.call("sesv2", create, region, **{self.spec.key: name}, **tags, **self._body(fields)),
+                lambda: rt.aws.call("sesv2", create, region, **self._named(name), **tags, **self._body(fields)),
                 lambda: self._is_ours(rt, region, name),
                 *self.spec.exists_codes,
             )
             for operation, members in self._requests(change, apart if made is not None else {**fields, **apart}):
-                rt.aws.call("sesv2", operation, region, **{self.spec.key: name}, **members)
+                rt.aws.call("sesv2", operation, region, **self._named(name), **members)
 
         calls = (self.spec.call("Create"), *(f"sesv2:{operation}" for operation, _ in self._requests(change, apart)))
         yield Step(change.address, "create", needs_of(change.depends_on, "create"), run, calls=calls, region=region)
@@ -438,7 +438,7 @@ class PlainKind(Reader):
             rt.wait_verified(region, domain)
             rt.ensure_unchanged(change.address)
             for operation, members in requests:
-                rt.aws.call("sesv2", operation, region, **{self.spec.key: name}, **members)
+                rt.aws.call("sesv2", operation, region, **self._named(name), **members)
 
         calls = tuple(f"sesv2:{operation}" for operation, _ in requests)
         return Step(change.address, "tracking", needs, run, calls=calls, region=region, after_verification=True)
@@ -450,7 +450,7 @@ class PlainKind(Reader):
             if written and operation not in written:
                 rt.ensure_unchanged(change.address)
             written.add(operation)
-            rt.aws.call("sesv2", operation, region, **{self.spec.key: name}, **members)
+            rt.aws.call("sesv2", operation, region, **self._named(name), **members)
 
     def _requests(self, change: Change, values: Mapping[str, Any]) -> Iterator[Request]:
         """The requests that replace the fields ``values``: the kind's own update, and one a field with a ``put``."""
@@ -466,7 +466,7 @@ class PlainKind(Reader):
         body: dict[str, Any] = {}
         for key, value in values.items():
             field = self.spec.fields[key]
-            sent = self.member(key, value)
+            sent = request_value(field, value)
             if sent is None or sent == {}:
                 continue
             place = body.setdefault(field.within, {}) if field.within else body

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from reconciler.kinds.kind import Order
 from reconciler.kinds.snapshot import Diagnostics, Snapshot
 from reconciler.model import Address, Change
-
-Memory = Literal["recon:records", "recon:destinations"]
-"""The tags of an owner that name what other kinds have planned (``ownership.py``)."""
+from reconciler.resources.spec import Memory
 
 
 @dataclass(slots=True)

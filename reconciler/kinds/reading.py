@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
 from reconciler.kinds.kind import BaseKind
@@ -134,9 +134,9 @@ class Reader(BaseKind):
         live = self.read(aws, region, name)
         return live.digest if live else None
 
-    create_defaults: ClassVar[Document] = {}
+    create_defaults: Document = {}
     """What AWS gives the fields of a new resource by itself, where that is not nothing."""
-    whole: ClassVar[tuple[str, ...]] = ()
+    whole: tuple[str, ...] = ()
     """Fields below which every key is one value (``policies``)."""
 
     def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:

@@ -1,4 +1,4 @@
-"""The kinds by name, found by looking at the folders of ``reconciler.resources``, and the orders that follow from them."""
+"""The kinds by name, found in the folders of ``reconciler.resources``, and the orders that follow from them."""
 
 from __future__ import annotations
 

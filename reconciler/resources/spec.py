@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 
+Memory = Literal["recon:records", "recon:destinations"]
+"""The tags of a resource that name what other kinds have planned for it (``reconciler.kinds.plan_draft``)."""
+
 
 # --- words of the headline ------------------------------------------------------------------------------------------
 
@@ -79,6 +82,8 @@ class Section:
     about: str
     file: str
     """Where ``recon import`` writes it, in a directory."""
+    alike: tuple[str, ...] = ()
+    """Keys that ``recon import`` writes once under ``defaults`` where many entries say the same."""
     everywhere: tuple[str, ...] = ()
     """Keys that hold in all regions of an entry, so that ``by_region`` cannot say them."""
     fold: Literal["", "domain", "address"] = ""
@@ -144,11 +149,11 @@ class KindSpec:
     with_kinds: tuple[str, ...] = ()
     """Kinds that a target on this one brings along whole (a user and its credential, pools that trade addresses)."""
     read_with: tuple[str, ...] = ()
-    """Kinds of the same region that are read with a target on this one: what a change means for mail depends on them."""
+    """Kinds of the same region that are read with a target on this one: they decide what a change means for mail."""
     references: tuple[Reference, ...] = ()
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
-    remembers: tuple[str, ...] = ()
+    remembers: tuple[Memory, ...] = ()
     """Its tags in which other kinds remember what belongs to it (``recon:records``)."""
     plans_after: tuple[str, ...] = ()
     """Kinds that decide what this one's tags remember, so that they are planned first."""
@@ -191,6 +196,11 @@ class KindSpec:
         return self.address[0] == "REGION"
 
     @property
+    def all_fields(self) -> Mapping[str, Field]:
+        """The declared fields of a plain kind; nothing of a special one."""
+        return {}
+
+    @property
     def swept(self) -> bool:
         return bool(self.arn)
 
@@ -220,6 +230,10 @@ class Field:
     the member that holds the key.
     """
 
+    declared: bool = True
+    """False: AWS may have it, and the YAML cannot say it."""
+    main: str = ""
+    """The key of ``inner`` without which the block says nothing."""
     default: Any = None
     ours: Any = None
     """What a declared one has where the YAML says nothing or ``null``, where that is not AWS's default."""
@@ -272,6 +286,10 @@ class PlainSpec(KindSpec):
     """What AWS answers to a creation of what exists."""
     tags_in_get: bool = True
     """Whether Get returns the tags; else ListTagsForResource is asked."""
+
+    @property
+    def all_fields(self) -> Mapping[str, Field]:
+        return self.fields
 
     @property
     def operations(self) -> str:

@@ -1,1 +1,1 @@
-"""SMTP credential work that rides on no plan: rotating, verifying, acknowledging, locking."""
+"""SMTP credential work outside of plans: rotate, verify, acknowledge, lock."""

@@ -1,11 +1,13 @@
-"""Stop one SMTP user at once, and let it go again.
+"""Lock one SMTP user at once, and unlock it.
 
 Source: IAM User Guide, "Policy evaluation logic" (an explicit deny wins over every allow), "Managing access keys".
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AwsError, ReconError, Refused
@@ -28,7 +30,7 @@ DENY = canonical_json(
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What a lock or an unlock did: the keys that were switched, and what did not work."""
+    """What a lock or an unlock did: the keys that it deactivated or activated, and the calls that failed."""
 
     user: str
     keys: tuple[str, ...]
@@ -36,43 +38,40 @@ class Locked:
 
 
 def lock(aws: Aws, scope: str, user: str, now: str, *, declared: bool) -> Locked:
-    """Deny everything to a user and switch all of its keys off, also those that recon did not make.
+    """Deny everything to a user and deactivate all of its keys, also those that recon did not create.
 
-    The deny comes first, since it stops every key at once; a failure of one part does not stop the other. A tag
-    remembers which keys were on. Raises Refused for a user that is not this stack's, AwsError where nothing worked.
+    The deny comes first, since it stops every key at once; a failed call does not stop the others. A tag remembers
+    which keys were active. Raises Refused for a user of another stack, AwsError where its keys cannot be read.
     """
     tags = _tags_of(aws, scope, user, declared=declared)
     problems: list[ReconError] = []
-    try:
-        deny(aws, user)
-    except AwsError as error:
-        problems.append(error)
-    active = [k["id"] for k in keys.list_keys(aws, user) if k["status"] == "Active"]
-    earlier = tags.get(KEY_LOCKED, "").split()[1:]
-    known = " ".join([now, *sorted({*earlier, *active})])
-    try:
-        aws.call("iam", "TagUser", UserName=user, Tags=[{"Key": KEY_LOCKED, "Value": known}])
-    except AwsError as error:
-        problems.append(error)
-    done = []
-    for key in active:
+
+    def attempt(work: Callable[[], object]) -> bool:
         try:
-            keys.switch(aws, user, key, on=False)
-            done.append(key)
+            work()
         except AwsError as error:
             problems.append(error)
+            return False
+        return True
+
+    attempt(partial(deny, aws, user))
+    active = [k["id"] for k in keys.list_keys(aws, user) if k["status"] == "Active"]
+    earlier = tags.get(KEY_LOCKED, "").split()[1:]
+    tag = {"Key": KEY_LOCKED, "Value": " ".join([now, *sorted({*earlier, *active})])}
+    attempt(partial(aws.call, "iam", "TagUser", UserName=user, Tags=[tag]))
+    done = [key for key in active if attempt(partial(keys.switch, aws, user, key, on=False))]
     return Locked(user, tuple(done), tuple(problems))
 
 
 def unlock(aws: Aws, scope: str, user: str, *, declared: bool) -> Locked | None:
-    """Switch the keys on again that ``lock`` switched off, and take the deny away; None where nothing was locked."""
+    """Activate the keys that ``lock`` deactivated, and remove the deny; None where the user was not locked."""
     tags = _tags_of(aws, scope, user, declared=declared)
     remembered = set(tags.get(KEY_LOCKED, "").split()[1:])
     back = [k["id"] for k in keys.list_keys(aws, user) if k["id"] in remembered and k["status"] != "Active"]
     for key in back:
         keys.switch(aws, user, key, on=True)
-    lifted = lift(aws, user)
-    return Locked(user, tuple(back)) if lifted or KEY_LOCKED in tags else None
+    denied = remove_deny(aws, user)
+    return Locked(user, tuple(back)) if denied or KEY_LOCKED in tags else None
 
 
 def deny(aws: Aws, user: str) -> None:
@@ -80,8 +79,8 @@ def deny(aws: Aws, user: str) -> None:
     aws.call("iam", "PutUserPolicy", UserName=user, PolicyName=LOCK_POLICY, PolicyDocument=DENY)
 
 
-def lift(aws: Aws, user: str) -> bool:
-    """Take the deny away and forget that the user was locked; whether the deny was there."""
+def remove_deny(aws: Aws, user: str) -> bool:
+    """Remove the policy that denies everything, and the tag of the lock; returns whether the policy existed."""
     there = aws.call_if_there("iam", "DeleteUserPolicy", UserName=user, PolicyName=LOCK_POLICY) is not None
     aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_LOCKED])
     return there
@@ -90,12 +89,12 @@ def lift(aws: Aws, user: str) -> bool:
 def _tags_of(aws: Aws, scope: str, user: str, *, declared: bool) -> dict[str, str]:
     live = aws.call_if_there("iam", "GetUser", UserName=user)
     if live is None:
-        raise ReconError(f"there is no IAM user {user}", hint="recon plan lists what is declared")
+        raise ReconError(f"there is no IAM user {user}", hint="`recon graph --format text` lists the declared users")
     tags = tags_from_aws(live["User"].get("Tags"))
     owner = owner_of(tags)
     if owner != scope and not (owner is None and declared):
         raise Refused(
-            f"the IAM user {user} belongs to {owner or 'nobody, and is not declared here'}",
-            hint="lock it from the stack that it belongs to, or in the IAM console",
+            f"the IAM user {user} " + (f"belongs to {owner}" if owner else "has no owner and is not declared here"),
+            hint="lock it from its own stack, or in the IAM console",
         )
     return tags

@@ -1,8 +1,8 @@
-"""Prove a stored SMTP credential: connect, STARTTLS with certificate checks, log in, and leave before any mail.
+"""Check stored SMTP credentials: connect, STARTTLS with certificate checks, log in, and quit before any mail.
 
-Ports 587 and 2587 speak STARTTLS, 465 TLS from the start; the next one is tried only where the network would not have
-the one before. The order of failures tells what is wrong: no connection is the network, a certificate that does not
-check is somebody in between, 535 is the password, any other refusal is policy.
+Ports 587 and 2587 use STARTTLS, 465 TLS from the start; the next port is tried only where the network blocks the one
+before. The kind of failure names the cause: no connection is the network, a wrong certificate is something in between,
+535 is the password, any other refusal is policy.
 
 Source: SES Developer Guide, "Connecting to an Amazon SES SMTP endpoint" (ports), "Amazon SES SMTP issues" (535, 454,
 530, 554 and what they mean); RFC 4954 section 6 (reply codes of AUTH); RFC 3207 (STARTTLS).
@@ -19,23 +19,34 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler import regions
-from reconciler.errors import ReconError
+from reconciler.errors import AwsError, ReconError
+from reconciler.kinds.snapshot import Snapshot
+from reconciler.model import Desired
+from reconciler.resources.smtp_credential import kind as smtp_credential
+from reconciler.resources.smtp_credential import stores
+from reconciler.resources.smtp_credential.rotation import parse_time
+from reconciler.smtp.rotate import declared_credential
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
 
 PORTS = ((587, "starttls"), (2587, "starttls"), (465, "tls"))
 TIMEOUT = 10.0
 FRESH_SECONDS = 120.0
-"""A key younger than this may not be known everywhere yet: its 535 is asked again (IAM User Guide, eventual
+"""A key younger than this may not be visible everywhere yet: after 535 the login is retried (IAM User Guide, eventual
 consistency)."""
 FRESH_PAUSES = (2.0, 4.0, 8.0)
 
-HEALTHY, STALE, NETWORK, CERTIFICATE, POLICY, MISSING, WRONG = (
-    "healthy", "stale-password", "network", "certificate", "policy", "not-stored", "wrong-key",
+HEALTHY, STALE, NETWORK, CERTIFICATE, POLICY, MISSING, WRONG, UNREAD = (
+    "healthy", "stale-password", "network", "certificate", "policy", "not-stored", "wrong-key", "unread",
 )  # fmt: skip
 FOUND = frozenset({STALE, CERTIFICATE, POLICY, MISSING, WRONG})
-"""Verdicts that say that something is wrong; ``network`` and ``unread`` say that it could not be checked."""
+"""Verdicts that mean that something is wrong; ``network`` and ``unread`` mean that it could not be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one login went: ``verdict`` is one of the names above; ``endpoint`` is the last that was tried."""
+    """The result of one login: ``verdict`` is one of the names above; ``endpoint`` is the last that was tried."""
 
     verdict: str
     message: str
@@ -62,8 +73,8 @@ class Verdict:
 
 
 def endpoints(region: str) -> list[Endpoint]:
-    """SES's SMTP endpoints of a region, in the order of trying; ``RECON_SMTP_ENDPOINT`` replaces them: one or more of
-    ``host:port`` (STARTTLS) and ``smtps://host:port`` (TLS), by commas. Raises ReconError."""
+    """The SMTP endpoints of a region, in the order in which they are tried; ``RECON_SMTP_ENDPOINT`` replaces them: a
+    comma-separated list of ``host:port`` (STARTTLS) and ``smtps://host:port`` (TLS). Raises ReconError."""
     given = os.environ.get("RECON_SMTP_ENDPOINT")
     if not given:
         return [Endpoint(regions.smtp_host(region), port, mode) for port, mode in PORTS]
@@ -79,8 +90,8 @@ def endpoints(region: str) -> list[Endpoint]:
 
 
 def context() -> ssl.SSLContext:
-    """Certificates and host names are checked; ``RECON_SMTP_CA`` names the one authority to trust instead of the
-    system's. Raises ReconError."""
+    """A TLS context that checks certificates and host names; ``RECON_SMTP_CA`` names the one authority to trust instead
+    of the system's. Raises ReconError."""
     authority = os.environ.get("RECON_SMTP_CA")
     try:
         made = ssl.create_default_context(cafile=authority or None)
@@ -94,8 +105,8 @@ def log_in(
     username: str, password: str, places: Iterable[Endpoint], trust: ssl.SSLContext, *, fresh: bool = False,
     timeout: float = TIMEOUT,
 ) -> Verdict:  # fmt: skip
-    """Log in at the first endpoint that the network allows, and quit. ``fresh`` asks again for a while where the
-    password is refused. No server's words come out with the password in them."""
+    """Log in at the first endpoint that the network allows, and quit. With ``fresh`` a refused password is retried for
+    a while. The password is removed from any server reply in the verdict."""
     failures: list[str] = []
     verdict = Verdict(NETWORK, "no endpoint to try")
     for place in places:
@@ -111,8 +122,8 @@ def log_in(
         failures.append(verdict.message)
     return Verdict(
         NETWORK, "; ".join(failures) or verdict.message,
-        "this machine cannot reach SES over SMTP: look at outgoing firewalls, security groups (EC2 blocks port 25, "
-        "not these) and proxies; nothing is known of the password", verdict.endpoint, tuple(failures),
+        "this machine cannot reach SES over SMTP: check outgoing firewalls, security groups (EC2 blocks port 25, "
+        "not these) and proxies; the password was not checked", verdict.endpoint, tuple(failures),
     )  # fmt: skip
 
 
@@ -130,30 +141,30 @@ def _attempt(username: str, password: str, place: Endpoint, trust: ssl.SSLContex
             if not server.has_extn("starttls"):
                 return Verdict(
                     CERTIFICATE, f"{place} offers no STARTTLS",
-                    "somebody between here and SES strips it (a mail proxy or firewall): the password was not sent",
+                    "a mail proxy or firewall between here and SES removes it: the password was not sent",
                 )  # fmt: skip
             server.starttls(context=trust)
         server.ehlo()
         server.login(username, password)
     except ssl.SSLCertVerificationError as problem:
         return Verdict(
-            CERTIFICATE, f"{place}: the certificate does not check: {problem.verify_message}",
-            "somebody else answers in SES's place, or a proxy opens TLS: the password was not sent",
+            CERTIFICATE, f"{place}: the certificate is not valid: {problem.verify_message}",
+            "another server answers instead of SES, or a proxy intercepts TLS: the password was not sent",
         )  # fmt: skip
     except smtplib.SMTPAuthenticationError as problem:
         return _refused(problem.smtp_code, words(problem.smtp_code, problem.smtp_error), place)
     except smtplib.SMTPNotSupportedError:
-        return Verdict(POLICY, f"{place} offers no way to log in", "is it SES that answers there?")
+        return Verdict(POLICY, f"{place} offers no login", "check that this server is SES")
     except smtplib.SMTPServerDisconnected as problem:
         if isinstance(problem.__context__, TimeoutError):
             return Verdict(NETWORK, f"{place}: no answer in {timeout:g} s")
-        return Verdict(NETWORK, f"{place}: the connection was closed in the middle")
+        return Verdict(NETWORK, f"{place}: the server closed the connection")
     except smtplib.SMTPResponseException as problem:
         return _refused(problem.smtp_code, words(problem.smtp_code, problem.smtp_error), place)
     except ssl.SSLError as problem:
         return Verdict(
             CERTIFICATE, f"{place}: TLS failed: {problem.reason or type(problem).__name__}",
-            "a proxy or firewall in between, or a port that speaks something else",
+            "a proxy or firewall intercepts it, or the port uses another protocol",
         )  # fmt: skip
     except (socket.gaierror, UnicodeError):
         return Verdict(NETWORK, f"{place}: the name does not resolve")
@@ -173,8 +184,8 @@ def _refused(code: int, text: str, place: Endpoint) -> Verdict:
     if code == 535:
         return Verdict(
             STALE, f"{place} refused the password: {code} {text}",
-            "the stored password does not fit the access key any more, or the key is off: recon plan says which, recon "
-            "apply heals it",
+            "the stored password does not belong to the access key any more, or the key is inactive: recon plan shows "
+            "which, recon apply fixes it",
         )  # fmt: skip
     if code in {454, 421, 451, 432}:
         return Verdict(
@@ -182,13 +193,13 @@ def _refused(code: int, text: str, place: Endpoint) -> Verdict:
         )
     return Verdict(
         POLICY, f"{place} refused by policy: {code} {text}",
-        "the password is not the reason: look at a deny in the user's policies, its source networks, and whether the "
+        "the password is not the reason: check the user's policies for a deny, its source networks, and whether the "
         "account may send",
     )  # fmt: skip
 
 
 def _without(text: bytes | str, username: str, password: str, code: int) -> str:
-    """A server's words on one line, without anything that was sent to it."""
+    """A server's reply on one line, without anything that was sent to it."""
     shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     both = f"\0{username}\0{password}"
     for secret in (password, both):
@@ -198,18 +209,66 @@ def _without(text: bytes | str, username: str, password: str, code: int) -> str:
     return line.removeprefix(str(code)).strip()[:300]
 
 
-def judge(stored: Mapping[str, object] | None, expected_key: str | None, keys: Mapping[str, str]) -> Verdict | None:
-    """What can be told of a stored credential before anybody logs in; None where nothing speaks against it.
+# --- stored credentials --------------------------------------------------------------------------------------------
 
-    ``keys`` maps the user's key ids to their status.
+
+def verify_all(snapshot: Snapshot, aws: Aws, user: str | None, only: list[str]) -> list[tuple[str, str, Verdict]]:
+    """(user, region, verdict) of every login, sorted; users and regions in parallel. ``only`` limits the regions.
+
+    Raises ReconError for a user or a region without a credential.
     """
+    every = sorted(snapshot.kind(smtp_credential.NAME), key=lambda d: d.name)
+    if user is not None:
+        every = [declared_credential(snapshot, user)]
+    covered = sorted({r for d in every for r in d.spec["regions"]})
+    if unknown := sorted(set(only) - set(covered)):
+        hint = f"there are: {', '.join(covered) or 'none'}"
+        raise ReconError(f"no credential is stored for {', '.join(unknown)}", hint=hint)
+    trust = context()
+    todo = [(d, s, r) for d in every for s in d.spec["stores"] for r in s["regions"] if not only or r in only]
+    for _, _, region in todo:
+        endpoints(region)
+    verdicts = aws.parallel(lambda item: _verify(snapshot, aws, *item, trust), todo)
+    return [(d.name, region, verdict) for (d, _, region), verdict in zip(todo, verdicts, strict=True)]
+
+
+def _verify(
+    snapshot: Snapshot, aws: Aws, desired: Desired, store: stores.Store, region: str, trust: ssl.SSLContext
+) -> Verdict:  # fmt: skip
+    stored: dict[str, Any] | None = None
+    try:
+        stored = stores.read(aws, store)
+    except AwsError as error:
+        if not error.absent:
+            return Verdict(UNREAD, f"{stores.label(store)} could not be read: {error.message}", error.hint)
+    except ReconError as error:
+        return Verdict(MISSING, error.message, error.hint)
+    live = snapshot.observed.get(desired.address)
+    if live is not None:
+        early = _check_key(stored, live.spec["key"], {k["id"]: k["status"] for k in live.spec["keys"]})
+        if early is not None:
+            return early
+    if stored is None:
+        return Verdict(MISSING, f"{stores.label(store)} does not exist", "recon apply stores a credential")
+    password = stores.passwords_in(stored).get(region)
+    if password is None:
+        return Verdict(MISSING, f"{stores.label(store)} holds no password for {region}", "recon apply stores one")
+    made = parse_time(stored.get("created_at"))
+    age = (datetime.fromisoformat(snapshot.now) - made).total_seconds() if made else FRESH_SECONDS
+    return log_in(str(stored["username"]), password, endpoints(region), trust, fresh=0 <= age < FRESH_SECONDS)
+
+
+def _check_key(
+    stored: Mapping[str, object] | None, expected_key: str | None, keys: Mapping[str, str]
+) -> Verdict | None:  # fmt: skip
+    """What is wrong with a stored credential before any login; None where nothing is. ``keys``: key id -> status."""
     if stored is None:
         return Verdict(MISSING, "no credential is stored", "recon apply stores one")
     username = str(stored.get("username"))
     if username not in keys:
-        return Verdict(WRONG, f"the stored key {username} does not exist any more", "recon apply heals it")
+        return Verdict(WRONG, f"the stored key {username} does not exist any more", "recon apply fixes it")
     if keys[username] != "Active":
         return Verdict(WRONG, f"the stored key {username} is {keys[username]}", "recon apply, or recon smtp rotate")
     if expected_key is not None and username != expected_key:
-        return Verdict(WRONG, f"the stored key is {username}, the user's is {expected_key}", "recon apply heals it")
+        return Verdict(WRONG, f"the stored key is {username}, the user's is {expected_key}", "recon apply fixes it")
     return None

@@ -9,6 +9,9 @@ SPEC = PlainSpec(
         Section(
             "configuration_sets", "configuration_set", "Configuration sets",
             "A configuration set by its name, made in each of its regions.", "sets.yaml", place=30,
+            alike=(
+                "delivery_options", "reputation_options", "sending_options", "suppression_options", "vdm_options",
+            ),
         ),
     ),
     read_with=("email_identity",),
@@ -50,6 +53,7 @@ SPEC = PlainSpec(
         ),
         "tracking_options": Field(
             inner={"custom_redirect_domain": None, "https_policy": "OPTIONAL"},
+            main="custom_redirect_domain",
             put="PutConfigurationSetTrackingOptions",
             events=(
                 "CreateConfigurationSetTrackingOptions", "UpdateConfigurationSetTrackingOptions",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
@@ -119,7 +119,7 @@ class DnsRecord(BaseKind):
                 return set_digest(found)
         return None
 
-    form: ClassVar[Document] = {"fields": {}, "execution": EXECUTION}
+    form: Document = {"fields": {}, "execution": EXECUTION}
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution

@@ -13,6 +13,7 @@ SPEC = KindSpec(
             "domains", "domain", "Domains",
             "A mail domain by its name: the SES identity in each region, and its records.", "domains.yaml",
             everywhere=("identity", "zone", "dmarc", "spf", "bimi", "null_mx", "ttl"),
+            alike=("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled"),
             fold="domain", name_hint="write a name such as acme.com", place=10,
         ),
         Section(

@@ -14,7 +14,7 @@ Source:   SES v2 API reference, CreateEmailIdentity, GetEmailIdentity, PutEmailI
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import ReconError
@@ -86,7 +86,7 @@ class EmailIdentity(Reader):
         ),
         "sesv2:GetEmailIdentity",
     )  # fmt: skip
-    read_calls_bulk: ClassVar[Mapping[str, str]] = {
+    read_calls_bulk: Mapping[str, str] = {
         "dkim.signing_enabled": "ses:GetIdentityDkimAttributes",
         "mail_from.mail_from_domain": "ses:GetIdentityMailFromDomainAttributes",
         "mail_from.behavior_on_mx_failure": "ses:GetIdentityMailFromDomainAttributes",
@@ -295,7 +295,7 @@ class EmailIdentity(Reader):
 
     # -- written ----------------------------------------------------------------------------------------------------
 
-    create_defaults: ClassVar[Document] = {
+    create_defaults: Document = {
         "dkim": {
             "signing_enabled": True,
             "signing_attributes_origin": "AWS_SES",
@@ -303,7 +303,7 @@ class EmailIdentity(Reader):
         },
         "email_forwarding_enabled": True,
     }
-    whole: ClassVar[tuple[str, ...]] = WHOLE
+    whole: tuple[str, ...] = WHOLE
 
     def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:
         """A put of MAIL FROM is whole: a behaviour that nobody wrote is sent as it was planned. Which private key SES
@@ -316,7 +316,7 @@ class EmailIdentity(Reader):
             rest = {k: v for k, v in live.items() if k not in block}
             yield {"mail_from": {}}, {"mail_from": rest}
 
-    form: ClassVar[Document] = {
+    form: Document = {
         "after": {"tags": TEXT_MAP, "mail_from?": ({"mail_from_domain": str}, None)},
         "fields": {
             "tags?": TEXT_MAP,

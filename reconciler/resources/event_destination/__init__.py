@@ -23,7 +23,8 @@ SPEC = PlainSpec(
     fields={
         "enabled": Field(default=False, ours=True),
         "matching_event_types": Field(default=(), set_of=True),
-        **dict.fromkeys((*OPTIONS, "pinpoint_destination"), Field()),
+        **dict.fromkeys(OPTIONS, Field()),
+        "pinpoint_destination": Field(declared=False),
     },
     trail=CloudTrail(gone=("DeleteConfigurationSet",), naming=("configurationsetname", "configurationset")),
     says=Words(

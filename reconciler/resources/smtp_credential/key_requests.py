@@ -1,7 +1,7 @@
-"""Make one access key and store what derives from it; or finish, or take back, what an interrupted run began.
+"""Create one access key and store its passwords; or finish, or undo, what an interrupted run began.
 
-The intent is written on the user before the key is made, with the ids that exist: whatever else appears later was
-made by us (docs/smtp.md). The secret access key lives in local variables of ``issue`` and nowhere else.
+The intent is written on the user before the key is created, with the ids of its keys: any other key that appears later
+was created by us (docs/smtp.md). The secret access key exists only in local variables of ``create_key``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 KEY_OLD = "recon:key-old"
-"""User tag: the key that is being rotated out."""
+"""User tag: the id of the key that is being rotated out."""
 KEY_OFF = "recon:key-off"
-"""User tag: when the old key was switched off (ISO 8601)."""
+"""User tag: when the old key was deactivated (ISO 8601)."""
 KEY_OUT = "recon:key-out"
-"""User tag: since when a key that recon did not make is being rotated out, on somebody's word (ISO 8601)."""
+"""User tag: since when a key that recon did not create is being rotated out (ISO 8601)."""
 KEY_SINCE = "recon:key-since"
-"""User tag: when the current key was stored (ISO 8601); the overlap counts from here."""
+"""User tag: when the current key was stored (ISO 8601); the overlap starts here."""
 KEY_ACK = "recon:key-ack"
 """User tag, one a consumer: ``recon:key-ack.HASH`` = key id and time of ``recon smtp ack``."""
 
@@ -36,34 +36,34 @@ KEY_REQUEST: Shape = {
     "user": str, "stores": [stores.FORM], "orphans": [str], "drop": [str], "previous": (str, None), "off": bool,
     "known": [str], "current": (str, None), "stored": bool, "old_stores": [stores.FORM], "takes": [str],
 }  # fmt: skip
-"""The form of what ``order`` says."""
+"""The form of ``key_request`` in a saved plan."""
 REPAIR: Shape = {
     "activate": (str, None), "kms": [stores.FORM], "retag?": [stores.FORM], "rename?": (str, None),
 }  # fmt: skip
-"""What is said beside it where the key stays."""
+"""The form of the fields beside it where the key stays."""
 
 
 def key_request(
     user: str, wanted: list[dict[str, Any]], live: Mapping[str, Any] | None, tags: Mapping[str, str],
     *, previous: str | None = None, drop: Iterable[str] = (), off: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """What ``issue`` is to do, JSON-able: ``live`` is the observed spec of the credential.
+    """The input of ``create_key``, as JSON; ``live`` is the observed spec of the credential.
 
-    ``previous`` becomes the old key (``off``: it is switched off already); ``drop`` are keys of ours that go first,
-    to make room.
+    ``previous`` becomes the old key (``off``: it is inactive already). ``drop`` are our keys that are deleted first,
+    since IAM allows two keys.
     """
     orphans = list(live["orphans"]) if live else []
     return {
         "user": user, "stores": wanted, "orphans": orphans, "drop": list(drop), "previous": previous, "off": off,
         "known": [k["id"] for k in (live["keys"] if live else ()) if k["id"] not in {*orphans, *drop}],
         "current": live["key"] if live else None, "stored": _relied_on(wanted, live),
-        "old_stores": stores.remembered(tags),
+        "old_stores": stores.in_tags(tags),
         "takes": _unowned(live),
     }  # fmt: skip
 
 
 def _unowned(live: Mapping[str, Any] | None) -> list[str]:
-    """The ids of the stores that were read and have no owner; a plan shows them before they are written."""
+    """The ids of the existing stores without an owner; a plan shows them before they are written."""
     there = live["stores"].items() if live else ()
     return sorted(i for i, seen in there if seen.get("exists") and not owner_of(seen.get("tags") or {}))
 
@@ -73,98 +73,109 @@ def _relied_on(wanted: list[dict[str, Any]], live: Mapping[str, Any] | None) -> 
     key = next((k for k in live["keys"] if k["id"] == live["key"] and k["status"] == "Active"), None) if live else None
     if live is None or key is None:
         return False
-    return any(stores.is_true(live["stores"].get(stores.id_of(s)), s, key["id"]) for s in wanted)
+    return any(stores.is_proven(live["stores"].get(stores.id_of(s)), s, key["id"]) for s in wanted)
 
 
-def create_key(aws: Aws, scope: str, run: Mapping[str, Any], now: str) -> str:
-    """Make one key, store it, remember that it is ours; returns its id. Safe to be cut off anywhere.
+def create_key(aws: Aws, scope: str, request: Mapping[str, Any], now: str) -> str:
+    """Create one key, store it and record it on the user; returns its id. It may be interrupted anywhere.
 
-    ``run`` comes from ``order``; ``now`` is the time that is written (ISO 8601). Raises ReconError; stores.Taken where
-    a store is not ours to write, before a key is made wherever that can be seen then.
+    ``request`` comes from ``key_request``; ``now`` is the time that is recorded (ISO 8601). Raises ReconError;
+    stores.Taken where this stack may not write a store, before a key is created wherever that can be seen then.
     """
-    user, wanted, takes = run["user"], run["stores"], run["takes"]
-    looked = {stores.id_of(s): stores.read_store(aws, scope, s, takes) for s in wanted}
-    for orphan in run["orphans"]:
-        if run.get("current"):
-            for store in wanted:
-                # The orphan's password may be in some of the stores: the one before it works, and comes back first.
-                if stores.is_true(looked[stores.id_of(store)], store, orphan):
-                    stores.bring_back(aws, scope, user, store, run["current"])
-        keys.delete(aws, user, orphan)
-    for key in run.get("drop") or ():
-        keys.delete(aws, user, key)
-    gone = stores.gone_from(run.get("old_stores") or (), wanted)
-    intent = {KEY_INTENT: " ".join([now, *run["known"]]), **_store_tags([*wanted, *gone])}
+    user, wanted, adoptable = request["user"], request["stores"], request["takes"]
+    live_stores = {stores.id_of(s): stores.read_store(aws, scope, s, adoptable) for s in wanted}
+    _delete_keys(aws, scope, request, live_stores)
+    removed = stores.without(request.get("old_stores") or (), wanted)
+    intent = {KEY_INTENT: " ".join([now, *request["known"]]), **_store_tags([*wanted, *removed])}
     smtp_user.retry_until_visible(lambda: aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(intent)))
-    made, doubtful = keys.create(aws, user, set(run["known"]))
+    made, doubtful = keys.create(aws, user, set(request["known"]))
     key_id, secret = str(made["AccessKeyId"]), str(made["SecretAccessKey"])
     created = made["CreateDate"].isoformat() if made.get("CreateDate") else now
-    if run.get("stored"):
+    if request.get("stored"):
         keys.wait_accepted(aws, made)
     for number, store in enumerate(wanted):
         try:
             text = stores.derive(store, key_id, secret, created)
-            live = looked[stores.id_of(store)]
-            # What was not there is made, and AWS refuses where it is; what was there is looked at once more.
-            stores.put(aws, scope, user, store, key_id, text, takes, None if live["exists"] else live)
+            live = live_stores[stores.id_of(store)]
+            # A new store is created, and AWS refuses where it exists by now; an existing one is read once more.
+            stores.put(aws, scope, user, store, key_id, text, adoptable, None if live["exists"] else live)
         except stores.Taken:
             if not number:
-                # Stored nowhere, and its id is known for certain: it is taken back.
+                # Nothing is stored yet, and the id of the key is known for certain: undo.
                 keys.delete(aws, user, key_id)
                 aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
             raise
-    more = {k["id"] for k in keys.list_keys(aws, user)} - {*run["known"], key_id} if doubtful else set()
-    _remember(aws, scope, run, key_id, now, close=not more)
-    if more:
+    unexpected = {k["id"] for k in keys.list_keys(aws, user)} - {*request["known"], key_id} if doubtful else set()
+    _record_key(aws, scope, request, key_id, now, close=not unexpected)
+    if unexpected:
         raise ReconError(
-            f"beside {key_id}, which is stored, {', '.join(sorted(more))} appeared: AWS said that a call had failed",
+            f"{key_id} was created and stored, but {', '.join(sorted(unexpected))} appeared too, from a call that "
+            "AWS had reported as failed",
             hint="apply again: the plan names that key, then deletes it",
         )
     return key_id
 
 
-def record(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str, now: str) -> None:
-    """Finish what an interrupted ``issue`` had all but done: every store has the key's value, current or not."""
-    for store in run["stores"]:
-        if not stores.is_true(stores.describe(aws, store), store, key_id):
-            stores.bring_back(aws, scope, user=run["user"], store=store, key_id=key_id)
-    _remember(aws, scope, run, key_id, now)
+def _delete_keys(
+    aws: Aws, scope: str, request: Mapping[str, Any], live_stores: Mapping[str, Mapping[str, Any]]
+) -> None:  # fmt: skip
+    """Delete the orphans and ``drop``; stores with an orphan's passwords first get back those of the current key."""
+    user = request["user"]
+    for orphan in request["orphans"]:
+        for store in request["stores"] if request.get("current") else ():
+            if stores.is_proven(live_stores[stores.id_of(store)], store, orphan):
+                stores.rewrite_kept_value(aws, scope, user, store, request["current"])
+        keys.delete(aws, user, orphan)
+    for key in request.get("drop") or ():
+        keys.delete(aws, user, key)
 
 
-def _remember(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str, now: str, *, close: bool = True) -> None:
-    """Write on the user which key is stored where, and close the intent; then delete stores no longer declared.
+def record(aws: Aws, scope: str, request: Mapping[str, Any], key_id: str, now: str) -> None:
+    """Finish an interrupted ``create_key`` after which every store holds the key's value, current or not."""
+    for store in request["stores"]:
+        if not stores.is_proven(stores.describe(aws, store), store, key_id):
+            stores.rewrite_kept_value(aws, scope, request["user"], store, key_id)
+    _record_key(aws, scope, request, key_id, now)
 
-    Without ``close`` the intent stays open: there is a key more that no answer told of.
+
+def _record_key(
+    aws: Aws, scope: str, request: Mapping[str, Any], key_id: str, now: str, *, close: bool = True
+) -> None:  # fmt: skip
+    """Write on the user which key is stored, and close the intent; then delete stores that are no longer declared.
+
+    Without ``close`` the intent stays open: there is a key that no answer named.
     """
-    user = run["user"]
-    gone = stores.gone_from(run.get("old_stores") or (), run["stores"])
+    user = request["user"]
+    removed = stores.without(request.get("old_stores") or (), request["stores"])
     tags = {KEY: key_id, KEY_SINCE: now}
     drop = [KEY_OUT, *([KEY_INTENT] if close else [])]
-    if run.get("previous"):
-        tags[KEY_OLD] = run["previous"]
-        if run.get("off"):
+    if request.get("previous"):
+        tags[KEY_OLD] = request["previous"]
+        if request.get("off"):
             tags[KEY_OFF] = now
         else:
             drop.append(KEY_OFF)
     aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(tags))
     aws.call("iam", "UntagUser", UserName=user, TagKeys=drop)
-    _forget(aws, scope, user, gone, run["stores"])
+    _delete_stores(aws, scope, user, removed, request["stores"])
 
 
-def _forget(aws: Aws, scope: str, user: str, gone: list[stores.Store], kept: Iterable[stores.Store]) -> None:
-    """Delete stores, and only then take them off the user's tags: cut off in between, they are still known."""
-    if not gone:
+def _delete_stores(
+    aws: Aws, scope: str, user: str, removed: list[stores.Store], kept: Iterable[stores.Store]
+) -> None:  # fmt: skip
+    """Delete stores, and only then remove them from the user's tags: an interrupted run must still know them."""
+    if not removed:
         return
-    for store in gone:
+    for store in removed:
         stores.delete(aws, scope, store)
-    before, after = _store_tags([*kept, *gone]), _store_tags(kept)
+    before, after = _store_tags([*kept, *removed]), _store_tags(kept)
     aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(after))
     if set(before) - set(after):
         aws.call("iam", "UntagUser", UserName=user, TagKeys=sorted(set(before) - set(after)))
 
 
 def _store_tags(kept: Iterable[stores.Store]) -> dict[str, str]:
-    """The user's tags that say where its credential is stored, and for which regions."""
+    """The user tags that name the stores of its credential, and their regions."""
     known = list(kept)
     regions = {r for s in known for r in s["regions"]}
     return {
@@ -173,60 +184,58 @@ def _store_tags(kept: Iterable[stores.Store]) -> dict[str, str]:
     }
 
 
-def repair(aws: Aws, scope: str, run: Mapping[str, Any]) -> None:
-    """Heal what needs no new key: restore, restage, copy or rewrite stores, delete orphans, close an open intent."""
-    user, wanted = run["user"], run["stores"]
-    key_id = run["current"]
-    for orphan in run["orphans"]:
+def repair(aws: Aws, scope: str, request: Mapping[str, Any]) -> None:
+    """Fix what needs no new key: restore, copy, rewrite or retag stores, delete orphans, close an open intent."""
+    user, wanted, key_id = request["user"], request["stores"], request["current"]
+    for orphan in request["orphans"]:
         keys.delete(aws, user, orphan)
-    if run.get("activate"):
-        keys.switch(aws, user, run["activate"], on=True)
-    for store in run.get("restore") or ():
-        if not stores.bring_back(aws, scope, user, store, key_id):
+    if request.get("activate"):
+        keys.switch(aws, user, request["activate"], on=True)
+    for store in request.get("restore") or ():
+        if not stores.rewrite_kept_value(aws, scope, user, store, key_id):
             raise ReconError(
-                f"{stores.words(store)} has no value of {key_id} to go back to", hint=f"recon smtp rotate {user}"
+                f"{stores.label(store)} no longer keeps the passwords of {key_id}", hint=f"recon smtp rotate {user}"
             )
-    gone = list(run.get("gone") or ())
-    if run.get("copy"):
-        # Named on the user before they are made, so that whatever comes between, they are found again.
-        aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(_store_tags([*wanted, *gone])))
-        _copy(aws, scope, run, key_id)
-    for store in run.get("kms") or ():
-        live = stores.read_store(aws, scope, store, run["takes"])
+    removed = list(request.get("gone") or ())
+    if request.get("copy"):
+        # The user's tags name them before they are created, so that an interrupted run finds them again.
+        aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(_store_tags([*wanted, *removed])))
+        _copy_stores(aws, scope, request)
+    for store in request.get("kms") or ():
+        live = stores.read_store(aws, scope, store, request["takes"])
         if store["type"] == "secretsmanager":
-            stores.restore(aws, store, live)
+            stores.restore_secret(aws, store, live)
         else:
-            stores.put(
-                aws, scope, user, store, key_id, json.dumps(stores.read(aws, store)), run["takes"], live
-            )  # fmt: skip
-    for store in run.get("retag") or ():
-        stores.read_store(aws, scope, store, run["takes"])
+            text = json.dumps(stores.read(aws, store))
+            stores.put(aws, scope, user, store, key_id, text, request["takes"], live)
+    for store in request.get("retag") or ():
+        stores.read_store(aws, scope, store, request["takes"])
         stores.retag(aws, scope, user, store)
-    if run.get("close"):
+    if request.get("close"):
         aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
-    _forget(aws, scope, user, gone, wanted)
+    _delete_stores(aws, scope, user, removed, wanted)
 
 
-def _copy(aws: Aws, scope: str, run: Mapping[str, Any], key_id: str) -> None:
-    """Make up the values of the stores in ``copy`` from the proven ``sources``; nothing is made known outside."""
-    user = run["user"]
+def _copy_stores(aws: Aws, scope: str, request: Mapping[str, Any]) -> None:
+    """Write the stores in ``copy`` from the values of the proven ``sources``."""
+    user, key_id = request["user"], request["current"]
     passwords: dict[str, str] = {}
     created, secret = "", None
-    for source in run["sources"]:
+    for source in request["sources"]:
         found = stores.read(aws, source)
         if found["username"] != key_id:
-            raise ReconError(f"{stores.words(source)} no longer holds the key {key_id}", hint="plan again")
+            raise ReconError(f"{stores.label(source)} no longer holds the key {key_id}", hint="plan again")
         passwords |= stores.passwords_in(found)
         created = str(found.get("created_at") or created)
         secret = str(found["secret_access_key"]) if found.get("secret_access_key") else secret
-    for store in run["copy"]:
+    for store in request["copy"]:
         if secret:
             text = stores.derive(store, key_id, secret, created)
         elif set(store["regions"]) <= set(passwords) and not store.get("secret"):
             text = stores.value(store, key_id, passwords, created)
         else:
             raise ReconError(
-                f"{stores.words(store)} cannot be made from what is stored: a region's password is missing",
+                f"{stores.label(store)} cannot be made from what is stored: the password of a region is missing",
                 hint=f"recon smtp rotate {user}",
             )
-        stores.put(aws, scope, user, store, key_id, text, run["takes"])
+        stores.put(aws, scope, user, store, key_id, text, request["takes"])

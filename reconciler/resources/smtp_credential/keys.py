@@ -1,7 +1,7 @@
-"""The access keys of one user: listed, last used, made, switched and deleted.
+"""The access keys of one user: list, last use, create, activate, deactivate and delete.
 
-Source: IAM API, ListAccessKeys, GetAccessKeyLastUsed, CreateAccessKey; IAM User Guide, "Rotating access keys" (watch
-when the old key was last used before it is switched off) and "Troubleshooting IAM" (changes are eventually visible).
+Source: IAM API, ListAccessKeys, GetAccessKeyLastUsed, CreateAccessKey; IAM User Guide, "Rotating access keys" (check
+the last use of the old key before you deactivate it) and "Troubleshooting IAM" (changes are eventually visible).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 ACCEPT_SECONDS = 20.0
-"""How long a new key may take until AWS accepts it, before its password goes where another one works now."""
+"""How long to wait for AWS to accept a new key before its password replaces one that works."""
 
 
 def list_keys(aws: Aws, user: str) -> list[dict[str, Any]]:
-    """``[{id, status, created}]`` sorted by id; ``created`` in ISO 8601. Empty where there is no such user."""
+    """``[{id, status, created}]`` sorted by id; ``created`` in ISO 8601. Empty where the user does not exist."""
     try:
         listed = list(aws.pages("iam", "ListAccessKeys", "AccessKeyMetadata", token_in="Marker", UserName=user))
     except AwsError as error:
@@ -40,7 +40,7 @@ def list_keys(aws: Aws, user: str) -> list[dict[str, Any]]:
 def last_used(aws: Aws, key_id: str) -> dict[str, Any]:
     """``{at, service, region}`` of the last use (``at`` None for never), or ``{unknown: why}`` where it was not read.
 
-    IAM's data may trail by some hours (IAM User Guide, "Getting credential reports").
+    IAM's data may be some hours old (IAM User Guide, "Getting credential reports").
     """
     try:
         found = aws.call("iam", "GetAccessKeyLastUsed", AccessKeyId=key_id).get("AccessKeyLastUsed") or {}
@@ -53,14 +53,14 @@ def last_used(aws: Aws, key_id: str) -> dict[str, Any]:
 
 
 def create(aws: Aws, user: str, known: set[str]) -> tuple[Mapping[str, Any], bool]:
-    """CreateAccessKey, repeated only where AWS answered and made nothing: each call makes another key (IAM API).
+    """CreateAccessKey, repeated only where AWS answered and created nothing: each call creates another key (IAM API).
 
-    Returns the key, and whether an attempt before it is in doubt: AWS called it failed, and its key may yet appear.
+    ``known`` are the ids that existed before. Returns the key, and whether an earlier attempt is in doubt: AWS reported
+    that it failed, and its key may still appear. After a lost answer nothing is deleted and nothing more is created: a
+    key that appeared meanwhile may be somebody else's. The open intent stays on the user, and the next plan names such
+    keys before it deletes them.
 
-    ``known`` are the ids that existed before. After a lost answer nothing is deleted and nothing more is made: a key
-    that appeared meanwhile may be somebody else's. The open intent on the user stays, and the next plan names what
-    was made since before it is deleted.
-    Raises AwsError for a refusal, ReconError where the answer was lost or AWS stayed too busy.
+    Raises AwsError where AWS refuses, ReconError where the answer was lost or AWS stayed too busy.
     """
     from reconciler.aws.client import THROTTLED
 
@@ -77,20 +77,20 @@ def create(aws: Aws, user: str, known: set[str]) -> tuple[Mapping[str, Any], boo
                 raise
             appeared = {key["id"] for key in list_keys(aws, user)} - known
             if error.status and not appeared:
-                # A service failure that AWS itself reported, and no key to show for it.
+                # AWS itself reported a service failure, and there is no new key.
                 last, doubtful = error, True
                 time.sleep(min(0.5 * 2**attempt, 5.0))
                 continue
             raise ReconError(
-                f"the answer to making an access key for {user} was lost: {error.message}",
-                hint="apply again: the plan names a key that was made and is stored nowhere, then replaces it",
+                f"AWS did not answer whether it created an access key for {user}: {error.message}",
+                hint="apply again: the plan names a key that was created and not stored, then replaces it",
             ) from None
-    raise ReconError(f"no access key could be made for {user}: {last.message}", hint="run apply again")
+    raise ReconError(f"no access key could be created for {user}: {last.message}", hint="run apply again")
 
 
 def wait_accepted(aws: Aws, made: Mapping[str, Any], seconds: float = ACCEPT_SECONDS) -> None:
-    """Wait until AWS accepts a new key (sts GetCallerIdentity, which no policy can deny), so that a password that
-    works is not replaced by one that does not work yet. Gives up after ``seconds``, or where STS cannot be asked."""
+    """Wait until AWS accepts a new key (sts GetCallerIdentity, which no policy can deny), so that a working password is
+    not replaced by one that does not work yet. Gives up after ``seconds``, or where STS cannot be reached."""
     from reconciler.aws.probe import accepted
 
     deadline, pause = time.monotonic() + seconds, 0.2
@@ -102,7 +102,7 @@ def wait_accepted(aws: Aws, made: Mapping[str, Any], seconds: float = ACCEPT_SEC
 
 
 def switch(aws: Aws, user: str, key_id: str, *, on: bool) -> None:
-    """Make a key Active or Inactive. A key that is gone cannot be switched off and needs not be."""
+    """Make a key Active or Inactive. Deactivating a deleted key does nothing."""
     try:
         aws.call("iam", "UpdateAccessKey", UserName=user, AccessKeyId=key_id, Status="Active" if on else "Inactive")
     except AwsError as error:
@@ -111,5 +111,5 @@ def switch(aws: Aws, user: str, key_id: str, *, on: bool) -> None:
 
 
 def delete(aws: Aws, user: str, key_id: str) -> None:
-    """Delete a key; one that is gone is done."""
+    """Delete a key. Does nothing where it is deleted already."""
     aws.call_if_there("iam", "DeleteAccessKey", UserName=user, AccessKeyId=key_id)

@@ -1,9 +1,9 @@
-"""When a user's key rotates, and what stands in the way. Pure: time, tags and what IAM says go in, a Turn comes out.
+"""When a user's key rotates, and what prevents it. Pure: a RotationState from the time, tags and last uses.
 
-One cycle is four steps, one a run: ``create`` (a new key, stored; the old one keeps working), ``deactivate`` once the
-overlap has ended and IAM says that the old key is no longer used, ``delete`` a day later, and then nothing until the
-new key comes of age. A key counts as in use that was used within the last ``overlap_days`` (at least a day): who
-sends at least once in that time is never cut off.
+A cycle takes one step in a run: ``create`` (a new key is stored; the old one keeps working), ``deactivate`` once the
+overlap has ended and IAM reports the old key as unused, and ``delete`` a day later. Then nothing is due until the new
+key reaches its maximum age. A key used within the last ``overlap_days`` (at least a day) counts as in use: a sender
+that sends at least once in that time is never cut off.
 
 Source: IAM User Guide, "Rotating access keys": create, update applications, watch last used, deactivate, delete.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,26 +23,26 @@ from reconciler.resources.smtp_credential import key_requests, stores
 DEFAULT_OVERLAP = 7
 """Days, where ``overlap_days`` is not written."""
 OFF_DAYS = 1
-"""How long an old key stays switched off before it is deleted: whoever misses it can still switch it on."""
+"""How long an old key stays inactive before it is deleted: until then, somebody who needs it can activate it again."""
 SLACK = timedelta(hours=1)
-"""A daily job does not start at the same second every day; making and deleting a key an hour early harms nobody."""
+"""A daily job does not start at the same second every day: keys may be created and deleted up to this much early."""
 LATE = timedelta(days=2)
-"""From when on a step that is due is called overdue."""
+"""How long after its due time a step is called overdue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is wrong with a stored credential, and what it takes to mend it.
+    """What is wrong with a stored credential, and what fixes it.
 
     ``key`` is the key that the stores should hold: the current one, or ``unrecorded``, which every store proves to be
-    ours though no tag says so (a run was cut off, or somebody took the tag away). ``restore`` and ``copy`` are the
-    stores that need no new key: their value is there in another stage, or can be made up from ``sources``; ``lost``
-    those that do.
+    ours although no tag names it (a run was interrupted, or somebody removed the tag). The stores are ``proven`` (they
+    hold the key's passwords), ``restore`` (they keep the value in another version), ``copy`` (the value can be made
+    from ``sources``) or ``lost`` (only a new key helps).
     """
 
     key: Mapping[str, Any] | None
     unrecorded: str | None
-    true: tuple[stores.Store, ...]
+    proven: tuple[stores.Store, ...]
     restore: tuple[stores.Store, ...]
     copy: tuple[stores.Store, ...]
     sources: tuple[stores.Store, ...]
@@ -53,42 +53,27 @@ class Health:
         return self.key is None or bool(self.lost)
 
     @property
-    def whole(self) -> bool:
-        """Whether every store holds the password of an active key."""
+    def intact(self) -> bool:
+        """Whether every store holds the passwords of an active key."""
         wrong = self.restore or self.copy or self.lost or self.unrecorded
         return self.key is not None and self.key["status"] == "Active" and not wrong
 
 
 def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
-    """Judge a credential by what was observed of it."""
+    """The health of a credential with the stores ``wanted``, from what was observed of it."""
     every = tuple(wanted)
-    if live is None:
+    unrecorded = _unrecorded_key(every, live) if live is not None else None
+    by_id = {k["id"]: k for k in live.spec["keys"]} if live is not None else {}
+    key = by_id.get(unrecorded or (live.spec["key"] if live is not None else None) or "")
+    if live is None or key is None:
         return Health(None, None, (), (), (), (), every)
     there: Mapping[str, Any] = live.spec["stores"]
-    by_id = {k["id"]: k for k in live.spec["keys"]}
-    unrecorded = next(
-        (
-            o
-            for o in live.spec["orphans"]
-            if every and all(stores.holds(there.get(stores.id_of(s)), s, o) for s in every)
-        ),
-        None,
-    )
-    if unrecorded is None and live.spec["key"] not in by_id:
-        # Another tool may have taken our tags off the user; what the stores prove is ours all the same.
-        unrecorded = next(
-            (k for k in by_id if every and all(stores.is_true(there.get(stores.id_of(s)), s, k) for s in every)),
-            None,
-        )
-    key = by_id.get(unrecorded or live.spec["key"] or "")
-    if key is None:
-        return Health(None, None, (), (), (), (), every)
-    true, restore, rest = [], [], []
+    proven, restore, rest = [], [], []
     for store in every:
         seen = there.get(stores.id_of(store))
-        if stores.is_true(seen, store, key["id"]):
-            true.append(store)
-        elif stores.holds(seen, store, key["id"]):
+        if stores.is_proven(seen, store, key["id"]):
+            proven.append(store)
+        elif stores.version_of(seen, store, key["id"]):
             restore.append(store)
         else:
             rest.append(store)
@@ -97,92 +82,124 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
     regions = {r for s in sources for r in s["regions"]}
     copy = [s for s in rest if sources and (has_secret or (set(s["regions"]) <= regions and not s.get("secret")))]
     lost = [s for s in rest if s not in copy]
-    return Health(key, unrecorded, tuple(true), tuple(restore), tuple(copy), tuple(sources), tuple(lost))
+    return Health(key, unrecorded, tuple(proven), tuple(restore), tuple(copy), tuple(sources), tuple(lost))
+
+
+def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | None:
+    """The id of a key that every store holds and no tag names: an interrupted run created it, or another tool removed
+    our tags (then the tagged key is missing)."""
+    if not wanted:
+        return None
+    there: Mapping[str, Any] = live.spec["stores"]
+    for orphan in live.spec["orphans"]:
+        if all(stores.version_of(there.get(stores.id_of(s)), s, orphan) for s in wanted):
+            return str(orphan)
+    ids = [str(k["id"]) for k in live.spec["keys"]]
+    if live.spec["key"] in ids:
+        return None
+    return next((k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted)), None)
 
 
 def _sources(
     wanted: tuple[stores.Store, ...], there: Mapping[str, Any], key_id: str, remembered: frozenset[str]
 ) -> list[dict[str, Any]]:
-    """The stores that are proven to hold passwords of the key, and for which regions."""
+    """The stores that are proven to hold passwords of the key, with the regions that they cover."""
     covered = sorted({r for s in wanted for r in s["regions"]})
     found = []
     for name, seen in there.items():
-        form = stores.variants(key_id, seen, {*remembered, *covered}, sorted(remembered), covered)
+        form = stores.proven_content(key_id, seen, {*remembered, *covered}, sorted(remembered), covered)
         if form is not None:
             found.append({**stores.parse(name), **form})
     return found
 
 
-# --- whose turn it is ----------------------------------------------------------------------------------------------
+# --- state ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class RotationState:
-    """Where one user's rotation stands.
+    """The rotation of one user.
 
-    ``state``: ``due`` (``step`` can be taken now), ``waiting`` (it comes at ``at``), ``held`` (due, but the old key is
-    in use), ``blocked`` (there is no room), ``unhealthy`` (``recon apply`` mends first), ``locked``, or ``never`` (no
-    ``max_age_days``). ``step``: ``create``, ``record``, ``deactivate``, ``delete``. ``key`` is the key it is about.
+    ``phase``: ``due`` (``step`` can be taken now), ``waiting`` (it is due at ``at``), ``held`` (due, but the old key is
+    in use), ``blocked`` (the user has two keys already), ``unhealthy`` (``recon apply`` must fix it first), ``locked``,
+    or ``never`` (no ``max_age_days``). ``step``: ``create``, ``record``, ``deactivate``, ``delete``. ``key`` is the key
+    that the step concerns.
     """
 
     user: str
-    state: str
+    phase: str
     step: str = ""
     at: str | None = None
     key: str | None = None
     reason: str = ""
     hint: str = ""
-    consumers: tuple[Mapping[str, Any], ...] = field(default=())
-    """Those that have not been acknowledged for the current key."""
-    behind: str = ""
-    """What is older than it should be while the old key is still there; "" where nothing is."""
+    consumers: tuple[Mapping[str, Any], ...] = ()
+    """Those that nobody has acknowledged for the current key."""
+    overdue: str = ""
+    """Which key is too old while the old key still exists; "" for none."""
 
     @property
-    def speaks(self) -> bool:
-        """Whether a plan has something to say of it."""
-        return self.state in {"due", "held", "blocked"} or bool(self.behind)
+    def is_reported(self) -> bool:
+        """Whether a plan reports it."""
+        return self.phase in {"due", "held", "blocked"} or bool(self.overdue)
 
 
-def status(desired: Desired, live: Observed | None, now: str) -> RotationState:
-    """The next step of one declared user, and whether it may be taken ``now`` (ISO 8601)."""
+def assess(desired: Desired, live: Observed | None, now: str) -> RotationState:
+    """The next step of one declared user, and whether it can be taken ``now`` (ISO 8601)."""
     name = desired.name
     if live is not None and live.facts["locked"]:
         return RotationState(
-            name, "locked", reason="the user is locked: sending is denied and its keys are off",
-            hint=f"recon smtp rotate {name} makes a new key and unlocks; recon smtp lock {name} --unlock goes back",
+            name, "locked", reason="the user is locked: sending is denied and its keys are inactive",
+            hint=f"recon smtp rotate {name} creates a key and unlocks; recon smtp lock {name} --unlock only unlocks",
         )  # fmt: skip
-    state = health(desired.spec["stores"], live)
-    if live is not None and state.unrecorded:
-        return RotationState(
-            name, "due", "record", now, state.unrecorded, "every store holds it, and no tag says that it is ours"
-        )
-    if live is not None and _half_stored(state, live):
+    stored = health(desired.spec["stores"], live)
+    if live is not None and stored.unrecorded:
+        return RotationState(name, "due", "record", now, stored.unrecorded, "every store holds it, but no tag names it")
+    if live is not None and _is_half_stored(stored, live):
         why = f"an interrupted run stored {', '.join(live.spec['orphans'])} in some of the stores"
         return RotationState(name, "due", "create", now, live.spec["key"], why, "", unacknowledged(desired, live))
-    if live is None or not state.whole or state.key is None:
+    if live is None or not stored.intact or stored.key is None:
         return RotationState(
-            name, "unhealthy", reason=_ill(state, live), hint="recon apply heals it; rotation waits until then",
+            name, "unhealthy", reason=_problem(stored, live), hint="run recon apply, which fixes it; then rotate",
         )  # fmt: skip
-    left = unacknowledged(desired, live)
     max_age, overlap = limits(desired)
-    current, tags = state.key, live.tags
-    since = moment_of(tags.get(key_requests.KEY_SINCE)) or _time(current["created"])
-    old = next((k for k in live.spec["keys"] if k["id"] == tags.get(key_requests.KEY_OLD)), None)
-    if old is not None and old["id"] != current["id"]:
-        found = _old(name, live, old, since, overlap, _time(now), left)
-        return found if max_age is None else replace(found, behind=_behind(current, old, since, max_age, overlap, now))
+    since = parse_time(live.tags.get(key_requests.KEY_SINCE)) or _time(stored.key["created"])
+    old = next((k for k in live.spec["keys"] if k["id"] == live.tags.get(key_requests.KEY_OLD)), None)
+    if old is None or old["id"] == stored.key["id"]:
+        return _assess_current_key(desired, live, stored.key, since, now)
+    found = _assess_old_key(name, live, old, since, overlap, _time(now), unacknowledged(desired, live))
+    return found if max_age is None else replace(found, overdue=_overdue(stored.key, old, since, max_age, overlap, now))
+
+
+def _is_half_stored(stored: Health, live: Observed) -> bool:
+    """Whether a run was interrupted between two stores, and nothing else is wrong: a new key is then made again."""
+    if stored.key is None or stored.key["status"] != "Active" or stored.copy or stored.lost or not stored.restore:
+        return False
+    there: Mapping[str, Any] = live.spec["stores"]
+    return all(
+        any(stores.is_proven(there.get(stores.id_of(s)), s, orphan) for orphan in live.spec["orphans"])
+        for s in stored.restore
+    )
+
+
+def _assess_current_key(
+    desired: Desired, live: Observed, current: Mapping[str, Any], since: datetime, now: str
+) -> RotationState:  # fmt: skip
+    """While there is no old key: a new key is due once the current one, stored ``since``, reaches its maximum age."""
+    name, left = desired.name, unacknowledged(desired, live)
+    max_age, _ = limits(desired)
     if max_age is None:
-        return RotationState(name, "never", "create", reason="access_key.max_age_days is not written", consumers=left)
+        return RotationState(name, "never", "create", reason="access_key.max_age_days is not set", consumers=left)
     due = since + timedelta(days=max_age)
-    at = _text(due)
+    at = _iso(due)
     if _time(now) + SLACK < due:
         return RotationState(name, "waiting", "create", at, current["id"], consumers=left)
     if len(live.spec["keys"]) - len(live.spec["orphans"]) >= 2:
         other = live.facts["foreign"][0]
         return RotationState(
             name, "blocked", "create", at, current["id"],
-            f"the other place is taken by {describe_key(live, other, now)}, which recon did not make",
-            f"delete it by hand, or have it rotated out: recon smtp rotate {name} --replace {other}", left,
+            f"IAM allows two keys, and the second is {describe_key(live, other, now)}, which recon did not create",
+            f"delete that key, or rotate it out: recon smtp rotate {name} --replace {other}", left,
         )  # fmt: skip
     age = (_time(now) - since).days
     return RotationState(
@@ -190,62 +207,52 @@ def status(desired: Desired, live: Observed | None, now: str) -> RotationState:
     )
 
 
-def _half_stored(state: Health, live: Observed) -> bool:
-    """Whether the only thing wrong is that a run was cut off between two stores: it is gone on with from the start."""
-    if state.key is None or state.key["status"] != "Active" or state.copy or state.lost or not state.restore:
-        return False
-    there: Mapping[str, Any] = live.spec["stores"]
-    return all(
-        any(stores.is_true(there.get(stores.id_of(s)), s, orphan) for orphan in live.spec["orphans"])
-        for s in state.restore
-    )
-
-
-def _old(
+def _assess_old_key(
     name: str, live: Observed, old: Mapping[str, Any], since: datetime, overlap: int, now: datetime,
     left: tuple[Mapping[str, Any], ...],
 ) -> RotationState:  # fmt: skip
-    """While an old key is there: switch it off once nobody uses it, then delete it."""
-    since = max(since, moment_of(live.tags.get(key_requests.KEY_OUT)) or since)
+    """While there is an old key: deactivate it once it is unused, then delete it."""
+    since = max(since, parse_time(live.tags.get(key_requests.KEY_OUT)) or since)
     end = since + timedelta(days=overlap)
     if old["status"] != "Active":
-        off = moment_of(live.tags.get(key_requests.KEY_OFF)) or max(since, end - timedelta(days=OFF_DAYS))
+        off = parse_time(live.tags.get(key_requests.KEY_OFF)) or max(since, end - timedelta(days=OFF_DAYS))
         gone = off + timedelta(days=OFF_DAYS)
-        state = "due" if now + SLACK >= gone else "waiting"
-        return RotationState(name, state, "delete", _text(gone), old["id"], "it has been switched off", "", left)
-    at = _text(end)
+        phase = "due" if now + SLACK >= gone else "waiting"
+        return RotationState(name, phase, "delete", _iso(gone), old["id"], "it is inactive", "", left)
+    at = _iso(end)
     if now < end:
         return RotationState(name, "waiting", "deactivate", at, old["id"], "the overlap has not ended", "", left)
     used = live.facts["last_used"].get(old["id"]) or {"unknown": "it was not read"}
     if "unknown" in used:
         return RotationState(
-            name, "held", "deactivate", at, old["id"], f"whether it is in use could not be read: {used['unknown']}",
+            name, "held", "deactivate", at, old["id"], f"its last use could not be read: {used['unknown']}",
             "allow iam:GetAccessKeyLastUsed", left,
         )  # fmt: skip
     if in_use(used, now, overlap, since, _acknowledged(live, left)):
         hint = (
-            f"find who still has the password of {old['id']}; it is off {quiet(overlap).days} days after its last use"
+            f"find out who still uses the password of {old['id']}; recon deactivates the key {idle_time(overlap).days} "
+            "days after its last use"
         )
         if left:
-            hint = "give them the new password: " + "; ".join(consumer_words(c) for c in left) + f"; {hint}"
+            hint = "give them the new password: " + "; ".join(describe_consumer(c) for c in left) + f"; {hint}"
         return RotationState(
-            name, "held", "deactivate", at, old["id"], f"it is in use: {use_words(used, _text(now))}", hint, left
+            name, "held", "deactivate", at, old["id"], f"it is in use: {describe_use(used, _iso(now))}", hint, left
         )
-    why = f"the overlap has ended and it is unused: {use_words(used, _text(now))}"
+    why = f"the overlap has ended and it is unused: {describe_use(used, _iso(now))}"
     return RotationState(name, "due", "deactivate", at, old["id"], why, "", left)
 
 
-def _behind(
+def _overdue(
     current: Mapping[str, Any], old: Mapping[str, Any], since: datetime, max_age: int, overlap: int, now: str
 ) -> str:  # fmt: skip
-    """What is older than it should be while a rotation is under way: that is said every day until it is over."""
+    """Which key is too old while a rotation is under way; reported every day until the rotation ends."""
     moment = _time(now)
     if moment >= since + timedelta(days=max_age):
         age = (moment - since).days
-        return f"the current key {current['id']} is {age} days old, {max_age} are allowed; it waits for {old['id']}"
+        return f"the current key {current['id']} is {age} days old ({max_age} are allowed) and waits for {old['id']}"
     made = _time(old["created"]) if old["created"] else moment
     if old["status"] == "Active" and moment > made + timedelta(days=max_age + overlap):
-        return f"{old['id']} is {(moment - made).days} days old; it should have ended after {max_age + overlap}"
+        return f"{old['id']} is {(moment - made).days} days old; at most {max_age + overlap} are allowed"
     return ""
 
 
@@ -253,18 +260,18 @@ def in_use(
     used: Mapping[str, Any], now: datetime, overlap: int, since: datetime | None = None,
     acknowledged: datetime | None = None,
 ) -> bool:  # fmt: skip
-    """Whether a key counts as in use: it was used in the quiet time before ``now``. Uses before ``since`` (when the new
-    key was stored), and before every consumer was ``acknowledged``, say nothing. Unknown counts as in use."""
+    """Whether a key counts as in use: it was used within ``idle_time`` before ``now``. Uses before ``since`` (when the
+    new key was stored), or before the last consumer was ``acknowledged``, do not count. Unknown counts as in use."""
     if "unknown" in used:
         return True
     if not used.get("at"):
         return False
-    floor = max(t for t in (now - quiet(overlap), since, acknowledged) if t is not None)
+    floor = max(t for t in (now - idle_time(overlap), since, acknowledged) if t is not None)
     return _time(used["at"]) > floor
 
 
-def quiet(overlap: int) -> timedelta:
-    """How long a key must have been unused before it is taken for unused."""
+def idle_time(overlap: int) -> timedelta:
+    """How long nobody may have used a key before it counts as unused."""
     return timedelta(days=max(overlap, 1))
 
 
@@ -275,25 +282,25 @@ def limits(desired: Desired) -> tuple[int | None, int]:
     return block.get("max_age_days"), DEFAULT_OVERLAP if overlap is None else int(overlap)
 
 
-def after(step: str, desired: Desired, live: Observed, now: str) -> tuple[str, str | None]:
-    """What comes once ``step`` has been taken ``now``, and when (None where no time brings it)."""
+def following_step(step: str, desired: Desired, live: Observed, now: str) -> tuple[str, str | None]:
+    """The step after ``step``, taken ``now``, and when it is due (None where only a person starts it)."""
     max_age, overlap = limits(desired)
     moment = _time(now)
     if step in {"create", "record"}:
-        return "deactivate", _text(moment + timedelta(days=overlap))
+        return "deactivate", _iso(moment + timedelta(days=overlap))
     if step == "deactivate":
-        return "delete", _text(moment + timedelta(days=OFF_DAYS))
-    since = moment_of(live.tags.get(key_requests.KEY_SINCE))
+        return "delete", _iso(moment + timedelta(days=OFF_DAYS))
+    since = parse_time(live.tags.get(key_requests.KEY_SINCE))
     if max_age is None or since is None:
         return "create", None
-    return "create", _text(since + timedelta(days=max_age))
+    return "create", _iso(since + timedelta(days=max_age))
 
 
 # --- consumers -----------------------------------------------------------------------------------------------------
 
 
 def ack_tag(consumer: str) -> str:
-    """The user tag of one consumer: its name may hold what a tag may not."""
+    """The user tag of one consumer: a hash, since its name may contain characters that a tag may not."""
     return f"{key_requests.KEY_ACK}.{hashlib.sha256(consumer.encode()).hexdigest()[:16]}"
 
 
@@ -302,7 +309,7 @@ def consumers_of(desired: Desired) -> list[dict[str, Any]]:
 
 
 def unacknowledged(desired: Desired, live: Observed) -> tuple[Mapping[str, Any], ...]:
-    """The consumers nobody has acknowledged to have the password of the current key."""
+    """The consumers that nobody has acknowledged to have the password of the current key."""
     current = live.spec["key"]
     acks: Mapping[str, str] = live.facts["acks"]
     return tuple(c for c in consumers_of(desired) if acks.get(ack_tag(c["name"]), "").partition(" ")[0] != current)
@@ -312,69 +319,67 @@ def _acknowledged(live: Observed, left: tuple[Mapping[str, Any], ...]) -> dateti
     """When the last consumer was acknowledged, where all of them are."""
     current = live.spec["key"]
     acks = [t.partition(" ") for t in live.facts["acks"].values()]
-    times = [moment_of(at) for key, _, at in acks if key == current]
+    times = [parse_time(at) for key, _, at in acks if key == current]
     known = [at for at in times if at is not None]
     return max(known) if known and len(known) == len(times) and not left else None
 
 
-def consumer_words(consumer: Mapping[str, Any]) -> str:
+def describe_consumer(consumer: Mapping[str, Any]) -> str:
     return f"{consumer['name']} ({consumer['note']})" if consumer.get("note") else str(consumer["name"])
 
 
-# --- words ---------------------------------------------------------------------------------------------------------
+# --- messages ------------------------------------------------------------------------------------------------------
 
 
-def code_of(status: RotationState, now: str) -> str:
-    """The diagnostic code of a turn that ``speaks``."""
-    if status.state not in {"due", "waiting"}:
-        return f"rotation-{status.state}"
-    if status.behind:
-        return "rotation-overdue"
-    return "rotation-overdue" if status.at and _time(status.at) + LATE < _time(now) else "rotation-due"
+def diagnostic_code(state: RotationState, now: str) -> str:
+    """The diagnostic code of a rotation that ``is_reported``."""
+    if state.phase not in {"due", "waiting"}:
+        return f"rotation-{state.phase}"
+    late = bool(state.at) and _time(str(state.at)) + LATE < _time(now)
+    return "rotation-overdue" if state.overdue or late else "rotation-due"
 
 
-def words_of(status: RotationState) -> str:
-    """A turn that ``speaks``, in a sentence."""
-    what = {
-        "create": "a new key", "record": f"recording {status.key}", "deactivate": f"switching off {status.key}",
-        "delete": f"deleting {status.key}",
-    }[status.step]  # fmt: skip
-    day = status.at[:10] if status.at else ""
-    stands = {
-        "due": f"is due since {day}", "held": f"is due since {day} and held", "waiting": f"comes on {day}",
-        "blocked": f"is due since {day} and cannot be",
-    }[status.state]  # fmt: skip
-    return f"rotation of {status.user}: {what} {stands}: {status.reason}" + (
-        f"; {status.behind}" if status.behind else ""
-    )
+def sentence(state: RotationState) -> str:
+    """A rotation that ``is_reported``, in a sentence."""
+    step = {
+        "create": "a new key", "record": f"recording {state.key}", "deactivate": f"deactivating {state.key}",
+        "delete": f"deleting {state.key}",
+    }[state.step]  # fmt: skip
+    day = state.at[:10] if state.at else ""
+    phase = {
+        "due": f"is due since {day}", "held": f"is due since {day}, but held", "waiting": f"is due on {day}",
+        "blocked": f"is due since {day}, but blocked",
+    }[state.phase]  # fmt: skip
+    return f"rotation of {state.user}: {step} {phase}: {state.reason}" + (f"; {state.overdue}" if state.overdue else "")
 
 
 def describe_key(live: Observed, key_id: str, now: str) -> str:
-    """A key for people: id, status, age and last use."""
+    """The id, status, age and last use of a key, in words."""
     key = next((k for k in live.spec["keys"] if k["id"] == key_id), None)
     if key is None:
         return key_id
     age = f", {(_time(now) - _time(key['created'])).days} days old" if key["created"] else ""
     used = live.facts["last_used"].get(key_id)
-    return f"{key_id} ({key['status']}{age}{', ' + use_words(used, now) if used else ''})"
+    return f"{key_id} ({key['status']}{age}{', ' + describe_use(used, now) if used else ''})"
 
 
-BESIDE = timedelta(hours=1)
-"""How far from the making of our key one may lie that the same trouble with CreateAccessKey has left."""
+LOST_ANSWER_WINDOW = timedelta(hours=1)
+"""A key created this close to ours may come from a CreateAccessKey call whose answer was lost."""
 
 
-def may_be_lost(live: Observed, key_id: str) -> bool:
-    """Whether a key that no tag names may be the late fruit of a CreateAccessKey whose answer was lost: made about when
-    the current key was, and never used. It cannot be proven, so it is said, and left to a person."""
+def may_be_from_lost_answer(live: Observed, key_id: str) -> bool:
+    """Whether a key that no tag names may come from a CreateAccessKey call whose answer was lost: created at about the
+    same time as the current key, and never used. It cannot be proven, so it is reported and left to a person."""
     key = next((k for k in live.spec["keys"] if k["id"] == key_id), None)
-    since = moment_of(live.tags.get(key_requests.KEY_SINCE))
+    since = parse_time(live.tags.get(key_requests.KEY_SINCE))
     used = live.facts["last_used"].get(key_id) or {"unknown": "it was not read"}
     if key is None or not key["created"] or since is None or "unknown" in used or used.get("at"):
         return False
-    return abs(_time(key["created"]) - since) <= BESIDE
+    return abs(_time(key["created"]) - since) <= LOST_ANSWER_WINDOW
 
 
-def use_words(used: Mapping[str, Any], now: str) -> str:
+def describe_use(used: Mapping[str, Any], now: str) -> str:
+    """The last use of a key, from ``keys.last_used``, in words."""
     if "unknown" in used:
         return "last use unknown"
     if not used.get("at"):
@@ -385,15 +390,15 @@ def use_words(used: Mapping[str, Any], now: str) -> str:
     return f"last used {when} ({used['at'][:10]}) by {used.get('service')} in {used.get('region')}"
 
 
-def _ill(state: Health, live: Observed | None) -> str:
-    if live is None or (state.key is None and not live.spec["key"]):
-        return "it has no key of recon's yet"
-    if state.key is None:
-        return f"its key {live.spec['key']} is gone"
-    if state.key["status"] != "Active":
-        return f"its key {state.key['id']} is {state.key['status']}"
-    wrong = (*state.restore, *state.copy, *state.lost)
-    return f"not stored as it should be: {', '.join(stores.words(s) for s in wrong)}"
+def _problem(stored: Health, live: Observed | None) -> str:
+    if live is None or (stored.key is None and not live.spec["key"]):
+        return "recon has not created a key for it yet"
+    if stored.key is None:
+        return f"its key {live.spec['key']} was deleted"
+    if stored.key["status"] != "Active":
+        return f"its key {stored.key['id']} is {stored.key['status']}"
+    wrong = (*stored.restore, *stored.copy, *stored.lost)
+    return f"wrong or missing passwords: {', '.join(stores.label(s) for s in wrong)}"
 
 
 def _time(text: str) -> datetime:
@@ -401,12 +406,12 @@ def _time(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _text(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def moment_of(text: object) -> datetime | None:
-    """The time, in UTC, that a tag or a stored value tells; None where somebody wrote something else there."""
+def parse_time(text: object) -> datetime | None:
+    """The time, in UTC, of a tag or a stored value; None where it is not a time."""
     try:
         found = datetime.fromisoformat(str(text))
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

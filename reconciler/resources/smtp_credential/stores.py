@@ -1,12 +1,11 @@
-"""Where a credential is kept: Secrets Manager or SSM. Read without its value, and written so that it is proven later.
+"""Where a credential is stored: Secrets Manager or SSM. Checked without reading its value.
 
-A stored value is proven, not read: in Secrets Manager the id of the version that carries AWSCURRENT is the hash of key
-id, regions and form (it was the ClientRequestToken of the write); in SSM the description says the hash and the version
-that it belongs to, so that a later write of somebody else is seen even where SSM keeps the description.
+A hash of key id, regions and form proves a stored value. In Secrets Manager it is the id of the version (the
+ClientRequestToken of the write). In SSM the description holds the hash and the version number that it was written for,
+so that a later write is noticed even though SSM keeps the description.
 
-A value of ours that is no longer current, after somebody wrote over it, can be written again: from AWSPREVIOUS, or from
-the version that the description tells of. In Secrets Manager a version id is good for one write only, so the hash has a
-few editions.
+After somebody has overwritten a value of ours, it can be written again: from AWSPREVIOUS, or from the version that the
+description names. In Secrets Manager a version id can be written only once, so the hash has a few editions.
 
 Source: Secrets Manager API, PutSecretValue, RestoreSecret, DeleteSecret; SSM API, PutParameter, GetParameter
 (``NAME:VERSION``), DescribeParameters.
@@ -14,6 +13,7 @@ Source: Secrets Manager API, PutSecretValue, RestoreSecret, DeleteSecret; SSM AP
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.ownership import STACK, left_alone, owner_of, unpack
+from reconciler.kinds.ownership import STACK, create_once, left_alone, owner_of, unpack
 from reconciler.kinds.shape import TEXT_MAP, Shape
 from reconciler.kinds.tags import plan_tags, present, tags_from_aws, tags_to_aws
 from reconciler.mail.sigv4 import smtp_password
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 USER = "recon:user"
-"""Tag of a store: whose password it is."""
+"""Tag of a store: the user whose password it holds."""
 STORES = "recon:stores"
 """User tag: which stores hold this user's credential."""
 _ID = re.compile(r"(?:secretsmanager|ssm):[a-z0-9-]+:.+")
@@ -46,9 +46,9 @@ FORM: Shape = {
     "type": str, "region": str, "name": str, "regions": [str], "flat?": bool, "kms_key_id?": (str, None),
     "tags?": TEXT_MAP, "untag?": [str],
 }  # fmt: skip
-"""What a store is in a plan."""
+"""The form of a store in a saved plan."""
 EDITIONS = 4
-"""How often one value can be written to one secret: a version id is never written twice."""
+"""How often one value can be written to one secret, since a version id cannot be written twice."""
 CURRENT = "AWSCURRENT"
 
 Store = Mapping[str, Any]
@@ -56,7 +56,7 @@ Store = Mapping[str, Any]
 stored too) and ``tags``. ``type`` is ``secretsmanager`` or ``ssm``; ``flat`` marks the form for one region."""
 
 
-# --- which ---------------------------------------------------------------------------------------------------------
+# --- declared ------------------------------------------------------------------------------------------------------
 
 
 def covered_regions(state: State) -> list[str]:
@@ -66,7 +66,7 @@ def covered_regions(state: State) -> list[str]:
 
 
 def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, Any]]:
-    """The stores that a user's ``credentials`` name: one, or with ``${region}`` in the name one a region."""
+    """The stores that a user's ``credentials`` declare: one, or one for each region with ``${region}`` in the name."""
     block = dict(entry.values.get("credentials") or {})
     kind = "secretsmanager" if "secretsmanager" in block else "ssm"
     target = dict(block.get(kind) or {})
@@ -77,7 +77,7 @@ def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, A
         common["kms_key_id"] = target["kms_key_id"]
     if block.get("include_secret_access_key"):
         common["secret"] = True
-    # The entry's own tags are the IAM user's; the stack's are for every taggable resource.
+    # The entry's own tags are for the IAM user; the stack's are for every taggable resource.
     if tags := {k: str(v) for k, v in state.stack.tags.items() if not left_alone(entry, "tags", k)}:
         common["tags"] = tags
     if REGION_MARK in name:
@@ -90,9 +90,9 @@ def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, A
     ]
 
 
-def tagged(store: Store, live: Mapping[str, Any] | None, entry: Entry) -> dict[str, Any]:
-    """A declared store with what a write does to its tags: ``tags`` to set, the list of those that we put among them,
-    and ``untag``, what we put before and nobody declares any more. A store whose user was renamed gets its new name."""
+def with_tags(store: Store, live: Mapping[str, Any] | None, entry: Entry) -> dict[str, Any]:
+    """A declared store with the tags that a write sets (``tags``, with the list of those that recon manages) and those
+    that it removes (``untag``: set by recon, no longer declared). After a rename of the user they hold its new name."""
     there = (live or {}).get("tags") or {}
     wanted = plan_tags(store.get("tags") or {}, there, "", None, entry)
     put = {key: value for key, value in present(wanted).items() if key != STACK}
@@ -107,35 +107,31 @@ def id_of(store: Store) -> str:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """A store from ``id_of``; what it holds is not known then."""
+    """The store of an id from ``id_of``; its regions and form are unknown."""
     kind, region, name = text.split(":", 2)
     return {"type": kind, "region": region, "name": name, "regions": [], "flat": False}
 
 
-def remembered(tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The stores that a user's tags name; what others wrote there and names no store is passed over."""
+def in_tags(tags: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The stores that a user's tags name. Text in the tags that is not a store id is ignored."""
     return [parse(item) for item in sorted(unpack(tags, STORES)) if _ID.fullmatch(item)]
 
 
-def same(one: Store, other: Store) -> bool:
-    return id_of(one) == id_of(other)
-
-
-def words(store: Store) -> str:
+def label(store: Store) -> str:
     return f"{store['type']} {store['name']} in {store['region']}"
 
 
-def gone_from(old: Iterable[Store], new: Iterable[Store]) -> list[Store]:
-    """The stores of ``old`` that ``new`` does not have."""
+def without(old: Iterable[Store], new: Iterable[Store]) -> list[Store]:
+    """The stores of ``old`` that are not in ``new``."""
     kept = {id_of(s) for s in new}
     return [s for s in old if id_of(s) not in kept]
 
 
-# --- what is there -------------------------------------------------------------------------------------------------
+# --- live ----------------------------------------------------------------------------------------------------------
 
 
 def proof(key_id: str, store: Store, edition: int = 0) -> str:
-    """The hash that names a stored value without saying it: key id, regions, form. 64 hex digits, as Secrets Manager's
+    """The hash of key id, regions and form that identifies a stored value. 64 hex digits, as Secrets Manager's
     ClientRequestToken allows (PutSecretValue)."""
     form = ("flat" if store["flat"] else "all") + ("+secret" if store.get("secret") else "")
     parts = [key_id, ",".join(sorted(store["regions"])), form, FORMAT, *([str(edition)] if edition else [])]
@@ -148,60 +144,62 @@ def proofs(key_id: str, store: Store) -> list[str]:
 
 
 def describe(aws: Aws, store: Store) -> dict[str, Any]:
-    """What may be known of a store without reading its value.
+    """A store without its value.
 
-    ``{exists}``, and where it does: ``proof`` of the current value (None where it is not ours), ``staged`` (proofs of
-    values that are kept beside it), ``tags``, ``kms_key_id``; of a secret ``deleted`` (it waits for its deletion); of a
-    parameter ``secure``, its ``version``, and the one that was ``written`` by us (0: none).
+    ``{exists}``, and where it exists: ``proof`` of the current value (None where recon did not write it), ``staged``
+    (proofs of the other versions), ``tags``, ``kms_key_id``; of a secret ``deleted`` (it is scheduled for deletion); of
+    a parameter ``secure``, its ``version``, and the version that recon has ``written`` last (0: none).
     """
-    if store["type"] == "secretsmanager":
-        live = aws.call_if_there("secretsmanager", "DescribeSecret", store["region"], SecretId=store["name"])
-        if live is None:
-            return {"exists": False}
-        versions = {v: stages for v, stages in (live.get("VersionIdsToStages") or {}).items() if stages}
-        return {
-            "exists": True, "proof": next((v for v, stages in versions.items() if CURRENT in stages), None),
-            "staged": sorted(v for v, stages in versions.items() if CURRENT not in stages),
-            "tags": tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
-            "kms_key_id": live.get("KmsKeyId"),
-        }  # fmt: skip
-    found = _parameter(aws, store)
-    if found is None:
+    return _describe_secret(aws, store) if store["type"] == "secretsmanager" else _describe_parameter(aws, store)
+
+
+def _describe_secret(aws: Aws, store: Store) -> dict[str, Any]:
+    live = aws.call_if_there("secretsmanager", "DescribeSecret", store["region"], SecretId=store["name"])
+    if live is None:
         return {"exists": False}
-    try:
-        tags = aws.call(
-            "ssm", "ListTagsForResource", store["region"], ResourceType="Parameter", ResourceId=store["name"]
-        )
-    except AwsError as error:
-        if error.aws_code == "InvalidResourceId":  # It went between the two reads.
-            return {"exists": False}
-        raise
-    said, _, written = str(found.get("Description") or "").removeprefix("recon ").partition(" v")
-    version = int(found.get("Version") or 1)
-    # SSM keeps the description when somebody writes another value: what it tells of is an earlier version then.
-    ours = int(written) if written.isdecimal() else 0
+    versions = {v: stages for v, stages in (live.get("VersionIdsToStages") or {}).items() if stages}
     return {
-        "exists": True, "proof": said if ours == version else None, "staged": [said] if 0 < ours < version else [],
-        "tags": tags_from_aws(tags.get("TagList")), "kms_key_id": found.get("KeyId"),
-        "secure": found.get("Type") == "SecureString", "version": version, "written": ours,
+        "exists": True, "proof": next((v for v, stages in versions.items() if CURRENT in stages), None),
+        "staged": sorted(v for v, stages in versions.items() if CURRENT not in stages),
+        "tags": tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
+        "kms_key_id": live.get("KmsKeyId"),
     }  # fmt: skip
 
 
-def _parameter(aws: Aws, store: Store) -> dict[str, Any] | None:
-    answer = aws.pages(
-        "ssm", "DescribeParameters", "Parameters", store["region"],
-        ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [store["name"]]}],
+def _describe_parameter(aws: Aws, store: Store) -> dict[str, Any]:
+    region, name = store["region"], store["name"]
+    listed = aws.pages(
+        "ssm", "DescribeParameters", "Parameters", region,
+        ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}],
     )  # fmt: skip
-    return next((p for p in answer if p["Name"] == store["name"]), None)
+    found = next((p for p in listed if p["Name"] == name), None)
+    if found is None:
+        return {"exists": False}
+    try:
+        tags = aws.call("ssm", "ListTagsForResource", region, ResourceType="Parameter", ResourceId=name)
+    except AwsError as error:
+        if error.aws_code == "InvalidResourceId":  # it was deleted between the two reads
+            return {"exists": False}
+        raise
+    proof, _, number = str(found.get("Description") or "").removeprefix("recon ").partition(" v")
+    version = int(found.get("Version") or 1)
+    # SSM keeps the description when somebody writes another value: it then describes an earlier version.
+    written = int(number) if number.isdecimal() else 0
+    return {
+        "exists": True, "proof": proof if written == version else None,
+        "staged": [proof] if 0 < written < version else [], "tags": tags_from_aws(tags.get("TagList")),
+        "kms_key_id": found.get("KeyId"), "secure": found.get("Type") == "SecureString", "version": version,
+        "written": written,
+    }  # fmt: skip
 
 
-def is_true(live: Mapping[str, Any] | None, store: Store, key_id: str) -> bool:
-    """Whether the store is proven to hold what derives from the key."""
+def is_proven(live: Mapping[str, Any] | None, store: Store, key_id: str) -> bool:
+    """Whether the current value of the store is proven to derive from the key."""
     return bool(live and live["exists"] and not live.get("deleted") and live.get("proof") in proofs(key_id, store))
 
 
-def holds(live: Mapping[str, Any] | None, store: Store, key_id: str) -> str | None:
-    """The version that holds the key's value, current or not, waiting for its deletion or not; None where none does."""
+def version_of(live: Mapping[str, Any] | None, store: Store, key_id: str) -> str | None:
+    """The proof of the version that holds the key's value, current or not, also in a deleted secret; None for none."""
     if not live or not live["exists"]:
         return None
     there = (live.get("proof"), *live.get("staged", ()))
@@ -209,15 +207,15 @@ def holds(live: Mapping[str, Any] | None, store: Store, key_id: str) -> str | No
 
 
 def same_kms(live: str | None, written: str) -> bool:
-    """Whether a store's KMS key is the one written; AWS may answer with the ARN of what was given as id or alias."""
+    """Whether a store's KMS key is the declared one; AWS may return the ARN of a declared id or alias."""
     return bool(live) and (live == written or str(live).endswith(("/" + written, ":" + written)))
 
 
-# --- what is in it -------------------------------------------------------------------------------------------------
+# --- values --------------------------------------------------------------------------------------------------------
 
 
 def value(store: Store, key_id: str, passwords: Mapping[str, str], created: str, secret: str | None = None) -> str:
-    """The JSON that is stored (contract, section 2): flat for one region, else all regions in one value."""
+    """The JSON that is stored (docs/yaml.md): flat for one region, else all regions in one value."""
 
     def one(region: str) -> dict[str, Any]:
         return {"password": passwords[region], "host": regions.smtp_host(region), "port": PORT}
@@ -236,9 +234,9 @@ def derive(store: Store, key_id: str, secret: str, created: str) -> str:
 
 
 def read(aws: Aws, store: Store, version: str | None = None) -> dict[str, Any]:
-    """The parsed value of a store; a secret. ``version`` is a version id (Secrets Manager) or number (SSM).
+    """The parsed value of a store: a secret. ``version`` is a version id (Secrets Manager) or number (SSM).
 
-    Raises AwsError, or ReconError where it is not of recon's form; neither says anything of the value.
+    Raises AwsError, or ReconError where it does not have recon's form; neither contains the value.
     """
     if store["type"] == "ssm":
         name = f"{store['name']}:{version}" if version else store["name"]
@@ -255,13 +253,13 @@ def read(aws: Aws, store: Store, version: str | None = None) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("username"), str):
         raise ReconError(
-            f"{words(store)} does not hold a credential of recon's form", hint="recon apply writes it anew"
+            f"{label(store)} does not hold a credential in recon's format", hint="recon apply writes it again"
         )
     return found
 
 
 def passwords_in(stored: Mapping[str, Any]) -> dict[str, str]:
-    """Region -> password of a stored value, of either form."""
+    """Region -> password of a stored value in either form."""
     if isinstance(stored.get("regions"), Mapping):
         return {r: str(part["password"]) for r, part in stored["regions"].items() if part.get("password")}
     if stored.get("region") and stored.get("password"):
@@ -269,10 +267,20 @@ def passwords_in(stored: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
-def variants(key_id: str, live: Mapping[str, Any], known: Iterable[str], *more: list[str]) -> dict[str, Any] | None:
-    """What a store is proven to hold of a key, tried over the forms that it may have: ``{regions, flat, secret}``.
+def password_for(stored: Mapping[str, Any], region: str) -> str | None:
+    """The password of a stored value for a region, derived from its secret access key where that is stored."""
+    found = passwords_in(stored).get(region)
+    if found is None and stored.get("secret_access_key"):
+        return smtp_password(str(stored["secret_access_key"]), region)
+    return found
 
-    ``known`` are regions that it may cover alone or together; ``more`` other lists of regions to try whole.
+
+def proven_content(
+    key_id: str, live: Mapping[str, Any], known: Iterable[str], *more: list[str]
+) -> dict[str, Any] | None:
+    """``{regions, flat, secret}`` of the value that a store is proven to hold for a key, or None: every form is tried.
+
+    ``known`` are regions that it may cover, alone or together; ``more`` are other lists of regions to try.
     """
     if not live.get("exists") or live.get("deleted") or not live.get("proof"):
         return None
@@ -286,89 +294,88 @@ def variants(key_id: str, live: Mapping[str, Any], known: Iterable[str], *more: 
     return None
 
 
-# --- writing -------------------------------------------------------------------------------------------------------
+# --- write ---------------------------------------------------------------------------------------------------------
 
 
 class Taken(ReconError):
-    """A store is somebody else's, and was not written."""
+    """A store belongs to somebody else, and was not written."""
 
 
-def read_store(aws: Aws, scope: str, store: Store, takes: Container[str]) -> dict[str, Any]:
-    """``describe`` right before a write. Raises Taken where the store is not this stack's to write: it has another
-    owner, or it has none and is not among ``takes``, the ids of those that the plan showed without one."""
+def read_store(aws: Aws, scope: str, store: Store, adoptable: Container[str]) -> dict[str, Any]:
+    """``describe`` right before a write. Raises Taken where this stack may not write the store: it has another owner,
+    or it has none and is not among ``adoptable``, the ids of those that the plan showed without an owner."""
     live = describe(aws, store)
     if live["exists"]:
         owner = owner_of(live["tags"])
         if owner not in {None, scope}:
-            raise Taken(f"{words(store)} belongs to {owner}", hint="store this credential under another name")
-        if owner is None and id_of(store) not in takes:
+            raise Taken(f"{label(store)} belongs to {owner}", hint="store this credential under another name")
+        if owner is None and id_of(store) not in adoptable:
             raise Taken(
-                f"somebody made {words(store)} since it was read, and it was left alone",
-                hint="plan again: it is then shown, and taken over with your consent",
+                f"somebody created {label(store)} after the plan was made, so it was not written",
+                hint="plan again: the plan then shows it, and apply asks before it adopts it",
             )
     return live
 
 
 def put(
-    aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str, takes: Container[str] = (),
+    aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str, adoptable: Container[str] = (),
     live: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Store a value and make it the current one; AWS moves AWSPREVIOUS to the value that was.
+    """Store a value as the current one; AWS moves AWSPREVIOUS to the value before it.
 
-    Takes over a store without an owner that is among ``takes``, restores one that waits for its deletion, and sets its
-    KMS key. ``live`` is what ``look`` just said of it. Raises Taken where the store is not ours to write.
+    Adopts a store without an owner that is among ``adoptable``, restores a deleted secret, and sets the KMS key.
+    ``live`` is the store as ``read_store`` has just read it. Raises Taken where this stack may not write the store.
     """
-    live = read_store(aws, scope, store, takes) if live is None else live
+    live = read_store(aws, scope, store, adoptable) if live is None else live
     if store["type"] == "ssm":
-        _put_parameter(aws, scope, user, store, key_id, text, takes, live)
+        _put_parameter(aws, scope, user, store, key_id, text, adoptable, live)
         return
-    region, name, tags = store["region"], store["name"], _tags(scope, user, store)
-    # CreateSecret with a token that some version has is answered as done and does nothing: for new names alone.
     if not live["exists"]:
-        if _create_secret(aws, user, store, key_id, text, tags):
+        if _create_secret(aws, scope, user, store, key_id, text):
             return
-        live = read_store(aws, scope, store, takes)
-    restore(aws, store, live)
-    # The owner is written before the value: cut off in between, the next run still knows whose it is.
+        live = read_store(aws, scope, store, adoptable)
+    restore_secret(aws, store, live)
+    # The owner is written before the value: if the run is interrupted in between, the next one still knows the owner.
     retag(aws, scope, user, store)
     for token in proofs(key_id, store):
         try:
             answer = aws.call(
-                "secretsmanager", "PutSecretValue", region, SecretId=name, SecretString=text, ClientRequestToken=token
-            )
+                "secretsmanager", "PutSecretValue", store["region"], SecretId=store["name"], SecretString=text,
+                ClientRequestToken=token,
+            )  # fmt: skip
         except AwsError as error:
-            # The version is there with another text.
+            # The version exists with another text.
             if error.aws_code != "ResourceExistsException":
                 raise
             continue
-        # A version that was there already is left in the stage that it has: the next edition is written then.
+        # AWS leaves an existing version in its stage: then write the next edition.
         if CURRENT in answer.get("VersionStages", (CURRENT,)):
-            break
-    else:
-        raise ReconError(
-            f"{words(store)} was written over too often to take the same value again", hint=f"recon smtp rotate {user}"
-        )
+            return
+    raise ReconError(
+        f"{label(store)} was overwritten too often to store the same value again", hint=f"recon smtp rotate {user}"
+    )
 
 
-def _create_secret(aws: Aws, user: str, store: Store, key_id: str, text: str, tags: list[dict[str, str]]) -> bool:
-    """CreateSecret; False where the name is taken after all (DescribeSecret trails, or it waits for deletion)."""
+def _create_secret(aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str) -> bool:
+    """CreateSecret; False where the name is taken (DescribeSecret is behind, or a deleted secret has it for 30 days).
+
+    Only for new names: CreateSecret with the token of an existing version succeeds and does nothing.
+    """
     kms = {"KmsKeyId": store["kms_key_id"]} if store.get("kms_key_id") else {}
-    try:
-        aws.call(
-            "secretsmanager", "CreateSecret", store["region"], Name=store["name"], SecretString=text, Tags=tags,
-            ClientRequestToken=proof(key_id, store), Description=f"SMTP credential of {user}, kept by recon", **kms,
-        )  # fmt: skip
-    except AwsError as error:
-        # A name that waits for deletion stays taken for up to 30 days (Secrets Manager API, DeleteSecret).
-        if error.aws_code not in {"ResourceExistsException", "InvalidRequestException"}:
-            raise
-        return False
-    return True
+    created = create_once(
+        lambda: aws.call(
+            "secretsmanager", "CreateSecret", store["region"], Name=store["name"], SecretString=text,
+            Tags=_tags(scope, user, store), ClientRequestToken=proof(key_id, store),
+            Description=f"SMTP credential of {user}, managed by recon", **kms,
+        ),
+        lambda: True,
+        "ResourceExistsException", "InvalidRequestException",
+    )  # fmt: skip
+    return created is not None
 
 
-def restore(aws: Aws, store: Store, live: Mapping[str, Any]) -> None:
-    """Bring a secret back that waits for its deletion, and give it the KMS key that is written; ``live`` is from
-    ``look``."""
+def restore_secret(aws: Aws, store: Store, live: Mapping[str, Any]) -> None:
+    """Restore a deleted secret, and set the declared KMS key; ``live`` is from ``read_store``."""
     region, name = store["region"], store["name"]
     if live.get("deleted"):
         aws.call("secretsmanager", "RestoreSecret", region, SecretId=name)
@@ -376,19 +383,19 @@ def restore(aws: Aws, store: Store, live: Mapping[str, Any]) -> None:
         aws.call("secretsmanager", "UpdateSecret", region, SecretId=name, KmsKeyId=store["kms_key_id"])
 
 
-def bring_back(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bool:
-    """Make the key's value current again that the store holds in another stage; False where it does not.
+def rewrite_kept_value(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bool:
+    """Make the key's value current again where the store holds it in another version; False where it does not.
 
-    What holds our value is ours to write, with a tag or without. Raises Taken where it has another owner.
+    A store that holds our value may be written, with a tag or without. Raises Taken where it has another owner.
     """
     ours = {id_of(store)}
     if store["type"] == "ssm":
         return _bring_back_parameter(aws, scope, user, store, key_id)
     live = read_store(aws, scope, store, ours)
-    version = holds(live, store, key_id)
+    version = version_of(live, store, key_id)
     if version is None:
         return False
-    restore(aws, store, live)
+    restore_secret(aws, store, live)
     if live["proof"] not in proofs(key_id, store):
         back = {**live, "deleted": False, "kms_key_id": store.get("kms_key_id")}
         put(aws, scope, user, store, key_id, json.dumps(read(aws, store, version)), ours, back)
@@ -398,12 +405,12 @@ def bring_back(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bo
 
 
 def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bool:
-    """From the version that the description tells of, or else the one before the current: more than that was not
-    written by a run that was cut off."""
+    """From the version that the description names, or else the one before the current: an interrupted run writes only
+    one."""
     live = read_store(aws, scope, store, {id_of(store)})
     if not live["exists"]:
         return False
-    version = live["written"] if holds(live, store, key_id) else live["version"] - 1
+    version = live["written"] if version_of(live, store, key_id) else live["version"] - 1
     if version < 1:
         return False
     try:
@@ -416,16 +423,16 @@ def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id:
     return True
 
 
-def is_of(live: Mapping[str, Any] | None, scope: str) -> bool:
-    """Whether a store is there, and its tags say that it is this stack's: only then it may be deleted."""
+def is_owned(live: Mapping[str, Any] | None, scope: str) -> bool:
+    """Whether a store exists and its tags name this stack as the owner: only then may it be deleted."""
     return bool(live and live["exists"]) and owner_of((live or {}).get("tags") or {}) == scope
 
 
 def delete(aws: Aws, scope: str, store: Store) -> None:
-    """Delete a store: a secret with AWS's 30-day window, a parameter at once. Nothing there is done already, and so is
-    a secret that waits for its deletion; what is by now somebody else's stays. Raises AwsError where AWS refuses."""
+    """Delete a store: a secret with AWS's 30-day recovery window, a parameter at once. Does nothing where it is deleted
+    already, or belongs to somebody else by now. Raises AwsError where AWS refuses."""
     live = describe(aws, store)
-    if live.get("deleted") or not is_of(live, scope):
+    if live.get("deleted") or not is_owned(live, scope):
         return
     if store["type"] == "ssm":
         aws.call_if_there("ssm", "DeleteParameter", store["region"], Name=store["name"])
@@ -434,49 +441,47 @@ def delete(aws: Aws, scope: str, store: Store) -> None:
     try:
         aws.call_if_there("secretsmanager", "DeleteSecret", store["region"], SecretId=store["name"], **window)
     except AwsError as error:
-        # AWS also says it of a secret that another service manages (Secrets Manager API, DeleteSecret, "Errors").
+        # AWS returns the same code for a secret that another service manages (DeleteSecret, "Errors").
         if error.aws_code != "InvalidRequestException" or not describe(aws, store).get("deleted"):
             raise
 
 
 def _put_parameter(
-    aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str, takes: Container[str],
+    aws: Aws, scope: str, user: str, store: Store, key_id: str, text: str, adoptable: Container[str],
     live: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """PutParameter with a description that names the version it makes; written again where another came between."""
-    region, name, tags = store["region"], store["name"], _tags(scope, user, store)
-    request: dict[str, Any] = {"Name": name, "Value": text, "Type": "SecureString"}
+    """PutParameter with a description that names the version it creates; again where another write came in between."""
+    region = store["region"]
+    request: dict[str, Any] = {"Name": store["name"], "Value": text, "Type": "SecureString"}
     if store.get("kms_key_id"):
         request["KeyId"] = store["kms_key_id"]
     if len(text) > 4096:
         request["Tier"] = "Advanced"
     if not live["exists"]:
-        try:  # Tags go along with a new parameter alone (SSM API, PutParameter).
-            aws.call("ssm", "PutParameter", region, Description=_said(key_id, store, 1), Tags=tags, **request)
+        # Only a new parameter can be written with tags (SSM API, PutParameter).
+        new = {**request, "Description": _parameter_description(key_id, store, 1), "Tags": _tags(scope, user, store)}
+        create = functools.partial(aws.call, "ssm", "PutParameter", region, **new)
+        if create_once(create, lambda: True, "ParameterAlreadyExists") is not None:
             return
-        except AwsError as error:
-            if error.aws_code != "ParameterAlreadyExists":
-                raise
-        live = read_store(aws, scope, store, takes)  # Ours after a lost answer; else somebody was faster.
+        live = read_store(aws, scope, store, adoptable)  # ours after a lost answer; Taken if somebody else was faster
     retag(aws, scope, user, store)
     version = int(live.get("version", 0)) + 1
     for _ in range(3):
-        answer = aws.call(
-            "ssm", "PutParameter", region, Description=_said(key_id, store, version), Overwrite=True, **request
-        )
+        description = _parameter_description(key_id, store, version)
+        answer = aws.call("ssm", "PutParameter", region, Description=description, Overwrite=True, **request)
         made = int(answer.get("Version") or version)
         if made == version:
             break
         version = made + 1
 
 
-def _said(key_id: str, store: Store, version: int) -> str:
+def _parameter_description(key_id: str, store: Store, version: int) -> str:
     return f"recon {proof(key_id, store)} v{version}"
 
 
 def retag(aws: Aws, scope: str, user: str, store: Store) -> None:
-    """Set the tags of a store that is there, its owner's first of all, and take off those that go: these first, since
-    a list that has forgotten a tag would leave it behind for good."""
+    """Set the tags of an existing store and remove ``untag``. Removal comes first: once the list of managed tags has
+    been written without a tag, nobody would remove that tag any more."""
     region, name = store["region"], store["name"]
     tags, drop = _tags(scope, user, store), list(store.get("untag") or ())
     if store["type"] == "secretsmanager":

@@ -14,14 +14,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.kind import Runtime, Step, needs_of
-from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, owner_of, protected
+from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, create_once, owner_of, protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
@@ -29,6 +29,7 @@ from reconciler.kinds.shape import TEXT_MAP, TEXTS
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, State, canonical_json
+from reconciler.resources.smtp_user import POLICY_FIELDS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -40,14 +41,18 @@ LOCK_POLICY = "recon-lock"
 KEY_LOCKED = "recon:key-locked"
 """User tag while it is locked: since when, and which keys were active then."""
 WHOLE = ("conditions",)
-POLICY_FIELDS = ("from_addresses", "source_ips", "identities", "conditions")
 VISIBLE_SECONDS = 30.0
-"""How long a new IAM user may take to be seen everywhere before we call it a failure (IAM User Guide,
-"Troubleshooting IAM": changes are eventually visible)."""
+"""How long a new IAM user may take to become visible (IAM User Guide, "Troubleshooting IAM": changes are eventually
+visible)."""
 
 
 def address_of(name: str) -> Address:
     return f"{NAME}/{name}"
+
+
+def name_of(address: Address) -> str:
+    """The name in ``smtp_user/NAME``."""
+    return address.removeprefix(f"{NAME}/")
 
 
 class SmtpUser(Reader):
@@ -62,7 +67,7 @@ class SmtpUser(Reader):
         "iam:DeleteUserPermissionsBoundary",
         "iam:TagUser",
         "iam:UntagUser",
-        # a user that goes is first freed of what others put on it
+        # IAM deletes a user only without groups and policies
         "iam:RemoveUserFromGroup",
         "iam:DetachUserPolicy",
         "iam:DeleteUser",
@@ -95,7 +100,7 @@ class SmtpUser(Reader):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
-        """All users of the account in a few calls: ours by tag, declared ones by name, whatever its case."""
+        """All users of the account in a few calls: ours by tag, declared ones by name in any case."""
         declared = {d.name.lower(): d for d in snapshot.kind(NAME)}
         if snapshot.read_scope is not None and not any(a.startswith(f"{NAME}/") for a in snapshot.read_scope.addresses):
             return
@@ -106,7 +111,7 @@ class SmtpUser(Reader):
                 if twin is not None and twin.name != detail["UserName"]:
                     snapshot.refuse(
                         "user-case",
-                        f"IAM has a user {detail['UserName']}, and names that differ only by case are the same name",
+                        f"IAM has a user {detail['UserName']}, and its names may not differ only by case",
                         hint=f"declare it as {detail['UserName']}",
                         address=twin.address,
                         source=twin.entry.source,
@@ -123,12 +128,12 @@ class SmtpUser(Reader):
             snapshot.say(
                 "warning",
                 "users-not-swept",
-                "users that are ours and no longer declared could not be looked for: " + error.message,
+                "could not search for users that this stack owns and no longer declares: " + error.message,
                 hint=error.hint,
             )
         for address in wanted_addresses(NAME, snapshot):
             try:
-                live = self.read(aws, "", address.split("/", 1)[1])
+                live = self.read(aws, "", name_of(address))
             except AwsError as error:
                 snapshot.unreadable(address, error.message, error.hint)
                 continue
@@ -138,10 +143,9 @@ class SmtpUser(Reader):
     def after_reading(self, snapshot: Snapshot) -> None:
         """``moved``: IAM renames a user in place, so the live one and its key are planned under the new name."""
         for moved in snapshot.state.moved:
-            kind, _, old = moved.from_address.partition("/")
-            new = moved.to_address.partition("/")[2]
+            old, new = name_of(moved.from_address), name_of(moved.to_address)
             live = snapshot.observed.get(moved.from_address)
-            if kind != NAME or live is None or moved.to_address in snapshot.observed:
+            if moved.from_address != address_of(old) or live is None or moved.to_address in snapshot.observed:
                 continue
             if moved.to_address not in snapshot.desired or owner_of(live.tags) != snapshot.scope:
                 continue
@@ -152,7 +156,7 @@ class SmtpUser(Reader):
                     snapshot.observed[f"{name}/{new}"] = replace(found, address=f"{name}/{new}", name=new, facts=facts)
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
-        """One user by itself: two calls; None where IAM does not have it."""
+        """One user, in two calls; None where it does not exist."""
         found = aws.call_if_there("iam", "GetUser", UserName=name)
         if found is None:
             return None
@@ -184,7 +188,7 @@ class SmtpUser(Reader):
         if claim is None:
             return None
         if live.spec.get("policy") is not None:
-            # Not of the form that recon writes: shown whole, and replaced whole.
+            # recon cannot read this policy into its fields: it is shown and replaced as a whole.
             wanted = {k: v for k, v in wanted.items() if k not in POLICY_FIELDS}
             wanted["policy"] = normal_policy(policy_of(desired.spec))
         before = project(live.spec, wanted)
@@ -199,8 +203,8 @@ class SmtpUser(Reader):
         return alteration(desired, live, before, after, diff, adopts=claim == "adopt", execution=execution)
 
     def reread(self, aws: Aws, change: Change) -> str | None:
-        """The fingerprint of the user as it is now, under its old name where the change renames it."""
-        live = self.read(aws, "", change.execution.get("rename") or change.address.split("/", 1)[1])
+        """The fingerprint of the live user, under its old name where the change renames it."""
+        live = self.read(aws, "", change.execution.get("rename") or name_of(change.address))
         return live.digest if live else None
 
     def _plan_delete(self, draft: PlanDraft, live: Observed | None) -> Change | None:
@@ -216,16 +220,16 @@ class SmtpUser(Reader):
         if foreign:
             draft.blocked(
                 "foreign-key",
-                f"{live.address} cannot be deleted: access key {', '.join(foreign)} was not made by recon",
-                hint="delete that key by hand once nobody uses it",
+                f"{live.address} cannot be deleted: recon did not create its access key {', '.join(foreign)}",
+                hint="delete that key in IAM once nobody uses it",
                 address=live.address,
             )
             return None
-        ends = "whoever sends with this user's password is refused from then on"
-        notes = [Note("user-deleted", "warning", ends)]
+        notes = [Note("user-deleted", "warning", "after this, AWS rejects logins with this user's password")]
         others = {what: list(live.facts.get(what) or ()) for what in ("inline", "attached", "groups")}
-        if listed := "; ".join(f"{_HELD[what]} {', '.join(names)}" for what, names in others.items() if names):
-            notes.append(Note("user-holds-more", "warning", f"others gave it more, which goes with it: {listed}"))
+        if listed := "; ".join(f"{_OTHER_PARTS[what]} {', '.join(names)}" for what, names in others.items() if names):
+            words = f"also removes what recon did not add to the user: {listed}"
+            notes.append(Note("user-holds-more", "warning", words))
         return deletion(
             live,
             {k: v for k, v in live.spec.items() if v is not None},
@@ -237,7 +241,7 @@ class SmtpUser(Reader):
 
     # -- written ----------------------------------------------------------------------------------------------------
 
-    form: ClassVar[Document] = {
+    form: Document = {
         "after": {"tags": TEXT_MAP},
         "create": {"tags": TEXT_MAP, "path": str},
         "fields": {
@@ -260,7 +264,7 @@ class SmtpUser(Reader):
     }
 
     def steps(self, change: Change) -> Iterable[Step]:
-        name = change.address.split("/", 1)[1]
+        name = name_of(change.address)
         after = change.after or {}
         if change.action == "delete":
             yield Step(
@@ -282,47 +286,49 @@ class SmtpUser(Reader):
 
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
-        put, release, drop = tag_phases(change)
-        calls: list[tuple[str, dict[str, Any]]] = []
-        if put:
-            calls.append(("TagUser", {"Tags": tags_to_aws(put)}))
-        if touches(change, "path"):
-            calls.append(("UpdateUser", {"NewPath": after["path"]}))
-        if touches(change, *POLICY_FIELDS, "policy"):
-            calls.append(("PutUserPolicy", {"PolicyName": POLICY, "PolicyDocument": policy}))
-        if touches(change, "permissions_boundary"):
-            boundary = after.get("permissions_boundary")
-            if boundary:
-                calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": boundary}))
-            else:
-                calls.append(("DeleteUserPermissionsBoundary", {}))
-        if drop:
-            calls.append(("UntagUser", {"TagKeys": drop}))
-        if release:  # What remembers our tags forgets them last.
-            calls.append(("TagUser", {"Tags": tags_to_aws(release)}))
-
+        calls = _update_calls(change, after, policy)
         rename = change.execution.get("rename")
 
         def update(rt: Runtime) -> None:
             if rename:
                 _rename(rt, rename, name)
             for operation, parameters in calls:
-                if operation.startswith("Delete"):
-                    _take_off(rt, operation, UserName=name, **parameters)
-                else:
-                    rt.aws.call("iam", operation, UserName=name, **parameters)
+                call = rt.aws.call_if_there if operation.startswith("Delete") else rt.aws.call
+                call("iam", operation, UserName=name, **parameters)
 
         operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
         yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
 
 
+def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list[tuple[str, dict[str, Any]]]:
+    """(operation, parameters beside the name) of an update, in order."""
+    put, release, drop = tag_phases(change)
+    calls: list[tuple[str, dict[str, Any]]] = []
+    if put:
+        calls.append(("TagUser", {"Tags": tags_to_aws(put)}))
+    if touches(change, "path"):
+        calls.append(("UpdateUser", {"NewPath": after["path"]}))
+    if touches(change, *POLICY_FIELDS, "policy"):
+        calls.append(("PutUserPolicy", {"PolicyName": POLICY, "PolicyDocument": policy}))
+    if touches(change, "permissions_boundary"):
+        if boundary := after.get("permissions_boundary"):
+            calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": boundary}))
+        else:
+            calls.append(("DeleteUserPermissionsBoundary", {}))
+    if drop:
+        calls.append(("UntagUser", {"TagKeys": drop}))
+    if release:  # the tags that list what we manage shrink last
+        calls.append(("TagUser", {"Tags": tags_to_aws(release)}))
+    return calls
+
+
 def details(aws: Aws) -> Iterator[Mapping[str, Any]]:
-    """Every user of the account as IAM tells it (UserDetail: path, tags, boundary, groups, policies), 1,000 a call."""
+    """The UserDetail (path, tags, boundary, groups, policies) of every user of the account, 1,000 a call."""
     yield from aws.pages("iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"])
 
 
 def observed_of(detail: Mapping[str, Any]) -> Observed:
-    """One user as it is live, from a UserDetail, or a User with its ``UserPolicyList``."""
+    """A live user, from a UserDetail, or a User with its ``UserPolicyList``."""
     name = detail["UserName"]
     tags = tags_from_aws(detail.get("Tags"))
     inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("UserPolicyList") or ()}
@@ -334,7 +340,7 @@ def observed_of(detail: Mapping[str, Any]) -> Observed:
     if POLICY not in inline:
         parts["identities"] = None
     spec |= parts
-    # What the credential writes on the user (recon:key...) is its own affair and no part of the user's fingerprint.
+    # The credential's tags (recon:key...) do not belong to the user's fingerprint.
     own = {k: v for k, v in tags.items() if not k.startswith((KEY, "recon:stores"))}
     spec["tags"] = own
     facts = {
@@ -349,7 +355,7 @@ def observed_of(detail: Mapping[str, Any]) -> Observed:
 
 
 def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The least-privilege policy: send raw mail (what SMTP does) from these addresses, networks, identities."""
+    """The least-privilege policy: SendRawEmail, which SMTP uses, from these addresses, networks and identities."""
     condition: dict[str, dict[str, Any]] = {k: dict(v) for k, v in (spec.get("conditions") or {}).items()}
     if spec.get("from_addresses"):
         condition.setdefault("StringLike", {})["ses:FromAddress"] = spec["from_addresses"]
@@ -367,7 +373,7 @@ def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields_of(document: Any) -> dict[str, Any]:
-    """A live policy read back into the YAML's fields; ``policy`` is the whole document where it has another form."""
+    """The YAML fields of a live policy; ``policy`` is the whole document where the fields cannot express it."""
     normal = normal_policy(document)
     nothing: dict[str, Any] = {**dict.fromkeys(POLICY_FIELDS), "policy": normal}
     statements = normal.get("Statement") if isinstance(normal, Mapping) else None
@@ -375,13 +381,8 @@ def fields_of(document: Any) -> dict[str, Any]:
         return nothing
     statement = statements[0]
     expected = {"Effect": "Allow", "Action": ["ses:SendRawEmail"]}
-    if any(statement.get(k) != v for k, v in expected.items()) or set(statement) - {
-        "Sid",
-        "Effect",
-        "Action",
-        "Resource",
-        "Condition",
-    }:
+    other_keys = statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}
+    if other_keys or any(statement.get(k) != v for k, v in expected.items()):
         return nothing
     written = statement.get("Condition") or {}
     if not isinstance(written, Mapping) or not all(isinstance(v, Mapping) for v in written.values()):
@@ -399,14 +400,14 @@ def fields_of(document: Any) -> dict[str, Any]:
 
 
 def normal_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Conditions in the form that ``normal_policy`` gives live ones."""
+    """Conditions in the form in which ``normal_policy`` returns live ones."""
     document = normal_policy({"Statement": [{"Condition": conditions}]})
     normal: dict[str, Any] = document["Statement"][0].get("Condition") or {}
     return normal
 
 
 def _resources(state: State, identities: Any) -> list[str]:
-    """The ARNs that a user may send through: its identities, and the sets those send with by default."""
+    """The ARNs that a user may send through: its identities, and their default configuration sets."""
     if not identities:
         return ["*"]
     stack = state.stack
@@ -427,52 +428,44 @@ def _create(rt: Runtime, name: str, after: Mapping[str, Any]) -> None:
     request: dict[str, Any] = {"UserName": name, "Path": after["path"], "Tags": tags_to_aws(after["tags"])}
     if after.get("permissions_boundary"):
         request["PermissionsBoundary"] = after["permissions_boundary"]
-    try:
-        rt.aws.call("iam", "CreateUser", **request)
-    except AwsError as error:
-        if error.aws_code != "EntityAlreadyExists":
-            raise
-        live = rt.aws.call("iam", "GetUser", UserName=name)["User"]
-        if owner_of(tags_from_aws(live.get("Tags"))) != rt.scope:
-            raise
+    create_once(
+        lambda: rt.aws.call("iam", "CreateUser", **request),
+        lambda: owner_of(tags_from_aws(rt.aws.call("iam", "GetUser", UserName=name)["User"].get("Tags"))) == rt.scope,
+        "EntityAlreadyExists",
+    )
 
 
 def _rename(rt: Runtime, old: str, new: str) -> None:
     """IAM keeps keys, policies and tags of a renamed user (IAM API, UpdateUser)."""
     if rt.aws.call_if_there("iam", "UpdateUser", UserName=old, NewUserName=new) is None:
-        rt.aws.call("iam", "GetUser", UserName=new)  # Renamed already by an earlier try whose answer was lost.
+        rt.aws.call("iam", "GetUser", UserName=new)  # an earlier call renamed it, and its answer was lost
 
 
-_HELD = {"inline": "inline policies", "attached": "attached policies", "groups": "groups"}
+_OTHER_PARTS = {"inline": "inline policies", "attached": "attached policies", "groups": "groups"}
 
 
-def _delete(rt: Runtime, name: str, held: Mapping[str, Iterable[str]]) -> None:
-    """Take off what is ours and what the plan has shown of others, and delete the user; IAM refuses where somebody
-    has put more on it since. Keys are the credential's affair and are gone by now."""
-    keys: dict[str, Any] = {"UserName": name}
-    for policy in (*held["ours"], *held["inline"]):
-        _take_off(rt, "DeleteUserPolicy", PolicyName=policy, **keys)
-    for arn in held["attached"]:
-        _take_off(rt, "DetachUserPolicy", PolicyArn=arn, **keys)
-    for group in held["groups"]:
-        _take_off(rt, "RemoveUserFromGroup", GroupName=group, **keys)
-    try:
-        _take_off(rt, "DeleteUser", **keys)
-    except AwsError as error:
-        if error.aws_code == "DeleteConflict":
-            error.hint = "somebody gave the user more since the plan was made: plan again, and it is shown"
-        raise
-
-
-def _take_off(rt: Runtime, operation: str, **parameters: Any) -> None:
-    """One thing off a user; what is off already is done (an answer was lost), and says nothing about the user."""
-    rt.aws.call_if_there("iam", operation, **parameters)
+def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
+    """Remove our policies and the ``parts`` of others that the plan has shown, and delete the user. IAM refuses where
+    somebody has added more since. Its keys are deleted before, with the credential."""
+    removals: list[tuple[str, dict[str, Any]]] = [
+        *(("DeleteUserPolicy", {"PolicyName": policy}) for policy in (*parts["ours"], *parts["inline"])),
+        *(("DetachUserPolicy", {"PolicyArn": arn}) for arn in parts["attached"]),
+        *(("RemoveUserFromGroup", {"GroupName": group}) for group in parts["groups"]),
+        ("DeleteUser", {}),
+    ]
+    for operation, parameters in removals:
+        try:
+            rt.aws.call_if_there("iam", operation, UserName=name, **parameters)
+        except AwsError as error:
+            if error.aws_code == "DeleteConflict":
+                error.hint = "somebody added more to the user after the plan was made: plan again, and it is shown"
+            raise
 
 
 def retry_until_visible(
     work: Callable[[], Any], codes: tuple[str, ...] = ("NoSuchEntity",), seconds: float = VISIBLE_SECONDS
 ) -> Any:
-    """Repeat ``work`` while IAM does not see yet what was just made; raises the last error after ``seconds``."""
+    """Repeat ``work`` until IAM sees what was just created; raises the last error after ``seconds``."""
     deadline = time.monotonic() + seconds
     pause = 0.2
     while True:
