@@ -10,10 +10,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 Address = str
 """KIND/PLACE.../NAME, for example ``email_identity/us-east-1/shop.acme.com``; stable over runs, known before apply."""
+
+
+class AddressParts(NamedTuple):
+    """An address taken apart. ``place`` is the region of an SES resource, the zone of a record, empty for IAM; ``name``
+    is the rest: ``SET/NAME`` of an event destination, ``NAME/TYPE`` of a record."""
+
+    kind: str
+    place: str
+    name: str
+
+
+def address_parts(address: Address) -> AddressParts:
+    """The kind, place and name in ``address``; what is missing is empty."""
+    kind, _, rest = address.partition("/")
+    place, slash, name = rest.partition("/")
+    return AddressParts(kind, place, name) if slash else AddressParts(kind, "", place)
+
 
 Document = Mapping[str, Any]
 """A resource's fields as plain JSON values, keys as in the YAML."""

@@ -120,7 +120,7 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
             diff=differences(old.before, new.after),
             depends_on=tuple(sorted({*new.depends_on})),
             observed_digest=None,
-            notes=(*new.notes, Note("renamed", "note", f"takes the place of {old.address}, which goes last")),
+            notes=(*new.notes, Note("renamed", "note", f"takes the place of {old.address}, which is deleted last")),
             execution={**new.execution, "moved": old.to_json()},
             source=moved.source,
         )

@@ -18,7 +18,7 @@ def check_safeguards(
     max_deletes: int = 5,
     consent: bool = False,
 ) -> None:
-    """Refuse, before anything is written, what the contract's safeguards guard. Raises Refused naming each.
+    """Raise Refused, before anything is written, naming every safeguard that the plan trips.
 
     ``consent`` says that somebody saw the whole plan as a saved file (adoption) or typed the stack's name (destroy).
     """
@@ -27,52 +27,42 @@ def check_safeguards(
         wrong += [d for d in plan.diagnostics if d.severity == "error" and d.code != "unread"]
     adopted = [change.address for change in plan.changes if change.action == "adopt"]
     if adopted and not (allow_adopt or consent):
-        wrong.append(
-            Diagnostic(
-                "error",
-                "adopt",
-                f"{len(adopted)} live things without an owner would be adopted: {_some(adopted)}",
-                "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it",
-            )
-        )
+        words = f"{len(adopted)} live things without an owner would be adopted: {_some(adopted)}"
+        hint = "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it"
+        wrong.append(Diagnostic("error", "adopt", words, hint))
     deleted = [change.address for change in plan.changes if change.action == "delete" and change.counts]
     allowed = allow_deletes if allow_deletes is not None else max_deletes
     if len(deleted) > allowed:
-        wrong.append(
-            Diagnostic(
-                "error",
-                "max-deletes",
-                f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}",
-                f"if that is meant, apply with --allow-deletes {len(deleted)}",
-            )
-        )
+        words = f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}"
+        hint = f"if that is meant, apply with --allow-deletes {len(deleted)}"
+        wrong.append(Diagnostic("error", "max-deletes", words, hint))
     resumed = [c.address for c in plan.changes if any(n.rule == "sending-resumes" for n in c.notes)]
     if resumed and not resume_sending:
-        wrong.append(
-            Diagnostic(
-                "error",
-                "resume-sending",
-                f"sending is off live and would be turned on again: {_some(resumed)}",
-                "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending",
-            )
-        )
-    wrong += [
-        Diagnostic(
-            "error",
-            n.rule,
-            f"{c.address}: {n.message}",
-            f"see docs/rules/{n.rule}.md; set the rule's severity or a waiver",
-            address=c.address,
-            file=c.source.file if c.source else "",
-            line=c.source.line if c.source else 0,
-        )
-        for c in plan.changes
-        for n in c.notes
-        if n.severity == "error"
-    ]
-    wrong += [d for d in plan.diagnostics if plan.changes and d.severity == "error" and d.code in RULES]
+        words = f"sending is off live and would be turned on again: {_some(resumed)}"
+        hint = "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending"
+        wrong.append(Diagnostic("error", "resume-sending", words, hint))
+    wrong += _errors_of_rules(plan)
     if wrong:
         raise Refused(wrong[0].message, hint=wrong[0].hint, diagnostics=tuple(wrong))
+
+
+def _errors_of_rules(plan: Plan) -> list[Diagnostic]:
+    """What rules of severity error found, with a change and without one."""
+    found = [
+        Diagnostic(
+            "error",
+            note.rule,
+            f"{change.address}: {note.message}",
+            f"see docs/rules/{note.rule}.md; set the rule's severity or a waiver",
+            address=change.address,
+            file=change.source.file if change.source else "",
+            line=change.source.line if change.source else 0,
+        )
+        for change in plan.changes
+        for note in change.notes
+        if note.severity == "error"
+    ]
+    return found + [d for d in plan.diagnostics if plan.changes and d.severity == "error" and d.code in RULES]
 
 
 def _some(addresses: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """From changes to steps in waves: which part of which change may run when, and which DNS edits share a batch. Pure.
 
-A wave counts how many DNS batches must have been written before a step may run. All edits of a zone in one wave go
-together, so a first apply needs one batch a zone, and only what must follow an answer of SES takes another.
+A wave counts how many DNS batches must have been written before a step may run. All edits of a zone in one wave are
+one batch, so a first apply needs one batch a zone, and only what must follow an answer of SES takes another.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from reconciler.errors import ReconError
@@ -23,7 +24,7 @@ IAM_RATE = 10.0
 
 
 def steps_of(change: Change) -> list[Step]:
-    """All steps of one change; a rename brings the steps of the old name's removal along, under its own address."""
+    """All steps of one change; those of a rename also delete the old name, under its own address."""
     kind = REGISTRY[change.kind]
     moved = change.execution.get("moved")
     if moved is None:
@@ -65,11 +66,11 @@ class Batch:
     id: str
     steps: tuple[Step, ...]
     needs: frozenset[str]
-    """Ids of other nodes."""
+    """Ids of other batches."""
 
 
 def split_after_verification(steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
-    """The steps that may run at once, and those that wait for SES to verify: late ones and all that needs them."""
+    """The steps that may run at once, and those that wait for SES to verify, with all that need them."""
     listed = list(steps)
     late = {step.id for step in listed if step.after_verification}
     grown = True
@@ -81,45 +82,34 @@ def split_after_verification(steps: Iterable[Step]) -> tuple[list[Step], list[St
 
 
 def schedule(steps: Iterable[Step]) -> list[Batch]:
-    """Group and order steps; needs that are not in this run count as met. Raises ReconError naming a circle."""
+    """Group and order steps; needs that are not in this run count as done. Raises ReconError naming a circle."""
     by_id = {step.id: step for step in steps}
     wave = _waves(by_id)
-    node_of: dict[Need, str] = {}
+    batch_of: dict[Need, str] = {}
     groups: dict[str, list[Step]] = {}
-    for step in by_id.values():
-        batch = f"{step.zone}@{wave[step.id]}" if step.zone else str(step.id)
-        node_of[step.id] = batch
+    for key, step in by_id.items():
+        batch = f"{step.zone}@{wave[key]}" if step.zone else str(key)
+        batch_of[key] = batch
         groups.setdefault(batch, []).append(step)
     batches = []
     for batch, members in groups.items():
-        needs = {node_of[n] for step in members for n in step.needs if n in node_of} - {batch}
+        needs = {batch_of[n] for step in members for n in step.needs if n in batch_of} - {batch}
         batches.append(Batch(batch, tuple(members), frozenset(needs)))
     return batches
 
 
 def _waves(by_id: Mapping[Need, Step]) -> dict[Need, int]:
+    """How many batches of other zones must have been written before each step."""
+    needs = {key: [need for need in step.needs if need in by_id and need != key] for key, step in by_id.items()}
+    try:
+        ordered = list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        circle = " -> ".join(map(str, error.args[1]))
+        raise ReconError(f"these steps need each other in a circle: {circle}") from None
     wave: dict[Need, int] = {}
-    under_way: set[Need] = set()
-
-    def visit(step: Step) -> int:
-        if step.id in wave:
-            return wave[step.id]
-        if step.id in under_way:
-            raise ReconError(f"{step.id} needs itself, through {', '.join(sorted(map(str, under_way)))}")
-        under_way.add(step.id)
-        number = 0
-        for need in step.needs:
-            other = by_id.get(need)
-            if other is not None and other is not step:
-                before = visit(other)
-                together = step.zone and step.zone == other.zone
-                number = max(number, before + (1 if other.zone and not together else 0))
-        under_way.discard(step.id)
-        wave[step.id] = number
-        return number
-
-    for step in by_id.values():
-        visit(step)
+    for key in ordered:
+        zone = by_id[key].zone
+        wave[key] = max((wave[n] + (by_id[n].zone not in {"", zone}) for n in needs[key]), default=0)
     return wave
 
 

@@ -13,7 +13,7 @@ from reconciler.errors import ReconError
 from reconciler.kinds.ownership import RECORDS, unpack
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
-from reconciler.model import Address, Change, Diagnostic
+from reconciler.model import Address, Change, Diagnostic, address_parts
 from reconciler.names import fold_domain, fold_identity, parents
 from reconciler.resources import KINDS, holder_of, references_to
 from reconciler.steps import steps_of
@@ -32,7 +32,7 @@ def _targeted(kind: str) -> bool:
 def normalise_target(target: str) -> str:
     """A target with its domain names in the form of addresses: lower case, A-labels; a glob stays as it is."""
     kind, *rest = target.split("/")
-    if any(character in target for character in "*?["):
+    if _is_glob(target):
         return target
     try:
         if kind == "email_identity" and len(rest) == 2:
@@ -53,40 +53,52 @@ def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
 def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
     """What must be read for these targets: what they name, declared or ours, and what that needs or shares.
 
-    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is
-    to go. A domain is one thing with all its identities; a set goes with its destinations and its pool, a user with its
+    None where only a run over everything can say: a target without a kind, one that names nothing known, one that is to
+    be deleted. A domain is read with all its identities; a set with its destinations and its pool, a user with its
     credential.
     """
-    known = {*snapshot.desired}
-    for named in (*snapshot.owned.values(), *snapshot.named.values()):
-        known |= {*named}
+    known = {*snapshot.desired}.union(*snapshot.owned.values(), *snapshot.named.values())
     taken: set[Address] = set()
     domains: set[str] = set()
     for target in targets:
-        kind, _, rest = target.partition("/")
+        kind = address_parts(target).kind
         if kind == "dns_record":
-            zone, _, label = rest.partition("/")
-            name = label.rpartition("/")[0].partition(":")[0]
-            if not name or any(c in zone + name for c in "*?["):
+            named = _domains_of_record(target, known)
+            if named is None:
                 return None
-            domains |= {name, *parents(name)}
+            domains |= named
             # What is live may have put a tracking record that only it still knows of.
             owned = chain.from_iterable(tags_of.items() for tags_of in snapshot.owned.values())
             taken |= {address for address, tags in owned if "tracking" in unpack(tags, RECORDS)}
-            if name.startswith("_dmarc."):  # it governs what is below, too
-                below = name.removeprefix("_dmarc")
-                domains |= {a.split("/", 2)[2] for a in known if a.startswith("email_identity/") and a.endswith(below)}
             continue
         found = {a for a in known if fits(a, target)}
-        if not found and _targeted(kind) and KINDS[kind].swept and not any(c in target for c in "*?["):
+        if not found and _targeted(kind) and KINDS[kind].swept and not _is_glob(target):
             continue  # nothing that is declared or ours: refused once the rest is known (``select``)
         if not _targeted(kind) or not found or found - snapshot.desired.keys():
-            return None  # what is deleted may be used by things that only they, live, know of
+            return None  # what is deleted may be used by resources that only AWS knows of
         taken |= found
         for other in KINDS[kind].read_with:
-            regions = {a.split("/")[1] for a in found}
-            taken |= {a for a in known if a.startswith(f"{other}/") and a.split("/")[1] in regions}
+            regions = {address_parts(a).place for a in found}
+            taken |= {a for a in known if a.startswith(f"{other}/") and address_parts(a).place in regions}
     return _with_needs(snapshot, known, taken, domains)
+
+
+def _is_glob(text: str) -> bool:
+    return any(character in text for character in "*?[")
+
+
+def _domains_of_record(target: str, known: Iterable[Address]) -> set[str] | None:
+    """The domains that a record's target concerns: those at and above its name, and below it for a DMARC policy, which
+    also governs subdomains. None where the target does not say."""
+    _, zone, label = address_parts(target)
+    name = label.rpartition("/")[0].partition(":")[0]
+    if not name or _is_glob(zone + name):
+        return None
+    found = {name, *parents(name)}
+    if name.startswith("_dmarc."):
+        below = name.removeprefix("_dmarc")
+        found |= {address_parts(a).name for a in known if a.startswith("email_identity/") and a.endswith(below)}
+    return found
 
 
 def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], domains: set[str]) -> ReadScope:
@@ -102,7 +114,7 @@ def _with_needs(snapshot: Snapshot, known: set[Address], taken: set[Address], do
             continue
         found.add(address)
         if address.startswith("email_identity/"):
-            domains.add(address.split("/", 2)[2])
+            domains.add(address_parts(address).name)
         todo += needs.of(address)
     return ReadScope(frozenset(found), frozenset(domains))
 
@@ -116,7 +128,7 @@ class _Needs:
         self.identities: dict[str, list[Address]] = {}
         for address in known:
             if address.startswith("email_identity/"):
-                self.identities.setdefault(address.split("/", 2)[2], []).append(address)
+                self.identities.setdefault(address_parts(address).name, []).append(address)
         self.below: dict[str, list[Address]] = {}
         """Domain name -> what is declared to use it below an identity (tracking)."""
         for spec, reference in references_to("email_identity", covering=True):
@@ -127,8 +139,7 @@ class _Needs:
         return {*self.identities.get(name, ()), *self.below.get(name, ())}
 
     def of(self, address: Address) -> Iterator[Address]:
-        kind, _, rest = address.partition("/")
-        region, _, name = rest.partition("/")
+        kind, region, name = address_parts(address)
         spec = KINDS[kind]
         values = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
         if kind == "email_identity":
@@ -146,7 +157,7 @@ class _Needs:
             if other == kind:  # what they have they pass from one to another
                 yield from (a for a in self.known if a.startswith(f"{kind}/{region}/"))
             else:
-                yield f"{other}/{rest}"
+                yield "/".join(filter(None, (other, region, name)))
         for arn in (values.get("identities") or ()) if kind == "smtp_user" else ():
             yield from self.identities.get(str(arn).rpartition(":identity/")[2], ())
         for moved in self.snapshot.state.moved:
@@ -155,8 +166,8 @@ class _Needs:
 
 
 def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str]) -> set[Address]:
-    """Every address that a target may name. Records have theirs only through what derives them: these are told where
-    a target fits nothing else."""
+    """Every address that a target may name. Those of records are derived, which takes long: they are among them only
+    where a target fits nothing else."""
     if snapshot.removing:  # what the state declares may be gone already: a run that ended early is run again
         declared = {one.address: one for kind in REGISTRY.values() for one in kind.desired(snapshot.state)}
         snapshot = replace(snapshot, removing=False, desired=declared, keys=defaultdict(str, snapshot.keys))

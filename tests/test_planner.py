@@ -173,8 +173,8 @@ def test_the_orders_of_kinds_follow_from_what_they_say_of_each_other() -> None:
     ]  # fmt: skip
     place = {kind.name: number for number, kind in enumerate(PLANNING)}
     assert place.keys() == RANK.keys() == REGISTRY.keys()
-    for kind in PLANNING:
-        assert all(place[other] < place[kind.name] for other in KINDS[kind.name].plans_after), kind.name
+    for kind in KINDS.values():
+        assert all(place[other] < place[kind.name] for other in kind.plans_after), kind.name
 
 
 def test_places_of_the_yaml_are_in_the_plan(house: House) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconError, Stale
 from reconciler.kinds.kind import Step
-from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Address, Change
 
@@ -64,11 +63,10 @@ class Preconditions:
     def recheck(self, address: Address) -> ReconError | None:
         """Read a resource after its first write: why its other steps must not run, or None."""
         change = self.changes.get(address)
-        kind = REGISTRY[change.kind] if change else None
-        if change is None or not isinstance(kind, Reader):
+        if change is None:
             return None
         try:
-            found = kind.conflicts(self.aws, change)
+            found = REGISTRY[change.kind].conflicts(self.aws, change)
         except ReconError as error:
             return error
         if found is None and change.action in {"delete", "create"}:

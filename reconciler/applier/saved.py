@@ -1,4 +1,4 @@
-"""A saved plan before it is applied: it must be one that recon made, and what it touches must be as it was planned."""
+"""A saved plan before it is applied: recon must have made it, and what it changes must be as it was planned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from reconciler.kinds.comparing import differences, project
 from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.shape import must_fit
-from reconciler.model import Change, Diagnostic, Plan
+from reconciler.model import Change, Diagnostic, Plan, address_parts
+from reconciler.resources import KINDS
 from reconciler.resources.dns_record.values import set_digest
 from reconciler.steps import change_from_json, steps_of
 
@@ -27,7 +28,7 @@ def check_form(plan: Plan) -> None:
         try:
             parts = change.address.split("/")
             known = parts[0] == change.kind and all(parts) and (change.action == "delete" or change.after is not None)
-            regional = change.region if isinstance(REGISTRY[change.kind], Reader) else None
+            regional = change.region if KINDS[change.kind].regional else None
             if not known or (regional and parts[1] != regional):
                 raise ValueError(change.address)
             _must_fit(change)
@@ -40,7 +41,7 @@ def check_form(plan: Plan) -> None:
 
 
 def _must_fit(change: Change) -> None:
-    """Raise TypeError or LookupError where a change is not of its kind's form."""
+    """Raise TypeError or LookupError where a change does not fit its kind's form."""
     form = REGISTRY[change.kind].form
     for fields in (change.before, change.after):
         must_fit(fields, (form["fields"], None), change.address)
@@ -97,8 +98,7 @@ def _how(aws: Aws, change: Change, zones: Mapping[str, Zone]) -> str:
     kind = REGISTRY[change.kind]
     if not isinstance(kind, Reader):
         return ""
-    rest = change.address.partition("/")[2]
-    region, name = rest.split("/", 1) if change.region else ("", rest)
+    _, region, name = address_parts(change.address)
     live = kind.read(aws, region, name)
     before = change.before or {}
     shown = project({**live.spec, "tags": live.tags}, before) if live else {}

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
-from reconciler.model import Address, Change, Diagnostic, Plan
+from reconciler.model import Address, Change, Diagnostic, Plan, address_parts
 from reconciler.resources.email_identity.statuses import VERIFICATION_HINTS
 
 if TYPE_CHECKING:
@@ -65,13 +64,9 @@ _WAITING = f"waiting up to {VISIBLE_SECONDS:.0f} seconds for AWS to show what wa
 
 
 def _is_visible(aws: Aws, change: Change) -> bool:
-    """Whether reads show a change already; True if it cannot be read, which is not waited for."""
-    kind = REGISTRY[change.kind]
+    """Whether reads show a change already; what cannot be read is not waited for."""
     try:
-        if isinstance(kind, Reader):
-            return kind.is_visible(aws, change)
-        # A deleted secret is still readable until its recovery window ends; any other change differs from before.
-        return change.action == "delete" or kind.reread(aws, change) != change.observed_digest
+        return REGISTRY[change.kind].is_visible(aws, change)
     except ReconError:
         return True
 
@@ -92,7 +87,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
     visible_by = min(time.monotonic() + VISIBLE_SECONDS, run.deadline)
 
     def wait(address: Address) -> ReconError | None:
-        _, region, name = address.split("/", 2)
+        _, region, name = address_parts(address)
         pause = 1.0
         while not run.stop.is_set():
             try:
@@ -125,7 +120,10 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
         return None
 
     addresses = sorted(touched)
-    problems = zip(addresses, run.aws.parallel(wait, addresses, lambda address: address.split("/")[1]), strict=True)
+    regional = run.aws.parallel(wait, addresses, lambda address: address_parts(address).place)
+    problems = zip(addresses, regional, strict=True)
+        addresses, run.aws.parallel(wait, addresses, lambda address: address_parts(address).place), strict=True
+    )
     return {address: error for address, error in problems if error is not None}
 
 

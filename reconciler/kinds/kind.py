@@ -157,8 +157,8 @@ class BaseKind(ABC):
     """Those that applying calls, beside ``reads``."""
     read_calls: Mapping[str, str]
     """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test checks it."""
-    read_calls_bulk: Mapping[str, str] = {}
-    """The same with ``--refresh bulk``, for a kind that has such reads; what is not in it is not read then."""
+    read_calls_bulk: Mapping[str, str] | None = None
+    """The same with ``--refresh bulk``: what is not in it is not read then. None for kinds that bulk reads in full."""
     form: Document
     """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run.
 
@@ -180,6 +180,15 @@ class BaseKind(ABC):
     @abstractmethod
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of one resource as it is now, or None: read just before it is changed."""
+
+    def conflicts(self, aws: Aws, change: Change) -> tuple[str, ...] | None:
+        """The paths in the YAML of the fields that ``change`` writes and somebody else has changed since it began; None
+        where the resource is gone. Empty for kinds that cannot tell: their steps compare by themselves."""
+        return ()
+
+    def is_visible(self, aws: Aws, change: Change) -> bool:
+        """Whether AWS's reads already show what ``change`` has written: at least that it is not as it was before."""
+        return change.action == "delete" or self.reread(aws, change) != change.observed_digest
 
     @abstractmethod
     def plan(self, draft: PlanDraft) -> Iterable[Change]:

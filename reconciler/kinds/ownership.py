@@ -1,4 +1,4 @@
-"""Whose a live resource is, and what of it this stack put there: recon's own tags, and what they allow.
+"""Who owns a live resource, and what of it this stack put there: recon's own tags, and what they allow.
 
 ``recon:stack`` names the owner. The others remember what we put into a resource that others may also edit: names of
 records, tags, policies and destinations, packed into tag values (SES API, Tag: 256 characters, few of them special).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.errors import AwsError
 from reconciler.model import Address, Entry, Source
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from reconciler.kinds.plan_draft import PlanDraft
 
 STACK = "recon:stack"
-RECORDS = "recon:records"
+RECORDS: Final = "recon:records"
 TAGS = "recon:tags"
 POLICIES = "recon:policies"
-DESTINATIONS = "recon:destinations"
+DESTINATIONS: Final = "recon:destinations"
 MAIL_FROM = "recon:mail_from"
 PARTS = "recon:parts"
 PROTECT = "recon:protect"
@@ -132,7 +132,8 @@ def owner_of(tags: Mapping[str, str]) -> str | None:
 
 
 def left_alone(entry: Entry | None, *path: str) -> bool:
-    """Whether the entry's ``unmanaged`` names this key or one above it: what we put there stays, and is forgotten."""
+    """Whether the entry's ``unmanaged`` names this key or one above it: what we put there stays and is not
+    ours any more."""
     named = (entry.values.get("unmanaged") or ()) if entry is not None else ()
     return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
 

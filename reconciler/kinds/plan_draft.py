@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from reconciler.kinds.kind import Order
 from reconciler.kinds.snapshot import Diagnostics, Snapshot
 from reconciler.model import Address, Change
+from reconciler.resources.spec import Memory
 
 
 @dataclass(slots=True)
@@ -20,14 +21,14 @@ class PlanDraft(Diagnostics):
     snapshot: Snapshot
     changes: list[Change] = field(default_factory=list)
     """The changes of the kinds that have planned so far."""
-    _remembered: dict[tuple[Address, str], frozenset[str]] = field(default_factory=dict)
+    _remembered: dict[tuple[Address, Memory], frozenset[str]] = field(default_factory=dict)
     _orders: dict[Address, tuple[set[Address], set[Address], set[Address]]] = field(default_factory=dict)
 
-    def remember(self, owner: Address, tag: str, names: Iterable[str]) -> None:
-        """Have ``tag`` of ``owner`` (``recon:records``, ``recon:destinations``) name ``names`` after this plan."""
+    def remember(self, owner: Address, tag: Memory, names: Iterable[str]) -> None:
+        """Have ``tag`` of ``owner`` name ``names``, too, after this plan."""
         self._remembered[owner, tag] = self.remembered(owner, tag).union(names)
 
-    def remembered(self, owner: Address, tag: str) -> frozenset[str]:
+    def remembered(self, owner: Address, tag: Memory) -> frozenset[str]:
         """What ``tag`` of ``owner`` must name after this plan; empty where no kind said anything."""
         return self._remembered.get((owner, tag), frozenset())
 

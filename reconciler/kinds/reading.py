@@ -1,4 +1,4 @@
-"""Reading what is declared or ours, one by one and side by side, without taking "could not read" for "absent"."""
+"""Reading what is declared or ours, one by one and side by side; "could not read" is never "absent"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.kinds.kind import BaseKind
 from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Desired, Document, Observed
+from reconciler.model import Address, Change, Desired, Document, Observed, address_parts
 from reconciler.resources import KINDS, references_to
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def covering_names(domain: str) -> list[str]:
 
 
 def read_covering(aws: Aws, snapshot: Snapshot) -> None:
-    """Read the live identities that tracking domains rest on where no declared one does, into ``snapshot.covering``.
-    They are not ours to plan."""
+    """Read into ``snapshot.covering`` the live identities at or above tracking domains that have no declared one. They
+    are not planned."""
     wanted: dict[Address, None] = {}
     for spec, reference in references_to("email_identity", covering=True):
         for desired in snapshot.kind(spec.name):
@@ -60,7 +60,7 @@ def read_covering(aws: Aws, snapshot: Snapshot) -> None:
     found = snapshot.covering
 
     def one(address: Address) -> tuple[Address, str | None, AwsError | None]:
-        _, region, name = address.split("/", 2)
+        _, region, name = address_parts(address)
         try:
             live = aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
         except AwsError as error:
@@ -85,7 +85,7 @@ def must_exist(draft: PlanDraft, reference: Address, desired: Desired, path: str
     live = snapshot.observed.get(reference)
     if live is not None and owner_of(live.tags) != snapshot.scope:
         return
-    kind, region, name = reference.split("/", 2)
+    kind, region, name = address_parts(reference)
     # What is ours and not declared any more is deleted by this plan.
     deleted = f"is no longer declared for {region}, so that this plan deletes it"
     why = deleted if live is not None else f"is neither declared nor live in {region}"
@@ -102,7 +102,7 @@ def read_each(kind: Reader, aws: Aws, snapshot: Snapshot, addresses: list[Addres
     """Read ``addresses`` (default: every wanted one) of a regional kind into ``snapshot.observed``, side by side."""
 
     def one(address: Address) -> tuple[Address, Observed | None, AwsError | None]:
-        _, region, name = address.split("/", 2)
+        _, region, name = address_parts(address)
         try:
             return address, kind.read(aws, region, name, snapshot), None
         except AwsError as error:
@@ -118,7 +118,7 @@ def read_each(kind: Reader, aws: Aws, snapshot: Snapshot, addresses: list[Addres
 
 def region_of(address: Address) -> str:
     """The region of a regional resource."""
-    return address.split("/", 2)[1]
+    return address_parts(address).place
 
 
 class Reader(BaseKind):
@@ -130,10 +130,7 @@ class Reader(BaseKind):
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the resource as it is now, None where it does not exist."""
-        _, _, rest = change.address.partition("/")
-        region, name = "", rest
-        if change.region:
-            region, _, name = rest.partition("/")
+        _, region, name = address_parts(change.address)
         live = self.read(aws, region, name)
         return live.digest if live else None
 
@@ -147,13 +144,12 @@ class Reader(BaseKind):
         yield change.before or self.create_defaults, change.after or {}
 
     def conflicts(self, aws: Aws, change: Change) -> tuple[str, ...] | None:
-        """What somebody else made of the fields that ``change`` writes since it began: their paths in the YAML.
+        """The paths in the YAML of the fields that ``change`` writes and somebody else has changed since it began.
 
-        A field is as it was planned, or as a step of ours left it; anything else is a rival's. None where the
-        resource is gone. Fields that the change does not write are the rival's to edit, and do not count.
+        A field is as it was planned, or as a step of this run left it; any other value is somebody else's. None where
+        the resource is gone. Fields that the change does not write do not count.
         """
-        _, _, rest = change.address.partition("/")
-        region, name = rest.split("/", 1) if change.region else ("", rest)
+        _, region, name = address_parts(change.address)
         live = self.read(aws, region, name)
         if live is None:
             return None
@@ -165,14 +161,13 @@ class Reader(BaseKind):
         return tuple(dict.fromkeys(found))
 
     def is_visible(self, aws: Aws, change: Change) -> bool:
-        """Whether AWS's reads show already all that ``change`` has written."""
-        _, _, rest = change.address.partition("/")
-        region, name = rest.split("/", 1) if change.region else ("", rest)
+        """Whether AWS's reads already show everything that ``change`` has written."""
+        _, region, name = address_parts(change.address)
         live = self.read(aws, region, name)
         if live is None or change.action == "delete":
             return live is None and change.action == "delete"
         now = {**live.spec, "tags": live.tags}
-        # A new name is not among the fields, and a policy that was shown whole is read back as the fields it says.
+        # A new name is not among the fields, and a policy that was shown whole is read back as single fields.
         unseen = {key for key in (change.after or {}) if key not in now or (key == "policy" and now[key] is None)}
         wanted = ({k: v for k, v in after.items() if k not in unseen} for _, after in self.written_fields(change))
         return all(_shows(after, now, self.whole) for after in wanted)

@@ -1,4 +1,4 @@
-"""What a value must be that comes from a file: a saved plan is held against the shapes that its kinds say."""
+"""What a value that comes from a file must be: a saved plan must fit the shapes that its kinds give."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def must_fit(value: Any, shape: Shape, path: str) -> None:
                 return must_fit(value, one, path)
             except TypeError:
                 continue
-        raise TypeError(f"{path} is none of what it may be")
+        raise TypeError(f"{path} is not one of what it may be")
     if shape is True:
         if value is not True:
             raise TypeError(f"{path} is not true")
@@ -27,7 +27,7 @@ def must_fit(value: Any, shape: Shape, path: str) -> None:
     if shape is None or isinstance(shape, type):
         truth = isinstance(value, bool) and shape is not bool
         if (value is not None) if shape is None else (truth or not isinstance(value, shape)):
-            raise TypeError(f"{path} is no {shape.__name__ if shape else 'null'}")
+            raise TypeError(f"{path} is not {f'a {shape.__name__}' if shape else 'null'}")
         return None
     if isinstance(shape, list):
         must_fit(value, (list, tuple), path)

@@ -11,7 +11,17 @@ from dataclasses import FrozenInstanceError, dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.model import Address, Desired, Diagnostic, Observed, Severity, Source, State, canonical_json
+from reconciler.model import (
+    Address,
+    Desired,
+    Diagnostic,
+    Observed,
+    Severity,
+    Source,
+    State,
+    address_parts,
+    canonical_json,
+)
 from reconciler.resources import holder_of
 
 if TYPE_CHECKING:
@@ -43,8 +53,8 @@ class ReadScope:
     domains: frozenset[str] = frozenset()
 
     def includes(self, address: Address) -> bool:
-        kind, _, rest = address.partition("/")
-        if kind == "dns_record" or not rest:
+        kind, _, name = address_parts(address)
+        if kind == "dns_record" or not name:
             return True  # records are read with the resources that derive them
         return (holder_of(address) or address) in self.addresses
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 
+Memory = Literal["recon:records", "recon:destinations"]
+"""The tags of a resource that name what other kinds have planned for it (``reconciler.kinds.plan_draft``)."""
+
 
 # --- words of the headline ------------------------------------------------------------------------------------------
 
@@ -150,7 +153,7 @@ class KindSpec:
     references: tuple[Reference, ...] = ()
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
-    remembers: tuple[str, ...] = ()
+    remembers: tuple[Memory, ...] = ()
     """Its tags in which other kinds remember what belongs to it (``recon:records``)."""
     plans_after: tuple[str, ...] = ()
     """Kinds that decide what this one's tags remember, so that they are planned first."""

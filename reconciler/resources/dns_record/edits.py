@@ -27,7 +27,7 @@ Key = tuple[str, str]
 class Edit:
     """What one change does to one record set. ``ttl`` None keeps the live one (300 for a new set).
 
-    ``address`` says whose edit it is; ``last`` puts it behind all others of its batch (markers).
+    ``address`` is that of the change it belongs to; ``last`` puts it after all others of its batch (markers).
     """
 
     address: str

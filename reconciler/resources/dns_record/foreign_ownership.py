@@ -1,7 +1,7 @@
-"""Records that a plan takes over although the identity of another stack, in some region, may name them as its own.
+"""Records that a plan takes over, and that another stack's identity in some region may name as its own.
 
-A marker stands in the zone and is seen while planning; the tag of an identity is not. So whose they are is asked for
-(``ask``) once a plan shows that it changes a live record which nothing of ours names (``doubtful``), and a plan that is
+A marker is in the zone and is seen while planning; the tag of another stack's identity is not. So their owner is read
+(``ask``) once a plan changes a live record that no tag or marker of ours names (``doubtful``), and the plan that is
 made with the answer refuses (``refuse``).
 
 Source: Resource Groups Tagging API, GetResources (100 ARNs a call; what does not exist is left out of the answer).
@@ -32,7 +32,7 @@ _BATCH = 100
 
 
 def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str]]:
-    """Domain -> groups that ``changes`` would take over, that nothing of ours names and that were not asked for."""
+    """Domain -> groups that ``changes`` would take over, that no tag or marker of ours names, not asked for so far."""
     wanted: dict[str, set[str]] = {}
     for _, domain, group in _taken_over(changes):
         if (domain, group) not in snapshot.record_owners:
@@ -85,9 +85,9 @@ def ask(aws: Aws, snapshot: Snapshot, wanted: Mapping[str, Iterable[str]]) -> bo
                 if (domain, group) in answers:
                     answers[domain, group] = RecordOwner(owner, item["ResourceARN"].split(":")[3])
     own = next((unread[region] for region in stack.regions if region in unread), None)
-    if own is not None:  # A guard that is off must not look like one that passed.
+    if own is not None:  # a check that was not made must not look like one that passed
         snapshot.record_owners_unread = Unread("", own.message, own.hint)
-    elif unread:  # What is down or closed far away must not keep mail from being mended here.
+    elif unread:  # an outage elsewhere must not block a repair here
         one_of_them = next(iter(unread.values()))
         words = "whether another stack owns the records that change could not be seen everywhere"
         snapshot.say("warning", "others-unread", f"{words}: {one_of_them.message}", hint=one_of_them.hint)

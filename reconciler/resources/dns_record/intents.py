@@ -7,7 +7,7 @@ RFC 7208 (SPF), RFC 9989 (DMARC), RFC 7505 (null MX), the BIMI draft.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from reconciler import regions
 from reconciler.kinds.snapshot import Snapshot, ref_key
@@ -41,9 +41,10 @@ class Intent(NamedTuple):
     all: str | None = None
     token: int = 0
     owners: tuple[Address, ...] = ()
-    maybe: bool = False
-    bulk: bool = False
-    """The live token may be replaced by this plan (a key length change), so that the record follows afterwards."""
+    may_change: bool = False
+    """SES may replace the live token (a key length changes): the record is written after that."""
+    seen_in_bulk: bool = False
+    """A bulk read does not return which zone SES signs from: any of SES's targets for the token is right."""
 
 
 def of_state(snapshot: Snapshot) -> Iterator[Intent]:
@@ -66,66 +67,24 @@ def of_state(snapshot: Snapshot) -> Iterator[Intent]:
 
 
 def _own(entry: Entry, identities: list[Desired]) -> Iterator[Intent]:
+    """DMARC, BIMI, SPF and null MX: what is the domain's own, with or without identities."""
     values = entry.values
     owners = tuple(d.address for d in identities)
-    zone, ttl = values.get("zone"), values.get("ttl")
+
+    def record(group: str, style: Style, type_: str, name: str, value: str | None = None, **more: Any) -> Intent:
+        source = entry.source_of(group)
+        zone, ttl = values.get("zone"), values.get("ttl")
+        return Intent(entry.name, group, style, type_, name, value, source, zone, ttl=ttl, owners=owners, **more)
+
     if values.get("dmarc") is not None:
-        yield Intent(
-            entry.name,
-            "dmarc",
-            "tags",
-            "TXT",
-            f"_dmarc.{entry.name}",
-            None,
-            entry.source_of("dmarc"),
-            zone,
-            ttl=ttl,
-            tags=dmarc.from_yaml(values["dmarc"]),
-            owners=owners,
-        )
+        yield record("dmarc", "tags", "TXT", f"_dmarc.{entry.name}", tags=dmarc.from_yaml(values["dmarc"]))
     if values.get("bimi") is not None:
-        yield Intent(
-            entry.name,
-            "bimi",
-            "tags",
-            "TXT",
-            f"default._bimi.{entry.name}",
-            None,
-            entry.source_of("bimi"),
-            zone,
-            ttl=ttl,
-            tags=bimi.from_yaml(values["bimi"]),
-            owners=owners,
-        )
+        yield record("bimi", "tags", "TXT", f"default._bimi.{entry.name}", tags=bimi.from_yaml(values["bimi"]))
     if values.get("spf") is not None:
         wanted = spf.from_yaml(values["spf"])
-        yield Intent(
-            entry.name,
-            "spf",
-            "spf",
-            "TXT",
-            entry.name,
-            None,
-            entry.source_of("spf"),
-            zone,
-            ttl=ttl,
-            terms=wanted.terms,
-            all=wanted.all,
-            owners=owners,
-        )
+        yield record("spf", "spf", "TXT", entry.name, terms=wanted.terms, all=wanted.all)
     if values.get("null_mx"):
-        yield Intent(
-            entry.name,
-            "null_mx",
-            "mx",
-            "MX",
-            entry.name,
-            "0 .",
-            entry.source_of("null_mx"),
-            zone,
-            ttl=ttl,
-            owners=owners,
-        )
+        yield record("null_mx", "mx", "MX", entry.name, "0 .")
 
 
 def _dkim(snapshot: Snapshot, entry: Entry, desired: Desired) -> Iterator[Intent]:
@@ -159,11 +118,11 @@ def _dkim(snapshot: Snapshot, entry: Entry, desired: Desired) -> Iterator[Intent
             )
         return
     tokens: list[str] = []
-    maybe = False
+    may_change = False
     if live is not None and live.spec["dkim"]["signing_attributes_origin"] == "AWS_SES":
         tokens = sorted(live.facts.get("tokens") or ())
         length = block.get("next_signing_key_length")
-        maybe = bool(length) and length != live.spec["dkim"]["next_signing_key_length"]
+        may_change = bool(length) and length != live.spec["dkim"]["next_signing_key_length"]
     hosted = (live.facts.get("signing_hosted_zone") if live else None) or regions.dkim_zone(desired.region or "")
     bulk = bool(live and live.facts.get("bulk"))
     for number in (1, 2, 3):
@@ -181,8 +140,8 @@ def _dkim(snapshot: Snapshot, entry: Entry, desired: Desired) -> Iterator[Intent
             ttl,
             token=number,
             owners=(desired.address,),
-            maybe=maybe,
-            bulk=bulk,
+            may_change=may_change,
+            seen_in_bulk=bulk,
         )
 
 
@@ -261,7 +220,7 @@ def anchor(intent: Intent) -> str:
 
 
 def label(intent: Intent) -> str:
-    """How the record is called in its address (contract, section 3): a name that holds a token stands for it."""
+    """The name of the record in its address: for a DKIM token its number, since the token itself may change."""
     return f"{intent.domain}:dkim:{intent.region}:{intent.token}" if intent.token else anchor(intent)
 
 

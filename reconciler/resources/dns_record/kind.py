@@ -1,7 +1,7 @@
 """Route 53 records: the DNS half of identities, domains and tracking.
 
 Managed:  single values, not record sets: DKIM CNAMEs or key, MAIL FROM MX and SPF, DMARC, BIMI, null MX, our terms in
-          the one SPF record, tracking CNAMEs. Every other value at the same name is foreign and stays byte for byte.
+          the one SPF record, tracking CNAMEs. Every other value at the same name is foreign and is kept byte for byte.
 Reads:    route53 ListHostedZones, and ListResourceRecordSets of the zones that hold names of this stack (all records
           of a zone in one call per 300).
 Writes:   ChangeResourceRecordSets: DELETE of exactly what was read plus CREATE, all changes of a zone in one batch.
@@ -40,7 +40,7 @@ EVERY = "every"
 """Instead of the zone of a name: all that could hold it."""
 
 _LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
-"""Below which a domain's records stand beside those at its own name."""
+"""Labels below which a domain has records beside those at its own name."""
 
 
 class DnsRecord(BaseKind):
@@ -54,17 +54,17 @@ class DnsRecord(BaseKind):
 
     read_calls = dict.fromkeys(("value", "ttl"), "route53:ListResourceRecordSets")
 
-    # -- desired: derived while planning, since it depends on what SES says (reconciler/kinds/dns/intents.py) ---------
+    # -- desired: derived while planning, since it depends on what SES says (intents.py) ---------
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe_declared(self, aws: Aws, snapshot: Snapshot) -> None:
-        """Read the zones of declared names, and those that carry our markers: while SES is read, whose limit is
-        another. ``observe`` comes later all the same, for the zones of names that only SES knows."""
+        """Read the zones of declared names, and those with our markers, while SES is read, which has another limit.
+        ``observe`` is called afterwards, for the zones of names that only SES knows."""
         read_zones(aws, snapshot, declared_names(snapshot))
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
-        """Read the zones that hold names of what lives, and those that carry our markers, as far as not yet read;
+        """Read the zones of names that are live, and those with our markers, as far as not yet read;
         ``observe_declared`` has read those of declared names."""
         read_zones(aws, snapshot, live_names(snapshot))
         read = [zone.name for _, zone in sorted(snapshot.zones.items()) if zone.loaded]
@@ -85,9 +85,9 @@ class DnsRecord(BaseKind):
             upserts = Upserts(plan)
             for intent in intents.of_state(snapshot):
                 upserts.plan_upsert(intent)
-            removals.release_owned()
-            removals.release_markers()
-            removals.write_markers()
+            removals.plan_owner_removals()
+            removals.plan_marker_removals()
+            removals.plan_markers()
             removals.untag_zones()
         removals.remember_groups()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
@@ -235,13 +235,13 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
         if zone_id in wanted:
             snapshot.unreadable(f"{NAME}/{name}", problem.message, problem.hint)
         else:
-            words = f"whether records of what goes are left in zone {name}, too, could not be read: {problem.message}"
+            words = f"records to delete may be left in zone {name}, which could not be read: {problem.message}"
             snapshot.say("warning", "zone-unread", words, hint=problem.hint)
     tried |= wanted | older
 
 
 def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
-    """Every domain and name that the declared state asks to be in a zone, with the zone that the YAML names for it."""
+    """Every domain and name that the state declares records for, with the zone that the YAML names for it."""
     names: dict[tuple[str, str | None], None] = {}
     entries = intents.own_entries(snapshot)
     zones = {name: entry.values.get("zone") for name, entry in entries.items()}
@@ -263,7 +263,7 @@ def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
 def known_addresses(snapshot: Snapshot) -> Iterator[str]:
     """The address of every record that the declared state derives, changed or not, and of our markers.
 
-    Of a name whose zone is not known, one for each zone that could hold it."""
+    Where the zone of a name is not known, one for each zone that could hold it."""
     for zone in snapshot.zones.values():
         names = [n for n, type_ in zone.records if type_ == "TXT" and n.startswith(f"{marker.LABEL}.")]
         for name in names:
@@ -282,7 +282,7 @@ def known_addresses(snapshot: Snapshot) -> Iterator[str]:
 
 
 def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
-    """Every name in a zone that something live of this stack knows: its domain, its MAIL FROM, old or present."""
+    """Every name that a live resource of this stack uses: its domain, its MAIL FROM, old or present."""
     names: dict[tuple[str, str | None], None] = {}
     scope = snapshot.scope
     entries = intents.own_entries(snapshot)
@@ -293,8 +293,8 @@ def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
         if live.kind == "email_identity" and "@" not in live.name:
             entry = entries.get(live.name)
             zone = entry.values.get("zone") if entry is not None else None
-            # What goes leaves nothing behind in a zone that was the right one once; `manual` is never looked at.
-            known = zone == "manual" or (stays and not _lets_go(snapshot.desired[live.address], entry, live))
+            # Records to delete may be in a zone that was the right one once; `manual` zones are never read.
+            known = zone == "manual" or (stays and not _drops_records(snapshot.desired[live.address], entry, live))
             zone = zone if known else EVERY
             names[live.name, zone] = None
             for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM))):
@@ -308,8 +308,8 @@ def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
     return list(names)
 
 
-def _lets_go(desired: Desired, entry: Entry | None, live: Observed) -> bool:
-    """Whether records of an identity that stays are no longer asked for: a group, its MAIL FROM, its DKIM names."""
+def _drops_records(desired: Desired, entry: Entry | None, live: Observed) -> bool:
+    """Whether records of an identity that stays are no longer declared: a group, its MAIL FROM, its DKIM names."""
     values = entry.values if entry is not None else {}
     kept = {"dkim", "mail_from", "tracking", *(key for key, value in values.items() if value)}
     if unpack(live.tags, RECORDS) - kept:

@@ -1,4 +1,4 @@
-"""The book of one plan's DNS changes: what it does to each address, and who remembers what."""
+"""One plan's DNS changes: what it does to each record, and what remembers which records are ours."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ EXECUTION: Shape = {
     "token?": {"identity": str, "number": int, "domain": str, "region": str},
     "mark?": {"domain": str, "name": str, "type": str, "value": str, "text": str},
 }  # fmt: skip
-"""What carrying out a change of a record needs; a saved plan is held against it."""
+"""What carrying out a change of a record needs; a saved plan must fit it."""
 
 
 class RecordPlan:
-    """One pass fills it: what is wanted (wanting.py), then what is let go and who remembers it (releasing.py)."""
+    """Filled in one pass: what is created or updated (upserts.py), then what is deleted (removals.py)."""
 
     def __init__(self, draft: PlanDraft) -> None:
         self.draft = draft
@@ -71,9 +71,9 @@ class RecordPlan:
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
-        self.judged: set[tuple[str, str]] = set()  # (zone id, domain) whose SPF record was held against the state
+        self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
-        self.heirs: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
+        self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
 
     def read_markers(self) -> None:
@@ -86,17 +86,19 @@ class RecordPlan:
                     if found.groups or found.spf is not None or found.own:
                         self.live_markers[zone.id, name.removeprefix(f"{marker.LABEL}.")] = found
 
-    def others(self, zone: Zone, domain: str) -> dict[str, marker.Marker]:
+    def markers_of_others(self, zone: Zone, domain: str) -> dict[str, marker.Marker]:
         """What the markers of other stacks say of a domain, by scope."""
         texts = [text for _, text in zone.texts(marker.name_for(domain))]
         scopes = {marker.stack_of(text) for text in texts} - {None, self.snapshot.scope}
         return {scope: marker.read(texts, scope) for scope in sorted(filter(None, scopes))}
 
     def shared_terms(self, zone: Zone, domain: str, ours: Iterable[str], wanted: Iterable[str] = ()) -> set[str]:
-        """Those SPF terms that another stack's marker names, too: the last stack that lets go of one takes it out.
+        """Those SPF terms that another stack's marker names, too: the last stack that declares a term removes it.
 
         A note says which of ``ours`` stay for that reason although they are not ``wanted`` any more."""
-        shared: dict[str, str] = {t: stack for stack, m in self.others(zone, domain).items() for t in m.spf or ()}
+        shared: dict[str, str] = {
+            t: stack for stack, m in self.markers_of_others(zone, domain).items() for t in m.spf or ()
+        }
         for term in [t for t in ours if t in shared and t not in wanted]:
             self.draft.say(
                 "note",
@@ -109,16 +111,16 @@ class RecordPlan:
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 
-    def by_hand(self, domain: str) -> bool:
+    def is_manual(self, domain: str) -> bool:
         """Whether the state says ``zone: manual`` of a domain."""
         entry = self.entries.get(domain)
         return entry is not None and entry.values.get("zone") == "manual"
 
     def zone_of(self, name: str, live: Observed | None = None) -> Zone | None:
-        """The zone for a name that nobody may declare any more: its entry's, else the longest public one.
+        """The zone for a name that may not be declared any more: its entry's, else the longest public one.
 
-        Of several zones of that name it is the one where records stand that the identity ``live`` derives, or the only
-        one where anything stands; None where that does not tell.
+        Of several zones of that name it is the one with records that the identity ``live`` derives, or the only one
+        with any record of that name; None where that does not decide.
         """
         entry = intents.covering_entry(self.entries, name)
         if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
@@ -126,23 +128,23 @@ class RecordPlan:
             if isinstance(picked, Zone):
                 return picked
         found = [z for z in self.index.candidates(name) if z.loaded]
-        proven = self.proven(found, live) if live is not None else []
+        proven = self.zones_with_records_of(found, live) if live is not None else []
         named = [z for z in found if z.at(name)]
         return next((some[0] for some in (found, proven, named) if len(some) == 1), None)
 
     def zones_of(self, name: str) -> list[Zone]:
-        """Where a value that is let go may stand: every zone read that could hold the name, since a record may be left
-        from a time before a zone came or was named."""
+        """Where a value that is deleted may be: every zone read that could hold the name, since a record may be left
+        from a time before a zone was created or named."""
         found = [z for z in self.snapshot.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
         return sorted(found, key=lambda z: (-len(z.name), z.id))
 
-    def proven(self, zones: Iterable[Zone], live: Observed) -> list[Zone]:
-        """Of ``zones`` those in which a record stands that ``live`` alone derives."""
+    def zones_with_records_of(self, zones: Iterable[Zone], live: Observed) -> list[Zone]:
+        """Those of ``zones`` that have a record that only ``live`` derives."""
         derived = _derived(live)
         return [z for z in zones if any(z.sets(*key) for key in derived)]
 
     def address(self, zone: Zone, label: str, type_: str) -> Address:
-        """The address of a record that goes; that of a second zone of the same name says the zone's id."""
+        """The address of a record that is deleted; in a second zone of the same name it has the zone's id."""
         found = address_of(zone.name, label, type_)
         taken = self.changes.get(found)
         return found if taken is None or taken.zone is zone else address_of(zone.id, label, type_)
@@ -215,7 +217,7 @@ class RecordPlan:
     ) -> None:
         """The value is right; the TTL is ours only where it was written and nobody else's values share the set.
 
-        ``shown`` makes what people see of the value: most records are right in every way and need it not."""
+        ``shown`` makes what people see of the value: most records are right in every way and do not need it."""
         if intent.ttl is None or intent.ttl == live.ttl or any(v not in ours for v in live.values):
             return
         place = {"name": intent.name, "type": intent.type, **shown()}
@@ -245,7 +247,7 @@ class RecordPlan:
         *,
         tag_remembers: bool = False,
     ) -> None:
-        """Plan to take one value away, or to leave ``left`` of an SPF record in its place."""
+        """Plan to delete one value, or to leave ``left`` of an SPF record in its place."""
         if address in self.changes:
             planned = self.changes[address]
             if raw not in planned.remove and raw not in planned.add:
@@ -270,9 +272,9 @@ class RecordPlan:
         self.note_foreign(planned, record, [raw])
         if live is None:
             return
-        goes = live.address not in self.snapshot.desired
+        deleted = live.address not in self.snapshot.desired
         planned.depends.add(live.address)
-        if goes or not tag_remembers:
+        if deleted or not tag_remembers:
             planned.mark = {
                 "domain": _marked(live, zone, record),
                 "name": record.name,
@@ -281,21 +283,21 @@ class RecordPlan:
             }
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
             self.draft.add_order(live.address, marks=[address])
-        if not goes:
+        if not deleted:
             self.draft.add_order(live.address, after=[address])
 
     def refuse_several(
         self, group: str, name: str, texts: Iterable[str], address: Address, source: Source | None = None
     ) -> None:
-        """Refuse to touch records of a kind of which there may be one: nobody can know which of them is meant."""
+        """Refuse to change records of a kind of which there may be one only: nothing says which of them is meant."""
         why = {"spf": "which is a permanent error to receivers", "keys": "so that verifying may fail"}
         what = {"keys": "DKIM key"}.get(group, group.upper())
         texts = list(texts)
-        mend = "join them into one" if group == "spf" else "keep one and remove the others"
+        fix = "join them into one" if group == "spf" else "keep one and remove the others"
         self.draft.refuse(
             f"two-{group}",
             f"{name} has {len(texts)} {what} records, {why.get(group, 'and receivers ignore them all')}",
-            hint=f"{mend} by hand; recon cannot know which one is meant: " + " | ".join(texts),
+            hint=f"{fix} by hand; recon cannot know which one is meant: " + " | ".join(texts),
             address=address,
             source=source,
         )

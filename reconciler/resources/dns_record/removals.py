@@ -1,4 +1,4 @@
-"""The second half of DNS planning: what is ours and no longer wanted, and who remembers it until it is gone."""
+"""The second half of DNS planning: which of our records are deleted, and what remembers them until they are gone."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from reconciler.secrets import fingerprint
 
 
 class Removals:
-    """Puts into the book what goes, the markers that bridge the moment, and what the owners' tags must say."""
+    """Adds to the plan what is deleted, the markers that remember it meanwhile, and what the owners' tags must say."""
 
     def __init__(self, plan: RecordPlan) -> None:
         self.plan = plan
-        self.beside: dict[tuple[str, str | None, str], list[Observed]] = {}
+        self.neighbours: dict[tuple[str, str | None, str], list[Observed]] = {}
         for live in plan.snapshot.observed.values():
-            self.beside.setdefault(_company(live), []).append(live)
+            self.neighbours.setdefault(_neighbour_key(live), []).append(live)
 
-    def release_owned(self) -> None:
-        """Records that an owned identity or set derived and that nothing asks for any more."""
+    def plan_owner_removals(self) -> None:
+        """Delete the records that an owned identity or set derived and that nothing declares any more."""
         snapshot = self.plan.snapshot
         for live in [o for o in snapshot.observed.values() if owner_of(o.tags) == snapshot.scope]:
             if snapshot.unknown(live.address) or (
@@ -44,18 +44,18 @@ class Removals:
             ):
                 continue
             if live.kind == "email_identity" and "@" not in live.name:
-                self._release_identity(live)
+                self._remove_of_identity(live)
             elif live.kind == "configuration_set":
-                self._release_tracking(live)
+                self._remove_tracking(live)
 
-    def _release_identity(self, live: Observed) -> None:
+    def _remove_of_identity(self, live: Observed) -> None:
         desired = self.plan.snapshot.desired.get(live.address)
         groups = unpack(live.tags, RECORDS)
         deleted = desired is None
         region = live.region or ""
         entry = desired.entry if desired else None
-        # With `zone: manual` only what recon put there before is its own to take away.
-        by_hand = self.plan.by_hand(live.name) and "dkim" not in groups
+        # With `zone: manual` recon deletes only what it wrote before.
+        by_hand = self.plan.is_manual(live.name) and "dkim" not in groups
         if not left_alone(entry, "dkim") and not by_hand:
             origin = live.spec["dkim"]["signing_attributes_origin"]
             new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
@@ -66,7 +66,7 @@ class Removals:
                     self._drop_exact(live, f"{token}._domainkey.{live.name}", "CNAME", f"{token}.{zone}", number)
             elif origin == "EXTERNAL":
                 old = live.spec["dkim"].get("domain_signing_selector")
-                # What nobody writes any more stays as it is in SES, and SES goes on signing with it.
+                # A key that the YAML no longer names stays in SES, which still signs with it.
                 if old and (deleted or new != origin or selector not in {None, old}):
                     self._drop_key(live, old)
         old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(MAIL_FROM)
@@ -75,7 +75,7 @@ class Removals:
             gone = deleted or new_block is None or (new_block == "unwritten" and live.tags.get(MAIL_FROM) == old_name)
             moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
             left = left_alone(entry, "mail_from") and not moved
-            put_by_us = "mail_from" in groups or (deleted and not self.plan.by_hand(live.name))
+            put_by_us = "mail_from" in groups or (deleted and not self.plan.is_manual(live.name))
             if (gone or moved) and not left and put_by_us:
                 self._drop_mail_from(live, old_name)
         kept = self.plan.kept_groups.get(live.name, set())
@@ -94,7 +94,7 @@ class Removals:
     def _last_identity(self, live: Observed) -> bool:
         return live.name not in self.plan.identities
 
-    def _release_tracking(self, live: Observed) -> None:
+    def _remove_tracking(self, live: Observed) -> None:
         domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
         if not domain or "tracking" not in unpack(live.tags, RECORDS):
             return
@@ -102,16 +102,16 @@ class Removals:
         now = (desired.spec.get("tracking_options") or {}) if desired else {"custom_redirect_domain": None}
         if (domain, "CNAME") in self.plan.wanted or (desired and now.get("custom_redirect_domain", domain) == domain):
             return
-        if any(_tracks_on(self.plan.snapshot, other, domain) for other in self._others(live)):
+        if any(_still_tracks(self.plan.snapshot, other, domain) for other in self._neighbours_of(live)):
             return
         self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0)
 
-    def _others(self, live: Observed) -> list[Observed]:
+    def _neighbours_of(self, live: Observed) -> list[Observed]:
         """Live resources that may share a record with ``live``."""
-        return [other for other in self.beside.get(_company(live), ()) if other.address != live.address]
+        return [other for other in self.neighbours.get(_neighbour_key(live), ()) if other.address != live.address]
 
     def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
-        """Delete one derived value, wherever it stands, once SES has let go of it; a marker remembers it meanwhile."""
+        """Delete one derived value from every zone, once SES no longer uses it; a marker remembers it meanwhile."""
         if (name, type_) in self.plan.wanted and self.plan.wanted[name, type_].value == value:
             return
         for zone in self.plan.zones_of(name):
@@ -128,7 +128,7 @@ class Removals:
         planned = live.tags.get(DKIM_KEY, "").split()
         if (name, "TXT") in self.plan.wanted:
             return
-        if any(_signs_on(self.plan.snapshot, other, selector) for other in self._others(live)):
+        if any(_still_signs(self.plan.snapshot, other, selector) for other in self._neighbours_of(live)):
             return
         for zone in self.plan.zones_of(name):
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
@@ -142,8 +142,8 @@ class Removals:
                     self.plan.delete(address, zone, record, raw, {"value": text}, live)
 
     def _drop_mail_from(self, live: Observed, name: str) -> None:
-        """The MX of an old MAIL FROM name goes, and beside it SES's include, or the SPF record where nothing else is in
-        it."""
+        """Delete the MX of an old MAIL FROM name, and SES's include in its SPF record; the whole record where it has
+        nothing else."""
         value = regions.feedback_mx(live.region or "")
         several = len(zones := self.plan.zones_of(name)) > 1
         for zone in zones:
@@ -156,7 +156,7 @@ class Removals:
         if (name, "TXT") in self.plan.wanted:
             return
         found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
-        if len(found) > 1:  # Ours is the one that is word for word as we write it.
+        if len(found) > 1:  # Ours is the one that is exactly as we write it.
             made = spf.merge(None, MAIL_FROM_TERMS, "~all")
             found = [(raw, t) for raw, t in found if t == made]
         record = next((r for r in zone.sets(name, "TXT") if r.simple), None)
@@ -167,11 +167,11 @@ class Removals:
         self.plan.delete(address, zone, record, found[0][0], {"value": found[0][1]}, live, left)
 
     def _drop_group(self, domain: str, group: str, live: Observed | None, marked: Zone | None = None) -> None:
-        """Delete the domain's own record of a group that we put and that is no longer declared; ``marked`` is the zone
-        whose marker says so."""
+        """Delete the domain's own record of a group that we wrote and that is no longer declared; ``marked`` is the
+        zone with the marker that says so."""
         zones = [marked] if marked is not None else []
         if live is not None:
-            zones = self.plan.proven(self.plan.zones_of(domain), live)
+            zones = self.plan.zones_with_records_of(self.plan.zones_of(domain), live)
         stays = live is not None and live.address in self.plan.snapshot.desired
         if (stays or not zones) and (nearest := self.plan.zone_of(domain, live)) is not None and nearest not in zones:
             zones.append(nearest)
@@ -200,8 +200,8 @@ class Removals:
                         address = self.plan.address(zone, domain, "MX")
                         self.plan.delete(address, zone, record, raw, {"value": "0 ."}, live, tag_remembers=True)
 
-    def release_markers(self) -> None:
-        """What markers remember and nothing asks for any more; what is still wanted stays remembered."""
+    def plan_marker_removals(self) -> None:
+        """Delete what markers remember and nothing declares any more; what is still declared stays remembered."""
         entries = {e.name: e for e in self.plan.snapshot.state.section("domains") if e.region is None}
         for (zone_id, domain), remembered in sorted(self.plan.live_markers.items()):
             zone = self.plan.snapshot.zones[zone_id]
@@ -210,7 +210,7 @@ class Removals:
                 if group in kept:
                     for owner in self.plan.identities.get(domain, ()):
                         self.plan.written.setdefault(owner, set()).add(group)
-                        self.plan.heirs.setdefault(domain, set()).add(owner)
+                        self.plan.inheriting.setdefault(domain, set()).add(owner)
                     if domain not in self.plan.identities:
                         self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
@@ -220,11 +220,11 @@ class Removals:
                 self._drop_group(domain, group, None, zone)
                 self.plan.deleted_by.setdefault(domain, []).extend(set(self.plan.changes) - before)
             if remembered.spf is not None and "spf" not in kept and left_alone(entries.get(domain), "spf"):
-                pass  # its terms stay where they are, and nobody remembers whose they were
+                pass  # its terms stay, and nothing remembers that they were ours
             elif remembered.spf is not None and "spf" not in kept:
                 self._drop_spf_terms(zone, domain, remembered)
-            elif remembered.spf is not None and (zone_id, domain) not in self.plan.judged:
-                # Its record could not be judged (refused, unread): what is remembered must not be forgotten.
+            elif remembered.spf is not None and (zone_id, domain) not in self.plan.spf_compared:
+                # Its record could not be compared (refused, unread): what is remembered must not be forgotten.
                 wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
                 wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
                 wanted.spf_shared = remembered.spf_shared
@@ -242,7 +242,7 @@ class Removals:
             return
         text = found[0][1]
         shared = self.plan.shared_terms(zone, domain, ours)
-        last = not any(theirs.spf_made for theirs in self.plan.others(zone, domain).values())
+        last = not any(theirs.spf_made for theirs in self.plan.markers_of_others(zone, domain).values())
         left = spf.remove(text, [t for t in ours if t not in shared], last and remembered.spf_made)
         if left == text:
             return
@@ -252,7 +252,7 @@ class Removals:
         self.plan.deleted_by.setdefault(domain, []).append(address)
 
     def _drop_own(self, zone: Zone, domain: str, own: marker.Own) -> None:
-        """A record whose owner is gone already: an earlier run ended between the two."""
+        """Delete a record that outlived its owner: an earlier run ended between the two deletions."""
         wanted = self.plan.wanted.get((own.name, own.type))
         record = next((r for r in zone.sets(own.name, own.type) if r.simple and own.value in r.values), None)
         if record is None or wanted is not None:
@@ -266,14 +266,14 @@ class Removals:
                 left = spf.remove(text, MAIL_FROM_TERMS, True)
         address = self.plan.address(zone, own.name, own.type)
         if address not in self.plan.changes:
-            # DKIM deletes of a live identity stand under their token's address; they are the same value.
+            # DKIM deletions of a live identity have the address of their token; they are the same value.
             if any(s.zone is zone and s.name == own.name and own.value in s.remove for s in self.plan.changes.values()):
                 self.plan.markers.setdefault((zone.id, domain), marker.Marker()).own.append(own)
                 return
             self.plan.delete(address, zone, record, own.value, shown, None, left)
         self.plan.deleted_by.setdefault(domain, []).append(address)
 
-    def write_markers(self) -> None:
+    def plan_markers(self) -> None:
         scope = self.plan.snapshot.scope
         own_steps = {
             marker.Own(s.mark["name"], s.mark["type"], s.mark["value"]).text(scope)
@@ -287,7 +287,7 @@ class Removals:
             texts = wanted.texts(scope)
             there = [(raw, t) for raw, t in zone.texts(name) if marker.is_ours(t, scope)]
             have = [t for _, t in there]
-            # Exact lines that a delete of this very plan puts and takes are its own business.
+            # Lines that a deletion of this plan itself writes and removes are left to it.
             add = [intents.encode(t) for t in texts if t not in have]
             remove = [raw for raw, t in there if t not in texts and t not in own_steps]
             if not add and not remove:
@@ -307,20 +307,20 @@ class Removals:
                 add,
                 marker=True,
                 notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
-                after_changes=(*self._of_domain(domain), *sorted(self.plan.heirs.get(domain, ()))),
+                after_changes=(*self._of_domain(domain), *sorted(self.plan.inheriting.get(domain, ()))),
             )
             if add:
                 for planned in self.plan.of_domain.get(domain, ()):
                     planned.needs.append(Need(address, "mark"))
 
     def _of_domain(self, domain: str) -> list[str]:
-        """The records of this plan that a domain's marker remembers: written, or taken away."""
+        """The records of this plan that a domain's marker remembers: written or deleted."""
         mine = self.plan.of_domain.get(domain, [])
         written = [a for a, s in self.plan.changes.items() if any(s is planned for planned in mine)]
         return sorted({*written, *self.plan.deleted_by.get(domain, ())})
 
     def untag_zones(self) -> None:
-        """Zones that carry our tag and hold no marker of ours: an earlier run ended between the two."""
+        """Take our tag off zones that hold none of our markers: an earlier run ended between the two."""
         scope = self.plan.snapshot.scope
         busy = {zone_id for zone_id, _ in (*self.plan.markers, *self.plan.live_markers)}
         busy |= {planned.zone.id for planned in self.plan.changes.values() if planned.mark}
@@ -364,7 +364,7 @@ class Removals:
             if (
                 not snapshot.zone_unread(desired.name)
                 and "@" not in desired.name
-                and not self.plan.by_hand(desired.name)
+                and not self.plan.is_manual(desired.name)
             ):
                 gone = mine - kept
                 stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
@@ -396,8 +396,8 @@ def _names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
 
 
 def _remembered(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
-    """The MAIL FROM names and tracking domains of ours by region and group: whoever takes one over inherits its
-    records, which are right already and are not written anew."""
+    """Our MAIL FROM names and tracking domains by region and group: a resource that takes one over inherits its
+    records, which are right already and are not written again."""
     found: dict[tuple[str | None, str], set[str]] = {}
     for live in snapshot.observed.values():
         groups = unpack(live.tags, RECORDS) & {"mail_from", "tracking"}
@@ -407,23 +407,23 @@ def _remembered(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
     return found
 
 
-def _company(live: Observed) -> tuple[str, str | None, str]:
+def _neighbour_key(live: Observed) -> tuple[str, str | None, str]:
     """What may share a record with ``live``: identities of one domain, sets of one region and tracking domain."""
     if live.kind == "email_identity":
         return live.kind, None, live.name
     return live.kind, live.region, str((live.spec.get("tracking_options") or {}).get("custom_redirect_domain"))
 
 
-def _tracks_on(snapshot: Snapshot, live: Observed, domain: str) -> bool:
-    """Whether a set goes on sending its links through ``domain``: what nobody writes any more stays as it is."""
+def _still_tracks(snapshot: Snapshot, live: Observed, domain: str) -> bool:
+    """Whether a set still sends its links through ``domain``: an option that the YAML no longer names stays."""
     desired = snapshot.desired.get(live.address)
     if desired is None:
         return owner_of(live.tags) != snapshot.scope
     return bool((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain", domain) == domain)
 
 
-def _signs_on(snapshot: Snapshot, live: Observed, selector: str) -> bool:
-    """Whether SES goes on signing for an identity with a key of the user's own under ``selector``."""
+def _still_signs(snapshot: Snapshot, live: Observed, selector: str) -> bool:
+    """Whether SES still signs for an identity with a BYODKIM key under ``selector``."""
     there = live.spec["dkim"]
     if (there["signing_attributes_origin"], there.get("domain_signing_selector")) != ("EXTERNAL", selector):
         return False
@@ -436,7 +436,7 @@ def _signs_on(snapshot: Snapshot, live: Observed, selector: str) -> bool:
 
 
 def _own_key_stays(desired: Desired, live: Observed) -> bool:
-    """Whether SES goes on signing with a key of the user's own that the state no longer names."""
+    """Whether SES still signs with a BYODKIM key that the state no longer names."""
     origin = live.spec["dkim"]["signing_attributes_origin"]
     new = (desired.spec.get("dkim") or {}).get("signing_attributes_origin", origin)
     return bool(origin == new == "EXTERNAL") and not left_alone(desired.entry, "dkim")

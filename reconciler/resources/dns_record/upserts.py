@@ -1,4 +1,4 @@
-"""The first half of DNS planning: each record that the state derives, held against what stands in its zone."""
+"""The first half of DNS planning: each record that the state derives, compared with what is in its zone."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from reconciler.resources.dns_record.values import (
     shown_spf,
     shown_tags,
 )
-from reconciler.resources.dns_record.zones import NoZone, RecordSet, Zone
+from reconciler.resources.dns_record.zones import RecordSet, Zone
 
 
 class Upserts:
-    """Puts into the book what must be created or updated, or why it cannot be."""
+    """Adds to the plan which records must be created or updated, or why they cannot be."""
 
     def __init__(self, plan: RecordPlan) -> None:
         self.plan = plan
 
     def plan_upsert(self, intent: Intent) -> None:
+        """Plan what makes one record as it is declared, or say why that is not possible."""
         snapshot = self.plan.snapshot
         self.plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
         if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
@@ -37,44 +38,51 @@ class Upserts:
         if intent.zone == "manual":
             self._publish_by_hand(intent)
             return
-        anchor = intents.anchor(intent)
-        zone = self.plan.index.pick(anchor, intent.zone)
-        if isinstance(zone, NoZone):
-            self.plan.draft.refuse(
-                zone.code,
-                zone.message,
-                hint=zone.hint,
-                address=f"{NAME}/?/{anchor}/{intent.type}",
-                source=intent.source,
-            )
+        zone = self._zone(intent)
+        if zone is None:
             return
         address = address_of(zone.name, intents.label(intent), intent.type)
-        if not zone.loaded:
-            return
         if snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners)):
             return
-        if intent.name is not None:
-            key = (intent.name, intent.type)
-            other = self.plan.wanted.get(key)
-            if other is not None:
-                if (other.value, other.tags, other.terms, other.all) != (
-                    intent.value,
-                    intent.tags,
-                    intent.terms,
-                    intent.all,
-                ):
-                    self.plan.draft.refuse(
-                        "two-values",
-                        f"{intent.name} {intent.type} is asked for twice with different values",
-                        hint=f"see also {other.source}",
-                        address=address,
-                        source=intent.source,
-                    )
-                return
-            self.plan.wanted[key] = intent
-            if not self._may_stand(zone, intent, address):
-                return
+        if intent.name is not None and not (
+            self._is_first(intent, address) and self._is_allowed(zone, intent, address)
+        ):
+            return
         before = len(self.plan.changes)
+        self._compare(zone, intent, address)
+        if len(self.plan.changes) > before:
+            if self._belongs_to_another_stack(zone, intent, address):
+                del self.plan.changes[address]
+                return
+            self._add_ownership(intent, address)
+
+    def _zone(self, intent: Intent) -> Zone | None:
+        """The zone that the record belongs in; None where it was not read, or after a refusal."""
+        anchor = intents.anchor(intent)
+        zone = self.plan.index.pick(anchor, intent.zone)
+        if isinstance(zone, Zone):
+            return zone if zone.loaded else None
+        address = f"{NAME}/?/{anchor}/{intent.type}"
+        self.plan.draft.refuse(zone.code, zone.message, hint=zone.hint, address=address, source=intent.source)
+        return None
+
+    def _is_first(self, intent: Intent, address: Address) -> bool:
+        """Whether nothing before has declared a record of this name and type; another value is refused."""
+        other = self.plan.wanted.setdefault((intent.name or "", intent.type), intent)
+        if other is intent:
+            return True
+        if (other.value, other.tags, other.terms, other.all) != (intent.value, intent.tags, intent.terms, intent.all):
+            self.plan.draft.refuse(
+                "two-values",
+                f"{intent.name} {intent.type} is declared twice with different values",
+                hint=f"see also {other.source}",
+                address=address,
+                source=intent.source,
+            )
+        return False
+
+    def _compare(self, zone: Zone, intent: Intent, address: Address) -> None:
+        """Plan the change of the record, if it needs one."""
         if intent.name is None:
             self._unknown_token(zone, intent, address)
         elif intent.style == "cname":
@@ -87,16 +95,11 @@ class Upserts:
             self._dkim_key(zone, intent, address)
         else:
             self._spf(zone, intent, address)
-        if len(self.plan.changes) > before:
-            if self._of_another_stack(zone, intent, address):
-                del self.plan.changes[address]
-                return
-            self._remember(intent, address)
 
-    def _of_another_stack(self, zone: Zone, intent: Intent, address: Address) -> bool:
-        """Refuse to change what another stack's marker names as its own; terms in a shared SPF record are no change
-        of theirs, another ``all`` in a record that they have created is."""
-        for stack, theirs in self.plan.others(zone, intent.domain).items():
+    def _belongs_to_another_stack(self, zone: Zone, intent: Intent, address: Address) -> bool:
+        """Refuse to change what another stack's marker names as its own. Terms in a shared SPF record do not change
+        what is theirs; another ``all`` in a record that they have created does."""
+        for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
             what = intent.group.upper() if intent.group in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
                 live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t)), None)
@@ -120,7 +123,7 @@ class Upserts:
             return any(read_scope.includes(owner) for owner in intent.owners)
         return intent.domain in read_scope.domains
 
-    def _may_stand(self, zone: Zone, intent: Intent, address: Address) -> bool:
+    def _is_allowed(self, zone: Zone, intent: Intent, address: Address) -> bool:
         """Refuse names that DNS would not answer from this zone, or that belong to a CNAME, alias or routed set."""
         name = intent.name or ""
         cut = zone.delegation(name)
@@ -137,7 +140,7 @@ class Upserts:
             if record.type == "CNAME" and intent.type != "CNAME":
                 self.plan.draft.refuse(
                     "cname-in-the-way",
-                    f"{name} is a CNAME to {' '.join(record.values)}, so no {intent.type} can stand there",
+                    f"{name} is a CNAME to {' '.join(record.values)}, so it can have no {intent.type}",
                     hint="remove the CNAME, or declare the record where it points",
                     address=address,
                     source=intent.source,
@@ -146,7 +149,7 @@ class Upserts:
             if intent.type == "CNAME" and record.type != "CNAME":
                 self.plan.draft.refuse(
                     "name-taken",
-                    f"{name} has {record.type} records, so the CNAME that is needed cannot stand there",
+                    f"{name} has {record.type} records, so the CNAME that is needed cannot be created",
                     hint=f"remove the {record.type} records of {name}, or choose another name",
                     address=address,
                     source=intent.source,
@@ -188,7 +191,7 @@ class Upserts:
     def _cname(self, zone: Zone, intent: Intent, address: Address) -> None:
         name, target = intent.name or "", intent.value or ""
         live = next(iter(zone.sets(name, "CNAME")), None)
-        if intent.maybe:
+        if intent.may_change:
             self._renewed_token(zone, intent, address, live)
             return
         if live is None:
@@ -197,11 +200,11 @@ class Upserts:
         there = host(live.values[0]) if live.values else ""
         if (
             there != target
-            and intent.bulk
+            and intent.seen_in_bulk
             and there.startswith(target.partition(".")[0] + ".")
             and there.endswith(".amazonses.com")
         ):
-            target = there  # Which zone SES signs from is not told in bulk; the token is what must match.
+            target = there  # A bulk read does not return the zone that SES signs from; the token is what must match.
         if there != target:
             if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
                 self.plan.draft.refuse(
@@ -219,7 +222,7 @@ class Upserts:
         self.plan.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": target})
 
     def _renewed_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
-        """A key length change may bring new tokens; whether it does is nowhere written, so the run looks again."""
+        """A key length change may bring new tokens, which AWS does not document: the run reads the tokens again."""
         ttl = intent.ttl if intent.ttl is not None else (live.ttl if live else None) or 300
         there = host(live.values[0]) if live and live.values else None
         before = {"name": intent.name, "type": "CNAME", "ttl": live.ttl, "value": there} if live else None
@@ -261,7 +264,7 @@ class Upserts:
             reason = (
                 "SES needs exactly one MX there"
                 if intent.group == "mail_from"
-                else "a null MX must stand alone (RFC 7505)"
+                else "a null MX must be the only MX (RFC 7505)"
             )
             self.plan.draft.refuse(
                 "mx-taken",
@@ -275,7 +278,11 @@ class Upserts:
             return
         if foreign:
             mail_from = intent.group == "mail_from"
-            harm = "SES fails to set up the MAIL FROM" if mail_from else "beside it the null MX says nothing (RFC 7505)"
+            harm = (
+                "SES fails to set up the MAIL FROM"
+                if mail_from
+                else "with another MX the null MX has no effect (RFC 7505)"
+            )
             self.plan.draft.say(
                 "warning",
                 "mx-not-alone",
@@ -384,8 +391,8 @@ class Upserts:
         if intent.group == "spf":
             keep = [t for t in intent.terms if t in ours_before or t in added or t in shared]
             wanted = self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker())
-            self.plan.judged.add((zone.id, intent.domain))
-            others = self.plan.others(zone, intent.domain).values()
+            self.plan.spf_compared.add((zone.id, intent.domain))
+            others = self.plan.markers_of_others(zone, intent.domain).values()
             also = not created and (remembered.spf_shared or any(theirs.spf_made for theirs in others))
             if keep or created or also:
                 wanted.spf, wanted.spf_created, wanted.spf_shared = keep, created, also
@@ -395,7 +402,7 @@ class Upserts:
             return
         assert live is not None
         if not (created if intent.group == "spf" else spf.remove(there, intent.terms, True) is None):
-            intent = intent._replace(ttl=None)  # The TTL of a record that holds what others put there is theirs.
+            intent = intent._replace(ttl=None)  # others put values into this record: they decide on its TTL
         if merged == there:
             self.plan.ttl_only(
                 address,
@@ -414,8 +421,8 @@ class Upserts:
             address, zone, intent, live, [found[0][0]], [intents.encode(merged)], before, after, there, merged
         )
 
-    def _remember(self, intent: Intent, address: Address) -> None:
-        """Say in a tag or marker that the record's group is ours, and order tag, record and put."""
+    def _add_ownership(self, intent: Intent, address: Address) -> None:
+        """Have a tag or marker remember that the record's group is ours, and order tag, record and put."""
         planned = self.plan.changes[address]
         self.plan.of_domain.setdefault(intent.domain, []).append(planned)
         for owner in intent.owners:

@@ -46,8 +46,8 @@ def key_of(text: str) -> str | None:
 
 
 def shown_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A record's tags for people. The version is among them only where it is wrong, here or in what it is held
-    ``beside``: receivers pass over a record that does not begin with exactly ``v=DMARC1`` (RFC 9989)."""
+    """A record's tags for people. The version is among them only where it is wrong, here or in the tags that it
+    is shown ``beside``: receivers ignore a record that does not begin with exactly ``v=DMARC1`` (RFC 9989)."""
     shown: dict[str, Any] = {k: v for k, v in tags.items() if k != "v" or v not in VERSIONS}
     wrong = shown_tags(beside).get("v") if beside else None
     if wrong is not None:
@@ -56,7 +56,7 @@ def shown_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None)
 
 
 def shown_spf(text: str, ours: Iterable[str]) -> dict[str, Any]:
-    """Our terms that stand in a record, by mechanism, and its ``all``; paths as in the YAML's ``spf:``."""
+    """Our terms in a record, by mechanism, and its ``all``; paths as in the YAML's ``spf:``."""
     shown: dict[str, Any] = {}
     for term in spf.terms_present(text, tuple(dict.fromkeys(ours))):
         parsed = spf.parse_term(term)

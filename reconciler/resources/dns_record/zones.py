@@ -7,7 +7,7 @@ ListHostedZones (100 a page), ListResourceRecordSets (300 a page).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -240,7 +240,3 @@ def texts_at(zones: Mapping[str, Zone], name: str) -> Iterator[str]:
         if zone.loaded and not zone.private and is_at_or_below(name, zone.name):
             for _, text in zone.texts(name):
                 yield text
-
-
-def names_of(zones: Iterable[Zone]) -> str:
-    return ", ".join(sorted(zone.name for zone in zones))

@@ -1,4 +1,4 @@
-"""Many identities in few calls: which of them a region has, and with ``--refresh bulk`` what AWS tells of them at once.
+"""Many identities in few calls: which of them a region has, and what ``--refresh bulk`` reads of them.
 
 Source: SES v2 API reference, ListEmailIdentities; SES API (v1) reference, GetIdentityDkimAttributes,
 GetIdentityMailFromDomainAttributes and GetIdentityNotificationAttributes: 100 identities a call.
@@ -14,7 +14,7 @@ from reconciler.errors import AwsError
 from reconciler.kinds.ownership import DKIM_KEY, POLICIES, unpack
 from reconciler.kinds.reading import Reader, read_each, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Observed
+from reconciler.model import Address, Observed, address_parts
 from reconciler.resources.email_identity import NAME, address_of
 
 if TYPE_CHECKING:
@@ -44,20 +44,20 @@ _V1_STATUS = {
     "NotStarted": "NOT_STARTED",
 }
 TURNS = 10
-"""In how many days a drift that reads in bulk has read every identity whole."""
+"""After so many days a drift that reads in bulk has read every identity whole."""
 
 
 def absent(aws: Aws, snapshot: Snapshot) -> set[Address]:
     """Those wanted identities that a region does not have, by its list (1,000 a call) instead of a call for each.
 
-    Asked only where the sweep found many of them not to be ours; where the list cannot be read, each is asked for.
-    Names are held against each other without case: what differs in case only is asked for, too.
+    Listed only where the sweep found many of them not to be ours. Where the list cannot be read, none is said to be
+    absent, and each is read. Names are compared without case: one that differs in case only is read, too.
     """
     ours = snapshot.owned.get(NAME, {})
     unseen: dict[str, list[Address]] = {}
     for address in wanted_addresses(NAME, snapshot):
         if address not in ours:
-            unseen.setdefault(address.split("/", 2)[1], []).append(address)
+            unseen.setdefault(address_parts(address).place, []).append(address)
 
     def one(region: str) -> set[Address]:
         try:
@@ -65,16 +65,18 @@ def absent(aws: Aws, snapshot: Snapshot) -> set[Address]:
             there = {item["IdentityName"].lower() for item in items}
         except AwsError:
             return set()
-        return {a for a in unseen[region] if a.split("/", 2)[2].lower() not in there}
+        return {a for a in unseen[region] if address_parts(a).name.lower() not in there}
 
     many = sorted(region for region, addresses in unseen.items() if len(addresses) > _LIST_FROM)
     return set().union(*aws.parallel(one, many))
 
 
 def find_twins(aws: Aws, snapshot: Snapshot) -> None:
-    """Look for addresses that SES has and that differ from a declared one, which it has not, in their domain's case:
-    to SES they are two (SES Developer Guide, "Creating and verifying identities"). Into ``snapshot.twins``;
-    a list for each region (1,000 a call) in which a declared address is not there yet."""
+    """Find addresses that SES has and that differ from a declared one, which it does not have, in the case of their
+    domain only: to SES they are two (SES Developer Guide, "Creating and verifying identities").
+
+    Puts them into ``snapshot.twins``. Lists each region (1,000 a call) in which a declared address does not exist.
+    """
     wanted: dict[str, list[str]] = {}
     for desired in snapshot.kind(NAME):
         if "@" in desired.name and desired.address not in snapshot.observed and not snapshot.unknown(desired.address):
@@ -97,15 +99,15 @@ def find_twins(aws: Aws, snapshot: Snapshot) -> None:
 
 
 def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
-    """Read what AWS tells of many identities at once; what no bulk call tells is named in ``unread``.
+    """Read many identities at once; what no bulk call returns is named in ``Observed.unread``.
 
-    ListEmailIdentities (1,000 a page) says what exists; SES v1 tells DKIM, MAIL FROM and feedback of 100 a call;
-    tags come from the sweep. What is not ours yet is read whole, since adopting it needs everything, and so is
-    the share that today's turn falls to (``snapshot.turn``).
+    ListEmailIdentities (1,000 a page) returns what exists; SES v1 returns DKIM, MAIL FROM and feedback of 100 a call;
+    tags come from the sweep. What is not ours yet is read whole, since adopting it needs everything; so is today's
+    share of the others (``snapshot.turn``).
     """
     by_region: dict[str, list[Address]] = {}
     for address in wanted_addresses(NAME, snapshot):
-        by_region.setdefault(address.split("/", 2)[1], []).append(address)
+        by_region.setdefault(address_parts(address).place, []).append(address)
 
     def region_of(item: tuple[str, list[Address]]) -> None:
         region, addresses = item
@@ -114,13 +116,13 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
                 (name if "@" in (name := i["IdentityName"]) else name.lower()): i
                 for i in aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
             }
-            there = [a for a in addresses if a.split("/", 2)[2] in listed]
+            there = [a for a in addresses if address_parts(a).name in listed]
             ours = snapshot.owned.get(NAME, {})
             whole = [a for a in there if a not in ours or _turn_of(a) == snapshot.turn]
             whole += [a for a in there if a not in whole and _in_doubt(snapshot, a, ours[a])]
             bulk = sorted(set(there) - set(whole))
-            found = _bulk(aws, region, [a.split("/", 2)[2] for a in bulk], listed, ours, snapshot)
-            # Easy DKIM has three tokens; anything else is a key of somebody's own, whose origin no bulk call tells.
+            found = _bulk(aws, region, [address_parts(a).name for a in bulk], listed, ours, snapshot)
+            # Easy DKIM has three tokens; anything else is a BYODKIM key, and no bulk call returns its origin.
             odd = [o for o in found if len(o.facts["tokens"]) not in {0, 3} and not _own_key(snapshot, o.address)]
             whole += [o.address for o in odd]
             found = [o for o in found if o not in odd]
@@ -157,8 +159,8 @@ def _own_key(snapshot: Snapshot, address: Address) -> bool:
 
 
 def _in_doubt(snapshot: Snapshot, address: Address, tags: Mapping[str, str]) -> bool:
-    """Whether an identity of ours may sign with another kind of key, or may have other policies, than is declared: bulk
-    calls do not tell, and records and tags hang on it. What goes is always asked."""
+    """Whether an identity of ours may sign with another kind of key, or have other policies, than is declared: bulk
+    calls do not return them, and records and tags depend on them. True for every identity that is to be deleted."""
     desired = snapshot.desired.get(address)
     if desired is None or (DKIM_KEY in tags) != _own_key(snapshot, address):
         return True
@@ -177,7 +179,7 @@ def _from_bulk(
     tags: Mapping[str, str],
     snapshot: Snapshot,
 ) -> Observed:
-    """An identity as far as bulk calls tell it. What they do not tell is taken as declared and named as unread."""
+    """An identity as far as bulk calls return it. The rest is taken as declared and named as unread."""
     dkim = answers["DkimAttributes"].get(name) or {}
     mail_from = answers["MailFromDomainAttributes"].get(name) or {}
     notify = answers["NotificationAttributes"].get(name) or {}
@@ -224,7 +226,7 @@ def _from_bulk(
 
 
 def _unread_of(declared: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those declared attributes that no bulk call tells."""
+    """Those declared attributes that no bulk call returns."""
     found = []
     for path in _BULK_UNREAD:
         block, _, field = path.partition(".")

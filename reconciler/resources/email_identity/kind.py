@@ -4,9 +4,9 @@ Managed:  DKIM (on/off, origin, key length, BYODKIM selector and key), MAIL FROM
           forwarding, sending policies, tags.
 Shown:    verification, DKIM and MAIL FROM status, tokens (AWS sets them).
 Reads:    sesv2 GetEmailIdentity: one call an identity carries everything. BYODKIM keys from where the YAML says. What
-          is read of many at once is in identity/bulk.py.
-Writes:   CreateEmailIdentity with all that it takes in one call, then one Put for each block that differs: which, and
-          in which order, is in ``steps``; the calls are in identity/writes.py.
+          AWS returns for many at once is in bulk.py.
+Writes:   CreateEmailIdentity with all that it takes in one call, then one Put for each block that differs. The order is
+          in steps.py, the calls in writes.py.
 Source:   SES v2 API reference, CreateEmailIdentity, GetEmailIdentity, PutEmailIdentity...; SES Developer Guide,
           "Creating and verifying identities", "Authenticating Email with DKIM", "Using a custom MAIL FROM domain".
 """
@@ -20,7 +20,7 @@ from reconciler import regions
 from reconciler.errors import ReconError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project, touches
-from reconciler.kinds.kind import ORDER, Need, Step, needs_of, order_of
+from reconciler.kinds.kind import ORDER, Step
 from reconciler.kinds.ownership import (
     DKIM_KEY,
     MAIL_FROM,
@@ -38,19 +38,11 @@ from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, must_exist, read_covering, read_each, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP
 from reconciler.kinds.snapshot import Snapshot, ref_key
-from reconciler.kinds.tags import (
-    entry_tags,
-    packed,
-    plan_tags,
-    present,
-    put_tags,
-    release_tags,
-    tag_phases,
-    tags_from_aws,
-)
-from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State
-from reconciler.resources.email_identity import NAME, address_of, bulk, writes
+from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
+from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
+from reconciler.resources.email_identity import NAME, address_of, bulk
 from reconciler.resources.email_identity.statuses import status_of
+from reconciler.resources.email_identity.steps import steps_of_identity
 from reconciler.secrets import DkimKey, fetch, fingerprint
 
 if TYPE_CHECKING:
@@ -106,7 +98,7 @@ class EmailIdentity(Reader):
         "mail_from_status": "ses:GetIdentityMailFromDomainAttributes",
         "tokens": "ses:GetIdentityDkimAttributes",
     }
-    """With ``--refresh bulk``; what is not here is not read then."""
+    """With ``--refresh bulk``; what is not in it is not read then."""
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -150,6 +142,10 @@ class EmailIdentity(Reader):
             read_each(self, aws, snapshot, [a for a in wanted_addresses(NAME, snapshot) if a not in absent])
         read_covering(aws, snapshot)
         bulk.find_twins(aws, snapshot)
+        self._read_keys(aws, snapshot)
+
+    def _read_keys(self, aws: Aws, snapshot: Snapshot) -> None:
+        """The public halves of the BYODKIM keys that the state names."""
         for desired in snapshot.kind(NAME):
             reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
             if not reference or ref_key(reference) in snapshot.keys or not snapshot.includes(desired.address):
@@ -237,71 +233,24 @@ class EmailIdentity(Reader):
         return [status for live in declared if (status := status_of(live)) is not None]
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
-        snapshot = draft.snapshot
-        wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
-        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
-        reference = (wanted.get("dkim") or {}).get("domain_signing_private_key")
-        if reference:
-            key = fingerprint(snapshot.keys[ref_key(reference)])
-            wanted["dkim"] = {**wanted["dkim"], "domain_signing_private_key": key}
-            extra[DKIM_KEY] = key
-        elif wanted.get("dkim", {}).get("signing_attributes_origin") not in {None, "EXTERNAL"}:
-            extra[DKIM_KEY] = None
-        if wanted.get("mail_from"):
-            if (
-                not live
-                or (live.spec["mail_from"] or {}) != {**(live.spec["mail_from"] or {}), **wanted["mail_from"]}
-                or MAIL_FROM in live.tags
-            ):
-                extra[MAIL_FROM] = wanted["mail_from"]["mail_from_domain"]
-        elif live and MAIL_FROM in live.tags:
-            extra[MAIL_FROM] = None
-            if (
-                "mail_from" not in wanted
-                and not left_alone(desired.entry, "mail_from")
-                and (live.spec["mail_from"] or {}).get("mail_from_domain") == live.tags[MAIL_FROM]
-            ):
-                wanted["mail_from"] = None
-        policies, put_policies = _policies(desired, live)
-        if policies:
-            wanted["policies"] = policies
-        live_tags = live.tags if live else {}
-        extra |= packed(live_tags, POLICIES, put_policies)
-        extra |= packed(live_tags, RECORDS, draft.remembered(desired.address, RECORDS))
-        wanted["tags"] = plan_tags(desired.spec["tags"], live_tags, snapshot.scope, extra, desired.entry)
-        needs = self._needs(desired)
+        wanted = _wanted(draft, desired, live)
+        needs = _references(desired)
         for need in needs:
-            if need.startswith("configuration_set/"):
+            if address_parts(need).kind == "configuration_set":
                 must_exist(draft, need, desired, "configuration_set_name")
         if live is None:
-            after = _created(wanted, desired.entry.section == "domains")
             return creation(
                 desired,
-                after,
+                _created(wanted, desired.entry.section == "domains"),
                 whole=WHOLE,
                 depends_on=needs,
-                notes=_twins(snapshot, desired),
+                notes=_twins(draft.snapshot, desired),
                 execution=_execution(draft, desired, None),
             )
         claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
-        if claim is None:
+        if claim is None or _refuses_key_length(draft, desired, live):
             return None
-        if self._length_of_another_key(draft, desired, live):
-            return None
-        observed = dict(live.spec)
-        if reference and observed["dkim"].get("domain_signing_private_key") is None:
-            observed["dkim"] = {
-                **observed["dkim"],
-                "domain_signing_private_key": self._proven_key(snapshot, desired, live),
-            }
-            if observed["dkim"]["domain_signing_private_key"] == wanted["dkim"]["domain_signing_private_key"]:
-                wanted["tags"].pop(DKIM_KEY, None)
-        for path in live.unread:
-            block, _, field = path.partition(".")
-            if field and block in wanted:
-                wanted[block] = {k: v for k, v in wanted[block].items() if k != field}
-            elif not field:
-                wanted.pop(block, None)
+        observed, wanted = _comparable(draft.snapshot, desired, live, wanted)
         if claim == "ours" and covered(observed, wanted):
             return None
         before = project(observed, wanted)
@@ -310,7 +259,7 @@ class EmailIdentity(Reader):
         if not diff and claim == "ours":
             return None
         moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
-        if moves and _strands(draft, live):
+        if moves and _hides_records(draft, live):
             return None
         return alteration(
             desired,
@@ -326,44 +275,6 @@ class EmailIdentity(Reader):
             execution=_execution(draft, desired, live),
         )
 
-    def _length_of_another_key(self, draft: PlanDraft, desired: Desired, live: Observed) -> bool:
-        """Whether a key length is written for an identity that does not sign with Easy DKIM, and nothing says that it
-        should; says so. Only Easy DKIM has one to set (SES API, DkimSigningAttributes, NextSigningKeyLength)."""
-        block, origin = desired.spec.get("dkim") or {}, live.spec["dkim"]["signing_attributes_origin"]
-        if origin == "AWS_SES" or "signing_attributes_origin" in block or "next_signing_key_length" not in block:
-            return False
-        draft.refuse(
-            "dkim-length-of-another-key",
-            f"{desired.address} signs with the origin {origin}, whose key length is not SES's to set",
-            hint="write signing_attributes_origin: AWS_SES to go to Easy DKIM, or leave next_signing_key_length out",
-            address=desired.address,
-            source=desired.source_of("dkim.next_signing_key_length"),
-        )
-        return True
-
-    def _needs(self, desired: Desired) -> tuple[Address, ...]:
-        region = desired.region or ""
-        needs = []
-        if desired.spec.get("configuration_set_name"):
-            needs.append(f"configuration_set/{region}/{desired.spec['configuration_set_name']}")
-        parent = regions.deterministic_parent((desired.spec.get("dkim") or {}).get("signing_attributes_origin") or "")
-        if parent:
-            needs.append(address_of(parent, desired.name))
-        return tuple(sorted(needs))
-
-    def _proven_key(self, snapshot: Snapshot, desired: Desired, live: Observed) -> str | None:
-        """The key that SES must hold, where DNS proves it: SES verified the very record that stands in the zone."""
-        from reconciler.resources.dns_record.zones import texts_at
-
-        selector = live.spec["dkim"].get("domain_signing_selector")
-        if live.facts.get("dkim_status") != "SUCCESS" or not selector:
-            return None
-        for text in texts_at(snapshot.zones, f"{selector}._domainkey.{desired.name}"):
-            tags = dict(part.strip().partition("=")[::2] for part in text.split(";"))
-            if tags.get("p"):
-                return fingerprint("".join(tags["p"].split()))
-        return None
-
     def _plan_delete(
         self, draft: PlanDraft, live: Observed | None, by_name: Mapping[str, list[Observed]]
     ) -> Change | None:
@@ -372,7 +283,7 @@ class EmailIdentity(Reader):
             return None
         if protected(draft, live.address, live.tags, "deleted"):
             return None
-        if _strands(draft, live):
+        if _hides_records(draft, live):
             return None
         replicas = tuple(
             o.address
@@ -427,117 +338,119 @@ class EmailIdentity(Reader):
     }
 
     def steps(self, change: Change) -> Iterable[Step]:
-        region, name = change.region or "", change.address.split("/", 2)[2]
-        order = order_of(change)
-        if change.action == "delete":
-            yield Step(
-                change.address,
-                "delete",
-                (*order.first(), *needs_of(change.depends_on, "delete")),
-                lambda rt: writes.delete(rt, region, name),
-                calls=("sesv2:DeleteEmailIdentity",),
-                region=region,
-            )
-            return
-        after = change.after or {}
-        needs = needs_of(change.depends_on, "create", "update", "dkim")
-        verified = bool(change.execution.get("verified"))
-        create = change.action == "create"
-        first = Need(change.address, "create" if create else "claim")
-        if create:
-            yield Step(
-                change.address,
-                "create",
-                needs,
-                lambda rt: writes.create(rt, change, region, name),
-                calls=("sesv2:CreateEmailIdentity",),
-                region=region,
-            )
-        put, release, drop = ({}, {}, []) if create else tag_phases(change)
-        arn = f"identity/{name}"
-        if put:
-            yield Step(
-                change.address,
-                "claim",
-                (),
-                lambda rt: put_tags(rt, region, arn, put),
-                calls=("sesv2:TagResource",),
-                region=region,
-            )
-        if not create and touches(change, *(f"dkim.{f}" for f in _SIGNING)):
-            yield Step(
-                change.address,
-                "dkim",
-                (first, *order.first(), *needs),
-                lambda rt: writes.put_signing(rt, change, region, name),
-                calls=("sesv2:PutEmailIdentityDkimSigningAttributes",),
-                region=region,
-            )
-        if touches(change, "mail_from"):
-            yield Step(
-                change.address,
-                "mail_from",
-                (first, *(() if create else order.first())),
-                lambda rt: writes.put_mail_from(rt, change, region, name),
-                calls=("sesv2:PutEmailIdentityMailFromAttributes",),
-                region=region,
-            )
-        rest: list[str] = []
-        if touches(change, "configuration_set_name") and not create:
-            rest.append("PutEmailIdentityConfigurationSetAttributes")
-        if touches(change, "email_forwarding_enabled") and not (after["email_forwarding_enabled"] and create):
-            rest.append("PutEmailIdentityFeedbackAttributes")
-        if touches(change, "dkim.signing_enabled") and not (after["dkim"]["signing_enabled"] and create):
-            rest.append("PutEmailIdentityDkimAttributes")
-        if rest:
-            yield Step(
-                change.address,
-                "attributes" if create else "update",
-                (first, *needs),
-                lambda rt: writes.put_rest(rt, rest, change.address, after, region, name),
-                calls=tuple(f"sesv2:{operation}" for operation in rest),
-                region=region,
-            )
-        if release or drop:
-            # Tags that remember what we put shrink last: until then a killed run still knows what is left to do.
-            own = needs_of((change.address,), "claim", "mail_from", "dkim", "update", "policies")
-            yield Step(
-                change.address,
-                "release",
-                (*own, *order.last()),
-                lambda rt: release_tags(rt, region, arn, release, drop),
-                calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
-                region=region,
-            )
-        if touches(change, "policies"):
-            old = (change.before or {}).get("policies") or {}
-            new = after.get("policies") or {}
-            changed = {k: v for k, v in new.items() if v != old.get(k)}
-            written = dict(change.execution.get("policies") or {})
-            yield Step(
-                change.address,
-                "policies",
-                (first,),
-                lambda rt: writes.put_policies(rt, changed, written, region, name, wait=not verified),
-                calls=tuple(
-                    "sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy"
-                    for v in changed.values()
-                ),
-                region=region,
-                after_verification=not verified,
-            )
+        return steps_of_identity(change)
 
 
-_SIGNING = (
-    "signing_attributes_origin",
-    "next_signing_key_length",
-    "domain_signing_selector",
-    "domain_signing_private_key",
-)
+# --- what is compared ----------------------------------------------------------------------------------------------
 
 
-def _strands(draft: PlanDraft, live: Observed) -> bool:
-    """True, and said, where a change would make SES forget names whose records of ours cannot be seen now."""
+def _wanted(draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[str, Any]:
+    """The declared fields as they are compared: the private key by its fingerprint, tags with recon's own."""
+    wanted: dict[str, Any] = {k: v for k, v in desired.spec.items() if k not in {"tags", "policies"}}
+    own: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+    dkim = wanted.get("dkim") or {}
+    if reference := dkim.get("domain_signing_private_key"):
+        own[DKIM_KEY] = fingerprint(draft.snapshot.keys[ref_key(reference)])
+        wanted["dkim"] = {**dkim, "domain_signing_private_key": own[DKIM_KEY]}
+    elif dkim.get("signing_attributes_origin") not in {None, "EXTERNAL"}:
+        own[DKIM_KEY] = None
+    own |= _mail_from_tag(desired, live)
+    if _drops_mail_from(desired, live):
+        wanted["mail_from"] = None
+    policies, put_policies = _policies(desired, live)
+    if policies:
+        wanted["policies"] = policies
+    live_tags = live.tags if live else {}
+    own |= packed(live_tags, POLICIES, put_policies)
+    own |= packed(live_tags, RECORDS, draft.remembered(desired.address, RECORDS))
+    wanted["tags"] = plan_tags(desired.spec["tags"], live_tags, draft.snapshot.scope, own, desired.entry)
+    return wanted
+
+
+def _mail_from_tag(desired: Desired, live: Observed | None) -> dict[str, str | None]:
+    """The tag that remembers our MAIL FROM as it must be after this plan (None: taken off); empty where it stays."""
+    there = (live.spec["mail_from"] or {}) if live else {}
+    tagged = live is not None and MAIL_FROM in live.tags
+    if block := desired.spec.get("mail_from"):
+        changes = live is None or there != {**there, **block}
+        return {MAIL_FROM: block["mail_from_domain"]} if changes or tagged else {}
+    return {MAIL_FROM: None} if tagged else {}
+
+
+def _drops_mail_from(desired: Desired, live: Observed | None) -> bool:
+    """Whether the MAIL FROM that is live was put there by us and is no longer declared."""
+    if live is None or "mail_from" in desired.spec or left_alone(desired.entry, "mail_from"):
+        return False
+    there = (live.spec["mail_from"] or {}).get("mail_from_domain")
+    return MAIL_FROM in live.tags and there == live.tags[MAIL_FROM]
+
+
+def _comparable(
+    snapshot: Snapshot, desired: Desired, live: Observed, wanted: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(live, wanted) without the fields that this read could not see; where no tag names the private key that SES
+    holds, DNS may prove which it is."""
+    observed = dict(live.spec)
+    key = (wanted.get("dkim") or {}).get("domain_signing_private_key")
+    if key and observed["dkim"].get("domain_signing_private_key") is None:
+        proven = _proven_key(snapshot, desired, live)
+        observed["dkim"] = {**observed["dkim"], "domain_signing_private_key": proven}
+        if proven == key:
+            wanted = {**wanted, "tags": {tag: value for tag, value in wanted["tags"].items() if tag != DKIM_KEY}}
+    for path in live.unread:
+        block, _, field = path.partition(".")
+        if field and block in wanted:
+            wanted = {**wanted, block: {k: v for k, v in wanted[block].items() if k != field}}
+        elif not field:
+            wanted = {k: v for k, v in wanted.items() if k != block}
+    return observed, wanted
+
+
+def _references(desired: Desired) -> tuple[Address, ...]:
+    """The configuration set that an identity names, and the identity whose DKIM keys it replicates."""
+    region = desired.region or ""
+    found = []
+    if name := desired.spec.get("configuration_set_name"):
+        found.append(f"configuration_set/{region}/{name}")
+    origin = (desired.spec.get("dkim") or {}).get("signing_attributes_origin") or ""
+    if parent := regions.deterministic_parent(origin):
+        found.append(address_of(parent, desired.name))
+    return tuple(sorted(found))
+
+
+def _refuses_key_length(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
+    """True after refusing a key length for an identity that does not sign with Easy DKIM, where the YAML does not say
+    that it should: only Easy DKIM has a length to set (SES API, DkimSigningAttributes, NextSigningKeyLength)."""
+    block, origin = desired.spec.get("dkim") or {}, live.spec["dkim"]["signing_attributes_origin"]
+    if origin == "AWS_SES" or "signing_attributes_origin" in block or "next_signing_key_length" not in block:
+        return False
+    draft.refuse(
+        "dkim-length-of-another-key",
+        f"{desired.address} signs with the origin {origin}, and SES sets a key length for Easy DKIM only",
+        hint="write signing_attributes_origin: AWS_SES to change to Easy DKIM, or leave next_signing_key_length out",
+        address=desired.address,
+        source=desired.source_of("dkim.next_signing_key_length"),
+    )
+    return True
+
+
+def _proven_key(snapshot: Snapshot, desired: Desired, live: Observed) -> str | None:
+    """The key that SES must hold, where DNS proves it: SES verified the very record that is in the zone."""
+    from reconciler.resources.dns_record.zones import texts_at
+
+    selector = live.spec["dkim"].get("domain_signing_selector")
+    if live.facts.get("dkim_status") != "SUCCESS" or not selector:
+        return None
+    for text in texts_at(snapshot.zones, f"{selector}._domainkey.{desired.name}"):
+        tags = dict(part.strip().partition("=")[::2] for part in text.split(";"))
+        if tags.get("p"):
+            return fingerprint("".join(tags["p"].split()))
+    return None
+
+
+def _hides_records(draft: PlanDraft, live: Observed) -> bool:
+    """True after a warning, where a change would make SES forget names whose records could not be read: they would be
+    left behind."""
     snapshot = draft.snapshot
     hidden = snapshot.zone_unread(live.name) or snapshot.zone_unread(
         (live.spec["mail_from"] or {}).get("mail_from_domain") or live.name
@@ -595,8 +508,8 @@ def _once_a_day(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[No
 def _twins(snapshot: Snapshot, desired: Desired) -> tuple[Note, ...]:
     twins = snapshot.twins.get(desired.address, ())
     words = (
-        "SES has {} already, and tells addresses apart by case: this will be one more, whose owner has to confirm it "
-        "(mail from the other goes on as it does; delete it once nobody sends from it)"
+        "SES already has {}, and compares addresses with their case: this will be a second identity, which its owner "
+        "has to confirm (mail from the first is sent as before; delete it once nobody sends from it)"
     )
     return tuple(Note("address-twin", "warning", words.format(name)) for name in sorted(twins))
 

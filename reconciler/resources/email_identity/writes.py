@@ -1,4 +1,4 @@
-"""The writes of one identity, each safe to repeat: what an earlier try has done already is no error.
+"""The writes of one identity, each safe to repeat: what an earlier try has done already is not an error.
 
 Source: SES v2 API reference, CreateEmailIdentity, PutEmailIdentity..., TagResource.
 """
@@ -136,7 +136,7 @@ def put_policies(
     """Create, update or delete sending policies; sent as the YAML writes them, compared in normal form."""
     if wait and any(document is not None for document in policies.values()):
         rt.wait_verified(region, name)
-    # What comes stands before what goes, so that nobody is shut out in between: but where SES has no place left for it.
+    # New policies before deletions, so that nobody loses access in between, unless SES's limit allows no further one.
     todo = sorted(policies.items(), key=lambda item: item[1] is None)
     number = 0
     while todo:
