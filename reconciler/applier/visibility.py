@@ -122,8 +122,6 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
     addresses = sorted(touched)
     regional = run.aws.parallel(wait, addresses, lambda address: address_parts(address).place)
     problems = zip(addresses, regional, strict=True)
-        addresses, run.aws.parallel(wait, addresses, lambda address: address_parts(address).place), strict=True
-    )
     return {address: error for address, error in problems if error is not None}
 
 
