@@ -744,7 +744,7 @@ def test_an_address_that_differs_from_a_live_one_in_the_case_of_its_domain_is_to
     assert {n["rule"] for n in notes[f"email_identity/{HOME}/hr@acme.com"]} == {"address-mail"}
     told = next(n for n in notes[f"email_identity/{HOME}/ceo@acme.com"] if n["rule"] != "address-mail")
     assert (told["rule"], told["severity"]) == ("address-twin", "warning")
-    assert "SES has ceo@ACME.com already" in told["message"]
+    assert "SES already has ceo@ACME.com" in told["message"]
     house.settle()
     assert house.calls().count("sesv2:ListEmailIdentities") == 0  # nothing is new any more
     found = client("sesv2").list_email_identities()["EmailIdentities"]
@@ -780,4 +780,4 @@ def test_what_an_identity_that_goes_has_sent_is_asked_for_where_aws_can_tell(hou
     assert ran.code == 0
     notes = [n for c in ran.json["changes"] for n in c["notes"] if n["rule"] == "identity-deleted"]
     assert {n["severity"] for n in notes} == {"warning"}
-    assert all("SES does not say for whom" in n["message"] for n in notes)
+    assert all("SES has no number for each identity" in n["message"] for n in notes)

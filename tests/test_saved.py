@@ -180,7 +180,7 @@ def test_a_need_that_no_step_answers_to(saved: support.House) -> None:
         next(need for need in needs if need[1] == "claim")[1] = "clam"
 
     edit(saved.home / "plan.json", misspell, sign=True)
-    assert "cannot be carried out" in refused(saved)["message"]
+    assert "cannot be applied as it is written there" in refused(saved)["message"]
 
 
 def test_a_missing_file_is_an_error_of_the_command_line(house: support.House) -> None:

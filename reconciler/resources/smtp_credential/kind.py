@@ -14,7 +14,7 @@ Source:   SES Developer Guide, "Obtaining Amazon SES SMTP credentials"; Secrets 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -161,6 +161,9 @@ class SmtpCredential(BaseKind):
     # -- compared ---------------------------------------------------------------------------------------------------
 
     def plan(self, draft: PlanDraft) -> Iterable[Change]:
+        yield from _after_copies(list(self._plan_each(draft)))
+
+    def _plan_each(self, draft: PlanDraft) -> Iterator[Change]:
         snapshot = draft.snapshot
         for address in snapshot.addresses(NAME):
             user = smtp_user.address_of(name_of(address))
@@ -309,12 +312,13 @@ class SmtpCredential(BaseKind):
         "fields": {},
         "delete": {"user": str, "keys": [str], "stores": [stores.FORM]},
         "execution": (
-            {**key_requests.KEY_REQUEST, "new_key": True, "rename?": (str, None)},
-            {**key_requests.KEY_REQUEST, **key_requests.REPAIR, "record": str},
+            {**key_requests.KEY_REQUEST, "new_key": True, "rename?": (str, None), "waits_for?": [str]},
+            {**key_requests.KEY_REQUEST, **key_requests.REPAIR, "record": str, "waits_for?": [str]},
             {
                 **key_requests.KEY_REQUEST,
                 **key_requests.REPAIR,
                 **{key: [stores.FORM] for key in ("gone", "restore", "copy", "sources")},
+                "waits_for?": [str],
             },
         ),
     }
@@ -328,7 +332,7 @@ class SmtpCredential(BaseKind):
                 calls=("iam:DeleteAccessKey", "secretsmanager:DeleteSecret"),
             )  # fmt: skip
             return
-        needs = needs_of((user,), "create", "update")
+        needs = (*needs_of((user,), "create", "update"), *needs_of(run.get("waits_for") or (), "create", "update"))
         if run.get("new_key"):
             puts = ("secretsmanager:PutSecretValue",) * len(run["stores"])
             yield Step(
@@ -340,6 +344,24 @@ class SmtpCredential(BaseKind):
 
 
 # --- plan helpers --------------------------------------------------------------------------------------------------
+
+
+def _after_copies(changes: list[Change]) -> Iterator[Change]:
+    """The changes, with those that write a store waiting for the one that still copies from it."""
+    readers: dict[str, Address] = {}
+    for change in changes:
+        if change.execution.get("copy"):
+            readers |= {stores.id_of(store): change.address for store in change.execution["sources"]}
+    waits = {
+        change.address: {readers[i] for s in change.execution.get("stores") or () if (i := stores.id_of(s)) in readers}
+        - {change.address}
+        for change in changes
+        if change.action != "delete"
+    }
+    for change in changes:
+        # Two that trade their stores cannot both be first: the second finds the value gone and is planned again.
+        found = sorted(a for a in waits.get(change.address, ()) if change.address not in waits.get(a, ()))
+        yield replace(change, execution={**change.execution, "waits_for": found}) if found else change
 
 
 def _unclaimed(snapshot: Snapshot, user: str, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
