@@ -32,9 +32,8 @@ def read_file(name: str, root: str, *, what: str, limit: int, absolute: bool = F
                 raise ReconError(f"{what} {path} is not a regular file", hint="name a file")
             data = file.read(limit + 1)
     except (OSError, ValueError, RuntimeError) as problem:  # the last two: a NUL, links in a circle
-        raise ReconError(
-            f"{what} {path} could not be read: {type(problem).__name__}", hint="check its name and permissions"
-        ) from None
+        why = (isinstance(problem, OSError) and problem.strerror) or type(problem).__name__
+        raise ReconError(f"{what} {path} could not be read: {why}", hint="check its name and permissions") from None
     if len(data) > limit:
         raise ReconError(f"{what} {path} has more than {limit} bytes", hint="make it smaller")
     return data
