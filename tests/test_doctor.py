@@ -283,7 +283,8 @@ def test_only_what_the_domains_use_is_kept(house: House) -> None:
     })  # fmt: skip
     kept = only_domains(load(house.home / "state.yaml", None).state, ["acme.com"]).entries
     assert {(entry.section, entry.region, entry.name) for entry in kept} == {
-        ("domains", "us-east-1", "acme.com"), ("email_addresses", "us-east-1", "ceo@acme.com"),
+        ("domains", None, "acme.com"), ("domains", "us-east-1", "acme.com"),
+        ("email_addresses", "us-east-1", "ceo@acme.com"),
         ("configuration_sets", "us-east-1", "main"), ("dedicated_ip_pools", "us-east-1", "tx"),
         ("smtp_users", None, "news"),
     }  # fmt: skip

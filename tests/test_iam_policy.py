@@ -65,6 +65,8 @@ DOCUMENT: dict[str, Any] = {
         },
     },
     "dedicated_ip_pools": {"tx": {"scaling_mode": "MANAGED"}},
+    "contact_lists": {"readers": {"description": "Letters"}},
+    "email_templates": {"welcome": {"subject": "Welcome", "text": "Hello"}},
     "smtp_users": {
         "news": {"path": "/ses-smtp/", "from_addresses": ["*@acme.com"],
                  "credentials": {"secretsmanager": {"name": "recon/news/${region}"}}, "tags": {"owner": "growth"}},
@@ -165,6 +167,8 @@ def test_apply_change_and_destroy_work_under_the_policy_of_apply(account: suppor
             "sending_options": {"sending_enabled": False}, "tags": {"a": "b"},
             "vdm_options": {"guardian_options": {"optimized_shared_delivery": "ENABLED"}},
             "event_destinations": {"bus": {"matching_event_types": ["BOUNCE", "COMPLAINT"]}}}},
+        "contact_lists": {"readers": {"description": "Letters of a month", "tags": {"a": "b"}}},
+        "email_templates": {"welcome": {"subject": "Good day", "tags": {"a": "b"}}},
         "smtp_users": {"news": {"from_addresses": ["news@acme.com"], "tags": {"owner": "sales"}}},
     })  # fmt: skip
     account.write(changed, stack=DOCUMENT["stack"])
@@ -184,6 +188,8 @@ def test_what_is_no_longer_declared_is_deleted_by_its_tag(account: support.House
         **DOCUMENT,
         "email_addresses": {},
         "smtp_users": {},
+        "contact_lists": {},
+        "email_templates": {},
         "domains": {"acme.com": DOCUMENT["domains"]["acme.com"]},
     }
     account.write(rest, stack=DOCUMENT["stack"])
