@@ -204,7 +204,7 @@ def rule_pages() -> dict[Path, str]:
 # --- performance.md ------------------------------------------------------------------------------------------------
 
 
-def told_table() -> str:
+def read_calls_table() -> str:
     """Every attribute with the call that reads it, under either refresh."""
     from reconciler.kinds.registry import REGISTRY
 
@@ -243,7 +243,7 @@ def pages() -> dict[Path, str]:
             "policy for apply": fenced["apply"],
             "table of kinds": permission_table(),
         },
-        DOCS / "performance.md": {"calls by attribute": told_table()},
+        DOCS / "performance.md": {"calls by attribute": read_calls_table()},
     }
     found = {
         SCHEMAS / "rules.schema.json": rules_schema(),
