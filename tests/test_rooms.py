@@ -27,12 +27,13 @@ ROOMS: dict[str, set[str]] = {
     "fair_queue": set(),
     "mail": {"names"},
     # the edges: AWS, and what is read or kept elsewhere
-    "secrets": {"errors"},
+    "files": {"errors"},
+    "secrets": {"errors", "files"},
     "aws": {"model", "errors", "regions", "fair_queue"},
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
-    "desired": {*BASE, "resources"},
+    "desired": {*BASE, "files", "resources"},
     # what each kind is, as data
     "resources": set(),
     # the engine of the kinds, and their classes; AWS is handed in

@@ -265,6 +265,8 @@ class Field:
     """Whether the tag ``recon:parts`` remembers which items of a ``keyed`` map we put; the items of others stay."""
     file: bool = False
     """The text may be given as ``{file: PATH}``, relative to the state directory."""
+    needed: tuple[str, ...] = ()
+    """Keys that each item of a ``keyed`` map must have."""
     one_way: tuple[Any, Any] | None = None
     """(from, to): a change that SES refuses."""
     one_way_code: str = ""
@@ -282,6 +284,10 @@ class PlainSpec(KindSpec):
     answer: str = ""
     """The member of Get's answer that holds the resource; empty: the answer itself."""
     fields: Mapping[str, Field] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
+    """Fields of which an entry must have one."""
+    max_bytes: int = 0
+    """How many bytes the texts of an entry may have together; 0: no limit of AWS's is known."""
     exists_codes: tuple[str, ...] = ("AlreadyExistsException",)
     """What AWS answers to a creation of what exists."""
     tags_in_get: bool = True
