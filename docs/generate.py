@@ -64,7 +64,7 @@ def values(node: Mapping[str, Any]) -> str:
     options = node.get("anyOf") or node.get("oneOf")
     if options:
         words = [values(resolve(option)) for option in options]
-        return " or ".join(dict.fromkeys(word for word in words if word))
+        return " or ".join(dict.fromkeys(part for word in words for part in word.split(" or ") if part))
     kinds = node.get("type")
     names = {"object": "map", "array": "list", "string": "text", "boolean": "true, false", "integer": "whole number"}
     found = []
@@ -72,7 +72,8 @@ def values(node: Mapping[str, Any]) -> str:
         word = names.get(kind, kind)
         if kind == "array" and "items" in node:
             item = values(resolve(node["items"]))
-            word = {"": "list", "text": "list", "region": "list of regions"}.get(item, f"list of {item}")
+            plain = item in {"", "text"} or " or " in item
+            word = "list" if plain else "list of regions" if item == "region" else f"list of {item}"
         found.append(word)
     return " or ".join(found)
 
