@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -223,6 +224,19 @@ def test_the_documents_name_every_room(document: str) -> None:
     text = (HERE / document).read_text(encoding="utf-8")
     missing = [room for room in ROOMS if f"`{room}" not in text and room != "__main__"]
     assert not missing, f"{document} does not name {', '.join(missing)}"
+
+
+def test_the_table_of_the_document_is_this_one() -> None:
+    """CONTRIBUTING.md has a row for each module, with what it may import and the libraries that it may use."""
+    text = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)(?:\.py|/)` \|[^|]*\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    found = {room: (set(re.findall(r"\w+", may)), set(re.findall(r"\w+", libraries))) for room, may, libraries in rows}
+    for room, may in ROOMS.items():
+        if room == "__main__":
+            continue
+        short = {"all"} if may == {"*"} else may - BASE | {"base"} if may >= BASE else may
+        assert found.pop(room) == (short, {name for name, rooms in LIBRARIES.items() if room in rooms}), room
+    assert not found
 
 
 @pytest.mark.parametrize("command", ["--help", "--version", "validate --env production", "schema", "plan --help"])
