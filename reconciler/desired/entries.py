@@ -267,9 +267,11 @@ class Assembler:
     """Makes the entries of one state: knows its layers and what they have in common."""
 
     def __init__(
-        self, layers: Mapping[str, Node | None], values: Mapping[str, Any], stack: Stack, problems: Problems
+        self, layers: Mapping[str, Node | None], values: Mapping[str, Any], stack: Stack, problems: Problems, root: str
     ) -> None:
-        """``layers``: ``defaults`` and ``classes`` (the environment's merged in), ``tags`` (the stack's), or None."""
+        """``layers``: ``defaults`` and ``classes`` (the environment's merged in), ``tags`` (the stack's), or None.
+        ``root`` is the directory that files in entries are relative to."""
+        self.root = root
         self.defaults = layers.get("defaults")
         self.classes = layers.get("classes")
         self.tags = layers.get("tags")
@@ -533,7 +535,7 @@ class Assembler:
         bad: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         at = EntryContext(
-            declared.section, declared.name, region, values, sources, declared.source, self.problems, bad,
+            declared.section, declared.name, region, values, sources, declared.source, self.problems, self.root, bad,
             frozenset(declared.mistyped),
         )  # fmt: skip
         check_values(at, self.stack)
