@@ -17,22 +17,21 @@ PLAIN_KINDS = ("event_destination", "dedicated_ip_pool", "configuration_set", "c
 NAMED = {
     "desired/entries.py": 1,
     "desired/stack.py": 1,
-    "drift/causes.py": 11,
-    "iam_policy.py": 12,
+    "iam_policy.py": 2,
     "regions.py": 2,
     "resources/configuration_set/__init__.py": 1,
     "resources/configuration_set/kind.py": 2,
     "resources/dns_record/__init__.py": 1,
     "resources/email_identity/__init__.py": 1,
     "resources/email_identity/headline.py": 4,
-    "resources/event_destination/__init__.py": 3,
+    "resources/event_destination/__init__.py": 2,
     "resources/smtp_user/kind.py": 1,
 }
 """File -> how many of its lines name a plain kind that is not its own. Numbers may only become smaller.
 
 What is left: examples in messages, phrases of the headline, and what a kind says of its own parent or references.
 """
-MOST_NAMED = 40
+MOST_NAMED = 18
 
 LONG: dict[str, int] = {}
 """``FILE:FUNCTION`` -> its lines, of functions over 60 lines. Numbers may only become smaller."""
