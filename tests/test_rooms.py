@@ -55,7 +55,7 @@ ROOMS: dict[str, set[str]] = {
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
     "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors", "regions"},
+    "drift": {"model", "errors", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws"},

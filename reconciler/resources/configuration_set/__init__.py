@@ -1,6 +1,6 @@
 """Configuration sets: the rules that messages are sent under."""
 
-from reconciler.resources.spec import Field, Phrase, PlainSpec, Reference, Section, Words
+from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, Reference, Section, Words
 
 SPEC = PlainSpec(
     name="configuration_set",
@@ -68,8 +68,11 @@ SPEC = PlainSpec(
             put="PutConfigurationSetVdmOptions",
             wraps="VdmOptions",
         ),
-        "archiving_options": Field(inner={"archive_arn": None}, put="PutConfigurationSetArchivingOptions"),
+        "archiving_options": Field(
+            inner={"archive_arn": None}, arns=("archive_arn",), put="PutConfigurationSetArchivingOptions"
+        ),
     },
+    trail=CloudTrail(naming=("name", "configurationset")),
     says=Words(
         new=Phrase("{n} configuration set is created", "{n} configuration sets are created", 160),
         gone=Phrase("{n} configuration set is deleted", "{n} configuration sets are deleted", 360),

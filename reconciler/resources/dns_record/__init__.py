@@ -1,7 +1,7 @@
 """DNS records in Route 53: what identities, domains and tracking names need, value by value."""
 
 from reconciler.resources.dns_record.headline import PHRASES, facts
-from reconciler.resources.spec import CloudTrail, KindSpec, Words
+from reconciler.resources.spec import KindSpec, Words
 
 SPEC = KindSpec(
     name="dns_record",
@@ -10,7 +10,6 @@ SPEC = KindSpec(
     follows=("email_identity", "configuration_set"),
     anywhere=("route53:ListHostedZones",),
     taggable=False,
-    trail=CloudTrail(made=("ChangeResourceRecordSets",), gone=("ChangeResourceRecordSets",)),
     says=Words(phrases=PHRASES, facts=facts),
     read_last=True,
     counted_apart=True,

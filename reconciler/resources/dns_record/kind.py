@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_from_json, needs_of, order_of
+from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
@@ -118,6 +119,17 @@ class DnsRecord(BaseKind):
             if (found.name, found.type) == (name, change.execution["type"]):
                 return set_digest(found)
         return None
+
+    # -- CloudTrail -------------------------------------------------------------------------------------------------
+
+    def lookups(self, change: Change) -> Iterable[Lookup]:
+        yield Lookup("", "EventName", "ChangeResourceRecordSets", dns=True)
+
+    def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
+        """Names and types stand side by side in a change batch, each record's name before its type or after it."""
+        name, type_ = (str(change.execution.get(key) or "").lower() for key in ("name", "type"))
+        names = {text.replace("\\052", "*") for text in said_under(said, "name")}
+        return name in names and type_ in said_under(said, "type")
 
     form: Document = {"fields": {}, "execution": EXECUTION}
 

@@ -32,7 +32,7 @@ SPEC = KindSpec(
     listed=("ListEmailIdentities", "EmailIdentities", "IdentityName"),
     list_options={"PageSize": 1000},
     anywhere=(
-        "ses:ListEmailIdentities", "ses:GetIdentityDkimAttributes", "ses:GetIdentityMailFromDomainAttributes",
+        "ses:GetIdentityDkimAttributes", "ses:GetIdentityMailFromDomainAttributes",
         "ses:GetIdentityNotificationAttributes",
     ),
     trail=CloudTrail(

@@ -20,6 +20,7 @@ from reconciler import regions
 from reconciler.errors import ReconError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project, touches
+from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import ORDER, Step
 from reconciler.kinds.ownership import (
     DKIM_KEY,
@@ -131,6 +132,21 @@ class EmailIdentity(Reader):
                     entry,
                     protect=bool(values.get("protect")),
                 )
+
+    def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
+        """Also the secret with its DKIM key, and the identity in both regions of a Deterministic Easy DKIM."""
+        yield from super().grants(desired, state)
+        stack, region = state.stack, desired.region or ""
+        dkim = desired.entry.values.get("dkim") or {}
+        key = dkim.get("domain_signing_private_key") or {}
+        place = str(key.get("region") or (stack.regions[0] if stack.regions else region))
+        if "secretsmanager" in key:
+            yield from secret_grants("dkim_secret", stack, str(key["secretsmanager"]), place)
+        elif "ssm" in key:
+            yield parameter_grant("dkim_parameter", stack, str(key["ssm"]), place)
+        if parent := regions.deterministic_parent(str(dkim.get("signing_attributes_origin") or "")):
+            for one in (parent, region):
+                yield Grant("replicated", regions.identity_arn(stack.partition, one, stack.account, desired.name))
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
