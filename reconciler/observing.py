@@ -96,81 +96,77 @@ def observe(
 
 
 def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
-    """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers."""
-    _sweep_ses(snapshot, aws)
-    try:
-        marked = aws.pages(
-            "resourcegroupstaggingapi",
-            "GetResources",
-            "ResourceTagMappingList",
-            regions.home_region(snapshot.state.stack.partition),
-            dns=True,
-            token_in="PaginationToken",
-            TagFilters=[{"Key": f"recon:{snapshot.scope}"}],
-            ResourceTypeFilters=["route53:hostedzone"],
-        )
-        snapshot.tagged_zones = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
-    except AwsError as error:
-        snapshot.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
-
-
-def _sweep_ses(snapshot: Snapshot, aws: Aws) -> None:
-    """Resources of SES with our tag, into ``snapshot.owned``.
+    """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
 
     A region that is not enabled refuses a token that STS has just accepted, and one that the organization denies to the
     whole account says so: neither is the same as unread, since nobody can see or send or delete anything there.
     """
     stack = snapshot.state.stack
-    places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == stack.partition), *stack.regions})
+    partition = stack.partition
+    places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
+    swept: list[str] = []
+    closed: list[str] = []
+    denied: list[str] = []
+    failed: list[tuple[str, AwsError]] = []
 
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
+        wanted = {"Key": STACK, "Values": [snapshot.scope]}
         try:
-            return region, _tagged(snapshot.scope, aws, region), None
+            return region, [_owned(item, region) for item in _tagged(aws, region, wanted, "ses")], None
         except AwsError as error:
             return region, [], error
 
-    counts = dict.fromkeys(("swept", "closed", "denied"), 0)
-    failed: list[tuple[str, AwsError]] = []
     for region, found, error in aws.parallel(one, places):
         if error is None:
-            counts["swept"] += 1
+            swept.append(region)
         elif error.closed and region not in stack.regions:
-            counts["closed" if error.aws_code in NOT_ENABLED else "denied"] += 1
+            (closed if error.aws_code in NOT_ENABLED else denied).append(region)
         else:
             failed.append((region, error))
         for kind, name, tags in found:
             if kind:
                 snapshot.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
     if failed:
-        shown = ", ".join(region for region, _ in failed[:4]) + (
-            f" and {len(failed) - 4} more" if len(failed) > 4 else ""
-        )
+        named = ", ".join(region for region, _ in failed[:4])
+        more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         snapshot.unreadable(
             "sweep",
-            f"what is ours and no longer declared could not be looked for in {shown}: {failed[0][1].message}",
+            f"what is ours and no longer declared could not be looked for in {named}{more}: {failed[0][1].message}",
             failed[0][1].hint,
         )
-    for key, words in (
-        ("swept", f"for resources tagged {STACK}={snapshot.scope}"),
-        ("closed", "skipped: not enabled for the account"),
-        ("denied", "skipped: denied by a service control policy"),
+    for there, what in (
+        (swept, f"for resources tagged {STACK}={snapshot.scope}"),
+        (closed, "skipped: not enabled for the account"),
+        (denied, "skipped: denied by a service control policy"),
     ):
-        if counts[key]:
-            snapshot.scanned.append(f"{counts[key]} regions {words}")
+        if there:
+            snapshot.scanned.append(f"{len(there)} regions {what}")
+    _sweep_zones(snapshot, aws, regions.home_region(partition))
 
 
-def _tagged(scope: str, aws: Aws, region: str) -> list[tuple[str, str, dict[str, str]]]:
-    """The resources of SES in a region that carry our tag (see ``_owned``). Raises AwsError."""
-    listed = aws.pages(
+def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:
+    """Find the zones with our markers by the tag that the first marker puts on its zone."""
+    try:
+        marked = _tagged(aws, home, {"Key": f"recon:{snapshot.scope}"}, "route53:hostedzone", dns=True)
+        snapshot.tagged_zones = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
+    except AwsError as error:
+        snapshot.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
+
+
+def _tagged(
+    aws: Aws, region: str, wanted: Mapping[str, Any], resource_type: str, *, dns: bool = False
+) -> Iterable[Mapping[str, Any]]:
+    """The resources of a type in ``region`` that carry the tag ``wanted`` (GetResources)."""
+    return aws.pages(
         "resourcegroupstaggingapi",
         "GetResources",
         "ResourceTagMappingList",
         region,
+        dns=dns,
         token_in="PaginationToken",
-        TagFilters=[{"Key": STACK, "Values": [scope]}],
-        ResourceTypeFilters=["ses"],
+        TagFilters=[wanted],
+        ResourceTypeFilters=[resource_type],
     )
-    return [_owned(item, region) for item in listed]
 
 
 def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:

@@ -58,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "drift": {"model", "errors", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
-    "suppression": {"model", "errors", "aws"},
+    "suppression": {"model", "errors", "aws", "resources"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
     "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon

@@ -60,9 +60,9 @@ class Facts:
     asked_dns: bool = True
     sent: dict[str, Sent | ReconError] = field(default_factory=dict)
     suppressed: dict[str, dict[str, int] | ReconError] = field(default_factory=dict)
-    suppressed_own: list[suppression.Entry] = field(default_factory=list)
+    suppressed_own: list[suppression.SuppressedAddress] = field(default_factory=list)
     recipient: str = ""
-    recipient_entries: list[suppression.Entry] = field(default_factory=list)
+    recipient_entries: list[suppression.SuppressedAddress] = field(default_factory=list)
 
 
 def only_domains(state: State, domains: Iterable[str]) -> State:

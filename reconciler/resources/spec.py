@@ -156,7 +156,7 @@ class KindSpec:
     remembers: tuple[Memory, ...] = ()
     """Its tags in which other kinds remember what belongs to it (``recon:records``)."""
     plans_after: tuple[str, ...] = ()
-    """Kinds that decide what this one's tags remember, so that they are planned first."""
+    """Kinds, beside its children, that decide what this one's tags remember, so that they are planned first."""
     arn: str = ""
     """The resource type in SES ARNs, by which the tag sweep finds it; empty: it is not swept."""
     arn_aliases: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ SPEC = PlainSpec(
         Reference("tracking_options.custom_redirect_domain", "email_identity", covering=True),
     ),
     remembers=("recon:destinations", "recon:records"),
-    plans_after=("event_destination", "dns_record"),
+    plans_after=("dns_record",),
     arn="configuration-set",
     quota=10_000,
     pattern=r"[A-Za-z0-9_-]{1,64}",

@@ -3,11 +3,14 @@
 from reconciler.resources.dns_record.headline import PHRASES, facts
 from reconciler.resources.spec import KindSpec, Words
 
+TRACKING_KIND = "configuration_set"
+"""The kind whose resources have a tracking domain, for which there is a CNAME here."""
+
 SPEC = KindSpec(
     name="dns_record",
     words="DNS record",
     address=("ZONE", "NAME", "TYPE"),
-    follows=("email_identity", "configuration_set"),
+    follows=("email_identity", TRACKING_KIND),
     anywhere=("route53:ListHostedZones",),
     taggable=False,
     says=Words(phrases=PHRASES, facts=facts),

@@ -25,7 +25,7 @@ from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed
 from reconciler.names import is_at_or_below, parents, to_route53
-from reconciler.resources.dns_record import foreign_ownership, intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, marker
 from reconciler.resources.dns_record.edits import Edit
 from reconciler.resources.dns_record.record_plan import EXECUTION, RecordPlan
 from reconciler.resources.dns_record.removals import Removals
@@ -264,7 +264,7 @@ def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
     for desired in snapshot.kind("email_identity"):
         if desired.spec.get("mail_from") and snapshot.includes(desired.address):
             names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
-    for desired in snapshot.kind("configuration_set"):
+    for desired in snapshot.kind(TRACKING_KIND):
         redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
         if redirect and snapshot.includes(desired.address):
             covering = intents.covering_entry(entries, redirect)
@@ -311,7 +311,7 @@ def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
             names[live.name, zone] = None
             for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM))):
                 names[old, zone] = None
-        elif live.kind == "configuration_set":
+        elif live.kind == TRACKING_KIND:
             tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
             if tracked and "tracking" in unpack(live.tags, RECORDS):
                 block = (snapshot.desired[live.address].spec.get("tracking_options") or {}) if stays else {}

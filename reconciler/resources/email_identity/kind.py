@@ -41,7 +41,8 @@ from reconciler.kinds.shape import TEXT_MAP
 from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
-from reconciler.resources.email_identity import NAME, address_of, bulk
+from reconciler.resources import KINDS
+from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of, bulk
 from reconciler.resources.email_identity.statuses import status_of
 from reconciler.resources.email_identity.steps import steps_of_identity
 from reconciler.secrets import DkimKey, fetch, fingerprint
@@ -82,7 +83,7 @@ class EmailIdentity(Reader):
         (
             "dkim.signing_enabled", "dkim.signing_attributes_origin", "dkim.next_signing_key_length",
             "dkim.domain_signing_selector", "dkim.domain_signing_private_key", "mail_from.mail_from_domain",
-            "mail_from.behavior_on_mx_failure", "configuration_set_name", "email_forwarding_enabled", "policies",
+            "mail_from.behavior_on_mx_failure", DEFAULT_SET.path, "email_forwarding_enabled", "policies",
             "tags", "verification_status", "dkim_status", "mail_from_status", "tokens", "signing_hosted_zone",
         ),
         "sesv2:GetEmailIdentity",
@@ -118,7 +119,7 @@ class EmailIdentity(Reader):
                         spec["mail_from"] = {k: v for k, v in block.items() if v is not None}
                     else:
                         spec["mail_from"] = None
-                for field, default in (("configuration_set_name", None), ("email_forwarding_enabled", True)):
+                for field, default in ((DEFAULT_SET.path, None), ("email_forwarding_enabled", True)):
                     if field in values:
                         spec[field] = default if values[field] is None else values[field]
                 spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
@@ -202,7 +203,7 @@ class EmailIdentity(Reader):
             }
             if mail_from.get("MailFromDomain")
             else None,
-            "configuration_set_name": live.get("ConfigurationSetName") or None,
+            DEFAULT_SET.path: live.get("ConfigurationSetName") or None,
             "email_forwarding_enabled": live.get("FeedbackForwardingStatus", True),
             "policies": {k: normal_policy(v) for k, v in (live.get("Policies") or {}).items()},
             "tags": dict(tags),
@@ -252,8 +253,8 @@ class EmailIdentity(Reader):
         wanted = _wanted(draft, desired, live)
         needs = _references(desired)
         for need in needs:
-            if address_parts(need).kind == "configuration_set":
-                must_exist(draft, need, desired, "configuration_set_name")
+            if address_parts(need).kind == DEFAULT_SET.kind:
+                must_exist(draft, need, desired, DEFAULT_SET.path)
         if live is None:
             return creation(
                 desired,
@@ -338,7 +339,7 @@ class EmailIdentity(Reader):
             "tags?": TEXT_MAP,
             "dkim?": {"signing_enabled?": bool, "*": (str, None)},
             "mail_from?": (TEXT_MAP, None),
-            "configuration_set_name?": (str, None),
+            f"{DEFAULT_SET.path}?": (str, None),
             "email_forwarding_enabled?": bool,
             "policies?": {"*": (dict, str, None)},
         },
@@ -426,8 +427,8 @@ def _references(desired: Desired) -> tuple[Address, ...]:
     """The configuration set that an identity names, and the identity whose DKIM keys it replicates."""
     region = desired.region or ""
     found = []
-    if name := desired.spec.get("configuration_set_name"):
-        found.append(f"configuration_set/{region}/{name}")
+    if name := DEFAULT_SET.name_in(desired.spec):
+        found.append(KINDS[DEFAULT_SET.kind].address_of(region, name))
     origin = (desired.spec.get("dkim") or {}).get("signing_attributes_origin") or ""
     if parent := regions.deterministic_parent(origin):
         found.append(address_of(parent, desired.name))

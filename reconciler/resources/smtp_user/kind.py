@@ -31,6 +31,7 @@ from reconciler.kinds.shape import TEXT_MAP, TEXTS
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, Stack, State, canonical_json
+from reconciler.resources.email_identity import DEFAULT_SET
 from reconciler.resources.smtp_user import POLICY_FIELDS
 
 if TYPE_CHECKING:
@@ -434,7 +435,7 @@ def _resources(state: State, identities: Any) -> list[str]:
         for region in sorted({e.region for e in declared if e.region} or set(stack.regions)):
             found.add(regions.identity_arn(stack.partition, region, stack.account, name))
         for entry in declared:
-            default = entry.values.get("configuration_set_name")
+            default = DEFAULT_SET.name_in(entry.values)
             if default and entry.region:
                 found.add(regions.configuration_set_arn(stack.partition, entry.region, stack.account, default))
     return sorted(found)
