@@ -64,7 +64,7 @@ _UNTAGGED: Final = frozenset(
 """Actions that cannot be limited by the tag of what they act on, or make what has none yet."""
 
 _GONE: Final = (
-    "ses:Delete", "iam:Delete", "iam:Detach", "iam:Remove", "iam:List", "iam:Untag", "iam:Tag", "secretsmanager:Delete",
+    "ses:Delete", "iam:Delete", "iam:Update", "iam:Detach", "iam:Remove", "iam:List", "iam:Untag", "iam:Tag", "secretsmanager:Delete",
     "ssm:Delete",
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
