@@ -64,7 +64,7 @@ def values(node: Mapping[str, Any]) -> str:
     options = node.get("anyOf") or node.get("oneOf")
     if options:
         words = [values(resolve(option)) for option in options]
-        return " or ".join(dict.fromkeys(word for word in words if word))
+        return " or ".join(dict.fromkeys(part for word in words for part in word.split(" or ") if part))
     kinds = node.get("type")
     names = {"object": "map", "array": "list", "string": "text", "boolean": "true, false", "integer": "whole number"}
     found = []
@@ -72,7 +72,8 @@ def values(node: Mapping[str, Any]) -> str:
         word = names.get(kind, kind)
         if kind == "array" and "items" in node:
             item = values(resolve(node["items"]))
-            word = {"": "list", "text": "list", "region": "list of regions"}.get(item, f"list of {item}")
+            plain = item in {"", "text"} or " or " in item
+            word = "list" if plain else "list of regions" if item == "region" else f"list of {item}"
         found.append(word)
     return " or ".join(found)
 
@@ -204,7 +205,7 @@ def rule_pages() -> dict[Path, str]:
 # --- performance.md ------------------------------------------------------------------------------------------------
 
 
-def told_table() -> str:
+def read_calls_table() -> str:
     """Every attribute with the call that reads it, under either refresh."""
     from reconciler.kinds.registry import REGISTRY
 
@@ -243,7 +244,7 @@ def pages() -> dict[Path, str]:
             "policy for apply": fenced["apply"],
             "table of kinds": permission_table(),
         },
-        DOCS / "performance.md": {"calls by attribute": told_table()},
+        DOCS / "performance.md": {"calls by attribute": read_calls_table()},
     }
     found = {
         SCHEMAS / "rules.schema.json": rules_schema(),

@@ -13,16 +13,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from reconciler import doctor, regions
+from reconciler import doctor
 from reconciler.aws import iam_action
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
+from reconciler.kinds.grants import Grant, Role
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY
-from reconciler.model import Desired, State
+from reconciler.model import State, address_parts
+from reconciler.regions import ses_arn
+from reconciler.resources import KINDS
+from reconciler.resources.dedicated_ip_pool import DEFAULT_POOL
+from reconciler.resources.dedicated_ip_pool import SPEC as POOL
+from reconciler.resources.spec import PlainSpec
 from reconciler.rules import facts
 
 Purpose = Literal["plan", "apply"]
@@ -32,36 +37,24 @@ MAX_CHARACTERS: Final = 6_144
 MAX_POLICIES: Final = 10
 """Managed policies that a role may have."""
 
-OWN: Final = (
-    "resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", "sesv2:ListConfigurationSets",
-    "sesv2:ListDedicatedIpPools", *doctor.READS,
-)  # fmt: skip
+LISTS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
+"""The calls that list all resources of a kind, for import; checked against no resource."""
+
+OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS)
 """What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
-sending statistics. GetCallerIdentity needs nothing."""
+sending statistics; checked against no resource. GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination")
 """What ``recon account pause`` and ``resume`` and ``recon suppression remove`` call; checked against no resource."""
 
 _ANYWHERE: Final = frozenset(
     {
-        "ses:GetAccount", "ses:BatchGetMetricData", "ses:ListEmailIdentities", "ses:GetIdentityDkimAttributes",
-        "ses:GetIdentityMailFromDomainAttributes", "ses:GetIdentityNotificationAttributes", "tag:GetResources",
-        "route53:ListHostedZones", "iam:GetAccountAuthorizationDetails", "iam:GetAccessKeyLastUsed",
-        "ssm:DescribeParameters", "cloudtrail:LookupEvents", "ses:ListSuppressedDestinations",
-        "ses:GetSuppressedDestination", "ses:GetSendStatistics", "ses:ListConfigurationSets",
-        "ses:ListDedicatedIpPools",
+        *(iam_action(*call.split(":")) for call in OWN),
+        *(iam_action(*call.split(":")) for call in facts.READS if call.startswith("sesv2:")),
+        *(action for spec in KINDS.values() for action in spec.anywhere),
     }
-)  # fmt: skip
-"""Actions that IAM checks against no resource (GetAccessKeyLastUsed names a key, and whose it is only AWS knows)."""
-
-_UNTAGGED: Final = frozenset(
-    {
-        "ses:ListTagsForResource", "ses:TagResource", "ses:UntagResource", "ses:CreateEmailIdentity",
-        "ses:CreateConfigurationSet", "ses:CreateDedicatedIpPool", "secretsmanager:CreateSecret", "iam:CreateUser",
-        "ssm:PutParameter",
-    }
-)  # fmt: skip
-"""Actions that cannot be limited by the tag of what they act on, or make what has none yet."""
+)
+"""Actions that IAM checks against no resource."""
 
 _GONE: Final = (
     "ses:Delete", "iam:Delete", "iam:Update", "iam:Detach", "iam:Remove", "iam:List", "iam:Untag", "iam:Tag", "secretsmanager:Delete",
@@ -69,38 +62,19 @@ _GONE: Final = (
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 
-_REFERRING: Final = frozenset(
-    {
-        "ses:PutEmailIdentityConfigurationSetAttributes", "ses:CreateConfigurationSet",
-        "ses:PutConfigurationSetDeliveryOptions", "ses:PutConfigurationSetArchivingOptions",
-    }
-)  # fmt: skip
-"""Actions that are also checked against what the thing refers to: a set, a pool, an archive."""
+_REFERRING: Final = frozenset(iam_action("ses", name) for spec in KINDS.values() for name in spec.referring)
+"""Actions that are also checked against what the resource refers to: a set, a pool, an archive."""
 
-DEFAULT_POOL: Final = "ses-default-dedicated-pool"
+_TAGS: Final = "ses:ListTagsForResource"
+_TAGS_APART: Final = tuple(
+    spec.arn for spec in KINDS.values() if isinstance(spec, PlainSpec) and spec.arn and not spec.tags_in_get
+)
+"""Types of SES resources, as ARNs say them, whose tags are read by that action."""
+
 RECORD_TYPES: Final = ("CNAME", "MX", "TXT")
 """The types of record sets that recon writes."""
 
 READ_VERBS: Final = ("Get", "List", "Describe", "Lookup", "BatchGet")
-
-
-@dataclass(slots=True)
-class Named:
-    """The ARNs of what a stack declares or refers to, by what IAM calls them."""
-
-    ses: set[str] = field(default_factory=set)
-    referred: set[str] = field(default_factory=set)
-    """Sets, pools, archives and parent identities that the stack uses but does not declare."""
-    users: set[str] = field(default_factory=set)
-    secrets: set[str] = field(default_factory=set)
-    parameters: set[str] = field(default_factory=set)
-    dkim_secrets: set[str] = field(default_factory=set)
-    dkim_parameters: set[str] = field(default_factory=set)
-    topics: set[str] = field(default_factory=set)
-    passed_roles: set[str] = field(default_factory=set)
-    replicated: set[str] = field(default_factory=set)
-    keys: dict[tuple[str, str, str], None] = field(default_factory=dict)
-    """(service, region, key id, ARN or alias) of the KMS keys that stores are encrypted with."""
 
 
 def policy(state: State, purpose: Purpose, *, dns: bool = False) -> dict[str, Any]:
@@ -111,12 +85,12 @@ def policy(state: State, purpose: Purpose, *, dns: bool = False) -> dict[str, An
     """
     if dns and not state.stack.dns_role_arn:
         raise ReconError("the stack has no `dns.role_arn`: its zones are in its own account", hint="leave out --dns")
-    names = named(state)
-    document = _document(state, purpose, names, dns)
+    grants = named(state)
+    document = _document(state, purpose, grants, dns)
     for level in (1, 2, 3):
         if len(parts(document)) <= MAX_POLICIES:
             break
-        document = _document(state, purpose, names, dns, level)
+        document = _document(state, purpose, grants, dns, level)
     return document
 
 
@@ -161,104 +135,18 @@ def _pieces(statement: dict[str, Any], room: int) -> Iterator[dict[str, Any]]:
 # --- what the stack names ------------------------------------------------------------------------------------------
 
 
-def named(state: State) -> Named:
-    """All that the declared state names, as ARNs."""
-    names = Named()
-    found = [desired for kind in REGISTRY.values() for desired in kind.desired(state)]
-    for desired in found:
-        _of_ses(state, desired, names)
-        if desired.kind == "smtp_user":
-            path = str(desired.entry.values.get("path") or "/")
-            names.users |= _user(state, desired.name, path)
-        elif desired.kind == "smtp_credential":
-            for store in desired.spec["stores"]:
-                region, name = str(store["region"]), str(store["name"])
-                if store["type"] == "ssm":
-                    names.parameters |= _parameter(state, name, region)
-                else:
-                    names.secrets |= _secret(state, name, region)
-                if store.get("kms_key_id"):
-                    names.keys[str(store["type"]), region, str(store["kms_key_id"])] = None
+def named(state: State) -> frozenset[Grant]:
+    """All that the declared state names: its resources, those that ``moved`` renames, and what they refer to."""
+    found = {
+        grant for kind in REGISTRY.values() for desired in kind.desired(state) for grant in kind.grants(desired, state)
+    }
     for moved in state.moved:
-        kind, _, rest = moved.from_address.partition("/")
-        if kind == "smtp_user":
-            names.users |= _user(state, rest, "/*/") | _user(state, rest, "/")
-        elif kind in {"email_identity", "configuration_set", "dedicated_ip_pool"}:
-            region, _, name = rest.partition("/")
-            names.ses.add(_ses(state, kind, name, region))
-    names.referred -= names.ses
-    return names
+        found |= set(REGISTRY[address_parts(moved.from_address).kind].own_grants(state.stack, moved.from_address))
+    return frozenset(found)
 
 
-def _of_ses(state: State, desired: Desired, names: Named) -> None:
-    spec, region = desired.spec, desired.region or ""
-    if desired.kind in {"email_identity", "configuration_set", "dedicated_ip_pool"}:
-        names.ses.add(_ses(state, desired.kind, desired.name, region))
-    if desired.kind == "email_identity":
-        if spec.get("configuration_set_name"):
-            names.referred.add(_ses(state, "configuration_set", str(spec["configuration_set_name"]), region))
-        dkim = desired.entry.values.get("dkim") or {}
-        _dkim_key(state, dkim.get("domain_signing_private_key") or {}, region, names)
-        parent = regions.deterministic_parent(str(dkim.get("signing_attributes_origin") or ""))
-        if parent:
-            names.replicated |= {_ses(state, desired.kind, desired.name, r) for r in (parent, region)}
-    elif desired.kind == "configuration_set":
-        pool = (spec.get("delivery_options") or {}).get("sending_pool_name")
-        if pool:
-            names.referred.add(_ses(state, "dedicated_ip_pool", str(pool), region))
-        archive = (spec.get("archiving_options") or {}).get("archive_arn")
-        if archive:
-            names.referred.add(str(archive))
-        domain = str((spec.get("tracking_options") or {}).get("custom_redirect_domain") or "")
-        while "." in domain:  # the identity that must be verified first may be any of its parents
-            names.referred.add(_ses(state, "email_identity", domain, region))
-            domain = domain.partition(".")[2]
-    elif desired.kind == "event_destination":
-        topic = (spec.get("sns_destination") or {}).get("topic_arn")
-        role = (spec.get("kinesis_firehose_destination") or {}).get("iam_role_arn")
-        if topic and str(topic).count(":") == 5:
-            names.topics.add(str(topic))
-        if role:
-            names.passed_roles.add(str(role))
-
-
-def _dkim_key(state: State, reference: Mapping[str, Any], region: str, names: Named) -> None:
-    where = str(reference.get("region") or (state.stack.regions[0] if state.stack.regions else region))
-    if "secretsmanager" in reference:
-        names.dkim_secrets |= _secret(state, str(reference["secretsmanager"]), where)
-    elif "ssm" in reference:
-        names.dkim_parameters |= _parameter(state, str(reference["ssm"]), where)
-
-
-_TYPES: Final = {
-    "email_identity": "identity",
-    "configuration_set": "configuration-set",
-    "dedicated_ip_pool": "dedicated-ip-pool",
-}
-
-
-def _ses(state: State, kind: str, name: str, region: str) -> str:
-    return f"arn:{state.stack.partition}:ses:{region}:{state.stack.account}:{_TYPES[kind]}/{name}"
-
-
-def _user(state: State, name: str, path: str) -> set[str]:
-    """With its path, and without: IAM checks a user that does not exist yet by its name alone."""
-    base = f"arn:{state.stack.partition}:iam::{state.stack.account}:user"
-    return {f"{base}{path}{name}", f"{base}/{name}"}
-
-
-def _secret(state: State, name: str, region: str) -> set[str]:
-    """With the six characters that Secrets Manager adds to a name, and without, for one that does not exist yet."""
-    if name.startswith("arn:"):
-        return {name}
-    base = f"arn:{state.stack.partition}:secretsmanager:{region}:{state.stack.account}:secret:{name}"
-    return {base, f"{base}-??????"}
-
-
-def _parameter(state: State, name: str, region: str) -> set[str]:
-    if name.startswith("arn:"):
-        return {name}
-    return {f"arn:{state.stack.partition}:ssm:{region}:{state.stack.account}:parameter/{name.lstrip('/')}"}
+def _arns(grants: Iterable[Grant], role: Role) -> set[str]:
+    return {grant.arn for grant in grants if grant.role == role}
 
 
 # --- the statements ------------------------------------------------------------------------------------------------
@@ -279,8 +167,8 @@ def actions(purpose: Purpose) -> dict[str, set[str]]:
     return found
 
 
-def _document(state: State, purpose: Purpose, names: Named, dns: bool, level: int = 0) -> dict[str, Any]:
-    statements = list(_dns_statements(state, purpose) if dns else _statements(state, purpose, names, level))
+def _document(state: State, purpose: Purpose, grants: frozenset[Grant], dns: bool, level: int = 0) -> dict[str, Any]:
+    statements = list(_dns_statements(state, purpose) if dns else _statements(state, purpose, grants, level))
     return {"Version": "2012-10-17", "Statement": [s for s in statements if s["Action"] and s["Resource"]]}
 
 
@@ -299,44 +187,32 @@ def _of(found: Iterable[str], *prefixes: str) -> set[str]:
     return {a for a in found if a.startswith(prefixes)} - _ANYWHERE
 
 
-def _statements(state: State, purpose: Purpose, names: Named, level: int) -> Iterator[dict[str, Any]]:
+def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level: int) -> Iterator[dict[str, Any]]:
     stack, found = state.stack, actions(purpose)
     partition, account = stack.partition, stack.account
     elsewhere = bool(stack.dns_role_arn)
     anywhere = {a for a in found if a in _ANYWHERE and not (elsewhere and a.startswith("route53:"))}
     yield _statement("Account", anywhere, ["*"])
     if purpose == "apply":
-        used = sorted({*stack.regions, *(arn.split(":")[3] for arn in names.ses)} - {"*"})
+        used = sorted({*stack.regions, *(arn.split(":")[3] for arn in _arns(grants, "own"))} - {"*"})
         yield _statement("AccountByHand", INCIDENT, ["*"], {"StringEquals": {"aws:RequestedRegion": used}})
 
-    owned = {"StringEquals": {f"aws:ResourceTag/{STACK}": stack.scope}}
-    ses = _of(found, "ses:")
-    yield _statement("Ses", ses, folded(names.ses, level))
-    yield _statement("SesReferences", {a for a in ses if _reads(a)} | (_REFERRING & ses), folded(names.referred, level))
-    # The addresses of a pool that goes, declared or not any more, go back there.
-    default = [_ses(state, "dedicated_ip_pool", DEFAULT_POOL, "*")]
-    yield _statement("SesDefaultPool", {"ses:PutDedicatedIpInPool"} & ses, default)
-    base = f"arn:{partition}:ses:*:{account}"
-    types = [f"{base}:{t}/*" for t in ("identity", "configuration-set", "dedicated-ip-pool")]
-    yield _statement("SesOwned", _gone(ses), types, owned)
-    # Which tags a resource carries cannot be limited by those tags.
-    yield _statement("SesOwnedTags", {"ses:ListTagsForResource"} & ses, [f"{base}:dedicated-ip-pool/*"])
-    if purpose == "apply":
-        yield _statement("DkimReplicas", ["ses:ReplicateEmailIdentityDkimSigningKey"], folded(names.replicated, level))
+    yield from _ses_statements(state, purpose, _of(found, "ses:"), grants, level)
 
-    iam = _of(found, "iam:")
+    iam, declared = _of(found, "iam:"), _arns(grants, "user")
     users = iam - {"iam:RemoveUserFromGroup"}
-    yield _statement("Users", users, names.users)
-    yield _statement("UsersOwned", _gone(users), [f"arn:{partition}:iam::{account}:user/*"], owned)
-    groups = [f"arn:{partition}:iam::{account}:group/*", *names.users]
+    yield _statement("Users", users, declared)
+    yield _statement("UsersOwned", _gone(users), [f"arn:{partition}:iam::{account}:user/*"], _owned(state))
+    groups = [f"arn:{partition}:iam::{account}:group/*", *declared]
     yield _statement("Groups", {"iam:RemoveUserFromGroup"} & iam, groups)
     if purpose == "apply":
         passed = {"StringEquals": {"iam:PassedToService": "ses.amazonaws.com"}}
-        yield _statement("FirehoseRoles", ["iam:PassRole"], names.passed_roles, passed)
+        yield _statement("FirehoseRoles", ["iam:PassRole"], _arns(grants, "passed_role"), passed)
 
-    yield from _store_statements(state, found, names, owned)
-    yield _statement("Topics", _of(found, "sns:"), names.topics)
-    keyed = sorted({arn.split(":")[3] for arn in names.topics})
+    yield from _store_statements(state, found, grants)
+    topics = _arns(grants, "topic")
+    yield _statement("Topics", _of(found, "sns:"), topics)
+    keyed = sorted({arn.split(":")[3] for arn in topics})
     yield _statement("TopicKeys", _of(found, "kms:"), [f"arn:{partition}:kms:{r}:{account}:key/*" for r in keyed])
 
     if elsewhere:
@@ -348,9 +224,37 @@ def _statements(state: State, purpose: Purpose, names: Named, level: int) -> Ite
     yield from _backend_statements(state, purpose)
 
 
+def _ses_statements(
+    state: State, purpose: Purpose, ses: set[str], grants: frozenset[Grant], level: int
+) -> Iterator[dict[str, Any]]:
+    """Resources of SES: the declared, what they refer to, and those that carry the stack's tag."""
+    own, referred, replicated = (_arns(grants, role) for role in ("own", "referred", "replicated"))
+    yield _statement("Ses", ses, folded(own, level))
+    reads = {a for a in ses if _reads(a)}
+    yield _statement("SesReferences", reads | (_REFERRING & ses), folded(referred - own, level))
+
+    def everywhere(resource: str) -> str:
+        return ses_arn(state.stack.partition, "*", state.stack.account, resource)
+
+    # The addresses of a pool that is deleted, declared or not any more, return to the default pool.
+    default = [everywhere(f"{POOL.arn}/{DEFAULT_POOL}")]
+    yield _statement("SesDefaultPool", {"ses:PutDedicatedIpInPool"} & ses, default)
+    types = [everywhere(f"{spec.arn}/*") for spec in KINDS.values() if spec.arn]
+    yield _statement("SesOwned", _gone(ses) - {_TAGS}, types, _owned(state))
+    # Which tags a resource carries cannot be limited by those tags.
+    yield _statement("SesOwnedTags", {_TAGS} & ses, [everywhere(f"{arn}/*") for arn in _TAGS_APART])
+    if purpose == "apply":
+        yield _statement("DkimReplicas", ["ses:ReplicateEmailIdentityDkimSigningKey"], folded(replicated, level))
+
+
+def _owned(state: State) -> dict[str, Any]:
+    """The condition that a resource carries the stack's tag."""
+    return {"StringEquals": {f"aws:ResourceTag/{STACK}": state.stack.scope}}
+
+
 def _gone(found: Iterable[str]) -> set[str]:
     """Of some actions, those that are needed on what is ours and no longer declared."""
-    return {a for a in found if _reads(a) or a.startswith(_GONE)} - _UNTAGGED
+    return {a for a in found if _reads(a) or a.startswith(_GONE)}
 
 
 def _reads(action: str) -> bool:
@@ -358,26 +262,29 @@ def _reads(action: str) -> bool:
 
 
 def _store_statements(
-    state: State, found: Mapping[str, set[str]], names: Named, owned: Mapping[str, Any]
+    state: State, found: Mapping[str, set[str]], grants: frozenset[Grant]
 ) -> Iterator[dict[str, Any]]:
     """Secrets and parameters: SMTP credentials by name; DKIM keys, of which nothing but the value is read."""
     place = f"{state.stack.partition}:{{}}:{{}}:{state.stack.account}"
     secret, parameter = (f"arn:{place.format(*service)}" for service in (("secretsmanager", "*"), ("ssm", "*")))
-    for sid, prefix, ours, dkim, anything in (
-        ("Secrets", "secretsmanager:", names.secrets, names.dkim_secrets, f"{secret}:secret:*"),
-        ("Parameters", "ssm:", names.parameters, names.dkim_parameters, f"{parameter}:parameter/*"),
-    ):
+    stores: tuple[tuple[str, str, Role, Role, str], ...] = (
+        ("Secrets", "secretsmanager:", "secret", "dkim_secret", f"{secret}:secret:*"),
+        ("Parameters", "ssm:", "parameter", "dkim_parameter", f"{parameter}:parameter/*"),
+    )
+    for sid, prefix, ours, dkim, anything in stores:
         here = {a: kinds for a, kinds in found.items() if a.startswith(prefix) and a not in _ANYWHERE}
         mine = {a for a, kinds in here.items() if kinds - {"email_identity"}}
-        yield _statement(sid, mine, ours)
+        yield _statement(sid, mine, _arns(grants, ours))
         # Of apply alone also the value: a store that was renamed fills the one that takes its place.
-        yield _statement(f"{sid}Owned", _gone(mine), [anything], owned)
-        yield _statement(f"Dkim{sid}", {a for a, kinds in here.items() if "email_identity" in kinds}, dkim)
+        yield _statement(f"{sid}Owned", _gone(mine), [anything], _owned(state))
+        yield _statement(
+            f"Dkim{sid}", {a for a, kinds in here.items() if "email_identity" in kinds}, _arns(grants, dkim)
+        )
     if "secretsmanager:CreateSecret" not in found:
         return
-    for number, (service, region, key) in enumerate(sorted(names.keys)):
-        name = key.rpartition(":")[2]
-        condition: dict[str, Any] = {"StringEquals": {"kms:ViaService": f"{service}.{region}.amazonaws.com"}}
+    for number, (via, key) in enumerate(sorted({(g.via, g.arn) for g in grants if g.role == "store_key"})):
+        (service, region), name = via.split(".")[:2], key.rpartition(":")[2]
+        condition: dict[str, Any] = {"StringEquals": {"kms:ViaService": via}}
         keys = f"arn:{place.format('kms', region)}:key"
         arn = key if key.startswith("arn:") else f"{keys}/{key}"
         if name.startswith("alias/"):

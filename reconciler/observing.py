@@ -110,19 +110,9 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     failed: list[tuple[str, AwsError]] = []
 
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
+        wanted = {"Key": STACK, "Values": [snapshot.scope]}
         try:
-            found = list(
-                aws.pages(
-                    "resourcegroupstaggingapi",
-                    "GetResources",
-                    "ResourceTagMappingList",
-                    region,
-                    token_in="PaginationToken",
-                    TagFilters=[{"Key": STACK, "Values": [snapshot.scope]}],
-                    ResourceTypeFilters=["ses"],
-                )
-            )
-            return region, [_owned(item, region) for item in found], None
+            return region, [_owned(item, region) for item in _tagged(aws, region, wanted, "ses")], None
         except AwsError as error:
             return region, [], error
 
@@ -137,34 +127,46 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
             if kind:
                 snapshot.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
     if failed:
-        places_text = ", ".join(region for region, _ in failed[:4]) + (
-            f" and {len(failed) - 4} more" if len(failed) > 4 else ""
-        )
+        named = ", ".join(region for region, _ in failed[:4])
+        more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         snapshot.unreadable(
             "sweep",
-            f"what is ours and no longer declared could not be looked for in {places_text}: {failed[0][1].message}",
+            f"what is ours and no longer declared could not be looked for in {named}{more}: {failed[0][1].message}",
             failed[0][1].hint,
         )
-    if swept:
-        snapshot.scanned.append(f"{len(swept)} regions for resources tagged {STACK}={snapshot.scope}")
-    if closed:
-        snapshot.scanned.append(f"{len(closed)} regions skipped: not enabled for the account")
-    if denied:
-        snapshot.scanned.append(f"{len(denied)} regions skipped: denied by a service control policy")
+    for there, what in (
+        (swept, f"for resources tagged {STACK}={snapshot.scope}"),
+        (closed, "skipped: not enabled for the account"),
+        (denied, "skipped: denied by a service control policy"),
+    ):
+        if there:
+            snapshot.scanned.append(f"{len(there)} regions {what}")
+    _sweep_zones(snapshot, aws, regions.home_region(partition))
+
+
+def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:
+    """Find the zones with our markers by the tag that the first marker puts on its zone."""
     try:
-        marked = aws.pages(
-            "resourcegroupstaggingapi",
-            "GetResources",
-            "ResourceTagMappingList",
-            regions.home_region(partition),
-            dns=True,
-            token_in="PaginationToken",
-            TagFilters=[{"Key": f"recon:{snapshot.scope}"}],
-            ResourceTypeFilters=["route53:hostedzone"],
-        )
+        marked = _tagged(aws, home, {"Key": f"recon:{snapshot.scope}"}, "route53:hostedzone", dns=True)
         snapshot.tagged_zones = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
     except AwsError as error:
         snapshot.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
+
+
+def _tagged(
+    aws: Aws, region: str, wanted: Mapping[str, Any], resource_type: str, *, dns: bool = False
+) -> Iterable[Mapping[str, Any]]:
+    """The resources of a type in ``region`` that carry the tag ``wanted`` (GetResources)."""
+    return aws.pages(
+        "resourcegroupstaggingapi",
+        "GetResources",
+        "ResourceTagMappingList",
+        region,
+        dns=dns,
+        token_in="PaginationToken",
+        TagFilters=[wanted],
+        ResourceTypeFilters=[resource_type],
+    )
 
 
 def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:

@@ -98,15 +98,16 @@ def deterministic_parent(origin: str) -> str | None:
     return upper.removeprefix(_ORIGIN_PREFIX).lower().replace("_", "-")
 
 
-def _ses_arn(partition: str, region: str, account: str, resource: str) -> str:
+def ses_arn(partition: str, region: str, account: str, resource: str) -> str:
+    """The ARN of a resource of SES: ``resource`` is ``identity/acme.com``, ``configuration-set/transactional`` ..."""
     return f"arn:{partition}:ses:{region}:{account}:{resource}"
 
 
 def identity_arn(partition: str, region: str, account: str, name: str) -> str:
     """``arn:aws:ses:us-east-1:111122223333:identity/acme.com``."""
-    return _ses_arn(partition, region, account, f"identity/{name}")
+    return ses_arn(partition, region, account, f"identity/{name}")
 
 
 def configuration_set_arn(partition: str, region: str, account: str, name: str) -> str:
     """``arn:aws:ses:us-east-1:111122223333:configuration-set/transactional``."""
-    return _ses_arn(partition, region, account, f"configuration-set/{name}")
+    return ses_arn(partition, region, account, f"configuration-set/{name}")

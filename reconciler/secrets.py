@@ -10,12 +10,12 @@ import base64
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError
+from reconciler.files import read_file
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -53,29 +53,12 @@ MAX_FILE = 64 * 1024
 
 
 def _file(name: str, root: str) -> str:
-    """The text of a file. A relative path must stay below ``root``, also through links: whoever writes the YAML must
-    not read other files of the machine. Pipes, devices and oversized files are not read."""
-    path = Path(root) / name
-    try:
-        if not Path(name).is_absolute() and not path.resolve().is_relative_to(Path(root).resolve()):
-            raise ReconError(
-                f"the key file {path} is outside the state directory",
-                hint="move it below the state directory, or write an absolute path",
-            )
-        # Opening a pipe would wait for a writer. The type is checked on the open file, which nobody can replace.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise ReconError(f"the key file {path} is not a regular file")
-            data = file.read(MAX_FILE + 1)
-    except (OSError, ValueError, RuntimeError) as problem:  # the last two: a NUL byte, a loop of links
-        raise ReconError(f"the key file {path} could not be read: {type(problem).__name__}") from None
-    if len(data) > MAX_FILE:
-        raise ReconError(f"the key file {path} has more than {MAX_FILE} bytes")
+    """The text of a key file, which is ASCII."""
+    data = read_file(name, root, what="the key file", limit=MAX_FILE, absolute=True)
     try:
         return data.decode("ascii")
     except UnicodeDecodeError:
-        raise ReconError(f"the key file {path} could not be read: it is not ASCII") from None
+        raise ReconError(f"the key file {Path(root) / name} could not be read: it is not ASCII") from None
 
 
 class DkimKey:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError, ReconError
 from reconciler.model import Diagnostic, State
+from reconciler.resources import SECTIONS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -40,7 +41,7 @@ FIELDS = ("address", "reason", "region", "since")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SuppressedAddress:
     """One address on the list of one region; ``since`` is when it was put there last (ISO 8601)."""
 
     address: str
@@ -81,7 +82,7 @@ class Filter:
         return wanted
 
 
-Pages = queue.Queue[list[Entry] | ReconError | None]
+Pages = queue.Queue[list[SuppressedAddress] | ReconError | None]
 """The pages of one region; None, or the error that ended it, is the last."""
 
 
@@ -90,7 +91,7 @@ def regions_of(state: State, chosen: Iterable[str] = ()) -> list[str]:
 
     Raises ReconError for a region that the stack does not use.
     """
-    used = {e.region for kind in ("domains", "email_addresses", "configuration_sets") for e in state.section(kind)}
+    used = {e.region for section in SECTIONS for e in state.section(section)}
     known = sorted({*state.stack.regions, *(r for r in used if r)})
     if wrong := sorted(set(chosen) - set(known)):
         raise ReconError(
@@ -102,7 +103,7 @@ def regions_of(state: State, chosen: Iterable[str] = ()) -> list[str]:
 # --- read ----------------------------------------------------------------------------------------------------------
 
 
-def list_entries(aws: Aws, regions: Iterable[str], filter: Filter) -> Iterator[Entry | ReconError]:
+def list_entries(aws: Aws, regions: Iterable[str], filter: Filter) -> Iterator[SuppressedAddress | ReconError]:
     """Every entry, region after region; all regions are read in parallel. A region that fails ends with its error."""
     match = re.compile(translate(filter.match.lower())) if filter.match else None
     stop = threading.Event()
@@ -123,7 +124,7 @@ def list_entries(aws: Aws, regions: Iterable[str], filter: Filter) -> Iterator[E
 def _read_pages(aws: Aws, region: str, filter: Filter, pages: Pages, stop: threading.Event) -> None:
     """Put the pages of one region into ``pages``, then None or the error, until ``stop`` is set."""
 
-    def put(page: list[Entry] | ReconError | None) -> bool:
+    def put(page: list[SuppressedAddress] | ReconError | None) -> bool:
         while not stop.is_set():
             try:
                 pages.put(page, timeout=0.5)
@@ -147,9 +148,9 @@ def _read_pages(aws: Aws, region: str, filter: Filter, pages: Pages, stop: threa
             return
 
 
-def _entry(item: Mapping[str, Any], region: str) -> Entry:
+def _entry(item: Mapping[str, Any], region: str) -> SuppressedAddress:
     at = item.get("LastUpdateTime")
-    return Entry(
+    return SuppressedAddress(
         str(item.get("EmailAddress") or ""), str(item.get("Reason") or ""), region,
         at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if isinstance(at, datetime) else "",
     )  # fmt: skip
@@ -157,7 +158,7 @@ def _entry(item: Mapping[str, Any], region: str) -> Entry:
 
 def find_entries(
     aws: Aws, regions: Iterable[str], removals: Iterable[Removal]
-) -> tuple[list[Entry], list[ReconError]]:  # fmt: skip
+) -> tuple[list[SuppressedAddress], list[ReconError]]:  # fmt: skip
     """The entries that ``removals`` name, and an error for each region that could not be read."""
     wanted: dict[str, set[str]] = {}
     every = list(regions)
@@ -166,7 +167,7 @@ def find_entries(
             wanted.setdefault(region, set()).add(removal.address)
     many = len({a for addresses in wanted.values() for a in addresses}) > ONE_BY_ONE
     answers = _find_in_lists(aws, wanted) if many else _find_one_by_one(aws, wanted)
-    found: list[Entry] = []
+    found: list[SuppressedAddress] = []
     problems: list[ReconError] = []
     for answer in answers:
         if isinstance(answer, ReconError):
@@ -176,15 +177,15 @@ def find_entries(
     return found, problems
 
 
-def _find_in_lists(aws: Aws, wanted: Mapping[str, set[str]]) -> Iterator[Entry | ReconError]:
+def _find_in_lists(aws: Aws, wanted: Mapping[str, set[str]]) -> Iterator[SuppressedAddress | ReconError]:
     folded = {region: {a.lower() for a in addresses} for region, addresses in wanted.items()}
     for entry in list_entries(aws, sorted(wanted), Filter()):
         if isinstance(entry, ReconError) or entry.address.lower() in folded[entry.region]:
             yield entry
 
 
-def _find_one_by_one(aws: Aws, wanted: Mapping[str, set[str]]) -> list[Entry | ReconError | None]:
-    def find(job: tuple[str, str]) -> Entry | ReconError | None:
+def _find_one_by_one(aws: Aws, wanted: Mapping[str, set[str]]) -> list[SuppressedAddress | ReconError | None]:
+    def find(job: tuple[str, str]) -> SuppressedAddress | ReconError | None:
         region, address = job
         try:
             answer = aws.call_if_there("sesv2", "GetSuppressedDestination", region, EmailAddress=address)
@@ -201,15 +202,15 @@ def _find_one_by_one(aws: Aws, wanted: Mapping[str, set[str]]) -> list[Entry | R
 # --- remove --------------------------------------------------------------------------------------------------------
 
 
-def remove(aws: Aws, entries: Iterable[Entry]) -> Iterator[tuple[Entry, ReconError | None]]:
+def remove(aws: Aws, entries: Iterable[SuppressedAddress]) -> Iterator[tuple[SuppressedAddress, ReconError | None]]:
     """Remove entries, regions in parallel; yields each with its error, if any. A missing entry counts as removed."""
-    by_region: dict[str, list[Entry]] = {}
+    by_region: dict[str, list[SuppressedAddress]] = {}
     for entry in entries:
         by_region.setdefault(entry.region, []).append(entry)
-    done: queue.Queue[tuple[Entry, ReconError | None] | None] = queue.Queue()
+    done: queue.Queue[tuple[SuppressedAddress, ReconError | None] | None] = queue.Queue()
     stop = threading.Event()
 
-    def work(lane: list[Entry]) -> None:
+    def work(lane: list[SuppressedAddress]) -> None:
         for entry in lane:
             if stop.is_set():
                 break
@@ -233,7 +234,7 @@ def remove(aws: Aws, entries: Iterable[Entry]) -> Iterator[tuple[Entry, ReconErr
             thread.join()
 
 
-def _remove_one(aws: Aws, entry: Entry) -> ReconError | None:
+def _remove_one(aws: Aws, entry: SuppressedAddress) -> ReconError | None:
     try:
         aws.call_if_there("sesv2", "DeleteSuppressedDestination", entry.region, EmailAddress=entry.address)
     except AwsError as error:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from support import ACCOUNT, HOME, OTHER, House, client, merge
 
+from reconciler.desired import load
+from reconciler.doctor.facts import only_domains
+
 BASE: dict[str, Any] = {
     "domains": {
         "acme.com": {
@@ -261,3 +264,27 @@ def test_bad_input(house: House, arguments: list[str], words: str) -> None:
     assert ran.code == 1
     assert words in ran.err, ran
     assert house.sandbox.calls() == []
+
+
+def test_only_what_the_domains_use_is_kept(house: House) -> None:
+    """Directly or by way of another, in the same region."""
+    house.write({
+        "stack": {"regions": ["us-east-1", "eu-west-1"]},
+        "domains": {"acme.com": {"regions": ["us-east-1"], "configuration_set_name": "main"}, "other.com": {}},
+        "email_addresses": {"ceo@acme.com": {"regions": ["us-east-1"]}, "ceo@other.com": {}},
+        "configuration_sets": {
+            "main": {"delivery_options": {"sending_pool_name": "tx"},
+                     "tracking_options": {"custom_redirect_domain": "click-${region}.other.com"}},
+            "spare": {"delivery_options": {"sending_pool_name": "rest"}},
+        },
+        "dedicated_ip_pools": {"tx": {}, "rest": {}},
+        "smtp_users": {"news": {"from_addresses": ["*@acme.com"], "credentials": {"ssm": {"name": "/news"}}},
+                       "other": {"from_addresses": ["*@other.com"], "credentials": {"ssm": {"name": "/other"}}}},
+    })  # fmt: skip
+    kept = only_domains(load(house.home / "state.yaml", None).state, ["acme.com"]).entries
+    assert {(entry.section, entry.region, entry.name) for entry in kept} == {
+        ("domains", None, "acme.com"), ("domains", "us-east-1", "acme.com"),
+        ("email_addresses", "us-east-1", "ceo@acme.com"),
+        ("configuration_sets", "us-east-1", "main"), ("dedicated_ip_pools", "us-east-1", "tx"),
+        ("smtp_users", None, "news"),
+    }  # fmt: skip

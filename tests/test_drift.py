@@ -10,6 +10,9 @@ import pytest
 import support
 
 from reconciler.drift import causes
+from reconciler.kinds.lookups import Lookup
+from reconciler.kinds.registry import REGISTRY
+from reconciler.model import Change
 
 ARN = f"arn:aws:iam::{support.ACCOUNT}:user/eva"
 EVA = "AKIAEVAEVAEVAEVAEVA1"
@@ -339,16 +342,35 @@ def test_requests_are_understood_as_cloudtrail_writes_them() -> None:
                 "name": "_DMARC.acme.com.", "type": "TXT", "tTL": 300, "resourceRecords": [{"value": "x"}]}}]
         },
     }  # fmt: skip
-    said = causes._said({"CloudTrailEvent": json.dumps({"requestParameters": batch})})
-    lookup = causes._Lookup("us-east-1", "EventName", "ChangeResourceRecordSets")
-    assert causes._concerns({"record": "_dmarc.acme.com", "type": "txt"}, said, lookup)
-    assert not causes._concerns({"record": "acme.com", "type": "txt"}, said, lookup)
-    assert not causes._concerns({"record": "_dmarc.acme.com", "type": "mx"}, said, lookup)
-    arn = "arn:aws:ses:us-east-1:1:identity/acme.com"
-    said = causes._said({"CloudTrailEvent": json.dumps({"requestParameters": {"resourceArn": arn}})})
-    assert causes._concerns({"name": "acme.com"}, said, lookup)
-    assert not causes._concerns({"name": "other.com"}, said, lookup)
-    said = causes._said(
-        {"CloudTrailEvent": json.dumps({"requestParameters": None}), "Resources": [{"ResourceName": "a"}]}
-    )
-    assert causes._concerns({"name": "a"}, said, lookup)
+
+    def change(address: str, **execution: Any) -> Change:
+        return Change(address, address.partition("/")[0], "update", {}, {}, region="us-east-1", execution=execution)
+
+    def concerned(address: str, event: dict[str, Any], **execution: Any) -> bool:
+        lookup = Lookup("us-east-1", "EventName", "Any")
+        one = change(address, **execution)
+        return REGISTRY[one.kind].concerns(one, causes._said(event), lookup)
+
+    def event(parameters: Any, **more: Any) -> dict[str, Any]:
+        return {"CloudTrailEvent": json.dumps({"requestParameters": parameters}), **more}
+
+    record = "dns_record/acme.com/_dmarc.acme.com/TXT"
+    assert concerned(record, event(batch), name="_dmarc.acme.com", type="TXT")
+    assert not concerned(record, event(batch), name="acme.com", type="TXT")
+    assert not concerned(record, event(batch), name="_dmarc.acme.com", type="MX")
+    identity = "email_identity/us-east-1/acme.com"
+    tagged = event({"resourceArn": "arn:aws:ses:us-east-1:1:identity/acme.com"})
+    assert concerned(identity, tagged)
+    assert not concerned("email_identity/us-east-1/other.com", tagged)
+    assert not concerned("configuration_set/us-east-1/acme.com", tagged)
+    assert concerned(identity, event(None, Resources=[{"ResourceName": "acme.com"}]))
+    assert not concerned(identity, event({"configurationSetName": "acme.com"}))
+    moved = event({"ip": "192.0.2.1", "destinationPoolName": "tx"})
+    assert concerned("dedicated_ip_pool/us-east-1/tx", moved)
+    own = event({"configurationSetName": "main", "eventDestinationName": "bus"})
+    assert concerned("event_destination/us-east-1/main/bus", own)
+    assert not concerned("event_destination/us-east-1/main/other", own)
+    assert concerned("event_destination/us-east-1/main/other", event({"configurationSetName": "main"}))
+    stored = event({"secretId": "recon/News-AbCdEf"})
+    assert concerned("smtp_credential/news", stored, stores=[{"name": "recon/news"}])
+    assert not concerned("smtp_credential/news", stored, stores=[{"name": "recon/office"}])

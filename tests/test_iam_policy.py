@@ -18,6 +18,8 @@ from reconciler.aws import iam_action
 from reconciler.desired import load
 from reconciler.iam_policy import MAX_CHARACTERS, READ_VERBS, parts, policy, size
 from reconciler.kinds.registry import REGISTRY
+from reconciler.resources import KINDS
+from reconciler.resources.spec import PlainSpec
 from reconciler.rules import facts
 
 BUCKET = "acme-recon"
@@ -63,6 +65,8 @@ DOCUMENT: dict[str, Any] = {
         },
     },
     "dedicated_ip_pools": {"tx": {"scaling_mode": "MANAGED"}},
+    "contact_lists": {"readers": {"description": "Letters"}},
+    "email_templates": {"welcome": {"subject": "Welcome", "text": "Hello"}},
     "smtp_users": {
         "news": {"path": "/ses-smtp/", "from_addresses": ["*@acme.com"],
                  "credentials": {"secretsmanager": {"name": "recon/news/${region}"}}, "tags": {"owner": "growth"}},
@@ -163,6 +167,8 @@ def test_apply_change_and_destroy_work_under_the_policy_of_apply(account: suppor
             "sending_options": {"sending_enabled": False}, "tags": {"a": "b"},
             "vdm_options": {"guardian_options": {"optimized_shared_delivery": "ENABLED"}},
             "event_destinations": {"bus": {"matching_event_types": ["BOUNCE", "COMPLAINT"]}}}},
+        "contact_lists": {"readers": {"description": "Letters of a month", "tags": {"a": "b"}}},
+        "email_templates": {"welcome": {"subject": "Good day", "tags": {"a": "b"}}},
         "smtp_users": {"news": {"from_addresses": ["news@acme.com"], "tags": {"owner": "sales"}}},
     })  # fmt: skip
     account.write(changed, stack=DOCUMENT["stack"])
@@ -182,6 +188,8 @@ def test_what_is_no_longer_declared_is_deleted_by_its_tag(account: support.House
         **DOCUMENT,
         "email_addresses": {},
         "smtp_users": {},
+        "contact_lists": {},
+        "email_templates": {},
         "domains": {"acme.com": DOCUMENT["domains"]["acme.com"]},
     }
     account.write(rest, stack=DOCUMENT["stack"])
@@ -305,6 +313,52 @@ def test_resources_are_the_stacks_own(tmp_path: Path) -> None:
             for r in (s["Resource"] if isinstance(s["Resource"], list) else [s["Resource"]])
         }
         assert told == whole
+
+
+def test_every_plain_kind_has_its_place_in_iam() -> None:
+    """Without a type in ARNs, or a holder that has one, its calls would be allowed on resources of other kinds only."""
+    for spec in KINDS.values():
+        if isinstance(spec, PlainSpec) and not spec.arn and not (spec.parent and KINDS[spec.parent].arn):
+            kind = REGISTRY[spec.name]
+            assert {iam_action(*call.split(":")) for call in (*kind.reads, *kind.writes)} <= iam_policy._ANYWHERE
+    assert {f"ses:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0]} <= iam_policy._ANYWHERE
+
+
+def test_what_a_stack_names(house: support.House) -> None:
+    archive = f"arn:aws:ses:us-east-1:{support.ACCOUNT}:mailmanager-archive/a-{'a' * 26}"
+    role = f"arn:aws:iam::{support.ACCOUNT}:role/firehose"
+    stream = f"arn:aws:firehose:us-east-1:{support.ACCOUNT}:deliverystream/mail"
+    house.write({
+        "domains": {"acme.com": {"configuration_set_name": "live"}},
+        "configuration_sets": {"main": {
+            "delivery_options": {"sending_pool_name": "ses-shared-pool"},
+            "tracking_options": {"custom_redirect_domain": "click.mail.acme.com"},
+            "archiving_options": {"archive_arn": archive},
+            "event_destinations": {
+                "feedback": {"matching_event_types": ["BOUNCE"], "sns_destination": {"topic_arn": TOPIC}},
+                "stream": {"matching_event_types": ["SEND"], "kinesis_firehose_destination": {
+                    "iam_role_arn": role, "delivery_stream_arn": stream}},
+            }}},
+        "smtp_users": {"news": {"path": "/mail/", "from_addresses": ["*@acme.com"], "credentials": {
+            "ssm": {"name": "/recon/news", "kms_key_id": "alias/mail"}}}},
+        "moved": [{"from": "configuration_set/us-east-1/old", "to": "configuration_set/us-east-1/main"},
+                  {"from": "smtp_user/old", "to": "smtp_user/news"}],
+    })  # fmt: skip
+    found: dict[str, set[str]] = {}
+    for grant in iam_policy.named(load(house.home / "state.yaml", None).state):
+        found.setdefault(grant.role, set()).add(grant.arn.removeprefix(f"arn:aws:ses:us-east-1:{support.ACCOUNT}:"))
+    users = f"arn:aws:iam::{support.ACCOUNT}:user"
+    assert found == {
+        "own": {"identity/acme.com", "configuration-set/main", "configuration-set/old"},
+        # The identity that SES must have verified for a tracking domain is at or above it.
+        "referred": {
+            "configuration-set/live", "dedicated-ip-pool/ses-shared-pool", "identity/click.mail.acme.com",
+            "identity/mail.acme.com", "identity/acme.com", "mailmanager-archive/a-" + "a" * 26,
+        },
+        "topic": {TOPIC}, "passed_role": {role}, "store_key": {"alias/mail"},
+        "parameter": {f"arn:aws:ssm:us-east-1:{support.ACCOUNT}:parameter/recon/news"},
+        "user": {f"{users}/mail/news", f"{users}/news", f"{users}/*/old", f"{users}/old"},
+    }  # fmt: skip
 
 
 def test_thousands_of_names_still_fit_a_role(house: support.House) -> None:

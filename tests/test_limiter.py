@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.aws.limiter import Limiter, Limiters, rates_from_environment
-from reconciler.sandbox.faults import Bucket
+from reconciler.sandbox.faults import TokenBucket
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
         self.now += seconds
 
 
-def run(limiter: Limiter, clock: Clock, bucket: Bucket, calls: int, took: float = 0.02) -> tuple[int, float]:
+def run(limiter: Limiter, clock: Clock, bucket: TokenBucket, calls: int, took: float = 0.02) -> tuple[int, float]:
     """Make ``calls`` served calls; returns how many were refused on the way and how many seconds it took."""
     refused, begun, served = 0, clock.now, 0
     while served < calls:
@@ -45,7 +45,7 @@ def test_it_starts_just_below_the_documented_rate() -> None:
 def test_at_one_a_second_at_most_one_call_in_twenty_is_refused() -> None:
     clock = Clock()
     limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
-    refused, seconds = run(limiter, clock, Bucket(1.0, 1.0), 60)
+    refused, seconds = run(limiter, clock, TokenBucket(1.0, 1.0), 60)
     assert refused <= 0.05 * (60 + refused)
     assert seconds < 60 * 1.25
 
@@ -64,7 +64,7 @@ def test_a_first_refusal_falls_just_below_the_documented_rate() -> None:
 def test_without_refusals_it_is_soon_out_of_the_way() -> None:
     clock = Clock()
     limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
-    refused, seconds = run(limiter, clock, Bucket(1000.0, 1000.0), 200, took=0.001)
+    refused, seconds = run(limiter, clock, TokenBucket(1000.0, 1000.0), 200, took=0.001)
     assert refused == 0
     assert seconds < 10
 
@@ -74,9 +74,9 @@ def test_it_finds_the_real_rate_and_wastes_little(real: float) -> None:
     """Documented is one a second; whatever AWS serves really, at most one call in fifty is refused on the way."""
     clock = Clock()
     limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
-    refused, _ = run(limiter, clock, Bucket(real, max(1.0, real)), 400)
+    refused, _ = run(limiter, clock, TokenBucket(real, max(1.0, real)), 400)
     assert refused <= 0.02 * (400 + refused)
-    _, seconds = run(limiter, clock, Bucket(real, max(1.0, real)), 1000)
+    _, seconds = run(limiter, clock, TokenBucket(real, max(1.0, real)), 1000)
     assert seconds <= 1000 / real * 1.6
 
 
@@ -84,7 +84,7 @@ def test_a_hundred_calls_are_enough_to_find_a_faster_rate() -> None:
     """The first refusal follows a climb: what was served while it was slow must not count for what is served now."""
     clock = Clock()
     limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
-    refused, seconds = run(limiter, clock, Bucket(4.0, 4.0), 100)
+    refused, seconds = run(limiter, clock, TokenBucket(4.0, 4.0), 100)
     assert refused <= 5
     assert seconds <= 100 / 4.0 * 1.5
     assert 2.5 <= limiter.rate <= 5.0
@@ -98,7 +98,7 @@ def test_a_pace_that_nobody_waits_for_does_not_grow() -> None:
         limiter.served()
         clock.sleep(2.0)
     assert limiter.rate < 2.0
-    refused, _ = run(limiter, clock, Bucket(1.0, 1.0), 20)
+    refused, _ = run(limiter, clock, TokenBucket(1.0, 1.0), 20)
     assert refused <= 1
 
 
@@ -124,7 +124,7 @@ def test_a_short_rush_of_others_does_not_make_the_rest_crawl() -> None:
         else:
             limiter.throttled(epoch)
     assert limiter.rate >= 0.2
-    _, seconds = run(limiter, clock, Bucket(1000.0, 1000.0), 60)
+    _, seconds = run(limiter, clock, TokenBucket(1000.0, 1000.0), 60)
     assert seconds < 60 / 0.9 + 30
 
 
@@ -132,7 +132,7 @@ def test_a_short_rush_of_others_does_not_make_the_rest_crawl() -> None:
 def test_what_others_leave_of_the_documented_rate_is_used_with_few_refusals(left: float) -> None:
     clock = Clock()
     limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
-    refused, seconds = run(limiter, clock, Bucket(left, 1.0), 300)
+    refused, seconds = run(limiter, clock, TokenBucket(left, 1.0), 300)
     assert refused <= 0.1 * (300 + refused)
     assert seconds <= 300 / left * 1.4
 

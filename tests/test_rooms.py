@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,12 +27,13 @@ ROOMS: dict[str, set[str]] = {
     "fair_queue": set(),
     "mail": {"names"},
     # the edges: AWS, and what is read or kept elsewhere
-    "secrets": {"errors"},
+    "files": {"errors"},
+    "secrets": {"errors", "files"},
     "aws": {"model", "errors", "regions", "fair_queue"},
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
-    "desired": {*BASE, "resources"},
+    "desired": {*BASE, "files", "resources"},
     # what each kind is, as data
     "resources": set(),
     # the engine of the kinds, and their classes; AWS is handed in
@@ -53,10 +55,10 @@ ROOMS: dict[str, set[str]] = {
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
     "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors", "regions"},
+    "drift": {"model", "errors", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
-    "suppression": {"model", "errors", "aws"},
+    "suppression": {"model", "errors", "aws", "resources"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
     "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
@@ -222,6 +224,19 @@ def test_the_documents_name_every_room(document: str) -> None:
     text = (HERE / document).read_text(encoding="utf-8")
     missing = [room for room in ROOMS if f"`{room}" not in text and room != "__main__"]
     assert not missing, f"{document} does not name {', '.join(missing)}"
+
+
+def test_the_table_of_the_document_is_this_one() -> None:
+    """CONTRIBUTING.md has a row for each module, with what it may import and the libraries that it may use."""
+    text = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)(?:\.py|/)` \|[^|]*\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    found = {room: (set(re.findall(r"\w+", may)), set(re.findall(r"\w+", libraries))) for room, may, libraries in rows}
+    for room, may in ROOMS.items():
+        if room == "__main__":
+            continue
+        short = {"all"} if may == {"*"} else may - BASE | {"base"} if may >= BASE else may
+        assert found.pop(room) == (short, {name for name, rooms in LIBRARIES.items() if room in rooms}), room
+    assert not found
 
 
 @pytest.mark.parametrize("command", ["--help", "--version", "validate --env production", "schema", "plan --help"])

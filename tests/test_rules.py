@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler import rules
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
-from reconciler.rules import RULES, RecordSet, RuleView, Topic, judge, registry
+from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -84,9 +84,9 @@ def entry(section: str, name: str, region: str | None, values: Mapping[str, Any]
     return Entry(section, name, region, values, AT, {})
 
 
-def records(texts: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], RecordSet]:
+def records(texts: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], RecordView]:
     return {
-        key: value if isinstance(value, RecordSet) else RecordSet(tuple(value))
+        key: value if isinstance(value, RecordView) else RecordView(tuple(value))
         for key, value in texts.items()
         if value is not None
     }
@@ -769,7 +769,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("mail-from-reject", {"want": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}}}),
     ("mail-from-reject", {"facts": {"mail_from_status": "PENDING"}}),
     ("mail-from-mx", {}),
-    ("mail-from-mx", {"before": {("bounce.acme.com", "MX"): RecordSet((), "alias")}}),
+    ("mail-from-mx", {"before": {("bounce.acme.com", "MX"): RecordView((), "alias")}}),
     ("mail-from-moves", {"live": {"mail_from": None}, "want": {"mail_from": {"mail_from_domain": "b2.acme.com"}}}),
     ("mail-from-removed", {"live": {"mail_from": None}}),
     ("mail-from-none", {}),
@@ -841,7 +841,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("set-missing", {"live": {"configuration_set_name": "tx"}, "more": a_set()}),
     ("tracking-cname", {"more": a_set(was=NO_TRACK), "before": {CLICK: ["r.us-east-1.awstrack.me"]}}),
     ("tracking-cname", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
-    ("tracking-cname", {"more": a_set(was=HTTPS), "before": {("click.acme.com", "A"): RecordSet((), "alias")}}),
+    ("tracking-cname", {"more": a_set(was=HTTPS), "before": {("click.acme.com", "A"): RecordView((), "alias")}}),
     ("tracking-https", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),
     ("tracking-https", {"more": a_set(was=HTTPS), "certificates": {CLICK[0]: ""}}),
     ("tracking-https-unchecked", {"more": a_set(was=HTTPS), "before": {CLICK: ["x.cloudfront.net"]}}),

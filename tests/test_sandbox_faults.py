@@ -18,7 +18,7 @@ from botocore.exceptions import (
 from test_sandbox_support import client, code_of, entry, fresh, message_of
 
 from reconciler.sandbox import Sandbox, gateway
-from reconciler.sandbox.faults import Bucket, Rates
+from reconciler.sandbox.faults import Rates, TokenBucket
 
 LOST = (ConnectionClosedError, EndpointConnectionError, HTTPClientError)
 
@@ -122,7 +122,7 @@ def test_botocore_s_retries_get_through(sandbox: Sandbox) -> None:
 
 
 def test_bucket() -> None:
-    bucket = Bucket(rate=2.0, burst=2.0)
+    bucket = TokenBucket(rate=2.0, burst=2.0)
     assert [bucket.take(t) for t in (0.0, 0.0, 0.0, 0.5, 0.5, 1.46)] == [True, True, False, True, False, True]
 
 

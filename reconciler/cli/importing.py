@@ -54,7 +54,7 @@ def import_(
 ) -> None:
     """Write commented YAML for existing resources. Applying it adopts them and changes nothing else."""
     from reconciler.aws import Aws
-    from reconciler.importing import SINGLE, Request, run, stack_for
+    from reconciler.importing import SINGLE, ImportRequest, run, stack_for
     from reconciler.running import now
 
     output = Out(format, no_color, quiet, formats=TEXT_OR_JSON)
@@ -66,7 +66,7 @@ def import_(
         file = str(_unused_file(directory))
     if file is None and directory is None:
         file = SINGLE
-    request = Request(
+    request = ImportRequest(
         tuple(names or ()), tuple(dict.fromkeys(region or ())), stack or "mail", account, existing, path, env,
         smtp_users, file,
     )  # fmt: skip

@@ -37,7 +37,7 @@ from reconciler.errors import ReconError
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.model import Stack, State
-    from reconciler.suppression import Entry, Filter, Removal
+    from reconciler.suppression import Filter, Removal, SuppressedAddress
 
 suppression_app = command_group("suppression", "The account suppression list: list, export, remove.")
 
@@ -97,7 +97,7 @@ def list_(selected: Selection, out: Out) -> int:
 
     from reconciler.renderers.escape import safe
 
-    def row(entry: Entry) -> str:
+    def row(entry: SuppressedAddress) -> str:
         return f"{entry.since:20}  {entry.region:14}  {entry.reason:9}  {safe(entry.address)}\n"
 
     return _write_entries(selected, sys.stdout, row, out)
@@ -116,7 +116,7 @@ def export(
     """Write the list as CSV or JSON lines; a file is written only when the list is complete."""
     from reconciler.suppression import FIELDS, csv_line
 
-    def row(entry: Entry) -> str:
+    def row(entry: SuppressedAddress) -> str:
         values = entry.to_json()
         return csv_line(values[f] for f in FIELDS) if out.format == "csv" else json.dumps(values) + "\n"
 
@@ -134,7 +134,7 @@ def export(
     return code
 
 
-def _write_entries(selected: Selection, file: TextIO, row: Callable[[Entry], str], out: Out) -> int:
+def _write_entries(selected: Selection, file: TextIO, row: Callable[[SuppressedAddress], str], out: Out) -> int:
     """Write every entry as it is read, then print the counts and what could not be read. Returns the exit code."""
     from reconciler.suppression import list_entries
 
@@ -232,7 +232,7 @@ def remove(
         raise ReconError("remove asks first, and there is no terminal to ask on", hint="give --auto-approve")
     aws = guarded(declared.stack, "apply")
     found, problems = suppression.find_entries(aws, regions, removals)
-    done: list[Entry] = []
+    done: list[SuppressedAddress] = []
     if found and not problems:
         if out.format == "text":
             _preview(found, out)
@@ -255,12 +255,14 @@ def _addresses_and_state(given: list[str] | tuple[str, ...]) -> tuple[list[str],
     return addresses, rest[0] if rest else "state"
 
 
-def _remove(stack: Stack, aws: Aws, found: list[Entry], out: Out) -> tuple[list[Entry], list[ReconError]]:
+def _remove(
+    stack: Stack, aws: Aws, found: list[SuppressedAddress], out: Out
+) -> tuple[list[SuppressedAddress], list[ReconError]]:
     """Remove entries, with a line in the journal for each region; returns what was removed, and what failed."""
     from reconciler import suppression
     from reconciler.journal import recording
 
-    done: list[Entry] = []
+    done: list[SuppressedAddress] = []
     problems: list[ReconError] = []
     with recording(stack, aws, "suppression remove", warn=out.say) as run:
         for entry, problem in suppression.remove(aws, found):
@@ -289,7 +291,7 @@ SHOWN = 20
 """How many entries are printed one by one."""
 
 
-def _preview(found: list[Entry], out: Out) -> None:
+def _preview(found: list[SuppressedAddress], out: Out) -> None:
     from reconciler.renderers.escape import safe
 
     for entry in found[:SHOWN]:
@@ -309,8 +311,8 @@ def _count(number: int) -> str:
 
 
 def _print_removed(
-    declared: State, removals: list[Removal], found: list[Entry], done: list[Entry], problems: list[ReconError],
-    out: Out,
+    declared: State, removals: list[Removal], found: list[SuppressedAddress], done: list[SuppressedAddress],
+    problems: list[ReconError], out: Out,
 ) -> int:  # fmt: skip
     seen = {e.address.lower() for e in found}
     absent = sorted({r.address for r in removals if r.address.lower() not in seen}) if not problems else []

@@ -126,7 +126,7 @@ def _state(
     declared = collect(document, chosen, values, problems)
     assembler = Assembler(
         {"defaults": both("defaults"), "classes": both("classes"), "tags": tags if tags and tags.is_map else None},
-        values, stack, problems,
+        values, stack, problems, root if Path(root).is_dir() else str(Path(root).parent),
     )  # fmt: skip
     entries: list[Entry] = []
     everything: list[Declared] = [item for section in declared.values() for item in section.values()]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from reconciler.desired.schema import definition, resolve
 
-Check = Callable[[Any], bool]
+ValueCheck = Callable[[Any], bool]
 Fold = Callable[[Any], Any]
 
 _ANNOTATIONS: Final = frozenset({"$schema", "$defs", "title", "description", "format", "default", "examples"})
@@ -24,7 +24,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 @cache
-def checker(name: str, lenient: bool = False) -> Check:
+def checker(name: str, lenient: bool = False) -> ValueCheck:
     """A function that says whether a plain value fits the schema ``name``.
 
     ``lenient`` takes any text that still holds a ``${variable}``: for layers before they are expanded.
@@ -44,11 +44,11 @@ def takes_text(schema: Mapping[str, Any]) -> bool:
 class _Compiler:
     def __init__(self, lenient: bool) -> None:
         self.lenient = lenient
-        self.refs: dict[str, Check] = {}
+        self.refs: dict[str, ValueCheck] = {}
 
-    def compile(self, schema: Mapping[str, Any]) -> Check:
+    def compile(self, schema: Mapping[str, Any]) -> ValueCheck:
         """Raises ValueError for a keyword that is not known here: none is skipped in silence."""
-        checks: list[Check] = []
+        checks: list[ValueCheck] = []
         for word, rule in schema.items():
             if word in _ANNOTATIONS:
                 continue
@@ -75,26 +75,26 @@ class _Compiler:
             return inner
         return lambda v: (type(v) is str and "${" in v) or inner(v)
 
-    def _ref(self, target: str, _: Mapping[str, Any]) -> Check:
+    def _ref(self, target: str, _: Mapping[str, Any]) -> ValueCheck:
         known = self.refs.get(target)
         if known is None:
-            holder: list[Check] = []
+            holder: list[ValueCheck] = []
             self.refs[target] = lambda v: holder[0](v)  # a schema may refer to itself
             holder.append(self.compile(resolve({"$ref": target})))
             self.refs[target] = known = holder[0]
         return known
 
-    def _type(self, rule: str | list[str], _: Mapping[str, Any]) -> Check:
+    def _type(self, rule: str | list[str], _: Mapping[str, Any]) -> ValueCheck:
         kinds = frozenset(kind for name in ([rule] if isinstance(rule, str) else rule) for kind in _TYPES[name])
         return lambda v: type(v) in kinds
 
-    def _enum(self, rule: list[Any], _: Mapping[str, Any]) -> Check:
+    def _enum(self, rule: list[Any], _: Mapping[str, Any]) -> ValueCheck:
         allowed = frozenset(rule)
         if not all(item is None or isinstance(item, str) for item in rule):
             raise ValueError("an enum of anything but texts and null is not supported")
         return lambda v: (type(v) is str or v is None) and v in allowed
 
-    def _properties(self, rule: Mapping[str, Any], schema: Mapping[str, Any]) -> Check:
+    def _properties(self, rule: Mapping[str, Any], schema: Mapping[str, Any]) -> ValueCheck:
         known = {key: self.compile(item) for key, item in rule.items()}
         patterns = [(re.compile(key), self.compile(v)) for key, v in schema.get("patternProperties", {}).items()]
         extra = schema.get("additionalProperties", True)
@@ -117,31 +117,31 @@ class _Compiler:
 
         return check
 
-    def _extra(self, rule: Any) -> Check:
+    def _extra(self, rule: Any) -> ValueCheck:
         if rule is True:
             return lambda v: True
         if rule is False:
             return lambda v: False
         return self.compile(rule)
 
-    def _patternproperties(self, rule: Any, schema: Mapping[str, Any]) -> Check | None:
+    def _patternproperties(self, rule: Any, schema: Mapping[str, Any]) -> ValueCheck | None:
         return None if "properties" in schema else self._properties({}, schema)
 
-    def _additionalproperties(self, rule: Any, schema: Mapping[str, Any]) -> Check | None:
+    def _additionalproperties(self, rule: Any, schema: Mapping[str, Any]) -> ValueCheck | None:
         if "properties" in schema or "patternProperties" in schema:
             return None
         return self._properties({}, schema)
 
-    def _required(self, rule: list[str], _: Mapping[str, Any]) -> Check:
+    def _required(self, rule: list[str], _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) is not dict or all(key in v for key in rule)
 
-    def _minproperties(self, rule: int, _: Mapping[str, Any]) -> Check:
+    def _minproperties(self, rule: int, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) is not dict or len(v) >= rule
 
-    def _maxproperties(self, rule: int, _: Mapping[str, Any]) -> Check:
+    def _maxproperties(self, rule: int, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) is not dict or len(v) <= rule
 
-    def _items(self, rule: Mapping[str, Any], _: Mapping[str, Any]) -> Check:
+    def _items(self, rule: Mapping[str, Any], _: Mapping[str, Any]) -> ValueCheck:
         inner = self.compile(rule)
 
         def check(v: Any) -> bool:
@@ -153,10 +153,10 @@ class _Compiler:
 
         return check
 
-    def _minitems(self, rule: int, _: Mapping[str, Any]) -> Check:
+    def _minitems(self, rule: int, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) is not list or len(v) >= rule
 
-    def _uniqueitems(self, rule: bool, _: Mapping[str, Any]) -> Check:
+    def _uniqueitems(self, rule: bool, _: Mapping[str, Any]) -> ValueCheck:
         def check(v: Any) -> bool:
             if type(v) is not list or len(v) < 2:
                 return True
@@ -165,23 +165,23 @@ class _Compiler:
 
         return check
 
-    def _minlength(self, rule: int, _: Mapping[str, Any]) -> Check:
+    def _minlength(self, rule: int, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) is not str or len(v) >= rule
 
-    def _maxlength(self, rule: int, _: Mapping[str, Any]) -> Check:
+    def _maxlength(self, rule: int, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) is not str or len(v) <= rule
 
-    def _pattern(self, rule: str, _: Mapping[str, Any]) -> Check:
+    def _pattern(self, rule: str, _: Mapping[str, Any]) -> ValueCheck:
         found = re.compile(rule).search
         return lambda v: type(v) is not str or found(v) is not None
 
-    def _minimum(self, rule: float, _: Mapping[str, Any]) -> Check:
+    def _minimum(self, rule: float, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) not in (int, float) or v >= rule
 
-    def _maximum(self, rule: float, _: Mapping[str, Any]) -> Check:
+    def _maximum(self, rule: float, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) not in (int, float) or v <= rule
 
-    def _anyof(self, rule: list[Mapping[str, Any]], _: Mapping[str, Any]) -> Check:
+    def _anyof(self, rule: list[Mapping[str, Any]], _: Mapping[str, Any]) -> ValueCheck:
         kinds = tuple(self.compile(item) for item in rule)
 
         def check(v: Any) -> bool:

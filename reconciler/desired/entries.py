@@ -10,7 +10,7 @@ from typing import Any, Final
 from reconciler.desired import compiled, schema
 from reconciler.desired.checks import check_values
 from reconciler.desired.checks.place import EntryContext, address_of
-from reconciler.desired.findings import Finding, findings
+from reconciler.desired.findings import SchemaProblem, findings
 from reconciler.desired.layers import ENTRIES, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, merged, show
 from reconciler.desired.variables import BadVariable, Variables, suggestion, variable_text
@@ -18,13 +18,12 @@ from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
 from reconciler.regions import SES_REGIONS
 from reconciler.resources import SECTIONS, children
+from reconciler.resources.email_identity import IDENTITY_KEYS
 
 META: Final = frozenset({"class", "vars", "regions", "by_region", "unmanaged"})
 """Keys that steer the loading and are no values of the resource."""
 _STRIPPED: Final = META - {"unmanaged"}
 """``unmanaged`` stays among the values: records that a kind derives by itself are opted out of with it too."""
-IDENTITY_ONLY: Final = ("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled", "policies", "tags")
-"""Keys of a domain that mean nothing without an identity."""
 _POLICY_KEYS: Final = frozenset({"policies", "conditions"})
 _WHOLE: Final = re.compile(r"\$\{([^{}]*)\}")
 _KEPT_IN_CREDENTIALS: Final = frozenset({"region"})
@@ -77,7 +76,7 @@ def expand(
     return value
 
 
-def typed(plain: Any, found: list[Finding], node: Node, values: Mapping[str, Any]) -> bool:
+def typed(plain: Any, found: list[SchemaProblem], node: Node, values: Mapping[str, Any]) -> bool:
     """Give what is nothing but a ``${variable}`` the variable's own type where a text does not fit: ``ttl: ${ttl}``
     with ``vars: {ttl: 600}`` is a number. ``found`` is what the schema has against ``plain``, which is changed; says
     whether it was."""
@@ -95,7 +94,7 @@ def typed(plain: Any, found: list[Finding], node: Node, values: Mapping[str, Any
     return changed
 
 
-def _spoilt(plain: Any, found: list[Finding], mistyped: set[str]) -> Iterator[str]:
+def _spoilt(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -> Iterator[str]:
     """The keys of an entry whose values cannot be checked further: something below has the wrong form, or a key is
     one mistyped, and would be missed. Any other unknown key is taken out, and a list that says something twice is a
     list: so the rest is told at once. ``mistyped`` gathers the maps that had such a key: it may stand for another."""
@@ -268,9 +267,11 @@ class Assembler:
     """Makes the entries of one state: knows its layers and what they have in common."""
 
     def __init__(
-        self, layers: Mapping[str, Node | None], values: Mapping[str, Any], stack: Stack, problems: Problems
+        self, layers: Mapping[str, Node | None], values: Mapping[str, Any], stack: Stack, problems: Problems, root: str
     ) -> None:
-        """``layers``: ``defaults`` and ``classes`` (the environment's merged in), ``tags`` (the stack's), or None."""
+        """``layers``: ``defaults`` and ``classes`` (the environment's merged in), ``tags`` (the stack's), or None.
+        ``root`` is the directory that files in entries are relative to."""
+        self.root = root
         self.defaults = layers.get("defaults")
         self.classes = layers.get("classes")
         self.tags = layers.get("tags")
@@ -293,7 +294,7 @@ class Assembler:
         declared.below = below
         if declared.section == "domains" and _without_identity(own, below):
             self._no_identity(declared)
-            for key in (*IDENTITY_ONLY, "by_region"):
+            for key in (*IDENTITY_KEYS, "by_region"):
                 below = without(below, key) if below is not None else None
             declared.below = below
         whole = lay(below, declared.node)
@@ -313,7 +314,7 @@ class Assembler:
 
     def _no_identity(self, declared: Declared) -> None:
         """What an entry with ``identity: false`` must not say itself; what it inherits is dropped in silence."""
-        for key in (*IDENTITY_ONLY, "by_region"):
+        for key in (*IDENTITY_KEYS, "by_region"):
             writer = declared.writes(key)
             node = writer.get(key) if writer is not None else None
             if node is None:
@@ -534,7 +535,7 @@ class Assembler:
         bad: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         at = EntryContext(
-            declared.section, declared.name, region, values, sources, declared.source, self.problems, bad,
+            declared.section, declared.name, region, values, sources, declared.source, self.problems, self.root, bad,
             frozenset(declared.mistyped),
         )  # fmt: skip
         check_values(at, self.stack)

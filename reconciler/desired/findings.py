@@ -13,7 +13,7 @@ from reconciler.desired.schema import definition, merged
 from reconciler.desired.variables import suggestion
 
 
-class Finding:
+class SchemaProblem:
     """One error of one value: where (path from the entry), a stable code, what is wrong, what would be right."""
 
     __slots__ = ("code", "hint", "is_key", "message", "path")
@@ -41,24 +41,24 @@ def _validator(name: str) -> Any:
     return judge({**definition(name), "$defs": merged()["$defs"]})
 
 
-def findings(name: str, value: Any, *, lenient: bool = False) -> list[Finding]:
+def findings(name: str, value: Any, *, lenient: bool = False) -> list[SchemaProblem]:
     """Every error of ``value`` against the schema ``name``, in our words. Empty where it fits."""
     if checker(name, lenient)(value):
         return []
-    found: list[Finding] = []
+    found: list[SchemaProblem] = []
     for error in _validator(name).iter_errors(value):
         found.extend(_worded(error, lenient))
     if not found and not lenient:
-        found.append(Finding((), "bad-value", "the values do not fit", "compare them with `recon schema`"))
+        found.append(SchemaProblem((), "bad-value", "the values do not fit", "compare them with `recon schema`"))
     return found
 
 
-def _worded(error: Any, lenient: bool) -> Iterator[Finding]:
+def _worded(error: Any, lenient: bool) -> Iterator[SchemaProblem]:
     path = tuple(error.absolute_path)
     value = error.instance
     if _SECRET in path and isinstance(value, str) and not (lenient and "${" in value and len(path) > 2):
         # somebody may have pasted the key itself: whatever stands there is not repeated
-        yield Finding(
+        yield SchemaProblem(
             path, "bad-secret-reference", "this does not say where the private key is",
             "write {secretsmanager: NAME}, {ssm: NAME}, {file: PATH} or {env: NAME}; the key itself never stands here",
         )  # fmt: skip
@@ -74,7 +74,7 @@ def _worded(error: Any, lenient: bool) -> Iterator[Finding]:
         patterns = [re.compile(p) for p in error.schema.get("patternProperties", {})]
         for key in value:
             if key not in known and not any(p.search(key) for p in patterns):
-                yield Finding(
+                yield SchemaProblem(
                     (*path, key), "unknown-key", f"there is no key {show(key)} here", suggestion(key, known), True
                 )
         return
@@ -82,14 +82,14 @@ def _worded(error: Any, lenient: bool) -> Iterator[Finding]:
         missing = [key for key in rule if key not in value]
         for key in missing:
             if f"{key!r}" in error.message:
-                yield Finding(path, "missing-key", f"{key} is missing", f"write `{key}:`")
+                yield SchemaProblem(path, "missing-key", f"{key} is missing", f"write `{key}:`")
         return
     yield _simple(path, word, rule, value, error.schema)
 
 
-def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schema: Mapping[str, Any]) -> Finding:
+def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schema: Mapping[str, Any]) -> SchemaProblem:
     if isinstance(value, Odd):
-        return Finding(
+        return SchemaProblem(
             path, "ambiguous-scalar", f"`{clip(value.raw)}` is {value.reason}",
             f'put it in quotes: "{value.raw}"' if _takes(schema, "string") else "write a plain decimal number",
         )  # fmt: skip
@@ -102,7 +102,7 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
             hint = f"{near} Allowed: {listed}"
         if value is None:
             return _null(path)
-        return Finding(path, "not-allowed-value", f"{show(value)} is not an allowed value", hint)
+        return SchemaProblem(path, "not-allowed-value", f"{show(value)} is not an allowed value", hint)
     if word == "type":
         return _wrong_type(path, rule, value)
     if word in ("minimum", "maximum"):
@@ -114,29 +114,33 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
             if high is None
             else f"at most {high}"
         )
-        return Finding(path, "out-of-range", f"{value} is out of range", f"write a number: {span}")
+        return SchemaProblem(path, "out-of-range", f"{value} is out of range", f"write a number: {span}")
     if word in ("minLength", "maxLength"):
         what = "is empty" if not value else f"has {len(value)} characters"
-        return Finding(path, "bad-length", f"{show(value)} {what}", f"write {schema.get('minLength', 0)} to "
+        return SchemaProblem(path, "bad-length", f"{show(value)} {what}", f"write {schema.get('minLength', 0)} to "
                        f"{schema['maxLength']} characters" if "maxLength" in schema else "write a text")  # fmt: skip
     if word == "pattern":
         if rule == "^[0-9]{12}$":
-            return Finding(
+            return SchemaProblem(
                 path, "bad-format", f"{show(value)} is not the 12 digits of an account", 'such as "111122223333"'
             )
-        return Finding(path, "bad-format", f"{show(value)} does not have the right form", _pattern_hint(rule, schema))
+        return SchemaProblem(
+            path, "bad-format", f"{show(value)} does not have the right form", _pattern_hint(rule, schema)
+        )
     if word == "minItems":
-        return Finding(path, "empty-list", "the list is empty", "write at least one item, or take the key out")
+        return SchemaProblem(path, "empty-list", "the list is empty", "write at least one item, or take the key out")
     if word == "uniqueItems":
         twice = next((item for index, item in enumerate(value) if item in value[:index]), "")
-        return Finding(path, "repeated-item", f"{show(twice)} stands twice in the list", "keep one of the two")
+        return SchemaProblem(path, "repeated-item", f"{show(twice)} stands twice in the list", "keep one of the two")
     if word in ("minProperties", "maxProperties"):
         names = ", ".join(schema.get("properties", {}))
         found = ", ".join(value) or "nothing"
-        return Finding(
+        return SchemaProblem(
             path, "exactly-one", f"exactly one of {names} is wanted; found {found}", "write exactly one of them"
         )
-    return Finding(path, "bad-value", f"{show(value)} does not fit", schema.get("description", "see `recon schema`"))
+    return SchemaProblem(
+        path, "bad-value", f"{show(value)} does not fit", schema.get("description", "see `recon schema`")
+    )
 
 
 def _takes(schema: Mapping[str, Any], name: str) -> bool:
@@ -144,21 +148,21 @@ def _takes(schema: Mapping[str, Any], name: str) -> bool:
     return name == kinds or name in kinds or "enum" in schema
 
 
-def _null(path: tuple[str | int, ...]) -> Finding:
-    return Finding(
+def _null(path: tuple[str | int, ...]) -> SchemaProblem:
+    return SchemaProblem(
         path, "null-not-allowed", "null is not allowed here: AWS has no default for this field",
         "take the key out, or name it under `unmanaged:` to drop what defaults or a class supply",
     )  # fmt: skip
 
 
-def _wrong_type(path: tuple[str | int, ...], rule: Any, value: Any) -> Finding:
+def _wrong_type(path: tuple[str | int, ...], rule: Any, value: Any) -> SchemaProblem:
     kinds = [rule] if isinstance(rule, str) else list(rule)
     if value is None:
         return _null(path)
     wanted = " or ".join(_TYPE_WORDS[kind] for kind in kinds if kind != "null")
     if "string" in kinds and isinstance(value, bool | int | float):
         what = "true or false" if isinstance(value, bool) else "a number"
-        return Finding(
+        return SchemaProblem(
             path, "needs-quotes", f"a text is wanted; without quotes YAML reads {show(value)} as {what}",
             "put it in quotes",
         )  # fmt: skip
@@ -167,7 +171,7 @@ def _wrong_type(path: tuple[str | int, ...], rule: Any, value: Any) -> Finding:
         hint = f"write {wanted}, without quotes" if re.fullmatch(r"[0-9]+|true|false", value) else hint
     if kinds == ["array"] and not isinstance(value, dict):
         hint = f"write a list: [{value}]" if isinstance(value, str) and len(value) < 60 else hint
-    return Finding(path, "wrong-type", f"{wanted} is wanted; found {show(value)}", hint)
+    return SchemaProblem(path, "wrong-type", f"{wanted} is wanted; found {show(value)}", hint)
 
 
 _TYPE_WORDS: Final = {
@@ -182,7 +186,7 @@ def _pattern_hint(rule: str, schema: Mapping[str, Any]) -> str:
     return str(schema.get("description", "see `recon schema`"))
 
 
-def _best_branch(error: Any, lenient: bool) -> Iterator[Finding]:
+def _best_branch(error: Any, lenient: bool) -> Iterator[SchemaProblem]:
     """The errors of the alternative that was meant: the one whose type fits, else one error for all."""
     value = error.instance
     branches: dict[int, list[Any]] = {}

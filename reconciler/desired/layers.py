@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from reconciler.desired import compiled, schema
-from reconciler.desired.findings import Finding, findings
+from reconciler.desired.findings import SchemaProblem, findings
 from reconciler.desired.nodes import Node, Problems, merged, show
 from reconciler.desired.variables import bad_variables, suggestion
 from reconciler.resources import SECTIONS, children
@@ -276,7 +276,7 @@ def _rules(node: Node) -> Any:
     return {name: rule_severity(child) for name, child in node.children()}
 
 
-def _unknown_rule(finding: Finding, plain: Any) -> Finding:
+def _unknown_rule(finding: SchemaProblem, plain: Any) -> SchemaProblem:
     """A name that is no rule's, in ``rules`` or in a waiver, in words that say so."""
     name = finding.path[-1] if finding.path else ""
     if finding.code == "not-allowed-value" and name == "rule":
@@ -284,7 +284,7 @@ def _unknown_rule(finding: Finding, plain: Any) -> Finding:
     elif finding.code != "unknown-key" or len(finding.path) != 1:
         return finding
     hint = suggestion(str(name), schema.resolve({"$ref": "#/$defs/rules/$defs/id"})["enum"])
-    return Finding(
+    return SchemaProblem(
         finding.path, "unknown-rule", f"there is no rule {show(name)}",
         hint if hint.startswith("did you mean") else "docs/rules/README.md lists them", finding.is_key,
     )  # fmt: skip
@@ -295,7 +295,7 @@ def rule_severity(node: Node) -> Any:
     return "off" if node.value is False and node.raw.lower() == "off" else node.value
 
 
-def report(found: Iterable[Finding], root: Node, where: str, problems: Problems, address: str = "") -> None:
+def report(found: Iterable[SchemaProblem], root: Node, where: str, problems: Problems, address: str = "") -> None:
     """Turn schema findings into diagnostics at the places of their nodes."""
     for finding in found:
         node = root.at(finding.path)

@@ -17,7 +17,9 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
 from reconciler.names import domain_of, parents
 from reconciler.public_dns import Answer, PublicDns
+from reconciler.resources import SECTIONS
 from reconciler.resources.dns_record import intents
+from reconciler.resources.email_identity import SPEC as IDENTITY
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -58,23 +60,31 @@ class Facts:
     asked_dns: bool = True
     sent: dict[str, Sent | ReconError] = field(default_factory=dict)
     suppressed: dict[str, dict[str, int] | ReconError] = field(default_factory=dict)
-    suppressed_own: list[suppression.Entry] = field(default_factory=list)
+    suppressed_own: list[suppression.SuppressedAddress] = field(default_factory=list)
     recipient: str = ""
-    recipient_entries: list[suppression.Entry] = field(default_factory=list)
+    recipient_entries: list[suppression.SuppressedAddress] = field(default_factory=list)
 
 
 def only_domains(state: State, domains: Iterable[str]) -> State:
-    """The state with only these domains, their configuration sets, and the users that may send for them."""
+    """The state with only these domains and their addresses, what they refer to, and the users that may send for them.
+
+    What SES must have verified above a name (a covering reference) is not kept: it is read where it is needed.
+    """
     wanted = set(domains)
-    kept = [e for e in state.entries if e.section != "domains" or e.name in wanted]
-    kept = [e for e in kept if e.section != "email_addresses" or domain_of(e.name) in wanted]
-    sets = {
-        (e.region, e.values.get("configuration_set_name")) for e in kept if e.section in {"domains", "email_addresses"}
-    }
-    kept = [e for e in kept if e.section != "configuration_sets" or (e.region, e.name) in sets]
-    kept = [e for e in kept if e.section != "dedicated_ip_pools"]
-    kept = [e for e in kept if e.section != "smtp_users" or any(may_send(e, d) for d in wanted)]
-    return replace(state, entries=tuple(kept), moved=())
+    by_place = {(SECTIONS[e.section][0].name, e.region, e.name): e for e in state.entries}
+    todo = [e for e in state.entries if SECTIONS[e.section][0] is IDENTITY and domain_of(e.name) in wanted]
+    kept = {(e.section, e.region, e.name) for e in todo}
+    while todo:
+        entry = todo.pop()
+        for reference in SECTIONS[entry.section][0].references:
+            name = reference.name_in(entry.values)
+            found = None if name is None or reference.covering else by_place.get((reference.kind, entry.region, name))
+            if found is not None and (place := (found.section, found.region, found.name)) not in kept:
+                kept.add(place)
+                todo.append(found)
+    kept |= {(e.section, e.region, e.name) for e in state.section("smtp_users") if any(may_send(e, d) for d in wanted)}
+    entries = tuple(e for e in state.entries if (e.section, e.region, e.name) in kept)
+    return replace(state, entries=entries, moved=())
 
 
 def may_send(user: Entry, domain: str) -> bool:

@@ -31,7 +31,7 @@ HOME: Final = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ImportRequest:
     """What is asked for: names, where to look, the stack that it is for, and how it is to be written.
 
     ``state`` is the desired state that exists already, with its path and environment; without it ``stack_name`` and
@@ -65,7 +65,7 @@ class Imported:
     missed: bool
 
 
-def stack_for(request: Request) -> Stack:
+def stack_for(request: ImportRequest) -> Stack:
     """The stack to connect as; its account is empty where only AWS can say it."""
     if request.state is not None:
         return request.state.stack
@@ -74,7 +74,7 @@ def stack_for(request: Request) -> Stack:
     return Stack(request.stack_name, None, request.account or "", tuple(places), partition)
 
 
-def run(request: Request, aws: Aws, now: str) -> Imported:
+def run(request: ImportRequest, aws: Aws, now: str) -> Imported:
     """Find, describe, prove. Raises Refused for another account, ReconError for what the request gets wrong."""
     stack = aws.stack
     places = _places(request, stack)
@@ -127,7 +127,7 @@ def run(request: Request, aws: Aws, now: str) -> Imported:
     )
 
 
-def _places(request: Request, stack: Stack) -> tuple[str, ...]:
+def _places(request: ImportRequest, stack: Stack) -> tuple[str, ...]:
     if request.regions:
         return request.regions
     if request.state is not None:
@@ -135,7 +135,7 @@ def _places(request: Request, stack: Stack) -> tuple[str, ...]:
     return tuple(r for r in known_regions.SES_REGIONS if known_regions.partition_of(r) == stack.partition)
 
 
-def _order(request: Request, snapshot: Snapshot, places: Sequence[str]) -> tuple[str, ...]:
+def _order(request: ImportRequest, snapshot: Snapshot, places: Sequence[str]) -> tuple[str, ...]:
     """The regions of the stack block: those asked for, else those that hold something."""
     if request.state is not None:
         return request.state.stack.regions
@@ -247,4 +247,4 @@ def read_state(path: str, environment: str | None) -> State | None:
     return desired.load(path, environment).state
 
 
-__all__ = ["Imported", "Request", "read_state", "run", "stack_for"]
+__all__ = ["ImportRequest", "Imported", "read_state", "run", "stack_for"]

@@ -17,6 +17,7 @@ from reconciler.regions import feedback_mx, tracking_target
 from reconciler.resources import KINDS, SECTIONS, children, holder_of
 from reconciler.resources.dns_record.values import host, mx_value
 from reconciler.resources.dns_record.zones import NoZone, Zone, ZoneIndex
+from reconciler.resources.email_identity import DEFAULT_SET
 from reconciler.resources.spec import KindSpec
 
 _SENDING: Final = {
@@ -146,8 +147,8 @@ def _identity(item: EntryDraft, live: Observed) -> None:
         _dkim(item, values, live)
         if spec["mail_from"]:
             item.put(values, "mail_from", dict(spec["mail_from"]))
-    if spec["configuration_set_name"]:
-        item.put(values, "configuration_set_name", spec["configuration_set_name"])
+    if spec[DEFAULT_SET.path]:
+        item.put(values, DEFAULT_SET.path, spec[DEFAULT_SET.path])
     values["email_forwarding_enabled"] = bool(spec["email_forwarding_enabled"])
     policies: dict[str, Any] = {}
     for name, document in sorted(spec["policies"].items()):

@@ -19,12 +19,16 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.model import Observed
 from reconciler.names import domain_of, fold_domain, fold_identity
+from reconciler.resources import KINDS
+from reconciler.resources.email_identity import DEFAULT_SET, NAME
 from reconciler.resources.smtp_credential import keys
 from reconciler.resources.smtp_user.kind import POLICY, details, fields_of, observed_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
+_SENT_THROUGH: Final = frozenset(KINDS[kind].arn for kind in (NAME, DEFAULT_SET.kind))
+"""The resource types of SES that a policy of an SMTP user names."""
 _ACTION: Final = "ses:sendrawemail"
 _FULL_ACCESS: Final = ":policy/AmazonSESFullAccess"
 
@@ -157,7 +161,8 @@ def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:
         return found
     identities = _identities(parts["identities"] or [])
     if identities is None:
-        found.why = f"{label} names resources that are neither identities nor configuration sets, or patterns of them"
+        sets = f"{KINDS[DEFAULT_SET.kind].words}s"
+        found.why = f"{label} names resources that are neither identities nor {sets}, or patterns of them"
         return found
     spec = live.spec
     values: dict[str, Any] = {}
@@ -186,9 +191,9 @@ def _identities(resources: list[str]) -> list[str] | None:
     names = set()
     for arn in resources:
         kind, _, name = arn.split(":", 5)[-1].partition("/")
-        if kind not in {"identity", "configuration-set"} or "*" in name or "?" in name or arn.count(":") < 5:
+        if kind not in _SENT_THROUGH or "*" in name or "?" in name or arn.count(":") < 5:
             return None
-        if kind == "identity":
+        if kind == KINDS[NAME].arn:
             try:
                 names.add(fold_identity(name))
             except ValueError:

@@ -58,93 +58,118 @@ class Page:
             self.lines.append(f"{pad}# {line}")
 
 
+class _Pages:
+    """The files under way: one, or one a section; in an environment each begins with its key."""
+
+    def __init__(self, single: str | None, environment: str | None) -> None:
+        self.single, self.environment = single, environment
+        self.by_name: dict[str, Page] = {}
+        self._opened: set[str] = set()
+
+    def page(self, section: str) -> Page:
+        name = self.single or FILES[section]
+        return self.by_name.setdefault(name, Page(name))
+
+    def open(self, section: str) -> tuple[Page, int]:
+        """The page with the key of ``section`` written, and the indentation of its entries."""
+        here = self.page(section)
+        if here.lines:
+            here.add("")
+        base = 0
+        if self.environment is not None:
+            if here.name not in self._opened:
+                here.add("environments:")
+                here.add(f"  {quoted(self.environment)}:")
+            base = 4
+        self._opened.add(here.name)
+        here.add(f"{' ' * base}{section}:")
+        return here, base + 2
+
+
 def render(draft: ImportDraft, *, single: str | None, factored: bool = False) -> tuple[dict[str, str], Where]:
     """File name -> text, and which line says what. ``single`` is the name of the one file, None for one a section.
 
-    ``factored``: what all domains, or all sets, have alike stands once under ``defaults``.
+    ``factored``: what all domains, or all sets, have alike is written once under ``defaults``.
     """
-    pages: dict[str, Page] = {}
+    pages = _Pages(single, draft.environment)
     entries = {key: _values(item, draft.regions) for key, item in draft.items.items()}
-    alike = {kind: _alike(draft, entries, section, keys) for kind, (section, keys) in _FACTORED.items()}
-    alike = {kind: shared for kind, shared in alike.items() if shared} if factored else {}
-
-    def page(section: str) -> Page:
-        name = single or FILES[section]
-        return pages.setdefault(name, Page(name))
-
     if draft.stack is not None:
-        _stack(page("stack"), draft)
-    if alike:
-        here = page("stack")
-        here.add("")
-        here.comment("What all of them have alike. An entry that says something else wins.")
-        here.add("defaults:")
-        for kind, shared in alike.items():
-            here.add(f"  {kind}:")
-            for name in sorted(shared, key=order_of(_FACTORED[kind][0]).__getitem__):
-                for text, _ in lines({name: shared[name]}, 4):
-                    here.add(text)
-            section = _FACTORED[kind][0]
-            for key in entries:
-                if key[0] == section and entries[key].get("identity") is not False:
-                    entries[key] = {k: v for k, v in entries[key].items() if k not in shared}
-    base = 0
-    opened: set[str] = set()
-
-    def section_of(section: str) -> Page:
-        nonlocal base
-        here = page(section)
-        if here.lines:
-            here.add("")
-        if draft.environment is not None and here.name not in opened:
-            here.add("environments:")
-            here.add(f"  {quoted(draft.environment)}:")
-            base = 4
-        opened.add(here.name)
-        here.add(f"{' ' * base}{section}:")
-        return here
-
+        _stack(pages.page("stack"), draft)
+    if factored:
+        _defaults(pages, draft, entries)
     for section in KIND_OF:
         items = sorted((i for i in draft.items.values() if i.section == section), key=lambda item: item.name)
         if items:
-            here = section_of(section)
+            here, indent = pages.open(section)
             long = False
             for item in items:
                 if long:
                     here.add("")
                 before = len(here.lines)
-                _entry(here, item, entries[section, item.name], base + 2)
+                _entry(here, item, entries[section, item.name], indent)
                 long = len(here.lines) > before + 1
     if draft.users:
-        here = section_of("smtp_users")
-        if not draft.declare_users:
-            here.comment(
-                "These users can send today. They are not declared yet: recon cannot read the secret of a key, so the "
-                "first apply of a declared user makes a new access key and stores its password; the keys that it has "
-                "stay as they are. To hand a user over, take the # off its entry and see where its password goes. "
-                "`recon import --smtp-users` writes them declared.",
-                base + 2,
-            )
-        for user in draft.users:
-            here.add("")
-            _user(here, user, base + 2, declared=draft.declare_users)
+        _users(pages, draft)
     if draft.left or draft.unread:
-        here = (
-            page("stack") if single is None and draft.stack is not None else next(iter(pages.values()), page("stack"))
-        )
-        here.add("")
-        if draft.left:
-            here.comment("Left out:")
-            for left in sorted(draft.left, key=lambda left: left.address):
-                here.comment(f"- {left.address}: {left.why}")
-        if draft.unread:
-            here.comment("Could not be read, so that nothing is known of it:")
-            for text in draft.unread:
-                here.comment(f"- {text}")
+        _left_out(pages, draft)
     where: Where = {}
-    for here in pages.values():
+    for here in pages.by_name.values():
         where |= here.where
-    return {here.name: "\n".join(here.lines) + "\n" for here in pages.values()}, where
+    return {here.name: "\n".join(here.lines) + "\n" for here in pages.by_name.values()}, where
+
+
+def _defaults(pages: _Pages, draft: ImportDraft, entries: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Write what all entries of a section have alike under ``defaults``, and take it out of the entries."""
+    alike = {kind: _alike(draft, entries, section, keys) for kind, (section, keys) in _FACTORED.items()}
+    if not any(alike.values()):
+        return
+    here = pages.page("stack")
+    here.add("")
+    here.comment("What all of them have alike. An entry that says something else wins.")
+    here.add("defaults:")
+    for kind, shared in alike.items():
+        if not shared:
+            continue
+        section = _FACTORED[kind][0]
+        here.add(f"  {kind}:")
+        for name in sorted(shared, key=order_of(section).__getitem__):
+            for text, _ in lines({name: shared[name]}, 4):
+                here.add(text)
+        for key in entries:
+            if key[0] == section and entries[key].get("identity") is not False:
+                entries[key] = {k: v for k, v in entries[key].items() if k not in shared}
+
+
+def _users(pages: _Pages, draft: ImportDraft) -> None:
+    here, indent = pages.open("smtp_users")
+    if not draft.declare_users:
+        here.comment(
+            "These users can send today. They are not declared yet: recon cannot read the secret of a key, so the "
+            "first apply of a declared user makes a new access key and stores its password; the keys that it has "
+            "stay as they are. To declare a user, remove the # from its entry and choose where its password is stored. "
+            "`recon import --smtp-users` writes them declared.",
+            indent,
+        )
+    for user in draft.users:
+        here.add("")
+        _user(here, user, indent, declared=draft.declare_users)
+
+
+def _left_out(pages: _Pages, draft: ImportDraft) -> None:
+    """List, as comments, what the YAML does not have although it exists, and what could not be read."""
+    if pages.single is None and draft.stack is not None:
+        here = pages.page("stack")
+    else:
+        here = next(iter(pages.by_name.values()), None) or pages.page("stack")
+    here.add("")
+    if draft.left:
+        here.comment("Left out:")
+        for left in sorted(draft.left, key=lambda left: left.address):
+            here.comment(f"- {left.address}: {left.why}")
+    if draft.unread:
+        here.comment("Could not be read, so that nothing is known of it:")
+        for text in draft.unread:
+            here.comment(f"- {text}")
 
 
 def _stack(page: Page, draft: ImportDraft) -> None:

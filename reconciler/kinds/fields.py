@@ -32,7 +32,7 @@ def observed_value(field: Field, live: Any) -> Any:
     if field.keyed:
         key = snake(field.keyed)
         items = {str(item[key]): {k: v for k, v in item.items() if k != key} for item in live or ()}
-        return {name: _filled(item, field.members) for name, item in items.items()}
+        return {name: {**field.members, **item} for name, item in items.items()}
     value = field.default if live is None or live == field.empty else live
     return _sorted(value) if field.set_of else _listed(value)
 

@@ -10,8 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast, get_args
 
+from reconciler.kinds.grants import Grant
+from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.shape import Shape
-from reconciler.model import Address, Change, Desired, Diagnostic, Document, State
+from reconciler.model import Address, Change, Desired, Diagnostic, Document, Stack, State, address_parts
+from reconciler.names import at_or_above
+from reconciler.regions import ses_arn
+from reconciler.resources import KINDS
+from reconciler.resources.spec import at_path
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -207,7 +213,46 @@ class BaseKind(ABC):
     def steps(self, change: Change) -> Iterable[Step]:
         """How one change is carried out. Pure; the returned steps do the I/O when run."""
 
+    # -- IAM and CloudTrail -----------------------------------------------------------------------------------------
 
-def ses_arn(rt: Runtime, region: str, name: str) -> str:
-    """The ARN of an SES resource of the run's account: ``name`` is ``identity/x``, ``configuration-set/x`` ..."""
-    return f"arn:{rt.partition}:ses:{region}:{rt.account}:{name}"
+    def own_grants(self, stack: Stack, address: Address) -> Iterable[Grant]:
+        """What IAM calls the resource at ``address``; nothing where it is a part of another, or has no name in IAM."""
+        spec = KINDS[self.name]
+        if spec.arn:
+            _, region, name = address_parts(address)
+            yield Grant("own", ses_arn(stack.partition, region, stack.account, f"{spec.arn}/{name}"))
+
+    def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
+        """Everything that a plan or apply of ``desired`` touches: the resource, and what its fields refer to."""
+        stack, region = state.stack, desired.region or ""
+        yield from self.own_grants(stack, desired.address)
+        for reference in KINDS[self.name].references:
+            named, arn = at_path(desired.spec, reference.path), KINDS[reference.kind].arn
+            if isinstance(named, str) and named and arn:
+                # Of a covering one, the identity that must be verified may be any at or above the name.
+                names = [n for n in at_or_above(named) if "." in n] if reference.covering else [named]
+                for name in names:
+                    yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{name}"))
+
+    def lookups(self, change: Change) -> Iterable[Lookup]:
+        """The questions to CloudTrail's history that find who made the difference ``change``."""
+        spec = KINDS[self.name]
+        names: Iterable[str] = dict.fromkeys(
+            name for one in change.diff for name in spec.changed_by(one.path.partition(".")[0])
+        )
+        if change.action == "create":
+            names = spec.deleted_by
+        elif change.action == "delete":
+            names = spec.created_by
+        elif change.action == "adopt":
+            names = (*spec.created_by, *spec.changed_by("tags"))
+        for name in names:
+            yield Lookup(change.region or "", "EventName", name)
+
+    def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
+        """Whether an event that ``lookup`` has found is about the resource of ``change``: its request says ``said``."""
+        spec, name = KINDS[self.name], address_parts(change.address).name.lower()
+        arns = {f"{arn}/{name}" for arn in (spec.arn, *spec.arn_aliases)}
+        return name in said_under(said, *spec.named_in) or any(
+            arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn")
+        )

@@ -19,6 +19,7 @@ from reconciler.kinds.fields import (
     usual_value,
     without_absent,
 )
+from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import ORDER, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.ownership import (
     PARTS,
@@ -47,6 +48,7 @@ from reconciler.kinds.tags import (
     tags_to_aws,
 )
 from reconciler.model import Address, Change, Desired, Document, Entry, FieldDiff, Note, Observed, State
+from reconciler.regions import ses_arn
 from reconciler.resources import KINDS, references_to
 from reconciler.resources.spec import PlainSpec, at_path
 
@@ -152,6 +154,13 @@ class PlainKind(Reader):
         address = self.spec.address_of(region, *place)
         return Desired(address, self.name, region, place[-1], spec, entry, protect=bool(values.get("protect")))
 
+    def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
+        yield from super().grants(desired, state)
+        for key, field in self.spec.fields.items():
+            for inner in field.arns:
+                if arn := at_path(desired.spec, f"{key}.{inner}"):
+                    yield Grant("referred", str(arn))
+
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
@@ -180,7 +189,7 @@ class PlainKind(Reader):
         return found
 
     def _list_tags(self, aws: Aws, region: str, name: str) -> Any:
-        arn = f"arn:{aws.stack.partition}:ses:{region}:{aws.stack.account}:{self.spec.arn}/{name}"
+        arn = ses_arn(aws.stack.partition, region, aws.stack.account, f"{self.spec.arn}/{name}")
         return aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn).get("Tags")
 
     # -- compared ---------------------------------------------------------------------------------------------------

@@ -138,6 +138,8 @@ class Snapshot(Diagnostics):
     covering: dict[Address, str | None] = field(default_factory=dict)
     """Live identities that are not this stack's to plan and that tracking domains may need -> verification status,
     None where there is no such identity."""
+    in_the_way: dict[Address, str] = field(default_factory=dict)
+    """Declared addresses that cannot be created -> the name of what AWS has in their place."""
     twins: dict[Address, list[str]] = field(default_factory=dict)
     """Declared addresses that SES does not have -> names that it has and that differ in case only."""
     record_owners: dict[tuple[str, str], RecordOwner | None] = field(default_factory=dict)

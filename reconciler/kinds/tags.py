@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.kinds.kind import Runtime, ses_arn
+from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import DKIM_KEY, LISTS, PREFIX, STACK, TAGS, left_alone, pack, unpack
 from reconciler.model import Change, Entry
+from reconciler.regions import ses_arn
 
 
 def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -120,13 +121,15 @@ def tag_phases(change: Change) -> tuple[dict[str, str], dict[str, str], list[str
 
 def put_tags(rt: Runtime, region: str, name: str, tags: Mapping[str, str]) -> None:
     """Put tags on an SES resource; ``name`` is ``identity/x``, ``configuration-set/x`` ..."""
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=ses_arn(rt, region, name), Tags=tags_to_aws(tags))
+    arn = ses_arn(rt.partition, region, rt.account, name)
+    rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=tags_to_aws(tags))
 
 
 def release_tags(rt: Runtime, region: str, name: str, put: Mapping[str, str], drop: list[str]) -> None:
     """The last phase of a change of tags (``tag_phases``)."""
     # What goes goes first: a list that has forgotten a name would leave it behind for good.
     if drop:
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=ses_arn(rt, region, name), TagKeys=drop)
+        arn = ses_arn(rt.partition, region, rt.account, name)
+        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
     if put:
         put_tags(rt, region, name, put)

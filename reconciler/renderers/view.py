@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
 from reconciler.renderers.values import UNKNOWN, Placeholder, hidden, leaves, with_unknown
+from reconciler.resources import holder_of
 
 FOLD_FROM: Final = 3
 """So many similar changes become one block."""
@@ -173,16 +174,17 @@ def _names(change: Change) -> Names:
 def _names_of(address: str, region: str = "", record: str = "") -> Names:
     kind, *parts = address.split("/")
     name = _subject(kind, address)
+    within = len(parts) > 2 and holder_of(address) is not None
     names = {name: _NAME}
     domain = domain_of(name)
     if "." in domain:
         names.setdefault(domain, _DOMAIN)
         label = domain.split(".")[0] if kind in ("email_identity", "dns_record") else ""
     else:  # "t-shop": the common part of one tenant's names
-        label = (parts[-2] if kind == "event_destination" and len(parts) > 2 else name).partition("-")[2]
+        label = (parts[-2] if within else name).partition("-")[2]
     if len(label) > 2:
         names.setdefault(label, _LABEL)
-    if kind == "event_destination" and len(parts) > 2:
+    if within:
         names.setdefault(parts[-2], _SET)
     if kind == "dns_record" and len(parts) > 2:
         names.setdefault(parts[0], _ZONE)

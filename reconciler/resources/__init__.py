@@ -79,8 +79,10 @@ def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:
     return tuple(found)
 
 
-PLANNING_ORDER: tuple[str, ...] = _order({spec.name: set(spec.plans_after) for spec in KINDS.values()})
-"""Kinds in the order in which they are planned: what decides the tags of another comes before it."""
+PLANNING_ORDER: tuple[str, ...] = _order(
+    {spec.name: {*spec.plans_after, *(child.name for child in children(spec.name))} for spec in KINDS.values()}
+)
+"""Kinds in the order in which they are planned: what decides the tags of another comes before it, as children do."""
 
 PLAN_ORDER: tuple[str, ...] = _order(
     {

@@ -118,7 +118,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class CloudTrail:
-    """The events that can have made a difference, beside those that are derived from the operations of a plain kind.
+    """The events that can have made a difference, beside those that follow from the operations of a plain kind.
 
     Names of older APIs are listed too: CloudTrail records the operation that was called.
     """
@@ -156,7 +156,7 @@ class KindSpec:
     remembers: tuple[Memory, ...] = ()
     """Its tags in which other kinds remember what belongs to it (``recon:records``)."""
     plans_after: tuple[str, ...] = ()
-    """Kinds that decide what this one's tags remember, so that they are planned first."""
+    """Kinds, beside its children, that decide what this one's tags remember, so that they are planned first."""
     arn: str = ""
     """The resource type in SES ARNs, by which the tag sweep finds it; empty: it is not swept."""
     arn_aliases: tuple[str, ...] = ()
@@ -174,7 +174,7 @@ class KindSpec:
     """(operation, member, member of an item with the name or "" where items are names) that lists all of a region."""
     list_options: Values = field(default_factory=dict)
     anywhere: tuple[str, ...] = ()
-    """IAM actions of this kind that IAM checks against no resource."""
+    """IAM actions of this kind, beside the one that lists all, that IAM checks against no resource."""
     trail: CloudTrail = CloudTrail()
     says: Words = Words()
     read_last: bool = False
@@ -203,6 +203,33 @@ class KindSpec:
     @property
     def swept(self) -> bool:
         return bool(self.arn)
+
+    @property
+    def created_by(self) -> tuple[str, ...]:
+        """The operations of any API that create it, as CloudTrail names them."""
+        return self.trail.made
+
+    @property
+    def deleted_by(self) -> tuple[str, ...]:
+        """The operations of any API that delete it."""
+        return self.trail.gone
+
+    def changed_by(self, key: str) -> tuple[str, ...]:
+        """The operations of any API that change the field ``key``, or its ``tags``."""
+        if key == "tags" and self.taggable:
+            return ("TagResource", "UntagResource")
+        return self.trail.fields.get(key, ())
+
+    @property
+    def named_in(self) -> tuple[str, ...]:
+        """The request parameters, in lower case, that hold its name; CloudTrail's own ``resourceName`` among them."""
+        return (*self.trail.naming, "resourcename")
+
+    @property
+    def referring(self) -> tuple[str, ...]:
+        """The operations that IAM also checks against what the resource refers to."""
+        fields = [reference.path.partition(".")[0] for reference in self.references if not reference.covering]
+        return tuple(dict.fromkeys(name for key in fields for name in self.changed_by(key)))
 
     @property
     def a_words(self) -> str:
@@ -249,6 +276,8 @@ class Field:
     """Keys of ``inner`` whose lists have no order."""
     within: str = ""
     """The AWS member that the field stands in (``TemplateContent``), where it is not a member of the request itself."""
+    arns: tuple[str, ...] = ()
+    """Keys of ``inner`` that hold the ARN of another resource of SES: IAM checks the put against that, too."""
     put: str = ""
     """The operation that replaces this key alone; without it, the kind's update replaces all keys."""
     wraps: str = ""
@@ -265,6 +294,8 @@ class Field:
     """Whether the tag ``recon:parts`` remembers which items of a ``keyed`` map we put; the items of others stay."""
     file: bool = False
     """The text may be given as ``{file: PATH}``, relative to the state directory."""
+    needed: tuple[str, ...] = ()
+    """Keys that each item of a ``keyed`` map must have."""
     one_way: tuple[Any, Any] | None = None
     """(from, to): a change that SES refuses."""
     one_way_code: str = ""
@@ -282,6 +313,10 @@ class PlainSpec(KindSpec):
     answer: str = ""
     """The member of Get's answer that holds the resource; empty: the answer itself."""
     fields: Mapping[str, Field] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
+    """Fields of which an entry must have one."""
+    max_bytes: int = 0
+    """How many bytes the texts of an entry may have together; 0: no limit of AWS's is known."""
     exists_codes: tuple[str, ...] = ("AlreadyExistsException",)
     """What AWS answers to a creation of what exists."""
     tags_in_get: bool = True
@@ -298,6 +333,30 @@ class PlainSpec(KindSpec):
     def call(self, verb: str) -> str:
         """``sesv2:CreateContactList`` for "Create"."""
         return f"sesv2:{verb}{self.operations}"
+
+    @property
+    def created_by(self) -> tuple[str, ...]:
+        return (f"Create{self.operations}", *super().created_by)
+
+    @property
+    def deleted_by(self) -> tuple[str, ...]:
+        return (f"Delete{self.operations}", *super().deleted_by)
+
+    def changed_by(self, key: str) -> tuple[str, ...]:
+        field = self.fields.get(key)
+        if field is None:
+            return super().changed_by(key)
+        return (field.put or f"Update{self.operations}", *field.events)
+
+    @property
+    def named_in(self) -> tuple[str, ...]:
+        return (self.key.lower(), *super().named_in)
+
+    @property
+    def referring(self) -> tuple[str, ...]:
+        by_arn = [name for key, field in self.fields.items() if field.arns for name in self.changed_by(key)]
+        found = (*super().referring, *by_arn)
+        return (f"Create{self.operations}", *found) if found else ()
 
     @property
     def updates(self) -> bool:

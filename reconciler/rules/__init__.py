@@ -18,14 +18,14 @@ from reconciler import resources
 from reconciler.model import Severity, Waiver
 from reconciler.rules import account as account  # registers the rules that are about no kind of resource
 from reconciler.rules.registry import RULES, Finding, RawFinding, Rule
-from reconciler.rules.view import RecordSet, Resource, RuleView, Topic
+from reconciler.rules.view import RecordView, Resource, RuleView, Topic
 
 __all__ = [
     "RULES",
     "WAIVER_EXPIRED",
     "Finding",
     "RawFinding",
-    "RecordSet",
+    "RecordView",
     "Resource",
     "Rule",
     "RuleView",

@@ -15,7 +15,7 @@ from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Note
 from reconciler.names import from_route53
 from reconciler.rules import RULES, judge
-from reconciler.rules.dns_view import RecordSet
+from reconciler.rules.dns_view import RecordView
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
 from reconciler.rules.view import RuleView, needs_https
@@ -37,7 +37,7 @@ _MAX_HOSTS: Final = 100
 def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
     """The view of the rules, for a snapshot and the changes that are planned for it. Pure."""
     zones = list(_judged_zones(snapshot))
-    before: dict[tuple[str, str], RecordSet] = {}
+    before: dict[tuple[str, str], RecordView] = {}
     raw: dict[tuple[str, str], tuple[str, ...]] = {}
     by_id = {zone.id: zone for zone in zones}
     for zone in zones:
@@ -48,7 +48,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
             simple = len(sets) == 1 and first.simple
             raw[key] = first.values if simple else ()
             kind = "simple" if simple else "alias" if "AliasTarget" in first.raw else "routed"
-            before[key] = RecordSet(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
+            before[key] = RecordView(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
     after = before
     for key, values, ttl in _edits(changes, by_id):
         if after is before:
@@ -60,7 +60,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         kept = tuple(v for v in raw.get(key, ()) if v not in removed)
         raw[key] = (*kept, *(v for v in added if v not in kept))
         if raw[key]:
-            after[key] = RecordSet(_decoded(key[1], raw[key]), "simple", ttl or (held.ttl if held else None))
+            after[key] = RecordView(_decoded(key[1], raw[key]), "simple", ttl or (held.ttl if held else None))
         else:
             after.pop(key, None)
     # A run that deletes everything has no declared entries, whatever the YAML says.

@@ -12,7 +12,7 @@ from reconciler.names import at_or_above
 When = Literal["before", "after"]
 
 
-class RecordSet(NamedTuple):
+class RecordView(NamedTuple):
     """One name and type in a zone.
 
     ``values`` are decoded: the joined text of a TXT, ``10 host`` for an MX, a folded name for CNAME and NS, without
@@ -24,7 +24,7 @@ class RecordSet(NamedTuple):
     ttl: int | None = None
 
 
-RecordSets = Mapping[tuple[str, str], RecordSet]
+RecordViews = Mapping[tuple[str, str], RecordView]
 """(folded owner name, type) -> the record set."""
 
 
@@ -32,8 +32,8 @@ class DnsView:
     """Look-ups in the record sets of the stack's hosted zones, for ``RuleView``, which declares and documents them."""
 
     zones: frozenset[str]
-    dns_before: RecordSets
-    dns_after: RecordSets
+    dns_before: RecordViews
+    dns_after: RecordViews
     outside_txt: Mapping[str, tuple[str, ...]]
 
     @cached_property
@@ -111,7 +111,7 @@ class DnsView:
         return self.outside_txt.get(name) if texts is None else texts
 
 
-def _types(records: RecordSets) -> Mapping[str, frozenset[str]]:
+def _types(records: RecordViews) -> Mapping[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for name, kind in records:
         found.setdefault(name, set()).add(kind)

@@ -38,7 +38,7 @@ class Finding:
     hint: str = ""
 
 
-Check = Callable[[RuleView], Iterable[RawFinding]]
+RuleCheck = Callable[[RuleView], Iterable[RawFinding]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Rule:
     severity: Severity
     title: str
     source: str
-    check: Check
+    check: RuleCheck
     finds: str
     why: str
     fix: str
@@ -90,14 +90,14 @@ def rule(
     fix: str,
     theme: str = "",
     example: str = "",
-) -> Callable[[Check], Check]:
+) -> Callable[[RuleCheck], RuleCheck]:
     """Register a function as the rule ``id_``; its docstring is the page's "What it finds".
 
     ``theme`` and ``example`` default to the kind of resource in whose folder the function is. Raises ValueError where
     the id is registered already, or a text is missing.
     """
 
-    def register(check: Check) -> Check:
+    def register(check: RuleCheck) -> RuleCheck:
         if id_ in RULES:
             raise ValueError(f"the rule {id_} is registered twice")
         kind = _kind_of(check.__module__)

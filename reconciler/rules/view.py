@@ -15,10 +15,10 @@ from typing import Any, Final
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
-from reconciler.rules.dns_view import DnsView, RecordSet, RecordSets, When
+from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When
 from reconciler.rules.resource import Resource, laid_over
 
-__all__ = ["STRENGTH", "Policy", "RecordSet", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
+__all__ = ["STRENGTH", "Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
 STRENGTH: Final = {"none": 0, "quarantine": 1, "reject": 2}
 """How much a DMARC policy enforces."""
@@ -70,8 +70,8 @@ class RuleView(DnsView):
     desired: Mapping[Address, Desired] = field(default_factory=dict)
     observed: Mapping[Address, Observed] = field(default_factory=dict)
     zones: frozenset[str] = frozenset()
-    dns_before: RecordSets = field(default_factory=dict)
-    dns_after: RecordSets = field(default_factory=dict)
+    dns_before: RecordViews = field(default_factory=dict)
+    dns_after: RecordViews = field(default_factory=dict)
     accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     topics: Mapping[str, Topic | None] = field(default_factory=dict)
     covering: Mapping[Address, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from reconciler.sandbox.dns import DELEGATED_TAG
 from reconciler.sandbox.faults import Fault
 from reconciler.sandbox.gateway import Gateway
-from reconciler.sandbox.protocol import Answer, ApiError, Request
+from reconciler.sandbox.protocol import ApiError, Request, Response
 from reconciler.sandbox.records import BadRecord, normalise_name
 from reconciler.sandbox.route53 import State as Route53State
 from reconciler.sandbox.route53 import Zone
@@ -49,7 +49,7 @@ class Admin:
             ("GET", "dns"): self.dns,
         }
 
-    def handle(self, request: Request) -> Answer:
+    def handle(self, request: Request) -> Response:
         """The answer to one admin request."""
         name = request.path.removeprefix(PREFIX).strip("/")
         route = self._routes.get((request.method, name))
@@ -285,6 +285,6 @@ def _plain(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
-def _json(status: int, document: Any) -> Answer:
+def _json(status: int, document: Any) -> Response:
     body = json.dumps(document, default=str).encode()
-    return Answer(status, [("Content-Type", "application/json")], body)
+    return Response(status, [("Content-Type", "application/json")], body)

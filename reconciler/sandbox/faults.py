@@ -116,7 +116,7 @@ TOLERANCE: Final = 0.1
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """A token bucket: ``rate`` calls a second, at most ``burst`` at once."""
 
     rate: float
@@ -161,7 +161,7 @@ class Rates:
     def __init__(self) -> None:
         self.limits: dict[str, Any] = {}
         self.time_scale = 1.0
-        self._buckets: dict[tuple[str, ...], Bucket] = {}
+        self._buckets: dict[tuple[str, ...], TokenBucket] = {}
 
     def set(self, limits: Mapping[str, Any] | str | None, time_scale: float = 1.0) -> None:
         """Replace all limits; ``"aws"`` for the documented ones, None for none. ``time_scale`` 10 makes the seconds
@@ -190,7 +190,7 @@ class Rates:
         if options.get("per") == "action":
             key = (*key, operation)
         if key not in self._buckets:
-            self._buckets[key] = Bucket(rate, float(options.get("burst", max(1.0, rate))))
+            self._buckets[key] = TokenBucket(rate, float(options.get("burst", max(1.0, rate))))
         return self._buckets[key].take(now * self.time_scale)
 
 

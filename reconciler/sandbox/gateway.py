@@ -16,7 +16,7 @@ from reconciler.sandbox.faults import Fault, Ledger, Rates
 from reconciler.sandbox.iam import Iam
 from reconciler.sandbox.passthrough import Moto
 from reconciler.sandbox.policy import Decision
-from reconciler.sandbox.protocol import Answer, Api, ApiError, Params, Request, api
+from reconciler.sandbox.protocol import Api, ApiError, Params, Request, Response, api
 from reconciler.sandbox.route53 import Route53
 from reconciler.sandbox.ses_state import Verifier
 from reconciler.sandbox.ses_v1 import SesV1
@@ -45,7 +45,7 @@ class Outcome:
     """What to do with the connection: ``answer`` it, ``reset`` it, or ``drop`` it without an answer."""
 
     action: str
-    answer: Answer | None = None
+    answer: Response | None = None
 
 
 class Gateway:
@@ -115,7 +115,7 @@ class Gateway:
             service = "sesv2"
         return access_key, region, service
 
-    def _error(self, service: str, error: ApiError, request: Request) -> Answer:
+    def _error(self, service: str, error: ApiError, request: Request) -> Response:
         known = service in self.services or service in WITH_MODELS or service == "s3"
         return self._api(service if known else "sesv2").error(error, request.id)
 
@@ -197,7 +197,7 @@ class Gateway:
             raise faults.denied(service, Decision.action_of(service, operation), arn, "*")
         raise ApiError(fault.code, fault.message, fault.status)
 
-    def _carry_out(self, call: Call, params: Params, request: Request) -> Answer:
+    def _carry_out(self, call: Call, params: Params, request: Request) -> Response:
         service = self.services.get(call.service)
         method = getattr(service, xform_name(call.operation), None) if service is not None else None
         with self.world.lock:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from reconciler.sandbox.protocol import Answer, ApiError, Request
+from reconciler.sandbox.protocol import ApiError, Request, Response
 
 HOP_HEADERS: Final = frozenset({"connection", "content-length", "transfer-encoding", "date", "server"})
 
@@ -53,7 +53,7 @@ class Moto:
             self.call(Request("POST", "/moto-api/reset", "", {"host": "localhost"}, b""), "")
             self.used = False
 
-    def call(self, request: Request, account: str) -> Answer:
+    def call(self, request: Request, account: str) -> Response:
         """The answer to one signed request, acting in an account."""
         path = unquote_to_bytes(request.path).decode("latin-1")
         host = request.headers.get("host", "127.0.0.1")
@@ -90,7 +90,7 @@ class Moto:
         if request.method == "HEAD":
             kept += [(k, v) for k, v in headers if k.lower() == "content-length"]
         code = int(status.split()[0])
-        return Answer(code, kept, body, error_of(body, headers) if code >= 400 else None)
+        return Response(code, kept, body, error_of(body, headers) if code >= 400 else None)
 
 
 def topic_exists(arn: str) -> bool:

@@ -65,7 +65,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """One HTTP answer; header names as they go over the wire."""
 
     status: int
@@ -234,7 +234,7 @@ class Api:
 
     # --- answers ---------------------------------------------------------------------------------------------------
 
-    def answer(self, operation: str, result: Mapping[str, Any], request_id: str) -> Answer:
+    def answer(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """A result as HTTP; members that the output shape lacks are an error of ours and raise KeyError."""
         model = self.model.operation_model(operation)
         shape = model.output_shape
@@ -271,9 +271,9 @@ class Api:
                 f'<{operation}Response xmlns="{self.namespace}">{inner}<ResponseMetadata><RequestId>{request_id}'
                 f"</RequestId></ResponseMetadata></{operation}Response>"
             ).encode()
-        return Answer(status, [*headers, ("Content-Type", kind)], body)
+        return Response(status, [*headers, ("Content-Type", kind)], body)
 
-    def error(self, error: ApiError, request_id: str) -> Answer:
+    def error(self, error: ApiError, request_id: str) -> Response:
         """An error as HTTP, with the status of the model where the error names none."""
         status = error.status or self.statuses.get(error.code, 400)
         headers = [("x-amzn-RequestId", request_id)]
@@ -292,7 +292,7 @@ class Api:
                 f"<Code>{escape(error.code)}</Code><Message>{_text(error.message)}</Message></Error>"
                 f"<RequestId>{request_id}</RequestId></ErrorResponse>"
             ).encode()
-        return Answer(status, headers, body, error.code)
+        return Response(status, headers, body, error.code)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

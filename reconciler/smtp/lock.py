@@ -29,7 +29,7 @@ DENY = canonical_json(
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
+class UserLockResult:
     """What a lock or an unlock did: the keys that it deactivated or activated, and the calls that failed."""
 
     user: str
@@ -37,7 +37,7 @@ class Locked:
     problems: tuple[ReconError, ...] = ()
 
 
-def lock(aws: Aws, scope: str, user: str, now: str, *, declared: bool) -> Locked:
+def lock(aws: Aws, scope: str, user: str, now: str, *, declared: bool) -> UserLockResult:
     """Deny everything to a user and deactivate all of its keys, also those that recon did not create.
 
     The deny comes first, since it stops every key at once; a failed call does not stop the others. A tag remembers
@@ -60,10 +60,10 @@ def lock(aws: Aws, scope: str, user: str, now: str, *, declared: bool) -> Locked
     tag = {"Key": KEY_LOCKED, "Value": " ".join([now, *sorted({*earlier, *active})])}
     attempt(partial(aws.call, "iam", "TagUser", UserName=user, Tags=[tag]))
     done = [key for key in active if attempt(partial(keys.switch, aws, user, key, on=False))]
-    return Locked(user, tuple(done), tuple(problems))
+    return UserLockResult(user, tuple(done), tuple(problems))
 
 
-def unlock(aws: Aws, scope: str, user: str, *, declared: bool) -> Locked | None:
+def unlock(aws: Aws, scope: str, user: str, *, declared: bool) -> UserLockResult | None:
     """Activate the keys that ``lock`` deactivated, and remove the deny; None where the user was not locked."""
     tags = _tags_of(aws, scope, user, declared=declared)
     remembered = set(tags.get(KEY_LOCKED, "").split()[1:])
@@ -71,7 +71,7 @@ def unlock(aws: Aws, scope: str, user: str, *, declared: bool) -> Locked | None:
     for key in back:
         keys.switch(aws, user, key, on=True)
     denied = remove_deny(aws, user)
-    return Locked(user, tuple(back)) if denied or KEY_LOCKED in tags else None
+    return UserLockResult(user, tuple(back)) if denied or KEY_LOCKED in tags else None
 
 
 def deny(aws: Aws, user: str) -> None:

@@ -33,6 +33,8 @@ class EntryContext:
     sources: Mapping[str, Source]
     source: Source
     problems: Problems
+    root: str = "."
+    """The state directory, which files are relative to."""
     bad: frozenset[str] = frozenset()
     mistyped: frozenset[str] = frozenset()
     """Paths of maps that hold a key which is not known: it may be meant for one that seems to be missing."""
@@ -67,6 +69,10 @@ class EntryContext:
 
     def _say(self, path: str, message: str) -> str:
         return f"{self.section}.{self.name}{'.' if path else ''}{path}: {message}"
+
+    def lacks_value(self, key: str) -> bool:
+        """Whether the schema has nothing against ``key``, so that its absence means something."""
+        return key not in self.bad
 
     def lacks(self, key: str) -> bool:
         """Whether ``key`` is not written (and not merely refused by the schema)."""

@@ -12,9 +12,14 @@ from typing import Any
 from reconciler.desired.checks.forms import check_tags
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
+from reconciler.errors import ReconError
+from reconciler.files import read_file
 from reconciler.model import Stack
 from reconciler.resources import FOLDER, KINDS, SECTIONS, children
-from reconciler.resources.spec import KindSpec, at_path
+from reconciler.resources.spec import KindSpec, PlainSpec, at_path
+
+MAX_TEXT = 1024 * 1024
+"""Bytes of a file where AWS has no limit of its own."""
 
 
 def check_values(place: EntryContext, stack: Stack) -> None:
@@ -32,6 +37,9 @@ def check_values(place: EntryContext, stack: Stack) -> None:
     for child in children(spec.name):
         if child.parent_key:
             _check_children(place, spec, child)
+    if isinstance(spec, PlainSpec):
+        _read_files(place, spec)
+        _check_fields(place, spec)
     checks = checks_of(spec.name)
     if checks is not None:
         checks.check(place, stack)
@@ -61,6 +69,37 @@ def _check_children(place: EntryContext, spec: KindSpec, child: KindSpec) -> Non
         _check_name(place, path, name, child)
         if checks is not None and isinstance(values, dict):
             checks.check(place, path, values)
+
+
+def _read_files(place: EntryContext, spec: PlainSpec) -> None:
+    """Put the text of each file in the place of ``{file: PATH}``."""
+    for key, field in spec.fields.items():
+        value = place.values.get(key)
+        name = value.get("file") if field.file and isinstance(value, dict) else None
+        if not isinstance(name, str):
+            continue
+        try:
+            data = read_file(name, place.root, what="the file", limit=spec.max_bytes or MAX_TEXT)
+            place.values[key] = data.decode("utf-8")
+        except UnicodeDecodeError:
+            place.error(key, "bad-file", f"the file {name} is not UTF-8 text", "save it as UTF-8")
+        except ReconError as problem:
+            place.error(key, "bad-file", problem.message, problem.hint)
+
+
+def _check_fields(place: EntryContext, spec: PlainSpec) -> None:
+    """What an entry must have, and how long its texts may be together."""
+    if spec.one_of and all(place.values.get(key) is None and place.lacks_value(key) for key in spec.one_of):
+        place.error("", "missing-key", f"none of {', '.join(spec.one_of)} is there", "write one of them at least")
+    for key, field in spec.fields.items():
+        for name, item in (place.values.get(key) or {}).items() if field.keyed else ():
+            for needed in field.needed:
+                if isinstance(item, dict) and item.get(needed) is None:
+                    place.error(f"{key}.{name}", "missing-key", f"{needed} is missing", f"write `{needed}:`", needed)
+    texts = [text for key in spec.fields if isinstance(text := place.values.get(key), str)]
+    size = sum(len(text.encode(errors="replace")) for text in texts)
+    if spec.max_bytes and size > spec.max_bytes:
+        place.error("", "too-long", f"its texts have {size} bytes; SES takes {spec.max_bytes}", "make them shorter")
 
 
 @cache

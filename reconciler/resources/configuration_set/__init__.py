@@ -1,6 +1,6 @@
 """Configuration sets: the rules that messages are sent under."""
 
-from reconciler.resources.spec import Field, Phrase, PlainSpec, Reference, Section, Words
+from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, Reference, Section, Words
 
 SPEC = PlainSpec(
     name="configuration_set",
@@ -24,7 +24,7 @@ SPEC = PlainSpec(
         Reference("tracking_options.custom_redirect_domain", "email_identity", covering=True),
     ),
     remembers=("recon:destinations", "recon:records"),
-    plans_after=("event_destination", "dns_record"),
+    plans_after=("dns_record",),
     arn="configuration-set",
     quota=10_000,
     pattern=r"[A-Za-z0-9_-]{1,64}",
@@ -68,8 +68,11 @@ SPEC = PlainSpec(
             put="PutConfigurationSetVdmOptions",
             wraps="VdmOptions",
         ),
-        "archiving_options": Field(inner={"archive_arn": None}, put="PutConfigurationSetArchivingOptions"),
+        "archiving_options": Field(
+            inner={"archive_arn": None}, arns=("archive_arn",), put="PutConfigurationSetArchivingOptions"
+        ),
     },
+    trail=CloudTrail(naming=("name", "configurationset")),
     says=Words(
         new=Phrase("{n} configuration set is created", "{n} configuration sets are created", 160),
         gone=Phrase("{n} configuration set is deleted", "{n} configuration sets are deleted", 360),

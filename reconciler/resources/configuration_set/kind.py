@@ -59,7 +59,8 @@ class ConfigurationSet(PlainKind):
         theirs = sorted(_destinations(snapshot, live).keys() - unpack(live.tags, DESTINATIONS))
         if not theirs:
             return ()
-        what = f"event destination{'' if len(theirs) == 1 else 's'} {', '.join(theirs)}"
+        (child,) = children(SPEC.name)
+        what = f"{child.words}{'' if len(theirs) == 1 else 's'} {', '.join(theirs)}"
         return (Note("takes-along", "warning", f"also deletes {what}, which recon did not create"),)
 
     def execution(

@@ -1,15 +1,10 @@
-"""Contact lists, one a region, and their contacts.
-
-Source: SES API v2 reference; Developer Guide "Using list management"; probes of 2026 for messages, limits and updates,
-which keep what they leave out, but for a contact's AttributesData and UnsubscribeAll.
-"""
+"""Contact lists, one a region. An update keeps what it leaves out. Source: SES API v2 reference; probes of 2026."""
 
 import re
-from collections.abc import Sequence
 
 from reconciler.sandbox.plain import Context, Listed, Plain, at_most
 from reconciler.sandbox.protocol import Params
-from reconciler.sandbox.ses_state import Item, refuse_if
+from reconciler.sandbox.ses_state import refuse_if
 
 RULE = "can contain up to 64 characters. Only alphanumeric characters, underscores(_) and hyphens(-) are allowed."
 ONE_LIST = ("BadRequestException", "A maximum of 1 Lists allowed per account.")
@@ -17,46 +12,14 @@ ONE_LIST = ("BadRequestException", "A maximum of 1 Lists allowed per account.")
 
 def topics(context: Context, given: list[Params], before: list[Params] | None) -> list[Params]:
     names = [topic["TopicName"] for topic in given]
+    long = any(len(topic["DisplayName"]) > 128 for topic in given)
     refuse_if(
         (len(given) > 20, "Maximum of <20> topics allowed per ContactList"),
         (not all(re.fullmatch(Plain.pattern, name) for name in names), f"TopicName {RULE}"),
-        (
-            any(len(topic["DisplayName"]) > 128 for topic in given),
-            "Topic DisplayName can contain up to <128> characters.",
-        ),
+        (long, "Topic DisplayName can contain up to <128> characters."),
         (len(set(names)) < len(names), "Duplicate topic names are not allowed within a List."),
     )
     return given
-
-
-def statuses(rows: list[Params], member: str = "SubscriptionStatus") -> dict[str, str]:
-    return {row["TopicName"]: row[member] for row in rows}
-
-
-def merged(context: Context, given: list[Params], before: dict[str, str] | None) -> dict[str, str]:
-    """Topic -> status: those given, for topics of the list only, laid over those there were."""
-    known = statuses(context.parent.body["Topics"], "DefaultSubscriptionStatus")
-    refuse_if(*((t not in known, f"List: {context.parent.name} doesn't contain Topic: {t}") for t in statuses(given)))
-    return {**(before or {}), **statuses(given)}
-
-
-def shown(context: Context, contact: Item) -> Params:
-    own, known = contact.body["TopicPreferences"], statuses(context.parent.body["Topics"], "DefaultSubscriptionStatus")
-    members = {"TopicPreferences": own, "TopicDefaultPreferences": {t: s for t, s in known.items() if t not in own}}
-    return {m: [{"TopicName": t, "SubscriptionStatus": s} for t, s in rows.items()] for m, rows in members.items()}
-
-
-def filtered(context: Context, contacts: Sequence[Item], params: Params) -> Sequence[Item]:
-    """Contacts of one status: in the topic of a TopicFilter, else in the list. AWS says what the model does."""
-    wanted = params.get("Filter", {})
-    topic, known = wanted.get("TopicFilter", {}), context.parent.body["Topics"]
-    default = statuses(known, "DefaultSubscriptionStatus") if topic.get("UseDefaultIfPreferenceUnavailable") else {}
-
-    def status(contact: Item) -> str | None:
-        own = "OPT_IN" if "TopicName" not in topic else contact.body["TopicPreferences"].get(topic["TopicName"])
-        return "OPT_OUT" if contact.body["UnsubscribeAll"] else own or default.get(topic["TopicName"])
-
-    return [c for c in contacts if "FilteredStatus" not in wanted or status(c) == wanted["FilteredStatus"]]
 
 
 PLAIN = Plain(
@@ -65,12 +28,4 @@ PLAIN = Plain(
     members={"Topics": topics, "Description": at_most(500, "List description can contain up to 500 characters.")},
     invalid=("BadRequestException", f"ContactListName {RULE}"),
     missing=("NotFoundException", "List with name: {name} doesn't exist."),
-)  # fmt: skip
-CONTACT = Plain(
-    noun="Contact", key="EmailAddress", parent="ContactList", pattern=r"[^@\s]+@[^@\s]+\.[^@\s]+",
-    listed=Listed("ListContacts", "Contacts", select=filtered), members={"TopicPreferences": merged}, show=shown,
-    defaults={"TopicPreferences": [], "UnsubscribeAll": False}, resets=frozenset({"AttributesData", "UnsubscribeAll"}),
-    invalid=("BadRequestException", "EmailAddress <{name}> is invalid"),
-    exists=("AlreadyExistsException", "{name} already exists in List."),
-    missing=("NotFoundException", "{name} doesn't exist in List."),
 )  # fmt: skip

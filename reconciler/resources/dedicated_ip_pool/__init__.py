@@ -1,9 +1,12 @@
 """Dedicated IP pools: the addresses that configuration sets send from."""
 
-from reconciler.resources.spec import Field, Phrase, PlainSpec, Section, Words
+from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, Section, Words
 
 MANAGED_DOLLARS = 15.0
 """A month and account, once any managed pool exists (Amazon SES pricing, "Dedicated IPs"); each message costs, too."""
+
+DEFAULT_POOL = "ses-default-dedicated-pool"
+"""Where SES keeps leased addresses that are in no pool of the user's ("Assigning IP pools")."""
 
 SPEC = PlainSpec(
     name="dedicated_ip_pool",
@@ -19,7 +22,7 @@ SPEC = PlainSpec(
     quota=50,
     pattern=r"[a-z0-9_-]{1,64}",
     pattern_words="1 to 64 lower-case letters, digits, - and _",
-    reserved=("ses-shared-pool", "ses-default-dedicated-pool"),
+    reserved=("ses-shared-pool", DEFAULT_POOL),
     listed=("ListDedicatedIpPools", "DedicatedIpPools", ""),
     key="PoolName",
     answer="DedicatedIpPool",
@@ -37,6 +40,7 @@ SPEC = PlainSpec(
             default=(), set_of=True, put="PutDedicatedIpInPool", after_create=True, read="sesv2:GetDedicatedIps"
         ),
     },
+    trail=CloudTrail(naming=("destinationpoolname",)),
     says=Words(
         gone=Phrase("{n} dedicated IP pool is deleted", "{n} dedicated IP pools are deleted", 350),
         when={

@@ -17,13 +17,10 @@ from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.plain import PlainKind, Request
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Note, Observed
-from reconciler.resources.dedicated_ip_pool import SPEC
+from reconciler.resources.dedicated_ip_pool import DEFAULT_POOL, SPEC
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-
-DEFAULT_POOL = "ses-default-dedicated-pool"
-"""Where SES keeps leased addresses that are in no pool of the user's ("Assigning IP pools")."""
 
 
 class DedicatedIpPool(PlainKind):

@@ -14,8 +14,9 @@ from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import Address, Desired, Entry, Source
 from reconciler.names import parents
+from reconciler.resources.dns_record import TRACKING_KIND
 
-Style = Literal["cname", "mx", "tags", "spf", "dkim_key"]
+ValueForm = Literal["cname", "mx", "tags", "spf", "dkim_key"]
 
 
 class Intent(NamedTuple):
@@ -28,7 +29,7 @@ class Intent(NamedTuple):
 
     domain: str
     group: str
-    style: Style
+    style: ValueForm
     type: str
     name: str | None
     value: str | None
@@ -71,7 +72,7 @@ def _own(entry: Entry, identities: list[Desired]) -> Iterator[Intent]:
     values = entry.values
     owners = tuple(d.address for d in identities)
 
-    def record(group: str, style: Style, type_: str, name: str, value: str | None = None, **more: Any) -> Intent:
+    def record(group: str, style: ValueForm, type_: str, name: str, value: str | None = None, **more: Any) -> Intent:
         source = entry.source_of(group)
         zone, ttl = values.get("zone"), values.get("ttl")
         return Intent(entry.name, group, style, type_, name, value, source, zone, ttl=ttl, owners=owners, **more)
@@ -186,7 +187,7 @@ def _tracking(snapshot: Snapshot) -> Iterator[Intent]:
     """One CNAME for each tracking domain and region, however many sets use it; HTTPS ones point at the user's CDN."""
     seen: dict[tuple[str, str], list[Address]] = {}
     first: dict[tuple[str, str], Desired] = {}
-    for desired in snapshot.kind("configuration_set"):
+    for desired in snapshot.kind(TRACKING_KIND):
         block = desired.spec.get("tracking_options") or {}
         live = snapshot.observed.get(desired.address)
         was = (live.spec.get("tracking_options") or {}) if live else {}

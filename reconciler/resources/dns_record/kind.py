@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_from_json, needs_of, order_of
+from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed
 from reconciler.names import is_at_or_below, parents, to_route53
-from reconciler.resources.dns_record import foreign_ownership, intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, marker
 from reconciler.resources.dns_record.edits import Edit
 from reconciler.resources.dns_record.record_plan import EXECUTION, RecordPlan
 from reconciler.resources.dns_record.removals import Removals
@@ -118,6 +119,17 @@ class DnsRecord(BaseKind):
             if (found.name, found.type) == (name, change.execution["type"]):
                 return set_digest(found)
         return None
+
+    # -- CloudTrail -------------------------------------------------------------------------------------------------
+
+    def lookups(self, change: Change) -> Iterable[Lookup]:
+        yield Lookup("", "EventName", "ChangeResourceRecordSets", dns=True)
+
+    def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
+        """Names and types stand side by side in a change batch, each record's name before its type or after it."""
+        name, type_ = (str(change.execution.get(key) or "").lower() for key in ("name", "type"))
+        names = {text.replace("\\052", "*") for text in said_under(said, "name")}
+        return name in names and type_ in said_under(said, "type")
 
     form: Document = {"fields": {}, "execution": EXECUTION}
 
@@ -252,7 +264,7 @@ def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
     for desired in snapshot.kind("email_identity"):
         if desired.spec.get("mail_from") and snapshot.includes(desired.address):
             names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
-    for desired in snapshot.kind("configuration_set"):
+    for desired in snapshot.kind(TRACKING_KIND):
         redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
         if redirect and snapshot.includes(desired.address):
             covering = intents.covering_entry(entries, redirect)
@@ -299,7 +311,7 @@ def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
             names[live.name, zone] = None
             for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM))):
                 names[old, zone] = None
-        elif live.kind == "configuration_set":
+        elif live.kind == TRACKING_KIND:
             tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
             if tracked and "tracking" in unpack(live.tags, RECORDS):
                 block = (snapshot.desired[live.address].spec.get("tracking_options") or {}) if stays else {}

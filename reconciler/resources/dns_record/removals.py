@@ -11,7 +11,7 @@ from reconciler.kinds.ownership import DKIM_KEY, MAIL_FROM, PROTECT, RECORDS, le
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Desired, FieldDiff, Note, Observed
-from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
     MAIL_FROM_TERMS,
@@ -45,7 +45,7 @@ class Removals:
                 continue
             if live.kind == "email_identity" and "@" not in live.name:
                 self._remove_of_identity(live)
-            elif live.kind == "configuration_set":
+            elif live.kind == TRACKING_KIND:
                 self._remove_tracking(live)
 
     def _remove_of_identity(self, live: Observed) -> None:
@@ -370,7 +370,7 @@ class Removals:
                 stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
                 mine -= gone - stays
             self.plan.draft.remember(desired.address, RECORDS, mine)
-        for desired in snapshot.kind("configuration_set"):
+        for desired in snapshot.kind(TRACKING_KIND):
             live = snapshot.observed.get(desired.address)
             mine = set(unpack(live.tags, RECORDS)) if live else set()
             mine |= self.plan.written.get(desired.address, set())

@@ -5,6 +5,13 @@ from reconciler.resources.spec import CloudTrail, KindSpec, Reference, Section, 
 
 NAME = "email_identity"
 
+DEFAULT_SET = Reference("configuration_set_name", "configuration_set", in_use="{user} still sends with it by default")
+"""What mail of an identity is sent with that names nothing else."""
+
+SHARED_KEYS = ("dkim", "mail_from", DEFAULT_SET.path, "email_forwarding_enabled")
+IDENTITY_KEYS = (*SHARED_KEYS, "policies", "tags")
+"""Keys of a domain that mean nothing without an identity; the first ones are often alike in many domains."""
+
 SPEC = KindSpec(
     name=NAME,
     words="identity",
@@ -13,7 +20,7 @@ SPEC = KindSpec(
             "domains", "domain", "Domains",
             "A mail domain by its name: the SES identity in each region, and its records.", "domains.yaml",
             everywhere=("identity", "zone", "dmarc", "spf", "bimi", "null_mx", "ttl"),
-            alike=("dkim", "mail_from", "configuration_set_name", "email_forwarding_enabled"),
+            alike=SHARED_KEYS,
             fold="domain", name_hint="write a name such as acme.com", place=10,
         ),
         Section(
@@ -22,9 +29,7 @@ SPEC = KindSpec(
             fold="address", name_hint="write an address such as news@acme.com", place=20,
         ),
     ),
-    references=(
-        Reference("configuration_set_name", "configuration_set", in_use="{user} still sends with it by default"),
-    ),
+    references=(DEFAULT_SET,),
     plans_after=("dns_record",),
     arn="identity",
     arn_aliases=("email-identity",),
@@ -32,7 +37,7 @@ SPEC = KindSpec(
     listed=("ListEmailIdentities", "EmailIdentities", "IdentityName"),
     list_options={"PageSize": 1000},
     anywhere=(
-        "ses:ListEmailIdentities", "ses:GetIdentityDkimAttributes", "ses:GetIdentityMailFromDomainAttributes",
+        "ses:GetIdentityDkimAttributes", "ses:GetIdentityMailFromDomainAttributes",
         "ses:GetIdentityNotificationAttributes",
     ),
     trail=CloudTrail(
@@ -44,7 +49,7 @@ SPEC = KindSpec(
                 "VerifyDomainDkim",
             ),
             "mail_from": ("PutEmailIdentityMailFromAttributes", "SetIdentityMailFromDomain"),
-            "configuration_set_name": ("PutEmailIdentityConfigurationSetAttributes",),
+            DEFAULT_SET.path: ("PutEmailIdentityConfigurationSetAttributes",),
             "email_forwarding_enabled": ("PutEmailIdentityFeedbackAttributes", "SetIdentityFeedbackForwardingEnabled"),
             "policies": (
                 "CreateEmailIdentityPolicy", "UpdateEmailIdentityPolicy", "DeleteEmailIdentityPolicy",

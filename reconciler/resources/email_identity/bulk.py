@@ -15,7 +15,7 @@ from reconciler.kinds.ownership import DKIM_KEY, POLICIES, unpack
 from reconciler.kinds.reading import Reader, read_each, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Observed, address_parts
-from reconciler.resources.email_identity import NAME, address_of
+from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -33,7 +33,7 @@ _BULK_UNREAD = (
     "dkim.next_signing_key_length",
     "dkim.domain_signing_selector",
     "dkim.domain_signing_private_key",
-    "configuration_set_name",
+    DEFAULT_SET.path,
     "policies",
 )
 _V1_STATUS = {
@@ -200,7 +200,7 @@ def _from_bulk(
         }
         if mail_from.get("MailFromDomain")
         else None,
-        "configuration_set_name": declared.get("configuration_set_name"),
+        DEFAULT_SET.path: declared.get(DEFAULT_SET.path),
         "email_forwarding_enabled": bool(notify.get("ForwardingEnabled", True)),
         "policies": {},
         "tags": dict(tags),

@@ -20,6 +20,7 @@ from reconciler import regions
 from reconciler.errors import ReconError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project, touches
+from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import ORDER, Step
 from reconciler.kinds.ownership import (
     DKIM_KEY,
@@ -40,7 +41,8 @@ from reconciler.kinds.shape import TEXT_MAP
 from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
-from reconciler.resources.email_identity import NAME, address_of, bulk
+from reconciler.resources import KINDS
+from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of, bulk
 from reconciler.resources.email_identity.statuses import status_of
 from reconciler.resources.email_identity.steps import steps_of_identity
 from reconciler.secrets import DkimKey, fetch, fingerprint
@@ -81,7 +83,7 @@ class EmailIdentity(Reader):
         (
             "dkim.signing_enabled", "dkim.signing_attributes_origin", "dkim.next_signing_key_length",
             "dkim.domain_signing_selector", "dkim.domain_signing_private_key", "mail_from.mail_from_domain",
-            "mail_from.behavior_on_mx_failure", "configuration_set_name", "email_forwarding_enabled", "policies",
+            "mail_from.behavior_on_mx_failure", DEFAULT_SET.path, "email_forwarding_enabled", "policies",
             "tags", "verification_status", "dkim_status", "mail_from_status", "tokens", "signing_hosted_zone",
         ),
         "sesv2:GetEmailIdentity",
@@ -117,7 +119,7 @@ class EmailIdentity(Reader):
                         spec["mail_from"] = {k: v for k, v in block.items() if v is not None}
                     else:
                         spec["mail_from"] = None
-                for field, default in (("configuration_set_name", None), ("email_forwarding_enabled", True)):
+                for field, default in ((DEFAULT_SET.path, None), ("email_forwarding_enabled", True)):
                     if field in values:
                         spec[field] = default if values[field] is None else values[field]
                 spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
@@ -131,6 +133,21 @@ class EmailIdentity(Reader):
                     entry,
                     protect=bool(values.get("protect")),
                 )
+
+    def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
+        """Also the secret with its DKIM key, and the identity in both regions of a Deterministic Easy DKIM."""
+        yield from super().grants(desired, state)
+        stack, region = state.stack, desired.region or ""
+        dkim = desired.entry.values.get("dkim") or {}
+        key = dkim.get("domain_signing_private_key") or {}
+        place = str(key.get("region") or (stack.regions[0] if stack.regions else region))
+        if "secretsmanager" in key:
+            yield from secret_grants("dkim_secret", stack, str(key["secretsmanager"]), place)
+        elif "ssm" in key:
+            yield parameter_grant("dkim_parameter", stack, str(key["ssm"]), place)
+        if parent := regions.deterministic_parent(str(dkim.get("signing_attributes_origin") or "")):
+            for one in (parent, region):
+                yield Grant("replicated", regions.identity_arn(stack.partition, one, stack.account, desired.name))
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -186,7 +203,7 @@ class EmailIdentity(Reader):
             }
             if mail_from.get("MailFromDomain")
             else None,
-            "configuration_set_name": live.get("ConfigurationSetName") or None,
+            DEFAULT_SET.path: live.get("ConfigurationSetName") or None,
             "email_forwarding_enabled": live.get("FeedbackForwardingStatus", True),
             "policies": {k: normal_policy(v) for k, v in (live.get("Policies") or {}).items()},
             "tags": dict(tags),
@@ -236,8 +253,8 @@ class EmailIdentity(Reader):
         wanted = _wanted(draft, desired, live)
         needs = _references(desired)
         for need in needs:
-            if address_parts(need).kind == "configuration_set":
-                must_exist(draft, need, desired, "configuration_set_name")
+            if address_parts(need).kind == DEFAULT_SET.kind:
+                must_exist(draft, need, desired, DEFAULT_SET.path)
         if live is None:
             return creation(
                 desired,
@@ -322,7 +339,7 @@ class EmailIdentity(Reader):
             "tags?": TEXT_MAP,
             "dkim?": {"signing_enabled?": bool, "*": (str, None)},
             "mail_from?": (TEXT_MAP, None),
-            "configuration_set_name?": (str, None),
+            f"{DEFAULT_SET.path}?": (str, None),
             "email_forwarding_enabled?": bool,
             "policies?": {"*": (dict, str, None)},
         },
@@ -410,8 +427,8 @@ def _references(desired: Desired) -> tuple[Address, ...]:
     """The configuration set that an identity names, and the identity whose DKIM keys it replicates."""
     region = desired.region or ""
     found = []
-    if name := desired.spec.get("configuration_set_name"):
-        found.append(f"configuration_set/{region}/{name}")
+    if name := DEFAULT_SET.name_in(desired.spec):
+        found.append(KINDS[DEFAULT_SET.kind].address_of(region, name))
     origin = (desired.spec.get("dkim") or {}).get("signing_attributes_origin") or ""
     if parent := regions.deterministic_parent(origin):
         found.append(address_of(parent, desired.name))

@@ -12,7 +12,7 @@ from reconciler.kinds.comparing import touches
 from reconciler.kinds.kind import Need, Step, needs_of, order_of
 from reconciler.kinds.tags import put_tags, release_tags, tag_phases
 from reconciler.model import Change, address_parts
-from reconciler.resources.email_identity import writes
+from reconciler.resources.email_identity import DEFAULT_SET, writes
 
 _SIGNING = (
     "dkim.signing_attributes_origin",
@@ -119,7 +119,7 @@ def _attributes(change: Change) -> Iterator[Step]:
     after = change.after or {}
     create = change.action == "create"
     puts: list[str] = []
-    if touches(change, "configuration_set_name") and not create:
+    if touches(change, DEFAULT_SET.path) and not create:
         puts.append("PutEmailIdentityConfigurationSetAttributes")
     if touches(change, "email_forwarding_enabled") and not (after["email_forwarding_enabled"] and create):
         puts.append("PutEmailIdentityFeedbackAttributes")

@@ -13,7 +13,7 @@ from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.tags import tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, canonical_json
-from reconciler.resources.email_identity import address_of
+from reconciler.resources.email_identity import DEFAULT_SET, address_of
 from reconciler.secrets import DkimKey
 
 
@@ -43,8 +43,8 @@ def create(rt: Runtime, change: Change, region: str, name: str) -> None:
         request["DkimSigningAttributes"] = {"DomainSigningAttributesOrigin": origin}
     elif block.get("next_signing_key_length"):
         request["DkimSigningAttributes"] = {"NextSigningKeyLength": block["next_signing_key_length"]}
-    if after.get("configuration_set_name"):
-        request["ConfigurationSetName"] = after["configuration_set_name"]
+    if after.get(DEFAULT_SET.path):
+        request["ConfigurationSetName"] = after[DEFAULT_SET.path]
     try:
         answer = rt.aws.call("sesv2", "CreateEmailIdentity", region, **request)
     except AwsError as error:
@@ -121,8 +121,8 @@ def put_rest(
             rt.ensure_unchanged(address)
         request: dict[str, Any] = {"EmailIdentity": name}
         if operation == "PutEmailIdentityConfigurationSetAttributes":
-            if after.get("configuration_set_name"):
-                request["ConfigurationSetName"] = after["configuration_set_name"]
+            if after.get(DEFAULT_SET.path):
+                request["ConfigurationSetName"] = after[DEFAULT_SET.path]
         elif operation == "PutEmailIdentityFeedbackAttributes":
             request["EmailForwardingEnabled"] = after["email_forwarding_enabled"]
         else:

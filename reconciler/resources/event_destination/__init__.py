@@ -26,7 +26,7 @@ SPEC = PlainSpec(
         **dict.fromkeys(OPTIONS, Field()),
         "pinpoint_destination": Field(declared=False),
     },
-    trail=CloudTrail(gone=("DeleteConfigurationSet",), naming=("configurationsetname", "configurationset")),
+    trail=CloudTrail(gone=("DeleteConfigurationSet",)),
     says=Words(
         new=Phrase("{n} event destination is added", "{n} event destinations are added", 190),
         changed=Phrase("{n} event destination changes", "{n} event destinations change", 200),

@@ -18,7 +18,9 @@ from reconciler.errors import AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, project
 from reconciler.kinds.fields import without_absent
+from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import ORDER, Need, Runtime, Step, needs_of, order_of
+from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, owner_of, unpack
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
@@ -28,7 +30,7 @@ from reconciler.kinds.spelling import to_aws
 from reconciler.model import Address, Change, Desired, Document, Entry, Note, Observed, State
 from reconciler.resources import KINDS, holder_of
 from reconciler.resources.event_destination import SPEC
-from reconciler.resources.spec import PlainSpec
+from reconciler.resources.spec import PlainSpec, at_path
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -200,16 +202,31 @@ class EventDestination(PlainKind):
 
         yield step("create", needs, create, *(("Delete",) if change.action == "replace" else ()), "Create")
 
+    # -- IAM and CloudTrail -----------------------------------------------------------------------------------------
+
+    def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
+        yield from super().grants(desired, state)
+        topic = str(at_path(desired.spec, "sns_destination.topic_arn") or "")
+        role = at_path(desired.spec, "kinesis_firehose_destination.iam_role_arn")
+        if topic.count(":") == 5:
+            yield Grant("topic", topic)
+        if role:
+            yield Grant("passed_role", str(role))
+
+    def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
+        """A request that names its set, and it or (as the deletion of the set) none."""
+        set_name, name = change.address.lower().split("/", 3)[2:]
+        named = said_under(said, self.spec.key.lower())
+        return set_name in said_under(said, *self.parent.named_in) and (not named or name in named)
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
     def _is_as(self, rt: Runtime, region: str, set_name: str, name: str, wanted: Document) -> bool:
         live = self.read(rt.aws, region, f"{set_name}/{name}")
         return live is not None and live.spec == _dimensions_in_order(wanted)
 
     def _delete(self, rt: Runtime, region: str, keys: Mapping[str, Any]) -> None:
         rt.aws.call_if_there("sesv2", f"Delete{self.spec.operations}", region, **keys)
-
-
-def _send(rt: Runtime, *, operation: str, region: str, **members: Any) -> None:
-    rt.aws.call("sesv2", operation, region, **members)
 
 
 def _can_be_planned(snapshot: Snapshot, address: Address, parent: Address) -> bool:

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.aws.clock import now
 from reconciler.errors import ReconError
 from reconciler.kinds.comparing import differences
+from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
+from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
-from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores
+from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores, trail
 from reconciler.resources.smtp_user import kind as smtp_user
 
 if TYPE_CHECKING:
@@ -80,6 +82,23 @@ class SmtpCredential(BaseKind):
             kept = stores.declared(entry, state, covered)
             spec = {"regions": covered, "stores": kept, "credentials": dict(entry.values.get("credentials") or {})}
             yield Desired(address_of(entry.name), NAME, None, entry.name, spec, entry)
+
+    def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
+        """Its stores, and the KMS keys that they are encrypted with."""
+        for store in desired.spec["stores"]:
+            service, region, name = str(store["type"]), str(store["region"]), str(store["name"])
+            if service == "ssm":
+                yield parameter_grant("parameter", state.stack, name, region)
+            else:
+                yield from secret_grants("secret", state.stack, name, region)
+            if store.get("kms_key_id"):
+                yield Grant("store_key", str(store["kms_key_id"]), f"{service}.{region}.amazonaws.com")
+
+    def lookups(self, change: Change) -> Iterable[Lookup]:
+        return trail.lookups(name_of(change.address), change)
+
+    def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
+        return trail.concerns(name_of(change.address), change, said, lookup)
 
     # -- observed ---------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,6 @@ SPEC = KindSpec(
     address=("NAME",),
     with_kinds=("smtp_credential",),
     follows=("email_identity", "dns_record"),
-    plans_after=("smtp_credential",),
     anywhere=("iam:GetAccountAuthorizationDetails",),
     says=Words(
         new=Phrase("{n} SMTP user is created", "{n} SMTP users are created", 210),

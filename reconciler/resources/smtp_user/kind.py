@@ -20,7 +20,9 @@ from reconciler import regions
 from reconciler.errors import AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
+from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
+from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, create_once, owner_of, protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
@@ -28,7 +30,8 @@ from reconciler.kinds.reading import Reader, wanted_addresses
 from reconciler.kinds.shape import TEXT_MAP, TEXTS
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
-from reconciler.model import Address, Change, Desired, Document, Note, Observed, State, canonical_json
+from reconciler.model import Address, Change, Desired, Document, Note, Observed, Stack, State, canonical_json
+from reconciler.resources.email_identity import DEFAULT_SET
 from reconciler.resources.smtp_user import POLICY_FIELDS
 
 if TYPE_CHECKING:
@@ -96,6 +99,20 @@ class SmtpUser(Reader):
             yield Desired(
                 address_of(entry.name), NAME, None, entry.name, spec, entry, protect=bool(values.get("protect"))
             )
+
+    def own_grants(self, stack: Stack, address: Address) -> Iterable[Grant]:
+        """With any path: an address does not say it."""
+        yield from _user_grants(stack, "/*/", name_of(address))
+
+    def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
+        yield from _user_grants(state.stack, str(desired.entry.values.get("path") or "/"), desired.name)
+
+    def lookups(self, change: Change) -> Iterable[Lookup]:
+        """CloudTrail lists the user among the resources of IAM's events."""
+        yield Lookup("", "ResourceName", name_of(change.address))
+
+    def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
+        return ("username", name_of(change.address).lower()) in said
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -418,10 +435,16 @@ def _resources(state: State, identities: Any) -> list[str]:
         for region in sorted({e.region for e in declared if e.region} or set(stack.regions)):
             found.add(regions.identity_arn(stack.partition, region, stack.account, name))
         for entry in declared:
-            default = entry.values.get("configuration_set_name")
+            default = DEFAULT_SET.name_in(entry.values)
             if default and entry.region:
                 found.add(regions.configuration_set_arn(stack.partition, entry.region, stack.account, default))
     return sorted(found)
+
+
+def _user_grants(stack: Stack, path: str, name: str) -> Iterator[Grant]:
+    """With its path, and without: IAM checks a user that does not exist yet by its name alone."""
+    for place in (path, "/"):
+        yield Grant("user", f"arn:{stack.partition}:iam::{stack.account}:user{place}{name}")
 
 
 def _create(rt: Runtime, name: str, after: Mapping[str, Any]) -> None:

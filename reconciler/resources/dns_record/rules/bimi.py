@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from reconciler.mail import bimi
-from reconciler.resources.dns_record.rules.per_record import Words, per_record
+from reconciler.resources.dns_record.rules.per_record import RecordProblem, Tags, per_record
 from reconciler.rules import registry
 from reconciler.rules.view import RuleView
 
 rule = partial(registry.rule, theme="BIMI", example="dns_record/acme.com/default._bimi.acme.com/TXT")
-
-Tags = Mapping[str, str]
 
 
 def _logos(view: RuleView) -> Iterator[tuple[str, Tags]]:
@@ -42,7 +40,7 @@ _per_record = per_record(_logos, "default._bimi.")
     fix="Bring DMARC to `p: quarantine` or `p: reject` first.",
 )
 @_per_record
-def not_enforced(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def not_enforced(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """A BIMI record has a logo, and DMARC is not enforced for the domain and its subdomains."""
     policy = view.policy(domain)
     if policy is None:
@@ -55,7 +53,7 @@ def not_enforced(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     elif policy.tags.get("pct", "100") != "100":
         problem = f"pct={policy.tags['pct']}"
     if problem:
-        yield Words(
+        yield RecordProblem(
             f"receivers will not show the logo of {domain}, because its DMARC record has {problem}"
             if policy.owner
             else f"receivers will not show the logo of {domain}, because it has no DMARC record",
@@ -72,10 +70,10 @@ def not_enforced(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     fix='Get a certificate and name its PEM file: `bimi: {l: ..., a: "https://acme.com/vmc.pem"}`.',
 )
 @_per_record
-def no_certificate(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def no_certificate(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """A BIMI record has a logo and no certificate (`a`)."""
     if not tags.get("a"):
-        yield Words(
+        yield RecordProblem(
             f"the logo of {domain} has no certificate: few receivers show it",
             "get a VMC or CMC, and name its PEM file in a",
         )

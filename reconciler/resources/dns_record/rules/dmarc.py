@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from reconciler.mail import dmarc
 from reconciler.names import at_or_above, is_at_or_below, parents
-from reconciler.resources.dns_record.rules.per_record import Words, per_record
+from reconciler.resources.dns_record.rules.per_record import RecordProblem, Tags, per_record
 from reconciler.rules import registry
 from reconciler.rules.registry import RawFinding
 from reconciler.rules.view import STRENGTH, Resource, RuleView, sender_domain
 
 rule = partial(registry.rule, theme="DMARC", example="dns_record/acme.com/_dmarc.acme.com/TXT")
 
-Tags = Mapping[str, str]
 
 _LEVELS = {strength: name for name, strength in STRENGTH.items()}
 _VERBS = {1: "put it into the spam folder", 2: "reject it"}
@@ -240,18 +239,18 @@ def weakened(view: RuleView) -> Iterator[RawFinding]:
             )
 
 
-def _weaker(domain: str, before: Tags, after: Tags) -> Iterator[Words]:
+def _weaker(domain: str, before: Tags, after: Tags) -> Iterator[RecordProblem]:
     """What of a record that stays protects less than before."""
     for tag in ("p", "sp", "np"):
         was = STRENGTH.get(_level(before, tag), 0)
         now = STRENGTH.get(_level(after, tag), 0)
         if now < was and (tag == "p" or tag in before or tag in after):
-            yield Words(
+            yield RecordProblem(
                 f"{tag} of {domain} is lowered from {_LEVELS[was]} to {_LEVELS[now]}",
                 "if this is temporary, for an investigation, waive it with a date",
             )
     if after.get("t") == "y" and before.get("t") != "y" and STRENGTH.get(after.get("p", ""), 0):
-        yield Words(f"with t=y, receivers apply one level less than p={after['p']} to mail of {domain}")
+        yield RecordProblem(f"with t=y, receivers apply one level less than p={after['p']} to mail of {domain}")
 
 
 def _level(tags: Tags, tag: str) -> str:
@@ -292,12 +291,12 @@ def missing(view: RuleView) -> Iterator[RawFinding]:
     fix='Add `rua: ["mailto:dmarc@acme.com"]`. A mailbox is enough to start with; a report service is easier to read.',
 )
 @_per_record
-def no_rua(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def no_rua(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """A DMARC record has no `rua`."""
     if "rua" not in tags:
         none = _level(tags, "p") == "none"
         effect = "with p=none it neither protects nor reports" if none else "nobody is told which mail fails"
-        yield Words(f"the DMARC record of {domain} has no rua: {effect}", 'add rua: ["mailto:..."]')
+        yield RecordProblem(f"the DMARC record of {domain} has no rua: {effect}", 'add rua: ["mailto:..."]')
 
 
 @rule(
@@ -310,11 +309,11 @@ def no_rua(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     fix="Remove `pct`. For a gradual start write `t: y`, which asks for one level less than `p`.",
 )
 @_per_record
-def pct(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def pct(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """A record has `pct` below 100."""
     value = tags.get("pct")
     if value is not None and value != "100":
-        yield Words(
+        yield RecordProblem(
             f"pct={value}: current receivers ignore pct and apply p={tags.get('p', 'none')} to all mail of {domain}",
             "remove pct; for a gradual start write t: y, which asks for one level less",
         )
@@ -329,11 +328,11 @@ def pct(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     fix="Remove them.",
 )
 @_per_record
-def historic(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def historic(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """A record has `rf`, `ri` or `pct=100`."""
     old = [f"{name}={tags[name]}" for name in dmarc.HISTORIC if name in tags]
     if old and tags.get("pct", "100") == "100":
-        yield Words(f"{' and '.join(old)} in the DMARC record of {domain} has no effect any more", "remove it")
+        yield RecordProblem(f"{' and '.join(old)} in the DMARC record of {domain} has no effect any more", "remove it")
 
 
 @rule(
@@ -348,7 +347,7 @@ def historic(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     "reports, send them to a service that is made for them.",
 )
 @_per_record
-def forensic(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def forensic(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """`ruf` sends failure reports to a mailbox of the sending domain itself; with `fo=1`, `fo=d` or `fo=s` there
     are even more of them."""
     for uri in dmarc.uris(tags.get("ruf", "")):
@@ -357,7 +356,7 @@ def forensic(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
             continue
         every = {"1", "d", "s"} & set(tags.get("fo", "0").split(":"))
         amount = "every message that fails any check" if every else "every message that fails"
-        yield Words(
+        yield RecordProblem(
             f"ruf={uri}{' with fo=' + tags['fo'] if every else ''} sends {target} a report with parts of {amount}",
             "remove ruf and fo; the aggregate reports of rua show who fails, without the flood",
         )
@@ -375,7 +374,7 @@ def forensic(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     "services do so for their customers. A second domain of your own needs it, too.",
 )
 @_per_record
-def rua_unauthorized(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def rua_unauthorized(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """`rua` or `ruf` names an address in another organization, and that organization has no record that allows
     reports for this domain."""
     for tag in dmarc.URI_LISTS:
@@ -387,7 +386,7 @@ def rua_unauthorized(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]
             if any(texts is None for texts in answers):
                 continue
             if not any(dmarc.is_record(text, strict=True) for texts in answers for text in texts or ()):
-                yield Words(
+                yield RecordProblem(
                     f"{tag} sends reports of {domain} to {target}, but {names[0]} does not exist: no report will be "
                     "sent",
                     f'ask {target} to publish TXT {names[0]} "v=DMARC1"',
@@ -435,10 +434,10 @@ def duplicate(view: RuleView) -> Iterator[RawFinding]:
     fix="Declare the record under `dmarc:`; recon checks every tag before it writes.",
 )
 @_per_record
-def invalid(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def invalid(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """A live DMARC record has an invalid version, value, address or syntax."""
     for problem in dmarc.problems(tags):
-        yield Words(f"the DMARC record of {domain} has a problem: {problem}", "declare it under dmarc:")
+        yield RecordProblem(f"the DMARC record of {domain} has a problem: {problem}", "declare it under dmarc:")
 
 
 @rule(
@@ -452,12 +451,12 @@ def invalid(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     "nearly everywhere.",
 )
 @_per_record
-def subdomains_open(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def subdomains_open(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """`sp` or `np` is `none` while the domain itself is protected."""
     strongest = STRENGTH.get(tags.get("p", "none"), 0)
     for tag in ("sp", "np"):
         if tag in tags and STRENGTH.get(tags[tag], 0) < strongest and tags[tag] != "quarantine":
-            yield Words(
+            yield RecordProblem(
                 f"{tag}={tags[tag]} leaves names below {domain} unprotected, although p={tags['p']}",
                 f"raise {tag}, and give a subdomain that cannot follow yet a DMARC record of its own",
             )
@@ -474,12 +473,12 @@ def subdomains_open(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     example="dns_record/acme.com/_dmarc.shop.acme.com/TXT",
 )
 @_per_record
-def subdomain_tags(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def subdomain_tags(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """The record of a subdomain has `sp` or `np`, and its parent has a DMARC record, too."""
     useless = [tag for tag in ("sp", "np") if tag in tags]
     above = next((name for name in parents(domain) if "." in name and view.dmarc_tags(name)), None)
     if useless and above and tags.get("psd") != "n":
-        yield Words(
+        yield RecordProblem(
             f"receivers ignore {' and '.join(useless)} at {domain}: the record of {above} decides for subdomains",
             "remove it here, or write psd: n if this is an organization of its own",
         )
@@ -495,10 +494,10 @@ def subdomain_tags(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     fix="Test mode is a good intermediate step. Set `t: n` (or remove the tag) when the reports are clean.",
 )
 @_per_record
-def test_mode(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def test_mode(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """The record has `t=y` and an enforcing policy."""
     if tags.get("t") == "y" and STRENGTH.get(tags.get("p", "none"), 0):
-        yield Words(
+        yield RecordProblem(
             f"with t=y, receivers treat {domain} as p={_LEVELS[STRENGTH[tags['p']] - 1]} for now",
             "set t: n when the reports are clean; receivers that do not know t apply p in full already",
         )
@@ -514,10 +513,10 @@ def test_mode(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     fix="Remove `psd`.",
 )
 @_per_record
-def psd(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def psd(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """The record of an ordinary domain has `psd=y`."""
     if tags.get("psd") == "y":
-        yield Words(
+        yield RecordProblem(
             f"psd=y declares {domain} a public suffix: names below it no longer align with it",
             "remove psd",
         )
@@ -532,12 +531,12 @@ def psd(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
     fix="Send the reports to one address and distribute them from there.",
 )
 @_per_record
-def many_reports(view: RuleView, domain: str, tags: Tags) -> Iterator[Words]:
+def many_reports(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """`rua` or `ruf` lists more than two addresses."""
     for tag in dmarc.URI_LISTS:
         count = len(dmarc.uris(tags.get(tag, "")))
         if count > 2:
-            yield Words(
+            yield RecordProblem(
                 f"{tag} of {domain} lists {count} addresses; receivers may use only the first two",
                 "send the reports to one address and distribute them from there",
             )

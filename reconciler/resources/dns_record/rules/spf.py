@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from reconciler.mail import spf
-from reconciler.resources.dns_record.rules.per_record import Words, per_record
+from reconciler.resources.dns_record.rules.per_record import RecordProblem, per_record
 from reconciler.rules import registry
 from reconciler.rules.registry import RawFinding
 from reconciler.rules.view import Resource, RuleView, When
@@ -116,10 +116,10 @@ def too_many_lookups(view: RuleView) -> Iterator[RawFinding]:
     fix='`spf: {all: "~all"}`',
 )
 @_per_record
-def no_end(view: RuleView, name: str, text: str) -> Iterator[Words]:
+def no_end(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
     """The record has neither `all` nor `redirect=`."""
     if spf.parse(text).all is None and spf.parse(text).redirect is None:
-        yield Words(
+        yield RecordProblem(
             f"the SPF record of {name} has neither all nor redirect: senders that are not listed are neutral",
             'write spf: {all: "~all"}',
         )
@@ -134,7 +134,7 @@ def no_end(view: RuleView, name: str, text: str) -> Iterator[Words]:
     fix="End the record with `~all` or `-all`, and list the networks that really send.",
 )
 @_per_record
-def open_to_all(view: RuleView, name: str, text: str) -> Iterator[Words]:
+def open_to_all(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
     """The record has `+all`, or a network of prefix length 0, so that every sender passes."""
     record = spf.parse(text)
     wide = [
@@ -145,7 +145,9 @@ def open_to_all(view: RuleView, name: str, text: str) -> Iterator[Words]:
     if record.all is not None and record.all.qualifier == "+":
         wide.append(record.all.text)
     if wide:
-        yield Words(f"{wide[0]} in the SPF record of {name} allows anybody to send", 'end it with "~all" or "-all"')
+        yield RecordProblem(
+            f"{wide[0]} in the SPF record of {name} allows anybody to send", 'end it with "~all" or "-all"'
+        )
 
 
 @rule(
@@ -179,19 +181,19 @@ def softened(view: RuleView) -> Iterator[RawFinding]:
             )
 
 
-def _softer(name: str, before: str, after: str, *, mail_from: bool) -> Words:
+def _softer(name: str, before: str, after: str, *, mail_from: bool) -> RecordProblem:
     """Message and hint for a record that ends less strictly than before."""
     was, now = spf.parse(before).all, spf.parse(after).all
     old = was.text if was else "a redirect"
     if mail_from and now is not None and now.text == "~all":
-        return Words(
+        return RecordProblem(
             f"the SPF record of the MAIL FROM name {name} changes from {old} to ~all, which recon writes for each "
             f"MAIL FROM: mail through SES passes as before, and mail that others send as {name} gets a softfail "
             "instead of a fail",
             "DMARC treats both alike; to keep the stricter end, use `unmanaged: [mail_from]` or another "
             "mail_from_domain",
         )
-    return Words(
+    return RecordProblem(
         f"the SPF record of {name} changes from {old} to {now.text if now else 'no all'}",
         "if a sender is missing in the record, add it instead",
     )
@@ -206,12 +208,12 @@ def _softer(name: str, before: str, after: str, *, mail_from: bool) -> Words:
     fix="Fix the term in the zone. recon keeps the terms of others unchanged, so it does not fix them itself.",
 )
 @_per_record
-def invalid(view: RuleView, name: str, text: str) -> Iterator[Words]:
+def invalid(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
     """The record has an unknown term, an invalid network, an empty include, a term after `all`, or a `redirect=`
     that `all` makes useless."""
     for problem in spf.problems(text):
         if "need DNS" not in problem and not problem.startswith("ptr"):
-            yield Words(f"the SPF record of {name} has a problem: {problem}", "fix it in the zone")
+            yield RecordProblem(f"the SPF record of {name} has a problem: {problem}", "fix it in the zone")
 
 
 @rule(
@@ -223,10 +225,10 @@ def invalid(view: RuleView, name: str, text: str) -> Iterator[Words]:
     fix="List the networks with `ip4` and `ip6`.",
 )
 @_per_record
-def ptr(view: RuleView, name: str, text: str) -> Iterator[Words]:
+def ptr(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
     """The record uses `ptr`."""
     if any(term.name == "ptr" for term in spf.parse(text).terms):
-        yield Words(f"the SPF record of {name} uses ptr", "list the networks with ip4 and ip6")
+        yield RecordProblem(f"the SPF record of {name} uses ptr", "list the networks with ip4 and ip6")
 
 
 @rule(
@@ -238,10 +240,10 @@ def ptr(view: RuleView, name: str, text: str) -> Iterator[Words]:
     fix="Move a group of senders into a record at another name, and include that.",
 )
 @_per_record
-def too_long(view: RuleView, name: str, text: str) -> Iterator[Words]:
+def too_long(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
     """The record has more than 450 octets."""
     if len(text) > _MAX_OCTETS:
-        yield Words(
+        yield RecordProblem(
             f"the SPF record of {name} has {len(text)} octets; some receivers cannot fetch more than {_MAX_OCTETS}",
             "move a group of senders into a record at another name, and include that",
         )
