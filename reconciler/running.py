@@ -61,7 +61,7 @@ def make(
     observe(
         snapshot,
         aws,
-        sweep=not all_declared(snapshot, targets),
+        sweep=not (targets and all_declared(snapshot, targets)),
         read_scope=(lambda w: scope_for_targets(w, targets)) if targets else None,
     )
 

@@ -46,8 +46,8 @@ def normalise_target(target: str) -> str:
 
 
 def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
-    """Whether targets are given, and each is the address of something declared that is no record."""
-    return bool(targets) and all(target in snapshot.desired for target in targets)
+    """Whether each target is the address of something declared that is not a record."""
+    return all(target in snapshot.desired for target in targets)
 
 
 def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import yaml
 from botocore.session import get_session
 from cases_support import (
     ENTRY,
@@ -43,7 +42,7 @@ from test_import import imported
 from reconciler import regions, running
 from reconciler.desired import json_schema, load
 from reconciler.errors import Refused
-from reconciler.iam_policy import INCIDENT, policy
+from reconciler.iam_policy import policy
 from reconciler.kinds.kind import BaseKind
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.registry import REGISTRY
@@ -483,7 +482,7 @@ def same(expected: Mapping[str, Any], got: Mapping[str, Any], what: str) -> None
 
 def concerns(change: Change, case: Case, one: FieldCase) -> bool:
     """Whether the diff of a change shows the field; one that is derived shows it under names of its own."""
-    if one.path == ENTRY or not case.spec.sections and not case.spec.parent_key:
+    if one.path == ENTRY or (not case.spec.sections and not case.spec.parent_key):
         return bool(change.diff)
     paths = [d.path for d in change.diff]
     return any(p == one.path or p.startswith(one.path + ".") or one.path.startswith(p + ".") for p in paths)

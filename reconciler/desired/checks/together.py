@@ -61,7 +61,7 @@ class Together:
             for reference in SECTIONS[entry.section][0].references:
                 if not reference.covering and entry.region is not None:
                     self._must_exist(entry, reference)
-        for kind in KINDS:
+        for kind in sorted({SECTIONS[entry.section][0].name for entry in self.entries}):
             checks = checks_of(kind)
             if checks is not None and hasattr(checks, "check_together"):
                 checks.check_together(self)

@@ -1,15 +1,16 @@
 """Checks of one entry's values: forms, lengths and counts that AWS or an RFC fixes; names are folded on the way.
 
-What a kind declares (names, quotas, references) is checked here; the rest is in the ``checks.py`` of its folder.
+What a kind declares (names, quotas, references) and tags are checked here; the rest is in the ``checks.py`` of its
+folder. Source: SES API v2, Tag.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
-from reconciler.desired.checks.forms import check_tags
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
 from reconciler.errors import ReconError
@@ -20,6 +21,13 @@ from reconciler.resources.spec import KindSpec, PlainSpec, at_path
 
 MAX_TEXT = 1024 * 1024
 """Bytes of a file where AWS has no limit of its own."""
+MAX_TAGS: Final = 50
+RECON_TAGS: Final = 10
+"""Tags that recon may need on one resource: its owner, record groups, destinations, policies, tags, MAIL FROM, ..."""
+REGION_NAME: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]")
+_TAG_CHARACTERS = re.compile(r"(?:[\w.:/=+\-@]|[^\S\x09-\x0d\x1c-\x1f\x85])*")
+r"""IAM's ``[\p{L}\p{Z}\p{N}_.:/=+\-@]``: white space, but no tabs and line breaks (IAM API, Tag)."""
+_TAG_WORDS: Final = "letters, digits, spaces and _ . : / = + - @"
 
 
 def check_values(place: EntryContext, stack: Stack) -> None:
@@ -43,7 +51,7 @@ def check_values(place: EntryContext, stack: Stack) -> None:
     checks = checks_of(spec.name)
     if checks is not None:
         checks.check(place, stack)
-    check_tags(place)
+    _check_tags(place)
 
 
 def _check_name(place: EntryContext, path: str, name: str, spec: KindSpec) -> bool:
@@ -69,6 +77,37 @@ def _check_children(place: EntryContext, spec: KindSpec, child: KindSpec) -> Non
         _check_name(place, path, name, child)
         if checks is not None and isinstance(values, dict):
             checks.check(place, path, values)
+
+
+def _check_tags(place: EntryContext) -> None:
+    """Count, characters and reserved prefixes of an entry's tags, the stack's included."""
+    tags = place.values.get("tags")
+    if not isinstance(tags, dict):
+        return
+    if len(tags) > MAX_TAGS - RECON_TAGS:
+        place.error("tags", "too-many", f"{len(tags)} tags; AWS takes {MAX_TAGS}, {RECON_TAGS} kept for recon",
+                    f"keep {MAX_TAGS - RECON_TAGS} at most, those of the stack included")  # fmt: skip
+    if place.section == "smtp_users":
+        seen: dict[str, str] = {}
+        for key in tags:
+            if seen.setdefault(key.lower(), key) != key:
+                place.error(f"tags.{key}", "bad-tag", f"to IAM {show(key)} and {show(seen[key.lower()])} are the same "
+                            "key", "keep one of the two")  # fmt: skip
+    for key, value in tags.items():
+        path = f"tags.{key}"
+        if key.lower().startswith(("aws:", "recon:")):
+            owner = "AWS" if key.lower().startswith("aws:") else "recon"
+            place.error(path, "reserved-tag", f"tag keys that begin with {key[: len(owner) + 1]} are kept for {owner}",
+                        "choose another key")  # fmt: skip
+        elif not 1 <= len(key) <= 128 or not _TAG_CHARACTERS.fullmatch(key):
+            place.error(path, "bad-tag", f"{show(key)} is not a tag key",
+                        f"1 to 128 {_TAG_WORDS}")  # fmt: skip
+        if isinstance(value, str) and (len(value) > 256 or not _TAG_CHARACTERS.fullmatch(value)):
+            place.error(path, "bad-tag", f"{show(value)} is not a tag value",
+                        f"up to 256 {_TAG_WORDS}")  # fmt: skip
+        elif isinstance(value, str) and value.lower().startswith("aws:"):
+            place.error(path, "reserved-tag", "tag values that begin with aws: are kept for AWS",
+                        "choose another value")  # fmt: skip
 
 
 def _read_files(place: EntryContext, spec: PlainSpec) -> None:

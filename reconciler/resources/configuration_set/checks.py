@@ -43,10 +43,6 @@ def _tracking(place: EntryContext, tracking: dict[str, Any]) -> None:
 
 def check_together(together: Together) -> None:
     """How the tracking domains of one state fit together."""
-    _tracking_names(together)
-
-
-def _tracking_names(together: Together) -> None:
     seen: dict[str, Entry] = {}
     mail_from = {
         block["mail_from_domain"]: entry

@@ -29,10 +29,6 @@ def check(place: EntryContext, stack: Stack) -> None:
 
 def check_together(together: Together) -> None:
     """An address belongs to one pool of one region."""
-    _dedicated_ips(together)
-
-
-def _dedicated_ips(together: Together) -> None:
     seen: dict[str, Entry] = {}
     for entry in together.section("dedicated_ip_pools"):
         for index, ip in enumerate(entry.values.get("dedicated_ips") or ()):

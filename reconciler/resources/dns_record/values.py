@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.mail import spf
-from reconciler.model import Address, digest_of
+from reconciler.model import digest_of
+from reconciler.resources.dns_record import SPEC
 from reconciler.resources.dns_record.zones import RecordSet
 
-NAME = "dns_record"
+NAME = SPEC.name
+address_of = SPEC.address_of
+"""``dns_record/ZONE/NAME/TYPE``."""
 MAIL_FROM_TERMS = ("include:amazonses.com",)
 VERSIONS = ("DMARC1", "BIMI1")
-
-
-def address_of(zone: str, name: str, type_: str) -> Address:
-    return f"{NAME}/{zone}/{name}/{type_}"
 
 
 def set_digest(record: RecordSet) -> str:

@@ -61,7 +61,5 @@ SPEC = KindSpec(
     says=Words(phrases=PHRASES, facts=facts),
 )  # fmt: skip
 
-
-def address_of(region: str, name: str) -> str:
-    """``email_identity/REGION/NAME``."""
-    return f"{NAME}/{region}/{name}"
+address_of = SPEC.address_of
+"""``email_identity/REGION/NAME``."""

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from reconciler.desired.checks.forms import REGION_NAME
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_policy
 from reconciler.desired.checks.together import Together
+from reconciler.desired.checks.values import REGION_NAME
 from reconciler.desired.layers import dkim_companions, dkim_family
 from reconciler.desired.nodes import show
 from reconciler.mail import bimi, dmarc, spf

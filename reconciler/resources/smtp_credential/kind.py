@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler import regions
 from reconciler.aws.clock import now
 from reconciler.errors import ReconError
 from reconciler.kinds.comparing import differences
@@ -77,7 +78,7 @@ class SmtpCredential(BaseKind):
     # -- desired ----------------------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:
-        covered = stores.covered_regions(state)
+        covered = _covered_regions(state)
         for entry in state.section("smtp_users"):
             kept = stores.declared(entry, state, covered)
             spec = {"regions": covered, "stores": kept, "credentials": dict(entry.values.get("credentials") or {})}
@@ -363,6 +364,12 @@ class SmtpCredential(BaseKind):
 
 
 # --- plan helpers --------------------------------------------------------------------------------------------------
+
+
+def _covered_regions(state: State) -> list[str]:
+    """Where passwords must work: every region in which the stack has an identity and SES has an SMTP endpoint."""
+    found = {e.region for e in (*state.section("domains"), *state.section("email_addresses")) if e.region}
+    return sorted(r for r in (found or set(state.stack.regions)) if regions.has_smtp(r))
 
 
 def _after_copies(changes: list[Change]) -> Iterator[Change]:

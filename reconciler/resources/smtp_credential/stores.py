@@ -59,12 +59,6 @@ stored too) and ``tags``. ``type`` is ``secretsmanager`` or ``ssm``; ``flat`` ma
 # --- declared ------------------------------------------------------------------------------------------------------
 
 
-def covered_regions(state: State) -> list[str]:
-    """Where passwords must work: every region in which the stack has an identity and SES has an SMTP endpoint."""
-    found = {e.region for e in (*state.section("domains"), *state.section("email_addresses")) if e.region}
-    return sorted(r for r in (found or set(state.stack.regions)) if regions.has_smtp(r))
-
-
 def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, Any]]:
     """The stores that a user's ``credentials`` declare: one, or one for each region with ``${region}`` in the name."""
     block = dict(entry.values.get("credentials") or {})

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from reconciler.desired.checks.forms import REGION_NAME
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_conditions
 from reconciler.desired.checks.together import Together
+from reconciler.desired.checks.values import REGION_NAME
 from reconciler.desired.nodes import show
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Stack, canonical_json
@@ -173,10 +173,6 @@ def _store_name_problem(store: str, name: str) -> tuple[str, str] | None:
 
 def check_together(together: Together) -> None:
     """How the users of one state fit together, and what they may send as."""
-    _smtp_users(together)
-
-
-def _smtp_users(together: Together) -> None:
     names: dict[str, Entry] = {}
     stores: dict[tuple[str, str, str], Entry] = {}
     covered = {entry.name for section in ("domains", "email_addresses") for entry in together.section(section)}

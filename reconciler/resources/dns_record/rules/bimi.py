@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from reconciler.mail import bimi
-from reconciler.resources.dns_record.rules.per_record import RecordProblem, Tags, per_record
 from reconciler.rules import registry
+from reconciler.rules.registry import RecordProblem, Tags, per_record
 from reconciler.rules.view import RuleView
 
 rule = partial(registry.rule, theme="BIMI", example="dns_record/acme.com/default._bimi.acme.com/TXT")

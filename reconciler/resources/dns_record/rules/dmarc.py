@@ -7,9 +7,8 @@ from functools import partial
 
 from reconciler.mail import dmarc
 from reconciler.names import at_or_above, is_at_or_below, parents
-from reconciler.resources.dns_record.rules.per_record import RecordProblem, Tags, per_record
 from reconciler.rules import registry
-from reconciler.rules.registry import RawFinding
+from reconciler.rules.registry import RawFinding, RecordProblem, Tags, per_record
 from reconciler.rules.view import STRENGTH, Resource, RuleView, sender_domain
 
 rule = partial(registry.rule, theme="DMARC", example="dns_record/acme.com/_dmarc.acme.com/TXT")

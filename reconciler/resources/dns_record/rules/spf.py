@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from reconciler.mail import spf
-from reconciler.resources.dns_record.rules.per_record import RecordProblem, per_record
 from reconciler.rules import registry
-from reconciler.rules.registry import RawFinding
+from reconciler.rules.registry import RawFinding, RecordProblem, per_record
 from reconciler.rules.view import Resource, RuleView, When
 
 rule = partial(registry.rule, theme="SPF", example="dns_record/acme.com/acme.com/TXT")
