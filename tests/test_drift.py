@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import support
+from botocore.session import get_session
 
 from reconciler.drift import causes
 from reconciler.kinds.lookups import Lookup
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Change
+from reconciler.resources import KINDS
 
 ARN = f"arn:aws:iam::{support.ACCOUNT}:user/eva"
 EVA = "AKIAEVAEVAEVAEVAEVA1"
@@ -371,6 +373,21 @@ def test_requests_are_understood_as_cloudtrail_writes_them() -> None:
     assert concerned("event_destination/us-east-1/main/bus", own)
     assert not concerned("event_destination/us-east-1/main/other", own)
     assert concerned("event_destination/us-east-1/main/other", event({"configurationSetName": "main"}))
+    template = "email_template/us-east-1/Welcome"
+    assert concerned(template, event({"templateName": "Welcome", "templateContent": {"subject": "Hello"}}))
+    assert concerned(template, event({"template": {"templateName": "Welcome"}}))  # SES API v1
+    assert not concerned(template, event({"contactListName": "Welcome"}))
     stored = event({"secretId": "recon/News-AbCdEf"})
     assert concerned("smtp_credential/news", stored, stores=[{"name": "recon/news"}])
     assert not concerned("smtp_credential/news", stored, stores=[{"name": "recon/office"}])
+
+
+def test_every_event_is_an_operation_and_every_field_has_one() -> None:
+    """Of either API of SES: CloudTrail records the operation that was called."""
+    api = {name for service in ("ses", "sesv2") for name in get_session().get_service_model(service).operation_names}
+    for spec in KINDS.values():
+        changed = {key: spec.changed_by(key) for key in (*spec.all_fields, *spec.trail.fields, "tags")}
+        named = {*spec.created_by, *spec.deleted_by, *(name for names in changed.values() for name in names)}
+        assert named <= api, spec.name
+        if spec.swept:
+            assert spec.created_by and spec.deleted_by and all(changed.values()), spec.name

@@ -1,6 +1,6 @@
 """E-mail templates. Source: SES API v2 reference, CreateEmailTemplate; SES Developer Guide, "Service quotas"."""
 
-from reconciler.resources.spec import Field, Phrase, PlainSpec, Section, Words
+from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, Section, Words
 
 PARTS = ("subject", "text", "html")
 
@@ -21,7 +21,8 @@ SPEC = PlainSpec(
     key="TemplateName",
     one_of=PARTS,
     max_bytes=500 * 1024,
-    fields={part: Field(within="TemplateContent", file=True) for part in PARTS},
+    fields={part: Field(within="TemplateContent", file=True, events=("UpdateTemplate",)) for part in PARTS},
+    trail=CloudTrail(made=("CreateTemplate",), gone=("DeleteTemplate",)),
     says=Words(
         new=Phrase("{n} email template is created", "{n} email templates are created", 235),
         changed=Phrase("{n} email template changes", "{n} email templates change", 236),

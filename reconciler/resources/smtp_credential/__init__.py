@@ -35,4 +35,5 @@ SPEC = KindSpec(
         gone=Phrase("{n} SMTP password stops working", "{n} SMTP passwords stop working", 390),
         facts=facts,
     ),
+    counts_deletes=False,
 )
