@@ -224,7 +224,7 @@ def test_looking_outside_follows_includes_and_ends() -> None:
         asked.append(name)
         return answers[name]
 
-    view = context.look_outside(context.view_of(world(acme, entries=(entry,)), ()), Outside(resolve, lambda host: None))
+    view = context.with_public_dns(context.view_of(world(acme, entries=(entry,)), ()), Outside(resolve, lambda host: None))
     assert sorted(asked) == sorted(answers)
     assert set(view.outside_txt) == {name for name, texts in answers.items() if texts is not None}
 
@@ -239,7 +239,7 @@ def test_a_value_that_is_written_again_with_another_ttl_stays() -> None:
 
 def test_what_rules_judge_is_not_said_twice() -> None:
     told = [Diagnostic("warning", code, "x") for code in ("dmarc-pct", "any-from-address", "secret-suffix")]
-    assert [one.code for one in context.not_judged(told)] == ["secret-suffix"]
+    assert [one.code for one in context.not_from_rules(told)] == ["secret-suffix"]
     assert {"smtp-any-from", "dkim-replica", "mail-from-in-use"} <= RULES.keys()
 
 

@@ -196,9 +196,9 @@ def with_warnings(planned: PlannedRun, warnings: Iterable[Diagnostic]) -> Plan:
     those that a rule evaluates, nor those about references, which were looked up in AWS."""
     from dataclasses import replace
 
-    from reconciler.rules.context import not_judged
+    from reconciler.rules.context import not_from_rules
 
-    added = (one for one in not_judged(warnings) if one.code != "undeclared-reference")
+    added = (one for one in not_from_rules(warnings) if one.code != "undeclared-reference")
     return replace(planned.plan, diagnostics=(*planned.plan.diagnostics, *added))
 
 

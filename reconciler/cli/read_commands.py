@@ -140,7 +140,7 @@ def _offline(
     """The declared difference to another state, without AWS."""
     from reconciler import running
     from reconciler.offline import declared_difference, labelled
-    from reconciler.rules.context import not_judged
+    from reconciler.rules.context import not_from_rules
 
     if against is None or out_file:
         problem = (
@@ -150,7 +150,7 @@ def _offline(
     declared, warnings = load(state, env, out)
     base, _ = load(against, env, out)
     result = declared_difference(declared, base, running.now(), targets=targets)
-    result = replace(result, diagnostics=(*result.diagnostics, *not_judged(warnings)))
+    result = replace(result, diagnostics=(*result.diagnostics, *not_from_rules(warnings)))
     sys.stdout.write(labelled(out.rendered(result), out.format, result))
     step_summary(result, label=labelled)
     return running.exit_code(result, detailed=detailed)

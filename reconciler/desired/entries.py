@@ -94,7 +94,7 @@ def typed(plain: Any, found: list[SchemaProblem], node: Node, values: Mapping[st
     return changed
 
 
-def _spoilt(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -> Iterator[str]:
+def _unusable_keys(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -> Iterator[str]:
     """The keys of an entry whose values cannot be checked further: something below has the wrong form, or a key is
     one mistyped, and would be missed. Any other unknown key is taken out, and a list that says something twice is a
     list: so the rest is reported at once. ``mistyped`` gathers the maps that had such a key: it may mean another."""
@@ -525,7 +525,7 @@ class Assembler:
             if typed(plain, found, body, values):
                 found = findings(kind, plain)
             report(found, body, declared.where, self.problems, address)
-            bad |= frozenset(_spoilt(plain, found, declared.mistyped))
+            bad |= frozenset(_unusable_keys(plain, found, declared.mistyped))
             plain = {key: value for key, value in plain.items() if key not in bad}
         self._check(declared, plain, sources, place, bad)
         return plain, sources, "region" in scope.used

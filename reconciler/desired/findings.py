@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from reconciler.desired.compiled import checker, takes_text
-from reconciler.desired.nodes import Odd, clip, show
+from reconciler.desired.nodes import AmbiguousScalar, clip, show
 from reconciler.desired.schema import definition, merged
 from reconciler.desired.variables import suggestion
 
@@ -88,7 +88,7 @@ def _worded(error: Any, lenient: bool) -> Iterator[SchemaProblem]:
 
 
 def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schema: Mapping[str, Any]) -> SchemaProblem:
-    if isinstance(value, Odd):
+    if isinstance(value, AmbiguousScalar):
         return SchemaProblem(
             path, "ambiguous-scalar", f"`{clip(value.raw)}` is {value.reason}",
             f'put it in quotes: "{value.raw}"' if _takes(schema, "string") else "write a plain decimal number",
@@ -208,7 +208,7 @@ def _best_branch(error: Any, lenient: bool) -> Iterator[SchemaProblem]:
         for inner in inners:
             if inner.validator == "type" and not inner.path:
                 kinds += [inner.validator_value] if isinstance(inner.validator_value, str) else inner.validator_value
-    if isinstance(value, Odd):
+    if isinstance(value, AmbiguousScalar):
         yield _simple(path, "type", kinds, value, {"type": kinds})
     else:
         yield _wrong_type(path, list(dict.fromkeys(kinds)), value)

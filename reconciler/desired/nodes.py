@@ -12,7 +12,7 @@ MAX_DIAGNOSTICS: Final = 500
 """More than anybody reads; the rest is counted."""
 
 
-class Odd:
+class AmbiguousScalar:
     """A scalar that YAML readers disagree about (``010``, ``12:30``, ``1_000``); no schema type takes it.
 
     ``raw`` is its text, ``reason`` says what readers make of it.
@@ -31,8 +31,9 @@ class Odd:
 class Node:
     """A YAML value with its place.
 
-    ``value`` is a ``dict[str, Node]``, a ``list[Node]`` or a scalar (text, int, float, bool, None, ``Odd``). ``line``
-    and ``column`` (from 1) are the place of the value, ``key_line`` and ``key_column`` its key (0 for list items).
+    ``value`` is a ``dict[str, Node]``, a ``list[Node]`` or a scalar (text, int, float, bool, None,
+    ``AmbiguousScalar``). ``line`` and ``column`` (from 1) are the place of the value, ``key_line`` and ``key_column``
+    its key (0 for list items).
     ``via`` is the layer that it comes from, see ``Source``. ``raw`` is the text of a plain scalar that is no text.
     ``size`` counts the nodes below and including this one.
     """

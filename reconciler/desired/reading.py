@@ -2,7 +2,7 @@
 
 The parser is libyaml's event stream: fast, no recursion in C (composing deeply nested input overflows the stack
 there), and no constructors, so no tag can run code. Plain scalars follow YAML 1.1 where YAML 1.1 and 1.2 agree; where
-they do not (``010``, ``12:30``), the value is ``Odd`` and refused. Dates stay the text that was written.
+they do not (``010``, ``12:30``), the value is ``AmbiguousScalar`` and refused. Dates stay the text that was written.
 Sources: YAML 1.1 type repository (bool, int, float, null, merge), YAML 1.2.2 section 10.3 (core schema).
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import yaml
 
-from reconciler.desired.nodes import Node, Odd, Problems, clip, show
+from reconciler.desired.nodes import AmbiguousScalar, Node, Problems, clip, show
 
 MAX_FILE: Final = 32 * 1024 * 1024
 MAX_DEPTH: Final = 40
@@ -51,7 +51,7 @@ _PLAIN_TAGS: Final = {
 
 
 def scalar(text: str) -> Any:
-    """What a plain scalar means: None, bool, int, float, ``Odd`` or the text itself."""
+    """What a plain scalar means: None, bool, int, float, ``AmbiguousScalar`` or the text itself."""
     if text in _NULL:
         return None
     if text[0] not in _NUMBER_START:
@@ -62,13 +62,13 @@ def scalar(text: str) -> Any:
         return text
     if _DECIMAL.fullmatch(text):
         if len(text) > _LONG_NUMBER:
-            return Odd(text, "a number of more digits than tools agree about")
+            return AmbiguousScalar(text, "a number of more digits than tools agree about")
         return int(text)
     if _FLOAT.fullmatch(text) and len(text) <= 2 * _LONG_NUMBER:
         return float(text)
     for pattern, reason in _ODD:
         if pattern.fullmatch(text):
-            return Odd(text, reason)
+            return AmbiguousScalar(text, reason)
     return text
 
 
@@ -453,7 +453,7 @@ class _Builder:
             value = scalar(key) if event.implicit[0] and event.tag is None else key
             if value is key:
                 return key if key.isprintable() or not self._controls("key", key, event) else None
-            what = "null" if value is None else repr(value) if isinstance(value, Odd) else show(value)
+            what = "null" if value is None else repr(value) if isinstance(value, AmbiguousScalar) else show(value)
             self._problem(
                 "key-not-text", f"the key `{clip(key)}` is not a text: YAML reads it as {what}",
                 event, f'put it in quotes: "{clip(key)}"',

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from reconciler.desired.nodes import Node, Odd, clip, show
+from reconciler.desired.nodes import AmbiguousScalar, Node, clip, show
 
 BUILTIN: Final = ("account", "domain", "env", "partition", "region", "stack")
 """Always defined; no variable may take these names."""
@@ -154,7 +154,7 @@ def bad_variables(node: Node) -> list[tuple[str, Node, str, str]]:
         elif not _NAME.fullmatch(name):
             found.append(("bad-variable", value, f"{show(name)} is not a name for a variable",
                           "use letters, digits, _ and -, beginning with a letter"))  # fmt: skip
-        elif isinstance(value.value, Odd):
+        elif isinstance(value.value, AmbiguousScalar):
             found.append(("ambiguous-scalar", value, f"`{clip(value.value.raw)}` is {value.value.reason}",
                           f'put it in quotes: "{value.value.raw}"'))  # fmt: skip
         elif not isinstance(value.value, str | int):

@@ -219,7 +219,7 @@ def _diagnostics(
         )
     for item in draft.items.values():
         address = next(item.addresses(), "")
-        for lost in item.lost:
+        for lost in item.dropped:
             path = ".".join(lost.path)
             yield Diagnostic("note", "not-managed", f"{item.section}.{item.name}.{path}: {lost.why}", address=address)
     for user in draft.users:

@@ -155,19 +155,19 @@ def _identity(item: EntryDraft, live: Observed) -> None:
         if isinstance(document, Mapping):
             item.put(policies, name, _spelled(document), below=("policies",), policy=True)
         else:
-            item.lose(("policies", name), "it is no JSON document")
+            item.note_dropped(("policies", name), "it is not a JSON document")
     if policies:
         values["policies"] = policies
     status = live.facts.get("verification_status")
     if status != "SUCCESS":
-        item.notes.append(f"{live.region}: SES says {status} of its verification")
+        item.notes.append(f"not verified in {live.region} ({status})")
 
 
 def _dkim(item: EntryDraft, values: dict[str, Any], live: Observed) -> None:
     block = live.spec["dkim"]
     if block["signing_attributes_origin"] == "EXTERNAL":
         selector = shown_text(str(block.get("domain_signing_selector")))
-        item.leave(
+        item.unmanage(
             "dkim",
             f"in {live.region} it signs with a key of your own (BYODKIM), which SES does not give back. Say where the "
             "private key is kept, and take this and `unmanaged: [dkim]` out: dkim: {signing_attributes_origin: "
@@ -261,11 +261,13 @@ def _one(item: EntryDraft, zone: Zone, key: str, name: str, is_record: Callable[
     texts = [text for _, text in zone.texts(name) if is_record(text)]
     cname = zone.sets(name, "CNAME")
     if cname and key != "spf":
-        item.lose((key,), f"{name} is a CNAME to {' '.join(cname[0].values) or 'an alias'}")
+        item.note_dropped((key,), f"{name} is a CNAME to {' '.join(cname[0].values) or 'an alias'}")
     elif any(not record.simple for record in zone.sets(name, "TXT")):
-        item.lose((key,), f"{name} TXT is {zone.sets(name, 'TXT')[0].why_not_simple()}, which recon does not edit")
+        item.note_dropped(
+            (key,), f"{name} TXT is {zone.sets(name, 'TXT')[0].why_not_simple()}, which recon does not edit"
+        )
     elif len(texts) > 1:
-        item.lose((key,), f"{name} has {len(texts)} such records, which receivers take for none", {None: texts})
+        item.note_dropped((key,), f"{name} has {len(texts)} such records, which receivers take for none", {None: texts})
     elif texts:
         return texts[0]
     return None
@@ -292,7 +294,7 @@ def _tags(
                 return
         except ValueError as problem:
             why = str(problem)
-    item.lose(
+    item.note_dropped(
         (key,), f"the record at {name} is not one that recon would write: {why or 'it has unknown tags'}", {None: text}
     )
 
@@ -310,7 +312,7 @@ def _spf(item: EntryDraft, zone: Zone) -> None:
         return
     record = spf.parse(text)
     if record.redirect and record.all is None:
-        item.lose(("spf",), "the record hands over with redirect=", {None: text})
+        item.note_dropped(("spf",), "the record hands over with redirect=", {None: text})
         return
     block: dict[str, Any] = {}
     for term in record.evaluated:
@@ -327,7 +329,7 @@ def _spf(item: EntryDraft, zone: Zone) -> None:
         if good:
             kept[name] = True if good == [True] else good
     if not kept or not _expresses(text, kept):
-        item.lose(("spf",), "no term of the record can be said in an entry", {None: text})
+        item.note_dropped(("spf",), "no term of the record can be said in an entry", {None: text})
         return
     item.put(item.own, "spf", kept)
 
@@ -366,7 +368,7 @@ def _plain(item: EntryDraft, live: Observed) -> None:
 def _for_all_regions(item: EntryDraft, key: str, value: Any) -> None:
     """A key that ``by_region`` cannot say: it is taken out again where regions differ (``drop_mixed_values``)."""
     if item.own.setdefault(key, value) != value:
-        item.lose((key,), "it is not the same in all regions")
+        item.note_dropped((key,), "it is not the same in all regions")
         item.mixed.add(key)
 
 
@@ -381,7 +383,7 @@ def _children(
     for other in others:
         unsupported = [k for k, f in child.all_fields.items() if not f.declared and other.spec.get(k)]
         if unsupported:
-            item.lose((child.parent_key, other.name), f"the YAML has no {', '.join(unsupported)}")
+            item.note_dropped((child.parent_key, other.name), f"the YAML has no {', '.join(unsupported)}")
             continue
         said = {key: other.spec[key] for key in child.all_fields if other.spec.get(key) not in (None, {})}
         item.put(held, other.name, said, below=(child.parent_key,))

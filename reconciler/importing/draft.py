@@ -81,7 +81,7 @@ class EntryDraft:
     own: dict[str, Any] = field(default_factory=dict)
     regional: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    lost: list[Dropped] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     unmanaged: list[str] = field(default_factory=list)
     mixed: set[str] = field(default_factory=set)
     """Keys of ``own`` that are not the same in all regions."""
@@ -95,15 +95,15 @@ class EntryDraft:
         try:
             place[literal(key)] = literal(value, policy=policy)
         except Unwritable as problem:
-            self.lose((*below, shown_text(key)), str(problem))
+            self.note_dropped((*below, shown_text(key)), str(problem))
 
-    def lose(self, path: Path, why: str, live: Mapping[str | None, Any] | None = None) -> None:
+    def note_dropped(self, path: Path, why: str, live: Mapping[str | None, Any] | None = None) -> None:
         """Say that a part is left out, once for each reason."""
-        for lost in self.lost:
-            if (lost.path, lost.why) == (path, why):
-                lost.live.update(live or {})
+        for part in self.dropped:
+            if (part.path, part.why) == (path, why):
+                part.live.update(live or {})
                 return
-        self.lost.append(Dropped(path, why, dict(live or {})))
+        self.dropped.append(Dropped(path, why, dict(live or {})))
 
     def drop(self, path: Path, why: str, region: str | None = None) -> bool:
         """Leave a part out, in one region or in all. False where it is neither written nor left alone already.
@@ -117,16 +117,16 @@ class EntryDraft:
             if region in {None, place} and (value := _take(values, path)) is not _NOTHING:
                 taken[place] = value
         if taken:
-            self.lose(path, why, taken)
+            self.note_dropped(path, why, taken)
             return True
-        return self.leave(".".join(path), why)
+        return self.unmanage(".".join(path), why)
 
-    def leave(self, dotted: str, why: str) -> bool:
+    def unmanage(self, dotted: str, why: str) -> bool:
         """Opt out of what recon or a layer below would manage by itself."""
         if dotted in self.unmanaged:
             return False
         self.unmanaged.append(dotted)
-        self.lose(tuple(dotted.split(".")), why)
+        self.note_dropped(tuple(dotted.split(".")), why)
         return True
 
 

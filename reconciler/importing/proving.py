@@ -180,9 +180,9 @@ class _Round:
         taken = item.drop(path, why, region)
         if path == ("dkim",) and record:
             # The records of an identity's DKIM are wanted whether its block is written or not.
-            taken |= item.leave("dkim", why)
+            taken |= item.unmanage("dkim", why)
         if not taken and len(path) > 1:
-            taken = item.leave(path[0], why)
+            taken = item.unmanage(path[0], why)
         if not taken:
             self.draft.leave_out(item, code or "not-sayable", why)
 

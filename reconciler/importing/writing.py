@@ -253,17 +253,17 @@ def _entry(page: Page, item: EntryDraft, values: Mapping[str, Any], indent: int)
     for name in sorted(values, key=lambda n: (places.get(n, len(places)), n)):
         for text, path in lines({name: values[name]}, indent + 2):
             page.add(text, (*place, path))
-    for lost in item.lost:
-        _lost(page, item, lost, indent + 2)
+    for part in item.dropped:
+        _dropped(page, item, part, indent + 2)
 
 
-def _lost(page: Page, item: EntryDraft, lost: Dropped, indent: int) -> None:
-    name = ".".join(lost.path) or "all of it"
-    page.comment(f"{name} is not managed here: {lost.why}", indent)
-    values = {flow(value) for value in lost.live.values()}
-    for region, value in lost.live.items():
+def _dropped(page: Page, item: EntryDraft, part: Dropped, indent: int) -> None:
+    name = ".".join(part.path) or "all of it"
+    page.comment(f"{name} is not managed here: {part.why}", indent)
+    values = {flow(value) for value in part.live.values()}
+    for region, value in part.live.items():
         where = f" in {region}" if len(values) > 1 and region else ""
-        page.comment(f"live{where}: {flow({lost.path[-1] if lost.path else item.name: value})[1:-1]}", indent)
+        page.comment(f"live{where}: {flow({part.path[-1] if part.path else item.name: value})[1:-1]}", indent)
         if len(values) <= 1:
             break
 

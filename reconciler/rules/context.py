@@ -36,7 +36,7 @@ _MAX_HOSTS: Final = 100
 
 def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
     """The view of the rules, for a snapshot and the changes that are planned for it. Pure."""
-    zones = list(_judged_zones(snapshot))
+    zones = list(_zones_for_rules(snapshot))
     before: dict[tuple[str, str], RecordView] = {}
     raw: dict[tuple[str, str], tuple[str, ...]] = {}
     by_id = {zone.id: zone for zone in zones}
@@ -82,7 +82,7 @@ def _included(snapshot: Snapshot) -> Mapping[str, Desired]:
     return {address: desired for address, desired in snapshot.desired.items() if snapshot.includes(address)}
 
 
-def _judged_zones(snapshot: Snapshot) -> Iterator[Zone]:
+def _zones_for_rules(snapshot: Snapshot) -> Iterator[Zone]:
     """The loaded public zones, one for each name: where several have it, the one that the YAML names by its id."""
     by_name: dict[str, list[Zone]] = {}
     for zone in snapshot.zones.values():
@@ -143,7 +143,7 @@ def outside_names(view: RuleView) -> frozenset[str]:
     return frozenset(name for name in wanted if view.zone_of(name) is None and name not in view.outside_txt)
 
 
-def look_outside(view: RuleView, outside: Outside) -> RuleView:
+def with_public_dns(view: RuleView, outside: Outside) -> RuleView:
     """The view with the answers of public DNS and HTTPS hosts that its rules need. SPF includes are followed."""
     asked: set[str] = set()
     hosts = sorted(https_hosts(view))[:_MAX_HOSTS]
@@ -199,7 +199,7 @@ def evaluate(
     ``outside``."""
     view = view_of(draft.snapshot, changes)
     if outside is not None:
-        view = look_outside(view, outside)
+        view = with_public_dns(view, outside)
     refused = {one.address for one in draft.diagnostics if one.code == "no-tracking-identity"}
     return annotate(changes, [f for f in judge(view) if f.rule != "tracking-identity" or f.address not in refused])
 
@@ -212,7 +212,7 @@ _SAME: Final = {
 """Codes of warnings about the YAML alone -> the rule of another name that checks the same."""
 
 
-def not_judged(warnings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+def not_from_rules(warnings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """The warnings about the YAML alone that no rule covers: a plan reports the others by rules, which know what is
     live."""
     return tuple(one for one in warnings if _SAME.get(one.code, one.code) not in RULES)
