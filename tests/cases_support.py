@@ -48,9 +48,10 @@ class FieldCase:
 
     The path ``*`` is the entry itself. ``reset``: what ``null`` gives: ``usual``, as if it had never been written,
     ``refused`` by the schema, or members of AWS that are there then although a new resource has none. ``out``: what
-    taking it out of the YAML does: the live value is ``kept``, ``deleted`` with the declaration, or ``changed`` in another
-    way. ``change``: how a becomes b. ``more``: other keys that the entry needs with it. ``apart``: it cannot be in one entry with the others.
-    ``hours``: how long AWS lets nobody change it again. ``address``: what it changes, where it is not the case's.
+    taking it out of the YAML does: the live value is ``kept``, ``deleted`` with the declaration, or ``changed`` in
+    another way. ``change``: how a becomes b. ``more``: other keys that the entry needs with it. ``apart``: it cannot be
+    in one entry with the others. ``hours``: how long AWS lets nobody change it again. ``address``: what it changes,
+    where that is not the case's.
     """
 
     path: str
