@@ -22,6 +22,7 @@ One YAML document a section in which the kind can be declared:
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -219,7 +220,7 @@ def _with_keys(text: str) -> str:
 
 def begin(house: House, case: Case, *documents: Mapping[str, Any]) -> None:
     """The world in which ``documents`` were applied one after the other; made once in a process, then from a copy."""
-    key = (case.id, yaml.safe_dump([dict(one) for one in documents]))
+    key = (case.id, json.dumps(documents))
     if key not in _worlds:
         house.sandbox.reset()
         others(house, case)
