@@ -99,7 +99,7 @@ class Bucket:
             return S3Object(answer["Body"].read(), answer["ETag"], answer["LastModified"])
         except AwsError as error:
             # Without s3:ListBucket on the whole bucket S3 returns 403 for a missing object (S3 API, GetObject,
-            # "Permissions"); `recon iam-policy` allows listing the prefix, which tells the two apart.
+            # "Permissions"); `recon iam-policy` allows listing the prefix, which distinguishes the two.
             if error.aws_code in MISSING or (error.aws_code in DENIED and key not in self.keys(key)):
                 return None
             raise

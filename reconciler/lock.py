@@ -285,7 +285,7 @@ class S3Lock(Lock):
     (If-Match). See ``Bucket`` for the source.
 
     Needs s3:GetObject, s3:PutObject and s3:DeleteObject on the key, and s3:ListBucket on the bucket for its prefix:
-    S3 may answer 403 for an object that does not exist, and listing tells the two apart.
+    S3 may answer 403 for an object that does not exist, and listing distinguishes the two.
     """
 
     def __init__(self, stack: Stack, aws: Aws) -> None:

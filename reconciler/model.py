@@ -155,7 +155,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A rule finding accepted for a time: ``until`` is a date (ISO 8601), after which the rule speaks again."""
+    """A rule finding accepted for a time: ``until`` is a date (ISO 8601), after which the rule reports again."""
 
     rule: str
     address: str
@@ -348,7 +348,7 @@ class Result:
     seconds: float = 0.0
 
 
-# --- helpers that every room needs ---------------------------------------------------------------------------------
+# --- helpers that every module needs -------------------------------------------------------------------------------
 
 
 def canonical_json(value: Any) -> str:

@@ -70,7 +70,7 @@ def observe(
     and stops nothing else.
     """
     guard_account(aws)
-    # A kind is read before those that it holds; records last, since names are in what the others tell.
+    # A kind is read before those that it holds; records last, since their names are in what the others read.
     chains = [(s.name, *(c.name for c in children(s.name))) for s in KINDS.values() if not s.parent and not s.read_last]
 
     def chain(names: Iterable[str]) -> None:
@@ -79,7 +79,7 @@ def observe(
 
     records = DnsRecord()
     with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
-        # What hangs on nothing goes first: SES has a turn to give while the sweep asks another service.
+        # What depends on nothing is read first: SES is free while the sweep reads from another service.
         reads = [pool.submit(facts.read_facts, aws, snapshot, declared=True)] if read_scope is None else []
         if sweep:
             sweep_owned(snapshot, aws)
@@ -171,7 +171,7 @@ def _tagged(
 
 def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:
     """A resource that the tagging API lists: its kind (empty: none of ours), name and tags. Raises AwsError for what
-    is no ARN."""
+    is not an ARN."""
     place = item["ResourceARN"].split(":", 5)
     if len(place) < 6:
         raise malformed(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is not an ARN")

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 READS = ("sesv2:ListSuppressedDestinations", "sesv2:GetSuppressedDestination")
-WRITES = ("sesv2:DeleteSuppressedDestination",)
 REASONS = ("BOUNCE", "COMPLAINT")
 PAGE = 1000
 """Addresses a call, the most that ListSuppressedDestinations gives."""

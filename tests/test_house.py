@@ -32,6 +32,7 @@ NAMED = {
 What is left: examples in messages, phrases of the headline, and what a kind says of its own parent or references.
 """
 MOST_NAMED = 18
+"""What NAMED may allow in all, ever."""
 
 LONG: dict[str, int] = {}
 """``FILE:FUNCTION`` -> its lines, of functions over 60 lines. Numbers may only become smaller."""
@@ -84,7 +85,7 @@ def test_a_plain_kind_is_named_in_its_own_folder_alone() -> None:
     assert not more, f"more lines than before name a plain kind; derive it from reconciler.resources: {more}"
     fewer = {file: found.get(file, 0) for file, n in NAMED.items() if found.get(file, 0) < n}
     assert not fewer, f"fewer lines name a plain kind than NAMED says; lower its numbers: {fewer}"
-    assert sum(found.values()) <= MOST_NAMED
+    assert sum(NAMED.values()) <= MOST_NAMED
 
 
 def test_the_count_sees_every_spelling() -> None:

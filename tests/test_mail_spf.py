@@ -144,7 +144,7 @@ def test_problems() -> None:
     assert spf.problems("v=spf1 include:amazonses.com ~all") == []
     text = "v=spf1 bogus ip4:300.1.1.1 include: ptr -all mx redirect=a redirect=b"
     found = " | ".join(spf.problems(text))
-    for part in ("'bogus'", "ip4:300.1.1.1", "include: names no domain", "ptr", "behind -all", "ignored", "more than"):
+    for part in ("'bogus'", "ip4:300.1.1.1", "include: names no domain", "ptr", "after -all", "ignored", "more than"):
         assert part in found
     assert "11 terms need DNS" in spf.problems("v=spf1 " + "mx " * 11 + "-all")[0]
 

@@ -1,7 +1,7 @@
 """The command line: wiring, printing and exit codes; nothing else.
 
-Data goes to standard output, everything for people to standard error. Exit codes are the contract's: 0 done, 1 error,
-2 changes or drift, 3 refused by a safeguard, 130 interrupted.
+Data is written to standard output, everything for people to standard error. Exit codes are the contract's: 0 done,
+1 error, 2 changes or drift, 3 refused by a safeguard, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 
 from reconciler.cli import account, doctor, importing, pipeline, read_commands, smtp, suppression, write_commands
 from reconciler.cli.app import app
-from reconciler.cli.common import Out
+from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
 from reconciler.errors import ReconError
 
@@ -98,7 +98,7 @@ def _command_line_error(problem: Any) -> ReconError:
     return ReconError(problem.format_message(), hint="recon --help, or recon COMMAND --help")
 
 
-def _out_of(arguments: list[str]) -> Out:
+def _out_of(arguments: list[str]) -> Output:
     """The output settings of a command line that failed."""
     format = "text"
     for number, argument in enumerate(arguments):
@@ -106,4 +106,4 @@ def _out_of(arguments: list[str]) -> Out:
             format = arguments[number + 1]
         elif argument.startswith("--format="):
             format = argument.partition("=")[2]
-    return Out("json" if format == "json" else "text", "--no-color" in arguments)
+    return Output("json" if format == "json" else "text", "--no-color" in arguments)

@@ -8,7 +8,7 @@ import typer
 
 from reconciler.cli.app import command_group
 from reconciler.cli.common import (
-    Out,
+    Output,
     guarded,
     load_state,
     options_from,
@@ -29,19 +29,19 @@ RegionOption = Annotated[list[str], typer.Option("--region", help="The region (r
 
 @account_app.command()
 @options_from(out=text_or_json, declared=load_state)
-def pause(region: RegionOption, declared: State, out: Out) -> int:
+def pause(region: RegionOption, declared: State, out: Output) -> int:
     """Stop all sending of the account in a region, of every stack and identity. Does not wait for other runs."""
     return _switch(declared, region, out, on=False)
 
 
 @account_app.command()
 @options_from(out=text_or_json, declared=load_state)
-def resume(region: RegionOption, declared: State, out: Out) -> int:
+def resume(region: RegionOption, declared: State, out: Output) -> int:
     """Allow the account to send in a region again."""
     return _switch(declared, region, out, on=True)
 
 
-def _switch(declared: State, regions: list[str], out: Out, *, on: bool) -> int:
+def _switch(declared: State, regions: list[str], out: Output, *, on: bool) -> int:
     """PutAccountSendingAttributes in each region, and what GetAccount returns afterwards (SES v2 API)."""
     from reconciler.regions import is_ses_region
 

@@ -63,7 +63,7 @@ def only(format: str, formats: Sequence[str]) -> None:
         raise ReconError(f"this command does not support --format {format}", hint=listed)
 
 
-class Out:
+class Output:
     """The output of a command: format (one of ``formats``, else ReconError), colour, width, and where it is written."""
 
     def __init__(
@@ -134,7 +134,7 @@ class Out:
         color = self.color and sys.stderr.isatty()
         sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
 
-    def say(self, message: str) -> None:
+    def info(self, message: str) -> None:
         """Write a message for people to standard error, unless --quiet."""
         if not self.quiet:
             from reconciler.renderers.escape import safe
@@ -161,7 +161,7 @@ def is_path(text: str) -> bool:
     return Path(text).exists() or "/" in text or text.endswith((".yaml", ".yml"))
 
 
-def load(state: str, env: str | None, out: Out) -> tuple[State, tuple[Diagnostic, ...]]:
+def load(state: str, env: str | None, out: Output) -> tuple[State, tuple[Diagnostic, ...]]:
     from reconciler import desired
 
     loaded = desired.load(state, env)
@@ -235,7 +235,7 @@ def lock_of(stack: Stack) -> Lock:
 
 
 @contextlib.contextmanager
-def with_lock(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iterator[HeldLock]:
+def with_lock(stack: Stack, command: str, out: Output, timeout: str = "0s") -> Iterator[HeldLock]:
     """Hold the stack's lock while the block runs; SIGTERM ends the block like Ctrl-C.
 
     Raises Locked, which names the holder, or Refused for the wrong account.
@@ -247,9 +247,9 @@ def with_lock(stack: Stack, command: str, out: Out, timeout: str = "0s") -> Iter
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
-        with lock_of(stack).held(command, seconds(timeout), on_wait=out.say) as held:
+        with lock_of(stack).held(command, seconds(timeout), on_wait=out.info) as held:
             if held.previous is not None:
-                out.say(f"Took over the lock of a run that has died: {held.previous}")
+                out.info(f"Took over the lock of a run that has died: {held.previous}")
             yield held
     finally:
         if in_main_thread:
@@ -363,14 +363,28 @@ def _hints(annotations: dict[str, Any], function: Callable[..., Any]) -> dict[st
 def text_or_json(
     format: TextOrJsonOption = "text", no_color: ColorOption = False, quiet: QuietOption = False,
     verbose: VerboseOption = 0,
-) -> Out:  # fmt: skip
+) -> Output:  # fmt: skip
     """The output of a command that prints text or one JSON object (for ``options_from``)."""
-    return Out(format, no_color, quiet, verbose, TEXT_OR_JSON)
+    return Output(format, no_color, quiet, verbose, TEXT_OR_JSON)
+
+
+def any_format(
+    format: FormatOption = "text", no_color: ColorOption = False, quiet: QuietOption = False, verbose: VerboseOption = 0
+) -> Output:
+    """The output of a command that prints a plan or a result (for ``options_from``)."""
+    return Output(format, no_color, quiet, verbose)
+
+
+def reading(
+    refresh: RefreshOption = "full", check_public_dns: OutsideOption = False, parallelism: ParallelOption = 16
+) -> dict[str, Any]:
+    """How a command reads AWS, as ``running.make`` takes it (for ``options_from``)."""
+    return {"refresh": refresh, "check_public_dns": check_public_dns, "parallelism": parallelism}
 
 
 def load_state(state: StateArg = "state", env: EnvOption = None) -> State:
     """The desired state, for a command that does not print its warnings (also for ``options_from``)."""
-    return load(state, env, Out())[0]
+    return load(state, env, Output())[0]
 
 
 def name_and_state(given: Sequence[str], what: str, usage: str) -> tuple[str | None, str]:
@@ -385,7 +399,7 @@ def name_and_state(given: Sequence[str], what: str, usage: str) -> tuple[str | N
 
 
 def print_outcome(
-    out: Out, stack: Stack, outcome: str, found: Mapping[str, Any], lines: Iterable[str],
+    out: Output, stack: Stack, outcome: str, found: Mapping[str, Any], lines: Iterable[str],
     problems: Sequence[ReconError] = (),
 ) -> int:  # fmt: skip
     """Print what a command did: one JSON object, or ``lines`` and each problem. Returns the exit code."""

@@ -10,7 +10,7 @@ import typer
 from reconciler.cli.app import app
 from reconciler.cli.common import (
     EnvOption,
-    Out,
+    Output,
     ParallelOption,
     RegionsOption,
     load_state,
@@ -45,7 +45,7 @@ def doctor(
     no_dns: Annotated[bool, typer.Option("--no-dns", help="Do not ask public DNS.")] = False,
     parallelism: ParallelOption = 16,
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Find out why mail does not arrive: account, identity, DNS, alignment, SMTP, suppression, reputation.
 
@@ -116,7 +116,7 @@ def _diagnostics(checks: list[Check]) -> list[Diagnostic]:
     ]
 
 
-def _text(checks: list[Check], domains: list[str], out: Out) -> None:
+def _text(checks: list[Check], domains: list[str], out: Output) -> None:
     """A line for each check, then the summary: the end is what one sees first in a terminal."""
     from reconciler.doctor import FOUND, LAYERS, OK, UNKNOWN
     from reconciler.renderers.escape import safe

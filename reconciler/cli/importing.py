@@ -14,7 +14,7 @@ from reconciler.cli.common import (
     TEXT_OR_JSON,
     ColorOption,
     EnvOption,
-    Out,
+    Output,
     ParallelOption,
     QuietOption,
     TextOrJsonOption,
@@ -57,7 +57,7 @@ def import_(
     from reconciler.importing import SINGLE, ImportRequest, run, stack_for
     from reconciler.running import now
 
-    output = Out(format, no_color, quiet, formats=TEXT_OR_JSON)
+    output = Output(format, no_color, quiet, formats=TEXT_OR_JSON)
     _check_options(region or (), account)
     file, directory = _target(out)
     path = state or (directory if directory and _has_yaml(directory) else None)
@@ -70,7 +70,7 @@ def import_(
         tuple(names or ()), tuple(dict.fromkeys(region or ())), stack or "mail", account, existing, path, env,
         smtp_users, file,
     )  # fmt: skip
-    output.say("Reading AWS ...")
+    output.info("Reading AWS ...")
     aws = Aws(stack_for(request), purpose="plan", parallelism=parallelism)
     imported = run(request, aws, now())
     written: list[str] = []
@@ -157,7 +157,7 @@ def _write(texts: Mapping[str, str], directory: str | None) -> list[str]:
     return written
 
 
-def _print(output: Out, imported: Imported, written: list[str], *, to_stdout: bool) -> None:
+def _print(output: Output, imported: Imported, written: list[str], *, to_stdout: bool) -> None:
     if output.format == "json":
         members = {
             "imported": list(imported.addresses), "written": written,
@@ -174,17 +174,17 @@ def _print(output: Out, imported: Imported, written: list[str], *, to_stdout: bo
         if diagnostic.severity == "error" or not output.quiet:
             sys.stderr.write(_diagnostic_lines(diagnostic))
     if imported.closed:
-        output.say(f"Skipped {len(imported.closed)} regions that the account cannot use.")
+        output.info(f"Skipped {len(imported.closed)} regions that the account cannot use.")
     if not imported.addresses:
-        output.say("Nothing was imported." if not imported.texts else "Nothing is declared; see the comments.")
+        output.info("Nothing was imported." if not imported.texts else "Nothing is declared; see the comments.")
         return
     adopted = sum(change.action == "adopt" for change in imported.plan.changes) if imported.plan else 0
-    output.say(
+    output.info(
         f"Imported {_resources(len(imported.addresses))}; "
         f"applying this adopts {_resources(adopted)} and changes nothing else in SES and Route 53."
     )
     if any(address.startswith("smtp_user/") for address in imported.addresses):
-        output.say("SMTP users are declared: the first apply creates an access key for each and stores its password.")
+        output.info("SMTP users are declared: the first apply creates an access key for each and stores its password.")
 
 
 def _resources(count: int) -> str:

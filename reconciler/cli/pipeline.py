@@ -15,7 +15,7 @@ from reconciler.cli.common import (
     TEXT_OR_JSON,
     ColorOption,
     EnvOption,
-    Out,
+    Output,
     QuietOption,
     StateArg,
     TextOrJsonOption,
@@ -39,7 +39,7 @@ def history(
     """Show the past runs that wrote to this stack, newest first, from its journal."""
     from reconciler.journal import read_runs
 
-    out = Out(format, no_color, formats=TEXT_OR_JSON)
+    out = Output(format, no_color, formats=TEXT_OR_JSON)
     stack = load(state, env, out)[0].stack
     runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
     if format == "json":
@@ -67,7 +67,7 @@ def init(
     """Write a commented state/ and the workflow files of a forge. Never overwrites."""
     from reconciler.scaffold import FORGES, InitOptions, files, name_of, write
 
-    out = Out(no_color=no_color, quiet=quiet)
+    out = Output(no_color=no_color, quiet=quiet)
     if forge not in FORGES:
         raise ReconError(f"unknown forge {forge}", hint=f"--forge takes one of {', '.join(FORGES)}")
     root = Path(directory)
@@ -79,7 +79,7 @@ def init(
     sys.stdout.write("".join(f"kept {root / path}, which already exists\n" for path in skipped))
     sys.stdout.flush()
     if any(path.startswith("state/") for path in written):
-        out.say("Next: edit state/stack.yaml and state/domains.yaml, then run: recon validate && recon plan")
+        out.info("Next: edit state/stack.yaml and state/domains.yaml, then run: recon validate && recon plan")
 
 
 @app.command("iam-policy")
@@ -96,7 +96,7 @@ def iam_policy(
     """Print the least-privilege IAM policy for a command on this stack. Offline."""
     from reconciler.iam_policy import MAX_CHARACTERS, parts, policy, size, widened
 
-    out = Out(no_color=no_color)
+    out = Output(no_color=no_color)
     if command not in ("plan", "apply"):
         raise ReconError(f"there is no policy for {command}", hint="recon iam-policy plan, or recon iam-policy apply")
     declared, _ = load(state, env, out)
@@ -108,14 +108,14 @@ def iam_policy(
     sys.stdout.write(json.dumps(printed, indent=2, ensure_ascii=False) + "\n")
     sys.stdout.flush()
     if widened(document):
-        out.say("The policy would be too large for a role with a name for each resource, so it has name patterns.")
+        out.info("The policy would be too large for a role with a name for each resource, so it has name patterns.")
     if part is None and len(pieces) > 1:
-        out.say(
+        out.info(
             f"This has {size(document):,} characters; a managed policy can have {MAX_CHARACTERS:,}. "
             f"Create {len(pieces)} managed policies: --part 1 to --part {len(pieces)}."
         )
     if declared.stack.dns_role_arn and not dns:
-        out.say(f"The zones are in another account: recon iam-policy {command} --dns prints the policy for that role.")
+        out.info(f"The zones are in another account: recon iam-policy {command} --dns prints the policy for that role.")
 
 
 def _run_lines(run: JournalRun) -> str:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from reconciler.cli.common import Out
+    from reconciler.cli.common import Output
 
 
 class ProgressBar:
@@ -21,7 +21,7 @@ class ProgressBar:
     estimate from its own progress.
     """
 
-    def __init__(self, out: Out, total: int, seconds: int = 0) -> None:
+    def __init__(self, out: Output, total: int, seconds: int = 0) -> None:
         self._out = out
         self._total = total
         self._seconds = seconds
@@ -69,7 +69,7 @@ class ProgressBar:
             if self._bar is not None:
                 self._bar.update(self._task, description=text)
             else:
-                self._out.say(f"  {text}")
+                self._out.info(f"  {text}")
 
     def step(self, step: str, outcome: str, code: str) -> None:
         """Count a step that ended, and show it if it failed."""

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,16 +16,16 @@ from reconciler.cli.common import (
     ColorOption,
     EnvOption,
     FormatOption,
-    Out,
-    OutsideOption,
-    ParallelOption,
+    Output,
     QuietOption,
-    RefreshOption,
     StateArg,
     TargetOption,
     VerboseOption,
+    any_format,
     load,
+    options_from,
     read_plan,
+    reading,
     step_summary,
     validate_targets,
     with_warnings,
@@ -54,7 +54,7 @@ def validate(
     """Check the YAML offline: syntax, schema, references. Needs no credentials. Formats: also github and sarif."""
     if format in ("github", "sarif"):
         raise typer.Exit(_annotated(state, env, format))
-    out = Out(format, no_color, quiet, verbose)
+    out = Output(format, no_color, quiet, verbose)
     loaded, warnings = load(state, env, out)
     if format == "json":
         out.document(loaded.stack, "valid", {"state_digest": loaded.digest}, warnings)
@@ -81,7 +81,7 @@ def _annotated(state: str, env: str | None, format: str) -> int:
 
     code, diagnostics = 0, tuple[Diagnostic, ...]()
     try:
-        diagnostics = load(state, env, Out())[1]
+        diagnostics = load(state, env, Output())[1]
     except ReconError as error:
         code, diagnostics = error.exit_code, error.diagnostics
     text = github_annotations(diagnostics) if format == "github" else sarif(diagnostics, version=__version__)
@@ -90,11 +90,11 @@ def _annotated(state: str, env: str | None, format: str) -> int:
 
 
 @app.command()
+@options_from(read_options=reading, out=any_format)
 def plan(
     state: StateArg = "state",
     env: EnvOption = None,
     target: TargetOption = None,
-    format: FormatOption = "text",
     out_file: Annotated[str | None, typer.Option("--out", help="Save the plan to this file (JSON).")] = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
@@ -105,30 +105,24 @@ def plan(
     against: Annotated[
         str | None, typer.Option("--against", metavar="DIR", help="With --offline: the state to compare with.")
     ] = None,
-    refresh: RefreshOption = "full",
-    check_public_dns: OutsideOption = False,
-    parallelism: ParallelOption = 16,
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    read_options: dict[str, Any],
+    out: Output,
 ) -> int:
     """Read live AWS and print what apply would change. Never writes."""
     from reconciler import running
 
-    out = Out(format, no_color, quiet, verbose)
     targets = validate_targets(target)
     if offline or against:
         return _offline(state, env, against if offline else None, targets, out_file, detailed_exitcode, out)
     declared, warnings = load(state, env, out)
-    planned = running.make(
-        declared, targets=targets, refresh=refresh, parallelism=parallelism, check_public_dns=check_public_dns
-    )
+    planned = running.make(declared, targets=targets, **read_options)
     result = with_warnings(planned, warnings)
     if out_file:
         from reconciler.renderers import saved_plan
 
         write(out_file, saved_plan(result))
-        out.say(f"The plan is saved in {out_file}. To apply exactly this plan: recon apply {out_file}")
+        out.info(f"The plan is saved in {out_file}. To apply exactly this plan: recon apply {out_file}")
     out.plan(result)
     step_summary(result)
     return running.exit_code(result, detailed=detailed_exitcode)
@@ -141,7 +135,7 @@ def _offline(
     targets: Sequence[str],
     out_file: str | None,
     detailed: bool,
-    out: Out,
+    out: Output,
 ) -> int:
     """The declared difference to another state, without AWS."""
     from reconciler import running
@@ -163,6 +157,7 @@ def _offline(
 
 
 @app.command()
+@options_from(read_options=reading)
 def drift(
     state: StateArg = "state",
     env: EnvOption = None,
@@ -178,9 +173,8 @@ def drift(
     notify: Annotated[
         str | None, typer.Option("--notify", metavar="sns:ARN", help="Publish a summary to this topic.")
     ] = None,
-    refresh: RefreshOption = "full",
-    check_public_dns: OutsideOption = False,
-    parallelism: ParallelOption = 16,
+    *,
+    read_options: dict[str, Any],
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -190,18 +184,11 @@ def drift(
     from reconciler.drift import report
     from reconciler.renderers.prometheus import prometheus
 
-    out = Out("text" if format == "prometheus" else format, no_color, quiet, verbose)
+    out = Output("text" if format == "prometheus" else format, no_color, quiet, verbose)
     topic = report.topic_of(notify) if notify else ""
     targets = validate_targets(target)
     declared, warnings = load(state, env, out)
-    planned = running.make(
-        declared,
-        targets=targets,
-        refresh=refresh,
-        parallelism=parallelism,
-        rotate=True,
-        check_public_dns=check_public_dns,
-    )
+    planned = running.make(declared, targets=targets, rotate=True, **read_options)
     applied, unread = _last_applied(declared, planned.aws)
     plan = report.explained(with_warnings(planned, (*warnings, *unread)), planned.aws, applied)
     earlier = report.read_earlier(since_last) if since_last else None
@@ -224,7 +211,7 @@ def drift(
     return 0 if running.exit_code(plan, detailed=False) == 0 and notified else 1
 
 
-def _print_drift(plan: Plan, news: SinceReport | None, format: str, out: Out) -> None:
+def _print_drift(plan: Plan, news: SinceReport | None, format: str, out: Output) -> None:
     from reconciler.drift import report
     from reconciler.renderers.prometheus import prometheus
 
@@ -259,7 +246,7 @@ def show(
     verbose: VerboseOption = 0,
 ) -> None:
     """Render a saved plan in any format."""
-    out = Out(format, no_color, quiet, verbose)
+    out = Output(format, no_color, quiet, verbose)
     out.plan(read_plan(plan_file))
 
 
@@ -283,7 +270,7 @@ def graph(
     from reconciler.renderers.graph import graph as draw
     from reconciler.running import now
 
-    declared, _ = load(state, env, Out())
+    declared, _ = load(state, env, Output())
     snapshot = empty_snapshot(declared, now())
     nodes = {c.address: c.depends_on for c in make_plan(snapshot).changes}
     nodes = {**{a: () for a in snapshot.desired if a not in nodes}, **nodes}

@@ -13,7 +13,7 @@ from reconciler.cli.app import command_group
 from reconciler.cli.common import (
     EnvOption,
     LockOption,
-    Out,
+    Output,
     ParallelOption,
     RegionsOption,
     guarded,
@@ -70,7 +70,7 @@ def rotate(
     parallelism: ParallelOption = 16,
     lock_timeout: LockOption = "0s",
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Take the rotation steps that are due (--due), or rotate one user now."""
     from reconciler.journal import recording
@@ -90,7 +90,7 @@ def rotate(
     command = "smtp rotate --due" if user is None else f"smtp rotate {user}"
     with with_lock(state.stack, command, out, lock_timeout) as held:
         aws, snapshot = _read_users(state, "apply", user, parallelism)
-        with recording(state.stack, held.aws or aws, command, warn=out.say) as run:
+        with recording(state.stack, held.aws or aws, command, warn=out.info) as run:
             if user is None:
                 reports = rotate_due(snapshot, aws)
             else:
@@ -125,7 +125,7 @@ def _exit_code(reports: Sequence[Report], *, named: bool) -> int:
     return 1 if any(r.state.phase in {"blocked", "unhealthy"} and not r.done for r in reports) else 0
 
 
-def _print_reports(stack: Stack, reports: Sequence[Report], snapshot: Snapshot, out: Out) -> None:
+def _print_reports(stack: Stack, reports: Sequence[Report], snapshot: Snapshot, out: Output) -> None:
     if out.format == "json":
         diagnostics = [*snapshot.diagnostics, *(d for r in reports for d in _diagnostics(r, snapshot.now))]
         out.document(stack, _outcome(reports), {"users": [_report_json(r) for r in reports]}, diagnostics)
@@ -225,7 +225,7 @@ def ack(
     declared: State,
     lock_timeout: LockOption = "0s",
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Record that a consumer has been given the current password by hand."""
     from reconciler.smtp.rotate import acknowledge
@@ -247,7 +247,7 @@ def lock(
     auto_approve: NeverAsksOption = False,
     lock_timeout: LockOption = "0s",
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Stop one user at once: deny everything to it and deactivate all of its keys. Does not wait for other runs."""
     from reconciler.aws.clock import now
@@ -291,7 +291,7 @@ def password(
         bool, typer.Option("--force", help="Do not ask, and print it even where there is no terminal.")
     ] = False,
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Print the stored SMTP password of a user for one region, after asking."""
     from reconciler.regions import smtp_host
@@ -311,7 +311,7 @@ def password(
         raise ReconError(f"{user} has no password for {region}", hint=f"it has one for: {there}")
     question = f"Show the SMTP password of {user} for {region} on this terminal? Only `yes` is accepted: "
     if not force and not yes(question):
-        out.say("Nothing was shown.")
+        out.info("Nothing was shown.")
         return 1
     stored = stores.read(aws, store)
     found = stores.password_for(stored, region)
@@ -321,7 +321,7 @@ def password(
         place = {"username": stored["username"], "password": found, "host": smtp_host(region), "port": stores.PORT}
         sys.stdout.write(json.dumps({**place, "region": region}, indent=2) + "\n")
         return 0
-    out.say(f"{smtp_host(region)}, port {stores.PORT} with STARTTLS, user name {stored['username']}; the password:")
+    out.info(f"{smtp_host(region)}, port {stores.PORT} with STARTTLS, user name {stored['username']}; the password:")
     sys.stdout.write(found + "\n")
     return 0
 
@@ -336,7 +336,7 @@ def verify(
     env: EnvOption = None,
     parallelism: ParallelOption = 8,
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Log in over SMTP with the stored passwords, and quit before any mail.
 

@@ -17,7 +17,7 @@ from reconciler.cli.common import (
     ApproveOption,
     ColorOption,
     EnvOption,
-    Out,
+    Output,
     QuietOption,
     RegionsOption,
     StateArg,
@@ -80,9 +80,9 @@ def selection(
 def csv_or_jsonl(
     format: ExportFormatOption = "csv", no_color: ColorOption = False, quiet: QuietOption = False,
     verbose: VerboseOption = 0,
-) -> Out:  # fmt: skip
+) -> Output:  # fmt: skip
     """The output of ``export`` (for ``options_from``)."""
-    return Out(format, no_color, quiet, verbose, ("csv", "jsonl"))
+    return Output(format, no_color, quiet, verbose, ("csv", "jsonl"))
 
 
 # --- list and export -----------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def csv_or_jsonl(
 
 @suppression_app.command("list")
 @options_from(out=text_or_json, selected=selection)
-def list_(selected: Selection, out: Out) -> int:
+def list_(selected: Selection, out: Output) -> int:
     """Show which addresses SES does not deliver to, and why."""
     if out.format == "json":
         return _list_json(selected)
@@ -111,7 +111,7 @@ def export(
         str | None, typer.Option("--out", metavar="FILE", help="Write to this file instead of standard output.")
     ] = None,
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Write the list as CSV or JSON lines; a file is written only when the list is complete."""
     from reconciler.suppression import FIELDS, csv_line
@@ -130,11 +130,11 @@ def export(
         if code == 0:
             keep()
         else:
-            out.say(f"{to} was not written: the list is incomplete.")
+            out.info(f"{to} was not written: the list is incomplete.")
     return code
 
 
-def _write_entries(selected: Selection, file: TextIO, row: Callable[[SuppressedAddress], str], out: Out) -> int:
+def _write_entries(selected: Selection, file: TextIO, row: Callable[[SuppressedAddress], str], out: Output) -> int:
     """Write every entry as it is read, then print the counts and what could not be read. Returns the exit code."""
     from reconciler.suppression import list_entries
 
@@ -215,7 +215,7 @@ def remove(
     env: EnvOption = None,
     auto_approve: ApproveOption = False,
     *,
-    out: Out,
+    out: Output,
 ) -> int:
     """Remove addresses from the list in every region of the stack, so that SES delivers to them again."""
     from reconciler import suppression
@@ -238,7 +238,7 @@ def remove(
             _preview(found, out)
         question = f"Remove {_count(len(found))} from the list? SES delivers to them again. Only `yes` is accepted: "
         if not auto_approve and not yes(question):
-            out.say("Nothing was removed.")
+            out.info("Nothing was removed.")
             return 1
         done, problems = _remove(declared.stack, aws, found, out)
     return _print_removed(declared, removals, found, done, problems, out)
@@ -256,7 +256,7 @@ def _addresses_and_state(given: list[str] | tuple[str, ...]) -> tuple[list[str],
 
 
 def _remove(
-    stack: Stack, aws: Aws, found: list[SuppressedAddress], out: Out
+    stack: Stack, aws: Aws, found: list[SuppressedAddress], out: Output
 ) -> tuple[list[SuppressedAddress], list[ReconError]]:
     """Remove entries, with a line in the journal for each region; returns what was removed, and what failed."""
     from reconciler import suppression
@@ -264,14 +264,14 @@ def _remove(
 
     done: list[SuppressedAddress] = []
     problems: list[ReconError] = []
-    with recording(stack, aws, "suppression remove", warn=out.say) as run:
+    with recording(stack, aws, "suppression remove", warn=out.info) as run:
         for entry, problem in suppression.remove(aws, found):
             if problem is not None:
                 problems.append(problem)
                 continue
             done.append(entry)
             if len(done) % 100 == 0:
-                out.say(f"{len(done):,} of {len(found):,} removed")
+                out.info(f"{len(done):,} of {len(found):,} removed")
         for region, number in sorted(Counter(e.region for e in done).items()):
             run.step(f"suppression/{region}#remove-{number}", "done")
         run.outcome = outcome_of(len(done), problems)
@@ -291,7 +291,7 @@ SHOWN = 20
 """How many entries are printed one by one."""
 
 
-def _preview(found: list[SuppressedAddress], out: Out) -> None:
+def _preview(found: list[SuppressedAddress], out: Output) -> None:
     from reconciler.renderers.escape import safe
 
     for entry in found[:SHOWN]:
@@ -300,10 +300,10 @@ def _preview(found: list[SuppressedAddress], out: Out) -> None:
         sys.stdout.write(f"  and {len(found) - SHOWN:,} more\n")
     sys.stdout.flush()
     if complaints := sum(e.reason == "COMPLAINT" for e in found):
-        out.say(f"{complaints:,} of them complained: send to them again only if they asked for it.")
+        out.info(f"{complaints:,} of them complained: send to them again only if they asked for it.")
     most = max(Counter(e.region for e in found).values())
     if most > 60:
-        out.say(f"This takes about {most // 60 + 1} min: SES allows one such call a second in a region.")
+        out.info(f"This takes about {most // 60 + 1} min: SES allows one such call a second in a region.")
 
 
 def _count(number: int) -> str:
@@ -312,15 +312,15 @@ def _count(number: int) -> str:
 
 def _print_removed(
     declared: State, removals: list[Removal], found: list[SuppressedAddress], done: list[SuppressedAddress],
-    problems: list[ReconError], out: Out,
+    problems: list[ReconError], out: Output,
 ) -> int:  # fmt: skip
     seen = {e.address.lower() for e in found}
     absent = sorted({r.address for r in removals if r.address.lower() not in seen}) if not problems else []
     if out.format != "json":
         for address in absent[:SHOWN]:
-            out.say(f"{address} is not on any list.")
+            out.info(f"{address} is not on any list.")
         if len(absent) > SHOWN:
-            out.say(f"{len(absent) - SHOWN:,} more are not on any list.")
+            out.info(f"{len(absent) - SHOWN:,} more are not on any list.")
     left = len(found) - len(done)
     line = f"{_count(len(done))} removed" + (f", {left:,} left" if left else "") + "."
     removed = {"removed": [e.to_json() for e in done], "absent": absent}

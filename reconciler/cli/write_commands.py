@@ -18,20 +18,18 @@ from reconciler.cli.common import (
     ApproveOption,
     ColorOption,
     EnvOption,
-    FormatOption,
     LockOption,
-    Out,
-    OutsideOption,
+    Output,
     ParallelOption,
-    QuietOption,
-    RefreshOption,
     StateArg,
     TargetOption,
-    VerboseOption,
+    any_format,
     load,
     lock_of,
     must_have_terminal,
+    options_from,
     read_plan,
+    reading,
     seconds,
     validate_targets,
     with_lock,
@@ -48,11 +46,11 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@options_from(read_options=reading, out=any_format)
 def apply(
     state: Annotated[str, typer.Argument(metavar="[STATE or PLAN.json]")] = "state",
     env: EnvOption = None,
     target: TargetOption = None,
-    format: FormatOption = "text",
     auto_approve: ApproveOption = False,
     allow_adopt: Annotated[bool, typer.Option("--allow-adopt", help="Adopt live resources without an owner.")] = False,
     allow_deletes: Annotated[
@@ -67,16 +65,12 @@ def apply(
     state_dir: Annotated[
         str | None, typer.Option("--state", help="With a saved plan: refuse it if this YAML has changed since.")
     ] = None,
-    refresh: RefreshOption = "full",
-    check_public_dns: OutsideOption = False,
-    parallelism: ParallelOption = 16,
+    *,
+    read_options: dict[str, Any],
     lock_timeout: LockOption = "0s",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    out: Output,
 ) -> int:
     """Plan, ask, and apply; or apply exactly the saved plan."""
-    out = Out(format, no_color, quiet, verbose)
     consent: dict[str, Any] = {
         "allow_adopt": allow_adopt,
         "allow_deletes": allow_deletes,
@@ -90,16 +84,15 @@ def apply(
             )
         saved = _read_saved(state)
         _check_saved(saved, expect, state_dir, env)
-        return _apply_saved(saved, f"apply {Path(state).name}", parallelism, lock_timeout, out, consent, waiting)
+        command, parallelism = f"apply {Path(state).name}", read_options["parallelism"]
+        return _apply_saved(saved, command, parallelism, lock_timeout, out, consent, waiting)
     if expect or state_dir:
         raise ReconError("--expect and --state need a saved plan", hint="recon plan --out plan.json")
     targets = validate_targets(target)
     declared, warnings = load(state, env, out)
     if not auto_approve:
         must_have_terminal("apply", "apply a saved plan (recon plan --out), or use --auto-approve")
-    options = {
-        "targets": targets, "refresh": refresh, "parallelism": parallelism, "check_public_dns": check_public_dns,
-    }  # fmt: skip
+    options = {"targets": targets, **read_options}
     return _apply_state(declared, warnings, options, lock_timeout, out, consent, waiting, ask=not auto_approve)
 
 
@@ -108,7 +101,7 @@ def _apply_saved(
     command: str,
     parallelism: int,
     lock_timeout: str,
-    out: Out,
+    out: Output,
     consent: Mapping[str, Any],
     waiting: Mapping[str, Any],
 ) -> int:
@@ -135,7 +128,7 @@ def _apply_state(
     warnings: Iterable[Diagnostic],
     options: Mapping[str, Any],
     lock_timeout: str,
-    out: Out,
+    out: Output,
     consent: Mapping[str, Any],
     waiting: Mapping[str, Any],
     *,
@@ -156,32 +149,30 @@ def _apply_state(
             out.plan(plan)
         check_safeguards(plan, max_deletes=declared.stack.max_deletes, **consent)
         if ask and not yes("Apply this plan? Only `yes` is accepted: "):
-            out.say("Nothing was written.")
+            out.info("Nothing was written.")
             return 1
         return _run_apply(plan, declared.stack, planned.aws, planned.snapshot.zones, out, held, **waiting)
 
 
 @app.command()
+@options_from(out=any_format)
 def destroy(
     state: StateArg = "state",
     env: EnvOption = None,
     target: TargetOption = None,
-    format: FormatOption = "text",
     allow_deletes: Annotated[
         int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
     ] = None,
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Do not ask; needs --allow-deletes.")] = False,
     parallelism: ParallelOption = 16,
     lock_timeout: LockOption = "0s",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
+    *,
+    out: Output,
 ) -> int:
     """Delete everything that the stack owns. Confirm with --allow-deletes N, or by typing the stack's name."""
     from reconciler import running
     from reconciler.safeguards import check_safeguards
 
-    out = Out(format, no_color, quiet, verbose)
     targets = validate_targets(target)
     declared, _ = load(state, env, out)
     if allow_deletes is None and not sys.stdin.isatty():
@@ -195,12 +186,12 @@ def destroy(
         if not plan.changes and plan.outcome != "refused":
             out.plan(plan)
             return running.exit_code(plan, detailed=False)
-        if format == "text":
+        if out.format == "text":
             out.plan(plan)
         ask = allow_deletes is None
         check_safeguards(plan, allow_deletes=10**9 if ask else allow_deletes, consent=True, resume_sending=True)
         if ask and not yes(f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name):
-            out.say("Nothing was deleted.")
+            out.info("Nothing was deleted.")
             return 1
         return _run_apply(plan, declared.stack, planned.aws, planned.snapshot.zones, out, held)
 
@@ -215,7 +206,7 @@ def unlock(
     """Free the stack's lock after showing who holds it."""
     from reconciler.renderers.escape import safe
 
-    out = Out(no_color=no_color)
+    out = Output(no_color=no_color)
     declared, _ = load(state, env, out)
     lock = lock_of(declared.stack)
     holder = lock.holder()
@@ -237,7 +228,7 @@ def unlock(
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 
-def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, held: HeldLock, **options: Any) -> int:
+def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held: HeldLock, **options: Any) -> int:
     """Apply a plan and print the result. After Ctrl-C, or if the lock is lost, calls in flight end and no more are
     started. Returns the exit code."""
     from reconciler.applier import apply_plan
@@ -251,7 +242,7 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, held: H
     def stop_because(reason: str) -> None:
         stop.set()
         aws.stop()
-        out.say(f"{reason}: finishing the calls in flight.")
+        out.info(f"{reason}: finishing the calls in flight.")
 
     def on_signal(number: int, frame: object) -> None:
         interrupted.set()
@@ -259,7 +250,7 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, held: H
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.say) as run:
+        with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.info) as run:
             held.on_lost(lambda: stop_because("Somebody else freed the lock"))
 
             def on_step(step: str, outcome: str, code: str) -> None:
@@ -287,11 +278,11 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Out, held: H
     return 0 if result.outcome in {"applied", "no_changes"} else 1
 
 
-def _record_unchanged(plan: Plan, stack: Stack, aws: Aws, out: Out, held: HeldLock) -> None:
+def _record_unchanged(plan: Plan, stack: Stack, aws: Aws, out: Output, held: HeldLock) -> None:
     """Record an apply without changes in the journal: this state is now the applied one."""
     from reconciler.journal import recording
 
-    with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.say) as run:
+    with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.info) as run:
         run.outcome = "no_changes" if plan.outcome == "no_changes" else plan.outcome
 
 

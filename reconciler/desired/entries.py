@@ -97,7 +97,7 @@ def typed(plain: Any, found: list[SchemaProblem], node: Node, values: Mapping[st
 def _spoilt(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -> Iterator[str]:
     """The keys of an entry whose values cannot be checked further: something below has the wrong form, or a key is
     one mistyped, and would be missed. Any other unknown key is taken out, and a list that says something twice is a
-    list: so the rest is told at once. ``mistyped`` gathers the maps that had such a key: it may stand for another."""
+    list: so the rest is reported at once. ``mistyped`` gathers the maps that had such a key: it may mean another."""
     for finding in found:
         holder = plain
         for part in finding.path[:-1]:
@@ -284,7 +284,7 @@ class Assembler:
     # --- layers ---
 
     def prepare(self, declared: Declared) -> None:
-        """Merge the layers of one entry and settle its class, variables and regions."""
+        """Merge the layers of one entry and determine its class, variables and regions."""
         kind = ENTRIES[declared.section]
         own = declared.own()
         scope = Variables(self.values)

@@ -57,10 +57,10 @@ def _worded(error: Any, lenient: bool) -> Iterator[SchemaProblem]:
     path = tuple(error.absolute_path)
     value = error.instance
     if _SECRET in path and isinstance(value, str) and not (lenient and "${" in value and len(path) > 2):
-        # somebody may have pasted the key itself: whatever stands there is not repeated
+        # somebody may have pasted the key itself: the value is not repeated
         yield SchemaProblem(
             path, "bad-secret-reference", "this does not say where the private key is",
-            "write {secretsmanager: NAME}, {ssm: NAME}, {file: PATH} or {env: NAME}; the key itself never stands here",
+            "write {secretsmanager: NAME}, {ssm: NAME}, {file: PATH} or {env: NAME}; never the key itself",
         )  # fmt: skip
         return
     if lenient and isinstance(value, str) and "${" in value and takes_text(error.schema):
@@ -131,7 +131,7 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
         return SchemaProblem(path, "empty-list", "the list is empty", "write at least one item, or take the key out")
     if word == "uniqueItems":
         twice = next((item for index, item in enumerate(value) if item in value[:index]), "")
-        return SchemaProblem(path, "repeated-item", f"{show(twice)} stands twice in the list", "keep one of the two")
+        return SchemaProblem(path, "repeated-item", f"{show(twice)} is in the list twice", "keep one of the two")
     if word in ("minProperties", "maxProperties"):
         names = ", ".join(schema.get("properties", {}))
         found = ", ".join(value) or "nothing"

@@ -87,11 +87,11 @@ def _combine(into: dict[str, Node], key: str, node: Node, depth: int, path: str,
 
 
 def declared_twice(path: str, first: Node, second: Node, problems: Problems, *, same: str = "") -> None:
-    """Record that one thing stands in two places; ``same`` says why two spellings are one name."""
+    """Record that one thing is declared in two places; ``same`` says why two spellings are one name."""
     problems.error(
         "duplicate-declaration",
         f"{path} is declared twice: at {_place(first)} and at {_place(second)}{same}",
-        "keep one of the two; what should differ by environment goes into `environments:`", source=second.source,
+        "keep one of the two; write what differs by environment under `environments:`", source=second.source,
     )  # fmt: skip
 
 
@@ -291,7 +291,7 @@ def _unknown_rule(finding: SchemaProblem, plain: Any) -> SchemaProblem:
 
 
 def rule_severity(node: Node) -> Any:
-    """A severity; an unquoted ``off``, which YAML 1.1 reads as false, is what it looks like."""
+    """A severity; an unquoted ``off``, which YAML 1.1 reads as false, is meant as written."""
     return "off" if node.value is False and node.raw.lower() == "off" else node.value
 
 
@@ -347,7 +347,7 @@ def lay(below: Node | None, above: Node) -> Node:
 
 
 def without(node: Node, path: str) -> Node:
-    """``node`` without what stands at a dotted path; tag names and the like may hold dots themselves."""
+    """``node`` without the value at a dotted path; tag names and the like may hold dots themselves."""
     if not node.is_map:
         return node
     if path in node.value:

@@ -32,7 +32,7 @@ class Node:
     """A YAML value with its place.
 
     ``value`` is a ``dict[str, Node]``, a ``list[Node]`` or a scalar (text, int, float, bool, None, ``Odd``). ``line``
-    and ``column`` (from 1) are where the value stands, ``key_line`` and ``key_column`` its key (0 for list items).
+    and ``column`` (from 1) are the place of the value, ``key_line`` and ``key_column`` its key (0 for list items).
     ``via`` is the layer that it comes from, see ``Source``. ``raw`` is the text of a plain scalar that is no text.
     ``size`` counts the nodes below and including this one.
     """
@@ -159,7 +159,7 @@ def show(value: Any, limit: int = 60) -> str:
 
 @dataclass(slots=True)
 class Problems:
-    """Collects diagnostics: everything that is wrong is told at once, the same thing at the same place once."""
+    """Collects diagnostics: everything that is wrong is reported at once, the same thing at the same place once."""
 
     _found: dict[tuple[str, int, int, str, str], Diagnostic] = field(default_factory=dict)
     _others: dict[tuple[str, int, int, str, str], set[str]] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class Problems:
     ) -> None:  # fmt: skip
         """Record one finding.
 
-        ``detail`` tells findings of one code at one place apart; the message by default. ``who`` is the entry that it
+        ``detail`` distinguishes findings of one code at one place; the message by default. ``who`` is the entry that it
         is about: one line of ``defaults`` may be wrong for thousands, which are counted.
         """
         key = (file, line, column, code, message if detail is None else detail)

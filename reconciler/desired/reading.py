@@ -380,7 +380,7 @@ class _Builder:
             )  # fmt: skip
             raise _Stop
         if target is None:
-            self._problem("recursive-alias", f"*{event.anchor} stands inside what it names, without end", event,
+            self._problem("recursive-alias", f"*{event.anchor} is inside what it names, without end", event,
                           "take the alias out of its own anchor")  # fmt: skip
             raise _Stop
         assert isinstance(target, Node)
@@ -434,7 +434,7 @@ class _Builder:
             before = out.get(key)
             if before is not None:
                 self._problem(
-                    "duplicate-key", f"{show(key)} stands twice in this map: also on line {before.key_line}", event,
+                    "duplicate-key", f"{show(key)} is in this map twice: also on line {before.key_line}", event,
                     "keep one of the two",
                 )  # fmt: skip
                 continue

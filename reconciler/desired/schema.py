@@ -3,7 +3,7 @@
 The keys of an entry are in the folder of its kind (``reconciler/resources/KIND/ENTRY.schema.json``); what all entries
 have alike (class, vars, regions, tags, by_region, unmanaged, protect) and the sections around them are added here.
 
-Valid input is let through by a check compiled from the schema (``compiled``). Only what it refuses goes to the
+Valid input is let through by a check compiled from the schema (``compiled``). Only what it refuses is passed to the
 jsonschema library, which finds the errors; they are put into our own words (``findings``).
 """
 

@@ -56,7 +56,7 @@ def base_values(node: Node | None, environment: str | None, variables: Mapping[s
 def read_stack(
     node: Node | None, environment: str | None, values: Mapping[str, Any], problems: Problems, document: Node
 ) -> Stack:
-    """The stack; what is missing or wrong is recorded and stands as an empty value."""
+    """The stack; what is missing or wrong is recorded and becomes an empty value."""
     if node is None or not node.is_map:
         if node is None:
             problems.error(

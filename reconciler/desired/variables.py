@@ -1,6 +1,6 @@
 """``${name}`` in texts: variables of the state, never of the process environment.
 
-``$${`` stands for a literal ``${``. IAM's own policy variables (``${aws:username}``, ``${*}``) are left alone inside
+``$${`` means a literal ``${``. IAM's own policy variables (``${aws:username}``, ``${*}``) are left alone inside
 policies and conditions (IAM User Guide, "Policy elements: Variables and tags").
 """
 
@@ -120,7 +120,7 @@ class Variables:
 
 
 def variable_text(value: Any) -> str:
-    """A variable's value as it stands in a text: true and false in YAML's spelling."""
+    """A variable's value as written in a text: true and false in YAML's spelling."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

@@ -35,7 +35,7 @@ class ImportRequest:
     """What is asked for: names, where to look, the stack that it is for, and how it is to be written.
 
     ``state`` is the desired state that exists already, with its path and environment; without it ``stack_name`` and
-    ``account`` (None: whatever the credentials speak for) say whose YAML it is. ``regions`` empty: all of SES.
+    ``account`` (None: that of the credentials) say whose YAML it is. ``regions`` empty: all of SES.
     """
 
     names: tuple[str, ...] = ()
@@ -172,8 +172,8 @@ def _half_declared(draft: ImportDraft, state: State | None) -> dict[tuple[str, s
 
 
 def _sweep(snapshot: Snapshot, aws: Aws) -> list[Diagnostic]:
-    """Look everywhere for what carries the new stack's tag already. A plan would delete what this YAML leaves out, so
-    that it is said where this cannot be told; what is imported does not depend on it."""
+    """Search all regions for what carries the new stack's tag already. A plan would delete what this YAML leaves out,
+    so a failed search is reported; what is imported does not depend on it."""
     read = list(snapshot.unread)
     sweep_owned(snapshot, aws)
     missed, snapshot.unread = snapshot.unread[len(read) :], read

@@ -90,7 +90,7 @@ def _inert(user: SmtpUserFound) -> None:
 
 
 def _shared_names(draft: ImportDraft, index: ZoneIndex) -> None:
-    """Leave a MAIL FROM or tracking name to the one region that its record points to: it has room for one alone."""
+    """Leave a MAIL FROM or tracking name to the one region that its record points to: it can point to one alone."""
     held: dict[tuple[str, str], list[tuple[EntryDraft, str]]] = {}
     for item in draft.items.values():
         for region, values in item.regional.items():
@@ -323,16 +323,16 @@ def _spf(item: EntryDraft, zone: Zone) -> None:
         block["all"] = record.all.text.lower()
     kept = {}
     for name, values in block.items():
-        good = values if name == "all" else [v for v in values if _sayable(text, {name: [v]})]
+        good = values if name == "all" else [v for v in values if _expresses(text, {name: [v]})]
         if good:
             kept[name] = True if good == [True] else good
-    if not kept or not _sayable(text, kept):
+    if not kept or not _expresses(text, kept):
         item.lose(("spf",), "no term of the record can be said in an entry", {None: text})
         return
     item.put(item.own, "spf", kept)
 
 
-def _sayable(text: str, block: Mapping[str, Any]) -> bool:
+def _expresses(text: str, block: Mapping[str, Any]) -> bool:
     try:
         wanted = spf.from_yaml(block)
         return spf.merge(text, wanted.terms, wanted.all) == text
@@ -379,9 +379,9 @@ def _children(
     if hidden is not None:
         item.notes.append(f"{live.region}: its {child.words}s could not be read: {hidden.reason}")
     for other in others:
-        unsayable = [k for k, f in child.all_fields.items() if not f.declared and other.spec.get(k)]
-        if unsayable:
-            item.lose((child.parent_key, other.name), f"the YAML has no {', '.join(unsayable)}")
+        unsupported = [k for k, f in child.all_fields.items() if not f.declared and other.spec.get(k)]
+        if unsupported:
+            item.lose((child.parent_key, other.name), f"the YAML has no {', '.join(unsupported)}")
             continue
         said = {key: other.spec[key] for key in child.all_fields if other.spec.get(key) not in (None, {})}
         item.put(held, other.name, said, below=(child.parent_key,))

@@ -174,7 +174,7 @@ class ImportDraft:
 
 
 def merged(regional: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """(what stands in the entry itself, ``by_region``), which together give every region its values back.
+    """(the values of the entry itself, ``by_region``), which together give every region its values back.
 
     Equal values go to the top, as do texts that differ by the name of the region alone (``${region}``); where every
     region has a value, the most frequent one, and the others below ``by_region``.

@@ -110,7 +110,7 @@ def find(
     """Read what ``names`` picks in ``regions`` into ``snapshot``, and what it refers to.
 
     ``asked`` says that somebody named the regions: one that is not enabled is then an error, else it is passed over.
-    ``declared`` are addresses that the state has already. What cannot be read goes to ``snapshot.unread``.
+    ``declared`` are addresses that the state has already. What cannot be read is in ``snapshot.unread``.
     """
     found = Discovery(snapshot)
     known = set(declared)
@@ -176,7 +176,7 @@ def _ses(
 
 
 def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> list[tuple[str, str, str]]:
-    """(kind, region, name as SES tells it) of everything, all regions side by side."""
+    """(kind, region, name as SES returns it) of everything, all regions side by side."""
     snapshot = found.snapshot
 
     def one(job: tuple[KindSpec, str]) -> tuple[str, str, list[str], AwsError | None]:

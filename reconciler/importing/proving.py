@@ -163,7 +163,7 @@ def _why(found: Diagnostic) -> str:
 
 
 class _Round:
-    """What one round takes out of a draft: each part once, however many records or fields speak against it."""
+    """What one round takes out of a draft: each part once, however many records or fields contradict it."""
 
     def __init__(self, draft: ImportDraft) -> None:
         self.draft = draft
@@ -209,7 +209,7 @@ def _unwanted(
         _, zone, name, type_ = change.address.split("/", 3)
         intent = asked.get((name, type_))
         if intent is None:
-            # What this stack put there once and the draft cannot say; a marker goes with what it remembers.
+            # What this stack put there once and the draft cannot say; a marker is deleted with what it remembers.
             item, group = _remembered(draft, name, type_)
             if item is not None:
                 yield item, (group,), None, _record_words(change, zone, name, type_)
@@ -237,7 +237,7 @@ def _unwanted(
 
 
 def _remembered(draft: ImportDraft, name: str, type_: str) -> tuple[EntryDraft | None, str]:
-    """The domain of the draft whose own record stands at ``name``, and which of its records it is."""
+    """The domain of the draft that has its own record at ``name``, and which of its records it is."""
     label, group = next(((at, of) for at, of in GROUPS.items() if name.startswith(at)), ("", ""))
     group = group or {"TXT": "spf", "MX": "null_mx"}.get(type_, "")
     return draft.items.get(("domains", name.removeprefix(label))) if group else None, group
@@ -288,19 +288,19 @@ def _refused(
 
 
 def _record_words(change: Change, zone: str, name: str, type_: str) -> str:
-    shown = name
     before, after = change.before or {}, change.after or {}
     if change.action == "create":
-        return f"{after.get('name') or shown} {type_} is not in the zone {zone}"
-    told = _values(before.get("value"))
-    return f"{before.get('name') or shown} {type_} in the zone {zone} is not what it would have to be{told}"
+        return f"{after.get('name') or name} {type_} is not in the zone {zone}"
+    record = f"{before.get('name') or name} {type_} in the zone {zone}"
+    live, expected = _values(before.get("value")), _values(after.get("value"))
+    if not live or live == expected:
+        return f"{record} is not as expected"
+    return f"{record} is {live}; expected {expected or 'none'}"
 
 
 def _values(value: object) -> str:
-    if value is None:
-        return ""
-    listed: Sequence[object] = value if isinstance(value, list | tuple) else [value]
-    return f", but {', '.join(str(v) for v in listed)}"
+    listed: Sequence[object] = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    return ", ".join(str(v) for v in listed)
 
 
 def _diff_words(change: Change) -> str:

@@ -129,7 +129,7 @@ def _policies(
 
 
 def _document(document: Any) -> Any:
-    """A policy as IAM tells it: URL-encoded JSON, which botocore mostly decodes."""
+    """A policy as IAM returns it: URL-encoded JSON, which botocore mostly decodes."""
     if isinstance(document, str):
         try:
             return json.loads(unquote(document))
@@ -157,7 +157,7 @@ def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:
     label, document = grants[0]
     parts = fields_of(document) if document != _FULL_ACCESS else {"policy": document}
     if parts["policy"] is not None:
-        found.why = f"{label} is not of the form that an entry has: one statement that allows ses:SendRawEmail alone"
+        found.why = f"recon's YAML cannot express {label}: it takes one statement that allows ses:SendRawEmail alone"
         return found
     identities = _identities(parts["identities"] or [])
     if identities is None:

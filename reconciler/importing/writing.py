@@ -31,7 +31,7 @@ def order_of(section: str) -> Mapping[str, int]:
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@-]*")
 
 Where = dict[tuple[str, int], tuple[str, str, Path]]
-"""(file, line from 1) -> section, name, path of the value that stands there."""
+"""(file, line from 1) -> section, name, path of the value there."""
 
 
 @dataclass(slots=True)
@@ -279,7 +279,7 @@ def _user(page: Page, user: SmtpUserFound, indent: int, *, declared: bool) -> No
     if len(user.keys) >= 2:
         page.comment(
             f"it has {len(user.keys)} keys, and IAM allows no third: `recon smtp rotate {user.name} --replace KEY` "
-            "says which one goes",
+            "says which one is deleted",
             indent,
         )
     if user.values is None:

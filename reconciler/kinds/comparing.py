@@ -39,7 +39,7 @@ def project(observed: Any, desired: Any) -> Any:
 
 
 def covered(observed: Any, desired: Any) -> bool:
-    """Whether laying ``desired`` over ``observed`` changes nothing: what most resources of a run come to, told without
+    """Whether laying ``desired`` over ``observed`` changes nothing: true of most resources of a run, and found without
     making the documents that ``differences`` compares."""
     for key, value in desired.items():
         there = observed.get(key)

@@ -46,7 +46,7 @@ class Runtime(Protocol):
 
     def ensure_unchanged(self, address: Address) -> None:
         """Raise Stale where somebody else has changed what the rest of a step would write: SES has no
-        compare-and-swap, so a step of several writes looks again between them."""
+        compare-and-swap, so a step of several writes reads again between them."""
         ...
 
     def wait_verified(self, region: str, domain: str) -> None:

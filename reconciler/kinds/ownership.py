@@ -40,8 +40,8 @@ def pack(items: Iterable[str], key: str) -> dict[str, str]:
     """A list of names as one tag, or several (``key``, ``key.2`` ...) where 256 characters do not hold it.
 
     Only letters, digits, space and ``+ - = . _ : / @`` may stand in a tag value (SES API, Tag): other characters, the
-    separating space and the escape ``=`` itself are written ``=XX`` (hex of UTF-8). A name too long for one tag goes
-    on in the next: the tag before then ends with a bare ``=``, which no escape does.
+    separating space and the escape ``=`` itself are written ``=XX`` (hex of UTF-8). A name too long for one tag
+    continues in the next: the tag before then ends with a bare ``=``, which no escape does.
     """
     words = [part for item in sorted(set(items)) for part in _cut_word(_escape(item))]
     if not words:

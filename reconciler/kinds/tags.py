@@ -127,7 +127,7 @@ def put_tags(rt: Runtime, region: str, name: str, tags: Mapping[str, str]) -> No
 
 def release_tags(rt: Runtime, region: str, name: str, put: Mapping[str, str], drop: list[str]) -> None:
     """The last phase of a change of tags (``tag_phases``)."""
-    # What goes goes first: a list that has forgotten a name would leave it behind for good.
+    # Tags are removed first: once a list has forgotten a name, nothing would ever remove it.
     if drop:
         arn = ses_arn(rt.partition, region, rt.account, name)
         rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)

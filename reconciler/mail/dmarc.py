@@ -24,7 +24,7 @@ ENUMS: Final[Mapping[str, tuple[str, ...]]] = {
 URI_LISTS: Final = ("rua", "ruf")
 HISTORIC: Final = ("pct", "rf", "ri")
 ORDER: Final = ("p", "sp", "np", "adkim", "aspf", "t", "psd", "fo", "rua", "ruf", *HISTORIC)
-"""Every known tag, in the order in which ``to_text`` writes them. ``p`` goes second for the sake of old readers."""
+"""Every known tag, in the order in which ``to_text`` writes them. ``p`` comes second for old readers."""
 
 _FO: Final = ("0", "1", "d", "s")
 _SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)

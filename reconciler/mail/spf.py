@@ -24,7 +24,6 @@ MAX_LOOKUPS: Final = 10
 MECHANISMS: Final = ("all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists")
 _LOOKUP_MECHANISMS: Final = frozenset({"include", "a", "mx", "ptr", "exists"})
 _YAML_TERMS: Final = ("include", "ip4", "ip6", "a", "mx", "exists")
-_QUALIFIERS: Final = "+-~?"
 
 _MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
 _MECHANISM = re.compile(r"([+\-~?]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:/])(.*))?", re.DOTALL)
@@ -399,7 +398,7 @@ def problems(text: str) -> list[str]:
         elif term.is_modifier:
             continue
         elif term.name in ("ip4", "ip6") and _network(term.name, term.value or "") is None:
-            found.append(f"{term.text} holds no valid IPv{term.name[-1]} network")
+            found.append(f"{term.text} is not a valid IPv{term.name[-1]} network")
         elif term.name in ("include", "exists") and not term.value:
             found.append(f"{term.text} names no domain")
         elif term.name == "ptr":
@@ -408,12 +407,12 @@ def problems(text: str) -> list[str]:
         after = record.terms[record.terms.index(record.all) + 1 :]
         dead = [term.text for term in after if not term.is_modifier]
         if dead:
-            found.append(f"{' '.join(dead)} stands behind {record.all.text} and is never evaluated")
+            found.append(f"{' '.join(dead)} comes after {record.all.text} and is never evaluated")
         if record.redirect is not None:
             found.append(f"redirect={record.redirect} is ignored beside {record.all.text}")
     for name in ("redirect", "exp"):
         if sum(1 for term in record.terms if term.is_modifier and term.name == name) > 1:
-            found.append(f"{name}= stands more than once: receivers answer with a permanent error")
+            found.append(f"{name}= occurs more than once: receivers answer with a permanent error")
     count = lookups(text)
     if count > MAX_LOOKUPS:
         found.append(f"{count} terms need DNS; receivers stop with a permanent error after {MAX_LOOKUPS}")

@@ -14,7 +14,7 @@ from typing import Final
 JUNK: Final = "(unreadable)"
 """The key under which ``split`` keeps segments that are not ``name=value``, so that they stay visible in a diff."""
 REPEATED: Final = " (again)"
-"""Suffix of the key of a tag that stands twice; the first one keeps its name."""
+"""Suffix of the key of a tag that occurs twice; the first one keeps its name."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -65,7 +65,7 @@ def form_problems(tags: Mapping[str, str], version: str) -> list[str]:
     if "v" in tags:
         found.append(f"the record must begin with exactly v={version}, found v={tags['v']}: receivers ignore it")
     found.extend(
-        f"the tag {name.removesuffix(REPEATED)} stands more than once" for name in tags if name.endswith(REPEATED)
+        f"the tag {name.removesuffix(REPEATED)} occurs more than once" for name in tags if name.endswith(REPEATED)
     )
     if JUNK in tags:
         found.append(f"not a tag=value pair: {tags[JUNK]}")

@@ -34,7 +34,7 @@ def prometheus(plan: Plan) -> str:
     for change in plan.changes:
         counts[change.kind, change.action] = counts.get((change.kind, change.action), 0) + 1
     lines = [
-        "# HELP recon_drift_changes Differences between live and declared, by kind and by the action that would mend.",
+        "# HELP recon_drift_changes Differences between live and declared, by kind and by the action that ends them.",
         "# TYPE recon_drift_changes gauge",
     ]
     lines += [

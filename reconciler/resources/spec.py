@@ -54,7 +54,7 @@ class Words:
     """What the headline says of a kind, by the action: ``new``, ``changed``, ``gone``. None: the change is counted.
 
     ``when`` names fields whose new value is worth a phrase of its own: path -> {value after: phrase}. A kind whose
-    changes need more than that has ``facts``, which tells what one change means; its keys are those of ``phrases``.
+    changes need more than that has ``facts``, which says what one change means; its keys are those of ``phrases``.
     """
 
     new: Phrase | None = None
@@ -275,7 +275,7 @@ class Field:
     sets: tuple[str, ...] = ()
     """Keys of ``inner`` whose lists have no order."""
     within: str = ""
-    """The AWS member that the field stands in (``TemplateContent``), where it is not a member of the request itself."""
+    """The AWS member that contains the field (``TemplateContent``), where it is not a member of the request itself."""
     arns: tuple[str, ...] = ()
     """Keys of ``inner`` that hold the ARN of another resource of SES: IAM checks the put against that, too."""
     put: str = ""
@@ -365,7 +365,7 @@ class PlainSpec(KindSpec):
 
 
 def at_path(document: Any, path: str) -> Any:
-    """What stands at a dotted path of nested maps; None where nothing does."""
+    """The value at a dotted path of nested maps; None where there is none."""
     for part in path.split("."):
         if not isinstance(document, Mapping):
             return None

@@ -1,7 +1,7 @@
 """The embedded AWS: SES, Route 53, IAM and what recon needs around them, in memory, on loopback.
 
 ``recon sandbox`` runs it with :func:`serve`; tests run it with :class:`Sandbox`. The same recon commands work against
-it unchanged, pointed there by ``AWS_ENDPOINT_URL``. It behaves as AWS documents where moto does not, and can be told
+it unchanged, pointed there by ``AWS_ENDPOINT_URL``. It behaves as AWS documents where moto does not, and can be set
 to throttle, deny, lose answers and trail behind its own writes.
 
 Importing this package costs nothing; the server and botocore's models are loaded when a sandbox starts.
@@ -126,7 +126,7 @@ class Sandbox:
     def client(
         self, service: str, region: str = "us-east-1", *, access_key: str = "AKIASANDBOXSANDBOX00", **config: Any
     ) -> Any:
-        """A boto3 client that talks to this sandbox, without retries; ``config`` goes to botocore's Config."""
+        """A boto3 client that talks to this sandbox, without retries; ``config`` is passed to botocore's Config."""
         import boto3
         from botocore.config import Config
 

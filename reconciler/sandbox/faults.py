@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, how fast AWS lets one go, and the record of every call."""
+"""Faults on purpose, the rates of AWS, and the record of every call."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class Gateway:
         return Outcome("answer", answer)
 
     def _understand(self, request: Request, service: str, entry: dict[str, Any]) -> tuple[str, Params]:
-        """Operation and parameters; for services without a model of ours, what can be told from the request. The
+        """Operation and parameters; for services without a model of ours, what the request shows. The
         ledger's ``entry`` names the operation of a request whose parameters are refused, too."""
         if service in self.services or service in WITH_MODELS:
             model = self._api(service)

@@ -258,7 +258,7 @@ class Route53:
         return answer
 
     def list_health_checks(self, call: Call, params: Params) -> Params:
-        """None: there is no way to make one here. octoDNS looks before it writes."""
+        """None: there is no way to make one here. octoDNS reads before it writes."""
         size = str(params.get("MaxItems", "100"))
         return {"HealthChecks": [], "Marker": params.get("Marker", ""), "IsTruncated": False, "MaxItems": size}
 
@@ -521,7 +521,7 @@ def _check_limits(changes: list[dict[str, Any]]) -> None:
 
 
 def _check_form(action: str, given: dict[str, Any]) -> None:
-    """What Route 53 refuses before it looks at the zone. Raises: ApiError InvalidInput."""
+    """What Route 53 refuses before it reads the zone. Raises: ApiError InvalidInput."""
     where = (
         f"Change with [Action={action}, Name={given['Name']}, Type={given['Type']}, "
         f"SetIdentifier={given.get('SetIdentifier', 'null')}]"

@@ -30,7 +30,7 @@ def partition_of(region: str) -> str:
 
 
 class Clock:
-    """Seconds since the epoch that tests can push forward; never goes back."""
+    """Seconds since the epoch that tests can push forward, never back."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -64,7 +64,7 @@ class Principal:
 
 @dataclass(slots=True)
 class Settings:
-    """What the sandbox can be told to do differently; all set through ``POST /_sandbox/settings``.
+    """How the sandbox can behave differently; all set through ``POST /_sandbox/settings``.
 
     Seconds are seconds of the sandbox's clock. The ``doubt_`` settings choose between behaviours that AWS does not
     document, so that a tool can be tested against each.
@@ -187,7 +187,7 @@ class World:
         self.seed = seed
         self.lock = threading.RLock()
         self.zone_version = 0
-        """Counts up with every zone that comes or goes, for caches."""
+        """Counts up with every zone that is created or deleted, for caches."""
         self.reset()
 
     def reset(self) -> None:

@@ -1,6 +1,6 @@
 """Every check of the desired state that needs no AWS: of single values, and of how entries fit together.
 
-``values`` looks at one entry at a time and folds the names inside it; ``together`` at all of them.
+``values`` checks one entry at a time and folds the names inside it; ``together`` checks all of them.
 """
 
 from reconciler.desired.checks.together import check_all

@@ -51,7 +51,7 @@ class EntryContext:
     def error(self, path: str, code: str, message: str, hint: str = "", what: str = "") -> None:
         """Record an error at a dotted path of the values ("" is the entry itself).
 
-        ``what`` tells several of one code at one path apart; the same in other regions is said once.
+        ``what`` distinguishes several of one code at one path; the same in other regions is said once.
         """
         if code == "missing-key" and path in self.mistyped:
             return

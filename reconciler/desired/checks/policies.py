@@ -41,7 +41,7 @@ def check_policy(place: EntryContext, path: str, body: Mapping[str, Any]) -> Non
         if key not in _POLICY_KEYS:
             place.error(f"{path}.{key}", "unknown-key", f"a policy has no {show(key)}", suggestion(key, _POLICY_KEYS))
     if "Version" in body and body["Version"] not in _VERSIONS:
-        place.error(f"{path}.Version", "not-allowed-value", f"{show(body['Version'])} is no version of the language",
+        place.error(f"{path}.Version", "not-allowed-value", f"{show(body['Version'])} is not a policy version",
                     'write "2012-10-17"')  # fmt: skip
     if "Statement" not in body:
         place.error(path, "missing-key", "the policy has no Statement", "write `Statement: [{Effect: Allow, ...}]`")
@@ -63,7 +63,7 @@ def check_policy(place: EntryContext, path: str, body: Mapping[str, Any]) -> Non
 def _statement(place: EntryContext, path: str, statement: Mapping[str, Any]) -> None:
     elided = "..." in statement
     if elided:
-        place.warn(path, "bad-policy", "`...` stands where something was left out: SES would refuse the policy",
+        place.warn(path, "bad-policy", "`...` is there instead of something: SES would refuse the policy",
                    "write the statement whole")  # fmt: skip
     for key in statement:
         if key not in _STATEMENT_KEYS and key != "...":
@@ -95,7 +95,7 @@ def _statement(place: EntryContext, path: str, statement: Mapping[str, Any]) -> 
     for key in ("Resource", "NotResource"):
         for at, text in _texts(place, f"{path}.{key}", statement[key]) if key in statement else ():
             if text != "*" and not text.startswith("arn:"):
-                place.error(at, "bad-arn", f"{show(text)} is no ARN",
+                place.error(at, "bad-arn", f"{show(text)} is not an ARN",
                             'such as "arn:${partition}:ses:${region}:${account}:identity/${domain}"')  # fmt: skip
     if "Condition" in statement:
         check_conditions(place, f"{path}.Condition", statement["Condition"])

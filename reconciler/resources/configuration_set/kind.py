@@ -127,7 +127,7 @@ def _tracking_ready(snapshot: Snapshot, region: str, spec: Mapping[str, Any]) ->
         address = f"email_identity/{region}/{name}"
         desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
         if live is not None and desired is None and owner_of(live.tags) == snapshot.scope:
-            continue  # It goes with this plan.
+            continue  # This plan deletes it.
         if live is None and desired is None:
             if covering.get(address):
                 return bool(covering[address] == "SUCCESS")

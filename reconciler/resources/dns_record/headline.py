@@ -37,7 +37,7 @@ def facts(change: Change) -> Iterator[Fact]:
         yield Fact(f"dmarc:{_dmarc(change)}", name.removeprefix("_dmarc."))
         return
     records = [t for text in texts_in([change.before, change.after]) if (t := _text(text)).startswith("v=spf1")]
-    # The SPF record of a MAIL FROM name comes and goes with its identity; only a domain's own is news.
+    # The SPF record of a MAIL FROM name is created and deleted with its identity; only a domain's own is news.
     if any(text not in _MAIL_FROM_SPF for text in records):
         yield Fact(f"spf:{ {'create': 'new', 'delete': 'gone'}.get(change.action, 'changed') }", name)
 

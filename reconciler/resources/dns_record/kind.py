@@ -47,7 +47,7 @@ _LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
 class DnsRecord(BaseKind):
     name = NAME
     reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
-    # GetHostedZone and ListTagsForResource: an apply looks at a zone again before it relies on it
+    # GetHostedZone and ListTagsForResource: an apply reads a zone again before it relies on it
     writes = (
         "route53:ChangeResourceRecordSets", "route53:ChangeTagsForResource", "route53:GetChange",
         "route53:GetHostedZone", "route53:ListTagsForResource",
@@ -194,7 +194,7 @@ def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
 
 def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | None]]) -> None:
     """Read the zones of ``names`` (each with the zone that the YAML names for it) and of the records one label below
-    them, and those that carry our markers, into ``snapshot.zones``, each once; what cannot be read goes to
+    them, and those that carry our markers, into ``snapshot.zones``, each once; what cannot be read is in
     ``snapshot.unread``."""
     names = list(names)
     marked = snapshot.tagged_zones if snapshot.read_scope is None or snapshot.read_scope.domains else ()

@@ -84,7 +84,7 @@ class Upserts:
     def _compare(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Plan the change of the record, if it needs one."""
         if intent.name is None:
-            self._unknown_token(zone, intent, address)
+            self._unknown_token(zone, intent, address, None)
         elif intent.style == "cname":
             self._cname(zone, intent, address)
         elif intent.style == "mx":
@@ -166,33 +166,11 @@ class Upserts:
                 return False
         return True
 
-    def _unknown_token(self, zone: Zone, intent: Intent, address: Address) -> None:
-        ttl = 300 if intent.ttl is None else intent.ttl
-        after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
-        self.plan.changes[address] = RecordChange(
-            zone,
-            None,
-            "CNAME",
-            None,
-            after,
-            (FieldDiff("name", None, None), FieldDiff("value", None, None)),
-            ttl=ttl,
-            source=intent.source,
-            unknown=("name", "value"),
-            region=intent.region,
-            token={
-                "identity": intent.owners[0],
-                "number": intent.token,
-                "domain": intent.domain,
-                "region": intent.region,
-            },
-        )
-
     def _cname(self, zone: Zone, intent: Intent, address: Address) -> None:
         name, target = intent.name or "", intent.value or ""
         live = next(iter(zone.sets(name, "CNAME")), None)
         if intent.may_change:
-            self._renewed_token(zone, intent, address, live)
+            self._unknown_token(zone, intent, address, live)
             return
         if live is None:
             self.plan.create(address, zone, intent, f"{target}")
@@ -221,8 +199,9 @@ class Upserts:
             return
         self.plan.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": target})
 
-    def _renewed_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
-        """A key length change may bring new tokens, which AWS does not document: the run reads the tokens again."""
+    def _unknown_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
+        """A DKIM record whose token only the run learns: of a new identity, or after a change of the key length, which
+        may bring new tokens (AWS does not document it)."""
         ttl = intent.ttl if intent.ttl is not None else (live.ttl if live else None) or 300
         there = host(live.values[0]) if live and live.values else None
         before = {"name": intent.name, "type": "CNAME", "ttl": live.ttl, "value": there} if live else None
@@ -242,7 +221,9 @@ class Upserts:
             region=intent.region,
             notes=[
                 Note("dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key")
-            ],
+            ]
+            if intent.name is not None
+            else [],
             token={
                 "identity": intent.owners[0],
                 "number": intent.token,

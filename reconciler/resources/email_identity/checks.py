@@ -275,7 +275,7 @@ def _selectors(together: Together) -> None:
         if before[0] != reference:
             together.error(
                 entry, "dkim.domain_signing_selector", "selector-clash",
-                f"the selector {selector} stands for another key in {before[1].region}",
+                f"the selector {selector} is the selector of another key in {before[1].region}",
                 "use one key for both regions, or another selector",
             )  # fmt: skip
 

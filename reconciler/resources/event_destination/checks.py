@@ -32,7 +32,7 @@ _ARN_SERVICES: Final = {
 
 
 def check(place: EntryContext, path: str, destination: dict[str, Any]) -> None:
-    """One destination of a configuration set; ``path`` is where it stands in the set's entry."""
+    """One destination of a configuration set; ``path`` is its place in the set's entry."""
     kinds = [kind for kind in DESTINATION_KINDS if kind in destination]
     if len(kinds) != 1:
         place.error(
@@ -89,9 +89,9 @@ def _dimensions(place: EntryContext, path: str, dimensions: Any) -> None:
                 place.error(f"{here}.dimension_name", "bad-name", f"{show(name)} is not a name for a dimension",
                             "letters, digits, _ and -, or an automatic tag such as ses:from-domain")  # fmt: skip
             if name in seen:
-                place.error(f"{here}.dimension_name", "repeated-item", f"the dimension {show(name)} stands twice",
+                place.error(f"{here}.dimension_name", "repeated-item", f"the dimension {show(name)} is there twice",
                             "keep one of the two")  # fmt: skip
             seen.add(name)
         if isinstance(value, str) and not _DIMENSION_VALUE.fullmatch(value):
-            place.error(f"{here}.default_dimension_value", "bad-name", f"{show(value)} is no value of a dimension",
+            place.error(f"{here}.default_dimension_value", "bad-name", f"{show(value)} is not the value of a dimension",
                         "letters, digits, _, -, @ and ., 255 at most")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Values of SMTP users: who they are, what they may send, where their password goes.
+"""Values of SMTP users: who they are, what they may send, where their password is stored.
 
 Sources: IAM User Guide "IAM and STS quotas", SES Developer Guide "IAM in SES", Secrets Manager CreateSecret, SSM
 PutParameter.

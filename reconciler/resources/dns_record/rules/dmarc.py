@@ -294,7 +294,7 @@ def no_rua(view: RuleView, domain: str, tags: Tags) -> Iterator[RecordProblem]:
     """A DMARC record has no `rua`."""
     if "rua" not in tags:
         none = _level(tags, "p") == "none"
-        effect = "with p=none it neither protects nor reports" if none else "nobody is told which mail fails"
+        effect = "with p=none it neither protects nor reports" if none else "nobody receives reports on mail that fails"
         yield RecordProblem(f"the DMARC record of {domain} has no rua: {effect}", 'add rua: ["mailto:..."]')
 
 

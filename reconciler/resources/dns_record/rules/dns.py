@@ -31,7 +31,7 @@ def _written(view: RuleView) -> Iterator[tuple[str, str, str]]:
     "dns-hidden-by-cname",
     "error",
     "A record at the same name as a CNAME",
-    "RFC 1034 section 3.6.2: a CNAME stands alone",
+    "RFC 1034 section 3.6.2: a CNAME is alone at its name",
     why="A CNAME must be the only record at its name. Resolvers follow it and ignore all others, and Route 53 rejects "
     "the change.",
     fix="Delete the CNAME, or use another name.",
