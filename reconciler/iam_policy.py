@@ -57,8 +57,8 @@ _ANYWHERE: Final = frozenset(
 """Actions that IAM checks against no resource."""
 
 _GONE: Final = (
-    "ses:Delete", "iam:Delete", "iam:Update", "iam:Detach", "iam:Remove", "iam:List", "iam:Untag", "iam:Tag", "secretsmanager:Delete",
-    "ssm:Delete",
+    "ses:Delete", "iam:Delete", "iam:Detach", "iam:Remove", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
+    "secretsmanager:Delete", "ssm:Delete",
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 

@@ -22,6 +22,7 @@ One YAML document a section in which the kind can be declared:
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -48,9 +49,10 @@ class FieldCase:
 
     The path ``*`` is the entry itself. ``reset``: what ``null`` gives: ``usual``, as if it had never been written,
     ``refused`` by the schema, or members of AWS that are there then although a new resource has none. ``out``: what
-    taking it out of the YAML does: the live value is ``kept``, ``deleted`` with the declaration, or ``changed`` in another
-    way. ``change``: how a becomes b. ``more``: other keys that the entry needs with it. ``apart``: it cannot be in one entry with the others.
-    ``hours``: how long AWS lets nobody change it again. ``address``: what it changes, where it is not the case's.
+    taking it out of the YAML does: the live value is ``kept``, ``deleted`` with the declaration, or ``changed`` in
+    another way. ``change``: how a becomes b. ``more``: other keys that the entry needs with it. ``apart``: it cannot be
+    in one entry with the others. ``hours``: how long AWS lets nobody change it again. ``address``: what it changes,
+    where that is not the case's.
     """
 
     path: str
@@ -218,7 +220,7 @@ def _with_keys(text: str) -> str:
 
 def begin(house: House, case: Case, *documents: Mapping[str, Any]) -> None:
     """The world in which ``documents`` were applied one after the other; made once in a process, then from a copy."""
-    key = (case.id, yaml.safe_dump([dict(one) for one in documents]))
+    key = (case.id, json.dumps(documents))
     if key not in _worlds:
         house.sandbox.reset()
         others(house, case)

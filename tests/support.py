@@ -205,7 +205,8 @@ class House:
         base = {"stack": {"name": "acme", "account": ACCOUNT, "regions": [HOME], "max_deletes": 100}}
         self.document = merge(merge(base, document), {"stack": dict(stack or {})})
         path = self.home / "state.yaml"
-        path.write_text(yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        path.write_text(yaml.dump(self.document, Dumper=dumper, sort_keys=False, allow_unicode=True), encoding="utf-8")
         return path
 
     # -- recon, in this process -------------------------------------------------------------------------------------

@@ -8,12 +8,16 @@ every write that any kind declares; the matrix reports those that none reaches.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from support import ACCOUNT, HOME, OTHER, House, client, merge, put
+
+from reconciler.resources import FOLDER, KINDS
+from reconciler.resources.spec import PlainSpec
 
 DAY = 86400
 ZONES = ("acme.com", "acme.net")
@@ -288,7 +292,30 @@ def broken(house: House) -> None:
 
 RETIRED = put(MAIL, ("domains", "acme.com"), {"identity": False, "dmarc": {"p": "reject"}})
 
+
+def of_cases() -> Iterator[Scenario]:
+    """The life of each kind that the documents above do not declare: created, changed and deleted, from its cases."""
+    for spec in KINDS.values():
+        if not isinstance(spec, PlainSpec) or not spec.sections or spec.section in MAIL:
+            continue
+        case = next(yaml.safe_load_all((FOLDER / spec.name / "cases.yaml").read_text(encoding="utf-8")))
+        name, entry = next(iter(case["base"].items()))
+        fields = {path: one for path, one in case["fields"].items() if _plain(one)}
+        a, b = (
+            {spec.section: {name: merge(entry, {path: one[letter] for path, one in fields.items()})}} for letter in "ab"
+        )
+        yield Scenario(f"create-{spec.name}", a)
+        yield Scenario(f"change-{spec.name}", b, (a,))
+        yield Scenario(f"delete-{spec.name}", {}, (a,))
+
+
+def _plain(case: Mapping[str, Any]) -> bool:
+    """Whether a field of a case needs nothing beside it: no file, no other key."""
+    return not any(isinstance(case[letter], dict) and "file" in case[letter] for letter in "ab") and "more" not in case
+
+
 SCENARIOS = (
+    *of_cases(),
     Scenario("create", MAIL, others=others),
     Scenario("change", CHANGED, (MAIL,), others, a_day_later, resumes=True),
     Scenario("fewer", FEWER, (MAIL,), others),
