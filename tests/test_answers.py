@@ -42,9 +42,9 @@ def test_what_fits_is_handed_on_as_it_is() -> None:
 
 
 def test_null_is_absent_and_what_nobody_knows_is_dropped() -> None:
-    assert read({"IdentityType": None, "Weather": "fine", "Tags": [{"Key": "a", "Value": "b", "AmbiguousScalar": 1}]}) == {
-        "Tags": [{"Key": "a", "Value": "b"}]
-    }
+    assert read(
+        {"IdentityType": None, "Weather": "fine", "Tags": [{"Key": "a", "Value": "b", "AmbiguousScalar": 1}]}
+    ) == {"Tags": [{"Key": "a", "Value": "b"}]}
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,8 @@ def test_looking_outside_follows_includes_and_ends() -> None:
         asked.append(name)
         return answers[name]
 
-    view = context.with_public_dns(context.view_of(world(acme, entries=(entry,)), ()), Outside(resolve, lambda host: None))
+    view = context.view_of(world(acme, entries=(entry,)), ())
+    view = context.with_public_dns(view, Outside(resolve, lambda host: None))
     assert sorted(asked) == sorted(answers)
     assert set(view.outside_txt) == {name for name, texts in answers.items() if texts is not None}
 
