@@ -590,3 +590,23 @@ def test_prometheus() -> None:
     assert 'stack="a\\"b\\\\x0ac"' in prometheus(replace(CASES["bulk"], scope='a"b\\x0ac'))
     with pytest.raises(ReconError, match="not a time"):
         prometheus(replace(CASES["bulk"], created_at="yesterday"))
+
+
+LETTER = "<p>Dear {{name}},</p>\n<p>welcome.</p>\n<p>Yours</p>\n"
+
+
+def test_a_text_of_several_lines_is_shown_line_by_line() -> None:
+    """The lines of a template, each behind a bar; a change shows the lines that differ, wherever they are."""
+    created = render(plan(change("email_template/r/welcome", "create", after={"html": LETTER})), "text")
+    assert "| <p>Dear {{name}},</p>" in created
+    assert "\\n" not in created
+    long = LETTER * 400
+    other = long.removesuffix("<p>Yours</p>\n") + "<p>Yours ever</p>\n"
+    for format in ("text", "markdown", "html"):
+        shown = render(plan(change("email_template/r/welcome", diff={"html": (long, other)})), format)
+        assert "Yours ever" in shown
+        assert shown.count("Dear {{name}}") <= 3, format
+    bare = LETTER.removesuffix("\n")
+    assert "no line break at its end" in render(
+        plan(change("email_template/r/welcome", diff={"html": (LETTER, bare)})), "text"
+    )

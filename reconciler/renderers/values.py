@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from reconciler.renderers.escape import quoted, safe
@@ -94,7 +95,7 @@ def is_flat(value: Any) -> bool:
         return not value
     if isinstance(value, Sequence) and not isinstance(value, str):
         return all(not isinstance(item, Mapping) and not _is_list(item) for item in value)
-    return not (isinstance(value, str) and _parsed(value) is not None)
+    return not (isinstance(value, str) and (_parsed(value) is not None or _text_lines(value)))
 
 
 def _is_list(value: Any) -> bool:
@@ -110,6 +111,14 @@ def _parsed(text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _text_lines(text: str, *, ascii_only: bool = False) -> list[str]:
+    """A text of several lines (a template), each after a bar that no text can imitate; [] for any other text."""
+    if text.count("\n") < 2:
+        return []
+    lines = [f"| {safe(line, ascii_only=ascii_only)}".rstrip() for line in text.removesuffix("\n").split("\n")]
+    return lines if text.endswith("\n") else [*lines, "(no line break at its end)"]
 
 
 def one_line(value: Any, *, ascii_only: bool = False, inside: bool = False) -> str:
@@ -152,15 +161,15 @@ def _jsonable(value: Any) -> Any:
 
 def nested(value: Any, *, ascii_only: bool = False) -> list[str]:
     """A document as indented lines in the style of YAML: one key or item per line."""
+    lines = list(islice(_all_lines(value, ascii_only), _MAX_NESTED_LINES + 1))
+    return lines if len(lines) <= _MAX_NESTED_LINES else [*lines[:-1], "..."]
+
+
+def _all_lines(value: Any, ascii_only: bool) -> Iterator[str]:
     if isinstance(value, str):
         value = _parsed(value) or value
-    lines: list[str] = []
-    for line in _nested(value, "", ascii_only):
-        if len(lines) == _MAX_NESTED_LINES:
-            lines.append("...")
-            break
-        lines.append(line)
-    return lines
+    lines = _text_lines(value, ascii_only=ascii_only) if isinstance(value, str) else []
+    return iter(lines) if lines else _nested(value, "", ascii_only)
 
 
 def _nested(value: Any, indent: str, ascii_only: bool) -> Iterator[str]:
@@ -211,12 +220,15 @@ def nested_diff(before: Any, after: Any, *, ascii_only: bool = False, context: i
         before = _parsed(before) or before
     if isinstance(after, str):
         after = _parsed(after) or after
-    old = [] if before is None else nested(_ordered_like(before, after), ascii_only=ascii_only)
-    new = [] if after is None else nested(after, ascii_only=ascii_only)
+    # A text is compared whole, a document as far as it is shown.
+    lines = _all_lines if isinstance(before, str) and isinstance(after, str) else _shown_lines
+    old = [] if before is None else list(lines(_ordered_like(before, after), ascii_only))
+    new = [] if after is None else list(lines(after, ascii_only))
     if old == new:
         return []
     found: list[tuple[str, str]] = []
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    # Long texts repeat lines (blank ones, closing tags): difflib leaves those out of its search.
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=len(old) + len(new) > 2000)
     for number, group in enumerate(matcher.get_grouped_opcodes(context)):
         if number or group[0][1] > 0:
             found.append(("…", ""))
@@ -227,6 +239,10 @@ def nested_diff(before: Any, after: Any, *, ascii_only: bool = False, context: i
                 found.extend(("-", line) for line in old[i1:i2])
                 found.extend(("+", line) for line in new[j1:j2])
     return found
+
+
+def _shown_lines(value: Any, ascii_only: bool) -> Iterator[str]:
+    return iter(nested(value, ascii_only=ascii_only))
 
 
 def _ordered_like(value: Any, model: Any) -> Any:
