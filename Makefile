@@ -32,7 +32,7 @@ test: $(VENV)/installed-dev ## run the tests (ARGS="tests/test_names.py -k idna"
 test-slow: $(VENV)/installed-dev ## run the heavier suites
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
 
-test-faults: $(VENV)/installed-dev ## strike every write of every kind by every fault; takes a while
+test-faults: $(VENV)/installed-dev ## send every fault at every write of every kind; takes a while
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_faults*.py $(ARGS)
 
 fuzz: $(VENV)-fuzz/installed ## fuzz the DMARC, SPF and TXT codecs, guided by coverage (SECONDS=60 for each)
@@ -45,7 +45,7 @@ lint: $(VENV)/installed-dev ## ruff's checks and format, mypy --strict, the file
 	@$(BIN)/mypy
 	@$(BIN)/python tests/lint_workflows.py
 
-fix: $(VENV)/installed-dev ## let ruff mend and format what it can
+fix: $(VENV)/installed-dev ## let ruff fix and format what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -489,7 +489,7 @@ class PlainKind(Reader):
 
 
 def _stays(snapshot: Snapshot, user: Observed, path: str, name: str, foreign_blocks: bool) -> bool:
-    """Whether ``user`` goes on naming ``name`` in its field ``path`` after this plan."""
+    """Whether ``user`` still names ``name`` in its field ``path`` after this plan."""
     kept = snapshot.desired.get(user.address)
     if kept is None:
         return foreign_blocks and owner_of(user.tags) != snapshot.scope
