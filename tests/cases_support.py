@@ -66,6 +66,8 @@ class FieldCase:
     apart: bool = False
     hours: int = 0
     address: str = ""
+    same: tuple[Any, ...] = ()
+    """Other spellings of ``a``: another order of a set."""
 
     @property
     def place(self) -> tuple[str, ...]:

@@ -271,6 +271,10 @@ def test_every_member_of_a_plain_kind_is_in_botocores_model(spec: PlainSpec) -> 
             member(input_of(spec.call(verb)), spec.key)
     own = type(kind).steps is not PlainKind.steps and type(kind).plan is not PlainKind.plan
     for key, one in spec.fields.items():
+        if one.set_of or one.sets:
+            sets = [key] if one.set_of else [f"{key}.{inner}" for inner in one.sets]
+            said = {f.path for case in cases_of(spec.name) for f in case.fields if f.same}
+            assert said.issuperset(sets), f"no case says {', '.join(sets)} in another order"
         if f"member {key}" in known:
             continue
         if one.put:
@@ -521,6 +525,8 @@ def test_a_field_changes_is_reset_and_stays_where_it_was(house: House, case: Cas
     applied(house, document)
     if one.apart:  # the others are looked at together
         nothing_left(house)
+    for spelling in one.same:
+        nothing_left(house, case.with_field(one, spelling))
     known |= ledger.key_ids(house.sandbox)
     first, tags, world = now(house, known), tags_now(house), ledger.take(house.sandbox)
 
