@@ -20,6 +20,7 @@ from reconciler.model import Change, Diagnostic, Document, Plan, State
 from reconciler.names import is_at_or_below
 from reconciler.observing import declare
 from reconciler.planner import in_order, make_plan
+from reconciler.resources import KINDS
 from reconciler.resources.dns_record.kind import declared_names, known_addresses, live_names
 from reconciler.resources.dns_record.zones import Zone, ZoneIndex
 from reconciler.targets import normalise_target, select
@@ -114,7 +115,7 @@ def _difference(old: Change | None, new: Change | None) -> Change | None:
         deleted = _without_own_tags(old.after)
         return replace(
             old, action="delete", before=deleted, after=None, diff=differences(deleted, None), unknown=(), notes=(),
-            execution={}, depends_on=(), counts=old.kind != "dns_record",
+            execution={}, depends_on=(), counts=KINDS[old.kind].counts_deletes,
         )  # fmt: skip
     after = _without_own_tags(new.after)
     if old is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from reconciler.scaffold import Wanted, files
+from reconciler.scaffold import InitOptions, files
 
 HERE = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -38,7 +38,7 @@ def main() -> int:
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         for forge in ("github", "gitlab"):
-            for name, text in files(Wanted(forge=forge)).items():  # type: ignore[arg-type]
+            for name, text in files(InitOptions(forge=forge)).items():  # type: ignore[arg-type]
                 target = Path(folder, forge, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")

@@ -755,13 +755,6 @@ def test_imported_it_comes_back(house: House, case: Case) -> None:
 
 # --- permissions ----------------------------------------------------------------------------------------------------
 
-RUN = {
-    "tag:GetResources": "the sweep for what carries the tag",
-    "cloudtrail:LookupEvents": "who made a difference, for drift",
-    "ses:GetAccount": "rules and doctor: the sandbox of SES, quotas",
-}  # fmt: skip
-"""Actions of the run itself, beside those of the kinds."""
-
 
 def granted(document: Mapping[str, Any]) -> set[str]:
     return {action for statement in document["Statement"] for action in statement["Action"]}

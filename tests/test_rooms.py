@@ -87,9 +87,6 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """Library -> the only rooms that may import it."""
 
-PARTS_OF_A_KIND = {"headline": "resources", "rules": "rules", "sandbox": "sandbox", "checks": "desired"}
-"""Module in the folder of a kind -> its room; its classes are in ``kinds``."""
-
 PURE = (
     "model",
     "errors",
