@@ -291,6 +291,17 @@ def test_every_member_of_a_plain_kind_is_in_botocores_model(spec: PlainSpec) -> 
             read_members(spec, call, key, one)
 
 
+@every_plain
+def test_tags_are_read_where_aws_says_them(spec: PlainSpec) -> None:
+    """``tags_in_get`` as botocore's model has it: a kind whose tags are not read looks foreign for ever."""
+    if not spec.taggable:
+        return
+    service, operation = spec.call("Get").split(":")
+    answer: Any = shapes(service).operation_model(operation).output_shape
+    body = answer.members[spec.answer] if spec.answer else answer
+    assert ("Tags" in body.members) == spec.tags_in_get, f"{spec.call('Get')}: tags_in_get is wrong"
+
+
 def put_members(one: Field, key: str) -> None:
     shape = input_of(f"sesv2:{one.put}")
     if one.wraps:
