@@ -21,6 +21,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.resources import KINDS
 from reconciler.resources.spec import PlainSpec
 from reconciler.rules import facts
+from reconciler.sandbox.policy import _fits
 
 BUCKET = "acme-recon"
 TOPIC = "arn:aws:sns:us-east-1:111122223333:feedback"
@@ -322,6 +323,31 @@ def test_every_plain_kind_has_its_place_in_iam() -> None:
             kind = REGISTRY[spec.name]
             assert {iam_action(*call.split(":")) for call in (*kind.reads, *kind.writes)} <= iam_policy._ANYWHERE
     assert {f"ses:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0]} <= iam_policy._ANYWHERE
+
+
+@pytest.mark.parametrize(
+    "name, said, others",
+    [
+        ("sale*", "sale${*}", ["sale", "sales", "sale-2026"]),
+        ("really?", "really${?}", ["really1", "really"]),
+        ("${aws:username}", "${$}{aws:username}", ["amy", ""]),
+        ("welcome", "welcome", ["welcome2"]),
+    ],
+)
+def test_a_name_with_wildcards_is_no_pattern(tmp_path: Path, name: str, said: str, others: list[str]) -> None:
+    (tmp_path / "state.yaml").write_text(
+        f"""
+stack: {{name: acme, account: "{support.ACCOUNT}", regions: [us-east-1]}}
+email_templates: {{{json.dumps(name.replace("${", "$${"))}: {{subject: hello}}}}
+"""
+    )
+    document = policy(load(tmp_path / "state.yaml").state, "plan")
+    template = f"arn:aws:ses:us-east-1:{support.ACCOUNT}:template/"
+    named = [s for s in document["Statement"] if template + said in s["Resource"]]
+    assert named, document
+    for statement in named:
+        assert _fits(statement["Resource"], template + name)
+        assert not any(_fits(statement["Resource"], template + other) for other in others)
 
 
 def test_what_a_stack_names(house: support.House) -> None:

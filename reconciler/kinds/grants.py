@@ -6,6 +6,7 @@ Systems Manager and KMS (the resource types of each action, and the form of thei
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,14 @@ class Grant:
     """Of a KMS key also its id or alias, as the YAML says it."""
     via: str = ""
     """Of a KMS key: the service that uses it, as ``kms:ViaService`` says it (``ssm.eu-west-1.amazonaws.com``)."""
+
+
+def literal(name: str) -> str:
+    """``name`` as a policy of IAM says it, where ``*``, ``?`` and ``$`` stand for more: ``sale*`` is ``sale${*}``.
+
+    Source: IAM User Guide, "IAM policy elements: Variables and tags", special characters.
+    """
+    return re.sub(r"[*?$]", r"${\g<0>}", name)
 
 
 def secret_grants(role: Role, stack: Stack, name: str, region: str) -> Iterator[Grant]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast, get_args
 
-from reconciler.kinds.grants import Grant
+from reconciler.kinds.grants import Grant, literal
 from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.shape import Shape
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Stack, State, address_parts
@@ -220,7 +220,7 @@ class BaseKind(ABC):
         spec = KINDS[self.name]
         if spec.arn:
             _, region, name = address_parts(address)
-            yield Grant("own", ses_arn(stack.partition, region, stack.account, f"{spec.arn}/{name}"))
+            yield Grant("own", ses_arn(stack.partition, region, stack.account, f"{spec.arn}/{literal(name)}"))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         """Everything that a plan or apply of ``desired`` touches: the resource, and what its fields refer to."""
@@ -232,7 +232,7 @@ class BaseKind(ABC):
                 # Of a covering one, the identity that must be verified may be any at or above the name.
                 names = [n for n in at_or_above(named) if "." in n] if reference.covering else [named]
                 for name in names:
-                    yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{name}"))
+                    yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
 
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """The questions to CloudTrail's history that find who made the difference ``change``."""

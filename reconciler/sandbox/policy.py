@@ -31,7 +31,10 @@ OPEN: Final = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:As
 
 @lru_cache(maxsize=4096)
 def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile("".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern), re.DOTALL)
+    """``*`` and ``?`` are wildcards, ``${*}``, ``${?}`` and ``${$}`` the characters themselves."""
+    parts = re.findall(r"\$\{[*?$]\}|.", pattern, re.DOTALL)
+    wild = {"*": ".*", "?": "."}
+    return re.compile("".join(wild.get(p) or re.escape(p[2] if len(p) > 1 else p) for p in parts), re.DOTALL)
 
 
 def _fits(patterns: Any, value: str, *, fold: bool = False) -> bool:
