@@ -239,7 +239,6 @@ class House:
         planned = self.make(document, purpose="apply", **options)
         if check:
             check_safeguards(planned.plan, allow_adopt=allow_adopt, allow_deletes=10**6, resume_sending=resume_sending)
-        applier.check_form(planned.plan)  # whatever is planned anywhere could have been saved first
         result = applier.apply_plan(
             planned.plan,
             planned.aws,

@@ -29,7 +29,6 @@ TRACKING = "tracking_options"
 
 class ConfigurationSet(PlainKind):
     more_reads = ("sesv2:GetConfigurationSetEventDestinations",)
-    more_execution: Document = {"tracking_ready?": bool, "destinations?": {"*": str}}
 
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """A change of the tracking domain needs an identity to rest on, and a record that can be seen."""

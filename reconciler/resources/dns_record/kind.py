@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_from_json, needs_of, order_of
+from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Desired, Document, Entry, Observed
+from reconciler.model import Address, Change, Desired, Entry, Observed
 from reconciler.names import is_at_or_below, parents, to_route53
 from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, marker
 from reconciler.resources.dns_record.edits import Edit
-from reconciler.resources.dns_record.record_plan import EXECUTION, RecordPlan
+from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.removals import Removals
 from reconciler.resources.dns_record.upserts import Upserts
 from reconciler.resources.dns_record.values import NAME, address_of, host, set_digest
@@ -131,8 +131,6 @@ class DnsRecord(BaseKind):
         names = {text.replace("\\052", "*") for text in said_under(said, "name")}
         return name in names and type_ in said_under(said, "type")
 
-    form: Document = {"fields": {}, "execution": EXECUTION}
-
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
         zone = str(run["zone"])
@@ -159,7 +157,7 @@ class DnsRecord(BaseKind):
                 yield Step(
                     change.address,
                     "mark",
-                    needs_from_json(run["needs"]),
+                    run["needs"],
                     zone=zone,
                     edits=lambda rt: [_edit(change, add=run["add"])],
                     calls=("route53:ChangeResourceRecordSets",),
@@ -177,7 +175,7 @@ class DnsRecord(BaseKind):
         yield Step(
             change.address,
             "write",
-            (Need(change.address, "mark"), *needs_from_json(run["needs"])),
+            (Need(change.address, "mark"), *run["needs"]),
             zone=zone,
             edits=lambda rt: list(_write_edits(rt, change)),
             calls=("route53:ChangeResourceRecordSets",),

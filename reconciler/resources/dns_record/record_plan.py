@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.kind import NEEDS, ORDER, Need, Order, needs_of
+from reconciler.kinds.kind import Need, Order, needs_of
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.shape import Shape
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
 from reconciler.resources.dns_record import intents, marker
@@ -43,15 +42,6 @@ class RecordChange:
     marker: bool = False
     untag: bool = False
     region: str | None = None
-
-
-EXECUTION: Shape = {
-    "zone": str, "name": (str, None), "type": str, "remove": [str], "add": [str], "ttl": (int, None), "needs": NEEDS,
-    "expect": (dict, None), "order?": ORDER, "untag?": bool, "marker?": bool,
-    "token?": {"identity": str, "number": int, "domain": str, "region": str},
-    "mark?": {"domain": str, "name": str, "type": str, "value": str, "text": str},
-}  # fmt: skip
-"""What carrying out a change of a record needs; a saved plan must fit it."""
 
 
 class RecordPlan:
@@ -325,7 +315,7 @@ class RecordPlan:
             "remove": planned.remove,
             "add": planned.add,
             "ttl": planned.ttl,
-            "needs": [list(need) for need in sorted(set(planned.needs))],
+            "needs": tuple(sorted(set(planned.needs))),
             "expect": dict(live.raw) if live else None,
             **Order(after=planned.after_changes).execution(),
         }

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError
 from reconciler.kinds.ownership import KEY, KEY_INTENT, owner_of, pack
-from reconciler.kinds.shape import Shape
 from reconciler.kinds.tags import tags_to_aws
 from reconciler.resources.smtp_credential import keys, stores
 from reconciler.resources.smtp_user import kind as smtp_user
@@ -30,17 +29,6 @@ KEY_SINCE = "recon:key-since"
 """User tag: when the current key was stored (ISO 8601); the overlap starts here."""
 KEY_ACK = "recon:key-ack"
 """User tag, one a consumer: ``recon:key-ack.HASH`` = key id and time of ``recon smtp ack``."""
-
-
-KEY_REQUEST: Shape = {
-    "user": str, "stores": [stores.FORM], "orphans": [str], "drop": [str], "previous": (str, None), "off": bool,
-    "known": [str], "current": (str, None), "stored": bool, "old_stores": [stores.FORM], "takes": [str],
-}  # fmt: skip
-"""The form of ``key_request`` in a saved plan."""
-REPAIR: Shape = {
-    "activate": (str, None), "kms": [stores.FORM], "retag?": [stores.FORM], "rename?": (str, None),
-}  # fmt: skip
-"""The form of the fields beside it where the key stays."""
 
 
 def key_request(

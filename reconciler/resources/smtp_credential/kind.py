@@ -29,7 +29,7 @@ from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
+from reconciler.model import ActionName, Address, Change, Desired, Note, Observed, State
 from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores, trail
 from reconciler.resources.smtp_user import kind as smtp_user
 
@@ -327,21 +327,6 @@ class SmtpCredential(BaseKind):
         )  # fmt: skip
 
     # -- written ----------------------------------------------------------------------------------------------------
-
-    form: Document = {
-        "fields": {},
-        "delete": {"user": str, "keys": [str], "stores": [stores.FORM]},
-        "execution": (
-            {**key_requests.KEY_REQUEST, "new_key": True, "rename?": (str, None), "waits_for?": [str]},
-            {**key_requests.KEY_REQUEST, **key_requests.REPAIR, "record": str, "waits_for?": [str]},
-            {
-                **key_requests.KEY_REQUEST,
-                **key_requests.REPAIR,
-                **{key: [stores.FORM] for key in ("gone", "restore", "copy", "sources")},
-                "waits_for?": [str],
-            },
-        ),
-    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution

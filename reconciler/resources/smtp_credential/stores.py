@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.ownership import STACK, create_once, left_alone, owner_of, unpack
-from reconciler.kinds.shape import TEXT_MAP, Shape
 from reconciler.kinds.tags import plan_tags, present, tags_from_aws, tags_to_aws
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.model import Entry, State
@@ -42,11 +41,6 @@ PORT = 587
 FORMAT = "1"
 REGION_MARK = "${region}"
 WINDOW_DAYS = 30
-FORM: Shape = {
-    "type": str, "region": str, "name": str, "regions": [str], "flat?": bool, "kms_key_id?": (str, None),
-    "tags?": TEXT_MAP, "untag?": [str],
-}  # fmt: skip
-"""The form of a store in a saved plan."""
 EDITIONS = 4
 """How often one value can be written to one secret, since a version id cannot be written twice."""
 CURRENT = "AWSCURRENT"

@@ -27,10 +27,9 @@ from reconciler.kinds.ownership import KEY, PROTECT, claim_or_refuse, create_onc
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
-from reconciler.kinds.shape import TEXT_MAP, TEXTS
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
-from reconciler.model import Address, Change, Desired, Document, Note, Observed, Stack, State, canonical_json
+from reconciler.model import Address, Change, Desired, Note, Observed, Stack, State, canonical_json
 from reconciler.resources.email_identity import DEFAULT_SET
 from reconciler.resources.smtp_user import POLICY_FIELDS
 
@@ -257,28 +256,6 @@ class SmtpUser(Reader):
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
-
-    form: Document = {
-        "after": {"tags": TEXT_MAP},
-        "create": {"tags": TEXT_MAP, "path": str},
-        "fields": {
-            "tags?": TEXT_MAP,
-            "path?": (str, None),
-            "permissions_boundary?": (str, None),
-            "from_addresses?": TEXTS,
-            "source_ips?": TEXTS,
-            "identities?": TEXTS,
-            "conditions?": (dict, None),
-        },
-        "execution": {
-            "policy?": dict,
-            "rename?": (str, None),
-            "inline?": [str],
-            "attached?": [str],
-            "groups?": [str],
-            "ours?": [str],
-        },
-    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         name = name_of(change.address)
