@@ -16,7 +16,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.registry import PLANNING, RANK
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Diagnostic, Note, Plan, Stack
+from reconciler.model import Address, Change, Diagnostic, FieldDiff, Note, Plan, Stack
 from reconciler.rules import context as rules
 from reconciler.rules.outside import Outside
 from reconciler.steps import documented_seconds, steps_of
@@ -118,7 +118,7 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
             new,
             action="replace",
             before=old.before,
-            diff=differences(old.before, new.after),
+            diff=(FieldDiff("address", old.address, new.address), *differences(old.before, new.after)),
             depends_on=tuple(sorted({*new.depends_on})),
             observed_digest=None,
             notes=(*new.notes, Note("renamed", "note", f"takes the place of {old.address}, which is deleted last")),

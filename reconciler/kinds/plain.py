@@ -100,6 +100,10 @@ class PlainKind(Reader):
         """What a deletion means for mail."""
         return ()
 
+    def taken_along(self, snapshot: Snapshot, live: Observed) -> Document:
+        """What AWS deletes with the resource, beside its fields: a plan shows it."""
+        return {}
+
     def execution(
         self, snapshot: Snapshot, desired: Desired | None, live: Observed | None, full: Document
     ) -> dict[str, Any]:
@@ -326,6 +330,7 @@ class PlainKind(Reader):
                     users.append(user.address)
         return deletion(
             live,
+            {**live.spec, **self.taken_along(snapshot, live)},
             depends_on=tuple(sorted(users)),
             notes=self.deletion_notes(snapshot, live),
             counts=self.spec.counts_deletes,

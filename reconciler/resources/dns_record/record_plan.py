@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,7 @@ class RecordPlan:
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
+        self.zones_of_name = Counter(zone.name for zone in snapshot.zones.values() if not zone.private)
 
     def read_markers(self) -> None:
         for zone in self.snapshot.zones.values():
@@ -305,9 +307,22 @@ class RecordPlan:
                 )
             )
 
+    def _say_zone(self, planned: RecordChange) -> None:
+        """Show the id of the zone where the address does not say which of several it is."""
+        place = {"zone": planned.zone.id}
+        before, after = planned.before, planned.after
+        planned.before, planned.after = before and {**before, **place}, after and {**after, **place}
+        if not (before and after):
+            planned.diff += (FieldDiff("zone", before and planned.zone.id, after and planned.zone.id),)
+        planned.notes.append(
+            Note("zone", "note", f"in the zone {planned.zone.id}: there are several zones {planned.zone.name}")
+        )
+
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
         live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
+        if self.zones_of_name[planned.zone.name] > 1:
+            self._say_zone(planned)
         execution: dict[str, Any] = {
             "zone": planned.zone.id,
             "name": planned.name,

@@ -232,7 +232,9 @@ class SmtpCredential(BaseKind):
         execution |= {"new_key": True, "regions": desired.spec["regions"]}
         execution["old_stores"] = _unclaimed(draft.snapshot, name, execution["old_stores"])
         old_tags, new_tags = _tag_differences(wanted, live)
-        shown = {"regions": desired.spec["regions"], "credentials": [stores.label(s) for s in wanted]}
+        gone = [*drop, *execution["orphans"], *map(stores.label, stores.without(execution["old_stores"], wanted))]
+        shown = {"regions": desired.spec["regions"], "credentials": [stores.described(s) for s in wanted]}
+        shown |= {"deletes": gone} if gone else {}
         after = {"access_key": None, "status": "Active", **shown, **({"tags": new_tags} if new_tags else {})}
         notes = _adoption_notes(wanted, live)
         action: ActionName = "adopt" if notes else "create"
@@ -241,7 +243,7 @@ class SmtpCredential(BaseKind):
             action = "update"
             before = {
                 "access_key": live.spec["key"], "status": current["status"] if current else "deleted",
-                "regions": desired.spec["regions"], "credentials": [stores.label(s) for s in state.proven],
+                "regions": desired.spec["regions"], "credentials": [stores.described(s) for s in state.proven],
                 **({"tags": old_tags} if old_tags else {}),
             }  # fmt: skip
             why = (
@@ -286,8 +288,9 @@ class SmtpCredential(BaseKind):
             before["tags"], after["tags"] = old_tags, new_tags
             execution["retag"] = [s for s in state.proven if _tag_differences([s], live)[0]]
         if state.restore or state.copy or removed:
-            before["credentials"] = sorted(stores.label(s) for s in [*state.proven, *removed])
-            after["credentials"] = sorted(stores.label(s) for s in wanted)
+            before["credentials"] = sorted([*map(stores.described, state.proven), *map(stores.label, removed)])
+            after["credentials"] = sorted(map(stores.described, wanted))
+            before["regions"] = after["regions"] = desired.spec["regions"]
         if before == after and not (state.restore or state.copy):
             return None
         active = key["status"] == "Active"

@@ -109,6 +109,14 @@ def label(store: Store) -> str:
     return f"{store['type']} {store['name']} in {store['region']}"
 
 
+def described(store: Store) -> str:
+    """A declared store for a plan: ``label``, and what else decides on what is written there."""
+    text = label(store)
+    text += f", for {', '.join(store['regions'])}" if store["flat"] else ""
+    text += f", encrypted with {store['kms_key_id']}" if store.get("kms_key_id") else ""
+    return text + (", with the secret access key" if store.get("secret") else "")
+
+
 def without(old: Iterable[Store], new: Iterable[Store]) -> list[Store]:
     """The stores of ``old`` that are not in ``new``."""
     kept = {id_of(s) for s in new}

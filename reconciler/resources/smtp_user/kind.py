@@ -242,13 +242,15 @@ class SmtpUser(Reader):
             )
             return None
         notes = [Note("user-deleted", "warning", "after this, AWS rejects logins with this user's password")]
-        others = {what: list(live.facts.get(what) or ()) for what in ("inline", "attached", "groups")}
-        if listed := "; ".join(f"{_OTHER_PARTS[what]} {', '.join(names)}" for what, names in others.items() if names):
-            words = f"also removes what recon did not add to the user: {listed}"
+        others = {what: list(live.facts.get(what) or ()) for what in OTHER_PARTS}
+        shown = {**live.spec, **{what: names or None for what, names in others.items()}}
+        found = [f"{what.replace('_', ' ')} {', '.join(names)}" for what, names in others.items() if names]
+        if found:
+            words = f"also removes what recon did not add to the user: {'; '.join(found)}"
             notes.append(Note("user-holds-more", "warning", words))
         return deletion(
             live,
-            {k: v for k, v in live.spec.items() if v is not None},
+            {k: v for k, v in shown.items() if v is not None},
             whole=WHOLE,
             depends_on=(f"smtp_credential/{live.name}",),
             notes=tuple(notes),
@@ -339,8 +341,8 @@ def observed_of(detail: Mapping[str, Any]) -> Observed:
     spec["tags"] = own
     facts = {
         "groups": list(detail.get("GroupList") or ()),
-        "attached": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
-        "inline": sorted(n for n in inline if n not in {POLICY, LOCK_POLICY}),
+        "attached_policies": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
+        "inline_policies": sorted(n for n in inline if n not in {POLICY, LOCK_POLICY}),
         "locked": LOCK_POLICY in inline,
         "user_id": detail.get("UserId"),
         "key_tags": {k: v for k, v in tags.items() if k not in own},
@@ -441,15 +443,16 @@ def _rename(rt: Runtime, old: str, new: str) -> None:
         rt.aws.call("iam", "GetUser", UserName=new)  # an earlier call renamed it, and its answer was lost
 
 
-_OTHER_PARTS = {"inline": "inline policies", "attached": "attached policies", "groups": "groups"}
+OTHER_PARTS = ("inline_policies", "attached_policies", "groups")
+"""What others may have added to a user: facts of its ``Observed``, and shown where the user is deleted."""
 
 
 def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
     """Remove our policies and the ``parts`` of others that the plan has shown, and delete the user. IAM refuses where
     somebody has added more since. Its keys are deleted before, with the credential."""
     removals: list[tuple[str, dict[str, Any]]] = [
-        *(("DeleteUserPolicy", {"PolicyName": policy}) for policy in (*parts["ours"], *parts["inline"])),
-        *(("DetachUserPolicy", {"PolicyArn": arn}) for arn in parts["attached"]),
+        *(("DeleteUserPolicy", {"PolicyName": policy}) for policy in (*parts["ours"], *parts["inline_policies"])),
+        *(("DetachUserPolicy", {"PolicyArn": arn}) for arn in parts["attached_policies"]),
         *(("RemoveUserFromGroup", {"GroupName": group}) for group in parts["groups"]),
         ("DeleteUser", {}),
     ]

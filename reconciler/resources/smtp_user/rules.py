@@ -229,7 +229,11 @@ def wider_policy(view: RuleView) -> Iterator[RawFinding]:
         live = view.resource(_user(entry.name))
         if live is None or live.before is None:
             continue
-        for fact, word in (("groups", "group"), ("attached", "attached policy"), ("inline", "inline policy")):
+        for fact, word in (
+            ("groups", "group"),
+            ("attached_policies", "attached policy"),
+            ("inline_policies", "inline policy"),
+        ):
             for name in live.facts.get(fact) or ():
                 yield RawFinding(
                     live.address,
