@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reconciler.errors import Refused
 from reconciler.model import Diagnostic, Plan
 from reconciler.rules import RULES
+from reconciler.steps import to_do
 
 
 def check_safeguards(
@@ -17,13 +18,17 @@ def check_safeguards(
     resume_sending: bool = False,
     max_deletes: int = 5,
     consent: bool = False,
+    skip_refused: bool = False,
 ) -> None:
     """Raise Refused, before anything is written, naming every safeguard that the plan trips.
 
     ``consent`` says that somebody saw the whole plan as a saved file (adoption) or typed the stack's name (destroy).
+    With ``skip_refused`` the refused changes, and those that need them, do not count: they are not carried out.
     """
     wrong: list[Diagnostic] = []
-    if plan.outcome == "refused":
+    if skip_refused:
+        plan = to_do(plan)
+    elif plan.outcome == "refused":
         wrong += [d for d in plan.diagnostics if d.severity == "error" and d.code != "unread"]
     adopted = [change.address for change in plan.changes if change.action == "adopt"]
     if adopted and not (allow_adopt or consent):
@@ -41,7 +46,8 @@ def check_safeguards(
         words = f"sending is off live and would be turned on again: {_some(resumed)}"
         hint = "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending"
         wrong.append(Diagnostic("error", "resume-sending", words, hint))
-    wrong += _errors_of_rules(plan)
+    wrong += [] if skip_refused else _errors_of_rules(plan)
+    wrong = list(dict.fromkeys(wrong))
     if wrong:
         raise Refused(wrong[0].message, hint=wrong[0].hint, diagnostics=tuple(wrong))
 

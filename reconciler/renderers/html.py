@@ -16,7 +16,17 @@ from reconciler.renderers.headline import dollars, duration, monthly_dollars, pl
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.page import page
 from reconciler.renderers.picture import picture
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
+from reconciler.renderers.text import (
+    DRIFT_WORDS,
+    REFUSED,
+    STATUS,
+    WORST_FIRST,
+    Mode,
+    following,
+    last_line,
+    result_last_line,
+    sentence,
+)
 from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
 from reconciler.renderers.view import Block, Row, View, fold_diagnostics, view
 
@@ -52,7 +62,7 @@ def _scope(plan: Plan) -> str:
 
 
 def _facts(plan: Plan) -> str:
-    facts = ["Refused: nothing is applied until the errors below are fixed."] if plan.outcome == "refused" else []
+    facts = [REFUSED.format(where="below")] if plan.outcome == "refused" else []
     facts.append(last_line(plan))
     if plan.changes and plan.write_calls:
         took = f", {duration(plan.seconds)}" if plan.seconds else ""
@@ -65,7 +75,7 @@ def _facts(plan: Plan) -> str:
 def _bar(plan: Plan, seen: View) -> str:
     chips = [
         f'<button type="button" class="n-{action}" data-filter="{action}" aria-pressed="false">'
-        f"<b>{SYMBOLS[action]}</b> {count} {action}</button>"
+        f"<b>{SYMBOLS.get(action, '!')}</b> {count} {action}</button>"
         for action, count in plan.summary.items()
         if count
     ]
@@ -95,7 +105,7 @@ def _block(block: Block, anchor: str, mode: Mode, *, opened: bool) -> str:
     aside = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
     if block.cause:
         aside.append(block.cause)
-    data = f'data-action="{block.action}" data-count="{block.count}" data-risky="{int(block.risky)}"'
+    data = f'data-action="{"refused" if block.refused else block.action}" data-count="{block.count}" data-risky="{int(block.risky)}"'
     lines = [
         f'<details class="block {block.action}" id="{anchor}" {data}{" open" if opened else ""}>',
         f'<summary><span class="sym mono" title="{block.action}">{esc(block.symbol)}</span>',
@@ -239,11 +249,10 @@ def result_html(result: Result) -> str:
     """The result of an apply as one page; what is not done comes first."""
     plan = result.plan
     body = ["<header>", _scope(plan), f"<h1>{esc(result_last_line(result))}</h1>"]
-    facts = [f"Outcome: {result.outcome.replace('_', ' ')}", NEXT.get(result.outcome, "")]
+    facts = [f"Outcome: {result.outcome.replace('_', ' ')}", following(result)]
     body.append('<ul class="facts">' + "".join(f"<li>{esc(fact)}</li>" for fact in facts if fact) + "</ul></header>")
     body.append("<main>")
-    order = ("failed", "waiting", "not_started", "done")
-    applied = sorted(result.applied, key=lambda one: order.index(one.status))
+    applied = sorted(result.applied, key=lambda one: WORST_FIRST.index(one.status))
     for one in applied:
         more = "".join(f'<span class="notes">{esc(text)}</span>' for text in (one.message, one.hint) if text)
         body.append(

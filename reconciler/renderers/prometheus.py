@@ -30,11 +30,11 @@ def prometheus(plan: Plan) -> str:
         raise ReconError(f"the plan's created_at is not a time: {plan.created_at[:60]!r}") from None
     if made.tzinfo is None:
         made = made.replace(tzinfo=UTC)
-    counts = {(kind, action): 0 for kind in KINDS for action in ACTIONS}
+    counts = {(kind, action): 0 for kind in KINDS for action in (*ACTIONS, "refused")}
     for change in plan.changes:
-        counts[change.kind, change.action] = counts.get((change.kind, change.action), 0) + 1
+        counts[change.kind, "refused" if change.refused else change.action] += 1
     lines = [
-        "# HELP recon_drift_changes Differences between live and declared, by kind and by the action that ends them.",
+        "# HELP recon_drift_changes Differences between live and declared, by kind and by the action that ends them; refused ones apart.",
         "# TYPE recon_drift_changes gauge",
     ]
     lines += [
