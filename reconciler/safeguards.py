@@ -30,18 +30,19 @@ def check_safeguards(
         plan = to_do(plan)
     elif plan.outcome == "refused":
         wrong += [d for d in plan.diagnostics if d.severity == "error" and d.code != "unread"]
-    adopted = [change.address for change in plan.changes if change.action == "adopt"]
+    changes = [change for change in plan.changes if not change.refused]
+    adopted = [change.address for change in changes if change.action == "adopt"]
     if adopted and not (allow_adopt or consent):
         words = f"{len(adopted)} live things without an owner would be adopted: {_some(adopted)}"
         hint = "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it"
         wrong.append(Diagnostic("error", "adopt", words, hint))
-    deleted = [change.address for change in plan.changes if change.action == "delete" and change.counts]
+    deleted = [change.address for change in changes if change.action == "delete" and change.counts]
     allowed = allow_deletes if allow_deletes is not None else max_deletes
     if len(deleted) > allowed:
         words = f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}"
         hint = f"if that is meant, apply with --allow-deletes {len(deleted)}"
         wrong.append(Diagnostic("error", "max-deletes", words, hint))
-    resumed = [c.address for c in plan.changes if any(n.rule == "sending-resumes" for n in c.notes)]
+    resumed = [c.address for c in changes if any(n.rule == "sending-resumes" for n in c.notes)]
     if resumed and not resume_sending:
         words = f"sending is off live and would be turned on again: {_some(resumed)}"
         hint = "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending"

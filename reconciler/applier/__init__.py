@@ -39,8 +39,8 @@ def apply_plan(
     stop: threading.Event | None = None,
     on_step: OnStep = lambda step, outcome, code: None,
 ) -> Result:
-    """Apply ``plan`` and return how each change ended; never raises for an error of AWS. Refused changes, and those that
-    need them, are skipped.
+    """Apply ``plan`` and return how each change ended; never raises for an error of AWS. Refused changes, and those
+    that need them, are skipped.
 
     ``zones`` are those that planning just read (for a saved plan, those that ``verify_saved`` read again).
     ``wait_for_ses`` also waits until DKIM and MAIL FROM of the changed identities are verified; ``verify_timeout`` is

@@ -105,7 +105,8 @@ def _block(block: Block, anchor: str, mode: Mode, *, opened: bool) -> str:
     aside = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
     if block.cause:
         aside.append(block.cause)
-    data = f'data-action="{"refused" if block.refused else block.action}" data-count="{block.count}" data-risky="{int(block.risky)}"'
+    action = "refused" if block.refused else block.action
+    data = f'data-action="{action}" data-count="{block.count}" data-risky="{int(block.risky)}"'
     lines = [
         f'<details class="block {block.action}" id="{anchor}" {data}{" open" if opened else ""}>',
         f'<summary><span class="sym mono" title="{block.action}">{esc(block.symbol)}</span>',

@@ -34,7 +34,7 @@ def prometheus(plan: Plan) -> str:
     for change in plan.changes:
         counts[change.kind, "refused" if change.refused else change.action] += 1
     lines = [
-        "# HELP recon_drift_changes Differences between live and declared, by kind and by the action that ends them; refused ones apart.",
+        "# HELP recon_drift_changes Differences between live and declared, by kind and action; refused ones apart.",
         "# TYPE recon_drift_changes gauge",
     ]
     lines += [

@@ -437,7 +437,8 @@ class Upserts:
 def _wanted_value(intent: Intent) -> str | None:
     """The declared value in words; None where only SES knows it."""
     if intent.style == "tags":
-        return (dmarc if intent.group == "dmarc" else bimi).to_text(dict(intent.tags or {}))
+        tags = dict(intent.tags or {})
+        return dmarc.to_text(tags) if intent.group == "dmarc" else bimi.to_text(tags)
     if intent.style == "spf" and intent.group == "spf":
         return f"a v=spf1 record with {' '.join(intent.terms)}"
     if intent.style == "spf":
