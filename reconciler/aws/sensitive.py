@@ -15,6 +15,8 @@ SECRET_SERVICES: Final = frozenset({"iam", "sts", "secretsmanager", "ssm"})
 _VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
 _ATTRIBUTES: Final = ("secret_key", "token", "_secret_key", "_token")
 """Where botocore's classes of credentials keep them; reading one without underscore could fetch new credentials."""
+_SHORTEST: Final = 16
+"""Characters of a credential: AWS's secret keys have 40, and those of emulators are words such as ``test``."""
 
 _HAS_SECRETS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
@@ -57,9 +59,7 @@ def _has_secrets(shape: Any, above: frozenset[str]) -> bool:
 
 def remember_credentials(session: Any) -> None:
     """Remember the credentials of a boto3 session and of the environment, without fetching any."""
-    for name in _VARIABLES:
-        remember(os.environ.get(name))
     known = getattr(session._session._credentials, "__dict__", {})
-    for name in _ATTRIBUTES:
-        if isinstance(known.get(name), str):
-            remember(known[name])
+    for value in (*map(os.environ.get, _VARIABLES), *map(known.get, _ATTRIBUTES)):
+        if isinstance(value, str) and len(value) >= _SHORTEST:
+            remember(value)
