@@ -27,10 +27,6 @@ def _redirects_https(resource: Resource) -> bool:
     return bool(resource.will(_DOMAIN)) and needs_https(resource.will(_HTTPS))
 
 
-def _where(resource: Resource) -> str:
-    return f"{resource.name} in {resource.region}"
-
-
 @set_rule("sending-stops", "warning", "A configuration set stops sending")
 def sending_stops(view: RuleView, resource: Resource) -> Iterator[Problem]:
     """`sending_options.sending_enabled` of a live configuration set changes from true to false, or a new one starts
@@ -43,7 +39,7 @@ def sending_stops(view: RuleView, resource: Resource) -> Iterator[Problem]:
     path = "sending_options.sending_enabled"
     if resource.will(path) is False and (resource.is_new or resource.alters(path)):
         yield Problem(
-            f"after this, SES rejects all mail that uses {_where(resource)}",
+            f"after this, SES rejects all mail that uses {resource.place}",
             "leave sending_options.sending_enabled at true",
             new=resource.is_new,
         )
@@ -60,7 +56,7 @@ def tls_optional(view: RuleView, resource: Resource) -> Iterator[Problem]:
     path = "delivery_options.tls_policy"
     if resource.was(path) == "REQUIRE" and resource.will(path) != "REQUIRE":
         yield Problem(
-            f"after this, SES may deliver mail that uses {_where(resource)} unencrypted", "keep tls_policy: REQUIRE"
+            f"after this, SES may deliver mail that uses {resource.place} unencrypted", "keep tls_policy: REQUIRE"
         )
 
 
@@ -79,7 +75,7 @@ def suppression_off(view: RuleView, resource: Resource) -> Iterator[Problem]:
     missing = [reason for reason in ("BOUNCE", "COMPLAINT") if reason not in reasons]
     if missing:
         yield Problem(
-            f"{_where(resource)} does not suppress addresses after {' or '.join(missing)}: sending to them again "
+            f"{resource.place} does not suppress addresses after {' or '.join(missing)}: sending to them again "
             "damages your reputation",
             "write suppressed_reasons: [BOUNCE, COMPLAINT], or remove it to use the account's setting",
         )
@@ -96,7 +92,7 @@ def reputation_off(view: RuleView, resource: Resource) -> Iterator[Problem]:
     """
     if resource.desired is not None and resource.will("reputation_options.reputation_metrics_enabled") is not True:
         yield Problem(
-            f"{_where(resource)} does not publish its own bounce and complaint rates",
+            f"{resource.place} does not publish its own bounce and complaint rates",
             "write reputation_options: {reputation_metrics_enabled: true}",
         )
 
@@ -119,7 +115,7 @@ def set_deleted(view: RuleView, resource: Resource) -> Iterator[Problem]:
     ]
     effect = f"; it is the default set of {users[0]}, which then cannot send" if users else ""
     yield Problem(
-        f"after this, SES rejects mail that names {_where(resource)}{effect}",
+        f"after this, SES rejects mail that names {resource.place}{effect}",
         "search for senders that name it (X-SES-CONFIGURATION-SET) first",
     )
 
@@ -138,7 +134,7 @@ def set_missing(view: RuleView, identity: Resource) -> Iterator[Problem]:
     found = view.resource(f"configuration_set/{identity.region}/{name}")
     if found is not None and found.after is None:
         yield Problem(
-            f"{name}, the default set of {_where(identity)}, will not exist there: SES rejects the identity's mail",
+            f"{name}, the default set of {identity.place}, will not exist there: SES rejects the identity's mail",
             "declare the set in that region, or set configuration_set_name: null",
         )
 
@@ -163,7 +159,7 @@ def tracking_cname(view: RuleView, resource: Resource) -> Iterator[Problem]:
     secure = needs_https(resource.will(_HTTPS))
     if not values and (not secure or _nothing_at(view, domain)):
         yield Problem(
-            f"{domain} has no CNAME: links and open pixels in mail of {_where(resource)} do not work",
+            f"{domain} has no CNAME: links and open pixels in mail of {resource.place} do not work",
             f"point {domain} at {'your CDN' if secure else target}",
         )
     elif values and not secure and values[0] != target:

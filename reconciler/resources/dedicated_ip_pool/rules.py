@@ -25,7 +25,7 @@ def pool_cost(view: RuleView, pool: Resource) -> Iterator[Problem]:
     """
     if pool.will("scaling_mode") == "MANAGED" and pool.was("scaling_mode") != "MANAGED":
         yield Problem(
-            f"AWS charges for the managed pool {pool.name} in {pool.region} from its creation ($15 a month for the "
+            f"AWS charges for the managed pool {pool.place} from its creation ($15 a month for the "
             "account, and a price per message)",
             "a managed pool cannot be changed back to STANDARD; deleting it ends the charge",
         )
@@ -44,7 +44,7 @@ def pool_empty(view: RuleView, resource: Resource) -> Iterator[Problem]:
     if pool is None or pool.after is None or pool.will("scaling_mode") == "MANAGED" or pool.will("dedicated_ips"):
         return
     yield Problem(
-        f"{resource.name} in {resource.region} sends through {name}, a STANDARD pool without addresses",
+        f"{resource.place} sends through {name}, a STANDARD pool without addresses",
         "lease addresses and list them under dedicated_ips, or use scaling_mode: MANAGED",
     )
 
@@ -60,7 +60,7 @@ def pool_switch(view: RuleView, resource: Resource) -> Iterator[Problem]:
     """
     if resource.alters(_POOL) and resource.will(_POOL) not in (None, "ses-shared-pool"):
         yield Problem(
-            f"{resource.name} in {resource.region} switches from {resource.was(_POOL) or 'the shared addresses'} "
+            f"{resource.place} switches from {resource.was(_POOL) or 'the shared addresses'} "
             f"to the pool {resource.will(_POOL)}: receivers do not know its addresses",
             "start with a small part of the mail, or let a managed pool warm up automatically",
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reconciler.kinds.policy import for_anyone, listed, statements
 from reconciler.rules.registry import Problem, RuleFor, resources_after
 from reconciler.rules.view import Resource, RuleView, Topic
 
@@ -51,7 +52,7 @@ def nowhere(view: RuleView, resource: Resource) -> Iterator[Problem]:
     missing = _uncaught(view, resource.address)
     if missing and resource.desired is not None:
         yield Problem(
-            f"{resource.name} in {resource.region} has no event destination for {_words(missing, 'and')}",
+            f"{resource.place} has no event destination for {_words(missing, 'and')}",
             "declare an event destination with matching_event_types: [BOUNCE, COMPLAINT]",
         )
 
@@ -68,8 +69,7 @@ def lost(view: RuleView, resource: Resource) -> Iterator[Problem]:
     lost_events = [event for event in _uncaught(view, resource.address) if event in before]
     if resource.stays and lost_events:
         yield Problem(
-            f"after this, no event destination of {resource.name} in {resource.region} receives "
-            f"{_words(lost_events, 'or')}",
+            f"after this, no event destination of {resource.place} receives {_words(lost_events, 'or')}",
             "keep one enabled event destination for them",
         )
 
@@ -96,7 +96,7 @@ def feedback_off(view: RuleView, identity: Resource) -> Iterator[Problem]:
         return  # a configuration set that this run did not read
     if default is None or _uncaught(view, default.address):
         yield Problem(
-            f"{identity.name} in {identity.region} does not forward bounces and complaints by mail, and "
+            f"{identity.place} does not forward bounces and complaints by mail, and "
             + (f"its default set {name} has no event destination for them" if name else "it has no default set"),
             "leave email_forwarding_enabled at true, or give its default set an event destination for BOUNCE and "
             "COMPLAINT",
@@ -207,11 +207,8 @@ def _key_problem(topic: Topic, account: str) -> str:
 
 def _allows(policy: Mapping[str, Any], actions: tuple[str, ...], account: str) -> bool:
     """Whether the policy allows the SES service all ``actions`` (lower case) for mail of ``account``."""
-    statements = policy.get("Statement") or ()
-    allowed = [
-        s for s in (statements if isinstance(statements, list | tuple) else [statements]) if _for_ses(s, account)
-    ]
-    granted = {str(action).lower() for s in allowed for action in _listed(s.get("Action"))}
+    allowed = [s for s in statements(policy) if _for_ses(s, account)]
+    granted = {str(action).lower() for s in allowed for action in listed(s.get("Action"))}
     return all(any(_covers(pattern, action) for pattern in granted) for action in actions)
 
 
@@ -219,25 +216,16 @@ def _covers(pattern: str, action: str) -> bool:
     return action.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == action
 
 
-def _for_ses(statement: Any, account: str) -> bool:
-    if not isinstance(statement, Mapping) or statement.get("Effect") != "Allow":
-        return False
+def _for_ses(statement: Mapping[str, Any], account: str) -> bool:
     principal = statement.get("Principal")
-    service = _listed(principal.get("Service")) if isinstance(principal, Mapping) else []
-    everybody = principal == "*" or (isinstance(principal, Mapping) and "*" in _listed(principal.get("AWS")))
-    if "ses.amazonaws.com" not in service and not everybody:
+    service = listed(principal.get("Service")) if isinstance(principal, Mapping) else []
+    if statement.get("Effect") != "Allow" or ("ses.amazonaws.com" not in service and not for_anyone(principal)):
         return False
     for keys in (statement.get("Condition") or {}).values():
         for key, value in keys.items():
             # A call by the service does not meet other conditions, such as AWS:SourceOwner in the default policy.
             if key.lower() not in ("aws:sourceaccount", "aws:sourcearn"):
                 return False
-            if key.lower() == "aws:sourceaccount" and account not in map(str, _listed(value)):
+            if key.lower() == "aws:sourceaccount" and account not in map(str, listed(value)):
                 return False
     return True
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
 
+from reconciler.kinds.policy import listed, statements
 from reconciler.model import Document, Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, identity_arn
@@ -222,8 +222,7 @@ def set_arn(view: RuleView) -> Iterator[RawFinding]:
             worked = own in was and (needed in was or identity.was("configuration_set_name") != name)
             yield RawFinding(
                 user.address,
-                f"{user.name} may send as {identity.name} in {identity.region}, but may not use its default set "
-                f"{name}: SES answers 554",
+                f"{user.name} may send as {identity.place}, but may not use its default set {name}: SES answers 554",
                 f"add {needed} to its resources",
                 hurts=worked and view.flows(identity),
                 new=identity.is_new or user.is_new,
@@ -263,17 +262,10 @@ def _send_resources(spec: Document | None) -> list[str] | None:
     """The resources that a user's policy allows sending with; None without such a permission, or without a user."""
     policy = (spec or {}).get("policy")
     if not isinstance(policy, Mapping):
-        listed = (spec or {}).get("identities")
-        return [str(arn) for arn in listed] if listed else None
-    statements = policy.get("Statement")
+        return [str(arn) for arn in (spec or {}).get("identities") or ()] or None
     found: list[str] = []
-    for statement in statements if isinstance(statements, list | tuple) else [statements]:
-        if not isinstance(statement, Mapping) or statement.get("Effect") != "Allow":
-            continue
-        if any(fnmatchcase("ses:sendrawemail", str(action).lower()) for action in _listed(statement.get("Action"))):
-            found += [str(resource) for resource in _listed(statement.get("Resource"))]
+    for statement in statements(policy):
+        actions = [str(action).lower() for action in listed(statement.get("Action"))]
+        if statement.get("Effect") == "Allow" and any(fnmatchcase("ses:sendrawemail", action) for action in actions):
+            found += [str(resource) for resource in listed(statement.get("Resource"))]
     return found or None
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from reconciler.mail import dmarc
+from reconciler.model import Address
 from reconciler.names import at_or_above, is_at_or_below, parents
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, Tags
-from reconciler.rules.view import STRENGTH, Resource, RuleView, sender_domain
+from reconciler.rules.view import STRENGTH, Policy, Resource, RuleView, sender_domain
 
 _EXAMPLE = "dns_record/acme.com/_dmarc.acme.com/TXT"
 rule = partial(registry.rule, theme="DMARC", example=_EXAMPLE)
@@ -34,8 +35,15 @@ def _tightens(view: RuleView, domain: str) -> bool:
     return before is not None and after is not None and after.strength > before.strength
 
 
-def _where(identity: Resource) -> str:
-    return f"{identity.name} in {identity.region}"
+def _enforced(view: RuleView) -> Iterator[tuple[Address, Resource, Policy]]:
+    """The identities that exist after apply and whose mail an enforcing policy applies to, with that policy."""
+    for identity in view.identities:
+        policy = view.policy(identity.name)
+        if identity.after is not None and policy is not None and policy.enforces:
+            yield _address(view, policy.owner), identity, policy
+
+
+enforced_rule = RuleFor(_enforced, "DMARC", _EXAMPLE)
 
 
 def _signing(identity: Resource) -> str:
@@ -47,8 +55,8 @@ def _signing(identity: Resource) -> str:
     return str(identity.facts.get("dkim_status"))
 
 
-@rule("dmarc-enforced-unverified", "error", "DMARC is enforced while mail is not yet signed")
-def enforced_unverified(view: RuleView) -> Iterator[RawFinding]:
+@enforced_rule("dmarc-enforced-unverified", "error", "DMARC is enforced while mail is not yet signed")
+def enforced_unverified(view: RuleView, identity: Resource, policy: Policy) -> Iterator[Problem]:
     """After apply, a DMARC policy of `quarantine` or `reject` is in force for an identity, and in at least one region
     its mail passes neither DKIM nor aligned SPF. The policy may be in the domain's own record, or in that of a parent
     (`sp`, else `p`).
@@ -62,30 +70,24 @@ def enforced_unverified(view: RuleView) -> Iterator[RawFinding]:
     plan of its own.
     Source: RFC 9989; SES Developer Guide, Complying with DMARC
     """
-    for identity in view.identities:
-        policy = view.policy(identity.name)
-        if identity.after is None or policy is None or not policy.enforces:
-            continue
-        if identity.is_new:
-            yield RawFinding(
-                _address(view, policy.owner),
-                f"{_where(identity)} is not verified yet, and p={_LEVELS[policy.strength]} applies to its mail already",
-                "send no mail for it before `recon drift` shows DKIM SUCCESS",
-                new=True,
-            )
-        elif view.dkim_works(identity) is False and not view.spf_aligns(identity, policy.tags):
-            yield RawFinding(
-                _address(view, policy.owner),
-                f"mail of {_where(identity)} passes neither DKIM ({_signing(identity)}) nor aligned SPF, and "
-                f"p={_LEVELS[policy.strength]} asks receivers to {_VERBS[policy.strength]}",
-                "keep p=none until DKIM is SUCCESS in every region that sends",
-                hurts=view.flows(identity) and _tightens(view, identity.name),
-                new=not view.can_send(identity),
-            )
+    if identity.is_new:
+        yield Problem(
+            f"{identity.place} is not verified yet, and p={_LEVELS[policy.strength]} applies to its mail already",
+            "send no mail for it before `recon drift` shows DKIM SUCCESS",
+            new=True,
+        )
+    elif view.dkim_works(identity) is False and not view.spf_aligns(identity, policy.tags):
+        yield Problem(
+            f"mail of {identity.place} passes neither DKIM ({_signing(identity)}) nor aligned SPF, and "
+            f"p={_LEVELS[policy.strength]} asks receivers to {_VERBS[policy.strength]}",
+            "keep p=none until DKIM is SUCCESS in every region that sends",
+            hurts=view.flows(identity) and _tightens(view, identity.name),
+            new=not view.can_send(identity),
+        )
 
 
-@rule("dmarc-spf-only", "warning", "DMARC is enforced and depends on SPF alone")
-def spf_only(view: RuleView) -> Iterator[RawFinding]:
+@enforced_rule("dmarc-spf-only", "warning", "DMARC is enforced and depends on SPF alone")
+def spf_only(view: RuleView, identity: Resource, policy: Policy) -> Iterator[Problem]:
     """DMARC is enforced, mail is not signed, and it passes only because the custom MAIL FROM domain aligns.
 
     Why: SPF checks the last server that sent the message. A server that forwards it is not in your SPF record, so every
@@ -93,16 +95,11 @@ def spf_only(view: RuleView) -> Iterator[RawFinding]:
     Fix: Bring DKIM to SUCCESS (`dkim: {signing_enabled: true}` and its records), or keep `p: none` until then.
     Source: RFC 9989: enforcement should not rest on SPF alone, which forwarding breaks
     """
-    for identity in view.identities:
-        policy = view.policy(identity.name)
-        if not identity.stays or policy is None or not policy.enforces:
-            continue
-        if view.dkim_works(identity) is False and view.spf_aligns(identity, policy.tags):
-            yield RawFinding(
-                _address(view, policy.owner),
-                f"mail of {_where(identity)} is not signed; it passes DMARC by SPF only, so forwarded mail fails",
-                "bring DKIM to SUCCESS, or keep p=none until then",
-            )
+    if identity.stays and view.dkim_works(identity) is False and view.spf_aligns(identity, policy.tags):
+        yield Problem(
+            f"mail of {identity.place} is not signed; it passes DMARC by SPF only, so forwarded mail fails",
+            "bring DKIM to SUCCESS, or keep p=none until then",
+        )
 
 
 @record_rule("dmarc-aspf-strict", "error", "aspf=s, which mail from SES never passes")
@@ -124,7 +121,7 @@ def aspf_strict(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     policy = view.policy(domain)
     if unsigned:
         yield Problem(
-            f"with aspf=s, mail of {_where(unsigned[0])} cannot pass DMARC: it is not signed, and its MAIL FROM "
+            f"with aspf=s, mail of {unsigned[0].place} cannot pass DMARC: it is not signed, and its MAIL FROM "
             "domain is never equal to the From domain",
             "write aspf: r, or remove it",
             hurts=newly and policy is not None and policy.enforces and any(map(view.flows, unsigned)),
@@ -191,7 +188,7 @@ def jump(view: RuleView, domain: str) -> Iterator[Problem]:
     if sending:
         yield Problem(
             f"the DMARC policy of {domain} changes from {before.tags.get('p', 'no record')} to reject in one step, "
-            f"while {_where(sending[0])} sends",
+            f"while {sending[0].place} sends",
             "use p: quarantine, or p: reject with t: y, and read the aggregate reports for two weeks",
         )
 

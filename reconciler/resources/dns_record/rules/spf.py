@@ -18,6 +18,10 @@ name_rule = RuleFor(
 record_rule = RuleFor(
     lambda view: ((_address(view, name), name, text) for name, _, text in view.spf_records), "SPF", _EXAMPLE
 )
+sender_rule = RuleFor(
+    lambda view: ((_address(view, name), name, identity, text) for name, identity, text in view.spf_records),
+    "SPF", _EXAMPLE,
+)  # fmt: skip
 
 _MAIL_FROM_TXT = "dns_record/acme.com/bounce-us-east-1.acme.com/TXT"
 _AMAZON = "include:amazonses.com"
@@ -81,8 +85,8 @@ def _before_lookups(view: RuleView, name: str) -> int | None:
     return None if text is None else count_lookups(view, text)
 
 
-@rule("spf-lookups", "error", "More than ten DNS lookups in an SPF record")
-def too_many_lookups(view: RuleView) -> Iterator[RawFinding]:
+@sender_rule("spf-lookups", "error", "More than ten DNS lookups in an SPF record")
+def too_many_lookups(view: RuleView, name: str, identity: Resource | None, text: str) -> Iterator[Problem]:
     """The record needs more than ten DNS lookups. Included records are counted where they are known (in the zones of
     the stack, or in public DNS if that was asked).
 
@@ -91,17 +95,15 @@ def too_many_lookups(view: RuleView) -> Iterator[RawFinding]:
     `mx` by networks.
     Source: RFC 7208 section 4.6.4: a permanent error
     """
-    for name, identity, text in view.spf_records:
-        count = count_lookups(view, text)
-        if count > spf.MAX_LOOKUPS:
-            before = _before_lookups(view, name)
-            yield RawFinding(
-                _address(view, name),
-                f"the SPF record of {name} needs at least {count} DNS lookups; receivers stop after {spf.MAX_LOOKUPS} "
-                "with a permanent error",
-                "remove includes that nobody sends through, or give a sender a subdomain of its own",
-                hurts=before is not None and before <= spf.MAX_LOOKUPS and (_flows(view, identity) or identity is None),
-            )
+    count = count_lookups(view, text)
+    if count > spf.MAX_LOOKUPS:
+        before = _before_lookups(view, name)
+        yield Problem(
+            f"the SPF record of {name} needs at least {count} DNS lookups; receivers stop after {spf.MAX_LOOKUPS} "
+            "with a permanent error",
+            "remove includes that nobody sends through, or give a sender a subdomain of its own",
+            hurts=before is not None and before <= spf.MAX_LOOKUPS and (_flows(view, identity) or identity is None),
+        )
 
 
 @record_rule("spf-no-end", "warning", "An SPF record without all")
@@ -264,7 +266,7 @@ def mail_from(view: RuleView) -> Iterator[RawFinding]:
         had = any(spf.terms_present(text, [_AMAZON]) for text in before)
         yield RawFinding(
             _address(view, name),
-            f"{name}, the MAIL FROM domain of {identity.name} in {identity.region}, has no SPF record with {_AMAZON}: "
+            f"{name}, the MAIL FROM domain of {identity.place}, has no SPF record with {_AMAZON}: "
             "SPF fails for its mail",
             f'publish "v=spf1 {_AMAZON} ~all" at {name}',
             hurts=had and view.flows(identity),
@@ -272,8 +274,8 @@ def mail_from(view: RuleView) -> Iterator[RawFinding]:
         )
 
 
-@rule("spf-include-broken", "error", "An SPF record includes a name without an SPF record")
-def include_broken(view: RuleView) -> Iterator[RawFinding]:
+@sender_rule("spf-include-broken", "error", "An SPF record includes a name without an SPF record")
+def include_broken(view: RuleView, name: str, identity: Resource | None, text: str) -> Iterator[Problem]:
     """`include:` or `redirect=` names a domain that has no SPF record, or several. The rule reports this only where the
     TXT records of that domain are known.
 
@@ -281,16 +283,14 @@ def include_broken(view: RuleView) -> Iterator[RawFinding]:
     Fix: Remove the term, or ask the owner of the name.
     Source: RFC 7208 section 5.2: a permanent error
     """
-    for name, identity, text in view.spf_records:
-        for target in spf.targets(text):
-            texts = view.txt_anywhere(target)
-            if texts is None or sum(map(spf.is_record, texts)) == 1:
-                continue
-            before = _single(view, name, "before")
-            yield RawFinding(
-                _address(view, name),
-                f"the SPF record of {name} includes {target}, which does not have exactly one SPF record: receivers "
-                "stop with a permanent error",
-                f"remove include:{target}, or ask its owner",
-                hurts=before is not None and target not in spf.targets(before) and _flows(view, identity),
-            )
+    for target in spf.targets(text):
+        texts = view.txt_anywhere(target)
+        if texts is None or sum(map(spf.is_record, texts)) == 1:
+            continue
+        before = _single(view, name, "before")
+        yield Problem(
+            f"the SPF record of {name} includes {target}, which does not have exactly one SPF record: receivers "
+            "stop with a permanent error",
+            f"remove include:{target}, or ask its owner",
+            hurts=before is not None and target not in spf.targets(before) and _flows(view, identity),
+        )

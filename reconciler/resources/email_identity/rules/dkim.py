@@ -18,10 +18,6 @@ _ORIGIN = "dkim.signing_attributes_origin"
 _LENGTH = "dkim.next_signing_key_length"
 
 
-def _where(identity: Resource) -> str:
-    return f"{identity.name} in {identity.region}"
-
-
 def _loses_alignment(view: RuleView, identity: Resource) -> bool:
     """Whether unsigned mail of a live identity fails an enforced DMARC policy."""
     policy = view.policy(identity.name)
@@ -64,7 +60,7 @@ def tokens_removed(view: RuleView) -> Iterator[RawFinding]:
             if view.lookup(name, "CNAME", "before") and view.lookup(name, "CNAME") == ():
                 yield RawFinding(
                     view.record_address(name, "CNAME"),
-                    f"{name} is deleted while SES signs mail of {_where(identity)} with it: signatures fail at once, "
+                    f"{name} is deleted while SES signs mail of {identity.place} with it: signatures fail at once, "
                     "and SES revokes DKIM within days",
                     "keep the record while the identity exists",
                     hurts=view.flows(identity),
@@ -83,13 +79,13 @@ def switched_off(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """
     if identity.is_new and identity.will(_ENABLED) is False:
         yield Problem(
-            f"SES will send mail of {_where(identity)} without a DKIM signature of {identity.name}",
+            f"SES will send mail of {identity.place} without a DKIM signature of {identity.name}",
             "leave dkim.signing_enabled at true",
             new=True,
         )
     elif identity.alters(_ENABLED) and identity.will(_ENABLED) is False:
         yield Problem(
-            f"after this, SES sends mail of {_where(identity)} without a DKIM signature of {identity.name}"
+            f"after this, SES sends mail of {identity.place} without a DKIM signature of {identity.name}"
             f"{_consequence(view, identity)}",
             "leave dkim.signing_enabled at true",
             hurts=_loses_alignment(view, identity),
@@ -112,7 +108,7 @@ def origin(view: RuleView, identity: Resource) -> Iterator[Problem]:
     if moved is None or identity.was(_ENABLED) is False:
         return
     yield Problem(
-        f"{moved} changes from {identity.was(moved)} to {identity.will(moved)}: mail of {_where(identity)} is not "
+        f"{moved} changes from {identity.was(moved)} to {identity.will(moved)}: mail of {identity.place} is not "
         f"signed until SES has verified the new records{_consequence(view, identity)}",
         "publish the new records first, apply at a time of little mail, and lower DMARC to p: none for that time",
         hurts=_loses_alignment(view, identity),
@@ -130,7 +126,7 @@ def key_lowered(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """
     if identity.was(_LENGTH) == "RSA_2048_BIT" and identity.will(_LENGTH) == "RSA_1024_BIT":
         yield Problem(
-            f"the DKIM key of {_where(identity)} changes from 2048 to 1024 bits",
+            f"the DKIM key of {identity.place} changes from 2048 to 1024 bits",
             "keep RSA_2048_BIT; SES publishes the key, so a longer key needs no longer record of yours",
         )
 
@@ -145,7 +141,7 @@ def short_key(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """
     short = identity.will(_LENGTH) == "RSA_1024_BIT" and identity.was(_LENGTH) != "RSA_2048_BIT"
     if short and identity.will(_ENABLED):
-        yield Problem(f"{_where(identity)} signs with a 1024-bit key", "write next_signing_key_length: RSA_2048_BIT")
+        yield Problem(f"{identity.place} signs with a 1024-bit key", "write next_signing_key_length: RSA_2048_BIT")
 
 
 @identity_rule(
@@ -175,7 +171,7 @@ def replica(view: RuleView, identity: Resource) -> Iterator[Problem]:
     served = parent is not None and parent.before is not None and identity.stays and view.flows(identity)
     dropped = parent is not None and (parent.after is None or parent.alters(_ORIGIN))
     yield Problem(
-        f"{_where(identity)} {problem}",
+        f"{identity.place} {problem}",
         "let the parent use signing_attributes_origin: AWS_SES in another region of the stack; before you delete "
         "the parent, give the replica its own keys (AWS_SES or EXTERNAL) in a separate apply",
         hurts=served and dropped and not identity.alters(_ORIGIN),
@@ -211,6 +207,6 @@ def failing(view: RuleView, identity: Resource) -> Iterator[Problem]:
     if failed and identity.will(_ENABLED) is not False:
         reason = identity.facts.get("error_type")
         yield Problem(
-            f"DKIM of {_where(identity)} is {status}{f' ({reason})' if reason else ''}",
+            f"DKIM of {identity.place} is {status}{f' ({reason})' if reason else ''}",
             "`recon doctor` compares the records with the answers of DNS",
         )

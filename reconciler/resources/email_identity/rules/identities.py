@@ -4,9 +4,9 @@ align and receives bounces."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from reconciler import regions
+from reconciler.kinds.policy import for_anyone, statements
 from reconciler.names import at_or_above, parents
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
@@ -43,7 +43,7 @@ def identity_deleted(view: RuleView, identity: Resource) -> Iterator[Problem]:
     elif region is not None:
         known = "; nothing was sent there in the last day"
     yield Problem(
-        f"after this, SES rejects mail from {identity.name} in {identity.region}{known}",
+        f"after this, SES rejects mail from {identity.place}{known}",
         "move its senders first, or waive this with a date",
         hurts=bool(sent),
         new=not sent and region == 0,
@@ -102,25 +102,13 @@ def policy_anyone(view: RuleView, identity: Resource) -> Iterator[Problem]:
     Source: SES Developer Guide, Sending authorization policy anatomy
     """
     for name, policy in (identity.will("policies") or {}).items():
-        statements = policy.get("Statement") or () if isinstance(policy, dict) else ()
-        for statement in statements if isinstance(statements, list | tuple) else [statements]:
-            if (
-                statement.get("Effect") == "Allow"
-                and _anyone(statement.get("Principal"))
-                and not statement.get("Condition")
-            ):
+        for statement in statements(policy):
+            allows = statement.get("Effect") == "Allow" and not statement.get("Condition")
+            if allows and for_anyone(statement.get("Principal")):
                 yield Problem(
-                    f"the policy {name} of {identity.name} in {identity.region} allows every AWS account to send "
-                    f"as {identity.name}",
+                    f"the policy {name} of {identity.place} allows every AWS account to send as {identity.name}",
                     "name the account, or add a condition",
                 )
-
-
-def _anyone(principal: Any) -> bool:
-    if isinstance(principal, dict):
-        values = principal.get("AWS")
-        return values == "*" or (isinstance(values, list | tuple) and "*" in values)
-    return bool(principal == "*")
 
 
 # --- MAIL FROM ---------------------------------------------------------------------------------------------------
@@ -133,10 +121,6 @@ _BEHAVIOR = "mail_from.behavior_on_mx_failure"
 
 def _rejects(identity: Resource) -> bool:
     return bool(identity.will(_NAME)) and identity.will(_BEHAVIOR) == "REJECT_MESSAGE"
-
-
-def _where(identity: Resource) -> str:
-    return f"{identity.name} in {identity.region}"
 
 
 @mail_from_rule("mail-from-reject", "error", "SES rejects mail until it has found the MX of the MAIL FROM domain")
@@ -153,7 +137,7 @@ def reject_early(view: RuleView, identity: Resource) -> Iterator[Problem]:
     moved = identity.alters(_NAME)
     if identity.is_new:
         yield Problem(
-            f"SES rejects mail of {_where(identity)} until it has found the MX of {identity.will(_NAME)}",
+            f"SES rejects mail of {identity.place} until it has found the MX of {identity.will(_NAME)}",
             "start to send when MAIL FROM is SUCCESS",
             new=True,
         )
@@ -161,7 +145,7 @@ def reject_early(view: RuleView, identity: Resource) -> Iterator[Problem]:
         status = "PENDING" if moved else identity.facts.get("mail_from_status")
         yield Problem(
             f"MAIL FROM {identity.will(_NAME)} is {status}; with REJECT_MESSAGE, SES rejects mail of "
-            f"{_where(identity)} until it is SUCCESS",
+            f"{identity.place} until it is SUCCESS",
             "apply with USE_DEFAULT_VALUE first, and set REJECT_MESSAGE when `recon drift` shows SUCCESS",
             hurts=view.flows(identity) and (moved or identity.alters(_BEHAVIOR)),
         )
@@ -220,7 +204,7 @@ def moves(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """
     if identity.alters(_NAME) and identity.was(_NAME) and identity.will(_NAME) and not _rejects(identity):
         yield Problem(
-            f"MAIL FROM of {_where(identity)} changes from {identity.was(_NAME)} to {identity.will(_NAME)}: SPF "
+            f"MAIL FROM of {identity.place} changes from {identity.was(_NAME)} to {identity.will(_NAME)}: SPF "
             "does not align until SES has verified the new domain",
             "DMARC depends on DKIM until then; check that DKIM is SUCCESS",
         )
@@ -236,7 +220,7 @@ def removed(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """
     if identity.alters(_NAME) and identity.was(_NAME) and not identity.will(_NAME):
         yield Problem(
-            f"after this, mail of {_where(identity)} has amazonses.com as its MAIL FROM domain: DMARC depends on "
+            f"after this, mail of {identity.place} has amazonses.com as its MAIL FROM domain: DMARC depends on "
             "DKIM alone",
             "keep mail_from, or check that DKIM is SUCCESS",
         )
@@ -252,7 +236,7 @@ def none_set(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """
     if identity.after is not None and not identity.will(_NAME) and not identity.was(_NAME):
         yield Problem(
-            f"{_where(identity)} has no custom MAIL FROM domain: SPF passes for amazonses.com, not for {identity.name}",
+            f"{identity.place} has no custom MAIL FROM domain: SPF passes for amazonses.com, not for {identity.name}",
             'declare mail_from: {mail_from_domain: "bounce-${region}.${domain}"}',
         )
 
@@ -284,7 +268,7 @@ def in_use(view: RuleView) -> Iterator[RawFinding]:
             continue
         yield RawFinding(
             identity.address,
-            f"{name}, the MAIL FROM domain of {_where(identity)}, is {use}",
+            f"{name}, the MAIL FROM domain of {identity.place}, is {use}",
             "use a name that nothing else uses, such as bounce-${region}.${domain}",
         )
 
@@ -302,6 +286,6 @@ def failing(view: RuleView, identity: Resource) -> Iterator[Problem]:
     if identity.stays and identity.will(_NAME) and status in ("FAILED", "TEMPORARY_FAILURE"):
         effect = "SES rejects its mail" if _rejects(identity) else "SES sends with amazonses.com instead"
         yield Problem(
-            f"MAIL FROM {identity.will(_NAME)} of {_where(identity)} is {status}: {effect}",
+            f"MAIL FROM {identity.will(_NAME)} of {identity.place} is {status}: {effect}",
             "`recon doctor` compares its MX and TXT with the answers of DNS",
         )
