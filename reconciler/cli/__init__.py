@@ -21,19 +21,8 @@ from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
 from reconciler.errors import ReconError
 
-__all__ = [
-    "account",
-    "app",
-    "doctor",
-    "importing",
-    "main",
-    "pipeline",
-    "read_commands",
-    "run",
-    "smtp",
-    "suppression",
-    "write_commands",
-]  # fmt: skip
+COMMANDS = (account, doctor, importing, pipeline, read_commands, smtp, suppression, write_commands)
+"""The modules of the commands, which register themselves with ``app`` when they are imported."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.lock import HeldLock, Lock
     from reconciler.model import Plan, Result, Stack, State
+    from reconciler.renderers import TextOptions
     from reconciler.running import PlannedRun
 
 StateArg = Annotated[str, typer.Argument(metavar="[STATE]", help="Directory or file of the desired state.")]
@@ -89,18 +90,14 @@ class Output:
 
         return shutil.get_terminal_size().columns
 
+    def style(self) -> TextOptions:
+        """How the renderers draw text."""
+        return {"color": self.color, "width": self.width(), "unicode": self.unicode, "verbose": self.verbose}
+
     def rendered(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> str:
         from reconciler.renderers import render
 
-        return render(
-            plan,
-            self.format,
-            color=self.color,
-            width=self.width(),
-            unicode=self.unicode,
-            verbose=self.verbose,
-            mode=mode,
-        )
+        return render(plan, self.format, mode=mode, **self.style())
 
     def plan(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> None:
         sys.stdout.write(self.rendered(plan, mode))
@@ -109,11 +106,7 @@ class Output:
     def result(self, result: Result) -> None:
         from reconciler.renderers import render_result
 
-        sys.stdout.write(
-            render_result(
-                result, self.format, color=self.color, width=self.width(), unicode=self.unicode, verbose=self.verbose
-            )
-        )
+        sys.stdout.write(render_result(result, self.format, **self.style()))
         sys.stdout.flush()
 
     def document(

@@ -21,31 +21,35 @@ from reconciler.cli.common import (
     TextOrJsonOption,
     backend_connection,
     load,
+    load_state,
+    options_from,
 )
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
     from reconciler.journal import JournalRun
+    from reconciler.model import State
 
 
 @app.command()
+@options_from(declared=load_state)
 def history(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many runs.")] = 20,
     format: TextOrJsonOption = "text",
     no_color: ColorOption = False,
-) -> None:
+) -> int:
     """Show the past runs that wrote to this stack, newest first, from its journal."""
     from reconciler.journal import read_runs
 
     out = Output(format, no_color, formats=TEXT_OR_JSON)
-    stack = load(state, env, out)[0].stack
+    stack = declared.stack
     runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
     if format == "json":
         out.document(stack, "no_changes", {"runs": [run.to_json() for run in runs]})
-        return
-    sys.stdout.write("".join(_run_lines(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
+    else:
+        sys.stdout.write("".join(_run_lines(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
+    return 0
 
 
 @app.command()

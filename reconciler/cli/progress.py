@@ -39,15 +39,8 @@ class ProgressBar:
             console = Console(stderr=True, no_color=not self._out.color, highlight=False)
             spinner = SpinnerColumn("dots" if self._out.unicode else "line")
             description = TextColumn("{task.description}", markup=False)
-            self._bar = Bar(
-                spinner,
-                BarColumn(30),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                description,
-                console=console,
-                transient=True,
-            )
+            columns = (spinner, BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn(), description)
+            self._bar = Bar(*columns, console=console, transient=True)
             self._bar.start()
             about = f"about {self._seconds} s at AWS's rates" if self._seconds > 5 else ""
             self._task = self._bar.add_task(about, total=self._total)

@@ -25,6 +25,7 @@ from reconciler.cli.common import (
     TargetOption,
     any_format,
     load,
+    load_state,
     lock_of,
     must_have_terminal,
     options_from,
@@ -197,17 +198,15 @@ def destroy(
 
 
 @app.command()
+@options_from(declared=load_state)
 def unlock(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
     no_color: ColorOption = False,
 ) -> int:
     """Free the stack's lock after showing who holds it."""
     from reconciler.renderers.escape import safe
 
-    out = Output(no_color=no_color)
-    declared, _ = load(state, env, out)
     lock = lock_of(declared.stack)
     holder = lock.holder()
     if holder is None:

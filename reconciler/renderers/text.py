@@ -164,17 +164,31 @@ def _without_own_tags(block: Block, style: Style) -> Sequence[Row]:
 
 def _note(severity: str, message: str, rule: str, style: Style) -> list[Line]:
     sign = {"error": "! error: ", "warning": "! "}.get(severity, "· " if style.unicode else "* ")
-    lines: list[Line] = []
-    pieces = wrap(style.safe(message), style.left(6 + len(sign)))
-    for number, piece in enumerate(pieces):
-        lead = sign if number == 0 else " " * len(sign)
-        lines.append([("", "      "), (severity, lead), ("" if severity != "note" else "dim", piece)])
-    tag = f"  [{style.safe(rule)}]" if rule else ""
-    last = lines[-1]
-    if style.width is None or sum(cells(text) for _, text in last) + cells(tag) <= style.width:
-        last.append(("dim", tag))
+    wrapped = wrap(style.safe(message), style.left(6 + len(sign)))
+    lines = _hanging((severity, sign), wrapped, "dim" if severity == "note" else "")
+    return _tagged([[("", "      "), *line] for line in lines], rule, 6 + len(sign), style)
+
+
+def _hanging(lead: Piece, wrapped: Sequence[str], tone: str = "") -> list[Line]:
+    """Wrapped text after ``lead``, each further line below the first."""
+    blank = (lead[0], " " * len(lead[1]))
+    return [[blank if number else lead, (tone, piece)] for number, piece in enumerate(wrapped)]
+
+
+def _signed(sign: str, tone: str, wrapped: Sequence[str]) -> list[Line]:
+    """Wrapped text after a sign of one character, all in one style."""
+    return [[(tone, f"{' ' if number else sign} {piece}")] for number, piece in enumerate(wrapped)]
+
+
+def _tagged(lines: list[Line], tag: str, indent: int, style: Style) -> list[Line]:
+    """``lines`` with ``[tag]`` at the end of the last one, or below it if it is too long."""
+    if not tag:
+        return lines
+    shown = f"[{style.safe(tag)}]"
+    if style.width is None or _length(lines[-1]) + 2 + cells(shown) <= style.width:
+        lines[-1].append(("dim", f"  {shown}"))
     else:
-        lines.append([("dim", "      " + " " * len(sign) + tag.strip())])
+        lines.append([("dim", " " * indent + shown)])
     return lines
 
 
@@ -246,8 +260,7 @@ def _value_lines(row: Row, block: Block, style: Style, width: int | None) -> lis
         lines: list[Line] = []
         for sign, tone, items in (("+", "new", added), ("-", "old", removed)):
             for item in items:
-                pieces = wrap(style.value(item), width and width - 2)
-                lines += [[(tone, f"{sign if number == 0 else ' '} {piece}")] for number, piece in enumerate(pieces)]
+                lines += _signed(sign, tone, wrap(style.value(item), width and width - 2))
         if kept:
             lines.append([("dim", f"  ({kept} unchanged)")])
         return lines
@@ -258,9 +271,9 @@ def _value_lines(row: Row, block: Block, style: Style, width: int | None) -> lis
     if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
         return [[("dim" if before is None else "old", old), ("dim", arrow), ("dim" if after is None else "new", new)]]
     return [
-        [(tone, (sign if number == 0 else "  ") + piece)]
-        for sign, tone, value in (("- ", "old", old), ("+ ", "new", new))
-        for number, piece in enumerate(wrap(value, width and width - 2))
+        line
+        for sign, tone, value in (("-", "old", old), ("+", "new", new))
+        for line in _signed(sign, tone, wrap(value, width and width - 2))
     ]
 
 
@@ -271,8 +284,7 @@ def _nested_lines(before: object, after: object, style: Style, width: int | None
             lines.append([("dim", style.dots)])
             continue
         tone = {"+": "new", "-": "old"}.get(sign, "")
-        for number, piece in enumerate(_wrap_indented(text, width and width - 2)):
-            lines.append([(tone, f"{sign if number == 0 else ' '} {piece}")])
+        lines += _signed(sign, tone, _wrap_indented(text, width and width - 2))
     return lines or [[("", style.value(after))]]
 
 
@@ -344,36 +356,23 @@ def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], styl
 
 def _diagnostic(one: Diagnostic, addresses: Sequence[str], style: Style) -> list[Line]:
     lead = f"{one.severity}: "
-    lines: list[Line] = []
-    for number, piece in enumerate(wrap(style.safe(one.message), style.left(len(lead)))):
-        lines.append([(one.severity, lead if number == 0 else " " * len(lead)), ("", piece)])
+    lines = _hanging((one.severity, lead), wrap(style.safe(one.message), style.left(len(lead))))
     if one.code and one.code != "error":
-        tag = f"  [{style.safe(one.code)}]"
-        if style.width is None or _length(lines[-1]) + cells(tag) <= style.width:
-            lines[-1].append(("dim", tag))
-        else:
-            lines.append([("dim", "  " + tag.strip())])
+        lines = _tagged(lines, one.code, 2, style)
     if one.file:
         lines.append([("dim", "  at       "), ("", style.safe(_where(one)))])
     if addresses:
         shown = addresses if style.verbose or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
-        for number, address in enumerate(shown):
-            lines.append([("dim", "  address  " if number == 0 else "           "), ("", style.safe(address))])
+        lines += _hanging(("dim", "  address  "), [style.safe(address) for address in shown])
         if len(shown) < len(addresses):
             lines.append([("dim", f"           {style.dots} and {len(addresses) - len(shown)} more (-v lists all)")])
     if one.hint:
-        for number, piece in enumerate(wrap(style.safe(one.hint), style.left(11))):
-            lines.append([("dim", "  hint:    " if number == 0 else "           "), ("", piece)])
+        lines += _hanging(("dim", "  hint:    "), wrap(style.safe(one.hint), style.left(11)))
     return lines
 
 
 def _where(one: Diagnostic) -> str:
-    place = one.file
-    if one.line:
-        place += f":{one.line}"
-        if one.column:
-            place += f":{one.column}"
-    return place
+    return ":".join([one.file, *(str(number) for number in (one.line, one.line and one.column) if number)])
 
 
 def error_lines(error: ReconError, style: Style) -> list[Line]:
@@ -403,13 +402,7 @@ def diagnostic_lines(diagnostics: Iterable[Diagnostic], style: Style) -> list[Li
 
 STATUS: Final = {"done": "done", "failed": "FAILED", "waiting": "waiting", "not_started": "not started"}
 _STATUS_STYLE: Final = {"done": "good", "failed": "error", "waiting": "warning", "not_started": "dim"}
-_PAST: Final = {
-    "create": "created",
-    "adopt": "adopted",
-    "update": "updated",
-    "replace": "replaced",
-    "delete": "deleted",
-}
+_PAST: Final = {action: action.rstrip("e") + "ed" for action in ACTIONS}
 NEXT: Final = {
     "partial": "Applying again is safe: it plans again, and does what is left.",
     "verify_timeout": "SES is still verifying. Applying again is safe: it waits again, and does what is left.",
@@ -425,7 +418,7 @@ def result_lines(result: Result, style: Style) -> list[Line]:
     clean = result.outcome in ("applied", "no_changes")
     if result.applied:
         parts = [f"{counts[status]} {STATUS[status].lower()}" for status in STATUS if counts[status]]
-        title = {"applied": "applied", "no_changes": "no changes"}.get(result.outcome, result.outcome.replace("_", " "))
+        title = result.outcome.replace("_", " ")
         lines.append([
             ("dim", f"{scope}: " if scope else ""),
             ("good" if clean else "error", title),
@@ -475,10 +468,8 @@ def _applied(one: Applied, style: Style) -> list[Line]:
     ]]  # fmt: skip
     for label, text in (("", one.message), ("hint: ", one.hint)):
         if text:
-            lines += [
-                [("dim", "                  " + (label if number == 0 else " " * len(label))), ("", piece)]
-                for number, piece in enumerate(wrap(style.safe(text), style.left(18 + len(label))))
-            ]
+            lead = " " * 18 + label
+            lines += _hanging(("dim", lead), wrap(style.safe(text), style.left(len(lead))))
     return lines
 
 
