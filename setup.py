@@ -11,6 +11,7 @@ setup(
     package_dir={"reconciler.schemas": "schemas"},
     package_data={
         "": ["*.schema.json"],
+        "reconciler": ["demo.zones.json"],
         "reconciler.renderers": ["templates/*"],
         "reconciler.scaffold": ["files/**/*"],
     },

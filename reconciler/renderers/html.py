@@ -11,6 +11,7 @@ import base64
 import difflib
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -25,8 +26,7 @@ from reconciler.renderers.headline import dollars, duration, monthly_dollars, pl
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.picture import picture, short
 from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
-from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
-from reconciler.renderers.view import Block, Row, fold_diagnostics, view
+from reconciler.renderers.view import Block, Row, fold_diagnostics, shown, view
 
 
 def _escaped(value: object) -> object:
@@ -43,7 +43,7 @@ def _templates() -> Environment:
     environment.filters["short"] = short
     environment.globals |= {
         "drift_words": DRIFT_WORDS, "own_source": _own_source, "plan_digest": plan_digest, "plural": plural,
-        "status": STATUS, "symbols": SYMBOLS, "value": _value,
+        "status": STATUS, "symbols": SYMBOLS, "shown": _shown,
     }  # fmt: skip
     return environment
 
@@ -113,39 +113,15 @@ def _own_source(row: Row, block: Block) -> bool:
     return bool(source.via) or whole is None or source.file != whole.file
 
 
-def _value(row: Row, block: Block) -> Markup:
-    return Markup(_drawn(row, block))
-
-
-def _drawn(row: Row, block: Block) -> str:
-    if row.shows == "value":
-        value = row.before if block.action == "delete" else row.after
-        if is_flat(value) or not isinstance(value, (dict, list, str)):
-            return esc(one_line(value))
-        drawn = "".join(f"<span>{esc(line)}</span>" for line in nested(value))
-        return f'<span class="lines plain">{drawn}</span>'
-    before, after = row.before, row.after
-    sets = set_diff(before, after)
-    if sets is not None and (len(before) > 1 or len(after) > 1):
-        added, removed, kept = sets
-        lines = [f"<del>{esc(one_line(item))}</del>" for item in removed]
-        lines += [f"<ins>{esc(one_line(item))}</ins>" for item in added]
-        lines += [f'<span class="quiet">({kept} unchanged)</span>'] if kept else []
-        return f'<span class="lines">{"".join(lines)}</span>'
-    if not (is_flat(before) and is_flat(after)):
-        tags = {"-": "del", "+": "ins"}
-        lines = [
-            f"<{tags.get(sign, 'span')}>{esc(line) if sign != '…' else '…'}</{tags.get(sign, 'span')}>"
-            for sign, line in nested_diff(before, after)
-        ]
-        return f'<span class="lines">{"".join(lines)}</span>'
-    old, new = pair(before, after)
+def _shown(row: Row, block: Block) -> tuple[str, Sequence[tuple[str, str]], int]:
+    """``shown``, with the form ``inline`` for two short values, and in two long ones the differing words marked."""
+    found = shown(row, block.action)
+    if found.form != "pair":
+        return found
+    (_, old), (_, new) = found.lines
     if len(old) + len(new) <= 76:
-        left = f'<span class="quiet">{esc(old)}</span>' if before is None else f"<del>{esc(old)}</del>"
-        right = f'<span class="quiet">{esc(new)}</span>' if after is None else f"<ins>{esc(new)}</ins>"
-        return f'{left}<span class="arrow">→</span>{right}'
-    old_marked, new_marked = _marked(old, new)
-    return f'<span class="lines"><del>{old_marked}</del><ins>{new_marked}</ins></span>'
+        return "inline", found.lines, 0
+    return "pair", list(zip("-+", map(Markup, _marked(old, new)), strict=True)), 0
 
 
 def _marked(old: str, new: str) -> tuple[str, str]:

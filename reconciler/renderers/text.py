@@ -15,8 +15,8 @@ from reconciler.errors import ReconError
 from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
-from reconciler.renderers.values import Placeholder, is_flat, nested, nested_diff, one_line, pair, set_diff
-from reconciler.renderers.view import Block, Row, fold_diagnostics, view
+from reconciler.renderers.values import Placeholder, one_line
+from reconciler.renderers.view import Block, Row, fold_diagnostics, shown, view
 
 Mode = Literal["plan", "drift"]
 Piece = tuple[str, str]
@@ -247,45 +247,29 @@ def _own_cause(row: Row, block: Block, style: Style) -> str:
 
 
 def _value_lines(row: Row, block: Block, style: Style, width: int | None) -> list[Line]:
-    ascii_only = not style.unicode
-    if row.shows == "value":
-        value = row.before if block.action == "delete" else row.after
-        if is_flat(value) or not isinstance(value, (dict, list, str)):
-            return [[("", piece)] for piece in wrap(style.value(value), width)]
-        return [[("", piece)] for line in nested(value, ascii_only=ascii_only) for piece in _wrap_indented(line, width)]
-    before, after = row.before, row.after
-    sets = set_diff(before, after)
-    if sets is not None and (len(before) > 1 or len(after) > 1):
-        added, removed, kept = sets
-        lines: list[Line] = []
-        for sign, tone, items in (("+", "new", added), ("-", "old", removed)):
-            for item in items:
-                lines += _signed(sign, tone, wrap(style.value(item), width and width - 2))
-        if kept:
-            lines.append([("dim", f"  ({kept} unchanged)")])
-        return lines
-    if not (is_flat(before) and is_flat(after)):
-        return _nested_lines(before, after, style, width)
-    old, new = pair(before, after, ascii_only=ascii_only)
-    arrow = f" {style.arrow} "
-    if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
-        return [[("dim" if before is None else "old", old), ("dim", arrow), ("dim" if after is None else "new", new)]]
-    return [
-        line
-        for sign, tone, value in (("-", "old", old), ("+", "new", new))
-        for line in _signed(sign, tone, wrap(value, width and width - 2))
-    ]
-
-
-def _nested_lines(before: object, after: object, style: Style, width: int | None) -> list[Line]:
-    lines: list[Line] = []
-    for sign, text in nested_diff(before, after, ascii_only=not style.unicode):
-        if sign == "…":
-            lines.append([("dim", style.dots)])
-            continue
-        tone = {"+": "new", "-": "old"}.get(sign, "")
-        lines += _signed(sign, tone, _wrap_indented(text, width and width - 2))
-    return lines or [[("", style.value(after))]]
+    found = shown(row, block.action, ascii_only=not style.unicode)
+    below = width and width - 2
+    tones = {"-": "old", "+": "new"}
+    match found.form:
+        case "line":
+            return [[("", piece)] for piece in wrap(found.lines[0][1], width)]
+        case "document":
+            return [[("", piece)] for _, line in found.lines for piece in _wrap_indented(line, width)]
+        case "diff":
+            lines: list[Line] = []
+            for sign, text in found.lines:
+                signed = _signed(sign, tones.get(sign, ""), _wrap_indented(text, below))
+                lines += [[("dim", style.dots)]] if sign == "…" else signed
+            return lines or [[("", style.value(row.after))]]
+        case "pair":
+            (_, old), (_, new) = found.lines
+            arrow = f" {style.arrow} "
+            if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
+                sides = ("dim" if row.before is None else "old", "dim" if row.after is None else "new")
+                return [[(sides[0], old), ("dim", arrow), (sides[1], new)]]
+    signed_lines = sorted(found.lines, key=lambda line: line[0]) if found.form == "set" else found.lines
+    lines = [line for sign, text in signed_lines for line in _signed(sign, tones[sign], wrap(text, below))]
+    return [*lines, [("dim", f"  ({found.kept} unchanged)")]] if found.kept else lines
 
 
 def _wrap_indented(line: str, width: int | None) -> list[str]:
