@@ -374,12 +374,9 @@ def writes(sandbox: Sandbox) -> list[str]:
 def leaked(demo: Demo, sandbox: Sandbox) -> list[str]:
     """The stack's secrets that a file of the folder or the output of a command contains: there must be none."""
     client = sandbox.client("secretsmanager", REGIONS[0], access_key=ACCOUNTS["production"])
-    secrets = [
-        json.loads(client.get_secret_value(SecretId="recon/production/newsletter/us-east-1")["SecretString"])[
-            "password"
-        ]
-    ]
-    secrets.append(client.get_secret_value(SecretId="recon/dkim/survey")["SecretString"].split("\n")[1])
+    names = ("recon/production/newsletter/us-east-1", "recon/dkim/survey")
+    smtp, dkim = (client.get_secret_value(SecretId=name)["SecretString"] for name in names)
+    secrets = [json.loads(smtp)["password"], dkim.split("\n")[1]]
     texts = [path.read_text(encoding="utf-8") for path in demo.folder.rglob("*") if path.is_file()]
     texts += demo.outputs
     return [secret for secret in secrets if any(secret in text for text in texts)]

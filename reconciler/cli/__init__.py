@@ -63,6 +63,7 @@ def run(arguments: list[str]) -> int:
         code = _command(arguments[0] if arguments else "").main(
             args=arguments, prog_name="recon", standalone_mode=False
         )
+        sys.stdout.flush()
         return int(code) if isinstance(code, int) else 0
     except typer.Exit as done:
         return int(done.exit_code)

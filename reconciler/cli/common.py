@@ -101,13 +101,11 @@ class Output:
 
     def plan(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> None:
         sys.stdout.write(self.rendered(plan, mode))
-        sys.stdout.flush()
 
     def result(self, result: Result) -> None:
         from reconciler.renderers import render_result
 
         sys.stdout.write(render_result(result, self.format, **self.style()))
-        sys.stdout.flush()
 
     def document(
         self, stack: Stack, outcome: str, found: Mapping[str, Any], diagnostics: Iterable[Diagnostic] = ()
@@ -115,15 +113,14 @@ class Output:
         """Write the JSON object of a command that prints no plan: stack, outcome, what it found, diagnostics."""
         tail = {"outcome": outcome, **found, "diagnostics": [one.to_json() for one in diagnostics]}
         sys.stdout.write(json.dumps({**head_of(stack), **tail}, indent=2, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
 
     def error(self, error: ReconError) -> None:
         from reconciler.renderers import render_error
 
         if self.format == "json":
             sys.stdout.write(render_error(error, "json"))
-            sys.stdout.flush()
             return
+        sys.stdout.flush()
         color = self.color and sys.stderr.isatty()
         sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
 
@@ -132,6 +129,7 @@ class Output:
         if not self.quiet:
             from reconciler.renderers.escape import safe
 
+            sys.stdout.flush()
             # It may contain names from YAML, AWS and other runs' locks.
             sys.stderr.write("\n".join(map(safe, message.split("\n"))) + "\n")
             sys.stderr.flush()
@@ -313,6 +311,7 @@ def must_have_terminal(command: str, hint: str) -> None:
 
 def yes(question: str, answer: str = "yes") -> bool:
     """Ask a question on the terminal; whether the answer is ``answer``."""
+    sys.stdout.flush()
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip() == answer
@@ -400,7 +399,6 @@ def print_outcome(
         out.document(stack, outcome, found, as_diagnostics(problems))
     else:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
         for problem in problems:
             out.error(problem)
     return 1 if problems else 0

@@ -10,6 +10,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from reconciler.renderers.escape import safe
+
 if TYPE_CHECKING:
     from reconciler.cli.common import Output
 
@@ -58,7 +60,7 @@ class ProgressBar:
             if self._last.get(address) == text:
                 return
             self._last[address] = text
-            text = _escaped(f"{address}: {text}")
+            text = safe(f"{address}: {text}")
             if self._bar is not None:
                 self._bar.update(self._task, description=text)
             else:
@@ -70,8 +72,4 @@ class ProgressBar:
             if self._bar is not None:
                 self._bar.advance(self._task)
                 if outcome == "failed":
-                    self._bar.console.print(f"  failed: {_escaped(step)} {code}", markup=False, highlight=False)
-
-
-def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+                    self._bar.console.print(f"  failed: {safe(step)} {code}", markup=False, highlight=False)

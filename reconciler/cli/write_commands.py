@@ -21,7 +21,6 @@ from reconciler.cli.common import (
     LockOption,
     Output,
     ParallelOption,
-    StateArg,
     TargetOption,
     any_format,
     load,
@@ -156,10 +155,9 @@ def _apply_state(
 
 
 @app.command()
-@options_from(out=any_format)
+@options_from(out=any_format, declared=load_state)
 def destroy(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     target: TargetOption = None,
     allow_deletes: Annotated[
         int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
@@ -175,7 +173,6 @@ def destroy(
     from reconciler.safeguards import check_safeguards
 
     targets = validate_targets(target)
-    declared, _ = load(state, env, out)
     if allow_deletes is None and not sys.stdin.isatty():
         raise Refused(
             "destroy asks for confirmation, and there is no terminal",
@@ -213,7 +210,6 @@ def unlock(
         sys.stdout.write("No run holds the lock.\n")
         return 0
     sys.stdout.write(f"The lock is held by {safe(str(holder))}\n")
-    sys.stdout.flush()
     if not force:
         must_have_terminal("unlock", "recon unlock --force")
         if not yes("Free it? If that run still writes, another could write at the same time. Only `yes` is accepted: "):

@@ -24,7 +24,6 @@ from reconciler.renderers.jsonform import (
 )
 from reconciler.renderers.markdown import error_markdown, plan_markdown, result_markdown
 from reconciler.renderers.text import (
-    Mode,
     Style,
     diagnostic_lines,
     draw,
@@ -32,6 +31,7 @@ from reconciler.renderers.text import (
     plan_lines,
     result_lines,
 )
+from reconciler.renderers.view import Mode
 
 FORMATS: Final = ("text", "json", "markdown", "html")
 

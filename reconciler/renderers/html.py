@@ -25,8 +25,8 @@ from reconciler.renderers.escape import html_text as esc
 from reconciler.renderers.headline import dollars, duration, monthly_dollars, plural
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.picture import picture, short
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
-from reconciler.renderers.view import Block, Row, fold_diagnostics, shown, view
+from reconciler.renderers.text import NEXT, STATUS, last_line, result_last_line, sentence
+from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
 
 def _escaped(value: object) -> object:
@@ -42,7 +42,7 @@ def _templates() -> Environment:
     )  # fmt: skip
     environment.filters["short"] = short
     environment.globals |= {
-        "drift_words": DRIFT_WORDS, "own_source": _own_source, "plan_digest": plan_digest, "plural": plural,
+        "own_source": _own_source, "plan_digest": plan_digest, "plural": plural,
         "status": STATUS, "symbols": SYMBOLS, "shown": _shown,
     }  # fmt: skip
     return environment

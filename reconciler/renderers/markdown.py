@@ -19,8 +19,8 @@ from reconciler.model import Diagnostic, Plan, Result
 from reconciler.renderers.escape import fence, html_text, markdown_code, markdown_text, safe
 from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
-from reconciler.renderers.view import Block, Row, fold_diagnostics, shown, view
+from reconciler.renderers.text import NEXT, STATUS, last_line, result_last_line, sentence
+from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
 LIMIT: Final = 60_000
 """Bytes of UTF-8, which also limits the characters."""
@@ -177,10 +177,7 @@ def _title(block: Block) -> str:
 
 
 def _aside(block: Block, mode: Mode) -> str:
-    parts = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
-    if block.cause:
-        parts.append(_inert(_cut(block.cause, _NAME)))
-    return " · ".join(["", *parts]) if parts else ""
+    return "".join(f" · {_inert(_cut(text, _NAME))}" for text in block.asides(mode))
 
 
 def _notes(block: Block) -> list[str]:
@@ -287,13 +284,9 @@ def _packed_groups(groups: dict[tuple[str, str], list[str]], *, endings: bool) -
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    first = names[0]
-    length = 0
-    while length < len(first) - 1 and all(
-        len(name) > length + 1 and name[-length - 1] == first[-length - 1] for name in names
-    ):
-        length += 1
-    return first[len(first) - length :] if length > 2 else ""
+    longest = min(map(len, names)) - 1
+    length = next((n for n in range(longest) if len({name[-n - 1] for name in names}) > 1), max(0, longest))
+    return names[0][len(names[0]) - length :] if length > 2 else ""
 
 
 # --- diagnostics and footer ----------------------------------------------------------------------------------------

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from reconciler.errors import ReconError
 from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
 from reconciler.renderers.values import Placeholder, one_line
-from reconciler.renderers.view import Block, Row, fold_diagnostics, shown, view
+from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
-Mode = Literal["plan", "drift"]
 Piece = tuple[str, str]
 Line = list[Piece]
 
@@ -31,10 +30,6 @@ _INLINE: Final = 76
 _CAUSE_COLUMN: Final = 36
 _SHOWN_ADDRESSES: Final = 3
 _MANY_DONE: Final = 8
-DRIFT_WORDS: Final = {
-    "create": "missing in AWS", "adopt": "exists in AWS, without our tag", "update": "", "replace": "",
-    "delete": "exists in AWS, not declared",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +121,17 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
     first: Line = [(block.action, symbol), ("bold", title)]
     lines = [first]
     used = cells(symbol + title)
-    aside = style.safe(block.cause)
-    if mode == "drift":
-        aside = "  ".join(part for part in (DRIFT_WORDS[block.action], aside) if part)
-    if aside:
+    if aside := "  ".join(map(style.safe, block.asides(mode))):
         if style.width is None or used + 2 + cells(aside) <= style.width:
             first.append(("dim", "  " + aside))
         else:
             lines += [[("dim", "      " + piece)] for piece in wrap(aside, style.left(6))]
     if block.folded:
         # the addresses of deletes and replaces are never shortened
-        everything = style.verbose or block.action in ("delete", "replace")
-        shown = (
-            block.addresses if everything or block.count <= _SHOWN_ADDRESSES + 1 else block.addresses[:_SHOWN_ADDRESSES]
-        )
-        lines += [[("", "      "), ("dim", style.safe(address))] for address in shown]
-        if len(shown) < block.count:
-            lines.append([("dim", f"      {style.dots} and {block.count - len(shown)} more (-v lists all)")])
+        first_few = _first_few(block.addresses, bool(style.verbose) or block.action in ("delete", "replace"))
+        lines += [[("", "      "), ("dim", style.safe(address))] for address in first_few]
+        if len(first_few) < block.count:
+            lines.append([("dim", f"      {style.dots} and {block.count - len(first_few)} more (-v lists all)")])
     lines += _rows(_without_own_tags(block, style), block, style)
     for note in block.notes:
         lines += _note(note.severity, note.message, note.rule, style)
@@ -150,6 +139,10 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
         needs = ", ".join(map(style.safe, block.changes[0].depends_on))
         lines += [[("dim", "      " + piece)] for piece in wrap(f"after {needs}", style.left(6))]
     return lines
+
+
+def _first_few(addresses: Sequence[str], everything: bool) -> Sequence[str]:
+    return addresses if everything or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
 
 
 def _without_own_tags(block: Block, style: Style) -> Sequence[Row]:
@@ -346,10 +339,12 @@ def _diagnostic(one: Diagnostic, addresses: Sequence[str], style: Style) -> list
     if one.file:
         lines.append([("dim", "  at       "), ("", style.safe(_where(one)))])
     if addresses:
-        shown = addresses if style.verbose or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
-        lines += _hanging(("dim", "  address  "), [style.safe(address) for address in shown])
-        if len(shown) < len(addresses):
-            lines.append([("dim", f"           {style.dots} and {len(addresses) - len(shown)} more (-v lists all)")])
+        first_few = _first_few(addresses, bool(style.verbose))
+        lines += _hanging(("dim", "  address  "), [style.safe(address) for address in first_few])
+        if len(first_few) < len(addresses):
+            lines.append(
+                [("dim", f"           {style.dots} and {len(addresses) - len(first_few)} more (-v lists all)")]
+            )
     if one.hint:
         lines += _hanging(("dim", "  hint:    "), wrap(style.safe(one.hint), style.left(11)))
     return lines

@@ -29,6 +29,11 @@ from reconciler.renderers.values import (
 )  # fmt: skip
 from reconciler.resources import holder_of
 
+Mode = Literal["plan", "drift"]
+_DRIFT_WORDS: Final = {
+    "create": "missing in AWS", "adopt": "exists in AWS, without our tag", "delete": "exists in AWS, not declared",
+}  # fmt: skip
+
 FOLD_FROM: Final = 3
 """So many similar changes become one block."""
 
@@ -72,6 +77,11 @@ class Block:
     def what(self) -> str:
         """The kind, for records with the type, which is the same for all of a block."""
         return f"{self.kind} {address_parts(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
+
+    def asides(self, mode: Mode) -> list[str]:
+        """What stands beside the block's name: in drift what differs, and the cause."""
+        words = _DRIFT_WORDS.get(self.action, "") if mode == "drift" else ""
+        return [text for text in (words, self.cause) if text]
 
     @property
     def folded(self) -> bool:

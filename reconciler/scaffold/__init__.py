@@ -8,7 +8,6 @@ variables (``${region}``) and GitHub's expressions (``${{ ... }}``) have other f
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +75,11 @@ def _fill_in(text: str, values: Mapping[str, str]) -> str:
 def _check(texts: Mapping[str, str]) -> None:
     from reconciler import desired
 
-    with tempfile.TemporaryDirectory() as folder:
-        for path, text in texts.items():
-            (Path(folder) / Path(path).name).write_text(text, encoding="utf-8")
-        try:
-            desired.load(folder)
-        except InvalidState as error:
-            first = next(d for d in error.diagnostics if d.severity == "error")
-            raise ReconError(f"the state would not be valid: {first.message}", hint=first.hint) from None
+    try:
+        desired.load_texts(texts)
+    except InvalidState as error:
+        first = next(d for d in error.diagnostics if d.severity == "error")
+        raise ReconError(f"the state would not be valid: {first.message}", hint=first.hint) from None
 
 
 def write(directory: Path, texts: Mapping[str, str]) -> tuple[list[str], list[str]]:
