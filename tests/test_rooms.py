@@ -85,6 +85,8 @@ LIBRARIES: dict[str, set[str]] = {
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},
+    "jinja2": {"renderers"},
+    "markupsafe": {"renderers"},
 }
 """Library -> the only rooms that may import it."""
 
@@ -104,7 +106,7 @@ PURE = (
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 
-HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns")
+HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns", "jinja2")
 
 
 def room_of(module: str) -> str:
