@@ -254,6 +254,14 @@ class Note:
         return {"rule": self.rule, "severity": self.severity, "message": self.message}
 
 
+class Refusal(NamedTuple):
+    """Why one change is not carried out: a stable code, what is so, and what to do."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One resource's difference.
@@ -283,6 +291,8 @@ class Change:
     moved_from: Address | None = None
     moved: Change | None = field(default=None, compare=False)
     """The deletion of ``moved_from``."""
+    refused: Refusal | None = None
+    """Why it is never carried out, although it is a difference; None for all that are."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -293,6 +303,7 @@ class Change:
             "source": {"file": self.source.file, "line": self.source.line, "via": self.source.via or None}
             if self.source else None,
             "observed_digest": self.observed_digest, "counts": self.counts, "moved_from": self.moved_from,
+            "refused": self.refused._asdict() if self.refused else None,
         }  # fmt: skip
 
 
@@ -327,19 +338,21 @@ class Plan:
 
     @property
     def summary(self) -> dict[str, int]:
-        counts = dict.fromkeys(ACTIONS, 0)
+        """The number of changes by action; a refused one counts as ``refused`` alone."""
+        counts = dict.fromkeys((*ACTIONS, "refused"), 0)
         for change in self.changes:
-            counts[change.action] += 1
-        return {name: counts[name] for name in ACTIONS}
+            counts["refused" if change.refused else change.action] += 1
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How one change ended: ``done``, ``failed``, ``not_started`` or ``waiting`` (for AWS to verify)."""
+    """How one change ended: ``done``, ``failed``, ``not_started``, ``waiting`` (for AWS to verify) or ``skipped`` (it
+    is refused, or needs what is refused)."""
 
     address: Address
     action: ActionName
-    status: Literal["done", "failed", "not_started", "waiting"]
+    status: Literal["done", "failed", "not_started", "waiting", "skipped"]
     message: str = ""
     hint: str = ""
 

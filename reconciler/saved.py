@@ -8,6 +8,7 @@ effect (docs/decisions/0013-saved-plans-are-planned-again.md).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +83,13 @@ def plan_again(saved: Plan, state: State, where: str, *, parallelism: int = 16) 
                 for address, text in wrong.items()
             ],
         )
-    changes = tuple(
-        replace(change, execution=now[change.address].execution, moved=now[change.address].moved)
-        for change in saved.changes
-    )
-    return replace(saved, changes=changes), run
+    return replace(saved, changes=tuple(_to_carry_out(change, now) for change in saved.changes)), run
+
+
+def _to_carry_out(shown: Change, now: Mapping[Address, Change]) -> Change:
+    """The change of a file with what its steps need; a refused one has no steps."""
+    found = now.get(shown.address)
+    return shown if shown.refused or found is None else replace(shown, execution=found.execution, moved=found.moved)
 
 
 _COMPARED = ("action", "before", "after", "diff", "kind", "region", "unknown", "depends_on", "moved_from", "counts")
@@ -98,6 +101,8 @@ def _difference(address: Address, shown: Change | None, now: Change | None, snap
     if shown is None:
         assert now is not None
         return f"{address} has to be changed, too ({now.action}), and the plan does not show it"
+    if shown.refused:
+        return ""  # nothing is carried out, whatever it is by now
     unread = snapshot.unknown(address)
     if now is None and unread is not None:
         return f"{address} could not be read: {unread.reason}"
@@ -109,6 +114,8 @@ def _difference(address: Address, shown: Change | None, now: Change | None, snap
         return f"{address}{how} since the plan was made"
     if now is None:
         return f"{address} is not planned any more"
+    if now.refused:
+        return f"{address} is refused now: {now.refused.message}"
     for key in _COMPARED:
         one, other = _plain(getattr(shown, key)), _plain(getattr(now, key))
         if one != other:

@@ -146,7 +146,13 @@ def honest(house: support.House, document: Mapping[str, Any]) -> Honest:
     world = ledger.take(house.sandbox)
     house.clear()
     ran = apply(house)
-    assert ran.code == 0 or json.loads(ran.out)["outcome"] == "verify_timeout", (ran.code, ran.err, json.loads(ran.out)["outcome"], json.loads(ran.out)["applied"], json.loads(ran.out)["diagnostics"])
+    assert ran.code == 0 or json.loads(ran.out)["outcome"] == "verify_timeout", (
+        ran.code,
+        ran.err,
+        json.loads(ran.out)["outcome"],
+        json.loads(ran.out)["applied"],
+        json.loads(ran.out)["diagnostics"],
+    )
     found = Honest(plan, world, writes(house), ledger.of(house.sandbox))
     ledger.restore(house.sandbox, world)
     return found
