@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ DECIDES = (
 )  # fmt: skip
 """The members of a change that say what will be written; places and notes are only told."""
 
+OTHER_ACCOUNT = "444455556666"
 NOW = "2026-11-22T12:00:00Z"
 
 
@@ -84,7 +86,7 @@ def _add(place: Any, key: Any, value: Any) -> None:
 
 _OTHERS: dict[str, str] = {
     "create": "update", "update": "delete", "delete": "create", "adopt": "update", "replace": "delete",
-    support.ACCOUNT: support.OTHER, support.HOME: "eu-west-1", "none": "reject", "quarantine": "reject",
+    support.ACCOUNT: OTHER_ACCOUNT, support.HOME: "eu-west-1", "none": "reject", "quarantine": "reject",
     "REQUIRE": "OPTIONAL", "OPTIONAL": "REQUIRE", "BOUNCE": "COMPLAINT", "AWS_SES": "EXTERNAL",
 }  # fmt: skip
 
@@ -222,3 +224,33 @@ def test_try(house: support.House, case: cases.Case, name: str, steady: None) ->
     print(case.id, name, len(list(forged(plan.document))), n, time.process_time() - t)
     for b in bad:
         print("BAD", *b)
+
+
+@pytest.mark.parametrize("after", [2, 4, 8, 16])
+def test_credentials_that_change_the_account_write_nothing_there(
+    house: support.House, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ``credential_process`` whose credentials expire at once, and are another account's after so many times."""
+    house.seed_zone()
+    house.write({"domains": {"acme.com": {"dmarc": {"p": "none"}}}, "configuration_sets": {"main": {}}})
+    script = house.home / "credentials.py"
+    script.write_text(
+        "import datetime, json, pathlib\n"
+        "count = pathlib.Path(__file__).with_suffix('.count')\n"
+        "with count.open('a') as file: file.write('x')\n"
+        f"key = 'AKIASANDBOXSANDBOX00' if count.stat().st_size <= {after} else '{OTHER_ACCOUNT}'\n"
+        "at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': key, 'SecretAccessKey': 'x', 'Expiration': at.isoformat()}))\n"
+    )
+    (house.home / "config").write_text(f"[profile p]\nregion = us-east-1\ncredential_process = {sys.executable} {script}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_PROFILE", "p")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(house.home / "config"))
+    house.fresh_clients()
+    house.clear()
+    ran = house.cli("apply", "state.yaml", "--auto-approve", "--parallelism", "2")
+    house.fresh_clients()
+    assert ran.code in {1, 3}, ran
+    assert OTHER_ACCOUNT in ran.err
+    assert {c["account"] for c in house.sandbox.calls() if c["operation"] != "GetCallerIdentity"} <= {support.ACCOUNT}

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from reconciler.aws import answers, sensitive
 from reconciler.aws.actions import iam_action
 from reconciler.aws.limiter import Limiter, Limiters
+from reconciler.aws.one_account import OneAccount
 from reconciler.errors import DENIED, NOT_ENABLED, AwsError
 from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
@@ -155,7 +156,9 @@ class Aws:
                 user_agent=_user_agent(),
             )
             try:
-                client = self._session(*roles).client(service, region_name=region, config=config)
+                session = self._session(*roles)
+                self._keep_to_account(session, dns and bool(self.stack.dns_role_arn))
+                client = session.client(service, region_name=region, config=config)
             except (BotoCoreError, ClientError) as problem:
                 self._remember_credentials()
                 raise _translate(problem, service, "AssumeRole" if roles else "client", region) from None
@@ -167,13 +170,23 @@ class Aws:
         for session in list(self._sessions.values()):
             sensitive.remember_credentials(session)
 
-    def account(self) -> str:
-        """The account of the credentials (sts GetCallerIdentity; needs no permission)."""
-        return str(self.call("sts", "GetCallerIdentity")["Account"])
+    def _keep_to_account(self, session: Any, dns: bool) -> None:
+        """Have nothing signed for another account than the stack's, or that of its zones, as far as it is known."""
+        core = session._session
+        credentials, account = core.get_credentials(), self.stack.dns_account if dns else self.stack.account
+        if credentials is not None and account and not isinstance(credentials, OneAccount):
+            core._credentials = OneAccount(credentials, account, lambda: self._ask_account(dns))
 
-    def dns_account(self) -> str:
-        """The account of the credentials for the zones."""
-        return str(self.call("sts", "GetCallerIdentity", dns=True)["Account"])
+    def _ask_account(self, dns: bool) -> str:
+        return str(self.call("sts", "GetCallerIdentity", dns=dns)["Account"])
+
+    def account(self, *, dns: bool = False) -> str:
+        """The account of the credentials, with ``dns`` of those for the zones (sts GetCallerIdentity; needs no
+        permission)."""
+        credentials = self._client("sts", self.home_region, dns)._request_signer._credentials
+        if isinstance(credentials, OneAccount):
+            return credentials.learn(lambda: self._ask_account(dns))
+        return self._ask_account(dns)
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
