@@ -242,7 +242,9 @@ def test_credentials_that_change_the_account_write_nothing_there(
         "at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)\n"
         "print(json.dumps({'Version': 1, 'AccessKeyId': key, 'SecretAccessKey': 'x', 'Expiration': at.isoformat()}))\n"
     )
-    (house.home / "config").write_text(f"[profile p]\nregion = us-east-1\ncredential_process = {sys.executable} {script}\n")
+    (house.home / "config").write_text(
+        f"[profile p]\nregion = us-east-1\ncredential_process = {sys.executable} {script}\n"
+    )
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_PROFILE", "p")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.aws.clock import now
-from reconciler.errors import ReconError
+from reconciler.errors import ReconError, Stale
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
@@ -29,6 +29,7 @@ from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import ActionName, Address, Change, Desired, Note, Observed, State
 from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores, trail
 from reconciler.resources.smtp_user import kind as smtp_user
@@ -565,17 +566,28 @@ def _orphan_notes(orphans: Iterable[str]) -> list[Note]:
 # --- write ---------------------------------------------------------------------------------------------------------
 
 
+def _ensure_ours(rt: Runtime, user: str) -> None:
+    """Raise Stale where another stack has the user by now: what is read to plan a key does not say whose it is."""
+    found = rt.aws.call_if_there("iam", "GetUser", UserName=user) or {"User": {}}
+    owner = owner_of(tags_from_aws(found["User"].get("Tags")))
+    if owner not in {None, rt.scope}:  # a user just made or adopted may not be seen, or not with its tags
+        raise Stale(f"the IAM user {user} belongs to {owner} now; its keys were left alone", hint="plan again")
+
+
 def _create_key(rt: Runtime, run: Mapping[str, Any]) -> None:
+    _ensure_ours(rt, run["user"])
     key_requests.create_key(rt.aws, rt.scope, run, now())
 
 
 def _repair(rt: Runtime, run: Mapping[str, Any]) -> None:
+    _ensure_ours(rt, run["user"])
     if run.get("record"):
         key_requests.record(rt.aws, rt.scope, run, run["record"], now())
     key_requests.repair(rt.aws, rt.scope, run)
 
 
 def _delete(rt: Runtime, run: Mapping[str, Any]) -> None:
+    _ensure_ours(rt, run["user"])
     # Keys first: after that, no stored password works any more.
     for key in run["keys"]:
         keys.delete(rt.aws, run["user"], key)
