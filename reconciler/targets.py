@@ -55,8 +55,10 @@ def normalise_target(target: str) -> str:
 
 
 def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
-    """Whether each target is the address of something declared that is not a record."""
-    return all(target in snapshot.desired for target in targets)
+    """Whether each target is the address of something declared that is not a record, and not what a rename takes the
+    place of: that is declared no more."""
+    renamed = {moved.to_address for moved in snapshot.state.moved}
+    return all(target in snapshot.desired and target not in renamed for target in targets)
 
 
 def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
