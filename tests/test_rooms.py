@@ -53,10 +53,10 @@ ROOMS: dict[str, set[str]] = {
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
     "renderers": {"model", "errors", "resources"},
     # around a run
-    "lock": {"model", "errors", "backend", "aws", "observing"},
-    "journal": {"model", "errors", "backend", "lock", "renderers"},
+    "lock": {"model", "errors", "files", "backend", "aws", "observing"},
+    "journal": {"model", "errors", "files", "backend", "lock", "renderers"},
     "smtp": {*BASE, "masking", "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors", "regions", "kinds"},
+    "drift": {"model", "errors", "files", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws", "resources"},

@@ -68,6 +68,7 @@ RENAMED = {"--look-outside": "--check-public-dns"}
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     arguments = [RENAMED.get(argument, argument) for argument in arguments]
+    umask = os.umask(0o077)  # what recon writes, its user alone may read
     # typer bundles its own click, whose exceptions it does not export by name.
     command_line_error: Any = typer.BadParameter.__mro__[2]
     try:
@@ -90,6 +91,8 @@ def run(arguments: list[str]) -> int:
         # The reader of our output has closed it (`recon plan | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        os.umask(umask)
 
 
 def _command_line_error(problem: Any) -> ReconError:

@@ -41,7 +41,7 @@ def history(
 
     out = Output(format, no_color, formats=TEXT_OR_JSON)
     stack = load(state, env, out)[0].stack
-    runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
+    runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit, warn=out.info)
     if format == "json":
         out.document(stack, "no_changes", {"runs": [run.to_json() for run in runs]})
         return
