@@ -314,6 +314,8 @@ def step_summary(
     if label is not None:
         text = label(text, "markdown", plan)
     with contextlib.suppress(OSError):  # the summary is optional
+        if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for a reader
+            return
         used = Path(path).stat().st_size if Path(path).exists() else 0
         if used + len(text.encode()) <= SUMMARY_LIMIT:
             with Path(path).open("a", encoding="utf-8") as file:
