@@ -12,8 +12,9 @@ from support import House
 from reconciler.mail import spf, txt
 from reconciler.resources.dns_record.values import key_of
 
+REJECT = {"p": "reject", "rua": "mailto:d@acme.com"}
 GROUPS: dict[str, tuple[str, Any, str]] = {
-    "dmarc": ("_dmarc.acme.com", {"p": "reject", "rua": "mailto:d@acme.com"}, "v=DMARC1; p=reject; rua=mailto:d@acme.com"),
+    "dmarc": ("_dmarc.acme.com", REJECT, "v=DMARC1; p=reject; rua=mailto:d@acme.com"),
     "spf": ("acme.com", {"include": ["_spf.crm.example"], "all": "-all"}, "v=spf1 include:_spf.crm.example -all"),
     "bimi": ("default._bimi.acme.com", {"l": "https://acme.com/l.svg"}, "v=BIMI1; l=https://acme.com/l.svg"),
 }  # fmt: skip

@@ -36,8 +36,8 @@ def starts_with(text: str, version: str, *, strict: bool) -> bool:
     """Whether ``text`` begins with ``v=<version>``.
 
     Strict is what receivers accept: the version in its exact case, first, followed by ``;`` or the end (RFC 9989,
-    Formal Definition). Otherwise case, white space and quotation marks before it, and what follows it, are forgiven: that
-    finds the record that somebody meant.
+    Formal Definition). Otherwise case, white space and quotation marks before it, and what follows it, are forgiven:
+    that finds the record that somebody meant.
     """
     if strict:
         return re.match(rf"[vV][ \t]*=[ \t]*{version}[ \t]*(?:;|\Z)", text) is not None
