@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     # YAML -> desired
     "desired": {*BASE, "files", "resources"},
     # what each kind is, as data
-    "resources": set(),
+    "resources": {"mail"},
     # the engine of the kinds, and their classes; AWS is handed in
     "kinds": {*BASE, "masking", "resources", "secrets", "aws"},
     # observed, judged, planned
@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "steps": {"model", "errors", "kinds", "resources"},
     "targets": {"model", "errors", "names", "kinds", "resources", "steps"},
     "planner": {"model", "errors", "kinds", "rules", "steps", "targets"},
-    "safeguards": {"model", "errors", "rules"},
+    "safeguards": {"model", "errors", "rules", "steps"},
     "refine": {"model", "kinds", "resources"},
     "running": {"model", "errors", "aws", "kinds", "resources", "rules", "observing", "targets", "planner", "refine"},
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
@@ -85,6 +85,8 @@ LIBRARIES: dict[str, set[str]] = {
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},
+    "jinja2": {"renderers"},
+    "markupsafe": {"renderers"},
 }
 """Library -> the only rooms that may import it."""
 
@@ -104,7 +106,7 @@ PURE = (
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 
-HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns")
+HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns", "jinja2")
 
 
 def room_of(module: str) -> str:
