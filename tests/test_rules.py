@@ -501,8 +501,8 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("region-sandbox", "warning", {"accounts": {EAST: {**ACCOUNT, "ProductionAccessEnabled": False}}}),
     ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False}}}),
-    ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "SHUTDOWN"}}}),
-    ("region-probation", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "PROBATION"}}}),
+    ("account-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "SHUTDOWN"}}}),
+    ("account-paused", "warning", {"accounts": {"sa-east-1": {**ACCOUNT, "EnforcementStatus": "PROBATION"}}}),
     (
         "region-quota",
         "warning",
@@ -825,7 +825,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ),
     ("region-sandbox", {"accounts": {EAST: ACCOUNT}}),
     ("region-paused", {"accounts": {EAST: ACCOUNT, "sa-east-1": {"SendingEnabled": False}}}),
-    ("region-probation", {"accounts": {EAST: ACCOUNT}}),
+    ("account-paused", {"accounts": {EAST: ACCOUNT}}),
+    ("account-paused", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False}}}),
+    ("region-paused", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False, "EnforcementStatus": "SHUTDOWN"}}}),
     (
         "region-quota",
         {
