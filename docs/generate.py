@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler import senders
 from reconciler.desired import json_schema
 from reconciler.desired.schema import definition, resolve
 from reconciler.resources import KINDS, SECTIONS, children
@@ -147,7 +148,10 @@ def policies() -> dict[str, dict[str, Any]]:
             "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
         }
     ]  # fmt: skip
-    return {"plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS, keys)}
+    return {
+        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS, keys),
+        "senders": policy(senders.READS),
+    }  # fmt: skip
 
 
 def permission_table() -> str:
@@ -251,6 +255,7 @@ def pages() -> dict[Path, str]:
         DOCS / "permissions.md": {
             "policy for plan": fenced["plan"],
             "policy for apply": fenced["apply"],
+            "policy for senders": fenced["senders"],
             "table of kinds": permission_table(),
         },
         DOCS / "performance.md": {"calls by attribute": read_calls_table()},
