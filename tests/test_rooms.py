@@ -16,12 +16,13 @@ import pytest
 HERE = Path(__file__).parent.parent
 PACKAGE = HERE / "reconciler"
 
-BASE = {"model", "errors", "names", "regions", "mail"}
+BASE = {"model", "errors", "masking", "names", "regions", "mail"}
 
 ROOMS: dict[str, set[str]] = {
     # values and codecs: nothing but each other
     "model": set(),
-    "errors": {"model"},
+    "masking": set(),
+    "errors": {"model", "masking"},
     "names": set(),
     "regions": set(),
     "fair_queue": set(),
@@ -29,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     # the edges: AWS, and what is read or kept elsewhere
     "files": {"errors"},
     "secrets": {"errors", "files"},
-    "aws": {"model", "errors", "regions", "fair_queue"},
+    "aws": {"model", "errors", "masking", "regions", "fair_queue"},
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
@@ -50,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
-    "renderers": {"model", "errors", "resources"},
+    "renderers": {"model", "errors", "masking", "resources"},
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
