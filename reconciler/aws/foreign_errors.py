@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from reconciler.aws.actions import iam_action
@@ -81,8 +82,26 @@ CREDENTIALS = Trouble(
 )  # fmt: skip
 SOURCE = Trouble(
     NO_CREDENTIALS, 401, "no usable AWS credentials",
-    "run what should supply them by hand to see what it says: `credential_process` of the profile, the file of "
-    "AWS_WEB_IDENTITY_TOKEN_FILE, the address of AWS_CONTAINER_CREDENTIALS_FULL_URI", shown=False,
+    "see what supplies them: an Expiration must be to come and name its time zone", shown=False,
+)  # fmt: skip
+PROCESS = replace(
+    SOURCE, what="no usable AWS credentials from `credential_process`",
+    hint="run the command of `credential_process` in ~/.aws/config by hand: it must end with 0 and print one JSON "
+    "object with Version 1, AccessKeyId, SecretAccessKey and an Expiration to come",
+)  # fmt: skip
+CONTAINER = replace(
+    SOURCE, what="no usable AWS credentials from the container's address",
+    hint="see AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI, and AWS_CONTAINER_AUTHORIZATION_TOKEN or its "
+    "_FILE",
+)  # fmt: skip
+METADATA = replace(
+    SOURCE, what="no usable AWS credentials from the metadata service of EC2",
+    hint="see AWS_EC2_METADATA_SERVICE_ENDPOINT; AWS_EC2_METADATA_DISABLED=true leaves it out",
+)  # fmt: skip
+WEB_IDENTITY = replace(
+    SOURCE, what="no usable AWS credentials for the web identity",
+    hint="AWS_WEB_IDENTITY_TOKEN_FILE, or `web_identity_token_file` of the profile, names a file with a token, and "
+    "AWS_ROLE_ARN a role",
 )  # fmt: skip
 PROFILE = Trouble(
     NO_CREDENTIALS, 401, "no usable AWS credentials",
@@ -191,6 +210,17 @@ _CREDENTIAL_OPERATIONS = {
 them: an absent role is not an absent identity."""
 
 
+_SOURCE_OF = {
+    "ProcessProvider.": PROCESS,
+    "ContainerProvider.": CONTAINER,
+    "ContainerMetadataFetcher.": CONTAINER,
+    "InstanceMetadata": METADATA,
+    "AssumeRoleWithWebIdentity": WEB_IDENTITY,
+    "FileWebIdentityTokenLoader.": WEB_IDENTITY,
+}
+"""Where credentials were to come from, by how the function of botocore begins that failed."""
+
+
 def translate(
     problem: Exception, service: str, operation: str, region: str, secrets: Iterable[str] = (), profile: str = ""
 ) -> AwsError:
@@ -215,7 +245,7 @@ def translate(
     trouble = _trouble(inner)
     text = _words(inner, trouble, secrets)
     kind = type(inner).__name__
-    said = text if kind in {"NoCredentialsError", "ParamValidationError"} else f"{kind}: {text}" if text else kind
+    said = f"{kind}: {text}" if text else kind
     hint = trouble.hint
     if profile and trouble in (SSO, LOGIN):
         hint = f"{hint} --profile {profile}"
@@ -229,50 +259,70 @@ def _inner(problem: Exception) -> Exception:
 
 
 def _trouble(problem: Exception) -> Trouble:
-    text = str(problem)
-    if isinstance(problem, UnicodeError):
-        encoding = getattr(problem, "encoding", "")
-        if isinstance(problem, UnicodeEncodeError) and encoding != "idna":
-            return NOT_A_HEADER
-        if encoding in ("", "idna"):
-            return ENDPOINT
-    if text.startswith("Invalid header value"):
-        return NOT_A_HEADER
-    if "TLS CA certificate bundle" in text or "NO_CERTIFICATE_OR_CRL" in text:
-        return CERTIFICATES
     names = [cls.__name__ for cls in type(problem).__mro__]
-    if "SSLError" in names:
-        return TLS if "CERTIFICATE_VERIFY_FAILED" in text else BROKEN_TLS
-    for name in names:
-        if name in _BY_CLASS and not (name == "ConnectionError" and type(problem).__module__ == "builtins"):
-            return _BY_CLASS[name]
-    if type(problem).__module__.startswith("urllib3"):
-        return NETWORK
-    for module in reversed(_modules(problem)):
+    known = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
+    if isinstance(problem, EOFError):
+        return MFA
+    frames = _frames(problem)
+    modules = [module for module, _ in frames]
+    foreign = not type(problem).__module__.startswith("botocore.")
+    if known in (SOURCE, REQUEST) or foreign:
+        sources = (_SOURCE_OF[start] for _, name in reversed(frames) for start in _SOURCE_OF if name.startswith(start))
+        source = next(sources, SOURCE if "botocore.credentials" in modules else None)
+        if source is not None:
+            return source
+    by_text = _by_text(problem, names, modules)
+    if by_text is not None:
+        return by_text
+    if known is not None and not isinstance(problem, OSError):
+        return known
+    for module in reversed(modules):
         for prefix, trouble in _BY_MODULE:
             if module.startswith(prefix):
                 return trouble
-    return UNEXPECTED
+    return known or (NETWORK if type(problem).__module__.startswith("urllib3") else UNEXPECTED)
 
 
-def _modules(problem: Exception) -> list[str]:
-    """The modules that the error passed through, the outermost first."""
-    return [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(problem.__traceback__)]
+def _by_text(problem: Exception, names: list[str], modules: list[str]) -> Trouble | None:
+    """What no class says: where a text could not be encoded, which certificates were refused."""
+    text = str(problem)
+    if isinstance(problem, UnicodeEncodeError) and problem.encoding != "idna":
+        return NOT_A_HEADER
+    if text.startswith("Invalid header value"):
+        return NOT_A_HEADER
+    if "urllib.parse" in modules or "encodings.idna" in modules:
+        return ENDPOINT
+    if "TLS CA certificate bundle" in text or "NO_CERTIFICATE_OR_CRL" in text:
+        return CERTIFICATES
+    if "SSLError" in names:
+        return TLS if "CERTIFICATE_VERIFY_FAILED" in text else BROKEN_TLS
+    return None
+
+
+def _frames(problem: Exception) -> list[tuple[str, str]]:
+    """The (module, function) that the error passed through, the outermost first."""
+    walked = traceback.walk_tb(problem.__traceback__)
+    return [(str(frame.f_globals.get("__name__", "")), frame.f_code.co_qualname) for frame, _ in walked]
 
 
 _SAFE = re.compile(
     r"Unsupported version|Missing required key in response: '\w+'|Received non 200 response \d+"
+    r"|Received error when attempting to retrieve container metadata"
     r"|Unable to parse JSON returned from container metadata services|Unsupported host|No closing quotation"
     r"|No escaped character|Auth token value is not a legal header value|Invalid timestamp"
-    r"|Invalid header value|IMDSv1 has been disabled|Credential refresh failed, response did not contain: [\w, ]+"
+    r"|Invalid header value|the refreshed credentials are still expired|IMDSv1 has been disabled"
+    r"|Credential refresh failed, response did not contain: [\w, ]+"
+    r"|No credentials found in credential_source"
 )
 """What botocore and the libraries below it say of credentials without quoting any."""
 
 
 def _words(problem: Exception, trouble: Trouble, secrets: Iterable[str]) -> str:
     """What can be shown of the message of an error."""
-    if trouble is REQUEST:
+    if type(problem).__name__ == "ParamValidationError":
         return without_values(str(problem))
+    if type(problem).__name__ == "ConfigParseError":
+        return mask(_unparsed(problem), secrets)
     if trouble.shown:
         return " ".join(mask(str(problem), secrets).split())
     if trouble is ANSWER:
@@ -285,6 +335,15 @@ def _words(problem: Exception, trouble: Trouble, secrets: Iterable[str]) -> str:
     of_code = isinstance(problem, TypeError | AttributeError | LookupError | UnicodeError)
     found += [str(problem)] if of_code and not found else []
     return mask(": ".join([*filter(None, [provider]), *found]), secrets)
+
+
+def _unparsed(problem: Exception) -> str:
+    """Which file could not be parsed, and why; configparser quotes whole lines, which may be secrets."""
+    cause = getattr(problem, "kwargs", {}).get("error")
+    errors = getattr(cause, "errors", None) or ()
+    line = getattr(cause, "lineno", None) or next((number for number, _ in errors), None)
+    why = f" ({type(cause).__name__}{f', line {line}' if line else ''})" if isinstance(cause, Exception) else ""
+    return f"{problem}{why}"
 
 
 def without_values(text: str) -> str:
@@ -306,6 +365,9 @@ def _client_error(
     message = str(error.get("Message") or error.get("message") or "").strip() or "no message"
     if isinstance(response.get("messages"), list):
         message = "; ".join(str(m) for m in response["messages"]) or message
+    if code.isdigit():
+        # not a code of AWS but the HTTP status, as of a proxy or of S3 without a body; the text may be anything
+        message = HTTPStatus(int(code)).phrase if int(code) in set(HTTPStatus) else "no message"
     if code in CLOCK:
         # the canonical request, which AWS then quotes, contains the session token
         message = re.split(r"\s*(?:The Canonical|\n)", message, maxsplit=1)[0]
