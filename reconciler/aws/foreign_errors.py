@@ -266,7 +266,8 @@ def _trouble(problem: Exception) -> Trouble:
     frames = _frames(problem)
     modules = [module for module, _ in frames]
     foreign = not type(problem).__module__.startswith("botocore.")
-    if known in (SOURCE, REQUEST) or foreign:
+    innermost = next((module for module in reversed(modules) if module.startswith("botocore.")), "")
+    if known in (SOURCE, REQUEST) or (foreign and not innermost.startswith("botocore.config")):
         sources = (_SOURCE_OF[start] for _, name in reversed(frames) for start in _SOURCE_OF if name.startswith(start))
         source = next(sources, SOURCE if "botocore.credentials" in modules else None)
         if source is not None:
@@ -292,7 +293,7 @@ def _by_text(problem: Exception, names: list[str], modules: list[str]) -> Troubl
         return NOT_A_HEADER
     if "urllib.parse" in modules or "encodings.idna" in modules:
         return ENDPOINT
-    if "TLS CA certificate bundle" in text or "NO_CERTIFICATE_OR_CRL" in text:
+    if re.search(r"TLS CA certificate bundle|NO_CERTIFICATE_OR_CRL|SSL validation failed .*\[Errno", text):
         return CERTIFICATES
     if "SSLError" in names:
         return TLS if "CERTIFICATE_VERIFY_FAILED" in text else BROKEN_TLS
