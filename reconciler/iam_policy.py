@@ -28,7 +28,7 @@ from reconciler.resources import KINDS
 from reconciler.resources.dedicated_ip_pool import DEFAULT_POOL
 from reconciler.resources.dedicated_ip_pool import SPEC as POOL
 from reconciler.resources.spec import PlainSpec
-from reconciler.rules import facts
+from reconciler.rules import context as rules
 
 Purpose = Literal["plan", "apply"]
 
@@ -50,7 +50,7 @@ INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDesti
 _ANYWHERE: Final = frozenset(
     {
         *(iam_action(*call.split(":")) for call in OWN),
-        *(iam_action(*call.split(":")) for call in facts.READS if call.startswith("sesv2:")),
+        *(iam_action(*call.split(":")) for call in rules.READS if call.startswith("sesv2:")),
         *(action for spec in KINDS.values() for action in spec.anywhere),
     }
 )
@@ -155,7 +155,7 @@ def _arns(grants: Iterable[Grant], role: Role) -> set[str]:
 def actions(purpose: Purpose) -> dict[str, set[str]]:
     """Action -> the kinds that need it (``""`` for the run itself), from what the code declares."""
     found: dict[str, set[str]] = {}
-    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *facts.READS))]
+    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *rules.READS))]
     for kind in REGISTRY.values():
         declared.append((kind.name, kind.reads))
         if purpose == "apply":

@@ -334,7 +334,7 @@ def test_json_has_the_keys_of_the_contract_in_order() -> None:
     named = ["format_version", "stack", "environment", "account", "outcome", "created_at", "recon_version",
              "state_digest", "refresh", "unread", "summary", "changes", "diagnostics"]  # fmt: skip
     assert [key for key in document if key in named] == named
-    assert list(document["summary"]) == ["create", "adopt", "update", "replace", "delete"]
+    assert list(document["summary"]) == ["create", "adopt", "update", "replace", "delete", "refused"]
     assert document["changes"][0].keys() >= {
         "address", "kind", "action", "before", "after", "diff", "unknown", "depends_on", "notes", "source",
         "observed_digest",

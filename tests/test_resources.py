@@ -641,7 +641,10 @@ def test_what_others_own_is_refused(house: House, case: Case, tag: str) -> None:
     retagged(house, lambda name, tags: {**tags, tag: "other"} if name.endswith(" " + case.place[-1]) else tags)
     before = now(house)
     plan = house.plan(case.whole("a"))
-    assert case.address not in {change.address for change in plan.changes}
+    change = change_of(plan, case.address)
+    assert change.action == "adopt"
+    assert change.refused is not None
+    assert change.refused.code == "owned-elsewhere"
     assert (case.address, "owned-elsewhere") in {(d.address, d.code) for d in plan.diagnostics}
     with pytest.raises(Refused):
         house.apply()

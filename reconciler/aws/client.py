@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
-from reconciler.aws import answers
+from reconciler.aws import answers, sensitive
 from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
 from reconciler.aws.limiter import Limiter, Limiters
 from reconciler.errors import AwsError
@@ -149,12 +149,12 @@ class Aws:
             return client
 
     def _translated(self, problem: Exception, service: str, operation: str, region: str) -> AwsError:
-        """Our error for what boto raised, without the credentials in use."""
-        sessions = [session._session for session in self._sessions.values()]
-        secrets = {text for session in sessions for text in _secrets_of(session._credentials)}
-        secrets |= {os.environ.get(name, "") for name in _SECRET_VARIABLES}
-        profile = next((str(session.profile or "") for session in sessions), os.environ.get("AWS_PROFILE", ""))
-        return translate(problem, service, operation, region, secrets, profile)
+        """Our error for what boto raised. A library may repeat the credentials in use: they are masked from now on."""
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            sensitive.remember_credentials(session)
+        profile = next((str(one._session.profile or "") for one in sessions), os.environ.get("AWS_PROFILE", ""))
+        return translate(problem, service, operation, region, profile)
 
     def account(self) -> str:
         """The account of the credentials (sts GetCallerIdentity; needs no permission)."""
@@ -179,13 +179,16 @@ class Aws:
         """Make one API call within the rate limit, retried where that is safe; returns the parsed response.
 
         ``retry=False`` sends the request only once: for calls that create something new each time (CreateAccessKey).
-        Parameters are never logged: they may contain secrets.
+        Parameters are never logged: they may contain secrets. Those that AWS's service model calls sensitive are masked
+        in every message from now on, and so are the secrets in the response.
 
         Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError without credentials.
         """
         region = region or self.home_region
         client = self._client(service, region, dns)
         method = getattr(client, _method_name(client, operation))
+        model = client.meta.service_model.operation_model(operation)
+        sensitive.remember_in(model.input_shape, parameters)
         limit_region = "global" if service in GLOBAL_SERVICES else region
         limiter = self._limiters.get("dns" if dns else "main", _LIMIT_OF.get(service, service), limit_region)
         retries = _Retries(self, limiter, enabled=retry)
@@ -205,8 +208,9 @@ class Aws:
             if limiter:
                 limiter.served()
             response.pop("ResponseMetadata", None)
-            shape = client.meta.service_model.operation_model(operation).output_shape
-            return answers.validated(response, shape, (service, operation, region))
+            if service in sensitive.SECRET_SERVICES:
+                sensitive.remember_in(model.output_shape, response)
+            return answers.validated(response, model.output_shape, (service, operation, region))
 
     def call_if_there(
         self, service: str, operation: str, region: str | None = None, **parameters: Any
@@ -369,19 +373,6 @@ class _Retries:
             return None
         log.debug("%s %s in %s: %s; retrying", error.service, error.operation, error.region, error.aws_code)
         return _backoff(0.1, self._failures)
-
-
-_SECRET_VARIABLES = (
-    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-)  # fmt: skip
-
-
-def _secrets_of(credentials: Any) -> Iterator[str]:
-    """The secret texts of botocore's credentials, as they are: reading its properties would renew them."""
-    for name in ("secret_key", "_secret_key", "token", "_token"):
-        value = vars(credentials).get(name) if credentials is not None else None
-        if isinstance(value, str):
-            yield value
 
 
 def _backoff(first: float, failures: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -17,7 +17,6 @@ from typing import Any
 
 from reconciler.aws.actions import iam_action
 from reconciler.errors import DENIED, EXPIRED, NO_CREDENTIALS, NOT_ENABLED, AwsError
-from reconciler.masking import mask
 
 GLOBAL_SERVICES = frozenset({"iam", "route53"})
 
@@ -221,17 +220,13 @@ _SOURCE_OF = {
 """Where credentials were to come from, by how the function of botocore begins that failed."""
 
 
-def translate(
-    problem: Exception, service: str, operation: str, region: str, secrets: Iterable[str] = (), profile: str = ""
-) -> AwsError:
+def translate(problem: Exception, service: str, operation: str, region: str, profile: str = "") -> AwsError:
     """Our error for what boto raised: the operation, AWS's code and message, and what to do.
 
-    ``operation`` is empty while a client is created. ``secrets`` are the credentials in use, which are never repeated;
-    ``profile`` is named in the command that logs in.
+    ``operation`` is empty while a client is created; ``profile`` is named in the command that logs in.
     """
     from botocore.exceptions import ClientError
 
-    secrets = tuple(secrets)
     if isinstance(problem, ClientError):
         asked = str(problem.operation_name)
         service = _CREDENTIAL_OPERATIONS.get(asked, service)
@@ -240,10 +235,10 @@ def translate(
     name += f" in {region}" if service not in GLOBAL_SERVICES else ""
     made = partial(AwsError, service=service, operation=operation, region=region)
     if isinstance(problem, ClientError):
-        return _client_error(problem.response, name, made, service, operation, secrets)
+        return _client_error(problem.response, name, made, service, operation)
     inner = _inner(problem)
     trouble = _trouble(inner)
-    text = _words(inner, trouble, secrets)
+    text = _words(inner, trouble)
     kind = type(inner).__name__
     said = f"{kind}: {text}" if text else kind
     hint = trouble.hint
@@ -318,24 +313,24 @@ _SAFE = re.compile(
 """What botocore and the libraries below it say of credentials without quoting any."""
 
 
-def _words(problem: Exception, trouble: Trouble, secrets: Iterable[str]) -> str:
+def _words(problem: Exception, trouble: Trouble) -> str:
     """What can be shown of the message of an error."""
     if type(problem).__name__ == "ParamValidationError":
         return without_values(str(problem))
     if type(problem).__name__ == "ConfigParseError":
-        return mask(_unparsed(problem), secrets)
+        return _unparsed(problem)
     if trouble.shown:
-        return " ".join(mask(str(problem), secrets).split())
+        return " ".join(str(problem).split())
     if trouble is ANSWER:
         return ""
     if isinstance(problem, OSError) and problem.strerror:
         name = f": {problem.filename}" if isinstance(problem.filename, str) and len(problem.filename) < 256 else ""
-        return mask(problem.strerror + name, secrets)
+        return problem.strerror + name
     found = list(dict.fromkeys(_SAFE.findall(str(problem))))
     provider = str(getattr(problem, "kwargs", {}).get("provider") or "")
     of_code = isinstance(problem, TypeError | AttributeError | LookupError | UnicodeError)
     found += [str(problem)] if of_code and not found else []
-    return mask(": ".join([*filter(None, [provider]), *found]), secrets)
+    return ": ".join([*filter(None, [provider]), *found])
 
 
 def _unparsed(problem: Exception) -> str:
@@ -356,9 +351,7 @@ def without_values(text: str) -> str:
     return "; ".join(dict.fromkeys(found)) or "no parameter named"
 
 
-def _client_error(
-    response: Any, name: str, made: Callable[..., AwsError], service: str, operation: str, secrets: Iterable[str]
-) -> AwsError:
+def _client_error(response: Any, name: str, made: Callable[..., AwsError], service: str, operation: str) -> AwsError:
     """Our error for an error response of AWS."""
     error = response.get("Error", {})
     metadata = response.get("ResponseMetadata", {})
@@ -374,7 +367,7 @@ def _client_error(
         message = re.split(r"\s*(?:The Canonical|\n)", message, maxsplit=1)[0]
     request = str(metadata.get("RequestId") or "")
     return made(
-        f"{name}: AWS said {code}: {mask(message, secrets)}" + (f" (request {request})" if request else ""),
+        f"{name}: AWS said {code}: {message}" + (f" (request {request})" if request else ""),
         aws_code=code,
         request_id=request,
         hint=_clock_hint(metadata) if code in CLOCK else _hint(code, service, operation),

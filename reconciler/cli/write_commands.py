@@ -21,10 +21,10 @@ from reconciler.cli.common import (
     LockOption,
     Output,
     ParallelOption,
-    StateArg,
     TargetOption,
     any_format,
     load,
+    load_state,
     lock_of,
     must_have_terminal,
     options_from,
@@ -59,6 +59,9 @@ def apply(
     resume_sending: Annotated[
         bool, typer.Option("--resume-sending", help="Allow turning sending on where it is off in AWS.")
     ] = False,
+    skip_refused: Annotated[
+        bool, typer.Option("--skip-refused", help="Apply the rest of a plan that is refused in part; exit 3.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until SES has verified DKIM and MAIL FROM.")] = False,
     verify_timeout: Annotated[str, typer.Option("--verify-timeout", help="How long to wait for SES: 10m.")] = "10m",
     expect: Annotated[str | None, typer.Option("--expect", help="Digest of the reviewed plan: sha256:...")] = None,
@@ -75,6 +78,7 @@ def apply(
         "allow_adopt": allow_adopt,
         "allow_deletes": allow_deletes,
         "resume_sending": resume_sending,
+        "skip_refused": skip_refused,
     }
     waiting = {"wait_for_ses": wait, "verify_timeout": seconds(verify_timeout)}
     if _is_plan(state):
@@ -155,10 +159,9 @@ def _apply_state(
 
 
 @app.command()
-@options_from(out=any_format)
+@options_from(out=any_format, declared=load_state)
 def destroy(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     target: TargetOption = None,
     allow_deletes: Annotated[
         int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
@@ -174,7 +177,6 @@ def destroy(
     from reconciler.safeguards import check_safeguards
 
     targets = validate_targets(target)
-    declared, _ = load(state, env, out)
     if allow_deletes is None and not sys.stdin.isatty():
         raise Refused(
             "destroy asks for confirmation, and there is no terminal",
@@ -197,24 +199,21 @@ def destroy(
 
 
 @app.command()
+@options_from(declared=load_state)
 def unlock(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
     no_color: ColorOption = False,
 ) -> int:
     """Free the stack's lock after showing who holds it."""
     from reconciler.renderers.escape import safe
 
-    out = Output(no_color=no_color)
-    declared, _ = load(state, env, out)
     lock = lock_of(declared.stack)
     holder = lock.holder()
     if holder is None:
         sys.stdout.write("No run holds the lock.\n")
         return 0
     sys.stdout.write(f"The lock is held by {safe(str(holder))}\n")
-    sys.stdout.flush()
     if not force:
         must_have_terminal("unlock", "recon unlock --force")
         if not yes("Free it? If that run still writes, another could write at the same time. Only `yes` is accepted: "):
@@ -234,7 +233,7 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
     from reconciler.applier import apply_plan
     from reconciler.cli.progress import ProgressBar
     from reconciler.journal import recording
-    from reconciler.steps import steps_of
+    from reconciler.steps import steps_of, to_do
 
     stop = threading.Event()
     interrupted = threading.Event()
@@ -257,7 +256,7 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
                 run.step(step, outcome, code)
                 progress.step(step, outcome, code)
 
-            total = sum(len(steps_of(change)) for change in plan.changes)
+            total = sum(len(steps_of(change)) for change in to_do(plan).changes)
             with ProgressBar(out, total, plan.seconds) as progress:
                 result = apply_plan(
                     plan, aws, zones=zones, on_progress=progress.message, stop=stop, on_step=on_step, **options
@@ -275,7 +274,9 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
     out.result(result)
     if interrupted.is_set():
         return 130
-    return 0 if result.outcome in {"applied", "no_changes"} else 1
+    if result.outcome in {"applied", "no_changes"}:
+        return 0
+    return 3 if {one.status for one in result.applied} in ({"skipped"}, {"done", "skipped"}) else 1
 
 
 def _record_unchanged(plan: Plan, stack: Stack, aws: Aws, out: Output, held: HeldLock) -> None:

@@ -165,22 +165,17 @@ def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:
         found.why = f"{label} names resources that are neither identities nor {sets}, or patterns of them"
         return found
     spec = live.spec
-    values: dict[str, Any] = {}
-    if spec["path"] != "/":
-        values["path"] = spec["path"]
-    values["from_addresses"] = list(parts["from_addresses"] or ["*"])
-    if parts["source_ips"]:
-        values["source_ips"] = list(parts["source_ips"])
-    if identities:
-        values["identities"] = identities
-    if parts["conditions"]:
-        values["conditions"] = parts["conditions"]
-    if spec["permissions_boundary"]:
-        values["permissions_boundary"] = spec["permissions_boundary"]
-    values["credentials"] = {"secretsmanager": {"name": f"recon/{live.name}"}}
-    if tags := user_tags(live.tags):
-        values["tags"] = tags
-    found.values = values
+    values = {
+        "path": spec["path"].removeprefix("/") and spec["path"],
+        "from_addresses": list(parts["from_addresses"] or ["*"]),
+        "source_ips": list(parts["source_ips"] or ()),
+        "identities": identities,
+        "conditions": parts["conditions"],
+        "permissions_boundary": spec["permissions_boundary"],
+        "credentials": {"secretsmanager": {"name": f"recon/{live.name}"}},
+        "tags": user_tags(live.tags),
+    }
+    found.values = {key: value for key, value in values.items() if value}
     return found
 
 

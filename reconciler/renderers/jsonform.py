@@ -22,6 +22,7 @@ from reconciler.model import (
     FieldDiff,
     Note,
     Plan,
+    Refusal,
     Result,
     Severity,
     Source,
@@ -94,11 +95,7 @@ def json_text(value: Any) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return r"\u0023" if match[0] == "#" else json.dumps(match[0])[1:-1]
 
 
 def _text(document: Any) -> str:
@@ -257,7 +254,7 @@ class _Reader:
         return cast(dict[str, Any], self._get(key, dict, "an object"))
 
     def optional_mapping(self, key: str) -> dict[str, Any] | None:
-        return cast("dict[str, Any] | None", self._get(key, (dict, type(None)), "an object or null"))
+        return cast("dict[str, Any] | None", self._get(key, (dict, type(None)), "an object or null", None))
 
     def objects(self, key: str) -> list[_Reader]:
         items = cast("list[Any]", self._get(key, list, "a list"))
@@ -316,7 +313,15 @@ def _change_from_json(reader: _Reader) -> Change:
         region=reader.optional("region"),
         execution=reader.mapping("execution"),
         counts=reader.flag("counts"),
+        refused=_refusal_from_json(reader),
     )
+
+
+def _refusal_from_json(reader: _Reader) -> Refusal | None:
+    if reader.optional_mapping("refused") is None:
+        return None
+    refusal = _Reader(reader.value["refused"], f"{reader.path}.refused")
+    return Refusal(refusal.text("code"), refusal.text("message"), refusal.text("hint"))
 
 
 def _diagnostic_from_json(reader: _Reader) -> Diagnostic:

@@ -11,11 +11,28 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
-from reconciler.renderers.values import UNKNOWN, Placeholder, hidden, leaves, with_unknown
+from reconciler.renderers.values import (
+    UNKNOWN,
+    Placeholder,
+    hidden,
+    is_flat,
+    leaves,
+    nested,
+    nested_diff,
+    one_line,
+    pair,
+    set_diff,
+    with_unknown,
+)  # fmt: skip
 from reconciler.resources import holder_of
+
+Mode = Literal["plan", "drift"]
+_DRIFT_WORDS: Final = {
+    "create": "missing in AWS", "adopt": "exists in AWS, without our tag", "delete": "exists in AWS, not declared",
+}  # fmt: skip
 
 FOLD_FROM: Final = 3
 """So many similar changes become one block."""
@@ -61,9 +78,19 @@ class Block:
         """The kind, for records with the type, which is the same for all of a block."""
         return f"{self.kind} {address_parts(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
 
+    def asides(self, mode: Mode) -> list[str]:
+        """What stands beside the block's name: in drift what differs, and the cause."""
+        words = _DRIFT_WORDS.get(self.action, "") if mode == "drift" else ""
+        return [text for text in (words, self.cause) if text]
+
     @property
     def folded(self) -> bool:
         return len(self.changes) > 1
+
+    @property
+    def refused(self) -> bool:
+        """Whether the changes are not carried out: all of a block are, or none."""
+        return self.changes[0].refused is not None
 
     @property
     def risky(self) -> bool:
@@ -105,10 +132,16 @@ def view(plan: Plan) -> View:
     return View(
         plan,
         blocks,
-        fold_diagnostics(plan.diagnostics),
+        fold_diagnostics(_not_shown(plan)),
         tuple(sorted((b for b in blocks if b.risky), key=_risk_rank)),
         tuple(b for b in blocks if not b.risky),
     )
+
+
+def _not_shown(plan: Plan) -> Iterable[Diagnostic]:
+    """The diagnostics, without the refusals that stand beside their change."""
+    shown = {(c.address, c.refused.code, c.refused.message) for c in plan.changes if c.refused}
+    return (one for one in plan.diagnostics if (one.address, one.code, one.message) not in shown)
 
 
 def _risk_rank(block: Block) -> int:
@@ -258,7 +291,7 @@ def _fingerprint(change: Change) -> str:
         "diff": [[diff.path, diff.before, diff.after] for diff in change.diff],
         "record": _record_text(change),
         "unknown": list(change.unknown),
-        "notes": [[note.rule, note.severity, note.message] for note in change.notes],
+        "notes": [[note.rule, note.severity, note.message] for note in _notes(change)],
     }
     decorated: list[str] = []
     if change.kind == "dns_record":
@@ -280,7 +313,7 @@ def _fingerprint(change: Change) -> str:
 def _block(changes: list[Change]) -> Block:
     first = changes[0]
     rows = tuple(_rows(first))
-    notes = first.notes
+    notes = _notes(first)
     if len(changes) > 1:
         names = _varying(changes)
         same_sources = all(
@@ -299,6 +332,15 @@ def _block(changes: list[Change]) -> Block:
         [diff.source for change in changes for diff in change.diff] or [change.source for change in changes]
     ) or _common([change.source for change in changes])
     return Block(first.kind, first.action, tuple(changes), rows, notes, _cause(changes, source), source)
+
+
+def _notes(change: Change) -> tuple[Note, ...]:
+    """The notes of a change, first why it is refused; a rule's own note then says nothing more."""
+    if change.refused is None:
+        return change.notes
+    code, message, hint = change.refused
+    refusal = Note(code, "error", f"refused: {message}" + (f" ({hint})" if hint else ""))
+    return (refusal, *(note for note in change.notes if (note.rule, note.severity) != (code, "error")))
 
 
 def _common(sources: Sequence[Source | None]) -> Source | None:
@@ -321,6 +363,37 @@ def _cause(changes: Sequence[Change], source: Source | None) -> str:
     if len(files) == 1:
         return f"{next(iter(files))}{via}"
     return via.strip() or f"{len(files)} files"
+
+
+class Shown(NamedTuple):
+    """The value of a row as lines with their signs: ``-``, ``+``, else a blank; ``…`` is a gap.
+
+    ``line`` is one value, ``document`` one of several lines; ``pair`` is the old and the new value, ``set`` the items
+    that go and come (``kept``: how many stay), ``diff`` the differing lines of two documents.
+    """
+
+    form: Literal["line", "document", "pair", "set", "diff"]
+    lines: list[tuple[str, str]]
+    kept: int = 0
+
+
+def shown(row: Row, action: ActionName, *, ascii_only: bool = False) -> Shown:
+    """How to show the value of a row; every format draws the same lines."""
+    if row.shows == "value":
+        value = row.before if action == "delete" else row.after
+        if is_flat(value) or not isinstance(value, (dict, list, str)):
+            return Shown("line", [(" ", one_line(value, ascii_only=ascii_only))])
+        return Shown("document", [(" ", line) for line in nested(value, ascii_only=ascii_only)])
+    before, after = row.before, row.after
+    sets = set_diff(before, after)
+    if sets is not None and (len(before) > 1 or len(after) > 1):
+        added, removed, kept = sets
+        signed = [*(("-", item) for item in removed), *(("+", item) for item in added)]
+        return Shown("set", [(sign, one_line(item, ascii_only=ascii_only)) for sign, item in signed], kept)
+    if not (is_flat(before) and is_flat(after)):
+        return Shown("diff", nested_diff(before, after, ascii_only=ascii_only))
+    old, new = pair(before, after, ascii_only=ascii_only)
+    return Shown("pair", [("-", old), ("+", new)])
 
 
 def _rows(change: Change) -> Iterable[Row]:

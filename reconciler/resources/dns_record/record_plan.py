@@ -286,6 +286,28 @@ class RecordPlan:
         if not deleted:
             self.draft.add_order(live.address, after=[address])
 
+    def show_refused(self, address: Address, zone: Zone, intent: Intent, value: str | None) -> None:
+        """Have a record that is refused stand in the plan as the difference that it is, where it does not yet."""
+        if address in self.changes:
+            return
+        live = next((one for one in zone.sets(intent.name, intent.type) if one.simple), None) if intent.name else None
+        place = {"name": intent.name, "type": intent.type}
+        before = {**place, "ttl": live.ttl, "value": list(live.values)} if live else None
+        after = {**place, "ttl": live.ttl if live else intent.ttl or 300, "value": value}
+        diff = tuple(FieldDiff(f.path, f.before, f.after, intent.source) for f in differences(before, after))
+        self.changes[address] = RecordChange(
+            zone,
+            intent.name,
+            intent.type,
+            before,
+            after,
+            diff,
+            source=intent.source,
+            region=intent.region,
+            depends=set(intent.owners),
+            unknown=() if intent.name else ("name", "value"),
+        )
+
     def refuse_several(
         self, group: str, name: str, texts: Iterable[str], address: Address, source: Source | None = None
     ) -> None:

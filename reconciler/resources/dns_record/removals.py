@@ -137,7 +137,6 @@ class Removals:
                 address = self.plan.address(zone, name, "TXT")
                 if len(ours) > 1:
                     self.plan.refuse_several("keys", name, (text for _, text in ours), address)
-                    continue
                 for raw, text in ours:
                     self.plan.delete(address, zone, record, raw, {"value": text}, live)
 
@@ -189,7 +188,6 @@ class Removals:
                 address = self.plan.address(zone, name, "TXT")
                 if len(found) > 1:
                     self.plan.refuse_several(group, name, (text for _, text in found), address)
-                    continue
                 for raw, text in found:
                     shown = {**shown_tags(codec.parse(text)), "value": text}
                     self.plan.delete(address, zone, record, raw, shown, live, tag_remembers=True)
@@ -235,9 +233,12 @@ class Removals:
         found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t)]
         record = next((r for r in zone.sets(domain, "TXT") if r.simple), None)
         ours = remembered.spf or []
-        if len(found) > 1 and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
-            address = self.plan.address(zone, domain, "TXT")
+        address = self.plan.address(zone, domain, "TXT")
+        if len(found) > 1 and record and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
             self.plan.refuse_several("spf", domain, (t for _, t in found), address)
+            for raw, text in found:
+                self.plan.delete(address, zone, record, raw, {"value": text}, None)
+            self.plan.deleted_by.setdefault(domain, []).append(address)
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
@@ -246,7 +247,6 @@ class Removals:
         left = spf.remove(text, [t for t in ours if t not in shared], last and remembered.spf_made)
         if left == text:
             return
-        address = self.plan.address(zone, domain, "TXT")
         shown = {**shown_spf(text, remembered.spf or ()), "value": text}
         self.plan.delete(address, zone, record, found[0][0], shown, None, left)
         self.plan.deleted_by.setdefault(domain, []).append(address)
