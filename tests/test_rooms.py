@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     # what each kind is, as data
     "resources": set(),
     # the engine of the kinds, and their classes; AWS is handed in
-    "kinds": {*BASE, "masking", "resources", "secrets", "aws"},
+    "kinds": {*BASE, "resources", "secrets", "aws"},
     # observed, judged, planned
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
@@ -55,7 +55,7 @@ ROOMS: dict[str, set[str]] = {
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
-    "smtp": {*BASE, "masking", "aws", "kinds", "resources", "secrets"},
+    "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
     "drift": {"model", "errors", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},

@@ -106,6 +106,7 @@ class Progress:
                 self._run_step(ready[0])
         except Exception as problem:  # what the other steps did must not be lost with a fault in this one
             error = internal_error(problem)
+            self.stop.set()  # nothing new is begun after a fault of ours
             with self.lock:
                 self.failed |= {step.id: error for step in ready if step.id not in self.done}
             for step in ready:

@@ -363,8 +363,7 @@ def _client_error(response: Any, name: str, made: Callable[..., AwsError], servi
         # not a code of AWS but the HTTP status, as of a proxy or of S3 without a body; the text may be anything
         message = HTTPStatus(int(code)).phrase if int(code) in set(HTTPStatus) else "no message"
     if code in CLOCK:
-        # the canonical request, which AWS then quotes, contains the session token
-        message = re.split(r"\s*(?:The Canonical|\n)", message, maxsplit=1)[0]
+        message = re.split(r"(?<=\S)\s+The Canonical String", message, maxsplit=1)[0]  # pages of the request follow
     request = str(metadata.get("RequestId") or "")
     return made(
         f"{name}: AWS said {code}: {message}" + (f" (request {request})" if request else ""),
