@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     # YAML -> desired
     "desired": {*BASE, "files", "resources"},
     # what each kind is, as data
-    "resources": set(),
+    "resources": {"mail"},
     # the engine of the kinds, and their classes; AWS is handed in
     "kinds": {*BASE, "resources", "secrets", "aws"},
     # observed, judged, planned

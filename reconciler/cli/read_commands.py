@@ -240,9 +240,20 @@ def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Di
 
 @app.command()
 @options_from(out=any_format)
-def show(plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")], out: Output) -> int:
+def show(
+    plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")],
+    digest: Annotated[bool, typer.Option("--digest", help="Print only the digest, for apply --expect.")] = False,
+    *,
+    out: Output,
+) -> int:
     """Render a saved plan in any format."""
-    out.plan(read_plan(plan_file))
+    from reconciler.renderers import plan_digest
+
+    plan = read_plan(plan_file)
+    if digest:
+        sys.stdout.write(plan_digest(plan) + "\n")
+    else:
+        out.plan(plan)
     return 0
 
 

@@ -17,6 +17,7 @@ from reconciler.resources.dns_record.values import (
     is_feedback,
     key_of,
     mx_value,
+    same_tags,
     shown_spf,
     shown_tags,
 )
@@ -97,7 +98,7 @@ class Upserts:
         for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
             what = intent.group.upper() if intent.group in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
-                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t)), None)
+                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t, strict=False)), None)
                 end = spf.parse(live).all if live is not None else None
                 if end is not None and end.text.lower() != intent.all:
                     what = f"SPF record with its {end.text}"
@@ -295,7 +296,7 @@ class Upserts:
             return
         raw, there = found[0]
         old = dict(codec.parse(there))
-        if old == wanted and live is not None:
+        if same_tags(intent.group, old, wanted) and live is not None:
             self.plan.ttl_only(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
             return
         assert live is not None
@@ -340,7 +341,7 @@ class Upserts:
 
     def _spf(self, zone: Zone, intent: Intent, address: Address) -> None:
         name = intent.name or ""
-        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t, strict=False)]
         if len(found) > 1:
             self.plan.refuse_several("spf", name, (t for _, t in found), address, intent.source)
             return
