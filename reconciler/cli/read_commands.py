@@ -206,7 +206,7 @@ def drift(
         write_whole(metrics, prometheus(plan))
     _print_drift(plan, news, format, out)
     step_summary(plan if news is None else report.only_new(plan, news), mode="drift")
-    if plan.changes:
+    if plan.changes or plan.findings:
         return 2
     notified = all(one.code != "notify-failed" for one in plan.diagnostics)
     return 0 if running.exit_code(plan, detailed=False) == 0 and notified else 1
