@@ -293,7 +293,7 @@ class RecordPlan:
         own = marker.Own(mark["name"], mark["type"], mark["value"])
         try:
             intents.encode(own.text(self.snapshot.scope))
-        except txt.Unwritable as problem:
+        except txt.NoTxtValue as problem:
             self.draft.refuse(
                 "dns-value", f"{own.name} {own.type} cannot be remembered while it is deleted: {problem}",
                 hint="take out of it what others put there", address=address,

@@ -55,7 +55,7 @@ class Upserts:
         if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
             try:
                 self._compare(zone, intent, address)
-            except txt.Unwritable as problem:
+            except txt.NoTxtValue as problem:
                 self._refuse_unwritable(problem, intent, address)
         changes = len(self.plan.changes) > before
         if changes and len(self.plan.draft.refusals) == known:
@@ -65,7 +65,7 @@ class Upserts:
         elif changes:
             self._add_ownership(intent, address)
 
-    def _refuse_unwritable(self, problem: txt.Unwritable, intent: Intent, address: Address) -> None:
+    def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
         self.plan.draft.refuse(
             "dns-value", f"{intent.name} {intent.type}: {problem}",
             hint="declare less, or take out what others put there", address=address, source=intent.source,
@@ -362,10 +362,6 @@ class Upserts:
         shared = self.plan.shared_terms(zone, intent.domain, ours_before, intent.terms) if intent.group == "spf" else {}
         try:
             merged = spf.merge(there, intent.terms, wanted_all, [t for t in ours_before if t not in shared])
-            if merged != there:
-                intents.encode(merged)  # before the marker claims the terms
-        except txt.Unwritable:
-            raise
         except spf.SpfConflict as conflict:
             self.plan.draft.refuse(
                 "spf-conflict", f"{name}: {conflict.message}", hint=conflict.hint, address=address, source=intent.source
@@ -374,6 +370,8 @@ class Upserts:
         except ValueError as problem:
             self.plan.draft.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
             return
+        if merged != there:
+            intents.encode(merged)  # before the marker claims the terms
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
         created = remembered.spf_created if there is not None else True
