@@ -15,11 +15,12 @@ from reconciler.model import Stack
 
 Role = Literal[
     "own", "referred", "replicated", "user", "secret", "parameter", "dkim_secret", "dkim_parameter", "store_key",
-    "topic", "passed_role",
+    "topic", "passed_role", "renamed_user", "record",
 ]  # fmt: skip
 """``own``, ``referred`` and ``replicated`` are resources of SES: declared; used by what is declared; identities that
 share a DKIM key with another region. Of the DKIM secrets and parameters nothing but the value is read. ``store_key`` is
-a KMS key that SMTP passwords are encrypted with, ``passed_role`` an IAM role that SES assumes."""
+a KMS key that SMTP passwords are encrypted with, ``passed_role`` an IAM role that SES assumes. ``renamed_user`` is the
+old name of a user. ``record`` is a DNS name whose records are written, with ``*.`` in front those below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,12 @@ class Grant:
 
     role: Role
     arn: str
-    """Of a KMS key also its id or alias, as the YAML says it."""
+    """Of a KMS key also its id or alias, as the YAML says it; of a record its name."""
     via: str = ""
-    """Of a KMS key: the service that uses it, as ``kms:ViaService`` says it (``ssm.eu-west-1.amazonaws.com``)."""
+    """Of a KMS key: the service that uses it, as ``kms:ViaService`` says it (``ssm.eu-west-1.amazonaws.com``). Of a
+    record: the id of its zone, empty where that is not known."""
+    boundary: str = ""
+    """Of a user: the ARN of its permissions boundary."""
 
 
 def literal(name: str) -> str:

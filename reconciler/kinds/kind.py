@@ -234,6 +234,15 @@ class BaseKind(ABC):
                 for name in names:
                     yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
 
+    def all_grants(self, state: State) -> Iterable[Grant]:
+        """Everything that a plan or apply of ``state`` touches for this kind: what is declared, and what ``moved``
+        renames."""
+        for desired in self.desired(state):
+            yield from self.grants(desired, state)
+        for moved in state.moved:
+            if address_parts(moved.from_address).kind == self.name:
+                yield from self.own_grants(state.stack, moved.from_address)
+
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """The questions to CloudTrail's history that find who made the difference ``change``."""
         spec = KINDS[self.name]
