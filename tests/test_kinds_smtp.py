@@ -153,7 +153,7 @@ def test_a_boundary_is_put_and_changed_before_the_policy(house: House) -> None:
     boundaries()
     house.settle(BASE)
     house.clear()
-    house.settle(user(permissions_boundary=BOUNDARIES[0], from_addresses=["news@acme.com"]))
+    house.apply(user(permissions_boundary=BOUNDARIES[0], from_addresses=["news@acme.com"]))
     assert boundary() == BOUNDARIES[0]
     writes = [c for c in house.writes() if c.startswith("iam:Put")]
     assert writes == ["iam:PutUserPermissionsBoundary", "iam:PutUserPolicy"]

@@ -1,8 +1,8 @@
 """The conditions of IAM policies that the sandbox knows: what a request says under a condition key, and if it fits.
 
 Known keys: ``iam:PermissionsBoundary``, ``aws:RequestedRegion``, ``aws:ResourceTag/KEY`` and ``iam:ResourceTag/KEY``
-of users and of resources of SES that exist, and the three of Route 53's ``ChangeResourceRecordSets``. Others are not
-judged: AWS does not say what tags a service takes a resource to have that is not there.
+of users, resources of SES, secrets and parameters that exist, and the three of Route 53's ``ChangeResourceRecordSets``.
+Others are not judged: AWS does not say what tags a service takes a resource to have that is not there.
 
 Source: IAM User Guide, "IAM JSON policy elements: Condition operators" (a missing key matches nothing, so that it meets
 a negated operator) and "Set operators for multi-valued context keys" (``ForAllValues`` is met where the key is
@@ -137,6 +137,8 @@ def _tags(call: Call, arn: str) -> Mapping[str, str] | None:
     if service == "iam" and kind == "user":
         user = call.world.current("iam", account, "", IamState).users.get(name.rpartition("/")[2].lower())
         return user.tags if user else None
+    if service in _STORED:
+        return _STORED[service](account, region, rest)
     if service != "ses":
         return None
     state = call.world.current("ses", account, region, SesState)
@@ -148,3 +150,24 @@ def _tags(call: Call, arn: str) -> Mapping[str, str] | None:
             item = state.of(plain.noun).get(name)
             return item.tags if item else None
     return None
+
+
+def _secret_tags(account: str, region: str, rest: str) -> Mapping[str, str] | None:
+    from moto.secretsmanager.models import secretsmanager_backends
+
+    backend: Any = secretsmanager_backends[account][region]
+    name = rest.removeprefix("secret:")[: -len("-AbCdEf")]
+    found = next((secret for secret in backend.secrets.values() if secret.name == name), None)
+    return {tag["Key"]: tag["Value"] for tag in found.tags or ()} if found else None
+
+
+def _parameter_tags(account: str, region: str, rest: str) -> Mapping[str, str] | None:
+    from moto.ssm.models import ssm_backends
+
+    backend: Any = ssm_backends[account][region]
+    name = rest.removeprefix("parameter/")
+    found = next((one for one in (name, f"/{name}") if one in backend._parameters), None)
+    return dict(backend._resource_tags["Parameter"][found]) if found else None
+
+
+_STORED: Final = {"secretsmanager": _secret_tags, "ssm": _parameter_tags}
