@@ -117,7 +117,7 @@ def calls() -> tuple[set[str], set[str]]:
     """What plan and what apply calls on top: the kinds', and what the rules, the sweep and the account guard read."""
     from reconciler.iam_policy import INCIDENT, OWN
     from reconciler.kinds.registry import REGISTRY
-    from reconciler.rules.facts import READS
+    from reconciler.rules.context import READS
 
     reads = {*READS, *OWN, "sts:GetCallerIdentity"}
     writes: set[str] = set(INCIDENT)

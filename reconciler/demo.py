@@ -29,30 +29,8 @@ REGIONS: Final = ("us-east-1", "eu-west-1")
 WIDTH: Final = 100
 STATE: Final = Path(__file__).parent.parent / "state"
 
-ZONES: Final[Mapping[str, Mapping[str, Mapping[tuple[str, str], Sequence[str]]]]] = {
-    "production": {
-        "acme.example": {
-            ("acme.example", "A"): ["192.0.2.10"],
-            ("acme.example", "MX"): ["10 mx1.mailboxes.example.", "20 mx2.mailboxes.example."],
-            ("acme.example", "TXT"): [
-                '"google-site-verification=ZtJ9-w1pQx0m_4dTz7b2yUe8a"',
-                '"MS=ms48151623"',
-                '"v=spf1 include:_spf.crm.example ~all"',
-                '"docusign=05958488-4752-4ef2-95eb-aa7ba8a3bd0e" "; a second \\"string\\", quoted \\\\ twice"',
-            ],
-            ("*._report._dmarc.acme.example", "TXT"): ['"v=DMARC1"'],
-            ("www.acme.example", "CNAME"): ["web.hosting.example."],
-        },
-        "acme-boats.example": {("acme-boats.example", "TXT"): ['"MS=ms23571113"']},
-        "acme-mail.example": {},
-    },
-    "staging": {
-        "staging.acme.example": {
-            ("staging.acme.example", "TXT"): ['"google-site-verification=staging-0a1B2c3D"', '"MS=ms17192329"']
-        }
-    },
-}
-"""Other people's records in the zones before the first apply: environment -> zone -> (name, type) -> values."""
+ZONES: Final = json.loads(Path(__file__).with_name("demo.zones.json").read_text(encoding="utf-8"))
+"""Other people's records in the zones before the first apply, by environment, as ``Sandbox.seed`` takes them."""
 
 
 # --- the account ---------------------------------------------------------------------------------------------------
@@ -61,17 +39,7 @@ ZONES: Final[Mapping[str, Mapping[str, Mapping[tuple[str, str], Sequence[str]]]]
 def set_up(sandbox: Sandbox, environment: str) -> None:
     """Create what the example in state/ expects to exist: zones with other people's records, topics, a DKIM key."""
     account = ACCOUNTS[environment]
-    sandbox.seed(
-        zones=[
-            {
-                "name": zone, "account": account,
-                "records": [
-                    {"name": name, "type": kind, "values": list(values)} for (name, kind), values in sets.items()
-                ],
-            }
-            for zone, sets in ZONES[environment].items()
-        ]
-    )  # fmt: skip
+    sandbox.seed(zones=[{**zone, "account": account} for zone in ZONES[environment]])
     for region in REGIONS:
         sns = sandbox.client("sns", region, access_key=account)
         arn = sns.create_topic(Name="mail-feedback")["TopicArn"]
@@ -314,10 +282,10 @@ def first_apply(demo: Demo, sandbox: Sandbox) -> dict[str, Any]:
     )
     set_up(sandbox, "production")
     before = zones_of(sandbox, "production")
-    for (name, kind), values in ZONES["production"]["acme.example"].items():
-        if kind == "TXT" and not name.startswith("*"):
-            for value in values:
-                demo.item(f"{name} {kind} {value}")
+    for record in ZONES["production"][0]["records"]:
+        if record["type"] == "TXT" and not record["name"].startswith("*"):
+            for value in record["values"]:
+                demo.item(f"{record['name']} TXT {value}")
 
     demo.step("Is the YAML valid?", "Offline: syntax, schema, references. No credentials, no AWS.")
     sandbox.clear_calls()
@@ -406,12 +374,9 @@ def writes(sandbox: Sandbox) -> list[str]:
 def leaked(demo: Demo, sandbox: Sandbox) -> list[str]:
     """The stack's secrets that a file of the folder or the output of a command contains: there must be none."""
     client = sandbox.client("secretsmanager", REGIONS[0], access_key=ACCOUNTS["production"])
-    secrets = [
-        json.loads(client.get_secret_value(SecretId="recon/production/newsletter/us-east-1")["SecretString"])[
-            "password"
-        ]
-    ]
-    secrets.append(client.get_secret_value(SecretId="recon/dkim/survey")["SecretString"].split("\n")[1])
+    names = ("recon/production/newsletter/us-east-1", "recon/dkim/survey")
+    smtp, dkim = (client.get_secret_value(SecretId=name)["SecretString"] for name in names)
+    secrets = [json.loads(smtp)["password"], dkim.split("\n")[1]]
     texts = [path.read_text(encoding="utf-8") for path in demo.folder.rglob("*") if path.is_file()]
     texts += demo.outputs
     return [secret for secret in secrets if any(secret in text for text in texts)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from reconciler.masking import mask
 from reconciler.model import Diagnostic
 
 
 class ReconError(Exception):
     """The base class: a message, a hint, and optionally diagnostics for machines.
 
-    ``outcome`` is the JSON outcome; ``exit_code`` is 1 (error) or 3 (refused by a safeguard).
+    ``outcome`` is the JSON outcome; ``exit_code`` is 1 (error) or 3 (refused by a safeguard). What ``masking`` knows to
+    be a secret is masked in all texts, whoever wrote them.
     """
 
     outcome = "error"
@@ -18,12 +21,11 @@ class ReconError(Exception):
     code = "error"
 
     def __init__(self, message: str, *, hint: str = "", diagnostics: Iterable[Diagnostic] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics) or (
-            Diagnostic("error", self.code, message, hint),
-        )
+        self.message, self.hint = mask(message), mask(hint)
+        super().__init__(self.message)
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(
+            replace(one, message=mask(one.message), hint=mask(one.hint)) for one in diagnostics
+        ) or (Diagnostic("error", self.code, self.message, self.hint),)
 
 
 class InvalidState(ReconError):
@@ -92,8 +94,8 @@ class AwsError(ReconError):
         self.service = service
         self.operation = operation
         self.region = region
-        self.aws_code = aws_code
-        self.request_id = request_id
+        self.aws_code = mask(aws_code)
+        self.request_id = mask(request_id)
         self.status = status
 
     @property

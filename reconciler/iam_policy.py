@@ -29,12 +29,12 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.spelling import camel
 from reconciler.model import State
 from reconciler.names import parents, to_route53
-from reconciler.regions import ses_arn
+from reconciler.regions import literal, ses_arn
 from reconciler.resources import KINDS, children
 from reconciler.resources.dedicated_ip_pool import DEFAULT_POOL
 from reconciler.resources.dedicated_ip_pool import SPEC as POOL
 from reconciler.resources.spec import PlainSpec
-from reconciler.rules import facts
+from reconciler.rules import context as rules
 
 Purpose = Literal["plan", "apply"]
 
@@ -56,7 +56,7 @@ INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDesti
 _ANYWHERE: Final = frozenset(
     {
         *(iam_action(*call.split(":")) for call in OWN),
-        *(iam_action(*call.split(":")) for call in facts.READS if call.startswith("sesv2:")),
+        *(iam_action(*call.split(":")) for call in rules.READS if call.startswith("sesv2:")),
         *(action for spec in KINDS.values() for action in spec.anywhere),
     }
 )
@@ -192,7 +192,7 @@ def _arns(grants: Iterable[Grant], role: Role) -> set[str]:
 def actions(purpose: Purpose) -> dict[str, set[str]]:
     """Action -> the kinds that need it (``""`` for the run itself), from what the code declares."""
     found: dict[str, set[str]] = {}
-    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *facts.READS))]
+    declared: list[tuple[str, Iterable[str]]] = [("", (*OWN, *rules.READS))]
     for kind in REGISTRY.values():
         declared.append((kind.name, kind.reads))
         if purpose == "apply":
@@ -269,7 +269,7 @@ def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> I
     free = [user.arn for user in users if not user.boundary]
     yield _statement("UsersUnbounded", (_BOUNDED & iam) - {"iam:PutUserPermissionsBoundary"}, free)
     for number, boundary in enumerate(sorted({user.boundary for user in users} - {""})):
-        condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+        condition = {"StringEquals": {"iam:PermissionsBoundary": literal(boundary)}}
         bounded = [user.arn for user in users if user.boundary == boundary]
         yield _statement(f"UsersBounded{number}", _BOUNDED & iam, bounded, condition)
     renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
@@ -351,7 +351,7 @@ def _store_statements(
         (service, region), name = via.split(".")[:2], key.rpartition(":")[2]
         condition: dict[str, Any] = {"StringEquals": {"kms:ViaService": via}}
         keys = f"arn:{place.format('kms', region)}:key"
-        arn = key if key.startswith("arn:") else f"{keys}/{key}"
+        arn = literal(key) if key.startswith("arn:") else f"{keys}/{key}"
         if name.startswith("alias/"):
             arn = f"{keys}/*"
             condition["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": name}

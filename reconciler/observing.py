@@ -20,7 +20,7 @@ from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import State
 from reconciler.resources import BY_ARN, KINDS, children
 from reconciler.resources.dns_record.kind import DnsRecord
-from reconciler.rules import facts
+from reconciler.rules.context import read_facts
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -80,7 +80,7 @@ def observe(
     records = DnsRecord()
     with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
         # What depends on nothing is read first: SES is free while the sweep reads from another service.
-        reads = [pool.submit(facts.read_facts, aws, snapshot, declared=True)] if read_scope is None else []
+        reads = [pool.submit(read_facts, aws, snapshot, declared=True)] if read_scope is None else []
         if sweep:
             sweep_owned(snapshot, aws)
         if read_scope is not None:
@@ -91,7 +91,7 @@ def observe(
     records.observe(aws, snapshot)
     for kind in REGISTRY.values():
         kind.after_reading(snapshot)
-    facts.read_facts(aws, snapshot)
+    read_facts(aws, snapshot)
     return snapshot
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError
 from reconciler.files import read_file
+from reconciler.masking import remember
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -31,6 +32,12 @@ def fetch(reference: Mapping[str, Any], aws: Aws, region: str, root: str) -> str
 
     Raises ReconError (or AwsError), which says what could not be read and never contains the text.
     """
+    text = _fetch(reference, aws, region, root)
+    remember(text)
+    return text
+
+
+def _fetch(reference: Mapping[str, Any], aws: Aws, region: str, root: str) -> str:
     where = str(reference.get("region") or region)
     if "secretsmanager" in reference:
         answer = aws.call("secretsmanager", "GetSecretValue", where, SecretId=str(reference["secretsmanager"]))

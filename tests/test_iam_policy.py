@@ -20,7 +20,7 @@ from reconciler.iam_policy import MAX_CHARACTERS, READ_VERBS, parts, policy, siz
 from reconciler.kinds.registry import REGISTRY
 from reconciler.resources import KINDS
 from reconciler.resources.spec import PlainSpec
-from reconciler.rules import facts
+from reconciler.rules import context
 from reconciler.sandbox.policy import _fits
 
 BUCKET = "acme-recon"
@@ -414,4 +414,4 @@ def test_every_call_of_the_code_is_declared() -> None:
     missing = {iam_action(service, operation) for service, operation in found} - declared - backend
     assert missing == set()
     assert all(kind.reads for kind in REGISTRY.values())
-    assert {f"ses:{r.partition(':')[2]}" for r in facts.READS if r.startswith("sesv2")} <= declared
+    assert {f"ses:{r.partition(':')[2]}" for r in context.READS if r.startswith("sesv2")} <= declared

@@ -374,3 +374,66 @@ def test_a_statement_about_records_fits_a_policy_of_its_own(house: House, zone: 
     pieces = parts(json.loads(ran.out))
     assert len(pieces) <= MAX_POLICIES
     assert all(size(piece) <= MAX_CHARACTERS for piece in pieces)
+
+
+# --- names with wildcards in them -----------------------------------------------------------------------------------
+
+
+def test_what_the_yaml_names_is_no_pattern_in_the_policy(house: House) -> None:
+    """An ARN or a path with ``*`` is that one, so that a line of YAML grants no more than it names."""
+    star = f"arn:aws:iam::{ACCOUNT}:role/*"
+    destination = {
+        "matching_event_types": ["SEND"],
+        "kinesis_firehose_destination": {
+            "iam_role_arn": star,
+            "delivery_stream_arn": f"arn:aws:firehose:{HOME}:{ACCOUNT}:deliverystream/mail",
+        },
+    }
+    house.write({
+        "configuration_sets": {"main": {"event_destinations": {"all": destination}}},
+        "smtp_users": {"news": sender("news", path="/*/", permissions_boundary=ONE)},
+        "domains": {"acme.com": {"dkim": {
+            "signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1",
+            "domain_signing_private_key": {"secretsmanager": f"arn:aws:secretsmanager:{HOME}:{ACCOUNT}:secret:*"}}}},
+    })  # fmt: skip
+    ran = house.cli("iam-policy", "apply", "state.yaml")
+    if ran.code:  # what validation refuses cannot be granted
+        house.write({"smtp_users": {"news": sender("news", path="/*/", permissions_boundary=ONE)}})
+        assert "bad-arn" in ran.err, ran
+        ran = house.cli("iam-policy", "apply", "state.yaml")
+    granted = {
+        resource
+        for statement in json.loads(ran.out)["Statement"]
+        for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+        if not {"aws:ResourceTag/recon:stack"} & set((statement.get("Condition") or {}).get("StringEquals", {}))
+    }
+    assert f"arn:aws:iam::{ACCOUNT}:user/${{*}}/news" in granted
+    assert (
+        not {star, f"arn:aws:iam::{ACCOUNT}:user/*/news", f"arn:aws:secretsmanager:{HOME}:{ACCOUNT}:secret:*"} & granted
+    )
+
+
+@pytest.mark.parametrize("address", ["a*b@acme.com", "what?@acme.com", "plain@acme.com"])
+def test_an_address_with_wildcards_is_that_address_in_the_policy_of_a_user(house: House, address: str) -> None:
+    from reconciler.regions import iam_pattern, literal, meant
+
+    house.seed_zone()
+    house.settle({
+        "email_addresses": {address: {}},
+        "smtp_users": {"news": sender("news", identities=[address])},
+    })  # fmt: skip
+    document = client("iam").get_user_policy(UserName="news", PolicyName="recon-smtp")["PolicyDocument"]
+    (arn,) = document["Statement"][0]["Resource"]
+    prefix = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/"
+    assert arn == prefix + literal(address)
+    assert iam_pattern(arn).fullmatch(prefix + address)
+    assert not iam_pattern(arn).fullmatch(prefix + "axxb@acme.com")
+    assert meant(arn) == prefix + address
+
+
+def test_import_reads_the_address_back() -> None:
+    from reconciler.importing.users import _identities
+
+    base = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/"
+    assert _identities([f"{base}a${{*}}b@acme.com"]) == ["a*b@acme.com"]
+    assert _identities([f"{base}a*b@acme.com"]) is None

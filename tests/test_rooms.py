@@ -21,15 +21,16 @@ BASE = {"model", "errors", "names", "regions", "mail"}
 ROOMS: dict[str, set[str]] = {
     # values and codecs: nothing but each other
     "model": set(),
-    "errors": {"model"},
+    "masking": set(),
+    "errors": {"model", "masking"},
     "names": set(),
     "regions": set(),
     "fair_queue": set(),
     "mail": {"names"},
     # the edges: AWS, and what is read or kept elsewhere
     "files": {"errors"},
-    "secrets": {"errors", "files"},
-    "aws": {"model", "errors", "regions", "fair_queue"},
+    "secrets": {"errors", "files", "masking"},
+    "aws": {"model", "errors", "masking", "regions", "fair_queue"},
     "backend": {"model", "errors"},
     "public_dns": {"errors"},
     # YAML -> desired
@@ -37,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     # what each kind is, as data
     "resources": set(),
     # the engine of the kinds, and their classes; AWS is handed in
-    "kinds": {*BASE, "resources", "secrets", "aws"},
+    "kinds": {*BASE, "masking", "resources", "secrets", "aws"},
     # observed, judged, planned
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
@@ -54,7 +55,7 @@ ROOMS: dict[str, set[str]] = {
     # around a run
     "lock": {"model", "errors", "backend", "aws", "observing"},
     "journal": {"model", "errors", "backend", "lock", "renderers"},
-    "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
+    "smtp": {*BASE, "masking", "aws", "kinds", "resources", "secrets"},
     "drift": {"model", "errors", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
@@ -84,6 +85,8 @@ LIBRARIES: dict[str, set[str]] = {
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},
+    "jinja2": {"renderers"},
+    "markupsafe": {"renderers"},
 }
 """Library -> the only rooms that may import it."""
 
@@ -103,7 +106,7 @@ PURE = (
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 
-HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns")
+HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns", "jinja2")
 
 
 def room_of(module: str) -> str:

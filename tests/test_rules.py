@@ -993,38 +993,40 @@ def test_the_rules_of_each_kind_are_found() -> None:
     named = {
         "reconciler.resources." + ".".join(file.relative_to(root).with_suffix("").parts)
         for file, text in texts.items()
-        if "@rule(" in text
+        if re.search(r"^@\w*rule\(", text, re.MULTILINE)
     }
     assert len(named) > 8
     assert modules == named | {"reconciler.rules.account"}
 
 
-@pytest.mark.parametrize("missing", ["finds", "why", "fix"])
+TEXTS = {"finds": "It finds something.\n", "Why": "Why: Because.", "Fix": "Fix: Fix it.", "Source": "Source: nowhere"}
+
+
+@pytest.mark.parametrize("missing", TEXTS)
 def test_a_rule_needs_its_texts(missing: str) -> None:
     def check(view: RuleView) -> tuple[()]:
         return ()
 
-    check.__doc__ = "" if missing == "finds" else "It finds something."
-    texts = {name: "" if name == missing else "A text." for name in ("why", "fix")}
-    with pytest.raises(ValueError, match="needs a docstring, why and fix"):
-        registry.rule("new-rule", "note", "A title", "nowhere", **texts)(check)
+    check.__doc__ = "\n".join(text for name, text in TEXTS.items() if name != missing)
+    with pytest.raises(ValueError, match="needs a docstring that says what it finds"):
+        registry.rule("new-rule", "note", "A title")(check)
     assert "new-rule" not in RULES
 
 
 def test_theme_and_example_come_from_the_folder_of_the_kind() -> None:
     def check(view: RuleView) -> tuple[()]:
-        """It finds something."""
         return ()
 
+    check.__doc__ = "\n".join(TEXTS.values())
     check.__module__ = "reconciler.resources.contact_list.rules"
-    registry.rule("new-rule", "note", "A title", "nowhere", why="Because.", fix="Fix it.")(check)
+    registry.rule("new-rule", "note", "A title")(check)
     made = RULES.pop("new-rule")
     assert (made.theme, made.example) == ("Contact lists", "contact_list/us-east-1/example")
 
 
 def test_an_id_is_registered_once() -> None:
     with pytest.raises(ValueError, match="twice"):
-        registry.rule("dmarc-no-rua", "note", "again", "nowhere", why="x", fix="y")(lambda view: ())
+        registry.rule("dmarc-no-rua", "note", "again")(lambda view: ())
 
 
 # --- severity, waivers ---------------------------------------------------------------------------------------------

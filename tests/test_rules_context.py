@@ -12,7 +12,6 @@ from reconciler.kinds.snapshot import Snapshot, Unread
 from reconciler.model import Change, Desired, Diagnostic, Entry, FieldDiff, Note, Source, Stack, State
 from reconciler.resources.dns_record.zones import Zone, record_from_aws
 from reconciler.rules import RULES, RuleView, Topic, context, judge
-from reconciler.rules import facts as read
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding
 
@@ -155,7 +154,7 @@ def with_destination(topic: str = TOPIC) -> Snapshot:
 
 def facts(answers: Mapping[tuple[str, str], Any], topic: str = TOPIC) -> tuple[RuleView, FakeAws]:
     made, aws = with_destination(topic), FakeAws(answers)
-    read.read_facts(aws, made)  # type: ignore[arg-type]
+    context.read_facts(aws, made)  # type: ignore[arg-type]
     return context.view_of(made, ()), aws
 
 
@@ -170,7 +169,7 @@ def test_facts_are_read() -> None:
     )
     assert view.accounts == {"us-east-1": {"SendingEnabled": True}}
     assert view.topics == {TOPIC: Topic(POLICY, "key-1", POLICY)}
-    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(read.READS) - {SENT} - {
+    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(context.READS) - {SENT} - {
         "kms:DescribeKey"
     }
 
@@ -186,7 +185,7 @@ def test_the_key_behind_an_alias_is_looked_up() -> None:
     }
     view, aws = facts(answers)
     assert view.topics == {TOPIC: Topic(POLICY, "alias/x", POLICY)}
-    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(read.READS) - {SENT}
+    assert {f"{service}:{operation}" for service, operation, _ in aws.asked} == set(context.READS) - {SENT}
     del answers["DescribeKey", "us-east-1"]
     assert facts(answers)[0].topics == {TOPIC: Topic(POLICY, "alias/x", None)}
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from reconciler.aws import answers
+from reconciler.aws import answers, sensitive
 from reconciler.aws.actions import iam_action
 from reconciler.aws.limiter import Limiter, Limiters
 from reconciler.errors import DENIED, NOT_ENABLED, AwsError
@@ -157,9 +157,15 @@ class Aws:
             try:
                 client = self._session(*roles).client(service, region_name=region, config=config)
             except (BotoCoreError, ClientError) as problem:
+                self._remember_credentials()
                 raise _translate(problem, service, "AssumeRole" if roles else "client", region) from None
             self._clients[key] = client
             return client
+
+    def _remember_credentials(self) -> None:
+        """Mask the credentials of all sessions in the message that follows: a library may repeat them."""
+        for session in list(self._sessions.values()):
+            sensitive.remember_credentials(session)
 
     def account(self) -> str:
         """The account of the credentials (sts GetCallerIdentity; needs no permission)."""
@@ -184,7 +190,8 @@ class Aws:
         """Make one API call within the rate limit, retried where that is safe; returns the parsed response.
 
         ``retry=False`` sends the request only once: for calls that create something new each time (CreateAccessKey).
-        Parameters are never logged: they may contain secrets.
+        Parameters are never logged: they may contain secrets. Those that AWS's service model calls sensitive are masked
+        in every message from now on, and so are the secrets in the response.
 
         Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError without credentials.
         """
@@ -194,6 +201,8 @@ class Aws:
         region = region or self.home_region
         client = self._client(service, region, dns)
         method = getattr(client, _method_name(client, operation))
+        model = client.meta.service_model.operation_model(operation)
+        sensitive.remember_in(model.input_shape, parameters)
         limit_region = "global" if service in _GLOBAL else region
         limiter = self._limiters.get("dns" if dns else "main", _LIMIT_OF.get(service, service), limit_region)
         retries = _Retries(self, limiter, enabled=retry)
@@ -204,6 +213,7 @@ class Aws:
             try:
                 response: dict[str, Any] = method(**parameters)
             except (ClientError, BotoCoreError, ResponseParserError) as problem:
+                self._remember_credentials()
                 error = _translate(problem, service, operation, region)
                 delay = retries.delay(error, epoch)
                 if delay is None:
@@ -213,8 +223,9 @@ class Aws:
             if limiter:
                 limiter.served()
             response.pop("ResponseMetadata", None)
-            shape = client.meta.service_model.operation_model(operation).output_shape
-            return answers.validated(response, shape, (service, operation, region))
+            if service in sensitive.SECRET_SERVICES:
+                sensitive.remember_in(model.output_shape, response)
+            return answers.validated(response, model.output_shape, (service, operation, region))
 
     def call_if_there(
         self, service: str, operation: str, region: str | None = None, **parameters: Any

@@ -21,19 +21,8 @@ from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
 from reconciler.errors import ReconError
 
-__all__ = [
-    "account",
-    "app",
-    "doctor",
-    "importing",
-    "main",
-    "pipeline",
-    "read_commands",
-    "run",
-    "smtp",
-    "suppression",
-    "write_commands",
-]  # fmt: skip
+COMMANDS = (account, doctor, importing, pipeline, read_commands, smtp, suppression, write_commands)
+"""The modules of the commands, which register themselves with ``app`` when they are imported."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -74,6 +63,7 @@ def run(arguments: list[str]) -> int:
         code = _command(arguments[0] if arguments else "").main(
             args=arguments, prog_name="recon", standalone_mode=False
         )
+        sys.stdout.flush()
         return int(code) if isinstance(code, int) else 0
     except typer.Exit as done:
         return int(done.exit_code)

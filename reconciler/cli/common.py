@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.lock import HeldLock, Lock
     from reconciler.model import Plan, Result, Stack, State
+    from reconciler.renderers import TextOptions
     from reconciler.running import PlannedRun
 
 StateArg = Annotated[str, typer.Argument(metavar="[STATE]", help="Directory or file of the desired state.")]
@@ -89,32 +90,22 @@ class Output:
 
         return shutil.get_terminal_size().columns
 
+    def style(self) -> TextOptions:
+        """How the renderers draw text."""
+        return {"color": self.color, "width": self.width(), "unicode": self.unicode, "verbose": self.verbose}
+
     def rendered(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> str:
         from reconciler.renderers import render
 
-        return render(
-            plan,
-            self.format,
-            color=self.color,
-            width=self.width(),
-            unicode=self.unicode,
-            verbose=self.verbose,
-            mode=mode,
-        )
+        return render(plan, self.format, mode=mode, **self.style())
 
     def plan(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> None:
         sys.stdout.write(self.rendered(plan, mode))
-        sys.stdout.flush()
 
     def result(self, result: Result) -> None:
         from reconciler.renderers import render_result
 
-        sys.stdout.write(
-            render_result(
-                result, self.format, color=self.color, width=self.width(), unicode=self.unicode, verbose=self.verbose
-            )
-        )
-        sys.stdout.flush()
+        sys.stdout.write(render_result(result, self.format, **self.style()))
 
     def document(
         self, stack: Stack, outcome: str, found: Mapping[str, Any], diagnostics: Iterable[Diagnostic] = ()
@@ -122,15 +113,14 @@ class Output:
         """Write the JSON object of a command that prints no plan: stack, outcome, what it found, diagnostics."""
         tail = {"outcome": outcome, **found, "diagnostics": [one.to_json() for one in diagnostics]}
         sys.stdout.write(json.dumps({**head_of(stack), **tail}, indent=2, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
 
     def error(self, error: ReconError) -> None:
         from reconciler.renderers import render_error
 
         if self.format == "json":
             sys.stdout.write(render_error(error, "json"))
-            sys.stdout.flush()
             return
+        sys.stdout.flush()
         color = self.color and sys.stderr.isatty()
         sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
 
@@ -139,6 +129,7 @@ class Output:
         if not self.quiet:
             from reconciler.renderers.escape import safe
 
+            sys.stdout.flush()
             # It may contain names from YAML, AWS and other runs' locks.
             sys.stderr.write("\n".join(map(safe, message.split("\n"))) + "\n")
             sys.stderr.flush()
@@ -320,6 +311,7 @@ def must_have_terminal(command: str, hint: str) -> None:
 
 def yes(question: str, answer: str = "yes") -> bool:
     """Ask a question on the terminal; whether the answer is ``answer``."""
+    sys.stdout.flush()
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip() == answer
@@ -407,7 +399,6 @@ def print_outcome(
         out.document(stack, outcome, found, as_diagnostics(problems))
     else:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
         for problem in problems:
             out.error(problem)
     return 1 if problems else 0

@@ -131,7 +131,6 @@ def _text(checks: list[Check], domains: list[str], out: Output) -> None:
         if check.hint and (check.status != OK or out.verbose):
             sys.stdout.write(f"                      -> {safe(check.hint)}\n")
     sys.stdout.write(f"\n{safe(_summary(checks))}\n")
-    sys.stdout.flush()
 
 
 def _place(domain: str, region: str) -> str:

@@ -178,17 +178,15 @@ def _print(output: Output, imported: Imported, written: list[str], *, to_stdout:
     if not imported.addresses:
         output.info("Nothing was imported." if not imported.texts else "Nothing is declared; see the comments.")
         return
+    from reconciler.renderers.headline import plural
+
     adopted = sum(change.action == "adopt" for change in imported.plan.changes) if imported.plan else 0
     output.info(
-        f"Imported {_resources(len(imported.addresses))}; "
-        f"applying this adopts {_resources(adopted)} and changes nothing else in SES and Route 53."
+        f"Imported {plural(len(imported.addresses), 'resource')}; "
+        f"applying this adopts {plural(adopted, 'resource')} and changes nothing else in SES and Route 53."
     )
     if any(address.startswith("smtp_user/") for address in imported.addresses):
         output.info("SMTP users are declared: the first apply creates an access key for each and stores its password.")
-
-
-def _resources(count: int) -> str:
-    return f"{count} resource{'s' * (count != 1)}"
 
 
 def _diagnostic_lines(diagnostic: Diagnostic) -> str:

@@ -12,40 +12,39 @@ import typer
 
 from reconciler.cli.app import app
 from reconciler.cli.common import (
-    TEXT_OR_JSON,
     ColorOption,
-    EnvOption,
     Output,
     QuietOption,
-    StateArg,
-    TextOrJsonOption,
     backend_connection,
-    load,
+    load_state,
+    options_from,
+    text_or_json,
 )
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
     from reconciler.journal import JournalRun
+    from reconciler.model import State
 
 
 @app.command()
+@options_from(out=text_or_json, declared=load_state)
 def history(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many runs.")] = 20,
-    format: TextOrJsonOption = "text",
-    no_color: ColorOption = False,
-) -> None:
+    *,
+    out: Output,
+) -> int:
     """Show the past runs that wrote to this stack, newest first, from its journal."""
     from reconciler.journal import read_runs
 
-    out = Output(format, no_color, formats=TEXT_OR_JSON)
-    stack = load(state, env, out)[0].stack
+    stack = declared.stack
     runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
-    if format == "json":
+    if out.format == "json":
         out.document(stack, "no_changes", {"runs": [run.to_json() for run in runs]})
-        return
-    sys.stdout.write("".join(_run_lines(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
+    else:
+        sys.stdout.write("".join(_run_lines(run) for run in runs) or f"The journal of {stack.scope} has no runs.\n")
+    return 0
 
 
 @app.command()
@@ -77,16 +76,15 @@ def init(
     written, skipped = write(root, files(options))
     sys.stdout.write("".join(f"wrote {root / path}\n" for path in written))
     sys.stdout.write("".join(f"kept {root / path}, which already exists\n" for path in skipped))
-    sys.stdout.flush()
     if any(path.startswith("state/") for path in written):
         out.info("Next: edit state/stack.yaml and state/domains.yaml, then run: recon validate && recon plan")
 
 
 @app.command("iam-policy")
+@options_from(declared=load_state)
 def iam_policy(
     command: Annotated[str, typer.Argument(metavar="plan|apply", help="The command that the policy is for.")],
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     dns: Annotated[bool, typer.Option("--dns", help="For the role in the account of the zones.")] = False,
     removing: Annotated[
         list[str] | None,
@@ -96,7 +94,7 @@ def iam_policy(
         int | None, typer.Option("--part", min=1, help="Print one part, if one managed policy is too small.")
     ] = None,
     no_color: ColorOption = False,
-) -> None:
+) -> int:
     """Print the least-privilege IAM policy for a command on this stack. Offline."""
     from reconciler.iam_policy import MAX_CHARACTERS, MAX_POLICIES, notes, parts, policy, size
     from reconciler.names import fold_domain
@@ -110,14 +108,12 @@ def iam_policy(
         gone = [fold_domain(name) for name in removing or ()]
     except ValueError as error:
         raise ReconError(f"--removing: {error}", hint="name a domain, such as --removing old.acme.com") from error
-    declared, _ = load(state, env, out)
     document = policy(declared, "plan" if command == "plan" else "apply", dns=dns, removing=gone)
     pieces = parts(document)
     if part is not None and part > len(pieces):
         raise ReconError(f"there is no part {part}", hint=f"the policy has {len(pieces)}")
     printed = document if part is None else pieces[part - 1]
     sys.stdout.write(json.dumps(printed, indent=2, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
     for note in notes(document, declared, gone):
         out.info(note)
     if part is None and len(pieces) > 1:
@@ -129,18 +125,16 @@ def iam_policy(
             out.info(f"  --part {number}: {', '.join(statement['Sid'] for statement in piece['Statement'])}")
     if declared.stack.dns_role_arn and not dns:
         out.info(f"The zones are in another account: recon iam-policy {command} --dns prints the policy for that role.")
+    return 0
 
 
 def _run_lines(run: JournalRun) -> str:
     """Two lines for a run, and one for each step that failed."""
     from reconciler.renderers.escape import safe
+    from reconciler.renderers.headline import plural
 
     counts = run.counts
-    steps = [
-        f"{counts[name]} step{'s' * (counts[name] != 1)} {name}"
-        for name in ("done", "failed", "skipped")
-        if counts[name]
-    ]
+    steps = [f"{plural(counts[name], 'step')} {name}" for name in ("done", "failed", "skipped") if counts[name]]
     changes = ", ".join(f"{number} to {name}" for name, number in run.summary.items() if number)
     who = " ".join(part for part in (run.who or run.user, f"on {run.host}" if run.host else "") if part)
     lines = [

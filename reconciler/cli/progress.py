@@ -10,6 +10,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from reconciler.renderers.escape import safe
+
 if TYPE_CHECKING:
     from reconciler.cli.common import Output
 
@@ -39,15 +41,8 @@ class ProgressBar:
             console = Console(stderr=True, no_color=not self._out.color, highlight=False)
             spinner = SpinnerColumn("dots" if self._out.unicode else "line")
             description = TextColumn("{task.description}", markup=False)
-            self._bar = Bar(
-                spinner,
-                BarColumn(30),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                description,
-                console=console,
-                transient=True,
-            )
+            columns = (spinner, BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn(), description)
+            self._bar = Bar(*columns, console=console, transient=True)
             self._bar.start()
             about = f"about {self._seconds} s at AWS's rates" if self._seconds > 5 else ""
             self._task = self._bar.add_task(about, total=self._total)
@@ -65,7 +60,7 @@ class ProgressBar:
             if self._last.get(address) == text:
                 return
             self._last[address] = text
-            text = _escaped(f"{address}: {text}")
+            text = safe(f"{address}: {text}")
             if self._bar is not None:
                 self._bar.update(self._task, description=text)
             else:
@@ -77,8 +72,4 @@ class ProgressBar:
             if self._bar is not None:
                 self._bar.advance(self._task)
                 if outcome == "failed":
-                    self._bar.console.print(f"  failed: {_escaped(step)} {code}", markup=False, highlight=False)
-
-
-def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+                    self._bar.console.print(f"  failed: {safe(step)} {code}", markup=False, highlight=False)

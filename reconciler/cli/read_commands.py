@@ -23,6 +23,7 @@ from reconciler.cli.common import (
     VerboseOption,
     any_format,
     load,
+    load_state,
     options_from,
     read_plan,
     reading,
@@ -238,16 +239,11 @@ def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Di
 
 
 @app.command()
-def show(
-    plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")],
-    format: FormatOption = "text",
-    no_color: ColorOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = 0,
-) -> None:
+@options_from(out=any_format)
+def show(plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")], out: Output) -> int:
     """Render a saved plan in any format."""
-    out = Output(format, no_color, quiet, verbose)
     out.plan(read_plan(plan_file))
+    return 0
 
 
 @app.command()
@@ -259,22 +255,21 @@ def schema() -> None:
 
 
 @app.command()
+@options_from(declared=load_state)
 def graph(
-    state: StateArg = "state",
-    env: EnvOption = None,
-    format: Annotated[str, typer.Option("--format", help="mermaid, dot or text.")] = "mermaid",
-) -> None:
+    declared: State, format: Annotated[str, typer.Option("--format", help="mermaid, dot or text.")] = "mermaid"
+) -> int:
     """Print the declared resources and their dependencies as Mermaid, DOT or plain text. Offline."""
     from reconciler.offline import empty_snapshot
     from reconciler.planner import make_plan
     from reconciler.renderers.graph import graph as draw
     from reconciler.running import now
 
-    declared, _ = load(state, env, Output())
     snapshot = empty_snapshot(declared, now())
     nodes = {c.address: c.depends_on for c in make_plan(snapshot).changes}
     nodes = {**{a: () for a in snapshot.desired if a not in nodes}, **nodes}
     sys.stdout.write(draw(nodes, format))
+    return 0
 
 
 @app.command()

@@ -298,7 +298,6 @@ def _preview(found: list[SuppressedAddress], out: Output) -> None:
         sys.stdout.write(f"  - {safe(entry.address)} in {entry.region}: {entry.reason}, since {entry.since[:10]}\n")
     if len(found) > SHOWN:
         sys.stdout.write(f"  and {len(found) - SHOWN:,} more\n")
-    sys.stdout.flush()
     if complaints := sum(e.reason == "COMPLAINT" for e in found):
         out.info(f"{complaints:,} of them complained: send to them again only if they asked for it.")
     most = max(Counter(e.region for e in found).values())

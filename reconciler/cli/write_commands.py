@@ -21,10 +21,10 @@ from reconciler.cli.common import (
     LockOption,
     Output,
     ParallelOption,
-    StateArg,
     TargetOption,
     any_format,
     load,
+    load_state,
     lock_of,
     must_have_terminal,
     options_from,
@@ -155,10 +155,9 @@ def _apply_state(
 
 
 @app.command()
-@options_from(out=any_format)
+@options_from(out=any_format, declared=load_state)
 def destroy(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     target: TargetOption = None,
     allow_deletes: Annotated[
         int | None, typer.Option("--allow-deletes", min=0, help="Allow this many deletions.")
@@ -174,7 +173,6 @@ def destroy(
     from reconciler.safeguards import check_safeguards
 
     targets = validate_targets(target)
-    declared, _ = load(state, env, out)
     if allow_deletes is None and not sys.stdin.isatty():
         raise Refused(
             "destroy asks for confirmation, and there is no terminal",
@@ -197,24 +195,21 @@ def destroy(
 
 
 @app.command()
+@options_from(declared=load_state)
 def unlock(
-    state: StateArg = "state",
-    env: EnvOption = None,
+    declared: State,
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
     no_color: ColorOption = False,
 ) -> int:
     """Free the stack's lock after showing who holds it."""
     from reconciler.renderers.escape import safe
 
-    out = Output(no_color=no_color)
-    declared, _ = load(state, env, out)
     lock = lock_of(declared.stack)
     holder = lock.holder()
     if holder is None:
         sys.stdout.write("No run holds the lock.\n")
         return 0
     sys.stdout.write(f"The lock is held by {safe(str(holder))}\n")
-    sys.stdout.flush()
     if not force:
         must_have_terminal("unlock", "recon unlock --force")
         if not yes("Free it? If that run still writes, another could write at the same time. Only `yes` is accepted: "):

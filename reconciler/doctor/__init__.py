@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from reconciler.doctor.checks import FOUND, LAYERS, OK, UNKNOWN, Check
 from reconciler.doctor.facts import READS, Facts, gather
-from reconciler.doctor.layers import diagnose
+from reconciler.doctor.layers import FOUND, LAYERS, OK, UNKNOWN, Check, diagnose
 
 __all__ = ["FOUND", "LAYERS", "OK", "READS", "UNKNOWN", "Check", "Facts", "diagnose", "gather"]

@@ -1,4 +1,4 @@
-"""The checks of each layer, from the facts that were read. Pure.
+"""The layers, and the checks of each, from the facts that were read. Pure.
 
 Sources: SES Developer Guide, "Monitoring your sender reputation" (5% bounces and 0.1% complaints bring a review),
 "Troubleshooting verification"; SES v2 API, VerificationInfo; RFC 9989 (alignment, finding the record), RFC 7208.
@@ -7,10 +7,10 @@ Sources: SES Developer Guide, "Monitoring your sender reputation" (5% bounces an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from reconciler.doctor.checks import FOUND, LAYERS, OK, UNKNOWN, Check
 from reconciler.doctor.facts import Facts, may_send
 from reconciler.errors import ReconError
 from reconciler.kinds.snapshot import Snapshot
@@ -26,6 +26,35 @@ from reconciler.resources.dns_record.zones import Zone
 from reconciler.resources.smtp_credential import kind as smtp_credential
 from reconciler.resources.smtp_credential import rotation
 from reconciler.resources.smtp_user import kind as smtp_user
+
+OK: Final = "ok"
+FOUND: Final = "found"
+UNKNOWN: Final = "unknown"
+
+LAYERS: Final = ("account", "identity", "dns", "alignment", "smtp", "suppression", "reputation")
+"""Each layer depends on those before it: fix the first broken layer first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check. ``status``: ``ok``, ``found`` (something is wrong), ``unknown`` (it could not be checked).
+
+    ``domain`` is empty for a check of the account or of a user, ``region`` for a global one.
+    """
+
+    layer: str
+    status: str
+    message: str
+    hint: str = ""
+    domain: str = ""
+    region: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer, "status": self.status, "message": self.message, "hint": self.hint or None,
+            "domain": self.domain or None, "region": self.region or None,
+        }  # fmt: skip
+
 
 REVIEW_BOUNCES = 0.05
 REVIEW_COMPLAINTS = 0.001
@@ -409,13 +438,8 @@ def _reputation(facts: Facts, region: str) -> Iterator[Check]:
     bounces, complaints = sent.bounces / sent.attempts, sent.complaints / sent.attempts
     words = f"{sent.attempts:,} messages in two weeks, {bounces:.1%} bounced, {complaints:.2%} complained"
     if bounces >= REVIEW_BOUNCES:
-        yield Check(
-            "reputation",
-            FOUND,
-            words,
-            "SES reviews accounts from 5% bounces: clean your recipient lists",
-            region=region,
-        )
+        hint = "SES reviews accounts from 5% bounces: clean your recipient lists"
+        yield Check("reputation", FOUND, words, hint, region=region)
     if complaints >= REVIEW_COMPLAINTS:
         hint = "SES reviews accounts from 0.1% complaints: send only to subscribers, with an easy way to unsubscribe"
         yield Check("reputation", FOUND, words, hint, region=region)

@@ -19,6 +19,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.model import Observed
 from reconciler.names import domain_of, fold_domain, fold_identity
+from reconciler.regions import meant
 from reconciler.resources import KINDS
 from reconciler.resources.email_identity import DEFAULT_SET, NAME
 from reconciler.resources.smtp_credential import keys
@@ -165,22 +166,17 @@ def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:
         found.why = f"{label} names resources that are neither identities nor {sets}, or patterns of them"
         return found
     spec = live.spec
-    values: dict[str, Any] = {}
-    if spec["path"] != "/":
-        values["path"] = spec["path"]
-    values["from_addresses"] = list(parts["from_addresses"] or ["*"])
-    if parts["source_ips"]:
-        values["source_ips"] = list(parts["source_ips"])
-    if identities:
-        values["identities"] = identities
-    if parts["conditions"]:
-        values["conditions"] = parts["conditions"]
-    if spec["permissions_boundary"]:
-        values["permissions_boundary"] = spec["permissions_boundary"]
-    values["credentials"] = {"secretsmanager": {"name": f"recon/{live.name}"}}
-    if tags := user_tags(live.tags):
-        values["tags"] = tags
-    found.values = values
+    values = {
+        "path": spec["path"].removeprefix("/") and spec["path"],
+        "from_addresses": list(parts["from_addresses"] or ["*"]),
+        "source_ips": list(parts["source_ips"] or ()),
+        "identities": identities,
+        "conditions": parts["conditions"],
+        "permissions_boundary": spec["permissions_boundary"],
+        "credentials": {"secretsmanager": {"name": f"recon/{live.name}"}},
+        "tags": user_tags(live.tags),
+    }
+    found.values = {key: value for key, value in values.items() if value}
     return found
 
 
@@ -190,8 +186,9 @@ def _identities(resources: list[str]) -> list[str] | None:
         return []
     names = set()
     for arn in resources:
-        kind, _, name = arn.split(":", 5)[-1].partition("/")
-        if kind not in _SENT_THROUGH or "*" in name or "?" in name or arn.count(":") < 5:
+        kind, _, text = arn.split(":", 5)[-1].partition("/")
+        name = meant(text)
+        if kind not in _SENT_THROUGH or name is None or arn.count(":") < 5:
             return None
         if kind == KINDS[NAME].arn:
             try:

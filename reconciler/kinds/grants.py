@@ -6,12 +6,12 @@ Systems Manager and KMS (the resource types of each action, and the form of thei
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.model import Stack
+from reconciler.regions import literal
 
 Role = Literal[
     "own", "referred", "replicated", "user", "secret", "parameter", "dkim_secret", "dkim_parameter", "store_key",
@@ -37,26 +37,18 @@ class Grant:
     """Of a user: the ARN of its permissions boundary."""
 
 
-def literal(name: str) -> str:
-    """``name`` as a policy of IAM says it, where ``*``, ``?`` and ``$`` stand for more: ``sale*`` is ``sale${*}``.
-
-    Source: IAM User Guide, "IAM policy elements: Variables and tags", special characters.
-    """
-    return re.sub(r"[*?$]", r"${\g<0>}", name)
-
-
 def secret_grants(role: Role, stack: Stack, name: str, region: str) -> Iterator[Grant]:
     """A secret, with the six characters that Secrets Manager adds to a name, and without, for one that does not exist
     yet."""
     if name.startswith("arn:"):
-        yield Grant(role, name)
+        yield Grant(role, literal(name))
         return
-    base = f"arn:{stack.partition}:secretsmanager:{region}:{stack.account}:secret:{name}"
+    base = f"arn:{stack.partition}:secretsmanager:{region}:{stack.account}:secret:{literal(name)}"
     yield from (Grant(role, base), Grant(role, f"{base}-??????"))
 
 
 def parameter_grant(role: Role, stack: Stack, name: str, region: str) -> Grant:
     """A parameter of Systems Manager."""
     if name.startswith("arn:"):
-        return Grant(role, name)
-    return Grant(role, f"arn:{stack.partition}:ssm:{region}:{stack.account}:parameter/{name.lstrip('/')}")
+        return Grant(role, literal(name))
+    return Grant(role, f"arn:{stack.partition}:ssm:{region}:{stack.account}:parameter/{literal(name.lstrip('/'))}")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast, get_args
 
-from reconciler.kinds.grants import Grant, literal
+from reconciler.kinds.grants import Grant
 from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.shape import Shape
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Stack, State, address_parts
 from reconciler.names import at_or_above
-from reconciler.regions import ses_arn
+from reconciler.regions import literal, ses_arn
 from reconciler.resources import KINDS
 from reconciler.resources.spec import at_path
 

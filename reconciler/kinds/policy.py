@@ -38,11 +38,25 @@ def normal_policy(document: Any) -> Any:
     if not isinstance(document, Mapping):
         return document
     out: dict[str, Any] = dict(document)
-    statements = out.get("Statement")
-    if statements is not None:
-        listed = statements if isinstance(statements, list | tuple) else [statements]
-        out["Statement"] = sorted((_statement(s) for s in listed), key=canonical_json)
+    if out.get("Statement") is not None:
+        out["Statement"] = sorted((_statement(s) for s in listed(out["Statement"])), key=canonical_json)
     return out
+
+
+def statements(document: Any) -> list[Mapping[str, Any]]:
+    """The statements of a policy document; none of what is no policy."""
+    found = listed(document.get("Statement")) if isinstance(document, Mapping) else []
+    return [statement for statement in found if isinstance(statement, Mapping)]
+
+
+def listed(value: Any) -> list[Any]:
+    """The items of a list, or the one item that stands without a list; none of None."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def for_anyone(principal: Any) -> bool:
+    """Whether a statement's principal is everybody."""
+    return principal == "*" or (isinstance(principal, Mapping) and "*" in listed(principal.get("AWS")))
 
 
 def _statement(statement: Any) -> Any:
@@ -51,14 +65,14 @@ def _statement(statement: Any) -> Any:
     out: dict[str, Any] = {}
     for key, value in statement.items():
         if key in {"Action", "NotAction"}:
-            out[key] = sorted({_ACTIONS.get(str(v).lower(), str(v).lower()) for v in _listed(value)})
+            out[key] = sorted({_ACTIONS.get(str(v).lower(), str(v).lower()) for v in listed(value)})
         elif key in {"Resource", "NotResource"}:
-            out[key] = sorted({str(v) for v in _listed(value)})
+            out[key] = sorted({str(v) for v in listed(value)})
         elif key in {"Principal", "NotPrincipal"} and isinstance(value, Mapping):
-            out[key] = {k: sorted({_principal(str(v)) for v in _listed(vs)}) for k, vs in value.items()}
+            out[key] = {k: sorted({_principal(str(v)) for v in listed(vs)}) for k, vs in value.items()}
         elif key == "Condition" and isinstance(value, Mapping):
             out[key] = {
-                operator: {k: sorted({_text(v) for v in _listed(vs)}) for k, vs in keys.items()}
+                operator: {k: sorted({_text(v) for v in listed(vs)}) for k, vs in keys.items()}
                 if isinstance(keys, Mapping)
                 else keys
                 for operator, keys in value.items()
@@ -66,10 +80,6 @@ def _statement(statement: Any) -> Any:
         else:
             out[key] = value
     return out
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypedDict, Unpack
 
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic, Plan, Result
@@ -22,9 +22,16 @@ from reconciler.renderers.jsonform import (
     result_to_json,
     saved_plan,
 )
-
-if TYPE_CHECKING:
-    from reconciler.renderers.text import Mode
+from reconciler.renderers.markdown import error_markdown, plan_markdown, result_markdown
+from reconciler.renderers.text import (
+    Style,
+    diagnostic_lines,
+    draw,
+    error_lines,
+    plan_lines,
+    result_lines,
+)
+from reconciler.renderers.view import Mode
 
 FORMATS: Final = ("text", "json", "markdown", "html")
 
@@ -42,113 +49,77 @@ __all__ = [
 ]
 
 
+class TextOptions(TypedDict, total=False):
+    """How text is drawn (``text.Style``); the other formats ignore it."""
+
+    color: bool
+    width: int | None
+    unicode: bool
+    verbose: int
+
+
 def _unknown(format: str) -> ReconError:
     return ReconError(f"unknown format {format!r}", hint=f"one of {', '.join(FORMATS)}")
 
 
-def render(
-    plan: Plan,
-    format: str,
-    *,
-    color: bool = False,
-    width: int | None = None,
-    unicode: bool = True,
-    verbose: int = 0,
-    mode: Mode = "plan",
-) -> str:
+def render(plan: Plan, format: str, *, mode: Mode = "plan", **options: Unpack[TextOptions]) -> str:
     """The plan in one of ``FORMATS``.
 
-    Args:   color, width (columns; ``None`` never wraps), unicode and verbose affect only text. ``mode="drift"``
-            describes the same values as differences between AWS and the declared state.
+    Args:   ``mode="drift"`` describes the same values as differences between AWS and the declared state. ``options``
+            are those of ``text.Style``: color, width (columns; ``None`` never wraps), unicode and verbose.
     Raises: ReconError for an unknown format.
     """
     if format == "text":
-        from reconciler.renderers import text
-
-        style = text.Style(color, width, unicode, verbose)
-        return text.draw(text.plan_lines(plan, style, mode), style)
+        style = Style(**options)
+        return draw(plan_lines(plan, style, mode), style)
     if format == "json":
         return saved_plan(plan)
     if format == "markdown":
-        from reconciler.renderers import markdown
-
-        return markdown.plan_markdown(plan, mode)
+        return plan_markdown(plan, mode)
     if format == "html":
-        from reconciler.renderers import html
+        from reconciler.renderers.html import plan_html
 
-        return html.plan_html(plan, mode)
+        return plan_html(plan, mode)
     raise _unknown(format)
 
 
-def render_result(
-    result: Result,
-    format: str,
-    *,
-    color: bool = False,
-    width: int | None = None,
-    unicode: bool = True,
-    verbose: int = 0,
-) -> str:
+def render_result(result: Result, format: str, **options: Unpack[TextOptions]) -> str:
     """The result of an apply, in one of ``FORMATS``; arguments as for ``render``."""
     if format == "text":
-        from reconciler.renderers import text
-
-        style = text.Style(color, width, unicode, verbose)
-        return text.draw(text.result_lines(result, style), style)
+        style = Style(**options)
+        return draw(result_lines(result, style), style)
     if format == "json":
         return json_text(result_to_json(result))
     if format == "markdown":
-        from reconciler.renderers import markdown
-
-        return markdown.result_markdown(result)
+        return result_markdown(result)
     if format == "html":
-        from reconciler.renderers import html
+        from reconciler.renderers.html import result_html
 
-        return html.result_html(result)
+        return result_html(result)
     raise _unknown(format)
 
 
-def render_error(
-    error: ReconError,
-    format: str,
-    *,
-    plan: Plan | None = None,
-    color: bool = False,
-    width: int | None = None,
-    unicode: bool = True,
-    verbose: int = 0,
-) -> str:
+def render_error(error: ReconError, format: str, *, plan: Plan | None = None, **options: Unpack[TextOptions]) -> str:
     """An error in one of ``FORMATS``; JSON is one valid object with ``outcome`` and ``diagnostics``.
 
     ``plan`` is the refused plan, if there is one: the JSON then has its members, too.
     """
+    if format == "text":
+        style = Style(**options)
+        return draw(error_lines(error, style), style)
     if format == "json":
         return json_text(error_to_json(error, plan))
-    if format == "text":
-        from reconciler.renderers import text
-
-        style = text.Style(color, width, unicode, verbose)
-        return text.draw(text.error_lines(error, style), style)
     if format == "markdown":
-        from reconciler.renderers import markdown
-
-        return markdown.error_markdown(error)
+        return error_markdown(error)
     if format == "html":
-        from reconciler.renderers import html
+        from reconciler.renderers.html import error_html
 
-        return html.error_html(error)
+        return error_html(error)
     raise _unknown(format)
 
 
 def render_diagnostics(
-    diagnostics: Iterable[Diagnostic],
-    format: str,
-    *,
-    outcome: str = "no_changes",
-    color: bool = False,
-    width: int | None = None,
-    unicode: bool = True,
-    verbose: int = 0,
+    diagnostics: Iterable[Diagnostic], format: str, *, outcome: str = "no_changes", **options: Unpack[TextOptions]
 ) -> str:
     """Diagnostics without a plan (``validate``, ``doctor``), in text or JSON; empty text when there are none."""
     diagnostics = tuple(diagnostics)
@@ -159,8 +130,6 @@ def render_diagnostics(
             "diagnostics": [one.to_json() for one in diagnostics],
         })  # fmt: skip
     if format == "text":
-        from reconciler.renderers import text
-
-        style = text.Style(color, width, unicode, verbose)
-        return text.draw(text.diagnostic_lines(diagnostics, style), style) if diagnostics else ""
+        style = Style(**options)
+        return draw(diagnostic_lines(diagnostics, style), style) if diagnostics else ""
     raise _unknown(format)

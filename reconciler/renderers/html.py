@@ -1,57 +1,100 @@
-"""The plan, the drift, a result or an error as one HTML page: its content, from top to bottom.
+"""The plan, the drift, a result or an error as one HTML page, drawn by the templates beside this module.
 
-Everything shown is untrusted and escaped. The frame of a page is in ``page``, the dependency graph in ``picture``.
+No request leaves the page, and it is whole also without its script. Everything shown is untrusted: the templates escape
+every value (``_escaped``), and style and script are named by their hash in the page's own Content-Security-Policy, so
+that nothing else could run even if an escape were missed. Source: Content Security Policy Level 3, section 2.3.1.
 """
 
 from __future__ import annotations
 
+import base64
 import difflib
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from reconciler.errors import ReconError
-from reconciler.model import SYMBOLS, Diagnostic, Plan, Result
+from reconciler.model import SYMBOLS, Plan, Result
 from reconciler.renderers.escape import html_text as esc
 from reconciler.renderers.headline import dollars, duration, monthly_dollars, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.page import page
-from reconciler.renderers.picture import picture
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
-from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
-from reconciler.renderers.view import Block, Row, View, fold_diagnostics, view
+from reconciler.renderers.picture import picture, short
+from reconciler.renderers.text import NEXT, STATUS, last_line, result_last_line, sentence
+from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
-# --- plan and drift ------------------------------------------------------------------------------------------------
+
+def _escaped(value: object) -> object:
+    """What a template prints: HTML of ours as it is, all else escaped, with control characters shown."""
+    return value if isinstance(value, Markup) else Markup(esc(str(value)))
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reconciler.renderers"), autoescape=True, finalize=_escaped, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["short"] = short
+    environment.globals |= {
+        "own_source": _own_source, "plan_digest": plan_digest, "plural": plural,
+        "status": STATUS, "symbols": SYMBOLS, "shown": _shown,
+    }  # fmt: skip
+    return environment
+
+
+@cache
+def _frame() -> dict[str, Markup]:
+    """Style, script, and the policy that allows just these two."""
+    folder = resources.files("reconciler.renderers") / "templates"
+    texts = {name: "\n" + (folder / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    hashes = {name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for name, text in texts.items()}
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{hashes['css']}'; script-src 'sha256-{hashes['js']}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return {"style": Markup(texts["css"]), "script": Markup(texts["js"]), "policy": Markup(policy)}
+
+
+def _page(template: str, title: str, **values: Any) -> str:
+    return _templates().get_template(template).render(title=title, **_frame(), **values)
 
 
 def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     """The plan, or the drift, as one page."""
     seen = view(plan)
-    ids = {id(block): f"b{number}" for number, block in enumerate(seen.blocks, 1)}
-    title = sentence(plan, mode) if plan.changes else last_line(plan)
-    title = title[:1].upper() + title[1:]
-    body = ["<header>", _scope(plan), f"<h1>{esc(title)}</h1>", _facts(plan), "</header>"]
-    if plan.changes:
-        body.append(_bar(plan, seen))
-    body.append("<main>")
-    errors = [item for item in seen.diagnostics if item[0].severity == "error"]
-    body += _diagnostics(errors, "Errors")
-    body += _list("Review these first", seen.risky, ids, mode, "risky")
-    body += _list("Other changes" if seen.risky else "Changes", seen.calm, ids, mode, "calm")
-    body += _diagnostics([item for item in seen.diagnostics if item not in errors], "Warnings and notes")
-    body += picture(seen, ids)
-    body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
-    what = "drift" if mode == "drift" else "plan"
-    return page(f"{what} {plan.scope or plan.stack}", body)
+    anchors = {id(block): f"b{number}" for number, block in enumerate(seen.blocks, 1)}
+    heading = sentence(plan, mode) if plan.changes else last_line(plan)
+    return _page(
+        "plan.html", f"{mode} {plan.scope or plan.stack}", plan=plan, mode=mode, seen=seen,
+        anchor=lambda block: anchors[id(block)], heading=heading[:1].upper() + heading[1:], lines=_facts(plan),
+        drawn=picture(seen),
+    )  # fmt: skip
 
 
-def _scope(plan: Plan) -> str:
-    return (
-        f'<p class="scope"><span class="mono">{esc(plan.scope or plan.stack)}</span> in account '
-        f'<span class="mono">{esc(plan.account)}</span></p>'
-    )
+def result_html(result: Result) -> str:
+    """The result of an apply as one page; what is not done comes first."""
+    order = ("failed", "waiting", "not_started", "done")
+    lines = [f"Outcome: {result.outcome.replace('_', ' ')}", NEXT.get(result.outcome, "")]
+    return _page(
+        "result.html", f"apply {result.plan.scope or result.plan.stack}", plan=result.plan,
+        heading=result_last_line(result), lines=[line for line in lines if line],
+        applied=sorted(result.applied, key=lambda one: order.index(one.status)),
+        found=fold_diagnostics(result.diagnostics),
+    )  # fmt: skip
 
 
-def _facts(plan: Plan) -> str:
+def error_html(error: ReconError) -> str:
+    """An error with its diagnostics as one page."""
+    return _page("error.html", f"recon: {error.outcome}", error=error, found=fold_diagnostics(error.diagnostics))
+
+
+def _facts(plan: Plan) -> list[str]:
     facts = ["Refused: nothing is applied until the errors below are fixed."] if plan.outcome == "refused" else []
     facts.append(last_line(plan))
     if plan.changes and plan.write_calls:
@@ -59,121 +102,26 @@ def _facts(plan: Plan) -> str:
         facts.append(f"{plural(plan.write_calls, 'call')} to apply{took}")
     if cost := monthly_dollars(plan):
         facts.append(f"{dollars(cost)} more")
-    return '<ul class="facts">' + "".join(f"<li>{esc(fact)}</li>" for fact in facts) + "</ul>"
+    return facts
 
 
-def _bar(plan: Plan, seen: View) -> str:
-    chips = [
-        f'<button type="button" class="n-{action}" data-filter="{action}" aria-pressed="false">'
-        f"<b>{SYMBOLS[action]}</b> {count} {action}</button>"
-        for action, count in plan.summary.items()
-        if count
-    ]
-    if seen.risky and seen.calm:
-        chips.append('<button type="button" data-filter="risky" aria-pressed="false"><b>!</b> review first</button>')
-    return (
-        '<div class="bar" hidden><div><input type="search" id="search" placeholder="Search addresses, values, files  /"'
-        f' aria-label="Search the changes" autocomplete="off" spellcheck="false">{"".join(chips)}'
-        '<button type="button" id="toggle">Open all</button><span id="count" class="quiet" aria-live="polite"></span>'
-        "</div></div>"
-    )
+def _own_source(row: Row, block: Block) -> bool:
+    """Whether this field comes from another layer or file than the block."""
+    source, whole = row.source, block.source or block.changes[0].source
+    if source is None or source == whole:
+        return False
+    return bool(source.via) or whole is None or source.file != whole.file
 
 
-def _list(title: str, blocks: Sequence[Block], ids: Mapping[int, str], mode: Mode, name: str) -> list[str]:
-    if not blocks:
-        return []
-    total = sum(block.count for block in blocks)
-    lines = [f'<section data-list="{name}">', f"<h2>{title}<small>{total}</small></h2>"]
-    few = len(blocks) <= 12
-    for block in blocks:
-        lines.append(_block(block, ids[id(block)], mode, opened=few))
-    return [*lines, "</section>"]
-
-
-def _block(block: Block, anchor: str, mode: Mode, *, opened: bool) -> str:
-    name = esc(block.addresses[0]) if not block.folded else f"{block.count} × {esc(block.what)}"
-    aside = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
-    if block.cause:
-        aside.append(block.cause)
-    data = f'data-action="{block.action}" data-count="{block.count}" data-risky="{int(block.risky)}"'
-    lines = [
-        f'<details class="block {block.action}" id="{anchor}" {data}{" open" if opened else ""}>',
-        f'<summary><span class="sym mono" title="{block.action}">{esc(block.symbol)}</span>',
-        f'<span class="name mono">{name}</span>',
-    ]
-    if aside:
-        lines.append(f'<span class="cause">{esc(" · ".join(aside))}</span>')
-    if block.notes:
-        lines.append('<ul class="notes">')
-        for note in block.notes:
-            sign = "·" if note.severity == "note" else "!"
-            lines.append(
-                f'<li class="{note.severity}"><i>{sign}</i>{esc(note.message)}'
-                f'<span class="rule mono">{esc(note.rule)}</span></li>'
-            )
-        lines.append("</ul>")
-    lines.append('</summary><div class="body">')
-    if block.rows:
-        lines.append('<dl class="fields mono">')
-        lines += [_field(row, block) for row in block.rows]
-        lines.append("</dl>")
-    if block.folded:
-        collapsed = block.count > 12 and block.action not in ("delete", "replace")
-        if collapsed:
-            lines.append(f"<details><summary>{block.count} addresses</summary>")
-        lines.append('<ul class="addresses mono">')
-        lines += [f"<li>{esc(address)}</li>" for address in block.addresses]
-        lines.append("</ul></details>" if collapsed else "</ul>")
-    elif block.changes[0].depends_on:
-        needs = ", ".join(esc(address) for address in block.changes[0].depends_on)
-        lines.append(f'<p class="quiet">after <span class="mono">{needs}</span></p>')
-    if not block.rows and not block.folded:
-        lines.append('<p class="quiet">No fields to show.</p>')
-    lines.append("</div></details>")
-    return "\n".join(lines)
-
-
-def _field(row: Row, block: Block) -> str:
-    cause = ""
-    whole = block.source or block.changes[0].source
-    if (
-        row.source is not None
-        and row.source != whole
-        and (row.source.via or whole is None or row.source.file != whole.file)
-    ):
-        cause = f'<span class="from">{esc(str(row.source))}</span>'
-    return f"<dt>{esc(row.path)}</dt><dd>{_value(row, block)}{cause}</dd>"
-
-
-def _value(row: Row, block: Block) -> str:
-    if row.shows == "value":
-        value = row.before if block.action == "delete" else row.after
-        if is_flat(value) or not isinstance(value, (dict, list, str)):
-            return esc(one_line(value))
-        drawn = "".join(f"<span>{esc(line)}</span>" for line in nested(value))
-        return f'<span class="lines plain">{drawn}</span>'
-    before, after = row.before, row.after
-    sets = set_diff(before, after)
-    if sets is not None and (len(before) > 1 or len(after) > 1):
-        added, removed, kept = sets
-        lines = [f"<del>{esc(one_line(item))}</del>" for item in removed]
-        lines += [f"<ins>{esc(one_line(item))}</ins>" for item in added]
-        lines += [f'<span class="quiet">({kept} unchanged)</span>'] if kept else []
-        return f'<span class="lines">{"".join(lines)}</span>'
-    if not (is_flat(before) and is_flat(after)):
-        tags = {"-": "del", "+": "ins"}
-        lines = [
-            f"<{tags.get(sign, 'span')}>{esc(line) if sign != '…' else '…'}</{tags.get(sign, 'span')}>"
-            for sign, line in nested_diff(before, after)
-        ]
-        return f'<span class="lines">{"".join(lines)}</span>'
-    old, new = pair(before, after)
+def _shown(row: Row, block: Block) -> tuple[str, Sequence[tuple[str, str]], int]:
+    """``shown``, with the form ``inline`` for two short values, and in two long ones the differing words marked."""
+    found = shown(row, block.action)
+    if found.form != "pair":
+        return found
+    (_, old), (_, new) = found.lines
     if len(old) + len(new) <= 76:
-        left = f'<span class="quiet">{esc(old)}</span>' if before is None else f"<del>{esc(old)}</del>"
-        right = f'<span class="quiet">{esc(new)}</span>' if after is None else f"<ins>{esc(new)}</ins>"
-        return f'{left}<span class="arrow">→</span>{right}'
-    old_marked, new_marked = _marked(old, new)
-    return f'<span class="lines"><del>{old_marked}</del><ins>{new_marked}</ins></span>'
+        return "inline", found.lines, 0
+    return "pair", list(zip("-+", map(Markup, _marked(old, new)), strict=True)), 0
 
 
 def _marked(old: str, new: str) -> tuple[str, str]:
@@ -187,81 +135,3 @@ def _marked(old: str, new: str) -> tuple[str, str]:
             text = esc("".join(words))
             side.append(text if tag == "equal" or not text else f"<mark>{text}</mark>")
     return "".join(sides[0]), "".join(sides[1])
-
-
-def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], title: str) -> list[str]:
-    if not diagnostics:
-        return []
-    lines = ["<section>", f"<h2>{title}<small>{len(diagnostics)}</small></h2>"]
-    for one, addresses in diagnostics:
-        sign = "·" if one.severity == "note" else "!"
-        rule = f'<span class="rule mono">{esc(one.code)}</span>' if one.code else ""
-        lines.append(
-            f'<div class="found"><ul class="notes"><li class="{one.severity}"><i>{sign}</i>{esc(one.message)}{rule}'
-            "</li></ul>"
-        )
-        where = f"{one.file}:{one.line}" if one.file and one.line else one.file
-        places = [place for place in (where, *addresses[:20]) if place]
-        if places:
-            more = f" and {len(addresses) - 20} more" if len(addresses) > 20 else ""
-            lines.append(f'<p class="mono quiet">{esc(", ".join(places))}{more}</p>')
-        if one.hint:
-            lines.append(f'<p class="hint">{esc(one.hint)}</p>')
-        lines.append("</div>")
-    return [*lines, "</section>"]
-
-
-def _foot(plan: Plan) -> list[str]:
-    lines = []
-    if plan.scanned:
-        lines.append(f"Searched {'; '.join(plan.scanned)}.")
-    if plan.unread:
-        shown = ", ".join(plan.unread[:50])
-        more = f" and {len(plan.unread) - 50} more" if len(plan.unread) > 50 else ""
-        lines.append(f"Not read ({len(plan.unread)}): {shown}{more}.")
-    calls = sum(plan.calls.values())
-    if calls:
-        lines.append(f"Read with {plural(calls, 'AWS call')}.")
-    made = " · ".join(
-        part for part in (f"recon {plan.recon_version}" if plan.recon_version else "", plan.created_at) if part
-    )
-    return [
-        *(f"<p>{esc(line)}</p>" for line in lines),
-        f'<p>Plan digest <span class="mono">{plan_digest(plan)}</span></p>',
-        f"<p>{esc(made)}</p>" if made else "",
-    ]
-
-
-# --- result and error ----------------------------------------------------------------------------------------------
-
-
-def result_html(result: Result) -> str:
-    """The result of an apply as one page; what is not done comes first."""
-    plan = result.plan
-    body = ["<header>", _scope(plan), f"<h1>{esc(result_last_line(result))}</h1>"]
-    facts = [f"Outcome: {result.outcome.replace('_', ' ')}", NEXT.get(result.outcome, "")]
-    body.append('<ul class="facts">' + "".join(f"<li>{esc(fact)}</li>" for fact in facts if fact) + "</ul></header>")
-    body.append("<main>")
-    order = ("failed", "waiting", "not_started", "done")
-    applied = sorted(result.applied, key=lambda one: order.index(one.status))
-    for one in applied:
-        more = "".join(f'<span class="notes">{esc(text)}</span>' for text in (one.message, one.hint) if text)
-        body.append(
-            f'<div class="block {one.action}"><div class="row">'
-            f'<span class="status s-{one.status}">{STATUS[one.status]}</span>'
-            f'<span class="sym mono">{esc(SYMBOLS[one.action])}</span><span class="name mono">{esc(one.address)}</span>'
-            f"{more}</div></div>"
-        )
-    body += _diagnostics(fold_diagnostics(result.diagnostics), "Warnings and notes")
-    body += ["</main>", "<footer>", *_foot(plan), "</footer>"]
-    return page(f"apply {plan.scope or plan.stack}", body)
-
-
-def error_html(error: ReconError) -> str:
-    """An error with its diagnostics as one page."""
-    diagnostics = fold_diagnostics(error.diagnostics)
-    body = ["<header>", f"<h1>{esc(error.message)}</h1>"]
-    if error.hint:
-        body.append(f'<p class="scope">{esc(error.hint)}</p>')
-    body += ["</header>", "<main>", *_diagnostics(diagnostics, "Errors"), "</main>"]
-    return page("recon: " + error.outcome, body)

@@ -94,11 +94,7 @@ def json_text(value: Any) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return r"\u0023" if match[0] == "#" else json.dumps(match[0])[1:-1]
 
 
 def _text(document: Any) -> str:

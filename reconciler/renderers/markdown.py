@@ -19,9 +19,8 @@ from reconciler.model import Diagnostic, Plan, Result
 from reconciler.renderers.escape import fence, html_text, markdown_code, markdown_text, safe
 from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.text import DRIFT_WORDS, NEXT, STATUS, Mode, last_line, result_last_line, sentence
-from reconciler.renderers.values import is_flat, nested, nested_diff, one_line, pair, set_diff
-from reconciler.renderers.view import Block, Row, fold_diagnostics, view
+from reconciler.renderers.text import NEXT, STATUS, last_line, result_last_line, sentence
+from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
 LIMIT: Final = 60_000
 """Bytes of UTF-8, which also limits the characters."""
@@ -178,10 +177,7 @@ def _title(block: Block) -> str:
 
 
 def _aside(block: Block, mode: Mode) -> str:
-    parts = [DRIFT_WORDS[block.action]] if mode == "drift" and DRIFT_WORDS[block.action] else []
-    if block.cause:
-        parts.append(_inert(_cut(block.cause, _NAME)))
-    return " · ".join(["", *parts]) if parts else ""
+    return "".join(f" · {_inert(_cut(text, _NAME))}" for text in block.asides(mode))
 
 
 def _notes(block: Block) -> list[str]:
@@ -223,29 +219,20 @@ def _fields(row: Row, block: Block) -> list[str]:
     cause = ""
     if source is not None and source.via and (block.source is None or source.via != block.source.via):
         cause = f"  # {safe(_cut(source.via, 100))}"
-    if row.shows == "value":
-        sign, value = ("-", row.before) if block.action == "delete" else ("+", row.after)
-        if is_flat(value) or not isinstance(value, (dict, list, str)):
-            return [f"{sign} {path}: {_cut(one_line(value), _VALUE)}{cause}"]
-        return [f"{sign} {path}:{cause}", *(f"{sign}   {_cut(line, _VALUE)}" for line in nested(value))]
-    before, after = row.before, row.after
-    sets = set_diff(before, after)
-    if sets is not None and (len(before) > 1 or len(after) > 1):
-        added, removed, kept = sets
-        lines = [f"  {path}:{cause}"]
-        lines += [f"-   - {_cut(one_line(item), _VALUE)}" for item in removed]
-        lines += [f"+   - {_cut(one_line(item), _VALUE)}" for item in added]
-        return [*lines, f"    ({kept} unchanged)"] if kept else lines
-    if not (is_flat(before) and is_flat(after)):
-        lines = [f"  {path}:{cause}"]
-        for sign, line in nested_diff(before, after):
-            lines.append("    …" if sign == "…" else f"{sign}   {_cut(line, _VALUE)}")
-        return lines
-    old, new = pair(before, after)
-    lines = [] if before is None else [f"- {path}: {_cut(old, _VALUE)}"]
-    if after is not None or before is None:
-        lines.append(f"+ {path}: {_cut(new, _VALUE)}{cause}")
-    return lines
+    found = shown(row, block.action)
+    lines = [(sign, _cut(line, _VALUE)) for sign, line in found.lines]
+    if found.form in ("line", "document"):
+        sign = "-" if block.action == "delete" else "+"
+        if found.form == "line":
+            return [f"{sign} {path}: {lines[0][1]}{cause}"]
+        return [f"{sign} {path}:{cause}", *(f"{sign}   {line}" for _, line in lines)]
+    if found.form == "pair":
+        (_, old), (_, new) = lines
+        removed = [] if row.before is None else [f"- {path}: {old}"]
+        return removed if row.after is None and removed else [*removed, f"+ {path}: {new}{cause}"]
+    item = "- " if found.form == "set" else ""
+    drawn = ["    …" if sign == "…" else f"{sign}   {item}{line}" for sign, line in lines]
+    return [f"  {path}:{cause}", *drawn, *([f"    ({found.kept} unchanged)"] if found.kept else [])]
 
 
 def _packed(blocks: Sequence[Block], limit: int) -> str:
@@ -297,13 +284,9 @@ def _packed_groups(groups: dict[tuple[str, str], list[str]], *, endings: bool) -
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    first = names[0]
-    length = 0
-    while length < len(first) - 1 and all(
-        len(name) > length + 1 and name[-length - 1] == first[-length - 1] for name in names
-    ):
-        length += 1
-    return first[len(first) - length :] if length > 2 else ""
+    longest = min(map(len, names)) - 1
+    length = next((n for n in range(longest) if len({name[-n - 1] for name in names}) > 1), max(0, longest))
+    return names[0][len(names[0]) - length :] if length > 2 else ""
 
 
 # --- diagnostics and footer ----------------------------------------------------------------------------------------

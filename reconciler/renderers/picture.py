@@ -1,14 +1,13 @@
-"""The dependency graph of a page, drawn as SVG from left to right."""
+"""The dependency graph of a page, laid out from left to right; ``templates/parts.html`` draws it as SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from reconciler.model import SYMBOLS
-from reconciler.renderers.escape import html_text as esc
 from reconciler.renderers.escape import safe
-from reconciler.renderers.view import View, address_parts
+from reconciler.renderers.view import Block, View, address_parts
 
 _NODES: Final = 60
 _NODE_WIDTH: Final = 200
@@ -17,8 +16,29 @@ _GAP_X: Final = 54
 _GAP_Y: Final = 14
 
 
-def picture(seen: View, ids: Mapping[int, str]) -> list[str]:
-    """The dependency graph: nodes are blocks, or kinds if there are too many blocks."""
+class Box(NamedTuple):
+    """One box: a block, or all blocks of a kind and action."""
+
+    kind: str
+    name: str
+    action: str
+    block: Block | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Where everything is, in pixels: ``nodes`` with x and y, ``edges`` as x1, y1, x2, y2 and how far they bend."""
+
+    width: int
+    height: int
+    nodes: list[tuple[Box, int, int]]
+    edges: list[tuple[int, int, int, int, int]]
+    grouped: bool
+    node_size: tuple[int, int] = (_NODE_WIDTH, _NODE_HEIGHT)
+
+
+def picture(seen: View) -> Picture | None:
+    """The dependency graph: nodes are blocks, or kinds if there are too many blocks. None where nothing depends."""
     owner = {address: number for number, block in enumerate(seen.blocks) for address in block.addresses}
     edges = {
         (owner[need], number)
@@ -28,15 +48,15 @@ def picture(seen: View, ids: Mapping[int, str]) -> list[str]:
         if need in owner and owner[need] != number
     }
     if not edges:
-        return []
+        return None
     connected = {number for edge in edges for number in edge}
-    label: dict[int, tuple[str, str, str, str]] = {}
+    nodes: dict[int, Box] = {}
     for number in sorted(connected):
         block = seen.blocks[number]
         # without the zone of a record, which its name already contains
         name = "/".join(address_parts(block.addresses[0])[1 if block.kind == "dns_record" else 0 :])
         name = f"{block.count} resources" if block.folded else name
-        label[number] = (block.kind, name, block.action, "#" + ids[id(block)])
+        nodes[number] = Box(block.kind, name, block.action, block)
     folded = len(connected) > _NODES
     if folded:
         groups: dict[tuple[str, str], int] = {}
@@ -46,15 +66,9 @@ def picture(seen: View, ids: Mapping[int, str]) -> list[str]:
         counts = [0] * len(groups)
         for number, group in group_of.items():
             counts[group] += seen.blocks[number].count
-        label = {group: (kind, f"{counts[group]} to {action}", action, "") for (kind, action), group in groups.items()}
+        nodes = {g: Box(kind, f"{counts[g]} to {action}", action, None) for (kind, action), g in groups.items()}
         edges = {(group_of[a], group_of[b]) for a, b in edges if group_of[a] != group_of[b]}
-    svg = _svg(label, edges)
-    title = f"Dependencies<small>{len(label)}{' groups' if folded else ''}</small>"
-    opened = " open" if len(label) <= 24 else ""
-    return [
-        f'<details class="more"{opened}><summary>{title}</summary>',
-        f'<div class="picture" tabindex="0" role="group" aria-label="Dependency graph">{svg}</div></details>',
-    ]
+    return _laid_out(nodes, sorted(edges), folded)
 
 
 def _layers(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -91,9 +105,8 @@ def _layers(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list
     return layers
 
 
-def _svg(label: Mapping[int, tuple[str, str, str, str]], edges: Iterable[tuple[int, int]]) -> str:
-    edges = sorted(edges)
-    layers = _layers(label, edges)
+def _laid_out(nodes: dict[int, Box], edges: list[tuple[int, int]], grouped: bool) -> Picture:
+    layers = _layers(nodes, edges)
     tallest = max(map(len, layers))
     height = tallest * (_NODE_HEIGHT + _GAP_Y) - _GAP_Y + 32
     width = len(layers) * (_NODE_WIDTH + _GAP_X) - _GAP_X + 32
@@ -102,31 +115,16 @@ def _svg(label: Mapping[int, tuple[str, str, str, str]], edges: Iterable[tuple[i
         top = 16 + (tallest - len(layer)) * (_NODE_HEIGHT + _GAP_Y) // 2
         for row, node in enumerate(layer):
             at[node] = (16 + column * (_NODE_WIDTH + _GAP_X), top + row * (_NODE_HEIGHT + _GAP_Y))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-    ]
+    lines = []
     for before, after in edges:
         x1, y1 = at[before][0] + _NODE_WIDTH, at[before][1] + _NODE_HEIGHT // 2
         x2, y2 = at[after][0] - 5, at[after][1] + _NODE_HEIGHT // 2
-        bend = max(28, abs(x2 - x1) // 2)
-        parts.append(f'<path d="M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"/>')
-        parts.append(f'<path class="edge" d="M{x2 + 4} {y2}l-6 -3.5v7z"/>')
-    for node, (kind, name, action, link) in label.items():
-        x, y = at[node]
-        drawn = (
-            f"<title>{esc(f'{action} {kind} {name}')}</title>"
-            f'<rect class="box" x="{x}" y="{y}" width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="6"/>'
-            f'<rect class="stripe" x="{x}" y="{y + 6}" width="3" height="{_NODE_HEIGHT - 12}" rx="1"/>'
-            f'<svg x="{x}" y="{y}" width="{_NODE_WIDTH - 6}" height="{_NODE_HEIGHT}">'  # clips what is too wide
-            f'<text class="kind" x="12" y="15">{SYMBOLS.get(action, "")} {esc(_short(kind))}</text>'
-            f'<text x="12" y="31">{esc(_short(name))}</text></svg>'
-        )
-        drawn = f'<g class="{action}">{drawn}</g>'
-        parts.append(f'<a href="{link}">{drawn}</a>' if link else drawn)
-    return "".join([*parts, "</svg>"])
+        lines.append((x1, y1, x2, y2, max(28, abs(x2 - x1) // 2)))
+    return Picture(width, height, [(node, *at[number]) for number, node in nodes.items()], lines, grouped)
 
 
-def _short(text: str, limit: int = 24) -> str:
+def short(text: str, limit: int = 24) -> str:
+    """``text`` as it fits into a node."""
     shown = safe(text)
     if len(shown) <= limit:
         return shown

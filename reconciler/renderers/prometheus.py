@@ -33,20 +33,14 @@ def prometheus(plan: Plan) -> str:
     counts = {(kind, action): 0 for kind in KINDS for action in ACTIONS}
     for change in plan.changes:
         counts[change.kind, change.action] = counts.get((change.kind, change.action), 0) + 1
-    lines = [
-        "# HELP recon_drift_changes Differences between live and declared, by kind and by the action that ends them.",
-        "# TYPE recon_drift_changes gauge",
-    ]
-    lines += [
-        f'recon_drift_changes{{stack="{stack}",kind="{_label(kind)}",action="{action}"}} {count}'
-        for (kind, action), count in sorted(counts.items())
-    ]
-    lines += [
-        "# HELP recon_drift_unread Attributes that the run could not or did not read.",
-        "# TYPE recon_drift_unread gauge",
-        f'recon_drift_unread{{stack="{stack}"}} {len(plan.unread)}',
-        "# HELP recon_drift_last_run_timestamp_seconds When the run was made, in seconds since 1970.",
-        "# TYPE recon_drift_last_run_timestamp_seconds gauge",
-        f'recon_drift_last_run_timestamp_seconds{{stack="{stack}"}} {int(made.timestamp())}',
-    ]
+    differing = {f',kind="{_label(kind)}",action="{action}"': n for (kind, action), n in sorted(counts.items())}
+    gauges = (
+        ("changes", "Differences between live and declared, by kind and by the action that ends them.", differing),
+        ("unread", "Attributes that the run could not or did not read.", {"": len(plan.unread)}),
+        ("last_run_timestamp_seconds", "When the run was made, in seconds since 1970.", {"": int(made.timestamp())}),
+    )
+    lines = []
+    for name, help, samples in gauges:
+        lines += [f"# HELP recon_drift_{name} {help}", f"# TYPE recon_drift_{name} gauge"]
+        lines += [f'recon_drift_{name}{{stack="{stack}"{labels}}} {value}' for labels, value in samples.items()]
     return "\n".join(lines) + "\n"

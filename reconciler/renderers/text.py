@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from reconciler.errors import ReconError
 from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
-from reconciler.renderers.values import Placeholder, is_flat, nested, nested_diff, one_line, pair, set_diff
-from reconciler.renderers.view import Block, Row, fold_diagnostics, view
+from reconciler.renderers.values import Placeholder, one_line
+from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
-Mode = Literal["plan", "drift"]
 Piece = tuple[str, str]
 Line = list[Piece]
 
@@ -31,10 +30,6 @@ _INLINE: Final = 76
 _CAUSE_COLUMN: Final = 36
 _SHOWN_ADDRESSES: Final = 3
 _MANY_DONE: Final = 8
-DRIFT_WORDS: Final = {
-    "create": "missing in AWS", "adopt": "exists in AWS, without our tag", "update": "", "replace": "",
-    "delete": "exists in AWS, not declared",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +121,17 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
     first: Line = [(block.action, symbol), ("bold", title)]
     lines = [first]
     used = cells(symbol + title)
-    aside = style.safe(block.cause)
-    if mode == "drift":
-        aside = "  ".join(part for part in (DRIFT_WORDS[block.action], aside) if part)
-    if aside:
+    if aside := "  ".join(map(style.safe, block.asides(mode))):
         if style.width is None or used + 2 + cells(aside) <= style.width:
             first.append(("dim", "  " + aside))
         else:
             lines += [[("dim", "      " + piece)] for piece in wrap(aside, style.left(6))]
     if block.folded:
         # the addresses of deletes and replaces are never shortened
-        everything = style.verbose or block.action in ("delete", "replace")
-        shown = (
-            block.addresses if everything or block.count <= _SHOWN_ADDRESSES + 1 else block.addresses[:_SHOWN_ADDRESSES]
-        )
-        lines += [[("", "      "), ("dim", style.safe(address))] for address in shown]
-        if len(shown) < block.count:
-            lines.append([("dim", f"      {style.dots} and {block.count - len(shown)} more (-v lists all)")])
+        first_few = _first_few(block.addresses, bool(style.verbose) or block.action in ("delete", "replace"))
+        lines += [[("", "      "), ("dim", style.safe(address))] for address in first_few]
+        if len(first_few) < block.count:
+            lines.append([("dim", f"      {style.dots} and {block.count - len(first_few)} more (-v lists all)")])
     lines += _rows(_without_own_tags(block, style), block, style)
     for note in block.notes:
         lines += _note(note.severity, note.message, note.rule, style)
@@ -150,6 +139,10 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
         needs = ", ".join(map(style.safe, block.changes[0].depends_on))
         lines += [[("dim", "      " + piece)] for piece in wrap(f"after {needs}", style.left(6))]
     return lines
+
+
+def _first_few(addresses: Sequence[str], everything: bool) -> Sequence[str]:
+    return addresses if everything or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
 
 
 def _without_own_tags(block: Block, style: Style) -> Sequence[Row]:
@@ -164,17 +157,31 @@ def _without_own_tags(block: Block, style: Style) -> Sequence[Row]:
 
 def _note(severity: str, message: str, rule: str, style: Style) -> list[Line]:
     sign = {"error": "! error: ", "warning": "! "}.get(severity, "· " if style.unicode else "* ")
-    lines: list[Line] = []
-    pieces = wrap(style.safe(message), style.left(6 + len(sign)))
-    for number, piece in enumerate(pieces):
-        lead = sign if number == 0 else " " * len(sign)
-        lines.append([("", "      "), (severity, lead), ("" if severity != "note" else "dim", piece)])
-    tag = f"  [{style.safe(rule)}]" if rule else ""
-    last = lines[-1]
-    if style.width is None or sum(cells(text) for _, text in last) + cells(tag) <= style.width:
-        last.append(("dim", tag))
+    wrapped = wrap(style.safe(message), style.left(6 + len(sign)))
+    lines = _hanging((severity, sign), wrapped, "dim" if severity == "note" else "")
+    return _tagged([[("", "      "), *line] for line in lines], rule, 6 + len(sign), style)
+
+
+def _hanging(lead: Piece, wrapped: Sequence[str], tone: str = "") -> list[Line]:
+    """Wrapped text after ``lead``, each further line below the first."""
+    blank = (lead[0], " " * len(lead[1]))
+    return [[blank if number else lead, (tone, piece)] for number, piece in enumerate(wrapped)]
+
+
+def _signed(sign: str, tone: str, wrapped: Sequence[str]) -> list[Line]:
+    """Wrapped text after a sign of one character, all in one style."""
+    return [[(tone, f"{' ' if number else sign} {piece}")] for number, piece in enumerate(wrapped)]
+
+
+def _tagged(lines: list[Line], tag: str, indent: int, style: Style) -> list[Line]:
+    """``lines`` with ``[tag]`` at the end of the last one, or below it if it is too long."""
+    if not tag:
+        return lines
+    shown = f"[{style.safe(tag)}]"
+    if style.width is None or _length(lines[-1]) + 2 + cells(shown) <= style.width:
+        lines[-1].append(("dim", f"  {shown}"))
     else:
-        lines.append([("dim", "      " + " " * len(sign) + tag.strip())])
+        lines.append([("dim", " " * indent + shown)])
     return lines
 
 
@@ -233,47 +240,29 @@ def _own_cause(row: Row, block: Block, style: Style) -> str:
 
 
 def _value_lines(row: Row, block: Block, style: Style, width: int | None) -> list[Line]:
-    ascii_only = not style.unicode
-    if row.shows == "value":
-        value = row.before if block.action == "delete" else row.after
-        if is_flat(value) or not isinstance(value, (dict, list, str)):
-            return [[("", piece)] for piece in wrap(style.value(value), width)]
-        return [[("", piece)] for line in nested(value, ascii_only=ascii_only) for piece in _wrap_indented(line, width)]
-    before, after = row.before, row.after
-    sets = set_diff(before, after)
-    if sets is not None and (len(before) > 1 or len(after) > 1):
-        added, removed, kept = sets
-        lines: list[Line] = []
-        for sign, tone, items in (("+", "new", added), ("-", "old", removed)):
-            for item in items:
-                pieces = wrap(style.value(item), width and width - 2)
-                lines += [[(tone, f"{sign if number == 0 else ' '} {piece}")] for number, piece in enumerate(pieces)]
-        if kept:
-            lines.append([("dim", f"  ({kept} unchanged)")])
-        return lines
-    if not (is_flat(before) and is_flat(after)):
-        return _nested_lines(before, after, style, width)
-    old, new = pair(before, after, ascii_only=ascii_only)
-    arrow = f" {style.arrow} "
-    if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
-        return [[("dim" if before is None else "old", old), ("dim", arrow), ("dim" if after is None else "new", new)]]
-    return [
-        [(tone, (sign if number == 0 else "  ") + piece)]
-        for sign, tone, value in (("- ", "old", old), ("+ ", "new", new))
-        for number, piece in enumerate(wrap(value, width and width - 2))
-    ]
-
-
-def _nested_lines(before: object, after: object, style: Style, width: int | None) -> list[Line]:
-    lines: list[Line] = []
-    for sign, text in nested_diff(before, after, ascii_only=not style.unicode):
-        if sign == "…":
-            lines.append([("dim", style.dots)])
-            continue
-        tone = {"+": "new", "-": "old"}.get(sign, "")
-        for number, piece in enumerate(_wrap_indented(text, width and width - 2)):
-            lines.append([(tone, f"{sign if number == 0 else ' '} {piece}")])
-    return lines or [[("", style.value(after))]]
+    found = shown(row, block.action, ascii_only=not style.unicode)
+    below = width and width - 2
+    tones = {"-": "old", "+": "new"}
+    match found.form:
+        case "line":
+            return [[("", piece)] for piece in wrap(found.lines[0][1], width)]
+        case "document":
+            return [[("", piece)] for _, line in found.lines for piece in _wrap_indented(line, width)]
+        case "diff":
+            lines: list[Line] = []
+            for sign, text in found.lines:
+                signed = _signed(sign, tones.get(sign, ""), _wrap_indented(text, below))
+                lines += [[("dim", style.dots)]] if sign == "…" else signed
+            return lines or [[("", style.value(row.after))]]
+        case "pair":
+            (_, old), (_, new) = found.lines
+            arrow = f" {style.arrow} "
+            if cells(old + arrow + new) <= min(width or _INLINE, _INLINE):
+                sides = ("dim" if row.before is None else "old", "dim" if row.after is None else "new")
+                return [[(sides[0], old), ("dim", arrow), (sides[1], new)]]
+    signed_lines = sorted(found.lines, key=lambda line: line[0]) if found.form == "set" else found.lines
+    lines = [line for sign, text in signed_lines for line in _signed(sign, tones[sign], wrap(text, below))]
+    return [*lines, [("dim", f"  ({found.kept} unchanged)")]] if found.kept else lines
 
 
 def _wrap_indented(line: str, width: int | None) -> list[str]:
@@ -344,36 +333,25 @@ def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], styl
 
 def _diagnostic(one: Diagnostic, addresses: Sequence[str], style: Style) -> list[Line]:
     lead = f"{one.severity}: "
-    lines: list[Line] = []
-    for number, piece in enumerate(wrap(style.safe(one.message), style.left(len(lead)))):
-        lines.append([(one.severity, lead if number == 0 else " " * len(lead)), ("", piece)])
+    lines = _hanging((one.severity, lead), wrap(style.safe(one.message), style.left(len(lead))))
     if one.code and one.code != "error":
-        tag = f"  [{style.safe(one.code)}]"
-        if style.width is None or _length(lines[-1]) + cells(tag) <= style.width:
-            lines[-1].append(("dim", tag))
-        else:
-            lines.append([("dim", "  " + tag.strip())])
+        lines = _tagged(lines, one.code, 2, style)
     if one.file:
         lines.append([("dim", "  at       "), ("", style.safe(_where(one)))])
     if addresses:
-        shown = addresses if style.verbose or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
-        for number, address in enumerate(shown):
-            lines.append([("dim", "  address  " if number == 0 else "           "), ("", style.safe(address))])
-        if len(shown) < len(addresses):
-            lines.append([("dim", f"           {style.dots} and {len(addresses) - len(shown)} more (-v lists all)")])
+        first_few = _first_few(addresses, bool(style.verbose))
+        lines += _hanging(("dim", "  address  "), [style.safe(address) for address in first_few])
+        if len(first_few) < len(addresses):
+            lines.append(
+                [("dim", f"           {style.dots} and {len(addresses) - len(first_few)} more (-v lists all)")]
+            )
     if one.hint:
-        for number, piece in enumerate(wrap(style.safe(one.hint), style.left(11))):
-            lines.append([("dim", "  hint:    " if number == 0 else "           "), ("", piece)])
+        lines += _hanging(("dim", "  hint:    "), wrap(style.safe(one.hint), style.left(11)))
     return lines
 
 
 def _where(one: Diagnostic) -> str:
-    place = one.file
-    if one.line:
-        place += f":{one.line}"
-        if one.column:
-            place += f":{one.column}"
-    return place
+    return ":".join([one.file, *(str(number) for number in (one.line, one.line and one.column) if number)])
 
 
 def error_lines(error: ReconError, style: Style) -> list[Line]:
@@ -403,13 +381,7 @@ def diagnostic_lines(diagnostics: Iterable[Diagnostic], style: Style) -> list[Li
 
 STATUS: Final = {"done": "done", "failed": "FAILED", "waiting": "waiting", "not_started": "not started"}
 _STATUS_STYLE: Final = {"done": "good", "failed": "error", "waiting": "warning", "not_started": "dim"}
-_PAST: Final = {
-    "create": "created",
-    "adopt": "adopted",
-    "update": "updated",
-    "replace": "replaced",
-    "delete": "deleted",
-}
+_PAST: Final = {action: action.rstrip("e") + "ed" for action in ACTIONS}
 NEXT: Final = {
     "partial": "Applying again is safe: it plans again, and does what is left.",
     "verify_timeout": "SES is still verifying. Applying again is safe: it waits again, and does what is left.",
@@ -425,7 +397,7 @@ def result_lines(result: Result, style: Style) -> list[Line]:
     clean = result.outcome in ("applied", "no_changes")
     if result.applied:
         parts = [f"{counts[status]} {STATUS[status].lower()}" for status in STATUS if counts[status]]
-        title = {"applied": "applied", "no_changes": "no changes"}.get(result.outcome, result.outcome.replace("_", " "))
+        title = result.outcome.replace("_", " ")
         lines.append([
             ("dim", f"{scope}: " if scope else ""),
             ("good" if clean else "error", title),
@@ -475,10 +447,8 @@ def _applied(one: Applied, style: Style) -> list[Line]:
     ]]  # fmt: skip
     for label, text in (("", one.message), ("hint: ", one.hint)):
         if text:
-            lines += [
-                [("dim", "                  " + (label if number == 0 else " " * len(label))), ("", piece)]
-                for number, piece in enumerate(wrap(style.safe(text), style.left(18 + len(label))))
-            ]
+            lead = " " * 18 + label
+            lines += _hanging(("dim", lead), wrap(style.safe(text), style.left(len(lead))))
     return lines
 
 

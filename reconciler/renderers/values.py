@@ -138,25 +138,22 @@ def one_line(value: Any, *, ascii_only: bool = False, inside: bool = False) -> s
         return ", ".join(one_line(item, ascii_only=ascii_only, inside=True) for item in value) if value else "[]"
     if isinstance(value, (int, float)):
         return str(value)
-    return safe(json.dumps(_jsonable(value), ensure_ascii=False), ascii_only=ascii_only)
+    return _as_json(value, ascii_only)
 
 
 def pair(before: Any, after: Any, *, ascii_only: bool = False) -> tuple[str, str]:
     """Both sides of a change as one line each, as JSON if they would look the same."""
     old, new = one_line(before, ascii_only=ascii_only), one_line(after, ascii_only=ascii_only)
     if old == new and before is not None and not isinstance(before, Placeholder):
-        old, new = (safe(json.dumps(_jsonable(v), ensure_ascii=False), ascii_only=ascii_only) for v in (before, after))
+        return _as_json(before, ascii_only), _as_json(after, ascii_only)
     return old, new
 
 
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Placeholder):
-        return value.text
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if _is_list(value):
-        return [_jsonable(item) for item in value]
-    return value
+def _as_json(value: Any, ascii_only: bool) -> str:
+    text = json.dumps(
+        value, ensure_ascii=False, default=lambda one: one.text if isinstance(one, Placeholder) else dict(one)
+    )
+    return safe(text, ascii_only=ascii_only)
 
 
 def nested(value: Any, *, ascii_only: bool = False) -> list[str]:

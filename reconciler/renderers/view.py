@@ -11,11 +11,28 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
-from reconciler.renderers.values import UNKNOWN, Placeholder, hidden, leaves, with_unknown
+from reconciler.renderers.values import (
+    UNKNOWN,
+    Placeholder,
+    hidden,
+    is_flat,
+    leaves,
+    nested,
+    nested_diff,
+    one_line,
+    pair,
+    set_diff,
+    with_unknown,
+)  # fmt: skip
 from reconciler.resources import holder_of
+
+Mode = Literal["plan", "drift"]
+_DRIFT_WORDS: Final = {
+    "create": "missing in AWS", "adopt": "exists in AWS, without our tag", "delete": "exists in AWS, not declared",
+}  # fmt: skip
 
 FOLD_FROM: Final = 3
 """So many similar changes become one block."""
@@ -60,6 +77,11 @@ class Block:
     def what(self) -> str:
         """The kind, for records with the type, which is the same for all of a block."""
         return f"{self.kind} {address_parts(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
+
+    def asides(self, mode: Mode) -> list[str]:
+        """What stands beside the block's name: in drift what differs, and the cause."""
+        words = _DRIFT_WORDS.get(self.action, "") if mode == "drift" else ""
+        return [text for text in (words, self.cause) if text]
 
     @property
     def folded(self) -> bool:
@@ -321,6 +343,37 @@ def _cause(changes: Sequence[Change], source: Source | None) -> str:
     if len(files) == 1:
         return f"{next(iter(files))}{via}"
     return via.strip() or f"{len(files)} files"
+
+
+class Shown(NamedTuple):
+    """The value of a row as lines with their signs: ``-``, ``+``, else a blank; ``…`` is a gap.
+
+    ``line`` is one value, ``document`` one of several lines; ``pair`` is the old and the new value, ``set`` the items
+    that go and come (``kept``: how many stay), ``diff`` the differing lines of two documents.
+    """
+
+    form: Literal["line", "document", "pair", "set", "diff"]
+    lines: list[tuple[str, str]]
+    kept: int = 0
+
+
+def shown(row: Row, action: ActionName, *, ascii_only: bool = False) -> Shown:
+    """How to show the value of a row; every format draws the same lines."""
+    if row.shows == "value":
+        value = row.before if action == "delete" else row.after
+        if is_flat(value) or not isinstance(value, (dict, list, str)):
+            return Shown("line", [(" ", one_line(value, ascii_only=ascii_only))])
+        return Shown("document", [(" ", line) for line in nested(value, ascii_only=ascii_only)])
+    before, after = row.before, row.after
+    sets = set_diff(before, after)
+    if sets is not None and (len(before) > 1 or len(after) > 1):
+        added, removed, kept = sets
+        signed = [*(("-", item) for item in removed), *(("+", item) for item in added)]
+        return Shown("set", [(sign, one_line(item, ascii_only=ascii_only)) for sign, item in signed], kept)
+    if not (is_flat(before) and is_flat(after)):
+        return Shown("diff", nested_diff(before, after, ascii_only=ascii_only))
+    old, new = pair(before, after, ascii_only=ascii_only)
+    return Shown("pair", [("-", old), ("+", new)])
 
 
 def _rows(change: Change) -> Iterable[Row]:

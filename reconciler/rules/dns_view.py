@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import cached_property, wraps
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from reconciler.mail import spf
 from reconciler.names import at_or_above
 
 When = Literal["before", "after"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class RecordView(NamedTuple):
@@ -28,6 +30,19 @@ RecordViews = Mapping[tuple[str, str], RecordView]
 """(folded owner name, type) -> the record set."""
 
 
+def remembered(method: Method) -> Method:
+    """Remember the answers of a look-up that many rules repeat: a view is frozen, so they stay valid."""
+
+    @wraps(method)
+    def answer(self: DnsView, *asked: Any) -> Any:
+        memo, key = self._memo, (method, *asked)
+        if key not in memo:
+            memo[key] = method(self, *asked)
+        return memo[key]
+
+    return answer  # type: ignore[return-value]
+
+
 class DnsView:
     """Look-ups in the record sets of the stack's hosted zones, for ``RuleView``, which declares and documents them."""
 
@@ -42,25 +57,19 @@ class DnsView:
         return self.dns_after is self.dns_before or self.dns_after == self.dns_before
 
     @cached_property
-    def _zone_by_name(self) -> dict[str, str | None]:
+    def _memo(self) -> dict[tuple[Any, ...], Any]:
         return {}
 
+    @remembered
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where no zone of the stack holds it, or
         it is delegated to other name servers."""
-        known = self._zone_by_name
-        if name in known:
-            return known[name]
-        found: str | None
         if name in self.zones:
-            found = name
-        elif (name, "NS") in self.dns_before or (name, "NS") in self.dns_after:
-            found = None
-        else:
-            above = name.partition(".")[2]
-            found = self.zone_of(above) if above else None
-        known[name] = found
-        return found
+            return name
+        if (name, "NS") in self.dns_before or (name, "NS") in self.dns_after:
+            return None
+        above = name.partition(".")[2]
+        return self.zone_of(above) if above else None
 
     def lookup(self, name: str, kind: str, when: When = "after") -> tuple[str, ...] | None:
         """The values at a name, or None where they are unknown (zone not read, alias, routed, or a CNAME)."""
@@ -89,21 +98,11 @@ class DnsView:
         """Every name that exists in the zones as they are, also a name without records that has names below it."""
         return frozenset({above for name in self.types_before for above in at_or_above(name)})
 
+    @remembered
     def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """The SPF records at a name; None where they are unknown."""
-        memo = self._spf_after if when == "after" else self._spf_before
-        if name not in memo:
-            texts = self.lookup(name, "TXT", when)
-            memo[name] = None if texts is None else tuple(text for text in texts if spf.is_record(text))
-        return memo[name]
-
-    @cached_property
-    def _spf_after(self) -> dict[str, tuple[str, ...] | None]:
-        return {}
-
-    @cached_property
-    def _spf_before(self) -> dict[str, tuple[str, ...] | None]:
-        return self._spf_after if self.dns_unchanged else {}
+        texts = self.lookup(name, "TXT", when)
+        return None if texts is None else tuple(text for text in texts if spf.is_record(text))
 
     def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
         """TXT texts of a name in the stack's zones as they will be, else in public DNS; None where they are unknown."""

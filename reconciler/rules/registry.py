@@ -1,18 +1,20 @@
-"""The registry of rules: what a rule is, what it finds, and how the severity of a finding is decided."""
+"""The registry of rules: what a rule is and finds, how severe a finding is, and which findings waivers cover."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import wraps
 from inspect import cleandoc
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVarTuple
 
-from reconciler.model import Address, Severity
-from reconciler.rules.view import RuleView
+from reconciler.model import Address, Severity, Waiver
+from reconciler.rules.view import Resource, RuleView
 
-Record = TypeVar("Record")
+Item = TypeVarTuple("Item")
 
 Tags = Mapping[str, str]
 """The tags of one record by name (``p``, ``rua``, ``l``)."""
@@ -27,6 +29,15 @@ class RawFinding:
     """
 
     address: Address
+    message: str
+    hint: str = ""
+    hurts: bool = False
+    new: bool = False
+
+
+class Problem(NamedTuple):
+    """A ``RawFinding`` of a rule for one item: at the address of that item."""
+
     message: str
     hint: str = ""
     hurts: bool = False
@@ -86,32 +97,29 @@ class Rule:
 RULES: Final[dict[str, Rule]] = {}
 
 
+_LABEL: Final = re.compile(r"^(Why|Fix|Source): ", re.MULTILINE)
+
+
 def rule(
-    id_: str,
-    severity: Severity,
-    title: str,
-    source: str,
-    *,
-    why: str,
-    fix: str,
-    theme: str = "",
-    example: str = "",
+    id_: str, severity: Severity, title: str, *, theme: str = "", example: str = ""
 ) -> Callable[[RuleCheck], RuleCheck]:
-    """Register a function as the rule ``id_``; its docstring is the page's "What it finds".
+    """Register a function as the rule ``id_``. Its docstring is its page: what it finds, then ``Why:``, ``Fix:`` and
+    ``Source:``, each at the beginning of a line.
 
     ``theme`` and ``example`` default to the kind of resource in whose folder the function is. Raises ValueError where
-    the id is registered already, or a text is missing.
+    the id is registered already, or a part of the docstring is missing.
     """
 
     def register(check: RuleCheck) -> RuleCheck:
         if id_ in RULES:
             raise ValueError(f"the rule {id_} is registered twice")
         kind = _kind_of(check.__module__)
-        finds = cleandoc(check.__doc__ or "")
-        if not (finds and why and fix):
-            raise ValueError(f"the rule {id_} needs a docstring, why and fix: they are its page")
+        finds, *parts = _LABEL.split(cleandoc(check.__doc__ or ""))
+        texts = {label: text.strip() for label, text in zip(parts[::2], parts[1::2], strict=True)}
+        if not (finds and set(texts) == {"Why", "Fix", "Source"} and all(texts.values())):
+            raise ValueError(f"the rule {id_} needs a docstring that says what it finds, Why:, Fix: and Source:")
         RULES[id_] = Rule(
-            id_, severity, title, source, check, finds, cleandoc(why), cleandoc(fix),
+            id_, severity, title, texts["Source"], check, finds.strip(), texts["Why"], texts["Fix"],
             theme or kind.replace("_", " ").capitalize() + "s", example or f"{kind}/us-east-1/example",
         )  # fmt: skip
         return check
@@ -125,33 +133,123 @@ def _kind_of(module: str) -> str:
     return found[1] if found else module.rpartition(".")[2]
 
 
-# --- rules that look at one record at a time ---
+@dataclass(frozen=True)
+class RuleFor(Generic[*Item]):
+    """``rule`` for functions that check one item at a time, such as one resource of a kind.
 
-
-class RecordProblem(NamedTuple):
-    """What a rule says of one record."""
-
-    message: str
-    hint: str = ""
-
-
-def per_record(
-    records: Callable[[RuleView], Iterable[tuple[str, Record]]], prefix: str = ""
-) -> Callable[[Callable[[RuleView, str, Record], Iterator[RecordProblem]]], RuleCheck]:
-    """A decorator that makes a rule of a function that checks one TXT record.
-
-    ``records`` gives each domain and its record; the finding is at ``prefix`` + domain. The function is called with
-    the view, the domain and the record, and yields a ``RecordProblem`` for each problem. Such a finding never says that
-    this plan breaks mail, because the function sees the record after apply only.
+    ``items`` gives the address of each item and the item itself, in one part or several. The function is called with
+    the view and these parts, and yields a ``Problem`` for each finding at that address.
     """
 
-    def decorated(check: Callable[[RuleView, str, Record], Iterator[RecordProblem]]) -> RuleCheck:
-        @wraps(check)
-        def check_all(view: RuleView) -> Iterator[RawFinding]:
-            for domain, record in records(view):
-                for message, hint in check(view, domain, record):
-                    yield RawFinding(view.record_address(f"{prefix}{domain}", "TXT"), message, hint)
+    items: Callable[[RuleView], Iterable[tuple[Address, *Item]]]
+    theme: str
+    example: str
 
-        return check_all
+    def __call__(
+        self, id_: str, severity: Severity, title: str, *, example: str = ""
+    ) -> Callable[[Callable[[RuleView, *Item], Iterable[Problem]]], RuleCheck]:
+        def register(check: Callable[[RuleView, *Item], Iterable[Problem]]) -> RuleCheck:
+            @wraps(check)
+            def check_all(view: RuleView) -> Iterator[RawFinding]:
+                for address, *item in self.items(view):
+                    for problem in check(view, *item):  # type: ignore[arg-type]
+                        yield RawFinding(address, *problem)
 
-    return decorated
+            return rule(id_, severity, title, theme=self.theme, example=example or self.example)(check_all)
+
+        return register
+
+
+def domain_identities(view: RuleView) -> Iterable[tuple[Address, Resource]]:
+    """The items of ``RuleFor``: the domain identities, live and to be created."""
+    return ((identity.address, identity) for identity in view.identities)
+
+
+def resources_after(kind: str) -> Callable[[RuleView], Iterable[tuple[Address, Resource]]]:
+    """The items of ``RuleFor``: the resources of a kind that exist after apply."""
+    return lambda view: ((resource.address, resource) for resource in view.resources_after(kind))
+
+
+# --- over a plan --------------------------------------------------------------------------------------------------
+
+WAIVER_EXPIRED = "waiver-expired"
+"""The id of what ``judge`` itself reports: a waiver whose date has passed while its rule still reports something."""
+
+_WAIVER_RULE: Final = Rule(
+    WAIVER_EXPIRED,
+    "warning",
+    "A waiver past its date",
+    "docs/rules/README.md: a waiver has an end date",
+    check=lambda view: (),
+    finds="""The `until` date of a waiver has passed, and its rule still finds something at its addresses. The
+    rule's own finding is shown again, too. If the rule finds nothing there, the expired waiver is reported as a
+    note.""",
+    why="A waiver is an exception for a limited time. Without a reminder, exceptions stay for ever and nobody "
+    "remembers the reason.",
+    fix="Fix what the rule reports and remove the waiver, or set a later date and a new reason.",
+    theme="Waivers",
+    example="",
+)
+
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def all_rules() -> dict[str, Rule]:
+    """Every rule by its id, ``waiver-expired`` included, for their pages: in the order of the index."""
+    return {**RULES, WAIVER_EXPIRED: _WAIVER_RULE}
+
+
+def known_ids() -> frozenset[str]:
+    """Every id that ``rules:`` and ``waivers:`` may name."""
+    return frozenset(all_rules())
+
+
+def judge(view: RuleView) -> list[Finding]:
+    """Every finding on this plan, errors first, then by rule and address. Pure; the clock is ``view.now``.
+
+    A finding that a waiver covers is left out until the waiver's date has passed. After that it is reported again,
+    together with a finding that names the expired waiver.
+    """
+    found: list[Finding] = []
+    expired: Counter[Waiver] = Counter()
+    settings = view.state.rules
+    today = view.now.date().isoformat()
+    for one in RULES.values():
+        chosen = settings.get(one.id)
+        if chosen == "off":
+            continue
+        waivers = [waiver for waiver in view.state.waivers if waiver.rule == one.id]
+        for raw in one.check(view):
+            covering = [waiver for waiver in waivers if fnmatchcase(raw.address, waiver.address)]
+            if any(waiver.until >= today for waiver in covering):
+                continue
+            expired.update(covering)
+            found.append(Finding(one.id, one.rank(raw, chosen), raw.address, raw.message, raw.hint))
+    chosen = settings.get(WAIVER_EXPIRED)
+    if chosen != "off":
+        found.extend(_expired(expired, _WAIVER_RULE.rank(RawFinding("", ""), chosen)))
+        found.extend(_unneeded(w for w in view.state.waivers if w.until < today and w not in expired))
+    return sorted(set(found), key=lambda f: (_ORDER[f.severity], f.rule, f.address, f.message))
+
+
+def _expired(waivers: Iterable[Waiver], severity: Severity) -> Iterable[Finding]:
+    for waiver in waivers:
+        yield Finding(
+            WAIVER_EXPIRED,
+            severity,
+            waiver.address,
+            f"the waiver of {waiver.rule} expired on {waiver.until} ({waiver.reason}; {waiver.source})",
+            "fix what the rule reports, or set a later date and a new reason",
+        )
+
+
+def _unneeded(waivers: Iterable[Waiver]) -> Iterable[Finding]:
+    """Expired waivers that cover no finding: a note, whatever the severity of those that do."""
+    for waiver in waivers:
+        yield Finding(
+            WAIVER_EXPIRED,
+            "note",
+            waiver.address,
+            f"the waiver of {waiver.rule} expired on {waiver.until} and is no longer needed ({waiver.source})",
+            "remove it",
+        )

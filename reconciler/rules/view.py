@@ -6,7 +6,7 @@ needs it then reports nothing: what is unknown is never a finding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
-from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When
+from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
 
 __all__ = ["STRENGTH", "Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
@@ -44,6 +44,11 @@ class Resource(NamedTuple):
     def stays(self) -> bool:
         """Live now, and after apply."""
         return self.before is not None and self.after is not None
+
+    @property
+    def place(self) -> str:
+        """Name and region, for messages."""
+        return f"{self.name} in {self.region}"
 
     def was(self, path: str) -> Any:
         """The live value at a dotted path, or None."""
@@ -121,13 +126,9 @@ class RuleView(DnsView):
     def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
         changes = {change.address: change for change in self.changes}
         gone = {str(moved["address"]) for c in self.changes if (moved := c.execution.get("moved"))}
-        found: dict[str, list[Resource]] = {}
-        for address in sorted({*self.desired, *self.observed, *changes}):
-            if self.is_unread(address):
-                continue
-            resource = self._resource(address, changes.get(address), renamed=address in gone)
-            found.setdefault(resource.kind, []).append(resource)
-        return {kind: tuple(resources) for kind, resources in found.items()}
+        addresses = (a for a in sorted({*self.desired, *self.observed, *changes}) if not self.is_unread(a))
+        resources = (self._resource(a, changes.get(a), renamed=a in gone) for a in addresses)
+        return _grouped((resource.kind, resource) for resource in resources)
 
     def is_unread(self, address: Address) -> bool:
         """Whether ``address`` could not be read. No rule reports anything on it, least of all that it is missing."""
@@ -190,10 +191,7 @@ class RuleView(DnsView):
 
     @cached_property
     def _identities_by_name(self) -> Mapping[str, tuple[Resource, ...]]:
-        found: dict[str, list[Resource]] = {}
-        for resource in self.identities:
-            found.setdefault(resource.name, []).append(resource)
-        return {name: tuple(group) for name, group in found.items()}
+        return _grouped((identity.name, identity) for identity in self.identities)
 
     def covering_identity(self, region: str, domain: str) -> Resource | None:
         """The identity that SES uses for mail from ``domain`` after apply: the most specific one at or above it."""
@@ -253,12 +251,8 @@ class RuleView(DnsView):
 
     @cached_property
     def _governed(self) -> Mapping[str, tuple[Resource, ...]]:
-        found: dict[str, list[Resource]] = {}
-        for identity in self.identities:
-            policy = self.policy(identity.name) if identity.stays else None
-            if policy is not None and policy.owner:
-                found.setdefault(policy.owner, []).append(identity)
-        return {owner: tuple(group) for owner, group in found.items()}
+        policies = ((self.policy(identity.name), identity) for identity in self.identities if identity.stays)
+        return _grouped((policy.owner, identity) for policy, identity in policies if policy is not None)
 
     def governed_by(self, owner: str) -> tuple[Resource, ...]:
         """The live identities that stay, and for which the DMARC record at ``owner`` is in force after apply."""
@@ -285,11 +279,6 @@ class RuleView(DnsView):
     # --- DNS -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _memo(self) -> dict[tuple[Any, ...], Any]:
-        """Answers of look-ups that many rules repeat; the view is frozen, so they stay valid."""
-        return {}
-
-    @cached_property
     def _record_addresses(self) -> Mapping[str, Address]:
         found: dict[str, Address] = {}
         for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
@@ -311,25 +300,12 @@ class RuleView(DnsView):
 
     # --- DMARC and SPF ---------------------------------------------------------------------------------------------
 
+    @remembered
     def dmarc_texts(self, domain: str, when: When = "after") -> tuple[str, ...] | None:
         """The texts at ``_dmarc.<domain>`` that are meant as DMARC records; None where they are unknown.
 
         Where the zone was not read, the declared record is taken as the one after apply.
         """
-        memo = self._dmarc_after if when == "after" else self._dmarc_before
-        if domain not in memo:
-            memo[domain] = self._dmarc_texts(domain, when)
-        return memo[domain]
-
-    @cached_property
-    def _dmarc_before(self) -> dict[str, tuple[str, ...] | None]:
-        return {}
-
-    @cached_property
-    def _dmarc_after(self) -> dict[str, tuple[str, ...] | None]:
-        return {}
-
-    def _dmarc_texts(self, domain: str, when: When) -> tuple[str, ...] | None:
         texts = self.lookup(f"_dmarc.{domain}", "TXT", when)
         if texts is not None:
             return tuple(text for text in texts if dmarc.is_record(text))
@@ -345,36 +321,24 @@ class RuleView(DnsView):
         value = entry.values.get("dmarc") if entry else None
         return dmarc.from_yaml(value) if value is not None else None
 
+    @remembered
     def dmarc_tags(self, domain: str, when: When = "after") -> dict[str, str] | None:
         """The tags of the domain's own single, usable record; None where there is none or it is unknown.
 
         The mapping is shared by all rules: it must not be changed.
         """
-        key = ("dmarc", domain, when)
-        if key not in self._memo:
-            self._memo[key] = self._dmarc_tags(domain, when)
-        tags: dict[str, str] | None = self._memo[key]
-        return tags
-
-    def _dmarc_tags(self, domain: str, when: When) -> dict[str, str] | None:
         texts = self.dmarc_texts(domain, when)
         if texts is None or len(texts) != 1 or not dmarc.is_record(texts[0], strict=True):
             return None
         return dmarc.parse(texts[0])
 
+    @remembered
     def policy(self, domain: str, when: When = "after") -> Policy | None:
         """The DMARC policy in force for mail from ``domain``; None where it is unknown.
 
         The tree walk of RFC 9989 over the zones that were read: the domain's own record, else the nearest one above,
         of which ``sp`` counts before ``p``. ``t=y`` lowers the policy by one level.
         """
-        key = ("policy", domain, when)
-        if key not in self._memo:
-            self._memo[key] = self._walk(domain, when)
-        policy: Policy | None = self._memo[key]
-        return policy
-
-    def _walk(self, domain: str, when: When) -> Policy | None:
         for name in at_or_above(domain):
             if "." not in name:
                 break
@@ -433,11 +397,8 @@ class RuleView(DnsView):
 
     @cached_property
     def _destinations(self) -> Mapping[Address, tuple[Resource, ...]]:
-        found: dict[Address, list[Resource]] = {}
-        for resource in self.resources("event_destination"):
-            parent = "configuration_set/" + "/".join(resource.address.split("/")[1:3])
-            found.setdefault(parent, []).append(resource)
-        return {address: tuple(group) for address, group in found.items()}
+        every = ((resource.address.split("/"), resource) for resource in self.resources("event_destination"))
+        return _grouped((f"configuration_set/{region}/{name}", resource) for (_, region, name, *_), resource in every)
 
     def destinations(self, configuration_set: Address) -> tuple[Resource, ...]:
         """The event destinations of a set, live or to be created."""
@@ -457,6 +418,14 @@ class RuleView(DnsView):
         name = identity.will("configuration_set_name")
         found = self.resource(f"configuration_set/{identity.region}/{name}") if name else None
         return found if found is not None and found.after is not None else None
+
+
+def _grouped(pairs: Iterable[tuple[str, Resource]]) -> Mapping[str, tuple[Resource, ...]]:
+    """The second parts of pairs by their first."""
+    found: dict[str, list[Resource]] = {}
+    for key, resource in pairs:
+        found.setdefault(key, []).append(resource)
+    return {key: tuple(group) for key, group in found.items()}
 
 
 def needs_https(policy: Any) -> bool:

@@ -1,24 +1,24 @@
 """The files of `recon init`: a commented state and the workflow files of a forge. Existing files are kept.
 
-The templates have ``@NAME@`` placeholders, because recon's variables (``${region}``) and GitHub's expressions
-(``${{ ... }}``) have other forms.
+The templates are in ``files/``: those of ``any``, and of the forge. Outside ``state/`` the first name has no dot there,
+so that no tool takes a template for a file of this repository. They have ``@NAME@`` placeholders, because recon's
+variables (``${region}``) and GitHub's expressions (``${{ ... }}``) have other forms.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from reconciler import __version__, regions
 from reconciler.errors import InvalidState, ReconError
-from reconciler.scaffold import github, gitlab, state
 
 Forge = Literal["github", "gitlab", "none"]
 FORGES: Final = ("github", "gitlab", "none")
+_HERE: Final = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,18 @@ def files(options: InitOptions) -> dict[str, str]:
     """
     values = {"NAME": options.name, "ACCOUNT": options.account, "REGION": options.region, "DOMAIN": options.domain,
               "PACKAGE": _package(options.package), "PARTITION": regions.partition_of(options.region)}  # fmt: skip
-    templates = dict(state.FILES)
-    if options.forge == "github":
-        templates |= github.FILES
-    elif options.forge == "gitlab":
-        templates |= gitlab.FILES
-    texts = {path: _fill_in(text, values) for path, text in templates.items()}
+    texts = {path: _fill_in(text, values) for kind in ("any", options.forge) for path, text in _templates(kind)}
     if options.forge == "gitlab":
-        texts[gitlab.NOTES] = gitlab.notes()
+        texts[".gitlab/mail.py"] = (_HERE / "gitlab_notes.py").read_text(encoding="utf-8")
     _check({path: text for path, text in texts.items() if path.startswith("state/")})
     return texts
+
+
+def _templates(kind: str) -> Iterator[tuple[str, str]]:
+    folder = _HERE / "files" / kind
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        path = file.relative_to(folder).as_posix()
+        yield path if path.startswith("state/") else f".{path}", file.read_text(encoding="utf-8")
 
 
 def _package(text: str) -> str:
@@ -67,20 +69,17 @@ def _package(text: str) -> str:
 
 
 def _fill_in(text: str, values: Mapping[str, str]) -> str:
-    return re.sub(r"@([A-Z]+)@", lambda match: values[match.group(1)], text.lstrip("\n"))
+    return re.sub(r"@([A-Z]+)@", lambda match: values[match.group(1)], text)
 
 
 def _check(texts: Mapping[str, str]) -> None:
     from reconciler import desired
 
-    with tempfile.TemporaryDirectory() as folder:
-        for path, text in texts.items():
-            (Path(folder) / Path(path).name).write_text(text, encoding="utf-8")
-        try:
-            desired.load(folder)
-        except InvalidState as error:
-            first = next(d for d in error.diagnostics if d.severity == "error")
-            raise ReconError(f"the state would not be valid: {first.message}", hint=first.hint) from None
+    try:
+        desired.load_texts(texts)
+    except InvalidState as error:
+        first = next(d for d in error.diagnostics if d.severity == "error")
+        raise ReconError(f"the state would not be valid: {first.message}", hint=first.hint) from None
 
 
 def write(directory: Path, texts: Mapping[str, str]) -> tuple[list[str], list[str]]:

@@ -26,6 +26,7 @@ from urllib.parse import quote
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.snapshot import Snapshot
+from reconciler.masking import MASK, mask, remember
 from reconciler.model import Desired
 from reconciler.resources.smtp_credential import kind as smtp_credential
 from reconciler.resources.smtp_credential import stores
@@ -107,6 +108,7 @@ def log_in(
 ) -> Verdict:  # fmt: skip
     """Log in at the first endpoint that the network allows, and quit. With ``fresh`` a refused password is retried for
     a while. The password is removed from any server reply in the verdict."""
+    remember(password)
     failures: list[str] = []
     verdict = Verdict(NETWORK, "no endpoint to try")
     for place in places:
@@ -204,8 +206,8 @@ def _without(text: bytes | str, username: str, password: str, code: int) -> str:
     both = f"\0{username}\0{password}"
     for secret in (password, both):
         for form in (secret, base64.b64encode(secret.encode()).decode(), quote(secret, safe="")):
-            shown = shown.replace(form, "(sensitive)")
-    line = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
+            shown = shown.replace(form, MASK)
+    line = " ".join("".join(c if c.isprintable() else " " for c in mask(shown)).split())
     return line.removeprefix(str(code)).strip()[:300]
 
 

@@ -4,16 +4,19 @@ seen."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
-from reconciler.rules import registry
-from reconciler.rules.registry import RawFinding
-from reconciler.rules.view import RuleView, Topic
+from reconciler.kinds.policy import for_anyone, listed, statements
+from reconciler.rules.registry import Problem, RuleFor, resources_after
+from reconciler.rules.view import Resource, RuleView, Topic
 
-rule = partial(registry.rule, theme="Event destinations", example="event_destination/us-east-1/transactional/feedback")
+_THEME = "Event destinations"
+destination_rule = RuleFor(
+    resources_after("event_destination"), _THEME, "event_destination/us-east-1/transactional/feedback"
+)
+set_rule = RuleFor(resources_after("configuration_set"), _THEME, "configuration_set/us-east-1/transactional")
+identity_rule = RuleFor(resources_after("email_identity"), _THEME, "email_identity/us-east-1/acme.com")
 
-_SET = "configuration_set/us-east-1/transactional"
 _FEEDBACK = {"BOUNCE": "bounces", "COMPLAINT": "complaints"}
 _ARNS = (
     ("sns_destination", "topic_arn"),
@@ -37,192 +40,159 @@ def _part(arn: str, index: int) -> str:
     return parts[index] if len(parts) > index else ""
 
 
-@rule(
-    "events-nowhere",
-    "warning",
-    "A configuration set without an event destination for bounces and complaints",
-    "SES Developer Guide, Monitoring using event publishing; Gmail and Yahoo complaint limits",
-    why="Receivers act on complaint rates of a few in a thousand, and AWS on bounce rates of a few in a hundred. If "
-    "you do not see these events, you notice the problem only when sending stops.",
-    fix="Declare an event destination with `matching_event_types: [BOUNCE, COMPLAINT]`.",
-    example=_SET,
-)
-def nowhere(view: RuleView) -> Iterator[RawFinding]:
-    """No enabled event destination of a declared configuration set receives bounces, or complaints."""
-    for resource in view.resources_after("configuration_set"):
-        missing = _uncaught(view, resource.address)
-        if missing and resource.desired is not None:
-            yield RawFinding(
-                resource.address,
-                f"{resource.name} in {resource.region} has no event destination for {_words(missing, 'and')}",
-                "declare an event destination with matching_event_types: [BOUNCE, COMPLAINT]",
-            )
+@set_rule("events-nowhere", "warning", "A configuration set without an event destination for bounces and complaints")
+def nowhere(view: RuleView, resource: Resource) -> Iterator[Problem]:
+    """No enabled event destination of a declared configuration set receives bounces, or complaints.
+
+    Why: Receivers act on complaint rates of a few in a thousand, and AWS on bounce rates of a few in a hundred. If you
+    do not see these events, you notice the problem only when sending stops.
+    Fix: Declare an event destination with `matching_event_types: [BOUNCE, COMPLAINT]`.
+    Source: SES Developer Guide, Monitoring using event publishing; Gmail and Yahoo complaint limits
+    """
+    missing = _uncaught(view, resource.address)
+    if missing and resource.desired is not None:
+        yield Problem(
+            f"{resource.place} has no event destination for {_words(missing, 'and')}",
+            "declare an event destination with matching_event_types: [BOUNCE, COMPLAINT]",
+        )
 
 
-@rule(
-    "events-lost",
-    "warning",
-    "Bounces or complaints are no longer delivered to an event destination",
-    "SES API, UpdateConfigurationSetEventDestination",
-    why="The process that removes bounced addresses from your lists stops working, and no error is shown.",
-    fix="Keep one enabled event destination for these events. Create the new one before you remove the old one.",
-    example=_SET,
-)
-def lost(view: RuleView) -> Iterator[RawFinding]:
-    """An event destination receives bounces or complaints today, and none does after this plan."""
-    for resource in view.resources_after("configuration_set"):
-        before = view.events_caught(resource.address, "before")
-        lost_events = [event for event in _uncaught(view, resource.address) if event in before]
-        if resource.stays and lost_events:
-            yield RawFinding(
-                resource.address,
-                f"after this, no event destination of {resource.name} in {resource.region} receives "
-                f"{_words(lost_events, 'or')}",
-                "keep one enabled event destination for them",
-            )
+@set_rule("events-lost", "warning", "Bounces or complaints are no longer delivered to an event destination")
+def lost(view: RuleView, resource: Resource) -> Iterator[Problem]:
+    """An event destination receives bounces or complaints today, and none does after this plan.
+
+    Why: The process that removes bounced addresses from your lists stops working, and no error is shown.
+    Fix: Keep one enabled event destination for these events. Create the new one before you remove the old one.
+    Source: SES API, UpdateConfigurationSetEventDestination
+    """
+    before = view.events_caught(resource.address, "before")
+    lost_events = [event for event in _uncaught(view, resource.address) if event in before]
+    if resource.stays and lost_events:
+        yield Problem(
+            f"after this, no event destination of {resource.place} receives {_words(lost_events, 'or')}",
+            "keep one enabled event destination for them",
+        )
 
 
-@rule(
+@identity_rule(
     "events-feedback-off",
     "warning",
     "Bounces and complaints are neither forwarded by mail nor sent to an event destination",
-    "SES API, PutEmailIdentityFeedbackAttributes: forwarding may be off where another notification exists",
-    why="Neither mail nor events report a bounce or complaint then. If no notification at all is set up, SES may "
-    "forward them by mail although forwarding is off.",
-    fix="Leave forwarding on, or give the default configuration set an event destination for BOUNCE and COMPLAINT.",
-    example="email_identity/us-east-1/acme.com",
 )
-def feedback_off(view: RuleView) -> Iterator[RawFinding]:
+def feedback_off(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """`email_forwarding_enabled` is false, and the identity's default configuration set has no event destination for
-    bounces and complaints."""
-    for identity in view.resources_after("email_identity"):
-        if identity.will("email_forwarding_enabled") is not False:
-            continue
-        name = identity.will("configuration_set_name")
-        default = view.default_set(identity)
-        if name and default is None:
-            continue  # a configuration set that this run did not read
-        if default is None or _uncaught(view, default.address):
-            yield RawFinding(
-                identity.address,
-                f"{identity.name} in {identity.region} does not forward bounces and complaints by mail, and "
-                + (f"its default set {name} has no event destination for them" if name else "it has no default set"),
-                "leave email_forwarding_enabled at true, or give its default set an event destination for BOUNCE and "
-                "COMPLAINT",
+    bounces and complaints.
+
+    Why: Neither mail nor events report a bounce or complaint then. If no notification at all is set up, SES may forward
+    them by mail although forwarding is off.
+    Fix: Leave forwarding on, or give the default configuration set an event destination for BOUNCE and COMPLAINT.
+    Source: SES API, PutEmailIdentityFeedbackAttributes: forwarding may be off where another notification exists
+    """
+    if identity.will("email_forwarding_enabled") is not False:
+        return
+    name = identity.will("configuration_set_name")
+    default = view.default_set(identity)
+    if name and default is None:
+        return  # a configuration set that this run did not read
+    if default is None or _uncaught(view, default.address):
+        yield Problem(
+            f"{identity.place} does not forward bounces and complaints by mail, and "
+            + (f"its default set {name} has no event destination for them" if name else "it has no default set"),
+            "leave email_forwarding_enabled at true, or give its default set an event destination for BOUNCE and "
+            "COMPLAINT",
+        )
+
+
+@destination_rule("events-disabled", "note", "An event destination is disabled")
+def disabled(view: RuleView, destination: Resource) -> Iterator[Problem]:
+    """An event destination is declared with `enabled: false`.
+
+    Why: SES sends no events to it.
+    Fix: Write `enabled: true`, or remove the event destination.
+    Source: SES API, EventDestinationDefinition: Enabled
+    """
+    if destination.will("enabled") is False:
+        yield Problem("this event destination receives no events, because enabled is false", "write enabled: true")
+
+
+@destination_rule("events-other-region", "warning", "An event destination in another region")
+def other_region(view: RuleView, destination: Resource) -> Iterator[Problem]:
+    """The ARN of the topic, stream or bus names another region than that of the configuration set.
+
+    Why: SES publishes events within its own region only.
+    Fix: Write `${region}` in the ARN, and create the topic in each region.
+    Source: SES Developer Guide, Regions: topics and streams in the region that sends
+    """
+    for block, key in _ARNS:
+        arn = str(destination.will(f"{block}.{key}") or "")
+        if arn and _part(arn, 3) not in ("", destination.region):
+            yield Problem(
+                f"{arn} is not in {destination.region}: SES rejects it, or its events are lost",
+                "write ${region} in the ARN, and create the resource in each region",
             )
 
 
-@rule(
-    "events-disabled",
-    "note",
-    "An event destination is disabled",
-    "SES API, EventDestinationDefinition: Enabled",
-    why="SES sends no events to it.",
-    fix="Write `enabled: true`, or remove the event destination.",
-)
-def disabled(view: RuleView) -> Iterator[RawFinding]:
-    """An event destination is declared with `enabled: false`."""
-    for destination in view.resources_after("event_destination"):
-        if destination.will("enabled") is False:
-            yield RawFinding(
-                destination.address,
-                "this event destination receives no events, because enabled is false",
-                "write enabled: true",
-            )
-
-
-@rule(
-    "events-other-region",
-    "warning",
-    "An event destination in another region",
-    "SES Developer Guide, Regions: topics and streams in the region that sends",
-    why="SES publishes events within its own region only.",
-    fix="Write `${region}` in the ARN, and create the topic in each region.",
-)
-def other_region(view: RuleView) -> Iterator[RawFinding]:
-    """The ARN of the topic, stream or bus names another region than that of the configuration set."""
-    for destination in view.resources_after("event_destination"):
-        for block, key in _ARNS:
-            arn = str(destination.will(f"{block}.{key}") or "")
-            if arn and _part(arn, 3) not in ("", destination.region):
-                yield RawFinding(
-                    destination.address,
-                    f"{arn} is not in {destination.region}: SES rejects it, or its events are lost",
-                    "write ${region} in the ARN, and create the resource in each region",
-                )
-
-
-@rule(
+@destination_rule(
     "events-default-bus",
     "warning",
     "An EventBridge destination other than the default bus",
-    "SES Developer Guide, EventBridge event destination: default bus only",
-    why="SES publishes to the default event bus of the account only.",
-    fix="Use `event-bus/default`, and forward the events from there with an EventBridge rule.",
     example="event_destination/us-east-1/transactional/bus",
 )
-def default_bus(view: RuleView) -> Iterator[RawFinding]:
-    """An EventBridge destination names a bus other than `default`."""
-    for destination in view.resources_after("event_destination"):
-        arn = str(destination.will("event_bridge_destination.event_bus_arn") or "")
-        if arn and not arn.endswith(":event-bus/default"):
-            yield RawFinding(
-                destination.address,
-                f"SES publishes to the default event bus only, not to {arn}",
-                "use event-bus/default, and forward the events from there with an EventBridge rule",
-            )
+def default_bus(view: RuleView, destination: Resource) -> Iterator[Problem]:
+    """An EventBridge destination names a bus other than `default`.
+
+    Why: SES publishes to the default event bus of the account only.
+    Fix: Use `event-bus/default`, and forward the events from there with an EventBridge rule.
+    Source: SES Developer Guide, EventBridge event destination: default bus only
+    """
+    arn = str(destination.will("event_bridge_destination.event_bus_arn") or "")
+    if arn and not arn.endswith(":event-bus/default"):
+        yield Problem(
+            f"SES publishes to the default event bus only, not to {arn}",
+            "use event-bus/default, and forward the events from there with an EventBridge rule",
+        )
 
 
-@rule(
-    "events-topic-missing",
-    "warning",
-    "An SNS topic that does not exist",
-    "SES Developer Guide, SNS event destination",
-    why="SES rejects the event destination, or its events are lost.",
-    fix="Create the topic before you apply this plan.",
-)
-def topic_missing(view: RuleView) -> Iterator[RawFinding]:
-    """SNS answers that the topic of an event destination does not exist."""
-    for destination in view.resources_after("event_destination"):
-        arn = str(destination.will("sns_destination.topic_arn") or "")
-        if arn in view.topics and view.topics[arn] is None:
-            yield RawFinding(
-                destination.address, f"the topic {arn} does not exist", "create it before you apply this plan"
-            )
+@destination_rule("events-topic-missing", "warning", "An SNS topic that does not exist")
+def topic_missing(view: RuleView, destination: Resource) -> Iterator[Problem]:
+    """SNS answers that the topic of an event destination does not exist.
+
+    Why: SES rejects the event destination, or its events are lost.
+    Fix: Create the topic before you apply this plan.
+    Source: SES Developer Guide, SNS event destination
+    """
+    arn = str(destination.will("sns_destination.topic_arn") or "")
+    if arn in view.topics and view.topics[arn] is None:
+        yield Problem(f"the topic {arn} does not exist", "create it before you apply this plan")
 
 
-@rule(
-    "events-topic-policy",
-    "warning",
-    "An SNS topic that SES is not allowed to publish to",
-    "SES Developer Guide, SNS event destination: topic policy and KMS key policy",
-    why="The events are lost, and no error is shown anywhere.",
-    fix="Allow `sns:Publish` to the service `ses.amazonaws.com`, with `AWS:SourceAccount` set to the account. For an "
-    "encrypted topic, use a customer managed key that allows it `kms:GenerateDataKey*` and `kms:Decrypt`.",
-)
-def topic_policy(view: RuleView) -> Iterator[RawFinding]:
+@destination_rule("events-topic-policy", "warning", "An SNS topic that SES is not allowed to publish to")
+def topic_policy(view: RuleView, destination: Resource) -> Iterator[Problem]:
     """The policy of the topic does not allow `ses.amazonaws.com` to publish, or the policy of its KMS key does not
-    allow SES to use the key. The AWS managed key `alias/aws/sns` never allows it."""
+    allow SES to use the key. The AWS managed key `alias/aws/sns` never allows it.
+
+    Why: The events are lost, and no error is shown anywhere.
+    Fix: Allow `sns:Publish` to the service `ses.amazonaws.com`, with `AWS:SourceAccount` set to the account. For an
+    encrypted topic, use a customer managed key that allows it `kms:GenerateDataKey*` and `kms:Decrypt`.
+    Source: SES Developer Guide, SNS event destination: topic policy and KMS key policy
+    """
     account = view.state.stack.account
-    for destination in view.resources_after("event_destination"):
-        arn = str(destination.will("sns_destination.topic_arn") or "")
-        topic = view.topics.get(arn)
-        if topic is None:
-            continue
-        if not _allows(topic.policy, ("sns:publish",), account):
-            yield RawFinding(
-                destination.address,
-                f"the policy of {arn} does not allow ses.amazonaws.com to publish",
-                f"allow sns:Publish to the service ses.amazonaws.com with AWS:SourceAccount {account}",
-            )
-        problem = _key_problem(topic, account)
-        if problem:
-            yield RawFinding(
-                destination.address,
-                f"{arn} is encrypted with {topic.kms_key_id}, {problem}",
-                "use a customer managed key, and allow ses.amazonaws.com kms:GenerateDataKey* and kms:Decrypt in its "
-                "policy",
-            )
+    arn = str(destination.will("sns_destination.topic_arn") or "")
+    topic = view.topics.get(arn)
+    if topic is None:
+        return
+    if not _allows(topic.policy, ("sns:publish",), account):
+        yield Problem(
+            f"the policy of {arn} does not allow ses.amazonaws.com to publish",
+            f"allow sns:Publish to the service ses.amazonaws.com with AWS:SourceAccount {account}",
+        )
+    problem = _key_problem(topic, account)
+    if problem:
+        yield Problem(
+            f"{arn} is encrypted with {topic.kms_key_id}, {problem}",
+            "use a customer managed key, and allow ses.amazonaws.com kms:GenerateDataKey* and kms:Decrypt in its "
+            "policy",
+        )
 
 
 def _key_problem(topic: Topic, account: str) -> str:
@@ -237,11 +207,8 @@ def _key_problem(topic: Topic, account: str) -> str:
 
 def _allows(policy: Mapping[str, Any], actions: tuple[str, ...], account: str) -> bool:
     """Whether the policy allows the SES service all ``actions`` (lower case) for mail of ``account``."""
-    statements = policy.get("Statement") or ()
-    allowed = [
-        s for s in (statements if isinstance(statements, list | tuple) else [statements]) if _for_ses(s, account)
-    ]
-    granted = {str(action).lower() for s in allowed for action in _listed(s.get("Action"))}
+    allowed = [s for s in statements(policy) if _for_ses(s, account)]
+    granted = {str(action).lower() for s in allowed for action in listed(s.get("Action"))}
     return all(any(_covers(pattern, action) for pattern in granted) for action in actions)
 
 
@@ -249,25 +216,16 @@ def _covers(pattern: str, action: str) -> bool:
     return action.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == action
 
 
-def _for_ses(statement: Any, account: str) -> bool:
-    if not isinstance(statement, Mapping) or statement.get("Effect") != "Allow":
-        return False
+def _for_ses(statement: Mapping[str, Any], account: str) -> bool:
     principal = statement.get("Principal")
-    service = _listed(principal.get("Service")) if isinstance(principal, Mapping) else []
-    everybody = principal == "*" or (isinstance(principal, Mapping) and "*" in _listed(principal.get("AWS")))
-    if "ses.amazonaws.com" not in service and not everybody:
+    service = listed(principal.get("Service")) if isinstance(principal, Mapping) else []
+    if statement.get("Effect") != "Allow" or ("ses.amazonaws.com" not in service and not for_anyone(principal)):
         return False
     for keys in (statement.get("Condition") or {}).values():
         for key, value in keys.items():
             # A call by the service does not meet other conditions, such as AWS:SourceOwner in the default policy.
             if key.lower() not in ("aws:sourceaccount", "aws:sourcearn"):
                 return False
-            if key.lower() == "aws:sourceaccount" and account not in map(str, _listed(value)):
+            if key.lower() == "aws:sourceaccount" and account not in map(str, listed(value)):
                 return False
     return True
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -26,6 +26,7 @@ from reconciler.kinds.ownership import STACK, create_once, left_alone, owner_of,
 from reconciler.kinds.shape import TEXT_MAP, Shape
 from reconciler.kinds.tags import plan_tags, present, tags_from_aws, tags_to_aws
 from reconciler.mail.sigv4 import smtp_password
+from reconciler.masking import remember
 from reconciler.model import Entry, State
 
 if TYPE_CHECKING:
@@ -224,7 +225,13 @@ def value(store: Store, key_id: str, passwords: Mapping[str, str], created: str,
 
 def derive(store: Store, key_id: str, secret: str, created: str) -> str:
     """The stored value from a secret access key."""
-    return value(store, key_id, {r: smtp_password(secret, r) for r in store["regions"]}, created, secret)
+    return value(store, key_id, {r: _password(secret, r) for r in store["regions"]}, created, secret)
+
+
+def _password(secret: str, region: str) -> str:
+    password = smtp_password(secret, region)
+    remember(password)
+    return password
 
 
 def read(aws: Aws, store: Store, version: str | None = None) -> dict[str, Any]:
@@ -265,7 +272,7 @@ def password_for(stored: Mapping[str, Any], region: str) -> str | None:
     """The password of a stored value for a region, derived from its secret access key where that is stored."""
     found = passwords_in(stored).get(region)
     if found is None and stored.get("secret_access_key"):
-        return smtp_password(str(stored["secret_access_key"]), region)
+        return _password(str(stored["secret_access_key"]), region)
     return found
 
 

@@ -21,7 +21,7 @@ from reconciler import regions
 from reconciler.errors import AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
-from reconciler.kinds.grants import Grant, literal
+from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, claim_or_refuse, create_once, owner_of, protected
@@ -107,7 +107,7 @@ class SmtpUser(Reader):
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         """With its path, and without: IAM checks a user that does not exist yet by its name alone."""
         values = desired.entry.values
-        for place in (literal(str(values.get("path") or "/")), "/"):
+        for place in (regions.literal(str(values.get("path") or "/")), "/"):
             arn = _arn(state.stack, place, desired.name)
             yield Grant("user", arn, boundary=str(values.get("permissions_boundary") or ""))
 
@@ -467,7 +467,7 @@ def _resources(state: State, identities: Any) -> list[str]:
     for name in identities:
         declared = [e for e in entries if e.name == name]
         for region in sorted({e.region for e in declared if e.region} or set(stack.regions)):
-            found.add(regions.identity_arn(stack.partition, region, stack.account, name))
+            found.add(regions.identity_arn(stack.partition, region, stack.account, regions.literal(name)))
         for entry in declared:
             default = DEFAULT_SET.name_in(entry.values)
             if default and entry.region:

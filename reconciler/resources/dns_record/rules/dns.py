@@ -1,16 +1,84 @@
-"""Records that hide each other, and records that affect each other."""
+"""BIMI: the logo that receivers show beside a message; and records that hide or affect each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
 
+from reconciler.mail import bimi
+from reconciler.model import Entry
 from reconciler.names import at_or_above, from_route53, is_below, parents
 from reconciler.rules import registry
-from reconciler.rules.registry import RawFinding
+from reconciler.rules.registry import Problem, RawFinding, RuleFor, Tags
 from reconciler.rules.view import RuleView
 
-rule = partial(registry.rule, theme="DNS records", example="dns_record/acme.com/*")
+# --- BIMI ---------------------------------------------------------------------------------------------------------
+
+
+def _logos(view: RuleView) -> Iterator[tuple[str, Tags]]:
+    """The domains that have a BIMI record with a logo after apply, and its tags."""
+    for domain in view.domain_names:
+        texts = view.lookup(f"default._bimi.{domain}", "TXT")
+        entry = view.entry(domain)
+        declared = entry.values.get("bimi") if entry else None
+        if declared is not None:
+            tags = bimi.from_yaml(declared)
+        else:
+            found = [text for text in texts or () if bimi.is_record(text)]
+            tags = bimi.parse(found[0]) if len(found) == 1 else {}
+        if tags.get("l"):
+            yield domain, tags
+
+
+logo_rule = RuleFor(
+    lambda view: ((view.record_address(f"default._bimi.{name}", "TXT"), name, tags) for name, tags in _logos(view)),
+    "BIMI", "dns_record/acme.com/default._bimi.acme.com/TXT",
+)  # fmt: skip
+
+
+@logo_rule("bimi-not-enforced", "warning", "A BIMI logo without DMARC enforcement")
+def not_enforced(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
+    """A BIMI record has a logo, and DMARC is not enforced for the domain and its subdomains.
+
+    Why: Receivers show a logo only if DMARC enforces `quarantine` or `reject` for all mail, without `sp=none`.
+    Fix: Bring DMARC to `p: quarantine` or `p: reject` first.
+    Source: BIMI draft: p (and sp) quarantine or reject
+    """
+    policy = view.policy(domain)
+    if policy is None:
+        return
+    problem = ""
+    if not policy.enforces:
+        problem = f"p={policy.tags.get('p', 'none')}" + (" and t=y" if policy.tags.get("t") == "y" else "")
+    elif policy.tags.get("sp") == "none":
+        problem = "sp=none"
+    elif policy.tags.get("pct", "100") != "100":
+        problem = f"pct={policy.tags['pct']}"
+    if problem:
+        yield Problem(
+            f"receivers will not show the logo of {domain}, because its DMARC record has {problem}"
+            if policy.owner
+            else f"receivers will not show the logo of {domain}, because it has no DMARC record",
+            "bring DMARC to p: quarantine or p: reject, for subdomains, too",
+        )
+
+
+@logo_rule("bimi-no-certificate", "note", "A BIMI logo without a certificate")
+def no_certificate(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
+    """A BIMI record has a logo and no certificate (`a`).
+
+    Why: Gmail and Apple show a logo only with a certificate (VMC or CMC).
+    Fix: Get a certificate and name its PEM file: `bimi: {l: ..., a: "https://acme.com/vmc.pem"}`.
+    Source: BIMI draft: a=; Gmail and Apple ask for a VMC or CMC
+    """
+    if not tags.get("a"):
+        yield Problem(
+            f"the logo of {domain} has no certificate: few receivers show it",
+            "get a VMC or CMC, and name its PEM file in a",
+        )
+
+
+# --- other records ------------------------------------------------------------------------------------------------
 
 _LONG_TTL = 86_400
 
@@ -27,75 +95,91 @@ def _written(view: RuleView) -> Iterator[tuple[str, str, str]]:
         yield change.address, f"_domainkey.{domain}" if dkim else from_route53(name), kind
 
 
-@rule(
+_THEME = "DNS records"
+rule = partial(registry.rule, theme=_THEME)
+written_rule = RuleFor(
+    lambda view: ((address, address, name, kind) for address, name, kind in _written(view)),
+    _THEME, "dns_record/acme.com/mail.acme.com/TXT",
+)  # fmt: skip
+mx_rule = RuleFor(
+    lambda view: ((view.record_address(e.name, "MX"), e) for e in view.domains if e.values.get("null_mx") is True),
+    _THEME, "dns_record/acme.net/acme.net/MX",
+)  # fmt: skip
+ttl_rule = RuleFor(
+    lambda view: ((view.record_address(f"_dmarc.{entry.name}", "TXT"), entry) for entry in view.domains),
+    _THEME, "dns_record/acme.com/*",
+)  # fmt: skip
+
+
+@written_rule(
     "dns-hidden-by-cname",
     "error",
     "A record at the same name as a CNAME",
-    "RFC 1034 section 3.6.2: a CNAME is alone at its name",
-    why="A CNAME must be the only record at its name. Resolvers follow it and ignore all others, and Route 53 rejects "
-    "the change.",
-    fix="Delete the CNAME, or use another name.",
-    example="dns_record/acme.com/mail.acme.com/TXT",
 )
-def hidden_by_cname(view: RuleView) -> Iterator[RawFinding]:
-    """The plan writes a record at a name that is a CNAME, or a CNAME at a name that has other records."""
-    for address, name, kind in _written(view):
-        other = view.dns_after.get((name, "CNAME"))
-        if kind != "CNAME" and other is not None:
-            yield RawFinding(
-                address,
-                f"{name} is a CNAME to {', '.join(other.values) or 'an alias'}: resolvers do not see a {kind} there",
-                "delete the CNAME, or use another name",
-                new=True,
+def hidden_by_cname(view: RuleView, address: str, name: str, kind: str) -> Iterator[Problem]:
+    """The plan writes a record at a name that is a CNAME, or a CNAME at a name that has other records.
+
+    Why: A CNAME must be the only record at its name. Resolvers follow it and ignore all others, and Route 53 rejects
+    the change.
+    Fix: Delete the CNAME, or use another name.
+    Source: RFC 1034 section 3.6.2: a CNAME is alone at its name
+    """
+    other = view.dns_after.get((name, "CNAME"))
+    if kind != "CNAME" and other is not None:
+        yield Problem(
+            f"{name} is a CNAME to {', '.join(other.values) or 'an alias'}: resolvers do not see a {kind} there",
+            "delete the CNAME, or use another name",
+            new=True,
+        )
+    elif kind == "CNAME" and other is not None:
+        beside = sorted(view.types_after.get(name, frozenset()) - {"CNAME"})
+        if beside:
+            yield Problem(
+                f"{name} already has {', '.join(beside)}: a CNAME must be the only record at its name",
+                "use another name",
+                hurts=any((name, k) in view.dns_before for k in beside),
             )
-        elif kind == "CNAME" and other is not None:
-            beside = sorted(view.types_after.get(name, frozenset()) - {"CNAME"})
-            if beside:
-                yield RawFinding(
-                    address,
-                    f"{name} already has {', '.join(beside)}: a CNAME must be the only record at its name",
-                    "use another name",
-                    hurts=any((name, k) in view.dns_before for k in beside),
-                )
 
 
-@rule(
+@written_rule(
     "dns-below-delegation",
     "warning",
     "A record below a delegation",
-    "RFC 1034 section 4.2.1: the child zone answers",
-    why="Resolvers ask the other name servers and never see this record.",
-    fix="Declare the zone id of the delegated zone, or `zone: manual` if it is not in Route 53.",
     example="dns_record/acme.com/_dmarc.shop.acme.com/TXT",
 )
-def below_delegation(view: RuleView) -> Iterator[RawFinding]:
-    """An NS record between the apex of the zone and the name of a record delegates that name to other name servers."""
-    for address, name, _ in _written(view):
-        zone = address.split("/", 2)[1]
-        for candidate in at_or_above(name):
-            if not is_below(candidate, zone):
-                break
-            if (candidate, "NS") in view.dns_after:
-                yield RawFinding(
-                    address,
-                    f"{candidate} is delegated to other name servers: resolvers never see {name} in the zone {zone}",
-                    f"declare the zone id of {candidate}, or zone: manual",
-                )
-                break
+def below_delegation(view: RuleView, address: str, name: str, _: str) -> Iterator[Problem]:
+    """An NS record between the apex of the zone and the name of a record delegates that name to other name servers.
+
+    Why: Resolvers ask the other name servers and never see this record.
+    Fix: Declare the zone id of the delegated zone, or `zone: manual` if it is not in Route 53.
+    Source: RFC 1034 section 4.2.1: the child zone answers
+    """
+    zone = address.split("/", 2)[1]
+    for candidate in at_or_above(name):
+        if not is_below(candidate, zone):
+            break
+        if (candidate, "NS") in view.dns_after:
+            yield Problem(
+                f"{candidate} is delegated to other name servers: resolvers never see {name} in the zone {zone}",
+                f"declare the zone id of {candidate}, or zone: manual",
+            )
+            break
 
 
 @rule(
     "dns-ends-wildcard",
     "warning",
     "A new name is no longer answered by a wildcard",
-    "RFC 4592 section 2.2.1: a name that exists hides the wildcard",
-    why="A wildcard answers only for names that do not exist. A record at a new name creates that name and the "
-    "missing names above it. The wildcard then answers no type for any of them.",
-    fix="Add the records that the name needs, if anybody uses it.",
     example="dns_record/acme.com/bounce.acme.com/MX",
 )
 def ends_wildcard(view: RuleView) -> Iterator[RawFinding]:
-    """The plan creates a name below a wildcard (`*.acme.com`)."""
+    """The plan creates a name below a wildcard (`*.acme.com`).
+
+    Why: A wildcard answers only for names that do not exist. A record at a new name creates that name and the missing
+    names above it. The wildcard then answers no type for any of them.
+    Fix: Add the records that the name needs, if anybody uses it.
+    Source: RFC 4592 section 2.2.1: a name that exists hides the wildcard
+    """
     seen: set[str] = set()
     for address, name, kind in _written(view):
         zone = address.split("/", 2)[1]
@@ -130,66 +214,50 @@ def _wildcard_types(view: RuleView, name: str, zone: str) -> frozenset[str]:
     return frozenset()
 
 
-@rule(
-    "dns-null-mx-receives",
-    "error",
-    "A null MX on a name that receives mail",
-    "RFC 7505 section 3: it must be the only MX",
-    why="A null MX declares that the name accepts no mail: all mail to it is rejected.",
-    fix="Remove `null_mx`, or move the mailboxes first and delete the old MX by hand.",
-    example="dns_record/acme.net/acme.net/MX",
-)
-def null_mx_receives(view: RuleView) -> Iterator[RawFinding]:
-    """A name with `null_mx: true` has mail servers today."""
-    for entry in view.domains:
-        if entry.values.get("null_mx") is not True:
-            continue
-        live = view.lookup(entry.name, "MX", "before")
-        hosts = [value for value in live or () if value.split()[-1:] not in ([], ["."])]
-        if hosts:
-            yield RawFinding(
-                view.record_address(entry.name, "MX"),
-                f"{entry.name} receives mail at {', '.join(hosts)}; a null MX rejects all of it",
-                "remove null_mx, or move the mailboxes first",
-                hurts=True,
-            )
+@mx_rule("dns-null-mx-receives", "error", "A null MX on a name that receives mail")
+def null_mx_receives(view: RuleView, entry: Entry) -> Iterator[Problem]:
+    """A name with `null_mx: true` has mail servers today.
+
+    Why: A null MX declares that the name accepts no mail: all mail to it is rejected.
+    Fix: Remove `null_mx`, or move the mailboxes first and delete the old MX by hand.
+    Source: RFC 7505 section 3: it must be the only MX
+    """
+    live = view.lookup(entry.name, "MX", "before")
+    hosts = [value for value in live or () if value.split()[-1:] not in ([], ["."])]
+    if hosts:
+        yield Problem(
+            f"{entry.name} receives mail at {', '.join(hosts)}; a null MX rejects all of it",
+            "remove null_mx, or move the mailboxes first",
+            hurts=True,
+        )
 
 
-@rule(
-    "dns-null-mx-sends",
-    "warning",
-    "A null MX on a domain that sends",
-    "RFC 7505 section 4.2: receivers may refuse mail from it",
-    why="RFC 7505 allows receivers to reject mail from a domain that accepts none, and nobody can reply to it.",
-    fix="Remove `null_mx`, or write `identity: false` if the domain never sends.",
-    example="dns_record/acme.com/acme.com/MX",
-)
-def null_mx_sends(view: RuleView) -> Iterator[RawFinding]:
-    """A domain with `null_mx: true` has an identity."""
-    for entry in view.domains:
-        if entry.values.get("null_mx") is True and any(i.after is not None for i in view.identities_for(entry.name)):
-            yield RawFinding(
-                view.record_address(entry.name, "MX"),
-                f"{entry.name} sends, but its null MX declares that it accepts no mail: some receivers reject its mail",
-                "remove null_mx, or write identity: false",
-            )
+@mx_rule("dns-null-mx-sends", "warning", "A null MX on a domain that sends", example="dns_record/acme.com/acme.com/MX")
+def null_mx_sends(view: RuleView, entry: Entry) -> Iterator[Problem]:
+    """A domain with `null_mx: true` has an identity.
+
+    Why: RFC 7505 allows receivers to reject mail from a domain that accepts none, and nobody can reply to it.
+    Fix: Remove `null_mx`, or write `identity: false` if the domain never sends.
+    Source: RFC 7505 section 4.2: receivers may refuse mail from it
+    """
+    if any(i.after is not None for i in view.identities_for(entry.name)):
+        yield Problem(
+            f"{entry.name} sends, but its null MX declares that it accepts no mail: some receivers reject its mail",
+            "remove null_mx, or write identity: false",
+        )
 
 
-@rule(
-    "dns-long-ttl",
-    "note",
-    "A record that stays in caches for more than a day",
-    "RFC 1035 section 3.2.1; SES looks for records again and again for 72 hours",
-    why="A mistake stays in caches that long, even after it is fixed.",
-    fix="`ttl: 3600` is enough for mail records.",
-)
-def long_ttl(view: RuleView) -> Iterator[RawFinding]:
-    """`ttl` is longer than a day."""
-    for entry in view.domains:
-        ttl = entry.values.get("ttl")
-        if isinstance(ttl, int) and ttl > _LONG_TTL:
-            yield RawFinding(
-                view.record_address(f"_dmarc.{entry.name}", "TXT"),
-                f"with ttl {ttl}, a mistake in a record of {entry.name} stays in caches for {ttl // 3600} hours",
-                "3600 is enough for mail records",
-            )
+@ttl_rule("dns-long-ttl", "note", "A record that stays in caches for more than a day")
+def long_ttl(view: RuleView, entry: Entry) -> Iterator[Problem]:
+    """`ttl` is longer than a day.
+
+    Why: A mistake stays in caches that long, even after it is fixed.
+    Fix: `ttl: 3600` is enough for mail records.
+    Source: RFC 1035 section 3.2.1; SES looks for records again and again for 72 hours
+    """
+    ttl = entry.values.get("ttl")
+    if isinstance(ttl, int) and ttl > _LONG_TTL:
+        yield Problem(
+            f"with ttl {ttl}, a mistake in a record of {entry.name} stays in caches for {ttl // 3600} hours",
+            "3600 is enough for mail records",
+        )

@@ -7,10 +7,21 @@ from functools import partial
 
 from reconciler.mail import spf
 from reconciler.rules import registry
-from reconciler.rules.registry import RawFinding, RecordProblem, per_record
+from reconciler.rules.registry import Problem, RawFinding, RuleFor
 from reconciler.rules.view import Resource, RuleView, When
 
-rule = partial(registry.rule, theme="SPF", example="dns_record/acme.com/acme.com/TXT")
+_EXAMPLE = "dns_record/acme.com/acme.com/TXT"
+rule = partial(registry.rule, theme="SPF", example=_EXAMPLE)
+name_rule = RuleFor(
+    lambda view: ((_address(view, name), name, identity) for name, identity in view.spf_names.items()), "SPF", _EXAMPLE
+)
+record_rule = RuleFor(
+    lambda view: ((_address(view, name), name, text) for name, _, text in view.spf_records), "SPF", _EXAMPLE
+)
+sender_rule = RuleFor(
+    lambda view: ((_address(view, name), name, identity, text) for name, identity, text in view.spf_records),
+    "SPF", _EXAMPLE,
+)  # fmt: skip
 
 _MAIL_FROM_TXT = "dns_record/acme.com/bounce-us-east-1.acme.com/TXT"
 _AMAZON = "include:amazonses.com"
@@ -21,9 +32,6 @@ _ENDS = {"-": 3, "~": 2, "?": 1, "+": 0}
 
 def _address(view: RuleView, name: str) -> str:
     return view.record_address(name, "TXT")
-
-
-_per_record = per_record(lambda view: ((name, text) for name, _, text in view.spf_records))
 
 
 def _single(view: RuleView, name: str, when: When = "after") -> str | None:
@@ -43,25 +51,21 @@ def _end(text: str) -> int:
     return 3 if record.redirect else 1
 
 
-@rule(
-    "spf-two-records",
-    "error",
-    "Two SPF records at one name",
-    "RFC 7208 section 4.5: a permanent error",
-    why="Receivers stop with a permanent error, as if there were no SPF record at all.",
-    fix="Join the terms into one record and delete the others. recon never adds a second record; it merges.",
-)
-def two_records(view: RuleView) -> Iterator[RawFinding]:
-    """Two or more texts at one name start with `v=spf1`."""
-    for name, identity in view.spf_names.items():
-        texts, before = view.spf_texts(name), view.spf_texts(name, "before")
-        if texts is not None and len(texts) > 1:
-            yield RawFinding(
-                _address(view, name),
-                f"{name} has {len(texts)} SPF records: receivers stop with a permanent error",
-                "join their terms into one record and delete the others",
-                hurts=before is not None and len(before) < 2 and _flows(view, identity),
-            )
+@name_rule("spf-two-records", "error", "Two SPF records at one name")
+def two_records(view: RuleView, name: str, identity: Resource | None) -> Iterator[Problem]:
+    """Two or more texts at one name start with `v=spf1`.
+
+    Why: Receivers stop with a permanent error, as if there were no SPF record at all.
+    Fix: Join the terms into one record and delete the others. recon never adds a second record; it merges.
+    Source: RFC 7208 section 4.5: a permanent error
+    """
+    texts, before = view.spf_texts(name), view.spf_texts(name, "before")
+    if texts is not None and len(texts) > 1:
+        yield Problem(
+            f"{name} has {len(texts)} SPF records: receivers stop with a permanent error",
+            "join their terms into one record and delete the others",
+            hurts=before is not None and len(before) < 2 and _flows(view, identity),
+        )
 
 
 def count_lookups(view: RuleView, text: str, seen: frozenset[str] = frozenset()) -> int:
@@ -81,60 +85,50 @@ def _before_lookups(view: RuleView, name: str) -> int | None:
     return None if text is None else count_lookups(view, text)
 
 
-@rule(
-    "spf-lookups",
-    "error",
-    "More than ten DNS lookups in an SPF record",
-    "RFC 7208 section 4.6.4: a permanent error",
-    why="Receivers stop after ten lookups with a permanent error. Included records grow without notice.",
-    fix="Remove includes that nobody sends through. Give a sender a subdomain with a record of its own. Replace `a` "
-    "and `mx` by networks.",
-)
-def too_many_lookups(view: RuleView) -> Iterator[RawFinding]:
-    """The record needs more than ten DNS lookups. Included records are counted where they are known (in the zones
-    of the stack, or in public DNS if that was asked)."""
-    for name, identity, text in view.spf_records:
-        count = count_lookups(view, text)
-        if count > spf.MAX_LOOKUPS:
-            before = _before_lookups(view, name)
-            yield RawFinding(
-                _address(view, name),
-                f"the SPF record of {name} needs at least {count} DNS lookups; receivers stop after {spf.MAX_LOOKUPS} "
-                "with a permanent error",
-                "remove includes that nobody sends through, or give a sender a subdomain of its own",
-                hurts=before is not None and before <= spf.MAX_LOOKUPS and (_flows(view, identity) or identity is None),
-            )
+@sender_rule("spf-lookups", "error", "More than ten DNS lookups in an SPF record")
+def too_many_lookups(view: RuleView, name: str, identity: Resource | None, text: str) -> Iterator[Problem]:
+    """The record needs more than ten DNS lookups. Included records are counted where they are known (in the zones of
+    the stack, or in public DNS if that was asked).
+
+    Why: Receivers stop after ten lookups with a permanent error. Included records grow without notice.
+    Fix: Remove includes that nobody sends through. Give a sender a subdomain with a record of its own. Replace `a` and
+    `mx` by networks.
+    Source: RFC 7208 section 4.6.4: a permanent error
+    """
+    count = count_lookups(view, text)
+    if count > spf.MAX_LOOKUPS:
+        before = _before_lookups(view, name)
+        yield Problem(
+            f"the SPF record of {name} needs at least {count} DNS lookups; receivers stop after {spf.MAX_LOOKUPS} "
+            "with a permanent error",
+            "remove includes that nobody sends through, or give a sender a subdomain of its own",
+            hurts=before is not None and before <= spf.MAX_LOOKUPS and (_flows(view, identity) or identity is None),
+        )
 
 
-@rule(
-    "spf-no-end",
-    "warning",
-    "An SPF record without all",
-    "RFC 7208 section 4.7: the result is neutral",
-    why="The result for a sender that is not listed is neutral, so the record protects nothing.",
-    fix='`spf: {all: "~all"}`',
-)
-@_per_record
-def no_end(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
-    """The record has neither `all` nor `redirect=`."""
+@record_rule("spf-no-end", "warning", "An SPF record without all")
+def no_end(view: RuleView, name: str, text: str) -> Iterator[Problem]:
+    """The record has neither `all` nor `redirect=`.
+
+    Why: The result for a sender that is not listed is neutral, so the record protects nothing.
+    Fix: `spf: {all: "~all"}`
+    Source: RFC 7208 section 4.7: the result is neutral
+    """
     if spf.parse(text).all is None and spf.parse(text).redirect is None:
-        yield RecordProblem(
+        yield Problem(
             f"the SPF record of {name} has neither all nor redirect: senders that are not listed are neutral",
             'write spf: {all: "~all"}',
         )
 
 
-@rule(
-    "spf-open",
-    "warning",
-    "An SPF record that allows anybody to send",
-    "RFC 7208 section 5.1",
-    why="This is worse than no record: spam in your name passes SPF.",
-    fix="End the record with `~all` or `-all`, and list the networks that really send.",
-)
-@_per_record
-def open_to_all(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
-    """The record has `+all`, or a network of prefix length 0, so that every sender passes."""
+@record_rule("spf-open", "warning", "An SPF record that allows anybody to send")
+def open_to_all(view: RuleView, name: str, text: str) -> Iterator[Problem]:
+    """The record has `+all`, or a network of prefix length 0, so that every sender passes.
+
+    Why: This is worse than no record: spam in your name passes SPF.
+    Fix: End the record with `~all` or `-all`, and list the networks that really send.
+    Source: RFC 7208 section 5.1
+    """
     record = spf.parse(text)
     wide = [
         t.text
@@ -144,27 +138,23 @@ def open_to_all(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]
     if record.all is not None and record.all.qualifier == "+":
         wide.append(record.all.text)
     if wide:
-        yield RecordProblem(
-            f"{wide[0]} in the SPF record of {name} allows anybody to send", 'end it with "~all" or "-all"'
-        )
+        yield Problem(f"{wide[0]} in the SPF record of {name} allows anybody to send", 'end it with "~all" or "-all"')
 
 
-@rule(
-    "spf-softened",
-    "warning",
-    "SPF protects less than before",
-    "RFC 7208 section 5.1",
-    why='A missing sender is often "repaired" in this way: for everybody instead of for that sender.',
-    fix="""Add the missing sender with `include`, `ip4` or `a`, and keep the end.
-
-    At a MAIL FROM name, recon writes the whole record: `v=spf1 include:amazonses.com ~all`, as SES requires it. If
-    the record ends in `-all`, recon changes that, and the plan says so. Mail through SES passes as before. Mail
-    that others send with that name as its envelope sender gets a softfail instead of a fail; DMARC does not count
-    either as a pass. To keep the stricter end, write `unmanaged: [mail_from]`: recon then leaves the name alone.""",
-)
+@rule("spf-softened", "warning", "SPF protects less than before")
 def softened(view: RuleView) -> Iterator[RawFinding]:
     """The plan makes the end of the record less strict (`-all` to `~all`, `~all` to `?all` or nothing), or deletes the
-    record."""
+    record.
+
+    Why: A missing sender is often "repaired" in this way: for everybody instead of for that sender.
+    Fix: Add the missing sender with `include`, `ip4` or `a`, and keep the end.
+
+    At a MAIL FROM name, recon writes the whole record: `v=spf1 include:amazonses.com ~all`, as SES requires it. If the
+    record ends in `-all`, recon changes that, and the plan says so. Mail through SES passes as before. Mail that others
+    send with that name as its envelope sender gets a softfail instead of a fail; DMARC does not count either as a pass.
+    To keep the stricter end, write `unmanaged: [mail_from]`: recon then leaves the name alone.
+    Source: RFC 7208 section 5.1
+    """
     if view.dns_unchanged:
         return
     mail_from = {identity.will("mail_from.mail_from_domain") for identity in view.identities}
@@ -180,85 +170,74 @@ def softened(view: RuleView) -> Iterator[RawFinding]:
             )
 
 
-def _softer(name: str, before: str, after: str, *, mail_from: bool) -> RecordProblem:
+def _softer(name: str, before: str, after: str, *, mail_from: bool) -> Problem:
     """Message and hint for a record that ends less strictly than before."""
     was, now = spf.parse(before).all, spf.parse(after).all
     old = was.text if was else "a redirect"
     if mail_from and now is not None and now.text == "~all":
-        return RecordProblem(
+        return Problem(
             f"the SPF record of the MAIL FROM name {name} changes from {old} to ~all, which recon writes for each "
             f"MAIL FROM: mail through SES passes as before, and mail that others send as {name} gets a softfail "
             "instead of a fail",
             "DMARC treats both alike; to keep the stricter end, use `unmanaged: [mail_from]` or another "
             "mail_from_domain",
         )
-    return RecordProblem(
+    return Problem(
         f"the SPF record of {name} changes from {old} to {now.text if now else 'no all'}",
         "if a sender is missing in the record, add it instead",
     )
 
 
-@rule(
-    "spf-invalid",
-    "warning",
-    "An invalid SPF record",
-    "RFC 7208 sections 4.6 and 5",
-    why="An unknown mechanism is a permanent error for the whole record. Receivers ignore all terms after `all`.",
-    fix="Fix the term in the zone. recon keeps the terms of others unchanged, so it does not fix them itself.",
-)
-@_per_record
-def invalid(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
-    """The record has an unknown term, an invalid network, an empty include, a term after `all`, or a `redirect=`
-    that `all` makes useless."""
+@record_rule("spf-invalid", "warning", "An invalid SPF record")
+def invalid(view: RuleView, name: str, text: str) -> Iterator[Problem]:
+    """The record has an unknown term, an invalid network, an empty include, a term after `all`, or a `redirect=` that
+    `all` makes useless.
+
+    Why: An unknown mechanism is a permanent error for the whole record. Receivers ignore all terms after `all`.
+    Fix: Fix the term in the zone. recon keeps the terms of others unchanged, so it does not fix them itself.
+    Source: RFC 7208 sections 4.6 and 5
+    """
     for problem in spf.problems(text):
         if "need DNS" not in problem and not problem.startswith("ptr"):
-            yield RecordProblem(f"the SPF record of {name} has a problem: {problem}", "fix it in the zone")
+            yield Problem(f"the SPF record of {name} has a problem: {problem}", "fix it in the zone")
 
 
-@rule(
-    "spf-ptr",
-    "note",
-    "ptr in an SPF record",
-    "RFC 7208 section 5.5: should not be published",
-    why="It is slow and unreliable, RFC 7208 says that it should not be published, and large receivers ignore it.",
-    fix="List the networks with `ip4` and `ip6`.",
-)
-@_per_record
-def ptr(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
-    """The record uses `ptr`."""
+@record_rule("spf-ptr", "note", "ptr in an SPF record")
+def ptr(view: RuleView, name: str, text: str) -> Iterator[Problem]:
+    """The record uses `ptr`.
+
+    Why: It is slow and unreliable, RFC 7208 says that it should not be published, and large receivers ignore it.
+    Fix: List the networks with `ip4` and `ip6`.
+    Source: RFC 7208 section 5.5: should not be published
+    """
     if any(term.name == "ptr" for term in spf.parse(text).terms):
-        yield RecordProblem(f"the SPF record of {name} uses ptr", "list the networks with ip4 and ip6")
+        yield Problem(f"the SPF record of {name} uses ptr", "list the networks with ip4 and ip6")
 
 
-@rule(
-    "spf-too-long",
-    "warning",
-    "An SPF record that is too long for one DNS answer",
-    "RFC 7208 section 3.4",
-    why="The DNS answer with all TXT texts of that name should fit into 512 octets. Some receivers cannot fetch more.",
-    fix="Move a group of senders into a record at another name, and include that.",
-)
-@_per_record
-def too_long(view: RuleView, name: str, text: str) -> Iterator[RecordProblem]:
-    """The record has more than 450 octets."""
+@record_rule("spf-too-long", "warning", "An SPF record that is too long for one DNS answer")
+def too_long(view: RuleView, name: str, text: str) -> Iterator[Problem]:
+    """The record has more than 450 octets.
+
+    Why: The DNS answer with all TXT texts of that name should fit into 512 octets. Some receivers cannot fetch more.
+    Fix: Move a group of senders into a record at another name, and include that.
+    Source: RFC 7208 section 3.4
+    """
     if len(text) > _MAX_OCTETS:
-        yield RecordProblem(
+        yield Problem(
             f"the SPF record of {name} has {len(text)} octets; some receivers cannot fetch more than {_MAX_OCTETS}",
             "move a group of senders into a record at another name, and include that",
         )
 
 
-@rule(
-    "spf-amazon-unused",
-    "note",
-    "include:amazonses.com at a name that SES does not use",
-    "SES Developer Guide, Authenticating with SPF",
-    why="SPF checks the envelope sender. For SES that is the MAIL FROM domain, or amazonses.com, and never the From "
-    "domain. The term costs a lookup and lets every SES customer pass SPF for this name.",
-    fix="Remove it here. At the MAIL FROM domain recon writes it by itself.",
-)
+@rule("spf-amazon-unused", "note", "include:amazonses.com at a name that SES does not use")
 def amazon_unused(view: RuleView) -> Iterator[RawFinding]:
-    """A From domain that is not a MAIL FROM domain has `include:amazonses.com` in its SPF record."""
+    """A From domain that is not a MAIL FROM domain has `include:amazonses.com` in its SPF record.
+
+    Why: SPF checks the envelope sender. For SES that is the MAIL FROM domain, or amazonses.com, and never the From
+    domain. The term costs a lookup and lets every SES customer pass SPF for this name.
+    Fix: Remove it here. At the MAIL FROM domain recon writes it by itself.
+    Source: SES Developer Guide, Authenticating with SPF
+    """
     mail_from = {str(i.will("mail_from.mail_from_domain")) for i in view.identities}
     for name in view.domain_names:
         text = _single(view, name)
@@ -270,17 +249,14 @@ def amazon_unused(view: RuleView) -> Iterator[RawFinding]:
             )
 
 
-@rule(
-    "spf-mail-from",
-    "error",
-    "The MAIL FROM domain does not allow SES to send",
-    "SES Developer Guide, Using a custom MAIL FROM domain",
-    why="SES sends with this name from its own addresses, so SPF fails, and with it the SPF part of DMARC.",
-    fix="Publish `v=spf1 include:amazonses.com ~all` at that name. recon does so if it manages the zone.",
-    example=_MAIL_FROM_TXT,
-)
+@rule("spf-mail-from", "error", "The MAIL FROM domain does not allow SES to send", example=_MAIL_FROM_TXT)
 def mail_from(view: RuleView) -> Iterator[RawFinding]:
-    """After apply, the MAIL FROM domain of an identity has no SPF record with `include:amazonses.com`."""
+    """After apply, the MAIL FROM domain of an identity has no SPF record with `include:amazonses.com`.
+
+    Why: SES sends with this name from its own addresses, so SPF fails, and with it the SPF part of DMARC.
+    Fix: Publish `v=spf1 include:amazonses.com ~all` at that name. recon does so if it manages the zone.
+    Source: SES Developer Guide, Using a custom MAIL FROM domain
+    """
     for identity in view.identities:
         name = str(identity.will("mail_from.mail_from_domain") or "")
         texts = view.spf_texts(name) if name else None
@@ -290,7 +266,7 @@ def mail_from(view: RuleView) -> Iterator[RawFinding]:
         had = any(spf.terms_present(text, [_AMAZON]) for text in before)
         yield RawFinding(
             _address(view, name),
-            f"{name}, the MAIL FROM domain of {identity.name} in {identity.region}, has no SPF record with {_AMAZON}: "
+            f"{name}, the MAIL FROM domain of {identity.place}, has no SPF record with {_AMAZON}: "
             "SPF fails for its mail",
             f'publish "v=spf1 {_AMAZON} ~all" at {name}',
             hurts=had and view.flows(identity),
@@ -298,27 +274,23 @@ def mail_from(view: RuleView) -> Iterator[RawFinding]:
         )
 
 
-@rule(
-    "spf-include-broken",
-    "error",
-    "An SPF record includes a name without an SPF record",
-    "RFC 7208 section 5.2: a permanent error",
-    why="It is a permanent error for the record that includes it: mail of all its senders fails SPF.",
-    fix="Remove the term, or ask the owner of the name.",
-)
-def include_broken(view: RuleView) -> Iterator[RawFinding]:
-    """`include:` or `redirect=` names a domain that has no SPF record, or several. The rule reports this only where
-    the TXT records of that domain are known."""
-    for name, identity, text in view.spf_records:
-        for target in spf.targets(text):
-            texts = view.txt_anywhere(target)
-            if texts is None or sum(map(spf.is_record, texts)) == 1:
-                continue
-            before = _single(view, name, "before")
-            yield RawFinding(
-                _address(view, name),
-                f"the SPF record of {name} includes {target}, which does not have exactly one SPF record: receivers "
-                "stop with a permanent error",
-                f"remove include:{target}, or ask its owner",
-                hurts=before is not None and target not in spf.targets(before) and _flows(view, identity),
-            )
+@sender_rule("spf-include-broken", "error", "An SPF record includes a name without an SPF record")
+def include_broken(view: RuleView, name: str, identity: Resource | None, text: str) -> Iterator[Problem]:
+    """`include:` or `redirect=` names a domain that has no SPF record, or several. The rule reports this only where the
+    TXT records of that domain are known.
+
+    Why: It is a permanent error for the record that includes it: mail of all its senders fails SPF.
+    Fix: Remove the term, or ask the owner of the name.
+    Source: RFC 7208 section 5.2: a permanent error
+    """
+    for target in spf.targets(text):
+        texts = view.txt_anywhere(target)
+        if texts is None or sum(map(spf.is_record, texts)) == 1:
+            continue
+        before = _single(view, name, "before")
+        yield Problem(
+            f"the SPF record of {name} includes {target}, which does not have exactly one SPF record: receivers "
+            "stop with a permanent error",
+            f"remove include:{target}, or ask its owner",
+            hurts=before is not None and target not in spf.targets(before) and _flows(view, identity),
+        )

@@ -1,135 +1,291 @@
-"""Who may send, and the mail that AWS itself sends about an identity."""
+"""Who may send, the mail that AWS itself sends about an identity, and MAIL FROM: the envelope sender, which makes SPF
+align and receives bounces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
+from reconciler import regions
+from reconciler.kinds.policy import for_anyone, statements
 from reconciler.names import at_or_above, parents
-from reconciler.rules import registry
-from reconciler.rules.registry import RawFinding
-from reconciler.rules.view import RuleView
+from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, rule
+from reconciler.rules.view import Resource, RuleView, sender_domain
 
-rule = partial(registry.rule, theme="Identities", example="email_identity/us-east-1/acme.com")
-
-
-@rule(
-    "identity-deleted",
-    "error",
-    "An identity that sends is deleted",
-    "SES API, DeleteEmailIdentity: mail from it is refused at once",
-    why="""SES rejects mail from it at once. If the identity is known to have sent mail in the last day, this is an
-    error. If that is unknown, it is a warning that names the number of messages of the whole region. If the region
-    sent nothing, it is a note.
-
-    AWS counts by identity only in regions that have the Virtual Deliverability Manager (`BatchGetMetricData`, one
-    call for ten deleted identities). SES metrics in CloudWatch have no identity dimension, and GetAccount counts
-    the whole region. The metric leaves out mail to several recipients, so a zero does not prove that nothing was
-    sent.""",
-    fix="Move its senders to another identity first, or waive this with a date.",
+_EXAMPLE = "email_identity/us-east-1/acme.com"
+identity_rule = RuleFor(
+    lambda view: ((one.address, one) for one in view.resources("email_identity")), "Identities", _EXAMPLE
 )
-def identity_deleted(view: RuleView) -> Iterator[RawFinding]:
-    """The plan deletes an identity."""
-    for identity in view.resources("email_identity"):
-        if identity.before is None or identity.after is not None:
-            continue
-        sent = view.sent_last_day.get(identity.address)
-        region = (view.accounts.get(identity.region or "", {}).get("SendQuota") or {}).get("SentLast24Hours")
-        known = ""
-        if sent:
-            known = f"; it sent {sent} messages in the last day"
-        elif region:
-            known = f"; the region sent {region:.0f} messages in the last day (SES has no number for each identity)"
-        elif region is not None:
-            known = "; nothing was sent there in the last day"
-        yield RawFinding(
-            identity.address,
-            f"after this, SES rejects mail from {identity.name} in {identity.region}{known}",
-            "move its senders first, or waive this with a date",
-            hurts=bool(sent),
-            new=not sent and region == 0,
+
+
+@identity_rule("identity-deleted", "error", "An identity that sends is deleted")
+def identity_deleted(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """The plan deletes an identity.
+
+    Why: SES rejects mail from it at once. If the identity is known to have sent mail in the last day, this is an error.
+    If that is unknown, it is a warning that names the number of messages of the whole region. If the region sent
+    nothing, it is a note.
+
+    AWS counts by identity only in regions that have the Virtual Deliverability Manager (`BatchGetMetricData`, one call
+    for ten deleted identities). SES metrics in CloudWatch have no identity dimension, and GetAccount counts the whole
+    region. The metric leaves out mail to several recipients, so a zero does not prove that nothing was sent.
+    Fix: Move its senders to another identity first, or waive this with a date.
+    Source: SES API, DeleteEmailIdentity: mail from it is refused at once
+    """
+    if identity.before is None or identity.after is not None:
+        return
+    sent = view.sent_last_day.get(identity.address)
+    region = (view.accounts.get(identity.region or "", {}).get("SendQuota") or {}).get("SentLast24Hours")
+    known = ""
+    if sent:
+        known = f"; it sent {sent} messages in the last day"
+    elif region:
+        known = f"; the region sent {region:.0f} messages in the last day (SES has no number for each identity)"
+    elif region is not None:
+        known = "; nothing was sent there in the last day"
+    yield Problem(
+        f"after this, SES rejects mail from {identity.place}{known}",
+        "move its senders first, or waive this with a date",
+        hurts=bool(sent),
+        new=not sent and region == 0,
+    )
+
+
+@identity_rule(
+    "identity-shadows-parent",
+    "warning",
+    "A new identity takes over mail that its parent sends today",
+    example="email_identity/us-east-1/shop.acme.com",
+)
+def shadows_parent(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """The plan creates an identity for a name that a parent identity sends mail for today.
+
+    Why: SES uses the most specific identity. As soon as the new one exists, its own settings (DKIM, MAIL FROM, default
+    configuration set) apply, although it is not verified yet.
+    Fix: Apply at a time of little mail, and declare the same settings as those of the parent.
+    Source: SES Developer Guide, Creating and verifying identities: the most specific identity counts
+    """
+    if not identity.is_new or not identity.region:
+        return
+    _, at, domain = identity.name.rpartition("@")
+    for name in at_or_above(domain) if at else parents(domain):
+        parent = view.resource(f"email_identity/{identity.region}/{name}")
+        if parent is not None and parent.stays and view.can_send(parent):
+            yield Problem(
+                f"mail from {identity.name} uses the identity {name} in {identity.region} today; the new identity "
+                "takes over as soon as it exists, before it is verified",
+                "apply at a time of little mail, and give it the settings of its parent (default set, MAIL FROM, DKIM)",
+            )
+            break
+
+
+@identity_rule("address-mail", "note", "SES sends a verification mail", example="email_identity/us-east-1/ceo@acme.com")
+def verification_mail(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """The plan creates an identity for a single address.
+
+    Why: SES sends a link to the address. If nobody clicks it within 24 hours, the verification fails.
+    Fix: Tell the owner of the mailbox.
+    Source: SES Developer Guide, Creating and verifying identities: the link lives 24 hours
+    """
+    if identity.is_new and "@" in identity.name:
+        yield Problem(
+            f"SES sends a link to {identity.name}; somebody has to click it within 24 hours",
+            "tell the owner of the mailbox",
+        )
+
+
+@identity_rule("policy-anyone", "warning", "A sending policy that allows any AWS account to send")
+def policy_anyone(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """A sending policy allows every principal (`*`), without a condition.
+
+    Why: Any AWS account can then send mail from the domain, at the cost of its reputation.
+    Fix: Name the account or role as the principal, or add a condition.
+    Source: SES Developer Guide, Sending authorization policy anatomy
+    """
+    for name, policy in (identity.will("policies") or {}).items():
+        for statement in statements(policy):
+            allows = statement.get("Effect") == "Allow" and not statement.get("Condition")
+            if allows and for_anyone(statement.get("Principal")):
+                yield Problem(
+                    f"the policy {name} of {identity.place} allows every AWS account to send as {identity.name}",
+                    "name the account, or add a condition",
+                )
+
+
+# --- MAIL FROM ---------------------------------------------------------------------------------------------------
+
+mail_from_rule = RuleFor(domain_identities, "MAIL FROM", _EXAMPLE)
+
+_NAME = "mail_from.mail_from_domain"
+_BEHAVIOR = "mail_from.behavior_on_mx_failure"
+
+
+def _rejects(identity: Resource) -> bool:
+    return bool(identity.will(_NAME)) and identity.will(_BEHAVIOR) == "REJECT_MESSAGE"
+
+
+@mail_from_rule("mail-from-reject", "error", "SES rejects mail until it has found the MX of the MAIL FROM domain")
+def reject_early(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """`REJECT_MESSAGE` is set while the MAIL FROM status is not SUCCESS, or together with a new MAIL FROM domain.
+
+    Why: The setting applies from the start. Until SES has found the MX, it rejects all mail of the identity. That is an
+    error if mail is being sent today and this plan causes it, and a note for a new identity.
+    Fix: Apply with `USE_DEFAULT_VALUE` first. When `recon drift` shows SUCCESS, set `REJECT_MESSAGE`.
+    Source: SES API, PutEmailIdentityMailFromAttributes: BehaviorOnMxFailure acts while pending
+    """
+    if not _rejects(identity):
+        return
+    moved = identity.alters(_NAME)
+    if identity.is_new:
+        yield Problem(
+            f"SES rejects mail of {identity.place} until it has found the MX of {identity.will(_NAME)}",
+            "start to send when MAIL FROM is SUCCESS",
+            new=True,
+        )
+    elif identity.stays and (moved or identity.facts.get("mail_from_status") not in (None, "SUCCESS")):
+        status = "PENDING" if moved else identity.facts.get("mail_from_status")
+        yield Problem(
+            f"MAIL FROM {identity.will(_NAME)} is {status}; with REJECT_MESSAGE, SES rejects mail of "
+            f"{identity.place} until it is SUCCESS",
+            "apply with USE_DEFAULT_VALUE first, and set REJECT_MESSAGE when `recon drift` shows SUCCESS",
+            hurts=view.flows(identity) and (moved or identity.alters(_BEHAVIOR)),
         )
 
 
 @rule(
-    "identity-shadows-parent",
-    "warning",
-    "A new identity takes over mail that its parent sends today",
-    "SES Developer Guide, Creating and verifying identities: the most specific identity counts",
-    why="SES uses the most specific identity. As soon as the new one exists, its own settings (DKIM, MAIL FROM, "
-    "default configuration set) apply, although it is not verified yet.",
-    fix="Apply at a time of little mail, and declare the same settings as those of the parent.",
-    example="email_identity/us-east-1/shop.acme.com",
+    "mail-from-mx",
+    "error",
+    "The MAIL FROM domain does not have exactly the MX of its region",
+    theme="MAIL FROM",
+    example="dns_record/acme.com/bounce-us-east-1.acme.com/MX",
 )
-def shadows_parent(view: RuleView) -> Iterator[RawFinding]:
-    """The plan creates an identity for a name that a parent identity sends mail for today."""
-    for identity in view.resources("email_identity"):
-        if not identity.is_new or not identity.region:
+def not_one_mx(view: RuleView) -> Iterator[RawFinding]:
+    """After apply, the MAIL FROM domain has no MX, several, or the one of another host or region.
+
+    Why: SES requires exactly one MX: `10 feedback-smtp.<region>.amazonses.com`. With any other the MAIL FROM set-up
+    fails and bounces are lost.
+    Fix: Keep this one value, and choose a name that nothing else uses.
+    Source: SES Developer Guide, Using a custom MAIL FROM domain
+    """
+    for identity in view.identities:
+        name = str(identity.will(_NAME) or "")
+        values = view.lookup(name, "MX") if name and identity.region else None
+        if values is None or _right_mx(values, identity.region or ""):
             continue
-        _, at, domain = identity.name.rpartition("@")
-        for name in at_or_above(domain) if at else parents(domain):
-            parent = view.resource(f"email_identity/{identity.region}/{name}")
-            if parent is not None and parent.stays and view.can_send(parent):
-                yield RawFinding(
-                    identity.address,
-                    f"mail from {identity.name} uses the identity {name} in {identity.region} today; the new identity "
-                    "takes over as soon as it exists, before it is verified",
-                    "apply at a time of little mail, and give it the settings of its parent (default set, MAIL FROM, "
-                    "DKIM)",
-                )
-                break
+        before = view.lookup(name, "MX", "before")
+        was_right = before is not None and _right_mx(before, identity.region or "")
+        yield RawFinding(
+            view.record_address(name, "MX"),
+            f"{name} will have {_listed(values)} instead of exactly "
+            f'"{regions.feedback_mx(identity.region or "")}": bounces are lost and MAIL FROM fails',
+            "keep this one MX and remove all others",
+            hurts=was_right and view.flows(identity),
+            new=identity.is_new,
+        )
+
+
+def _right_mx(values: tuple[str, ...], region: str) -> bool:
+    if len(values) != 1:
+        return False
+    return values[0].split()[-1:] == [regions.feedback_host(region)]
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return "no MX" if not values else "MX " + ", ".join(values)
+
+
+@mail_from_rule("mail-from-moves", "warning", "The MAIL FROM domain changes")
+def moves(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """The MAIL FROM domain of a live identity changes.
+
+    Why: SES verifies the new domain first. Until then it sends with amazonses.com as the MAIL FROM domain, so SPF does
+    not align and DMARC depends on DKIM alone.
+    Fix: Check that DKIM is SUCCESS, then apply. recon writes the new records first and deletes the old ones last.
+    Source: SES Developer Guide, Using a custom MAIL FROM domain: states
+    """
+    if identity.alters(_NAME) and identity.was(_NAME) and identity.will(_NAME) and not _rejects(identity):
+        yield Problem(
+            f"MAIL FROM of {identity.place} changes from {identity.was(_NAME)} to {identity.will(_NAME)}: SPF "
+            "does not align until SES has verified the new domain",
+            "DMARC depends on DKIM until then; check that DKIM is SUCCESS",
+        )
+
+
+@mail_from_rule("mail-from-removed", "warning", "The custom MAIL FROM domain is removed")
+def removed(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """The plan removes the custom MAIL FROM domain of a live identity.
+
+    Why: SES then sends with amazonses.com as the MAIL FROM domain. SPF never aligns, and DMARC depends on DKIM alone.
+    Fix: Keep `mail_from`, or check that DKIM is SUCCESS.
+    Source: SES Developer Guide, Complying with DMARC
+    """
+    if identity.alters(_NAME) and identity.was(_NAME) and not identity.will(_NAME):
+        yield Problem(
+            f"after this, mail of {identity.place} has amazonses.com as its MAIL FROM domain: DMARC depends on "
+            "DKIM alone",
+            "keep mail_from, or check that DKIM is SUCCESS",
+        )
+
+
+@mail_from_rule("mail-from-none", "note", "Without a custom MAIL FROM domain SPF never aligns")
+def none_set(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """An identity has no custom MAIL FROM domain.
+
+    Why: SPF passes for amazonses.com and not for the domain. So only one of the two checks of DMARC can pass.
+    Fix: `mail_from: {mail_from_domain: "bounce-${region}.${domain}"}`
+    Source: SES Developer Guide, Complying with DMARC
+    """
+    if identity.after is not None and not identity.will(_NAME) and not identity.was(_NAME):
+        yield Problem(
+            f"{identity.place} has no custom MAIL FROM domain: SPF passes for amazonses.com, not for {identity.name}",
+            'declare mail_from: {mail_from_domain: "bounce-${region}.${domain}"}',
+        )
 
 
 @rule(
-    "address-mail",
-    "note",
-    "SES sends a verification mail",
-    "SES Developer Guide, Creating and verifying identities: the link lives 24 hours",
-    why="SES sends a link to the address. If nobody clicks it within 24 hours, the verification fails.",
-    fix="Tell the owner of the mailbox.",
-    example="email_identity/us-east-1/ceo@acme.com",
-)
-def verification_mail(view: RuleView) -> Iterator[RawFinding]:
-    """The plan creates an identity for a single address."""
-    for identity in view.resources("email_identity"):
-        if identity.is_new and "@" in identity.name:
-            yield RawFinding(
-                identity.address,
-                f"SES sends a link to {identity.name}; somebody has to click it within 24 hours",
-                "tell the owner of the mailbox",
-            )
-
-
-@rule(
-    "policy-anyone",
+    "mail-from-in-use",
     "warning",
-    "A sending policy that allows any AWS account to send",
-    "SES Developer Guide, Sending authorization policy anatomy",
-    why="Any AWS account can then send mail from the domain, at the cost of its reputation.",
-    fix="Name the account or role as the principal, or add a condition.",
+    "The MAIL FROM domain is also used for other mail",
+    theme="MAIL FROM",
+    example=_EXAMPLE,
 )
-def policy_anyone(view: RuleView) -> Iterator[RawFinding]:
-    """A sending policy allows every principal (`*`), without a condition."""
-    for identity in view.resources("email_identity"):
-        for name, policy in (identity.will("policies") or {}).items():
-            statements = policy.get("Statement") or () if isinstance(policy, dict) else ()
-            for statement in statements if isinstance(statements, list | tuple) else [statements]:
-                if (
-                    statement.get("Effect") == "Allow"
-                    and _anyone(statement.get("Principal"))
-                    and not statement.get("Condition")
-                ):
-                    yield RawFinding(
-                        identity.address,
-                        f"the policy {name} of {identity.name} in {identity.region} allows every AWS account to send "
-                        f"as {identity.name}",
-                        "name the account, or add a condition",
-                    )
+def in_use(view: RuleView) -> Iterator[RawFinding]:
+    """The MAIL FROM domain is also an identity, or the From domain of an SMTP user.
+
+    Why: SES requires a name that nothing else uses. Its MX points at SES, so replies to mail from that name are lost.
+    Fix: Use a name such as `bounce-${region}.${domain}`.
+    Source: SES API, PutEmailIdentityMailFromAttributes: not used to send from or receive at
+    """
+    senders = {sender_domain(str(p)): u.name for u in view.users for p in u.values.get("from_addresses") or ()}
+    for identity in view.identities:
+        name = str(identity.will(_NAME) or "")
+        if not name:
+            continue
+        if any(other.after is not None for other in view.identities_for(name)):
+            use = "also an identity"
+        elif name in senders:
+            use = f"also the From domain of {senders[name]}"
+        else:
+            continue
+        yield RawFinding(
+            identity.address,
+            f"{name}, the MAIL FROM domain of {identity.place}, is {use}",
+            "use a name that nothing else uses, such as bounce-${region}.${domain}",
+        )
 
 
-def _anyone(principal: Any) -> bool:
-    if isinstance(principal, dict):
-        values = principal.get("AWS")
-        return values == "*" or (isinstance(values, list | tuple) and "*" in values)
-    return bool(principal == "*")
+@mail_from_rule("mail-from-failing", "warning", "SES no longer finds the records of the MAIL FROM domain")
+def failing(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """SES reports the MAIL FROM status FAILED or TEMPORARY_FAILURE for a live identity.
+
+    Why: After 72 hours SES gives up, and the domain has to be set up again. Until the records are back, SES sends with
+    amazonses.com as the MAIL FROM domain, or rejects the mail under `REJECT_MESSAGE`.
+    Fix: `recon doctor acme.com` compares MX and TXT with the answers of DNS.
+    Source: SES Developer Guide, Using a custom MAIL FROM domain: states
+    """
+    status = identity.facts.get("mail_from_status")
+    if identity.stays and identity.will(_NAME) and status in ("FAILED", "TEMPORARY_FAILURE"):
+        effect = "SES rejects its mail" if _rejects(identity) else "SES sends with amazonses.com instead"
+        yield Problem(
+            f"MAIL FROM {identity.will(_NAME)} of {identity.place} is {status}: {effect}",
+            "`recon doctor` compares its MX and TXT with the answers of DNS",
+        )
