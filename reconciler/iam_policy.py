@@ -68,7 +68,7 @@ _GONE: Final = (
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 
-_BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
+BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
 """What could give a user any permission, if its boundary were not checked (Service Authorization Reference for IAM,
 condition key ``iam:PermissionsBoundary``). The removal of a boundary is never granted."""
 
@@ -265,13 +265,13 @@ def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> I
     Where a user has no boundary, its policy may be written without limit, and no boundary be put on it.
     """
     users = [grant for grant in grants if grant.role == "user"]
-    yield _statement("Users", iam - _BOUNDED, [user.arn for user in users])
+    yield _statement("Users", iam - BOUNDED, [user.arn for user in users])
     free = [user.arn for user in users if not user.boundary]
-    yield _statement("UsersUnbounded", (_BOUNDED & iam) - {"iam:PutUserPermissionsBoundary"}, free)
+    yield _statement("UsersUnbounded", (BOUNDED & iam) - {"iam:PutUserPermissionsBoundary"}, free)
     for number, boundary in enumerate(sorted({user.boundary for user in users} - {""})):
         condition = {"StringEquals": {"iam:PermissionsBoundary": literal(boundary)}}
         bounded = [user.arn for user in users if user.boundary == boundary]
-        yield _statement(f"UsersBounded{number}", _BOUNDED & iam, bounded, condition)
+        yield _statement(f"UsersBounded{number}", BOUNDED & iam, bounded, condition)
     renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
     yield _statement("UsersRenamed", renamed, _arns(grants, "renamed_user"))
     everyone = f"arn:{state.stack.partition}:iam::{state.stack.account}:user/*"
