@@ -254,6 +254,14 @@ class Note:
         return {"rule": self.rule, "severity": self.severity, "message": self.message}
 
 
+class Refusal(NamedTuple):
+    """Why one change is not carried out: a stable code, what is so, and what to do."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One resource's difference.
@@ -277,6 +285,8 @@ class Change:
     execution: Document = field(default_factory=dict)
     counts: bool = False
     """Whether deleting this counts against ``max_deletes`` (declared things, not records)."""
+    refused: Refusal | None = None
+    """Why it is never carried out, although it is a difference; None for all that are."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -287,6 +297,7 @@ class Change:
             "source": {"file": self.source.file, "line": self.source.line, "via": self.source.via or None}
             if self.source else None,
             "observed_digest": self.observed_digest, "counts": self.counts, "execution": self.execution,
+            "refused": self.refused._asdict() if self.refused else None,
         }  # fmt: skip
 
 
@@ -319,19 +330,21 @@ class Plan:
 
     @property
     def summary(self) -> dict[str, int]:
-        counts = dict.fromkeys(ACTIONS, 0)
+        """The number of changes by action; a refused one counts as ``refused`` alone."""
+        counts = dict.fromkeys((*ACTIONS, "refused"), 0)
         for change in self.changes:
-            counts[change.action] += 1
-        return {name: counts[name] for name in ACTIONS}
+            counts["refused" if change.refused else change.action] += 1
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How one change ended: ``done``, ``failed``, ``not_started`` or ``waiting`` (for AWS to verify)."""
+    """How one change ended: ``done``, ``failed``, ``not_started``, ``waiting`` (for AWS to verify) or ``skipped`` (it
+    is refused, or needs what is refused)."""
 
     address: Address
     action: ActionName
-    status: Literal["done", "failed", "not_started", "waiting"]
+    status: Literal["done", "failed", "not_started", "waiting", "skipped"]
     message: str = ""
     hint: str = ""
 

@@ -85,10 +85,16 @@ def declared_difference(head: State, base: State, now: str, *, targets: Sequence
         "AWS was not read; this plan can be neither saved nor applied",
     )  # fmt: skip
     return replace(
-        after, outcome="changes" if changes else "no_changes", changes=tuple(changes), refresh="offline", unread=(),
+        after, outcome=_outcome(changes), changes=tuple(changes), refresh="offline", unread=(),
         diagnostics=(offline, *diagnostics), scanned=(f"{base.root}, instead of AWS",), calls={}, write_calls=0,
         seconds=0, context={"offline": True, "against": base.root, "targets": list(targets)},
     )  # fmt: skip
+
+
+def _outcome(changes: Sequence[Change]) -> str:
+    if any(change.refused for change in changes):
+        return "refused"
+    return "changes" if changes else "no_changes"
 
 
 def labelled(text: str, format: str, plan: Plan) -> str:
@@ -115,11 +121,12 @@ def _difference(old: Change | None, new: Change | None) -> Change | None:
         deleted = _without_own_tags(old.after)
         return replace(
             old, action="delete", before=deleted, after=None, diff=differences(deleted, None), unknown=(), notes=(),
-            execution={}, depends_on=(), counts=KINDS[old.kind].counts_deletes,
+            execution={}, depends_on=(), counts=KINDS[old.kind].counts_deletes, refused=None,
         )  # fmt: skip
     after = _without_own_tags(new.after)
+    refused = new.refused if new.refused and new.refused.code not in UNDECIDABLE else None
     if old is None:
-        return replace(new, after=after, diff=differences(None, after), execution={})
+        return replace(new, after=after, diff=differences(None, after), execution={}, refused=refused)
     before = _without_own_tags(old.after)
     found = differences(before, after)
     if not found:
@@ -129,7 +136,11 @@ def _difference(old: Change | None, new: Change | None) -> Change | None:
     # A message may name the new value, so rules are compared: one that already reported on the base is not new.
     reported = {n.rule for n in old.notes}
     notes = tuple(n for n in new.notes if n.rule not in reported)
-    return replace(new, action="update", before=before, after=after, diff=diff, notes=notes, execution={})
+    if refused and (refused.code in reported or refused == old.refused):
+        refused = None
+    return replace(
+        new, action="update", before=before, after=after, diff=diff, notes=notes, execution={}, refused=refused
+    )
 
 
 def _without_own_tags(document: Document | None) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.registry import PLANNING, RANK
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Diagnostic, Note, Plan, Stack
+from reconciler.model import Address, Change, Diagnostic, Note, Plan, Refusal, Stack
 from reconciler.rules import context as rules
 from reconciler.rules.outside import Outside
-from reconciler.steps import documented_seconds, steps_of
+from reconciler.steps import documented_seconds, held_back, steps_of
 from reconciler.targets import fits, known, select
 
 
@@ -39,18 +39,21 @@ def make_plan(
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
         draft.changes += kind.plan(draft)
-    judged, findings = rules.evaluate(draft, _join_renames(snapshot, draft.changes), outside)
-    changes = list(judged)
+    refusals = (*snapshot.refusals, *draft.refusals)
+    judged, findings = rules.evaluate(draft, _join_renames(snapshot, _with_refusals(draft.changes, refusals)), outside)
+    changes = [_refused_by_rule(change) for change in judged]
     unread = _unread(snapshot)
     statuses = [status for kind in PLANNING for status in kind.statuses(snapshot)]
     if targets:
         changes = select(changes, targets, known(snapshot, changes, targets), unread)
         statuses = [status for status in statuses if any(fits(status.address, target) for target in targets)]
         findings = ()
+        refusals = _about(refusals, judged, changes)
     changes = in_order(changes)
-    write_calls, seconds = documented_seconds(step for change in changes for step in steps_of(change))
+    refused = bool(refusals) or any(change.refused for change in changes)
+    held = held_back(changes)
+    write_calls, seconds = documented_seconds(s for c in changes if c.address not in held for s in steps_of(c))
     stack = snapshot.state.stack
-    refused = snapshot.refusals + draft.refusals > 0
     return Plan(
         stack=stack.name,
         environment=stack.environment,
@@ -59,7 +62,9 @@ def make_plan(
         created_at=snapshot.now,
         state_digest=snapshot.state.digest,
         changes=tuple(changes),
-        diagnostics=tuple(_sorted((*snapshot.diagnostics, *draft.diagnostics, *unread, *statuses, *findings))),
+        diagnostics=tuple(
+            _sorted((*snapshot.diagnostics, *draft.diagnostics, *refusals, *unread, *statuses, *findings))
+        ),
         refresh=snapshot.refresh,
         unread=(*(part.prefix for part in snapshot.unread), *_skipped(snapshot)),
         scanned=tuple(snapshot.scanned),
@@ -92,7 +97,6 @@ def context_of(draft: PlanDraft, targets: Sequence[str]) -> dict[str, Any]:
         "root": snapshot.root,
         "targets": list(targets),
         "removing": snapshot.removing,
-        "blocked": snapshot.blocks + draft.blocks,
         "unreadable": len(snapshot.unread),
     }
 
@@ -120,6 +124,7 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
             diff=differences(old.before, new.after),
             depends_on=tuple(sorted({*new.depends_on})),
             observed_digest=None,
+            refused=new.refused or old.refused,
             notes=(*new.notes, Note("renamed", "note", f"takes the place of {old.address}, which is deleted last")),
             execution={**new.execution, "moved": old.to_json()},
             source=moved.source,
@@ -127,6 +132,37 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
         changes = [joined if c.address == new.address else c for c in changes if c.address != old.address]
         by_address = {change.address: change for change in changes}
     return changes
+
+
+def _with_refusals(changes: Iterable[Change], refusals: Iterable[Diagnostic]) -> list[Change]:
+    """The changes, each marked with the first refusal of its address."""
+    first: dict[Address, Refusal] = {}
+    for one in refusals:
+        first.setdefault(one.address, Refusal(one.code, one.message, one.hint))
+    return [replace(change, refused=first[change.address]) if change.address in first else change for change in changes]
+
+
+def _refused_by_rule(change: Change) -> Change:
+    """The change, refused where a rule found an error."""
+    found = next((note for note in change.notes if note.severity == "error"), None)
+    if found is None or change.refused:
+        return change
+    hint = f"see docs/rules/{found.rule}.md; set the rule's severity or a waiver"
+    return replace(change, refused=Refusal(found.rule, found.message, hint))
+
+
+def _about(
+    refusals: Iterable[Diagnostic], every: Iterable[Change], selected: Iterable[Change]
+) -> tuple[Diagnostic, ...]:  # fmt: skip
+    """The refusals of what targets have ``selected``, and those that are about no change."""
+    others = {a for c in every for a in _addresses(c)} - {a for c in selected for a in _addresses(c)}
+    return tuple(one for one in refusals if one.address not in others)
+
+
+def _addresses(change: Change) -> set[Address]:
+    """The address of a change, and of what it renames."""
+    moved = change.execution.get("moved")
+    return {change.address, str(moved["address"])} if moved else {change.address}
 
 
 def in_order(changes: Sequence[Change]) -> list[Change]:

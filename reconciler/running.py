@@ -73,11 +73,9 @@ def make(
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:
-    """The contract's exit code: 3 refused, 2 changes (with ``detailed``), 1 something unread or blocked, else 0."""
+    """The contract's exit code: 3 refused, 2 changes (with ``detailed``), 1 something unread, else 0."""
     if plan.outcome == "refused":
         return 3
     if detailed and plan.changes:
         return 2
-    if plan.context.get("unreadable") or plan.context.get("blocked"):
-        return 1
-    return 0
+    return 1 if plan.context.get("unreadable") else 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reconciler.errors import Refused
 from reconciler.model import Diagnostic, Plan
 from reconciler.rules import RULES
+from reconciler.steps import to_do
 
 
 def check_safeguards(
@@ -17,31 +18,37 @@ def check_safeguards(
     resume_sending: bool = False,
     max_deletes: int = 5,
     consent: bool = False,
+    skip_refused: bool = False,
 ) -> None:
     """Raise Refused, before anything is written, naming every safeguard that the plan trips.
 
     ``consent`` says that somebody saw the whole plan as a saved file (adoption) or typed the stack's name (destroy).
+    With ``skip_refused`` the refused changes, and those that need them, do not count: they are not carried out.
     """
     wrong: list[Diagnostic] = []
-    if plan.outcome == "refused":
+    if skip_refused:
+        plan = to_do(plan)
+    elif plan.outcome == "refused":
         wrong += [d for d in plan.diagnostics if d.severity == "error" and d.code != "unread"]
-    adopted = [change.address for change in plan.changes if change.action == "adopt"]
+    changes = [change for change in plan.changes if not change.refused]
+    adopted = [change.address for change in changes if change.action == "adopt"]
     if adopted and not (allow_adopt or consent):
         words = f"{len(adopted)} live things without an owner would be adopted: {_some(adopted)}"
         hint = "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it"
         wrong.append(Diagnostic("error", "adopt", words, hint))
-    deleted = [change.address for change in plan.changes if change.action == "delete" and change.counts]
+    deleted = [change.address for change in changes if change.action == "delete" and change.counts]
     allowed = allow_deletes if allow_deletes is not None else max_deletes
     if len(deleted) > allowed:
         words = f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}"
         hint = f"if that is meant, apply with --allow-deletes {len(deleted)}"
         wrong.append(Diagnostic("error", "max-deletes", words, hint))
-    resumed = [c.address for c in plan.changes if any(n.rule == "sending-resumes" for n in c.notes)]
+    resumed = [c.address for c in changes if any(n.rule == "sending-resumes" for n in c.notes)]
     if resumed and not resume_sending:
         words = f"sending is off live and would be turned on again: {_some(resumed)}"
         hint = "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending"
         wrong.append(Diagnostic("error", "resume-sending", words, hint))
-    wrong += _errors_of_rules(plan)
+    wrong += [] if skip_refused else _errors_of_rules(plan)
+    wrong = list(dict.fromkeys(wrong))
     if wrong:
         raise Refused(wrong[0].message, hint=wrong[0].hint, diagnostics=tuple(wrong))
 

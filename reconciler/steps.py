@@ -15,7 +15,7 @@ from typing import Any
 from reconciler.errors import ReconError
 from reconciler.kinds.kind import Need, Step
 from reconciler.kinds.registry import REGISTRY
-from reconciler.model import Change, FieldDiff, Note
+from reconciler.model import Address, Change, FieldDiff, Note, Plan
 
 SES_RATE = 1.0
 ROUTE53_RATE = 5.0
@@ -57,6 +57,38 @@ def change_from_json(data: Mapping[str, Any]) -> Change:
         data["execution"],
         data["counts"],
     )
+
+
+def needs_of_change(change: Change) -> set[Address]:
+    """The addresses of the changes that must be carried out with it: what it depends on, and what its steps wait for.
+    A refused change has no steps."""
+    steps = () if change.refused else steps_of(change)
+    return {*change.depends_on, *(need.address for step in steps for need in step.needs)}
+
+
+def held_back(changes: Iterable[Change]) -> dict[Address, str]:
+    """The changes that are not carried out, and why: the refused ones, and all that need them."""
+    changes = list(changes)
+    held = {c.address: f"refused: {c.refused.message}" for c in changes if c.refused}
+    if not held:
+        return held
+    needs = {c.address: needs_of_change(c) - {c.address} for c in changes}
+    grown = True
+    while grown:
+        more = {
+            address: f"needs {need}, which is {'refused' if held[need].startswith('refused') else 'skipped'}"
+            for address, wanted in needs.items()
+            if address not in held and (need := min(wanted & held.keys(), default=None)) is not None
+        }
+        held |= more
+        grown = bool(more)
+    return held
+
+
+def to_do(plan: Plan) -> Plan:
+    """The plan with the changes alone that can be carried out."""
+    held = held_back(plan.changes)
+    return replace(plan, changes=tuple(c for c in plan.changes if c.address not in held)) if held else plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic, address_parts
 from reconciler.names import fold_domain, fold_identity, parents
 from reconciler.resources import KINDS, holder_of, references_to
-from reconciler.steps import steps_of
+from reconciler.steps import needs_of_change
 
 
 def fits(address: Address, target: str) -> bool:
@@ -204,8 +204,7 @@ def select(
     todo = list(wanted)
     while todo:
         change = by_address[todo.pop()]
-        needs = {need.address for step in steps_of(change) for need in step.needs}
-        for need in sorted({*change.depends_on, *needs}):
+        for need in sorted(needs_of_change(change)):
             if need in by_address and need not in wanted:
                 wanted.add(need)
                 todo.append(need)

@@ -233,12 +233,14 @@ class House:
         wait_for_ses: bool = False,
         verify_timeout: float = 5.0,
         check: bool = True,
+        skip_refused: bool = False,
         **options: Any,
     ) -> Result:
         """Plan, obey the safeguards, carry out; ``expect`` is the outcome that must come (None: any)."""
         planned = self.make(document, purpose="apply", **options)
         if check:
-            check_safeguards(planned.plan, allow_adopt=allow_adopt, allow_deletes=10**6, resume_sending=resume_sending)
+            consent = {"allow_adopt": allow_adopt, "resume_sending": resume_sending, "skip_refused": skip_refused}
+            check_safeguards(planned.plan, allow_deletes=10**6, **consent)
         applier.check_form(planned.plan)  # whatever is planned anywhere could have been saved first
         result = applier.apply_plan(
             planned.plan,

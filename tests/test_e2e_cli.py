@@ -174,7 +174,7 @@ def test_the_plan_as_json_has_what_the_contract_names(house: House) -> None:
     house.write(merge(DOMAIN, SETS))
     found = house.cli("plan", STATE, "--format", "json").json
     assert set(found) >= PLAN_KEYS
-    assert found["summary"] == {"create": 8, "adopt": 0, "update": 0, "replace": 0, "delete": 0}
+    assert found["summary"] == {"create": 8, "adopt": 0, "update": 0, "replace": 0, "delete": 0, "refused": 0}
     change = next(c for c in found["changes"] if c["address"] == DMARC)
     assert (change["kind"], change["action"], change["before"]) == ("dns_record", "create", None)
     assert change["diff"][0].keys() >= {"path", "before", "after"}

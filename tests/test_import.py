@@ -430,7 +430,7 @@ def terraformed(house: House) -> None:
     ses = client("sesv2")
     ses.create_configuration_set(ConfigurationSetName="Main", TrackingOptions={"CustomRedirectDomain": "go.acme.com"})
     ses.put_email_identity_configuration_set_attributes(EmailIdentity="acme.com", ConfigurationSetName="Main")
-    house.change("_dmarc.acme.com", "TXT", '"V=DMARC1;p=None; pct=50 ; x=y"', '"vendor-token=zzz"')
+    house.change("_dmarc.acme.com", "TXT", '"v=Dmarc1;p=None; pct=50 ; x=y"', '"vendor-token=zzz"')
     house.change("acme.com", "TXT", '"v=spf1 a include:_spf.google.com ?include:b.example -all"', '"x"')
     house.change("_dmarc.shop.acme.com", "TXT", '"v=DMARC1;p=none;rua=mailto:a@acme.com!10m,mailto:b@acme.com"')
     house.change("shop.acme.com", "TXT", '"v=spf1 redirect=_spf.acme.com"')

@@ -232,6 +232,27 @@ def test_picture_of_many_folds_to_kinds() -> None:
          "1 domain sends through another configuration set"),
         (change("dns_record/z/_dmarc.a.com/TXT", diff={"p": ("none", "reject")}), "1 DMARC policy is tightened"),
         (change("dns_record/z/_dmarc.a.com/TXT", diff={"p": ("reject", "quarantine")}), "1 DMARC policy is loosened"),
+        (change("dns_record/z/_dmarc.a.com/TXT", diff={"p": ("none", "reject"), "t": (None, "y")}),
+         "1 DMARC policy is tightened"),
+        (change("dns_record/z/_dmarc.a.com/TXT", diff={"p": ("none", "quarantine"), "t": (None, "y")}),
+         "1 DMARC record changes"),
+        (change("dns_record/z/_dmarc.a.com/TXT", diff={"p": ("quarantine", "reject"), "t": (None, "y")}),
+         "1 DMARC record changes"),
+        (change("dns_record/z/_dmarc.a.com/TXT", before={"p": "quarantine", "t": "y"}, after={"p": "quarantine"}),
+         "1 DMARC policy is tightened"),
+        (change("dns_record/z/_dmarc.a.com/TXT", before={"p": "reject"}, after={"p": "reject", "t": "y"}),
+         "1 DMARC policy is loosened"),
+        (change("dns_record/z/_dmarc.a.com/TXT", before={"p": "quarantine"}, after={"p": "quarantine", "t": "y"}),
+         "1 domain loses DMARC enforcement"),
+        (change("dns_record/z/_dmarc.a.com/TXT", before={"p": "reject"}, after={"p": "reject", "sp": "none"}),
+         "1 DMARC policy is loosened"),
+        (change("dns_record/z/_dmarc.a.com/TXT", before={"p": "reject", "sp": "none"},
+                after={"p": "reject", "sp": "none", "np": "reject"}),
+         "1 DMARC policy is tightened"),
+        (change("dns_record/z/_dmarc.a.com/TXT", before={"p": "reject"}, after={"p": "reject", "fo": "1"}),
+         "1 DMARC record changes"),
+        (change("dns_record/z/_dmarc.a.com/TXT", "delete", before={"p": "none", "sp": "none"}),
+         "1 DMARC record is removed"),
         (change("dns_record/z/_dmarc.a.com/TXT", diff={"p": ("reject", "none")}), "1 domain loses DMARC enforcement"),
         (change("dns_record/z/_dmarc.a.com/TXT", "delete", before={"p": "reject"}), "1 domain loses DMARC enforcement"),
         (change("dns_record/z/_dmarc.a.com/TXT", "delete", before={"values": ["v=DMARC1; p=quarantine"]}),
@@ -334,7 +355,7 @@ def test_json_has_the_keys_of_the_contract_in_order() -> None:
     named = ["format_version", "stack", "environment", "account", "outcome", "created_at", "recon_version",
              "state_digest", "refresh", "unread", "summary", "changes", "diagnostics"]  # fmt: skip
     assert [key for key in document if key in named] == named
-    assert list(document["summary"]) == ["create", "adopt", "update", "replace", "delete"]
+    assert list(document["summary"]) == ["create", "adopt", "update", "replace", "delete", "refused"]
     assert document["changes"][0].keys() >= {
         "address", "kind", "action", "before", "after", "diff", "unknown", "depends_on", "notes", "source",
         "observed_digest",

@@ -590,10 +590,10 @@ def test_a_field_changes_is_reset_and_stays_where_it_was(house: House, case: Cas
 
 
 def never(house: House, document: Mapping[str, Any], address: str) -> None:
-    """The plan refuses what the document asks for, by name, and apply writes nothing."""
+    """The plan shows what the document asks for as a refused difference, and apply writes nothing."""
     before = now(house)
     plan = house.plan(document)
-    assert address in {d.address for d in plan.diagnostics if d.severity == "error"}
+    assert change_of(plan, address).refused
     assert plan.outcome == "refused"
     with pytest.raises(Refused):
         house.apply()
@@ -656,7 +656,10 @@ def test_what_others_own_is_refused(house: House, case: Case, tag: str) -> None:
     retagged(house, lambda name, tags: {**tags, tag: "other"} if name.endswith(" " + case.place[-1]) else tags)
     before = now(house)
     plan = house.plan(case.whole("a"))
-    assert case.address not in {change.address for change in plan.changes}
+    change = change_of(plan, case.address)
+    assert change.action == "adopt"
+    assert change.refused is not None
+    assert change.refused.code == "owned-elsewhere"
     assert (case.address, "owned-elsewhere") in {(d.address, d.code) for d in plan.diagnostics}
     with pytest.raises(Refused):
         house.apply()

@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     # YAML -> desired
     "desired": {*BASE, "files", "resources"},
     # what each kind is, as data
-    "resources": set(),
+    "resources": {"mail"},
     # the engine of the kinds, and their classes; AWS is handed in
     "kinds": {*BASE, "masking", "resources", "secrets", "aws"},
     # observed, judged, planned
@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "steps": {"model", "errors", "kinds", "resources"},
     "targets": {"model", "errors", "names", "kinds", "resources", "steps"},
     "planner": {"model", "errors", "kinds", "rules", "steps", "targets"},
-    "safeguards": {"model", "errors", "rules"},
+    "safeguards": {"model", "errors", "rules", "steps"},
     "refine": {"model", "kinds", "resources"},
     "running": {"model", "errors", "aws", "kinds", "resources", "rules", "observing", "targets", "planner", "refine"},
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},

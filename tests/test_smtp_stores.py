@@ -256,7 +256,7 @@ def test_a_parameter_that_is_not_a_securestring_is_not_written(house: House) -> 
     client("ssm").put_parameter(Name="/recon/news", Value="mine", Type="String")
     plan = house.plan(state({"ssm": {"name": "/recon/news"}}))
     assert "not a SecureString" in message(plan, "store-not-secure")
-    house.apply(expect=None)
+    house.apply(expect="partial", skip_refused=True)
     assert keys() == {}
 
 

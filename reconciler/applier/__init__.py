@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.applier import visibility
@@ -17,8 +18,8 @@ from reconciler.applier.progress import OnStep, Progress
 from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, OnProgress, VerifyTimeout
 from reconciler.applier.saved import check_form, verify_saved
 from reconciler.applier.visibility import LAST_FEW
-from reconciler.model import Plan, Result
-from reconciler.steps import schedule, split_after_verification, steps_of
+from reconciler.model import Applied, Plan, Result
+from reconciler.steps import held_back, schedule, split_after_verification, steps_of, to_do
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -38,7 +39,8 @@ def apply_plan(
     stop: threading.Event | None = None,
     on_step: OnStep = lambda step, outcome, code: None,
 ) -> Result:
-    """Apply ``plan`` and return how each change ended; never raises for an error of AWS.
+    """Apply ``plan`` and return how each change ended; never raises for an error of AWS. Refused changes, and those
+    that need them, are skipped.
 
     ``zones`` are those that planning just read (for a saved plan, those that ``verify_saved`` read again).
     ``wait_for_ses`` also waits until DKIM and MAIL FROM of the changed identities are verified; ``verify_timeout`` is
@@ -46,6 +48,7 @@ def apply_plan(
     people, ``on_step`` the outcome of each step as it ends (the journal).
     """
     started = time.monotonic()
+    whole, plan = plan, to_do(plan)
     run = ApplyRun(plan, aws, dict(zones or {}), verify_timeout, on_progress, stop or threading.Event())
     progress = Progress(plan, run, on_step)
     now, after = split_after_verification([step for change in plan.changes for step in steps_of(change)])
@@ -60,4 +63,19 @@ def apply_plan(
             progress.add_unverified(visibility.wait_for_ses(run, plan, progress.written()))
         progress.diagnostics += progress.zones.untag_unused()
         progress.diagnostics += visibility.wait_until_visible(run, progress.written())
-    return progress.result(time.monotonic() - started)
+    return _with_skipped(progress.result(time.monotonic() - started), whole)
+
+
+def _with_skipped(result: Result, whole: Plan) -> Result:
+    """The result of a part of a plan as that of the ``whole``: the rest was skipped."""
+    held = held_back(whole.changes)
+    if not held:
+        return result
+    ended = {one.address: one for one in result.applied}
+    applied = tuple(
+        ended.get(c.address)
+        or Applied(c.address, c.action, "skipped", held[c.address], c.refused.hint if c.refused else "")
+        for c in whole.changes
+    )
+    outcome = {"applied": "partial", "no_changes": "refused"}.get(result.outcome, result.outcome)
+    return replace(result, plan=whole, outcome=outcome, applied=applied)

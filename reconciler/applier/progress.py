@@ -202,8 +202,7 @@ class Progress:
         timeouts = sum(isinstance(error, VerifyTimeout) for error in self.failed.values())
         unfinished = bool(statuses & {"failed", "not_started"})
         if not unfinished and not timeouts:
-            incomplete = self.plan.context.get("blocked") or self.plan.context.get("unreadable")
-            return "partial" if incomplete else "applied"
+            return "partial" if self.plan.context.get("unreadable") else "applied"
         if timeouts and timeouts == len(self.failed) and "not_started" not in statuses:
             return "verify_timeout"
         if unfinished and "done" not in statuses and not self.done:

@@ -15,7 +15,7 @@ from reconciler.kinds.shape import must_fit
 from reconciler.model import Change, Diagnostic, Plan, address_parts
 from reconciler.resources import KINDS
 from reconciler.resources.dns_record.values import set_digest
-from reconciler.steps import change_from_json, steps_of
+from reconciler.steps import change_from_json, steps_of, to_do
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def check_form(plan: Plan) -> None:
     """Raise Stale for a plan that recon did not make: its digest fits, but its changes cannot be turned into steps."""
-    for change in plan.changes:
+    for change in (one for one in plan.changes if not one.refused):
         try:
             parts = change.address.split("/")
             known = parts[0] == change.kind and all(parts) and (change.action == "delete" or change.after is not None)
@@ -56,6 +56,7 @@ def _must_fit(change: Change) -> None:
 def verify_saved(plan: Plan, aws: Aws) -> dict[str, Zone]:
     """Read again exactly what a saved plan touches; raises Stale naming everything that moved. Returns the zones."""
     check_form(plan)
+    plan = to_do(plan)
     zone_ids = sorted({str(c.execution["zone"]) for c in plan.changes if c.kind == "dns_record"})
     zones = dict(zip(zone_ids, aws.parallel(lambda z: read_zone(aws, z), zone_ids), strict=True))
     moved: list[str] = []

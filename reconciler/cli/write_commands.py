@@ -59,6 +59,9 @@ def apply(
     resume_sending: Annotated[
         bool, typer.Option("--resume-sending", help="Allow turning sending on where it is off in AWS.")
     ] = False,
+    skip_refused: Annotated[
+        bool, typer.Option("--skip-refused", help="Apply the rest of a plan that is refused in part; exit 3.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until SES has verified DKIM and MAIL FROM.")] = False,
     verify_timeout: Annotated[str, typer.Option("--verify-timeout", help="How long to wait for SES: 10m.")] = "10m",
     expect: Annotated[str | None, typer.Option("--expect", help="Digest of the reviewed plan: sha256:...")] = None,
@@ -75,6 +78,7 @@ def apply(
         "allow_adopt": allow_adopt,
         "allow_deletes": allow_deletes,
         "resume_sending": resume_sending,
+        "skip_refused": skip_refused,
     }
     waiting = {"wait_for_ses": wait, "verify_timeout": seconds(verify_timeout)}
     if _is_plan(state):
@@ -229,7 +233,7 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
     from reconciler.applier import apply_plan
     from reconciler.cli.progress import ProgressBar
     from reconciler.journal import recording
-    from reconciler.steps import steps_of
+    from reconciler.steps import steps_of, to_do
 
     stop = threading.Event()
     interrupted = threading.Event()
@@ -252,7 +256,7 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
                 run.step(step, outcome, code)
                 progress.step(step, outcome, code)
 
-            total = sum(len(steps_of(change)) for change in plan.changes)
+            total = sum(len(steps_of(change)) for change in to_do(plan).changes)
             with ProgressBar(out, total, plan.seconds) as progress:
                 result = apply_plan(
                     plan, aws, zones=zones, on_progress=progress.message, stop=stop, on_step=on_step, **options
@@ -270,7 +274,9 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
     out.result(result)
     if interrupted.is_set():
         return 130
-    return 0 if result.outcome in {"applied", "no_changes"} else 1
+    if result.outcome in {"applied", "no_changes"}:
+        return 0
+    return 3 if {one.status for one in result.applied} in ({"skipped"}, {"done", "skipped"}) else 1
 
 
 def _record_unchanged(plan: Plan, stack: Stack, aws: Aws, out: Output, held: HeldLock) -> None:

@@ -15,6 +15,7 @@ from reconciler.doctor.facts import Facts, may_send
 from reconciler.errors import ReconError
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail.tags import visible
 from reconciler.model import Desired, Observed
 from reconciler.names import is_at_or_below, parents
 from reconciler.public_dns import Answer
@@ -268,16 +269,20 @@ def _record_problem(intent: Intent, answer: Answer) -> str:
         return "" if right else f"{name} {_found(seen)}. Expected exactly one: {intent.value}"
     if intent.style == "dkim_key":
         return "" if any(key_of(t) == intent.value for t in seen) else f"{name} does not contain the DKIM key"
-    if intent.style == "tags":
-        codec: Any = dmarc if intent.group == "dmarc" else bimi
-        kind, records = intent.group.upper(), [t for t in seen if codec.is_record(t)]
-        if len(records) != 1:
-            return f"{name} has {len(records)} {kind} records" + (": receivers ignore all of them" if records else "")
-        right = dict(codec.parse(records[0])) == dict(intent.tags or {})
-        return "" if right else f"{name} is {records[0]}. Expected: {codec.to_text(dict(intent.tags or {}))}"
-    records = [t for t in seen if spf.is_record(t)]
+    codec: Any = {"dmarc": dmarc, "bimi": bimi}.get(intent.group, spf)
+    kind = "SPF" if codec is spf else intent.group.upper()
+    records = [t for t in seen if codec.is_record(t, strict=True)]
+    discarded = [visible(t) for t in seen if t not in records and codec.is_record(t, strict=False)]
+    if not records and discarded:
+        return f"{name} is {' and '.join(discarded)}: receivers do not take that for a {kind} record"
     if len(records) != 1:
-        return f"{name} has {len(records)} SPF records" + (", which is a permanent error (RFC 7208)" if records else "")
+        effect = "a permanent error (RFC 7208)" if codec is spf else "receivers ignore all of them"
+        return f"{name} has {len(records)} {kind} records" + (f": {effect}" if records else "")
+    if codec is not spf:
+        right = codec.meaning(codec.parse(records[0])) == codec.meaning(intent.tags or {})
+        return "" if right else f"{name} is {records[0]}. Expected: {codec.to_text(dict(intent.tags or {}))}"
+    if spf.mended(records[0]) != records[0]:
+        return f"{name} has characters that no SPF record may have: {visible(records[0])}"
     missing = [t for t in intent.terms if t not in spf.terms_present(records[0], intent.terms)]
     return f"{name} lacks {' '.join(missing)}: it is {records[0]}" if missing else ""
 
@@ -312,7 +317,9 @@ def _policy_of(facts: Facts, domain: str) -> tuple[str, Mapping[str, str]] | Non
     for name in (domain, *parents(domain)):
         if "." not in name:
             break
-        records = [t for t in facts.answers.get((f"_dmarc.{name}", "TXT"), Answer()).values if dmarc.is_record(t)]
+        records = [
+            t for t in facts.answers.get((f"_dmarc.{name}", "TXT"), Answer()).values if dmarc.is_record(t, strict=True)
+        ]
         if len(records) == 1:
             return name, dmarc.parse(records[0])
     return None
@@ -332,7 +339,7 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
     if found is None and not places:
         return
     where, tags = found or (domain, {})
-    policy = (tags.get("p") if where == domain else tags.get("sp") or tags.get("p") or "none") or "none"
+    policy = dmarc.POLICIES[dmarc.levels(tags)["p" if where == domain else "sp"]]
     if not places:
         yield Check("alignment", OK, f"the domain does not send; its policy is p={policy}", "", domain)
         return

@@ -140,13 +140,14 @@ def left_alone(entry: Entry | None, *path: str) -> bool:
     return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
 
 
-def claim_or_refuse(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> str | None:
-    """Whether we may manage a live resource: ``ours``, ``adopt``, or None after recording a refusal by name."""
+def adopts(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> bool:
+    """Whether a change of a live resource would adopt it, since it is not ours; refused by name where another stack
+    owns it."""
     owner = owner_of(tags)
     if owner == draft.snapshot.scope:
-        return "ours"
+        return False
     if owner is None:
-        return "adopt"
+        return True
     who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
     draft.refuse(
         "owned-elsewhere",
@@ -155,20 +156,18 @@ def claim_or_refuse(draft: PlanDraft, address: Address, tags: Mapping[str, str],
         source=source,
         hint=f"take it out of this stack's YAML, or release it there first (tag {STACK})",
     )
-    return None
-
-
-def protected(draft: PlanDraft, address: Address, tags: Mapping[str, str], verb: str) -> bool:
-    """True after recording a refusal where the live tag ``recon:protect`` is set."""
-    if tags.get(PROTECT) != "true":
-        return False
-    draft.refuse(
-        "protect",
-        f"{address} is protected and would be {verb}",
-        address=address,
-        hint="declare it with `protect: false`, apply that alone, then remove it",
-    )
     return True
+
+
+def refuse_protected(draft: PlanDraft, address: Address, tags: Mapping[str, str], verb: str) -> None:
+    """Refuse a deletion or replacement where the live tag ``recon:protect`` is set."""
+    if tags.get(PROTECT) == "true":
+        draft.refuse(
+            "protect",
+            f"{address} is protected and would be {verb}",
+            address=address,
+            hint="declare it with `protect: false`, apply that alone, then remove it",
+        )
 
 
 def create_once(create: Callable[[], T], is_ours: Callable[[], bool], *codes: str) -> T | None:

@@ -24,11 +24,11 @@ from reconciler.kinds.kind import ORDER, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.ownership import (
     PARTS,
     PROTECT,
-    claim_or_refuse,
+    adopts,
     create_once,
     left_alone,
     owner_of,
-    protected,
+    refuse_protected,
     unpack,
 )
 from reconciler.kinds.plan_draft import PlanDraft
@@ -228,16 +228,15 @@ class PlainKind(Reader):
     def _plan_update(self, draft: PlanDraft, desired: Desired, live: Observed) -> Change | None:
         needs = self._needs(draft, desired)
         wanted = {**desired.spec, **self._kept_items(desired, live), **self._tags(draft, desired, live)}
-        claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
-        if claim is None or (claim == "ours" and covered(live.spec, wanted)):
+        adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
+        if not adopted and covered(live.spec, wanted):
             return None
         before = project(live.spec, wanted)
         after = overlay(wanted, before)
         diff = differences(before, after, desired=desired)
-        if not diff and claim == "ours":
+        if not (diff or adopted) or not self.allowed(draft, desired, live, diff):
             return None
-        if self._one_way(draft, desired, live) or not self.allowed(draft, desired, live, diff):
-            return None
+        self._refuse_one_way(draft, desired, live)
         full = overlay({key: value for key, value in wanted.items() if key != "tags"}, live.spec)
         return alteration(
             desired,
@@ -245,7 +244,7 @@ class PlainKind(Reader):
             before,
             after,
             diff,
-            adopts=claim == "adopt",
+            adopts=adopted,
             depends_on=needs,
             notes=self.notes(draft.snapshot, desired, live),
             execution={
@@ -301,8 +300,8 @@ class PlainKind(Reader):
                 must_exist(draft, needs[-1], desired, reference.path)
         return tuple(needs)
 
-    def _one_way(self, draft: PlanDraft, desired: Desired, live: Observed) -> bool:
-        """Whether a field would change in a way that SES refuses; says so."""
+    def _refuse_one_way(self, draft: PlanDraft, desired: Desired, live: Observed) -> None:
+        """Refuse a change of a field that SES would refuse."""
         for key, field in self.spec.fields.items():
             if field.one_way is None or (live.spec[key], desired.spec.get(key, live.spec[key])) != field.one_way:
                 continue
@@ -314,15 +313,12 @@ class PlainKind(Reader):
                 address=desired.address,
                 source=desired.source_of(key),
             )
-            return True
-        return False
 
     def _plan_delete(self, draft: PlanDraft, live: Observed) -> Change | None:
         snapshot = draft.snapshot
-        if owner_of(live.tags) != snapshot.scope or protected(draft, live.address, live.tags, "deleted"):
+        if owner_of(live.tags) != snapshot.scope or not self.may_delete(draft, live):
             return None
-        if not self.may_delete(draft, live):
-            return None
+        refuse_protected(draft, live.address, live.tags, "deleted")
         users: list[Address] = []
         for spec, reference in references_to(self.name):
             for user in snapshot.observed.values():
@@ -334,7 +330,6 @@ class PlainKind(Reader):
                             hint=f"give that {spec.words} another {reference.path.rpartition('.')[2]} (or null) first",
                             address=live.address,
                         )
-                        return None
                     users.append(user.address)
         return deletion(
             live,

@@ -64,25 +64,17 @@ _OUT_OF_SCOPE = Unread("", "no target needs it")
 
 @dataclass(slots=True)
 class Diagnostics:
-    """Diagnostics as they are found, with how many of them refuse the plan or block a part of it."""
+    """Diagnostics as they are found, and apart from them the refusals."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list, kw_only=True)
-    refusals: int = field(default=0, kw_only=True)
-    blocks: int = field(default=0, kw_only=True)
+    refusals: list[Diagnostic] = field(default_factory=list, kw_only=True)
 
     def refuse(
         self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
     ) -> None:
-        """Record a refusal: the plan shows it, and apply writes nothing while it is there."""
-        self.refusals += 1
-        self.say("error", code, message, hint=hint, address=address, source=source)
-
-    def blocked(
-        self, code: str, message: str, *, hint: str = "", address: str = "", source: Source | None = None
-    ) -> None:
-        """Record that one part cannot be carried out; the rest of the plan can."""
-        self.blocks += 1
-        self.say("error", code, message, hint=hint, address=address, source=source)
+        """Refuse the change at ``address``: it is planned and shown as a difference, and never carried out. Apply
+        writes nothing while it is in the plan, unless it is told to skip it and what needs it."""
+        self.refusals.append(_diagnostic("error", code, message, hint, address, source))
 
     def say(
         self,
@@ -94,8 +86,14 @@ class Diagnostics:
         address: str = "",
         source: Source | None = None,
     ) -> None:
-        place = (source.file, source.line, source.column) if source else ("", 0, 0)
-        self.diagnostics.append(Diagnostic(severity, code, message, hint, *place, address))
+        self.diagnostics.append(_diagnostic(severity, code, message, hint, address, source))
+
+
+def _diagnostic(
+    severity: Severity, code: str, message: str, hint: str, address: str, source: Source | None
+) -> Diagnostic:  # fmt: skip
+    place = (source.file, source.line, source.column) if source else ("", 0, 0)
+    return Diagnostic(severity, code, message, hint, *place, address)
 
 
 @dataclass(slots=True)

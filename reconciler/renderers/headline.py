@@ -42,8 +42,12 @@ class _Facts:
         self.found: dict[str, dict[str, set[str]]] = {}
         self.other: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
+        self.refused = 0
         for change in plan.changes:
-            self._add(change)
+            if change.refused:
+                self.refused += 1
+            else:
+                self._add(change)
 
     def _add(self, change: Change) -> None:
         spec = KINDS.get(change.kind)
@@ -77,7 +81,7 @@ def _note_dollars(plan: Plan) -> float:
     priced = {key.partition(":")[0] for key, phrase in _phrases().items() if phrase.dollars}
     total = 0.0
     for change in plan.changes:
-        if change.kind not in priced and change.action != "delete":
+        if change.kind not in priced and change.action != "delete" and not change.refused:
             total += max((float(found) for note in change.notes for found in _DOLLARS.findall(note.message)), default=0)
     return total
 
@@ -95,6 +99,8 @@ def phrases(plan: Plan) -> list[str]:
     elif other:
         verbs = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
         said.append(_counted("resource", [(facts.other[action], verb) for action, verb in verbs.items()]))
+    if facts.refused:
+        said.append(f"{plural(facts.refused, 'change')} {'is' if facts.refused == 1 else 'are'} refused")
     return said
 
 

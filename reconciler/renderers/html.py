@@ -25,7 +25,7 @@ from reconciler.renderers.escape import html_text as esc
 from reconciler.renderers.headline import dollars, duration, monthly_dollars, plural
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.picture import picture, short
-from reconciler.renderers.text import NEXT, STATUS, last_line, result_last_line, sentence
+from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
 from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
 
@@ -79,12 +79,11 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
 
 def result_html(result: Result) -> str:
     """The result of an apply as one page; what is not done comes first."""
-    order = ("failed", "waiting", "not_started", "done")
-    lines = [f"Outcome: {result.outcome.replace('_', ' ')}", NEXT.get(result.outcome, "")]
+    lines = [f"Outcome: {result.outcome.replace('_', ' ')}", following(result)]
     return _page(
         "result.html", f"apply {result.plan.scope or result.plan.stack}", plan=result.plan,
         heading=result_last_line(result), lines=[line for line in lines if line],
-        applied=sorted(result.applied, key=lambda one: order.index(one.status)),
+        applied=sorted(result.applied, key=lambda one: WORST_FIRST.index(one.status)),
         found=fold_diagnostics(result.diagnostics),
     )  # fmt: skip
 
@@ -95,7 +94,7 @@ def error_html(error: ReconError) -> str:
 
 
 def _facts(plan: Plan) -> list[str]:
-    facts = ["Refused: nothing is applied until the errors below are fixed."] if plan.outcome == "refused" else []
+    facts = [REFUSED.format(where="below")] if plan.outcome == "refused" else []
     facts.append(last_line(plan))
     if plan.changes and plan.write_calls:
         took = f", {duration(plan.seconds)}" if plan.seconds else ""

@@ -22,6 +22,7 @@ from reconciler.model import (
     FieldDiff,
     Note,
     Plan,
+    Refusal,
     Result,
     Severity,
     Source,
@@ -253,7 +254,7 @@ class _Reader:
         return cast(dict[str, Any], self._get(key, dict, "an object"))
 
     def optional_mapping(self, key: str) -> dict[str, Any] | None:
-        return cast("dict[str, Any] | None", self._get(key, (dict, type(None)), "an object or null"))
+        return cast("dict[str, Any] | None", self._get(key, (dict, type(None)), "an object or null", None))
 
     def objects(self, key: str) -> list[_Reader]:
         items = cast("list[Any]", self._get(key, list, "a list"))
@@ -312,7 +313,15 @@ def _change_from_json(reader: _Reader) -> Change:
         region=reader.optional("region"),
         execution=reader.mapping("execution"),
         counts=reader.flag("counts"),
+        refused=_refusal_from_json(reader),
     )
+
+
+def _refusal_from_json(reader: _Reader) -> Refusal | None:
+    if reader.optional_mapping("refused") is None:
+        return None
+    refusal = _Reader(reader.value["refused"], f"{reader.path}.refused")
+    return Refusal(refusal.text("code"), refusal.text("message"), refusal.text("hint"))
 
 
 def _diagnostic_from_json(reader: _Reader) -> Diagnostic:

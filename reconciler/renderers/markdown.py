@@ -19,7 +19,7 @@ from reconciler.model import Diagnostic, Plan, Result
 from reconciler.renderers.escape import fence, html_text, markdown_code, markdown_text, safe
 from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.text import NEXT, STATUS, last_line, result_last_line, sentence
+from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
 from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
 
 LIMIT: Final = 60_000
@@ -157,7 +157,8 @@ def _head(plan: Plan, mode: Mode) -> str:
         summary = f"{sentence(plan, mode)}{took}."
     lines += [f"**{markdown_text(summary)}**", ""]
     if plan.outcome == "refused":
-        lines += ["⛔ **Refused:** nothing is applied until the errors below are fixed.", ""]
+        words = REFUSED.format(where="below").removeprefix("Refused:")
+        lines += [f"⛔ **Refused:**{words}", ""]
     if plan.changes:
         lines.append(f"{last_line(plan)} Account {markdown_code(_cut(plan.account, _NAME))}.")
     else:
@@ -350,21 +351,20 @@ def _foot(plan: Plan) -> str:
 def result_markdown(result: Result) -> str:
     """The result of an apply, what is not done first, at most ``LIMIT`` bytes."""
     plan = result.plan
-    order = ("failed", "waiting", "not_started", "done")
     head = [marker(plan, "apply"), f"### Apply of {_scope(plan)}: {result.outcome.replace('_', ' ')}", ""]
     head.append(f"**{markdown_text(result_last_line(result))}**")
-    if result.outcome in NEXT:
-        head += ["", NEXT[result.outcome]]
+    if words := following(result):
+        head += ["", words]
     foot = f"\n<sub>Plan digest `{plan_digest(plan)}`</sub>\n"
     budget = _Budget(LIMIT - _size("\n".join(head)) - _size(foot) - 1_000)
     diagnostics = _diagnostics(fold_diagnostics(result.diagnostics), LIMIT // 4)
     budget.spend(diagnostics)
     parts = ["\n".join(head), "\n"]
-    for status in order:
+    for status in WORST_FIRST:
         applied = [one for one in result.applied if one.status == status]
         if not applied:
             continue
-        opened = " open" if status in ("failed", "waiting") else ""
+        opened = " open" if status in ("failed", "waiting", "skipped") else ""
         parts.append(f"\n<details{opened}><summary>{len(applied)} {STATUS[status].lower()}</summary>\n\n")
         for number, one in enumerate(applied):
             line = f"- `{one.action}` {markdown_code(_cut(one.address, 2_000))}"

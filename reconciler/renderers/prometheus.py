@@ -30,12 +30,12 @@ def prometheus(plan: Plan) -> str:
         raise ReconError(f"the plan's created_at is not a time: {plan.created_at[:60]!r}") from None
     if made.tzinfo is None:
         made = made.replace(tzinfo=UTC)
-    counts = {(kind, action): 0 for kind in KINDS for action in ACTIONS}
+    counts = {(kind, action): 0 for kind in KINDS for action in (*ACTIONS, "refused")}
     for change in plan.changes:
-        counts[change.kind, change.action] = counts.get((change.kind, change.action), 0) + 1
+        counts[change.kind, "refused" if change.refused else change.action] += 1
     differing = {f',kind="{_label(kind)}",action="{action}"': n for (kind, action), n in sorted(counts.items())}
     gauges = (
-        ("changes", "Differences between live and declared, by kind and by the action that ends them.", differing),
+        ("changes", "Differences between live and declared, by kind and action; refused ones apart.", differing),
         ("unread", "Attributes that the run could not or did not read.", {"": len(plan.unread)}),
         ("last_run_timestamp_seconds", "When the run was made, in seconds since 1970.", {"": int(made.timestamp())}),
     )

@@ -32,6 +32,11 @@ _SHOWN_ADDRESSES: Final = 3
 _MANY_DONE: Final = 8
 
 
+REFUSED: Final = (
+    "Refused: apply writes nothing until the errors {where} are fixed; with --skip-refused it applies the rest."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """How to draw: colour, columns (``None``: unlimited), characters, detail."""
@@ -286,7 +291,7 @@ def _footer(plan: Plan, style: Style) -> list[Line]:
         more = f", {style.dots} {len(plan.unread) - len(shown)} more" if len(shown) < len(plan.unread) else ""
         small(f"Not read: {', '.join(style.safe(one) for one in shown)}{more}.")
     if plan.outcome == "refused":
-        lines.append([("error", "Refused: nothing is applied until the errors above are fixed.")])
+        lines.append([("error", REFUSED.format(where="above"))])
     if plan.changes:
         calls = []
         reads = sum(plan.calls.values())
@@ -314,7 +319,10 @@ def sentence(plan: Plan, mode: Mode) -> str:
 def last_line(plan: Plan) -> str:
     """The line that scripts read: ``Plan: 3 to create, …``, ``No changes.``, or what a bulk read did not read."""
     if plan.changes or plan.outcome == "refused":
-        return "Plan: " + ", ".join(f"{count} to {action}" for action, count in plan.summary.items()) + "."
+        counts = plan.summary
+        refused = counts.pop("refused")
+        listed = [f"{count} to {action}" for action, count in counts.items()]
+        return f"Plan: {', '.join([*listed, *([f'{refused} refused'] if refused else [])])}."
     if plan.unread:
         return f"No changes in what was read; {len(plan.unread)} attributes unread."
     return "No changes."
@@ -379,14 +387,28 @@ def diagnostic_lines(diagnostics: Iterable[Diagnostic], style: Style) -> list[Li
 
 # --- result --------------------------------------------------------------------------------------------------------
 
-STATUS: Final = {"done": "done", "failed": "FAILED", "waiting": "waiting", "not_started": "not started"}
-_STATUS_STYLE: Final = {"done": "good", "failed": "error", "waiting": "warning", "not_started": "dim"}
+STATUS: Final = {
+    "done": "done", "failed": "FAILED", "waiting": "waiting", "not_started": "not started", "skipped": "skipped",
+}  # fmt: skip
+_STATUS_STYLE: Final = {
+    "done": "good", "failed": "error", "waiting": "warning", "not_started": "dim", "skipped": "error",
+}  # fmt: skip
 _PAST: Final = {action: action.rstrip("e") + "ed" for action in ACTIONS}
 NEXT: Final = {
     "partial": "Applying again is safe: it plans again, and does what is left.",
     "verify_timeout": "SES is still verifying. Applying again is safe: it waits again, and does what is left.",
     "not_started": "Nothing was written. Applying again is safe.",
+    "refused": "Nothing was written: everything is refused, or needs what is refused.",
 }
+WORST_FIRST: Final = ("failed", "waiting", "not_started", "skipped", "done")
+"""The statuses of changes, in the order in which a page shows them."""
+
+
+def following(result: Result) -> str:
+    """What to do after an apply; empty where there is nothing to say."""
+    if result.outcome == "partial" and {one.status for one in result.applied} == {"done", "skipped"}:
+        return "What was skipped is refused, or needs what is refused: fix that, then apply again."
+    return NEXT.get(result.outcome, "")
 
 
 def result_lines(result: Result, style: Style) -> list[Line]:
@@ -407,8 +429,7 @@ def result_lines(result: Result, style: Style) -> list[Line]:
         lines += _applied_lines(result.applied, style)
         lines.append([])
     lines += _diagnostics(fold_diagnostics(result.diagnostics), style)
-    if result.outcome in NEXT:
-        lines += [[("", piece)] for piece in wrap(NEXT[result.outcome], style.width)]
+    lines += [[("", piece)] for piece in wrap(following(result), style.width) if piece]
     calls = sum(result.calls.values())
     if calls:
         lines.append([("dim", f"{plural(calls, 'AWS call')} in {_took(result.seconds)}.")])
@@ -460,7 +481,7 @@ def result_last_line(result: Result) -> str:
     line = "Applied: " + ", ".join(f"{sum(1 for o in done if o.action == a)} {_PAST[a]}" for a in ACTIONS)
     left = [
         f"{count} {STATUS[status].lower()}"
-        for status in ("failed", "waiting", "not_started")
+        for status in ("failed", "waiting", "not_started", "skipped")
         if (count := sum(1 for one in result.applied if one.status == status))
     ]
     return f"{line}{'; ' + ', '.join(left) if left else ''}."

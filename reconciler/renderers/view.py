@@ -88,6 +88,11 @@ class Block:
         return len(self.changes) > 1
 
     @property
+    def refused(self) -> bool:
+        """Whether the changes are not carried out: all of a block are, or none."""
+        return self.changes[0].refused is not None
+
+    @property
     def risky(self) -> bool:
         """Whether a reviewer should see it first: it deletes, replaces, or has a warning or an error."""
         return self.action in ("delete", "replace") or any(note.severity != "note" for note in self.notes)
@@ -127,10 +132,16 @@ def view(plan: Plan) -> View:
     return View(
         plan,
         blocks,
-        fold_diagnostics(plan.diagnostics),
+        fold_diagnostics(_not_shown(plan)),
         tuple(sorted((b for b in blocks if b.risky), key=_risk_rank)),
         tuple(b for b in blocks if not b.risky),
     )
+
+
+def _not_shown(plan: Plan) -> Iterable[Diagnostic]:
+    """The diagnostics, without the refusals that stand beside their change."""
+    shown = {(c.address, c.refused.code, c.refused.message) for c in plan.changes if c.refused}
+    return (one for one in plan.diagnostics if (one.address, one.code, one.message) not in shown)
 
 
 def _risk_rank(block: Block) -> int:
@@ -280,7 +291,7 @@ def _fingerprint(change: Change) -> str:
         "diff": [[diff.path, diff.before, diff.after] for diff in change.diff],
         "record": _record_text(change),
         "unknown": list(change.unknown),
-        "notes": [[note.rule, note.severity, note.message] for note in change.notes],
+        "notes": [[note.rule, note.severity, note.message] for note in _notes(change)],
     }
     decorated: list[str] = []
     if change.kind == "dns_record":
@@ -302,7 +313,7 @@ def _fingerprint(change: Change) -> str:
 def _block(changes: list[Change]) -> Block:
     first = changes[0]
     rows = tuple(_rows(first))
-    notes = first.notes
+    notes = _notes(first)
     if len(changes) > 1:
         names = _varying(changes)
         same_sources = all(
@@ -321,6 +332,15 @@ def _block(changes: list[Change]) -> Block:
         [diff.source for change in changes for diff in change.diff] or [change.source for change in changes]
     ) or _common([change.source for change in changes])
     return Block(first.kind, first.action, tuple(changes), rows, notes, _cause(changes, source), source)
+
+
+def _notes(change: Change) -> tuple[Note, ...]:
+    """The notes of a change, first why it is refused; a rule's own note then says nothing more."""
+    if change.refused is None:
+        return change.notes
+    code, message, hint = change.refused
+    refusal = Note(code, "error", f"refused: {message}" + (f" ({hint})" if hint else ""))
+    return (refusal, *(note for note in change.notes if (note.rule, note.severity) != (code, "error")))
 
 
 def _common(sources: Sequence[Source | None]) -> Source | None:

@@ -330,12 +330,12 @@ def annotate(
 def evaluate(
     draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
-    """``view_of``, ``judge`` and ``annotate`` in one, for the planner. Asks public DNS and HTTPS hosts only with
-    ``outside``."""
-    view = view_of(draft.snapshot, changes)
+    """``view_of``, ``judge`` and ``annotate`` in one, for the planner. The rules judge AWS as it is without the refused
+    changes. Asks public DNS and HTTPS hosts only with ``outside``."""
+    view = view_of(draft.snapshot, [change for change in changes if not change.refused])
     if outside is not None:
         view = with_public_dns(view, outside)
-    refused = {one.address for one in draft.diagnostics if one.code == "no-tracking-identity"}
+    refused = {one.address for one in draft.refusals if one.code == "no-tracking-identity"}
     return annotate(changes, [f for f in judge(view) if f.rule != "tracking-identity" or f.address not in refused])
 
 

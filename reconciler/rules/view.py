@@ -10,17 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
 from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
 
-__all__ = ["STRENGTH", "Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
-
-STRENGTH: Final = {"none": 0, "quarantine": 1, "reject": 2}
-"""How much a DMARC policy enforces."""
+__all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
 
 class Resource(NamedTuple):
@@ -85,6 +82,11 @@ class Policy:
     strength: int
     owner: str
     tags: Mapping[str, str]
+
+    @property
+    def level(self) -> str:
+        """What receivers apply: ``none``, ``quarantine`` or ``reject``."""
+        return dmarc.POLICIES[self.strength]
 
     @property
     def enforces(self) -> bool:
@@ -302,13 +304,15 @@ class RuleView(DnsView):
 
     @remembered
     def dmarc_texts(self, domain: str, when: When = "after") -> tuple[str, ...] | None:
-        """The texts at ``_dmarc.<domain>`` that are meant as DMARC records; None where they are unknown.
+        """The DMARC records at ``_dmarc.<domain>``; where receivers take none for a record, the texts that are meant as
+        one. None where they are unknown.
 
         Where the zone was not read, the declared record is taken as the one after apply.
         """
         texts = self.lookup(f"_dmarc.{domain}", "TXT", when)
         if texts is not None:
-            return tuple(text for text in texts if dmarc.is_record(text))
+            read = tuple(text for text in texts if dmarc.is_record(text, strict=True))
+            return read or tuple(text for text in texts if dmarc.is_record(text))
         if when == "after":
             declared = self.declared_dmarc(domain)
             if declared is not None:
@@ -348,13 +352,7 @@ class RuleView(DnsView):
             tags = self.dmarc_tags(name, when)
             if tags is None:
                 continue
-            level = tags.get("p", "none")
-            if name != domain:
-                level = tags.get("sp", level)
-            strength = STRENGTH.get(level, 0)
-            if tags.get("t") == "y" and strength:
-                strength -= 1
-            return Policy(strength, name, tags)
+            return Policy(dmarc.levels(tags)["p" if name == domain else "sp"], name, tags)
         return Policy(0, "", {})
 
     @cached_property

@@ -33,7 +33,7 @@ class ContactList(PlainKind):
             hint = f"declare {other} instead, or delete it first: its contacts are lost with it"
             message = f"{desired.address} cannot be created: {desired.region} has {other}, and SES allows one list"
             draft.refuse("one-list", message, hint=hint, address=desired.address, source=desired.entry.source)
-        return other is None
+        return True
 
     def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
         count = live.facts["contacts"]

@@ -94,14 +94,15 @@ def ask(aws: Aws, snapshot: Snapshot, wanted: Mapping[str, Iterable[str]]) -> bo
     return bool(unread) or any(answers[domain, group] for domain in wanted for group in wanted[domain])
 
 
-def refuse(draft: PlanDraft, changes: Iterable[Change]) -> None:
+def refuse(draft: PlanDraft, changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
     """Refuse each of ``changes`` that would take over what another stack's identity names, as far as it was asked, and
-    each of which that could not be seen in one of the stack's own regions."""
+    each of which that could not be seen in one of the stack's own regions. Gives (domain, group) of the refused."""
     answers, unread = draft.snapshot.record_owners, draft.snapshot.record_owners_unread
     for change, domain, group in _taken_over(changes):
-        if (domain, group) not in answers:
+        found = answers.get((domain, group))
+        if (domain, group) not in answers or (found is None and unread is None):
             continue
-        found = answers[domain, group]
+        yield domain, group
         if found is not None:
             draft.refuse(
                 "owned-elsewhere",

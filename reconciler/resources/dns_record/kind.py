@@ -107,9 +107,11 @@ class DnsRecord(BaseKind):
             removals.plan_marker_removals()
             removals.plan_markers()
             removals.untag_zones()
-        removals.remember_groups()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
-        foreign_ownership.refuse(draft, changes)
+        for domain, group in foreign_ownership.refuse(draft, changes):
+            for owner in plan.identities.get(domain, ()):
+                plan.written.get(owner, set()).discard(group)
+        removals.remember_groups()
         return changes
 
     def known_addresses(self, snapshot: Snapshot) -> Iterable[Address]:

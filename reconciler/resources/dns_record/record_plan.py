@@ -10,6 +10,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import NEEDS, ORDER, Need, Order, needs_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.shape import Shape
+from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
 from reconciler.resources.dns_record import intents, marker
@@ -286,13 +287,39 @@ class RecordPlan:
         if not deleted:
             self.draft.add_order(live.address, after=[address])
 
+    def show_refused(self, address: Address, zone: Zone, intent: Intent, value: str | None) -> None:
+        """Have a record that is refused stand in the plan as the difference that it is, where it does not yet."""
+        if address in self.changes:
+            return
+        live = next((one for one in zone.sets(intent.name, intent.type) if one.simple), None) if intent.name else None
+        place = {"name": intent.name, "type": intent.type}
+        before = {**place, "ttl": live.ttl, "value": list(live.values)} if live else None
+        after = {**place, "ttl": live.ttl if live else intent.ttl or 300, "value": value}
+        diff = tuple(FieldDiff(f.path, f.before, f.after, intent.source) for f in differences(before, after))
+        self.changes[address] = RecordChange(
+            zone,
+            intent.name,
+            intent.type,
+            before,
+            after,
+            diff,
+            source=intent.source,
+            region=intent.region,
+            depends=set(intent.owners),
+            unknown=() if intent.name else ("name", "value"),
+        )
+
     def refuse_several(
         self, group: str, name: str, texts: Iterable[str], address: Address, source: Source | None = None
     ) -> None:
         """Refuse to change records of a kind of which there may be one only: nothing says which of them is meant."""
-        why = {"spf": "which is a permanent error to receivers", "keys": "so that verifying may fail"}
-        what = {"keys": "DKIM key"}.get(group, group.upper())
         texts = list(texts)
+        codec = {"spf": spf, "dmarc": dmarc, "bimi": bimi}.get(group)
+        read = sum(codec.is_record(text, strict=True) for text in texts) if codec is not None else 0
+        why = {"spf": "which is a permanent error to receivers", "keys": "so that verifying may fail"}
+        if codec is not None and read < 2:
+            why[group] = f"but receivers read {read} of them and discard the others"
+        what = {"keys": "DKIM key"}.get(group, group.upper())
         fix = "join them into one" if group == "spf" else "keep one and remove the others"
         self.draft.refuse(
             f"two-{group}",

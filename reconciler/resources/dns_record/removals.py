@@ -137,7 +137,6 @@ class Removals:
                 address = self.plan.address(zone, name, "TXT")
                 if len(ours) > 1:
                     self.plan.refuse_several("keys", name, (text for _, text in ours), address)
-                    continue
                 for raw, text in ours:
                     self.plan.delete(address, zone, record, raw, {"value": text}, live)
 
@@ -155,7 +154,7 @@ class Removals:
     def _drop_spf(self, zone: Zone, live: Observed, name: str) -> None:
         if (name, "TXT") in self.plan.wanted:
             return
-        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t, strict=False)]
         if len(found) > 1:  # Ours is the one that is exactly as we write it.
             made = spf.merge(None, MAIL_FROM_TERMS, "~all")
             found = [(raw, t) for raw, t in found if t == made]
@@ -189,7 +188,6 @@ class Removals:
                 address = self.plan.address(zone, name, "TXT")
                 if len(found) > 1:
                     self.plan.refuse_several(group, name, (text for _, text in found), address)
-                    continue
                 for raw, text in found:
                     shown = {**shown_tags(codec.parse(text)), "value": text}
                     self.plan.delete(address, zone, record, raw, shown, live, tag_remembers=True)
@@ -232,12 +230,15 @@ class Removals:
                 self._drop_own(zone, domain, own)
 
     def _drop_spf_terms(self, zone: Zone, domain: str, remembered: marker.Marker) -> None:
-        found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t)]
+        found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t, strict=False)]
         record = next((r for r in zone.sets(domain, "TXT") if r.simple), None)
         ours = remembered.spf or []
-        if len(found) > 1 and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
-            address = self.plan.address(zone, domain, "TXT")
+        address = self.plan.address(zone, domain, "TXT")
+        if len(found) > 1 and record and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
             self.plan.refuse_several("spf", domain, (t for _, t in found), address)
+            for raw, text in found:
+                self.plan.delete(address, zone, record, raw, {"value": text}, None)
+            self.plan.deleted_by.setdefault(domain, []).append(address)
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
@@ -246,7 +247,6 @@ class Removals:
         left = spf.remove(text, [t for t in ours if t not in shared], last and remembered.spf_made)
         if left == text:
             return
-        address = self.plan.address(zone, domain, "TXT")
         shown = {**shown_spf(text, remembered.spf or ()), "value": text}
         self.plan.delete(address, zone, record, found[0][0], shown, None, left)
         self.plan.deleted_by.setdefault(domain, []).append(address)
@@ -262,7 +262,7 @@ class Removals:
         if own.type == "TXT":
             text = next((t for raw, t in zone.texts(own.name) if raw == own.value), "")
             shown = {"value": text}
-            if spf.is_record(text):
+            if spf.is_record(text, strict=False):
                 left = spf.remove(text, MAIL_FROM_TERMS, True)
         address = self.plan.address(zone, own.name, own.type)
         if address not in self.plan.changes:

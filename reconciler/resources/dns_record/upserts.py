@@ -17,6 +17,7 @@ from reconciler.resources.dns_record.values import (
     is_feedback,
     key_of,
     mx_value,
+    same_tags,
     shown_spf,
     shown_tags,
 )
@@ -38,33 +39,28 @@ class Upserts:
         if intent.zone == "manual":
             self._publish_by_hand(intent)
             return
-        zone = self._zone(intent)
-        if zone is None:
-            return
-        address = address_of(zone.name, intents.label(intent), intent.type)
-        if snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners)):
-            return
-        if intent.name is not None and not (
-            self._is_first(intent, address) and self._is_allowed(zone, intent, address)
-        ):
-            return
-        before = len(self.plan.changes)
-        self._compare(zone, intent, address)
-        if len(self.plan.changes) > before:
-            if self._belongs_to_another_stack(zone, intent, address):
-                del self.plan.changes[address]
-                return
-            self._add_ownership(intent, address)
-
-    def _zone(self, intent: Intent) -> Zone | None:
-        """The zone that the record belongs in; None where it was not read, or after a refusal."""
         anchor = intents.anchor(intent)
         zone = self.plan.index.pick(anchor, intent.zone)
-        if isinstance(zone, Zone):
-            return zone if zone.loaded else None
-        address = f"{NAME}/?/{anchor}/{intent.type}"
-        self.plan.draft.refuse(zone.code, zone.message, hint=zone.hint, address=address, source=intent.source)
-        return None
+        if not isinstance(zone, Zone):
+            address = f"{NAME}/?/{anchor}/{intent.type}"
+            self.plan.draft.refuse(zone.code, zone.message, hint=zone.hint, address=address, source=intent.source)
+            self.plan.show_refused(address, Zone("", anchor), intent, _wanted_value(intent))
+            return
+        address = address_of(zone.name, intents.label(intent), intent.type)
+        if not zone.loaded or (
+            snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners))
+        ):  # fmt: skip
+            return
+        known, before = len(self.plan.draft.refusals), len(self.plan.changes)
+        if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
+            self._compare(zone, intent, address)
+        changes = len(self.plan.changes) > before
+        if changes and len(self.plan.draft.refusals) == known:
+            self._refuse_another_stacks(zone, intent, address)
+        if len(self.plan.draft.refusals) > known:
+            self.plan.show_refused(address, zone, intent, _wanted_value(intent))
+        elif changes:
+            self._add_ownership(intent, address)
 
     def _is_first(self, intent: Intent, address: Address) -> bool:
         """Whether nothing before has declared a record of this name and type; another value is refused."""
@@ -96,13 +92,13 @@ class Upserts:
         else:
             self._spf(zone, intent, address)
 
-    def _belongs_to_another_stack(self, zone: Zone, intent: Intent, address: Address) -> bool:
+    def _refuse_another_stacks(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Refuse to change what another stack's marker names as its own. Terms in a shared SPF record do not change
         what is theirs; another ``all`` in a record that they have created does."""
         for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
             what = intent.group.upper() if intent.group in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
-                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t)), None)
+                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t, strict=False)), None)
                 end = spf.parse(live).all if live is not None else None
                 if end is not None and end.text.lower() != intent.all:
                     what = f"SPF record with its {end.text}"
@@ -115,8 +111,7 @@ class Upserts:
                     address=address,
                     source=intent.source,
                 )
-                return True
-        return False
+                return
 
     def _in_read_scope(self, read_scope: ReadScope, intent: Intent) -> bool:
         if intent.owners:
@@ -301,7 +296,7 @@ class Upserts:
             return
         raw, there = found[0]
         old = dict(codec.parse(there))
-        if old == wanted and live is not None:
+        if same_tags(intent.group, old, wanted) and live is not None:
             self.plan.ttl_only(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
             return
         assert live is not None
@@ -346,7 +341,7 @@ class Upserts:
 
     def _spf(self, zone: Zone, intent: Intent, address: Address) -> None:
         name = intent.name or ""
-        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t, strict=False)]
         if len(found) > 1:
             self.plan.refuse_several("spf", name, (t for _, t in found), address, intent.source)
             return
@@ -428,17 +423,7 @@ class Upserts:
         )
 
     def _publish_by_hand(self, intent: Intent) -> None:
-        value = intent.value
-        if intent.style == "tags":
-            value = (dmarc if intent.group == "dmarc" else bimi).to_text(dict(intent.tags or {}))
-        elif intent.style == "spf":
-            value = (
-                f"a v=spf1 record with {' '.join(intent.terms)}"
-                if intent.group == "spf"
-                else spf.merge(None, intent.terms, intent.all)
-            )
-        elif intent.style == "dkim_key" and value:
-            value = intents.dkim_key_text(value)
+        value = _wanted_value(intent)
         name = intent.name or f"(token {intent.token} of SES)._domainkey.{intent.domain}"
         self.plan.draft.say(
             "note",
@@ -448,3 +433,17 @@ class Upserts:
             source=intent.source,
             hint="`zone: manual`: recon does not write it",
         )
+
+
+def _wanted_value(intent: Intent) -> str | None:
+    """The declared value in words; None where only SES knows it."""
+    if intent.style == "tags":
+        tags = dict(intent.tags or {})
+        return dmarc.to_text(tags) if intent.group == "dmarc" else bimi.to_text(tags)
+    if intent.style == "spf" and intent.group == "spf":
+        return f"a v=spf1 record with {' '.join(intent.terms)}"
+    if intent.style == "spf":
+        return spf.merge(None, intent.terms, intent.all)
+    if intent.style == "dkim_key" and intent.value:
+        return intents.dkim_key_text(intent.value)
+    return intent.value

@@ -28,10 +28,10 @@ from reconciler.kinds.ownership import (
     POLICIES,
     PROTECT,
     RECORDS,
-    claim_or_refuse,
+    adopts,
     left_alone,
     owner_of,
-    protected,
+    refuse_protected,
     unpack,
 )
 from reconciler.kinds.plan_draft import PlanDraft
@@ -264,27 +264,26 @@ class EmailIdentity(Reader):
                 notes=_twins(draft.snapshot, desired),
                 execution=_execution(draft, desired, None),
             )
-        claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
-        if claim is None or _refuses_key_length(draft, desired, live):
-            return None
+        adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
         observed, wanted = _comparable(draft.snapshot, desired, live, wanted)
-        if claim == "ours" and covered(observed, wanted):
+        if not adopted and covered(observed, wanted):
             return None
         before = project(observed, wanted)
         after = overlay(wanted, before)
         diff = differences(before, after, whole=WHOLE, desired=desired)
-        if not diff and claim == "ours":
+        if not (diff or adopted):
             return None
         moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
         if moves and _hides_records(draft, live):
             return None
+        _refuse_key_length(draft, desired, live)
         return alteration(
             desired,
             live,
             before,
             after,
             diff,
-            adopts=claim == "adopt",
+            adopts=adopted,
             depends_on=needs,
             notes=_once_a_day(before, after),
             source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None)
@@ -298,10 +297,9 @@ class EmailIdentity(Reader):
         snapshot = draft.snapshot
         if live is None or owner_of(live.tags) != snapshot.scope:
             return None
-        if protected(draft, live.address, live.tags, "deleted"):
-            return None
         if _hides_records(draft, live):
             return None
+        refuse_protected(draft, live.address, live.tags, "deleted")
         replicas = tuple(
             o.address
             for o in by_name[live.name]
@@ -435,12 +433,12 @@ def _references(desired: Desired) -> tuple[Address, ...]:
     return tuple(sorted(found))
 
 
-def _refuses_key_length(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
-    """True after refusing a key length for an identity that does not sign with Easy DKIM, where the YAML does not say
+def _refuse_key_length(draft: PlanDraft, desired: Desired, live: Observed) -> None:
+    """Refuse a key length for an identity that does not sign with Easy DKIM, where the YAML does not say
     that it should: only Easy DKIM has a length to set (SES API, DkimSigningAttributes, NextSigningKeyLength)."""
     block, origin = desired.spec.get("dkim") or {}, live.spec["dkim"]["signing_attributes_origin"]
     if origin == "AWS_SES" or "signing_attributes_origin" in block or "next_signing_key_length" not in block:
-        return False
+        return
     draft.refuse(
         "dkim-length-of-another-key",
         f"{desired.address} signs with the origin {origin}, and SES sets a key length for Easy DKIM only",
@@ -448,7 +446,6 @@ def _refuses_key_length(draft: PlanDraft, desired: Desired, live: Observed) -> b
         address=desired.address,
         source=desired.source_of("dkim.next_signing_key_length"),
     )
-    return True
 
 
 def _proven_key(snapshot: Snapshot, desired: Desired, live: Observed) -> str | None:

@@ -199,18 +199,17 @@ class SmtpCredential(BaseKind):
                 change = self._plan_declared(draft, desired, live)
                 if change is not None and live is not None and live.facts.get("live_name"):
                     change = replace(change, execution={**change.execution, "rename": live.facts["live_name"]})
-                _report(draft, desired, live, change)
+                refused = any(one.address == address for one in draft.refusals)
+                _report(draft, desired, live, None if refused else change)
             if change is not None:
                 yield change
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
-        wanted = tagged_stores(desired, live)
-        for store in wanted:
-            there = (live.spec["stores"] if live else {}).get(stores.id_of(store)) or {}
-            if _refuse_store(draft, desired, store, there):
-                return None
         if live is not None and live.facts["locked"]:
             return None
+        wanted = tagged_stores(desired, live)
+        for store in wanted:
+            _refuse_store(draft, desired, store, (live.spec["stores"] if live else {}).get(stores.id_of(store)) or {})
         state = rotation.health(wanted, live)
         if live is None or state.needs_key:
             return self._plan_key(draft, desired, live, state, wanted)
@@ -223,8 +222,6 @@ class SmtpCredential(BaseKind):
         """A new key, stored everywhere: there is none, or a store lost what only CreateAccessKey returns."""
         name, current = desired.name, state.key
         drop = _keys_to_delete(draft, desired, live)
-        if drop is None:
-            return None
         previous = current["id"] if current and current["id"] not in drop else None
         execution = key_requests.key_request(
             name, wanted, live.spec if live else None, live.tags if live else {}, previous=previous, drop=drop
@@ -397,30 +394,27 @@ def _unclaimed(snapshot: Snapshot, user: str, old: list[dict[str, Any]]) -> list
     return [store for store in old if stores.id_of(store) not in claimed]
 
 
-def _refuse_store(draft: PlanDraft, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    """True, after recording the reason, where this stack may not write a store."""
+def _refuse_store(draft: PlanDraft, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Refuse to write a store that is not this stack's, or that SSM would refuse."""
     if not there.get("exists"):
-        return False
+        return
     owner = owner_of(there.get("tags") or {})
     if owner not in {None, draft.snapshot.scope}:
         draft.refuse(
             "owned-elsewhere", f"{stores.label(store)} belongs to {owner}", address=desired.address,
             source=desired.source_of("credentials"), hint="store this user's credential under another name",
         )  # fmt: skip
-        return True
-    if there.get("secure") is False:
+    elif there.get("secure") is False:
         # SSM API, PutParameter: HierarchyTypeMismatchException, a String cannot become a SecureString.
-        draft.blocked(
+        draft.refuse(
             "store-not-secure", f"{stores.label(store)} is not a SecureString, and SSM cannot convert it",
             address=desired.address, source=desired.source_of("credentials"),
             hint="delete that parameter, or use another name",
         )  # fmt: skip
-        return True
-    return False
 
 
-def _keys_to_delete(draft: PlanDraft, desired: Desired, live: Observed | None) -> list[str] | None:
-    """Which of our keys must be deleted, since IAM allows two; None, after recording it, where both are needed."""
+def _keys_to_delete(draft: PlanDraft, desired: Desired, live: Observed | None) -> list[str]:
+    """Which of our keys must be deleted, since IAM allows two; refused where both are needed."""
     if live is None:
         return []
     present = [k for k in live.spec["keys"] if k["id"] not in live.spec["orphans"]]
@@ -439,12 +433,12 @@ def _keys_to_delete(draft: PlanDraft, desired: Desired, live: Observed | None) -
         + (", not created by recon" if k["id"] in live.facts["foreign"] else "")
         for k in present
     )
-    draft.blocked(
+    draft.refuse(
         "two-keys", f"{desired.address} needs a new access key, but the user has two already: {listed}",
         hint=f"choose the key to replace: recon smtp rotate {desired.name} --replace KEYID", address=desired.address,
         source=desired.entry.source,
     )  # fmt: skip
-    return None
+    return []
 
 
 def _report(draft: PlanDraft, desired: Desired, live: Observed | None, change: Change | None) -> None:

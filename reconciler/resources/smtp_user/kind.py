@@ -24,7 +24,7 @@ from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
-from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, claim_or_refuse, create_once, owner_of, protected
+from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
@@ -209,9 +209,9 @@ class SmtpUser(Reader):
             after = {k: v for k, v in {"path": "/", **wanted}.items() if v is not None}
             after["tags"] = present(tags)
             return creation(desired, after, whole=WHOLE, execution={"policy": policy_of(desired.spec)})
-        claim = claim_or_refuse(draft, desired.address, live.tags, desired.entry.source)
-        if claim is None or (not bounded and _keeps_boundary(draft, desired, live)):
-            return None
+        adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
+        if not bounded and _loses_boundary(draft, desired, live):
+            wanted["permissions_boundary"] = None
         if live.spec.get("policy") is not None:
             # recon cannot read this policy into its fields: it is shown and replaced as a whole.
             wanted = {k: v for k, v in wanted.items() if k not in POLICY_FIELDS}
@@ -222,10 +222,10 @@ class SmtpUser(Reader):
         if old_name:
             before, after = {"name": old_name, **before}, {"name": desired.name, **after}
         diff = differences(before, after, whole=WHOLE, desired=desired)
-        if not diff and claim == "ours":
+        if not (diff or adopted):
             return None
         execution = {"policy": policy_of(desired.spec), "rename": old_name}
-        return alteration(desired, live, before, after, diff, adopts=claim == "adopt", execution=execution)
+        return alteration(desired, live, before, after, diff, adopts=adopted, execution=execution)
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the live user, under its old name where the change renames it."""
@@ -236,20 +236,18 @@ class SmtpUser(Reader):
         snapshot = draft.snapshot
         if live is None or owner_of(live.tags) != snapshot.scope:
             return None
-        if protected(draft, live.address, live.tags, "deleted"):
-            return None
+        refuse_protected(draft, live.address, live.tags, "deleted")
         credential = snapshot.observed.get(f"smtp_credential/{live.name}")
         foreign = list((credential.facts.get("foreign") if credential else None) or ())
         if snapshot.unknown(f"smtp_credential/{live.name}"):
             return None
         if foreign:
-            draft.blocked(
+            draft.refuse(
                 "foreign-key",
                 f"{live.address} cannot be deleted: recon did not create its access key {', '.join(foreign)}",
                 hint="delete that key in IAM once nobody uses it",
                 address=live.address,
             )
-            return None
         if groups := live.facts.get("groups"):
             draft.refuse(
                 "user-in-group",
@@ -259,7 +257,6 @@ class SmtpUser(Reader):
                 f"{groups[0]} --user-name {live.name}",
                 address=live.address,
             )
-            return None
         notes = [Note("user-deleted", "warning", "after this, AWS rejects logins with this user's password")]
         others = {what: list(live.facts.get(what) or ()) for what in _OTHER_PARTS}
         if listed := "; ".join(f"{_OTHER_PARTS[what]} {', '.join(names)}" for what, names in others.items() if names):
@@ -333,7 +330,7 @@ class SmtpUser(Reader):
         yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
 
 
-def _keeps_boundary(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
+def _loses_boundary(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
     """True, after refusing it, where the live boundary was declared and is not any more, or ``null`` asks for none.
 
     A boundary that somebody else has set, and that no YAML ever named, is not ours to speak of.
