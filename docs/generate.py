@@ -178,6 +178,7 @@ def permission_table() -> str:
 def rules_schema() -> str:
     """The schema of ``rules:``, with every id that there is."""
     from reconciler.rules import all_rules
+    from reconciler.rules.registry import RENAMED
 
     titles = {name: one.title for name, one in sorted(all_rules().items())}
     document = {
@@ -188,6 +189,14 @@ def rules_schema() -> str:
         "properties": {
             name: {"title": title, "description": f"See docs/rules/{name}.md.", "$ref": "#/$defs/severity"}
             for name, title in titles.items()
+        }
+        | {
+            old: {
+                "title": titles[name],
+                "description": f"Is {name} now; goes with the next release.",
+                "$ref": "#/$defs/severity",
+            }
+            for old, name in RENAMED.items()
         },
         "additionalProperties": False,
         "$defs": {
@@ -196,7 +205,7 @@ def rules_schema() -> str:
                 "description": "error refuses the apply, warning and note are shown, off disables the rule.",
                 "enum": ["error", "warning", "note", "off"],
             },
-            "id": {"title": "Rule", "description": "The rule's id.", "enum": [*titles]},
+            "id": {"title": "Rule", "description": "The rule's id.", "enum": [*titles, *RENAMED]},
         },
     }
     return json.dumps(document, indent=2) + "\n"

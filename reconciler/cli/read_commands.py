@@ -206,7 +206,7 @@ def drift(
         write_whole(metrics, prometheus(plan))
     _print_drift(plan, news, format, out)
     step_summary(plan if news is None else report.only_new(plan, news), mode="drift")
-    if plan.changes:
+    if plan.changes or plan.findings:
         return 2
     notified = all(one.code != "notify-failed" for one in plan.diagnostics)
     return 0 if running.exit_code(plan, detailed=False) == 0 and notified else 1
@@ -240,9 +240,20 @@ def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Di
 
 @app.command()
 @options_from(out=any_format)
-def show(plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")], out: Output) -> int:
+def show(
+    plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")],
+    digest: Annotated[bool, typer.Option("--digest", help="Print only the digest, for apply --expect.")] = False,
+    *,
+    out: Output,
+) -> int:
     """Render a saved plan in any format."""
-    out.plan(read_plan(plan_file))
+    from reconciler.renderers import plan_digest
+
+    plan = read_plan(plan_file)
+    if digest:
+        sys.stdout.write(plan_digest(plan) + "\n")
+    else:
+        out.plan(plan)
     return 0
 
 

@@ -32,7 +32,7 @@ from reconciler.cli.common import (
     text_or_json,
     yes,
 )
-from reconciler.errors import ReconError
+from reconciler.errors import AwsError, ReconError
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -148,8 +148,12 @@ def _write_entries(selected: Selection, file: TextIO, row: Callable[[SuppressedA
         file.write(row(entry))
     file.flush()
     if not out.quiet:
+        # An error without a region may be of any.
+        failed = {one.region if isinstance(one, AwsError) else None for one in problems}
         for region in selected.regions:
             found = [f"{n:,} {reason}" for (where, reason), n in sorted(counts.items()) if where == region]
+            if failed & {region, None}:
+                found.append("not read to the end" if found else "not read")
             sys.stderr.write(f"{region}: {', '.join(found) or 'none'}\n")
     for problem in problems:
         out.error(problem)

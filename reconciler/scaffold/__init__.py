@@ -48,8 +48,6 @@ def files(options: InitOptions) -> dict[str, str]:
     values = {"NAME": options.name, "ACCOUNT": options.account, "REGION": options.region, "DOMAIN": options.domain,
               "PACKAGE": _package(options.package), "PARTITION": regions.partition_of(options.region)}  # fmt: skip
     texts = {path: _fill_in(text, values) for kind in ("any", options.forge) for path, text in _templates(kind)}
-    if options.forge == "gitlab":
-        texts[".gitlab/mail.py"] = (_HERE / "gitlab_notes.py").read_text(encoding="utf-8")
     _check({path: text for path, text in texts.items() if path.startswith("state/")})
     return texts
 
