@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler import senders
 from reconciler.desired import json_schema
 from reconciler.desired.schema import definition, resolve
 from reconciler.resources import KINDS, SECTIONS, children
@@ -157,7 +158,10 @@ def policies() -> dict[str, dict[str, Any]]:
         {"Sid": "UserRights", "Effect": "Allow", "Action": sorted(BOUNDED), "Resource": "*"},
         *keys,
     ]  # fmt: skip
-    return {"plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS - apart, limited)}
+    return {
+        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS - apart, limited),
+        "senders": policy(senders.READS),
+    }  # fmt: skip
 
 
 def permission_table() -> str:
@@ -261,6 +265,7 @@ def pages() -> dict[Path, str]:
         DOCS / "permissions.md": {
             "policy for plan": fenced["plan"],
             "policy for apply": fenced["apply"],
+            "policy for senders": fenced["senders"],
             "table of kinds": permission_table(),
         },
         DOCS / "performance.md": {"calls by attribute": read_calls_table()},

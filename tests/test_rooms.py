@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "regions": set(),
     "fair_queue": set(),
     "mail": {"names"},
+    "policy_evaluation": set(),
     # the edges: AWS, and what is read or kept elsewhere
     "files": {"errors"},
     "secrets": {"errors", "files", "masking"},
@@ -61,6 +62,7 @@ ROOMS: dict[str, set[str]] = {
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws", "resources"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
+    "senders": {*BASE, "aws", "kinds", "resources", "policy_evaluation"},
     "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
@@ -97,6 +99,7 @@ PURE = (
     "regions",
     "fair_queue",
     "mail",
+    "policy_evaluation",
     "steps",
     "targets",
     "planner",

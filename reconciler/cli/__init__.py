@@ -15,13 +15,23 @@ from typing import Any, NoReturn
 
 import typer
 
-from reconciler.cli import account, doctor, importing, pipeline, read_commands, smtp, suppression, write_commands
+from reconciler.cli import (
+    account,
+    doctor,
+    importing,
+    pipeline,
+    read_commands,
+    senders,
+    smtp,
+    suppression,
+    write_commands,
+)
 from reconciler.cli.app import app
 from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
 from reconciler.errors import ReconError
 
-COMMANDS = (account, doctor, importing, pipeline, read_commands, smtp, suppression, write_commands)
+COMMANDS = (account, doctor, importing, pipeline, read_commands, senders, smtp, suppression, write_commands)
 """The modules of the commands, which register themselves with ``app`` when they are imported."""
 
 

@@ -136,9 +136,9 @@ class Output:
 
 
 def head_of(stack: Stack) -> dict[str, Any]:
-    """The first keys of every JSON object of recon."""
+    """The first keys of every JSON object of recon; without YAML there is no stack."""
     return {
-        "format_version": 1, "stack": stack.name, "environment": stack.environment, "account": stack.account,
+        "format_version": 1, "stack": stack.name or None, "environment": stack.environment, "account": stack.account,
     }  # fmt: skip
 
 
