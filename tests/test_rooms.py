@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "regions": set(),
     "fair_queue": set(),
     "mail": {"names"},
+    "policy_evaluation": set(),
     # the edges: AWS, and what is read or kept elsewhere
     "files": {"errors"},
     "secrets": {"errors", "files", "masking"},
@@ -38,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     # what each kind is, as data
     "resources": {"mail"},
     # the engine of the kinds, and their classes; AWS is handed in
-    "kinds": {*BASE, "masking", "resources", "secrets", "aws"},
+    "kinds": {*BASE, "masking", "policy_evaluation", "resources", "secrets", "aws"},
     # observed, judged, planned
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
