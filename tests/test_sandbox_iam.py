@@ -205,19 +205,80 @@ def test_groups(user: Any) -> None:
     assert code_of(lambda: user.remove_user_from_group(GroupName="g", UserName="News")) == ("NoSuchEntity", 404)
 
 
-def test_credential_report(user: Any) -> None:
-    assert code_of(user.get_credential_report)[0] == "ReportNotPresent"
+def test_credential_report(sandbox: Sandbox, user: Any) -> None:
+    assert code_of(user.get_credential_report) == ("ReportNotPresent", 410)
     user.create_access_key(UserName="News")
-    user.generate_credential_report()
+    sandbox.settings(report_delay=10)
+    assert user.generate_credential_report()["State"] == "STARTED"
+    assert user.generate_credential_report()["State"] == "INPROGRESS"
+    assert code_of(user.get_credential_report) == ("ReportInProgress", 404)
+    sandbox.advance(10)
+    assert user.generate_credential_report()["State"] == "COMPLETE"
     rows = list(csv.DictReader(user.get_credential_report()["Content"].decode().splitlines()))
     assert rows[0]["user"] == "News"
     assert (rows[0]["access_key_1_active"], rows[0]["access_key_2_active"]) == ("true", "false")
+    user.create_access_key(UserName="News")
+    user.generate_credential_report()
+    rows = list(csv.DictReader(user.get_credential_report()["Content"].decode().splitlines()))
+    assert rows[0]["access_key_2_active"] == "false", "a report is kept for four hours"
+    sandbox.advance(4 * 3600)
+    assert code_of(user.get_credential_report) == ("ReportExpired", 410)
+    assert user.generate_credential_report()["State"] == "STARTED"
     assert user.get_account_summary()["SummaryMap"]["Users"] == 1
 
 
-def test_roles_come_from_moto(iam: Any) -> None:
-    trust = '{"Version": "2012-10-17", "Statement": []}'
-    assert iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust)["Role"]["Arn"].endswith(":role/r")
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}]})  # fmt: skip
+
+
+TEAM = [{"Key": "team", "Value": "mail"}]
+
+
+def test_roles(iam: Any) -> None:
+    bad = code_of(lambda: iam.create_role(RoleName="r", AssumeRolePolicyDocument="{}"))
+    assert bad == ("MalformedPolicyDocument", 400)
+    made = iam.create_role(RoleName="Blast", Path="/mail/", AssumeRolePolicyDocument=TRUST, Tags=TEAM)
+    assert made["Role"]["Arn"] == "arn:aws:iam::111122223333:role/mail/Blast"
+    again = code_of(lambda: iam.create_role(RoleName="blast", AssumeRolePolicyDocument=TRUST))
+    assert again == ("EntityAlreadyExists", 409)
+    iam.put_role_policy(RoleName="blast", PolicyName="p", PolicyDocument=SEND)
+    iam.attach_role_policy(RoleName="Blast", PolicyArn="arn:aws:iam::aws:policy/AmazonSESFullAccess")
+    bounded = iam.create_policy(PolicyName="edge", PolicyDocument=SEND)["Policy"]["Arn"]
+    iam.put_role_permissions_boundary(RoleName="Blast", PermissionsBoundary=bounded)
+    assert iam.get_role_policy(RoleName="Blast", PolicyName="p")["PolicyDocument"] == json.loads(SEND)
+    role = iam.get_role(RoleName="Blast")["Role"]
+    assert role["AssumeRolePolicyDocument"] == json.loads(TRUST)
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == bounded
+    assert "Tags" not in iam.list_roles()["Roles"][0]
+    assert code_of(lambda: iam.delete_role(RoleName="Blast")) == ("DeleteConflict", 409)
+    assert code_of(lambda: iam.delete_policy(PolicyArn=bounded)) == ("DeleteConflict", 409)
+    detail = iam.get_account_authorization_details(Filter=["Role", "AWSManagedPolicy"])
+    (found,) = detail["RoleDetailList"]
+    assert found["RolePolicyList"][0]["PolicyDocument"] == json.loads(SEND)
+    assert found["AttachedManagedPolicies"][0]["PolicyName"] == "AmazonSESFullAccess"
+    assert (found["RoleLastUsed"], found["Tags"]) == ({}, TEAM)
+    assert [p["PolicyName"] for p in detail["Policies"]] == ["AmazonSESFullAccess"]
+    document = detail["Policies"][0]["PolicyVersionList"][0]["Document"]
+    assert document["Statement"][0]["Action"] == "ses:*"
+    for undo in (
+        lambda: iam.delete_role_policy(RoleName="Blast", PolicyName="p"),
+        lambda: iam.detach_role_policy(RoleName="Blast", PolicyArn="arn:aws:iam::aws:policy/AmazonSESFullAccess"),
+        lambda: iam.delete_role_permissions_boundary(RoleName="Blast"),
+        lambda: iam.delete_role(RoleName="Blast"),
+    ):
+        undo()
+        assert code_of(undo) == ("NoSuchEntity", 404)
+
+
+def test_a_role_remembers_its_last_use(sandbox: Sandbox, iam: Any) -> None:
+    iam.create_role(RoleName="Blast", AssumeRolePolicyDocument=TRUST)
+    arn = "arn:aws:iam::111122223333:role/Blast"
+    key = client("sts").assume_role(RoleArn=arn, RoleSessionName="session")["Credentials"]["AccessKeyId"]
+    client("sesv2", region="eu-west-1", access_key=key).get_account()
+    assert iam.get_role(RoleName="Blast")["Role"]["RoleLastUsed"]["Region"] == "eu-west-1"
+
+
+def test_what_the_sandbox_does_not_have_of_iam(iam: Any) -> None:
     assert code_of(lambda: iam.simulate_principal_policy(
         PolicySourceArn="arn:aws:iam::111122223333:user/u", ActionNames=["ses:GetAccount"]))[1] == 501  # fmt: skip
 

@@ -95,6 +95,11 @@ def test_an_unread_region_is_an_error_and_no_partial_file_is_written(lists: Hous
     document = json.loads(ran.out)
     assert (ran.code, document["outcome"], len(document["suppressed"])) == (1, "error", 2)
     assert document["diagnostics"][0]["severity"] == "error"
+    ran = lists.cli("suppression", "list", "state.yaml")
+    assert f"{OTHER}: not read\n" in ran.err
+    assert f"{OTHER}: none" not in ran.err
+    assert f"{HOME}: " in ran.err
+    assert f"{HOME}: not read" not in ran.err
 
 
 def test_json_lines_and_csv_say_the_same(lists: House) -> None:

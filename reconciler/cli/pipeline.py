@@ -39,7 +39,7 @@ def history(
     from reconciler.journal import read_runs
 
     stack = declared.stack
-    runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
+    runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit, warn=out.info)
     if out.format == "json":
         out.document(stack, "no_changes", {"runs": [run.to_json() for run in runs]})
     else:

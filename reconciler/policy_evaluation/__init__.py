@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from reconciler.policy_evaluation.evaluate import (
-    Answer,
     Context,
     Decision,
     Policies,
+    PolicyAnswer,
     Statement,
     about,
     evaluate,
@@ -20,10 +20,10 @@ from reconciler.policy_evaluation.sending import SEND_ACTIONS, Principal, Reach,
 
 __all__ = [
     "SEND_ACTIONS",
-    "Answer",
     "Context",
     "Decision",
     "Policies",
+    "PolicyAnswer",
     "Principal",
     "Reach",
     "Statement",

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
-Answer = Literal["yes", "no", "unknown"]
+PolicyAnswer = Literal["yes", "no", "unknown"]
 NOTHING: Final = "no policy allows it"
 
 Context = Mapping[str, tuple[str, ...] | None]
@@ -78,7 +78,7 @@ class Policies:
 class Decision:
     """The answer to one request, and why; ``reasons`` of a yes may be empty."""
 
-    answer: Answer
+    answer: PolicyAnswer
     reasons: tuple[str, ...] = ()
 
 
@@ -235,7 +235,7 @@ def evaluate(policies: Policies, action: str, resource: str, context: Context) -
 def evaluate_all(policies: Policies, action: str, resources: Iterable[str], context: Context) -> Decision:
     """Whether the principal may do one action that AWS checks against several resources: each must be allowed."""
     found = [(resource, evaluate(policies, action, resource, context)) for resource in resources]
-    answers: tuple[Answer, ...] = ("no", "unknown")
+    answers: tuple[PolicyAnswer, ...] = ("no", "unknown")
     for answer in answers:
         if some := [(resource, one) for resource, one in found if one.answer == answer]:
             reasons = tuple(dict.fromkeys(f"{why} ({resource})" for resource, one in some for why in one.reasons))

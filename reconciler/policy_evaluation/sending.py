@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from reconciler.policy_evaluation.evaluate import (
     NOTHING,
-    Answer,
     Context,
     Decision,
     Policies,
+    PolicyAnswer,
     Statement,
     evaluate,
     evaluate_all,
@@ -85,7 +85,7 @@ class Reach:
     what it may send if the doubts in ``reasons`` turn out in its favour. ``administrator``: it may do everything.
     """
 
-    can_send: Answer
+    can_send: PolicyAnswer
     actions: tuple[str, ...] = ()
     from_addresses: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ def reach(policies: Policies, principal: Principal, regions: Iterable[str] = ())
         sets += _widest(t.resource for t in tries if t.answer == found.answer)
     reasons = tuple(dict.fromkeys([*found.reasons, *_notes(found.actions, about)]))
     return Reach(
-        found.answer, tuple(found.actions), _widest(found.seen["ses:fromaddress"]),
+        found.answer, tuple(sorted(found.actions, key=SEND_ACTIONS.index)), _widest(found.seen["ses:fromaddress"]),
         _widest(found.seen["ses:recipients"]), _widest(_open(found.seen["network"])), _widest(found.resources),
         _widest(sets), reasons, _is_administrator(policies),
     )  # fmt: skip
@@ -187,19 +187,19 @@ class _Try:
     """The best answer of one resource, with the values of each key that led to it, in the policies' words."""
 
     resource: str
-    answer: Answer
+    answer: PolicyAnswer
     seen: Mapping[str, tuple[str, ...]]
     reasons: tuple[str, ...]
 
 
-_RANK: Final[tuple[Answer, ...]] = ("no", "unknown", "yes")
+_RANK: Final[tuple[PolicyAnswer, ...]] = ("no", "unknown", "yes")
 
 
 class _Found:
     """What the tries of all actions found together."""
 
     def __init__(self) -> None:
-        self.answer: Answer = "no"
+        self.answer: PolicyAnswer = "no"
         self.actions: list[str] = []
         self.resources: list[str] = []
         self.seen: dict[str, list[str]] = {"ses:fromaddress": [], "ses:recipients": [], "network": []}
@@ -265,7 +265,7 @@ def _best(
         decision = evaluate(policies, action, arn, made)
         doubts = tuple(one.doubt for one in chosen if one.doubt) if decision.answer == "yes" else ()
         by_answer["unknown" if doubts else decision.answer].append((chosen, doubts or decision.reasons))
-    answer: Answer = "yes" if by_answer["yes"] else "unknown" if by_answer["unknown"] else "no"
+    answer: PolicyAnswer = "yes" if by_answer["yes"] else "unknown" if by_answer["unknown"] else "no"
     reasons = [] if answer == "yes" else [why for _, some in by_answer[answer] for why in some]
     if answer == "no" and tried == _MOST:
         answer, reasons = "unknown", ["its conditions have too many combinations to try"]

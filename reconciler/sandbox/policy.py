@@ -115,6 +115,9 @@ def _iam(call: Call, params: Params) -> list[str]:
         user = call.world.current("iam", call.account, "", IamState).users.get(name.lower())
         path = user.path if user else params.get("Path", "/")
         return [call.arn("iam", f"user{path}{name}", "")]
+    if name := params.get("RoleName"):
+        role = call.world.current("iam", call.account, "", IamState).roles.get(name.lower())
+        return [call.arn("iam", f"role{role.path if role else params.get('Path', '/')}{name}", "")]
     return [params["PolicyArn"]] if "PolicyArn" in params else []
 
 
