@@ -134,7 +134,7 @@ def _more(less: Reach, wider: Reach) -> str:
         ("to ", less.recipients, wider.recipients),
         ("from the network ", less.networks, wider.networks),
         ("through ", less.resources, wider.resources),
-        ("with the configuration set ", less.sets, wider.sets),
+        ("with the set ", less.sets, wider.sets),
     )
     found = []
     for word, had, has in parts:
