@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler import senders
 from reconciler.desired import json_schema
 from reconciler.desired.schema import definition, resolve
 from reconciler.resources import KINDS, SECTIONS, children
@@ -140,6 +141,8 @@ def policy(actions: Iterable[str], statements: Iterable[Mapping[str, Any]] = ())
 
 def policies() -> dict[str, dict[str, Any]]:
     """The two policies: ``plan`` reads, ``apply`` reads and writes."""
+    from reconciler.iam_policy import BOUNDED, RECORD_TYPES
+
     reads, writes = calls()
     keys = [
         {
@@ -147,7 +150,18 @@ def policies() -> dict[str, dict[str, Any]]:
             "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
         }
     ]  # fmt: skip
-    return {"plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS, keys)}
+    apart = {"route53:ChangeResourceRecordSets", *BOUNDED}
+    types = {"ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": [*RECORD_TYPES]}}
+    limited = [
+        {"Sid": "Records", "Effect": "Allow", "Action": ["route53:ChangeResourceRecordSets"], "Resource": "*",
+         "Condition": types},
+        {"Sid": "UserRights", "Effect": "Allow", "Action": sorted(BOUNDED), "Resource": "*"},
+        *keys,
+    ]  # fmt: skip
+    return {
+        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS - apart, limited),
+        "senders": policy(senders.READS),
+    }  # fmt: skip
 
 
 def permission_table() -> str:
@@ -251,6 +265,7 @@ def pages() -> dict[Path, str]:
         DOCS / "permissions.md": {
             "policy for plan": fenced["plan"],
             "policy for apply": fenced["apply"],
+            "policy for senders": fenced["senders"],
             "table of kinds": permission_table(),
         },
         DOCS / "performance.md": {"calls by attribute": read_calls_table()},

@@ -7,13 +7,14 @@ AWS from YAML that nobody has applied yet.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.drift import causes
 from reconciler.errors import AwsError, ReconError
+from reconciler.files import read_given
 from reconciler.model import FINDINGS, Address, Change, Diagnostic, Plan, digest_of
 
 if TYPE_CHECKING:
@@ -138,12 +139,7 @@ class SinceReport:
 
 def read_earlier(path: str) -> str | None:
     """The text of an earlier report; None if there is none yet, as in the first run of a cron. Raises ReconError."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ReconError(f"{path} could not be read: {getattr(problem, 'strerror', None) or 'not UTF-8'}") from None
+    return read_given(path) if os.path.lexists(path) else None
 
 
 def only_new(plan: Plan, news: SinceReport) -> Plan:

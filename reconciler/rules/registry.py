@@ -199,12 +199,33 @@ _WAIVER_RULE: Final = Rule(
     example="",
 )
 
+SENDER_UNDECLARED = "sender-undeclared"
+"""The id of what `recon senders --check` reports, which no plan sees."""
+
+_SENDER_RULE: Final = Rule(
+    SENDER_UNDECLARED,
+    "warning",
+    "Somebody may send mail that nothing declares",
+    "IAM User Guide, Policy evaluation logic; SES Developer Guide, Using sending authorization",
+    check=lambda view: (),
+    finds="""A user, a role or another account may send mail, and neither this YAML nor the `recon:stack` tag of another
+    stack declares it. `recon senders --check` reports it and exits 2; a plan does not. Whoever may do everything is
+    listed apart as an administrator and is not reported. Where it cannot be decided whether somebody may send, it is a
+    note.""",
+    why="After a break-in, a key that nobody knows about still sends. A forgotten user with a key of three years "
+    "is one.",
+    fix="Declare it (an SMTP user, a policy of an identity), take the right away, or name its ARN in a waiver with the "
+    "reason.",
+    theme="Senders",
+    example="arn:aws:iam::111122223333:role/crm",
+)
+
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
 def all_rules() -> dict[str, Rule]:
-    """Every rule by its id, ``waiver-expired`` included, for their pages: in the order of the index."""
-    return {**RULES, WAIVER_EXPIRED: _WAIVER_RULE}
+    """Every rule by its id, for their pages: in the order of the index, those that no plan evaluates last."""
+    return {**RULES, WAIVER_EXPIRED: _WAIVER_RULE, SENDER_UNDECLARED: _SENDER_RULE}
 
 
 def known_ids() -> frozenset[str]:
@@ -234,7 +255,8 @@ def judge(view: RuleView) -> list[Finding]:
     chosen = settings.get(WAIVER_EXPIRED)
     if chosen != "off":
         found.extend(_expired(expired, _WAIVER_RULE.rank(RawFinding("", ""), chosen)))
-        found.extend(_unneeded(w for w in view.state.waivers if w.until < today and w not in expired))
+        ended = [w for w in view.state.waivers if w.until < today and w.rule != SENDER_UNDECLARED]
+        found.extend(_unneeded(w for w in ended if w not in expired))
     return sorted(set(found), key=lambda f: (_ORDER[f.severity], f.rule, f.address, f.message))
 
 
