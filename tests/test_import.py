@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -531,6 +532,32 @@ def test_hostile_live_values_are_inert(house: House) -> None:
     assert "\x1b" not in text
     assert "policies.two is not managed here" in text
     assert "bimi is not managed here" in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["##[error]x", "##vso[task.setvariable variable=a]b", "::set-env name=a::b", "::stop-commands::x", "::Group::x"],
+)
+def test_nothing_that_import_prints_is_a_command_of_a_pipeline(house: House, command: str) -> None:
+    """Neither in a comment (a policy that cannot be declared) nor in a value (a tag), which comes back as it was."""
+    house.sandbox.seed(identities=[{"names": ["acme.com"], "tags": {"note": command}}])
+    statement = {
+        "Sid": "s", "Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ses:SendEmail",
+        "Resource": f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com",
+        "Condition": {"StringEquals": {"aws:PrincipalTag/t": f"{command}\n{command}"}},
+    }  # fmt: skip
+    client("sesv2").create_email_identity_policy(
+        EmailIdentity="acme.com",
+        PolicyName="two",
+        Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    ran = house.cli("import", "--region", HOME, "--stack", "acme")
+    assert ran.code == 0, ran
+    for text in (ran.out, ran.err):
+        assert not re.search(r"##\w*\[|^\s*#?\s*::|::[A-Za-z]", text, flags=re.MULTILINE), text
+    (house.home / "printed.yaml").write_text(ran.out)
+    assert yaml.safe_load(ran.out)["domains"]["acme.com"]["tags"]["note"] == command
+    assert r"\x23\x23" in ran.out or r"\x3a\x3a" in ran.out
 
 
 def test_an_address_whose_domain_has_capitals_is_left_out_and_named(house: House) -> None:
