@@ -320,8 +320,8 @@ def is_address(text: str) -> bool:
 def csv_line(cells: Iterable[str]) -> str:
     """One line of CSV (RFC 4180 quoting, a line feed at its end)."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow([to_cell(cell) for cell in cells])
-    return out.getvalue()
+    csv.writer(out).writerow([to_cell(cell) for cell in cells])  # its "\r\n" makes it quote a carriage return, too
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 _FORMULA = re.compile(r"'*[=+\-@\uff1d\uff0b\uff0d\uff20\s\x00-\x1f\x7f-\x9f]")
