@@ -141,6 +141,8 @@ def policy(actions: Iterable[str], statements: Iterable[Mapping[str, Any]] = ())
 
 def policies() -> dict[str, dict[str, Any]]:
     """The two policies: ``plan`` reads, ``apply`` reads and writes."""
+    from reconciler.iam_policy import BOUNDED, RECORD_TYPES
+
     reads, writes = calls()
     keys = [
         {
@@ -148,8 +150,16 @@ def policies() -> dict[str, dict[str, Any]]:
             "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
         }
     ]  # fmt: skip
+    apart = {"route53:ChangeResourceRecordSets", *BOUNDED}
+    types = {"ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": [*RECORD_TYPES]}}
+    limited = [
+        {"Sid": "Records", "Effect": "Allow", "Action": ["route53:ChangeResourceRecordSets"], "Resource": "*",
+         "Condition": types},
+        {"Sid": "UserRights", "Effect": "Allow", "Action": sorted(BOUNDED), "Resource": "*"},
+        *keys,
+    ]  # fmt: skip
     return {
-        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS, keys),
+        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS - apart, limited),
         "senders": policy(senders.READS),
     }  # fmt: skip
 

@@ -165,6 +165,30 @@ def test_a_plan_of_the_pull_requests_own_is_never_posted(house: support.House) -
     assert github.job(HERE / "docs" / "examples" / "github-plan.yml", "plan", expect=False, **OURS) == []
 
 
+def test_names_of_files_are_inert_in_every_job(house: support.House) -> None:
+    """A pull request chooses the names of its files: none is a command of the shell or of the runner."""
+    clone, base = repository(house, "github")
+    names = ("x\n::error title=a::b.yaml", "y\n::set-output name=digest::z.yaml", "##[error]c.yaml", "--out=pwned.yaml",
+             "$(touch pwned).yaml", "`touch pwned`.yaml", "@acme #1 <b>.yaml")  # fmt: skip
+    for number, name in enumerate(names):
+        (clone / "state" / name).write_text(f"configuration_sets: {{s{number}: {{}}}}\n")
+    github = GitHub(Shell(house, clone))
+    flow = clone / ".github" / "workflows" / "mail-plan.yml"
+    github.job(flow, "validate")
+    github.job(flow, "declared", **{"github.event.pull_request.base.sha": base})
+    *_, (_, (body,)) = github.job(flow, "plan", **OURS)
+    assert "configuration_set/us-east-1/s0" in plain(body)
+    for number, name in enumerate(names):
+        (clone / "state" / name).write_text(f"configuration_sets: {{s{number}: 7}}\n")
+    github.job(flow, "validate", expect=False)
+    lines = github.said.splitlines()
+    assert len(lines) == len(names) and all(line.startswith("::error file=state/") for line in lines)
+    for text in (body, github.said, github.summary):
+        assert not re.search(r"^ *::(?!error file=state/)|##\[", text, re.MULTILINE)
+    assert "@acme #1" not in body and "<b>" not in body
+    assert not list(house.home.rglob("pwned*"))
+
+
 def test_only_a_merged_release_with_an_attested_and_reviewed_plan_is_applied(house: support.House) -> None:
     clone, _ = repository(house, "github")
     flow = clone / ".github" / "workflows" / "mail-apply.yml"
@@ -433,6 +457,24 @@ def test_workflows_are_pinned_and_keep_expressions_out_of_scripts(path: str) -> 
             assert "${{" not in script
             parsed = subprocess.run(["bash", "-n", "-c", script], capture_output=True, text=True)
             assert parsed.returncode == 0, parsed.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_a_job_has_only_the_rights_that_it_needs(path: str) -> None:
+    """Rights are given job by job; a token for AWS only to jobs that assume a role; the role that writes only behind an
+    environment, and never beside a right to write to the forge."""
+    document = yaml.safe_load(WORKFLOWS[path])
+    assert document["permissions"] == {"contents": "read"}
+    for name, job in document["jobs"].items():
+        rights = job.get("permissions", {})
+        roles = {step["with"]["role-to-assume"].rpartition("/")[2] for step in job["steps"]
+                 if "configure-aws-credentials" in step.get("uses", "")}  # fmt: skip
+        assert (rights.get("id-token") == "write") is bool(roles), name
+        if "recon-apply" in roles:
+            assert job["environment"] == "production" and job["needs"] == "plan"
+            assert {right for right, how in rights.items() if how == "write"} == {"id-token"}
+        if "pull_request" in document.get(True, document.get("on")) and roles:
+            assert "head.repo.full_name == github.repository" in job["if"], "not for forks"
 
 
 @pytest.mark.parametrize(

@@ -305,4 +305,13 @@ def sandbox(
         sys.stdout.flush()
         sys.stderr.write(f"The sandbox listens on {url}; it keeps nothing when it stops. Stop it with Ctrl-C.\n")
 
-    serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)
+    ports = f"port {port}" + (f" or the DNS port {dns_port}" if dns_port is not None else "")
+    try:
+        serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)
+    except OSError as problem:
+        raise ReconError(
+            f"the sandbox cannot listen on {ports}: {problem.strerror or problem}",
+            hint="stop what listens there, or let it pick a free one: --port 0",
+        ) from None
+    except ValueError as problem:
+        raise ReconError(f"--rates {rates}: {problem}", hint="--rates aws") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import RECORDS, unpack
 from reconciler.kinds.snapshot import ReadScope
-from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import Address, FieldDiff, Note
 from reconciler.resources.dns_record import intents, marker
 from reconciler.resources.dns_record.intents import Intent
@@ -53,7 +53,10 @@ class Upserts:
             return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
         if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
-            self._compare(zone, intent, address)
+            try:
+                self._compare(zone, intent, address)
+            except txt.NoTxtValue as problem:
+                self._refuse_unwritable(problem, intent, address)
         changes = len(self.plan.changes) > before
         if changes and len(self.plan.draft.refusals) == known:
             self._refuse_another_stacks(zone, intent, address)
@@ -61,6 +64,12 @@ class Upserts:
             self.plan.show_refused(address, zone, intent, _wanted_value(intent))
         elif changes:
             self._add_ownership(intent, address)
+
+    def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
+        self.plan.draft.refuse(
+            "dns-value", f"{intent.name} {intent.type}: {problem}",
+            hint="declare less, or take out what others put there", address=address, source=intent.source,
+        )  # fmt: skip
 
     def _is_first(self, intent: Intent, address: Address) -> bool:
         """Whether nothing before has declared a record of this name and type; another value is refused."""
@@ -361,6 +370,8 @@ class Upserts:
         except ValueError as problem:
             self.plan.draft.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
             return
+        if merged != there:
+            intents.encode(merged)  # before the marker claims the terms
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
         created = remembered.spf_created if there is not None else True
