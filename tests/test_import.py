@@ -555,7 +555,7 @@ def test_nothing_that_import_prints_is_a_command_of_a_pipeline(house: House, com
     for text in (ran.out, ran.err):
         assert not re.search(r"##\w*\[|^\s*#?\s*::|::[A-Za-z]", text, flags=re.MULTILINE), text
     (found,) = yaml.safe_load(ran.out)["domains"]["acme.com"]["policies"]["one"]["Statement"]
-    assert found["Condition"]["StringEquals"]["aws:PrincipalTag/t"] == command
+    assert found["Condition"]["StringEquals"]["aws:PrincipalTag/t"] == [command]
     assert "policies.two is not managed here" in ran.out
     assert r"\x23\x23" in ran.out or r"\x3a\x3a" in ran.out
 
