@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler import senders
 from reconciler.desired import json_schema
 from reconciler.desired.schema import definition, resolve
 from reconciler.resources import KINDS, SECTIONS, children
@@ -140,6 +141,8 @@ def policy(actions: Iterable[str], statements: Iterable[Mapping[str, Any]] = ())
 
 def policies() -> dict[str, dict[str, Any]]:
     """The two policies: ``plan`` reads, ``apply`` reads and writes."""
+    from reconciler.iam_policy import BOUNDED, RECORD_TYPES
+
     reads, writes = calls()
     keys = [
         {
@@ -147,7 +150,18 @@ def policies() -> dict[str, dict[str, Any]]:
             "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
         }
     ]  # fmt: skip
-    return {"plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS, keys)}
+    apart = {"route53:ChangeResourceRecordSets", *BOUNDED}
+    types = {"ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": [*RECORD_TYPES]}}
+    limited = [
+        {"Sid": "Records", "Effect": "Allow", "Action": ["route53:ChangeResourceRecordSets"], "Resource": "*",
+         "Condition": types},
+        {"Sid": "UserRights", "Effect": "Allow", "Action": sorted(BOUNDED), "Resource": "*"},
+        *keys,
+    ]  # fmt: skip
+    return {
+        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS - apart, limited),
+        "senders": policy(senders.READS),
+    }  # fmt: skip
 
 
 def permission_table() -> str:
@@ -168,6 +182,7 @@ def permission_table() -> str:
 def rules_schema() -> str:
     """The schema of ``rules:``, with every id that there is."""
     from reconciler.rules import all_rules
+    from reconciler.rules.registry import RENAMED
 
     titles = {name: one.title for name, one in sorted(all_rules().items())}
     document = {
@@ -178,6 +193,14 @@ def rules_schema() -> str:
         "properties": {
             name: {"title": title, "description": f"See docs/rules/{name}.md.", "$ref": "#/$defs/severity"}
             for name, title in titles.items()
+        }
+        | {
+            old: {
+                "title": titles[name],
+                "description": f"Is {name} now; goes with the next release.",
+                "$ref": "#/$defs/severity",
+            }
+            for old, name in RENAMED.items()
         },
         "additionalProperties": False,
         "$defs": {
@@ -186,7 +209,7 @@ def rules_schema() -> str:
                 "description": "error refuses the apply, warning and note are shown, off disables the rule.",
                 "enum": ["error", "warning", "note", "off"],
             },
-            "id": {"title": "Rule", "description": "The rule's id.", "enum": [*titles]},
+            "id": {"title": "Rule", "description": "The rule's id.", "enum": [*titles, *RENAMED]},
         },
     }
     return json.dumps(document, indent=2) + "\n"
@@ -242,6 +265,7 @@ def pages() -> dict[Path, str]:
         DOCS / "permissions.md": {
             "policy for plan": fenced["plan"],
             "policy for apply": fenced["apply"],
+            "policy for senders": fenced["senders"],
             "table of kinds": permission_table(),
         },
         DOCS / "performance.md": {"calls by attribute": read_calls_table()},

@@ -5,10 +5,10 @@ It holds no desired or observed state: without its backend a stack plans and app
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError, ReconError
@@ -22,6 +22,11 @@ REFUSED = frozenset({"PreconditionFailed", "412"})
 DENIED = frozenset({"AccessDenied", "403"})
 CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 
+MAX_RECORD = 2**20
+"""Characters of a lock, or of one line of a journal."""
+MAX_OBJECT = 64 * 2**20
+"""Bytes of an object that are read: a journal of a hundred thousand steps has 20 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -30,6 +35,8 @@ class Location:
     bucket: str = ""
     prefix: str = ""
     region: str | None = None
+    account: str = ""
+    """Whose the bucket must be: a bucket of that name that somebody else has made is never used."""
     directory: str = ".recon"
 
     def __str__(self) -> str:
@@ -42,8 +49,9 @@ def location_of(stack: Stack) -> Location:
     if s3:
         prefix = str(s3.get("prefix") or "")
         return Location(
-            str(s3["bucket"]), prefix + "/" * bool(prefix and not prefix.endswith("/")), s3.get("region") or None
-        )
+            str(s3["bucket"]), prefix + "/" * bool(prefix and not prefix.endswith("/")), s3.get("region") or None,
+            str(s3.get("account") or stack.account or ""),
+        )  # fmt: skip
     return Location(directory=os.environ.get("RECON_DIR") or ".recon")
 
 
@@ -57,18 +65,31 @@ def scope_file(scope: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "~" for c in scope)
 
 
-def make_directory(directory: str | Path) -> Path:
-    """Create the local directory, with a ``.gitignore`` in it, if it does not exist. Raises OSError."""
-    path = Path(directory)
-    if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True)
-        (path / ".gitignore").write_text("*\n", encoding="ascii")
-    return path
+def parse_record(text: str) -> dict[str, Any]:
+    """A JSON object as a lock or a journal holds it; empty if it is none. What is not ours may be in these files:
+    values of any type, of any depth, or texts that cannot be printed."""
+    try:
+        record = json.loads(text) if len(text) <= MAX_RECORD else None
+        json.dumps(record, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # a lone surrogate is a ValueError, too
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def parse_time(value: object) -> str | None:
+    """A time of a record (ISO 8601 with an offset) in UTC with milliseconds, as recon writes it, or None."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 9999:
+            return None
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class S3Object:
-    """One object as read: its bytes, its entity tag, and when S3 stored it."""
+    """One object as read: its first ``MAX_OBJECT`` bytes, its entity tag, and when S3 stored it."""
 
     body: bytes
     etag: str
@@ -88,7 +109,13 @@ class Bucket:
         self.aws = aws
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return self.aws.call("s3", operation, self.location.region, Bucket=self.location.bucket, **parameters)
+        return self.aws.call("s3", operation, self.location.region, **self._bucket, **parameters)
+
+    @property
+    def _bucket(self) -> dict[str, Any]:
+        """Which bucket, in every call (S3 User Guide, "Verifying bucket ownership with bucket owner condition")."""
+        owner = {"ExpectedBucketOwner": self.location.account} if self.location.account else {}
+        return {"Bucket": self.location.bucket, **owner}
 
     def get(self, key: str) -> S3Object | None:
         """One object, or None if there is none. Raises AwsError."""
@@ -96,7 +123,7 @@ class Bucket:
 
         try:
             answer = self._call("GetObject", Key=key)
-            return S3Object(answer["Body"].read(), answer["ETag"], answer["LastModified"])
+            return S3Object(answer["Body"].read(MAX_OBJECT), answer["ETag"], answer["LastModified"])
         except AwsError as error:
             # Without s3:ListBucket on the whole bucket S3 returns 403 for a missing object (S3 API, GetObject,
             # "Permissions"); `recon iam-policy` allows listing the prefix, which distinguishes the two.
@@ -134,6 +161,6 @@ class Bucket:
         """All keys below a prefix, in order: one call per 1000. Raises AwsError."""
         found = self.aws.pages(
             "s3", "ListObjectsV2", "Contents", self.location.region, token_in="ContinuationToken",
-            token_out="NextContinuationToken", Bucket=self.location.bucket, Prefix=prefix,
+            token_out="NextContinuationToken", Prefix=prefix, **self._bucket,
         )  # fmt: skip
         return sorted(str(item["Key"]) for item in found)

@@ -38,8 +38,11 @@ LONG: dict[str, int] = {}
 """``FILE:FUNCTION`` -> its lines, of functions over 60 lines. Numbers may only become smaller."""
 LONG_FROM, LONGEST = 60, 80
 
-MAY_NAME = re.compile(r"(rules|doctor|scaffold|sandbox)/|demo\.py$|resources/\w+/(rules\b|sandbox\.py$)")
-"""Who may name any kind: what it means for mail, its diagnosis, examples, and the AWS of the tests."""
+MAY_NAME = re.compile(
+    r"(rules|doctor|policy_evaluation|scaffold|sandbox)/|(\w+/)?senders\b|demo\.py$|resources/\w+/(rules\b|sandbox\.py$)"
+)
+"""Who may name any kind: what it means for mail, its diagnosis, who may send through it, examples, and the AWS of the
+tests."""
 
 NAMES_NONE = ("planner.py", "steps.py", "refine.py", "running.py", "targets.py")
 

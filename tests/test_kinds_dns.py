@@ -56,11 +56,11 @@ def refused(house: House, document: dict[str, Any], code: str, *mentions: str) -
     ("tag", "a", "b", "shown_a", "shown_b"),
     [
         ("p", "none", "quarantine", "none", "quarantine"),
-        ("sp", "reject", "none", "reject", "none"),
+        ("sp", "none", "reject", "none", "reject"),
         ("np", "reject", "quarantine", "reject", "quarantine"),
-        ("adkim", "s", "r", "s", "r"),
-        ("aspf", "s", "r", "s", "r"),
-        ("t", "y", "n", "y", "n"),
+        ("adkim", "r", "s", "r", "s"),
+        ("aspf", "r", "s", "r", "s"),
+        ("t", "n", "y", "n", "y"),
         ("psd", "n", "y", "n", "y"),
         ("fo", "1", "d", "1", "d"),
         (

@@ -252,4 +252,6 @@ def test_any_text(text: str) -> None:
             assert str(error)
         else:
             assert spf.merge(merged, [OURS], "-all") == merged
-            assert [term.text for term in record.terms] == [part for part in candidate[6:].split(" ") if part]
+            assert [term.text for term in record.terms] == [
+                part for part in spf.mended(candidate)[6:].split(" ") if part
+            ]

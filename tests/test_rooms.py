@@ -16,7 +16,7 @@ import pytest
 HERE = Path(__file__).parent.parent
 PACKAGE = HERE / "reconciler"
 
-BASE = {"model", "errors", "names", "regions", "mail"}
+BASE = {"model", "errors", "masking", "names", "regions", "mail"}
 
 ROOMS: dict[str, set[str]] = {
     # values and codecs: nothing but each other
@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "regions": set(),
     "fair_queue": set(),
     "mail": {"names"},
+    "policy_evaluation": set(),
     # the edges: AWS, and what is read or kept elsewhere
     "files": {"errors"},
     "secrets": {"errors", "files", "masking"},
@@ -36,9 +37,9 @@ ROOMS: dict[str, set[str]] = {
     # YAML -> desired
     "desired": {*BASE, "files", "resources"},
     # what each kind is, as data
-    "resources": set(),
+    "resources": {"mail"},
     # the engine of the kinds, and their classes; AWS is handed in
-    "kinds": {*BASE, "masking", "resources", "secrets", "aws"},
+    "kinds": {*BASE, "policy_evaluation", "resources", "secrets", "aws"},
     # observed, judged, planned
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
@@ -52,16 +53,17 @@ ROOMS: dict[str, set[str]] = {
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
-    "renderers": {"model", "errors", "resources"},
+    "renderers": {"model", "errors", "masking", "resources"},
     # around a run
-    "lock": {"model", "errors", "backend", "aws", "observing"},
-    "journal": {"model", "errors", "backend", "lock", "renderers"},
-    "smtp": {*BASE, "masking", "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors", "regions", "kinds"},
+    "lock": {"model", "errors", "files", "backend", "aws", "observing"},
+    "journal": {"model", "errors", "files", "backend", "lock", "renderers"},
+    "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
+    "drift": {"model", "errors", "files", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws", "resources"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
+    "senders": {*BASE, "aws", "kinds", "resources", "policy_evaluation"},
     "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
     "sandbox": set(),
@@ -98,6 +100,7 @@ PURE = (
     "regions",
     "fair_queue",
     "mail",
+    "policy_evaluation",
     "steps",
     "targets",
     "planner",

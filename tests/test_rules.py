@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler import rules
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
+from reconciler.resources.smtp_user.other_policies import OtherPolicy
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
@@ -170,6 +171,14 @@ def user(**values: Any) -> dict[str, Any]:
 
 def policy(*resources: str) -> dict[str, Any]:
     return {"identities": list(resources)}
+
+
+def other_policy(effect: str) -> OtherPolicy:
+    statement = {"Effect": effect, "Action": "ses:SendRawEmail", "Resource": "*"}
+    return OtherPolicy("group", "AWSSESSendingGroupDoNotRename", ({"Statement": [statement]},))
+
+
+LIMITED = {"from_addresses": ["*@acme.com"]}
 
 
 def odd_policy(*resources: str) -> dict[str, Any]:
@@ -384,6 +393,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             "more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})},
         },
     ),
+    ("dkim-stale", "note", {"before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]}}),
     ("dkim-failing", "warning", {"facts": {"dkim_status": "TEMPORARY_FAILURE"}}),
     (
         "mail-from-reject",
@@ -501,8 +511,8 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("region-sandbox", "warning", {"accounts": {EAST: {**ACCOUNT, "ProductionAccessEnabled": False}}}),
     ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False}}}),
-    ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "SHUTDOWN"}}}),
-    ("region-probation", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "PROBATION"}}}),
+    ("account-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "SHUTDOWN"}}}),
+    ("account-paused", "warning", {"accounts": {"sa-east-1": {**ACCOUNT, "EnforcementStatus": "PROBATION"}}}),
     (
         "region-quota",
         "warning",
@@ -593,7 +603,12 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "smtp-wider",
         "warning",
-        {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": ["AWSSESSendingGroupDoNotRename"]})}},
+        {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Allow")]})}},
+    ),
+    (
+        "smtp-denied",
+        "warning",
+        {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Deny")]})}},
     ),
     (
         "smtp-set-arn",
@@ -656,6 +671,17 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dns-long-ttl", "note", {"domains": {"acme.com": {"ttl": 604800}}}),
     ("bimi-not-enforced", "warning", {"before": ONE_LOGO, "dmarc": (NONE, NONE)}),
     ("bimi-not-enforced", "warning", {"before": ONE_LOGO, "dmarc": (GOOD_DMARC, GOOD_DMARC + "; sp=none")}),
+    ("dns-discarded", "warning", {"spf": ("v=spf1 -all", " v=spf1 -all")}),
+    ("dns-discarded", "warning", {"before": {("bounce.acme.com", "TXT"): ["v=spf1\tinclude:amazonses.com ~all"]}}),
+    ("dns-discarded", "warning", {"after": {("_dmarc.acme.com", "TXT"): [GOOD_DMARC, '"v=DMARC1; p=none"']}}),
+    ("dns-discarded", "warning", {"after": {LOGO: ["\xa0v=BIMI1; l=https://acme.com/l.svg"]}}),
+    ("dmarc-invalid", "warning", {"dmarc": (None, "\tv=DMARC1; p=reject; rua=mailto:d@acme.com")}),
+    ("dmarc-missing", "warning", {"dmarc": (None, " v=DMARC1; p=reject; rua=mailto:d@acme.com")}),
+    ("dmarc-weakened", "warning", {"dmarc": ("v=DMARC1; p=quarantine; t=n", "v=DMARC1; p=quarantine; t=y")}),
+    ("dmarc-weakened", "warning", {"dmarc": ("v=DMARC1; p=none; sp=reject", "v=DMARC1; p=none; sp=reject; t=y")}),
+    ("dmarc-weakened", "warning", {"dmarc": ("v=DMARC1; p=none; sp=reject", None)}),
+    ("dmarc-test-mode", "note", {"dmarc": (NONE, NONE + "; sp=reject; t=y")}),
+    ("spf-invalid", "warning", {"spf": (None, "v=spf1 include:_spf.crm.example -all\xa0")}),
     ("bimi-no-certificate", "note", {"domains": {"acme.com": {"bimi": {"l": "https://acme.com/l.svg"}}}}),
 ]
 
@@ -679,6 +705,13 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("dmarc-jump", {"dmarc": (None, GOOD_DMARC), "facts": {"verification_status": "PENDING"}}),
     ("dmarc-weakened", {"dmarc": (NONE, GOOD_DMARC)}),
     ("dmarc-weakened", {"dmarc": (NONE, None)}),
+    ("dmarc-weakened", {"dmarc": (NONE, GOOD_DMARC + "; t=y")}),
+    ("dmarc-weakened", {"dmarc": ("v=DMARC1; p=quarantine", "v=DMARC1; p=reject; t=y")}),
+    ("dmarc-weakened", {"dmarc": (NONE, "v=DMARC1; p=quarantine; t=y")}),
+    ("dmarc-weakened", {"dmarc": ("v=DMARC1; p=quarantine; t=y", None)}),
+    ("dmarc-weakened", {"dmarc": ("v=DMARC1; p=quarantine; t=y", NONE)}),
+    ("dns-discarded", {"after": {("_dmarc.acme.com", "TXT"): [GOOD_DMARC, "v=DMARC2; p=none", "hello v=DMARC1"]}}),
+    ("dns-discarded", {"spf": (None, "v=spf10 -all")}),
     ("dmarc-missing", {"dmarc": (None, None), "zones": ()}),
     ("dmarc-missing", {"more": {SHOP: new()}}),
     ("dmarc-no-rua", {}),
@@ -766,6 +799,15 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-failing", {"facts": PENDING}),
+    ("dkim-stale", {"before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.vendor.example"]}}),
+    ("dkim-stale", {"before": {("t0._domainkey.shop.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]}}),
+    (
+        "dkim-stale",
+        {
+            "before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]},
+            "unread": (f"email_identity/{WEST}",),
+        },
+    ),
     ("mail-from-reject", {"want": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}}}),
     ("mail-from-reject", {"facts": {"mail_from_status": "PENDING"}}),
     ("mail-from-mx", {}),
@@ -825,7 +867,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ),
     ("region-sandbox", {"accounts": {EAST: ACCOUNT}}),
     ("region-paused", {"accounts": {EAST: ACCOUNT, "sa-east-1": {"SendingEnabled": False}}}),
-    ("region-probation", {"accounts": {EAST: ACCOUNT}}),
+    ("account-paused", {"accounts": {EAST: ACCOUNT}}),
+    ("account-paused", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False}}}),
+    ("region-paused", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False, "EnforcementStatus": "SHUTDOWN"}}}),
     (
         "region-quota",
         {
@@ -896,7 +940,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("smtp-no-overlap", user(consumers=[{"name": "webmail"}])),
     ("smtp-consumers", {**user(consumers=[{"name": "webmail"}]), "more": {CREDENTIAL: ({"x": 1}, {"x": 2})}}),
     ("smtp-key-old", {**user(), "more": {CREDENTIAL: (key("2026-11-01T00:00:00+00:00"), {})}}),
-    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": []})}}),
+    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": []})}}),
+    ("smtp-denied", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Allow")]})}}),
+    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Deny")]})}}),
     (
         "smtp-set-arn",
         {
@@ -956,7 +1002,7 @@ def test_every_rule_has_tests_both_ways() -> None:
     assert {rule for rule, _ in QUIET} == set(RULES)
 
 
-@pytest.mark.parametrize("rule", sorted(rules.known_ids()))
+@pytest.mark.parametrize("rule", sorted(rules.all_rules()))
 def test_every_rule_has_a_page(rule: str) -> None:
     text = (PAGES / f"{rule}.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {rule}\n")
@@ -968,7 +1014,7 @@ def test_every_rule_has_a_page(rule: str) -> None:
 
 
 def test_no_page_without_a_rule() -> None:
-    assert {path.stem for path in PAGES.glob("*.md")} - {"README"} == rules.known_ids()
+    assert {path.stem for path in PAGES.glob("*.md")} - {"README"} == rules.all_rules().keys()
 
 
 def test_rules_are_well_formed() -> None:

@@ -31,7 +31,6 @@ from reconciler.cli.common import (
     validate_targets,
     with_warnings,
     write,
-    write_whole,
 )
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
@@ -123,7 +122,7 @@ def plan(
     if out_file:
         from reconciler.renderers import saved_plan
 
-        write(out_file, saved_plan(result))
+        write(out_file, saved_plan(result), out)
         out.info(f"The plan is saved in {out_file}. To apply exactly this plan: recon apply {out_file}")
     out.plan(result)
     step_summary(result)
@@ -202,12 +201,12 @@ def drift(
     if out_file:
         from reconciler.renderers import saved_plan
 
-        write(out_file, saved_plan(plan))
+        write(out_file, saved_plan(plan), out)
     if metrics:
-        write_whole(metrics, prometheus(plan))
+        write(metrics, prometheus(plan), out)
     _print_drift(plan, news, format, out)
     step_summary(plan if news is None else report.only_new(plan, news), mode="drift")
-    if plan.changes:
+    if plan.changes or plan.findings:
         return 2
     notified = all(one.code != "notify-failed" for one in plan.diagnostics)
     return 0 if running.exit_code(plan, detailed=False) == 0 and notified else 1
@@ -228,22 +227,38 @@ def _print_drift(plan: Plan, news: SinceReport | None, format: str, out: Output)
 
 
 def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Diagnostic]]:
-    """The last run after which AWS was as declared, from the journal; with a note if that cannot be read."""
+    """The last run after which AWS was as declared, from the journal; with a note on what of that cannot be read."""
     from reconciler.journal import last_applied, read_runs
 
+    unread: list[Diagnostic] = []
     try:
-        return last_applied(read_runs(declared.stack, aws, limit=50)), []
+        runs = read_runs(
+            declared.stack, aws, limit=50, warn=lambda said: unread.append(Diagnostic("note", "journal-unread", said))
+        )
     except ReconError as error:
-        return None, [
+        unread.append(
             Diagnostic("note", "journal-unread", f"the journal could not be read: {error.message}", error.hint)
-        ]
+        )
+        return None, unread
+    return last_applied(runs), unread
 
 
 @app.command()
 @options_from(out=any_format)
-def show(plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")], out: Output) -> int:
+def show(
+    plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")],
+    digest: Annotated[bool, typer.Option("--digest", help="Print only the digest, for apply --expect.")] = False,
+    *,
+    out: Output,
+) -> int:
     """Render a saved plan in any format."""
-    out.plan(read_plan(plan_file))
+    from reconciler.renderers import plan_digest
+
+    plan = read_plan(plan_file)
+    if digest:
+        sys.stdout.write(plan_digest(plan) + "\n")
+    else:
+        out.plan(plan)
     return 0
 
 
@@ -283,11 +298,21 @@ def sandbox(
     ] = None,
 ) -> None:
     """Run the embedded AWS on loopback and print the environment variables for it. Stop it with Ctrl-C."""
-    from reconciler.sandbox import environment, serve
+    from reconciler.sandbox import CLEARED, environment, serve
 
     def ready(url: str) -> None:
         sys.stdout.write("".join(f"export {k}={v}\n" for k, v in environment(url, paced=rates is not None).items()))
+        sys.stdout.write(f"unset {' '.join(CLEARED)}\n")
         sys.stdout.flush()
         sys.stderr.write(f"The sandbox listens on {url}; it keeps nothing when it stops. Stop it with Ctrl-C.\n")
 
-    serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)
+    ports = f"port {port}" + (f" or the DNS port {dns_port}" if dns_port is not None else "")
+    try:
+        serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)
+    except OSError as problem:
+        raise ReconError(
+            f"the sandbox cannot listen on {ports}: {problem.strerror or problem}",
+            hint="stop what listens there, or let it pick a free one: --port 0",
+        ) from None
+    except ValueError as problem:
+        raise ReconError(f"--rates {rates}: {problem}", hint="--rates aws") from None

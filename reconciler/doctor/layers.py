@@ -15,6 +15,7 @@ from reconciler.doctor.facts import Facts, may_send
 from reconciler.errors import ReconError
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail.tags import visible
 from reconciler.model import Desired, Observed
 from reconciler.names import is_at_or_below, parents
 from reconciler.public_dns import Answer
@@ -31,7 +32,7 @@ OK: Final = "ok"
 FOUND: Final = "found"
 UNKNOWN: Final = "unknown"
 
-LAYERS: Final = ("account", "identity", "dns", "alignment", "smtp", "suppression", "reputation")
+LAYERS: Final = ("account", "configuration_set", "identity", "dns", "alignment", "smtp", "suppression", "reputation")
 """Each layer depends on those before it: fix the first broken layer first."""
 
 
@@ -87,6 +88,9 @@ def diagnose(facts: Facts) -> list[Check]:
     checks: list[Check] = []
     for region in facts.regions:
         checks += _account(facts, region)
+    for region in facts.regions:
+        checks += _sets(facts, region)
+    checks += _addresses(facts)
     for domain in facts.domains:
         checks += _identity(facts, domain)
         if facts.asked_dns:
@@ -130,6 +134,32 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
         yield Check("account", OK, f"sending is on, {sent:,.0f} {of} messages in 24 hours", region=region)
 
 
+# --- configuration sets --------------------------------------------------------------------------------------------
+
+
+def _sets(facts: Facts, region: str) -> Iterator[Check]:
+    """The declared configuration sets of a region: each that is missing, unread or paused, and how many are not."""
+    snapshot, fine = facts.snapshot, 0
+    for desired in sorted(snapshot.kind(identity.DEFAULT_SET.kind), key=lambda d: d.address):
+        if desired.region != region:
+            continue
+        unread, live = snapshot.unknown(desired.address), snapshot.observed.get(desired.address)
+        if unread is not None:
+            message, status, hint = f"{desired.name} could not be read: {unread.reason}", UNKNOWN, unread.hint
+        elif live is None:
+            message, status, hint = f"{desired.name} does not exist", FOUND, "recon apply creates it"
+        elif (live.spec.get("sending_options") or {}).get("sending_enabled") is False:
+            message, status = f"sending is off in {desired.name}: SES rejects mail that names it", FOUND
+            hint = "recon apply --resume-sending, once what stopped it is fixed"
+        else:
+            fine += 1
+            continue
+        yield Check("configuration_set", status, message, hint, region=region)
+    if fine:
+        words = "the declared set exists" if fine == 1 else f"{fine} declared sets exist"
+        yield Check("configuration_set", OK, f"{words}, and sending is on", region=region)
+
+
 # --- identity ------------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +168,28 @@ def _identities(facts: Facts, domain: str) -> Iterator[tuple[str, str]]:
     for desired in sorted(facts.snapshot.kind(identity.NAME), key=lambda d: d.address):
         if desired.name == domain and desired.region in facts.regions:
             yield str(desired.region), desired.address
+
+
+def _addresses(facts: Facts) -> Iterator[Check]:
+    """The declared single addresses: verified, and with a set that sends."""
+    for desired in sorted(facts.snapshot.kind(identity.NAME), key=lambda d: d.address):
+        if "@" not in desired.name or desired.region not in facts.regions:
+            continue
+        region, live = str(desired.region), facts.snapshot.observed.get(desired.address)
+        unread = facts.snapshot.unknown(desired.address)
+        place = {"domain": desired.name, "region": region}
+        if unread is not None:
+            yield Check("identity", UNKNOWN, f"the address could not be read: {unread.reason}", unread.hint, **place)
+        elif live is None:
+            yield Check("identity", FOUND, "the address is no identity", "recon apply creates it", **place)
+        elif live.facts["verification_status"] != "SUCCESS":
+            status, hint = live.facts["verification_status"], "its owner must click the link that SES has mailed"
+            yield Check("identity", FOUND, f"verification of the address is {status}", hint, **place)
+        else:
+            problems = list(_set_problems(facts, live, region))
+            yield from (Check("identity", FOUND, message, hint, **place) for message, hint in problems)
+            if not problems:
+                yield Check("identity", OK, "the address is verified", **place)
 
 
 def _identity(facts: Facts, domain: str) -> Iterator[Check]:
@@ -190,12 +242,18 @@ def _identity_problems(facts: Facts, live: Observed, domain: str, region: str) -
         effect = "SES rejects mail" if rejects else "SES uses amazonses.com instead, and SPF does not align"
         hint = "SES must be able to resolve the MX and SPF records listed below"
         yield found(f"MAIL FROM {name} is {status}: {effect}", hint)
+    for message, hint in _set_problems(facts, live, region):
+        yield found(message, hint)
+
+
+def _set_problems(facts: Facts, live: Observed, region: str) -> Iterator[tuple[str, str]]:
+    """(message, hint) of what is wrong with the default configuration set of an identity."""
     name = live.spec["configuration_set_name"]
     used = facts.snapshot.observed.get(f"configuration_set/{region}/{name}") if name else None
     if name and used is None and facts.snapshot.unknown(f"configuration_set/{region}/{name}") is None:
-        yield found(f"its configuration set {name} does not exist: SES rejects mail (554)", "recon apply creates it")
+        yield f"its configuration set {name} does not exist: SES rejects mail (554)", "recon apply creates it"
     elif used is not None and (used.spec.get("sending_options") or {}).get("sending_enabled") is False:
-        yield found(f"sending is off in its configuration set {name}", "recon apply --resume-sending")
+        yield f"sending is off in its configuration set {name}", "recon apply --resume-sending"
 
 
 def _verification_text(seen: Mapping[str, Any], now: str) -> str:
@@ -268,16 +326,20 @@ def _record_problem(intent: Intent, answer: Answer) -> str:
         return "" if right else f"{name} {_found(seen)}. Expected exactly one: {intent.value}"
     if intent.style == "dkim_key":
         return "" if any(key_of(t) == intent.value for t in seen) else f"{name} does not contain the DKIM key"
-    if intent.style == "tags":
-        codec: Any = dmarc if intent.group == "dmarc" else bimi
-        kind, records = intent.group.upper(), [t for t in seen if codec.is_record(t)]
-        if len(records) != 1:
-            return f"{name} has {len(records)} {kind} records" + (": receivers ignore all of them" if records else "")
-        right = dict(codec.parse(records[0])) == dict(intent.tags or {})
-        return "" if right else f"{name} is {records[0]}. Expected: {codec.to_text(dict(intent.tags or {}))}"
-    records = [t for t in seen if spf.is_record(t)]
+    codec: Any = {"dmarc": dmarc, "bimi": bimi}.get(intent.group, spf)
+    kind = "SPF" if codec is spf else intent.group.upper()
+    records = [t for t in seen if codec.is_record(t, strict=True)]
+    discarded = [visible(t) for t in seen if t not in records and codec.is_record(t, strict=False)]
+    if not records and discarded:
+        return f"{name} is {' and '.join(discarded)}: receivers do not take that for a {kind} record"
     if len(records) != 1:
-        return f"{name} has {len(records)} SPF records" + (", which is a permanent error (RFC 7208)" if records else "")
+        effect = "a permanent error (RFC 7208)" if codec is spf else "receivers ignore all of them"
+        return f"{name} has {len(records)} {kind} records" + (f": {effect}" if records else "")
+    if codec is not spf:
+        right = codec.meaning(codec.parse(records[0])) == codec.meaning(intent.tags or {})
+        return "" if right else f"{name} is {records[0]}. Expected: {codec.to_text(dict(intent.tags or {}))}"
+    if spf.mended(records[0]) != records[0]:
+        return f"{name} has characters that no SPF record may have: {visible(records[0])}"
     missing = [t for t in intent.terms if t not in spf.terms_present(records[0], intent.terms)]
     return f"{name} lacks {' '.join(missing)}: it is {records[0]}" if missing else ""
 
@@ -312,7 +374,9 @@ def _policy_of(facts: Facts, domain: str) -> tuple[str, Mapping[str, str]] | Non
     for name in (domain, *parents(domain)):
         if "." not in name:
             break
-        records = [t for t in facts.answers.get((f"_dmarc.{name}", "TXT"), Answer()).values if dmarc.is_record(t)]
+        records = [
+            t for t in facts.answers.get((f"_dmarc.{name}", "TXT"), Answer()).values if dmarc.is_record(t, strict=True)
+        ]
         if len(records) == 1:
             return name, dmarc.parse(records[0])
     return None
@@ -332,7 +396,7 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
     if found is None and not places:
         return
     where, tags = found or (domain, {})
-    policy = (tags.get("p") if where == domain else tags.get("sp") or tags.get("p") or "none") or "none"
+    policy = dmarc.POLICIES[dmarc.levels(tags)["p" if where == domain else "sp"]]
     if not places:
         yield Check("alignment", OK, f"the domain does not send; its policy is p={policy}", "", domain)
         return
@@ -391,6 +455,13 @@ def _smtp_user(snapshot: Snapshot, desired: Desired) -> tuple[str, str, str]:
         listed = ", ".join(rotation.describe_consumer(c) for c in left)
         hint = f'give them the password, then: recon smtp ack {name} "{left[0]["name"]}"'
         return FOUND, f"{name}: nobody has confirmed that these have the current password: {listed}", hint
+    if denied := smtp_user.denied(snapshot, name):
+        hint = "remove the statement that denies, or the user from the group"
+        return FOUND, f"{name}: the login works, but SES refuses its mail: {denied}", hint
+    for key, used in live.facts["last_used"].items():
+        if "unknown" in used:
+            hint = "allow iam:GetAccessKeyLastUsed"
+            return UNKNOWN, f"{name}: whether {key} is still in use could not be read: {used['unknown']}", hint
     message = f"{name}: its key {live.spec['key']} is active, and every store holds its passwords"
     return OK, message, f"recon smtp verify {name} tests the login"
 

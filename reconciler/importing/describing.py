@@ -12,6 +12,7 @@ from reconciler.kinds.ownership import PROTECT, owner_of
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail.tags import visible
 from reconciler.model import Address, Observed
 from reconciler.regions import feedback_mx, tracking_target
 from reconciler.resources import KINDS, SECTIONS, children, holder_of
@@ -286,10 +287,10 @@ def _tags(
     if text is None:
         return
     tags = parse(text)
-    why = ""
+    why = "" if text.isascii() and text.isprintable() else f"it is {visible(text)}"
     for value in (_listed(tags), text):
         try:
-            if from_yaml(value) == tags:
+            if not why and from_yaml(value) == tags:
                 item.put(item.own, key, value)
                 return
         except ValueError as problem:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
-from reconciler.kinds.grants import Grant, literal
-from reconciler.kinds.lookups import Lookup, Said, said_under
+from reconciler.kinds.grants import Grant
+from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.model import Address, Change, Desired, Diagnostic, Stack, State, address_parts
 from reconciler.names import at_or_above
-from reconciler.regions import ses_arn
+from reconciler.regions import literal, ses_arn
 from reconciler.resources import KINDS
 from reconciler.resources.spec import at_path
 
@@ -214,6 +214,15 @@ class BaseKind(ABC):
                 for name in names:
                     yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
 
+    def all_grants(self, state: State) -> Iterable[Grant]:
+        """Everything that a plan or apply of ``state`` touches for this kind: what is declared, and what ``moved``
+        renames."""
+        for desired in self.desired(state):
+            yield from self.grants(desired, state)
+        for moved in state.moved:
+            if address_parts(moved.from_address).kind == self.name:
+                yield from self.own_grants(state.stack, moved.from_address)
+
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """The questions to CloudTrail's history that find who made the difference ``change``."""
         spec = KINDS[self.name]
@@ -228,6 +237,18 @@ class BaseKind(ABC):
             names = (*spec.created_by, *spec.changed_by("tags"))
         for name in names:
             yield Lookup(change.region or "", "EventName", name)
+
+    def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
+        """The paths of the difference ``change`` that a call ``event`` with the request ``said`` can have made: an
+        event counts for the attributes alone that it is about. A difference without paths has the path ""."""
+        spec = KINDS[self.name]
+        paths = tuple(one.path for one in change.diff) or ("",)
+        whole = {
+            "create": spec.deleted_by, "delete": spec.created_by, "adopt": (*spec.created_by, *spec.changed_by("tags")),
+        }  # fmt: skip
+        if change.action in whole:
+            return paths if event in whole[change.action] else ()
+        return tuple(p for p in paths if event in spec.changed_by(p.partition(".")[0]) and names_item(said, p))
 
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         """Whether an event that ``lookup`` has found is about the resource of ``change``: its request says ``said``."""

@@ -27,6 +27,11 @@ def parse(text: str) -> dict[str, str]:
     return {name: _spelled(name, value) for name, value in taglist.split(text, VERSION).items()}
 
 
+def meaning(tags: Mapping[str, str]) -> dict[str, str]:
+    """What a record says, without the defaults that it states (no evidence, the brand's own avatar)."""
+    return {name: value for name, value in tags.items() if (name, value) not in (("a", ""), ("avp", "brand"))}
+
+
 def _spelled(name: str, value: str) -> str:
     if name == "avp":
         return value.strip().lower()
@@ -70,6 +75,7 @@ def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(value, str):
         if not is_record(value, strict=True):
             raise ValueError(f"a BIMI record begins with v={VERSION}; found {value[:40]!r}")
+        taglist.refuse_unprintable(value)
         tags = parse(value)
     elif isinstance(value, Mapping):
         written: dict[str, str] = {}

@@ -26,6 +26,9 @@ HISTORIC: Final = ("pct", "rf", "ri")
 ORDER: Final = ("p", "sp", "np", "adkim", "aspf", "t", "psd", "fo", "rua", "ruf", *HISTORIC)
 """Every known tag, in the order in which ``to_text`` writes them. ``p`` comes second for old readers."""
 
+_DEFAULTS: Final = {
+    "adkim": "r", "aspf": "r", "t": "n", "psd": "u", "fo": "0", "pct": "100", "rf": "afrf", "ri": "86400",
+}  # fmt: skip
 _FO: Final = ("0", "1", "d", "s")
 _SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)
 _BOOL_WORDS: Final = {True: "y", False: "n"}
@@ -53,21 +56,46 @@ def _parsed(text: str) -> Mapping[str, str]:
 @lru_cache(maxsize=4096)
 def _spelled(name: str, value: str) -> str:
     if name in ENUMS or name == "rf":
-        return re.sub(r"\s+", "", value).lower()
+        return value.strip(taglist.WSP).lower()
     if name == "fo":
-        options = {option for option in re.sub(r"\s+", "", value).lower().split(":") if option}
-        return ":".join(sorted(options))
+        options = {option.strip(taglist.WSP) for option in value.lower().split(":")}
+        return ":".join(sorted(options - {""}))
     if name in HISTORIC:
-        digits = value.strip()
+        digits = value.strip(taglist.WSP)
         return str(int(digits)) if digits.isascii() and digits.isdigit() and len(digits) < 12 else digits
     if name in URI_LISTS:
         return ",".join(_spelled_uri(uri) for uri in uris(value))
     return value
 
 
+def meaning(tags: Mapping[str, str]) -> dict[str, str]:
+    """What a record says, without the defaults that it states: two records of one meaning are equal. Order means
+    nothing. Source: RFC 9989, DMARC Policy Record Format; for historic tags RFC 7489."""
+    found = {name: value for name, value in tags.items() if _DEFAULTS.get(name) != value}
+    policy = tags.get("p")
+    for name, inherited in (("np", tags.get("sp", policy)), ("sp", policy)):
+        if name in found and found[name] == inherited:
+            del found[name]
+    return found
+
+
+def levels(tags: Mapping[str, str]) -> dict[str, int]:
+    """How much the record enforces for mail of the domain (``p``), of its subdomains (``sp``) and of names that do not
+    exist (``np``): an index into ``POLICIES``, with defaults and ``t=y`` applied, which lowers each by one level.
+
+    An invalid ``p``, ``sp`` or ``np`` acts as ``p=none`` (RFC 9989, DMARC Policy Discovery).
+    """
+    written = {"p": tags.get("p"), "sp": tags.get("sp", tags.get("p"))}
+    written["np"] = tags.get("np", written["sp"])
+    if not all(value in POLICIES for value in written.values()):
+        return dict.fromkeys(written, 0)
+    lowered = 1 if tags.get("t") == "y" else 0
+    return {name: max(POLICIES.index(str(value)) - lowered, 0) for name, value in written.items()}
+
+
 def uris(value: str) -> list[str]:
     """The URIs of a ``rua`` or ``ruf`` value, trimmed, in order, empty ones dropped."""
-    return [uri.strip() for uri in value.split(",") if uri.strip()]
+    return [uri for part in value.split(",") if (uri := part.strip(taglist.WSP))]
 
 
 def _spelled_uri(uri: str) -> str:
@@ -159,6 +187,7 @@ def _from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(value, str):
         if not is_record(value, strict=True):
             raise ValueError(f"a DMARC record begins with v={VERSION}; found {value[:40]!r}")
+        taglist.refuse_unprintable(value)
         tags = parse(value)
         wrong: list[str] = []
     elif isinstance(value, Mapping):

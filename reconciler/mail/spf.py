@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from reconciler.mail.tags import closest
+from reconciler.mail.tags import BLANK, EDGE, closest, visible
 from reconciler.names import fold_domain
 
 VERSION: Final = "v=spf1"
@@ -29,6 +29,8 @@ _MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
 _MECHANISM = re.compile(r"([+\-~?]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:/])(.*))?", re.DOTALL)
 _MACRO = re.compile(r"%%|%_|%-|%\{[slodiphvSLODIPHV][0-9]*[rR]?[-.+,/_=]*\}")
 """RFC 7208 section 7.1, without the letters that stand in explanations alone."""
+_HEAD = re.compile(rf"{EDGE}*v{BLANK}*={BLANK}*spf1(?![A-Za-z0-9])[;,]?", re.IGNORECASE)
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _CIDR = re.compile(r"(?:/(?:0|[1-9][0-9]?))?(?://(?:0|[1-9][0-9]{0,2}))?")
 
 
@@ -111,9 +113,31 @@ class SpfWanted:
     all: str | None = None
 
 
-def is_record(text: str) -> bool:
-    """Whether a TXT text is an SPF record: ``v=spf1`` in any case, then a space or the end (RFC 7208 section 4.5)."""
-    return text[:6].lower() == VERSION and (len(text) == 6 or text[6] == " ")
+def is_record(text: str, *, strict: bool = True) -> bool:
+    """Whether a TXT text is an SPF record: ``v=spf1`` in any case, then a space or the end (RFC 7208 section 4.5).
+
+    Without ``strict`` also one that somebody meant as such and that receivers discard, for white space or quotation
+    marks before it, or for what follows the version.
+    """
+    if text[:6].lower() == VERSION and (len(text) == 6 or text[6] == " "):
+        return True
+    return not strict and _HEAD.match(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def mended(text: str) -> str:
+    """What somebody meant: the record's terms with one space between them and nothing around it. A record without
+    characters other than printable ASCII, which receivers read, comes back byte for byte.
+
+    Raises ValueError when the text is not an SPF record, not even with ``strict=False``.
+    """
+    head = _HEAD.match(text)
+    if head is None:
+        raise ValueError(f"not an SPF record (it does not begin with {VERSION}): {text[:60]!r}")
+    if is_record(text) and not _UNPRINTABLE.search(text) and text[-1] not in "\"'`":
+        return text
+    words = re.split(rf"{BLANK}+", re.sub(rf"{EDGE}+\Z", "", text[head.end() :]))
+    return " ".join((text[:6] if is_record(text) else VERSION, *filter(None, words)))
 
 
 @lru_cache(maxsize=4096)
@@ -132,9 +156,9 @@ def parse_term(text: str) -> Term:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Spf:
-    """The record's terms in order. Raises ValueError when the text is not an SPF record."""
-    if not is_record(text):
-        raise ValueError(f"not an SPF record (it does not begin with {VERSION}): {text[:60]!r}")
+    """The record's terms in order, of the record that was meant. Raises ValueError when the text is not an SPF
+    record."""
+    text = mended(text)
     return Spf(text[:6], tuple(parse_term(part) for part in text[6:].split(" ") if part))
 
 
@@ -256,7 +280,8 @@ def merge(
     ``live`` is the record's text, None where there is none: then ``v=spf1 <terms> <all, or ~all>`` comes back.
     Otherwise terms of ``previous_terms`` (what we put earlier) that are no longer wanted go, missing wanted terms come
     in before ``all`` (at the end without one), ``all`` changes only when ``wanted_all`` is given, and every other
-    term keeps its place and spelling. A record that needs no change comes back byte for byte.
+    term keeps its place and spelling. A record that needs no change comes back byte for byte; one that
+    receivers discard for its white space is ``mended``.
 
     Law: ``merge(merge(x, t, a), t, a) == merge(x, t, a)``.
     Raises ValueError when ``live`` is not an SPF record, SpfConflict where the record delegates with ``redirect=`` or
@@ -297,7 +322,9 @@ def _merged(
         terms.extend(missing)
     if new_all is not None and all_term is None:
         terms.append(new_all)
-    return live if tuple(terms) == record.terms else Spf(record.version, tuple(terms)).to_text()
+    return (
+        live if tuple(terms) == record.terms and mended(live) == live else Spf(record.version, tuple(terms)).to_text()
+    )
 
 
 def _unique(terms: Iterable[Term]) -> list[Term]:
@@ -392,6 +419,8 @@ def problems(text: str) -> list[str]:
     """
     record = parse(text)
     found: list[str] = []
+    if mended(text) != text:
+        found.append(f"it holds what no record may: {visible(text)[:80]}")
     for term in record.terms:
         if not term.name:
             found.append(f"{term.text!r} is not an SPF term: receivers answer with a permanent error")

@@ -17,46 +17,80 @@ REPEATED: Final = " (again)"
 """Suffix of the key of a tag that occurs twice; the first one keeps its name."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+WSP: Final = " \t"
+"""The white space that receivers accept around tags and values (RFC 5234)."""
+_INSIDE = r"(?<![\xc2-\xf4])(?<![\xe0-\xf4][\x80-\xbf])(?<![\xf0-\xf4][\x80-\xbf]{2})"
+"""Not within a character of several octets in UTF-8."""
+BLANK: Final = (
+    r"(?:[\x00-\x20\x7f]|\xc2[\x85\xa0\xad]|\xe2\x80[\x80-\x8f\xa8-\xaf]|\xe2\x81[\x9f\xa0]|\xe3\x80\x80|\xef\xbb\xbf"
+    rf"|{_INSIDE}[\x85\xa0])"
+)
+"""What looks like a blank, or like nothing, where a record is edited: control characters, the blanks of Unicode and its
+invisible characters, as octets. Most of it makes receivers discard the record."""
+EDGE: Final = rf"(?:{BLANK}|[\"'`]|\xe2\x80[\x98-\x9f])"
+"""What may stand by mistake before or after a record: the above, and quotation marks."""
 
 
 @lru_cache(maxsize=4096)
 def starts_with(text: str, version: str, *, strict: bool) -> bool:
     """Whether ``text`` begins with ``v=<version>``.
 
-    Strict is what receivers accept: the version in its exact case, first, followed by ``;`` or the end. Otherwise
-    case and leading white space are forgiven, which finds the record that somebody meant.
+    Strict is what receivers accept: the version in its exact case, first, followed by ``;`` or the end (RFC 9989,
+    Formal Definition). Otherwise case, white space and quotation marks before it, and what follows it, are forgiven:
+    that finds the record that somebody meant.
     """
-    pattern = rf"v[ \t]*=[ \t]*{version}[ \t]*(?:;|$)"
     if strict:
-        return re.match(pattern, text) is not None
-    return re.match(pattern, text.strip(), re.IGNORECASE) is not None
+        return re.match(rf"[vV][ \t]*=[ \t]*{version}[ \t]*(?:;|\Z)", text) is not None
+    return _meant(text, version) is not None
+
+
+def _meant(text: str, version: str) -> re.Match[str] | None:
+    return re.match(rf"{EDGE}*v{BLANK}*={BLANK}*({version}(?![A-Za-z0-9])[^;]*)", text, re.IGNORECASE)
+
+
+def visible(text: str) -> str:
+    r"""``text`` with what cannot be seen as ``\ooo``, as Route 53 writes it: ends that are blank, and all octets other
+    than printable ASCII."""
+    shown = re.sub(r"[^\x20-\x7e]", lambda found: f"\\{ord(found[0]):03o}", text)
+    return re.sub(r"^ +| +$", lambda found: r"\040" * len(found[0]), shown)
 
 
 def split(text: str, version: str) -> dict[str, str]:
-    """Tags in order, names in lower case, values trimmed; ``v`` only where it is not exactly ``version``.
+    """Tags in order, names in lower case, values trimmed; ``v`` only where receivers do not take it for ``version``.
 
-    Nothing is lost silently: what is no tag is kept under ``JUNK``, a repeated tag under its name plus ``REPEATED``.
-    Never raises.
+    Nothing is lost silently: what is no tag is kept under ``JUNK``, a repeated tag under its name plus ``REPEATED``,
+    and what cannot be seen is made ``visible``, so that it differs from the value that was meant. Never raises.
     """
     tags: dict[str, str] = {}
     junk: list[str] = []
-    for segment in text.split(";"):
-        stripped = segment.strip()
+    segments = text.split(";")
+    if (meant := _meant(text, version)) is not None:
+        head = segments.pop(0)
+        if not starts_with(head, version, strict=True):
+            begins = head[:1] in ("v", "V")
+            tags["v"] = visible(meant[1].rstrip(WSP) if begins else head)
+    for segment in segments:
+        stripped = segment.strip(WSP)
         if not stripped:
             continue
         raw_name, equals, value = stripped.partition("=")
-        name = raw_name.strip().lower()
+        name = raw_name.strip(WSP).lower()
         if not equals or not _NAME.fullmatch(name):
-            junk.append(stripped)
-            continue
-        if name == "v" and value.strip() == version and "v" not in tags:
+            junk.append(visible(stripped))
             continue
         while name in tags:
             name += REPEATED
-        tags[name] = value.strip()
+        tags[name] = visible(value.strip(WSP))
     if junk:
         tags[JUNK] = "; ".join(junk)
     return tags
+
+
+def refuse_unprintable(text: str) -> None:
+    """Raises ValueError for a written record with characters that a record cannot hold."""
+    wrong = next((char for char in text if not " " <= char <= "~"), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong!r} cannot stand in a record; write ASCII without tabs and line breaks")
 
 
 def form_problems(tags: Mapping[str, str], version: str) -> list[str]:

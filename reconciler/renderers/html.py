@@ -61,7 +61,8 @@ def _frame() -> dict[str, Markup]:
     return {"style": Markup(texts["css"]), "script": Markup(texts["js"]), "policy": Markup(policy)}
 
 
-def _page(template: str, title: str, **values: Any) -> str:
+def template_page(template: str, title: str, **values: Any) -> str:
+    """A page from one of the templates."""
     return _templates().get_template(template).render(title=title, **_frame(), **values)
 
 
@@ -70,7 +71,7 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     seen = view(plan)
     anchors = {id(block): f"b{number}" for number, block in enumerate(seen.blocks, 1)}
     heading = sentence(plan, mode) if plan.changes else last_line(plan)
-    return _page(
+    return template_page(
         "plan.html", f"{mode} {plan.scope or plan.stack}", plan=plan, mode=mode, seen=seen,
         anchor=lambda block: anchors[id(block)], heading=heading[:1].upper() + heading[1:], lines=_facts(plan),
         drawn=picture(seen),
@@ -80,7 +81,7 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
 def result_html(result: Result) -> str:
     """The result of an apply as one page; what is not done comes first."""
     lines = [f"Outcome: {result.outcome.replace('_', ' ')}", following(result)]
-    return _page(
+    return template_page(
         "result.html", f"apply {result.plan.scope or result.plan.stack}", plan=result.plan,
         heading=result_last_line(result), lines=[line for line in lines if line],
         applied=sorted(result.applied, key=lambda one: WORST_FIRST.index(one.status)),
@@ -90,7 +91,9 @@ def result_html(result: Result) -> str:
 
 def error_html(error: ReconError) -> str:
     """An error with its diagnostics as one page."""
-    return _page("error.html", f"recon: {error.outcome}", error=error, found=fold_diagnostics(error.diagnostics))
+    return template_page(
+        "error.html", f"recon: {error.outcome}", error=error, found=fold_diagnostics(error.diagnostics)
+    )
 
 
 def _facts(plan: Plan) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from reconciler.renderers.escape import safe
-from reconciler.renderers.view import Block, View, address_parts
+from reconciler.renderers.view import View, address_parts
 
 _NODES: Final = 60
 _NODE_WIDTH: Final = 200
@@ -17,12 +17,12 @@ _GAP_Y: Final = 14
 
 
 class Box(NamedTuple):
-    """One box: a block, or all blocks of a kind and action."""
+    """One box: a block, or all blocks of a kind and action; on another page what ``block`` links to, or None."""
 
     kind: str
     name: str
     action: str
-    block: Block | None
+    block: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def picture(seen: View) -> Picture | None:
             counts[group] += seen.blocks[number].count
         nodes = {g: Box(kind, f"{counts[g]} to {action}", action, None) for (kind, action), g in groups.items()}
         edges = {(group_of[a], group_of[b]) for a, b in edges if group_of[a] != group_of[b]}
-    return _laid_out(nodes, sorted(edges), folded)
+    return laid_out(nodes, sorted(edges), folded)
 
 
 def _layers(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -105,7 +105,8 @@ def _layers(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list
     return layers
 
 
-def _laid_out(nodes: dict[int, Box], edges: list[tuple[int, int]], grouped: bool) -> Picture:
+def laid_out(nodes: dict[int, Box], edges: list[tuple[int, int]], grouped: bool) -> Picture:
+    """Boxes in columns from left to right, each to the right of those with an edge to it."""
     layers = _layers(nodes, edges)
     tallest = max(map(len, layers))
     height = tallest * (_NODE_HEIGHT + _GAP_Y) - _GAP_Y + 32

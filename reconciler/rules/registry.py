@@ -25,7 +25,8 @@ class RawFinding:
     """What a rule found, before its severity is decided.
 
     ``hurts``: this plan would break mail that is being sent today. ``new``: no mail is sent for the name yet.
-    Neither: the problem exists, but this plan does not cause it.
+    Neither: the problem exists, but this plan does not cause it. ``once``: the id of the rule that reported it in the
+    last release; a severity or waiver of that id still holds for it. ``always``: neither ``off`` nor a waiver hides it.
     """
 
     address: Address
@@ -33,6 +34,8 @@ class RawFinding:
     hint: str = ""
     hurts: bool = False
     new: bool = False
+    once: str = ""
+    always: bool = False
 
 
 class Problem(NamedTuple):
@@ -42,6 +45,8 @@ class Problem(NamedTuple):
     hint: str = ""
     hurts: bool = False
     new: bool = False
+    once: str = ""
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,9 @@ class Rule:
 
 
 RULES: Final[dict[str, Rule]] = {}
+
+RENAMED: Final[Mapping[str, str]] = {"region-probation": "account-paused"}
+"""Ids of the last release that ``rules:`` and ``waivers:`` may still name -> the rule that has taken over."""
 
 
 _LABEL: Final = re.compile(r"^(Why|Fix|Source): ", re.MULTILINE)
@@ -191,17 +199,38 @@ _WAIVER_RULE: Final = Rule(
     example="",
 )
 
+SENDER_UNDECLARED = "sender-undeclared"
+"""The id of what `recon senders --check` reports, which no plan sees."""
+
+_SENDER_RULE: Final = Rule(
+    SENDER_UNDECLARED,
+    "warning",
+    "Somebody may send mail that nothing declares",
+    "IAM User Guide, Policy evaluation logic; SES Developer Guide, Using sending authorization",
+    check=lambda view: (),
+    finds="""A user, a role or another account may send mail, and neither this YAML nor the `recon:stack` tag of another
+    stack declares it. `recon senders --check` reports it and exits 2; a plan does not. Whoever may do everything is
+    listed apart as an administrator and is not reported. Where it cannot be decided whether somebody may send, it is a
+    note.""",
+    why="After a break-in, a key that nobody knows about still sends. A forgotten user with a key of three years "
+    "is one.",
+    fix="Declare it (an SMTP user, a policy of an identity), take the right away, or name its ARN in a waiver with the "
+    "reason.",
+    theme="Senders",
+    example="arn:aws:iam::111122223333:role/crm",
+)
+
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
 def all_rules() -> dict[str, Rule]:
-    """Every rule by its id, ``waiver-expired`` included, for their pages: in the order of the index."""
-    return {**RULES, WAIVER_EXPIRED: _WAIVER_RULE}
+    """Every rule by its id, for their pages: in the order of the index, those that no plan evaluates last."""
+    return {**RULES, WAIVER_EXPIRED: _WAIVER_RULE, SENDER_UNDECLARED: _SENDER_RULE}
 
 
 def known_ids() -> frozenset[str]:
     """Every id that ``rules:`` and ``waivers:`` may name."""
-    return frozenset(all_rules())
+    return frozenset({*all_rules(), *RENAMED})
 
 
 def judge(view: RuleView) -> list[Finding]:
@@ -215,20 +244,19 @@ def judge(view: RuleView) -> list[Finding]:
     settings = view.state.rules
     today = view.now.date().isoformat()
     for one in RULES.values():
-        chosen = settings.get(one.id)
-        if chosen == "off":
-            continue
-        waivers = [waiver for waiver in view.state.waivers if waiver.rule == one.id]
         for raw in one.check(view):
-            covering = [waiver for waiver in waivers if fnmatchcase(raw.address, waiver.address)]
-            if any(waiver.until >= today for waiver in covering):
+            ids = {one.id, raw.once}
+            chosen = settings.get(one.id, settings.get(raw.once))
+            waivers = [w for w in view.state.waivers if w.rule in ids and fnmatchcase(raw.address, w.address)]
+            if not raw.always and (chosen == "off" or any(waiver.until >= today for waiver in waivers)):
                 continue
-            expired.update(covering)
+            expired.update(waivers)
             found.append(Finding(one.id, one.rank(raw, chosen), raw.address, raw.message, raw.hint))
     chosen = settings.get(WAIVER_EXPIRED)
     if chosen != "off":
         found.extend(_expired(expired, _WAIVER_RULE.rank(RawFinding("", ""), chosen)))
-        found.extend(_unneeded(w for w in view.state.waivers if w.until < today and w not in expired))
+        ended = [w for w in view.state.waivers if w.until < today and w.rule != SENDER_UNDECLARED]
+        found.extend(_unneeded(w for w in ended if w not in expired))
     return sorted(set(found), key=lambda f: (_ORDER[f.severity], f.rule, f.address, f.message))
 
 

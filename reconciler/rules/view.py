@@ -10,17 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
 from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
 
-__all__ = ["STRENGTH", "Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
-
-STRENGTH: Final = {"none": 0, "quarantine": 1, "reject": 2}
-"""How much a DMARC policy enforces."""
+__all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
 
 class Resource(NamedTuple):
@@ -87,6 +84,11 @@ class Policy:
     tags: Mapping[str, str]
 
     @property
+    def level(self) -> str:
+        """What receivers apply: ``none``, ``quarantine`` or ``reject``."""
+        return dmarc.POLICIES[self.strength]
+
+    @property
     def enforces(self) -> bool:
         return self.strength > 0
 
@@ -101,7 +103,8 @@ class RuleView(DnsView):
     exist. ``covering`` maps live identities outside the stack, at or above a tracking domain, to their verification
     status. ``outside_txt`` holds the TXT texts in public DNS of names outside the stack's zones (an empty tuple: there
     are none). ``certificates`` maps HTTPS hosts to the problem of their certificate, empty where there is none.
-    ``sent_last_day`` counts messages by identity address. A key that is missing was not read.
+    ``sent_last_day`` counts messages by identity address. ``feedback_topics`` says which of BOUNCE and COMPLAINT go to
+    a topic of the identity itself, None where that could not be read. A key that is missing was not read.
     """
 
     state: State
@@ -117,6 +120,7 @@ class RuleView(DnsView):
     outside_txt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     certificates: Mapping[str, str] = field(default_factory=dict)
     sent_last_day: Mapping[Address, int] = field(default_factory=dict)
+    feedback_topics: Mapping[Address, frozenset[str] | None] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
 
@@ -302,13 +306,15 @@ class RuleView(DnsView):
 
     @remembered
     def dmarc_texts(self, domain: str, when: When = "after") -> tuple[str, ...] | None:
-        """The texts at ``_dmarc.<domain>`` that are meant as DMARC records; None where they are unknown.
+        """The DMARC records at ``_dmarc.<domain>``; where receivers take none for a record, the texts that are meant as
+        one. None where they are unknown.
 
         Where the zone was not read, the declared record is taken as the one after apply.
         """
         texts = self.lookup(f"_dmarc.{domain}", "TXT", when)
         if texts is not None:
-            return tuple(text for text in texts if dmarc.is_record(text))
+            read = tuple(text for text in texts if dmarc.is_record(text, strict=True))
+            return read or tuple(text for text in texts if dmarc.is_record(text))
         if when == "after":
             declared = self.declared_dmarc(domain)
             if declared is not None:
@@ -348,13 +354,7 @@ class RuleView(DnsView):
             tags = self.dmarc_tags(name, when)
             if tags is None:
                 continue
-            level = tags.get("p", "none")
-            if name != domain:
-                level = tags.get("sp", level)
-            strength = STRENGTH.get(level, 0)
-            if tags.get("t") == "y" and strength:
-                strength -= 1
-            return Policy(strength, name, tags)
+            return Policy(dmarc.levels(tags)["p" if name == domain else "sp"], name, tags)
         return Policy(0, "", {})
 
     @cached_property
@@ -403,6 +403,10 @@ class RuleView(DnsView):
     def destinations(self, configuration_set: Address) -> tuple[Resource, ...]:
         """The event destinations of a set, live or to be created."""
         return self._destinations.get(configuration_set, ())
+
+    def destinations_unread(self, configuration_set: Address) -> bool:
+        """Whether the event destinations of a set could not be read."""
+        return self.is_unread(configuration_set.replace("configuration_set/", "event_destination/", 1) + "/")
 
     def events_caught(self, configuration_set: Address, when: When = "after") -> frozenset[str]:
         """The event types that an enabled destination of the set receives."""

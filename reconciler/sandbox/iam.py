@@ -1,6 +1,6 @@
 """IAM users, their access keys and policies, and reports over the account.
 
-Roles and everything else of IAM come from moto. Policy documents are returned URL-encoded, as IAM does.
+Instance profiles and everything else of IAM come from moto. Policy documents are returned URL-encoded, as IAM does.
 
 Source: IAM API reference (CreateUser, DeleteUser, CreateAccessKey, GetAccountAuthorizationDetails); IAM User Guide
 "IAM and STS quotas", "Getting credential reports".
@@ -9,12 +9,12 @@ Source: IAM API reference (CreateUser, DeleteUser, CreateAccessKey, GetAccountAu
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from reconciler.sandbox.iam_groups import Groups
+from reconciler.sandbox.aws_policies import aws_policy
+from reconciler.sandbox.iam_roles import Roles
 from reconciler.sandbox.iam_state import (
     MAX_ATTACHED,
     MAX_KEYS,
@@ -29,7 +29,7 @@ from reconciler.sandbox.iam_state import (
     User,
     attach,
     attached_view,
-    check_document,
+    check_size,
     conflict,
     detach,
     inline_view,
@@ -40,8 +40,10 @@ from reconciler.sandbox.iam_state import (
 from reconciler.sandbox.protocol import ApiError, Params
 from reconciler.sandbox.world import Call, Principal, moment, tag_list
 
+REPORT_HOURS = 4
 
-class Iam(Groups):
+
+class Iam(Roles):
     """The operations; one instance serves all accounts."""
 
     # --- users -----------------------------------------------------------------------------------------------------
@@ -117,11 +119,6 @@ class Iam(Groups):
     def list_user_tags(self, call: Call, params: Params) -> Params:
         return self._pages(tag_list(self._user(call, params).tags), params, "Tags")
 
-    def _checked_boundary(self, call: Call, arn: str | None) -> str | None:
-        if arn is not None:
-            self._check_policy(call, arn)
-        return arn
-
     def put_user_permissions_boundary(self, call: Call, params: Params) -> Params:
         self._user(call, params).boundary = self._checked_boundary(call, params["PermissionsBoundary"])
         return {}
@@ -172,10 +169,8 @@ class Iam(Groups):
 
     def put_user_policy(self, call: Call, params: Params) -> Params:
         user = self._user(call, params)
-        check_document(params["PolicyDocument"])
         policies = {**user.policies, params["PolicyName"]: params["PolicyDocument"]}
-        if sum(len(re.sub(r"\s", "", text)) for text in policies.values()) > MAX_USER_POLICY_CHARACTERS:
-            raise limit(f"Maximum policy size of {MAX_USER_POLICY_CHARACTERS} bytes exceeded for user {user.name}")
+        check_size(params["PolicyDocument"], policies, MAX_USER_POLICY_CHARACTERS, f"user {user.name}")
         user.policies = policies
         return {}
 
@@ -269,20 +264,27 @@ class Iam(Groups):
     # --- the whole account -----------------------------------------------------------------------------------------
 
     def get_account_authorization_details(self, call: Call, params: Params) -> Params:
-        """Users, groups and customer-managed policies; roles are moto's and are not reported here."""
-        state, wanted = self._state(call), set(params.get("Filter", []))
+        """Users, groups, roles, customer-managed policies, and those of AWS that are attached or a boundary."""
+        state = self._state(call)
+        wanted = set(params.get("Filter", ["User", "Group", "Role", "LocalManagedPolicy", "AWSManagedPolicy"]))
         rows: list[tuple[str, dict[str, Any]]] = []
-        if not wanted or "User" in wanted:
+        if "User" in wanted:
             rows += [("UserDetailList", self._user_detail(call, state, state.users[n])) for n in sorted(state.users)]
-        if not wanted or "Group" in wanted:
+        if "Group" in wanted:
             rows += [("GroupDetailList", self._group_detail(call, state.groups[n])) for n in sorted(state.groups)]
-        if not wanted or "LocalManagedPolicy" in wanted:
-            for arn in sorted(state.policies):
-                policy = state.policies[arn]
-                shown = self._policy_view(call, arn, policy)
-                shown.pop("Tags", None)
-                shown["PolicyVersionList"] = [version_view(policy, v, document=True) for v in policy.versions]
-                rows.append(("Policies", shown))
+        if "Role" in wanted:
+            rows += [("RoleDetailList", self._role_detail(call, state.roles[n])) for n in sorted(state.roles)]
+        policies = dict(state.policies) if "LocalManagedPolicy" in wanted else {}
+        if "AWSManagedPolicy" in wanted:
+            holders = [h.attached for of in (state.users, state.groups, state.roles) for h in of.values()]
+            used = {arn for attached in holders for arn in attached if arn not in state.policies}
+            policies |= {arn: found for arn in used if (found := aws_policy(arn))}
+        for arn in sorted(policies):
+            policy = policies[arn]
+            shown = self._policy_view(call, arn, policy)
+            shown.pop("Tags", None)
+            shown["PolicyVersionList"] = [version_view(policy, v, document=True) for v in policy.versions]
+            rows.append(("Policies", shown))
         answer = self._pages(rows, params, "rows")
         chosen = answer.pop("rows")
         for name in ("UserDetailList", "GroupDetailList", "RoleDetailList", "Policies"):
@@ -301,14 +303,22 @@ class Iam(Groups):
         }  # fmt: skip
 
     def generate_credential_report(self, call: Call, params: Params) -> Params:
+        """A report less than four hours old is kept; the answer says COMPLETE once it can be read."""
         state = self.world.current(self.name, call.account, "", IamState)
-        state.report = (call.now, self._report(call, state))
-        return {"State": "COMPLETE"}
+        if state.report is None or call.now - state.report[0] >= REPORT_HOURS * 3600:
+            state.report = (call.now, self._report(call, state))
+            return {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
+        ready = call.now - state.report[0] >= self.world.settings.report_delay
+        return {"State": "COMPLETE" if ready else "INPROGRESS"}
 
     def get_credential_report(self, call: Call, params: Params) -> Params:
         report = self.world.current(self.name, call.account, "", IamState).report
         if report is None:
             raise ApiError("ReportNotPresent", "No report is present; generate one first.", 410)
+        if call.now - report[0] < self.world.settings.report_delay:
+            raise ApiError("ReportInProgress", "The report is still being generated.", 404)
+        if call.now - report[0] >= REPORT_HOURS * 3600:
+            raise ApiError("ReportExpired", "The report has expired; generate a new one.", 410)
         return {"Content": report[1].encode(), "ReportFormat": "text/csv", "GeneratedTime": moment(report[0])}
 
     @staticmethod
@@ -356,12 +366,17 @@ class Iam(Groups):
         groups = [g for g in state.groups.values() if user.name in g.members]
         texts = [*user.policies.values(), *(t for g in groups for t in g.policies.values())]
         for attached in (*user.attached, *(a for g in groups for a in g.attached)):
-            if policy := state.policies.get(attached):
+            if policy := state.policies.get(attached) or aws_policy(attached):
                 texts.append(policy.versions[policy.default][0])
         return [json.loads(text) for text in texts]
 
     def note_use(self, call: Call) -> None:
-        """Remember that a user's key was used, for GetAccessKeyLastUsed."""
+        """Remember that a key or a role was used, for GetAccessKeyLastUsed and RoleLastUsed."""
+        if ":assumed-role/" in call.principal.arn:
+            roles = self.world.current(self.name, call.account, "", IamState).roles
+            role = roles.get(call.principal.arn.split("/")[1].lower())
+            if role is not None:
+                role.used = (call.now, call.region)
         if call.access_key in self.world.principals and ":user/" in call.principal.arn:
             users = self.world.current(self.name, call.account, "", IamState).users
             user = users.get(call.principal.arn.rpartition("/")[2].lower())

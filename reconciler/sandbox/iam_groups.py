@@ -9,11 +9,13 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from reconciler.sandbox.aws_policies import aws_policy, is_aws_policy
 from reconciler.sandbox.iam_state import (
     MAX_USER_GROUPS,
     Group,
     IamState,
     Policy,
+    Role,
     User,
     attach,
     attached_view,
@@ -172,27 +174,35 @@ class Groups:
     def list_attached_group_policies(self, call: Call, params: Params) -> Params:
         return self._pages(attached_view(self._group(call, params).attached), params, "AttachedPolicies")
 
+    def _checked_boundary(self, call: Call, arn: str | None) -> str | None:
+        if arn is not None:
+            self._check_policy(call, arn)
+        return arn
+
     # --- customer-managed policies ---------------------------------------------------------------------------------
 
     def _check_policy(self, call: Call, arn: str) -> str:
         """The ARN, if such a policy exists; AWS's own policies are taken to exist."""
-        if re.fullmatch(r"arn:[a-z-]+:iam::aws:policy/.+", arn) or arn in self._state(call).policies:
+        if is_aws_policy(arn) or arn in self._state(call).policies:
             return arn
         raise ApiError("NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", 404)
 
     def _policy(self, call: Call, params: Params) -> tuple[str, Policy]:
-        found = self._state(call).policies.get(params["PolicyArn"])
+        arn = params["PolicyArn"]
+        found = aws_policy(arn) if is_aws_policy(arn) else self._state(call).policies.get(arn)
         if found is None:
-            raise ApiError("NoSuchEntity", f"Policy {params['PolicyArn']} was not found.", 404)
-        return params["PolicyArn"], found
+            raise ApiError("NoSuchEntity", f"Policy {arn} was not found.", 404)
+        return arn, found
 
     def _policy_view(self, call: Call, arn: str, policy: Policy) -> dict[str, Any]:
         state = self._state(call)
-        holders: list[User | Group] = [*state.users.values(), *state.groups.values()]
+        holders: list[User | Group | Role] = [*state.users.values(), *state.groups.values(), *state.roles.values()]
         shown: dict[str, Any] = {
             "PolicyName": policy.name, "PolicyId": policy.id, "Arn": arn, "Path": policy.path,
             "DefaultVersionId": policy.default, "AttachmentCount": sum(arn in h.attached for h in holders),
-            "PermissionsBoundaryUsageCount": sum(u.boundary == arn for u in state.users.values()),
+            "PermissionsBoundaryUsageCount": sum(
+                [*(u.boundary == arn for u in state.users.values()), *(r.boundary == arn for r in state.roles.values())]
+            ),
             "IsAttachable": True, "CreateDate": moment(policy.created),
             "UpdateDate": moment(max(at for _, at in policy.versions.values())),
         }  # fmt: skip

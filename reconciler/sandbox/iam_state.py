@@ -6,6 +6,7 @@ Source: IAM API reference; IAM User Guide "IAM and STS quotas".
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,23 @@ class Group:
 
 
 @dataclass
+class Role:
+    name: str
+    id: str
+    path: str
+    created: float
+    trust: str
+    description: str | None = None
+    session: int = 3600
+    tags: dict[str, str] = field(default_factory=dict)
+    boundary: str | None = None
+    policies: dict[str, str] = field(default_factory=dict)
+    attached: list[str] = field(default_factory=list)
+    used: tuple[float, str] | None = None
+    """When and in which region one of its sessions last made a call."""
+
+
+@dataclass
 class Policy:
     name: str
     id: str
@@ -79,8 +97,10 @@ class IamState:
 
     users: dict[str, User] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     report: tuple[float, str] | None = None
+    """The last credential report, and when it was asked for."""
 
 
 def no_such(kind: str, name: str) -> ApiError:
@@ -109,6 +129,13 @@ def check_document(text: str) -> None:
             raise ApiError("MalformedPolicyDocument", "Policy statement must contain actions.", 400)
         if not statement.keys() & {"Resource", "NotResource"}:
             raise ApiError("MalformedPolicyDocument", "Policy statement must contain resources.", 400)
+
+
+def check_size(text: str, policies: Mapping[str, str], most: int, holder: str) -> None:
+    """Raises: ApiError where a document is no policy, or the inline policies are too large together."""
+    check_document(text)
+    if sum(len(re.sub(r"\s", "", one)) for one in policies.values()) > most:
+        raise limit(f"Maximum policy size of {most} bytes exceeded for {holder}")
 
 
 def boundary_view(arn: str) -> dict[str, str]:

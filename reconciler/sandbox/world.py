@@ -82,6 +82,8 @@ class Settings:
     """Whether a change to a zone with a change still PENDING is refused with PriorRequestNotComplete."""
     key_delay: float = 0.0
     """Seconds until a new access key is accepted."""
+    report_delay: float = 0.0
+    """Seconds until a credential report that was asked for can be read."""
     enforce_iam: bool = False
     """Whether keys of IAM users are limited to what the users' policies allow."""
     check_targets: bool = False

@@ -234,7 +234,8 @@ OTHER_USERS: dict[str, Any] = {
         },
         "shop": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/all/${region}/shop"}}},
         "post": {
-            "from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/other"}}, "permissions_boundary": None,
+            "from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/other"}},
+            "permissions_boundary": BOUNDARIES[1],
         },
     },
 }  # fmt: skip
@@ -271,10 +272,8 @@ def by_hand(house: House) -> None:
 
 
 def entangled(house: House) -> None:
-    """Somebody put our user into a group and gave it a managed policy."""
+    """Somebody gave our user a managed policy."""
     iam = client("iam")
-    iam.create_group(GroupName="senders")
-    iam.add_user_to_group(GroupName="senders", UserName="news")
     iam.attach_user_policy(UserName="news", PolicyArn=BOUNDARIES[1])
 
 

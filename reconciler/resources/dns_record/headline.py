@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
 
+from reconciler.mail import dmarc
 from reconciler.resources.headlines import texts_in
 from reconciler.resources.spec import Fact, Phrase, at_path
 
@@ -24,9 +24,7 @@ PHRASES = {
     "spf:gone": Phrase("{n} SPF record is removed", "{n} SPF records are removed", 330),
 }
 
-_RANK = {"none": 0, "quarantine": 1, "reject": 2}
 _MAIL_FROM_SPF = ("v=spf1 include:amazonses.com ~all", "v=spf1 include:amazonses.com -all")
-_P_TAG = re.compile(r"(?:^|;)\s*p\s*=\s*(\w+)", re.IGNORECASE)
 
 
 def facts(change: Change) -> Iterator[Fact]:
@@ -47,28 +45,27 @@ def _text(value: str) -> str:
 
 
 def _dmarc(change: Change) -> str:
-    old, new = _policy(change.before), _policy(change.after)
-    for diff in change.diff:
-        if diff.path.rpartition(".")[2] == "p":
-            old, new = (v.lower() if isinstance(v, str) else None for v in (diff.before, diff.after))
-    was, now = _RANK.get(old or "", 0), _RANK.get(new or "", 0)
+    """What a change means by the levels that receivers apply: of the domain, its subdomains, and missing names."""
+    was, now = dmarc.levels(_tags(change, "before")), dmarc.levels(_tags(change, "after"))
     if change.action == "create":
         return "new"
     if change.action == "delete":
-        return "lost" if was else "gone"
-    if old == new or not (old in _RANK or new in _RANK):
-        return "changed"
-    return "tightened" if now > was else "lost" if now == 0 and was else "loosened"
+        return "lost" if any(was.values()) else "gone"
+    if was["p"] and not now["p"]:
+        return "lost"
+    if any(now[name] < was[name] for name in was):
+        return "loosened"
+    return "tightened" if now != was else "changed"
 
 
-def _policy(document: Mapping[str, Any] | None) -> str | None:
-    """The ``p`` of a DMARC record, from its tags or from the text of the record."""
-    for path in ("p", "dmarc.p"):
-        value = at_path(document, path)
-        if isinstance(value, str):
-            return value.lower()
-    for text in texts_in(document):
-        if _text(text).startswith("v=dmarc1"):
-            match = _P_TAG.search(text.strip().strip('"'))
-            return match[1].lower() if match else None
-    return None
+def _tags(change: Change, side: Literal["before", "after"]) -> dict[str, str]:
+    """The tags of the record before or after a change: as documents and differences name them, else from its text."""
+    document = change.before if side == "before" else change.after
+    found = next((dmarc.parse(text) for text in texts_in(document) if dmarc.is_record(text)), {})
+    found |= {name: value for name in dmarc.ORDER if isinstance(value := at_path(document, name), str)}
+    for diff in change.diff:
+        name, value = diff.path.rpartition(".")[2], getattr(diff, side)
+        if name in dmarc.ORDER:
+            found.pop(name, None)
+            found |= {name: value.lower()} if isinstance(value, str) else {}
+    return found

@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
 from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
 from reconciler.resources.dns_record import intents, marker
@@ -273,10 +274,22 @@ class RecordPlan:
                 "type": record.type,
                 "value": raw,
             }
+            self._refuse_unwritable_mark(planned.mark, address)
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
             self.draft.add_order(live.address, marks=[address])
         if not deleted:
             self.draft.add_order(live.address, after=[address])
+
+    def _refuse_unwritable_mark(self, mark: Mapping[str, str], address: Address) -> None:
+        """Refuse a deletion whose record is too long to be remembered in a marker until it is done."""
+        own = marker.Own(mark["name"], mark["type"], mark["value"])
+        try:
+            intents.encode(own.text(self.snapshot.scope))
+        except txt.NoTxtValue as problem:
+            self.draft.refuse(
+                "dns-value", f"{own.name} {own.type} cannot be remembered while it is deleted: {problem}",
+                hint="take out of it what others put there", address=address,
+            )  # fmt: skip
 
     def show_refused(self, address: Address, zone: Zone, intent: Intent, value: str | None) -> None:
         """Have a record that is refused stand in the plan as the difference that it is, where it does not yet."""
@@ -304,9 +317,13 @@ class RecordPlan:
         self, group: str, name: str, texts: Iterable[str], address: Address, source: Source | None = None
     ) -> None:
         """Refuse to change records of a kind of which there may be one only: nothing says which of them is meant."""
-        why = {"spf": "which is a permanent error to receivers", "keys": "so that verifying may fail"}
-        what = {"keys": "DKIM key"}.get(group, group.upper())
         texts = list(texts)
+        codec = {"spf": spf, "dmarc": dmarc, "bimi": bimi}.get(group)
+        read = sum(codec.is_record(text, strict=True) for text in texts) if codec is not None else 0
+        why = {"spf": "which is a permanent error to receivers", "keys": "so that verifying may fail"}
+        if codec is not None and read < 2:
+            why[group] = f"but receivers read {read} of them and discard the others"
+        what = {"keys": "DKIM key"}.get(group, group.upper())
         fix = "join them into one" if group == "spf" else "keep one and remove the others"
         self.draft.refuse(
             f"two-{group}",

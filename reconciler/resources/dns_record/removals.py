@@ -154,7 +154,7 @@ class Removals:
     def _drop_spf(self, zone: Zone, live: Observed, name: str) -> None:
         if (name, "TXT") in self.plan.wanted:
             return
-        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t, strict=False)]
         if len(found) > 1:  # Ours is the one that is exactly as we write it.
             made = spf.merge(None, MAIL_FROM_TERMS, "~all")
             found = [(raw, t) for raw, t in found if t == made]
@@ -230,7 +230,7 @@ class Removals:
                 self._drop_own(zone, domain, own)
 
     def _drop_spf_terms(self, zone: Zone, domain: str, remembered: marker.Marker) -> None:
-        found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t)]
+        found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t, strict=False)]
         record = next((r for r in zone.sets(domain, "TXT") if r.simple), None)
         ours = remembered.spf or []
         address = self.plan.address(zone, domain, "TXT")
@@ -262,7 +262,7 @@ class Removals:
         if own.type == "TXT":
             text = next((t for raw, t in zone.texts(own.name) if raw == own.value), "")
             shown = {"value": text}
-            if spf.is_record(text):
+            if spf.is_record(text, strict=False):
                 left = spf.remove(text, MAIL_FROM_TERMS, True)
         address = self.plan.address(zone, own.name, own.type)
         if address not in self.plan.changes:

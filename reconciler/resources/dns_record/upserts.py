@@ -5,7 +5,8 @@ from __future__ import annotations
 from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import RECORDS, unpack
 from reconciler.kinds.snapshot import ReadScope
-from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail import bimi, dmarc, spf, txt
+from reconciler.mail.tags import visible
 from reconciler.model import Address, FieldDiff, Note
 from reconciler.resources.dns_record import intents, marker
 from reconciler.resources.dns_record.intents import Intent
@@ -17,6 +18,7 @@ from reconciler.resources.dns_record.values import (
     is_feedback,
     key_of,
     mx_value,
+    same_tags,
     shown_spf,
     shown_tags,
 )
@@ -52,7 +54,10 @@ class Upserts:
             return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
         if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
-            self._compare(zone, intent, address)
+            try:
+                self._compare(zone, intent, address)
+            except txt.NoTxtValue as problem:
+                self._refuse_unwritable(problem, intent, address)
         changes = len(self.plan.changes) > before
         if changes and len(self.plan.draft.refusals) == known:
             self._refuse_another_stacks(zone, intent, address)
@@ -60,6 +65,12 @@ class Upserts:
             self.plan.show_refused(address, zone, intent, _wanted_value(intent))
         elif changes:
             self._add_ownership(intent, address)
+
+    def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
+        self.plan.draft.refuse(
+            "dns-value", f"{intent.name} {intent.type}: {problem}",
+            hint="declare less, or take out what others put there", address=address, source=intent.source,
+        )  # fmt: skip
 
     def _is_first(self, intent: Intent, address: Address) -> bool:
         """Whether nothing before has declared a record of this name and type; another value is refused."""
@@ -97,7 +108,7 @@ class Upserts:
         for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
             what = intent.group.upper() if intent.group in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
-                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t)), None)
+                live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t, strict=False)), None)
                 end = spf.parse(live).all if live is not None else None
                 if end is not None and end.text.lower() != intent.all:
                     what = f"SPF record with its {end.text}"
@@ -235,37 +246,9 @@ class Upserts:
         ours = [v for v in live.values if mx_value(v) == mx_value(value)]
         stale = [v for v in live.values if v not in ours and is_feedback(v)] if intent.group == "mail_from" else []
         foreign = [v for v in live.values if v not in ours and v not in stale]
-        if foreign and not ours:
-            reason = (
-                "SES needs exactly one MX there"
-                if intent.group == "mail_from"
-                else "a null MX must be the only MX (RFC 7505)"
-            )
-            self.plan.draft.refuse(
-                "mx-taken",
-                f"{name} already has MX {', '.join(foreign)}; {reason}",
-                hint="remove those values, or choose another name"
-                if intent.group == "mail_from"
-                else "this name receives mail: drop null_mx, or remove its MX",
-                address=address,
-                source=intent.source,
-            )
-            return
         if foreign:
-            mail_from = intent.group == "mail_from"
-            harm = (
-                "SES fails to set up the MAIL FROM"
-                if mail_from
-                else "with another MX the null MX has no effect (RFC 7505)"
-            )
-            self.plan.draft.say(
-                "warning",
-                "mx-not-alone",
-                f"{name} also has MX {', '.join(foreign)}, which is not recon's: {harm}",
-                address=address,
-                source=intent.source,
-                hint="remove it by hand",
-            )
+            self._refuse_other_mx(intent, foreign, address, alone=not ours)
+            return
         if not ours or stale:
             gone = [*stale, *ours]
             self.plan.update(
@@ -281,6 +264,19 @@ class Upserts:
             return
         self.plan.ttl_only(address, zone, intent, live, ours, lambda: {"value": value})
 
+    def _refuse_other_mx(self, intent: Intent, foreign: list[str], address: Address, *, alone: bool) -> None:
+        """Somebody else's MX, alone or beside ours: it stays, and the record cannot become what is declared."""
+        mail_from = intent.group == "mail_from"
+        reason = "SES needs exactly one MX there" if mail_from else "a null MX must be the only MX (RFC 7505)"
+        remedy = "or choose another name" if mail_from else "or drop null_mx: the name receives mail"
+        self.plan.draft.refuse(
+            "mx-taken" if alone else "mx-not-alone",
+            f"{intent.name} {'already' if alone else 'also'} has MX {', '.join(foreign)}; {reason}",
+            hint=f"remove {'those values' if len(foreign) > 1 else 'that value'}, {remedy}",
+            address=address,
+            source=intent.source,
+        )
+
     def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
         codec = dmarc if intent.group == "dmarc" else bimi
         name, wanted = intent.name or "", dict(intent.tags or {})
@@ -295,7 +291,7 @@ class Upserts:
             return
         raw, there = found[0]
         old = dict(codec.parse(there))
-        if old == wanted and live is not None:
+        if same_tags(intent.group, old, wanted) and live is not None:
             self.plan.ttl_only(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
             return
         assert live is not None
@@ -317,6 +313,16 @@ class Upserts:
         found = [(raw, t) for raw, t in zone.texts(name) if key_of(t) is not None]
         live = next(iter(zone.sets(name, "TXT")), None)
         value = intents.encode(intents.dkim_key_text(public))
+        if others := [t for _, t in zone.texts(name) if key_of(t) is None]:
+            self.plan.draft.refuse(
+                "key-not-alone",
+                f"{name} {'also' if found else 'already'} has the text {' and '.join(map(visible, others))}; the key "
+                "must be the only TXT value at its name (RFC 6376 section 3.6.2.2)",
+                hint="remove that value, or choose another selector",
+                address=address,
+                source=intent.source,
+            )
+            return
         if not found:
             self.plan.create(address, zone, intent, value, {"value": intents.dkim_key_text(public)})
             return
@@ -340,7 +346,7 @@ class Upserts:
 
     def _spf(self, zone: Zone, intent: Intent, address: Address) -> None:
         name = intent.name or ""
-        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t)]
+        found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t, strict=False)]
         if len(found) > 1:
             self.plan.refuse_several("spf", name, (t for _, t in found), address, intent.source)
             return
@@ -360,6 +366,8 @@ class Upserts:
         except ValueError as problem:
             self.plan.draft.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
             return
+        if merged != there:
+            intents.encode(merged)  # before the marker claims the terms
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
         created = remembered.spf_created if there is not None else True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reconciler.mail import spf
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail.tags import BLANK, EDGE
 from reconciler.model import digest_of
 from reconciler.resources.dns_record import SPEC
 from reconciler.resources.dns_record.zones import RecordSet
@@ -15,6 +17,8 @@ address_of = SPEC.address_of
 """``dns_record/ZONE/NAME/TYPE``."""
 MAIL_FROM_TERMS = ("include:amazonses.com",)
 VERSIONS = ("DMARC1", "BIMI1")
+_FWS = " \t\r\n"
+_NO_FWS = str.maketrans(dict.fromkeys(_FWS))
 
 
 def set_digest(record: RecordSet) -> str:
@@ -38,10 +42,31 @@ def is_feedback(value: str) -> bool:
 
 
 def key_of(text: str) -> str | None:
-    """The ``p=`` of a DKIM key record (RFC 6376 section 3.6.1), without white space; None for any other text."""
-    tags = dict(part.strip().partition("=")[::2] for part in text.split(";"))
-    key = {k.strip(): v for k, v in tags.items()}.get("p")
-    return "".join(key.split()) if key is not None else None
+    """The ``p=`` of a DKIM key record, without folding white space; None for any other text.
+
+    Of a record whose key receivers do not use for mail the text itself, which is no key: its ``v`` is wrong or not the
+    first tag, or it is for other algorithms or services. Source: RFC 6376 sections 2.8, 3.2 and 3.6.1.
+    """
+    pairs = [part.partition("=") for part in text.split(";")]
+    tags = {name.strip(_FWS): value.strip(_FWS) for name, _, value in pairs}
+    key = tags.get("p")
+    if key is None:
+        return text if re.match(rf"(?:.*;)?{EDGE}*p{BLANK}*=", text, re.DOTALL) else None
+    first = pairs[0][0].strip(_FWS) == "v"
+    usable = ("v" not in tags or (first and tags["v"] == "DKIM1")) and tags.get("k", "rsa") == "rsa"
+    usable = usable and _names_one(tags.get("h"), "sha256") and _names_one(tags.get("s"), "*", "email")
+    return key.translate(_NO_FWS) if usable else text
+
+
+def _names_one(listed: str | None, *wanted: str) -> bool:
+    """Whether a colon-separated list is missing, or names one of ``wanted``."""
+    return listed is None or any(item.strip(_FWS) in wanted for item in listed.split(":"))
+
+
+def same_tags(group: str, one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two DMARC or BIMI records have one meaning."""
+    meaning = dmarc.meaning if group == "dmarc" else bimi.meaning
+    return meaning(one) == meaning(other)
 
 
 def shown_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -50,7 +75,7 @@ def shown_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None)
     shown: dict[str, Any] = {k: v for k, v in tags.items() if k != "v" or v not in VERSIONS}
     wrong = shown_tags(beside).get("v") if beside else None
     if wrong is not None:
-        shown["v"] = next((v for v in VERSIONS if v.lower() == str(wrong).lower()), None)
+        shown["v"] = next((v for v in VERSIONS if v.lower() in str(wrong).lower()), None)
     return shown
 
 

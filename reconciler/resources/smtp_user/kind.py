@@ -4,7 +4,8 @@ Managed:  path, permissions boundary, the inline policy made from from_addresses
           conditions, tags.
 Reads:    iam GetAccountAuthorizationDetails (Filter User: path, tags, boundary, groups and inline policies of every
           user in one call per page); GetUser and GetUserPolicy where that is denied.
-Writes:   CreateUser, UpdateUser, PutUserPolicy, Put/DeleteUserPermissionsBoundary, TagUser, UntagUser, DeleteUser.
+Writes:   CreateUser, UpdateUser, PutUserPolicy, PutUserPermissionsBoundary, TagUser, UntagUser, DeleteUser. A boundary
+          is never removed: whoever could do that could lift every limit of the user.
 Source:   SES Developer Guide, "Controlling access to Amazon SES" (condition keys; SMTP needs ses:SendRawEmail, and
           the ARN of the configuration set beside the identity's); IAM User Guide, quotas and policy grammar.
 """
@@ -14,16 +15,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
-from reconciler.errors import AwsError
+from reconciler.errors import DENIED, AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
-from reconciler.kinds.lookups import Lookup, Said
-from reconciler.kinds.ownership import KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
+from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
+from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
@@ -31,7 +33,8 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Note, Observed, Stack, State, canonical_json
 from reconciler.resources.email_identity import DEFAULT_SET
-from reconciler.resources.smtp_user import POLICY_FIELDS
+from reconciler.resources.smtp_user import POLICY_FIELDS, other_policies
+from reconciler.resources.smtp_user.other_policies import Judged, OtherPolicy
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -46,6 +49,18 @@ WHOLE = ("conditions",)
 VISIBLE_SECONDS = 30.0
 """How long a new IAM user may take to become visible (IAM User Guide, "Troubleshooting IAM": changes are eventually
 visible)."""
+
+
+_POLICY_EVENTS = ("PutUserPolicy", "DeleteUserPolicy")
+_CHANGED_BY: Mapping[str, tuple[str, ...]] = {
+    "path": ("UpdateUser",), "name": ("UpdateUser",), "tags": ("TagUser", "UntagUser"),
+    "permissions_boundary": ("PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary"),
+}  # fmt: skip
+"""Field -> the calls that change it; all other fields are read from the policy."""
+_MADE: Mapping[str, tuple[str, ...]] = {
+    "create": ("DeleteUser",), "delete": ("CreateUser",), "adopt": ("CreateUser", "TagUser", "UntagUser"),
+    "replace": (),
+}  # fmt: skip
 
 
 def address_of(name: str) -> Address:
@@ -66,11 +81,9 @@ class SmtpUser(Reader):
         "iam:PutUserPolicy",
         "iam:DeleteUserPolicy",
         "iam:PutUserPermissionsBoundary",
-        "iam:DeleteUserPermissionsBoundary",
         "iam:TagUser",
         "iam:UntagUser",
-        # IAM deletes a user only without groups and policies
-        "iam:RemoveUserFromGroup",
+        # IAM deletes a user only without policies; and without groups, which IAM would allow for a whole group alone
         "iam:DetachUserPolicy",
         "iam:DeleteUser",
     )
@@ -100,11 +113,16 @@ class SmtpUser(Reader):
             )
 
     def own_grants(self, stack: Stack, address: Address) -> Iterable[Grant]:
-        """With any path: an address does not say it."""
-        yield from _user_grants(stack, "/*/", name_of(address))
+        """A user that is renamed, with any path: an address does not say it."""
+        for place in ("/*/", "/"):
+            yield Grant("renamed_user", _arn(stack, place, name_of(address)))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
-        yield from _user_grants(state.stack, str(desired.entry.values.get("path") or "/"), desired.name)
+        """With its path, and without: IAM checks a user that does not exist yet by its name alone."""
+        values = desired.entry.values
+        for place in (regions.literal(str(values.get("path") or "/")), "/"):
+            arn = _arn(state.stack, place, desired.name)
+            yield Grant("user", arn, boundary=str(values.get("permissions_boundary") or ""))
 
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """CloudTrail lists the user among the resources of IAM's events."""
@@ -112,6 +130,15 @@ class SmtpUser(Reader):
 
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         return ("username", name_of(change.address).lower()) in said
+
+    def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
+        paths = tuple(one.path for one in change.diff) or ("",)
+        if change.action != "update":
+            return paths if event in _MADE[change.action] else ()
+        found = tuple(p for p in paths if event in _CHANGED_BY.get(p.partition(".")[0], _POLICY_EVENTS))
+        if event in _POLICY_EVENTS:
+            return found if POLICY.lower() in said_under(said, "policyname") else ()
+        return tuple(p for p in found if names_item(said, p))
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -121,6 +148,7 @@ class SmtpUser(Reader):
         if snapshot.read_scope is not None and not any(a.startswith(f"{NAME}/") for a in snapshot.read_scope.addresses):
             return
         try:
+            ours: list[Mapping[str, Any]] = []
             for detail in details(aws):
                 tags = tags_from_aws(detail.get("Tags"))
                 twin = declared.get(detail["UserName"].lower())
@@ -134,8 +162,11 @@ class SmtpUser(Reader):
                     )
                     continue
                 if twin is not None or owner_of(tags) == snapshot.scope:
-                    found = observed_of(detail)
-                    snapshot.observed[found.address] = found
+                    ours.append(detail)
+            policies = other_policies.read(aws, ours)
+            for detail in ours:
+                found = observed_of(detail, policies.get(detail["UserName"], ()))
+                snapshot.observed[found.address] = found
             return
         except AwsError as error:
             if not declared:
@@ -192,7 +223,11 @@ class SmtpUser(Reader):
                 yield change
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
-        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+        bounded = desired.spec.get("permissions_boundary") is not None
+        extra: dict[str, str | None] = {
+            PROTECT: "true" if desired.protect else None,
+            BOUNDARY: "true" if bounded else None,
+        }
         live_tags = live.tags if live else {}
         tags = plan_tags(desired.spec["tags"], live_tags, draft.snapshot.scope, extra, desired.entry)
         wanted = {**desired.spec, "tags": tags}
@@ -201,6 +236,8 @@ class SmtpUser(Reader):
             after["tags"] = present(tags)
             return creation(desired, after, whole=WHOLE, execution={"policy": policy_of(desired.spec)})
         adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
+        if not bounded and _loses_boundary(draft, desired, live):
+            wanted["permissions_boundary"] = None
         if live.spec.get("policy") is not None:
             # recon cannot read this policy into its fields: it is shown and replaced as a whole.
             wanted = {k: v for k, v in wanted.items() if k not in POLICY_FIELDS}
@@ -213,7 +250,10 @@ class SmtpUser(Reader):
         diff = differences(before, after, whole=WHOLE, desired=desired)
         if not (diff or adopted):
             return None
-        execution = {"policy": policy_of(desired.spec), "rename": old_name}
+        policy = policy_of(desired.spec)
+        if any(f.path.partition(".")[0] in (*POLICY_FIELDS, "policy") for f in diff):
+            _refuse_too_long(draft, desired, live, policy)
+        execution = {"policy": policy, "rename": old_name}
         return alteration(desired, live, before, after, diff, adopts=adopted, execution=execution)
 
     def reread(self, aws: Aws, change: Change) -> str | None:
@@ -237,12 +277,20 @@ class SmtpUser(Reader):
                 hint="delete that key in IAM once nobody uses it",
                 address=live.address,
             )
+        if groups := live.facts.get("groups"):
+            draft.refuse(
+                "user-in-group",
+                f"{live.address} cannot be deleted: it is in the group{'s' * (len(groups) > 1)} {', '.join(groups)}, "
+                "and recon takes no user out of a group: IAM could allow that for all of a group's users alone",
+                hint="an administrator of IAM can: aws iam remove-user-from-group --group-name "
+                f"{groups[0]} --user-name {live.name}",
+                address=live.address,
+            )
         notes = [Note("user-deleted", "warning", "after this, AWS rejects logins with this user's password")]
-        others = {what: list(live.facts.get(what) or ()) for what in OTHER_PARTS}
-        shown = {**live.spec, **{what: names or None for what, names in others.items()}}
-        found = [f"{what.replace('_', ' ')} {', '.join(names)}" for what, names in others.items() if names]
-        if found:
-            words = f"also removes what recon did not add to the user: {'; '.join(found)}"
+        others = {what: list(live.facts.get(what) or ()) for what in _OTHER_PARTS}
+        shown = {**live.spec, **{f"{what}_policies": names or None for what, names in others.items()}}
+        if listed := "; ".join(f"{_OTHER_PARTS[what]} {', '.join(names)}" for what, names in others.items() if names):
+            words = f"also removes what recon did not add to the user: {listed}"
             notes.append(Note("user-holds-more", "warning", words))
         return deletion(
             live,
@@ -272,9 +320,8 @@ class SmtpUser(Reader):
 
             def create(rt: Runtime) -> None:
                 _create(rt, name, after)
-                retry_until_visible(
-                    lambda: rt.aws.call("iam", "PutUserPolicy", UserName=name, PolicyName=POLICY, PolicyDocument=policy)
-                )
+                put: dict[str, Any] = {"UserName": name, "PolicyName": POLICY, "PolicyDocument": policy}
+                retry_until_visible(partial(rt.aws.call, "iam", "PutUserPolicy", **put), _not_seen_yet(after))
 
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
@@ -284,12 +331,33 @@ class SmtpUser(Reader):
         def update(rt: Runtime) -> None:
             if rename:
                 _rename(rt, rename, name)
+            codes = _not_seen_yet(after) if touches(change, "permissions_boundary") else ()
             for operation, parameters in calls:
-                call = rt.aws.call_if_there if operation.startswith("Delete") else rt.aws.call
-                call("iam", operation, UserName=name, **parameters)
+                work = partial(rt.aws.call, "iam", operation, UserName=name, **parameters)
+                retry_until_visible(work, codes if operation == "PutUserPolicy" else ())
 
         operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
         yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
+
+
+def _loses_boundary(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
+    """True, after refusing it, where the live boundary was declared and is not any more, or ``null`` asks for none.
+
+    A boundary that somebody else has set, and that no YAML ever named, is not ours to speak of.
+    """
+    boundary = live.spec["permissions_boundary"]
+    if boundary is None or not ("permissions_boundary" in desired.spec or BOUNDARY in live.tags):
+        return False
+    draft.refuse(
+        "boundary-removed",
+        f"{desired.address}: the YAML no longer has its permissions boundary {boundary}, and recon never removes one: "
+        "without it, whoever may write the user's policy could give it any permission",
+        hint="write it again; or an administrator of IAM removes it first: aws iam delete-user-permissions-boundary "
+        f"--user-name {live.name}",
+        address=desired.address,
+        source=desired.source_of("permissions_boundary"),
+    )
+    return True
 
 
 def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list[tuple[str, dict[str, Any]]]:
@@ -300,13 +368,11 @@ def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list
         calls.append(("TagUser", {"Tags": tags_to_aws(put)}))
     if touches(change, "path"):
         calls.append(("UpdateUser", {"NewPath": after["path"]}))
+    # The boundary first: the policy of `recon iam-policy apply` lets a policy be put only where it is.
+    if touches(change, "permissions_boundary"):
+        calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": after["permissions_boundary"]}))
     if touches(change, *POLICY_FIELDS, "policy"):
         calls.append(("PutUserPolicy", {"PolicyName": POLICY, "PolicyDocument": policy}))
-    if touches(change, "permissions_boundary"):
-        if boundary := after.get("permissions_boundary"):
-            calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": boundary}))
-        else:
-            calls.append(("DeleteUserPermissionsBoundary", {}))
     if drop:
         calls.append(("UntagUser", {"TagKeys": drop}))
     if release:  # the tags that list what we manage shrink last
@@ -314,13 +380,27 @@ def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list
     return calls
 
 
+def _refuse_too_long(draft: PlanDraft, desired: Desired, live: Observed, policy: Mapping[str, Any]) -> None:
+    own, others = other_policies.size([policy]), int(live.facts["size_of_others"])
+    if others and own + others > other_policies.MOST_CHARACTERS:
+        draft.refuse(
+            "policy-too-long",
+            f"the inline policies of {desired.name} would have {own + others:,} characters, {others:,} of them in "
+            f"policies that recon did not write; IAM takes {other_policies.MOST_CHARACTERS:,} for all of a user",
+            hint="move the other inline policies to a managed policy, or shorten from_addresses or identities",
+            address=desired.address,
+            source=desired.entry.source,
+        )
+
+
 def details(aws: Aws) -> Iterator[Mapping[str, Any]]:
     """The UserDetail (path, tags, boundary, groups, policies) of every user of the account, 1,000 a call."""
     yield from aws.pages("iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"])
 
 
-def observed_of(detail: Mapping[str, Any]) -> Observed:
-    """A live user, from a UserDetail, or a User with its ``UserPolicyList``."""
+def observed_of(detail: Mapping[str, Any], policies: Iterable[OtherPolicy] = ()) -> Observed:
+    """A live user, from a UserDetail, or a User with its ``UserPolicyList``; ``policies`` are those of its groups and
+    the attached ones."""
     name = detail["UserName"]
     tags = tags_from_aws(detail.get("Tags"))
     inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("UserPolicyList") or ()}
@@ -337,8 +417,13 @@ def observed_of(detail: Mapping[str, Any]) -> Observed:
     spec["tags"] = own
     facts = {
         "groups": list(detail.get("GroupList") or ()),
-        "attached_policies": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
-        "inline_policies": sorted(n for n in inline if n not in {POLICY, LOCK_POLICY}),
+        "attached": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
+        "inline": sorted(n for n in inline if n not in {POLICY, LOCK_POLICY}),
+        "policies": (
+            *(OtherPolicy("inline policy", n, (inline[n],)) for n in sorted(inline) if n not in {POLICY, LOCK_POLICY}),
+            *policies,
+        ),
+        "size_of_others": other_policies.size(document for name, document in inline.items() if name != POLICY),
         "locked": LOCK_POLICY in inline,
         "user_id": detail.get("UserId"),
         "key_tags": {k: v for k, v in tags.items() if k not in own},
@@ -362,6 +447,17 @@ def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     if condition:
         statement["Condition"] = condition
     return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def judged(stack: Stack, desired: Desired, live: Observed) -> Judged:
+    """What the user's other policies let it send, or keep it from sending, beside the policy that is declared."""
+    return Judged(stack, desired, live, policy_of(desired.spec))
+
+
+def denied(snapshot: Snapshot, name: str) -> str:
+    """What other policies keep a declared user from sending; "" where nothing does, or the user was not read."""
+    desired, live = snapshot.desired.get(address_of(name)), snapshot.observed.get(address_of(name))
+    return judged(snapshot.state.stack, desired, live).denied() if desired is not None and live is not None else ""
 
 
 def fields_of(document: Any) -> dict[str, Any]:
@@ -408,7 +504,7 @@ def _resources(state: State, identities: Any) -> list[str]:
     for name in identities:
         declared = [e for e in entries if e.name == name]
         for region in sorted({e.region for e in declared if e.region} or set(stack.regions)):
-            found.add(regions.identity_arn(stack.partition, region, stack.account, name))
+            found.add(regions.identity_arn(stack.partition, region, stack.account, regions.literal(name)))
         for entry in declared:
             default = DEFAULT_SET.name_in(entry.values)
             if default and entry.region:
@@ -416,10 +512,8 @@ def _resources(state: State, identities: Any) -> list[str]:
     return sorted(found)
 
 
-def _user_grants(stack: Stack, path: str, name: str) -> Iterator[Grant]:
-    """With its path, and without: IAM checks a user that does not exist yet by its name alone."""
-    for place in (path, "/"):
-        yield Grant("user", f"arn:{stack.partition}:iam::{stack.account}:user{place}{name}")
+def _arn(stack: Stack, path: str, name: str) -> str:
+    return f"arn:{stack.partition}:iam::{stack.account}:user{path}{name}"
 
 
 def _create(rt: Runtime, name: str, after: Mapping[str, Any]) -> None:
@@ -439,17 +533,16 @@ def _rename(rt: Runtime, old: str, new: str) -> None:
         rt.aws.call("iam", "GetUser", UserName=new)  # an earlier call renamed it, and its answer was lost
 
 
-OTHER_PARTS = ("inline_policies", "attached_policies", "groups")
-"""What others may have added to a user: facts of its ``Observed``, and shown where the user is deleted."""
+_OTHER_PARTS = {"inline": "inline policies", "attached": "attached policies"}
+"""What others may have added to a user, by the facts of its ``Observed``: shown where the user is deleted."""
 
 
 def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
     """Remove our policies and the ``parts`` of others that the plan has shown, and delete the user. IAM refuses where
     somebody has added more since. Its keys are deleted before, with the credential."""
     removals: list[tuple[str, dict[str, Any]]] = [
-        *(("DeleteUserPolicy", {"PolicyName": policy}) for policy in (*parts["ours"], *parts["inline_policies"])),
-        *(("DetachUserPolicy", {"PolicyArn": arn}) for arn in parts["attached_policies"]),
-        *(("RemoveUserFromGroup", {"GroupName": group}) for group in parts["groups"]),
+        *(("DeleteUserPolicy", {"PolicyName": policy}) for policy in (*parts["ours"], *parts["inline"])),
+        *(("DetachUserPolicy", {"PolicyArn": arn}) for arn in parts["attached"]),
         ("DeleteUser", {}),
     ]
     for operation, parameters in removals:
@@ -457,8 +550,17 @@ def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
             rt.aws.call_if_there("iam", operation, UserName=name, **parameters)
         except AwsError as error:
             if error.aws_code == "DeleteConflict":
-                error.hint = "somebody added more to the user after the plan was made: plan again, and it is shown"
+                error.hint = (
+                    "somebody added a policy or put the user into a group after the plan was made, or recon may not "
+                    "list users (iam:GetAccountAuthorizationDetails): plan again, and it is shown"
+                )
             raise
+
+
+def _not_seen_yet(after: Mapping[str, Any]) -> tuple[str, ...]:
+    """What IAM answers to a policy for a user that it does not see yet; where that is allowed under a boundary alone
+    (`recon iam-policy apply`), it may deny the call as long as it does not see the boundary."""
+    return ("NoSuchEntity", *(sorted(DENIED) if after.get("permissions_boundary") else ()))
 
 
 def retry_until_visible(

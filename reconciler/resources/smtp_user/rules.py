@@ -10,7 +10,9 @@ from functools import partial
 from reconciler.kinds.policy import listed, statements
 from reconciler.model import Document, Entry
 from reconciler.names import domain_of
-from reconciler.regions import configuration_set_arn, identity_arn
+from reconciler.regions import configuration_set_arn, iam_pattern, identity_arn, meant
+from reconciler.resources.smtp_user.kind import judged
+from reconciler.resources.smtp_user.other_policies import Judged
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor
 from reconciler.rules.view import Resource, RuleView, sender_domain
@@ -153,7 +155,7 @@ def from_unverified(view: RuleView, entry: Entry) -> Iterator[Problem]:
 
 def _address_identity(view: RuleView, region: str, entry: Entry) -> bool:
     return any(
-        identity.region == region and any(fnmatchcase(identity.name, pattern) for pattern in _senders(entry))
+        identity.region == region and any(iam_pattern(sender).fullmatch(identity.name) for sender in _senders(entry))
         for identity in view.address_identities
     )
 
@@ -178,9 +180,11 @@ def shared_sender(view: RuleView) -> Iterator[RawFinding]:
                 )
 
 
-@user_rule("smtp-wider", "warning", "An SMTP user has more permissions than its own policy")
+@user_rule("smtp-wider", "warning", "An SMTP user may send more than its own policy allows")
 def wider_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
-    """A live SMTP user is in a group, or has attached policies or other inline policies.
+    """A group, an attached policy or another inline policy of a live SMTP user lets it send what its own policy does
+    not: from other addresses or networks, through other identities or configuration sets, or with other actions. A
+    policy that is not about mail, that denies, or that says the same is no finding; nor is one that could not be read.
 
     Why: IAM adds up permissions. Users that the SES console made are in the group `AWSSESSendingGroupDoNotRename`,
     which allows sending as anybody. The user's own policy then restricts nothing.
@@ -188,16 +192,36 @@ def wider_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
     does not change them.
     Source: IAM User Guide, Policy evaluation: permissions add up
     """
-    live = view.resource(_user(entry.name))
-    if live is None or live.before is None:
-        return
-    words = {"groups": "group", "attached_policies": "attached policy", "inline_policies": "inline policy"}
-    for fact, word in words.items():
-        for name in live.facts.get(fact) or ():
-            yield Problem(
-                f"{entry.name} also has the {word} {name}, so its own policy restricts nothing",
-                f"remove the {word} when the user's own policy is proven to work; recon does not change it",
-            )
+    for other, more in found.wider() if (found := _judged(view, entry)) else ():
+        yield Problem(
+            f"{entry.name} also has the {other.word} {other.name}, which allows {more}",
+            f"remove the {other.word} when the user's own policy is proven to work; recon does not change it",
+        )
+
+
+@user_rule("smtp-denied", "warning", "Another policy keeps an SMTP user from sending")
+def denied_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
+    """A group, an attached policy or another inline policy of a live SMTP user denies what its own policy allows it to
+    send, all of it or a part.
+
+    Why: An explicit Deny wins over every Allow. The login still works, and SES refuses the mail.
+    Fix: Remove the statement, or the user from the group. recon reports groups and policies, but does not change them.
+    Source: IAM User Guide, Policy evaluation: an explicit Deny wins
+    """
+    if (found := _judged(view, entry)) and (denied := found.denied()):
+        yield Problem(
+            f"{entry.name} is kept from sending: {denied}",
+            "remove the statement that denies, or the user from the group; recon does not change it",
+        )
+
+
+def _judged(view: RuleView, entry: Entry) -> Judged | None:
+    """What the other policies of a live, declared user change; None where there is nothing to judge."""
+    address = _user(entry.name)
+    desired, live = view.desired.get(address), view.observed.get(address)
+    if desired is None or live is None or not live.facts.get("policies"):
+        return None
+    return judged(view.state.stack, desired, live)
 
 
 @rule("smtp-set-arn", "error", "The default configuration set of an identity is missing in the policy of an SMTP user")
@@ -246,11 +270,12 @@ class _Arns:
     """The resource patterns of a policy; an exact ARN is found without trying every pattern."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._exact = {p for p in patterns if "*" not in p and "?" not in p}
-        self._patterns = [p for p in patterns if p not in self._exact]
+        names = {text: meant(text) for text in patterns}
+        self._exact = {name for name in names.values() if name is not None}
+        self._patterns = [iam_pattern(text) for text, name in names.items() if name is None]
 
     def __contains__(self, arn: str) -> bool:
-        return arn in self._exact or any(fnmatchcase(arn, pattern) for pattern in self._patterns)
+        return arn in self._exact or any(one.fullmatch(arn) for one in self._patterns)
 
     def among(self, arns: Mapping[str, object]) -> set[str]:
         """Those of ``arns`` that match a pattern."""

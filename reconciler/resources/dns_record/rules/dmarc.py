@@ -10,7 +10,7 @@ from reconciler.model import Address
 from reconciler.names import at_or_above, is_at_or_below, parents
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, Tags
-from reconciler.rules.view import STRENGTH, Policy, Resource, RuleView, sender_domain
+from reconciler.rules.view import Policy, Resource, RuleView, sender_domain
 
 _EXAMPLE = "dns_record/acme.com/_dmarc.acme.com/TXT"
 rule = partial(registry.rule, theme="DMARC", example=_EXAMPLE)
@@ -20,7 +20,6 @@ record_rule = RuleFor(
 )
 
 
-_LEVELS = {strength: name for name, strength in STRENGTH.items()}
 _VERBS = {1: "put it into the spam folder", 2: "reject it"}
 """What receivers do with mail that fails DMARC, by the strength of the policy."""
 
@@ -72,14 +71,14 @@ def enforced_unverified(view: RuleView, identity: Resource, policy: Policy) -> I
     """
     if identity.is_new:
         yield Problem(
-            f"{identity.place} is not verified yet, and p={_LEVELS[policy.strength]} applies to its mail already",
+            f"{identity.place} is not verified yet, and p={policy.level} applies to its mail already",
             "send no mail for it before `recon drift` shows DKIM SUCCESS",
             new=True,
         )
     elif view.dkim_works(identity) is False and not view.spf_aligns(identity, policy.tags):
         yield Problem(
             f"mail of {identity.place} passes neither DKIM ({_signing(identity)}) nor aligned SPF, and "
-            f"p={_LEVELS[policy.strength]} asks receivers to {_VERBS[policy.strength]}",
+            f"p={policy.level} asks receivers to {_VERBS[policy.strength]}",
             "keep p=none until DKIM is SUCCESS in every region that sends",
             hurts=view.flows(identity) and _tightens(view, identity.name),
             new=not view.can_send(identity),
@@ -195,7 +194,8 @@ def jump(view: RuleView, domain: str) -> Iterator[Problem]:
 
 @domain_rule("dmarc-weakened", "warning", "DMARC protects less than before")
 def weakened(view: RuleView, domain: str) -> Iterator[Problem]:
-    """The plan lowers `p`, `sp` or `np`, sets `t=y`, or deletes an enforcing record.
+    """The plan lowers what receivers apply for `p`, `sp` or `np`, with `t=y` counted as one level less, or deletes an
+    enforcing record.
 
     Why: Spoofers try domains again and again. Their mail arrives from the day on which the protection ends.
     Fix: Explain it in the pull request. If it is temporary, for an investigation, waive this with a date, so that
@@ -210,30 +210,23 @@ def weakened(view: RuleView, domain: str) -> Iterator[Problem]:
     after = view.dmarc_tags(domain)
     if after is not None:
         yield from _weaker(domain, before, after)
-    elif not after_texts and STRENGTH.get(before.get("p", "none"), 0):
+    elif not after_texts and any(dmarc.levels(before).values()):
         yield Problem(
-            f"the DMARC record of {domain} (p={before['p']}) is deleted",
+            f"the DMARC record of {domain} (p={before.get('p', 'none')}) is deleted",
             "anybody can then send in its name; keep the record unless that of a parent covers it",
         )
 
 
 def _weaker(domain: str, before: Tags, after: Tags) -> Iterator[Problem]:
     """What of a record that stays protects less than before."""
-    for tag in ("p", "sp", "np"):
-        was = STRENGTH.get(_level(before, tag), 0)
-        now = STRENGTH.get(_level(after, tag), 0)
-        if now < was and (tag == "p" or tag in before or tag in after):
+    levels, was, now = dmarc.POLICIES, dmarc.levels(before), dmarc.levels(after)
+    testing = " by t=y" if after.get("t") == "y" and before.get("t") != "y" else ""
+    for tag in was:
+        if now[tag] < was[tag] and (tag == "p" or tag in before or tag in after):
             yield Problem(
-                f"{tag} of {domain} is lowered from {_LEVELS[was]} to {_LEVELS[now]}",
+                f"{tag} of {domain} is lowered from {levels[was[tag]]} to {levels[now[tag]]}{testing}",
                 "if this is temporary, for an investigation, waive it with a date",
             )
-    if after.get("t") == "y" and before.get("t") != "y" and STRENGTH.get(after.get("p", ""), 0):
-        yield Problem(f"with t=y, receivers apply one level less than p={after['p']} to mail of {domain}")
-
-
-def _level(tags: Tags, tag: str) -> str:
-    order = {"p": ("p",), "sp": ("sp", "p"), "np": ("np", "sp", "p")}[tag]
-    return next((tags[name] for name in order if name in tags), "none")
 
 
 @rule("dmarc-missing", "warning", "A domain that sends has no DMARC record")
@@ -267,7 +260,7 @@ def no_rua(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     Source: RFC 9990; RFC 9989
     """
     if "rua" not in tags:
-        none = _level(tags, "p") == "none"
+        none = tags.get("p", "none") == "none"
         effect = "with p=none it neither protects nor reports" if none else "nobody receives reports on mail that fails"
         yield Problem(f"the DMARC record of {domain} has no rua: {effect}", 'add rua: ["mailto:..."]')
 
@@ -403,9 +396,8 @@ def subdomains_open(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem
     everywhere.
     Source: RFC 9989: sp and np
     """
-    strongest = STRENGTH.get(tags.get("p", "none"), 0)
     for tag in ("sp", "np"):
-        if tag in tags and STRENGTH.get(tags[tag], 0) < strongest and tags[tag] != "quarantine":
+        if tags.get(tag) == "none" and dmarc.levels(tags)["p"]:
             yield Problem(
                 f"{tag}={tags[tag]} leaves names below {domain} unprotected, although p={tags['p']}",
                 f"raise {tag}, and give a subdomain that cannot follow yet a DMARC record of its own",
@@ -437,16 +429,18 @@ def subdomain_tags(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]
 
 @record_rule("dmarc-test-mode", "note", "Test mode: receivers apply one level less")
 def test_mode(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
-    """The record has `t=y` and an enforcing policy.
+    """The record has `t=y`, and `p`, `sp` or `np` enforces.
 
     Why: Receivers that know the tag apply one level less: `reject` as `quarantine`, `quarantine` as `none`. Those that
     do not know it apply the policy in full.
     Fix: Test mode is a good intermediate step. Set `t: n` (or remove the tag) when the reports are clean.
     Source: RFC 9989: t
     """
-    if tags.get("t") == "y" and STRENGTH.get(tags.get("p", "none"), 0):
+    if tags.get("t") == "y" and any(dmarc.levels({**tags, "t": "n"}).values()):
+        now = dmarc.levels(tags)
+        shown = " and ".join(f"{tag}={dmarc.POLICIES[now[tag]]}" for tag in now if tag == "p" or tag in tags)
         yield Problem(
-            f"with t=y, receivers treat {domain} as p={_LEVELS[STRENGTH[tags['p']] - 1]} for now",
+            f"with t=y, receivers treat {domain} as {shown} for now",
             "set t: n when the reports are clean; receivers that do not know t apply p in full already",
         )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-from reconciler.mail import bimi
-from reconciler.model import Entry
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail.tags import visible
+from reconciler.model import Address, Entry
 from reconciler.names import at_or_above, from_route53, is_below, parents
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, Tags
@@ -24,7 +26,7 @@ def _logos(view: RuleView) -> Iterator[tuple[str, Tags]]:
         if declared is not None:
             tags = bimi.from_yaml(declared)
         else:
-            found = [text for text in texts or () if bimi.is_record(text)]
+            found = [text for text in texts or () if bimi.is_record(text, strict=True)]
             tags = bimi.parse(found[0]) if len(found) == 1 else {}
         if tags.get("l"):
             yield domain, tags
@@ -81,6 +83,36 @@ def no_certificate(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]
 # --- other records ------------------------------------------------------------------------------------------------
 
 _LONG_TTL = 86_400
+
+
+def _discarded(view: RuleView) -> Iterator[tuple[Address, str, str, str]]:
+    """(address, name, kind of record, text) of what is meant as a record and receivers do not take for one."""
+    names: list[tuple[str, str, Any]] = [(name, "SPF", spf) for name in view.spf_names]
+    for domain in view.domain_names:
+        names.append((f"default._bimi.{domain}", "BIMI", bimi))
+        if view.dmarc_tags(domain) is not None:  # where it is the only one, dmarc-invalid reports it
+            names.append((f"_dmarc.{domain}", "DMARC", dmarc))
+    for name, kind, codec in names:
+        for text in view.lookup(name, "TXT") or ():
+            if codec.is_record(text, strict=False) and not codec.is_record(text, strict=True):
+                yield view.record_address(name, "TXT"), name, kind, text
+
+
+@RuleFor(_discarded, "DNS records", "dns_record/acme.com/acme.com/TXT")(
+    "dns-discarded", "warning", "A record that receivers discard"
+)
+def discarded(view: RuleView, name: str, kind: str, text: str) -> Iterator[Problem]:
+    """After apply, a TXT text is meant as an SPF, DMARC or BIMI record, but does not begin exactly with its version: a
+    blank, a line break, an invisible character or a quotation mark stands before it, or something else follows it.
+
+    Why: Receivers discard such a text, although it looks right in most editors. Then there is no record at all.
+    Fix: Declare the record: recon mends it in place and keeps the terms of others. Or write it again by hand.
+    Source: RFC 7208 section 4.5; RFC 9989, DMARC Policy Discovery
+    """
+    yield Problem(
+        f"receivers do not take this text at {name} for the {kind} record that is meant: {visible(text)[:200]}",
+        "declare the record, and recon mends it, or write it again without what stands before or after it",
+    )
 
 
 def _written(view: RuleView) -> Iterator[tuple[str, str, str]]:
