@@ -24,7 +24,7 @@ from reconciler.aws import answers, sensitive
 from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
 from reconciler.aws.limiter import Limiter, Limiters
 from reconciler.aws.one_account import OneAccount
-from reconciler.errors import AwsError
+from reconciler.errors import AwsError, Refused
 from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
 from reconciler.regions import home_region
@@ -211,6 +211,8 @@ class Aws:
                 self.calls[f"{service}:{operation}"] += 1
             try:
                 response: dict[str, Any] = method(**parameters)
+            except Refused:  # of OneAccount
+                raise
             except Exception as problem:  # any library below botocore may raise anything
                 error = self._translated(problem, service, operation, region)
                 delay = retries.delay(error, epoch)
