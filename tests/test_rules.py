@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler import rules
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
+from reconciler.resources.smtp_user.other_policies import OtherPolicy
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
@@ -170,6 +171,14 @@ def user(**values: Any) -> dict[str, Any]:
 
 def policy(*resources: str) -> dict[str, Any]:
     return {"identities": list(resources)}
+
+
+def other_policy(effect: str) -> OtherPolicy:
+    statement = {"Effect": effect, "Action": "ses:SendRawEmail", "Resource": "*"}
+    return OtherPolicy("group", "AWSSESSendingGroupDoNotRename", ({"Statement": [statement]},))
+
+
+LIMITED = {"from_addresses": ["*@acme.com"]}
 
 
 def odd_policy(*resources: str) -> dict[str, Any]:
@@ -593,7 +602,12 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "smtp-wider",
         "warning",
-        {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": ["AWSSESSendingGroupDoNotRename"]})}},
+        {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Allow")]})}},
+    ),
+    (
+        "smtp-denied",
+        "warning",
+        {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Deny")]})}},
     ),
     (
         "smtp-set-arn",
@@ -916,7 +930,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("smtp-no-overlap", user(consumers=[{"name": "webmail"}])),
     ("smtp-consumers", {**user(consumers=[{"name": "webmail"}]), "more": {CREDENTIAL: ({"x": 1}, {"x": 2})}}),
     ("smtp-key-old", {**user(), "more": {CREDENTIAL: (key("2026-11-01T00:00:00+00:00"), {})}}),
-    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": []})}}),
+    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": []})}}),
+    ("smtp-denied", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Allow")]})}}),
+    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Deny")]})}}),
     (
         "smtp-set-arn",
         {

@@ -14,6 +14,7 @@ from reconciler.cli.common import (
     options_from,
     outcome_of,
     print_outcome,
+    ses_regions,
     text_or_json,
 )
 from reconciler.errors import ReconError
@@ -43,12 +44,9 @@ def resume(region: RegionOption, declared: State, out: Output) -> int:
 
 def _switch(declared: State, regions: list[str], out: Output, *, on: bool) -> int:
     """PutAccountSendingAttributes in each region, and what GetAccount returns afterwards (SES v2 API)."""
-    from reconciler.regions import is_ses_region
-
-    if unknown := [r for r in regions if not is_ses_region(r)]:
-        raise ReconError(f"SES is not known to exist in {', '.join(unknown)}", hint="such as us-east-1")
+    places = ses_regions(regions)
     aws = guarded(declared.stack, "apply")
-    results = aws.parallel(lambda r: _switch_region(aws, r, on), sorted(set(regions)))
+    results = aws.parallel(lambda r: _switch_region(aws, r, on), places)
     rows = [row for row, _ in results]
     problems = [problem for _, problem in results if problem is not None]
     outcome = outcome_of(len(rows) - len(problems), problems)

@@ -9,6 +9,7 @@ import typer
 
 from reconciler.cli.app import app
 from reconciler.cli.common import (
+    FOUND_CODES,
     EnvOption,
     Output,
     ParallelOption,
@@ -73,7 +74,7 @@ def doctor(
         out.document(declared.stack, _outcome(checks), {"checks": [c.to_json() for c in checks]}, _diagnostics(checks))
     else:
         _text(checks, domains, out)
-    return _code(checks)
+    return FOUND_CODES[_outcome(checks)]
 
 
 def _domains(declared: State, domain: str | None) -> list[str]:
@@ -100,10 +101,6 @@ def _outcome(checks: list[Check]) -> str:
 
     seen = {c.status for c in checks}
     return "changes" if FOUND in seen else "error" if UNKNOWN in seen else "no_changes"
-
-
-def _code(checks: list[Check]) -> int:
-    return {"changes": 2, "error": 1, "no_changes": 0}[_outcome(checks)]
 
 
 def _diagnostics(checks: list[Check]) -> list[Diagnostic]:

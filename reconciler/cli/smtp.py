@@ -11,6 +11,7 @@ import typer
 
 from reconciler.cli.app import command_group
 from reconciler.cli.common import (
+    FOUND_CODES,
     EnvOption,
     LockOption,
     Output,
@@ -350,7 +351,7 @@ def verify(
     logins = verify_all(snapshot, aws, user, region or [])
     found = any(v.verdict in FOUND for _, _, v in logins)
     unchecked = any(v.verdict not in FOUND and v.verdict != HEALTHY for _, _, v in logins)
-    code = 2 if found else 1 if unchecked else 0
+    outcome = "changes" if found else "error" if unchecked else "no_changes"
     if out.format == "json":
         rows = [
             {"user": name, "region": where, "verdict": v.verdict, "message": v.message, "hint": v.hint or None,
@@ -365,15 +366,15 @@ def verify(
             for name, where, v in logins
             if v.verdict != HEALTHY
         ]  # fmt: skip
-        out.document(declared.stack, ("no_changes", "error", "changes")[code], {"logins": rows}, diagnostics)
-        return code
+        out.document(declared.stack, outcome, {"logins": rows}, diagnostics)
+        return FOUND_CODES[outcome]
     for name, where, v in logins:
         sys.stdout.write(f"{name} {where}: {v.verdict}: {v.message}\n")
         if v.hint:
             sys.stdout.write(f"    hint: {v.hint}\n")
     if not logins:
         sys.stdout.write("No SMTP user is declared.\n")
-    return code
+    return FOUND_CODES[outcome]
 
 
 def _read_users(state: State, purpose: str, user: str | None, parallelism: int = 16) -> tuple[Aws, Snapshot]:

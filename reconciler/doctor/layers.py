@@ -398,6 +398,9 @@ def _smtp_user(snapshot: Snapshot, desired: Desired) -> tuple[str, str, str]:
         listed = ", ".join(rotation.describe_consumer(c) for c in left)
         hint = f'give them the password, then: recon smtp ack {name} "{left[0]["name"]}"'
         return FOUND, f"{name}: nobody has confirmed that these have the current password: {listed}", hint
+    if denied := smtp_user.denied(snapshot, name):
+        hint = "remove the statement that denies, or the user from the group"
+        return FOUND, f"{name}: the login works, but SES refuses its mail: {denied}", hint
     message = f"{name}: its key {live.spec['key']} is active, and every store holds its passwords"
     return OK, message, f"recon smtp verify {name} tests the login"
 

@@ -6,6 +6,7 @@ from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import RECORDS, unpack
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf, txt
+from reconciler.mail.tags import visible
 from reconciler.model import Address, FieldDiff, Note
 from reconciler.resources.dns_record import intents, marker
 from reconciler.resources.dns_record.intents import Intent
@@ -245,37 +246,9 @@ class Upserts:
         ours = [v for v in live.values if mx_value(v) == mx_value(value)]
         stale = [v for v in live.values if v not in ours and is_feedback(v)] if intent.group == "mail_from" else []
         foreign = [v for v in live.values if v not in ours and v not in stale]
-        if foreign and not ours:
-            reason = (
-                "SES needs exactly one MX there"
-                if intent.group == "mail_from"
-                else "a null MX must be the only MX (RFC 7505)"
-            )
-            self.plan.draft.refuse(
-                "mx-taken",
-                f"{name} already has MX {', '.join(foreign)}; {reason}",
-                hint="remove those values, or choose another name"
-                if intent.group == "mail_from"
-                else "this name receives mail: drop null_mx, or remove its MX",
-                address=address,
-                source=intent.source,
-            )
-            return
         if foreign:
-            mail_from = intent.group == "mail_from"
-            harm = (
-                "SES fails to set up the MAIL FROM"
-                if mail_from
-                else "with another MX the null MX has no effect (RFC 7505)"
-            )
-            self.plan.draft.say(
-                "warning",
-                "mx-not-alone",
-                f"{name} also has MX {', '.join(foreign)}, which is not recon's: {harm}",
-                address=address,
-                source=intent.source,
-                hint="remove it by hand",
-            )
+            self._refuse_other_mx(intent, foreign, address, alone=not ours)
+            return
         if not ours or stale:
             gone = [*stale, *ours]
             self.plan.update(
@@ -290,6 +263,19 @@ class Upserts:
             )
             return
         self.plan.ttl_only(address, zone, intent, live, ours, lambda: {"value": value})
+
+    def _refuse_other_mx(self, intent: Intent, foreign: list[str], address: Address, *, alone: bool) -> None:
+        """Somebody else's MX, alone or beside ours: it stays, and the record cannot become what is declared."""
+        mail_from = intent.group == "mail_from"
+        reason = "SES needs exactly one MX there" if mail_from else "a null MX must be the only MX (RFC 7505)"
+        remedy = "or choose another name" if mail_from else "or drop null_mx: the name receives mail"
+        self.plan.draft.refuse(
+            "mx-taken" if alone else "mx-not-alone",
+            f"{intent.name} {'already' if alone else 'also'} has MX {', '.join(foreign)}; {reason}",
+            hint=f"remove {'those values' if len(foreign) > 1 else 'that value'}, {remedy}",
+            address=address,
+            source=intent.source,
+        )
 
     def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
         codec = dmarc if intent.group == "dmarc" else bimi
@@ -327,6 +313,16 @@ class Upserts:
         found = [(raw, t) for raw, t in zone.texts(name) if key_of(t) is not None]
         live = next(iter(zone.sets(name, "TXT")), None)
         value = intents.encode(intents.dkim_key_text(public))
+        if others := [t for _, t in zone.texts(name) if key_of(t) is None]:
+            self.plan.draft.refuse(
+                "key-not-alone",
+                f"{name} {'also' if found else 'already'} has the text {' and '.join(map(visible, others))}; the key "
+                "must be the only TXT value at its name (RFC 6376 section 3.6.2.2)",
+                hint="remove that value, or choose another selector",
+                address=address,
+                source=intent.source,
+            )
+            return
         if not found:
             self.plan.create(address, zone, intent, value, {"value": intents.dkim_key_text(public)})
             return
