@@ -393,6 +393,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             "more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})},
         },
     ),
+    ("dkim-stale", "note", {"before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]}}),
     ("dkim-failing", "warning", {"facts": {"dkim_status": "TEMPORARY_FAILURE"}}),
     (
         "mail-from-reject",
@@ -798,6 +799,15 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-failing", {"facts": PENDING}),
+    ("dkim-stale", {"before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.vendor.example"]}}),
+    ("dkim-stale", {"before": {("t0._domainkey.shop.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]}}),
+    (
+        "dkim-stale",
+        {
+            "before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]},
+            "unread": (f"email_identity/{WEST}",),
+        },
+    ),
     ("mail-from-reject", {"want": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}}}),
     ("mail-from-reject", {"facts": {"mail_from_status": "PENDING"}}),
     ("mail-from-mx", {}),

@@ -297,10 +297,11 @@ def sandbox(
     ] = None,
 ) -> None:
     """Run the embedded AWS on loopback and print the environment variables for it. Stop it with Ctrl-C."""
-    from reconciler.sandbox import environment, serve
+    from reconciler.sandbox import CLEARED, environment, serve
 
     def ready(url: str) -> None:
         sys.stdout.write("".join(f"export {k}={v}\n" for k, v in environment(url, paced=rates is not None).items()))
+        sys.stdout.write(f"unset {' '.join(CLEARED)}\n")
         sys.stdout.flush()
         sys.stderr.write(f"The sandbox listens on {url}; it keeps nothing when it stops. Stop it with Ctrl-C.\n")
 

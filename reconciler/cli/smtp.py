@@ -17,6 +17,7 @@ from reconciler.cli.common import (
     Output,
     ParallelOption,
     RegionsOption,
+    StateArg,
     guarded,
     load_state,
     name_and_state,
@@ -283,11 +284,12 @@ def _listed(keys: Iterable[str]) -> str:
 
 
 @smtp_app.command()
-@options_from(out=text_or_json, declared=load_state)
+@options_from(out=text_or_json)
 def password(
     user: UserArg,
     region: Annotated[str, typer.Option("--region", help="The region of the SMTP endpoint.")],
-    declared: State,
+    state: StateArg = "state",
+    env: EnvOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Do not ask, and print it even where there is no terminal.")
     ] = False,
@@ -304,7 +306,7 @@ def password(
             "standard output is not a terminal: the password would be written to a file or a log",
             hint="programs should read the store; to print it anyway, give --force",
         )
-    aws, snapshot = _read_users(declared, "apply", user)
+    aws, snapshot = _read_users(load_state(state, env), "apply", user)
     desired = declared_credential(snapshot, user)
     store = next((s for s in desired.spec["stores"] if region in s["regions"]), None)
     if store is None:

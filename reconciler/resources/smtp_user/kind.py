@@ -24,7 +24,7 @@ from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
-from reconciler.kinds.lookups import Lookup, Said
+from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
@@ -50,6 +50,18 @@ WHOLE = ("conditions",)
 VISIBLE_SECONDS = 30.0
 """How long a new IAM user may take to become visible (IAM User Guide, "Troubleshooting IAM": changes are eventually
 visible)."""
+
+
+_POLICY_EVENTS = ("PutUserPolicy", "DeleteUserPolicy")
+_CHANGED_BY: Mapping[str, tuple[str, ...]] = {
+    "path": ("UpdateUser",), "name": ("UpdateUser",), "tags": ("TagUser", "UntagUser"),
+    "permissions_boundary": ("PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary"),
+}  # fmt: skip
+"""Field -> the calls that change it; all other fields are read from the policy."""
+_MADE: Mapping[str, tuple[str, ...]] = {
+    "create": ("DeleteUser",), "delete": ("CreateUser",), "adopt": ("CreateUser", "TagUser", "UntagUser"),
+    "replace": (),
+}  # fmt: skip
 
 
 def address_of(name: str) -> Address:
@@ -119,6 +131,15 @@ class SmtpUser(Reader):
 
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         return ("username", name_of(change.address).lower()) in said
+
+    def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
+        paths = tuple(one.path for one in change.diff) or ("",)
+        if change.action != "update":
+            return paths if event in _MADE[change.action] else ()
+        found = tuple(p for p in paths if event in _CHANGED_BY.get(p.partition(".")[0], _POLICY_EVENTS))
+        if event in _POLICY_EVENTS:
+            return found if POLICY.lower() in said_under(said, "policyname") else ()
+        return tuple(p for p in found if names_item(said, p))
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
