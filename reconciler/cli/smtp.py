@@ -252,7 +252,7 @@ def lock(
     out: Output,
 ) -> int:
     """Stop one user at once: deny everything to it and deactivate all of its keys. Does not wait for other runs."""
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
     from reconciler.smtp import lock as locking
 
     known = any(e.name == user for e in declared.section("smtp_users"))
@@ -381,7 +381,7 @@ def verify(
 
 def _read_users(state: State, purpose: str, user: str | None, parallelism: int = 16) -> tuple[Aws, Snapshot]:
     """A connection to the stack's account, and its SMTP users or the one that is named. Raises Refused, ReconError."""
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
     from reconciler.smtp.rotate import read_users
 
     aws = guarded(state.stack, purpose, parallelism)
