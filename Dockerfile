@@ -2,7 +2,7 @@
 #   docker build -t recon .
 #   docker run --rm -v "$PWD:/work" -e AWS_PROFILE -v "$HOME/.aws:/home/recon/.aws:ro" recon plan
 FROM python:3.12-slim AS build
-RUN python -m venv /opt/recon
+RUN python -I -m venv /opt/recon
 WORKDIR /source
 COPY requirements.lock ./
 RUN /opt/recon/bin/pip install --quiet --no-cache-dir --require-hashes -r requirements.lock

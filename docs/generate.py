@@ -18,6 +18,7 @@ from reconciler import senders
 from reconciler.desired import json_schema
 from reconciler.desired.schema import definition, resolve
 from reconciler.resources import KINDS, SECTIONS, children
+from reconciler.smtp.lock import CALLS
 
 DOCS = Path(__file__).parent
 SCHEMAS = DOCS.parent / "schemas"
@@ -141,6 +142,8 @@ def policy(actions: Iterable[str], statements: Iterable[Mapping[str, Any]] = ())
 
 def policies() -> dict[str, dict[str, Any]]:
     """The two policies: ``plan`` reads, ``apply`` reads and writes."""
+    from reconciler.iam_policy import BOUNDED, RECORD_TYPES
+
     reads, writes = calls()
     keys = [
         {
@@ -148,9 +151,17 @@ def policies() -> dict[str, dict[str, Any]]:
             "Resource": ["arn:aws:secretsmanager:*:*:secret:recon/dkim/*", "arn:aws:ssm:*:*:parameter/recon/dkim/*"],
         }
     ]  # fmt: skip
+    apart = {"route53:ChangeResourceRecordSets", *BOUNDED}
+    types = {"ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": [*RECORD_TYPES]}}
+    limited = [
+        {"Sid": "Records", "Effect": "Allow", "Action": ["route53:ChangeResourceRecordSets"], "Resource": "*",
+         "Condition": types},
+        {"Sid": "UserRights", "Effect": "Allow", "Action": sorted(BOUNDED), "Resource": "*"},
+        *keys,
+    ]  # fmt: skip
     return {
-        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS, keys),
-        "senders": policy(senders.READS),
+        "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS - apart, limited),
+        "senders": policy(senders.READS), "lock": policy(CALLS),
     }  # fmt: skip
 
 
@@ -172,6 +183,7 @@ def permission_table() -> str:
 def rules_schema() -> str:
     """The schema of ``rules:``, with every id that there is."""
     from reconciler.rules import all_rules
+    from reconciler.rules.registry import RENAMED
 
     titles = {name: one.title for name, one in sorted(all_rules().items())}
     document = {
@@ -182,6 +194,14 @@ def rules_schema() -> str:
         "properties": {
             name: {"title": title, "description": f"See docs/rules/{name}.md.", "$ref": "#/$defs/severity"}
             for name, title in titles.items()
+        }
+        | {
+            old: {
+                "title": titles[name],
+                "description": f"Is {name} now; goes with the next release.",
+                "$ref": "#/$defs/severity",
+            }
+            for old, name in RENAMED.items()
         },
         "additionalProperties": False,
         "$defs": {
@@ -190,7 +210,7 @@ def rules_schema() -> str:
                 "description": "error refuses the apply, warning and note are shown, off disables the rule.",
                 "enum": ["error", "warning", "note", "off"],
             },
-            "id": {"title": "Rule", "description": "The rule's id.", "enum": [*titles]},
+            "id": {"title": "Rule", "description": "The rule's id.", "enum": [*titles, *RENAMED]},
         },
     }
     return json.dumps(document, indent=2) + "\n"
@@ -247,6 +267,7 @@ def pages() -> dict[Path, str]:
             "policy for plan": fenced["plan"],
             "policy for apply": fenced["apply"],
             "policy for senders": fenced["senders"],
+            "policy for lock": fenced["lock"],
             "table of kinds": permission_table(),
         },
         DOCS / "performance.md": {"calls by attribute": read_calls_table()},

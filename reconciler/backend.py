@@ -5,10 +5,10 @@ It holds no desired or observed state: without its backend a stack plans and app
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError, ReconError
@@ -21,6 +21,11 @@ MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 REFUSED = frozenset({"PreconditionFailed", "412"})
 DENIED = frozenset({"AccessDenied", "403"})
 CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
+
+MAX_RECORD = 2**20
+"""Characters of a lock, or of one line of a journal."""
+MAX_OBJECT = 64 * 2**20
+"""Bytes of an object that are read: a journal of a hundred thousand steps has 20 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +62,31 @@ def scope_file(scope: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "~" for c in scope)
 
 
-def make_directory(directory: str | Path) -> Path:
-    """Create the local directory, with a ``.gitignore`` in it, if it does not exist. Raises OSError."""
-    path = Path(directory)
-    if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True)
-        (path / ".gitignore").write_text("*\n", encoding="ascii")
-    return path
+def parse_record(text: str) -> dict[str, Any]:
+    """A JSON object as a lock or a journal holds it; empty if it is none. What is not ours may be in these files:
+    values of any type, of any depth, or texts that cannot be printed."""
+    try:
+        record = json.loads(text) if len(text) <= MAX_RECORD else None
+        json.dumps(record, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # a lone surrogate is a ValueError, too
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def parse_time(value: object) -> str | None:
+    """A time of a record (ISO 8601 with an offset) in UTC with milliseconds, as recon writes it, or None."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 9999:
+            return None
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class S3Object:
-    """One object as read: its bytes, its entity tag, and when S3 stored it."""
+    """One object as read: its first ``MAX_OBJECT`` bytes, its entity tag, and when S3 stored it."""
 
     body: bytes
     etag: str
@@ -96,7 +114,7 @@ class Bucket:
 
         try:
             answer = self._call("GetObject", Key=key)
-            return S3Object(answer["Body"].read(), answer["ETag"], answer["LastModified"])
+            return S3Object(answer["Body"].read(MAX_OBJECT), answer["ETag"], answer["LastModified"])
         except AwsError as error:
             # Without s3:ListBucket on the whole bucket S3 returns 403 for a missing object (S3 API, GetObject,
             # "Permissions"); `recon iam-policy` allows listing the prefix, which distinguishes the two.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from reconciler.masking import mask
 from reconciler.model import Diagnostic
+
+log = logging.getLogger("recon.errors")
+"""Gets the traceback of each fault of recon; ``-v`` and ``RECON_DEBUG`` print it."""
 
 
 class ReconError(Exception):
@@ -62,6 +68,24 @@ class Locked(Refused):
     code = "locked"
 
 
+class InternalError(ReconError):
+    """A fault of recon itself: an error that no user can cause."""
+
+    code = "internal-error"
+
+
+def internal_error(problem: BaseException) -> InternalError:
+    """``problem`` as an error that says where it happened, masked, and asks to report it."""
+    log.debug("%s", mask("".join(traceback.format_exception(problem))))
+    at = traceback.extract_tb(problem.__traceback__)[-1:]
+    where = "".join(f", in {Path(frame.filename).name}:{frame.lineno}" for frame in at)
+    said = mask(" ".join(str(problem).split()))[:500]
+    return InternalError(
+        f"a fault of recon: {type(problem).__name__}{f': {said}' if said else ''}{where}",
+        hint="please report it, with the traceback that RECON_DEBUG=1 prints",
+    )
+
+
 ABSENT = {
     "sesv2": frozenset({"NotFoundException"}),
     "iam": frozenset({"NoSuchEntity"}),
@@ -77,6 +101,10 @@ DENIED = frozenset(
 )
 NOT_ENABLED = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "OptInRequired"})
 """The error codes of a region that is not enabled for the account, for a token that STS accepts."""
+
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+NO_CREDENTIALS = "NoCredentials"
+"""Our code where there are no credentials, or none that can be renewed."""
 
 
 class AwsError(ReconError):
@@ -102,6 +130,11 @@ class AwsError(ReconError):
     def absent(self) -> bool:
         """Whether AWS says that the resource does not exist. False does not mean that it exists."""
         return self.aws_code in ABSENT.get(self.service, ())
+
+    @property
+    def credentials_lost(self) -> bool:
+        """Whether every other call with these credentials fails alike."""
+        return self.aws_code in EXPIRED or self.aws_code == NO_CREDENTIALS
 
     @property
     def closed(self) -> bool:

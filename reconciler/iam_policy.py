@@ -2,17 +2,21 @@
 
 Each operation of a kind's ``reads`` and ``writes`` becomes an action on the narrowest resources that IAM can check it
 against: the identities, sets, pools, users, secrets and parameters that the stack names, by ARN; and, since what is no
-longer declared is deleted, what carries the stack's tag. What is not known offline (hosted zones) stays open by number.
+longer declared is deleted, what carries the stack's tag. Hosted zones that are not known offline stay open by number,
+but their records can be written at and below the declared names alone. Records carry no tag: domains that are no longer
+declared must be said (``removing``).
 
 Source: Service Authorization Reference, "Actions, resources, and condition keys" for Amazon SES, Route 53, IAM, Secrets
-Manager, SSM, SNS, KMS, S3 and CloudTrail; IAM User Guide, "IAM and AWS STS quotas" (6,144 characters a managed policy).
+Manager, SSM, SNS, KMS, S3 and CloudTrail; IAM User Guide, "IAM and AWS STS quotas" (6,144 characters a managed policy)
+and "Delegating responsibility to others using permissions boundaries"; Route 53 Developer Guide, "Using IAM policy
+conditions for fine-grained access control" (how names are spelled; a batch must meet one statement whole).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from reconciler import doctor
@@ -22,9 +26,11 @@ from reconciler.errors import ReconError
 from reconciler.kinds.grants import Grant, Role
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY
-from reconciler.model import State, address_parts
-from reconciler.regions import ses_arn
-from reconciler.resources import KINDS
+from reconciler.kinds.spelling import camel
+from reconciler.model import State
+from reconciler.names import parents, to_route53
+from reconciler.regions import literal, ses_arn
+from reconciler.resources import KINDS, children
 from reconciler.resources.dedicated_ip_pool import DEFAULT_POOL
 from reconciler.resources.dedicated_ip_pool import SPEC as POOL
 from reconciler.resources.spec import PlainSpec
@@ -60,13 +66,24 @@ _ANYWHERE: Final = frozenset(
 """Actions that IAM checks against no resource."""
 
 _GONE: Final = (
-    "ses:Delete", "iam:Delete", "iam:Detach", "iam:Remove", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
+    "ses:Delete", "iam:Delete", "iam:Detach", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
     "secretsmanager:Delete", "ssm:Delete",
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 
-_REFERRING: Final = frozenset(iam_action("ses", name) for spec in KINDS.values() for name in spec.referring)
-"""Actions that are also checked against what the resource refers to: a set, a pool, an archive."""
+BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
+"""What could give a user any permission, if its boundary were not checked (Service Authorization Reference for IAM,
+condition key ``iam:PermissionsBoundary``). The removal of a boundary is never granted."""
+
+_SES: Final = {spec.name: f"Ses{camel(spec.name)}" for spec in KINDS.values() if spec.arn}
+"""Kinds that have a type in the ARNs of SES -> the statement of their declared resources."""
+
+_REFERRING: Final = {
+    kind: frozenset(iam_action("ses", name) for spec in KINDS.values() for name in spec.referring(kind))
+    for kind in (*_SES, "")
+}
+"""Kind -> the actions of other kinds that are also checked against its resources: a set's, against its pool. Under
+``""`` those against what is of no kind: an archive."""
 
 _TAGS: Final = "ses:ListTagsForResource"
 _TAGS_APART: Final = tuple(
@@ -74,21 +91,23 @@ _TAGS_APART: Final = tuple(
 )
 """Types of SES resources, as ARNs say them, whose tags are read by that action."""
 
+_RECORD_NAMES: Final = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
 RECORD_TYPES: Final = ("CNAME", "MX", "TXT")
 """The types of record sets that recon writes."""
 
 READ_VERBS: Final = ("Get", "List", "Describe", "Lookup", "BatchGet")
 
 
-def policy(state: State, purpose: Purpose, *, dns: bool = False) -> dict[str, Any]:
+def policy(state: State, purpose: Purpose, *, dns: bool = False, removing: Iterable[str] = ()) -> dict[str, Any]:
     """The policy document for a command on a stack.
 
     ``dns``: for the role in the account that holds the zones (``stack.dns``), where there is one; the main policy
-    then leaves the zones out. Raises ReconError where there is none.
+    then leaves the zones out. ``removing``: folded domains that are no longer declared, whose records may be deleted.
+    Raises ReconError where there is no such role.
     """
     if dns and not state.stack.dns_role_arn:
         raise ReconError("the stack has no `dns.role_arn`: its zones are in its own account", hint="leave out --dns")
-    grants = named(state)
+    grants = named(state) | {Grant("record", pattern) for pattern in _patterns(removing)}
     document = _document(state, purpose, grants, dns)
     for level in (1, 2, 3):
         if len(parts(document)) <= MAX_POLICIES:
@@ -102,11 +121,34 @@ def size(document: Mapping[str, Any]) -> int:
     return len("".join(json.dumps(document, ensure_ascii=False, separators=(",", ":")).split()))
 
 
-def widened(document: Mapping[str, Any]) -> bool:
-    """Whether resources of a policy were folded into patterns, so that a role can have it."""
-    return any(
-        s["Sid"] == "Ses" and r.split(":")[3] == "*" for s in document["Statement"] for r in _listed(s["Resource"])
-    )
+def notes(document: Mapping[str, Any], state: State, removing: Iterable[str] = ()) -> Iterator[str]:
+    """What somebody should know before they give ``document``, made from these, to a role: sentences."""
+    resources = {s["Sid"]: _listed(s["Resource"]) for s in document["Statement"]}
+    if "UsersUnbounded" in resources:
+        free = [e.name for e in state.section("smtp_users") if not e.values.get("permissions_boundary")]
+        yield (
+            f"Whoever has this policy can make themselves administrator of the account: smtp_users {_some(free)} "
+            f"{'has' if len(free) == 1 else 'have'} no permissions_boundary, so that any policy may be put on them, "
+            "and access keys be made for them. Declare one (it can stand in `defaults: {smtp_user: ...}`), and print "
+            "this again."
+        )
+    if any(arn.split(":")[3] == "*" for sid, arns in resources.items() if sid in _SES.values() for arn in arns):
+        yield "The policy would be too large for a role with a name for each resource, so it has name patterns."
+    named_ones = {*_arns(named(state), "record"), *_patterns(removing)}
+    told = {
+        name
+        for statement in document["Statement"]
+        for name in statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get(_RECORD_NAMES, ())
+    }
+    if wider := sorted(name for name in told - named_ones if name.startswith("*.")):
+        yield (
+            "The names of the records do not all fit into one statement, as a batch of changes needs it: it also "
+            f"allows records at and below {_some([name.removeprefix('*.') for name in wider])}."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def parts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -140,12 +182,7 @@ def _pieces(statement: dict[str, Any], room: int) -> Iterator[dict[str, Any]]:
 
 def named(state: State) -> frozenset[Grant]:
     """All that the declared state names: its resources, those that ``moved`` renames, and what they refer to."""
-    found = {
-        grant for kind in REGISTRY.values() for desired in kind.desired(state) for grant in kind.grants(desired, state)
-    }
-    for moved in state.moved:
-        found |= set(REGISTRY[address_parts(moved.from_address).kind].own_grants(state.stack, moved.from_address))
-    return frozenset(found)
+    return frozenset(grant for kind in REGISTRY.values() for grant in kind.all_grants(state))
 
 
 def _arns(grants: Iterable[Grant], role: Role) -> set[str]:
@@ -171,7 +208,8 @@ def actions(purpose: Purpose) -> dict[str, set[str]]:
 
 
 def _document(state: State, purpose: Purpose, grants: frozenset[Grant], dns: bool, level: int = 0) -> dict[str, Any]:
-    statements = list(_dns_statements(state, purpose) if dns else _statements(state, purpose, grants, level))
+    make = _dns_statements if dns else _statements
+    statements = list(make(state, purpose, grants, level))
     return {"Version": "2012-10-17", "Statement": [s for s in statements if s["Action"] and s["Resource"]]}
 
 
@@ -192,7 +230,6 @@ def _of(found: Iterable[str], *prefixes: str) -> set[str]:
 
 def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level: int) -> Iterator[dict[str, Any]]:
     stack, found = state.stack, actions(purpose)
-    partition, account = stack.partition, stack.account
     elsewhere = bool(stack.dns_role_arn)
     anywhere = {a for a in found if a in _ANYWHERE and not (elsewhere and a.startswith("route53:"))}
     yield _statement("Account", anywhere, ["*"])
@@ -200,14 +237,9 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
         used = sorted({*stack.regions, *(arn.split(":")[3] for arn in _arns(grants, "own"))} - {"*"})
         yield _statement("AccountByHand", INCIDENT, ["*"], {"StringEquals": {"aws:RequestedRegion": used}})
 
-    yield from _ses_statements(state, purpose, _of(found, "ses:"), grants, level)
+    yield from _ses_statements(state, purpose, found, grants, level)
 
-    iam, declared = _of(found, "iam:"), _arns(grants, "user")
-    users = iam - {"iam:RemoveUserFromGroup"}
-    yield _statement("Users", users, declared)
-    yield _statement("UsersOwned", _gone(users), [f"arn:{partition}:iam::{account}:user/*"], _owned(state))
-    groups = [f"arn:{partition}:iam::{account}:group/*", *declared]
-    yield _statement("Groups", {"iam:RemoveUserFromGroup"} & iam, groups)
+    yield from _user_statements(state, _of(found, "iam:"), grants)
     if purpose == "apply":
         passed = {"StringEquals": {"iam:PassedToService": "ses.amazonaws.com"}}
         yield _statement("FirehoseRoles", ["iam:PassRole"], _arns(grants, "passed_role"), passed)
@@ -216,25 +248,52 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
     topics = _arns(grants, "topic")
     yield _statement("Topics", _of(found, "sns:"), topics)
     keyed = sorted({arn.split(":")[3] for arn in topics})
-    yield _statement("TopicKeys", _of(found, "kms:"), [f"arn:{partition}:kms:{r}:{account}:key/*" for r in keyed])
+    yield _statement(
+        "TopicKeys", _of(found, "kms:"), [f"arn:{stack.partition}:kms:{r}:{stack.account}:key/*" for r in keyed]
+    )
 
     if elsewhere:
         role = stack.plan_role_arn if purpose == "plan" else stack.apply_role_arn
         if role is None:
             yield _statement("DnsRole", ["sts:AssumeRole"], [str(stack.dns_role_arn)])
     else:
-        yield from _zone_statements(found, partition)
+        yield from _zone_statements(found, stack.partition, grants, level)
     yield from _backend_statements(state, purpose)
 
 
+def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> Iterator[dict[str, Any]]:
+    """Users: the declared, each under the condition that its boundary is and stays what the YAML says; those that are
+    renamed; and those that carry the stack's tag.
+
+    Where a user has no boundary, its policy may be written without limit, and no boundary be put on it.
+    """
+    users = [grant for grant in grants if grant.role == "user"]
+    yield _statement("Users", iam - BOUNDED, [user.arn for user in users])
+    free = [user.arn for user in users if not user.boundary]
+    yield _statement("UsersUnbounded", (BOUNDED & iam) - {"iam:PutUserPermissionsBoundary"}, free)
+    for number, boundary in enumerate(sorted({user.boundary for user in users} - {""})):
+        condition = {"StringEquals": {"iam:PermissionsBoundary": literal(boundary)}}
+        bounded = [user.arn for user in users if user.boundary == boundary]
+        yield _statement(f"UsersBounded{number}", BOUNDED & iam, bounded, condition)
+    renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
+    yield _statement("UsersRenamed", renamed, _arns(grants, "renamed_user"))
+    everyone = f"arn:{state.stack.partition}:iam::{state.stack.account}:user/*"
+    yield _statement("UsersOwned", _gone(iam), [everyone], _owned(state))
+
+
 def _ses_statements(
-    state: State, purpose: Purpose, ses: set[str], grants: frozenset[Grant], level: int
+    state: State, purpose: Purpose, found: Mapping[str, set[str]], grants: frozenset[Grant], level: int
 ) -> Iterator[dict[str, Any]]:
-    """Resources of SES: the declared, what they refer to, and those that carry the stack's tag."""
+    """Resources of SES: the declared, by type; what they refer to; and those that carry the stack's tag."""
+    ses = _of(found, "ses:")
     own, referred, replicated = (_arns(grants, role) for role in ("own", "referred", "replicated"))
-    yield _statement("Ses", ses, folded(own, level))
-    reads = {a for a in ses if _reads(a)}
-    yield _statement("SesReferences", reads | (_REFERRING & ses), folded(referred - own, level))
+    for kind, sid in _SES.items():
+        kinds = {kind, *(held.name for held in children(kind))}
+        called = {a for a in ses if found[a] & kinds}
+        yield _statement(sid, called, folded(_of_kind(own, kind), level))
+        used = {a for a in called if _reads(a)} | (_REFERRING[kind] & ses)
+        yield _statement(f"{sid}Used", used, folded(_of_kind(referred, kind), level))
+    yield _statement("SesUsed", _REFERRING[""] & ses, folded(referred - {*_of_kind(referred, *_SES)}, level))
 
     def everywhere(resource: str) -> str:
         return ses_arn(state.stack.partition, "*", state.stack.account, resource)
@@ -248,6 +307,12 @@ def _ses_statements(
     yield _statement("SesOwnedTags", {_TAGS} & ses, [everywhere(f"{arn}/*") for arn in _TAGS_APART])
     if purpose == "apply":
         yield _statement("DkimReplicas", ["ses:ReplicateEmailIdentityDkimSigningKey"], folded(replicated, level))
+
+
+def _of_kind(arns: Iterable[str], *kinds: str) -> list[str]:
+    """Those of some ARNs of SES whose type is that of one of ``kinds``."""
+    types = tuple(f"{KINDS[kind].arn}/" for kind in kinds)
+    return [arn for arn in arns if arn.split(":", 5)[5].startswith(types)]
 
 
 def _owned(state: State) -> dict[str, Any]:
@@ -289,7 +354,7 @@ def _store_statements(
         (service, region), name = via.split(".")[:2], key.rpartition(":")[2]
         condition: dict[str, Any] = {"StringEquals": {"kms:ViaService": via}}
         keys = f"arn:{place.format('kms', region)}:key"
-        arn = key if key.startswith("arn:") else f"{keys}/{key}"
+        arn = literal(key) if key.startswith("arn:") else f"{keys}/{key}"
         if name.startswith("alias/"):
             arn = f"{keys}/*"
             condition["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": name}
@@ -297,22 +362,53 @@ def _store_statements(
         yield _statement(f"StoreKey{number}", [*uses, "kms:Decrypt", "kms:GenerateDataKey"], [arn], condition)
 
 
-def _zone_statements(found: Iterable[str], partition: str) -> Iterator[dict[str, Any]]:
-    zones = _of(found, "route53:")
-    everything = f"arn:{partition}:route53:::hostedzone/*"
-    yield _statement("Zones", zones - {"route53:ChangeResourceRecordSets", "route53:GetChange"}, [everything])
-    types = {"ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": list(RECORD_TYPES)}}
-    yield _statement("Records", zones & {"route53:ChangeResourceRecordSets"}, [everything], types)
-    yield _statement("ZoneChanges", zones & {"route53:GetChange"}, [f"arn:{partition}:route53:::change/*"])
+def _zone_statements(
+    found: Iterable[str], partition: str, grants: frozenset[Grant], level: int
+) -> Iterator[dict[str, Any]]:
+    """All zones can be read. Records are written at and below declared names: of one zone in one statement, since IAM
+    checks a whole batch against each. ``ForAllValues`` would hold without a key, but every batch has these.
+    """
+    zones, place = _of(found, "route53:"), f"arn:{partition}:route53:::"
+    write, tag, published = "route53:ChangeResourceRecordSets", "route53:ChangeTagsForResource", "route53:GetChange"
+    yield _statement("Zones", zones - {write, tag, published}, [f"{place}hostedzone/*"])
+    by_zone = _names_by_zone([grant for grant in grants if grant.role == "record"], apart=level == 0)
+    for number, (zone, names) in enumerate(sorted(by_zone.items())):
+        place_of, sid = [f"{place}hostedzone/{zone}"], f"Records{number or ''}"
+        bare = _statement(sid, {write}, place_of, _record_condition(()))
+        room = MAX_CHARACTERS - size({"Version": "2012-10-17", "Statement": [bare]})
+        yield _statement(sid, {write} & zones, place_of, _record_condition(folded_names(names, room)))
+    tagged = ["*"] if "*" in by_zone else list(by_zone)
+    yield _statement("ZoneTags", {tag} & zones, [f"{place}hostedzone/{zone}" for zone in tagged])
+    yield _statement("ZoneChanges", zones & {published}, [f"{place}change/*"])
 
 
-def _dns_statements(state: State, purpose: Purpose) -> Iterator[dict[str, Any]]:
+def _record_condition(names: Iterable[str]) -> dict[str, Any]:
+    """That a batch has records of recon's types alone, at and below ``names`` alone."""
+    return {
+        "ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": list(RECORD_TYPES)},
+        "ForAllValues:StringLike": {_RECORD_NAMES: _patterns(names)},
+    }
+
+
+def _names_by_zone(records: Iterable[Grant], *, apart: bool) -> dict[str, set[str]]:
+    """The names of each zone that the YAML names, and under ``*`` those of zones that only AWS knows. These may be in
+    the former, too, where they share a domain of two labels: no zone is wider. ``apart`` False: all together."""
+    found: dict[str, set[str]] = {}
+    for grant in records:
+        found.setdefault(grant.via if apart and grant.via else "*", set()).add(grant.arn.removeprefix("*."))
+    for zone, names in found.items():
+        wide = {_last(name, 2) for name in names}
+        names |= {name for name in found.get("*", ()) if zone != "*" and _last(name, 2) in wide}
+    return found
+
+
+def _dns_statements(state: State, purpose: Purpose, grants: frozenset[Grant], level: int) -> Iterator[dict[str, Any]]:
     """For the role in the account that holds the zones."""
     found = actions(purpose)
     partition = str(state.stack.dns_role_arn).split(":")[1]
     anywhere = {"route53:ListHostedZones", "tag:GetResources", "cloudtrail:LookupEvents"}
     yield _statement("Account", anywhere & found.keys(), ["*"])
-    yield from _zone_statements(found, partition)
+    yield from _zone_statements(found, partition, grants, level)
 
 
 def _backend_statements(state: State, purpose: Purpose) -> Iterator[dict[str, Any]]:
@@ -364,6 +460,33 @@ def _parent(name: str) -> str:
         return f"@{domain}"
     rest = name.partition(".")[2]
     return f".{rest}" if "." in rest else ""
+
+
+def folded_names(names: Iterable[str], room: int) -> set[str]:
+    """Domains that stand for all names at and below ``names``, whose patterns take at most ``room`` characters.
+
+    Where they do not fit, domains beside each other are given by their parent, the longest first.
+    """
+    given = set(names)
+    found = {name for name in given if not any(parent in given for parent in parents(name))}
+    for labels in range(max((name.count(".") for name in found), default=0), 0, -1):
+        if size({"": _patterns(found)}) <= room:
+            break
+        above = Counter(_last(name, labels) for name in found if name.count(".") >= labels)
+        many = {parent for parent, number in above.items() if number > 1 or labels == 1}
+        found = {parent if (parent := _last(name, labels)) in many else name for name in found}
+    return found
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    """The names and all names below them, as Route 53's condition key spells them; of a top-level domain those below
+    it alone."""
+    spelled = [to_route53(name).removesuffix(".") for name in names]
+    return sorted({pattern for name in spelled for pattern in (name, f"*.{name}") if "." in pattern})
+
+
+def _last(name: str, labels: int) -> str:
+    return ".".join(name.split(".")[-labels:])
 
 
 def _any_region(arn: str) -> str:

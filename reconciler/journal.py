@@ -20,12 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler import __version__
-from reconciler.backend import Bucket, location_of, make_directory, scope_file, scope_key
+from reconciler.backend import MAX_OBJECT, Bucket, location_of, parse_record, parse_time, scope_file, scope_key
 from reconciler.errors import AwsError, ReconError
+from reconciler.files import OwnDirectory, reason
 from reconciler.lock import user_name
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ FLUSH = 15.0
 """Seconds between two rewrites of a run's object in a bucket."""
 ROTATE = 16 * 2**20
 """Bytes after which the local file is renamed to ``.1``, which replaces the older one."""
+
+
+_APPEND = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
 
 def _clock() -> str:
@@ -51,13 +54,14 @@ class _Sink(Protocol):
 class _FileSink:
     """Lines appended to a local file, each synced to the disk."""
 
-    def __init__(self, path: Path) -> None:
-        make_directory(path.parent)
-        with contextlib.suppress(OSError):
-            if path.stat().st_size > ROTATE:
-                path.replace(path.with_name(path.name + ".1"))
-        self._handle = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-        if os.fstat(self._handle).st_size and not _ends_in_newline(path):
+    def __init__(self, directory: OwnDirectory, name: str) -> None:
+        directory.make()
+        self._handle = directory.open(name, _APPEND)
+        if os.fstat(self._handle).st_size > ROTATE:
+            directory.rename(name, name + ".1")
+            os.close(self._handle)
+            self._handle = directory.open(name, _APPEND)
+        if directory.read(name, 1) not in {b"", b"\n"}:
             os.write(self._handle, b"\n")  # the last run was killed in the middle of a line
 
     def write(self, line: str) -> None:
@@ -66,12 +70,6 @@ class _FileSink:
 
     def close(self) -> None:
         os.close(self._handle)
-
-
-def _ends_in_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
 
 
 class _ObjectSink:
@@ -160,7 +158,7 @@ class Recorder:
                 self._failed(problem)
 
     def _failed(self, problem: Exception) -> None:
-        cause = problem.message if isinstance(problem, ReconError) else getattr(problem, "strerror", None) or problem
+        cause = problem.message if isinstance(problem, ReconError) else reason(problem)
         self._warn(f"The journal cannot be written: {cause}. The run continues without it.")
         self._sink = None
 
@@ -200,7 +198,7 @@ def recording(
             name = started.replace(":", "").replace(".", "-")
             key = f"{location.prefix}journal/{scope_key(stack)}/{name}-{recorder.id}.jsonl"
             return _ObjectSink(Bucket(location, aws), key, recorder._failed)
-        return _FileSink(_local_file(stack))
+        return _FileSink(OwnDirectory(location.directory), _local_name(stack))
 
     recorder._open(make_sink, header)
     try:
@@ -222,8 +220,8 @@ def _who(aws: Aws) -> str:
         return ""
 
 
-def _local_file(stack: Stack) -> Path:
-    return Path(location_of(stack).directory) / f"journal-{scope_file(stack.scope)}.jsonl"
+def _local_name(stack: Stack) -> str:
+    return f"journal-{scope_file(stack.scope)}.jsonl"
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -276,8 +274,10 @@ class JournalRun:
         }  # fmt: skip
 
 
-def read_runs(stack: Stack, aws: Aws | None = None, *, limit: int = 20) -> list[JournalRun]:
-    """The last ``limit`` runs of a stack, newest first; lines that cannot be parsed are skipped.
+def read_runs(
+    stack: Stack, aws: Aws | None = None, *, limit: int = 20, warn: Callable[[str], None] = lambda message: None
+) -> list[JournalRun]:
+    """The last ``limit`` runs of a stack, newest first. Lines that recon did not write are skipped, with a warning.
 
     ``aws`` is the connection for a bucket. Raises ReconError (AwsError) if the journal cannot be read.
     Cost with a bucket: one listing per 1000 runs and one read per run.
@@ -289,51 +289,84 @@ def read_runs(stack: Stack, aws: Aws | None = None, *, limit: int = 20) -> list[
         bucket = Bucket(location, aws)
         keys = bucket.keys(f"{location.prefix}journal/{scope_key(stack)}/")[-limit:]
         objects = aws.parallel(bucket.get, keys)
-        lines = [line for found in objects if found for line in found.body.decode("utf-8", "replace").splitlines()]
+        texts = [found.body for found in objects if found]
     else:
-        lines = _local_lines(_local_file(stack))
-    return sorted(_parse_runs(lines), key=lambda run: run.started, reverse=True)[:limit]
+        texts = _local_texts(OwnDirectory(location.directory), _local_name(stack))
+    runs, skipped = _parse_runs(line for text in texts for line in text.decode("utf-8", "replace").split("\n"))
+    if skipped:
+        warn(f"{skipped} line{'s' * (skipped != 1)} of the journal in {location} cannot be read, and were skipped.")
+    return sorted(runs, key=lambda run: run.started, reverse=True)[:limit]
 
 
-def _local_lines(path: Path) -> list[str]:
-    lines: list[str] = []
-    for file in (path.with_name(path.name + ".1"), path):
+def _local_texts(directory: OwnDirectory, name: str) -> list[bytes]:
+    texts: list[bytes] = []
+    for file in (name + ".1", name):
         try:
-            lines += file.read_text(encoding="utf-8", errors="replace").splitlines()
+            texts.append(directory.read(file, MAX_OBJECT))
         except FileNotFoundError:
             continue
         except OSError as problem:
-            raise ReconError(f"the journal {file} could not be read: {problem.strerror}") from None
-    return lines
+            raise ReconError(f"the journal {directory.path / file} could not be read: {reason(problem)}") from None
+    return texts
 
 
-_TEXTS = (
-    "command", "scope", "account", "who", "user", "host", "started", "plan_digest", "state_digest", "recon_version",
-)  # fmt: skip
+_TEXTS = ("command", "scope", "account", "who", "user", "host", "plan_digest", "state_digest", "recon_version")
 """The texts of a run's first line, by their names in ``JournalRun``."""
 
 
-def _parse_runs(lines: Iterable[str]) -> list[JournalRun]:
+def _parse_runs(lines: Iterable[str]) -> tuple[list[JournalRun], int]:
+    """The runs, and how many lines are not as recon writes them. A record of an unknown type is a newer recon's."""
     runs: dict[str, JournalRun] = {}
+    skipped = 0
     for line in lines:
-        try:
-            record = json.loads(line)
-            run = runs.setdefault(str(record["run"]), JournalRun(str(record["run"])))
-            kind = record["type"]
-            if kind == "run":
-                for name in _TEXTS:
-                    setattr(run, name, str(record.get(name) or ""))
-                run.summary = dict(record.get("summary") or {})
-                run.targets = tuple(record.get("targets") or ())
-            elif kind == "step":
-                run.steps.append(
-                    (str(record["step"]), str(record["outcome"]), str(record.get("code") or ""), str(record["at"]))
-                )
-            elif kind == "end":
-                run.ended, run.outcome = str(record["at"]), str(record["outcome"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        record = parse_record(line)
+        key, add = record.get("run"), _ADD.get(str(record.get("type")))
+        if not line.strip() or (add is None and isinstance(record.get("type"), str)):
             continue
-    return [run for run in runs.values() if run.started]
+        if add is None or not isinstance(key, str) or not add(runs.setdefault(key, JournalRun(key)), record):
+            skipped += 1
+    return [run for run in runs.values() if run.started], skipped
+
+
+def _texts_of(record: Mapping[str, Any], names: Iterable[str]) -> list[str] | None:
+    """The texts under ``names``, empty where one is missing; None if one is no text."""
+    found = [record.get(name) or "" for name in names]
+    return found if all(isinstance(text, str) for text in found) else None
+
+
+def _add_start(run: JournalRun, record: Mapping[str, Any]) -> bool:
+    texts, started = _texts_of(record, _TEXTS), parse_time(record.get("started"))
+    summary, targets = record.get("summary") or {}, record.get("targets") or []
+    if texts is None or started is None or not isinstance(summary, dict) or not isinstance(targets, list):
+        return False
+    if not all(type(number) is int for number in summary.values()) or not all(isinstance(t, str) for t in targets):
+        return False
+    for name, text in zip(_TEXTS, texts, strict=True):
+        setattr(run, name, text)
+    run.started, run.summary, run.targets = started, summary, tuple(targets)
+    return True
+
+
+def _add_step(run: JournalRun, record: Mapping[str, Any]) -> bool:
+    texts, at = _texts_of(record, ("step", "outcome", "code")), parse_time(record.get("at"))
+    if texts is None or at is None or not texts[0]:
+        return False
+    run.steps.append((texts[0], texts[1], texts[2], at))
+    return True
+
+
+def _add_end(run: JournalRun, record: Mapping[str, Any]) -> bool:
+    texts, at = _texts_of(record, ("outcome",)), parse_time(record.get("at"))
+    if texts is None or at is None or not texts[0]:
+        return False
+    run.ended, run.outcome = at, texts[0]
+    return True
+
+
+_ADD: Mapping[str, Callable[[JournalRun, Mapping[str, Any]], bool]] = {
+    "run": _add_start, "step": _add_step, "end": _add_end,
+}  # fmt: skip
+"""Type of a record -> what adds it to its run; False for one that recon did not write."""
 
 
 def last_applied(runs: Iterable[JournalRun]) -> JournalRun | None:

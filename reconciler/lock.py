@@ -22,13 +22,24 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from reconciler.backend import CONFLICT, MISSING, REFUSED, Bucket, location_of, make_directory, scope_file, scope_key
+from reconciler.backend import (
+    CONFLICT,
+    MAX_RECORD,
+    MISSING,
+    REFUSED,
+    Bucket,
+    location_of,
+    parse_record,
+    scope_file,
+    scope_key,
+)
 from reconciler.errors import AwsError, Locked, ReconError
+from reconciler.files import NotAFile, OwnDirectory, reason
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -38,6 +49,8 @@ HEARTBEAT_SECONDS = 20.0
 """Seconds between two heartbeats of a holder."""
 STALE_SECONDS = 120.0
 """Seconds without a heartbeat after which a holder counts as silent, and stops its own run."""
+FREE_SECONDS = 10.0
+"""How long a lock that nobody holds is tried again: it was released, or read, in just this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +169,12 @@ class Lock(ABC):
         while (held := self._acquire(me)) is None:
             holder = self.holder()
             remaining = deadline - time.monotonic()
+            if holder is None and remaining > -FREE_SECONDS:
+                time.sleep(0.02 + random.random() / 20)
+                continue
             if remaining <= 0:
                 raise Locked(
-                    f"another run holds the lock of this stack: {holder or 'it was released a moment ago'}",
+                    f"another run holds the lock of this stack: {holder or 'it changes hands all the time'}",
                     hint="it is probably dead: check, then free the lock with: recon unlock"
                     if holder and holder.silent
                     else "wait for it (--lock-timeout 5m), or if it is dead: recon unlock",
@@ -194,45 +210,70 @@ class LocalLock(Lock):
     pause = 0.2
 
     def __init__(self, scope: str, directory: str | Path = ".recon") -> None:
-        self.path = Path(directory) / f"lock-{scope_file(scope)}.json"
+        self._directory = OwnDirectory(directory)
+        self._name = f"lock-{scope_file(scope)}.json"
+        self.path = self._directory.path / self._name
         self._file: IO[str] | None = None
 
     def holder(self) -> Holder | None:
+        """A lock that cannot be read (a link, a pipe, another user's file) has an unknown holder, and can be freed."""
         try:
-            with self.path.open("r", encoding="utf-8") as file:
-                if _flock(file, shared=True):
-                    return None
-                return _parse_holder(file.read())
+            with self._open(os.O_RDONLY) as file:
+                for _ in range(50):
+                    if _flock(file, shared=True):
+                        return None
+                    if text := self._text(file):
+                        return _parse_holder(text)
+                    time.sleep(0.02)  # its holder is about to write who it is
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError):
-            return UNKNOWN
+        except (OSError, NotAFile):
+            self._make_directory()  # raises where the directory itself is not ours
+        return UNKNOWN
 
     def force_unlock(self, holder: Holder) -> bool:
         now = self.holder()
         if now is not None and now.id != holder.id:
             return False
-        self.path.unlink(missing_ok=True)
+        try:
+            self._directory.delete(self._name)
+        except OSError as problem:
+            raise ReconError(f"the lock {self.path} cannot be deleted: {reason(problem)}", hint="delete it") from None
         return True
 
-    def _acquire(self, me: Holder) -> HeldLock | None:
+    def _make_directory(self) -> None:
         try:
-            make_directory(self.path.parent)
-            handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            self._directory.make()
         except OSError as problem:
             raise ReconError(
-                f"the lock {self.path} cannot be created: {problem.strerror}", hint="is the directory writable?"
+                f"the lock {self.path} cannot be created: {reason(problem)}", hint="is the directory writable?"
             ) from None
-        file = os.fdopen(handle, "r+", encoding="utf-8", errors="replace")
-        # Whoever only reads the file locks it for a moment.
-        for _ in range(3):
-            if locked := _flock(file):
-                break
-            time.sleep(0.02)
-        if not locked or not self._is_at_path(file):
+
+    def _open(self, flags: int) -> IO[str]:
+        return os.fdopen(
+            self._directory.open(self._name, flags),
+            "r+" if flags & os.O_RDWR else "r",
+            encoding="utf-8",
+            errors="replace",
+        )
+
+    @staticmethod
+    def _text(file: IO[str]) -> str:
+        file.seek(0)
+        return file.read(MAX_RECORD + 1)
+
+    def _acquire(self, me: Holder) -> HeldLock | None:
+        self._make_directory()
+        try:
+            file = self._open(os.O_CREAT | os.O_RDWR)
+        except OSError as problem:
+            raise ReconError(
+                f"the lock {self.path} cannot be created: {reason(problem)}", hint="is the directory writable?"
+            ) from None
+        if not _flock(file) or not self._is_at_path(file):
             file.close()
             return None
-        previous = file.read()
+        previous = self._text(file)
         file.seek(0)
         file.truncate()
         file.write(json.dumps(asdict(me)))
@@ -243,8 +284,8 @@ class LocalLock(Lock):
     def _is_at_path(self, file: IO[str]) -> bool:
         """Whether the open file is the one at the path: it may have been deleted and created again in between."""
         try:
-            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
-        except OSError:
+            return self._directory.is_at(self._name, file.fileno())
+        except (OSError, NotAFile):
             return False
 
     def _renew(self) -> bool:
@@ -254,7 +295,8 @@ class LocalLock(Lock):
         if self._file is None:
             return
         if self._is_at_path(self._file):
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError, ReconError):  # the kernel frees it all the same
+                self._directory.delete(self._name)
         self._file.close()
         self._file = None
 
@@ -395,13 +437,15 @@ def lock_for(stack: Stack, aws: Aws | None = None) -> Lock:
 
 
 def _parse_holder(text: str) -> Holder:
-    """The holder that a lock names; ``UNKNOWN`` if the text cannot be parsed."""
-    known = {f.name for f in fields(Holder)}
-    try:
-        document: Any = json.loads(text)
-        return Holder(**{k: v for k, v in document.items() if k in known})
-    except (ValueError, TypeError, AttributeError):
+    """The holder that a lock names; ``UNKNOWN`` if the text is not what recon writes."""
+    record = parse_record(text)
+    texts = {name: record.get(name, "") for name in ("user", "host", "command", "since", "id", "who")}
+    pid = record.get("pid")
+    if not all(isinstance(value, str) and len(value) <= 1000 for value in texts.values()):
         return UNKNOWN
+    if type(pid) is not int or not all(texts[name] for name in ("user", "host", "command", "since")):
+        return UNKNOWN
+    return Holder(pid=pid, **texts)
 
 
 def user_name() -> str:

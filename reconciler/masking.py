@@ -5,6 +5,12 @@ masks every message, so that no call site can forget it. Nothing is written, and
 
 Whoever repeats a value may cut it off, wrap its lines or escape some of its characters. Therefore only letters and
 digits are compared, and a part of a secret is masked as well as the whole.
+
+What is only shaped like a secret is masked, too: somebody pasted it where it does not belong. Sources of the shapes:
+RFC 7468 (PEM); RFC 8017, appendix A.1.2 and RFC 5958 (a private key in DER begins with the version 0); IAM User Guide
+"Manage access keys" (40 characters of base64); SES Developer Guide "Obtaining SES SMTP credentials" (base64 of the byte
+4 and an HMAC-SHA256: 44 characters); how session tokens of STS begin; RFC 7519 (a JWT, as in the file of a web
+identity); RFC 3986, section 3.2.1 (a password in a URL).
 """
 
 from __future__ import annotations
@@ -35,6 +41,31 @@ _ESCAPES: Final = ("", "{:02x}", "u{:04x}", "x{:x}", "{:d}")
 """What is left of an escaped character: nothing (backslash), ``%2F``, ``\\u002F``, ``&#x2F;``, ``&#47;``."""
 
 
+_PEM = r"-----BEGIN [A-Z0-9 ]+(?:-----.*?-----END [A-Z0-9 ]+-----|-----(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{8,})*|$)"
+_DER = r"(?:MII[A-Za-z0-9+/]{2}[AQgw]IBA|MIG[A-Za-z0-9+/]AgEA|MHcCAQEE|MC4CAQAw)[A-Za-z0-9+/=]{8,}"
+_TOKEN = r"(?:IQoJb3JpZ2lu|AgoJb3JpZ2lu|F[wQ]oGZXIvYXdz|AQoDYXdz|AQoEXAMPLE)[A-Za-z0-9+/=]{8,}"
+_JWT = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"
+_KEY = (
+    r"(?<![A-Za-z0-9+/])(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*[0-9])"
+    r"(?:B[A-P][A-Za-z0-9+/]{42}|[A-Za-z0-9+/]{40})(?![A-Za-z0-9+/=])"
+)
+_SHAPES: Final = re.compile("|".join((_PEM, _DER, _TOKEN, _JWT, _KEY)), re.DOTALL)
+_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
+_SHORTEST_SHAPE: Final = 16
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a part of ``text`` is shaped like a secret."""
+    return len(text) >= _SHORTEST_SHAPE and _SHAPES.search(text) is not None
+
+
+def mask_shapes(text: str) -> str:
+    """``text`` with ``(sensitive)`` in the place of what is shaped like a secret."""
+    if len(text) < _SHORTEST_SHAPE:
+        return text
+    return _PASSWORD.sub(rf"\1:{MASK}", _SHAPES.sub(MASK, text))
+
+
 def remember(secret: str | bytes | bytearray | None) -> None:
     """Mask this text from now on. A JSON document counts as the secrets in it, a PEM as what it encodes. Texts of fewer
     than four characters are not masked: nothing would be left of a message."""
@@ -45,8 +76,9 @@ def remember(secret: str | bytes | bytearray | None) -> None:
 
 
 def mask(text: str) -> str:
-    """``text`` with ``(sensitive)`` in the place of every remembered secret, whole or in part."""
-    return _KNOWN.mask(text)
+    """``text`` with ``(sensitive)`` in the place of every remembered secret, whole or in part, and of what is shaped
+    like one."""
+    return mask_shapes(_KNOWN.mask(text))
 
 
 def forget() -> None:

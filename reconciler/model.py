@@ -47,6 +47,10 @@ OUTCOMES: Final = (
 )  # fmt: skip
 
 
+FINDINGS: Final = ("account-paused",)
+"""Codes of diagnostics with which drift exits 2 although nothing differs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where in the YAML a value was asked for.
@@ -335,6 +339,11 @@ class Plan:
         for change in self.changes:
             counts["refused" if change.refused else change.action] += 1
         return counts
+
+    @property
+    def findings(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics with which drift exits 2 although nothing differs."""
+        return tuple(one for one in self.diagnostics if one.code in FINDINGS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ General Reference "Amazon SES endpoints and quotas".
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -30,6 +31,7 @@ _OWN_DKIM_ZONE: Final = frozenset(
 NO_SMTP: Final = frozenset({"af-south-1", "ap-southeast-3", "eu-south-1", "me-south-1"})
 """Regions whose SES has no SMTP endpoint (SES Developer Guide "Regions", General Reference)."""
 
+_SPECIAL: Final = r"\$\{([*?$])\}"
 _ORIGIN_PREFIX: Final = "AWS_SES_"
 _PARTITION_PREFIXES: Final = (
     ("us-gov-", "aws-us-gov"), ("cn-", "aws-cn"), ("eusc-", "aws-eusc"), ("us-iso-", "aws-iso"),
@@ -101,6 +103,28 @@ def deterministic_parent(origin: str) -> str | None:
 def ses_arn(partition: str, region: str, account: str, resource: str) -> str:
     """The ARN of a resource of SES: ``resource`` is ``identity/acme.com``, ``configuration-set/transactional`` ..."""
     return f"arn:{partition}:ses:{region}:{account}:{resource}"
+
+
+def literal(name: str) -> str:
+    """``name`` as a policy of IAM says it, where ``*``, ``?`` and ``$`` stand for more: ``sale*`` is ``sale${*}``.
+
+    Source: IAM User Guide, "IAM policy elements: Variables and tags", special characters.
+    """
+    return re.sub(r"[*?$]", r"${\g<0>}", name)
+
+
+def meant(text: str) -> str | None:
+    """The one name that ``text`` in a policy of IAM stands for, the opposite of ``literal``; None for a pattern."""
+    plain = re.sub(_SPECIAL, "", text)
+    return None if set(plain) & {"*", "?"} else re.sub(_SPECIAL, r"\1", text)
+
+
+@lru_cache(maxsize=4096)
+def iam_pattern(text: str) -> re.Pattern[str]:
+    """What ``text`` in a policy of IAM matches: ``*`` any characters, ``?`` one, ``${*}`` and the like themselves."""
+    wild = {"*": ".*", "?": "."}
+    parts = re.findall(rf"{_SPECIAL}|(.)", text, re.DOTALL)
+    return re.compile("".join(re.escape(special) or wild.get(one, re.escape(one)) for special, one in parts), re.DOTALL)
 
 
 def identity_arn(partition: str, region: str, account: str, name: str) -> str:

@@ -48,11 +48,11 @@ class FieldCase:
     """One key of an entry: two values, and the members in the sandbox that differ between them (``live``).
 
     The path ``*`` is the entry itself. ``reset``: what ``null`` gives: ``usual``, as if it had never been written,
-    ``refused`` by the schema, or members of AWS that are there then although a new resource has none. ``out``: what
-    taking it out of the YAML does: the live value is ``kept``, ``deleted`` with the declaration, or ``changed`` in
-    another way. ``change``: how a becomes b. ``more``: other keys that the entry needs with it. ``apart``: it cannot be
-    in one entry with the others. ``hours``: how long AWS lets nobody change it again. ``address``: what it changes,
-    where that is not the case's.
+    ``refused`` by the schema, ``never`` done, since the plan refuses it, or members of AWS that are there then although
+    a new resource has none. ``out``: what taking it out of the YAML does: the live value is ``kept``, ``deleted`` with
+    the declaration, ``changed`` in another way, or ``never`` taken away, since the plan refuses it. ``change``: how a
+    becomes b. ``more``: other keys that the entry needs with it. ``apart``: it cannot be in one entry with the others.
+    ``hours``: how long AWS lets nobody change it again. ``address``: what it changes, where that is not the case's.
     """
 
     path: str
@@ -134,14 +134,26 @@ class Case:
         """The YAML with ``null`` for every field that takes it and can be changed back."""
         values: dict[str, Any] = {}
         for one in self.fields:
-            if not one.apart and one.reset != "refused" and f"reset {one.path}" not in self.without:
+            if not one.apart and self.can_be_null(one):
                 values = put(values, one.place, None)
         return merge(self.whole("b"), {}) if not values else put(self.world, self.place, merge(self._kept(), values))
+
+    def can_be_null(self, one: FieldCase) -> bool:
+        """Whether ``null`` gives what there is where nobody says anything."""
+        return one.reset not in ("refused", "never") and f"reset {one.path}" not in self.without
+
+    def least(self) -> dict[str, Any]:
+        """The YAML with the smallest entry that ``whole("b")`` can become."""
+        values: dict[str, Any] = {}
+        for one in self.fields:
+            if one.out == "never":
+                values = put(values, one.place, one.b)
+        return self.with_entry(values)
 
     def _kept(self) -> Mapping[str, Any]:
         kept: dict[str, Any] = {}
         for one in self.fields:
-            if not one.apart and (one.reset == "refused" or f"reset {one.path}" in self.without):
+            if not one.apart and not self.can_be_null(one):
                 kept = put(merge(kept, one.more), one.place, one.b)
         return merge(self.base, kept)
 

@@ -7,6 +7,7 @@ a Python with boto3 for each step. ``gh``, ``pip`` and ``python`` are stand-ins 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -44,7 +45,8 @@ with open(os.environ["GH_LOG"], "a") as log:
     body += [open(sys.argv[i + 1]).read() for i, a in enumerate(sys.argv) if a == "--body-file"]
     log.write(json.dumps([sys.argv[1:], body]) + "\\n")
 answers = json.load(open(os.environ["GH_ANSWERS"]))
-print(next((v for k, v in answers.items() if " ".join(sys.argv[1:]).startswith(k)), ""), end="")
+answer = next((v for k, v in answers.items() if " ".join(sys.argv[1:]).startswith(k)), "")
+sys.exit(1) if answer is None else print(answer, end="")
 """
 
 PIP = """#!/bin/sh
@@ -52,7 +54,7 @@ echo "$@" >> "$PIP_LOG"
 """
 
 PYTHON = """#!/bin/sh
-if [ "$1 $2" = "-m venv" ]; then mkdir -p "$3/bin" && ln -sf "$(command -v pip)" "$3/bin/pip"
+if [ "$1 $2 $3" = "-I -m venv" ]; then mkdir -p "$4/bin" && ln -sf "$(command -v pip)" "$4/bin/pip"
 else exec "{python}" "$@"; fi
 """
 
@@ -70,7 +72,8 @@ class Shell:
     def __init__(self, house: support.House, clone: Path) -> None:
         self.house = house
         self.clone = clone
-        self.answers: dict[str, str] = {}
+        self.answers: dict[str, str | None] = {}
+        """What gh prints for a command line that begins so; None: it fails."""
         self.code = 0
         self.role = ""
         self.tools = house.home / "tools"
@@ -94,13 +97,14 @@ class Shell:
         self.files["GH_LOG"].write_text("")
         return found
 
-    def run(self, script: str, environment: Mapping[str, str], *, pipefail: bool = True) -> str:
-        """Run a script; ``code`` is how it ended. Returns both outputs."""
+    def run(self, script: str, environment: Mapping[str, str], *, pipefail: bool = True, folder: str = ".") -> str:
+        """Run a script in ``folder`` of the clone; ``code`` is how it ended. Returns both outputs."""
         self.files["GH_ANSWERS"].write_text(json.dumps(self.answers))
         flags = "-eo" if pipefail else "-e"
         running = subprocess.Popen(
             ["bash", "--noprofile", "--norc", flags, *(["pipefail"] if pipefail else []), "-c", script],
-            cwd=self.clone, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=self.clone / folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
             env={
                 **os.environ, "PATH": f"{self.tools}:{os.environ['PATH']}",
                 "RECON_TEST_SOCKET": str(self.house.home / "recon.socket"),
@@ -146,8 +150,13 @@ class GitHub:
 
     def __init__(self, shell: Shell, **contexts: str) -> None:
         self.shell = shell
-        self.contexts = {"github.token": "t", "github.repository": "acme/mail", **contexts}
+        self.temp = shell.house.home / "temp"
+        self.contexts = {
+            "github.token": "t", "github.repository": "acme/mail", "github.event.repository.default_branch": "main",
+            "github.event.repository.visibility": "public", "runner.temp": str(self.temp), **contexts,
+        }  # fmt: skip
         self.artifacts = shell.house.home / "artifacts"
+        self.attested: list[str] = []
         self.summary = ""
         self.failed = False
 
@@ -158,10 +167,12 @@ class GitHub:
         known = {**self.contexts, **contexts}
         self.summary, self.failed = "", False
         self.shell.gh()
+        shutil.rmtree(self.temp, ignore_errors=True)  # each job has a machine of its own
+        self.temp.mkdir()
         self._steps(body["steps"], known, {**document.get("env", {}), **body.get("env", {})}, pipefail=False)
         assert self.failed is not expect, self.said
         for name, text in (body.get("outputs") or {}).items():
-            self.contexts[f"needs.{job}.outputs.{name}"] = self.filled(text, known)
+            self.contexts[f"needs.{job}.outputs.{name}"] = self.filled(text, known, "" if self.failed else None)
         return self.shell.gh()
 
     def _steps(self, steps: list[Any], known: dict[str, str], env: Mapping[str, str], *, pipefail: bool) -> None:
@@ -183,9 +194,9 @@ class GitHub:
                 {
                     **env, **{k: self.filled(str(v), known) for k, v in (step.get("env") or {}).items()},
                     **{k: str(v) for k, v in files.items()}, "GITHUB_REPOSITORY": "acme/mail",
-                    "RUNNER_TEMP": str(self.shell.house.home / "temp"),
+                    "GITHUB_SHA": "0123456789012345678901234567890123456789", "RUNNER_TEMP": str(self.temp),
                 },
-                pipefail=pipefail,
+                pipefail=pipefail, folder=self.filled(step.get("working-directory", "."), known),
             )  # fmt: skip
             self.failed = self.failed or self.shell.code != 0
             self.summary += files["GITHUB_STEP_SUMMARY"].read_text()
@@ -200,17 +211,19 @@ class GitHub:
         elif action == "actions/upload-artifact":
             target = self.artifacts / given["name"]
             target.mkdir(parents=True, exist_ok=True)
-            shutil.copy(self.shell.clone / given["path"], target)
+            shutil.copy(given["path"], target)
         elif action == "actions/download-artifact":
-            for file in (self.artifacts / given["name"]).iterdir():
-                shutil.copy(file, self.shell.clone)
+            shutil.copytree(self.artifacts / given["name"], given["path"], dirs_exist_ok=True)
+        elif action == "actions/attest":
+            self.attested.append(hashlib.sha256(Path(given["subject-path"]).read_bytes()).hexdigest())
         else:
             assert action in GONE, action
 
     def _composite(self, step: Mapping[str, Any], given: dict[str, str], known: Mapping[str, str]) -> None:
         action = yaml.safe_load((HERE / "action.yml").read_text(encoding="utf-8"))
         assert given.keys() <= action["inputs"].keys()
-        inside = {k: v for k, v in known.items() if k.startswith("github.")} | {"github.action_path": str(HERE)}
+        inside = {k: v for k, v in known.items() if k.startswith(("github.", "runner."))}
+        inside["github.action_path"] = str(HERE)
         for name, one in action["inputs"].items():
             assert name in given or not one.get("required")
             inside[f"inputs.{name}"] = given.get(name, self.filled(str(one.get("default", "")), known))
@@ -236,11 +249,11 @@ class GitHub:
             return False
         text = text.replace("&&", " and ").replace("||", " or ")
         text = re.sub(r"!(?!=)", " not ", text)
-        text = re.sub(r"(?<!['\"\w./-])(?:github|inputs|steps|needs)(?:\.[\w-]+)+", lambda m: f"known({m[0]!r})", text)
+        contexts = r"(?<!['\"\w./-])(?:github|inputs|steps|needs|vars)(?:\.[\w-]+)+"
+        text = re.sub(contexts, lambda m: f"known({m[0]!r})", text)
         functions = {
             "known": lambda name: known.get(name, ""), "success": lambda: not self.failed, "cancelled": lambda: False,
-            "hashFiles": lambda name: "x" if (self.shell.clone / name).exists() else "", "fromJSON": json.loads,
-            "contains": lambda items, item: item in items,
+            "fromJSON": json.loads, "contains": lambda items, item: item in items,
         }  # fmt: skip
         return bool(eval(text, {"__builtins__": {}}, functions))
 

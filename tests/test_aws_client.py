@@ -12,7 +12,7 @@ from support import ACCOUNT, HOME, House
 
 from reconciler.aws import Aws
 from reconciler.aws.actions import iam_action
-from reconciler.aws.client import _translate
+from reconciler.aws.foreign_errors import translate
 from reconciler.errors import ABSENT, AwsError
 from reconciler.model import Stack
 
@@ -31,20 +31,20 @@ def refused(code: str, message: str = "words", status: int = 400, **more: Any) -
 
 
 def test_an_error_says_operation_place_code_and_request() -> None:
-    error = _translate(refused("BadRequestException", "no such pool"), "sesv2", "PutX", "eu-west-1")
+    error = translate(refused("BadRequestException", "no such pool"), "sesv2", "PutX", "eu-west-1")
     assert error.message == "sesv2 PutX in eu-west-1: AWS said BadRequestException: no such pool (request req-1)"
     assert (error.aws_code, error.status, error.request_id) == ("BadRequestException", 400, "req-1")
 
 
 def test_a_denial_names_the_permission_to_allow() -> None:
-    error = _translate(refused("AccessDeniedException", status=403), "sesv2", "GetEmailIdentity", HOME)
+    error = translate(refused("AccessDeniedException", status=403), "sesv2", "GetEmailIdentity", HOME)
     assert "ses:GetEmailIdentity" in error.hint
     assert iam_action("resourcegroupstaggingapi", "GetResources") == "tag:GetResources"
     assert iam_action("route53", "ListHostedZones") == "route53:ListHostedZones"
 
 
 def test_all_messages_of_a_refused_batch_are_in_the_error() -> None:
-    error = _translate(refused("InvalidChangeBatch", "", messages=["one", "two"]), "route53", "Change", HOME)
+    error = translate(refused("InvalidChangeBatch", "", messages=["one", "two"]), "route53", "Change", HOME)
     assert "one; two" in error.message
 
 
@@ -56,7 +56,7 @@ def test_a_request_that_does_not_fit_shows_no_value(secret: str) -> None:
         f"Invalid type for parameter SecretString, value: {secret}, type: <class 'int'>, valid types: <class 'str'>\n"
         f"Invalid type for parameter Other, value: {secret}, type: <class 'int'>, valid types: <class 'str'>"
     )
-    error = _translate(boto.ParamValidationError(report=report), "secretsmanager", "PutSecretValue", HOME)
+    error = translate(boto.ParamValidationError(report=report), "secretsmanager", "PutSecretValue", HOME)
     assert "s3cr3t" not in error.message
     assert "line" not in error.message
     assert "SecretString" in error.message
@@ -71,10 +71,10 @@ def test_botocores_own_words_show_no_value(aws: Aws) -> None:
 
 
 def test_no_answer_and_no_credentials_say_what_to_check() -> None:
-    gone = _translate(boto.EndpointConnectionError(endpoint_url="http://x"), "sesv2", "Get", HOME)
+    gone = translate(boto.EndpointConnectionError(endpoint_url="http://x"), "sesv2", "Get", HOME)
     assert (gone.aws_code, gone.status) == ("Unreachable", 0)
     assert "AWS_ENDPOINT_URL" in gone.hint
-    assert "AWS_PROFILE" in _translate(boto.NoCredentialsError(), "sts", "GetCallerIdentity", HOME).hint
+    assert "AWS_PROFILE" in translate(boto.NoCredentialsError(), "sts", "GetCallerIdentity", HOME).hint
 
 
 # --- repeating -----------------------------------------------------------------------------------------------------

@@ -181,3 +181,18 @@ def test_every_decision_is_listed() -> None:
     folder = HERE / "docs" / "decisions"
     listed = re.findall(r"\((\d{4}-[a-z-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"))
     assert listed == sorted(p.name for p in folder.glob("0*.md"))
+
+
+def test_every_promise_of_the_threat_model_names_a_test_that_exists() -> None:
+    text = (HERE / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    rows = [row for table in re.findall(r"^\| promise \| test \|\n\|---\|---\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+            for row in table.splitlines()]  # fmt: skip
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", row.rpartition(" | ")[2])
+        assert named, f"no test for: {row}"
+        for file, name in named:
+            path = HERE / file
+            assert path.is_file() and re.search(rf"^def {name}\(", path.read_text(encoding="utf-8"), re.MULTILINE), (
+                f"{file}::{name} does not exist"
+            )

@@ -119,15 +119,6 @@ ROWS: list[tuple[str, Any, Any, str, Any, Any, Callable[[], Any], Any, Any]] = [
         {"aws:SourceVpce": ["vpce-2"]},
         None,
     ),
-    (
-        "permissions_boundary",
-        *BOUNDARIES,
-        "permissions_boundary",
-        *BOUNDARIES,
-        lambda: iam().get_user(UserName="news")["User"].get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
-        BOUNDARIES[1],
-        BOUNDARIES[1],
-    ),
     ("tags", {"owner": "a"}, {"owner": "b"}, "tags.owner", "a", "b", lambda: user_tags().get("owner"), "b", None),
 ]
 
@@ -153,14 +144,70 @@ def test_option_is_created_changed_and_taken_out(house: House, row: Any) -> None
     assert live() == live_b
 
 
-def test_boundary_null_takes_it_off(house: House) -> None:
+def boundary() -> str | None:
+    found = iam().get_user(UserName="news")["User"].get("PermissionsBoundary", {})
+    return found.get("PermissionsBoundaryArn")
+
+
+def test_a_boundary_is_put_and_changed_before_the_policy(house: House) -> None:
+    boundaries()
+    house.settle(BASE)
+    house.clear()
+    house.apply(user(permissions_boundary=BOUNDARIES[0], from_addresses=["news@acme.com"]))
+    assert boundary() == BOUNDARIES[0]
+    writes = [c for c in house.writes() if c.startswith("iam:Put")]
+    assert writes == ["iam:PutUserPermissionsBoundary", "iam:PutUserPolicy"]
+    plan = house.plan(user(permissions_boundary=BOUNDARIES[1], from_addresses=["news@acme.com"]))
+    assert lines(of(plan, USER)) == {"permissions_boundary": tuple(BOUNDARIES)}
+    house.settle()
+    assert boundary() == BOUNDARIES[1]
+
+
+@pytest.mark.parametrize("without", [{}, {"permissions_boundary": None}], ids=["taken out", "null"])
+def test_a_boundary_is_never_removed(house: House, without: dict[str, Any]) -> None:
     boundaries()
     house.settle(user(permissions_boundary=BOUNDARIES[0]))
-    assert lines(of(house.plan(user(permissions_boundary=None)), USER)) == {
-        "permissions_boundary": (BOUNDARIES[0], None)
-    }
+    house.write(user(from_addresses=["other@acme.com"], **without))
+    house.clear()
+    ran = house.cli("apply", "state.yaml", "--auto-approve")
+    assert (ran.code, house.writes()) == (3, []), ran
+    (change,) = house.plan().changes
+    assert change.refused is not None
+    assert change.refused.code == "boundary-removed"
+    assert lines(change)["permissions_boundary"] == (BOUNDARIES[0], None), "the difference is shown"
+    assert "smtp_user/news" in ran.err
+    assert "delete-user-permissions-boundary --user-name news" in ran.err, "who can do it, and how"
+    # An administrator has removed it: recon forgets that it was declared.
+    iam().delete_user_permissions_boundary(UserName="news")
     house.settle()
-    assert "PermissionsBoundary" not in iam().get_user(UserName="news")["User"]
+    assert "recon:boundary" not in user_tags()
+
+
+def test_a_boundary_that_no_yaml_named_is_not_spoken_of(house: House) -> None:
+    boundaries()
+    house.settle(BASE)
+    iam().put_user_permissions_boundary(UserName="news", PermissionsBoundary=BOUNDARIES[0])
+    assert house.plan().changes == ()
+    house.settle(user(from_addresses=["other@acme.com"]))
+    assert boundary() == BOUNDARIES[0]
+    house.write(user(permissions_boundary=None))
+    assert house.cli("plan", "state.yaml").code == 3
+
+
+@pytest.mark.parametrize("command", [("apply", "--auto-approve"), ("destroy", "--allow-deletes", "9")])
+def test_a_user_in_a_group_is_not_deleted(house: House, command: tuple[str, ...]) -> None:
+    house.settle(BASE)
+    iam().create_group(GroupName="senders")
+    iam().add_user_to_group(GroupName="senders", UserName="news")
+    if command[0] == "apply":
+        house.write({})
+    house.clear()
+    ran = house.cli(command[0], "state.yaml", *command[1:])
+    assert (ran.code, house.writes()) == (3, []), ran
+    assert "remove-user-from-group --group-name senders --user-name news" in ran.err
+    iam().remove_user_from_group(GroupName="senders", UserName="news")
+    ran = house.cli(command[0], "state.yaml", *command[1:])
+    assert ran.code == 0, ran
 
 
 def test_identities_bring_the_arns_of_the_sets_they_send_through(house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.aws.limiter import Limiter, Limiters, rates_from_environment
+from reconciler.errors import ReconError
 from reconciler.sandbox.faults import TokenBucket
 
 
@@ -155,7 +156,7 @@ def test_rates_from_the_environment(text: str | None, rates: dict[str, float] | 
 
 @pytest.mark.parametrize("text", ["ses", "ses=", "ses=0", "ses=-1", "=1", "ses=fast"])
 def test_an_invalid_rate_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ReconError, match="RECON_RATES"):
         rates_from_environment(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -78,6 +79,49 @@ def test_the_lock_is_let_go_when_the_run_fails(make: Callable[[], Lock]) -> None
     with pytest.raises(ZeroDivisionError), make().held("apply"):
         raise ZeroDivisionError
     assert make().holder() is None
+
+
+def test_who_only_looks_at_a_lock_does_not_hold_it(tmp_path: Path) -> None:
+    """On a busy machine a look may last: the lock is still free, and the run gets it without waiting for others."""
+    lock = LocalLock("acme", tmp_path)
+    with lock.held("apply"):
+        pass
+    lock.path.touch(mode=0o600)
+    with lock.path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        timer = threading.Timer(0.5, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        timer.start()
+        with lock.held("apply") as held:
+            assert not held.lost.is_set()
+        timer.join()
+
+
+def test_a_lock_that_is_released_in_just_this_moment_is_taken(
+    make: Callable[[], Lock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = make()
+    acquire, tries = lock._acquire, 0
+
+    def late(me: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        return None if tries < 4 else acquire(me)  # each time another run has it, which is gone when we look
+
+    monkeypatch.setattr(lock, "_acquire", late)
+    with lock.held("apply"):
+        assert tries == 4
+
+
+def test_a_holder_that_is_about_to_write_its_name_is_waited_for(tmp_path: Path) -> None:
+    lock = LocalLock("acme", tmp_path)
+    with lock.path.open("w+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        text = json.dumps({"user": "ann", "host": "h", "pid": 7, "command": "apply", "since": "now", "id": "a"})
+        timer = threading.Timer(0.2, lambda: (held.write(text), held.flush()))
+        timer.start()
+        holder = lock.holder()
+        timer.join()
+    assert holder is not None and holder.user == "ann"
 
 
 def test_waiting_gets_it_and_says_once_whom_it_waits_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 import support
 import yaml
+from lint_workflows import documents, scripts, unsafe_python
 from pipeline_support import HERE, GitHub, GitLab, Shell, git
 
+from reconciler.model import digest_of
 from reconciler.scaffold import InitOptions, files
 
 EVA = "AKIAEVAEVAEVAEVAEVA1"
@@ -89,7 +92,6 @@ def test_a_scaffolded_repository_on_github(house: support.House, monkeypatch: py
     # The release applies exactly the saved plan.
     github.job(flows / "mail-apply.yml", "plan")
     assert github.contexts["needs.plan.outputs.pending"] == "yes"
-    (clone / "plan.json").unlink()
     github.job(flows / "mail-apply.yml", "apply")
     assert house.identity()["VerificationStatus"] == "SUCCESS"
     github.job(flows / "mail-apply.yml", "plan")
@@ -110,6 +112,118 @@ def test_a_scaffolded_repository_on_github(house: support.House, monkeypatch: py
     house.sandbox.fault("denied", service="sesv2", count=None)
     calls = github.job(flows / "mail-drift.yml", "drift", expect=False)
     assert len(calls) == 1, "an issue is neither opened nor closed by a run that could not look"
+
+
+MODULES = ("json", "venv", "pip", "recon", "reconciler", "sitecustomize", "usercustomize", "os", "site", "encodings")
+
+
+def hostile(house: support.House, clone: Path) -> Path:
+    """Add what a pull request could: modules with names that a step may import, and links with names that a step may
+    write. Returns a file that exists once one of them was run or followed."""
+    touched = house.home / "touched"
+    for name in MODULES:
+        (clone / f"{name}.py").write_text(f"open({str(touched)!r}, 'w').close()\n")
+        (clone / ".gitlab" / f"{name}.py").parent.mkdir(exist_ok=True)
+        (clone / ".gitlab" / f"{name}.py").write_text((clone / f"{name}.py").read_text())
+    for name in ("plan.json", "plan.md", "drift.md", "drift.json", "plan.env"):
+        (clone / name).symlink_to(touched)
+    (clone / "mail-out").symlink_to(house.home)
+    return touched
+
+
+def test_a_pull_request_with_files_that_steps_could_run_or_write(
+    house: support.House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone, base = repository(house, "github")
+    touched = hostile(house, clone)
+    github = GitHub(Shell(house, clone), **{"matrix.env": "", "matrix.account": support.ACCOUNT})
+    flows = clone / ".github" / "workflows"
+    github.job(flows / "mail-plan.yml", "validate")
+    github.job(flows / "mail-plan.yml", "declared", **{"github.event.pull_request.base.sha": base})
+    github.job(flows / "mail-plan.yml", "plan", **OURS)
+    github.job(flows / "mail-apply.yml", "plan")
+    github.job(flows / "mail-apply.yml", "apply")
+    github.job(flows / "mail-drift.yml", "drift")
+    example = house.home / "flow.yml"
+    for name, job, contexts in (("plan", "validate", FORK), ("plan", "plan", OURS), ("drift", "drift", {})):
+        text = (HERE / "docs" / "examples" / f"github-{name}.yml").read_text()
+        example.write_text(text.replace("environment: production", 'environment: ""').replace("../base", "../again"))
+        github.job(example, job, **contexts, **{"github.event.pull_request.base.sha": base})
+    assert not touched.exists(), touched.read_text()
+
+
+def test_a_plan_of_the_pull_requests_own_is_never_posted(house: support.House) -> None:
+    """A file named plan.md is not the plan, whatever step fails before there is one."""
+    clone, _ = repository(house, "github")
+    (clone / "plan.md").write_text("<!-- recon:plan acme -->\n### Nothing to see here")
+    (clone / "state" / "domains.yaml").write_text("domains: 1")
+    github = GitHub(Shell(house, clone), **{"matrix.env": "", "matrix.account": support.ACCOUNT})
+    flow = clone / ".github" / "workflows" / "mail-plan.yml"
+    assert github.job(flow, "plan", expect=False, **OURS) == []
+    flow.write_text(flow.read_text().replace('pip install "$RECON"', "exit 1"))
+    assert github.job(flow, "plan", expect=False, **OURS) == []
+    assert github.job(HERE / "docs" / "examples" / "github-plan.yml", "plan", expect=False, **OURS) == []
+
+
+def test_names_of_files_are_inert_in_every_job(house: support.House) -> None:
+    """A pull request chooses the names of its files: none is a command of the shell or of the runner."""
+    clone, base = repository(house, "github")
+    names = ("x\n::error title=a::b.yaml", "y\n::set-output name=digest::z.yaml", "##[error]c.yaml", "--out=pwned.yaml",
+             "$(touch pwned).yaml", "`touch pwned`.yaml", "@acme #1 <b>.yaml")  # fmt: skip
+    for number, name in enumerate(names):
+        (clone / "state" / name).write_text(f"configuration_sets: {{s{number}: {{}}}}\n")
+    github = GitHub(Shell(house, clone))
+    flow = clone / ".github" / "workflows" / "mail-plan.yml"
+    github.job(flow, "validate")
+    github.job(flow, "declared", **{"github.event.pull_request.base.sha": base})
+    *_, (_, (body,)) = github.job(flow, "plan", **OURS)
+    assert "configuration_set/us-east-1/s0" in plain(body)
+    for number, name in enumerate(names):
+        (clone / "state" / name).write_text(f"configuration_sets: {{s{number}: 7}}\n")
+    github.job(flow, "validate", expect=False)
+    lines = github.said.splitlines()
+    assert len(lines) == len(names) and all(line.startswith("::error file=state/") for line in lines)
+    for text in (body, github.said, github.summary):
+        assert not re.search(r"^ *::(?!error file=state/)|##\[", text, re.MULTILINE)
+    assert "@acme #1" not in body and "<b>" not in body
+    assert not list(house.home.rglob("pwned*"))
+
+
+def test_only_a_merged_release_with_an_attested_and_reviewed_plan_is_applied(house: support.House) -> None:
+    clone, _ = repository(house, "github")
+    flow = clone / ".github" / "workflows" / "mail-apply.yml"
+    github = GitHub(Shell(house, clone))
+    attest = {"github.event.repository.visibility": "public"}
+    private = {"github.event.repository.visibility": "private"}
+    git("checkout", "-qb", "side", cwd=clone)
+    git("commit", "-q", "--allow-empty", "-m", "not merged", cwd=clone)
+    github.job(flow, "plan", expect=False, **attest)
+    assert "not on the default branch" in github.said
+    git("checkout", "-q", "main", cwd=clone)
+
+    github.job(flow, "plan", **attest)
+    plan = github.artifacts / "plan" / "plan.json"
+    assert github.attested == [hashlib.sha256(plan.read_bytes()).hexdigest()]
+    house.clear()
+    github.shell.answers = {"attestation verify": None}
+    ((arguments, _),) = github.job(flow, "apply", expect=False, **attest)
+    assert arguments[:2] == ["attestation", "verify"]
+    assert arguments[arguments.index("--repo") + 1] == "acme/mail"
+    assert arguments[arguments.index("--signer-workflow") + 1] == "acme/mail/.github/workflows/mail-apply.yml"
+    github.shell.answers = {}
+    reviewed = plan.read_text()
+    forged = {key: value for key, value in json.loads(reviewed).items() if key != "digest"} | {"unread": ["x"]}
+    plan.write_text(json.dumps({**forged, "digest": digest_of(forged)}))
+    github.job(flow, "apply", expect=False, **private)
+    assert "reviewed" in github.said
+    github.contexts["needs.plan.outputs.digest"] = ""
+    plan.write_text(reviewed)
+    github.job(flow, "apply", expect=False, **private)
+    assert "reviewed" in github.said, "an output that is missing is no consent"
+    assert house.writes() == []
+    github.contexts["needs.plan.outputs.digest"] = json.loads(reviewed)["digest"]
+    assert github.job(flow, "apply", **private) == [], "a private repository may have no attestations"
+    assert house.writes()
 
 
 def test_the_composite_action(house: support.House) -> None:
@@ -277,14 +391,34 @@ def test_a_scaffolded_repository_on_gitlab(
     assert [i["state"] for i in gitlab.issues] == ["closed"]
 
 
+def test_a_merge_request_with_files_that_jobs_could_run_or_write(
+    house: support.House, forge: tuple[type[Forge], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone, _ = repository(house, "gitlab")
+    touched = hostile(house, clone)
+    pipeline = GitLab(
+        Shell(house, clone), CI_API_V4_URL=forge[1], CI_PROJECT_ID="5", CI_PIPELINE_ID="77",
+        RECON_GITLAB_TOKEN="glpat-x", CI_MERGE_REQUEST_IID="3",
+    )  # fmt: skip
+    pipeline.job("mail validate")
+    pipeline.job(
+        "mail declared", CI_MERGE_REQUEST_PROJECT_URL=str(house.home / "repo"),
+        CI_MERGE_REQUEST_TARGET_BRANCH_NAME="base",
+    )  # fmt: skip
+    pipeline.job("mail plan")
+    assert len(forge[0].notes) == 1
+    pipeline.job("mail apply")
+    pipeline.job("mail drift")
+    assert not touched.exists() and not (house.home / "plan.json").exists()
+
+
 def test_gitlab_without_a_token_or_with_a_bad_one(house: support.House, forge: tuple[type[Forge], str]) -> None:
-    script = files(InitOptions(forge="gitlab"))[".gitlab/mail.py"]
-    (house.home / "mail.py").write_text(script)
     (house.home / "plan.md").write_text("<!-- recon:plan acme -->\n")
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         base = {"CI_API_V4_URL": forge[1], "CI_PROJECT_ID": "5", "CI_MERGE_REQUEST_IID": "3", "PATH": "/usr/bin"}
-        return subprocess.run([sys.executable, "-S", "mail.py", *arguments], cwd=house.home, env={**base, **variables},
+        module = ["-I", "-m", "reconciler.scaffold.gitlab_notes"]
+        return subprocess.run([sys.executable, *module, *arguments], cwd=house.home, env={**base, **variables},
                               capture_output=True, text=True, timeout=120)  # fmt: skip
 
     ended = run("note", "plan.md")
@@ -323,6 +457,63 @@ def test_workflows_are_pinned_and_keep_expressions_out_of_scripts(path: str) -> 
             assert "${{" not in script
             parsed = subprocess.run(["bash", "-n", "-c", script], capture_output=True, text=True)
             assert parsed.returncode == 0, parsed.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_a_job_has_only_the_rights_that_it_needs(path: str) -> None:
+    """Rights are given job by job; a token for AWS only to jobs that assume a role; the role that writes only behind an
+    environment, and never beside a right to write to the forge."""
+    document = yaml.safe_load(WORKFLOWS[path])
+    assert document["permissions"] == {"contents": "read"}
+    for name, job in document["jobs"].items():
+        rights = job.get("permissions", {})
+        roles = {step["with"]["role-to-assume"].rpartition("/")[2] for step in job["steps"]
+                 if "configure-aws-credentials" in step.get("uses", "")}  # fmt: skip
+        assert (rights.get("id-token") == "write") is bool(roles), name
+        if "recon-apply" in roles:
+            assert job["environment"] == "production" and job["needs"] == "plan"
+            assert {right for right, how in rights.items() if how == "write"} == {"id-token"}
+        if "pull_request" in document.get(True, document.get("on")) and roles:
+            assert "head.repo.full_name == github.repository" in job["if"], "not for forks"
+
+
+@pytest.mark.parametrize(
+    ("script", "unsafe"),
+    [
+        ("python -I -m venv x", False),
+        ("python3.12 -Ic 'import json'", False),
+        ("python -E -P -m pip install x", False),
+        ("python -W error -I x.py", False),
+        ("python --version", False),
+        ("pip install recon-mail # not python -m pip", False),
+        ("docker run python:3.12-slim recon validate", False),
+        ("recon show plan.json --digest", False),
+        ("python -m venv x", True),
+        ("python -c 'import json' -I", True),
+        ("digest=$(python3 -c 'import json')", True),
+        ("cat x.py | python", True),
+        ("python - <<'END'", True),
+        ("python .gitlab/mail.py note plan.md", True),
+        ('"$RUNNER_TEMP/recon/bin/python" \\\n  -m pip', True),
+        ("env A=1 python3.13 -Bm json.tool plan.json", True),
+        ("true && python -W error -m x", True),
+        ("python -XI -c 1", True),
+    ],
+)
+def test_the_lint_finds_python_that_imports_from_the_checkout(script: str, unsafe: bool) -> None:
+    assert bool(unsafe_python(script)) is unsafe
+
+
+def test_no_pipeline_or_document_calls_python_so_that_it_imports_from_the_checkout(tmp_path: Path) -> None:
+    texts = {p: t for forge in ("github", "gitlab") for p, t in files(InitOptions(forge=forge)).items()}  # type: ignore[arg-type]
+    texts |= {**WORKFLOWS, "action.yml": (HERE / "action.yml").read_text()}
+    found = list(documents())
+    for path, text in texts.items():
+        if path.endswith(".yml") and ("github" in path or "gitlab/" in path or path == "action.yml"):
+            (tmp_path / "x.yml").write_text(text)
+            found += [(f"{path} {name}", script) for name, script in scripts(tmp_path / "x.yml")]
+    assert len(found) > 40
+    assert not [(name, call) for name, script in found for call in unsafe_python(script)]
 
 
 def test_the_action_and_the_scaffold_comment_and_report_alike() -> None:

@@ -9,7 +9,7 @@ import ast
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -39,7 +39,7 @@ from support import ACCOUNT, HOME, OTHER, House, merge, put, words
 from test_iam_policy import unconditioned
 from test_import import imported
 
-from reconciler import regions, running
+from reconciler import iam_policy, regions, running
 from reconciler.desired import json_schema, load
 from reconciler.errors import Refused
 from reconciler.iam_policy import policy
@@ -563,7 +563,9 @@ def test_a_field_changes_is_reset_and_stays_where_it_was(house: House, case: Cas
         return
     # taken out of the YAML; those that stay are looked at together
     named = one.reset if isinstance(one.reset, Mapping) else {}
-    if one.out != "kept":
+    if one.out == "never":
+        never(house, case.without_field(one), case.address)
+    elif one.out != "kept":
         ledger.restore(house.sandbox, world)
         house.sandbox.advance(3600 * one.hours)
         applied(house, case.without_field(one))
@@ -578,11 +580,24 @@ def test_a_field_changes_is_reset_and_stays_where_it_was(house: House, case: Cas
     house.write(case.with_field(one, None))
     if one.reset == "refused":
         assert not valid(house)
+    elif one.reset == "never":
+        never(house, case.with_field(one, None), case.address)
     elif not excepted(case, "reset", one.path):
         applied(house)
         nothing_left(house)
         found = as_usual(without_tags(now(house)), usual, named)
         same(without_tags(usual), found, "null gives what AWS has where nobody says anything")
+
+
+def never(house: House, document: Mapping[str, Any], address: str) -> None:
+    """The plan shows what the document asks for as a refused difference, and apply writes nothing."""
+    before = now(house)
+    plan = house.plan(document)
+    assert change_of(plan, address).refused
+    assert plan.outcome == "refused"
+    with pytest.raises(Refused):
+        house.apply()
+    same(before, now(house), "nothing was written")
 
 
 def as_usual(found: dict[str, Any], usual: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
@@ -774,17 +789,25 @@ def granted(document: Mapping[str, Any]) -> set[str]:
     return {action for statement in document["Statement"] for action in statement["Action"]}
 
 
-def become(house: House, patch: pytest.MonkeyPatch, purpose: str, by_name: bool = True) -> dict[str, Any]:
+def become(
+    house: House, patch: pytest.MonkeyPatch, purpose: str, by_name: bool = True, removing: Iterable[str] = ()
+) -> dict[str, Any]:
     """Have the rights of the policy that recon prints for the state, and no others."""
     patch.delenv("AWS_ACCESS_KEY_ID")
     patch.setenv("AWS_ACCESS_KEY_ID", f"AKIA{purpose.upper():X<16}")
-    document = policy(load(house.home / "state.yaml").state, purpose)  # type: ignore[arg-type]
+    document = policy(load(house.home / "state.yaml").state, purpose, removing=removing)  # type: ignore[arg-type]
     house.sandbox.principal(
         f"AKIA{purpose.upper():X<16}",
         arn=f"arn:aws:iam::{ACCOUNT}:role/recon-{purpose}",
         policies=[unconditioned(document) if by_name else document],
     )
     return document
+
+
+def record_names(house: House) -> list[str]:
+    """The names that the state of now lets records be written at and below."""
+    named = iam_policy.named(load(house.home / "state.yaml").state)
+    return [grant.arn for grant in named if grant.role == "record" and not grant.arn.startswith("*.")]
 
 
 def refusals(house: House) -> list[str]:
@@ -800,29 +823,31 @@ def test_the_policy_allows_just_the_calls_that_are_made(
     spec: KindSpec, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Created, changed, adopted and deleted under the policy of the state: no call is denied, and all that is granted
-    for the kind's sake is called, save what the cases name with a reason."""
+    for the kind's sake is called, save what the cases name with a reason. Domains just taken out are said."""
     made: set[str] = set()
     given: set[str] = set()
     reasons: dict[str, str] = {}
     for case in cases_of(spec.name):
         reasons |= dict(case.never_called)
         apart = [one for one in case.fields if one.apart]
-        stories = [case.whole("a"), case.whole("b"), case.nulls(), case.with_entry({})]
+        stories = [case.whole("a"), case.whole("b"), case.nulls(), case.least()]
         for one in apart:
             stories += [case.gone, case.without_field(one), case.with_field(one, one.a), case.with_field(one, one.b)]
         begin(house, case, case.gone)
         for number, document in enumerate(stories):
+            before = record_names(house)
             house.write(document)
             # What is not there yet carries no tag: it is allowed by its name.
-            given |= granted(become(house, monkeypatch, "apply", by_name=number == 0))
+            given |= granted(become(house, monkeypatch, "apply", by_name=number == 0, removing=before))
             house.sandbox.advance(3 * 86_400)
             applied(house)
             verify(house, case)
             if number == 0:
                 house.plan(refresh="bulk")
         # What is no longer declared is deleted by the tag that it carries.
+        before = record_names(house)
         house.write(case.gone)
-        become(house, monkeypatch, "apply", by_name=False)
+        become(house, monkeypatch, "apply", by_name=False, removing=before)
         house.apply()
         assert refusals(house) == [], case.id
         made |= actions(house.calls())

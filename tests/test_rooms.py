@@ -16,7 +16,7 @@ import pytest
 HERE = Path(__file__).parent.parent
 PACKAGE = HERE / "reconciler"
 
-BASE = {"model", "errors", "names", "regions", "mail"}
+BASE = {"model", "errors", "masking", "names", "regions", "mail"}
 
 ROOMS: dict[str, set[str]] = {
     # values and codecs: nothing but each other
@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     # what each kind is, as data
     "resources": {"mail"},
     # the engine of the kinds, and their classes; AWS is handed in
-    "kinds": {*BASE, "masking", "resources", "secrets", "aws"},
+    "kinds": {*BASE, "resources", "secrets", "aws"},
     # observed, judged, planned
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
@@ -52,12 +52,12 @@ ROOMS: dict[str, set[str]] = {
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
-    "renderers": {"model", "errors", "resources"},
+    "renderers": {"model", "errors", "masking", "resources"},
     # around a run
-    "lock": {"model", "errors", "backend", "aws", "observing"},
-    "journal": {"model", "errors", "backend", "lock", "renderers"},
-    "smtp": {*BASE, "masking", "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors", "regions", "kinds"},
+    "lock": {"model", "errors", "files", "backend", "aws", "observing"},
+    "journal": {"model", "errors", "files", "backend", "lock", "renderers"},
+    "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
+    "drift": {"model", "errors", "files", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws", "resources"},

@@ -501,8 +501,8 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("region-sandbox", "warning", {"accounts": {EAST: {**ACCOUNT, "ProductionAccessEnabled": False}}}),
     ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False}}}),
-    ("region-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "SHUTDOWN"}}}),
-    ("region-probation", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "PROBATION"}}}),
+    ("account-paused", "warning", {"accounts": {EAST: {**ACCOUNT, "EnforcementStatus": "SHUTDOWN"}}}),
+    ("account-paused", "warning", {"accounts": {"sa-east-1": {**ACCOUNT, "EnforcementStatus": "PROBATION"}}}),
     (
         "region-quota",
         "warning",
@@ -843,7 +843,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ),
     ("region-sandbox", {"accounts": {EAST: ACCOUNT}}),
     ("region-paused", {"accounts": {EAST: ACCOUNT, "sa-east-1": {"SendingEnabled": False}}}),
-    ("region-probation", {"accounts": {EAST: ACCOUNT}}),
+    ("account-paused", {"accounts": {EAST: ACCOUNT}}),
+    ("account-paused", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False}}}),
+    ("region-paused", {"accounts": {EAST: {**ACCOUNT, "SendingEnabled": False, "EnforcementStatus": "SHUTDOWN"}}}),
     (
         "region-quota",
         {
@@ -974,7 +976,7 @@ def test_every_rule_has_tests_both_ways() -> None:
     assert {rule for rule, _ in QUIET} == set(RULES)
 
 
-@pytest.mark.parametrize("rule", sorted(rules.known_ids()))
+@pytest.mark.parametrize("rule", sorted(rules.all_rules()))
 def test_every_rule_has_a_page(rule: str) -> None:
     text = (PAGES / f"{rule}.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {rule}\n")
@@ -986,7 +988,7 @@ def test_every_rule_has_a_page(rule: str) -> None:
 
 
 def test_no_page_without_a_rule() -> None:
-    assert {path.stem for path in PAGES.glob("*.md")} - {"README"} == rules.known_ids()
+    assert {path.stem for path in PAGES.glob("*.md")} - {"README"} == rules.all_rules().keys()
 
 
 def test_rules_are_well_formed() -> None:

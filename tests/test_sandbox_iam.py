@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 import pytest
-from test_sandbox_support import change, client, code_of, fresh, message_of
+from test_sandbox_support import change, client, code_of, entry, fresh, message_of
 
 from reconciler.sandbox import Sandbox
 
 SEND = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": "*"}]})  # fmt: skip
+DENIED = ("AccessDenied", 403)
 
 
 @pytest.fixture
@@ -407,6 +408,111 @@ def test_resources_and_denies(sandbox: Sandbox) -> None:
     )
     for call in denied:
         assert code_of(call) == ("AccessDeniedException", 403)
+
+
+BOUNDARIES = {"mine": "arn:aws:iam::aws:policy/PowerUserAccess", "other": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
+
+
+def test_the_boundary_is_that_of_the_request_or_of_the_user(sandbox: Sandbox, iam: Any) -> None:
+    """Source: Service Authorization Reference for IAM, condition key ``iam:PermissionsBoundary``."""
+    condition = {"StringEquals": {"iam:PermissionsBoundary": BOUNDARIES["mine"]}}
+    key = limited(sandbox, {"Effect": "Allow", "Action": "iam:*", "Resource": "*", "Condition": condition})
+    mine = client("iam", access_key=key)
+    for name, boundary in (("none", {}), ("other", {"PermissionsBoundary": BOUNDARIES["other"]})):
+        assert code_of(lambda name=name, more=boundary: mine.create_user(UserName=name, **more)) == DENIED
+        iam.create_user(UserName=name, **boundary)
+        put = lambda name=name: mine.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=SEND)  # noqa: E731
+        assert code_of(put) == DENIED, "the boundary of the user counts"
+        change_it = lambda name=name: mine.put_user_permissions_boundary(  # noqa: E731
+            UserName=name, PermissionsBoundary=BOUNDARIES["other"]
+        )
+        assert code_of(change_it) == DENIED, "the boundary of the request counts"
+        mine.put_user_permissions_boundary(UserName=name, PermissionsBoundary=BOUNDARIES["mine"])
+        put()
+    mine.create_user(UserName="new", PermissionsBoundary=BOUNDARIES["mine"])
+    mine.delete_user(UserName="new")
+
+
+NAMES = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+TYPES = "route53:ChangeResourceRecordSetsRecordTypes"
+ACTIONS = "route53:ChangeResourceRecordSetsActions"
+
+
+@pytest.mark.parametrize(
+    ("condition", "changes", "allowed"),
+    [
+        ({"ForAllValues:StringEquals": {NAMES: "a.acme.com"}}, [("UPSERT", "A.acme.com.", "TXT")], True),
+        ({"ForAllValues:StringEquals": {NAMES: "A.acme.com"}}, [("UPSERT", "A.acme.com", "TXT")], False),
+        ({"ForAllValues:StringEquals": {NAMES: "a.acme.com."}}, [("UPSERT", "a.acme.com", "TXT")], False),
+        ({"ForAllValues:StringEquals": {NAMES: "\\052.acme.com"}}, [("UPSERT", "*.acme.com", "TXT")], True),
+        ({"ForAllValues:StringEquals": {NAMES: "*.acme.com"}}, [("UPSERT", "a.acme.com", "TXT")], False),
+        ({"ForAllValues:StringLike": {NAMES: "*.acme.com"}}, [("UPSERT", "a.b.acme.com", "TXT")], True),
+        ({"ForAllValues:StringLike": {NAMES: "*.acme.com"}}, [("UPSERT", "acme.com", "TXT")], False),
+        (
+            {"ForAllValues:StringLike": {NAMES: ["*.acme.com"]}},
+            [("UPSERT", "a.acme.com", "TXT"), ("UPSERT", "acme.com", "TXT")],
+            False,
+        ),
+        ({"ForAnyValue:StringLike": {NAMES: "*.acme.com"}},
+         [("UPSERT", "a.acme.com", "TXT"), ("UPSERT", "acme.com", "TXT")], True),
+        ({"ForAllValues:StringEquals": {TYPES: ["TXT", "MX"]}}, [("UPSERT", "a.acme.com", "NS")], False),
+        ({"ForAllValues:StringEquals": {ACTIONS: "CREATE", TYPES: "TXT"}}, [("CREATE", "a.acme.com", "TXT")], True),
+        ({"ForAllValues:StringEquals": {ACTIONS: "CREATE"}}, [("UPSERT", "a.acme.com", "TXT")], False),
+        ({"ForAllValues:StringEquals": {"iam:PermissionsBoundary": "x"}}, [("UPSERT", "a.acme.com", "TXT")], True),
+        ({"StringEquals": {"iam:PermissionsBoundary": "x"}}, [("UPSERT", "a.acme.com", "TXT")], False),
+        ({"StringEqualsIfExists": {"iam:PermissionsBoundary": "x"}}, [("UPSERT", "a.acme.com", "TXT")], True),
+        ({"StringNotEquals": {"iam:PermissionsBoundary": "x"}}, [("UPSERT", "a.acme.com", "TXT")], True),
+        ({"Null": {"iam:PermissionsBoundary": "true"}}, [("UPSERT", "a.acme.com", "TXT")], True),
+        ({"Null": {NAMES: "true"}}, [("UPSERT", "a.acme.com", "TXT")], False),
+        ({"ForAnyValue:StringEquals": {"iam:PermissionsBoundary": "x"}}, [("UPSERT", "a.acme.com", "TXT")], False),
+    ],
+)  # fmt: skip
+def test_conditions_on_a_batch_of_records(
+    sandbox: Sandbox, condition: dict[str, Any], changes: list[tuple[str, str, str]], allowed: bool
+) -> None:
+    """Source: Route 53 Developer Guide, "Using IAM policy conditions for fine-grained access control"."""
+    values = {"TXT": '"x"', "NS": "ns.acme.net."}
+    zone = client("route53").create_hosted_zone(Name="acme.com", CallerReference="1")["HostedZone"]["Id"]
+    key = limited(sandbox, {"Effect": "Allow", "Action": "route53:*", "Resource": "*", "Condition": condition})
+    batch = {"Changes": [entry(verb, name, kind, values[kind]) for verb, name, kind in changes]}
+    write = lambda: client("route53", access_key=key).change_resource_record_sets(  # noqa: E731
+        HostedZoneId=zone, ChangeBatch=batch
+    )
+    if allowed:
+        write()
+    else:
+        assert code_of(write) == DENIED
+
+
+def test_a_deny_with_a_condition_counts_where_it_is_met(sandbox: Sandbox) -> None:
+    zone = client("route53").create_hosted_zone(Name="acme.com", CallerReference="1")["HostedZone"]["Id"]
+    deny = {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"ForAnyValue:StringEquals": {TYPES: "NS"}}}
+    key = limited(sandbox, {"Effect": "Allow", "Action": "*", "Resource": "*"}, deny)
+    mine = client("route53", access_key=key)
+    for kind, value in (("TXT", '"x"'), ("NS", "ns.acme.net.")):
+        batch = {"Changes": [entry("UPSERT", "a.acme.com", kind, value)]}
+        write = lambda batch=batch: mine.change_resource_record_sets(  # noqa: E731
+            HostedZoneId=zone, ChangeBatch=batch
+        )
+        if kind == "TXT":
+            write()
+        else:
+            assert code_of(write) == DENIED
+
+
+def test_tags_limit_what_can_be_done_to_users_and_identities(sandbox: Sandbox, iam: Any) -> None:
+    tag = [{"Key": "owner", "Value": "mail"}]
+    iam.create_user(UserName="ours", Tags=tag)
+    iam.create_user(UserName="theirs")
+    for name, tags in (("ours.com", tag), ("theirs.com", [])):
+        client("sesv2").create_email_identity(EmailIdentity=name, Tags=tags)
+    owned = {"StringEquals": {"aws:ResourceTag/owner": "mail"}}
+    key = limited(sandbox, {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": owned})
+    mine, ses = client("iam", access_key=key), client("sesv2", access_key=key)
+    mine.delete_user(UserName="ours")
+    ses.delete_email_identity(EmailIdentity="ours.com")
+    assert code_of(lambda: mine.delete_user(UserName="theirs")) == DENIED
+    assert code_of(lambda: ses.delete_email_identity(EmailIdentity="theirs.com")) == ("AccessDeniedException", 403)
 
 
 def test_users_can_be_held_to_their_policies(sandbox: Sandbox, user: Any) -> None:

@@ -336,10 +336,29 @@ def test_a_key_from_a_lost_answer_is_reported_and_deleted_when_named(house: Hous
     assert set(keys()) == {mine}
     house.quiet()
     assert not [d for d in house.plan().diagnostics if d.code == "foreign-key"]
-    # one made later, or used, is somebody's
-    clock.forward(1)
-    client("iam").create_access_key(UserName="news")
-    assert "no answer" not in message(house.plan(), "foreign-key")
+
+
+@pytest.mark.parametrize(
+    ("hours", "used"), [(-72, False), (-0.5, False), (0, False), (0.5, False), (24, False), (0, True)]
+)
+def test_a_key_of_somebody_is_not_laid_to_a_lost_answer(
+    house: House, clock: Clock, hours: float, used: bool
+) -> None:  # fmt: skip
+    """Made before recon's own key (by days, or in the same second), or long after it, or used: it is somebody's."""
+    client("iam").create_user(UserName="news")
+    if hours <= 0:
+        foreign = client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
+        clock.forward(-hours / 24)
+        house.settle(BASE)
+    else:
+        house.settle(BASE)
+        clock.forward(hours / 24)
+        foreign = client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
+    if used:
+        use(foreign)
+    found = message(house.plan(), "foreign-key")
+    assert foreign in found
+    assert "no answer" not in found
 
 
 def test_two_foreign_keys_wait_until_one_is_named(house: House, clock: Clock) -> None:
@@ -348,7 +367,9 @@ def test_two_foreign_keys_wait_until_one_is_named(house: House, clock: Clock) ->
     use(first)
     house.apply(BASE, expect="partial", skip_refused=True)
     assert set(keys()) == {first, second}
-    assert "unhealthy" in smtp(house, "rotate", "--due", "state.yaml", code=1).out
+    report = smtp(house, "rotate", "--due", "state.yaml", code=1).out
+    assert "unhealthy" in report
+    assert f"rotate news --replace {min(first, second)} or {max(first, second)}" in report
     assert "two keys already" in smtp(house, "rotate", "news", "state.yaml", code=3).err
     refused = smtp(house, "rotate", "news", "--replace", first, "state.yaml", code=3)
     assert "within two hours" in refused.err
@@ -492,21 +513,21 @@ def test_a_lock_is_for_ones_own_users(house: House, clock: Clock) -> None:
 
 def test_sending_of_the_account_is_paused_and_resumed(house: House) -> None:
     house.write(BASE)
-    ran = house.cli("account", "pause", "--region", HOME, "--region", OTHER, "state.yaml")
+    ran = house.cli("account", "pause", "--region", HOME, "--region", OTHER, "state.yaml", "--auto-approve")
     assert ran.code == 0, ran
     assert ran.out.count("paused") == 2
     assert client("sesv2", OTHER).get_account()["SendingEnabled"] is False
-    ran = house.cli("account", "resume", "--region", HOME, "state.yaml", "--format", "json")
+    ran = house.cli("account", "resume", "--region", HOME, "state.yaml", "--format", "json", "--auto-approve")
     assert ran.json["regions"] == [
         {"region": HOME, "sending_enabled": True, "enforcement_status": "HEALTHY", "production_access": True}
     ]
     assert client("sesv2").get_account()["SendingEnabled"] is True
     assert client("sesv2", OTHER).get_account()["SendingEnabled"] is False
     house.sandbox.seed(accounts=[{"region": OTHER, "enforcement": "SHUTDOWN"}])
-    assert "SHUTDOWN" in house.cli("account", "resume", "--region", OTHER, "state.yaml").out
+    assert "SHUTDOWN" in house.cli("account", "resume", "--region", OTHER, "state.yaml", "--auto-approve").out
     assert house.cli("account", "pause", "--region", "moon-1", "state.yaml").code == 1
     house.sandbox.fault("denied", service="sesv2", operation="PutAccountSendingAttributes", count=None)
-    ran = house.cli("account", "pause", "--region", HOME, "state.yaml")
+    ran = house.cli("account", "pause", "--region", HOME, "state.yaml", "--auto-approve")
     assert ran.code == 1
     assert "ses:PutAccountSendingAttributes" in ran.err
 

@@ -51,6 +51,15 @@ def apply_plan(
     whole, plan = plan, to_do(plan)
     run = ApplyRun(plan, aws, dict(zones or {}), verify_timeout, on_progress, stop or threading.Event())
     progress = Progress(plan, run, on_step)
+    try:
+        _carry_out(plan, run, progress, wait_for_ses)
+    except Exception as problem:  # the result says what was done, whatever ended the run
+        progress.add_unfinished(problem)
+    return _with_skipped(progress.result(time.monotonic() - started), whole)
+
+
+def _carry_out(plan: Plan, run: ApplyRun, progress: Progress, wait_for_ses: bool) -> None:
+    """Run all steps, and wait until what they wrote is in sync, verified and visible."""
     now, after = split_after_verification([step for change in plan.changes for step in steps_of(change)])
     progress.diagnostics += progress.zones.load(step.zone for step in now if step.zone)
     progress.execute(schedule(now))
@@ -63,7 +72,6 @@ def apply_plan(
             progress.add_unverified(visibility.wait_for_ses(run, plan, progress.written()))
         progress.diagnostics += progress.zones.untag_unused()
         progress.diagnostics += visibility.wait_until_visible(run, progress.written())
-    return _with_skipped(progress.result(time.monotonic() - started), whole)
 
 
 def _with_skipped(result: Result, whole: Plan) -> Result:

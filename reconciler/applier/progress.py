@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from reconciler.applier.precondition import Preconditions
 from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.applier.zones import Zones
-from reconciler.errors import AwsError, ReconError, Stale
+from reconciler.errors import AwsError, ReconError, Stale, internal_error
 from reconciler.fair_queue import FairQueue
 from reconciler.kinds.kind import Need, Step
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
@@ -44,6 +44,9 @@ class Progress:
         self.failed: dict[Need, ReconError] = {}
         self.skipped: dict[Need, Need] = {}
         self.diagnostics: list[Diagnostic] = []
+        self.lost_credentials = False
+        self.unfinished = False
+        """Whether what follows the last step ended in an error."""
         self.wrote: dict[Address, float] = {}
         """When the last step of each resource ended (``time.monotonic``), in that order."""
         self.lock = threading.Lock()
@@ -96,10 +99,18 @@ class Progress:
             ready = [s for s in ready if s.id not in blocked]
         if not ready:
             return
-        if ready[0].zone:
-            self._run_zone(ready)
-        else:
-            self._run_step(ready[0])
+        try:
+            if ready[0].zone:
+                self._run_zone(ready)
+            else:
+                self._run_step(ready[0])
+        except Exception as problem:  # what the other steps did must not be lost with a fault in this one
+            error = internal_error(problem)
+            self.stop.set()  # nothing new is begun after a fault of ours
+            with self.lock:
+                self.failed |= {step.id: error for step in ready if step.id not in self.done}
+            for step in ready:
+                self._report(step, self.failed.get(step.id))
 
     def _run_step(self, step: Step) -> None:
         problem = self.preconditions.check(step)
@@ -158,6 +169,9 @@ class Progress:
             self._report(step, problems.get(step.id))
 
     def _report(self, step: Step, problem: ReconError | None) -> None:
+        if isinstance(problem, AwsError) and problem.credentials_lost:
+            self.lost_credentials = True
+            self.stop.set()  # each other step would fail alike
         if problem is None:
             self.on_step(str(step.id), "done", "")
         else:
@@ -177,6 +191,12 @@ class Progress:
     def add_unverified(self, problems: Mapping[Address, ReconError]) -> None:
         """Add the identities that SES has not verified in time, or that could not be read."""
         self.failed |= {Need(address, "verified"): error for address, error in problems.items()}
+
+    def add_unfinished(self, problem: Exception) -> None:
+        """Add the error that ended the run after its last step."""
+        error = problem if isinstance(problem, ReconError) else internal_error(problem)
+        self.unfinished = True
+        self.diagnostics += error.diagnostics
 
     def result(self, seconds: float) -> Result:
         applied = [self._outcome_of(change) for change in self.plan.changes]
@@ -202,7 +222,7 @@ class Progress:
         timeouts = sum(isinstance(error, VerifyTimeout) for error in self.failed.values())
         unfinished = bool(statuses & {"failed", "not_started"})
         if not unfinished and not timeouts:
-            return "partial" if self.plan.context.get("unreadable") else "applied"
+            return "partial" if self.unfinished or self.plan.context.get("unreadable") else "applied"
         if timeouts and timeouts == len(self.failed) and "not_started" not in statuses:
             return "verify_timeout"
         if unfinished and "done" not in statuses and not self.done:
@@ -227,7 +247,9 @@ class Progress:
             return Applied(change.address, change.action, "not_started", f"needs {needed}, which failed")
         if all(step.id in self.done for step in steps):
             return Applied(change.address, change.action, "done")
-        return Applied(change.address, change.action, "not_started", "the run was stopped before this change")
+        why = "no AWS credentials were left for this change" if self.lost_credentials else ""
+        why = why or "the run was stopped before this change"
+        return Applied(change.address, change.action, "not_started", why)
 
 
 def _ended(queue: _Ended, batch: Batch, future: Future[None]) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.applier.precondition import PLAN_AGAIN
-from reconciler.errors import AwsError, ReconError, Stale
+from reconciler.errors import DENIED, AwsError, ReconError, Stale
 from reconciler.kinds.kind import Need, Step, needs_from_json, order_of
 from reconciler.mail import txt
 from reconciler.model import Address, Change, Diagnostic
-from reconciler.names import to_route53
+from reconciler.names import is_at_or_below, to_route53
 from reconciler.resources.dns_record import marker
 from reconciler.resources.dns_record.edits import Edit, Key, SetChange, batches, compose
 from reconciler.resources.dns_record.kind import untag_zone
@@ -160,12 +160,28 @@ class Zones:
                     ChangeBatch={"Comment": "recon", "Changes": [c for change in batch for c in change.changes]},
                 )
             except AwsError as error:
+                if error.aws_code in DENIED and (gone := self._taken_out(batch)):
+                    options = " ".join(f"--removing {name}" for name in gone)
+                    error.hint += (
+                        f"; it is limited to the names of the YAML: for what was taken out, run recon iam-policy apply "
+                        f"{options} and give the role what that prints"
+                    )
                 return error
             with self.lock:
                 self.changed[zone.id] = answer["ChangeInfo"]["Id"]
             for change in batch:
                 _remember(zone, change)
         return None
+
+    def _taken_out(self, batch: Sequence[SetChange]) -> list[str]:
+        """The domains of the records that a batch takes away, each without those above which it is."""
+        found = set()
+        for change in batch:
+            planned = [self.changes[address] for address in change.addresses if address in self.changes]
+            if change.after is None or any(one.action == "delete" for one in planned):
+                # Labels such as _dmarc and abc._domainkey stand in front of the domain.
+                found.add(re.sub(r"^(?:.*\.)?_[^.]*\.", "", change.key[0]))
+        return sorted(n for n in found if not any(n != other and is_at_or_below(n, other) for other in found))
 
     def _tag_zone(self, zone: Zone, batch: list[SetChange]) -> None:
         """Tag a zone before it gets its first marker, so that the tagging API finds it even when nothing declares it

@@ -6,42 +6,30 @@ and a count of calls.
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import platform
 import random
-import re
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar
 
 from reconciler.aws import answers, sensitive
-from reconciler.aws.actions import iam_action
+from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
 from reconciler.aws.limiter import Limiter, Limiters
-from reconciler.errors import DENIED, NOT_ENABLED, AwsError
+from reconciler.errors import AwsError
 from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
 from reconciler.regions import home_region
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-THROTTLED = frozenset(
-    {
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "SlowDown",
-        "RequestThrottled",
-        "TooManyUpdates",
-    }
-)
-"""Throttled: waits for the limiter and is retried. LimitExceeded is a quota and is not in this set."""
 
 BUSY = frozenset(
     {
@@ -72,10 +60,7 @@ RETRIED = frozenset(
 )
 """Transient errors of the service: retried with backoff."""
 
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-
 _LIMIT_OF = {"ses": "ses", "sesv2": "ses", "resourcegroupstaggingapi": "tagging"}
-_GLOBAL = frozenset({"iam", "route53"})
 
 log = logging.getLogger("recon.aws")
 
@@ -126,6 +111,9 @@ class Aws:
                 if roles
                 else boto3.session.Session()
             )
+            if not roles:
+                resolver = self._sessions[roles]._session.get_component("credential_provider")
+                resolver.get_provider("assume-role")._prompter = _mfa_code
         return self._sessions[roles]
 
     def _roles(self, dns: bool) -> tuple[str, ...]:
@@ -144,7 +132,6 @@ class Aws:
             if key in self._clients:
                 return self._clients[key]
             from botocore.config import Config
-            from botocore.exceptions import BotoCoreError, ClientError
 
             roles = self._roles(dns)
             config = Config(
@@ -156,16 +143,18 @@ class Aws:
             )
             try:
                 client = self._session(*roles).client(service, region_name=region, config=config)
-            except (BotoCoreError, ClientError) as problem:
-                self._remember_credentials()
-                raise _translate(problem, service, "AssumeRole" if roles else "client", region) from None
+            except Exception as problem:  # any library below botocore may raise anything
+                raise self._translated(problem, service, "", region) from None
             self._clients[key] = client
             return client
 
-    def _remember_credentials(self) -> None:
-        """Mask the credentials of all sessions in the message that follows: a library may repeat them."""
-        for session in list(self._sessions.values()):
+    def _translated(self, problem: Exception, service: str, operation: str, region: str) -> AwsError:
+        """Our error for what boto raised. A library may repeat the credentials in use: they are masked from now on."""
+        sessions = list(self._sessions.values())
+        for session in sessions:
             sensitive.remember_credentials(session)
+        profile = next((str(one._session.profile or "") for one in sessions), os.environ.get("AWS_PROFILE", ""))
+        return translate(problem, service, operation, region, profile)
 
     def account(self) -> str:
         """The account of the credentials (sts GetCallerIdentity; needs no permission)."""
@@ -195,15 +184,12 @@ class Aws:
 
         Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError without credentials.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
         region = region or self.home_region
         client = self._client(service, region, dns)
         method = getattr(client, _method_name(client, operation))
         model = client.meta.service_model.operation_model(operation)
         sensitive.remember_in(model.input_shape, parameters)
-        limit_region = "global" if service in _GLOBAL else region
+        limit_region = "global" if service in GLOBAL_SERVICES else region
         limiter = self._limiters.get("dns" if dns else "main", _LIMIT_OF.get(service, service), limit_region)
         retries = _Retries(self, limiter, enabled=retry)
         while True:
@@ -212,9 +198,8 @@ class Aws:
                 self.calls[f"{service}:{operation}"] += 1
             try:
                 response: dict[str, Any] = method(**parameters)
-            except (ClientError, BotoCoreError, ResponseParserError) as problem:
-                self._remember_credentials()
-                error = _translate(problem, service, operation, region)
+            except Exception as problem:  # any library below botocore may raise anything
+                error = self._translated(problem, service, operation, region)
                 delay = retries.delay(error, epoch)
                 if delay is None:
                     raise error from None
@@ -413,6 +398,13 @@ def _method_name(client: Any, operation: str) -> str:
     return cached[operation]
 
 
+def _mfa_code(prompt: str) -> str:
+    """Ask for the code of an MFA device. Raises EOFError without a terminal, where getpass would read anything."""
+    if not sys.stdin.isatty():
+        raise EOFError("there is no terminal")
+    return getpass.getpass(prompt)
+
+
 def _assume(base: Any, role: str, region: str | None) -> Any:
     """A session with a role, which botocore refreshes before its hour ends. Raises boto's NoCredentialsError without
     credentials to assume the role with."""
@@ -436,86 +428,3 @@ def _assume(base: Any, role: str, region: str | None) -> Any:
     if region:
         session.set_config_variable("region", region)
     return boto3.session.Session(botocore_session=session)
-
-
-def _translate(problem: Exception, service: str, operation: str, region: str) -> AwsError:
-    """Our error for boto's: the operation, AWS's code and message, and what to do."""
-    from botocore import exceptions as boto
-
-    name = f"{service} {operation}" + (f" in {region}" if service not in _GLOBAL else "")
-    made = partial(AwsError, service=service, operation=operation, region=region)
-    if isinstance(problem, boto.ClientError):
-        return _client_error(problem.response, name, made, service, operation)
-    if isinstance(problem, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
-        return made(
-            f"{name}: no usable AWS credentials: {problem}",
-            aws_code="NoCredentials",
-            status=401,
-            hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with your SSO",
-        )
-    if isinstance(problem, boto.ParamValidationError):
-        return made(
-            f"{name}: the request does not match AWS's service model: {_without_values(str(problem))}",
-            aws_code="ParamValidation",
-            status=400,
-        )
-    if isinstance(problem, boto.ProfileNotFound | boto.NoRegionError | boto.InvalidRegionError | boto.ConfigParseError):
-        return made(
-            f"{name}: {problem}",
-            aws_code="Configuration",
-            status=400,
-            hint="see AWS_PROFILE, AWS_REGION and ~/.aws/config",
-        )
-    if not isinstance(problem, boto.BotoCoreError):
-        # The response is not from AWS: its text may be anything, and is not shown.
-        return made(
-            f"{name}: the response is not from AWS: it cannot be parsed",
-            aws_code="BadAnswer",
-            hint="is there a proxy between recon and AWS, or is AWS_ENDPOINT_URL wrong?",
-            status=0,
-        )
-    return made(
-        f"{name}: no response: {problem}",
-        aws_code="Unreachable",
-        hint="check the network, a proxy, and AWS_ENDPOINT_URL",
-        status=0,
-    )
-
-
-def _client_error(response: Any, name: str, made: Callable[..., AwsError], service: str, operation: str) -> AwsError:
-    """Our error for an error response of AWS."""
-    error = response.get("Error", {})
-    metadata = response.get("ResponseMetadata", {})
-    code = str(error.get("Code") or "Unknown")
-    message = str(error.get("Message") or error.get("message") or "").strip() or "no message"
-    if isinstance(response.get("messages"), list):
-        message = "; ".join(str(m) for m in response["messages"]) or message
-    request = str(metadata.get("RequestId") or "")
-    return made(
-        f"{name}: AWS said {code}: {message}" + (f" (request {request})" if request else ""),
-        aws_code=code,
-        request_id=request,
-        hint=_hint(code, service, operation),
-        status=int(metadata.get("HTTPStatusCode") or 400),
-    )
-
-
-def _without_values(text: str) -> str:
-    """botocore's message with only the names of the parameters: botocore quotes the value, which may be a secret and
-    may contain anything, such as line breaks and botocore's own phrases."""
-    invalid = r"Invalid \w+ for (?:document )?parameter [\w.\[\]]+"
-    missing = r"(?:Missing required|Unknown) parameter in [\w.\[\]]+: \"\w+\""
-    found = re.findall(rf"^(?:{invalid}|{missing})", text, flags=re.MULTILINE)
-    return "; ".join(dict.fromkeys(found)) or "no parameter named"
-
-
-def _hint(code: str, service: str, operation: str) -> str:
-    if code in DENIED:
-        return f"allow {iam_action(service, operation)} for the role that recon runs as (see `recon iam-policy`)"
-    if code in EXPIRED:
-        return "the credentials have expired: log in again and run the command again, which is safe"
-    if code in NOT_ENABLED:
-        return "is this region enabled for the account, and is the token still valid?"
-    if code in THROTTLED:
-        return "another program uses this account's API rate; running the command again is safe"
-    return ""

@@ -16,6 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from reconciler.errors import ReconError
+
 DOCUMENTED: dict[str, float] = {"ses": 1.0, "route53": 5.0}
 """Requests per second that AWS documents, by limit."""
 
@@ -45,7 +47,7 @@ _STEP = 1.08
 def rates_from_environment(text: str | None) -> dict[str, float] | None:
     """Parse ``RECON_RATES``: ``off`` (None: no rate limit), or ``ses=1,route53=5`` overriding the documented rates.
 
-    Raises ValueError for anything else.
+    Raises ReconError for anything else.
     """
     if not text:
         return {}
@@ -54,9 +56,12 @@ def rates_from_environment(text: str | None) -> dict[str, float] | None:
     rates: dict[str, float] = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
-        rate = float(number)
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = 0.0
         if not name.strip() or not 0 < rate <= 10_000:
-            raise ValueError(f"not a rate: {part!r}")
+            raise ReconError(f"RECON_RATES: {part!r} is not a rate", hint="write off, or ses=1,route53=5")
         rates[name.strip()] = rate
     return rates
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 import os
+import re
 import sys
 from functools import cache
 from typing import Any, NoReturn
@@ -31,7 +33,7 @@ from reconciler.cli import (
 from reconciler.cli.app import app
 from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
-from reconciler.errors import ReconError
+from reconciler.errors import ReconError, internal_error
 
 COMMANDS = (account, doctor, importing, pipeline, read_commands, senders, smtp, suppression,
             suppression_add, suppression_stats, write_commands)  # fmt: skip
@@ -70,6 +72,8 @@ RENAMED = {"--look-outside": "--check-public-dns"}
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     arguments = [RENAMED.get(argument, argument) for argument in arguments]
+    umask = os.umask(0o077)  # what recon writes, its user alone may read
+    _debug(arguments)
     # typer bundles its own click, whose exceptions it does not export by name.
     command_line_error: Any = typer.BadParameter.__mro__[2]
     try:
@@ -93,6 +97,29 @@ def run(arguments: list[str]) -> int:
         # The reader of our output has closed it (`recon plan | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as problem:
+        _out_of(arguments).error(_system_error(problem))
+        return 1
+    except Exception as problem:
+        _out_of(arguments).error(internal_error(problem))
+        return 1
+    finally:
+        os.umask(umask)
+
+
+def _system_error(problem: OSError) -> ReconError:
+    """What the system refused, such as a full disk."""
+    place = f": {problem.filename}" if problem.filename else ""
+    return ReconError(f"{problem.strerror or problem}{place} ({type(problem).__name__})")
+
+
+def _debug(arguments: list[str]) -> None:
+    """Print tracebacks of recon's faults to standard error with -v, and all that recon logs with RECON_DEBUG."""
+    verbose = any(re.fullmatch(r"-v+|--verbose", argument) for argument in arguments)
+    if os.environ.get("RECON_DEBUG") or verbose:
+        logger = logging.getLogger("recon" if os.environ.get("RECON_DEBUG") else "recon.errors")
+        logger.handlers[:] = [logging.StreamHandler()]
+        logger.setLevel(logging.DEBUG)
 
 
 def _command_line_error(problem: Any) -> ReconError:

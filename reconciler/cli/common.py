@@ -15,11 +15,11 @@ import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_type_hints
 
 import typer
 
-from reconciler.errors import ReconError, Stale
+from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
@@ -248,33 +248,41 @@ def with_lock(stack: Stack, command: str, out: Output, timeout: str = "0s") -> I
 
 
 def read_plan(path: str) -> Plan:
+    from reconciler.files import read_given
     from reconciler.renderers import load_saved
 
+    return load_saved(read_given(path), Path(path).name)
+
+
+def read_given_or_stdin(path: str) -> str:
+    """The text of a file that the command line names, or of standard input for ``-``. Raises ReconError."""
+    from reconciler.files import MAX_GIVEN, read_given
+
+    if path != "-":
+        return read_given(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = sys.stdin.read(MAX_GIVEN + 1)
     except UnicodeDecodeError:
-        raise Stale(f"{path} is not a saved plan: it is not UTF-8 text") from None
+        raise ReconError("standard input is not UTF-8 text") from None
     except OSError as problem:
-        raise ReconError(f"{path} could not be read: {problem.strerror}") from None
-    return load_saved(text, Path(path).name)
+        raise ReconError(f"standard input could not be read: {problem.strerror}") from None
+    if len(text) > MAX_GIVEN:
+        raise ReconError(f"standard input has more than {MAX_GIVEN:,} characters", hint="make it smaller")
+    return text
 
 
-def write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as problem:
-        raise ReconError(f"{path} could not be written: {problem.strerror}") from None
+def write(path: str, text: str, out: Output) -> None:
+    """Write a file whole, for us alone; says what it replaces. Raises ReconError."""
+    with replacing(path, out) as (file, keep):
+        file.write(text)
+        keep()
 
 
-def write_whole(path: str, text: str) -> None:
-    """Write a file atomically: a reader sees the old text or the new, never a part. Raises ReconError."""
-    part = f"{path}.{os.getpid()}.part"
-    write(part, text)
-    try:
-        Path(part).replace(path)
-    except OSError as problem:
-        Path(part).unlink(missing_ok=True)
-        raise ReconError(f"{path} could not be written: {problem.strerror}") from None
+def replacing(path: str, out: Output) -> contextlib.AbstractContextManager[tuple[TextIO, Callable[[], None]]]:
+    """``files.replacing``, which says on standard error what it replaces."""
+    from reconciler import files
+
+    return files.replacing(path, out.info)
 
 
 SUMMARY_LIMIT = 2**20
@@ -297,6 +305,8 @@ def step_summary(
     if label is not None:
         text = label(text, "markdown", plan)
     with contextlib.suppress(OSError):  # the summary is optional
+        if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for a reader
+            return
         used = Path(path).stat().st_size if Path(path).exists() else 0
         if used + len(text.encode()) <= SUMMARY_LIMIT:
             with Path(path).open("a", encoding="utf-8") as file:

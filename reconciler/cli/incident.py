@@ -50,10 +50,10 @@ class Incident:
         from reconciler.suppression import regions_of
 
         named = sorted(set(chosen or ()))
-        if unknown := [region for region in named if not is_ses_region(region)]:
-            raise ReconError(f"SES is not known to exist in {', '.join(unknown)}", hint="such as us-east-1")
         if self.state is not None and not (named and anywhere):
             return regions_of(self.state, named)
+        if unknown := [region for region in named if not is_ses_region(region)]:
+            raise ReconError(f"SES is not known to exist in {', '.join(unknown)}", hint="such as us-east-1")
         if named:
             return named
         if (region := default_region()) is None:

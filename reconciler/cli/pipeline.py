@@ -39,7 +39,7 @@ def history(
     from reconciler.journal import read_runs
 
     stack = declared.stack
-    runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit)
+    runs = read_runs(stack, backend_connection(stack, "plan"), limit=limit, warn=out.info)
     if out.format == "json":
         out.document(stack, "no_changes", {"runs": [run.to_json() for run in runs]})
     else:
@@ -86,30 +86,43 @@ def iam_policy(
     command: Annotated[str, typer.Argument(metavar="plan|apply", help="The command that the policy is for.")],
     declared: State,
     dns: Annotated[bool, typer.Option("--dns", help="For the role in the account of the zones.")] = False,
+    removing: Annotated[
+        list[str] | None,
+        typer.Option("--removing", metavar="DOMAIN", help="Records of this domain, no longer declared, may go, too."),
+    ] = None,
     part: Annotated[
         int | None, typer.Option("--part", min=1, help="Print one part, if one managed policy is too small.")
     ] = None,
     no_color: ColorOption = False,
 ) -> int:
     """Print the least-privilege IAM policy for a command on this stack. Offline."""
-    from reconciler.iam_policy import MAX_CHARACTERS, parts, policy, size, widened
+    from reconciler.iam_policy import MAX_CHARACTERS, MAX_POLICIES, notes, parts, policy, size
+    from reconciler.names import fold_domain
 
     out = Output(no_color=no_color)
     if command not in ("plan", "apply"):
         raise ReconError(f"there is no policy for {command}", hint="recon iam-policy plan, or recon iam-policy apply")
-    document = policy(declared, "plan" if command == "plan" else "apply", dns=dns)
+    if removing and command == "plan":
+        raise ReconError("a plan removes nothing: --removing is for apply", hint="leave it out")
+    try:
+        gone = [fold_domain(name) for name in removing or ()]
+    except ValueError as error:
+        raise ReconError(f"--removing: {error}", hint="name a domain, such as --removing old.acme.com") from error
+    document = policy(declared, "plan" if command == "plan" else "apply", dns=dns, removing=gone)
     pieces = parts(document)
     if part is not None and part > len(pieces):
         raise ReconError(f"there is no part {part}", hint=f"the policy has {len(pieces)}")
     printed = document if part is None else pieces[part - 1]
     sys.stdout.write(json.dumps(printed, indent=2, ensure_ascii=False) + "\n")
-    if widened(document):
-        out.info("The policy would be too large for a role with a name for each resource, so it has name patterns.")
+    for note in notes(document, declared, gone):
+        out.info(note)
     if part is None and len(pieces) > 1:
         out.info(
-            f"This has {size(document):,} characters; a managed policy can have {MAX_CHARACTERS:,}. "
-            f"Create {len(pieces)} managed policies: --part 1 to --part {len(pieces)}."
+            f"This has {size(document):,} characters; a managed policy can have {MAX_CHARACTERS:,}, and a role "
+            f"{MAX_POLICIES} of them. Create {len(pieces)} managed policies, cut between statements or their resources:"
         )
+        for number, piece in enumerate(pieces, 1):
+            out.info(f"  --part {number}: {', '.join(statement['Sid'] for statement in piece['Statement'])}")
     if declared.stack.dns_role_arn and not dns:
         out.info(f"The zones are in another account: recon iam-policy {command} --dns prints the policy for that role.")
     return 0

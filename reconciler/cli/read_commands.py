@@ -31,7 +31,6 @@ from reconciler.cli.common import (
     validate_targets,
     with_warnings,
     write,
-    write_whole,
 )
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
@@ -122,7 +121,7 @@ def plan(
     if out_file:
         from reconciler.renderers import saved_plan
 
-        write(out_file, saved_plan(result))
+        write(out_file, saved_plan(result), out)
         out.info(f"The plan is saved in {out_file}. To apply exactly this plan: recon apply {out_file}")
     out.plan(result)
     step_summary(result)
@@ -201,12 +200,12 @@ def drift(
     if out_file:
         from reconciler.renderers import saved_plan
 
-        write(out_file, saved_plan(plan))
+        write(out_file, saved_plan(plan), out)
     if metrics:
-        write_whole(metrics, prometheus(plan))
+        write(metrics, prometheus(plan), out)
     _print_drift(plan, news, format, out)
     step_summary(plan if news is None else report.only_new(plan, news), mode="drift")
-    if plan.changes:
+    if plan.changes or plan.findings:
         return 2
     notified = all(one.code != "notify-failed" for one in plan.diagnostics)
     return 0 if running.exit_code(plan, detailed=False) == 0 and notified else 1
@@ -227,22 +226,38 @@ def _print_drift(plan: Plan, news: SinceReport | None, format: str, out: Output)
 
 
 def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Diagnostic]]:
-    """The last run after which AWS was as declared, from the journal; with a note if that cannot be read."""
+    """The last run after which AWS was as declared, from the journal; with a note on what of that cannot be read."""
     from reconciler.journal import last_applied, read_runs
 
+    unread: list[Diagnostic] = []
     try:
-        return last_applied(read_runs(declared.stack, aws, limit=50)), []
+        runs = read_runs(
+            declared.stack, aws, limit=50, warn=lambda said: unread.append(Diagnostic("note", "journal-unread", said))
+        )
     except ReconError as error:
-        return None, [
+        unread.append(
             Diagnostic("note", "journal-unread", f"the journal could not be read: {error.message}", error.hint)
-        ]
+        )
+        return None, unread
+    return last_applied(runs), unread
 
 
 @app.command()
 @options_from(out=any_format)
-def show(plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")], out: Output) -> int:
+def show(
+    plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")],
+    digest: Annotated[bool, typer.Option("--digest", help="Print only the digest, for apply --expect.")] = False,
+    *,
+    out: Output,
+) -> int:
     """Render a saved plan in any format."""
-    out.plan(read_plan(plan_file))
+    from reconciler.renderers import plan_digest
+
+    plan = read_plan(plan_file)
+    if digest:
+        sys.stdout.write(plan_digest(plan) + "\n")
+    else:
+        out.plan(plan)
     return 0
 
 

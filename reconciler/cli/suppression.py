@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 
@@ -28,10 +27,12 @@ from reconciler.cli.common import (
     options_from,
     outcome_of,
     print_outcome,
+    read_given_or_stdin,
+    replacing,
     text_or_json,
 )
 from reconciler.cli.incident import AccountOption, AnyRegionOption, Incident, NoStateOption, announce, incident
-from reconciler.errors import ReconError
+from reconciler.errors import AwsError, ReconError
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -125,7 +126,7 @@ def export(
     if to is None:
         sys.stdout.write(head)
         return _write_entries(selected, sys.stdout, row, out)
-    with _replace_file(to) as (file, keep):
+    with replacing(to, out) as (file, keep):
         file.write(head)
         code = _write_entries(selected, file, row, out)
         if code == 0:
@@ -149,8 +150,12 @@ def _write_entries(selected: Selection, file: TextIO, row: Callable[[SuppressedA
         file.write(row(entry))
     file.flush()
     if not out.quiet:
+        # An error without a region may be of any.
+        failed = {one.region if isinstance(one, AwsError) else None for one in problems}
         for region in selected.regions:
             found = [f"{n:,} {reason}" for (where, reason), n in sorted(counts.items()) if where == region]
+            if failed & {region, None}:
+                found.append("not read to the end" if found else "not read")
             sys.stderr.write(f"{region}: {', '.join(found) or 'none'}\n")
     for problem in problems:
         out.error(problem)
@@ -177,26 +182,6 @@ def _list_json(selected: Selection) -> int:
     }
     sys.stdout.write("], " + json.dumps(tail)[1:] + "\n")
     return 1 if problems else 0
-
-
-@contextlib.contextmanager
-def _replace_file(path: str) -> Iterator[tuple[TextIO, Callable[[], None]]]:
-    """A temporary file beside ``path`` that replaces it where the block called ``keep``, and is deleted otherwise."""
-    part = Path(f"{path}.part")
-    kept = []
-    try:
-        file = part.open("w", encoding="utf-8", newline="")
-    except OSError as problem:
-        raise ReconError(f"{path} could not be written: {problem.strerror}") from None
-    try:
-        with file:
-            yield file, lambda: kept.append(True)
-        if kept:
-            part.replace(path)
-    except OSError as problem:
-        raise ReconError(f"{path} could not be written: {problem.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 # --- remove --------------------------------------------------------------------------------------------------------
@@ -230,7 +215,7 @@ def remove(
     regions = around.regions(region, anywhere=False)
     removals = [suppression.Removal(address) for address in addresses]
     if source is not None:
-        removals += suppression.parse_removals(read_text(source), source, regions)
+        removals += suppression.parse_removals(read_given_or_stdin(source), source, regions)
     if not auto_approve and (source == "-" or not sys.stdin.isatty()):
         raise ReconError("remove asks first, and there is no terminal to ask on", hint="give --auto-approve")
     aws = around.connect(regions, "apply")
@@ -279,15 +264,6 @@ def _remove(
             run.step(f"suppression/{region}#remove-{number}", "done")
         run.outcome = outcome_of(len(done), problems)
     return done, problems
-
-
-def read_text(source: str) -> str:
-    try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ReconError(f"{source} is not UTF-8 text") from None
-    except OSError as problem:
-        raise ReconError(f"{source} could not be read: {problem.strerror}") from None
 
 
 SHOWN = 20

@@ -15,10 +15,11 @@ from reconciler.cli.common import (
     options_from,
     outcome_of,
     print_outcome,
+    read_given_or_stdin,
     text_or_json,
 )
 from reconciler.cli.incident import AccountOption, AnyRegionOption, Incident, NoStateOption, announce, incident
-from reconciler.cli.suppression import SHOWN, addresses_and_state, count, read_text, suppression_app
+from reconciler.cli.suppression import SHOWN, addresses_and_state, count, suppression_app
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def add(
     text = "\n".join(addresses)
     wanted = suppression.parse_additions(text, "the command line", regions, chosen) if addresses else []
     if source is not None:
-        wanted += suppression.parse_additions(read_text(source), source, regions, chosen)
+        wanted += suppression.parse_additions(read_given_or_stdin(source), source, regions, chosen)
     if not auto_approve and source == "-":
         raise ReconError("add asks first, and standard input is the list", hint="give --auto-approve")
     aws = around.connect(regions, "apply")

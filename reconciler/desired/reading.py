@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 
 from reconciler.desired.nodes import AmbiguousScalar, Node, Problems, clip, show
+from reconciler.files import NotAFile, TooLarge, read_regular
 
 MAX_FILE: Final = 32 * 1024 * 1024
 MAX_DEPTH: Final = 40
@@ -147,17 +148,19 @@ def read_file(path: Path, problems: Problems) -> Node | None:
     """The top-level map of one file, or None after recording what is wrong (or that the file is empty)."""
     name = str(path)
     try:
-        with path.open("rb") as handle:
-            data = handle.read(MAX_FILE + 1)
-    except OSError as error:
-        problems.add("error", "unreadable-file", f"{name} cannot be read: {error.strerror or error}",
-                     "look at its permissions", file=name)  # fmt: skip
-        return None
-    if len(data) > MAX_FILE:
+        data = read_regular(path, name, MAX_FILE)
+    except TooLarge:
         problems.add(
             "error", "file-too-large", f"{name} is larger than {MAX_FILE // 1024 // 1024} MB",
             "split it: all files of the directory are one state", file=name,
         )  # fmt: skip
+        return None
+    except NotAFile as error:
+        problems.add("error", "unreadable-file", error.message, error.hint, file=name)
+        return None
+    except OSError as error:
+        problems.add("error", "unreadable-file", f"{name} cannot be read: {error.strerror or error}",
+                     "look at its permissions", file=name)  # fmt: skip
         return None
     return read_bytes(data, name, problems)
 

@@ -7,14 +7,15 @@ AWS from YAML that nobody has applied yet.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.drift import causes
 from reconciler.errors import AwsError, ReconError
-from reconciler.model import Address, Change, Diagnostic, Plan, digest_of
+from reconciler.files import read_given
+from reconciler.model import FINDINGS, Address, Change, Diagnostic, Plan, digest_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -42,7 +43,7 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
             for address, cause in sorted(found.causes.items())
         ]
         diagnostics += _unexplained(plan, found)
-    elif not plan.context.get("unreadable") and plan.outcome == "no_changes":
+    elif not plan.context.get("unreadable") and plan.outcome == "no_changes" and not plan.findings:
         diagnostics.append(Diagnostic("note", "heartbeat", _heartbeat(plan, applied)))
     return replace(plan, diagnostics=tuple(diagnostics))
 
@@ -99,17 +100,18 @@ def _heartbeat(plan: Plan, applied: JournalRun | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SinceReport:
-    """What is new since an earlier report: changes, and the addresses that no longer differ."""
+    """What is new since an earlier report: changes, findings, and the addresses that no longer have either."""
 
     created_at: str
     new: tuple[Change, ...]
     unchanged: int
     resolved: tuple[Address, ...]
+    found: tuple[Diagnostic, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether nothing is new or resolved."""
-        return not self.new and not self.resolved
+        return not (self.new or self.resolved or self.found)
 
     @property
     def when(self) -> str:
@@ -119,12 +121,7 @@ class SinceReport:
 
 def read_earlier(path: str) -> str | None:
     """The text of an earlier report; None if there is none yet, as in the first run of a cron. Raises ReconError."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ReconError(f"{path} could not be read: {getattr(problem, 'strerror', None) or 'not UTF-8'}") from None
+    return read_given(path) if os.path.lexists(path) else None
 
 
 def only_new(plan: Plan, news: SinceReport) -> Plan:
@@ -138,14 +135,16 @@ def only_new(plan: Plan, news: SinceReport) -> Plan:
 def nothing_new(plan: Plan, news: SinceReport) -> str:
     """One line for people if nothing is new."""
     count = news.unchanged
-    state = f"{count} difference{'s' * (count != 1)} as before" if count else "no drift"
+    listed = [f"{count} difference{'s' * (count != 1)} as before"] if count else []
+    state = "; ".join([*listed, *(one.message for one in plan.findings)]) or "no drift"
     return f"{plan.scope or plan.stack}: nothing new since the report of {news.when}: {state}."
 
 
 def needs_notification(plan: Plan, news: SinceReport | None) -> bool:
-    """Whether to notify people: something differs (with an earlier report: newly, or no longer) or is unread."""
+    """Whether to notify people: something differs or is found (with an earlier report: newly, or no longer) or is
+    unread."""
     unread = any(d.code == "unread" for d in plan.diagnostics)
-    return unread or (bool(plan.changes) if news is None else not news.empty)
+    return unread or (bool(plan.changes or plan.findings) if news is None else not news.empty)
 
 
 def since(plan: Plan, text: str) -> SinceReport:
@@ -155,6 +154,7 @@ def since(plan: Plan, text: str) -> SinceReport:
         document: Any = json.loads(text)
         stack, changes = document.get("stack"), document.get("changes") or []
         before = {str(c["address"]): _digest(c["action"], c["diff"]) for c in changes}
+        known = {str(d["address"]): d["message"] for d in document.get("diagnostics") or () if d["code"] in FINDINGS}
         created_at = str(document.get("created_at") or "")
     except (ValueError, AttributeError, KeyError, TypeError):
         raise ReconError("the earlier report is not the JSON of a drift run", hint=hint) from None
@@ -162,8 +162,10 @@ def since(plan: Plan, text: str) -> SinceReport:
         raise ReconError(f"the earlier report is of stack {stack}, this is {plan.scope or plan.stack}", hint=hint)
     now = {c.address: _digest(c.action, [d.to_json() for d in c.diff]) for c in plan.changes}
     new = tuple(c for c in plan.changes if before.get(c.address) != now[c.address])
-    resolved = tuple(sorted(before.keys() - now.keys()))
-    return SinceReport(created_at, new, len(now) - len(new), resolved)
+    found = tuple(one for one in plan.findings if known.get(one.address) != one.message)
+    left = {*now, *(one.address for one in plan.findings)}
+    resolved = tuple(sorted({*before, *known} - left))
+    return SinceReport(created_at, new, len(now) - len(new), resolved, found)
 
 
 def _digest(action: str, diff: Sequence[Mapping[str, Any]]) -> str:
@@ -172,14 +174,15 @@ def _digest(action: str, diff: Sequence[Mapping[str, Any]]) -> str:
 
 def with_since(plan: Plan, news: SinceReport) -> Plan:
     """The plan with diagnostics for what is new and resolved (codes ``since-last``, ``new``, ``resolved``)."""
-    when, new, resolved = news.when, news.new, news.resolved
+    when, resolved = news.when, news.resolved
+    new = [*(change.address for change in news.new), *(one.address for one in news.found)]
     added = [
         Diagnostic(
             "note", "since-last",
             f"since the report of {when}: {len(new)} new, {news.unchanged} as before, {len(resolved)} resolved",
         )
     ]  # fmt: skip
-    added += [Diagnostic("note", "new", f"new since the report of {when}", address=c.address) for c in new]
+    added += [Diagnostic("note", "new", f"new since the report of {when}", address=a) for a in new]
     added += [Diagnostic("note", "resolved", f"resolved since the report of {when}", address=a) for a in resolved]
     return replace(plan, diagnostics=(*plan.diagnostics, *added))
 
@@ -191,11 +194,13 @@ def summary(plan: Plan, news: SinceReport | None = None, limit: int = 30) -> tup
     """The subject (ASCII, at most 100 characters: SNS API, Publish) and the text of a notification."""
     count = len(plan.changes)
     unread = sum(1 for d in plan.diagnostics if d.code == "unread")
-    result = f"{count} difference{'s' * (count != 1)}" if count else "could not check" if unread else "no drift"
+    listed = [f"{count} difference{'s' * (count != 1)}"] if count else []
+    listed += [one.message for one in plan.findings]
+    result = ", ".join(listed) or ("could not check" if unread else "no drift")
     scope = plan.scope or plan.stack
     subject = f"recon drift {scope}: {result}"
     if news is not None:
-        subject += f", {len(news.new)} new, {len(news.resolved)} resolved"
+        subject += f", {len(news.new) + len(news.found)} new, {len(news.resolved)} resolved"
     by_address: dict[str, list[str]] = {}
     for one in plan.diagnostics:
         if one.address:

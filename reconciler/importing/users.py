@@ -19,6 +19,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.model import Observed
 from reconciler.names import domain_of, fold_domain, fold_identity
+from reconciler.regions import meant
 from reconciler.resources import KINDS
 from reconciler.resources.email_identity import DEFAULT_SET, NAME
 from reconciler.resources.smtp_credential import keys
@@ -185,8 +186,9 @@ def _identities(resources: list[str]) -> list[str] | None:
         return []
     names = set()
     for arn in resources:
-        kind, _, name = arn.split(":", 5)[-1].partition("/")
-        if kind not in _SENT_THROUGH or "*" in name or "?" in name or arn.count(":") < 5:
+        kind, _, text = arn.split(":", 5)[-1].partition("/")
+        name = meant(text)
+        if kind not in _SENT_THROUGH or name is None or arn.count(":") < 5:
             return None
         if kind == KINDS[NAME].arn:
             try:

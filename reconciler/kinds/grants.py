@@ -6,20 +6,21 @@ Systems Manager and KMS (the resource types of each action, and the form of thei
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.model import Stack
+from reconciler.regions import literal
 
 Role = Literal[
     "own", "referred", "replicated", "user", "secret", "parameter", "dkim_secret", "dkim_parameter", "store_key",
-    "topic", "passed_role",
+    "topic", "passed_role", "renamed_user", "record",
 ]  # fmt: skip
 """``own``, ``referred`` and ``replicated`` are resources of SES: declared; used by what is declared; identities that
 share a DKIM key with another region. Of the DKIM secrets and parameters nothing but the value is read. ``store_key`` is
-a KMS key that SMTP passwords are encrypted with, ``passed_role`` an IAM role that SES assumes."""
+a KMS key that SMTP passwords are encrypted with, ``passed_role`` an IAM role that SES assumes. ``renamed_user`` is the
+old name of a user. ``record`` is a DNS name whose records are written, with ``*.`` in front those below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +29,26 @@ class Grant:
 
     role: Role
     arn: str
-    """Of a KMS key also its id or alias, as the YAML says it."""
+    """Of a KMS key also its id or alias, as the YAML says it; of a record its name."""
     via: str = ""
-    """Of a KMS key: the service that uses it, as ``kms:ViaService`` says it (``ssm.eu-west-1.amazonaws.com``)."""
-
-
-def literal(name: str) -> str:
-    """``name`` as a policy of IAM says it, where ``*``, ``?`` and ``$`` stand for more: ``sale*`` is ``sale${*}``.
-
-    Source: IAM User Guide, "IAM policy elements: Variables and tags", special characters.
-    """
-    return re.sub(r"[*?$]", r"${\g<0>}", name)
+    """Of a KMS key: the service that uses it, as ``kms:ViaService`` says it (``ssm.eu-west-1.amazonaws.com``). Of a
+    record: the id of its zone, empty where that is not known."""
+    boundary: str = ""
+    """Of a user: the ARN of its permissions boundary."""
 
 
 def secret_grants(role: Role, stack: Stack, name: str, region: str) -> Iterator[Grant]:
     """A secret, with the six characters that Secrets Manager adds to a name, and without, for one that does not exist
     yet."""
     if name.startswith("arn:"):
-        yield Grant(role, name)
+        yield Grant(role, literal(name))
         return
-    base = f"arn:{stack.partition}:secretsmanager:{region}:{stack.account}:secret:{name}"
+    base = f"arn:{stack.partition}:secretsmanager:{region}:{stack.account}:secret:{literal(name)}"
     yield from (Grant(role, base), Grant(role, f"{base}-??????"))
 
 
 def parameter_grant(role: Role, stack: Stack, name: str, region: str) -> Grant:
     """A parameter of Systems Manager."""
     if name.startswith("arn:"):
-        return Grant(role, name)
-    return Grant(role, f"arn:{stack.partition}:ssm:{region}:{stack.account}:parameter/{name.lstrip('/')}")
+        return Grant(role, literal(name))
+    return Grant(role, f"arn:{stack.partition}:ssm:{region}:{stack.account}:parameter/{literal(name.lstrip('/'))}")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast, get_args
 
-from reconciler.kinds.grants import Grant, literal
+from reconciler.kinds.grants import Grant
 from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.shape import Shape
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Stack, State, address_parts
 from reconciler.names import at_or_above
-from reconciler.regions import ses_arn
+from reconciler.regions import literal, ses_arn
 from reconciler.resources import KINDS
 from reconciler.resources.spec import at_path
 
@@ -233,6 +233,15 @@ class BaseKind(ABC):
                 names = [n for n in at_or_above(named) if "." in n] if reference.covering else [named]
                 for name in names:
                     yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
+
+    def all_grants(self, state: State) -> Iterable[Grant]:
+        """Everything that a plan or apply of ``state`` touches for this kind: what is declared, and what ``moved``
+        renames."""
+        for desired in self.desired(state):
+            yield from self.grants(desired, state)
+        for moved in state.moved:
+            if address_parts(moved.from_address).kind == self.name:
+                yield from self.own_grants(state.stack, moved.from_address)
 
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """The questions to CloudTrail's history that find who made the difference ``change``."""

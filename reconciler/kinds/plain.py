@@ -48,7 +48,7 @@ from reconciler.kinds.tags import (
     tags_to_aws,
 )
 from reconciler.model import Address, Change, Desired, Document, Entry, FieldDiff, Note, Observed, State
-from reconciler.regions import ses_arn
+from reconciler.regions import literal, ses_arn
 from reconciler.resources import KINDS, references_to
 from reconciler.resources.spec import PlainSpec, at_path
 
@@ -159,7 +159,7 @@ class PlainKind(Reader):
         for key, field in self.spec.fields.items():
             for inner in field.arns:
                 if arn := at_path(desired.spec, f"{key}.{inner}"):
-                    yield Grant("referred", str(arn))
+                    yield Grant("referred", literal(str(arn)))
 
     # -- observed ---------------------------------------------------------------------------------------------------
 

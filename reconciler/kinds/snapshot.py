@@ -151,6 +151,9 @@ class Snapshot(Diagnostics):
     """Topics of event destinations by ARN; None where SNS does not have it, absent where it could not be read."""
     sent_last_day: dict[Address, int] = field(default_factory=dict)
     """Messages that each identity that is to be deleted has sent in the last 24 hours, where more than none."""
+    feedback_topics: dict[Address, frozenset[str] | None] = field(default_factory=dict)
+    """Identity -> which of BOUNCE and COMPLAINT go to a topic of its own; None where that could not be read, absent
+    where nobody asked."""
     rules_asked: set[str] = field(default_factory=set)
     """The regions and topic ARNs that were read for the rules, or tried."""
     _frozen: bool = field(default=False, init=False, repr=False, compare=False)

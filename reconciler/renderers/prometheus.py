@@ -36,6 +36,7 @@ def prometheus(plan: Plan) -> str:
     differing = {f',kind="{_label(kind)}",action="{action}"': n for (kind, action), n in sorted(counts.items())}
     gauges = (
         ("changes", "Differences between live and declared, by kind and action; refused ones apart.", differing),
+        ("findings", "What was found although it is no difference: the account's status.", {"": len(plan.findings)}),
         ("unread", "Attributes that the run could not or did not read.", {"": len(plan.unread)}),
         ("last_run_timestamp_seconds", "When the run was made, in seconds since 1970.", {"": int(made.timestamp())}),
     )

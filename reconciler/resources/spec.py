@@ -225,10 +225,10 @@ class KindSpec:
         """The request parameters, in lower case, that hold its name; CloudTrail's own ``resourceName`` among them."""
         return (*self.trail.naming, "resourcename")
 
-    @property
-    def referring(self) -> tuple[str, ...]:
-        """The operations that IAM also checks against what the resource refers to."""
-        fields = [reference.path.partition(".")[0] for reference in self.references if not reference.covering]
+    def referring(self, kind: str) -> tuple[str, ...]:
+        """The operations that IAM also checks against the resource of ``kind`` that a field refers to; of what is no
+        kind of recon's for ``""``."""
+        fields = [r.path.partition(".")[0] for r in self.references if r.kind == kind and not r.covering]
         return tuple(dict.fromkeys(name for key in fields for name in self.changed_by(key)))
 
     @property
@@ -352,10 +352,9 @@ class PlainSpec(KindSpec):
     def named_in(self) -> tuple[str, ...]:
         return (self.key.lower(), *super().named_in)
 
-    @property
-    def referring(self) -> tuple[str, ...]:
-        by_arn = [name for key, field in self.fields.items() if field.arns for name in self.changed_by(key)]
-        found = (*super().referring, *by_arn)
+    def referring(self, kind: str) -> tuple[str, ...]:
+        by_arn = [key for key, field in self.fields.items() if field.arns and not kind]
+        found = (*super().referring(kind), *(name for key in by_arn for name in self.changed_by(key)))
         return (f"Create{self.operations}", *found) if found else ()
 
     @property

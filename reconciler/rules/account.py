@@ -13,6 +13,10 @@ region_rule = RuleFor(
     "Account, by region", "account/us-east-1",
 )  # fmt: skip
 
+account_rule = RuleFor(
+    lambda view: ((f"account/{region}", region) for region in view.accounts), "Account, by region", "account/us-east-1"
+)
+
 _LOW_QUOTA = 0.25
 """A region whose quota is below this share of the primary region's quota could not replace it."""
 
@@ -35,32 +39,38 @@ def sandbox(view: RuleView, region: str) -> Iterator[Problem]:
 
 @region_rule("region-paused", "warning", "Sending is off in a region")
 def paused(view: RuleView, region: str) -> Iterator[Problem]:
-    """Sending is off in a region that the stack uses: the account's own switch is off, or AWS has stopped it.
+    """The account's own switch for sending is off in a region that the stack uses.
 
     Why: SES sends nothing from that region, whatever this plan changes.
-    Fix: If the account's own switch is off, `recon account resume` turns it on. If AWS stopped sending, reply to the
-    case in the AWS console.
-    Source: SES API, GetAccount: SendingEnabled and EnforcementStatus SHUTDOWN
+    Fix: `recon account resume` turns it on.
+    Source: SES API, GetAccount: SendingEnabled
     """
     account = view.accounts[region]
-    if account.get("EnforcementStatus") == "SHUTDOWN":
-        yield Problem(f"AWS has shut down sending in {region}", "reply to the case in the AWS console")
-    elif account.get("SendingEnabled") is False:
+    if account.get("SendingEnabled") is False and account.get("EnforcementStatus") != "SHUTDOWN":
         yield Problem(f"sending is paused in {region}", "run `recon account resume` to start it again")
 
 
-@region_rule("region-probation", "warning", "A region is on probation")
-def probation(view: RuleView, region: str) -> Iterator[Problem]:
-    """AWS reports the enforcement status PROBATION for a region that the stack uses.
+@account_rule("account-paused", "warning", "AWS has put the account on probation or shut it down")
+def paused_by_aws(view: RuleView, region: str) -> Iterator[Problem]:
+    """AWS reports the enforcement status SHUTDOWN or PROBATION for a region of the stack, with or without identities
+    there. `recon drift` exits with 2 while it is reported. Neither `off` nor a waiver hides a shutdown.
 
-    Why: The account has too many bounces or complaints. AWS stops sending if that does not improve.
-    Fix: Fix the cause that the AWS case names before you send more.
-    Source: SES Developer Guide, Sending review process
+    Why: After SHUTDOWN, SES sends nothing from that region. PROBATION means that the account has too many bounces or
+    complaints: AWS stops sending if that does not improve.
+    Fix: Reply to the case in the AWS console, and fix the cause that it names before you send more.
+    Source: SES Developer Guide, Sending review process; SES API, GetAccount: EnforcementStatus
     """
-    if view.accounts[region].get("EnforcementStatus") == "PROBATION":
+    status = view.accounts[region].get("EnforcementStatus")
+    if status == "SHUTDOWN":
+        yield Problem(
+            f"AWS has shut down sending in {region}", "reply to the case in the AWS console",
+            once="region-paused", always=True,
+        )  # fmt: skip
+    elif status == "PROBATION":
         yield Problem(
             f"{region} is on probation: AWS may stop sending",
             "fix the cause that the AWS case names before you send more",
+            once="region-probation",
         )
 
 

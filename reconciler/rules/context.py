@@ -51,26 +51,34 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     event destinations name, and what identities that will be deleted have sent.
 
     With ``declared`` it uses the declared resources only, so that it can run while the live ones are read. A second
-    call reads only what the first did not. Cost: one call for each region with identities, one to three for each
-    topic. What a denied or failed call would have answered is left out.
+    call reads only what the first did not. Cost: one call for each region of the stack or with identities (with targets
+    those with identities alone), one to three for each topic. What a denied or failed call would have answered is left
+    out; an account status that could not be read is a warning.
     """
     groups = (snapshot.desired,) if declared else (snapshot.desired, snapshot.observed)
     identities = (
         x for group in groups for x in group.values() if x.kind == "email_identity" and snapshot.includes(x.address)
     )
     asked = snapshot.rules_asked
-    regions = sorted({one.region for one in identities if one.region} - asked)
+    places = {one.region for one in identities if one.region}
+    if snapshot.read_scope is None:
+        places.update(snapshot.state.stack.regions)
+    regions = sorted(places - asked)
     arns = sorted(_topics(snapshot) - asked)
     asked.update(regions, arns)
 
-    def account(region: str) -> Mapping[str, Any] | None:
+    def account(region: str) -> Mapping[str, Any] | AwsError:
         try:
             return aws.call("sesv2", "GetAccount", region)
-        except AwsError:
-            return None
+        except AwsError as error:
+            return error
 
-    found = dict(zip(regions, aws.parallel(account, regions), strict=True))
-    snapshot.ses_accounts |= {region: answer for region, answer in found.items() if answer is not None}
+    for region, status in zip(regions, aws.parallel(account, regions), strict=True):
+        if isinstance(status, AwsError):
+            words = f"whether AWS has shut down the account or put it on probation is unknown: {status.message}"
+            snapshot.say("warning", "account-unread", words, hint=status.hint, address=f"account/{region}")
+        else:
+            snapshot.ses_accounts[region] = status
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
         if answer is not _UNREAD:
             snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
@@ -205,7 +213,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         zones=frozenset(zone.name for zone in zones), dns_before=before, dns_after=after,
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
-        sent_last_day=snapshot.sent_last_day,
+        sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 

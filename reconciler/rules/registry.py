@@ -25,7 +25,8 @@ class RawFinding:
     """What a rule found, before its severity is decided.
 
     ``hurts``: this plan would break mail that is being sent today. ``new``: no mail is sent for the name yet.
-    Neither: the problem exists, but this plan does not cause it.
+    Neither: the problem exists, but this plan does not cause it. ``once``: the id of the rule that reported it in the
+    last release; a severity or waiver of that id still holds for it. ``always``: neither ``off`` nor a waiver hides it.
     """
 
     address: Address
@@ -33,6 +34,8 @@ class RawFinding:
     hint: str = ""
     hurts: bool = False
     new: bool = False
+    once: str = ""
+    always: bool = False
 
 
 class Problem(NamedTuple):
@@ -42,6 +45,8 @@ class Problem(NamedTuple):
     hint: str = ""
     hurts: bool = False
     new: bool = False
+    once: str = ""
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,9 @@ class Rule:
 
 
 RULES: Final[dict[str, Rule]] = {}
+
+RENAMED: Final[Mapping[str, str]] = {"region-probation": "account-paused"}
+"""Ids of the last release that ``rules:`` and ``waivers:`` may still name -> the rule that has taken over."""
 
 
 _LABEL: Final = re.compile(r"^(Why|Fix|Source): ", re.MULTILINE)
@@ -222,7 +230,7 @@ def all_rules() -> dict[str, Rule]:
 
 def known_ids() -> frozenset[str]:
     """Every id that ``rules:`` and ``waivers:`` may name."""
-    return frozenset(all_rules())
+    return frozenset({*all_rules(), *RENAMED})
 
 
 def judge(view: RuleView) -> list[Finding]:
@@ -236,15 +244,13 @@ def judge(view: RuleView) -> list[Finding]:
     settings = view.state.rules
     today = view.now.date().isoformat()
     for one in RULES.values():
-        chosen = settings.get(one.id)
-        if chosen == "off":
-            continue
-        waivers = [waiver for waiver in view.state.waivers if waiver.rule == one.id]
         for raw in one.check(view):
-            covering = [waiver for waiver in waivers if fnmatchcase(raw.address, waiver.address)]
-            if any(waiver.until >= today for waiver in covering):
+            ids = {one.id, raw.once}
+            chosen = settings.get(one.id, settings.get(raw.once))
+            waivers = [w for w in view.state.waivers if w.rule in ids and fnmatchcase(raw.address, w.address)]
+            if not raw.always and (chosen == "off" or any(waiver.until >= today for waiver in waivers)):
                 continue
-            expired.update(covering)
+            expired.update(waivers)
             found.append(Finding(one.id, one.rank(raw, chosen), raw.address, raw.message, raw.hint))
     chosen = settings.get(WAIVER_EXPIRED)
     if chosen != "off":

@@ -103,7 +103,8 @@ class RuleView(DnsView):
     exist. ``covering`` maps live identities outside the stack, at or above a tracking domain, to their verification
     status. ``outside_txt`` holds the TXT texts in public DNS of names outside the stack's zones (an empty tuple: there
     are none). ``certificates`` maps HTTPS hosts to the problem of their certificate, empty where there is none.
-    ``sent_last_day`` counts messages by identity address. A key that is missing was not read.
+    ``sent_last_day`` counts messages by identity address. ``feedback_topics`` says which of BOUNCE and COMPLAINT go to
+    a topic of the identity itself, None where that could not be read. A key that is missing was not read.
     """
 
     state: State
@@ -119,6 +120,7 @@ class RuleView(DnsView):
     outside_txt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     certificates: Mapping[str, str] = field(default_factory=dict)
     sent_last_day: Mapping[Address, int] = field(default_factory=dict)
+    feedback_topics: Mapping[Address, frozenset[str] | None] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
 
@@ -401,6 +403,10 @@ class RuleView(DnsView):
     def destinations(self, configuration_set: Address) -> tuple[Resource, ...]:
         """The event destinations of a set, live or to be created."""
         return self._destinations.get(configuration_set, ())
+
+    def destinations_unread(self, configuration_set: Address) -> bool:
+        """Whether the event destinations of a set could not be read."""
+        return self.is_unread(configuration_set.replace("configuration_set/", "event_destination/", 1) + "/")
 
     def events_caught(self, configuration_set: Address, when: When = "after") -> frozenset[str]:
         """The event types that an enabled destination of the set receives."""

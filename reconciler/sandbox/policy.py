@@ -2,20 +2,19 @@
 
 Used for principals that were given policies through ``POST /_sandbox/principals``, for assumed roles with a session
 policy, and for IAM users' keys when the setting ``enforce_iam`` is on. Actions and resources are matched with
-wildcards; explicit denies win; conditions are not evaluated: a statement with conditions counts as if they held for
-Allow, and as if they did not for Deny.
+wildcards; explicit denies win. Of conditions those are evaluated whose keys and operators ``conditions`` knows; the
+others count as if they held for Allow, and as if they did not for Deny.
 
 Source: IAM User Guide "Policy evaluation logic"; Service Authorization Reference for the resource types.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.sandbox import plain
+from reconciler.sandbox.conditions import glob, listed, verdict
 from reconciler.sandbox.faults import denied
 from reconciler.sandbox.iam import Iam
 from reconciler.sandbox.iam_state import PREFIXES, IamState
@@ -29,17 +28,8 @@ S3_ACTIONS: Final = {
 OPEN: Final = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:AssumeRoleWithWebIdentity"})
 
 
-@lru_cache(maxsize=4096)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """``*`` and ``?`` are wildcards, ``${*}``, ``${?}`` and ``${$}`` the characters themselves."""
-    parts = re.findall(r"\$\{[*?$]\}|.", pattern, re.DOTALL)
-    wild = {"*": ".*", "?": "."}
-    return re.compile("".join(wild.get(p) or re.escape(p[2] if len(p) > 1 else p) for p in parts), re.DOTALL)
-
-
 def _fits(patterns: Any, value: str, *, fold: bool = False) -> bool:
-    chosen = [patterns] if isinstance(patterns, str) else patterns
-    return any(_glob(p.lower() if fold else p).fullmatch(value.lower() if fold else value) for p in chosen)
+    return any(glob(p.lower() if fold else p).fullmatch(value.lower() if fold else value) for p in listed(patterns))
 
 
 def _covers(statement: Mapping[str, Any], action: str, resource: str) -> bool:
@@ -74,16 +64,16 @@ class Decision:
         action = self.action_of(call.service, call.operation)
         if documents is None or action in OPEN:
             return
-        statements = [s for d in documents for s in _listed(d.get("Statement", []))]
+        statements = [s for d in documents for s in listed(d.get("Statement", []))]
         for resource in resources_of(call, params):
-            matching = [s for s in statements if _covers(s, action, resource)]
-            allowed = any(s["Effect"] == "Allow" for s in matching)
-            if not allowed or any(s["Effect"] == "Deny" and "Condition" not in s for s in matching):
+            matching = [
+                (s["Effect"], verdict(s.get("Condition") or {}, call, params, resource))
+                for s in statements
+                if _covers(s, action, resource)
+            ]
+            allowed = any(effect == "Allow" and met is not False for effect, met in matching)
+            if not allowed or ("Deny", True) in matching:
                 raise denied(call.service, action, call.principal.arn, resource)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def resources_of(call: Call, params: Params) -> list[str]:

@@ -48,8 +48,6 @@ def files(options: InitOptions) -> dict[str, str]:
     values = {"NAME": options.name, "ACCOUNT": options.account, "REGION": options.region, "DOMAIN": options.domain,
               "PACKAGE": _package(options.package), "PARTITION": regions.partition_of(options.region)}  # fmt: skip
     texts = {path: _fill_in(text, values) for kind in ("any", options.forge) for path, text in _templates(kind)}
-    if options.forge == "gitlab":
-        texts[".gitlab/mail.py"] = (_HERE / "gitlab_notes.py").read_text(encoding="utf-8")
     _check({path: text for path, text in texts.items() if path.startswith("state/")})
     return texts
 
@@ -85,8 +83,12 @@ def _check(texts: Mapping[str, str]) -> None:
 def write(directory: Path, texts: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Write the files that do not exist; returns the paths written and the paths kept.
 
-    A ``state/`` that already has YAML gets no files: they might declare something twice. Raises ReconError.
+    A ``state/`` that already has YAML gets no files: they might declare something twice. Nothing is written through a
+    link below ``directory``, which may have come with a checkout. Raises ReconError.
     """
+    folders = {directory / folder for path in texts for folder in Path(path).parents}
+    if link := next((folder for folder in sorted(folders - {directory}) if folder.is_symlink()), None):
+        raise ReconError(f"{link} is a symbolic link, and nothing is written through links", hint="delete the link")
     written: list[str] = []
     kept: list[str] = []
     has_state = any(p.suffix in {".yaml", ".yml"} for p in (directory / "state").glob("**/*"))

@@ -1,7 +1,7 @@
 """Writes the mail pipeline's results to GitLab: the plan as one note of the merge request, drift as one issue.
 
-    python .gitlab/mail.py note plan.md
-    python .gitlab/mail.py issue CODE drift.md      CODE is the exit code of recon drift: 0 no drift, 2 drift
+    python -I -m reconciler.scaffold.gitlab_notes note FILE
+    python -I -m reconciler.scaffold.gitlab_notes issue CODE FILE      CODE is the exit code of recon drift
 
 RECON_GITLAB_TOKEN is a masked variable with a project access token (role Reporter, scope api): a job's own token can
 write neither. Without it nothing is written; the artifacts of the job have the same text.

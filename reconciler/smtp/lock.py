@@ -111,11 +111,8 @@ def _owner_of_key(aws: Aws, key: str) -> LockTarget:
     try:
         name = aws.call("iam", "GetAccessKeyLastUsed", AccessKeyId=key).get("UserName")
     except AwsError as error:
-        error.hint = (
-            f"{error.hint}; IAM says the same of a key that is not in account {aws.stack.account}: a deleted one, or "
-            "that of another account"
-        ).removeprefix("; ")
-        raise
+        gone = f"IAM says the same of a key that is not in account {aws.stack.account}: a deleted one, or another account's"
+        raise ReconError(error.message, hint=f"{error.hint}; {gone}" if error.hint else gone) from None
     if not name or str(name).startswith("<"):
         raise ReconError(f"{key} belongs to no IAM user", hint="a key of the root user is deactivated by the root user")
     return LockTarget("user", str(name), key)

@@ -234,7 +234,8 @@ OTHER_USERS: dict[str, Any] = {
         },
         "shop": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/all/${region}/shop"}}},
         "post": {
-            "from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/other"}}, "permissions_boundary": None,
+            "from_addresses": ["*"], "credentials": {"ssm": {"name": "/recon/other"}},
+            "permissions_boundary": BOUNDARIES[1],
         },
     },
 }  # fmt: skip

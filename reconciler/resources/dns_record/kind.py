@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
+from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_from_json, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Desired, Document, Entry, Observed
+from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State, address_parts
 from reconciler.names import is_at_or_below, parents, to_route53
+from reconciler.resources import KINDS
 from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, marker
 from reconciler.resources.dns_record.edits import Edit
 from reconciler.resources.dns_record.record_plan import EXECUTION, RecordPlan
@@ -56,6 +58,21 @@ class DnsRecord(BaseKind):
     read_calls = dict.fromkeys(("value", "ttl"), "route53:ListResourceRecordSets")
 
     # -- desired: derived while planning, since it depends on what SES says (intents.py) ---------
+
+    def all_grants(self, state: State) -> Iterable[Grant]:
+        """Every declared domain and tracking domain, and all names below them: there is no record that is not at or
+        below one (MAIL FROM domains are), and what was declared before is taken away there, too."""
+        entries = {entry.name: entry for entry in state.section("domains") if entry.region is None}
+        old = (address_parts(moved.from_address) for moved in state.moved)
+        names = [*entries, *(one.name for one in old if one.kind == "email_identity" and "@" not in one.name)]
+        for entry in state.section(KINDS[TRACKING_KIND].section):
+            names.append((entry.values.get("tracking_options") or {}).get("custom_redirect_domain") or "")
+        for name in filter(None, names):
+            covering = intents.covering_entry(entries, name)
+            zone = str((covering.values.get("zone") if covering else None) or "auto")
+            if zone != "manual":
+                for pattern in (name, f"*.{name}"):
+                    yield Grant("record", pattern, "" if zone == "auto" else zone)
 
     # -- observed ---------------------------------------------------------------------------------------------------
 

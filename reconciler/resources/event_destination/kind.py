@@ -28,6 +28,7 @@ from reconciler.kinds.reading import region_of, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import to_aws
 from reconciler.model import Address, Change, Desired, Document, Entry, Note, Observed, State
+from reconciler.regions import literal
 from reconciler.resources import KINDS, holder_of
 from reconciler.resources.event_destination import SPEC
 from reconciler.resources.spec import PlainSpec, at_path
@@ -209,9 +210,9 @@ class EventDestination(PlainKind):
         topic = str(at_path(desired.spec, "sns_destination.topic_arn") or "")
         role = at_path(desired.spec, "kinesis_firehose_destination.iam_role_arn")
         if topic.count(":") == 5:
-            yield Grant("topic", topic)
+            yield Grant("topic", literal(topic))
         if role:
-            yield Grant("passed_role", str(role))
+            yield Grant("passed_role", literal(str(role)))
 
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         """A request that names its set, and it or (as the deletion of the set) none."""

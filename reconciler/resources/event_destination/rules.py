@@ -26,7 +26,10 @@ _ARNS = (
 
 
 def _uncaught(view: RuleView, address: str) -> list[str]:
-    """Of bounces and complaints those that no enabled destination of the set receives after apply."""
+    """Of bounces and complaints those that no enabled destination of the set receives after apply; none where its
+    destinations could not be read."""
+    if view.destinations_unread(address):
+        return []
     caught = view.events_caught(address)
     return [event for event in _FEEDBACK if event not in caught]
 
@@ -80,8 +83,8 @@ def lost(view: RuleView, resource: Resource) -> Iterator[Problem]:
     "Bounces and complaints are neither forwarded by mail nor sent to an event destination",
 )
 def feedback_off(view: RuleView, identity: Resource) -> Iterator[Problem]:
-    """`email_forwarding_enabled` is false, and the identity's default configuration set has no event destination for
-    bounces and complaints.
+    """`email_forwarding_enabled` is false, and neither an event destination of the identity's default configuration set
+    nor an SNS topic of the identity itself receives its bounces and complaints.
 
     Why: Neither mail nor events report a bounce or complaint then. If no notification at all is set up, SES may forward
     them by mail although forwarding is off.
@@ -94,7 +97,10 @@ def feedback_off(view: RuleView, identity: Resource) -> Iterator[Problem]:
     default = view.default_set(identity)
     if name and default is None:
         return  # a configuration set that this run did not read
-    if default is None or _uncaught(view, default.address):
+    topics = view.feedback_topics.get(identity.address, frozenset())
+    if topics is None or topics >= _FEEDBACK.keys():
+        return
+    if default is None or set(_uncaught(view, default.address)) - topics:
         yield Problem(
             f"{identity.place} does not forward bounces and complaints by mail, and "
             + (f"its default set {name} has no event destination for them" if name else "it has no default set"),

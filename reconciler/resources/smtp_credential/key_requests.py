@@ -28,6 +28,8 @@ KEY_OUT = "recon:key-out"
 """User tag: since when a key that recon did not create is being rotated out (ISO 8601)."""
 KEY_SINCE = "recon:key-since"
 """User tag: when the current key was stored (ISO 8601); the overlap starts here."""
+KEY_BEFORE = "recon:key-before"
+"""User tag: the ids of the keys that the user had before the current one was created; missing where it had none."""
 KEY_ACK = "recon:key-ack"
 """User tag, one a consumer: ``recon:key-ack.HASH`` = key id and time of ``recon smtp ack``."""
 
@@ -149,6 +151,10 @@ def _record_key(
     removed = stores.without(request.get("old_stores") or (), request["stores"])
     tags = {KEY: key_id, KEY_SINCE: now}
     drop = [KEY_OUT, *([KEY_INTENT] if close else [])]
+    if known := [key for key in request["known"] if key != key_id]:
+        tags[KEY_BEFORE] = " ".join(known)
+    else:
+        drop.append(KEY_BEFORE)
     if request.get("previous"):
         tags[KEY_OLD] = request["previous"]
         if request.get("off"):

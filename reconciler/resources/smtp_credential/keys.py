@@ -62,7 +62,7 @@ def create(aws: Aws, user: str, known: set[str]) -> tuple[Mapping[str, Any], boo
 
     Raises AwsError where AWS refuses, ReconError where the answer was lost or AWS stayed too busy.
     """
-    from reconciler.aws.client import THROTTLED
+    from reconciler.aws.foreign_errors import THROTTLED
 
     doubtful = False
     for attempt in range(5):

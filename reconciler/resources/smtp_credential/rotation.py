@@ -159,9 +159,7 @@ def assess(desired: Desired, live: Observed | None, now: str) -> RotationState:
         why = f"an interrupted run stored {', '.join(live.spec['orphans'])} in some of the stores"
         return RotationState(name, "due", "create", now, live.spec["key"], why, "", unacknowledged(desired, live))
     if live is None or not stored.intact or stored.key is None:
-        return RotationState(
-            name, "unhealthy", reason=_problem(stored, live), hint="run recon apply, which fixes it; then rotate",
-        )  # fmt: skip
+        return RotationState(name, "unhealthy", reason=_problem(stored, live), hint=_remedy(name, stored, live))
     max_age, overlap = limits(desired)
     since = parse_time(live.tags.get(key_requests.KEY_SINCE)) or _time(stored.key["created"])
     old = next((k for k in live.spec["keys"] if k["id"] == live.tags.get(key_requests.KEY_OLD)), None)
@@ -363,19 +361,22 @@ def describe_key(live: Observed, key_id: str, now: str) -> str:
     return f"{key_id} ({key['status']}{age}{', ' + describe_use(used, now) if used else ''})"
 
 
-LOST_ANSWER_WINDOW = timedelta(hours=1)
-"""A key created this close to ours may come from a CreateAccessKey call whose answer was lost."""
+LOST_ANSWER_WINDOW = timedelta(minutes=10)
+"""A call whose answer was lost ends within the retries of one CreateAccessKey."""
 
 
 def may_be_from_lost_answer(live: Observed, key_id: str) -> bool:
-    """Whether a key that no tag names may come from a CreateAccessKey call whose answer was lost: created at about the
-    same time as the current key, and never used. It cannot be proven, so it is reported and left to a person."""
+    """Whether a key that no tag names may come from a CreateAccessKey call whose answer was lost: it was not there
+    before the current key, was created while that was asked for, and was never used. It cannot be proven, so it is
+    reported and left to a person."""
     key = next((k for k in live.spec["keys"] if k["id"] == key_id), None)
     since = parse_time(live.tags.get(key_requests.KEY_SINCE))
     used = live.facts["last_used"].get(key_id) or {"unknown": "it was not read"}
     if key is None or not key["created"] or since is None or "unknown" in used or used.get("at"):
         return False
-    return abs(_time(key["created"]) - since) <= LOST_ANSWER_WINDOW
+    if key_id in live.tags.get(key_requests.KEY_BEFORE, "").split():
+        return False
+    return since.replace(microsecond=0) <= _time(key["created"]) <= since + LOST_ANSWER_WINDOW
 
 
 def describe_use(used: Mapping[str, Any], now: str) -> str:
@@ -399,6 +400,17 @@ def _problem(stored: Health, live: Observed | None) -> str:
         return f"its key {stored.key['id']} is {stored.key['status']}"
     wrong = (*stored.restore, *stored.copy, *stored.lost)
     return f"wrong or missing passwords: {', '.join(stores.label(s) for s in wrong)}"
+
+
+def _remedy(name: str, stored: Health, live: Observed | None) -> str:
+    """What to do about a credential that is not intact. IAM allows two keys: with two foreign ones apply is refused."""
+    foreign = live.facts["foreign"] if live is not None else ()
+    if stored.needs_key and len(foreign) > 1:
+        listed = " or ".join(foreign)
+        return (
+            f"recon apply is refused while the user has two keys of others: recon smtp rotate {name} --replace {listed}"
+        )
+    return "run recon apply, which fixes it; then rotate"
 
 
 def _time(text: str) -> datetime:

@@ -19,7 +19,7 @@ from reconciler.desired.nodes import show
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import domain_of, fold_domain, fold_identity, is_at_or_below, parents
-from reconciler.regions import identity_arn, partition_of
+from reconciler.regions import identity_arn, literal, partition_of
 
 MAX_INLINE_POLICY: Final = 2048
 """Characters without white space (IAM User Guide, "IAM and STS quotas")."""
@@ -218,7 +218,7 @@ def _policy_size(together: Together, entry: Entry) -> int:
     """The least that the user's policy can take; the ARNs of configuration sets in it are not counted."""
     values, stack = entry.values, together.stack
     resources = [
-        identity_arn(stack.partition, region, stack.account, name)
+        identity_arn(stack.partition, region, stack.account, literal(name))
         for name in values.get("identities") or ()
         for region in _regions_of(together, name)
     ]

@@ -4,7 +4,8 @@ Managed:  path, permissions boundary, the inline policy made from from_addresses
           conditions, tags.
 Reads:    iam GetAccountAuthorizationDetails (Filter User: path, tags, boundary, groups and inline policies of every
           user in one call per page); GetUser and GetUserPolicy where that is denied.
-Writes:   CreateUser, UpdateUser, PutUserPolicy, Put/DeleteUserPermissionsBoundary, TagUser, UntagUser, DeleteUser.
+Writes:   CreateUser, UpdateUser, PutUserPolicy, PutUserPermissionsBoundary, TagUser, UntagUser, DeleteUser. A boundary
+          is never removed: whoever could do that could lift every limit of the user.
 Source:   SES Developer Guide, "Controlling access to Amazon SES" (condition keys; SMTP needs ses:SendRawEmail, and
           the ARN of the configuration set beside the identity's); IAM User Guide, quotas and policy grammar.
 """
@@ -23,7 +24,7 @@ from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
-from reconciler.kinds.ownership import KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
+from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
@@ -67,11 +68,9 @@ class SmtpUser(Reader):
         "iam:PutUserPolicy",
         "iam:DeleteUserPolicy",
         "iam:PutUserPermissionsBoundary",
-        "iam:DeleteUserPermissionsBoundary",
         "iam:TagUser",
         "iam:UntagUser",
-        # IAM deletes a user only without groups and policies
-        "iam:RemoveUserFromGroup",
+        # IAM deletes a user only without policies; and without groups, which IAM would allow for a whole group alone
         "iam:DetachUserPolicy",
         "iam:DeleteUser",
     )
@@ -101,11 +100,16 @@ class SmtpUser(Reader):
             )
 
     def own_grants(self, stack: Stack, address: Address) -> Iterable[Grant]:
-        """With any path: an address does not say it."""
-        yield from _user_grants(stack, "/*/", name_of(address))
+        """A user that is renamed, with any path: an address does not say it."""
+        for place in ("/*/", "/"):
+            yield Grant("renamed_user", _arn(stack, place, name_of(address)))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
-        yield from _user_grants(state.stack, str(desired.entry.values.get("path") or "/"), desired.name)
+        """With its path, and without: IAM checks a user that does not exist yet by its name alone."""
+        values = desired.entry.values
+        for place in (regions.literal(str(values.get("path") or "/")), "/"):
+            arn = _arn(state.stack, place, desired.name)
+            yield Grant("user", arn, boundary=str(values.get("permissions_boundary") or ""))
 
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """CloudTrail lists the user among the resources of IAM's events."""
@@ -193,7 +197,11 @@ class SmtpUser(Reader):
                 yield change
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
-        extra: dict[str, str | None] = {PROTECT: "true" if desired.protect else None}
+        bounded = desired.spec.get("permissions_boundary") is not None
+        extra: dict[str, str | None] = {
+            PROTECT: "true" if desired.protect else None,
+            BOUNDARY: "true" if bounded else None,
+        }
         live_tags = live.tags if live else {}
         tags = plan_tags(desired.spec["tags"], live_tags, draft.snapshot.scope, extra, desired.entry)
         wanted = {**desired.spec, "tags": tags}
@@ -202,6 +210,8 @@ class SmtpUser(Reader):
             after["tags"] = present(tags)
             return creation(desired, after, whole=WHOLE, execution={"policy": policy_of(desired.spec)})
         adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
+        if not bounded and _loses_boundary(draft, desired, live):
+            wanted["permissions_boundary"] = None
         if live.spec.get("policy") is not None:
             # recon cannot read this policy into its fields: it is shown and replaced as a whole.
             wanted = {k: v for k, v in wanted.items() if k not in POLICY_FIELDS}
@@ -238,8 +248,17 @@ class SmtpUser(Reader):
                 hint="delete that key in IAM once nobody uses it",
                 address=live.address,
             )
+        if groups := live.facts.get("groups"):
+            draft.refuse(
+                "user-in-group",
+                f"{live.address} cannot be deleted: it is in the group{'s' * (len(groups) > 1)} {', '.join(groups)}, "
+                "and recon takes no user out of a group: IAM could allow that for all of a group's users alone",
+                hint="an administrator of IAM can: aws iam remove-user-from-group --group-name "
+                f"{groups[0]} --user-name {live.name}",
+                address=live.address,
+            )
         notes = [Note("user-deleted", "warning", "after this, AWS rejects logins with this user's password")]
-        others = {what: list(live.facts.get(what) or ()) for what in ("inline", "attached", "groups")}
+        others = {what: list(live.facts.get(what) or ()) for what in _OTHER_PARTS}
         if listed := "; ".join(f"{_OTHER_PARTS[what]} {', '.join(names)}" for what, names in others.items() if names):
             words = f"also removes what recon did not add to the user: {listed}"
             notes.append(Note("user-holds-more", "warning", words))
@@ -271,7 +290,6 @@ class SmtpUser(Reader):
             "rename?": (str, None),
             "inline?": [str],
             "attached?": [str],
-            "groups?": [str],
             "ours?": [str],
         },
     }
@@ -306,11 +324,30 @@ class SmtpUser(Reader):
             if rename:
                 _rename(rt, rename, name)
             for operation, parameters in calls:
-                call = rt.aws.call_if_there if operation.startswith("Delete") else rt.aws.call
-                call("iam", operation, UserName=name, **parameters)
+                rt.aws.call("iam", operation, UserName=name, **parameters)
 
         operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
         yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
+
+
+def _loses_boundary(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
+    """True, after refusing it, where the live boundary was declared and is not any more, or ``null`` asks for none.
+
+    A boundary that somebody else has set, and that no YAML ever named, is not ours to speak of.
+    """
+    boundary = live.spec["permissions_boundary"]
+    if boundary is None or not ("permissions_boundary" in desired.spec or BOUNDARY in live.tags):
+        return False
+    draft.refuse(
+        "boundary-removed",
+        f"{desired.address}: the YAML no longer has its permissions boundary {boundary}, and recon never removes one: "
+        "without it, whoever may write the user's policy could give it any permission",
+        hint="write it again; or an administrator of IAM removes it first: aws iam delete-user-permissions-boundary "
+        f"--user-name {live.name}",
+        address=desired.address,
+        source=desired.source_of("permissions_boundary"),
+    )
+    return True
 
 
 def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list[tuple[str, dict[str, Any]]]:
@@ -321,13 +358,11 @@ def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list
         calls.append(("TagUser", {"Tags": tags_to_aws(put)}))
     if touches(change, "path"):
         calls.append(("UpdateUser", {"NewPath": after["path"]}))
+    # The boundary first: the policy of `recon iam-policy apply` lets a policy be put only where it is.
+    if touches(change, "permissions_boundary"):
+        calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": after["permissions_boundary"]}))
     if touches(change, *POLICY_FIELDS, "policy"):
         calls.append(("PutUserPolicy", {"PolicyName": POLICY, "PolicyDocument": policy}))
-    if touches(change, "permissions_boundary"):
-        if boundary := after.get("permissions_boundary"):
-            calls.append(("PutUserPermissionsBoundary", {"PermissionsBoundary": boundary}))
-        else:
-            calls.append(("DeleteUserPermissionsBoundary", {}))
     if drop:
         calls.append(("UntagUser", {"TagKeys": drop}))
     if release:  # the tags that list what we manage shrink last
@@ -429,7 +464,7 @@ def _resources(state: State, identities: Any) -> list[str]:
     for name in identities:
         declared = [e for e in entries if e.name == name]
         for region in sorted({e.region for e in declared if e.region} or set(stack.regions)):
-            found.add(regions.identity_arn(stack.partition, region, stack.account, name))
+            found.add(regions.identity_arn(stack.partition, region, stack.account, regions.literal(name)))
         for entry in declared:
             default = DEFAULT_SET.name_in(entry.values)
             if default and entry.region:
@@ -437,10 +472,8 @@ def _resources(state: State, identities: Any) -> list[str]:
     return sorted(found)
 
 
-def _user_grants(stack: Stack, path: str, name: str) -> Iterator[Grant]:
-    """With its path, and without: IAM checks a user that does not exist yet by its name alone."""
-    for place in (path, "/"):
-        yield Grant("user", f"arn:{stack.partition}:iam::{stack.account}:user{place}{name}")
+def _arn(stack: Stack, path: str, name: str) -> str:
+    return f"arn:{stack.partition}:iam::{stack.account}:user{path}{name}"
 
 
 def _create(rt: Runtime, name: str, after: Mapping[str, Any]) -> None:
@@ -460,7 +493,7 @@ def _rename(rt: Runtime, old: str, new: str) -> None:
         rt.aws.call("iam", "GetUser", UserName=new)  # an earlier call renamed it, and its answer was lost
 
 
-_OTHER_PARTS = {"inline": "inline policies", "attached": "attached policies", "groups": "groups"}
+_OTHER_PARTS = {"inline": "inline policies", "attached": "attached policies"}
 
 
 def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
@@ -469,7 +502,6 @@ def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
     removals: list[tuple[str, dict[str, Any]]] = [
         *(("DeleteUserPolicy", {"PolicyName": policy}) for policy in (*parts["ours"], *parts["inline"])),
         *(("DetachUserPolicy", {"PolicyArn": arn}) for arn in parts["attached"]),
-        *(("RemoveUserFromGroup", {"GroupName": group}) for group in parts["groups"]),
         ("DeleteUser", {}),
     ]
     for operation, parameters in removals:
@@ -477,7 +509,10 @@ def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
             rt.aws.call_if_there("iam", operation, UserName=name, **parameters)
         except AwsError as error:
             if error.aws_code == "DeleteConflict":
-                error.hint = "somebody added more to the user after the plan was made: plan again, and it is shown"
+                error.hint = (
+                    "somebody added a policy or put the user into a group after the plan was made, or recon may not "
+                    "list users (iam:GetAccountAuthorizationDetails): plan again, and it is shown"
+                )
             raise
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from reconciler.kinds.policy import listed, statements
 from reconciler.model import Document, Entry
 from reconciler.names import domain_of
-from reconciler.regions import configuration_set_arn, identity_arn
+from reconciler.regions import configuration_set_arn, iam_pattern, identity_arn, meant
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor
 from reconciler.rules.view import Resource, RuleView, sender_domain
@@ -153,7 +153,7 @@ def from_unverified(view: RuleView, entry: Entry) -> Iterator[Problem]:
 
 def _address_identity(view: RuleView, region: str, entry: Entry) -> bool:
     return any(
-        identity.region == region and any(fnmatchcase(identity.name, pattern) for pattern in _senders(entry))
+        identity.region == region and any(iam_pattern(sender).fullmatch(identity.name) for sender in _senders(entry))
         for identity in view.address_identities
     )
 
@@ -245,11 +245,12 @@ class _Arns:
     """The resource patterns of a policy; an exact ARN is found without trying every pattern."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._exact = {p for p in patterns if "*" not in p and "?" not in p}
-        self._patterns = [p for p in patterns if p not in self._exact]
+        names = {text: meant(text) for text in patterns}
+        self._exact = {name for name in names.values() if name is not None}
+        self._patterns = [iam_pattern(text) for text, name in names.items() if name is None]
 
     def __contains__(self, arn: str) -> bool:
-        return arn in self._exact or any(fnmatchcase(arn, pattern) for pattern in self._patterns)
+        return arn in self._exact or any(one.fullmatch(arn) for one in self._patterns)
 
     def among(self, arns: Mapping[str, object]) -> set[str]:
         """Those of ``arns`` that match a pattern."""
