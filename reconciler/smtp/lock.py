@@ -111,7 +111,7 @@ def _owner_of_key(aws: Aws, key: str) -> LockTarget:
     try:
         name = aws.call("iam", "GetAccessKeyLastUsed", AccessKeyId=key).get("UserName")
     except AwsError as error:
-        gone = f"IAM says the same of a key that is not in account {aws.stack.account}: a deleted one, or another account's"
+        gone = f"IAM says the same of a key that is not in account {aws.stack.account}: deleted, or another account's"
         raise ReconError(error.message, hint=f"{error.hint}; {gone}" if error.hint else gone) from None
     if not name or str(name).startswith("<"):
         raise ReconError(f"{key} belongs to no IAM user", hint="a key of the root user is deactivated by the root user")
