@@ -35,6 +35,8 @@ class Location:
     bucket: str = ""
     prefix: str = ""
     region: str | None = None
+    account: str = ""
+    """Whose the bucket must be: a bucket of that name that somebody else has made is never used."""
     directory: str = ".recon"
 
     def __str__(self) -> str:
@@ -47,8 +49,9 @@ def location_of(stack: Stack) -> Location:
     if s3:
         prefix = str(s3.get("prefix") or "")
         return Location(
-            str(s3["bucket"]), prefix + "/" * bool(prefix and not prefix.endswith("/")), s3.get("region") or None
-        )
+            str(s3["bucket"]), prefix + "/" * bool(prefix and not prefix.endswith("/")), s3.get("region") or None,
+            str(s3.get("account") or stack.account or ""),
+        )  # fmt: skip
     return Location(directory=os.environ.get("RECON_DIR") or ".recon")
 
 
@@ -106,7 +109,13 @@ class Bucket:
         self.aws = aws
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return self.aws.call("s3", operation, self.location.region, Bucket=self.location.bucket, **parameters)
+        return self.aws.call("s3", operation, self.location.region, **self._bucket, **parameters)
+
+    @property
+    def _bucket(self) -> dict[str, Any]:
+        """Which bucket, in every call (S3 User Guide, "Verifying bucket ownership with bucket owner condition")."""
+        owner = {"ExpectedBucketOwner": self.location.account} if self.location.account else {}
+        return {"Bucket": self.location.bucket, **owner}
 
     def get(self, key: str) -> S3Object | None:
         """One object, or None if there is none. Raises AwsError."""
@@ -152,6 +161,6 @@ class Bucket:
         """All keys below a prefix, in order: one call per 1000. Raises AwsError."""
         found = self.aws.pages(
             "s3", "ListObjectsV2", "Contents", self.location.region, token_in="ContinuationToken",
-            token_out="NextContinuationToken", Bucket=self.location.bucket, Prefix=prefix,
+            token_out="NextContinuationToken", Prefix=prefix, **self._bucket,
         )  # fmt: skip
         return sorted(str(item["Key"]) for item in found)

@@ -33,12 +33,13 @@ from reconciler.backend import (
     MISSING,
     REFUSED,
     Bucket,
+    Location,
     location_of,
     parse_record,
     scope_file,
     scope_key,
 )
-from reconciler.errors import AwsError, Locked, ReconError
+from reconciler.errors import AwsError, Locked, ReconError, Refused
 from reconciler.files import NotAFile, OwnDirectory, reason
 
 if TYPE_CHECKING:
@@ -378,6 +379,8 @@ class S3Lock(Lock):
                     self.force_unlock(me)
                 raise
             except AwsError as error:
+                if error.aws_code in UNKNOWN_CONDITION:
+                    raise _no_conditions(self._bucket.location) from None
                 if error.aws_code in CONFLICT:
                     time.sleep(0.1 * 2**attempt * (0.5 + random.random()))
                     continue
@@ -389,8 +392,26 @@ class S3Lock(Lock):
                     return None
                 etag = found[1]
             self._owner, self._etag = me, etag
+            self._check_conditions()
             return HeldLock(me, aws=self._aws)
         return None
+
+    def _check_conditions(self) -> None:
+        """Try both conditions on our own lock: the store must refuse both. One that ignores them gives the lock to
+        every run at once. Raises Refused; the lock is then released, as after any other error."""
+        assert self._owner is not None
+        try:
+            for condition in ({"new": True}, {"etag": '"00000000000000000000000000000000"'}):
+                try:
+                    self._bucket.put(self.key, self._body(self._owner), **condition)
+                except AwsError as error:
+                    if error.aws_code not in REFUSED | CONFLICT | MISSING:
+                        raise
+                else:
+                    raise _no_conditions(self._bucket.location)
+        except BaseException:
+            self._release()
+            raise
 
     def _renew(self) -> bool:
         if self._owner is None:
@@ -417,6 +438,17 @@ class S3Lock(Lock):
             if not self._bucket.delete(self.key, self._etag):
                 self.force_unlock(self._owner)
         self._owner = None
+
+
+UNKNOWN_CONDITION = frozenset({"NotImplemented", "501"})
+"""What a store answers that knows no conditional writes, and says so."""
+
+
+def _no_conditions(location: Location) -> Refused:
+    return Refused(
+        f"the store of {location} ignores conditional writes (If-None-Match, If-Match): two runs could hold its lock",
+        hint="use Amazon S3, or a store that has them; or leave out stack.backend where all runs are on one machine",
+    )
 
 
 # --- both ----------------------------------------------------------------------------------------------------------

@@ -45,11 +45,6 @@ def home_region(partition: str, otherwise: str = "us-east-1") -> str:
     return _HOME_REGIONS.get(partition, otherwise)
 
 
-def is_ses_region(region: str) -> bool:
-    """Whether SES is known to exist in ``region``."""
-    return region in SES_REGIONS
-
-
 def partition_of(region: str) -> str:
     """The ARN partition of a region: ``aws``, ``aws-us-gov``, ``aws-cn``, ..."""
     for prefix, partition in _PARTITION_PREFIXES:

@@ -377,17 +377,19 @@ def _rows(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        if line.lstrip().startswith("{"):
-            try:
+        try:
+            if line.lstrip().startswith("{"):
                 yield number, line, json.loads(line)
-            except ValueError:
-                yield number, line, {}
+                continue
+            cells = next(csv.reader(io.StringIO(line)), [])
+        except (ValueError, RecursionError, csv.Error):
+            yield number, line, {}
             continue
-        cells = next(csv.reader(io.StringIO(line)), [])
         if head is None and "address" in cells:
             head = cells
             continue
-        yield number, line, dict(zip(head, cells, strict=False)) if head else {"address": line.strip()}
+        row = dict(zip(head, map(from_cell, cells), strict=False)) if head else {"address": line.strip()}
+        yield number, line, row
 
 
 def _bad(message: str, hint: str, file: str, line: int) -> Diagnostic:
@@ -402,5 +404,19 @@ def is_address(text: str) -> bool:
 def csv_line(cells: Iterable[str]) -> str:
     """One line of CSV (RFC 4180 quoting, a line feed at its end)."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(list(cells))
-    return out.getvalue()
+    csv.writer(out).writerow([to_cell(cell) for cell in cells])  # its "\r\n" makes it quote a carriage return, too
+    return out.getvalue().removesuffix("\r\n") + "\n"
+
+
+_FORMULA = re.compile(r"'*[=+\-@\uff1d\uff0b\uff0d\uff20\s\x00-\x1f\x7f-\x9f]")
+"""How a cell begins that a spreadsheet may take for a formula (OWASP, "CSV Injection")."""
+
+
+def to_cell(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula: an apostrophe before what could be one."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def from_cell(cell: str) -> str:
+    """The text of a cell that ``to_cell`` wrote."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell

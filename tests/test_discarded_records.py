@@ -184,3 +184,44 @@ def test_spf_is_mended_of_any_blank(char: str) -> None:
 def test_spf_keeps_letters_of_several_octets() -> None:
     term = "include:voil\xc3\xa0.example"
     assert spf.mended(f"\xa0v=spf1 {term}\xa0~all") == f"v=spf1 {term} ~all"
+
+
+@pytest.fixture
+def signed(house: House, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a BYODKIM key that recon has published."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    how = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    monkeypatch.setenv("DKIM_KEY", rsa.generate_private_key(65537, 2048).private_bytes(*how).decode())
+    dkim = {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1",
+            "domain_signing_private_key": {"env": "DKIM_KEY"}}  # fmt: skip
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": dkim}}})
+    return "s1._domainkey.acme.com"
+
+
+@pytest.mark.parametrize("form", ["{}\v", "\xa0{}", "v=DKIM2; {}", "{}; v=DKIM1", "v=DKIM1; h=sha1; {}", '"{}"'])
+def test_a_dkim_key_that_receivers_do_not_use_is_mended(house: House, signed: str, form: str) -> None:
+    (text,) = house.dns(signed)
+    house.change(signed, "TXT", txt.encode(form.format(text)))
+    ran = house.cli("drift", "state.yaml", "--format", "json")
+    assert ran.code == 2
+    assert [(c["action"], c["refused"]) for c in ran.json["changes"]] == [("update", None)]
+    house.settle()
+    assert house.dns(signed) == [text]
+
+
+@pytest.mark.parametrize("form", ["v=DKIM1; k=rsa; {}", "v=DKIM1;h=sha256;\t{}"])
+def test_a_dkim_key_in_other_words_is_no_change(house: House, signed: str, form: str) -> None:
+    house.change(signed, "TXT", txt.encode(form.format(house.dns(signed)[0])))
+    assert house.cli("drift", "state.yaml").code == 0
+
+
+def test_another_text_beside_a_dkim_key_is_refused_and_stays(house: House, signed: str) -> None:
+    values = [*house.dns_values(signed), '"site-verification=1"']
+    house.change(signed, "TXT", *values)
+    ran = house.cli("drift", "state.yaml", "--format", "json")
+    assert (ran.code, [c["refused"]["code"] for c in ran.json["changes"]]) == (2, ["key-not-alone"])
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 3
+    assert sorted(house.dns_values(signed)) == sorted(values)

@@ -68,7 +68,16 @@ def test_a_healthy_domain(live: House) -> None:
     checks = run(live, "acme.com", code=0)
     assert broken(checks) == []
     layers = {c["layer"] for c in checks}
-    assert layers == {"account", "identity", "dns", "alignment", "smtp", "suppression", "reputation"}
+    assert layers == {
+        "account",
+        "configuration_set",
+        "identity",
+        "dns",
+        "alignment",
+        "smtp",
+        "suppression",
+        "reputation",
+    }
     words = " ".join(c["message"] for c in checks)
     assert "DMARC passes by DKIM and SPF (p=reject)" in words
     assert "shop" not in words
@@ -288,3 +297,105 @@ def test_only_what_the_domains_use_is_kept(house: House) -> None:
         ("configuration_sets", "us-east-1", "main"), ("dedicated_ip_pools", "us-east-1", "tx"),
         ("smtp_users", None, "news"),
     }  # fmt: skip
+
+
+# --- what is looked at, with or without domains --------------------------------------------------------------------
+
+NO_DOMAINS: dict[str, Any] = {
+    "email_addresses": {"ceo@other.example": {"configuration_set_name": "main"}},
+    "configuration_sets": {"main": {}},
+    "smtp_users": {
+        "news": {
+            "from_addresses": ["ceo@other.example"], "access_key": {"max_age_days": 30},
+            "credentials": {"secretsmanager": {"name": "recon/news"}},
+        }
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def plain(house: House) -> House:
+    """A stack without domains, applied, its address verified, in production."""
+
+    def make() -> None:
+        house.apply(NO_DOMAINS)
+        house.sandbox.seed(verify=["ceo@other.example"])
+        house.sandbox.seed(accounts=[{"region": HOME, "production_access": True}])
+        house.clear()
+
+    house.once("no domains", make)
+    return house
+
+
+def pause(house: House) -> None:
+    client("sesv2").put_configuration_set_sending_options(ConfigurationSetName="main", SendingEnabled=False)
+
+
+def suppress(house: House) -> None:
+    client("sesv2").put_suppressed_destination(EmailAddress="ceo@other.example", Reason="BOUNCE")
+
+
+def drop_key(house: House) -> None:
+    (key,) = client("iam").list_access_keys(UserName="news")["AccessKeyMetadata"]
+    client("iam").delete_access_key(UserName="news", AccessKeyId=key["AccessKeyId"])
+
+
+def drop_address(house: House) -> None:
+    client("sesv2").delete_email_identity(EmailIdentity="ceo@other.example")
+
+
+def drop_set(house: House) -> None:
+    client("sesv2").delete_configuration_set(ConfigurationSetName="main")
+
+
+def shut_down(house: House) -> None:
+    house.sandbox.seed(accounts=[{"region": HOME, "enforcement": "SHUTDOWN"}])
+
+
+def denied(operation: str) -> Callable[[House], None]:
+    return lambda house: house.sandbox.fault("denied", operation=operation, count=None)
+
+
+@pytest.mark.parametrize(
+    ("harm", "layer", "words", "code"),
+    [
+        (pause, "configuration_set", "sending is off in main", 2),
+        (pause, "identity", "sending is off in its configuration set main", 2),
+        (suppress, "suppression", "ceo@other.example", 2),
+        (drop_key, "smtp", "was deleted", 2),
+        (drop_address, "identity", "the address is no identity", 2),
+        (drop_set, "configuration_set", "main does not exist", 2),
+        (shut_down, "account", "shut down", 2),
+        (denied("GetConfigurationSet"), "configuration_set", "could not be read", 1),
+        (denied("GetEmailIdentity"), "identity", "could not be read", 1),
+        (denied("ListAccessKeys"), "smtp", "could not be read", 1),
+        (denied("ListSuppressedDestinations"), "suppression", "", 1),
+        (denied("GetAccount"), "account", "", 1),
+    ],
+)
+def test_a_stack_without_domains_is_looked_at(
+    plain: House, harm: Callable[[House], None], layer: str, words: str, code: int
+) -> None:
+    assert broken(run(plain, code=0)) == []
+    harm(plain)
+    checks = run(plain, code=code)
+    assert [one for one in broken(checks) if one[0] == layer and words in one[1]], broken(checks)
+    assert "healthy" not in plain.cli("doctor", "state.yaml", "--no-dns").out
+
+
+def test_layers_that_were_not_looked_at_are_named(plain: House) -> None:
+    said = plain.cli("doctor", "state.yaml", "--no-dns").out.splitlines()[-1]
+    assert said.startswith("Every layer that was looked at is healthy: account, configuration_set, identity, smtp")
+    assert "Not looked at: dns, alignment." in said
+    plain.write({})
+    said = plain.cli("doctor", "state.yaml").out.splitlines()[-1]
+    assert "healthy: account, suppression, reputation. Not looked at: configuration_set, identity" in said
+
+
+def test_a_key_whose_last_use_is_unknown_is_not_healthy(plain: House) -> None:
+    client("iam").create_access_key(UserName="news")
+    assert broken(run(plain, code=0)) == []
+    plain.sandbox.fault("denied", operation="GetAccessKeyLastUsed", count=None)
+    ((layer, words),) = broken(run(plain, code=1))[:1]
+    assert layer == "smtp"
+    assert "could not be read" in words

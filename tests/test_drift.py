@@ -136,6 +136,136 @@ def test_tags_of_a_store_have_their_own_cause(house: support.House, ssm: bool) -
     assert ARN in messages(output, "caused-by")["smtp_credential/news"]
 
 
+OLGA = "AKIAOLGAOLGAOLGAOLGA"
+NOISE: dict[str, Any] = {"PolicyName": "theirs", "PolicyDocument": json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ses:*", "Resource": "*"}]})}  # fmt: skip
+
+
+def overwrites(who: str) -> None:
+    support.client("secretsmanager", access_key=who).put_secret_value(SecretId="recon/news", SecretString="mine")
+
+
+def beside_the_secret(who: str) -> None:
+    secrets, iam = support.client("secretsmanager", access_key=who), support.client("iam", access_key=who)
+    secrets.create_secret(Name="recon/newsletter", SecretString="another")
+    secrets.put_secret_value(SecretId="recon/newsletter", SecretString="another")
+    iam.put_user_policy(UserName="news", **NOISE)
+    iam.put_user_policy(UserName="news", PolicyName="recon-smtp", PolicyDocument=NOISE["PolicyDocument"])
+    iam.tag_user(UserName="news", Tags=[{"Key": "seen", "Value": "x"}])
+    iam.untag_user(UserName="news", TagKeys=["seen"])
+
+
+def deletes_the_key(who: str) -> None:
+    iam = support.client("iam", access_key=who)
+    (key,) = iam.list_access_keys(UserName="news")["AccessKeyMetadata"]
+    iam.delete_access_key(UserName="news", AccessKeyId=key["AccessKeyId"])
+
+
+def beside_the_key(who: str) -> None:
+    iam = support.client("iam", access_key=who)
+    made = iam.create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
+    iam.delete_access_key(UserName="news", AccessKeyId=made)
+    iam.put_user_policy(UserName="news", **NOISE)
+
+
+def edits_the_policy(who: str) -> None:
+    iam = support.client("iam", access_key=who)
+    iam.put_user_policy(UserName="news", PolicyName="recon-smtp", PolicyDocument=json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ses:*", "Resource": "*"}]}))  # fmt: skip
+
+
+def beside_the_policy(who: str) -> None:
+    iam = support.client("iam", access_key=who)
+    iam.put_user_policy(UserName="news", **NOISE)
+    iam.tag_user(UserName="news", Tags=[{"Key": "seen", "Value": "x"}])
+
+
+def writes_dmarc(who: str, name: str = "_dmarc.acme.com.", kind: str = "TXT") -> None:
+    route53 = support.client("route53", access_key=who)
+    zone = route53.list_hosted_zones()["HostedZones"][0]["Id"]
+    value = '"v=DMARC1; p=none"' if kind == "TXT" else "10 mx.example."
+    change = {"Name": name, "Type": kind, "TTL": 300, "ResourceRecords": [{"Value": value}]}
+    others = {"Name": "x.acme.com.", "Type": "TXT", "TTL": 300, "ResourceRecords": [{"Value": '"x"'}]}
+    batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": one} for one in (change, others)]}
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+
+
+def beside_dmarc(who: str) -> None:
+    """The same name with another type, and another name with the same type, in one batch."""
+    writes_dmarc(who, kind="MX")
+
+
+def stops_signing(who: str) -> None:
+    support.client("sesv2", access_key=who).put_email_identity_dkim_attributes(
+        EmailIdentity="acme.com", SigningEnabled=False
+    )
+
+
+def tags_beside(who: str) -> None:
+    ses = support.client("sesv2", access_key=who)
+    arn = f"arn:aws:ses:us-east-1:{support.ACCOUNT}:identity/acme.com"
+    ses.tag_resource(ResourceArn=arn, Tags=[{"Key": "seen", "Value": "x"}])
+    ses.put_email_identity_feedback_attributes(EmailIdentity="acme.com", EmailForwardingEnabled=True)
+
+
+@pytest.mark.parametrize(
+    ("deed", "beside", "address", "event"),
+    [
+        (overwrites, beside_the_secret, "smtp_credential/news", "PutSecretValue"),
+        (deletes_the_key, beside_the_key, "smtp_credential/news", "DeleteAccessKey"),
+        (edits_the_policy, beside_the_policy, "smtp_user/news", "PutUserPolicy"),
+        (writes_dmarc, beside_dmarc, "dns_record/acme.com/_dmarc.acme.com/TXT", "ChangeResourceRecordSets"),
+        (stops_signing, tags_beside, "email_identity/us-east-1/acme.com", "PutEmailIdentityDkimAttributes"),
+    ],
+)
+def test_an_event_counts_for_what_it_is_about(
+    live: support.House, deed: Any, beside: Any, address: str, event: str
+) -> None:  # fmt: skip
+    """Eva makes the difference; Olga, later, does something else to the same resource, or the same to another."""
+    live.sandbox.principal(OLGA, arn=ARN.replace("eva", "olga"))
+    deed(EVA)
+    live.sandbox.advance(60)
+    beside(OLGA)
+    told = [
+        d["message"] for d in drift(live)["diagnostics"] if d["code"] == "caused-by" and d["address"] == address
+    ]  # fmt: skip
+    assert len(told) == 1, told
+    assert told[0].startswith(f"{event} at ")
+    assert ARN in told[0]
+
+
+def test_two_edits_of_one_resource_have_two_causes(live: support.House) -> None:
+    live.sandbox.principal(OLGA, arn=ARN.replace("eva", "olga"))
+    stops_signing(EVA)
+    live.sandbox.advance(60)
+    support.client("sesv2", access_key=OLGA).put_email_identity_feedback_attributes(
+        EmailIdentity="acme.com", EmailForwardingEnabled=False
+    )
+    found = [d["message"] for d in drift(live)["diagnostics"] if d["code"] == "caused-by"]
+    assert [re.sub(r" at \S+| from .*", "", words) for words in found] == [
+        f"email_forwarding_enabled: PutEmailIdentityFeedbackAttributes by {ARN.replace('eva', 'olga')}",
+        f"dkim.signing_enabled: PutEmailIdentityDkimAttributes by {ARN}",
+    ]
+
+
+@pytest.mark.parametrize(("verified", "code"), [(True, "status-changed"), (False, "status-failed")])
+def test_aws_changed_a_status_only_where_it_was_better(house: support.House, verified: bool, code: str) -> None:
+    house.seed_zone()
+    document = {"domains": {"acme.com": {"dkim": {}}}}
+    if not verified:
+        house.sandbox.settings(verification_delay=10_000_000.0)
+    house.settle(document)
+    house.sandbox.settings(verification_delay=0.0)
+    for name, kind in [key for key in house.zone() if "_domainkey" in key[0]]:
+        (value,) = house.zone()[name, kind]
+        house.change(name, kind, value, action="DELETE")
+    house.write({"domains": {"acme.com": {"dkim": {}, "zone": "manual"}}})
+    house.sandbox.advance(30 * 86400)
+    told = [d for d in drift(house, code=2 if house.plan().changes else 0)["diagnostics"] if "status" in d["code"]]
+    assert [d["code"] for d in told] == [code]
+    assert ("AWS changed" in told[0]["message"]) is verified
+
+
 def test_not_applied_yet_differs_from_an_edit(live: support.House) -> None:
     live.write(support.merge(DOCUMENT, {"domains": {"acme.com": {"email_forwarding_enabled": False}}}))
     output = drift(live)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -531,6 +532,32 @@ def test_hostile_live_values_are_inert(house: House) -> None:
     assert "\x1b" not in text
     assert "policies.two is not managed here" in text
     assert "bimi is not managed here" in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["##[error]x", "##vso[task.setvariable variable=a]b", "::set-env name=a::b", "::stop-commands::x", "::Group::x"],
+)
+def test_nothing_that_import_prints_is_a_command_of_a_pipeline(house: House, command: str) -> None:
+    """Neither in a comment (the second policy, which cannot be declared) nor in a value, which comes back as it was."""
+    house.seed_zone()
+    house.sandbox.seed(identities=[{"names": ["acme.com"], "publish": True}])
+    for name, text in (("one", command), ("two", f"{command}\n{command}")):
+        statement = {
+            "Sid": "s", "Effect": "Allow", "Principal": {"AWS": "222233334444"}, "Action": "ses:SendEmail",
+            "Resource": f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com",
+            "Condition": {"StringEquals": {"aws:PrincipalTag/t": text}},
+        }  # fmt: skip
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        client("sesv2").create_email_identity_policy(EmailIdentity="acme.com", PolicyName=name, Policy=document)
+    ran = house.cli("import", "--region", HOME, "--stack", "acme")
+    assert ran.code == 0, ran
+    for text in (ran.out, ran.err):
+        assert not re.search(r"##\w*\[|^\s*#?\s*::|::[A-Za-z]", text, flags=re.MULTILINE), text
+    (found,) = yaml.safe_load(ran.out)["domains"]["acme.com"]["policies"]["one"]["Statement"]
+    assert found["Condition"]["StringEquals"]["aws:PrincipalTag/t"] == [command]
+    assert "policies.two is not managed here" in ran.out
+    assert r"\x23\x23" in ran.out or r"\x3a\x3a" in ran.out
 
 
 def test_an_address_whose_domain_has_capitals_is_left_out_and_named(house: House) -> None:

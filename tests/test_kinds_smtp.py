@@ -163,6 +163,19 @@ def test_a_boundary_is_put_and_changed_before_the_policy(house: House) -> None:
     assert boundary() == BOUNDARIES[1]
 
 
+def test_a_boundary_that_iam_does_not_see_at_once_is_waited_for(house: House) -> None:
+    """Under the policy of apply, IAM denies a user's policy as long as it does not see the boundary."""
+    boundaries()
+    house.sandbox.fault("denied", service="iam", operation="PutUserPolicy", count=1)
+    assert house.apply(user(permissions_boundary=BOUNDARIES[0]), expect=None).outcome == "applied"
+    house.sandbox.fault("denied", service="iam", operation="PutUserPolicy", count=1)
+    changed = user(permissions_boundary=BOUNDARIES[1], from_addresses=["news@acme.com"])
+    assert house.apply(changed, expect=None).outcome == "applied"
+    house.sandbox.fault("denied", service="iam", operation="PutUserPolicy", count=1)
+    changed = user(permissions_boundary=BOUNDARIES[1], from_addresses=["other@acme.com"])
+    assert house.apply(changed, expect=None).outcome == "error", "the boundary has been there"
+
+
 @pytest.mark.parametrize("without", [{}, {"permissions_boundary": None}], ids=["taken out", "null"])
 def test_a_boundary_is_never_removed(house: House, without: dict[str, Any]) -> None:
     boundaries()

@@ -23,6 +23,7 @@ from reconciler.cli.common import lock_of as lock_for
 from reconciler.errors import AwsError, Locked, Refused
 from reconciler.lock import HeldLock, LocalLock, Lock, S3Lock
 from reconciler.model import Stack
+from reconciler.sandbox.passthrough import Moto
 
 BUCKET = "acme-recon"
 S3 = {"backend": {"s3": {"bucket": BUCKET, "prefix": "mail/"}}}
@@ -399,3 +400,64 @@ def test_terminated_while_planning_lets_go(house: support.House, bucket: Any) ->
 def test_the_connection_of_the_lock_outlives_a_stopped_run(house: support.House, bucket: Any) -> None:
     with lock_for(stack(**S3)).held("apply") as held:
         assert isinstance(held.aws, Aws)
+
+
+# --- stores that are not S3 ----------------------------------------------------------------------------------------
+
+
+def ignoring(*names: str) -> Callable[..., Any]:
+    """moto as a store that ignores these headers."""
+    call = Moto.call
+
+    def without(self: Moto, request: Any, account: str) -> Any:
+        for name in names:
+            request.headers.pop(name, None)
+        return call(self, request, account)
+
+    return without
+
+
+@pytest.mark.parametrize("names", [("if-none-match", "if-match"), ("if-none-match",), ("if-match",)], ids=str)
+@pytest.mark.parametrize("command", [["apply", "--auto-approve"], ["destroy", "--allow-deletes", "9"]], ids=str)
+def test_a_store_without_conditional_writes_is_refused(
+    house: support.House, bucket: Any, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], command: list[str]
+) -> None:
+    house.write({"configuration_sets": {"main": {}}}, stack=S3)
+    monkeypatch.setattr(Moto, "call", ignoring(*names))
+    house.clear()
+    for format in ("text", "json"):
+        ran = house.cli(*command, "state.yaml", "--format", format)
+        assert ran.code == 3 and "ignores conditional writes" in ran.out + ran.err, ran
+    assert not [w for w in house.writes() if not w.startswith("s3:")]
+    assert "Contents" not in bucket.list_objects_v2(Bucket=BUCKET), "the lock is released"
+
+
+def test_a_store_that_says_it_has_no_conditional_writes_is_refused(house: support.House, bucket: Any) -> None:
+    house.write({"configuration_sets": {"main": {}}}, stack=S3)
+    house.sandbox.fault("error", service="s3", operation="PutObject", code="NotImplemented", status=501, count=None)
+    ran = house.cli("apply", "state.yaml", "--auto-approve")
+    assert ran.code == 3 and "ignores conditional writes" in ran.err, ran
+
+
+def test_a_bucket_of_another_account_is_never_used(house: support.House, bucket: Any) -> None:
+    """A bucket's name is the world's: somebody else may have made it."""
+    theirs = support.client("s3", access_key="AKIATHEIRS")
+    house.sandbox.principal("AKIATHEIRS", account="444455556666")
+    theirs.create_bucket(Bucket="squatted")
+    document: dict[str, Any] = {"configuration_sets": {"main": {}}}
+    house.write(document, stack={"backend": {"s3": {"bucket": "squatted"}}})
+    for command in (["apply", "--auto-approve"], ["unlock", "--force"], ["history"]):
+        ran = house.cli(*command, "state.yaml")
+        assert ran.code == 1 and "AccessDenied" in ran.err and "stack.backend.s3.account" in ran.err, ran
+    assert "Contents" not in theirs.list_objects_v2(Bucket="squatted")
+    assert not [w for w in house.writes() if not w.startswith("s3:")]
+
+
+def test_every_call_to_the_bucket_says_whose_it_must_be(house: support.House, bucket: Any) -> None:
+    house.write({"configuration_sets": {"main": {}}}, stack=S3)
+    house.clear()
+    for command in (["apply", "--auto-approve"], ["history"], ["drift"], ["unlock", "--force"]):
+        house.cli(*command, "state.yaml")
+    calls = [c for c in house.sandbox.calls() if c["service"] == "s3"]
+    assert {c["operation"] for c in calls} >= {"PutObject", "GetObject", "DeleteObject", "ListObjects"}
+    assert {c["params"].get("ExpectedBucketOwner") for c in calls} == {support.ACCOUNT}

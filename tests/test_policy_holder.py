@@ -6,6 +6,7 @@ The sandbox judges the conditions of the policy as AWS documents them (``reconci
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -437,3 +438,13 @@ def test_import_reads_the_address_back() -> None:
     base = f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/"
     assert _identities([f"{base}a${{*}}b@acme.com"]) == ["a*b@acme.com"]
     assert _identities([f"{base}a*b@acme.com"]) is None
+
+
+def test_whatever_gives_rights_is_limited_by_a_boundary() -> None:
+    """A kind that writes policies, users or roles must stand under the condition, and no kind may lift a boundary."""
+    from reconciler.iam_policy import BOUNDED, actions
+
+    gives = re.compile(r"iam:(Put|Attach|Add|Create|Set|UpdateAssumeRolePolicy|UpdateLoginProfile)")
+    takes = re.compile(r"iam:(Delete\w+PermissionsBoundary|Remove\w+FromGroup)")
+    found = {action for action in actions("apply") if gives.match(action) or takes.match(action)}
+    assert found - {"iam:CreateAccessKey"} == BOUNDED

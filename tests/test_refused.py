@@ -59,6 +59,20 @@ def foreign_mx(house: House) -> dict[str, Any]:
     return domain(mail_from={"mail_from_domain": "bounce.acme.com"})
 
 
+def mx_beside_ours(house: House) -> dict[str, Any]:
+    house.seed_zone()
+    house.settle(document := domain(mail_from={"mail_from_domain": "bounce.acme.com"}))
+    house.change("bounce.acme.com", "MX", f"10 feedback-smtp.{HOME}.amazonses.com", "20 mx.example.com")
+    return document
+
+
+def mx_beside_a_null_mx(house: House) -> dict[str, Any]:
+    house.seed_zone(foreign={})
+    house.settle(document := domain(null_mx=True))
+    house.change("acme.com", "MX", "0 .", "10 mx.example.com.")
+    return document
+
+
 def two_records(house: House) -> dict[str, Any]:
     house.seed_zone("acme.com", {("_dmarc.acme.com", "TXT"): ["v=DMARC1; p=none", "v=DMARC1; p=reject"]})
     return domain(dmarc={"p": "reject"})
@@ -145,6 +159,8 @@ CASES = [
         (f"event_destination/{HOME}/main/d",),
     ),
     Case(foreign_mx, f"{RECORDS}/bounce.acme.com/MX", "update", "mx-taken"),
+    Case(mx_beside_ours, f"{RECORDS}/bounce.acme.com/MX", "update", "mx-not-alone"),
+    Case(mx_beside_a_null_mx, f"{RECORDS}/acme.com/MX", "update", "mx-not-alone"),
     Case(two_records, f"{RECORDS}/_dmarc.acme.com/TXT", "update", "two-dmarc"),
     Case(two_spf, f"{RECORDS}/acme.com/TXT", "update", "two-spf"),
     Case(name_taken, f"{RECORDS}/_dmarc.acme.com/TXT", "create", "cname-in-the-way"),

@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     # what each kind is, as data
     "resources": {"mail"},
     # the engine of the kinds, and their classes; AWS is handed in
-    "kinds": {*BASE, "resources", "secrets", "aws"},
+    "kinds": {*BASE, "policy_evaluation", "resources", "secrets", "aws"},
     # observed, judged, planned
     "rules": {*BASE, "kinds", "resources", "public_dns"},
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler import rules
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
+from reconciler.resources.smtp_user.other_policies import OtherPolicy
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
@@ -170,6 +171,14 @@ def user(**values: Any) -> dict[str, Any]:
 
 def policy(*resources: str) -> dict[str, Any]:
     return {"identities": list(resources)}
+
+
+def other_policy(effect: str) -> OtherPolicy:
+    statement = {"Effect": effect, "Action": "ses:SendRawEmail", "Resource": "*"}
+    return OtherPolicy("group", "AWSSESSendingGroupDoNotRename", ({"Statement": [statement]},))
+
+
+LIMITED = {"from_addresses": ["*@acme.com"]}
 
 
 def odd_policy(*resources: str) -> dict[str, Any]:
@@ -384,6 +393,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             "more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})},
         },
     ),
+    ("dkim-stale", "note", {"before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]}}),
     ("dkim-failing", "warning", {"facts": {"dkim_status": "TEMPORARY_FAILURE"}}),
     (
         "mail-from-reject",
@@ -593,7 +603,12 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "smtp-wider",
         "warning",
-        {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": ["AWSSESSendingGroupDoNotRename"]})}},
+        {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Allow")]})}},
+    ),
+    (
+        "smtp-denied",
+        "warning",
+        {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Deny")]})}},
     ),
     (
         "smtp-set-arn",
@@ -784,6 +799,15 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-failing", {"facts": PENDING}),
+    ("dkim-stale", {"before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.vendor.example"]}}),
+    ("dkim-stale", {"before": {("t0._domainkey.shop.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]}}),
+    (
+        "dkim-stale",
+        {
+            "before": {("t0._domainkey.acme.com", "CNAME"): ["t0.dkim.amazonses.com"]},
+            "unread": (f"email_identity/{WEST}",),
+        },
+    ),
     ("mail-from-reject", {"want": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}}}),
     ("mail-from-reject", {"facts": {"mail_from_status": "PENDING"}}),
     ("mail-from-mx", {}),
@@ -916,7 +940,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("smtp-no-overlap", user(consumers=[{"name": "webmail"}])),
     ("smtp-consumers", {**user(consumers=[{"name": "webmail"}]), "more": {CREDENTIAL: ({"x": 1}, {"x": 2})}}),
     ("smtp-key-old", {**user(), "more": {CREDENTIAL: (key("2026-11-01T00:00:00+00:00"), {})}}),
-    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, {}, {"groups": []})}}),
+    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": []})}}),
+    ("smtp-denied", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Allow")]})}}),
+    ("smtp-wider", {**user(), "more": {"smtp_user/news": ({}, LIMITED, {"policies": [other_policy("Deny")]})}}),
     (
         "smtp-set-arn",
         {

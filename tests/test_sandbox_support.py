@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,6 +183,111 @@ def test_runs_as_a_program_with_aws_rates() -> None:
     _, errors = process.communicate(timeout=60)
     assert errors == ""
     assert process.returncode == 0
+
+
+SIGNED = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20261122/us-east-1/s3/aws4_request, SignedHeaders=x, Signature=y"
+}
+
+
+def test_a_bucket_before_the_host_is_answered(sandbox: Sandbox) -> None:
+    """As S3 clients do with ``localhost``; browsers take such names for this machine alone."""
+    client("s3").create_bucket(Bucket="bucket")
+    assert ask(sandbox, "GET", "/", {"Host": "bucket.localhost:5566", **SIGNED})[0] != 403
+
+
+def ask(sandbox: Sandbox, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, str]:
+    connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"))
+    connection.request(method, path, body=body, headers=headers)
+    answer = connection.getresponse()
+    text = answer.read().decode("utf-8", "replace")
+    connection.close()
+    return answer.status, text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200), ({"Host": "localhost:5566"}, 200), ({"Host": "127.0.0.1"}, 200), ({"Host": "[::1]:5566"}, 200),
+        ({"Origin": "http://localhost:3000"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Host": "evil.example"}, 403), ({"Host": "evil.example:5566"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "localhost.evil.example"}, 403), ({"Host": ""}, 403), ({"Host": "127.0.0.1@evil.example"}, 403),
+        ({"Host": "[::1"}, 403), ({"Host": "motoapi.amazonaws.com"}, 403), ({"Host": "s3.amazonaws.com"}, 403),
+        ({"Origin": "https://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Origin": ""}, 403),
+        ({"Origin": "http://127.0.0.1.evil.example"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)  # fmt: skip
+def test_only_programs_on_this_machine_are_answered(sandbox: Sandbox, headers: dict[str, str], status: int) -> None:
+    """A page in a browser may send to loopback, also by a name of its own that resolves to it."""
+    ways: tuple[tuple[str, dict[str, str]], ...] = (("/_sandbox/calls", {}), ("/", SIGNED))
+    for path, more in ways:
+        assert ask(sandbox, "GET", path, {**headers, **more})[0] == status, path
+
+
+@pytest.mark.parametrize("path", [
+    "/moto-api/", "/moto-api/data.json", "/moto-api/recorder/start-recording", "/moto-api/config", "/%6doto-api/config",
+    "//moto-api/config", "/x/../moto-api/config", "/./moto-api/config", "/MOTO-API/config", "/moto-api/reset",
+])  # fmt: skip
+@pytest.mark.parametrize("signed", [True, False])
+def test_the_endpoints_of_moto_are_not_offered(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, signed: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    client("secretsmanager").create_secret(Name="s", SecretString="x")
+    for method in ("GET", "POST", "PUT"):
+        status, text = ask(sandbox, method, path, SIGNED if signed else {}, b"{}")
+        assert status in {400, 403, 404} and "moto-api/data" not in text, text
+    assert not list(tmp_path.iterdir())
+    assert client("secretsmanager").list_secrets()["SecretList"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("PUT", "/bucket"), ("PUT", "/bucket/key"), ("POST", "/")])
+def test_an_unsigned_request_does_nothing(sandbox: Sandbox, method: str, path: str) -> None:
+    assert ask(sandbox, method, path, {}, b"x")[0] == 403
+    assert client("s3").list_buckets()["Buckets"] == []
+
+
+def test_the_printed_variables_leave_no_way_to_aws(tmp_path: Path) -> None:
+    """What a shell has after it has read them: no profile, no session token, no other endpoint."""
+    others = {
+        "AWS_PROFILE": "work", "AWS_DEFAULT_PROFILE": "work", "AWS_SESSION_TOKEN": "x", "AWS_SECURITY_TOKEN": "x",
+        "AWS_ENDPOINT_URL_SESV2": "https://aws", "AWS_ENDPOINT_URL_ROUTE_53": "https://aws",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines = []
+    while not lines or not lines[-1].startswith("unset "):
+        lines.append(process.stdout.readline())
+        assert lines[-1], lines
+    process.terminate()
+    process.wait(60)
+    script = "".join(lines) + "env"
+    shell = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, check=True, env={**os.environ, **others}
+    )
+    left = {line.partition("=")[0] for line in shell.stdout.splitlines() if line.startswith("AWS_")}
+    assert not left & set(others)
+    assert "AWS_ENDPOINT_URL" in left
+
+
+def test_another_accounts_bucket_is_refused_where_the_owner_is_expected(sandbox: Sandbox) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket="theirs")
+    s3.put_object(Bucket="theirs", Key="k", Body=b"x", ExpectedBucketOwner="111122223333")
+    for call in (
+        lambda: s3.put_object(Bucket="theirs", Key="k", Body=b"x", ExpectedBucketOwner="444455556666"),
+        lambda: s3.get_object(Bucket="theirs", Key="k", ExpectedBucketOwner="444455556666"),
+        lambda: s3.list_objects_v2(Bucket="theirs", ExpectedBucketOwner="444455556666"),
+        lambda: s3.delete_object(Bucket="theirs", Key="k", ExpectedBucketOwner="444455556666"),
+    ):
+        assert code_of(call) == ("AccessDenied", 403)
 
 
 def test_an_operation_the_sandbox_lacks_is_a_clear_error(sandbox: Sandbox) -> None:

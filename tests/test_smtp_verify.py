@@ -340,6 +340,14 @@ def test_the_command_says_what_is_wrong_before_it_logs_in(house: House, monkeypa
 # --- the password --------------------------------------------------------------------------------------------------
 
 
+def test_without_a_terminal_the_password_is_refused_before_anything_is_read(house: House) -> None:
+    for state in ("missing", "broken.yaml"):
+        (house.home / "broken.yaml").write_text("[")
+        ran = house.cli("smtp", "password", "news", "--region", HOME, state)
+        assert ran.code == 3 and "standard output is not a terminal" in ran.err, ran
+    assert house.calls() == []
+
+
 def test_the_password_is_shown_after_asking_or_with_force(house: House) -> None:
     house.settle(STATE)
     right = stored(("secretsmanager", HOME, "recon/news"))["regions"][HOME]["password"]

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from support import ACCOUNT, HOME, OTHER, House, client
 
+from reconciler import suppression
+
 STACK = {"regions": [HOME]}
 STATE = {"domains": {"acme.com": {"regions": [HOME, OTHER]}}}
 
@@ -120,6 +122,44 @@ def test_hostile_addresses_are_inert(house: House) -> None:
     assert "\x1b" not in house.cli("suppression", "list", "state.yaml").out
     (row,) = rows(house.cli("suppression", "export", "state.yaml").out)
     assert row["address"] == evil
+
+
+EVIL = (
+    "=cmd@example.com", "+1@example.com", "-1@example.com", "@sum@example.com", "\t=1@example.com", "\r=1@example.com",
+    "\x1b=1@example.com", "\uff1d1@example.com", "'=1@example.com", "''+1@example.com", " =1@example.com",
+)  # fmt: skip
+"""Addresses that a spreadsheet could take for a formula, and such as already have an apostrophe."""
+PLAIN = ("ann@example.com", "o'hara@example.com", "'ann@example.com", "a=b@example.com", "1@example.com")
+
+
+@pytest.mark.parametrize("address", [*EVIL, *PLAIN])
+def test_no_cell_is_a_formula_and_every_address_comes_back(house: House, address: str) -> None:
+    house.write({}, stack=STACK)
+    house.sandbox.seed(suppressed=[{"region": HOME, "addresses": [address]}])
+    text = house.cli("suppression", "export", "state.yaml").out
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["address"] == ("'" if address in EVIL else "") + address
+    assert row["address"].lstrip("'")[:1] not in "=+-@" or row["address"].startswith("'")
+    assert suppression.from_cell(row["address"]) == address
+
+
+@pytest.mark.parametrize("address", [*EVIL[:4], EVIL[8], EVIL[9], *PLAIN])
+def test_an_export_removes_what_it_names(house: House, address: str) -> None:
+    if not suppression.is_address(address):
+        pytest.skip("SES has no such address")
+    house.write({}, stack=STACK)
+    house.sandbox.seed(suppressed=[{"region": HOME, "addresses": [address]}])
+    assert house.cli("suppression", "export", "state.yaml", "--out", "mine.csv").code == 0
+    ran = house.cli("suppression", "remove", "--from", "mine.csv", "state.yaml", "--auto-approve")
+    assert ran.code == 0 and listed(HOME) == [], ran
+
+
+@pytest.mark.parametrize("line", ["{" * 50_000, "{}", '{"address": []}', "x" * 200_000, '"' * 9, "\0", "[]"])
+def test_a_line_that_is_no_address_is_named(house: House, line: str) -> None:
+    house.write({}, stack=STACK)
+    (house.home / "bad").write_text(f"{line}\n")
+    ran = house.cli("suppression", "remove", "--from", "bad", "state.yaml", "--auto-approve")
+    assert ran.code == 1 and "bad:1" in ran.err and "Traceback" not in ran.err, ran
 
 
 # --- remove --------------------------------------------------------------------------------------------------------

@@ -161,7 +161,8 @@ class Zones:
                 )
             except AwsError as error:
                 if error.aws_code in DENIED and (gone := self._taken_out(batch)):
-                    options = " ".join(f"--removing {name}" for name in gone)
+                    dns = ["--dns"] if self.run.aws.stack.dns_role_arn else []
+                    options = " ".join([*dns, *(f"--removing {name}" for name in gone)])
                     error.hint += (
                         f"; it is limited to the names of the YAML: for what was taken out, run recon iam-policy apply "
                         f"{options} and give the role what that prints"

@@ -382,6 +382,11 @@ def _clock_hint(metadata: Any) -> str:
 
 
 def _hint(code: str, service: str, operation: str) -> str:
+    if code in DENIED and service == "s3":
+        return (
+            f"allow {iam_action(service, operation)} for the role that recon runs as (see `recon iam-policy`); and the "
+            "bucket must belong to the stack's account, or to stack.backend.s3.account"
+        )
     if code in DENIED and operation.startswith("AssumeRole"):
         return "let these credentials call sts:AssumeRole on that role, and let the role's trust policy name them"
     if code in DENIED:

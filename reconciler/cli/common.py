@@ -39,6 +39,7 @@ TextOrJsonOption = Annotated[str, typer.Option("--format", help="text or json.")
 RegionsOption = Annotated[
     list[str] | None, typer.Option("--region", help="Only this region (repeatable); all of the stack's otherwise.")
 ]
+AccountOption = Annotated[str | None, typer.Option("--account", help="Refuse any other account (twelve digits).")]
 ApproveOption = Annotated[bool, typer.Option("--auto-approve", help="Do not ask.")]
 RefreshOption = Annotated[
     str, typer.Option("--refresh", help="full reads every attribute; bulk what AWS returns in bulk.")
@@ -55,6 +56,8 @@ VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help=
 
 FORMATS = ("text", "json", "markdown", "html")
 TEXT_OR_JSON = ("text", "json")
+FOUND_CODES = {"no_changes": 0, "error": 1, "changes": 2}
+"""The exit code of a command that looks for something: healthy, not checked, found; by its ``outcome``."""
 
 
 def only(format: str, formats: Sequence[str]) -> None:
@@ -157,6 +160,23 @@ def load(state: str, env: str | None, out: Output) -> tuple[State, tuple[Diagnos
 
     loaded = desired.load(state, env)
     return loaded.state, loaded.warnings
+
+
+def ses_regions(named: Iterable[str]) -> list[str]:
+    """The regions of a command line, each once and sorted. Raises ReconError where SES has one of them not."""
+    from reconciler.regions import SES_REGIONS
+
+    chosen = sorted(set(named))
+    if unknown := [region for region in chosen if region not in SES_REGIONS]:
+        raise ReconError(f"SES has no region {', '.join(unknown)}", hint=f"such as {', '.join(SES_REGIONS[:4])}")
+    return chosen
+
+
+def account_id(account: str | None) -> str | None:
+    """The account of ``--account``, if any. Raises ReconError for one that is no account id."""
+    if account is not None and not (len(account) == 12 and account.isascii() and account.isdigit()):
+        raise ReconError(f"--account {account} is not an AWS account id", hint="an account id has twelve digits")
+    return account
 
 
 def validate_targets(targets: Iterable[str] | None) -> tuple[str, ...]:

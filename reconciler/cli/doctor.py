@@ -9,6 +9,7 @@ import typer
 
 from reconciler.cli.app import app
 from reconciler.cli.common import (
+    FOUND_CODES,
     EnvOption,
     Output,
     ParallelOption,
@@ -59,7 +60,7 @@ def doctor(
         raise ReconError(f"--to {to} is not an e-mail address", hint="such as ann@example.com")
     domain, place = name_and_state(what or (), "domain", "recon doctor [DOMAIN] [STATE]")
     declared = load_state(place, env)
-    domains = _domains(declared, domain)
+    domains = None if domain is None else _domains(declared, domain)
     suppression.regions_of(declared, region or ())
     dns = None if no_dns else PublicDns(resolver or ())
 
@@ -72,16 +73,14 @@ def doctor(
     if out.format == "json":
         out.document(declared.stack, _outcome(checks), {"checks": [c.to_json() for c in checks]}, _diagnostics(checks))
     else:
-        _text(checks, domains, out)
-    return _code(checks)
+        _text(checks, facts.domains, out)
+    return FOUND_CODES[_outcome(checks)]
 
 
-def _domains(declared: State, domain: str | None) -> list[str]:
+def _domains(declared: State, domain: str) -> list[str]:
     from reconciler.names import fold_domain
 
     every = sorted({e.name for e in declared.section("domains")})
-    if domain is None:
-        return every
     try:
         name = fold_domain(domain)
     except ValueError as problem:
@@ -100,10 +99,6 @@ def _outcome(checks: list[Check]) -> str:
 
     seen = {c.status for c in checks}
     return "changes" if FOUND in seen else "error" if UNKNOWN in seen else "no_changes"
-
-
-def _code(checks: list[Check]) -> int:
-    return {"changes": 2, "error": 1, "no_changes": 0}[_outcome(checks)]
 
 
 def _diagnostics(checks: list[Check]) -> list[Diagnostic]:
@@ -126,7 +121,7 @@ def _text(checks: list[Check], domains: list[str], out: Output) -> None:
     for check in sorted(checks, key=lambda c: LAYERS.index(c.layer)):
         mark = marks[check.status].ljust(5)
         mark = f"\x1b[{colors[check.status]}m{mark}\x1b[0m" if out.color else mark
-        place = _place(check.domain if len(domains) > 1 else "", check.region)
+        place = _place(check.domain if domains != [check.domain] else "", check.region)
         sys.stdout.write(f"{mark}  {check.layer.ljust(11)}  {place}{safe(check.message)}\n")
         if check.hint and (check.status != OK or out.verbose):
             sys.stdout.write(f"                      -> {safe(check.hint)}\n")
@@ -139,7 +134,7 @@ def _place(domain: str, region: str) -> str:
 
 
 def _summary(checks: list[Check]) -> str:
-    from reconciler.doctor import FOUND, UNKNOWN
+    from reconciler.doctor import FOUND, LAYERS, UNKNOWN
 
     wrong = [c for c in checks if c.status == FOUND]
     unknown = sum(c.status == UNKNOWN for c in checks)
@@ -149,6 +144,10 @@ def _summary(checks: list[Check]) -> str:
         return f"Fix this first: {first.layer}: {_place(first.domain, first.region)}{first.message}{more}"
     if unknown:
         return f"No problem was found, but {unknown} thing{'s' * (unknown != 1)} could not be checked."
+    seen = {c.layer for c in checks}
+    if left := [layer for layer in LAYERS if layer not in seen]:
+        looked = ", ".join(layer for layer in LAYERS if layer in seen) or "none"
+        return f"Every layer that was looked at is healthy: {looked}. Not looked at: {', '.join(left)}."
     return (
         "Every layer is healthy. If one receiver still rejects mail, the cause is reputation or content; its SMTP "
         "reply says which."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +12,15 @@ import typer
 from reconciler.cli.app import app
 from reconciler.cli.common import (
     TEXT_OR_JSON,
+    AccountOption,
     ColorOption,
     EnvOption,
     Output,
     ParallelOption,
     QuietOption,
     TextOrJsonOption,
+    account_id,
+    ses_regions,
 )
 from reconciler.errors import ReconError
 
@@ -39,7 +42,7 @@ def import_(
         str | None, typer.Option("--out", help="A directory, or a file ending in .yaml; by default standard output.")
     ] = None,
     stack: Annotated[str | None, typer.Option("--stack", help="Name of the stack that will own it.")] = None,
-    account: Annotated[str | None, typer.Option("--account", help="Refuse any other account (twelve digits).")] = None,
+    account: AccountOption = None,
     state: Annotated[
         str | None, typer.Option("--state", help="A state that exists: import what it does not declare.")
     ] = None,
@@ -58,7 +61,8 @@ def import_(
     from reconciler.running import now
 
     output = Output(format, no_color, quiet, formats=TEXT_OR_JSON)
-    _check_options(region or (), account)
+    ses_regions(region or ())
+    account_id(account)
     file, directory = _target(out)
     path = state or (directory if directory and _has_yaml(directory) else None)
     existing = _existing_state(path, state, env, stack, account)
@@ -79,17 +83,6 @@ def import_(
     _print(output, imported, written, to_stdout=out is None)
     if imported.unread or imported.missed:
         raise typer.Exit(1)
-
-
-def _check_options(regions: Iterable[str], account: str | None) -> None:
-    """Raises ReconError for a region without SES, or an account id that is not one."""
-    from reconciler.regions import SES_REGIONS
-
-    for region in regions:
-        if region not in SES_REGIONS:
-            raise ReconError(f"SES has no region {region}", hint=f"such as {', '.join(SES_REGIONS[:4])}")
-    if account is not None and not (len(account) == 12 and account.isdigit()):
-        raise ReconError(f"--account {account} is not an AWS account id", hint="an account id has twelve digits")
 
 
 def _existing_state(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.common import EnvOption, StateArg, guarded, load_state, yes
+from reconciler.cli.common import AccountOption, EnvOption, StateArg, account_id, guarded, load_state, ses_regions, yes
 from reconciler.errors import ReconError, Refused
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.model import State
 
 NoStateOption = Annotated[bool, typer.Option("--no-state", help="Ignore the YAML: credentials and a name are enough.")]
-AccountOption = Annotated[str | None, typer.Option("--account", help="Refuse any other account (twelve digits).")]
 AnyRegionOption = Annotated[
     list[str] | None,
     typer.Option("--region", help="This region (repeatable); else the stack's, or without YAML the credentials'."),
@@ -46,14 +45,11 @@ class Incident:
         Raises ReconError for a region without SES, and unless ``anywhere`` for one that the stack does not use.
         """
         from reconciler.aws.default_region import default_region
-        from reconciler.regions import is_ses_region
         from reconciler.suppression import regions_of
 
-        named = sorted(set(chosen or ()))
+        named = ses_regions(chosen or ())
         if self.state is not None and not (named and anywhere):
             return regions_of(self.state, named)
-        if unknown := [region for region in named if not is_ses_region(region)]:
-            raise ReconError(f"SES is not known to exist in {', '.join(unknown)}", hint="such as us-east-1")
         if named:
             return named
         if (region := default_region()) is None:
@@ -119,8 +115,7 @@ def incident(
     state: StateArg = "state", env: EnvOption = None, no_state: NoStateOption = False, account: AccountOption = None
 ) -> Incident:
     """The YAML where it can be read (for ``options_from``). Raises ReconError for a bad ``--account``."""
-    if account is not None and not (len(account) == 12 and account.isdecimal()):
-        raise ReconError(f"--account {account} is not an AWS account id", hint="an account id has twelve digits")
+    account = account_id(account)
     if no_state:
         return Incident(None, account, "--no-state")
     if not Path(state).exists():

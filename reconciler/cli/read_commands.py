@@ -297,11 +297,21 @@ def sandbox(
     ] = None,
 ) -> None:
     """Run the embedded AWS on loopback and print the environment variables for it. Stop it with Ctrl-C."""
-    from reconciler.sandbox import environment, serve
+    from reconciler.sandbox import CLEARED, environment, serve
 
     def ready(url: str) -> None:
         sys.stdout.write("".join(f"export {k}={v}\n" for k, v in environment(url, paced=rates is not None).items()))
+        sys.stdout.write(f"unset {' '.join(CLEARED)}\n")
         sys.stdout.flush()
         sys.stderr.write(f"The sandbox listens on {url}; it keeps nothing when it stops. Stop it with Ctrl-C.\n")
 
-    serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)
+    ports = f"port {port}" + (f" or the DNS port {dns_port}" if dns_port is not None else "")
+    try:
+        serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)
+    except OSError as problem:
+        raise ReconError(
+            f"the sandbox cannot listen on {ports}: {problem.strerror or problem}",
+            hint="stop what listens there, or let it pick a free one: --port 0",
+        ) from None
+    except ValueError as problem:
+        raise ReconError(f"--rates {rates}: {problem}", hint="--rates aws") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.common import Output, ParallelOption, any_format, head_of, options_from
+from reconciler.cli.common import FOUND_CODES, Output, ParallelOption, any_format, head_of, options_from
 from reconciler.cli.incident import AnyRegionOption, Incident, announce, incident
 from reconciler.errors import ReconError
 
@@ -62,7 +62,7 @@ def senders(
         "diagnostics": [d.to_json() for d in (*findings, *facts.diagnostics, *_limits(found))],
     }  # fmt: skip
     _print(document, time, out)
-    return {"changes": 2, "error": 1, "no_changes": 0}[outcome]
+    return FOUND_CODES[outcome]
 
 
 def _most(text: str) -> int:

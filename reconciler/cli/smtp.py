@@ -13,12 +13,15 @@ import typer
 
 from reconciler.cli.app import command_group
 from reconciler.cli.common import (
+    FOUND_CODES,
+    AccountOption,
     ApproveOption,
     EnvOption,
     LockOption,
     Output,
     ParallelOption,
     RegionsOption,
+    StateArg,
     guarded,
     load_state,
     name_and_state,
@@ -29,7 +32,7 @@ from reconciler.cli.common import (
     with_lock,
     yes,
 )
-from reconciler.cli.incident import AccountOption, Incident, NoStateOption, announce, incident
+from reconciler.cli.incident import Incident, NoStateOption, announce, incident
 from reconciler.errors import ReconError, Refused
 from reconciler.model import Diagnostic
 
@@ -368,11 +371,12 @@ def _listed(keys: Iterable[str]) -> str:
 
 
 @smtp_app.command()
-@options_from(out=text_or_json, declared=load_state)
+@options_from(out=text_or_json)
 def password(
     user: UserArg,
     region: Annotated[str, typer.Option("--region", help="The region of the SMTP endpoint.")],
-    declared: State,
+    state: StateArg = "state",
+    env: EnvOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Do not ask, and print it even where there is no terminal.")
     ] = False,
@@ -389,7 +393,7 @@ def password(
             "standard output is not a terminal: the password would be written to a file or a log",
             hint="programs should read the store; to print it anyway, give --force",
         )
-    aws, snapshot = _read_users(declared, "apply", user)
+    aws, snapshot = _read_users(load_state(state, env), "apply", user)
     desired = declared_credential(snapshot, user)
     store = next((s for s in desired.spec["stores"] if region in s["regions"]), None)
     if store is None:
@@ -495,7 +499,7 @@ def _print_logins(
 
     found = any(v.verdict in FOUND for _, _, v, _ in logins)
     unchecked = any(v.verdict not in FOUND and v.verdict != HEALTHY for _, _, v, _ in logins)
-    code = 2 if found else 1 if unchecked else 0
+    outcome = "changes" if found else "error" if unchecked else "no_changes"
     if out.format == "json":
         rows = [
             {"user": None if more else name, **more, "region": where, "verdict": v.verdict, "message": v.message,
@@ -510,8 +514,8 @@ def _print_logins(
             for name, where, v, more in logins
             if v.verdict != HEALTHY
         ]  # fmt: skip
-        out.document(stack, ("no_changes", "error", "changes")[code], {"logins": rows}, diagnostics)
-        return code
+        out.document(stack, outcome, {"logins": rows}, diagnostics)
+        return FOUND_CODES[outcome]
     from reconciler.renderers.escape import safe
 
     for name, where, v, _ in logins:
@@ -520,7 +524,7 @@ def _print_logins(
             sys.stdout.write(f"    hint: {safe(v.hint)}\n")
     if not logins:
         sys.stdout.write("No SMTP user is declared.\n")
-    return code
+    return FOUND_CODES[outcome]
 
 
 def _read_users(state: State, purpose: str, user: str | None, parallelism: int = 16) -> tuple[Aws, Snapshot]:

@@ -15,6 +15,7 @@ import typer
 
 from reconciler.cli.app import command_group
 from reconciler.cli.common import (
+    AccountOption,
     ApproveOption,
     ColorOption,
     EnvOption,
@@ -31,7 +32,7 @@ from reconciler.cli.common import (
     replacing,
     text_or_json,
 )
-from reconciler.cli.incident import AccountOption, AnyRegionOption, Incident, NoStateOption, announce, incident
+from reconciler.cli.incident import AnyRegionOption, Incident, NoStateOption, announce, incident
 from reconciler.errors import AwsError, ReconError
 
 if TYPE_CHECKING:

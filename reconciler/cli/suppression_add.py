@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.common import (
+    AccountOption,
     ApproveOption,
     EnvOption,
     Output,
@@ -18,7 +19,7 @@ from reconciler.cli.common import (
     read_given_or_stdin,
     text_or_json,
 )
-from reconciler.cli.incident import AccountOption, AnyRegionOption, Incident, NoStateOption, announce, incident
+from reconciler.cli.incident import AnyRegionOption, Incident, NoStateOption, announce, incident
 from reconciler.cli.suppression import SHOWN, addresses_and_state, count, suppression_app
 from reconciler.errors import ReconError
 

@@ -97,22 +97,27 @@ def may_send(user: Entry, domain: str) -> bool:
 
 
 def gather(
-    state: State, aws: Aws, now: str, domains: list[str], *, recipient: str = "", dns: PublicDns | None,
+    state: State, aws: Aws, now: str, domains: list[str] | None, *, recipient: str = "", dns: PublicDns | None,
     regions: Iterable[str] = (),
 ) -> Facts:  # fmt: skip
     """Read everything. Raises Refused for the wrong account; an error of one part is in the facts.
 
+    With ``domains`` None all that the state declares is read, with or without domains, and every region of the stack.
     Without ``dns`` public DNS is not asked; ``recipient`` is an address that gets no mail.
     """
-    small = only_domains(state, domains)
+    if domains is None:
+        small, domains = state, sorted({e.name for e in state.section("domains")})
+        used = suppression.regions_of(state)
+    else:
+        small = only_domains(state, domains)
+        used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
     snapshot = observing.declare(small, now)
     observing.observe(snapshot, aws, sweep=False)
-    used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
     facts = Facts(snapshot, domains, [r for r in used if not set(regions) or r in set(regions)], recipient=recipient)
     accounts = aws.parallel(lambda r: _account(aws, snapshot, r), facts.regions)
     facts.accounts = dict(zip(facts.regions, accounts, strict=True))
     facts.sent = dict(zip(facts.regions, aws.parallel(lambda r: _sent(aws, r, now), facts.regions), strict=True))
-    _suppressed(facts, aws, {e.name for e in state.section("domains")})
+    _suppressed(facts, aws, {e.name for e in state.entries if SECTIONS[e.section][0] is IDENTITY})
     facts.asked_dns = dns is not None
     if dns is not None:
         facts.answers = dns.ask(questions(snapshot, domains))
@@ -140,23 +145,32 @@ def _sent(aws: Aws, region: str, now: str) -> Sent | ReconError:
 
 
 def _suppressed(facts: Facts, aws: Aws, own: set[str]) -> None:
-    """Look up the recipient, or count the whole lists."""
+    """Look up the recipient, or count the whole lists; ``own`` are the domains and addresses of the stack."""
+    own = {name.lower() for name in own}
     if facts.recipient:
         found, problems = suppression.find_entries(aws, facts.regions, [suppression.Removal(facts.recipient)])
         facts.recipient_entries = found
         facts.suppressed.update({region: {} for region in facts.regions})
-        facts.suppressed.update({str(getattr(p, "region", "")): p for p in problems})
+        for problem in problems:
+            _suppression_unread(facts, problem)
         return
     facts.suppressed = {region: {} for region in facts.regions}
     for entry in suppression.list_entries(aws, facts.regions, suppression.Filter()):
         if isinstance(entry, ReconError):
-            facts.suppressed[str(getattr(entry, "region", ""))] = entry
+            _suppression_unread(facts, entry)
             continue
         counts = facts.suppressed[entry.region]
         if isinstance(counts, dict):
             counts[entry.reason] = counts.get(entry.reason, 0) + 1
-        if domain_of(entry.address.lower()) in own and len(facts.suppressed_own) < 100:
+        if own & {entry.address.lower(), domain_of(entry.address.lower())} and len(facts.suppressed_own) < 100:
             facts.suppressed_own.append(entry)
+
+
+def _suppression_unread(facts: Facts, error: ReconError) -> None:
+    """Mark the region of an error as unread; an error that names none may be of any."""
+    region = getattr(error, "region", None)
+    for one in [region] if region in facts.suppressed else facts.regions:
+        facts.suppressed[str(one)] = error
 
 
 def questions(snapshot: Snapshot, domains: Iterable[str]) -> list[Question]:

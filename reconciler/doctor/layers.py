@@ -32,7 +32,7 @@ OK: Final = "ok"
 FOUND: Final = "found"
 UNKNOWN: Final = "unknown"
 
-LAYERS: Final = ("account", "identity", "dns", "alignment", "smtp", "suppression", "reputation")
+LAYERS: Final = ("account", "configuration_set", "identity", "dns", "alignment", "smtp", "suppression", "reputation")
 """Each layer depends on those before it: fix the first broken layer first."""
 
 
@@ -88,6 +88,9 @@ def diagnose(facts: Facts) -> list[Check]:
     checks: list[Check] = []
     for region in facts.regions:
         checks += _account(facts, region)
+    for region in facts.regions:
+        checks += _sets(facts, region)
+    checks += _addresses(facts)
     for domain in facts.domains:
         checks += _identity(facts, domain)
         if facts.asked_dns:
@@ -131,6 +134,32 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
         yield Check("account", OK, f"sending is on, {sent:,.0f} {of} messages in 24 hours", region=region)
 
 
+# --- configuration sets --------------------------------------------------------------------------------------------
+
+
+def _sets(facts: Facts, region: str) -> Iterator[Check]:
+    """The declared configuration sets of a region: each that is missing, unread or paused, and how many are not."""
+    snapshot, fine = facts.snapshot, 0
+    for desired in sorted(snapshot.kind(identity.DEFAULT_SET.kind), key=lambda d: d.address):
+        if desired.region != region:
+            continue
+        unread, live = snapshot.unknown(desired.address), snapshot.observed.get(desired.address)
+        if unread is not None:
+            message, status, hint = f"{desired.name} could not be read: {unread.reason}", UNKNOWN, unread.hint
+        elif live is None:
+            message, status, hint = f"{desired.name} does not exist", FOUND, "recon apply creates it"
+        elif (live.spec.get("sending_options") or {}).get("sending_enabled") is False:
+            message, status = f"sending is off in {desired.name}: SES rejects mail that names it", FOUND
+            hint = "recon apply --resume-sending, once what stopped it is fixed"
+        else:
+            fine += 1
+            continue
+        yield Check("configuration_set", status, message, hint, region=region)
+    if fine:
+        words = "the declared set exists" if fine == 1 else f"{fine} declared sets exist"
+        yield Check("configuration_set", OK, f"{words}, and sending is on", region=region)
+
+
 # --- identity ------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +168,28 @@ def _identities(facts: Facts, domain: str) -> Iterator[tuple[str, str]]:
     for desired in sorted(facts.snapshot.kind(identity.NAME), key=lambda d: d.address):
         if desired.name == domain and desired.region in facts.regions:
             yield str(desired.region), desired.address
+
+
+def _addresses(facts: Facts) -> Iterator[Check]:
+    """The declared single addresses: verified, and with a set that sends."""
+    for desired in sorted(facts.snapshot.kind(identity.NAME), key=lambda d: d.address):
+        if "@" not in desired.name or desired.region not in facts.regions:
+            continue
+        region, live = str(desired.region), facts.snapshot.observed.get(desired.address)
+        unread = facts.snapshot.unknown(desired.address)
+        place = {"domain": desired.name, "region": region}
+        if unread is not None:
+            yield Check("identity", UNKNOWN, f"the address could not be read: {unread.reason}", unread.hint, **place)
+        elif live is None:
+            yield Check("identity", FOUND, "the address is no identity", "recon apply creates it", **place)
+        elif live.facts["verification_status"] != "SUCCESS":
+            status, hint = live.facts["verification_status"], "its owner must click the link that SES has mailed"
+            yield Check("identity", FOUND, f"verification of the address is {status}", hint, **place)
+        else:
+            problems = list(_set_problems(facts, live, region))
+            yield from (Check("identity", FOUND, message, hint, **place) for message, hint in problems)
+            if not problems:
+                yield Check("identity", OK, "the address is verified", **place)
 
 
 def _identity(facts: Facts, domain: str) -> Iterator[Check]:
@@ -191,12 +242,18 @@ def _identity_problems(facts: Facts, live: Observed, domain: str, region: str) -
         effect = "SES rejects mail" if rejects else "SES uses amazonses.com instead, and SPF does not align"
         hint = "SES must be able to resolve the MX and SPF records listed below"
         yield found(f"MAIL FROM {name} is {status}: {effect}", hint)
+    for message, hint in _set_problems(facts, live, region):
+        yield found(message, hint)
+
+
+def _set_problems(facts: Facts, live: Observed, region: str) -> Iterator[tuple[str, str]]:
+    """(message, hint) of what is wrong with the default configuration set of an identity."""
     name = live.spec["configuration_set_name"]
     used = facts.snapshot.observed.get(f"configuration_set/{region}/{name}") if name else None
     if name and used is None and facts.snapshot.unknown(f"configuration_set/{region}/{name}") is None:
-        yield found(f"its configuration set {name} does not exist: SES rejects mail (554)", "recon apply creates it")
+        yield f"its configuration set {name} does not exist: SES rejects mail (554)", "recon apply creates it"
     elif used is not None and (used.spec.get("sending_options") or {}).get("sending_enabled") is False:
-        yield found(f"sending is off in its configuration set {name}", "recon apply --resume-sending")
+        yield f"sending is off in its configuration set {name}", "recon apply --resume-sending"
 
 
 def _verification_text(seen: Mapping[str, Any], now: str) -> str:
@@ -398,6 +455,13 @@ def _smtp_user(snapshot: Snapshot, desired: Desired) -> tuple[str, str, str]:
         listed = ", ".join(rotation.describe_consumer(c) for c in left)
         hint = f'give them the password, then: recon smtp ack {name} "{left[0]["name"]}"'
         return FOUND, f"{name}: nobody has confirmed that these have the current password: {listed}", hint
+    if denied := smtp_user.denied(snapshot, name):
+        hint = "remove the statement that denies, or the user from the group"
+        return FOUND, f"{name}: the login works, but SES refuses its mail: {denied}", hint
+    for key, used in live.facts["last_used"].items():
+        if "unknown" in used:
+            hint = "allow iam:GetAccessKeyLastUsed"
+            return UNKNOWN, f"{name}: whether {key} is still in use could not be read: {used['unknown']}", hint
     message = f"{name}: its key {live.spec['key']} is active, and every store holds its passwords"
     return OK, message, f"recon smtp verify {name} tests the login"
 

@@ -61,16 +61,18 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Causes:
-    """What the history says: causes by address; why it could not be read; whether there was more to ask."""
+    """What the history says: causes by address and by path of the difference; why it could not be read; whether there
+    was more to ask."""
 
-    causes: Mapping[Address, Cause]
+    causes: Mapping[Address, Mapping[str, Cause]]
     unread: str = ""
     hint: str = ""
     cut: bool = False
 
 
 def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Causes:
-    """The newest event that could have made each difference; ``since`` (ISO 8601) is when all was as declared.
+    """The newest event that could have made each part of each difference; ``since`` (ISO 8601) is when all was as
+    declared.
 
     Never raises for what AWS answers. Cost: one or a few look-ups a region and kind of difference.
     """
@@ -80,30 +82,39 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Causes:
             wanted.setdefault(lookup, []).append(change)
     # What explains most is asked first.
     todo = sorted(wanted, key=lambda one: (-len(wanted[one]), one.region, one.value))
-    best: dict[Address, Cause] = {}
+    best: dict[Address, dict[str, Cause]] = {}
     problem: AwsError | None = None
     cut = len(todo) > MAX_LOOKUPS
     for lookup in todo[:MAX_LOOKUPS]:
-        left = {c.address: c for c in wanted[lookup]}
+        left = {c.address: (c, {one.path for one in c.diff} or {""}) for c in wanted[lookup]}
         try:
             for event in _events(aws, lookup, since):
                 cause, said = _cause(event), _said(event)
                 if cause is None:
                     continue
-                for change in [c for c in left.values() if REGISTRY[c.kind].concerns(c, said, lookup)]:
-                    del left[change.address]
-                    held = best.get(change.address)
-                    if held is None or held.time < cause.time:
-                        best[change.address] = cause
+                for change, paths in [*left.values()]:
+                    made = paths & _made(change, cause, said, lookup)
+                    held = best.setdefault(change.address, {})
+                    held |= {path: cause for path in made if path not in held or held[path].time < cause.time}
+                    paths -= made
+                    if not paths:
+                        del left[change.address]
                 if not left:
                     break
         except AwsError as error:
             problem = error
             if error.aws_code not in {"InvalidLookupAttributesException", "InvalidTimeRangeException"}:
                 break
+    best = {address: held for address, held in best.items() if held}
     if problem is not None:
         return Causes(best, problem.message, problem.hint, cut)
     return Causes(best, cut=cut)
+
+
+def _made(change: Change, cause: Cause, said: Said, lookup: Lookup) -> set[str]:
+    """The paths of a difference that an event can have made: none where it is about another resource."""
+    kind = REGISTRY[change.kind]
+    return set(kind.explained(change, cause.event, said)) if kind.concerns(change, said, lookup) else set()
 
 
 # --- what to ask ---------------------------------------------------------------------------------------------------

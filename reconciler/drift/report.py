@@ -27,7 +27,7 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
 
     ``applied`` is the last run after which AWS was as declared, if the journal has one. Codes: ``edited``,
     ``not-applied-yet``, ``edited-or-not-applied``, ``caused-by``, ``causes-unread``, ``still-verifying``,
-    ``status-changed``, ``heartbeat``.
+    ``status-changed``, ``status-failed``, ``heartbeat``.
     """
     diagnostics = [_status(one) for one in plan.diagnostics]
     if plan.changes:
@@ -35,12 +35,16 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
         found = causes.find(aws, plan.changes, since)
         if applied is not None:
             # What the apply itself wrote did not cause what differs since.
-            later = {a: c for a, c in found.causes.items() if not (c.ours and c.time <= applied.ended[:19] + "Z")}
-            found = replace(found, causes=later)
+            end = applied.ended[:19] + "Z"
+            later = {
+                a: {p: c for p, c in of.items() if not (c.ours and c.time <= end)} for a, of in found.causes.items()
+            }
+            found = replace(found, causes={address: of for address, of in later.items() if of})
         diagnostics += _labels(plan, applied, found.causes)
         diagnostics += [
-            Diagnostic("note", "caused-by", f"{cause}", address=address)
-            for address, cause in sorted(found.causes.items())
+            Diagnostic("note", "caused-by", words, address=address)
+            for address, of in sorted(found.causes.items())
+            for words in _by_cause(of)
         ]
         diagnostics += _unexplained(plan, found)
     elif not plan.context.get("unreadable") and plan.outcome == "no_changes" and not plan.findings:
@@ -48,18 +52,32 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
     return replace(plan, diagnostics=tuple(diagnostics))
 
 
+def _by_cause(of: Mapping[str, causes.Cause]) -> list[str]:
+    """Each cause of one difference in words, the newest first; with what it has changed, where there are several."""
+    paths: dict[causes.Cause, list[str]] = {}
+    for path, cause in of.items():
+        paths.setdefault(cause, []).append(path)
+    if len(paths) == 1:
+        return [str(cause) for cause in paths]
+    newest = sorted(paths.items(), key=lambda one: one[0].time, reverse=True)
+    return [f"{', '.join(sorted(changed))}: {cause}" for cause, changed in newest]
+
+
 def _status(one: Diagnostic) -> Diagnostic:
+    if one.code == "status-changed":
+        return replace(one, message=f"AWS changed the status of {one.message}")
     if one.code != "status":
         return one
     if one.severity == "note":
         return replace(one, code="still-verifying", message=f"SES is still verifying {one.message}")
-    return replace(one, code="status-changed", message=f"AWS changed the status of {one.message}")
+    return replace(one, code="status-failed", message=f"SES reports of {one.message}")
 
 
-def _labels(plan: Plan, applied: JournalRun | None, found: Mapping[Address, causes.Cause]) -> Iterable[Diagnostic]:
+def _labels(
+    plan: Plan, applied: JournalRun | None, found: Mapping[Address, Mapping[str, causes.Cause]]
+) -> Iterable[Diagnostic]:
     for change in plan.changes:
-        cause = found.get(change.address)
-        if cause is not None and not cause.ours:
+        if any(not cause.ours for cause in found.get(change.address, {}).values()):
             code, message = "edited", "changed outside recon"
         elif applied is None:
             code = "edited-or-not-applied"

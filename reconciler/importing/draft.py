@@ -53,8 +53,19 @@ def literal(value: Any, *, policy: bool = False) -> Any:
 
 
 def inert(text: str) -> str:
-    """A text on one line, with escapes for whatever a terminal or an editor would not show as it is."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """A text on one line, with escapes for whatever a terminal or an editor would not show as it is, and for what a
+    pipeline would carry out (``COMMAND``)."""
+    return pipeline_safe("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+
+
+COMMAND: Final = re.compile(r"##(?=\w*\[)|::(?=[A-Za-z])")
+"""What begins a command to a pipeline that prints it: ``##[error]``, ``##vso[task.setvariable]``, ``::set-env`` (GitHub
+Docs, "Workflow commands"; Azure Pipelines, "Logging commands"). GitLab's sections begin with an escape character."""
+
+
+def pipeline_safe(text: str) -> str:
+    """``text`` with each ``COMMAND`` as escapes, which a double-quoted text of YAML reads back as what they were."""
+    return COMMAND.sub(lambda found: "".join(f"\\x{ord(c):02x}" for c in found[0]), text)
 
 
 def shown_text(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from reconciler.desired.reading import scalar
 from reconciler.desired.schema import definition
-from reconciler.importing.draft import KIND_OF, Dropped, EntryDraft, ImportDraft, Path, inert, merged
+from reconciler.importing.draft import KIND_OF, Dropped, EntryDraft, ImportDraft, Path, inert, merged, pipeline_safe
 from reconciler.importing.users import SmtpUserFound, own_policy
 from reconciler.resources import KINDS, SECTIONS
 
@@ -360,7 +360,7 @@ def quoted(text: str) -> str:
     if _PLAIN.fullmatch(text) and type(scalar(text)) is str and text not in {"y", "Y", "n", "N"}:
         return text
     escaped = "".join({"\\": "\\\\", '"': '\\"'}.get(c) or (c if c.isprintable() else _escape(c)) for c in text)
-    return f'"{escaped}"'
+    return f'"{pipeline_safe(escaped)}"'
 
 
 def _escape(character: str) -> str:

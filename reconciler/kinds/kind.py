@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast, get_args
 
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.lookups import Lookup, Said, said_under
+from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.kinds.shape import Shape
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Stack, State, address_parts
 from reconciler.names import at_or_above
@@ -257,6 +257,18 @@ class BaseKind(ABC):
             names = (*spec.created_by, *spec.changed_by("tags"))
         for name in names:
             yield Lookup(change.region or "", "EventName", name)
+
+    def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
+        """The paths of the difference ``change`` that a call ``event`` with the request ``said`` can have made: an
+        event counts for the attributes alone that it is about. A difference without paths has the path ""."""
+        spec = KINDS[self.name]
+        paths = tuple(one.path for one in change.diff) or ("",)
+        whole = {
+            "create": spec.deleted_by, "delete": spec.created_by, "adopt": (*spec.created_by, *spec.changed_by("tags")),
+        }  # fmt: skip
+        if change.action in whole:
+            return paths if event in whole[change.action] else ()
+        return tuple(p for p in paths if event in spec.changed_by(p.partition(".")[0]) and names_item(said, p))
 
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         """Whether an event that ``lookup`` has found is about the resource of ``change``: its request says ``said``."""

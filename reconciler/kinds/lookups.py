@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Said = Sequence[tuple[str, str]]
 """What the request of an event says: every text in its parameters, and the key that holds it; both in lower case."""
@@ -28,3 +28,13 @@ class Lookup:
 def said_under(said: Said, *keys: str) -> set[str]:
     """The texts of a request that have one of ``keys``."""
     return {text for key, text in said if key in keys}
+
+
+_ITEMS: Final = {"tags": ("key", "tagkeys"), "policies": ("policyname",)}
+
+
+def names_item(said: Said, path: str) -> bool:
+    """Whether a request is about the tag or policy at ``path`` (``tags.team``), where it says which it is about."""
+    field, _, item = path.partition(".")
+    named = said_under(said, *_ITEMS.get(field, ()))
+    return not named or not item or any(item.lower() == one or item.lower().startswith(f"{one}.") for one in named)

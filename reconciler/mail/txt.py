@@ -20,6 +20,10 @@ _TOKEN = re.compile(r'"((?:[^"\\]|\\.|\\$)*)"?|(\S+)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7]{2})|(.))", re.DOTALL)
 
 
+class NoTxtValue(ValueError):
+    """A text that no TXT value of Route 53 can hold."""
+
+
 @lru_cache(maxsize=4096)
 def decode(value: str) -> str:
     """The text of a presentation value: its strings unescaped and joined without a separator.
@@ -47,12 +51,12 @@ def encode(text: str) -> str:
 
     Escaped as octal are 0-31 and 127-255. The guide's list begins with 0-32, but its own examples write the space
     as it is, and so does everybody. Law: ``decode(encode(x)) == x``.
-    Raises ValueError for characters above 255 and for a value of more than 4000 characters.
+    Raises NoTxtValue for characters above 255 and for a value of more than 4000 characters.
     """
     strings = [text[start : start + MAX_STRING] for start in range(0, len(text), MAX_STRING)] or [""]
     value = " ".join('"' + "".join(map(_escaped, string)) + '"' for string in strings)
     if len(value) > MAX_VALUE:
-        raise ValueError(
+        raise NoTxtValue(
             f"a TXT value of {len(value)} characters does not fit: Route 53 takes {MAX_VALUE}, quotes included"
         )
     return value
@@ -65,5 +69,5 @@ def _escaped(char: str) -> str:
     if 32 <= code < 127:
         return char
     if code > 255:
-        raise ValueError(f"{char!r} cannot stand in a TXT record; it holds octets, so write ASCII")
+        raise NoTxtValue(f"{char!r} cannot stand in a TXT record, which holds octets; write ASCII")
     return f"\\{code:03o}"

@@ -16,9 +16,10 @@ import unicodedata
 # private use, unassigned, line and paragraph separators. Spaces other than U+0020 look the same: shown, too.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# What a GitHub runner treats as a command: ``::error ...::`` after only spaces, ``##[error]`` anywhere in a line.
+# What a GitHub runner treats as a command: ``::error ...::`` after only spaces, ``##[error]`` anywhere in a line;
+# Azure's agent: ``##vso[task.setvariable]``.
 _COMMANDS = re.compile(
-    r"##(?=\[)|::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state"
+    r"##(?=\w*\[)|::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state"
     r"|set-env|set-output|stop-commands|warning|internal-)\b)",
     re.IGNORECASE,
 )
@@ -50,7 +51,7 @@ def safe(text: str, *, ascii_only: bool = False) -> str:
     shown = text
     if not is_plain(text, ascii_only=ascii_only):
         shown = "".join(char if is_plain(char, ascii_only=ascii_only) else _visible(char) for char in text)
-    if "::" in shown or "##[" in shown:
+    if "::" in shown or "##" in shown:
         shown = _COMMANDS.sub(lambda found: "".join(f"\\x{ord(char):02x}" for char in found[0]), shown)
     return shown
 

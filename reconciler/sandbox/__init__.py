@@ -41,6 +41,18 @@ def environment(
     return variables if paced else {**variables, "RECON_RATES": "off"}
 
 
+_SERVICES = (
+    "CLOUDTRAIL", "CLOUDWATCH", "EVENTBRIDGE", "IAM", "KMS", "RESOURCE_GROUPS_TAGGING_API", "ROUTE_53", "S3",
+    "SECRETS_MANAGER", "SES", "SESV2", "SNS", "SSM", "STS",
+)  # fmt: skip
+CLEARED = (
+    "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    *(f"AWS_ENDPOINT_URL_{service}" for service in _SERVICES),
+)  # fmt: skip
+"""Variables that would still lead a client to AWS, or be sent to the sandbox (AWS SDKs and Tools Reference Guide)."""
+
+
 def _server(host: str, port: int, rates: Any, account: str) -> SandboxServer:
     from reconciler.sandbox.gateway import Gateway
     from reconciler.sandbox.server import SandboxServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 
-from reconciler.sandbox import DEFAULT_PORT, environment, serve
+from reconciler.sandbox import CLEARED, DEFAULT_PORT, environment, serve
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     def ready(url: str) -> None:
         for name, value in environment(url, paced=options.rates == "aws").items():
             print(f"export {name}={value}", flush=True)
+        print("unset", *CLEARED, flush=True)
 
     with contextlib.suppress(KeyboardInterrupt):
         serve(port=options.port, on_ready=ready, rates=options.rates)

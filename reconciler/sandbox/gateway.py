@@ -102,13 +102,12 @@ class Gateway:
 
     @staticmethod
     def _signature(request: Request) -> tuple[str, str, str]:
-        """Access key, region and service of a request; unsigned ones are STS's (web identity) or S3's."""
+        """Access key, region and service of a request; of unsigned ones only STS's (web identity) are served."""
         match = _CREDENTIAL.search(request.headers.get("authorization", "")) or _CREDENTIAL.search(
             request.query.replace("%2F", "/").replace("X-Amz-Credential=", "Credential=")
         )
         if match is None:
-            service = "sts" if b"Action=AssumeRole" in request.body else "s3"
-            return "", "us-east-1", service
+            return "", "us-east-1", "sts" if b"Action=AssumeRole" in request.body else ""
         access_key, region, service = match.groups()
         service = BY_SIGNING_NAME.get(service, service)
         if service == "ses" and request.path.startswith("/v2/"):
@@ -120,6 +119,8 @@ class Gateway:
         return self._api(service if known else "sesv2").error(error, request.id)
 
     def _serve(self, request: Request, access_key: str, region: str, service: str, entry: dict[str, Any]) -> Outcome:
+        if not service:
+            raise ApiError("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
         world = self.world
         with world.lock:
             principal = world.principal(access_key)
@@ -169,7 +170,9 @@ class Gateway:
         if service == "s3":
             bucket, _, key = request.path.lstrip("/").partition("/")
             verb = {"PUT": "Put", "GET": "Get", "HEAD": "Head", "DELETE": "Delete", "POST": "Post"}[request.method]
-            params = {name: value for name, value in (("Bucket", bucket), ("Key", key)) if value}
+            owner = request.headers.get("x-amz-expected-bucket-owner")
+            given = (("Bucket", bucket), ("Key", key), ("ExpectedBucketOwner", owner))
+            params = {name: value for name, value in given if value}
             listing = "ListObjects" if request.method == "GET" and bucket else "ListBuckets"
             if not key and request.method == "GET":
                 return listing, params

@@ -18,6 +18,8 @@ SECRET_WRITES: Final = frozenset(
 
 def check(call: Call, params: Params) -> None:
     """Raises: ApiError where AWS would refuse what moto would accept."""
+    if call.service == "s3":
+        _check_owner(params)
     if call.service != "secretsmanager":
         return
     if call.operation == "CreateSecret" and _scheduled(call, params["Name"]):
@@ -32,6 +34,15 @@ def check(call: Call, params: Params) -> None:
             "You can't perform this operation on the secret because it was marked for deletion.",
             400,
         )
+
+
+def _check_owner(params: Params) -> None:
+    """S3 User Guide, "Verifying bucket ownership with bucket owner condition": another account's bucket is a 403."""
+    from moto.s3.models import s3_backends
+
+    _, owner = s3_backends.bucket_accounts.get(params.get("Bucket", ""), ("", None))
+    if owner is not None and params.get("ExpectedBucketOwner", owner) != owner:
+        raise ApiError("AccessDenied", "Access Denied", 403)
 
 
 def _scheduled(call: Call, secret: str) -> bool:

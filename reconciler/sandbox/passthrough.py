@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import posixpath
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -50,11 +51,18 @@ class Moto:
     def reset(self) -> None:
         """Forget all resources in moto, if it was used since the last time."""
         if self.used:
-            self.call(Request("POST", "/moto-api/reset", "", {"host": "localhost"}, b""), "")
+            self._send(Request("POST", "/moto-api/reset", "", {"host": "localhost"}, b""), "")
             self.used = False
 
     def call(self, request: Request, account: str) -> Response:
-        """The answer to one signed request, acting in an account."""
+        """The answer to one signed request, acting in an account. moto's own endpoints, which write files, are no part
+        of AWS."""
+        path = posixpath.normpath(unquote_to_bytes(request.path).decode("latin-1").lower())
+        if path.lstrip("/").startswith("moto-api") or "motoapi" in request.headers.get("host", "").lower():
+            raise ApiError("UnknownOperationException", "the sandbox does not offer moto's own endpoints", 404)
+        return self._send(request, account)
+
+    def _send(self, request: Request, account: str) -> Response:
         path = unquote_to_bytes(request.path).decode("latin-1")
         host = request.headers.get("host", "127.0.0.1")
         environ: dict[str, Any] = {

@@ -12,13 +12,14 @@ import struct
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import responses
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from reconciler.sandbox.admin import PREFIX, Admin
 from reconciler.sandbox.gateway import Gateway, Outcome
-from reconciler.sandbox.protocol import Request
+from reconciler.sandbox.protocol import Request, Response
 
 MAX_HEAD: Final = 256 * 1024
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -139,7 +140,10 @@ class SandboxServer(socketserver.ThreadingTCPServer):
         super().__init__((host, port), Connection)
 
     def respond(self, request: Request) -> Outcome:
-        """The outcome of one request."""
+        """The outcome of one request. A web page that a browser on this machine shows may reach this port, too: what it
+        sends names another origin, or (DNS rebinding) another host."""
+        if problem := _foreign(request.headers):
+            return Outcome("answer", Response(403, [("Content-Type", "text/plain")], f"{problem}\n".encode()))
         if request.path.startswith(PREFIX):
             return Outcome("answer", self.admin.handle(request))
         return self.gateway.handle(request)
@@ -173,6 +177,27 @@ class SandboxServer(socketserver.ThreadingTCPServer):
         head = f"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
         with contextlib.suppress(OSError):
             request.sendall((head + "Connection: close\r\n\r\n").encode() + body)
+
+
+def _foreign(headers: Mapping[str, str]) -> str:
+    """Why a request is not from a program on this machine; empty where it is."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if not _loopback(f"//{host}"):
+        return "the sandbox answers to localhost and 127.0.0.1 alone: the Host header names another host"
+    if origin is not None and not _loopback(origin):
+        return "the sandbox does not answer web pages: the Origin header names another host"
+    if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+        return "the sandbox does not answer web pages: Sec-Fetch-Site names another site"
+    return ""
+
+
+def _loopback(url: str) -> bool:
+    """Whether a URL's host is this machine; with ``localhost``, S3 clients write the bucket before it."""
+    try:
+        name = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return name in LOOPBACK or name.endswith(".localhost")
 
 
 def run(server: SandboxServer, on_ready: Callable[[str], None] | None = None) -> None:

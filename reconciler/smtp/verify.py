@@ -32,6 +32,7 @@ from reconciler.model import Desired
 from reconciler.resources.smtp_credential import keys, stores
 from reconciler.resources.smtp_credential import kind as smtp_credential
 from reconciler.resources.smtp_credential.rotation import parse_time
+from reconciler.resources.smtp_user import kind as smtp_user
 from reconciler.smtp.rotate import declared_credential
 
 if TYPE_CHECKING:
@@ -313,7 +314,14 @@ def _verify(
         return Verdict(MISSING, f"{stores.label(store)} holds no password for {region}", "recon apply stores one")
     made = parse_time(stored.get("created_at"))
     age = (datetime.fromisoformat(snapshot.now) - made).total_seconds() if made else FRESH_SECONDS
-    return log_in(str(stored["username"]), password, endpoints(region), trust, fresh=0 <= age < FRESH_SECONDS)
+    verdict = log_in(str(stored["username"]), password, endpoints(region), trust, fresh=0 <= age < FRESH_SECONDS)
+    denied = smtp_user.denied(snapshot, desired.name) if verdict.verdict == HEALTHY else ""
+    if not denied:
+        return verdict
+    return replace(
+        verdict, verdict=POLICY, message=f"{verdict.message}, but SES refuses its mail: {denied}",
+        hint="remove the statement that denies, or the user from the group; recon does not change it",
+    )  # fmt: skip
 
 
 def _check_key(

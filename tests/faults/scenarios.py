@@ -272,10 +272,8 @@ def by_hand(house: House) -> None:
 
 
 def entangled(house: House) -> None:
-    """Somebody put our user into a group and gave it a managed policy."""
+    """Somebody gave our user a managed policy."""
     iam = client("iam")
-    iam.create_group(GroupName="senders")
-    iam.add_user_to_group(GroupName="senders", UserName="news")
     iam.attach_user_policy(UserName="news", PolicyArn=BOUNDARIES[1])
 
 

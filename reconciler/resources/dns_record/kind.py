@@ -146,9 +146,16 @@ class DnsRecord(BaseKind):
 
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         """Names and types stand side by side in a change batch, each record's name before its type or after it."""
-        name, type_ = (str(change.execution.get(key) or "").lower() for key in ("name", "type"))
-        names = {text.replace("\\052", "*") for text in said_under(said, "name")}
-        return name in names and type_ in said_under(said, "type")
+        run = change.execution
+        zones = {text.rpartition("/")[2] for text in said_under(said, "hostedzoneid")}
+        if zones and "zone" in run and str(run["zone"]).lower() not in zones:
+            return False
+        parts = [text.replace("\\052", "*") for key, text in said if key in {"name", "type"}]
+        wanted = {str(run.get(key) or "").lower() for key in ("name", "type")}
+        return any({*pair} == wanted for pair in zip(parts[::2], parts[1::2], strict=False))
+
+    def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
+        return tuple(one.path for one in change.diff) or ("",)
 
     form: Document = {"fields": {}, "execution": EXECUTION}
 

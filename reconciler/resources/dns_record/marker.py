@@ -57,9 +57,25 @@ class Marker:
             lines.append(f"{VERSION}; stack={scope}; groups={' '.join(sorted(self.groups))}")
         if self.spf is not None and (self.spf or self.spf_made):
             created = "created=yes; " if self.spf_created else "created=shared; " if self.spf_shared else ""
-            lines.append(f"{VERSION}; stack={scope}; {created}spf={' '.join(self.spf)}".rstrip())
+            lines += [
+                f"{VERSION}; stack={scope}; {created}spf={terms}".rstrip() for terms in _in_lines(self.spf, SPF_LINE)
+            ]
         lines += [own.text(scope) for own in self.own]
         return lines
+
+
+SPF_LINE = 3_000
+"""Characters of terms in one line: with the rest and its quotes it fits a TXT value (Route 53: 4,000)."""
+
+
+def _in_lines(terms: Iterable[str], longest: int) -> list[str]:
+    """``terms`` joined by blanks, as many in a line as fit; at least one line."""
+    lines = [""]
+    for term in terms:
+        if lines[-1] and len(lines[-1]) + 1 + len(term) > longest:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {term}".lstrip()
+    return lines
 
 
 def is_ours(text: str, scope: str) -> bool:

@@ -10,7 +10,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import NEEDS, ORDER, Need, Order, needs_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.shape import Shape
-from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
 from reconciler.resources.dns_record import intents, marker
@@ -282,10 +282,22 @@ class RecordPlan:
                 "type": record.type,
                 "value": raw,
             }
+            self._refuse_unwritable_mark(planned.mark, address)
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
             self.draft.add_order(live.address, marks=[address])
         if not deleted:
             self.draft.add_order(live.address, after=[address])
+
+    def _refuse_unwritable_mark(self, mark: Mapping[str, str], address: Address) -> None:
+        """Refuse a deletion whose record is too long to be remembered in a marker until it is done."""
+        own = marker.Own(mark["name"], mark["type"], mark["value"])
+        try:
+            intents.encode(own.text(self.snapshot.scope))
+        except txt.NoTxtValue as problem:
+            self.draft.refuse(
+                "dns-value", f"{own.name} {own.type} cannot be remembered while it is deleted: {problem}",
+                hint="take out of it what others put there", address=address,
+            )  # fmt: skip
 
     def show_refused(self, address: Address, zone: Zone, intent: Intent, value: str | None) -> None:
         """Have a record that is refused stand in the plan as the difference that it is, where it does not yet."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import RECORDS, unpack
 from reconciler.kinds.snapshot import ReadScope
-from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail import bimi, dmarc, spf, txt
+from reconciler.mail.tags import visible
 from reconciler.model import Address, FieldDiff, Note
 from reconciler.resources.dns_record import intents, marker
 from reconciler.resources.dns_record.intents import Intent
@@ -53,7 +54,10 @@ class Upserts:
             return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
         if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
-            self._compare(zone, intent, address)
+            try:
+                self._compare(zone, intent, address)
+            except txt.NoTxtValue as problem:
+                self._refuse_unwritable(problem, intent, address)
         changes = len(self.plan.changes) > before
         if changes and len(self.plan.draft.refusals) == known:
             self._refuse_another_stacks(zone, intent, address)
@@ -61,6 +65,12 @@ class Upserts:
             self.plan.show_refused(address, zone, intent, _wanted_value(intent))
         elif changes:
             self._add_ownership(intent, address)
+
+    def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
+        self.plan.draft.refuse(
+            "dns-value", f"{intent.name} {intent.type}: {problem}",
+            hint="declare less, or take out what others put there", address=address, source=intent.source,
+        )  # fmt: skip
 
     def _is_first(self, intent: Intent, address: Address) -> bool:
         """Whether nothing before has declared a record of this name and type; another value is refused."""
@@ -236,37 +246,9 @@ class Upserts:
         ours = [v for v in live.values if mx_value(v) == mx_value(value)]
         stale = [v for v in live.values if v not in ours and is_feedback(v)] if intent.group == "mail_from" else []
         foreign = [v for v in live.values if v not in ours and v not in stale]
-        if foreign and not ours:
-            reason = (
-                "SES needs exactly one MX there"
-                if intent.group == "mail_from"
-                else "a null MX must be the only MX (RFC 7505)"
-            )
-            self.plan.draft.refuse(
-                "mx-taken",
-                f"{name} already has MX {', '.join(foreign)}; {reason}",
-                hint="remove those values, or choose another name"
-                if intent.group == "mail_from"
-                else "this name receives mail: drop null_mx, or remove its MX",
-                address=address,
-                source=intent.source,
-            )
-            return
         if foreign:
-            mail_from = intent.group == "mail_from"
-            harm = (
-                "SES fails to set up the MAIL FROM"
-                if mail_from
-                else "with another MX the null MX has no effect (RFC 7505)"
-            )
-            self.plan.draft.say(
-                "warning",
-                "mx-not-alone",
-                f"{name} also has MX {', '.join(foreign)}, which is not recon's: {harm}",
-                address=address,
-                source=intent.source,
-                hint="remove it by hand",
-            )
+            self._refuse_other_mx(intent, foreign, address, alone=not ours)
+            return
         if not ours or stale:
             gone = [*stale, *ours]
             self.plan.update(
@@ -281,6 +263,19 @@ class Upserts:
             )
             return
         self.plan.ttl_only(address, zone, intent, live, ours, lambda: {"value": value})
+
+    def _refuse_other_mx(self, intent: Intent, foreign: list[str], address: Address, *, alone: bool) -> None:
+        """Somebody else's MX, alone or beside ours: it stays, and the record cannot become what is declared."""
+        mail_from = intent.group == "mail_from"
+        reason = "SES needs exactly one MX there" if mail_from else "a null MX must be the only MX (RFC 7505)"
+        remedy = "or choose another name" if mail_from else "or drop null_mx: the name receives mail"
+        self.plan.draft.refuse(
+            "mx-taken" if alone else "mx-not-alone",
+            f"{intent.name} {'already' if alone else 'also'} has MX {', '.join(foreign)}; {reason}",
+            hint=f"remove {'those values' if len(foreign) > 1 else 'that value'}, {remedy}",
+            address=address,
+            source=intent.source,
+        )
 
     def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
         codec = dmarc if intent.group == "dmarc" else bimi
@@ -318,6 +313,16 @@ class Upserts:
         found = [(raw, t) for raw, t in zone.texts(name) if key_of(t) is not None]
         live = next(iter(zone.sets(name, "TXT")), None)
         value = intents.encode(intents.dkim_key_text(public))
+        if others := [t for _, t in zone.texts(name) if key_of(t) is None]:
+            self.plan.draft.refuse(
+                "key-not-alone",
+                f"{name} {'also' if found else 'already'} has the text {' and '.join(map(visible, others))}; the key "
+                "must be the only TXT value at its name (RFC 6376 section 3.6.2.2)",
+                hint="remove that value, or choose another selector",
+                address=address,
+                source=intent.source,
+            )
+            return
         if not found:
             self.plan.create(address, zone, intent, value, {"value": intents.dkim_key_text(public)})
             return
@@ -361,6 +366,8 @@ class Upserts:
         except ValueError as problem:
             self.plan.draft.refuse("spf-conflict", f"{name}: {problem}", address=address, source=intent.source)
             return
+        if merged != there:
+            intents.encode(merged)  # before the marker claims the terms
         present = set(spf.terms_present(there, intent.terms)) if there else set()
         added = [t for t in intent.terms if t not in present]
         created = remembered.spf_created if there is not None else True

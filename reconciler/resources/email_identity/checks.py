@@ -15,7 +15,7 @@ from reconciler.desired.checks.together import Together
 from reconciler.desired.checks.values import REGION_NAME
 from reconciler.desired.layers import dkim_companions, dkim_family
 from reconciler.desired.nodes import show
-from reconciler.mail import bimi, dmarc, spf
+from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import fold_domain, is_below
 from reconciler.regions import deterministic_parent
@@ -63,9 +63,9 @@ def _domain_records(place: EntryContext) -> None:
     if isinstance(ttl, int) and ttl > LONG_TTL:
         place.warn("ttl", "dns-long-ttl", f"{ttl} seconds are more than a week: a wrong record would stay that long",
                    "write 300 to 86400")  # fmt: skip
-    _record(place, "dmarc", dmarc.from_yaml)
-    _record(place, "spf", spf.from_yaml)
-    _record(place, "bimi", bimi.from_yaml)
+    _record(place, "dmarc", lambda value: dmarc.to_text(dmarc.from_yaml(value)))
+    _record(place, "spf", _spf_text)
+    _record(place, "bimi", lambda value: bimi.to_text(bimi.from_yaml(value)))
     policy = values.get("dmarc")
     for tag in dmarc.HISTORIC:
         if isinstance(policy, dict) and policy.get(tag) is not None:
@@ -80,13 +80,20 @@ def _domain_records(place: EntryContext) -> None:
         )  # fmt: skip
 
 
-def _record(place: EntryContext, key: str, read: Callable[[Any], object]) -> None:
-    """Let the codec of a record judge it; its sentences go to the tag that they are about."""
+def _spf_text(value: Any) -> str:
+    """The SPF record where there is none yet. Raises ValueError."""
+    wanted = spf.from_yaml(value)
+    return spf.merge(None, wanted.terms, wanted.all or "~all")
+
+
+def _record(place: EntryContext, key: str, read: Callable[[Any], str]) -> None:
+    """Let the codec of a record judge it; its sentences go to the tag that they are about. ``read`` returns the text,
+    which must fit a TXT record."""
     value = place.values.get(key)
     if value is None:
         return
     try:
-        read(value)
+        txt.encode(read(value))
     except ValueError as error:
         for sentence, hint in _sentences(str(error)):
             tag = re.split(r"[:= ]", sentence, maxsplit=1)[0]

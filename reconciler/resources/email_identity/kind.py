@@ -218,6 +218,7 @@ class EmailIdentity(Reader):
             "signing_hosted_zone": (dkim.get("SigningHostedZone") or "").rstrip(".").lower() or None,
             "identity_type": live.get("IdentityType"),
             "error_type": info.get("ErrorType"),
+            "last_verified": _time(info.get("LastSuccessTimestamp")),
             "last_checked": _time(info.get("LastCheckedTimestamp")),
             "soa_seen": ((info.get("SOARecord") or {}).get("PrimaryNameServer") or "").rstrip(".") or None,
             "key_generated": _time(dkim.get("LastKeyGenerationTimestamp")),

@@ -38,11 +38,15 @@ def status_of(live: Observed) -> Diagnostic | None:
     words = [f"{name} {status}" for name, status in found.items() if status in _SHOWN]
     if not words:
         return None
+    # SES tells when it last verified an identity: only then it is known that a status has changed.
+    lost = facts.get("verification_status") in _FAILED and facts.get("last_verified")
     error = str(facts.get("error_type") or "") if facts.get("verification_status") != "SUCCESS" else ""
     return Diagnostic(
         "warning" if _FAILED.intersection(found.values()) else "note",
-        "status",
-        f"{live.name} in {live.region}: {', '.join(words)}" + (f" ({error})" if error else ""),
+        "status-changed" if lost else "status",
+        f"{live.name} in {live.region}: {', '.join(words)}"
+        + (f" ({error})" if error else "")
+        + (f"; SES last verified it at {lost}" if lost else ""),
         VERIFICATION_HINTS.get(error, ""),
         address=live.address,
     )

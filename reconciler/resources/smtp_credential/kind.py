@@ -101,6 +101,9 @@ class SmtpCredential(BaseKind):
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         return trail.concerns(name_of(change.address), change, said, lookup)
 
+    def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
+        return trail.explained(change, event, said)
+
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:

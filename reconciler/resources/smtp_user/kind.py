@@ -15,15 +15,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
-from reconciler.errors import AwsError
+from reconciler.errors import DENIED, AwsError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
-from reconciler.kinds.lookups import Lookup, Said
+from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
@@ -33,7 +34,8 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Document, Note, Observed, Stack, State, canonical_json
 from reconciler.resources.email_identity import DEFAULT_SET
-from reconciler.resources.smtp_user import POLICY_FIELDS
+from reconciler.resources.smtp_user import POLICY_FIELDS, other_policies
+from reconciler.resources.smtp_user.other_policies import Judged, OtherPolicy
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -48,6 +50,18 @@ WHOLE = ("conditions",)
 VISIBLE_SECONDS = 30.0
 """How long a new IAM user may take to become visible (IAM User Guide, "Troubleshooting IAM": changes are eventually
 visible)."""
+
+
+_POLICY_EVENTS = ("PutUserPolicy", "DeleteUserPolicy")
+_CHANGED_BY: Mapping[str, tuple[str, ...]] = {
+    "path": ("UpdateUser",), "name": ("UpdateUser",), "tags": ("TagUser", "UntagUser"),
+    "permissions_boundary": ("PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary"),
+}  # fmt: skip
+"""Field -> the calls that change it; all other fields are read from the policy."""
+_MADE: Mapping[str, tuple[str, ...]] = {
+    "create": ("DeleteUser",), "delete": ("CreateUser",), "adopt": ("CreateUser", "TagUser", "UntagUser"),
+    "replace": (),
+}  # fmt: skip
 
 
 def address_of(name: str) -> Address:
@@ -118,6 +132,15 @@ class SmtpUser(Reader):
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         return ("username", name_of(change.address).lower()) in said
 
+    def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
+        paths = tuple(one.path for one in change.diff) or ("",)
+        if change.action != "update":
+            return paths if event in _MADE[change.action] else ()
+        found = tuple(p for p in paths if event in _CHANGED_BY.get(p.partition(".")[0], _POLICY_EVENTS))
+        if event in _POLICY_EVENTS:
+            return found if POLICY.lower() in said_under(said, "policyname") else ()
+        return tuple(p for p in found if names_item(said, p))
+
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
@@ -126,6 +149,7 @@ class SmtpUser(Reader):
         if snapshot.read_scope is not None and not any(a.startswith(f"{NAME}/") for a in snapshot.read_scope.addresses):
             return
         try:
+            ours: list[Mapping[str, Any]] = []
             for detail in details(aws):
                 tags = tags_from_aws(detail.get("Tags"))
                 twin = declared.get(detail["UserName"].lower())
@@ -139,8 +163,11 @@ class SmtpUser(Reader):
                     )
                     continue
                 if twin is not None or owner_of(tags) == snapshot.scope:
-                    found = observed_of(detail)
-                    snapshot.observed[found.address] = found
+                    ours.append(detail)
+            policies = other_policies.read(aws, ours)
+            for detail in ours:
+                found = observed_of(detail, policies.get(detail["UserName"], ()))
+                snapshot.observed[found.address] = found
             return
         except AwsError as error:
             if not declared:
@@ -224,7 +251,10 @@ class SmtpUser(Reader):
         diff = differences(before, after, whole=WHOLE, desired=desired)
         if not (diff or adopted):
             return None
-        execution = {"policy": policy_of(desired.spec), "rename": old_name}
+        policy = policy_of(desired.spec)
+        if any(f.path.partition(".")[0] in (*POLICY_FIELDS, "policy") for f in diff):
+            _refuse_too_long(draft, desired, live, policy)
+        execution = {"policy": policy, "rename": old_name}
         return alteration(desired, live, before, after, diff, adopts=adopted, execution=execution)
 
     def reread(self, aws: Aws, change: Change) -> str | None:
@@ -311,9 +341,8 @@ class SmtpUser(Reader):
 
             def create(rt: Runtime) -> None:
                 _create(rt, name, after)
-                retry_until_visible(
-                    lambda: rt.aws.call("iam", "PutUserPolicy", UserName=name, PolicyName=POLICY, PolicyDocument=policy)
-                )
+                put: dict[str, Any] = {"UserName": name, "PolicyName": POLICY, "PolicyDocument": policy}
+                retry_until_visible(partial(rt.aws.call, "iam", "PutUserPolicy", **put), _not_seen_yet(after))
 
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
@@ -323,8 +352,10 @@ class SmtpUser(Reader):
         def update(rt: Runtime) -> None:
             if rename:
                 _rename(rt, rename, name)
+            codes = _not_seen_yet(after) if touches(change, "permissions_boundary") else ()
             for operation, parameters in calls:
-                rt.aws.call("iam", operation, UserName=name, **parameters)
+                work = partial(rt.aws.call, "iam", operation, UserName=name, **parameters)
+                retry_until_visible(work, codes if operation == "PutUserPolicy" else ())
 
         operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
         yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
@@ -370,13 +401,27 @@ def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list
     return calls
 
 
+def _refuse_too_long(draft: PlanDraft, desired: Desired, live: Observed, policy: Mapping[str, Any]) -> None:
+    own, others = other_policies.size([policy]), int(live.facts["size_of_others"])
+    if others and own + others > other_policies.MOST_CHARACTERS:
+        draft.refuse(
+            "policy-too-long",
+            f"the inline policies of {desired.name} would have {own + others:,} characters, {others:,} of them in "
+            f"policies that recon did not write; IAM takes {other_policies.MOST_CHARACTERS:,} for all of a user",
+            hint="move the other inline policies to a managed policy, or shorten from_addresses or identities",
+            address=desired.address,
+            source=desired.entry.source,
+        )
+
+
 def details(aws: Aws) -> Iterator[Mapping[str, Any]]:
     """The UserDetail (path, tags, boundary, groups, policies) of every user of the account, 1,000 a call."""
     yield from aws.pages("iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"])
 
 
-def observed_of(detail: Mapping[str, Any]) -> Observed:
-    """A live user, from a UserDetail, or a User with its ``UserPolicyList``."""
+def observed_of(detail: Mapping[str, Any], policies: Iterable[OtherPolicy] = ()) -> Observed:
+    """A live user, from a UserDetail, or a User with its ``UserPolicyList``; ``policies`` are those of its groups and
+    the attached ones."""
     name = detail["UserName"]
     tags = tags_from_aws(detail.get("Tags"))
     inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("UserPolicyList") or ()}
@@ -395,6 +440,11 @@ def observed_of(detail: Mapping[str, Any]) -> Observed:
         "groups": list(detail.get("GroupList") or ()),
         "attached": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
         "inline": sorted(n for n in inline if n not in {POLICY, LOCK_POLICY}),
+        "policies": (
+            *(OtherPolicy("inline policy", n, (inline[n],)) for n in sorted(inline) if n not in {POLICY, LOCK_POLICY}),
+            *policies,
+        ),
+        "size_of_others": other_policies.size(document for name, document in inline.items() if name != POLICY),
         "locked": LOCK_POLICY in inline,
         "user_id": detail.get("UserId"),
         "key_tags": {k: v for k, v in tags.items() if k not in own},
@@ -418,6 +468,17 @@ def policy_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     if condition:
         statement["Condition"] = condition
     return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def judged(stack: Stack, desired: Desired, live: Observed) -> Judged:
+    """What the user's other policies let it send, or keep it from sending, beside the policy that is declared."""
+    return Judged(stack, desired, live, policy_of(desired.spec))
+
+
+def denied(snapshot: Snapshot, name: str) -> str:
+    """What other policies keep a declared user from sending; "" where nothing does, or the user was not read."""
+    desired, live = snapshot.desired.get(address_of(name)), snapshot.observed.get(address_of(name))
+    return judged(snapshot.state.stack, desired, live).denied() if desired is not None and live is not None else ""
 
 
 def fields_of(document: Any) -> dict[str, Any]:
@@ -514,6 +575,12 @@ def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
                     "list users (iam:GetAccountAuthorizationDetails): plan again, and it is shown"
                 )
             raise
+
+
+def _not_seen_yet(after: Mapping[str, Any]) -> tuple[str, ...]:
+    """What IAM answers to a policy for a user that it does not see yet; where that is allowed under a boundary alone
+    (`recon iam-policy apply`), it may deny the call as long as it does not see the boundary."""
+    return ("NoSuchEntity", *(sorted(DENIED) if after.get("permissions_boundary") else ()))
 
 
 def retry_until_visible(

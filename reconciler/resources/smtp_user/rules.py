@@ -11,6 +11,8 @@ from reconciler.kinds.policy import listed, statements
 from reconciler.model import Document, Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, iam_pattern, identity_arn, meant
+from reconciler.resources.smtp_user.kind import judged
+from reconciler.resources.smtp_user.other_policies import Judged
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor
 from reconciler.rules.view import Resource, RuleView, sender_domain
@@ -178,9 +180,11 @@ def shared_sender(view: RuleView) -> Iterator[RawFinding]:
                 )
 
 
-@user_rule("smtp-wider", "warning", "An SMTP user has more permissions than its own policy")
+@user_rule("smtp-wider", "warning", "An SMTP user may send more than its own policy allows")
 def wider_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
-    """A live SMTP user is in a group, or has attached policies or other inline policies.
+    """A group, an attached policy or another inline policy of a live SMTP user lets it send what its own policy does
+    not: from other addresses or networks, through other identities or configuration sets, or with other actions. A
+    policy that is not about mail, that denies, or that says the same is no finding; nor is one that could not be read.
 
     Why: IAM adds up permissions. Users that the SES console made are in the group `AWSSESSendingGroupDoNotRename`,
     which allows sending as anybody. The user's own policy then restricts nothing.
@@ -188,15 +192,36 @@ def wider_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
     does not change them.
     Source: IAM User Guide, Policy evaluation: permissions add up
     """
-    live = view.resource(_user(entry.name))
-    if live is None or live.before is None:
-        return
-    for fact, word in (("groups", "group"), ("attached", "attached policy"), ("inline", "inline policy")):
-        for name in live.facts.get(fact) or ():
-            yield Problem(
-                f"{entry.name} also has the {word} {name}, so its own policy restricts nothing",
-                f"remove the {word} when the user's own policy is proven to work; recon does not change it",
-            )
+    for other, more in found.wider() if (found := _judged(view, entry)) else ():
+        yield Problem(
+            f"{entry.name} also has the {other.word} {other.name}, which allows {more}",
+            f"remove the {other.word} when the user's own policy is proven to work; recon does not change it",
+        )
+
+
+@user_rule("smtp-denied", "warning", "Another policy keeps an SMTP user from sending")
+def denied_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
+    """A group, an attached policy or another inline policy of a live SMTP user denies what its own policy allows it to
+    send, all of it or a part.
+
+    Why: An explicit Deny wins over every Allow. The login still works, and SES refuses the mail.
+    Fix: Remove the statement, or the user from the group. recon reports groups and policies, but does not change them.
+    Source: IAM User Guide, Policy evaluation: an explicit Deny wins
+    """
+    if (found := _judged(view, entry)) and (denied := found.denied()):
+        yield Problem(
+            f"{entry.name} is kept from sending: {denied}",
+            "remove the statement that denies, or the user from the group; recon does not change it",
+        )
+
+
+def _judged(view: RuleView, entry: Entry) -> Judged | None:
+    """What the other policies of a live, declared user change; None where there is nothing to judge."""
+    address = _user(entry.name)
+    desired, live = view.desired.get(address), view.observed.get(address)
+    if desired is None or live is None or not live.facts.get("policies"):
+        return None
+    return judged(view.state.stack, desired, live)
 
 
 @rule("smtp-set-arn", "error", "The default configuration set of an identity is missing in the policy of an SMTP user")

@@ -210,3 +210,32 @@ def failing(view: RuleView, identity: Resource) -> Iterator[Problem]:
             f"DKIM of {identity.place} is {status}{f' ({reason})' if reason else ''}",
             "`recon doctor` compares the records with the answers of DNS",
         )
+
+
+@rule("dkim-stale", "note", "A DKIM record of a token that SES has replaced", example="dns_record/acme.com/*/CNAME")
+def stale(view: RuleView) -> Iterator[RawFinding]:
+    """The zone of a domain has the CNAME of an Easy DKIM token that none of its live identities has, in any region of
+    the stack. SES gives new tokens when an identity is deleted and created again, or its DKIM is set up anew.
+
+    Why: Nobody signs with a token that SES has replaced, and nothing says that recon wrote this one: an identity of
+    another account or region may still need it. So recon names it, and leaves it.
+    Fix: Delete the record, unless another account or a region outside the stack sends as this domain.
+    Source: SES Developer Guide, Easy DKIM: three tokens for each identity
+    """
+    records = [name for name, kind in view.dns_after if kind == "CNAME" and "._domainkey." in name]
+    for name in sorted(records):
+        token, _, domain = name.partition("._domainkey.")
+        identities = view.identities_for(domain)
+        (value, *_) = view.lookup(name, "CNAME") or ("",)
+        hosted = value.startswith(f"{token}.dkim.") and value.endswith("amazonses.com")
+        if not (hosted and identities) or any(one.before is None or not one.facts.get("tokens") for one in identities):
+            continue
+        if any(part.startswith(("email_identity", "sweep")) for part in view.unread):
+            continue
+        if not any(token in one.facts["tokens"] for one in identities):
+            yield RawFinding(
+                view.record_address(name, "CNAME"),
+                f"{name} is the DKIM record of a token that no identity of {domain} has in this stack: SES has "
+                "replaced it, or it is another account's",
+                "delete it, unless another account or a region outside the stack sends as this domain",
+            )

@@ -1,0 +1,154 @@
+"""What the policies beside recon's own let an SMTP user send, or keep it from sending: inline policies, attached ones,
+and those of its groups.
+
+Judged by what IAM would answer: requests that the policies suggest are tried with and without each of them. A policy
+that could not be read counts as none: what is unknown is never reported.
+Source: IAM User Guide, "Policy evaluation logic": permissions add up, and an explicit Deny wins.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.errors import AwsError
+from reconciler.model import Desired, Observed, Stack, canonical_json
+from reconciler.policy_evaluation import Policies, Principal, Reach, Statement, parsed, reach
+from reconciler.policy_evaluation.evaluate import matches
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
+
+MOST_CHARACTERS: Final = 2048
+"""What all inline policies of a user may have together, without white space (IAM User Guide, "IAM and STS quotas")."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPolicy:
+    """A group, attached policy or inline policy (``word``) by its name, with its documents: a group has several."""
+
+    word: str
+    name: str
+    documents: tuple[Any, ...]
+
+    def statements(self) -> tuple[Statement, ...]:
+        """Those of all its documents; of one that cannot be parsed none."""
+        found: list[Statement] = []
+        for document in self.documents:
+            try:
+                found += parsed(document, f"the {self.word} {self.name}")
+            except ValueError:
+                continue
+        return tuple(found)
+
+
+def read(aws: Aws, details: Iterable[Mapping[str, Any]]) -> dict[str, tuple[OtherPolicy, ...]]:
+    """The groups and attached policies of users, by name. Costs two calls a page, and none for users without any."""
+    named = {d["UserName"]: (list(d.get("GroupList") or ()), _arns(d)) for d in details}
+    if not any(groups or arns for groups, arns in named.values()):
+        return {}
+    try:
+        groups = {g["GroupName"]: g for g in _listed(aws, "GroupDetailList", "Group")}
+        managed = {p["Arn"]: p for p in _listed(aws, "Policies", "LocalManagedPolicy", "AWSManagedPolicy")}
+    except AwsError:
+        return {}
+
+    def documents(arns: Iterable[str]) -> Iterator[Any]:
+        for arn in arns:
+            versions = (managed.get(arn) or {}).get("PolicyVersionList") or ()
+            yield from (v.get("Document") for v in versions if v.get("IsDefaultVersion"))
+
+    found = {}
+    for user, (names, arns) in named.items():
+        mine = [OtherPolicy("attached policy", arn, tuple(documents([arn]))) for arn in arns]
+        for name in names:
+            group = groups.get(name) or {}
+            inline = [p.get("PolicyDocument") for p in group.get("GroupPolicyList") or ()]
+            mine.append(OtherPolicy("group", name, (*inline, *documents(_arns(group)))))
+        found[user] = tuple(mine)
+    return found
+
+
+def _arns(detail: Mapping[str, Any]) -> list[str]:
+    return [p["PolicyArn"] for p in detail.get("AttachedManagedPolicies") or ()]
+
+
+def _listed(aws: Aws, key: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
+    return aws.pages("iam", "GetAccountAuthorizationDetails", key, token_in="Marker", Filter=list(kinds))
+
+
+def size(documents: Iterable[Any]) -> int:
+    """The characters of inline policies as IAM counts them: without white space."""
+    return sum(len("".join((d if isinstance(d, str) else canonical_json(d)).split())) for d in documents)
+
+
+# --- judged --------------------------------------------------------------------------------------------------------
+
+
+class Judged:
+    """What a live user may send by its own policy alone, and with the others."""
+
+    def __init__(self, stack: Stack, desired: Desired, live: Observed, own: Mapping[str, Any]) -> None:
+        arn = f"arn:{stack.partition}:iam::{stack.account}:user{live.spec.get('path') or '/'}{live.name}"
+        user_id = str(live.facts.get("user_id") or "")
+        self._principal = Principal(arn, "user", stack.account, live.name, user_id, dict(live.tags))
+        self._regions = stack.regions
+        self._own = parsed(own, "its own policy")
+        self.others: tuple[OtherPolicy, ...] = tuple(live.facts.get("policies") or ())
+        self._denies = tuple(s for other in self.others for s in other.statements() if not s.allows)
+
+    def _reach(self, *statements: Statement) -> Reach:
+        return reach(Policies(identity=statements), self._principal, self._regions)
+
+    def wider(self) -> Iterator[tuple[OtherPolicy, str]]:
+        """The others that let the user send what its own policy does not, and what that is."""
+        alone: Reach | None = None
+        for other in self.others:
+            allows = [s for s in other.statements() if s.allows]
+            if allows:
+                alone = alone or self._reach(*self._own, *self._denies)
+                more = _more(alone, self._reach(*self._own, *self._denies, *allows))
+                if more:
+                    yield other, more
+
+    def denied(self) -> str:
+        """What the others keep the user from sending that its own policy allows, and which of them; "" for nothing."""
+        if not self._denies:
+            return ""
+        alone, together = self._reach(*self._own), self._reach(*self._own, *self._denies)
+        lost = "to send" if together.can_send == "no" else _more(together, alone)
+        if not lost or alone.can_send == "no":
+            return ""
+        by = [o for o in self.others if any(not s.allows for s in o.statements())]
+        names = " and ".join(f"the {other.word} {other.name}" for other in by)
+        return f"{names} {'deny' if len(by) > 1 else 'denies'} it {lost}"
+
+
+def _more(less: Reach, wider: Reach) -> str:
+    """What ``wider`` allows beyond ``less``, in words; "" for nothing."""
+    parts = (
+        ("", less.actions, wider.actions),
+        ("from ", less.from_addresses, wider.from_addresses),
+        ("to ", less.recipients, wider.recipients),
+        ("from the network ", less.networks, wider.networks),
+        ("through ", less.resources, wider.resources),
+        ("with the set ", less.sets, wider.sets),
+    )
+    found = []
+    for word, had, has in parts:
+        new = [label for label in has if not any(_covers(known, label) for known in had)]
+        found += [word + " and ".join("any" if label == "*" else label for label in new)] * bool(new)
+    return "to send " + ", ".join(found) if found else ""
+
+
+def _covers(known: str, label: str) -> bool:
+    """Whether a pattern or network of the words of policies holds another."""
+    if known == label or matches(known, label):
+        return True
+    try:
+        one, other = ipaddress.ip_network(known, strict=False), ipaddress.ip_network(label, strict=False)
+    except ValueError:
+        return False
+    return one.version == other.version and other.subnet_of(one)  # type: ignore[arg-type]
