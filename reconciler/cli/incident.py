@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +39,7 @@ class Incident:
     account: str | None
     without: str = ""
 
-    def regions(self, chosen: Iterable[str] | None, *, anywhere: bool = True) -> list[str]:
+    def regions(self, chosen: Sequence[str] | None, *, anywhere: bool = True) -> list[str]:
         """The regions that are named; else the stack's; else the region of the credentials.
 
         Raises ReconError for a region without SES, and unless ``anywhere`` for one that the stack does not use.
@@ -47,10 +47,9 @@ class Incident:
         from reconciler.aws.default_region import default_region
         from reconciler.suppression import regions_of
 
-        named = ses_regions(chosen or ())
-        if self.state is not None and not (named and anywhere):
-            return regions_of(self.state, named)
-        if named:
+        if self.state is not None and not (chosen and anywhere):
+            return regions_of(self.state, chosen or ())
+        if named := ses_regions(chosen or ()):
             return named
         if (region := default_region()) is None:
             raise ReconError("no region is known", hint="give --region us-east-1, or set AWS_REGION")
