@@ -150,15 +150,6 @@ class FalseClaim(Exception):
 
 
 @dataclass(slots=True)
-class CommandResult:
-    """A finished command: its exit code and its output."""
-
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(slots=True)
 class Demo:
     """Runs recon in a folder against a sandbox, and prints steps, commands, excerpts and checks."""
 
@@ -189,7 +180,7 @@ class Demo:
     def item(self, text: str) -> None:
         self.print("    " + ("• " if self.unicode else "* ") + text)
 
-    def run(self, command: str) -> CommandResult:
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run ``recon COMMAND``. Raises FalseClaim for a traceback, which no command may print."""
         self.commands += 1
         ended = subprocess.run(
@@ -199,24 +190,21 @@ class Demo:
         if "Traceback" in ended.stderr:
             raise FalseClaim(f"recon {command} crashed:\n{ended.stderr}")
         self.outputs.append(ended.stdout + ended.stderr)
-        return CommandResult(ended.returncode, ended.stdout, ended.stderr)
+        return ended
 
-    def recon(
-        self, command: str, *, expect: int = 0, show: Callable[[str], Iterable[str]] | None = None
-    ) -> CommandResult:
+    def recon(self, command: str, *, expect: int = 0, show: Callable[[str], Iterable[str]] | None = None) -> None:
         """Show and run a command, print an excerpt of its output, and check its exit code."""
         self.print()
         self.print("    " + self.paint(f"$ recon {command}", "36"))
         result = self.run(command)
-        text = result.err if expect == 3 else result.out
+        text = result.stderr if expect == 3 else result.stdout
         bar = self.paint("│" if self.unicode else "|", "2")
         for line in (show or wrapped)(text):
             self.print(f"    {bar} {self.paint(line, tint(line))}".rstrip())
-        if result.code != expect:
-            output = f"{result.out[-2000:]}\n{result.err[-2000:]}"
-            raise FalseClaim(f"recon {command} ended with exit {result.code}, not {expect}:\n{output}")
-        self.check(f"exit {result.code}", True)
-        return result
+        if result.returncode != expect:
+            output = f"{result.stdout[-2000:]}\n{result.stderr[-2000:]}"
+            raise FalseClaim(f"recon {command} ended with exit {result.returncode}, not {expect}:\n{output}")
+        self.check(f"exit {result.returncode}", True)
 
     def check(self, claim: str, true: bool, found: object = "") -> None:
         """Print a claim that is true. Raises FalseClaim for one that is not."""
@@ -325,7 +313,7 @@ def drift(demo: Demo, sandbox: Sandbox) -> None:
 
     demo.step("Is there drift?", "What a cron job runs on the released branch. Exit 2 is drift.")
     demo.recon("drift --env production", expect=2, show=blocks(*EDITED))
-    report = json.loads(demo.run("drift --env production --format json").out)
+    report = json.loads(demo.run("drift --env production --format json").stdout)
     found = {c["address"]: c for c in report["changes"]}
     demo.check("all four are found, and nothing else", found.keys() == EDITED.keys(), sorted(found))
     for address, (action, fields) in EDITED.items():

@@ -51,19 +51,26 @@ _KEY = (
 )
 _SHAPES: Final = re.compile("|".join((_PEM, _DER, _TOKEN, _JWT, _KEY)), re.DOTALL)
 _PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
-_SHORTEST_SHAPE: Final = 16
+SHORTEST_SHAPE: Final = 40
+"""Characters of the shortest of them, a secret access key."""
+_SURE: Final = re.compile("|".join((r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY", _DER, _TOKEN)))
 
 
 def looks_secret(text: str) -> bool:
     """Whether a part of ``text`` is shaped like a secret."""
-    return len(text) >= _SHORTEST_SHAPE and _SHAPES.search(text) is not None
+    return len(text) >= SHORTEST_SHAPE and _SHAPES.search(text) is not None
+
+
+def surely_secret(text: str) -> bool:
+    """Whether a part of ``text`` can be nothing but a private key or a session token."""
+    return _SURE.search(text) is not None
 
 
 def mask_shapes(text: str) -> str:
     """``text`` with ``(sensitive)`` in the place of what is shaped like a secret."""
-    if len(text) < _SHORTEST_SHAPE:
-        return text
-    return _PASSWORD.sub(rf"\1:{MASK}", _SHAPES.sub(MASK, text))
+    if len(text) >= SHORTEST_SHAPE:
+        text = _SHAPES.sub(MASK, text)
+    return _PASSWORD.sub(rf"\1:{MASK}", text) if "://" in text else text
 
 
 def remember(secret: str | bytes | bytearray | None) -> None:

@@ -102,7 +102,9 @@ def test_an_account_that_could_not_be_read_is_not_healthy(house: House) -> None:
     house.write(NOTHING)
     house.sandbox.fault("denied", operation="GetAccount", count=None)
     code, said = found(house)
-    assert (code, said) == (0, {("account-unread", f"account/{HOME}")})
+    assert (code, said) == (1, {("account-unread", f"account/{HOME}")})
+    assert "heartbeat" not in house.cli("drift", STATE).out
+    assert house.cli("plan", STATE).code == 0
 
 
 # --- topics of identities ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -781,3 +782,39 @@ def test_what_an_identity_that_goes_has_sent_is_asked_for_where_aws_can_tell(hou
     notes = [n for c in ran.json["changes"] for n in c["notes"] if n["rule"] == "identity-deleted"]
     assert {n["severity"] for n in notes} == {"warning"}
     assert all("SES has no number for each identity" in n["message"] for n in notes)
+
+
+# --- tokens that SES has replaced ----------------------------------------------------------------------------------
+
+
+def made_anew_by_recon(house: House) -> None:
+    client("sesv2").delete_email_identity(EmailIdentity="acme.com")
+
+
+def made_anew_by_hand(house: House) -> None:
+    client("sesv2").delete_email_identity(EmailIdentity="acme.com")
+    client("sesv2").create_email_identity(EmailIdentity="acme.com")
+
+
+def nothing_happens(house: House) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("deed", "named"), [(made_anew_by_recon, 3), (made_anew_by_hand, 3), (nothing_happens, 0)]
+)  # fmt: skip
+def test_records_of_replaced_tokens_are_named(house: House, deed: Callable[[House], None], named: int) -> None:
+    """SES gives new tokens; nothing says whose the old records are, so they stay, and each plan names them."""
+    house.seed_zone()
+    house.settle(domain())
+    old = {name for name, kind in house.zone() if "_domainkey" in name}
+    deed(house)
+    for _ in range(2):
+        said = {d.address for d in house.plan().diagnostics if d.code == "dkim-stale"}
+        assert len(said) == named
+        assert {address.split("/")[2] for address in said} <= old
+        house.settle()
+    assert old <= {name for name, _ in house.zone()}
+    waiver = {"rule": "dkim-stale", "address": "dns_record/acme.com/*", "reason": "theirs", "until": "2099-01-01"}
+    house.settle({**domain(), "waivers": [waiver]})
+    assert "dkim-stale" not in {d.code for d in house.plan().diagnostics}

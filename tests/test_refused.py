@@ -250,6 +250,7 @@ def test_apply_writes_nothing_or_skips_it(house: House, case: Case) -> None:
     again = house.cli("apply", STATE, *options)
     assert (again.code, again.json["outcome"]) == (3, "refused")
     assert house.writes() == []
+    assert f"{len(refused)} refused" in house.cli("history", STATE).out
 
 
 @each

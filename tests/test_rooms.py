@@ -56,7 +56,7 @@ ROOMS: dict[str, set[str]] = {
     # around a run
     "lock": {"model", "errors", "files", "backend", "aws", "observing"},
     "journal": {"model", "errors", "files", "backend", "lock", "renderers"},
-    "smtp": {*BASE, "aws", "kinds", "resources", "secrets"},
+    "smtp": {*BASE, "files", "aws", "kinds", "resources", "secrets"},
     "drift": {"model", "errors", "files", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},

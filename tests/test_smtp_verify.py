@@ -340,6 +340,16 @@ def test_the_command_says_what_is_wrong_before_it_logs_in(house: House, monkeypa
 # --- the password --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["pipe", "directory", "missing", "no certificate"])
+def test_an_authority_that_is_none_is_an_error(house: House, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    house.settle(STATE)
+    path = house.home / "root.crt"
+    {"pipe": os.mkfifo, "directory": Path.mkdir, "missing": str, "no certificate": Path.touch}[kind](path)
+    monkeypatch.setenv("RECON_SMTP_CA", str(path))
+    ran = house.cli("smtp", "verify", "state.yaml")
+    assert ran.code == 1 and f"{path}" in ran.err and "RECON_SMTP_CA" in ran.err and "Traceback" not in ran.err, ran
+
+
 def test_without_a_terminal_the_password_is_refused_before_anything_is_read(house: House) -> None:
     for state in ("missing", "broken.yaml"):
         (house.home / "broken.yaml").write_text("[")

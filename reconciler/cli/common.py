@@ -6,7 +6,6 @@ import contextlib
 import difflib
 import functools
 import inspect
-import json
 import os
 import re
 import signal
@@ -115,7 +114,9 @@ class Output:
     ) -> None:
         """Write the JSON object of a command that prints no plan: stack, outcome, what it found, diagnostics."""
         tail = {"outcome": outcome, **found, "diagnostics": [one.to_json() for one in diagnostics]}
-        sys.stdout.write(json.dumps({**head_of(stack), **tail}, indent=2, ensure_ascii=False) + "\n")
+        from reconciler.renderers.jsonform import json_text
+
+        sys.stdout.write(json_text({**head_of(stack), **tail}))
 
     def error(self, error: ReconError) -> None:
         from reconciler.renderers import render_error

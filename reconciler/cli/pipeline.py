@@ -135,7 +135,9 @@ def _run_lines(run: JournalRun) -> str:
 
     counts = run.counts
     steps = [f"{plural(counts[name], 'step')} {name}" for name in ("done", "failed", "skipped") if counts[name]]
-    changes = ", ".join(f"{number} to {name}" for name, number in run.summary.items() if number)
+    changes = ", ".join(
+        f"{number} {'' if name == 'refused' else 'to '}{name}" for name, number in run.summary.items() if number
+    )
     who = " ".join(part for part in (run.who or run.user, f"on {run.host}" if run.host else "") if part)
     lines = [
         f"{run.started[:19]}Z  {run.outcome or 'no end: killed, or still running'}  {run.command}  {who}",

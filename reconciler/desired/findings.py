@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from reconciler.desired.compiled import checker, takes_text
-from reconciler.desired.nodes import AmbiguousScalar, clip, show
+from reconciler.desired.nodes import SECRET, AmbiguousScalar, clip, show
 from reconciler.desired.schema import definition, merged
 from reconciler.desired.variables import suggestion
 
@@ -50,7 +50,36 @@ def findings(name: str, value: Any, *, lenient: bool = False) -> list[SchemaProb
         found.extend(_worded(error, lenient))
     if not found and not lenient:
         found.append(SchemaProblem((), "bad-value", "the values do not fit", "compare them with `recon schema`"))
-    return found
+    return [_without_value(one) if not SECRET.isdisjoint(one.path) else one for one in found]
+
+
+_SAID_OF_SECRETS: Final = {
+    "unknown-key": "there is a key that is not known here",
+    "wrong-type": "another type is wanted",
+    "needs-quotes": "a text is wanted; without quotes YAML reads it as something else",
+    "ambiguous-scalar": "YAML readers disagree about this value",
+    "out-of-range": "the number is out of range",
+    "bad-length": "the text is too short or too long",
+    "bad-format": "the text does not have the right form",
+    "not-allowed-value": "this is not an allowed value",
+    "repeated-item": "an item is in the list twice",
+    "exactly-one": "exactly one of the keys that belong here is wanted",
+    "bad-value": "the value does not fit",
+}
+_QUOTED_IN_HINTS: Final = frozenset({"ambiguous-scalar", "wrong-type", "unknown-key"})
+
+
+def _without_value(problem: SchemaProblem) -> SchemaProblem:
+    """A problem below ``SECRET``, where somebody may have pasted the secret itself: no key or value is repeated."""
+    said = _SAID_OF_SECRETS.get(problem.code)
+    if said is None:
+        return problem
+    hint = problem.hint
+    if problem.code in _QUOTED_IN_HINTS:
+        hint = "see `recon schema`; write where the secret is, never the secret itself"
+    return SchemaProblem(
+        problem.path[:-1] if problem.is_key else problem.path, problem.code, said, hint
+    )  # fmt: skip
 
 
 def _worded(error: Any, lenient: bool) -> Iterator[SchemaProblem]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from reconciler.masking import MASK, mask_shapes
 from reconciler.model import Diagnostic, Severity, Source
 
 MAX_DIAGNOSTICS: Final = 500
 """More than anybody reads; the rest is counted."""
+
+
+SECRET: Final = frozenset({"credentials", "access_key", "domain_signing_private_key"})
+"""Keys below which somebody may paste a secret instead of saying where it is."""
 
 
 class AmbiguousScalar:
@@ -138,14 +144,15 @@ def merged(below: Node | None, above: Node) -> Node:
 
 
 def clip(text: str, limit: int = 60) -> str:
-    """``text``, or as much of its beginning as fits into a message."""
+    """``text``, or as much of its beginning as fits into a message, without what is shaped like a secret."""
+    text = mask_shapes(text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def show(value: Any, limit: int = 60) -> str:
     """A value as it would stand in YAML, short, on one line, for messages."""
     if isinstance(value, str):
-        text = value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
+        text = value if value.isprintable() else mask_shapes(value).encode("unicode_escape").decode("ascii")
         return '"' + clip(text, limit) + '"'
     if value is None:
         return "null"
@@ -165,6 +172,12 @@ class Problems:
     _found: dict[tuple[str, int, int, str, str], Diagnostic] = field(default_factory=dict)
     _others: dict[tuple[str, int, int, str, str], set[str]] = field(default_factory=dict)
     _places: set[tuple[str, int, int, str]] = field(default_factory=set)
+
+    hidden: set[str] = field(default_factory=set)
+    """Keys and values below ``credentials`` and the like, where somebody may have pasted a secret: no finding repeats
+    them."""
+    names: set[str] = field(default_factory=set)
+    """Keys elsewhere, which findings may name."""
 
     def add(
         self, severity: Severity, code: str, message: str, hint: str = "", *, file: str = "", line: int = 0,
@@ -213,6 +226,7 @@ class Problems:
     def all(self) -> tuple[Diagnostic, ...]:
         """Everything, errors and warnings in the order of the files; repeats are counted in the message."""
         out = []
+        pattern = self._hidden_pattern()
         for key, found in self._found.items():
             others = len(self._others[key]) - 1
             if others:
@@ -220,7 +234,7 @@ class Problems:
                 found = Diagnostic(
                     found.severity, found.code, message, found.hint, found.file, found.line, found.column, found.address
                 )
-            out.append(found)
+            out.append(_masked(found, pattern))
         out.sort(key=lambda d: (d.file, d.line, d.column, d.code, d.message))
         if len(out) > MAX_DIAGNOSTICS:
             out.sort(key=lambda d: d.severity != "error")
@@ -232,6 +246,25 @@ class Problems:
             if not self.has_errors:
                 out.pop()
         return tuple(out)
+
+    def _hidden_pattern(self) -> re.Pattern[str] | None:
+        """What matches the hidden texts, as messages quote them: whole, escaped or clipped."""
+        forms: set[str] = set()
+        for text in self.hidden - self.names:
+            for form in (text, text.strip(), show(text, len(text) + 3)[1:-1], show(text)[1:-1].removesuffix("...")):
+                forms |= {form, form.lower(), form.upper()}
+        found = [re.escape(form) for form in sorted(forms, key=len, reverse=True) if len(form) >= _SHORTEST_HIDDEN]
+        return re.compile(f"(?<![A-Za-z0-9])(?:{'|'.join(found)})(?![A-Za-z0-9])") if found else None
+
+
+_SHORTEST_HIDDEN: Final = 3
+
+
+def _masked(found: Diagnostic, pattern: re.Pattern[str] | None) -> Diagnostic:
+    def shown(text: str) -> str:
+        return mask_shapes(pattern.sub(MASK, text) if pattern else text)
+
+    return replace(found, message=shown(found.message), hint=shown(found.hint), address=shown(found.address))
 
 
 def _place(at: Node | None, source: Source | None) -> tuple[str, int, int]:

@@ -16,8 +16,10 @@ from typing import Any, Final
 
 import yaml
 
-from reconciler.desired.nodes import AmbiguousScalar, Node, Problems, clip, show
+from reconciler.desired.nodes import SECRET, AmbiguousScalar, Node, Problems, clip, show
 from reconciler.files import NotAFile, TooLarge, read_regular
+from reconciler.masking import SHORTEST_SHAPE as SHORTEST_SECRET
+from reconciler.masking import surely_secret
 
 MAX_FILE: Final = 32 * 1024 * 1024
 MAX_DEPTH: Final = 40
@@ -269,6 +271,18 @@ def _height(node: Node) -> int:
     return max((1 + _height(child) for child in inner), default=0)
 
 
+HARMLESS: Final = frozenset(
+    {
+        *SECRET, "secretsmanager", "ssm", "file", "env", "region", "name", "kms_key_id", "include_secret_access_key",
+        "max_age_days", "overlap_days", "max_hold_days", "true", "false", "null", "none", "yes", "no", "~",
+    }
+)  # fmt: skip
+"""What belongs there, and words that are no secrets."""
+
+
+_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+
+
 class _Stop(Exception):
     """Reading this file makes no sense any more; the reason is recorded."""
 
@@ -284,6 +298,8 @@ class _Builder:
         self.heights: dict[str, int] = {}
         self.nodes = 0
         self.aliased = 0
+        self.secret = False
+        """Whether what is read stands below a key of ``SECRET``."""
 
     def document(self) -> Node | None:
         """The root of the only document, None for an empty stream."""
@@ -308,7 +324,15 @@ class _Builder:
             "error", code, message, hint, file=self.name, line=mark.line + 1, column=mark.column + 1
         )  # fmt: skip
 
+    def _hide(self, *texts: str | None) -> None:
+        for text in texts:
+            if text and text not in HARMLESS and not _REGION.fullmatch(text):
+                self.problems.hidden |= {text, *(text.split("\n") if "\n" in text else ())}
+
     def _node(self, event: Any, depth: int, key_line: int, key_column: int) -> Node:
+        if self.secret:
+            tag = getattr(event, "tag", None) or ""
+            self._hide(getattr(event, "value", None), event.anchor, tag, tag.lstrip("!"))
         kind = type(event)
         mark = event.start_mark
         line, column = mark.line + 1, mark.column + 1
@@ -363,6 +387,11 @@ class _Builder:
     def _scalar(self, event: Any, line: int, column: int, key_line: int, key_column: int) -> Node:
         self._count(event)
         text: str = event.value
+        if len(text) > SHORTEST_SECRET and not self.secret and surely_secret(text):
+            self._problem(
+                "secret-in-yaml", "this is shaped like a private key or a session token", event,
+                "take it out and make a new one: whoever has read this file knows it",
+            )  # fmt: skip
         if event.tag is None:
             if event.implicit[0]:
                 value = scalar(text)
@@ -427,7 +456,14 @@ class _Builder:
             mark = event.start_mark
             line, column = mark.line + 1, mark.column + 1
             key = self._key(event, depth)
+            above = self.secret
+            if above:
+                self._hide(getattr(event, "value", None), event.anchor)
+            elif key is not None:
+                self.problems.names.add(key)
+            self.secret = above or key in SECRET
             value = self._node(next(events), depth + 1, line, column)
+            self.secret = above
             size += value.size
             if key is None:
                 continue

@@ -47,9 +47,15 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
             for words in _by_cause(of)
         ]
         diagnostics += _unexplained(plan, found)
-    elif not plan.context.get("unreadable") and plan.outcome == "no_changes" and not plan.findings:
+    elif not _in_doubt(plan):
         diagnostics.append(Diagnostic("note", "heartbeat", _heartbeat(plan, applied)))
     return replace(plan, diagnostics=tuple(diagnostics))
+
+
+def _in_doubt(plan: Plan) -> bool:
+    """Whether a run without changes has found something else, or could not read all that it decides by."""
+    unread = plan.context.get("unreadable") or any(one.code == "account-unread" for one in plan.diagnostics)
+    return bool(unread or plan.findings) or plan.outcome != "no_changes"
 
 
 def _by_cause(of: Mapping[str, causes.Cause]) -> list[str]:

@@ -21,6 +21,7 @@ from reconciler.renderers.jsonform import (
     plan_to_json,
     result_to_json,
     saved_plan,
+    without_secrets,
 )
 from reconciler.renderers.markdown import error_markdown, plan_markdown, result_markdown
 from reconciler.renderers.text import (
@@ -73,7 +74,7 @@ def render(plan: Plan, format: str, *, mode: Mode = "plan", **options: Unpack[Te
         style = Style(**options)
         return draw(plan_lines(plan, style, mode), style)
     if format == "json":
-        return saved_plan(plan)
+        return without_secrets(saved_plan(plan))
     if format == "markdown":
         return plan_markdown(plan, mode)
     if format == "html":

@@ -12,6 +12,8 @@ import html
 import re
 import unicodedata
 
+from reconciler.masking import mask_shapes
+
 # Categories that print nothing, move the cursor, or reorder text: controls, format (bidi, joiners, tags), surrogates,
 # private use, unassigned, line and paragraph separators. Spaces other than U+0020 look the same: shown, too.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
@@ -48,7 +50,7 @@ def safe(text: str, *, ascii_only: bool = False) -> str:
     With ``ascii_only`` every non-ASCII character is escaped, too. The characters that begin a workflow command are
     written as ``\\x3a\\x3a`` and ``\\x23\\x23``.
     """
-    shown = text
+    shown = text = mask_shapes(text)
     if not is_plain(text, ascii_only=ascii_only):
         shown = "".join(char if is_plain(char, ascii_only=ascii_only) else _visible(char) for char in text)
     if "::" in shown or "##" in shown:

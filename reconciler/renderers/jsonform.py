@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from reconciler.errors import ReconError, Stale
+from reconciler.masking import looks_secret, mask_shapes
 from reconciler.model import (
     ACTIONS,
     OUTCOMES,
@@ -88,10 +89,24 @@ def plain(value: Any) -> Any:
 def json_text(value: Any) -> str:
     """``value`` as JSON in UTF-8, indented, or with one line per change if there are more than a thousand changes.
 
-    Bidirectional and control characters are written as ``\\uXXXX``.
+    Bidirectional and control characters are written as ``\\uXXXX``; what is shaped like a secret is masked.
     """
+    document = plain(value)
+    text = _text(document)
+    return _text(_masked(document)) if looks_secret(text) else text
 
-    return _text(plain(value))
+
+def without_secrets(text: str) -> str:
+    """The JSON ``text`` without what is shaped like a secret; a plan that had one cannot be applied from it."""
+    return json_text(json.loads(text)) if looks_secret(text) else text
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {mask_shapes(key): _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return mask_shapes(value) if isinstance(value, str) else value
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -319,10 +319,9 @@ def sentence(plan: Plan, mode: Mode) -> str:
 def last_line(plan: Plan) -> str:
     """The line that scripts read: ``Plan: 3 to create, …``, ``No changes.``, or what a bulk read did not read."""
     if plan.changes or plan.outcome == "refused":
-        counts = plan.summary
-        refused = counts.pop("refused")
-        listed = [f"{count} to {action}" for action, count in counts.items()]
-        return f"Plan: {', '.join([*listed, *([f'{refused} refused'] if refused else [])])}."
+        *actions, (_, refused) = plan.summary.items()
+        words = ", ".join(f"{count} to {action}" for action, count in actions)
+        return f"Plan: {words}{f', {refused} refused' if refused else ''}."
     if plan.unread:
         return f"No changes in what was read; {len(plan.unread)} attributes unread."
     return "No changes."

@@ -21,11 +21,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler import regions
 from reconciler.errors import DENIED, AwsError, ReconError
+from reconciler.files import check_regular
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.masking import MASK, mask, remember
 from reconciler.model import Desired
@@ -97,6 +99,8 @@ def context() -> ssl.SSLContext:
     of the system's. Raises ReconError."""
     authority = os.environ.get("RECON_SMTP_CA")
     try:
+        if authority:
+            check_regular(Path(authority).stat(), f"RECON_SMTP_CA {authority}")  # opening a pipe could wait
         made = ssl.create_default_context(cafile=authority or None)
     except (OSError, ssl.SSLError) as problem:
         raise ReconError(f"RECON_SMTP_CA could not be read: {authority}: {type(problem).__name__}") from None

@@ -7,6 +7,7 @@ folder. Source: SES API v2, Tag.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
@@ -15,6 +16,7 @@ from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
 from reconciler.errors import ReconError
 from reconciler.files import read_file
+from reconciler.masking import looks_secret
 from reconciler.model import Stack
 from reconciler.resources import FOLDER, KINDS, SECTIONS, children
 from reconciler.resources.spec import KindSpec, PlainSpec, at_path
@@ -146,3 +148,15 @@ def checks_of(kind: str) -> Any:
     """The module with a kind's own checks, or None."""
     there = (FOLDER / kind / "checks.py").is_file()
     return import_module(f"reconciler.resources.{kind}.checks") if there else None
+
+
+def refuse_pasted(place: EntryContext, path: str, reference: Mapping[str, Any]) -> None:
+    """Refuse a secret that stands where its name, path or key belongs; ``reference`` is at ``path``."""
+    for key, value in reference.items():
+        if isinstance(value, Mapping):
+            refuse_pasted(place, f"{path}.{key}", value)
+        elif isinstance(value, str) and (looks_secret(value) or "\n" in value):
+            place.error(
+                f"{path}.{key}", "bad-secret-reference", "this is shaped like the secret itself, not like its name",
+                "store the secret, write its name here, and make a new one: whoever has read this file knows it",
+            )  # fmt: skip

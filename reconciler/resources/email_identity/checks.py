@@ -12,7 +12,7 @@ from typing import Any, Final
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_policy
 from reconciler.desired.checks.together import Together
-from reconciler.desired.checks.values import REGION_NAME
+from reconciler.desired.checks.values import REGION_NAME, refuse_pasted
 from reconciler.desired.layers import dkim_companions, dkim_family
 from reconciler.desired.nodes import show
 from reconciler.mail import bimi, dmarc, spf, txt
@@ -153,6 +153,7 @@ def _private_key(place: EntryContext, reference: Any) -> None:
     if not isinstance(reference, dict):
         return
     path = "dkim.domain_signing_private_key"
+    refuse_pasted(place, path, reference)
     kinds = [key for key in ("secretsmanager", "ssm", "file", "env") if key in reference]
     if len(kinds) != 1:
         place.error(path, "exactly-one", f"exactly one of secretsmanager, ssm, file, env is wanted; found "

@@ -14,7 +14,7 @@ from typing import Any, Final
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.checks.policies import check_conditions
 from reconciler.desired.checks.together import Together
-from reconciler.desired.checks.values import REGION_NAME
+from reconciler.desired.checks.values import REGION_NAME, refuse_pasted
 from reconciler.desired.nodes import show
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Stack, canonical_json
@@ -118,6 +118,7 @@ def _identities(place: EntryContext) -> None:
 
 
 def _credentials(place: EntryContext, block: dict[str, Any], stack: Stack) -> None:
+    refuse_pasted(place, "credentials", block)
     stores = [store for store in ("secretsmanager", "ssm") if store in block]
     if len(stores) != 1:
         place.error("credentials", "exactly-one", f"exactly one of secretsmanager, ssm is wanted; found "

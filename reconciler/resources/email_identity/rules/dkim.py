@@ -228,14 +228,15 @@ def stale(view: RuleView) -> Iterator[RawFinding]:
         identities = view.identities_for(domain)
         (value, *_) = view.lookup(name, "CNAME") or ("",)
         hosted = value.startswith(f"{token}.dkim.") and value.endswith("amazonses.com")
-        if not (hosted and identities) or any(one.before is None or not one.facts.get("tokens") for one in identities):
+        there = [one for one in identities if one.before is not None]
+        if not (hosted and identities) or not all(one.facts.get("tokens") for one in there):
             continue
         if any(part.startswith(("email_identity", "sweep")) for part in view.unread):
             continue
-        if not any(token in one.facts["tokens"] for one in identities):
+        if not any(token in one.facts["tokens"] for one in there):
             yield RawFinding(
                 view.record_address(name, "CNAME"),
-                f"{name} is the DKIM record of a token that no identity of {domain} has in this stack: SES has "
-                "replaced it, or it is another account's",
+                f"{name} is the DKIM record of a token that no live identity of {domain} has in this stack: SES "
+                "has replaced it, or it is another account's",
                 "delete it, unless another account or a region outside the stack sends as this domain",
             )
