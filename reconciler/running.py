@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from reconciler.aws.clock import now as now
 from reconciler.errors import ReconError
+from reconciler.kinds.snapshot import now as now
 from reconciler.model import Plan, State
 
 if TYPE_CHECKING:

@@ -308,13 +308,11 @@ def _numbers(counts: Counter[str]) -> dict[str, int]:
 # --- input ---------------------------------------------------------------------------------------------------------
 
 
-def day(text: str, *, end: bool = False) -> datetime:
-    """A time in UTC from ``2026-11-01``, ISO 8601, or ``7d`` (seven days ago). A bare day is its first moment, or its
-    last with ``end``. Raises ReconError."""
-    from reconciler.aws.clock import now
-
+def day(text: str, now: str, *, end: bool = False) -> datetime:
+    """A time in UTC from ``2026-11-01``, ISO 8601, or ``7d`` (seven days before ``now``, ISO 8601). A bare day is its
+    first moment, or its last with ``end``. Raises ReconError."""
     if ago := re.fullmatch(r"(\d{1,5})d", text.strip()):
-        return datetime.fromisoformat(now()).astimezone(UTC) - timedelta(days=int(ago[1]))
+        return datetime.fromisoformat(now).astimezone(UTC) - timedelta(days=int(ago[1]))
     try:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()):
             first = datetime.combine(date.fromisoformat(text.strip()), datetime.min.time(), UTC)

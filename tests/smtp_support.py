@@ -156,7 +156,7 @@ class Crasher:
 
 
 def read_users(house: House, *, parallelism: int = 1) -> tuple[Snapshot, Aws]:
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
 
     state = load(house.home / "state.yaml").state
     aws = Aws(state.stack, purpose="apply", parallelism=parallelism)

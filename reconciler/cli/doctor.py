@@ -65,7 +65,7 @@ def doctor(
     dns = None if no_dns else PublicDns(resolver or ())
 
     from reconciler.aws import Aws
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
 
     aws = Aws(declared.stack, purpose="plan", parallelism=parallelism)
     facts = gather(declared, aws, now(), domains, recipient=to or "", dns=dns, regions=region or ())

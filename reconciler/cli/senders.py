@@ -38,7 +38,7 @@ def senders(
 
     Exit 0; 1 if something that decides could not be read. With --check 2 if somebody undeclared can send.
     """
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
     from reconciler.senders import find, read, read_keys, undeclared
     from reconciler.senders.report import add_keys
 

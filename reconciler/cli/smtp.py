@@ -318,7 +318,7 @@ def _lock(
     found: Incident, aws: Aws, target: LockTarget, known: bool, undeclared: bool, everything: bool, out: Output
 ) -> int:  # fmt: skip
     """Without the lock of the stack: an incident must not wait until another run ends."""
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
     from reconciler.smtp import lock as locking
 
     name, role = target.name, target.type == "role"
@@ -351,7 +351,7 @@ def _lock(
 
 def _other_rights(aws: Aws, target: LockTarget) -> tuple[list[str], list[str]]:
     """What else the policies of a user or role allow, beside sending; and what could not be read of it."""
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
     from reconciler.senders import read_principals
     from reconciler.senders.report import other_rights
 
@@ -529,7 +529,7 @@ def _print_logins(
 
 def _read_users(state: State, purpose: str, user: str | None, parallelism: int = 16) -> tuple[Aws, Snapshot]:
     """A connection to the stack's account, and its SMTP users or the one that is named. Raises Refused, ReconError."""
-    from reconciler.aws.clock import now
+    from reconciler.kinds.snapshot import now
     from reconciler.smtp.rotate import read_users
 
     aws = guarded(state.stack, purpose, parallelism)

@@ -67,12 +67,13 @@ def selection(
 ) -> Selection:  # fmt: skip
     """The selection that the options describe (for ``options_from``). Raises ReconError."""
     from reconciler import suppression
+    from reconciler.kinds.snapshot import now
 
     reasons = tuple(r.upper() for r in reason or ())
     if wrong := [r for r in reasons if r not in suppression.REASONS]:
         raise ReconError(f"--reason {', '.join(wrong)} is not known", hint="BOUNCE or COMPLAINT")
-    first = suppression.day(since) if since else None
-    last = suppression.day(until, end=True) if until else None
+    first = suppression.day(since, now()) if since else None
+    last = suppression.day(until, now(), end=True) if until else None
     found = incident(state, env, no_state, account)
     regions = found.regions(region, anywhere=False)
     aws = found.connect(regions)

@@ -6,11 +6,14 @@ too (``Unread``), and what a run with targets does not read (``ReadScope``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.errors import ReconError
 from reconciler.model import (
     Address,
     Desired,
@@ -27,6 +30,19 @@ from reconciler.resources import holder_of
 if TYPE_CHECKING:
     from reconciler.resources.dns_record.zones import Zone
     from reconciler.rules.view import Topic
+
+
+def now() -> str:
+    """The time in ISO 8601, UTC; ``RECON_NOW`` overrides the clock in tests. Raises ReconError if that is invalid."""
+    given = os.environ.get("RECON_NOW")
+    if not given:
+        return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise ReconError(f"RECON_NOW is not an ISO 8601 time: {given!r}") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

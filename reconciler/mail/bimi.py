@@ -75,7 +75,7 @@ def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(value, str):
         if not is_record(value, strict=True):
             raise ValueError(f"a BIMI record begins with v={VERSION}; found {value[:40]!r}")
-        taglist.refuse_unprintable(value)
+        taglist.refuse_unprintable(value.rstrip())
         tags = parse(value)
     elif isinstance(value, Mapping):
         written: dict[str, str] = {}

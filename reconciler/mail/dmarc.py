@@ -187,7 +187,7 @@ def _from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(value, str):
         if not is_record(value, strict=True):
             raise ValueError(f"a DMARC record begins with v={VERSION}; found {value[:40]!r}")
-        taglist.refuse_unprintable(value)
+        taglist.refuse_unprintable(value.rstrip())
         tags = parse(value)
         wrong: list[str] = []
     elif isinstance(value, Mapping):

@@ -20,7 +20,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
-from reconciler.aws.clock import now
 from reconciler.errors import ReconError
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
@@ -28,7 +27,7 @@ from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.snapshot import Snapshot, now
 from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
 from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores, trail
 from reconciler.resources.smtp_user import kind as smtp_user

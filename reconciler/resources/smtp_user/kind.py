@@ -164,7 +164,7 @@ class SmtpUser(Reader):
                     continue
                 if twin is not None or owner_of(tags) == snapshot.scope:
                     ours.append(detail)
-            policies = other_policies.read(aws, ours)
+            policies = other_policies.read(aws, ours) if any(map(has_more, ours)) else {}
             for detail in ours:
                 found = observed_of(detail, policies.get(detail["UserName"], ()))
                 snapshot.observed[found.address] = found
@@ -251,8 +251,8 @@ class SmtpUser(Reader):
         diff = differences(before, after, whole=WHOLE, desired=desired)
         if not (diff or adopted):
             return None
-        policy = policy_of(desired.spec)
-        if any(f.path.partition(".")[0] in (*POLICY_FIELDS, "policy") for f in diff):
+        policy, inline = policy_of(desired.spec), live.facts["inline_documents"]
+        if inline and any(f.path.partition(".")[0] in (*POLICY_FIELDS, "policy") for f in diff):
             _refuse_too_long(draft, desired, live, policy)
         execution = {"policy": policy, "rename": old_name}
         return alteration(desired, live, before, after, diff, adopts=adopted, execution=execution)
@@ -402,8 +402,8 @@ def _update_calls(change: Change, after: Mapping[str, Any], policy: str) -> list
 
 
 def _refuse_too_long(draft: PlanDraft, desired: Desired, live: Observed, policy: Mapping[str, Any]) -> None:
-    own, others = other_policies.size([policy]), int(live.facts["size_of_others"])
-    if others and own + others > other_policies.MOST_CHARACTERS:
+    own, others = other_policies.size([policy]), other_policies.size(live.facts["inline_documents"])
+    if own + others > other_policies.MOST_CHARACTERS:
         draft.refuse(
             "policy-too-long",
             f"the inline policies of {desired.name} would have {own + others:,} characters, {others:,} of them in "
@@ -417,6 +417,11 @@ def _refuse_too_long(draft: PlanDraft, desired: Desired, live: Observed, policy:
 def details(aws: Aws) -> Iterator[Mapping[str, Any]]:
     """The UserDetail (path, tags, boundary, groups, policies) of every user of the account, 1,000 a call."""
     yield from aws.pages("iam", "GetAccountAuthorizationDetails", "UserDetailList", token_in="Marker", Filter=["User"])
+
+
+def has_more(detail: Mapping[str, Any]) -> bool:
+    """Whether a UserDetail names groups or attached policies, whose documents are not in it."""
+    return bool(detail.get("GroupList") or detail.get("AttachedManagedPolicies"))
 
 
 def observed_of(detail: Mapping[str, Any], policies: Iterable[OtherPolicy] = ()) -> Observed:
@@ -444,7 +449,7 @@ def observed_of(detail: Mapping[str, Any], policies: Iterable[OtherPolicy] = ())
             *(OtherPolicy("inline policy", n, (inline[n],)) for n in sorted(inline) if n not in {POLICY, LOCK_POLICY}),
             *policies,
         ),
-        "size_of_others": other_policies.size(document for name, document in inline.items() if name != POLICY),
+        "inline_documents": [document for name, document in inline.items() if name != POLICY],
         "locked": LOCK_POLICY in inline,
         "user_id": detail.get("UserId"),
         "key_tags": {k: v for k, v in tags.items() if k not in own},

@@ -45,10 +45,9 @@ class OtherPolicy:
 
 
 def read(aws: Aws, details: Iterable[Mapping[str, Any]]) -> dict[str, tuple[OtherPolicy, ...]]:
-    """The groups and attached policies of users, by name. Costs two calls a page, and none for users without any."""
+    """The groups and attached policies of users, by the name of the user. Costs two calls a page; empty where they
+    fail."""
     named = {d["UserName"]: (list(d.get("GroupList") or ()), _arns(d)) for d in details}
-    if not any(groups or arns for groups, arns in named.values()):
-        return {}
     try:
         groups = {g["GroupName"]: g for g in _listed(aws, "GroupDetailList", "Group")}
         managed = {p["Arn"]: p for p in _listed(aws, "Policies", "LocalManagedPolicy", "AWSManagedPolicy")}

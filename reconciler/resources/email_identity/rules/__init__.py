@@ -1,1 +1,0 @@
-"""Rules about identities: what may send as whom, DKIM, and MAIL FROM."""
