@@ -18,6 +18,7 @@ from reconciler import senders
 from reconciler.desired import json_schema
 from reconciler.desired.schema import definition, resolve
 from reconciler.resources import KINDS, SECTIONS, children
+from reconciler.smtp.lock import CALLS
 
 DOCS = Path(__file__).parent
 SCHEMAS = DOCS.parent / "schemas"
@@ -160,7 +161,7 @@ def policies() -> dict[str, dict[str, Any]]:
     ]  # fmt: skip
     return {
         "plan": policy(reads - SECRETS, keys), "apply": policy((reads | writes) - SECRETS - apart, limited),
-        "senders": policy(senders.READS),
+        "senders": policy(senders.READS), "lock": policy(CALLS),
     }  # fmt: skip
 
 
@@ -266,6 +267,7 @@ def pages() -> dict[Path, str]:
             "policy for plan": fenced["plan"],
             "policy for apply": fenced["apply"],
             "policy for senders": fenced["senders"],
+            "policy for lock": fenced["lock"],
             "table of kinds": permission_table(),
         },
         DOCS / "performance.md": {"calls by attribute": read_calls_table()},

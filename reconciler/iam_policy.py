@@ -50,8 +50,11 @@ OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents"
 """What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
 sending statistics; checked against no resource. GetCallerIdentity needs nothing."""
 
-INCIDENT: Final = ("ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination")
-"""What ``recon account pause`` and ``resume`` and ``recon suppression remove`` call; checked against no resource."""
+INCIDENT: Final = (
+    "ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination", "ses:PutSuppressedDestination",
+)  # fmt: skip
+"""What ``recon account pause`` and ``resume`` and ``recon suppression add`` and ``remove`` call; checked against no
+resource."""
 
 _ANYWHERE: Final = frozenset(
     {

@@ -1,10 +1,10 @@
-"""The account suppression list in several regions: read page by page at any size, and addresses removed from it.
+"""The account suppression list in several regions: read page by page at any size, addresses added and removed.
 
 SES keeps one list for each account and region, and does not deliver to the addresses on it. Nothing here holds a whole
 list in memory: the regions are read in parallel, a few pages ahead of the reader.
 
-Source: SES v2 API, ListSuppressedDestinations, GetSuppressedDestination, DeleteSuppressedDestination; SES Developer
-Guide, "Using the Amazon SES account-level suppression list".
+Source: SES v2 API, ListSuppressedDestinations, GetSuppressedDestination, PutSuppressedDestination,
+DeleteSuppressedDestination; SES Developer Guide, "Using the Amazon SES account-level suppression list".
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import json
 import queue
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import translate
@@ -201,8 +202,22 @@ def _find_one_by_one(aws: Aws, wanted: Mapping[str, set[str]]) -> list[Suppresse
 # --- remove --------------------------------------------------------------------------------------------------------
 
 
-def remove(aws: Aws, entries: Iterable[SuppressedAddress]) -> Iterator[tuple[SuppressedAddress, ReconError | None]]:
-    """Remove entries, regions in parallel; yields each with its error, if any. A missing entry counts as removed."""
+Written = Iterator[tuple[SuppressedAddress, ReconError | None]]
+"""Each entry that was written, with its error, if any."""
+
+
+def remove(aws: Aws, entries: Iterable[SuppressedAddress]) -> Written:
+    """Remove entries, regions in parallel. A missing entry counts as removed."""
+    return _write(lambda entry: _remove_one(aws, entry), entries)
+
+
+def add(aws: Aws, entries: Iterable[SuppressedAddress]) -> Written:
+    """Put entries on the lists, regions in parallel. SES replaces the reason and date of one that is there already
+    (PutSuppressedDestination): leave those out that ``find_entries`` found."""
+    return _write(lambda entry: _add_one(aws, entry), entries)
+
+
+def _write(one: Callable[[SuppressedAddress], ReconError | None], entries: Iterable[SuppressedAddress]) -> Written:
     by_region: dict[str, list[SuppressedAddress]] = {}
     for entry in entries:
         by_region.setdefault(entry.region, []).append(entry)
@@ -213,7 +228,7 @@ def remove(aws: Aws, entries: Iterable[SuppressedAddress]) -> Iterator[tuple[Sup
         for entry in lane:
             if stop.is_set():
                 break
-            done.put((entry, _remove_one(aws, entry)))
+            done.put((entry, one(entry)))
         done.put(None)
 
     threads = [threading.Thread(target=work, args=(lane,), daemon=True) for _, lane in sorted(by_region.items())]
@@ -239,6 +254,55 @@ def _remove_one(aws: Aws, entry: SuppressedAddress) -> ReconError | None:
     except AwsError as error:
         return error
     return None
+
+
+def _add_one(aws: Aws, entry: SuppressedAddress) -> ReconError | None:
+    try:
+        aws.call(
+            "sesv2", "PutSuppressedDestination", entry.region, EmailAddress=entry.address, Reason=entry.reason
+        )  # fmt: skip
+    except AwsError as error:
+        return error
+    return None
+
+
+# --- statistics ----------------------------------------------------------------------------------------------------
+
+
+class SuppressionStats:
+    """How many addresses were put on the lists, by region and week, and by receiver; each by reason. Holds counts, no
+    address."""
+
+    def __init__(self) -> None:
+        self.weeks: dict[tuple[str, str], Counter[str]] = {}
+        """(Monday of the week in UTC, region) -> reason -> number; the week is "" where the date is not known."""
+        self.receivers: dict[str, Counter[str]] = {}
+        """Domain of the address -> reason -> number, over all regions."""
+
+    def count(self, entry: SuppressedAddress) -> None:
+        week = ""
+        if entry.since:
+            added = datetime.fromisoformat(entry.since).date()
+            week = (added - timedelta(days=added.weekday())).isoformat()
+        self.weeks.setdefault((week, entry.region), Counter())[entry.reason] += 1
+        self.receivers.setdefault(entry.address.rpartition("@")[2].lower(), Counter())[entry.reason] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Weeks from the newest, receivers from the one with most addresses; every reason has its number."""
+        total = sum((counts for counts in self.weeks.values()), Counter())
+        most = sorted(self.receivers.items(), key=lambda item: (-item[1].total(), item[0]))
+        return {
+            "total": _numbers(total),
+            "weeks": [
+                {"week": week or None, "region": region, **_numbers(counts)}
+                for (week, region), counts in sorted(self.weeks.items(), key=lambda item: item[0][0], reverse=True)
+            ],
+            "receivers": [{"receiver": name, **_numbers(counts)} for name, counts in most],
+        }
+
+
+def _numbers(counts: Counter[str]) -> dict[str, int]:
+    return {"addresses": counts.total(), **{reason: counts[reason] for reason in REASONS}}
 
 
 # --- input ---------------------------------------------------------------------------------------------------------
@@ -267,8 +331,26 @@ def parse_removals(text: str, file: str, regions: Iterable[str]) -> list[Removal
 
     Raises ReconError that carries all bad lines, each with its place.
     """
+    return [Removal(address, region) for address, region, _ in _parsed(text, file, regions, "nothing was removed")]
+
+
+def parse_additions(text: str, file: str, regions: Iterable[str], reason: str) -> list[SuppressedAddress]:
+    """The entries that a file asks for: an address alone in all ``regions``, one with a region in that one; ``reason``
+    where a line has none. Each once. Raises ReconError that carries all bad lines, each with its place."""
+    every = sorted(set(regions))
+    found: dict[tuple[str, str], SuppressedAddress] = {}
+    for address, region, own in _parsed(text, file, every, "nothing was added", reasons=True):
+        for place in [region] if region else every:
+            found.setdefault((place, address.lower()), SuppressedAddress(address, own or reason, place, ""))
+    return list(found.values())
+
+
+def _parsed(
+    text: str, file: str, regions: Iterable[str], hint: str, *, reasons: bool = False
+) -> list[tuple[str, str | None, str]]:
+    """(address, region, reason) of every line; with ``reasons`` a reason must be one of SES's."""
     known = set(regions)
-    found: list[Removal] = []
+    found: list[tuple[str, str | None, str]] = []
     problems: list[Diagnostic] = []
     for number, line, row in _rows(text):
         address, region = str(row.get("address") or "").strip(), str(row.get("region") or "").strip() or None
@@ -278,10 +360,12 @@ def parse_removals(text: str, file: str, regions: Iterable[str]) -> list[Removal
         elif region and region not in known:
             hint = f"the regions are {', '.join(sorted(known))}"
             problems.append(_bad(f"{region} is not among the regions of this run", hint, file, number))
+        elif reasons and (reason := str(row.get("reason") or "").strip().upper()) not in {"", *REASONS}:
+            problems.append(_bad(f"{reason[:40]!r} is no reason", f"one of {', '.join(REASONS)}", file, number))
         else:
-            found.append(Removal(address, region))
+            found.append((address, region, str(row.get("reason") or "").strip().upper()))
     if problems:
-        raise ReconError(f"{file} has {len(problems)} bad lines", hint="nothing was removed", diagnostics=problems)
+        raise ReconError(f"{file} has {len(problems)} bad lines", hint=hint, diagnostics=problems)
     return found
 
 

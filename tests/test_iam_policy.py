@@ -231,9 +231,9 @@ def test_smtp_work_and_the_runbook_of_a_leak_need_no_more_than_the_role_that_app
         clock.forward(days)
         ran = account.cli("smtp", "rotate", "--due", "state.yaml")
         assert (ran.code, step in ran.out + ran.err) == (0, True), ran
-    done("smtp", "lock", "news", "state.yaml")
-    done("account", "pause", "--region", "us-east-1", "state.yaml")
-    done("account", "resume", "--region", "us-east-1", "state.yaml")
+    done("smtp", "lock", "news", "state.yaml", "--auto-approve")
+    done("account", "pause", "--region", "us-east-1", "state.yaml", "--auto-approve")
+    done("account", "resume", "--region", "us-east-1", "state.yaml", "--auto-approve")
     done("smtp", "rotate", "news", "state.yaml", "--compromised")
     # A renamed store is filled from the old one, which is read for it.
     (kind,) = {"secretsmanager", "ssm"} & set(user["credentials"])

@@ -457,7 +457,7 @@ def test_a_locked_user_stays_locked_until_a_new_key(house: House, clock: Clock) 
     house.settle(BASE)
     old = stored(SECRET)["username"]
     foreign = client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
-    ran = smtp(house, "lock", "news", "state.yaml")
+    ran = smtp(house, "lock", "news", "state.yaml", "--auto-approve")
     assert foreign in ran.out
     assert not any(k.active for k in keys().values())
     denied = json.loads(users()["news"].policies["recon-lock"])
@@ -482,21 +482,21 @@ def test_a_locked_user_stays_locked_until_a_new_key(house: House, clock: Clock) 
 def test_a_lock_is_undone(house: House, clock: Clock) -> None:
     old, new = start_overlap(house, clock)
     client("iam").update_access_key(UserName="news", AccessKeyId=old, Status="Inactive")
-    smtp(house, "lock", "news", "state.yaml")
-    smtp(house, "lock", "news", "state.yaml")
-    ran = smtp(house, "lock", "news", "state.yaml", "--unlock")
+    smtp(house, "lock", "news", "state.yaml", "--auto-approve")
+    smtp(house, "lock", "news", "state.yaml", "--auto-approve")
+    ran = smtp(house, "lock", "news", "state.yaml", "--auto-approve", "--unlock")
     assert new in ran.out
     assert {k: v.active for k, v in keys().items()} == {old: False, new: True}
     assert set(users()["news"].policies) == {"recon-smtp"}
     assert "recon:key-locked" not in tags()
-    assert "was not locked" in smtp(house, "lock", "news", "state.yaml", "--unlock").out
+    assert "was not locked" in smtp(house, "lock", "news", "state.yaml", "--auto-approve", "--unlock").out
     house.quiet()
 
 
 def test_a_lock_does_what_it_can(house: House, clock: Clock) -> None:
     house.settle(BASE)
     house.sandbox.fault("denied", service="iam", operation="PutUserPolicy", count=None)
-    ran = smtp(house, "lock", "news", "state.yaml", code=1)
+    ran = smtp(house, "lock", "news", "state.yaml", "--auto-approve", code=1)
     assert "iam:PutUserPolicy" in ran.err
     assert not any(k.active for k in keys().values())
     assert "locked" in codes(house.plan())
@@ -506,28 +506,28 @@ def test_a_lock_is_for_ones_own_users(house: House, clock: Clock) -> None:
     house.settle(BASE)
     client("iam").create_user(UserName="theirs", Tags=[{"Key": "recon:stack", "Value": "other"}])
     client("iam").create_user(UserName="nobodys")
-    assert "belongs to other" in smtp(house, "lock", "theirs", "state.yaml", code=3).err
-    assert "not declared here" in smtp(house, "lock", "nobodys", "state.yaml", code=3).err
-    assert "no IAM user missing" in smtp(house, "lock", "missing", "state.yaml", code=1).err
+    assert "belongs to other" in smtp(house, "lock", "theirs", "state.yaml", "--auto-approve", code=3).err
+    assert "not declared here" in smtp(house, "lock", "nobodys", "state.yaml", "--auto-approve", code=3).err
+    assert "no IAM user missing" in smtp(house, "lock", "missing", "state.yaml", "--auto-approve", code=1).err
 
 
 def test_sending_of_the_account_is_paused_and_resumed(house: House) -> None:
     house.write(BASE)
-    ran = house.cli("account", "pause", "--region", HOME, "--region", OTHER, "state.yaml")
+    ran = house.cli("account", "pause", "--region", HOME, "--region", OTHER, "state.yaml", "--auto-approve")
     assert ran.code == 0, ran
     assert ran.out.count("paused") == 2
     assert client("sesv2", OTHER).get_account()["SendingEnabled"] is False
-    ran = house.cli("account", "resume", "--region", HOME, "state.yaml", "--format", "json")
+    ran = house.cli("account", "resume", "--region", HOME, "state.yaml", "--format", "json", "--auto-approve")
     assert ran.json["regions"] == [
         {"region": HOME, "sending_enabled": True, "enforcement_status": "HEALTHY", "production_access": True}
     ]
     assert client("sesv2").get_account()["SendingEnabled"] is True
     assert client("sesv2", OTHER).get_account()["SendingEnabled"] is False
     house.sandbox.seed(accounts=[{"region": OTHER, "enforcement": "SHUTDOWN"}])
-    assert "SHUTDOWN" in house.cli("account", "resume", "--region", OTHER, "state.yaml").out
+    assert "SHUTDOWN" in house.cli("account", "resume", "--region", OTHER, "state.yaml", "--auto-approve").out
     assert house.cli("account", "pause", "--region", "moon-1", "state.yaml").code == 1
     house.sandbox.fault("denied", service="sesv2", operation="PutAccountSendingAttributes", count=None)
-    ran = house.cli("account", "pause", "--region", HOME, "state.yaml")
+    ran = house.cli("account", "pause", "--region", HOME, "state.yaml", "--auto-approve")
     assert ran.code == 1
     assert "ses:PutAccountSendingAttributes" in ran.err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import ipaddress
@@ -9,6 +10,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from smtp_support import keys, stored
-from support import GUARD, HOME, House, client
+from support import GUARD, HOME, House, Ran, client
 
+from reconciler.mail.sigv4 import smtp_password
 from reconciler.smtp import verify
 from reconciler.smtp.verify import Endpoint
 
@@ -378,3 +382,87 @@ def test_the_password_asks_on_a_terminal(house: House, monkeypatch: pytest.Monke
     assert ran.code == code, ran
     assert (right in ran.out) == (code == 0)
     assert "Only `yes` is accepted" in ran.err
+
+
+# --- a password that somebody holds --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(house: House, authority: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[House, Server]]:
+    """A user with a key, an SMTP server that takes its password, and no YAML."""
+    iam = client("iam")
+    iam.create_user(UserName="webmail")
+    key = iam.create_access_key(UserName="webmail")["AccessKey"]
+    monkeypatch.setenv("RECON_SMTP_CA", str(authority["root.crt"]))
+    with running(Server(authority["good.pem"])) as server:
+        server.user, server.password = key["AccessKeyId"], smtp_password(key["SecretAccessKey"], HOME)
+        monkeypatch.setenv("RECON_SMTP_ENDPOINT", f"127.0.0.1:{server.port}")
+        house.clear()
+        yield house, server
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ("", 0, "healthy"),
+        ("other region", 2, "or to another region than us-east-1"),
+        ("inactive", 2, "of webmail is Inactive"),
+        ("deleted", 2, "IAM knows no access key"),
+        ("secret", 2, "has the form of a secret access key"),
+        ("cut", 2, "44 characters"),
+        ("old version", 2, "is of version 2"),
+    ],
+)
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_held_password(held: tuple[House, Server], change: str, code: int, words: str, format: str) -> None:
+    house, server = held
+    key, good = server.user, server.password
+    passwords = {
+        "other region": smtp_password("x" * 40, "eu-west-1"), "secret": "x" * 40, "cut": good[:-3],
+        "old version": base64.b64encode(b"\x02" + b"x" * 32).decode(),
+    }  # fmt: skip
+    if change in {"inactive", "deleted"}:
+        server.password = "another"
+        client("iam").update_access_key(UserName="webmail", AccessKeyId=key, Status="Inactive")
+        if change == "deleted":
+            client("iam").delete_access_key(UserName="webmail", AccessKeyId=key)
+    house.clear()
+    password = passwords.get(change, good)
+    ran = verify_held(house, password, "--username", key, "--region", HOME, "--format", format)
+    assert ran.code == code, ran
+    assert words in ran.out, ran
+    assert password not in ran.out + ran.err
+    assert "MAIL" not in server.commands
+    assert house.writes() == []
+    if format == "json":
+        (row,) = ran.json["logins"]
+        assert (row["username"], row["region"], row["user"]) == (key, HOME, None)
+        assert row["verdict"] == ("healthy" if code == 0 else "stale-password")
+    if change == "":
+        assert house.sandbox.calls() == [], "a password that works is tested without AWS"
+
+
+def verify_held(house: House, password: str, *options: str) -> Ran:
+    """`smtp verify` with a password on standard input, in a process of its own."""
+    command = [sys.executable, "-m", "reconciler", "smtp", "verify", "--password-stdin", *options]
+    done = subprocess.run(
+        command, input=f"{password}\n", capture_output=True, text=True, cwd=house.home, timeout=GUARD * 4, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--username", "AKIAX"), "needs --username and"),
+        (("--password-stdin",), "needs --username and"),
+        (("news", "--username", "AKIAX", "--password-stdin"), "no USER"),
+        (("--username", "AKIAX", "--password-stdin"), "standard input has no"),
+        (("--username", "AKIAX", "--password-stdin", "--region", "moon-1"), "moon-1"),
+        ((), "no YAML says where"),
+    ],
+)
+def test_what_a_held_password_needs(house: House, options: tuple[str, ...], words: str) -> None:
+    ran = house.cli("smtp", "verify", *options)
+    assert (ran.code, words in ran.err) == (1, True), ran

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import HOME, OTHER, House, client
+from support import ACCOUNT, HOME, OTHER, House, client
 
 from reconciler import suppression
 
@@ -264,3 +265,86 @@ def test_the_roles_that_recon_prints_are_enough(lists: House, monkeypatch: pytes
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
         ran = lists.cli(*arguments)
         assert ran.code == 0, ran
+
+
+# --- add and stats -------------------------------------------------------------------------------------------------
+
+
+def test_addresses_are_added_in_every_region_and_twice_is_not_an_error(lists: House) -> None:
+    options = ("suppression", "add", "ann@example.com", "zoe@example.com", "state.yaml", "--auto-approve")
+    ran = lists.cli(*options, "--format", "json")
+    assert ran.code == 0, ran
+    assert {(e["address"], e["region"], e["reason"]) for e in ran.json["added"]} == {
+        ("zoe@example.com", OTHER, "BOUNCE"), ("zoe@example.com", HOME, "BOUNCE")
+    }  # fmt: skip
+    assert ran.json["present"] == ["ann@example.com"]
+    assert "zoe@example.com" in listed(HOME) and "zoe@example.com" in listed(OTHER)
+    lists.clear()
+    assert lists.cli(*options, "--format", "json").json["outcome"] == "no_changes"
+    assert lists.writes() == []
+
+
+def test_an_export_is_added_with_its_reasons_where_it_names_them(lists: House, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("address,reason,region\nx@example.com,COMPLAINT,us-east-1\ny@example.com,,\n", encoding="utf-8")
+    ran = lists.cli("suppression", "add", "--from", str(file), "state.yaml", "--auto-approve", "--format", "json")
+    assert ran.code == 0, ran
+    assert {(e["address"], e["region"], e["reason"]) for e in ran.json["added"]} == {
+        ("x@example.com", HOME, "COMPLAINT"), ("y@example.com", HOME, "BOUNCE"), ("y@example.com", OTHER, "BOUNCE")
+    }  # fmt: skip
+    assert "x@example.com" not in listed(OTHER)
+
+
+def test_many_addresses_are_added_and_a_second_run_adds_what_failed(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("".join(f"u{n}@example.com\n" for n in range(150)) + "# a comment\nU1@example.com\n", "utf-8")
+    options = ("suppression", "add", "--from", str(file), "--region", HOME, "--auto-approve", "--account", ACCOUNT)
+    house.sandbox.fault("denied", service="sesv2", operation="PutSuppressedDestination", skip=100, count=5)
+    ran = house.cli(*options)
+    assert ran.code == 1, ran
+    assert "145 entries added, 5 left" in ran.out
+    house.sandbox.clear_faults()
+    ran = house.cli(*options)
+    assert (ran.code, "5 entries added; 145 were on the list already" in ran.out) == (0, True), ran
+    assert len(listed(HOME)) == 150
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("not an address", "is not an e-mail address"), ('{"address": "a@b.c", "reason": "SPAM"}', "is no reason"),
+     ('{"address": "a@b.c", "region": "moon-1"}', "is not among the regions")],
+)  # fmt: skip
+def test_bad_lines_are_reported_before_anything_is_added(lists: House, tmp_path: Path, line: str, words: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"good@example.com\n{line}\n", encoding="utf-8")
+    ran = lists.cli("suppression", "add", "--from", str(file), "state.yaml", "--auto-approve")
+    assert (ran.code, words in ran.err, ":2" in ran.err, lists.writes()) == (1, True, True, []), ran
+
+
+def test_stats_count_by_week_reason_and_receiver(lists: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists.sandbox.advance(14 * 86400)
+    suppress(HOME, ["Eve@GMAIL.com", "mal@gmail.com"], "COMPLAINT")
+    ran = lists.cli("suppression", "stats", "state.yaml", "--format", "json")
+    assert ran.code == 0, ran
+    assert ran.json["total"] == {"addresses": 5, "BOUNCE": 2, "COMPLAINT": 3}
+    assert ran.json["receivers"][0] == {"receiver": "example.com", "addresses": 2, "BOUNCE": 1, "COMPLAINT": 1}
+    assert {r["receiver"]: r["addresses"] for r in ran.json["receivers"]} == {
+        "example.com": 2, "gmail.com": 2, "example.org": 1
+    }  # fmt: skip
+    weeks = ran.json["weeks"]
+    assert [w["addresses"] for w in weeks if w["region"] == HOME] == [2, 2]
+    assert weeks[0]["week"] > weeks[-1]["week"]
+    assert all(date.fromisoformat(w["week"]).weekday() == 0 for w in weeks)
+    text = lists.cli("suppression", "stats", "state.yaml", "--top", "1")
+    assert text.out.startswith("5 addresses are suppressed: 2 BOUNCE, 3 COMPLAINT."), text
+    assert "and 2 more" in text.out
+    assert "@" not in text.out
+    lists.sandbox.fault("denied", service="sesv2", operation="ListSuppressedDestinations", region=OTHER, count=None)
+    assert lists.cli("suppression", "stats", "state.yaml").code == 1
+
+
+def test_the_lists_need_no_yaml(lists: House) -> None:
+    ran = lists.cli("suppression", "list", "--no-state", "--region", OTHER)
+    assert (ran.code, "ann@example.com" in ran.out) == (0, True), ran
+    ran = lists.cli("suppression", "stats", "--no-state", "--region", HOME, "--format", "json")
+    assert (ran.json["stack"], ran.json["total"]["addresses"]) == (None, 2)

@@ -26,6 +26,8 @@ from reconciler.cli import (
     senders,
     smtp,
     suppression,
+    suppression_add,
+    suppression_stats,
     write_commands,
 )
 from reconciler.cli.app import app
@@ -33,7 +35,8 @@ from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
 from reconciler.errors import ReconError, internal_error
 
-COMMANDS = (account, doctor, importing, pipeline, read_commands, senders, smtp, suppression, write_commands)
+COMMANDS = (account, doctor, importing, pipeline, read_commands, senders, smtp, suppression,
+            suppression_add, suppression_stats, write_commands)  # fmt: skip
 """The modules of the commands, which register themselves with ``app`` when they are imported."""
 
 

@@ -7,51 +7,51 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli.app import command_group
-from reconciler.cli.common import (
-    Output,
-    guarded,
-    load_state,
-    options_from,
-    outcome_of,
-    print_outcome,
-    ses_regions,
-    text_or_json,
-)
+from reconciler.cli.common import ApproveOption, Output, options_from, outcome_of, print_outcome, text_or_json
+from reconciler.cli.incident import Incident, announce, incident
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.model import State
 
 account_app = command_group("account", "Pause or resume all sending of the account in a region.")
 
-RegionOption = Annotated[list[str], typer.Option("--region", help="The region (repeatable).")]
+RegionOption = Annotated[
+    list[str] | None, typer.Option("--region", help="The region (repeatable); without YAML that of the credentials.")
+]
 
 
 @account_app.command()
-@options_from(out=text_or_json, declared=load_state)
-def pause(region: RegionOption, declared: State, out: Output) -> int:
+@options_from(out=text_or_json, found=incident)
+def pause(found: Incident, out: Output, region: RegionOption = None, auto_approve: ApproveOption = False) -> int:
     """Stop all sending of the account in a region, of every stack and identity. Does not wait for other runs."""
-    return _switch(declared, region, out, on=False)
+    return _switch(found, region, auto_approve, out, on=False)
 
 
 @account_app.command()
-@options_from(out=text_or_json, declared=load_state)
-def resume(region: RegionOption, declared: State, out: Output) -> int:
+@options_from(out=text_or_json, found=incident)
+def resume(found: Incident, out: Output, region: RegionOption = None, auto_approve: ApproveOption = False) -> int:
     """Allow the account to send in a region again."""
-    return _switch(declared, region, out, on=True)
+    return _switch(found, region, auto_approve, out, on=True)
 
 
-def _switch(declared: State, regions: list[str], out: Output, *, on: bool) -> int:
+def _switch(found: Incident, chosen: list[str] | None, approved: bool, out: Output, *, on: bool) -> int:
     """PutAccountSendingAttributes in each region, and what GetAccount returns afterwards (SES v2 API)."""
-    places = ses_regions(regions)
-    aws = guarded(declared.stack, "apply")
-    results = aws.parallel(lambda r: _switch_region(aws, r, on), places)
+    if not chosen and found.state is not None:
+        raise ReconError("no region was given", hint=f"--region {found.home_region()}, for each region that is meant")
+    regions = found.regions(chosen)
+    aws = found.connect(regions, "apply")
+    announce(out.info, found, aws)
+    command, does = ("resume", "allow sending again") if on else ("pause", "stop all sending of the account")
+    if not found.confirm(f"account {command}", aws, regions, f"{does}?", approved):
+        out.info("Nothing was changed.")
+        return 1
+    results = aws.parallel(lambda r: _switch_region(aws, r, on), regions)
     rows = [row for row, _ in results]
     problems = [problem for _, problem in results if problem is not None]
     outcome = outcome_of(len(rows) - len(problems), problems)
     lines = [f"{row['region']}: {_row_text(row)}" for row in rows]
-    return print_outcome(out, declared.stack, outcome, {"regions": rows}, lines, problems)
+    return print_outcome(out, aws.stack, outcome, {"regions": rows}, lines, problems)
 
 
 def _switch_region(aws: Aws, region: str, on: bool) -> tuple[dict[str, Any], ReconError | None]:

@@ -7,8 +7,9 @@ names the account, by --account, too.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ from reconciler.errors import ReconError, Refused
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.journal import Recorder
     from reconciler.model import State
 
 NoStateOption = Annotated[bool, typer.Option("--no-state", help="Ignore the YAML: credentials and a name are enough.")]
@@ -37,7 +39,7 @@ class Incident:
     account: str | None
     without: str = ""
 
-    def regions(self, chosen: Iterable[str] | None, *, anywhere: bool = True) -> list[str]:
+    def regions(self, chosen: Sequence[str] | None, *, anywhere: bool = True) -> list[str]:
         """The regions that are named; else the stack's; else the region of the credentials.
 
         Raises ReconError for a region without SES, and unless ``anywhere`` for one that the stack does not use.
@@ -45,14 +47,20 @@ class Incident:
         from reconciler.aws.default_region import default_region
         from reconciler.suppression import regions_of
 
-        named = ses_regions(chosen or ())
-        if self.state is not None and not (named and anywhere):
-            return regions_of(self.state, named)
-        if named:
+        if self.state is not None and not (chosen and anywhere):
+            return regions_of(self.state, chosen or ())
+        if named := ses_regions(chosen or ()):
             return named
         if (region := default_region()) is None:
             raise ReconError("no region is known", hint="give --region us-east-1, or set AWS_REGION")
         return [region]
+
+    def home_region(self) -> str:
+        """Where calls of IAM go: the stack's first region, or that of the credentials, or the usual one."""
+        from reconciler.aws.default_region import default_region
+
+        regions = self.state.stack.regions if self.state is not None else ()
+        return regions[0] if regions else default_region() or "us-east-1"
 
     def connect(self, regions: Iterable[str], purpose: str = "plan", parallelism: int = 16) -> Aws:
         """A connection to the account. Raises Refused where it is not the one that the YAML or ``--account`` names."""
@@ -89,6 +97,17 @@ class Incident:
             message = f"{command} asks first, and there is no terminal to ask on"
             raise ReconError(message, hint=f"give --auto-approve{more}")
         return yes(f"In {where}: {does} Only `yes` is accepted: ")
+
+    @contextlib.contextmanager
+    def recording(self, aws: Aws, command: str, warn: Callable[[str], None]) -> Iterator[Recorder]:
+        """A line in the journal of the stack; without YAML there is none, and nothing is kept."""
+        from reconciler.journal import Recorder, recording
+
+        if self.state is None:
+            yield Recorder(warn)
+            return
+        with recording(self.state.stack, aws, command, warn=warn) as run:
+            yield run
 
 
 def incident(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +14,8 @@ import typer
 from reconciler.cli.app import command_group
 from reconciler.cli.common import (
     FOUND_CODES,
+    AccountOption,
+    ApproveOption,
     EnvOption,
     LockOption,
     Output,
@@ -28,6 +32,7 @@ from reconciler.cli.common import (
     with_lock,
     yes,
 )
+from reconciler.cli.incident import Incident, NoStateOption, announce, incident
 from reconciler.errors import ReconError, Refused
 from reconciler.model import Diagnostic
 
@@ -36,7 +41,9 @@ if TYPE_CHECKING:
     from reconciler.journal import Recorder
     from reconciler.kinds.snapshot import Snapshot
     from reconciler.model import Stack, State
+    from reconciler.smtp.lock import LockTarget
     from reconciler.smtp.rotate import Report
+    from reconciler.smtp.verify import Verdict
 
 smtp_app = command_group("smtp", "SMTP credentials: rotate, verify, print, acknowledge, lock.")
 
@@ -241,39 +248,119 @@ def ack(
 
 
 @smtp_app.command()
-@options_from(out=text_or_json, declared=load_state)
+@options_from(out=text_or_json, found=incident)
 def lock(
-    user: UserArg,
-    declared: State,
+    who: Annotated[
+        str, typer.Argument(metavar="USER|KEYID|ROLE", help="A user, an access key of it, or a role: role/NAME.")
+    ],
+    found: Incident,
     unlock: Annotated[bool, typer.Option("--unlock", help="Activate its keys again and remove the deny.")] = False,
-    auto_approve: NeverAsksOption = False,
+    undeclared: Annotated[
+        bool, typer.Option("--undeclared", help="Also a user or role that no YAML names, or that of another stack.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Of a role: revoke its present sessions, too, whatever they do.")
+    ] = False,
+    auto_approve: ApproveOption = False,
     lock_timeout: LockOption = "0s",
     *,
     out: Output,
 ) -> int:
-    """Stop one user at once: deny everything to it and deactivate all of its keys. Does not wait for other runs."""
+    """Stop one user or role at once. Does not wait for other runs.
+
+    Everything is denied to a user and its keys are deactivated; sending alone is denied to a role.
+    """
+    from reconciler.smtp import lock as locking
+
+    aws = found.connect([found.home_region()], "apply")
+    announce(out.info, found, aws)
+    declared = frozenset(e.name for e in found.state.section("smtp_users")) if found.state else frozenset()
+    target = locking.target_of(aws, who, declared)
+    known = target.type == "user" and target.name in declared
+    if target.type == "role" and not (undeclared or _declares_role(found.state, target.name)):
+        raise Refused(f"no YAML declares the role {target.name}", hint="--undeclared locks it all the same")
+    does = "remove the lock" if unlock else "deny everything and deactivate its keys"
+    if target.type == "role" and not unlock:
+        does = "deny sending" + (", and revoke its present sessions" if everything else "")
+    if not found.confirm(f"smtp lock {who}", aws, (), f"{target}: {does}?", auto_approve):
+        out.info("Nothing was changed.")
+        return 1
+    if unlock:
+        return _unlock(found, aws, target, known, undeclared, lock_timeout, out)
+    return _lock(found, aws, target, known, undeclared, everything, out)
+
+
+def _declares_role(state: State | None, name: str) -> bool:
+    return state is not None and any(e.name == name for e in state.section("sending_roles"))
+
+
+def _unlock(
+    found: Incident, aws: Aws, target: LockTarget, known: bool, undeclared: bool, timeout: str, out: Output
+) -> int:  # fmt: skip
+    from reconciler.smtp import lock as locking
+
+    held = with_lock(found.state.stack, f"smtp lock {target.name} --unlock", out, timeout) if found.state else None
+    with held or contextlib.nullcontext():
+        if target.type == "role":
+            undone = locking.unlock_role(aws, target.name)
+        else:
+            scope = aws.stack.scope
+            undone = locking.unlock(aws, scope, target.name, declared=known, undeclared=undeclared)
+    result = {target.type: target.name, "locked": False, "keys": list(undone.keys) if undone else []}
+    line = f"{target.name} was not locked."
+    if undone:
+        more = f"; activated: {_listed(undone.keys)}" if target.type == "user" else ""
+        line = f"{target.name} may send again{more}."
+    return print_outcome(out, aws.stack, "applied" if undone else "no_changes", result, [line])
+
+
+def _lock(
+    found: Incident, aws: Aws, target: LockTarget, known: bool, undeclared: bool, everything: bool, out: Output
+) -> int:  # fmt: skip
+    """Without the lock of the stack: an incident must not wait until another run ends."""
     from reconciler.kinds.snapshot import now
     from reconciler.smtp import lock as locking
 
-    known = any(e.name == user for e in declared.section("smtp_users"))
-    scope = declared.stack.scope
-    if unlock:
-        with with_lock(declared.stack, f"smtp lock {user} --unlock", out, lock_timeout):
-            undone = locking.unlock(guarded(declared.stack, "apply"), scope, user, declared=known)
-        found = {"user": user, "locked": False, "keys": list(undone.keys) if undone else []}
-        line = f"{user} was not locked."
-        if undone:
-            line = f"{user} may send again; activated: {_listed(undone.keys)}."
-        return print_outcome(out, declared.stack, "applied" if undone else "no_changes", found, [line])
-    # Without the lock of the stack: an incident must not wait until another run ends.
-    locked = locking.lock(guarded(declared.stack, "apply"), scope, user, now(), declared=known)
-    found = {"user": user, "locked": True, "keys": list(locked.keys)}
-    lines = [
-        f"{user} is locked: everything is denied to it; deactivated: {_listed(locked.keys)}.",
-        f"recon smtp rotate {user} creates a new key and unlocks it; recon smtp lock {user} --unlock only unlocks it.",
-    ]
+    name, role = target.name, target.type == "role"
+    if role:
+        locked = locking.lock_role(aws, name, now(), everything=everything)
+    else:
+        locked = locking.lock(aws, aws.stack.scope, name, now(), declared=known, undeclared=undeclared)
+    again = f"recon smtp lock {target if not known else name} --unlock{'' if known else ' --undeclared'}"
+    also, unread = _other_rights(aws, target) if undeclared and not known else ([], [])
+    if role:
+        sessions = " Its sessions until now are revoked." if everything else " Its sessions keep their other rights."
+        lines = [f"The role {name} may not send: ses:Send* is denied to it and its sessions.{sessions}"]
+    else:
+        lines = [f"{name} is locked: everything is denied to it; deactivated: {_listed(locked.keys)}."]
+    if also:
+        lines.append(f"Its policies {'also' if role else 'had'} allowed: {', '.join(also)}.")
+    if {"iam", "everything"} & set(also):
+        lines.append("It could make keys, users and policies: look for them in CloudTrail, and run recon senders.")
+    new = f"recon smtp rotate {name} creates a new key and unlocks it; " if known else ""
+    lines.append(f"{new}{again} {'only ' if known else ''}unlocks it.")
+    result = {target.type: name, "locked": True, "keys": list(locked.keys)}
+    if not known:
+        result |= {"everything": everything or not role, "also": also, "undo": again}
     outcome = "partial" if locked.problems else "applied"
-    return print_outcome(out, declared.stack, outcome, found, lines, locked.problems)
+    code = print_outcome(out, aws.stack, outcome, result, lines, locked.problems)
+    for message in unread:
+        out.info(message)
+    return code
+
+
+def _other_rights(aws: Aws, target: LockTarget) -> tuple[list[str], list[str]]:
+    """What else the policies of a user or role allow, beside sending; and what could not be read of it."""
+    from reconciler.kinds.snapshot import now
+    from reconciler.senders import read_principals
+    from reconciler.senders.report import other_rights
+
+    facts = read_principals(aws, aws.stack.account, now())
+    details = facts.users if target.type == "user" else facts.roles
+    key = "UserName" if target.type == "user" else "RoleName"
+    arns = [str(one["Arn"]) for one in details if str(one[key]).lower() == target.name.lower()]
+    rights = [text for arn in arns for text in other_rights(facts, arn) if text != "ses"]
+    return rights, [f"What else it may do is not known: {d.message}" for d in facts.diagnostics]
 
 
 def _listed(keys: Iterable[str]) -> str:
@@ -335,45 +422,106 @@ def verify(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="[USER] [STATE]", help="One user, or all; a path is the state.")
     ] = None,
+    username: Annotated[
+        str | None, typer.Option("--username", metavar="KEYID", help="Test a password that you hold: its user name.")
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="With --username: read the password from standard input.")
+    ] = False,
     region: RegionsOption = None,
     env: EnvOption = None,
+    no_state: NoStateOption = False,
+    account: AccountOption = None,
     parallelism: ParallelOption = 8,
     *,
     out: Output,
 ) -> int:
-    """Log in over SMTP with the stored passwords, and quit before any mail.
+    """Log in over SMTP with the stored passwords, or with one that you hold, and quit before any mail.
 
     Exit 0 healthy, 2 something is wrong, 1 something could not be checked.
     """
-    from reconciler.smtp.verify import FOUND, HEALTHY, verify_all
+    from reconciler.smtp.verify import verify_all
 
     user, place = name_and_state(what or (), "user", "recon smtp verify [USER] [STATE]")
-    declared = load_state(place, env)
-    aws, snapshot = _read_users(declared, "plan", user, parallelism)
+    if (username is not None) != password_stdin or (username and user):
+        raise ReconError(
+            "a password that you hold needs --username and --password-stdin, and no USER",
+            hint="recon smtp verify --username AKIA... --password-stdin --region us-east-1",
+        )
+    around = incident(place, env, no_state, account)
+    if username is not None:
+        return _verify_held(around, username, region, out)
+    if around.state is None:
+        raise ReconError(
+            f"no YAML says where passwords are stored: {around.without}",
+            hint="--username KEYID --password-stdin tests a password that you hold",
+        )
+    aws, snapshot = _read_users(around.state, "plan", user, parallelism)
     logins = verify_all(snapshot, aws, user, region or [])
-    found = any(v.verdict in FOUND for _, _, v in logins)
-    unchecked = any(v.verdict not in FOUND and v.verdict != HEALTHY for _, _, v in logins)
+    return _print_logins(aws.stack, [(name, where, v, {}) for name, where, v in logins], out)
+
+
+def _verify_held(around: Incident, username: str, chosen: list[str] | None, out: Output) -> int:
+    """Test a password from standard input; ask IAM about its key only where it is refused."""
+    import getpass
+
+    from reconciler.masking import remember
+    from reconciler.model import Stack
+    from reconciler.smtp.verify import STALE, verify_held, why_refused
+
+    regions = around.regions(chosen)
+    terminal = sys.stdin.isatty()
+    held = (getpass.getpass("SMTP password: ") if terminal else sys.stdin.readline()).rstrip("\r\n")
+    if not held:
+        raise ReconError("standard input has no password", hint="such as: pass show mail | recon smtp verify ...")
+    remember(held)
+    verdicts = [(where, verify_held(username, held, where)) for where in regions]
+    stack = around.state.stack if around.state is not None else Stack("", None, around.account or "", tuple(regions))
+    if any(v.verdict == STALE for _, v in verdicts):
+        try:
+            aws = around.connect(regions)
+            stack = aws.stack
+            if why := why_refused(aws, username):
+                verdicts = [
+                    (where, replace(v, message=f"{v.message}; {why}") if v.verdict == STALE else v)
+                    for where, v in verdicts
+                ]
+        except ReconError as problem:
+            out.info(f"IAM was not asked about {username}: {problem.message}")
+    return _print_logins(stack, [(username, where, v, {"username": username}) for where, v in verdicts], out)
+
+
+def _print_logins(
+    stack: Stack, logins: Sequence[tuple[str, str, Verdict, Mapping[str, str]]], out: Output
+) -> int:  # fmt: skip
+    """Print (user, region, verdict, members beside these) of every login; returns the exit code."""
+    from reconciler.smtp.verify import FOUND, HEALTHY
+
+    found = any(v.verdict in FOUND for _, _, v, _ in logins)
+    unchecked = any(v.verdict not in FOUND and v.verdict != HEALTHY for _, _, v, _ in logins)
     outcome = "changes" if found else "error" if unchecked else "no_changes"
     if out.format == "json":
         rows = [
-            {"user": name, "region": where, "verdict": v.verdict, "message": v.message, "hint": v.hint or None,
-             "endpoint": v.endpoint or None, "tried": list(v.tried)}
-            for name, where, v in logins
+            {"user": None if more else name, **more, "region": where, "verdict": v.verdict, "message": v.message,
+             "hint": v.hint or None, "endpoint": v.endpoint or None, "tried": list(v.tried)}
+            for name, where, v, more in logins
         ]  # fmt: skip
         diagnostics = [
             Diagnostic(
                 "error" if v.verdict in FOUND else "warning", v.verdict, f"{name} in {where}: {v.message}", v.hint,
-                address=f"smtp_credential/{name}",
+                address="" if more else f"smtp_credential/{name}",
             )
-            for name, where, v in logins
+            for name, where, v, more in logins
             if v.verdict != HEALTHY
         ]  # fmt: skip
-        out.document(declared.stack, outcome, {"logins": rows}, diagnostics)
+        out.document(stack, outcome, {"logins": rows}, diagnostics)
         return FOUND_CODES[outcome]
-    for name, where, v in logins:
-        sys.stdout.write(f"{name} {where}: {v.verdict}: {v.message}\n")
+    from reconciler.renderers.escape import safe
+
+    for name, where, v, _ in logins:
+        sys.stdout.write(f"{safe(name)} {where}: {v.verdict}: {safe(v.message)}\n")
         if v.hint:
-            sys.stdout.write(f"    hint: {v.hint}\n")
+            sys.stdout.write(f"    hint: {safe(v.hint)}\n")
     if not logins:
         sys.stdout.write("No SMTP user is declared.\n")
     return FOUND_CODES[outcome]

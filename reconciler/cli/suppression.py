@@ -1,4 +1,6 @@
-"""The account suppression list, in all regions of the stack and of any size: list, export, remove."""
+"""The account suppression list, in all regions of the stack and of any size: list, export, remove.
+
+``add`` and ``stats`` are in ``suppression_add`` and ``suppression_stats``."""
 
 from __future__ import annotations
 
@@ -13,34 +15,32 @@ import typer
 
 from reconciler.cli.app import command_group
 from reconciler.cli.common import (
+    AccountOption,
     ApproveOption,
     ColorOption,
     EnvOption,
     Output,
     QuietOption,
-    RegionsOption,
     StateArg,
     VerboseOption,
     as_diagnostics,
-    guarded,
     head_of,
-    load_state,
     options_from,
     outcome_of,
     print_outcome,
     read_given_or_stdin,
     replacing,
     text_or_json,
-    yes,
 )
+from reconciler.cli.incident import AnyRegionOption, Incident, NoStateOption, announce, incident
 from reconciler.errors import AwsError, ReconError
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-    from reconciler.model import Stack, State
+    from reconciler.model import Stack
     from reconciler.suppression import Filter, Removal, SuppressedAddress
 
-suppression_app = command_group("suppression", "The account suppression list: list, export, remove.")
+suppression_app = command_group("suppression", "The account suppression list: list, export, stats, add, remove.")
 
 ReasonOption = Annotated[list[str] | None, typer.Option("--reason", help="BOUNCE or COMPLAINT (repeatable).")]
 SinceOption = Annotated[
@@ -61,8 +61,9 @@ class Selection(NamedTuple):
 
 
 def selection(
-    state: StateArg = "state", env: EnvOption = None, region: RegionsOption = None, reason: ReasonOption = None,
-    since: SinceOption = None, until: UntilOption = None, match: MatchOption = None,
+    state: StateArg = "state", env: EnvOption = None, no_state: NoStateOption = False, account: AccountOption = None,
+    region: AnyRegionOption = None, reason: ReasonOption = None, since: SinceOption = None, until: UntilOption = None,
+    match: MatchOption = None,
 ) -> Selection:  # fmt: skip
     """The selection that the options describe (for ``options_from``). Raises ReconError."""
     from reconciler import suppression
@@ -73,10 +74,11 @@ def selection(
         raise ReconError(f"--reason {', '.join(wrong)} is not known", hint="BOUNCE or COMPLAINT")
     first = suppression.day(since, now()) if since else None
     last = suppression.day(until, now(), end=True) if until else None
-    declared = load_state(state, env)
-    regions = suppression.regions_of(declared, region or ())
-    aws = guarded(declared.stack, "plan")
-    return Selection(declared.stack, aws, regions, suppression.Filter(reasons, first, last, match))
+    found = incident(state, env, no_state, account)
+    regions = found.regions(region, anywhere=False)
+    aws = found.connect(regions)
+    announce(Output().info, found, aws)
+    return Selection(aws.stack, aws, regions, suppression.Filter(reasons, first, last, match))
 
 
 def csv_or_jsonl(
@@ -197,8 +199,10 @@ def remove(
         str | None,
         typer.Option("--from", metavar="FILE", help="Addresses, one a line, or an export; - is standard input."),
     ] = None,
-    region: RegionsOption = None,
+    region: AnyRegionOption = None,
     env: EnvOption = None,
+    no_state: NoStateOption = False,
+    account: AccountOption = None,
     auto_approve: ApproveOption = False,
     *,
     out: Output,
@@ -206,51 +210,51 @@ def remove(
     """Remove addresses from the list in every region of the stack, so that SES delivers to them again."""
     from reconciler import suppression
 
-    addresses, state = _addresses_and_state(what or ())
+    addresses, state = addresses_and_state(what or (), "remove")
     if not addresses and source is None:
         raise ReconError("no address was given", hint="recon suppression remove ADDRESS... or --from FILE")
-    declared = load_state(state, env)
-    regions = suppression.regions_of(declared, region or ())
+    around = incident(state, env, no_state, account)
+    regions = around.regions(region, anywhere=False)
     removals = [suppression.Removal(address) for address in addresses]
     if source is not None:
         removals += suppression.parse_removals(read_given_or_stdin(source), source, regions)
     if not auto_approve and (source == "-" or not sys.stdin.isatty()):
         raise ReconError("remove asks first, and there is no terminal to ask on", hint="give --auto-approve")
-    aws = guarded(declared.stack, "apply")
+    aws = around.connect(regions, "apply")
+    announce(out.info, around, aws)
     found, problems = suppression.find_entries(aws, regions, removals)
     done: list[SuppressedAddress] = []
     if found and not problems:
         if out.format == "text":
             _preview(found, out)
-        question = f"Remove {_count(len(found))} from the list? SES delivers to them again. Only `yes` is accepted: "
-        if not auto_approve and not yes(question):
+        question = f"remove {count(len(found))} from the list? SES delivers to them again."
+        if not around.confirm("suppression remove", aws, regions, question, auto_approve):
             out.info("Nothing was removed.")
             return 1
-        done, problems = _remove(declared.stack, aws, found, out)
-    return _print_removed(declared, removals, found, done, problems, out)
+        done, problems = _remove(aws, around, found, out)
+    return _print_removed(aws.stack, removals, found, done, problems, out)
 
 
-def _addresses_and_state(given: list[str] | tuple[str, ...]) -> tuple[list[str], str]:
+def addresses_and_state(given: list[str] | tuple[str, ...], command: str) -> tuple[list[str], str]:
     """The arguments ``[ADDRESS]... [STATE]``: what has the form of an address is one, unless it is a file."""
     from reconciler import suppression
 
     addresses = [g for g in given if suppression.is_address(g) and not Path(g).exists()]
     rest = [g for g in given if g not in addresses]
     if len(rest) > 1:
-        raise ReconError(f"{rest[0]} is not an e-mail address", hint="recon suppression remove ADDRESS... [STATE]")
+        raise ReconError(f"{rest[0]} is not an e-mail address", hint=f"recon suppression {command} ADDRESS... [STATE]")
     return addresses, rest[0] if rest else "state"
 
 
 def _remove(
-    stack: Stack, aws: Aws, found: list[SuppressedAddress], out: Output
+    aws: Aws, around: Incident, found: list[SuppressedAddress], out: Output
 ) -> tuple[list[SuppressedAddress], list[ReconError]]:
     """Remove entries, with a line in the journal for each region; returns what was removed, and what failed."""
     from reconciler import suppression
-    from reconciler.journal import recording
 
     done: list[SuppressedAddress] = []
     problems: list[ReconError] = []
-    with recording(stack, aws, "suppression remove", warn=out.info) as run:
+    with around.recording(aws, "suppression remove", out.info) as run:
         for entry, problem in suppression.remove(aws, found):
             if problem is not None:
                 problems.append(problem)
@@ -282,12 +286,12 @@ def _preview(found: list[SuppressedAddress], out: Output) -> None:
         out.info(f"This takes about {most // 60 + 1} min: SES allows one such call a second in a region.")
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
     return f"{number:,} entr{'y' if number == 1 else 'ies'}"
 
 
 def _print_removed(
-    declared: State, removals: list[Removal], found: list[SuppressedAddress], done: list[SuppressedAddress],
+    stack: Stack, removals: list[Removal], found: list[SuppressedAddress], done: list[SuppressedAddress],
     problems: list[ReconError], out: Output,
 ) -> int:  # fmt: skip
     seen = {e.address.lower() for e in found}
@@ -298,6 +302,6 @@ def _print_removed(
         if len(absent) > SHOWN:
             out.info(f"{len(absent) - SHOWN:,} more are not on any list.")
     left = len(found) - len(done)
-    line = f"{_count(len(done))} removed" + (f", {left:,} left" if left else "") + "."
+    line = f"{count(len(done))} removed" + (f", {left:,} left" if left else "") + "."
     removed = {"removed": [e.to_json() for e in done], "absent": absent}
-    return print_outcome(out, declared.stack, outcome_of(len(done), problems), removed, [line], problems)
+    return print_outcome(out, stack, outcome_of(len(done), problems), removed, [line], problems)

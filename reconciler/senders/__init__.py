@@ -5,7 +5,16 @@
 
 from __future__ import annotations
 
-from reconciler.senders.reading import ALL, IDENTITIES, MANY_USERS, READS, AccountFacts, read, read_keys
+from reconciler.senders.reading import (
+    ALL,
+    IDENTITIES,
+    MANY_USERS,
+    READS,
+    AccountFacts,
+    read,
+    read_keys,
+    read_principals,
+)
 from reconciler.senders.report import Sender, SendersReport, find, undeclared
 
 __all__ = [
@@ -19,5 +28,6 @@ __all__ = [
     "find",
     "read",
     "read_keys",
+    "read_principals",
     "undeclared",
 ]

@@ -88,6 +88,14 @@ def read(aws: Aws, account: str, regions: Sequence[str], now: str, *, identities
     return facts
 
 
+def read_principals(aws: Aws, account: str, now: str) -> AccountFacts:
+    """Users, roles and their policies alone."""
+    facts = AccountFacts(account, aws.stack.partition, (), now)
+    _principals(aws, facts)
+    _managed_elsewhere(aws, facts)
+    return facts
+
+
 def _principals(aws: Aws, facts: AccountFacts) -> None:
     marker: dict[str, Any] = {}
     try:

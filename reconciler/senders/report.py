@@ -233,6 +233,24 @@ def _trusted(document: Any) -> list[str]:
     return sorted({p for s in statements if s.allows for p in s.principals})
 
 
+def other_rights(facts: AccountFacts, arn: str) -> list[str]:
+    """What else a user or role may do, by service prefix: ``s3``, or ``everything``; a policy that could not be read is
+    among them. Denies, boundaries and conditions are not considered."""
+    found: set[str] = set()
+    for type, details in (("user", facts.users), ("role", facts.roles)):
+        for detail in details:
+            if detail["Arn"] == arn:
+                policies = _policies(facts, detail, type, arn, ())
+                found |= {
+                    "everything" if action.startswith("*") or statement.except_actions else action.partition(":")[0]
+                    for statement in policies.identity
+                    if statement.allows
+                    for action in statement.actions
+                }
+                found |= set(policies.unread)
+    return sorted(text.lower() if ":" not in text else text for text in found)
+
+
 # --- identity policies ---------------------------------------------------------------------------------------------
 
 

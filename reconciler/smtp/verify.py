@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import smtplib
 import socket
 import ssl
@@ -25,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler import regions
-from reconciler.errors import AwsError, ReconError
+from reconciler.errors import DENIED, AwsError, ReconError
 from reconciler.files import check_regular
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.masking import MASK, mask, remember
 from reconciler.model import Desired
+from reconciler.resources.smtp_credential import keys, stores
 from reconciler.resources.smtp_credential import kind as smtp_credential
-from reconciler.resources.smtp_credential import stores
 from reconciler.resources.smtp_credential.rotation import parse_time
 from reconciler.resources.smtp_user import kind as smtp_user
 from reconciler.smtp.rotate import declared_credential
@@ -214,6 +215,61 @@ def _without(text: bytes | str, username: str, password: str, code: int) -> str:
             shown = shown.replace(form, MASK)
     line = " ".join("".join(c if c.isprintable() else " " for c in mask(shown)).split())
     return line.removeprefix(str(code)).strip()[:300]
+
+
+# --- a password that somebody holds --------------------------------------------------------------------------------
+
+
+def verify_held(username: str, password: str, region: str) -> Verdict:
+    """Log in at one region's endpoint with a password that no store holds. Raises ReconError for a region without SMTP.
+
+    A refused password is judged by its form: what an SMTP password cannot look like is named.
+    """
+    if not regions.has_smtp(region):
+        raise ReconError(f"SES has no SMTP endpoint in {region}", hint="such as us-east-1")
+    verdict = log_in(username, password, endpoints(region), context())
+    if verdict.verdict != STALE:
+        return verdict
+    shape = _shape_problem(password)
+    hint = shape or (
+        f"it belongs to another access key than {username} or to another region than {region}, or the key is inactive "
+        "or deleted"
+    )
+    return replace(verdict, hint=hint)
+
+
+def _shape_problem(password: str) -> str:
+    """What is wrong with the form of a password (SES Developer Guide, "Obtaining Amazon SES SMTP credentials"): 44
+    characters of Base64 whose first byte is the version, 4 today. "" where the form is right."""
+    if re.fullmatch(r"[A-Za-z0-9/+]{40}", password):
+        return "this has the form of a secret access key: an SMTP password is derived from it, and has 44 characters"
+    try:
+        decoded = base64.b64decode(password, validate=True)
+    except ValueError:
+        decoded = b""
+    if len(decoded) != 33:
+        return "this is no SMTP password of SES: that has 44 characters of Base64; perhaps a part was cut off or added"
+    if decoded[0] != 4:
+        return f"this password is of version {decoded[0]}: SES takes version 4, which depends on the region"
+    return ""
+
+
+def why_refused(aws: Aws, username: str) -> str:
+    """What IAM says of the key of a refused password; "" where it says nothing that explains it. Raises AwsError."""
+    try:
+        user = aws.call("iam", "GetAccessKeyLastUsed", AccessKeyId=username).get("UserName")
+    except AwsError as error:
+        if error.aws_code in DENIED:  # IAM's answer for a key that it does not have, too
+            return f"IAM knows no access key {username} in account {aws.stack.account}, or does not let recon see it"
+        raise
+    if not user:
+        return ""
+    status = next((k["status"] for k in keys.list_keys(aws, str(user)) if k["id"] == username), None)
+    if status is None:
+        return f"the access key {username} of {user} is deleted: derive the password of a key that exists"
+    if status != "Active":
+        return f"the access key {username} of {user} is {status}: that is why, whatever the password"
+    return f"the access key {username} of {user} is Active: the password is not its password in this region"
 
 
 # --- stored credentials --------------------------------------------------------------------------------------------
