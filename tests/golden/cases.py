@@ -155,6 +155,14 @@ def setup() -> Plan:
                        hint="dmarc.example publishes acme.com._report._dmarc.dmarc.example TXT \"v=DMARC1\"",
                        file=Y, line=18, column=22, address="dns_record/acme.com/_dmarc.acme.com/TXT"),
         ),
+        context={"regions": [US, EU], "stack": {
+            "name": "acme-mail", "environment": "production", "account": "111122223333", "regions": [US, EU],
+            "apply_role_arn": "arn:aws:iam::111122223333:role/recon", "dns_account": "999900001111",
+            "dns_role_arn": "arn:aws:iam::999900001111:role/recon-dns", "max_deletes": 5,
+            "backend": {"s3": {"bucket": "acme-recon", "prefix": "mail/"}},
+        }},
+        declared={"moved": [], "rules": {"dmarc-no-rua": "error"},
+                  "waivers": [{"rule": "bimi-weak", "address": "*", "reason": "later", "until": "2027-01-31"}]},
     )  # fmt: skip
 
 
@@ -277,6 +285,8 @@ def hostile() -> Plan:
                   FieldDiff("dkim.domain_signing_private_key", {"env": "OLD_KEY"}, {"secretsmanager": "new\x1bkey"})),
         ),
         stack="acme--><script>", scope="acme--><script>\u202e", environment=None,
+        context={"stack": {"account": "<b>", "apply_role_arn": "\x1b[31m::error::", "regions": {"a": 1}, "backend": 1,
+                           "max_deletes": None}}, declared={"rules": ["<i>"], "waivers": "``"},
         scanned=("zone <acme>\x1b[H",), unread=("tags of `x`",),
         diagnostics=(Diagnostic("error", "x\n::error::y", "::set-output name=a::b\r\n%0A <b>", "hint \u2066x",
                                 "a%,:.yaml", 3, 4, "email_identity/x\ny"),),
