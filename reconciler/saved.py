@@ -42,7 +42,7 @@ def declared_state(plan: Plan) -> State:
                 return state
             why = "its context has something that is not of a stack"
     except InvalidState as problem:
-        why = f"what it says is declared is not valid: {problem.message}"
+        why = f"what it says is declared is not valid: {problem.diagnostics[0].message}"
     raise Stale(f"recon did not make this plan file: {why}", hint="make a new one with `recon plan --out FILE`")
 
 
@@ -62,8 +62,7 @@ def plan_again(saved: Plan, state: State, where: str, *, parallelism: int = 16) 
     """``saved``, which has changes, with what carrying it out needs, and the run that planned it again.
 
     Reads what its changes touch and what they depend on, and plans them from ``state``, which messages call ``where``.
-    Raises Stale, naming every
-    difference, unless each change is as the file shows it; Refused for another account."""
+    Raises Stale, naming every difference, unless each change is as the file shows it; Refused for another account."""
     addresses = tuple(change.address for change in saved.changes)
     if len(set(addresses)) != len(addresses):
         raise Stale("recon did not make this plan file: it has two changes of one address", hint=_PLAN_AGAIN)

@@ -471,6 +471,22 @@ def test_an_attack_is_refused(
         assert writes(company) == Counter()
 
 
+def test_no_file_is_read_for_what_a_plan_says_is_declared(company: support.House) -> None:
+    """Whoever can edit the file must not learn what stands in files of the machine that applies it."""
+    (company.home / "secret.txt").write_text("hunter2")
+
+    def read_a_file(document: dict[str, Any]) -> None:
+        letter = {"subject": {"file": "secret.txt"}, "text": "x"}
+        document["declared"]["email_templates"] = {"welcome": letter, "by": {"by_region": {"us-east-1": letter}}}
+        _new_change(document, "email_template/us-east-1/welcome", action="create", before=None, after={"subject": "x"})
+
+    edited(company, read_a_file)
+    ran = apply(company)
+    assert ran.code == 3
+    assert "hunter2" not in ran.out + ran.err
+    assert writes(company) == Counter()
+
+
 def test_deletions_are_counted_by_kinds(company: support.House) -> None:
     company.write({**DOCUMENT, "configuration_sets": {"main": {}}}, stack={"max_deletes": 1})
     assert company.cli("plan", "state.yaml", "--out", "plan.json").code == 0

@@ -11,7 +11,10 @@ from typing import Any
 
 from reconciler.desired import checked
 from reconciler.desired.nodes import Node
-from reconciler.model import Document, Entry, State
+from reconciler.errors import InvalidState
+from reconciler.model import Diagnostic, Document, Entry, State
+from reconciler.resources import SECTIONS
+from reconciler.resources.spec import PlainSpec
 
 
 def to_document(state: State, wanted: Callable[[Entry], bool] = lambda entry: True) -> Document:
@@ -33,11 +36,27 @@ def from_document(stack: Document, declared: Document, root: str) -> State:
     """The state from what ``to_document`` has written and ``stack``, as in a plan's context. Raises InvalidState for
     what is no valid state. Lines are unknown: every place is line 1 of ``the plan file``.
     """
+    _refuse_files(declared)
     environment = stack.get("environment")
     document = {**_escaped(declared), "stack": _escaped(_stack(stack))}
     if environment is not None:
         document["environments"] = {environment: {}}
     return checked(_node(document), environment, root).state
+
+
+def _refuse_files(declared: Document) -> None:
+    """Raise InvalidState where a text is to be read from a file: texts are in the document, and an error would print
+    what stands in any file that it names."""
+    for section, (spec, _) in SECTIONS.items():
+        keys = [key for key, field in spec.fields.items() if field.file] if isinstance(spec, PlainSpec) else []
+        named = declared.get(section)
+        entries = named.values() if keys and isinstance(named, Mapping) else ()
+        for entry in [e for e in entries if isinstance(e, Mapping)]:
+            layers = entry.get("by_region")
+            for layer in (entry, *(layers.values() if isinstance(layers, Mapping) else ())):
+                if isinstance(layer, Mapping) and any(isinstance(layer.get(key), Mapping) for key in keys):
+                    what = f"{section}: a text of it is in a file"
+                    raise InvalidState([Diagnostic("error", "bad-file", what)])
 
 
 def _stack(fields: Document) -> Document:
