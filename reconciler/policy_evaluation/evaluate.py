@@ -303,10 +303,13 @@ def conditions_hold(statement: Statement, context: Context) -> tuple[bool | None
             return False, []
         if holds is None:
             answer = None
-            reasons.append(
-                f"{statement.policy}: its condition {condition.operator} on {condition.key} cannot be decided"
-            )
+            reasons.append(undecided(statement, condition))
     return answer, reasons
+
+
+def undecided(statement: Statement, condition: PolicyCondition) -> str:
+    """That it is not known whether a condition holds."""
+    return f"{statement.policy}: its condition {condition.operator} on {condition.key} cannot be decided"
 
 
 # --- conditions ----------------------------------------------------------------------------------------------------
