@@ -46,10 +46,13 @@ _DER = r"(?:MII[A-Za-z0-9+/]{2}[AQgw]IBA|MIG[A-Za-z0-9+/]AgEA|MHcCAQEE|MC4CAQAw)
 _TOKEN = r"(?:IQoJb3JpZ2lu|AgoJb3JpZ2lu|F[wQ]oGZXIvYXdz|AQoDYXdz|AQoEXAMPLE)[A-Za-z0-9+/=]{8,}"
 _JWT = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"
 _KEY = (
-    r"(?<![A-Za-z0-9+/])(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*[0-9])"
+    r"(?=[A-Za-z0-9+/]{40})(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*[0-9])"
     r"(?:B[A-P][A-Za-z0-9+/]{42}|[A-Za-z0-9+/]{40})(?![A-Za-z0-9+/=])"
 )
-_SHAPES: Final = re.compile("|".join((_PEM, _DER, _TOKEN, _JWT, _KEY)), re.DOTALL)
+_WORDS = rf"(?<![A-Za-z0-9+/])(?=[A-Za-z0-9+/]{{16}})(?:{_DER}|{_TOKEN}|{_JWT}|{_KEY})"
+"""Only long words are looked at, and each once."""
+_SHAPES: Final = re.compile(f"{_WORDS}|{_PEM}", re.DOTALL)
+_RUNS: Final = re.compile(r"[A-Za-z0-9+/]+")
 _PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
 SHORTEST_SHAPE: Final = 40
 """Characters of the shortest of them, a secret access key."""
@@ -58,7 +61,17 @@ _SURE: Final = re.compile("|".join((r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY", _DER, _
 
 def looks_secret(text: str) -> bool:
     """Whether a part of ``text`` is shaped like a secret."""
-    return len(text) >= SHORTEST_SHAPE and _SHAPES.search(text) is not None
+    return _worth_a_look(text) and _SHAPES.search(text) is not None
+
+
+def _worth_a_look(text: str) -> bool:
+    """A quick no for nearly all texts: a plan of ten thousand domains has millions of characters. Digests in
+    hexadecimal are no secrets."""
+    if len(text) < SHORTEST_SHAPE:
+        return False
+    if "-----BEGIN " in text or "eyJ" in text:
+        return True
+    return any(len(word) >= SHORTEST_SHAPE and not word.islower() for word in _RUNS.findall(text))
 
 
 def surely_secret(text: str) -> bool:
@@ -68,7 +81,7 @@ def surely_secret(text: str) -> bool:
 
 def mask_shapes(text: str) -> str:
     """``text`` with ``(sensitive)`` in the place of what is shaped like a secret."""
-    if len(text) >= SHORTEST_SHAPE:
+    if _worth_a_look(text):
         text = _SHAPES.sub(MASK, text)
     return _PASSWORD.sub(rf"\1:{MASK}", text) if "://" in text else text
 

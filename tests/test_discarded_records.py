@@ -225,3 +225,35 @@ def test_another_text_beside_a_dkim_key_is_refused_and_stays(house: House, signe
     assert (ran.code, [c["refused"]["code"] for c in ran.json["changes"]]) == (2, ["key-not-alone"])
     assert house.cli("apply", "state.yaml", "--auto-approve").code == 3
     assert sorted(house.dns_values(signed)) == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "headline", "weakened"),
+    [
+        ("p=none", {"p": "reject", "t": "y"}, "1 DMARC policy is tightened", False),
+        ("p=none", {"p": "quarantine", "t": "y"}, "1 DMARC record changes", False),
+        ("p=quarantine; t=y", {"p": "quarantine"}, "1 DMARC policy is tightened", False),
+        ("p=quarantine", {"p": "reject", "t": "y"}, "1 DMARC record changes", False),
+        ("p=reject", {"p": "reject", "t": "y"}, "1 DMARC policy is loosened", True),
+        ("p=quarantine", {"p": "quarantine", "t": "y"}, "1 domain loses DMARC enforcement", True),
+        ("p=reject; t=y", {"p": "quarantine"}, "1 DMARC record changes", False),
+        ("p=reject", {"p": "reject", "sp": "none"}, "1 DMARC policy is loosened", True),
+        ("p=none; sp=quarantine; t=y", {"p": "none", "sp": "quarantine"}, "1 DMARC policy is tightened", False),
+        ("p=reject; np=none", {"p": "reject"}, "1 DMARC policy is tightened", False),
+    ],
+)
+def test_dmarc_is_judged_by_what_receivers_apply(
+    house: House, before: str, after: dict[str, str], headline: str, weakened: bool
+) -> None:
+    house.seed_zone(foreign={})
+    house.change("_dmarc.acme.com", "TXT", txt.encode(f"v=DMARC1; {before}"))
+    house.write({"domains": {"acme.com": {"identity": False, "dmarc": after}}})
+    text, page = (house.cli("plan", "state.yaml", "--format", form).out for form in ("text", "html"))
+    assert headline in " ".join(text.split())
+    assert headline in page
+    ran = house.cli("plan", "state.yaml", "--format", "json").json
+    notes = [note for change in ran["changes"] for note in change["notes"]]
+    rules = [note["rule"] for note in notes] + [one["code"] for one in ran["diagnostics"]]
+    assert ("dmarc-weakened" in rules) == weakened
+    assert rules.count("dmarc-test-mode") == ("t" in after)
+    assert sum("do not know t" in note["message"] for note in notes) == ("t" in after)

@@ -234,6 +234,51 @@ def test_an_event_counts_for_what_it_is_about(
     assert ARN in told[0]
 
 
+def blocks_the_credential(who: str) -> None:
+    deletes_the_key(who)
+    for _ in range(2):
+        support.client("iam", access_key=who).create_access_key(UserName="news")
+
+
+def writes_a_second_dmarc(who: str) -> None:
+    route53 = support.client("route53", access_key=who)
+    zone = route53.list_hosted_zones()["HostedZones"][0]["Id"]
+    found = route53.list_resource_record_sets(
+        HostedZoneId=zone, StartRecordName="_dmarc.acme.com", StartRecordType="TXT", MaxItems="1"
+    )["ResourceRecordSets"][0]
+    found["ResourceRecords"].append({"Value": '"v=DMARC1; p=none"'})
+    batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": found}]}
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+
+
+def takes_the_set(who: str) -> None:
+    support.client("sesv2", access_key=who).tag_resource(
+        ResourceArn=f"arn:aws:ses:us-east-1:{support.ACCOUNT}:configuration-set/spare",
+        Tags=[{"Key": "recon:stack", "Value": "another"}],
+    )
+
+
+@pytest.mark.parametrize(
+    ("deed", "address", "code", "event"),
+    [
+        (blocks_the_credential, "smtp_credential/news", "two-keys", "DeleteAccessKey"),
+        (writes_a_second_dmarc, "dns_record/acme.com/_dmarc.acme.com/TXT", "two-dmarc", "ChangeResourceRecordSets"),
+        (takes_the_set, "configuration_set/us-east-1/spare", "owned-elsewhere", "TagResource"),
+    ],
+)
+def test_a_refused_difference_has_its_author(
+    live: support.House, deed: Any, address: str, code: str, event: str
+) -> None:  # fmt: skip
+    deed(EVA)
+    output = drift(live, code=2)
+    (change,) = [one for one in output["changes"] if one["address"] == address]
+    assert change["refused"]["code"] == code
+    assert output["summary"]["refused"] == 1
+    caused = messages(output, "caused-by")[address]
+    assert caused.startswith(f"{event} at ")
+    assert ARN in caused
+
+
 def test_two_edits_of_one_resource_have_two_causes(live: support.House) -> None:
     live.sandbox.principal(OLGA, arn=ARN.replace("eva", "olga"))
     stops_signing(EVA)

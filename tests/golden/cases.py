@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from reconciler.model import Change, Diagnostic, FieldDiff, Note, Plan, Source
+from reconciler.model import Change, Diagnostic, FieldDiff, Note, Plan, Refusal, Source
 
 Y = "state/domains.yaml"
 US, EU = "us-east-1", "eu-west-1"
@@ -283,7 +283,39 @@ def hostile() -> Plan:
     )  # fmt: skip
 
 
+def refused() -> Plan:
+    """A record of which there are two, four sets of another stack, a rule of severity error, and what is fine."""
+    record = "dns_record/acme.com/_dmarc.acme.com/TXT"
+    two = Refusal(
+        "two-dmarc", "_dmarc.acme.com has 2 DMARC records, and receivers ignore them all",
+        "keep one and remove the others by hand: v=DMARC1; p=none | v=DMARC1; p=reject",
+    )  # fmt: skip
+    both = ['"v=DMARC1; p=none"', '"v=DMARC1; p=reject"']
+    changes = [
+        Change(record, "dns_record", "update", {"value": both}, {"value": "v=DMARC1; p=reject"},
+               (FieldDiff("value", both, "v=DMARC1; p=reject", src(12)),), source=src(12), refused=two),
+        Change("dns_record/acme.net/acme.net/TXT", "dns_record", "update", {"value": "v=spf1 ~all"},
+               {"value": "v=spf1 -all"}, (FieldDiff("all", "~all", "-all", src(20)),),
+               notes=(Note("spf-hard-fail", "error", "SPF ends in -all"),), source=src(20),
+               refused=Refusal("spf-hard-fail", "SPF ends in -all", "see docs/rules/spf-hard-fail.md")),
+        Change(f"email_template/{US}/letter", "email_template", "create", None, {"subject": "Hello"},
+               (FieldDiff("subject", None, "Hello", src(3)),), region=US, source=src(3)),
+    ]  # fmt: skip
+    for number in range(4):
+        address = f"configuration_set/{US}/t-{number}"
+        theirs = Refusal("owned-elsewhere", f'{address} belongs to the recon stack "other"', "release it there first")
+        tags = {"recon:stack": "other"}, {"recon:stack": "acme-mail/production"}
+        changes.append(
+            Change(address, "configuration_set", "adopt", {"tags": tags[0]}, {"tags": tags[1]},
+                   (FieldDiff("tags.recon:stack", "other", "acme-mail/production"),), region=US, source=src(30),
+                   refused=theirs)
+        )  # fmt: skip
+    told = [Diagnostic("error", c.refused.code, c.refused.message, c.refused.hint, address=c.address)
+            for c in changes if c.refused and c.refused.code != "spf-hard-fail"]  # fmt: skip
+    return plan(*changes, outcome="refused", diagnostics=tuple(told))
+
+
 CASES = {
-    "setup": setup(), "everything": everything(), "tenants": tenants(), "hostile": hostile(),
+    "setup": setup(), "everything": everything(), "tenants": tenants(), "hostile": hostile(), "refused": refused(),
     "no_changes": plan(), "bulk": plan(refresh="bulk", unread=("email_identity/us-east-1/acme.com policies",) * 3),
 }  # fmt: skip
