@@ -278,7 +278,7 @@ def _best(policies: Policies, action: str, label: str, arn: str, region: str, co
     return _Try(label, answer, seen, tuple(dict.fromkeys(reasons)))
 
 
-Box = tuple[frozenset[int], ...]
+RequestBox = tuple[frozenset[int], ...]
 """For every key that a sender chooses, the numbers of the choices: requests with any of them together."""
 
 
@@ -293,17 +293,17 @@ class _Space:
         self._arn = arn
         self._context = context
         self._choices = choices
-        self._boxes: dict[tuple[Statement, bool], Box | None] = {}
-        self.whole: Box = tuple(frozenset(range(len(some))) for some in choices.values())
+        self._boxes: dict[tuple[int, bool], RequestBox | None] = {}
+        self.whole: RequestBox = tuple(frozenset(range(len(some))) for some in choices.values())
 
-    def _box(self, statement: Statement, sure: bool) -> Box | None:
+    def _box(self, statement: Statement, sure: bool) -> RequestBox | None:
         """The requests that a statement is about: surely, or perhaps, too. None for none."""
-        place = (statement, sure)
+        place = (id(statement), sure)  # a statement is long to hash
         if place not in self._boxes:
             self._boxes[place] = self._made(statement, (True,) if sure else (True, None))
         return self._boxes[place]
 
-    def _made(self, statement: Statement, enough: tuple[bool | None, ...]) -> Box | None:
+    def _made(self, statement: Statement, enough: tuple[bool | None, ...]) -> RequestBox | None:
         if resource_fits(statement, self._arn, self._context) not in enough:
             return None
         by_key: dict[str, list[PolicyCondition]] = {}
@@ -335,11 +335,11 @@ class _Space:
         answers = [condition_holds(condition, context, statement.variables) for condition in conditions]
         return False if False in answers else None if None in answers else True
 
-    def _of(self, statements: Iterable[Statement], *, allows: bool, sure: bool) -> list[Box]:
+    def _of(self, statements: Iterable[Statement], *, allows: bool, sure: bool) -> list[RequestBox]:
         found = (self._box(s, sure) for s in statements if s.allows == allows)
         return list(dict.fromkeys(box for box in found if box is not None))
 
-    def allowed(self, *, sure: bool) -> list[Box]:
+    def allowed(self, *, sure: bool) -> list[RequestBox]:
         """What is allowed, before any Deny (``evaluate`` says how the kinds of policies work together)."""
         policies = self._policies
         if sure and policies.unread:
@@ -356,7 +356,7 @@ class _Space:
         both = [both for one in limited for other in bounds if (both := _common(one, other)) is not None]
         return list(dict.fromkeys([*both, *(others if policies.is_user else ())]))
 
-    def granted(self, *, sure: bool) -> list[Box]:
+    def granted(self, *, sure: bool) -> list[RequestBox]:
         """What is allowed and not denied. Sure is what is surely allowed and not perhaps denied."""
         left = self.allowed(sure=sure)
         if sure:
@@ -367,12 +367,12 @@ class _Space:
                 return [] if sure else left
         return left
 
-    def _without_doubt(self, box: Box) -> Box | None:
+    def _without_doubt(self, box: RequestBox) -> RequestBox | None:
         """A box without the choices that take something special."""
         sure = [frozenset(n for n in box[k] if not some[n].doubt) for k, some in enumerate(self._choices.values())]
         return tuple(sure) if all(sure) else None
 
-    def doubts(self, found: list[Box]) -> list[str]:
+    def doubts(self, found: list[RequestBox]) -> list[str]:
         """Why it is not known whether it may send."""
         reasons = [
             *self._policies.unread,
@@ -406,13 +406,13 @@ class _Space:
         return ["its permissions boundary does not allow it"] if wanted else [NOTHING]
 
 
-def _common(one: Box, other: Box) -> Box | None:
+def _common(one: RequestBox, other: RequestBox) -> RequestBox | None:
     """The requests in both boxes; None where there are none."""
     made = tuple(a & b for a, b in zip(one, other, strict=True))
     return made if all(made) else None
 
 
-def _less(box: Box, other: Box) -> Iterator[Box]:
+def _less(box: RequestBox, other: RequestBox) -> Iterator[RequestBox]:
     """The requests of a box that are not in another, as boxes that have none in common."""
     both = _common(box, other)
     if both is None:
