@@ -271,7 +271,10 @@ class Change:
     """One resource's difference.
 
     ``before``/``after`` are documents (``None`` on create / delete); ``unknown`` are paths of ``after`` that AWS has
-    not decided yet; ``execution`` is what the kind needs to carry it out, JSON-able, so that a saved plan is whole.
+    not decided yet; ``moved_from`` is the address of what a rename replaces and deletes last.
+
+    ``execution`` and ``moved`` are what carrying it out needs beside that. Planning makes them and no file holds them:
+    a saved plan is planned again before it is applied (``reconciler/saved.py``).
     """
 
     address: Address
@@ -286,9 +289,12 @@ class Change:
     source: Source | None = None
     observed_digest: str | None = None
     region: str | None = None
-    execution: Document = field(default_factory=dict)
+    execution: Document = field(default_factory=dict, compare=False)
     counts: bool = False
     """Whether deleting this counts against ``max_deletes`` (declared things, not records)."""
+    moved_from: Address | None = None
+    moved: Change | None = field(default=None, compare=False)
+    """The deletion of ``moved_from``."""
     refused: Refusal | None = None
     """Why it is never carried out, although it is a difference; None for all that are."""
 
@@ -300,7 +306,7 @@ class Change:
             "notes": [n.to_json() for n in self.notes],
             "source": {"file": self.source.file, "line": self.source.line, "via": self.source.via or None}
             if self.source else None,
-            "observed_digest": self.observed_digest, "counts": self.counts, "execution": self.execution,
+            "observed_digest": self.observed_digest, "counts": self.counts, "moved_from": self.moved_from,
             "refused": self.refused._asdict() if self.refused else None,
         }  # fmt: skip
 
@@ -330,7 +336,9 @@ class Plan:
     recon_version: str = ""
     scope: str = ""
     context: Document = field(default_factory=dict)
-    """What apply needs beside the changes: regions, roles, targets. JSON-able, no secrets."""
+    """The stack, its roles and its limits, and how the plan was made. JSON-able, no secrets."""
+    declared: Document | None = None
+    """The declared state that the plan was made from (``desired/declared.py``); None where it was not saved with it."""
 
     @property
     def summary(self) -> dict[str, int]:

@@ -35,7 +35,7 @@ def guard_account(aws: Aws) -> None:
             f"your credentials are for account {found}; this stack is for account {wanted}",
             hint="check AWS_PROFILE and stack.role_arn; nothing was read or written",
         )
-    if aws.stack.dns_account and (zone_account := aws.dns_account()) != aws.stack.dns_account:
+    if aws.stack.dns_account and (zone_account := aws.account(dns=True)) != aws.stack.dns_account:
         raise Refused(
             f"the credentials for DNS are for account {zone_account}; stack.dns is for {aws.stack.dns_account}",
             hint="check stack.dns.role_arn; nothing was read or written",

@@ -16,11 +16,11 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.registry import PLANNING, RANK
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Diagnostic, Note, Plan, Refusal, Stack
+from reconciler.model import Address, Change, Diagnostic, FieldDiff, Note, Plan, Refusal, Stack
 from reconciler.rules import context as rules
 from reconciler.rules.outside import Outside
 from reconciler.steps import documented_seconds, held_back, steps_of
-from reconciler.targets import fits, known, select
+from reconciler.targets import fitting, known, select
 
 
 def make_plan(
@@ -29,10 +29,12 @@ def make_plan(
     targets: Sequence[str] = (),
     calls: Mapping[str, int] | None = None,
     outside: Outside | None = None,
+    again: bool = False,
 ) -> Plan:
     """The plan for a snapshot, which is frozen from then on.
 
-    ``targets`` are addresses or globs; a targeted change brings what it needs. Outcome is ``refused`` where a safeguard
+    ``targets`` are addresses or globs; a targeted change brings what it needs. With ``again`` they are the addresses of
+    a saved plan: one that needs no change any more is no error. Outcome is ``refused`` where a safeguard
     that no flag lifts applies, else ``changes`` or ``no_changes``. With ``outside`` the rules ask public DNS and HTTPS
     hosts, too.
     """
@@ -45,8 +47,10 @@ def make_plan(
     unread = _unread(snapshot)
     statuses = [status for kind in PLANNING for status in kind.statuses(snapshot)]
     if targets:
-        changes = select(changes, targets, known(snapshot, changes, targets), unread)
-        statuses = [status for status in statuses if any(fits(status.address, target) for target in targets)]
+        there = targets if again else known(snapshot, changes, targets)
+        changes = select(changes, targets, there, unread)
+        fits = fitting(targets)
+        statuses = [status for status in statuses if fits(status.address)]
         findings = ()
         refusals = _about(refusals, judged, changes)
     changes = in_order(changes)
@@ -79,21 +83,9 @@ def make_plan(
 
 def context_of(draft: PlanDraft, targets: Sequence[str]) -> dict[str, Any]:
     """What applying needs beside the changes, JSON-able: the stack's place, not its contents."""
-    snapshot, stack = draft.snapshot, draft.snapshot.state.stack
+    snapshot = draft.snapshot
     return {
-        "stack": {
-            "name": stack.name,
-            "environment": stack.environment,
-            "account": stack.account,
-            "regions": list(stack.regions),
-            "partition": stack.partition,
-            "plan_role_arn": stack.plan_role_arn,
-            "apply_role_arn": stack.apply_role_arn,
-            "dns_account": stack.dns_account,
-            "dns_role_arn": stack.dns_role_arn,
-            "max_deletes": stack.max_deletes,
-            "backend": dict(stack.backend),
-        },
+        "stack": stack_in_context(snapshot.state.stack),
         "root": snapshot.root,
         "targets": list(targets),
         "removing": snapshot.removing,
@@ -101,13 +93,22 @@ def context_of(draft: PlanDraft, targets: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def stack_of_context(context: Mapping[str, Any]) -> Stack:
-    """The Stack that a saved plan was made for. Raises ReconError where the plan does not say."""
-    try:
-        fields = dict(context["stack"])
-        return Stack(**{**fields, "regions": tuple(fields["regions"])})
-    except (KeyError, TypeError, ValueError) as problem:
-        raise ReconError(f"the plan does not say which stack it is for ({problem})", hint="plan again") from None
+def stack_in_context(stack: Stack) -> dict[str, Any]:
+    """``stack:`` as a plan's ``context`` has it."""
+    return {
+        "name": stack.name,
+        "environment": stack.environment,
+        "account": stack.account,
+        "regions": list(stack.regions),
+        "partition": stack.partition,
+        "plan_role_arn": stack.plan_role_arn,
+        "apply_role_arn": stack.apply_role_arn,
+        "dns_account": stack.dns_account,
+        "dns_role_arn": stack.dns_role_arn,
+        "tags": dict(stack.tags),
+        "max_deletes": stack.max_deletes,
+        "backend": dict(stack.backend),
+    }
 
 
 def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
@@ -121,12 +122,13 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
             new,
             action="replace",
             before=old.before,
-            diff=differences(old.before, new.after),
+            diff=(FieldDiff("address", old.address, new.address), *differences(old.before, new.after)),
             depends_on=tuple(sorted({*new.depends_on})),
             observed_digest=None,
             refused=new.refused or old.refused,
             notes=(*new.notes, Note("renamed", "note", f"takes the place of {old.address}, which is deleted last")),
-            execution={**new.execution, "moved": old.to_json()},
+            moved_from=old.address,
+            moved=old,
             source=moved.source,
         )
         changes = [joined if c.address == new.address else c for c in changes if c.address != old.address]
@@ -161,8 +163,7 @@ def _about(
 
 def _addresses(change: Change) -> set[Address]:
     """The address of a change, and of what it renames."""
-    moved = change.execution.get("moved")
-    return {change.address, str(moved["address"])} if moved else {change.address}
+    return {change.address, change.moved_from} if change.moved_from else {change.address}
 
 
 def in_order(changes: Sequence[Change]) -> list[Change]:

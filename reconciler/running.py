@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconError
 from reconciler.kinds.snapshot import now as now
-from reconciler.model import Plan, State
+from reconciler.model import Change, Plan, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -35,11 +35,13 @@ def make(
     removing: bool = False,
     rotate: bool = False,
     check_public_dns: bool = False,
+    again: Sequence[Change] = (),
 ) -> PlannedRun:
     """Read AWS and plan. Never writes. With ``check_public_dns`` the rules also query public DNS and HTTPS hosts.
 
     ``refresh="bulk"`` reads only what AWS returns in bulk. With ``rotate`` (drift) it still reads a tenth of the
-    identities in full, a different tenth each day. Raises ReconError (Refused for the wrong account)."""
+    identities in full, a different tenth each day. ``again`` are the changes of a saved plan: only they are planned,
+    and what they do not concern is read in bulk. Raises ReconError (Refused for the wrong account)."""
     from reconciler import refine
     from reconciler.aws import Aws
     from reconciler.observing import declare, observe
@@ -50,10 +52,11 @@ def make(
 
     if refresh not in {"full", "bulk"}:
         raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
-    targets = [normalise_target(target) for target in targets]
+    targets = [change.address for change in again] or [normalise_target(target) for target in targets]
     public_facts = outside.public() if check_public_dns else None
     snapshot = declare(state, now(), removing=removing)
-    snapshot.refresh = refresh
+    snapshot.refresh = "bulk" if again else refresh
+    snapshot.whole = {need for change in again for need in (change.address, *change.depends_on)}
     if rotate:
         snapshot.turn = datetime.fromisoformat(snapshot.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
@@ -66,7 +69,7 @@ def make(
     )
 
     def plan_of(frozen: Snapshot) -> Plan:
-        return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts)
+        return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts, again=bool(again))
 
     plan, snapshot = refine.plan_to_fixpoint(snapshot, aws, plan_of)
     return PlannedRun(replace(plan, calls=dict(sorted(aws.calls.items()))), snapshot, aws)

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 from reconciler.errors import ReconError
 from reconciler.kinds.kind import Need, Step
 from reconciler.kinds.registry import REGISTRY
-from reconciler.model import Address, Change, FieldDiff, Note, Plan
+from reconciler.model import Address, Change, Plan
 
 SES_RATE = 1.0
 ROUTE53_RATE = 5.0
@@ -26,37 +25,16 @@ IAM_RATE = 10.0
 def steps_of(change: Change) -> list[Step]:
     """All steps of one change; those of a rename also delete the old name, under its own address."""
     kind = REGISTRY[change.kind]
-    moved = change.execution.get("moved")
-    if moved is None:
+    old = change.moved
+    if old is None:
         return list(kind.steps(change))
     created = replace(change, action="create", before=None)
-    old = change_from_json(moved)
     first = list(kind.steps(created))
     last = [
         replace(step, needs=(*step.needs, *(s.id for s in first if not s.after_verification)))
         for step in REGISTRY[old.kind].steps(old)
     ]
     return [*first, *last]
-
-
-def change_from_json(data: Mapping[str, Any]) -> Change:
-    """A Change from what ``Change.to_json`` gave, as far as its steps need it."""
-    return Change(
-        data["address"],
-        data["kind"],
-        data["action"],
-        data["before"],
-        data["after"],
-        tuple(FieldDiff(d["path"], d["before"], d["after"]) for d in data["diff"]),
-        tuple(data["unknown"]),
-        tuple(data["depends_on"]),
-        tuple(Note(n["rule"], n["severity"], n["message"]) for n in data["notes"]),
-        None,
-        data["observed_digest"],
-        data["region"],
-        data["execution"],
-        data["counts"],
-    )
 
 
 def needs_of_change(change: Change) -> set[Address]:

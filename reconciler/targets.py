@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -19,9 +19,18 @@ from reconciler.resources import KINDS, holder_of, references_to
 from reconciler.steps import needs_of_change
 
 
-def fits(address: Address, target: str) -> bool:
-    """Whether ``target``, an address or a glob, names ``address``."""
-    return address == target or fnmatch.fnmatchcase(address, target)
+def fitting(targets: Iterable[str]) -> Callable[[Address], bool]:
+    """Whether one of ``targets``, addresses or globs, names an address."""
+    exact = frozenset(targets)
+    globs = [target for target in exact if _is_glob(target)]
+    return lambda address: address in exact or any(fnmatch.fnmatchcase(address, glob) for glob in globs)
+
+
+def _found(target: str, addresses: Collection[Address]) -> set[Address]:
+    """What ``target`` names of ``addresses``, a set or a dictionary: a saved plan has ten thousand targets."""
+    if not _is_glob(target):
+        return {target} if target in addresses else set()
+    return {a for a in addresses if a == target or fnmatch.fnmatchcase(a, target)}
 
 
 def _targeted(kind: str) -> bool:
@@ -46,8 +55,10 @@ def normalise_target(target: str) -> str:
 
 
 def all_declared(snapshot: Snapshot, targets: Sequence[str]) -> bool:
-    """Whether each target is the address of something declared that is not a record."""
-    return all(target in snapshot.desired for target in targets)
+    """Whether each target is the address of something declared that is not a record, and not what a rename takes the
+    place of: that is declared no more."""
+    renamed = {moved.to_address for moved in snapshot.state.moved}
+    return all(target in snapshot.desired and target not in renamed for target in targets)
 
 
 def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope | None:
@@ -58,28 +69,35 @@ def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope |
     credential.
     """
     known = {*snapshot.desired}.union(*snapshot.owned.values(), *snapshot.named.values())
+    below: dict[str, set[str]] = {}
+    """Domain -> the identities below it."""
+    for name in {address_parts(a).name for a in known if a.startswith("email_identity/")}:
+        for parent in parents(name):
+            below.setdefault(parent, set()).add(name)
     taken: set[Address] = set()
     domains: set[str] = set()
+    if any(address_parts(target).kind == "dns_record" for target in targets):
+        # What is live may have put a tracking record that only it still knows of.
+        owned = chain.from_iterable(tags_of.items() for tags_of in snapshot.owned.values())
+        taken |= {address for address, tags in owned if "tracking" in unpack(tags, RECORDS)}
+    together: set[tuple[str, str]] = set()
+    """Kinds and regions of which everything is read."""
     for target in targets:
         kind = address_parts(target).kind
         if kind == "dns_record":
-            named = _domains_of_record(target, known)
+            named = _domains_of_record(target, below)
             if named is None:
                 return None
             domains |= named
-            # What is live may have put a tracking record that only it still knows of.
-            owned = chain.from_iterable(tags_of.items() for tags_of in snapshot.owned.values())
-            taken |= {address for address, tags in owned if "tracking" in unpack(tags, RECORDS)}
             continue
-        found = {a for a in known if fits(a, target)}
+        found = _found(target, known)
         if not found and _targeted(kind) and KINDS[kind].swept and not _is_glob(target):
             continue  # nothing that is declared or ours: refused once the rest is known (``select``)
         if not _targeted(kind) or not found or found - snapshot.desired.keys():
             return None  # what is deleted may be used by resources that only AWS knows of
         taken |= found
-        for other in KINDS[kind].read_with:
-            regions = {address_parts(a).place for a in found}
-            taken |= {a for a in known if a.startswith(f"{other}/") and address_parts(a).place in regions}
+        together |= {(other, address_parts(a).place) for other in KINDS[kind].read_with for a in found}
+    taken |= {a for a in known if address_parts(a)[:2] in together} if together else set()
     return _with_needs(snapshot, known, taken, domains)
 
 
@@ -87,7 +105,7 @@ def _is_glob(text: str) -> bool:
     return any(character in text for character in "*?[")
 
 
-def _domains_of_record(target: str, known: Iterable[Address]) -> set[str] | None:
+def _domains_of_record(target: str, below: Mapping[str, Iterable[str]]) -> set[str] | None:
     """The domains that a record's target concerns: those at and above its name, and below it for a DMARC policy, which
     also governs subdomains. None where the target does not say."""
     _, zone, label = address_parts(target)
@@ -96,8 +114,7 @@ def _domains_of_record(target: str, known: Iterable[Address]) -> set[str] | None
         return None
     found = {name, *parents(name)}
     if name.startswith("_dmarc."):
-        below = name.removeprefix("_dmarc")
-        found |= {address_parts(a).name for a in known if a.startswith("email_identity/") and a.endswith(below)}
+        found |= set(below.get(name.removeprefix("_dmarc."), ()))
     return found
 
 
@@ -173,7 +190,7 @@ def known(snapshot: Snapshot, changes: Iterable[Change], targets: Sequence[str])
         snapshot = replace(snapshot, removing=False, desired=declared, keys=defaultdict(str, snapshot.keys))
     found = {*snapshot.desired, *snapshot.observed}
     there = {*found, *(change.address for change in changes)}
-    if all(any(fits(address, target) for address in there) for target in targets):
+    if all(_found(target, there) for target in targets):
         return found
     return found.union(*(kind.known_addresses(snapshot) for kind in REGISTRY.values()))
 
@@ -187,18 +204,18 @@ def select(
     of them, with what is near; and with what is ``unread``, which they might have fitted.
     """
     by_address = {change.address: change for change in changes}
-    everything = sorted({*by_address, *known})
+    everything = {*by_address, *known}
     wanted: set[Address] = set()
     strays = []
     for target in targets:
-        found = [a for a in everything if fits(a, target)]
+        found = _found(target, everything)
         if not found:
-            near = difflib.get_close_matches(target, everything, n=1)
+            near = difflib.get_close_matches(target, sorted(everything), n=1)
             hint = f"did you mean {near[0]}?" if near else "`recon graph --format text` lists what is declared"
             strays.append(
                 Diagnostic("error", "unknown-target", f"--target {target} fits nothing", hint, address=target)
             )
-        wanted |= by_address.keys() & set(found)
+        wanted |= by_address.keys() & found
     if strays:
         raise ReconError(strays[0].message, hint=strays[0].hint, diagnostics=(*strays, *unread))
     todo = list(wanted)

@@ -241,7 +241,6 @@ class House:
         if check:
             consent = {"allow_adopt": allow_adopt, "resume_sending": resume_sending, "skip_refused": skip_refused}
             check_safeguards(planned.plan, allow_deletes=10**6, **consent)
-        applier.check_form(planned.plan)  # whatever is planned anywhere could have been saved first
         result = applier.apply_plan(
             planned.plan,
             planned.aws,

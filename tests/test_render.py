@@ -446,7 +446,7 @@ def test_wrong_members_of_a_change() -> None:
         "diff": {},
         "source": "x",
         "counts": "yes",
-        "execution": 1,
+        "moved_from": 1,
     }.items():
         document = json.loads(saved_plan(CASES["setup"]))
         document["changes"][0][key] = value

@@ -49,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
     "safeguards": {"model", "errors", "rules", "steps"},
     "refine": {"model", "kinds", "resources"},
     "running": {"model", "errors", "aws", "kinds", "resources", "rules", "observing", "targets", "planner", "refine"},
+    "saved": {"model", "errors", "kinds", "resources", "desired", "planner", "running"},
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},

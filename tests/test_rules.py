@@ -1204,7 +1204,7 @@ def test_unread_is_never_a_finding() -> None:
 def test_a_rename_is_one_going_and_one_coming() -> None:
     moved = Change(
         TX.replace("/tx", "/new"), "configuration_set", "replace", GOOD_SET, GOOD_SET, region=EAST,
-        execution={"moved": {"address": TX}},
+        moved_from=TX,
     )  # fmt: skip
     view = make(more={TX: (GOOD_SET, None)})
     view = replace(view, changes=(moved,))

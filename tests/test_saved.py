@@ -172,17 +172,6 @@ def test_a_plan_of_an_older_recon(saved: support.House) -> None:
     assert refused(saved)["message"] == words
 
 
-def test_a_need_that_no_step_answers_to(saved: support.House) -> None:
-    """A wrong label would count as done, so that a step ran too early."""
-
-    def misspell(document: dict[str, Any]) -> None:
-        needs = [need for c in document["changes"] for need in c["execution"].get("needs") or ()]
-        next(need for need in needs if need[1] == "claim")[1] = "clam"
-
-    edit(saved.home / "plan.json", misspell, sign=True)
-    assert "cannot be applied as it is written there" in refused(saved)["message"]
-
-
 def test_a_missing_file_is_an_error_of_the_command_line(house: support.House) -> None:
     assert house.cli("apply", "plan.json").code == 1
 

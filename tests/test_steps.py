@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import ReconError
-from reconciler.kinds.kind import Need, Order, Step, needs_from_json, needs_of, order_of
+from reconciler.kinds.kind import Need, Order, Step, needs_of, order_of
 from reconciler.kinds.ownership import POLICIES, TAGS, pack, unpack
 from reconciler.kinds.tags import packed, present
 from reconciler.mail import txt
@@ -68,14 +68,6 @@ def test_an_estimate_counts_a_zone_once_and_regions_apart() -> None:
     steps += [Step(str(n), "write", zone="Z", calls=("route53:ChangeResourceRecordSets",)) for n in range(50)]
     assert documented_seconds(steps) == (21, 10)
     assert documented_seconds([]) == (0, 0)
-
-
-def test_labels_are_checked_where_a_file_says_them() -> None:
-    assert needs_from_json([["a/b#c", "create"]]) == (Need("a/b#c", "create"),)
-    assert str(Need("a/b", "create")) == "a/b#create"
-    for wrong in (["a", "creat"], ["a"], ["a", "create", "x"], ["a", ["create"]]):
-        with pytest.raises((ValueError, TypeError)):
-            needs_from_json([wrong])  # type: ignore[list-item]
 
 
 def test_an_order_comes_back_from_the_change_that_holds_it() -> None:

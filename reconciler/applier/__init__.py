@@ -1,8 +1,8 @@
 """Apply one plan: each step runs when the steps that it needs are done; a failure stops only its dependents.
 
-Nothing here decides what to do: it runs ``Kind.steps`` of the plan's changes. ``saved`` verifies a saved plan against
-AWS, ``progress`` is the loop, ``precondition`` reads each resource again before it is written, ``zones`` batches the
-DNS edits of a zone, ``visibility`` waits at the end, ``run`` is the runtime that steps get.
+Nothing here decides what to do: it runs ``Kind.steps`` of the plan's changes. ``progress`` is the loop,
+``precondition`` reads each resource again before it is written, ``zones`` batches the DNS edits of a zone,
+``visibility`` waits at the end, ``run`` is the runtime that steps get.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from reconciler.applier import visibility
 from reconciler.applier.progress import OnStep, Progress
 from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, OnProgress, VerifyTimeout
-from reconciler.applier.saved import check_form, verify_saved
 from reconciler.applier.visibility import LAST_FEW
 from reconciler.model import Applied, Plan, Result
 from reconciler.steps import held_back, schedule, split_after_verification, steps_of, to_do
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.resources.dns_record.zones import Zone
 
-__all__ = ["LAST_FEW", "VISIBLE_SECONDS", "VerifyTimeout", "apply_plan", "check_form", "verify_saved"]
+__all__ = ["LAST_FEW", "VISIBLE_SECONDS", "VerifyTimeout", "apply_plan"]
 
 
 def apply_plan(
@@ -42,7 +41,7 @@ def apply_plan(
     """Apply ``plan`` and return how each change ended; never raises for an error of AWS. Refused changes, and those
     that need them, are skipped.
 
-    ``zones`` are those that planning just read (for a saved plan, those that ``verify_saved`` read again).
+    ``plan`` was just planned, a saved one again (``reconciler/saved.py``); ``zones`` are those that planning read.
     ``wait_for_ses`` also waits until DKIM and MAIL FROM of the changed identities are verified; ``verify_timeout`` is
     in seconds. Setting ``stop`` (Ctrl-C) lets calls in flight end and starts no more. ``on_progress`` gets messages for
     people, ``on_step`` the outcome of each step as it ends (the journal).

@@ -16,7 +16,7 @@ from reconciler.errors import AwsError, ReconError, Stale, internal_error
 from reconciler.fair_queue import FairQueue
 from reconciler.kinds.kind import Need, Step
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
-from reconciler.steps import Batch, change_from_json, steps_of
+from reconciler.steps import Batch, steps_of
 
 OnStep = Callable[[str, str, str], None]
 """``on_step(step id, outcome, error code)``: ``done``, ``failed`` or ``skipped``; called from several threads."""
@@ -34,9 +34,8 @@ class Progress:
         self.stop = run.stop
         self.changes = {change.address: change for change in plan.changes}
         for change in plan.changes:
-            if change.execution.get("moved"):
-                old = change_from_json(change.execution["moved"])
-                self.changes[old.address] = old
+            if change.moved is not None:
+                self.changes[change.moved.address] = change.moved
         self.preconditions = Preconditions(run.aws, self.changes)
         run.recheck = self.preconditions.recheck
         self.zones = Zones(run, self.changes)
@@ -182,7 +181,7 @@ class Progress:
         found = {}
         for address, moment in self.wrote.items():
             change = self.changes.get(address)
-            if change is None or change.execution.get("moved"):
+            if change is None or change.moved is not None:
                 continue
             if all(step.id in self.done for step in steps_of(change)):
                 found[address] = (change, moment)

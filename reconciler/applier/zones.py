@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.applier.precondition import PLAN_AGAIN
 from reconciler.errors import DENIED, AwsError, ReconError, Stale
-from reconciler.kinds.kind import Need, Step, needs_from_json, order_of
+from reconciler.kinds.kind import Need, Step, order_of
 from reconciler.mail import txt
 from reconciler.model import Address, Change, Diagnostic
 from reconciler.names import is_at_or_below, to_route53
@@ -258,7 +258,7 @@ def read_zone(aws: Aws, zone_id: str) -> Zone:
 
 
 def _needed(change: Change) -> tuple[Address, ...]:
-    return tuple(need.address for need in needs_from_json(change.execution.get("needs") or ()))
+    return tuple(need.address for need in change.execution.get("needs") or ())
 
 
 def _named(error: AwsError, changes: Sequence[SetChange]) -> list[SetChange]:

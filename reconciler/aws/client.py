@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 from reconciler.aws import answers, sensitive
 from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
 from reconciler.aws.limiter import Limiter, Limiters
-from reconciler.errors import AwsError
+from reconciler.aws.one_account import OneAccount
+from reconciler.errors import AwsError, Refused
 from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
 from reconciler.regions import home_region
@@ -142,7 +143,9 @@ class Aws:
                 user_agent=_user_agent(),
             )
             try:
-                client = self._session(*roles).client(service, region_name=region, config=config)
+                session = self._session(*roles)
+                self._keep_to_account(session, dns and bool(self.stack.dns_role_arn))
+                client = session.client(service, region_name=region, config=config)
             except Exception as problem:  # any library below botocore may raise anything
                 raise self._translated(problem, service, "", region) from None
             self._clients[key] = client
@@ -156,13 +159,23 @@ class Aws:
         profile = next((str(one._session.profile or "") for one in sessions), os.environ.get("AWS_PROFILE", ""))
         return translate(problem, service, operation, region, profile)
 
-    def account(self) -> str:
-        """The account of the credentials (sts GetCallerIdentity; needs no permission)."""
-        return str(self.call("sts", "GetCallerIdentity")["Account"])
+    def _keep_to_account(self, session: Any, dns: bool) -> None:
+        """Have nothing signed for another account than the stack's, or that of its zones, as far as it is known."""
+        core = session._session
+        credentials, account = core.get_credentials(), self.stack.dns_account if dns else self.stack.account
+        if credentials is not None and account and not isinstance(credentials, OneAccount):
+            core._credentials = OneAccount(credentials, account, lambda: self._ask_account(dns))
 
-    def dns_account(self) -> str:
-        """The account of the credentials for the zones."""
-        return str(self.call("sts", "GetCallerIdentity", dns=True)["Account"])
+    def _ask_account(self, dns: bool) -> str:
+        return str(self.call("sts", "GetCallerIdentity", dns=dns)["Account"])
+
+    def account(self, *, dns: bool = False) -> str:
+        """The account of the credentials, with ``dns`` of those for the zones (sts GetCallerIdentity; needs no
+        permission)."""
+        credentials = self._client("sts", self.home_region, dns)._request_signer._credentials
+        if isinstance(credentials, OneAccount):
+            return credentials.learn(lambda: self._ask_account(dns))
+        return self._ask_account(dns)
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -198,6 +211,8 @@ class Aws:
                 self.calls[f"{service}:{operation}"] += 1
             try:
                 response: dict[str, Any] = method(**parameters)
+            except Refused:  # of OneAccount
+                raise
             except Exception as problem:  # any library below botocore may raise anything
                 error = self._translated(problem, service, operation, region)
                 delay = retries.delay(error, epoch)

@@ -59,7 +59,8 @@ def _has_secrets(shape: Any, above: frozenset[str]) -> bool:
 
 def remember_credentials(session: Any) -> None:
     """Remember the credentials of a boto3 session and of the environment, without fetching any."""
-    known = getattr(session._session._credentials, "__dict__", {})
+    found = session._session._credentials
+    known = getattr(getattr(found, "_credentials", found), "__dict__", {})  # inside OneAccount
     for value in (*map(os.environ.get, _VARIABLES), *map(known.get, _ATTRIBUTES)):
         if isinstance(value, str) and len(value) >= _SHORTEST:
             remember(value)

@@ -111,13 +111,14 @@ def plan(
 ) -> int:
     """Read live AWS and print what apply would change. Never writes."""
     from reconciler import running
+    from reconciler.desired.declared import to_document
 
     targets = validate_targets(target)
     if offline or against:
         return _offline(state, env, against if offline else None, targets, out_file, detailed_exitcode, out)
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=targets, **read_options)
-    result = with_warnings(planned, warnings)
+    result = replace(with_warnings(planned, warnings), declared=to_document(declared))
     if out_file:
         from reconciler.renderers import saved_plan
 

@@ -23,6 +23,7 @@ from reconciler.cli.common import (
     ParallelOption,
     TargetOption,
     any_format,
+    guarded,
     load,
     load_state,
     lock_of,
@@ -87,9 +88,10 @@ def apply(
                 "--target cannot be used with a saved plan", hint="a saved plan is applied whole: recon plan --target"
             )
         saved = _read_saved(state)
-        _check_saved(saved, expect, state_dir, env)
+        declared = _declared_of_saved(saved, expect, state_dir, env)
         command, parallelism = f"apply {Path(state).name}", read_options["parallelism"]
-        return _apply_saved(saved, command, parallelism, lock_timeout, out, consent, waiting)
+        where = state_dir or f"the state in {Path(state).name}"
+        return _apply_saved(saved, declared, where, command, parallelism, lock_timeout, out, consent, waiting)
     if expect or state_dir:
         raise ReconError("--expect and --state need a saved plan", hint="recon plan --out plan.json")
     targets = validate_targets(target)
@@ -102,6 +104,8 @@ def apply(
 
 def _apply_saved(
     plan: Plan,
+    declared: State,
+    where: str,
     command: str,
     parallelism: int,
     lock_timeout: str,
@@ -109,22 +113,22 @@ def _apply_saved(
     consent: Mapping[str, Any],
     waiting: Mapping[str, Any],
 ) -> int:
-    """Verify a saved plan against AWS, under the lock, and apply it. Returns the exit code."""
-    from reconciler.aws import Aws
-    from reconciler.planner import stack_of_context
+    """Plan a saved plan again, under the lock, and apply it where it is the same. Returns the exit code."""
     from reconciler.safeguards import check_safeguards
+    from reconciler.saved import plan_again
 
-    stack = stack_of_context(plan.context)
-    if plan.changes or plan.outcome == "refused":
-        check_safeguards(plan, consent=True, max_deletes=stack.max_deletes, **consent)
-    aws = Aws(stack, purpose="apply", parallelism=parallelism)
+    stack = declared.stack
+    consent = {**consent, "consent": True, "max_deletes": stack.max_deletes}
+    skip_refused = consent["skip_refused"]
+    if not skip_refused and (plan.changes or plan.outcome == "refused"):
+        check_safeguards(plan, **consent)  # before anything is read, as far as the file itself says it
     with with_lock(stack, command, out, lock_timeout) as held:
-        from reconciler.applier import verify_saved
-        from reconciler.observing import guard_account
-
-        guard_account(aws)
-        zones = verify_saved(plan, aws)
-        return _run_apply(plan, stack, aws, zones, out, held, **waiting)
+        if not plan.changes:
+            return _run_apply(plan, stack, guarded(stack, "apply", parallelism), {}, out, held, **waiting)
+        plan, again = plan_again(plan, declared, where, parallelism=parallelism)
+        for one in (plan, again.plan):
+            check_safeguards(one, **consent)
+        return _run_apply(plan, stack, again.aws, again.snapshot.zones, out, held, **waiting)
 
 
 def _apply_state(
@@ -302,9 +306,12 @@ def _read_saved(path: str) -> Plan:
         raise Stale(error.message, hint=error.hint) from None
 
 
-def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str | None) -> None:
-    """Refuse a saved plan that was made by another version, not reviewed, or made for another stack or YAML."""
+def _declared_of_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str | None) -> State:
+    """What a saved plan is planned again from: the YAML of ``--state``, else what the file says is declared.
+
+    Raises Stale for a plan that was made by another version, not reviewed, or made for another stack."""
     from reconciler.renderers import plan_digest
+    from reconciler.saved import check_stack, declared_state
 
     if expect is not None and plan_digest(plan) != expect:
         raise Stale(f"this is not the plan that was reviewed: its digest is {plan_digest(plan)}, expected {expect}")
@@ -317,19 +324,10 @@ def _check_saved(plan: Plan, expect: str | None, state_dir: str | None, env: str
         raise Stale("an offline plan cannot be applied", hint="make one with AWS: recon plan --out plan.json")
     if env is not None and env != plan.environment:
         raise Stale(f"the plan is for environment {plan.environment or '(none)'}, not {env}", hint="plan again")
-    if state_dir is not None:
-        from reconciler import desired
+    if state_dir is None:
+        return declared_state(plan)
+    from reconciler import desired
 
-        state = desired.load(state_dir, plan.environment).state
-        for what, planned, now in (
-            ("stack", plan.scope, state.stack.scope),
-            ("account", plan.account, state.stack.account),
-        ):
-            if planned != now:
-                raise Stale(f"the plan is for {what} {planned}; {state_dir} declares {now}", hint="plan again")
-        if state.digest != plan.state_digest:
-            raise Stale(
-                f"{state_dir} has changed since the plan was made: its digest is {state.digest}, "
-                f"the plan's is {plan.state_digest}",
-                hint="plan again, and have the new plan reviewed",
-            )
+    state = desired.load(state_dir, env or plan.environment).state
+    check_stack(plan, state.stack, state_dir)
+    return state

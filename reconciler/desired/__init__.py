@@ -56,6 +56,12 @@ def load_texts(texts: Mapping[str, str], environment: str | None = None, *, besi
         return _checked([node for node in read if node is not None], str(beside or "."), environment, {}, problems)
 
 
+def checked(document: Node, environment: str | None, root: str) -> Loaded:
+    """Like ``load``, for a document that does not come from YAML files (``declared.py``)."""
+    with _no_collector():
+        return _checked([document], root, environment, {}, Problems())
+
+
 @contextmanager
 def _no_collector() -> Iterator[None]:
     """Pause the cyclic collector: loading makes a great many small objects and no cycles, and walking them over and

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.kinds.shape import Shape
 from reconciler.kinds.spelling import snake, to_aws
 from reconciler.resources.spec import Field
 
@@ -76,17 +75,6 @@ def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
         elif value is not None:
             out[key] = value
     return out
-
-
-def shape_of(field: Field) -> Shape:
-    """What a value of the field may be in a saved plan."""
-    if field.inner or field.keyed:
-        return (dict, None)
-    if field.set_of or isinstance(field.default, tuple):
-        return ([str], None)
-    if isinstance(field.default, bool):
-        return (bool, None)
-    return (str, int, dict, None)
 
 
 def _filled(live: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
-from reconciler.kinds.shape import Shape
-from reconciler.model import Address, Change, Desired, Diagnostic, Document, Stack, State, address_parts
+from reconciler.model import Address, Change, Desired, Diagnostic, Stack, State, address_parts
 from reconciler.names import at_or_above
 from reconciler.regions import literal, ses_arn
 from reconciler.resources import KINDS
@@ -82,16 +81,6 @@ def needs_of(addresses: Iterable[Address], *labels: Label) -> tuple[Need, ...]:
     return tuple(Need(address, label) for address in addresses for label in labels)
 
 
-def needs_from_json(pairs: Iterable[Iterable[str]]) -> tuple[Need, ...]:
-    """Needs from what a plan holds, ``[address, label]`` each. Raises ValueError for a label that no step has."""
-    found = []
-    for address, label in pairs:
-        if label not in LABELS:
-            raise ValueError(f"{label} is not a label of steps")
-        found.append(Need(address, cast(Label, label)))
-    return tuple(found)
-
-
 class Order(NamedTuple):
     """What the steps of a resource wait for, by the addresses of other changes.
 
@@ -105,9 +94,8 @@ class Order(NamedTuple):
     after: tuple[Address, ...] = ()
 
     def execution(self) -> dict[str, Any]:
-        """``{"order": {"before": [...], "marks": [...], "after": [...]}}`` for ``Change.execution``; ``{}`` where there
-        is nothing to wait for."""
-        return {"order": {key: list(value) for key, value in self._asdict().items()}} if any(self) else {}
+        """``{"order": Order}`` for ``Change.execution``; ``{}`` where there is nothing to wait for."""
+        return {"order": self} if any(self) else {}
 
     def first(self) -> tuple[Need, ...]:
         """The steps that must have ended before the resource is changed."""
@@ -118,13 +106,10 @@ class Order(NamedTuple):
         return needs_of(self.after, "write", "delete")
 
 
-ORDER: Final[Shape] = {"before": [str], "marks": [str], "after": [str]}
-NEEDS: Final[Shape] = [[str]]
-
-
 def order_of(change: Change) -> Order:
     """The order that planning has put into a change."""
-    return Order(**{key: tuple(addresses) for key, addresses in (change.execution.get("order") or {}).items()})
+    found: Order = change.execution.get("order") or Order()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +150,6 @@ class BaseKind(ABC):
     """Attribute -> the call that a plan reads it with; docs/performance.md shows it, and a test checks it."""
     read_calls_bulk: Mapping[str, str] | None = None
     """The same with ``--refresh bulk``: what is not in it is not read then. None for kinds that bulk reads in full."""
-    form: Document
-    """``{"fields": shape, "after": shape, "execution": shape}``: what a change must be for its steps to run.
-
-    ``fields`` is for ``before`` and ``after``; ``after`` may be missing, and so may ``create``, the ``after`` of a
-    creation, and ``delete``, the ``execution`` of a deletion. A saved plan must fit it (``must_fit``)."""
 
     def desired(self, state: State) -> Iterable[Desired]:
         """What the state declares of this kind, normalised; nothing where all of it is derived while planning."""

@@ -15,12 +15,11 @@ from reconciler.kinds.fields import (
     desired_value,
     observed_value,
     request_value,
-    shape_of,
     usual_value,
     without_absent,
 )
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.kind import ORDER, Need, Runtime, Step, needs_of, order_of
+from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.ownership import (
     PARTS,
     PROTECT,
@@ -33,7 +32,6 @@ from reconciler.kinds.ownership import (
 )
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import Reader, must_exist, read_each, referenced, wanted_addresses
-from reconciler.kinds.shape import TEXT_MAP
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import camel, from_aws, snake
 from reconciler.kinds.tags import (
@@ -76,21 +74,11 @@ class PlainKind(Reader):
         tags = {"tags": tag_call[0] if tag_call else spec.call("Get")} if spec.taggable else {}
         self.read_calls = {name: field.read or spec.call("Get") for name, field in fields.items()} | tags
         self.create_defaults = {n: field.inner for n, field in fields.items() if field.inner}
-        tagged = {"tags": TEXT_MAP} if spec.taggable else {}
-        needed = {name: shape_of(field) for name, field in fields.items() if field.on_create}
-        self.form = {
-            "after": tagged,
-            "create": {**tagged, **needed},
-            "fields": {"tags?": TEXT_MAP, **{f"{name}?": shape_of(field) for name, field in fields.items()}},
-            "execution": {"puts?": {"*": (dict, list, str, bool, int, None)}, "order?": ORDER, **self.more_execution},
-        }
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     more_reads: tuple[str, ...] = ()
     """Operations that the kind's own code reads with."""
-    more_execution: Document = {}
-    """The form of what ``execution`` adds."""
 
     def complete(self, aws: Aws, live: Observed) -> Observed:
         """``live`` with what other calls than Get read of it."""
@@ -111,6 +99,10 @@ class PlainKind(Reader):
     def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
         """What a deletion means for mail."""
         return ()
+
+    def taken_along(self, snapshot: Snapshot, live: Observed) -> Document:
+        """What AWS deletes with the resource, beside its fields: a plan shows it."""
+        return {}
 
     def execution(
         self, snapshot: Snapshot, desired: Desired | None, live: Observed | None, full: Document
@@ -333,6 +325,7 @@ class PlainKind(Reader):
                     users.append(user.address)
         return deletion(
             live,
+            {**live.spec, **self.taken_along(snapshot, live)},
             depends_on=tuple(sorted(users)),
             notes=self.deletion_notes(snapshot, live),
             counts=self.spec.counts_deletes,

@@ -26,7 +26,7 @@ from reconciler.renderers.headline import dollars, duration, monthly_dollars, pl
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.picture import picture, short
 from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
-from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
+from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
 
 
 def _escaped(value: object) -> object:
@@ -42,7 +42,7 @@ def _templates() -> Environment:
     )  # fmt: skip
     environment.filters["short"] = short
     environment.globals |= {
-        "own_source": _own_source, "plan_digest": plan_digest, "plural": plural,
+        "applied_with": applied_with, "own_source": _own_source, "plan_digest": plan_digest, "plural": plural,
         "status": STATUS, "symbols": SYMBOLS, "shown": _shown,
     }  # fmt: skip
     return environment

@@ -31,7 +31,7 @@ from reconciler.model import (
 )
 
 FORMAT_VERSION: Final = 2
-"""2: what carrying out a change needs has one form for all kinds (``order``, ``needs``)."""
+"""2: a change has nothing that is not shown; what carrying it out needs is planned again (``reconciler/saved.py``)."""
 
 MAX_SAVED_CHARACTERS: Final = 256 * 1024 * 1024
 """Larger files are not read: this is enough for some hundred thousand changes."""
@@ -165,6 +165,7 @@ def _document(plan: Plan) -> dict[str, Any]:
         "changes": [_change_to_json(change) for change in plan.changes],
         "diagnostics": [diagnostic.to_json() for diagnostic in plan.diagnostics],
         "context": plan.context,
+        "declared": plan.declared,
     }
 
 
@@ -326,8 +327,8 @@ def _change_from_json(reader: _Reader) -> Change:
         source=reader.source("source"),
         observed_digest=reader.optional("observed_digest"),
         region=reader.optional("region"),
-        execution=reader.mapping("execution"),
         counts=reader.flag("counts"),
+        moved_from=reader.optional("moved_from"),
         refused=_refusal_from_json(reader),
     )
 
@@ -383,6 +384,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
         recon_version=reader.text("recon_version"),
         scope=reader.text("scope"),
         context=reader.mapping("context"),
+        declared=reader.optional_mapping("declared"),
     )
     if reader.counts("summary") != plan.summary:
         raise _malformed("summary", "the counts of its changes", reader.value["summary"])

@@ -20,7 +20,7 @@ from reconciler.renderers.escape import fence, html_text, markdown_code, markdow
 from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
-from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
+from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
 
 LIMIT: Final = 60_000
 """Bytes of UTF-8, which also limits the characters."""
@@ -329,6 +329,7 @@ def _diagnostic(one: Diagnostic, addresses: Sequence[str]) -> str:
 
 def _foot(plan: Plan) -> str:
     lines = []
+    lines += [markdown_text(_cut(line, 1_500)) for line in applied_with(plan)]
     if plan.scanned:
         lines.append(f"Searched {markdown_text(_cut('; '.join(plan.scanned), 1_500))}.")
     if plan.unread:

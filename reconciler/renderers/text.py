@@ -16,7 +16,7 @@ from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
 from reconciler.renderers.values import Placeholder, one_line
-from reconciler.renderers.view import Block, Mode, Row, fold_diagnostics, shown, view
+from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
 
 Piece = tuple[str, str]
 Line = list[Piece]
@@ -284,6 +284,8 @@ def _footer(plan: Plan, style: Style) -> list[Line]:
     def small(text: str) -> None:
         lines.extend([("dim", piece)] for piece in wrap(text, style.width))
 
+    for line in applied_with(plan):
+        small(style.safe(line))
     if plan.scanned:
         small("Searched " + "; ".join(style.safe(one) for one in plan.scanned) + ".")
     if plan.unread:

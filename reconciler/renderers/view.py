@@ -494,3 +494,40 @@ def _folded(group: Sequence[_Addressed]) -> _Addressed:
         replace(first, message=message, line=line, column=column, address=""),
         tuple(dict.fromkeys(address for _, addresses in group for address in addresses)),
     )
+
+
+def applied_with(plan: Plan) -> list[str]:
+    """What a saved plan is applied with beside its changes, in sentences: account, roles, lock and journal, limit,
+    rules. Empty for a plan that is not for saving. The file may have been edited: nothing is taken for granted."""
+    stack = plan.context.get("stack")
+    if plan.declared is None or not isinstance(stack, Mapping):
+        return []
+
+    def place(account: str, role: str) -> str:
+        found = [(stack.get(account), "account"), (stack.get(role), "with the role")]
+        return " ".join(f"{word} {_word(value)}" for value, word in found if value)
+
+    zones = place("dns_account", "dns_role_arn")
+    s3 = _dict(_dict(stack.get("backend")).get("s3"))
+    bucket = f"s3://{_word(s3.get('bucket'))}/{_word(s3.get('prefix') or '')}"
+    bucket += f" ({_word(s3['region'])})" if s3.get("region") else ""
+    kept = bucket if s3 else "the working directory"
+    parts = [
+        f"Applied in {place('account', 'apply_role_arn')}{f', records in {zones}' if zones else ''}",
+        f"regions {_word(stack.get('regions'))}",
+        f"lock and journal in {kept}",
+        f"more than {_word(stack.get('max_deletes'))} deletions need --allow-deletes.",
+    ]
+    lines = ["; ".join(parts)]
+    rules, waivers = plan.declared.get("rules"), plan.declared.get("waivers")
+    if rules:
+        lines.append(f"Rules: {', '.join(f'{rule} {_word(severity)}' for rule, severity in _dict(rules).items())}.")
+    if waivers:
+        lines.append(f"Waived: {_word([_dict(one).get('rule') for one in waivers])}.")
+    return lines
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_word, value))
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -129,7 +129,7 @@ class RuleView(DnsView):
     @cached_property
     def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
         changes = {change.address: change for change in self.changes}
-        gone = {str(moved["address"]) for c in self.changes if (moved := c.execution.get("moved"))}
+        gone = {c.moved_from for c in self.changes if c.moved_from}
         addresses = (a for a in sorted({*self.desired, *self.observed, *changes}) if not self.is_unread(a))
         resources = (self._resource(a, changes.get(a), renamed=a in gone) for a in addresses)
         return _grouped((resource.kind, resource) for resource in resources)
@@ -145,7 +145,7 @@ class RuleView(DnsView):
         kind, _, rest = address.partition("/")
         region = next((x.region for x in (desired, observed, change) if x is not None), None)
         before = observed.spec if observed is not None else None
-        if before is None and change is not None and "moved" not in change.execution:
+        if before is None and change is not None and change.moved_from is None:
             before = change.before
         after: Document | None
         if renamed or (change is not None and change.action == "delete"):

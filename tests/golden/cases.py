@@ -56,7 +56,7 @@ def identity(domain: str, region: str, line: int, **more: object) -> Change:
                 ("configuration_set_name", "transactional", src(line + 2)),
             )
         ),
-        "execution": {"operation": "CreateEmailIdentity"}, "counts": True, **more,
+        "counts": True, **more,
     }  # fmt: skip
     return Change(address, "email_identity", "create", None, **values)  # type: ignore[arg-type]
 

@@ -29,7 +29,6 @@ TRACKING = "tracking_options"
 
 class ConfigurationSet(PlainKind):
     more_reads = ("sesv2:GetConfigurationSetEventDestinations",)
-    more_execution: Document = {"tracking_ready?": bool, "destinations?": {"*": str}}
 
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """A change of the tracking domain needs an identity to rest on, and a record that can be seen."""
@@ -56,12 +55,18 @@ class ConfigurationSet(PlainKind):
         return tuple(notes)
 
     def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
-        theirs = sorted(_destinations(snapshot, live).keys() - unpack(live.tags, DESTINATIONS))
+        theirs = _others_destinations(snapshot, live)
         if not theirs:
             return ()
         (child,) = children(SPEC.name)
         what = f"{child.words}{'' if len(theirs) == 1 else 's'} {', '.join(theirs)}"
         return (Note("takes-along", "warning", f"also deletes {what}, which recon did not create"),)
+
+    def taken_along(self, snapshot: Snapshot, live: Observed) -> Document:
+        """The event destinations that recon did not create; its own have changes of their own."""
+        (child,) = children(SPEC.name)
+        theirs = _others_destinations(snapshot, live)
+        return {child.parent_key: theirs} if theirs else {}
 
     def execution(
         self, snapshot: Snapshot, desired: Desired | None, live: Observed | None, full: Document
@@ -99,6 +104,10 @@ def _destinations(snapshot: Snapshot, live: Observed) -> dict[str, str]:
     (child,) = children(SPEC.name)
     prefix = child.address_of(str(live.region), live.name, "")
     return {o.name: o.digest for address, o in snapshot.observed.items() if address.startswith(prefix)}
+
+
+def _others_destinations(snapshot: Snapshot, live: Observed) -> list[str]:
+    return sorted(_destinations(snapshot, live).keys() - unpack(live.tags, DESTINATIONS))
 
 
 def _strands(draft: PlanDraft, live: Observed) -> bool:

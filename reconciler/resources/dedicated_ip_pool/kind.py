@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 
 class DedicatedIpPool(PlainKind):
-    more_execution: Document = {"passed_on?": {"*": str}}
-
     def complete(self, aws: Aws, live: Observed) -> Observed:
         """With the addresses of a STANDARD pool."""
         if live.spec["scaling_mode"] != "STANDARD":

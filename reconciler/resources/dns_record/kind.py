@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_from_json, needs_of, order_of
+from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State, address_parts
+from reconciler.model import Address, Change, Desired, Entry, Observed, State, address_parts
 from reconciler.names import is_at_or_below, parents, to_route53
 from reconciler.resources import KINDS
 from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, marker
 from reconciler.resources.dns_record.edits import Edit
-from reconciler.resources.dns_record.record_plan import EXECUTION, RecordPlan
+from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.removals import Removals
 from reconciler.resources.dns_record.upserts import Upserts
 from reconciler.resources.dns_record.values import NAME, address_of, host, set_digest
@@ -157,8 +157,6 @@ class DnsRecord(BaseKind):
     def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
         return tuple(one.path for one in change.diff) or ("",)
 
-    form: Document = {"fields": {}, "execution": EXECUTION}
-
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
         zone = str(run["zone"])
@@ -185,7 +183,7 @@ class DnsRecord(BaseKind):
                 yield Step(
                     change.address,
                     "mark",
-                    needs_from_json(run["needs"]),
+                    run["needs"],
                     zone=zone,
                     edits=lambda rt: [_edit(change, add=run["add"])],
                     calls=("route53:ChangeResourceRecordSets",),
@@ -203,7 +201,7 @@ class DnsRecord(BaseKind):
         yield Step(
             change.address,
             "write",
-            (Need(change.address, "mark"), *needs_from_json(run["needs"])),
+            (Need(change.address, "mark"), *run["needs"]),
             zone=zone,
             edits=lambda rt: list(_write_edits(rt, change)),
             calls=("route53:ChangeResourceRecordSets",),

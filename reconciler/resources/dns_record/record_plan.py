@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.kind import NEEDS, ORDER, Need, Order, needs_of
+from reconciler.kinds.kind import Need, Order, needs_of
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.shape import Shape
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
@@ -46,15 +46,6 @@ class RecordChange:
     region: str | None = None
 
 
-EXECUTION: Shape = {
-    "zone": str, "name": (str, None), "type": str, "remove": [str], "add": [str], "ttl": (int, None), "needs": NEEDS,
-    "expect": (dict, None), "order?": ORDER, "untag?": bool, "marker?": bool,
-    "token?": {"identity": str, "number": int, "domain": str, "region": str},
-    "mark?": {"domain": str, "name": str, "type": str, "value": str, "text": str},
-}  # fmt: skip
-"""What carrying out a change of a record needs; a saved plan must fit it."""
-
-
 class RecordPlan:
     """Filled in one pass: what is created or updated (upserts.py), then what is deleted (removals.py)."""
 
@@ -76,6 +67,7 @@ class RecordPlan:
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
+        self.zones_of_name = Counter(zone.name for zone in snapshot.zones.values() if not zone.private)
 
     def read_markers(self) -> None:
         for zone in self.snapshot.zones.values():
@@ -354,9 +346,22 @@ class RecordPlan:
                 )
             )
 
+    def _say_zone(self, planned: RecordChange) -> None:
+        """Show the id of the zone where the address does not say which of several it is."""
+        place = {"zone": planned.zone.id}
+        before, after = planned.before, planned.after
+        planned.before, planned.after = before and {**before, **place}, after and {**after, **place}
+        if not (before and after):
+            planned.diff += (FieldDiff("zone", before and planned.zone.id, after and planned.zone.id),)
+        planned.notes.append(
+            Note("zone", "note", f"in the zone {planned.zone.id}: there are several zones {planned.zone.name}")
+        )
+
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
         live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
+        if self.zones_of_name[planned.zone.name] > 1:
+            self._say_zone(planned)
         execution: dict[str, Any] = {
             "zone": planned.zone.id,
             "name": planned.name,
@@ -364,7 +369,7 @@ class RecordPlan:
             "remove": planned.remove,
             "add": planned.add,
             "ttl": planned.ttl,
-            "needs": [list(need) for need in sorted(set(planned.needs))],
+            "needs": tuple(sorted(set(planned.needs))),
             "expect": dict(live.raw) if live else None,
             **Order(after=planned.after_changes).execution(),
         }

@@ -118,7 +118,7 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
             }
             there = [a for a in addresses if address_parts(a).name in listed]
             ours = snapshot.owned.get(NAME, {})
-            whole = [a for a in there if a not in ours or _turn_of(a) == snapshot.turn]
+            whole = [a for a in there if a not in ours or a in snapshot.whole or _turn_of(a) == snapshot.turn]
             whole += [a for a in there if a not in whole and _in_doubt(snapshot, a, ours[a])]
             bulk = sorted(set(there) - set(whole))
             found = _bulk(aws, region, [address_parts(a).name for a in bulk], listed, ours, snapshot)

@@ -21,7 +21,7 @@ from reconciler.errors import ReconError
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project, touches
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
-from reconciler.kinds.kind import ORDER, Step
+from reconciler.kinds.kind import Step
 from reconciler.kinds.ownership import (
     DKIM_KEY,
     MAIL_FROM,
@@ -37,7 +37,6 @@ from reconciler.kinds.ownership import (
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, must_exist, read_covering, read_each, wanted_addresses
-from reconciler.kinds.shape import TEXT_MAP
 from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
@@ -152,7 +151,7 @@ class EmailIdentity(Reader):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
-        if snapshot.refresh == "bulk":
+        if snapshot.refresh == "bulk" and not snapshot.whole.issuperset(wanted_addresses(NAME, snapshot)):
             bulk.observe_bulk(self, aws, snapshot)
         else:
             absent = bulk.absent(aws, snapshot)
@@ -331,27 +330,6 @@ class EmailIdentity(Reader):
         if block and touches(change, "mail_from"):
             rest = {k: v for k, v in live.items() if k not in block}
             yield {"mail_from": {}}, {"mail_from": rest}
-
-    form: Document = {
-        "after": {"tags": TEXT_MAP, "mail_from?": ({"mail_from_domain": str}, None)},
-        "fields": {
-            "tags?": TEXT_MAP,
-            "dkim?": {"signing_enabled?": bool, "*": (str, None)},
-            "mail_from?": (TEXT_MAP, None),
-            f"{DEFAULT_SET.path}?": (str, None),
-            "email_forwarding_enabled?": bool,
-            "policies?": {"*": (dict, str, None)},
-        },
-        "execution": {
-            "order?": ORDER,
-            "policies?": {"*": (dict, str, None)},
-            "verified?": bool,
-            "private_key?": dict,
-            "live_mail_from?": (TEXT_MAP, None),
-            "live_key_length?": (str, None),
-            "live_origin?": (str, None),
-        },
-    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         return steps_of_identity(change)

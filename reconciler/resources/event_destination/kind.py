@@ -19,7 +19,7 @@ from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, project
 from reconciler.kinds.fields import without_absent
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.kind import ORDER, Need, Runtime, Step, needs_of, order_of
+from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, owner_of, unpack
 from reconciler.kinds.plain import PlainKind
@@ -45,7 +45,6 @@ class EventDestination(PlainKind):
         super().__init__(spec)
         self.reads = (f"sesv2:{READ}",)
         self.read_calls = dict.fromkeys((*spec.fields,), f"sesv2:{READ}")
-        self.form = {**self.form, "execution": {"with_parent?": bool, "order?": ORDER}}
         self.parent = KINDS[spec.parent]
 
     # -- desired and observed ---------------------------------------------------------------------------------------

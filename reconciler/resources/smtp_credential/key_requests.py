@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError
 from reconciler.kinds.ownership import KEY, KEY_INTENT, owner_of, pack
-from reconciler.kinds.shape import Shape
 from reconciler.kinds.tags import tags_to_aws
 from reconciler.resources.smtp_credential import keys, stores
 from reconciler.resources.smtp_user import kind as smtp_user
@@ -32,17 +31,6 @@ KEY_BEFORE = "recon:key-before"
 """User tag: the ids of the keys that the user had before the current one was created; missing where it had none."""
 KEY_ACK = "recon:key-ack"
 """User tag, one a consumer: ``recon:key-ack.HASH`` = key id and time of ``recon smtp ack``."""
-
-
-KEY_REQUEST: Shape = {
-    "user": str, "stores": [stores.FORM], "orphans": [str], "drop": [str], "previous": (str, None), "off": bool,
-    "known": [str], "current": (str, None), "stored": bool, "old_stores": [stores.FORM], "takes": [str],
-}  # fmt: skip
-"""The form of ``key_request`` in a saved plan."""
-REPAIR: Shape = {
-    "activate": (str, None), "kms": [stores.FORM], "retag?": [stores.FORM], "rename?": (str, None),
-}  # fmt: skip
-"""The form of the fields beside it where the key stays."""
 
 
 def key_request(

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
-from reconciler.errors import ReconError
+from reconciler.errors import ReconError, Stale
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
@@ -28,7 +28,8 @@ from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot, now
-from reconciler.model import ActionName, Address, Change, Desired, Document, Note, Observed, State
+from reconciler.kinds.tags import tags_from_aws
+from reconciler.model import ActionName, Address, Change, Desired, Note, Observed, State
 from reconciler.resources.smtp_credential import key_requests, keys, rotation, stores, trail
 from reconciler.resources.smtp_user import kind as smtp_user
 
@@ -231,7 +232,9 @@ class SmtpCredential(BaseKind):
         execution |= {"new_key": True, "regions": desired.spec["regions"]}
         execution["old_stores"] = _unclaimed(draft.snapshot, name, execution["old_stores"])
         old_tags, new_tags = _tag_differences(wanted, live)
-        shown = {"regions": desired.spec["regions"], "credentials": [stores.label(s) for s in wanted]}
+        gone = [*drop, *execution["orphans"], *map(stores.label, stores.without(execution["old_stores"], wanted))]
+        shown = {"regions": desired.spec["regions"], "credentials": [stores.described(s) for s in wanted]}
+        shown |= {"deletes": gone} if gone else {}
         after = {"access_key": None, "status": "Active", **shown, **({"tags": new_tags} if new_tags else {})}
         notes = _adoption_notes(wanted, live)
         action: ActionName = "adopt" if notes else "create"
@@ -240,7 +243,7 @@ class SmtpCredential(BaseKind):
             action = "update"
             before = {
                 "access_key": live.spec["key"], "status": current["status"] if current else "deleted",
-                "regions": desired.spec["regions"], "credentials": [stores.label(s) for s in state.proven],
+                "regions": desired.spec["regions"], "credentials": [stores.described(s) for s in state.proven],
                 **({"tags": old_tags} if old_tags else {}),
             }  # fmt: skip
             why = (
@@ -285,8 +288,9 @@ class SmtpCredential(BaseKind):
             before["tags"], after["tags"] = old_tags, new_tags
             execution["retag"] = [s for s in state.proven if _tag_differences([s], live)[0]]
         if state.restore or state.copy or removed:
-            before["credentials"] = sorted(stores.label(s) for s in [*state.proven, *removed])
-            after["credentials"] = sorted(stores.label(s) for s in wanted)
+            before["credentials"] = sorted([*map(stores.described, state.proven), *map(stores.label, removed)])
+            after["credentials"] = sorted(map(stores.described, wanted))
+            before["regions"] = after["regions"] = desired.spec["regions"]
         if before == after and not (state.restore or state.copy):
             return None
         active = key["status"] == "Active"
@@ -326,21 +330,6 @@ class SmtpCredential(BaseKind):
         )  # fmt: skip
 
     # -- written ----------------------------------------------------------------------------------------------------
-
-    form: Document = {
-        "fields": {},
-        "delete": {"user": str, "keys": [str], "stores": [stores.FORM]},
-        "execution": (
-            {**key_requests.KEY_REQUEST, "new_key": True, "rename?": (str, None), "waits_for?": [str]},
-            {**key_requests.KEY_REQUEST, **key_requests.REPAIR, "record": str, "waits_for?": [str]},
-            {
-                **key_requests.KEY_REQUEST,
-                **key_requests.REPAIR,
-                **{key: [stores.FORM] for key in ("gone", "restore", "copy", "sources")},
-                "waits_for?": [str],
-            },
-        ),
-    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
@@ -579,17 +568,28 @@ def _orphan_notes(orphans: Iterable[str]) -> list[Note]:
 # --- write ---------------------------------------------------------------------------------------------------------
 
 
+def _ensure_ours(rt: Runtime, user: str) -> None:
+    """Raise Stale where another stack has the user by now: what is read to plan a key does not say whose it is."""
+    found = rt.aws.call_if_there("iam", "GetUser", UserName=user) or {"User": {}}
+    owner = owner_of(tags_from_aws(found["User"].get("Tags")))
+    if owner not in {None, rt.scope}:  # a user just made or adopted may not be seen, or not with its tags
+        raise Stale(f"the IAM user {user} belongs to {owner} now; its keys were left alone", hint="plan again")
+
+
 def _create_key(rt: Runtime, run: Mapping[str, Any]) -> None:
+    _ensure_ours(rt, run["user"])
     key_requests.create_key(rt.aws, rt.scope, run, now())
 
 
 def _repair(rt: Runtime, run: Mapping[str, Any]) -> None:
+    _ensure_ours(rt, run["user"])
     if run.get("record"):
         key_requests.record(rt.aws, rt.scope, run, run["record"], now())
     key_requests.repair(rt.aws, rt.scope, run)
 
 
 def _delete(rt: Runtime, run: Mapping[str, Any]) -> None:
+    _ensure_ours(rt, run["user"])
     # Keys first: after that, no stored password works any more.
     for key in run["keys"]:
         keys.delete(rt.aws, run["user"], key)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.ownership import STACK, create_once, left_alone, owner_of, unpack
-from reconciler.kinds.shape import TEXT_MAP, Shape
 from reconciler.kinds.tags import plan_tags, present, tags_from_aws, tags_to_aws
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.masking import remember
@@ -43,11 +42,6 @@ PORT = 587
 FORMAT = "1"
 REGION_MARK = "${region}"
 WINDOW_DAYS = 30
-FORM: Shape = {
-    "type": str, "region": str, "name": str, "regions": [str], "flat?": bool, "kms_key_id?": (str, None),
-    "tags?": TEXT_MAP, "untag?": [str],
-}  # fmt: skip
-"""The form of a store in a saved plan."""
 EDITIONS = 4
 """How often one value can be written to one secret, since a version id cannot be written twice."""
 CURRENT = "AWSCURRENT"
@@ -114,6 +108,14 @@ def in_tags(tags: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def label(store: Store) -> str:
     return f"{store['type']} {store['name']} in {store['region']}"
+
+
+def described(store: Store) -> str:
+    """A declared store for a plan: ``label``, and what else decides on what is written there."""
+    text = label(store)
+    text += f", for {', '.join(store['regions'])}" if store["flat"] else ""
+    text += f", encrypted with {store['kms_key_id']}" if store.get("kms_key_id") else ""
+    return text + (", with the secret access key" if store.get("secret") else "")
 
 
 def without(old: Iterable[Store], new: Iterable[Store]) -> list[Store]:

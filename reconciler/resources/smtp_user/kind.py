@@ -29,10 +29,9 @@ from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_on
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
-from reconciler.kinds.shape import TEXT_MAP, TEXTS
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
-from reconciler.model import Address, Change, Desired, Document, Note, Observed, Stack, State, canonical_json
+from reconciler.model import Address, Change, Desired, Note, Observed, Stack, State, canonical_json
 from reconciler.resources.email_identity import DEFAULT_SET
 from reconciler.resources.smtp_user import POLICY_FIELDS, other_policies
 from reconciler.resources.smtp_user.other_policies import Judged, OtherPolicy
@@ -289,12 +288,13 @@ class SmtpUser(Reader):
             )
         notes = [Note("user-deleted", "warning", "after this, AWS rejects logins with this user's password")]
         others = {what: list(live.facts.get(what) or ()) for what in _OTHER_PARTS}
+        shown = {**live.spec, **{f"{what}_policies": names or None for what, names in others.items()}}
         if listed := "; ".join(f"{_OTHER_PARTS[what]} {', '.join(names)}" for what, names in others.items() if names):
             words = f"also removes what recon did not add to the user: {listed}"
             notes.append(Note("user-holds-more", "warning", words))
         return deletion(
             live,
-            {k: v for k, v in live.spec.items() if v is not None},
+            {k: v for k, v in shown.items() if v is not None},
             whole=WHOLE,
             depends_on=(f"smtp_credential/{live.name}",),
             notes=tuple(notes),
@@ -302,27 +302,6 @@ class SmtpUser(Reader):
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
-
-    form: Document = {
-        "after": {"tags": TEXT_MAP},
-        "create": {"tags": TEXT_MAP, "path": str},
-        "fields": {
-            "tags?": TEXT_MAP,
-            "path?": (str, None),
-            "permissions_boundary?": (str, None),
-            "from_addresses?": TEXTS,
-            "source_ips?": TEXTS,
-            "identities?": TEXTS,
-            "conditions?": (dict, None),
-        },
-        "execution": {
-            "policy?": dict,
-            "rename?": (str, None),
-            "inline?": [str],
-            "attached?": [str],
-            "ours?": [str],
-        },
-    }
 
     def steps(self, change: Change) -> Iterable[Step]:
         name = name_of(change.address)
@@ -560,6 +539,7 @@ def _rename(rt: Runtime, old: str, new: str) -> None:
 
 
 _OTHER_PARTS = {"inline": "inline policies", "attached": "attached policies"}
+"""What others may have added to a user, by the facts of its ``Observed``: shown where the user is deleted."""
 
 
 def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
