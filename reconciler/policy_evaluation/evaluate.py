@@ -388,10 +388,16 @@ def _compared(read: Callable[[str], float | None], test: Callable[[float, float]
 
 def _in_network(value: str, wanted: str) -> bool | None:
     try:
-        address, network = ipaddress.ip_address(value), network_of(wanted)
+        address, network = address_of(value), network_of(wanted)
     except ValueError:
         return None
     return address.version == network.version and address in network
+
+
+@lru_cache(maxsize=4096)
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as ``aws:SourceIp`` has it. Raises ValueError."""
+    return ipaddress.ip_address(text)
 
 
 @lru_cache(maxsize=4096)

@@ -26,6 +26,7 @@ from reconciler.policy_evaluation.evaluate import (
     PolicyAnswer,
     PolicyCondition,
     Statement,
+    address_of,
     condition_holds,
     evaluate_all,
     matches,
@@ -503,9 +504,7 @@ def _networks(named: Mapping[str, list[str]]) -> Iterator[_Choice]:
 
 
 def _in(address: str, network: Any) -> bool:
-    import ipaddress
-
-    one = ipaddress.ip_address(address)
+    one = address_of(address)
     return one.version == network.version and one in network
 
 
