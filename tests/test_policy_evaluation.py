@@ -97,6 +97,19 @@ CAN_SEND: dict[str, tuple[list[dict[str, Any]], str]] = {
         [allow(**when("IpAddress", IP, "203.0.0.0/16")), deny(**when("IpAddress", IP, "203.0.0.0/24"))],
         "yes",
     ),
+    "a network whose first, middle and last parts are denied": (
+        [allow(**when("IpAddress", IP, "10.0.0.0/8")),
+         deny(**when("IpAddress", IP, "10.0.0.0/16", "10.127.0.0/16", "10.128.0.0/16", "10.255.0.0/16"))],
+        "yes",
+    ),
+    "a network that is denied in halves": (
+        [allow(**when("IpAddress", IP, "10.0.0.0/8")), deny(**when("IpAddress", IP, "10.0.0.0/9", "10.128.0.0/9"))],
+        "no",
+    ),
+    "addresses of which some are denied": (
+        [allow(**when("StringLike", FROM, "*@acme.com")), deny(**when("StringLike", FROM, "x*", "a*", "?@acme.com"))],
+        "yes",
+    ),
     "an endpoint and an address at once": (
         [allow(Condition={"IpAddress": {IP: "10.0.0.0/8"}, "StringEquals": {"aws:SourceVpce": "vpce-1"}})],
         "no",

@@ -13,9 +13,10 @@ aws:MultiFactorAuthPresent are in those of temporary credentials alone).
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from reconciler.policy_evaluation.evaluate import (
@@ -481,18 +482,8 @@ _NETWORK: Final = frozenset({"aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", 
 def _networks(named: Mapping[str, list[str]]) -> Iterator[_Choice]:
     """Places that requests come from: on the Internet, or through a VPC endpoint, which hides the address."""
     inside: Context = {"aws:sourcevpc": None, "aws:sourcevpce": None, "aws:vpcsourceip": None}
-    networks = []
-    for text in dict.fromkeys(named.get("aws:sourceip", ())):
-        try:
-            networks.append((text, network_of(text)))
-        except ValueError:
-            continue  # IAM never matches it
-    free = [a for a in _NOWHERE if not any(_in(a, network) for _, network in networks if network.prefixlen)]
-    yield from (_Choice(ANY, {**inside, "aws:sourceip": (address,)}) for address in free[:1])
-    for text, network in networks:
-        middle = network[network.num_addresses // 2]
-        for address in dict.fromkeys((network[0], network[-1], middle)):
-            yield _Choice(text if network.prefixlen else ANY, {**inside, "aws:sourceip": (str(address),)})
+    for label, address in _addresses(tuple(dict.fromkeys(named.get("aws:sourceip", ())))):
+        yield _Choice(label, {**inside, "aws:sourceip": (address,)})
     outside: Context = {"aws:sourceip": None}
     yield _Choice(
         ANY_ENDPOINT, {**outside, "aws:sourcevpc": ("vpc-other",), "aws:sourcevpce": ("vpce-other",),
@@ -501,6 +492,28 @@ def _networks(named: Mapping[str, list[str]]) -> Iterator[_Choice]:
     for key in ("aws:sourcevpce", "aws:sourcevpc"):
         for text in dict.fromkeys(named.get(key, ())):
             yield _Choice(text, {**outside, key: (_witness(text, text),)})
+
+
+@lru_cache(maxsize=1024)
+def _addresses(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(network, an address of it) for some networks, and one address outside of all. Of a network also the addresses
+    beside the networks inside of it, which a Deny may take away."""
+    networks = []
+    for text in texts:
+        try:
+            networks.append((text, network_of(text)))
+        except ValueError:
+            continue  # IAM never matches it
+    free = [a for a in _NOWHERE if not any(_in(a, network) for _, network in networks if network.prefixlen)]
+    found = [(ANY, address) for address in free[:1]]
+    ends = sorted({(n.version, end) for _, n in networks for end in (int(n[0]) - 1, int(n[-1]) + 1)})
+    for text, network in networks:
+        version, first, last = network.version, int(network[0]), int(network[-1])
+        low, high = bisect_left(ends, (version, first)), bisect_right(ends, (version, last))
+        numbers = [first, last, (first + last) // 2, *(number for _, number in ends[low:high])]
+        label = text if network.prefixlen else ANY
+        found += [(label, str(network[number - first])) for number in dict.fromkeys(numbers)]
+    return tuple(found)
 
 
 def _in(address: str, network: Any) -> bool:
@@ -518,8 +531,9 @@ def _witness(pattern: str, otherwise: str) -> str:
 
 
 def _filled(pattern: str) -> str:
+    """A text that a pattern fits, and that hardly fits another by chance."""
     text = pattern.replace("${*}", "\0").replace("${?}", "\1").replace("${$}", "\2")
-    return text.replace("*", "x").replace("?", "x").replace("\0", "*").replace("\1", "?").replace("\2", "$")
+    return text.replace("*", "zqxj7k").replace("?", "q").replace("\0", "*").replace("\1", "?").replace("\2", "$")
 
 
 def _resources(
