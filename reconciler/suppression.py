@@ -358,8 +358,8 @@ def _parsed(
             message = f"{line.strip()[:80]!r} is not an e-mail address"
             problems.append(_bad(message, "one address a line", file, number))
         elif region and region not in known:
-            hint = f"the regions are {', '.join(sorted(known))}"
-            problems.append(_bad(f"{region} is not among the regions of this run", hint, file, number))
+            listed = f"the regions are {', '.join(sorted(known))}"
+            problems.append(_bad(f"{region} is not among the regions of this run", listed, file, number))
         elif reasons and (reason := str(row.get("reason") or "").strip().upper()) not in {"", *REASONS}:
             problems.append(_bad(f"{reason[:40]!r} is no reason", f"one of {', '.join(REASONS)}", file, number))
         else:

@@ -168,3 +168,25 @@ def test_a_lost_call_does_not_stop_the_others(leaked: House, operation: str) -> 
     assert not any(key.active for key in user.keys.values())
     lock(leaked, "old-app", "--undeclared", "--unlock", *YES)
     assert iam_state(leaked).users["old-app"].policies.keys() == {"send"}
+
+
+@pytest.mark.parametrize("who", ["old-app", "blast"])
+@pytest.mark.parametrize("number", range(4))
+def test_a_lost_answer_changes_nothing(leaked: House, who: str, number: int) -> None:
+    """Each write of a lock is cut off in turn; what a second run makes of it is what one run makes."""
+    writes = {
+        "old-app": ["PutUserPolicy", "TagUser", "UpdateAccessKey", "UntagUser"],
+        "blast": ["PutRolePolicy", "TagRole", "DeleteRolePolicy", "UntagRole"],
+    }[who]
+    leaked.sandbox.fault("lost", service="iam", operation=writes[number], count=1)
+    leaked.cli("smtp", "lock", who, "--undeclared", *YES)
+    lock(leaked, who, "--undeclared", "--region", HOME, *YES)
+    state = iam_state(leaked)
+    assert "recon-lock" in (state.users[who].policies if who in state.users else state.roles[who].policies)
+    assert not any(key.active for user in state.users.values() if user.name == who for key in user.keys.values())
+    leaked.cli("smtp", "lock", who, "--undeclared", "--unlock", *YES)
+    leaked.cli("smtp", "lock", who, "--undeclared", "--unlock", *YES)
+    state = iam_state(leaked)
+    assert (state.users.get(who) or state.roles[who]).policies.keys() == {"send"}
+    assert (state.users.get(who) or state.roles[who]).tags == {}
+    assert all(key.active for user in state.users.values() if user.name == who for key in user.keys.values())

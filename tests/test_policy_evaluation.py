@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+import time
+from functools import partial
+from itertools import product
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from reconciler.policy_evaluation import Policies, Principal, Reach, about, evaluate, may_send, parsed, reach
+from reconciler.policy_evaluation import Policies, Principal, Reach, about, evaluate, may_send, parsed, reach, sending
 
 ACCOUNT = "111122223333"
 USER = Principal(f"arn:aws:iam::{ACCOUNT}:user/news", "user", ACCOUNT, "news", "AIDA1", {"team": "mail"}, "2026-11-29")
@@ -91,6 +95,19 @@ CAN_SEND: dict[str, tuple[list[dict[str, Any]], str]] = {
     ),
     "a network of which a part is denied": (
         [allow(**when("IpAddress", IP, "203.0.0.0/16")), deny(**when("IpAddress", IP, "203.0.0.0/24"))],
+        "yes",
+    ),
+    "a network whose first, middle and last parts are denied": (
+        [allow(**when("IpAddress", IP, "10.0.0.0/8")),
+         deny(**when("IpAddress", IP, "10.0.0.0/16", "10.127.0.0/16", "10.128.0.0/16", "10.255.0.0/16"))],
+        "yes",
+    ),
+    "a network that is denied in halves": (
+        [allow(**when("IpAddress", IP, "10.0.0.0/8")), deny(**when("IpAddress", IP, "10.0.0.0/9", "10.128.0.0/9"))],
+        "no",
+    ),
+    "addresses of which some are denied": (
+        [allow(**when("StringLike", FROM, "*@acme.com")), deny(**when("StringLike", FROM, "x*", "a*", "?@acme.com"))],
         "yes",
     ),
     "an endpoint and an address at once": (
@@ -355,3 +372,67 @@ def test_documents_in_every_form() -> None:
     for wrong in ("[]", "{", {"Statement": [{"Action": "*"}]}, {"Statement": "x"}, 3):
         with pytest.raises(ValueError):
             parsed(wrong, "p")
+
+
+# --- against every request, one by one -----------------------------------------------------------------------------
+
+CONDITIONS: list[dict[str, Any]] = [
+    {}, when("StringLike", FROM, "*@acme.com", "a@shop.acme.com"), when("StringNotLike", FROM, "*@acme.com"),
+    when("IpAddress", IP, "203.0.113.0/24", "10.0.0.0/8"), when("NotIpAddress", IP, "203.0.113.0/25"),
+    when("IpAddressIfExists", IP, "10.1.0.0/16"), when("StringEquals", "aws:SourceVpce", "vpce-1"),
+    when("StringEquals", "aws:PrincipalOrgID", "o-1"), when("Bool", "aws:MultiFactorAuthPresent", "true"),
+    when("BoolIfExists", "aws:MultiFactorAuthPresent", "false"), when("Null", IP, "true"),
+    when("ForAllValues:StringLike", "ses:Recipients", "*@acme.com"),
+    {"Condition": {"StringLike": {FROM: "*@acme.com"}, "IpAddress": {IP: "203.0.113.0/24"}}},
+]  # fmt: skip
+ACTIONS: list[Any] = ["ses:*", "ses:SendRawEmail", ["ses:SendBulkEmail", "ses:SendEmail"], "*"]
+RESOURCES: list[Any] = ["*", ACME, [ACME, SHOP], f"arn:aws:ses:*:{ACCOUNT}:identity/*", NEWS]
+
+
+def drawn(chance: random.Random, most: int, denies: float = 0.35) -> list[dict[str, Any]]:
+    statements = []
+    for _ in range(chance.randint(1, most)):
+        made = deny if chance.random() < denies else allow
+        statements.append(made(chance.choice(ACTIONS), chance.choice(RESOURCES), **chance.choice(CONDITIONS)))
+    return statements
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_boxes_say_what_every_request_says(seed: int) -> None:
+    chance = random.Random(seed)
+    bounds = drawn(chance, 3, 0.2) if chance.random() < 0.4 else None
+    some = policies(*drawn(chance, 4), boundary=bounds, unread=("p is unread",) if chance.random() < 0.1 else ())
+    who = chance.choice([USER, ROLE])
+    action = chance.choice(sending.SEND_ACTIONS)
+    context = {**who.context(), "aws:resourceaccount": (ACCOUNT,)}
+    every = list(sending._all(some))
+    for _, arn, region in sending._resources(every, who, context, ("us-east-1",), "identity"):
+        about = sending._narrowed(some, lambda s: s.has_action(action))
+        near = sending._narrowed(about, partial(sending._is_near, arn=arn, context=context))
+        choices = sending._choices(action, tuple(sending._all(near)), region)
+        answers: dict[str, set[tuple[str, ...]]] = {"yes": set(), "unknown": set(), "no": set()}
+        for chosen in product(*choices.values()):
+            request = dict(context)
+            for one in chosen:
+                request.update(one.context)
+            answer: str = evaluate(some, action, arn, request).answer
+            answer = "unknown" if answer == "yes" and any(one.doubt for one in chosen) else answer
+            answers[answer].add(tuple(one.label for one in chosen))
+        expected = "yes" if answers["yes"] else "unknown" if answers["unknown"] else "no"
+        found = sending._best(near, action, "", arn, region, context)
+        assert found.answer == expected, (arn, action, some)
+        if expected != "no":
+            for number, key in enumerate(choices):
+                assert set(found.seen[key]) == {labels[number] for labels in answers[expected]}, (key, arn, some)
+
+
+def test_many_addresses_and_networks_cost_little() -> None:
+    addresses = [f"a{n}@acme.com" for n in range(200)]
+    networks = [f"10.{n}.0.0/16" for n in range(100)]
+    conditions = {"StringLike": {FROM: addresses}, "IpAddress": {IP: networks}}
+    started = time.monotonic()
+    result = found(
+        allow(resource=[ACME, SHOP], Condition=conditions), deny(**when("NotIpAddress", IP, *networks[:50]))
+    )  # fmt: skip
+    assert (len(result.from_addresses), len(result.networks)) == (200, 50)
+    assert time.monotonic() - started < 10

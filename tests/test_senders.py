@@ -208,6 +208,17 @@ def test_identities_beyond_the_number_are_named_unread(account: House) -> None:
     assert account.cli("senders", "--no-state", "--identities", "many").code == 1
 
 
+def test_who_may_give_the_right_is_named(account: House) -> None:
+    add_user("helpdesk", policy(Action="iam:Create*"))
+    add_user("tied", policy(Action="iam:*"))
+    client("iam").put_user_policy(UserName="tied", PolicyName="no", PolicyDocument=policy("Deny", Action="iam:*"))
+    document = found(account, "--no-state")
+    (note,) = [d for d in document["diagnostics"] if d["code"] == "may-give-rights"]
+    assert note["message"].endswith(": user helpdesk"), note
+    assert "helpdesk" not in by_name(document)
+    assert note["message"] in account.cli("senders", "--no-state").out
+
+
 # --- what could not be read ----------------------------------------------------------------------------------------
 
 UNREAD = {

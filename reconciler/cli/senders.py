@@ -39,7 +39,7 @@ def senders(
     Exit 0; 1 if something that decides could not be read. With --check 2 if somebody undeclared can send.
     """
     from reconciler.kinds.snapshot import now
-    from reconciler.senders import find, read, read_keys, undeclared
+    from reconciler.senders import find, givers, read, read_keys, undeclared
     from reconciler.senders.report import add_keys
 
     most = _most(identities)
@@ -59,7 +59,7 @@ def senders(
     outcome = "changes" if failed else "error" if facts.undecided else "no_changes"
     document = {
         **head_of(aws.stack), "outcome": outcome, **_members(facts, report),
-        "diagnostics": [d.to_json() for d in (*findings, *facts.diagnostics, *_limits(found))],
+        "diagnostics": [d.to_json() for d in (*findings, *facts.diagnostics, *givers(facts), *_limits(found))],
     }  # fmt: skip
     _print(document, time, out)
     return FOUND_CODES[outcome]

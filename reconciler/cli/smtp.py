@@ -32,7 +32,7 @@ from reconciler.cli.common import (
     with_lock,
     yes,
 )
-from reconciler.cli.incident import Incident, NoStateOption, announce, incident
+from reconciler.cli.incident import AnyRegionOption, Incident, NoStateOption, announce, incident
 from reconciler.errors import ReconError, Refused
 from reconciler.model import Diagnostic
 
@@ -261,6 +261,7 @@ def lock(
     everything: Annotated[
         bool, typer.Option("--everything", help="Of a role: revoke its present sessions, too, whatever they do.")
     ] = False,
+    region: AnyRegionOption = None,
     auto_approve: ApproveOption = False,
     lock_timeout: LockOption = "0s",
     *,
@@ -272,7 +273,8 @@ def lock(
     """
     from reconciler.smtp import lock as locking
 
-    aws = found.connect([found.home_region()], "apply")
+    # IAM is the same in all regions: a region is named for the connection alone.
+    aws = found.connect(found.regions(region) if region else [found.home_region()], "apply")
     announce(out.info, found, aws)
     declared = frozenset(e.name for e in found.state.section("smtp_users")) if found.state else frozenset()
     target = locking.target_of(aws, who, declared)

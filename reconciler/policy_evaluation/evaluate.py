@@ -303,10 +303,13 @@ def conditions_hold(statement: Statement, context: Context) -> tuple[bool | None
             return False, []
         if holds is None:
             answer = None
-            reasons.append(
-                f"{statement.policy}: its condition {condition.operator} on {condition.key} cannot be decided"
-            )
+            reasons.append(undecided(statement, condition))
     return answer, reasons
+
+
+def undecided(statement: Statement, condition: PolicyCondition) -> str:
+    """That it is not known whether a condition holds."""
+    return f"{statement.policy}: its condition {condition.operator} on {condition.key} cannot be decided"
 
 
 # --- conditions ----------------------------------------------------------------------------------------------------
@@ -385,10 +388,16 @@ def _compared(read: Callable[[str], float | None], test: Callable[[float, float]
 
 def _in_network(value: str, wanted: str) -> bool | None:
     try:
-        address, network = ipaddress.ip_address(value), network_of(wanted)
+        address, network = address_of(value), network_of(wanted)
     except ValueError:
         return None
     return address.version == network.version and address in network
+
+
+@lru_cache(maxsize=4096)
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as ``aws:SourceIp`` has it. Raises ValueError."""
+    return ipaddress.ip_address(text)
 
 
 @lru_cache(maxsize=4096)

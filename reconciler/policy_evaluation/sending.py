@@ -1,8 +1,8 @@
-"""Whether a principal may send mail, and as what: found by trying requests that its own policies suggest.
+"""Whether a principal may send mail, and as what: decided for requests that its own policies suggest.
 
-Every value that a condition or a resource of a policy names is tried (an address for each pattern, addresses of each
-network), and one that no policy names. So Deny, NotAction, NotResource, boundaries and conditions count as they do in
-IAM, and what is reported is in the words of the policies.
+Every value that a condition or a resource of a policy names is considered (an address for each pattern, addresses of
+each network), and one that no policy names. So Deny, NotAction, NotResource, boundaries and conditions count as they do
+in IAM, and what is reported is in the words of the policies.
 
 Source: Service Authorization Reference, "Amazon SES" and "Amazon SES v2" (actions, resource types, condition keys;
 SendBulkEmail has neither ses:FromAddress nor ses:Recipients nor ses:FeedbackAddress); IAM User Guide, "AWS global
@@ -13,9 +13,10 @@ aws:MultiFactorAuthPresent are in those of temporary credentials alone).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice, product
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from reconciler.policy_evaluation.evaluate import (
@@ -24,13 +25,16 @@ from reconciler.policy_evaluation.evaluate import (
     Decision,
     Policies,
     PolicyAnswer,
+    PolicyCondition,
     Statement,
-    evaluate,
+    address_of,
+    condition_holds,
     evaluate_all,
     matches,
     network_of,
     resource_fits,
     substituted,
+    undecided,
 )
 
 SEND_ACTIONS: Final = (
@@ -42,8 +46,8 @@ SMTP_ACTION: Final = "ses:SendRawEmail"
 ANY: Final = "*"
 ANY_ENDPOINT: Final = "any VPC endpoint"
 _NOT_OF_BULK: Final = frozenset({"ses:fromaddress", "ses:recipients", "ses:feedbackaddress", "ses:fromdisplayname"})
-_MOST: Final = 20_000
-"""How many requests are tried for one action and resource."""
+_MOST: Final = 5_000
+"""Into how many boxes Denies may cut what is allowed."""
 _NOWHERE: Final = ("198.51.100.77", "203.0.113.77", "192.0.2.77", "100.127.255.77", "2001:db8::77")
 _REGIONS: Final = ("us-east-1", "us-west-2", "eu-west-1", "ap-south-1", "sa-east-1", "ca-central-1", "eu-north-1")
 
@@ -232,53 +236,199 @@ def _tried(
     policies: Policies, action: str, principal: Principal, context: Context, regions: tuple[str, ...], kind: str
 ) -> list[_Try]:
     """The best answer for every resource of a type that the policies suggest."""
-    statements = [s for s in _all(policies) if s.has_action(action)]
+    about = _narrowed(policies, lambda s: s.has_action(action))
     found = []
-    for label, arn, region in _resources(statements, principal, context, regions, kind):
-        near = tuple(s for s in statements if resource_fits(s, arn, context) is not False)
+    for label, arn, region in _resources(list(_all(about)), principal, context, regions, kind):
         made = {**context, "aws:resourceaccount": (arn.split(":")[4],)}
-        if kind == "configuration-set":
-            made = {**made, **dict.fromkeys((), (ANY,))}
-        narrowed = replace(
-            policies,
-            identity=tuple(s for s in near if s in policies.identity),
-            boundary=None if policies.boundary is None else tuple(s for s in near if s in policies.boundary),
-            resource=tuple(s for s in near if s in policies.resource),
-        )
-        found.append(_best(narrowed, action, label, arn, region, made, near))
+        near = _narrowed(about, partial(_is_near, arn=arn, context=made))
+        found.append(_best(near, action, label, arn, region, made))
     return found
 
 
-def _best(
-    policies: Policies, action: str, label: str, arn: str, region: str, context: Context, near: tuple[Statement, ...]
-) -> _Try:
+def _is_near(statement: Statement, *, arn: str, context: Context) -> bool:
+    return resource_fits(statement, arn, context) is not False
+
+
+def _narrowed(policies: Policies, keep: Callable[[Statement], bool]) -> Policies:
+    """The policies with some of their statements."""
+    return replace(
+        policies,
+        identity=tuple(filter(keep, policies.identity)),
+        boundary=None if policies.boundary is None else tuple(filter(keep, policies.boundary)),
+        resource=tuple(filter(keep, policies.resource)),
+    )
+
+
+def _best(policies: Policies, action: str, label: str, arn: str, region: str, context: Context) -> _Try:
     """The best answer over all values of the conditions. A value that was refused where any other is allowed is among
     the reasons."""
     choices = _choices(action, tuple(_all(policies)), region)
-    by_answer: dict[str, list[tuple[tuple[_Choice, ...], tuple[str, ...]]]] = {"yes": [], "unknown": [], "no": []}
-    tried = 0
-    for chosen in islice(product(*choices.values()), _MOST):
-        tried += 1
-        made = dict(context)
-        for one in chosen:
-            made.update(one.context)
-        decision = evaluate(policies, action, arn, made)
-        doubts = tuple(one.doubt for one in chosen if one.doubt) if decision.answer == "yes" else ()
-        by_answer["unknown" if doubts else decision.answer].append((chosen, doubts or decision.reasons))
-    answer: PolicyAnswer = "yes" if by_answer["yes"] else "unknown" if by_answer["unknown"] else "no"
-    reasons = [] if answer == "yes" else [why for _, some in by_answer[answer] for why in some]
-    if answer == "no" and tried == _MOST:
-        answer, reasons = "unknown", ["its conditions have too many combinations to try"]
+    space = _Space(policies, arn, context, choices)
+    sure = space.granted(sure=True)
+    found = sure or space.granted(sure=False)
+    answer: PolicyAnswer = "yes" if sure else "unknown" if found else "no"
+    reasons = [] if sure else space.doubts(found) if found else space.refusals()
     seen: dict[str, tuple[str, ...]] = {}
-    for number, key in enumerate(choices):
-        labels = tuple(dict.fromkeys(chosen[number].label for chosen, _ in by_answer[answer]))
-        seen[key] = labels
-        if ANY in labels and key in _SHOWN:
-            refused = [c.label for c in choices[key] if c.label not in labels and c.label != ANY]
-            reasons += [f"denied {_SHOWN[key]} {text}" for text in dict.fromkeys(refused) if answer == "yes"]
-    for key in ("ses:fromaddress", "ses:recipients", "network"):
+    for number, (key, some) in enumerate(choices.items()):
+        chosen = set().union(*(box[number] for box in found))
+        seen[key] = tuple(dict.fromkeys(one.label for n, one in enumerate(some) if n in chosen))
+        if sure and ANY in seen[key] and key in _SHOWN:
+            refused = [one.label for one in some if one.label not in seen[key]]
+            reasons += [f"denied {_SHOWN[key]} {text}" for text in dict.fromkeys(refused)]
+    for key in _SHOWN:
         seen.setdefault(key, (ANY,))
     return _Try(label, answer, seen, tuple(dict.fromkeys(reasons)))
+
+
+RequestBox = tuple[frozenset[int], ...]
+"""For every key that a sender chooses, the numbers of the choices: requests with any of them together."""
+
+
+class _Space:
+    """All requests that a sender can make to one resource. A statement is about one box of them, since its conditions
+    must hold together: what is granted is boxes less boxes, and no combination is tried by itself."""
+
+    def __init__(
+        self, policies: Policies, arn: str, context: Context, choices: Mapping[str, list[_Choice]]
+    ) -> None:  # fmt: skip
+        self._policies = policies
+        self._arn = arn
+        self._context = context
+        self._choices = choices
+        self._boxes: dict[tuple[int, bool], RequestBox | None] = {}
+        self.whole: RequestBox = tuple(frozenset(range(len(some))) for some in choices.values())
+
+    def _box(self, statement: Statement, sure: bool) -> RequestBox | None:
+        """The requests that a statement is about: surely, or perhaps, too. None for none."""
+        place = (id(statement), sure)  # a statement is long to hash
+        if place not in self._boxes:
+            self._boxes[place] = self._made(statement, (True,) if sure else (True, None))
+        return self._boxes[place]
+
+    def _made(self, statement: Statement, enough: tuple[bool | None, ...]) -> RequestBox | None:
+        if resource_fits(statement, self._arn, self._context) not in enough:
+            return None
+        by_key: dict[str, list[PolicyCondition]] = {}
+        for condition in statement.conditions:
+            by_key.setdefault(_choice_of(condition.key), []).append(condition)
+        fixed = [c for key, some in by_key.items() if key not in self._choices for c in some]
+        if any(condition_holds(c, self._context, statement.variables) not in enough for c in fixed):
+            return None
+        made = []
+        for key, some in self._choices.items():
+            held = by_key.get(key, ())
+            made.append(
+                frozenset(
+                    number
+                    for number, one in enumerate(some)
+                    if all(
+                        condition_holds(c, {**self._context, **one.context}, statement.variables) in enough
+                        for c in held
+                    )
+                )
+            )
+            if not made[-1]:
+                return None
+        return tuple(made)
+
+    def _hold(self, statement: Statement, conditions: Iterable[PolicyCondition], one: _Choice) -> bool | None:
+        """Whether conditions of a statement hold with a choice."""
+        context = {**self._context, **one.context}
+        answers = [condition_holds(condition, context, statement.variables) for condition in conditions]
+        return False if False in answers else None if None in answers else True
+
+    def _of(self, statements: Iterable[Statement], *, allows: bool, sure: bool) -> list[RequestBox]:
+        found = (self._box(s, sure) for s in statements if s.allows == allows)
+        return list(dict.fromkeys(box for box in found if box is not None))
+
+    def allowed(self, *, sure: bool) -> list[RequestBox]:
+        """What is allowed, before any Deny (``evaluate`` says how the kinds of policies work together)."""
+        policies = self._policies
+        if sure and policies.unread:
+            return []
+        own = [self.whole] if policies.unread else self._of(policies.identity, allows=True, sure=sure)
+        others = self._of(policies.resource, allows=True, sure=sure)
+        if policies.boundary_unread:
+            bounds = [] if sure else [self.whole]
+        elif policies.boundary is None:
+            bounds = [self.whole]
+        else:
+            bounds = self._of(policies.boundary, allows=True, sure=sure)
+        limited = own if policies.is_user else [*own, *others]
+        both = [both for one in limited for other in bounds if (both := _common(one, other)) is not None]
+        return list(dict.fromkeys([*both, *(others if policies.is_user else ())]))
+
+    def granted(self, *, sure: bool) -> list[RequestBox]:
+        """What is allowed and not denied. Sure is what is surely allowed and not perhaps denied."""
+        left = self.allowed(sure=sure)
+        if sure:
+            left = [kept for box in left if (kept := self._without_doubt(box)) is not None]
+        for denied in self._of(_all(self._policies), allows=False, sure=not sure):
+            left = [piece for box in left for piece in _less(box, denied)]
+            if len(left) > _MOST:
+                return [] if sure else left
+        return left
+
+    def _without_doubt(self, box: RequestBox) -> RequestBox | None:
+        """A box without the choices that take something special."""
+        sure = [frozenset(n for n in box[k] if not some[n].doubt) for k, some in enumerate(self._choices.values())]
+        return tuple(sure) if all(sure) else None
+
+    def doubts(self, found: list[RequestBox]) -> list[str]:
+        """Why it is not known whether it may send."""
+        reasons = [
+            *self._policies.unread,
+            *([self._policies.boundary_unread] if self._policies.boundary_unread else []),
+        ]
+        for statement in _all(self._policies):
+            if self._box(statement, True) != self._box(statement, False):
+                reasons += self._unknown(statement)
+        special = [one.doubt for some in self._choices.values() for one in some if one.doubt]
+        if not any(self._without_doubt(box) for box in found):
+            reasons += special
+        return reasons or ["its conditions have too many combinations to decide"]
+
+    def _unknown(self, statement: Statement) -> Iterator[str]:
+        if resource_fits(statement, self._arn, self._context) is None:
+            yield f"{statement.policy}: a variable in its resources cannot be decided"
+        for condition in statement.conditions:
+            some = self._choices.get(_choice_of(condition.key), [_Choice("", {})])
+            answers = [
+                condition_holds(condition, {**self._context, **one.context}, statement.variables) for one in some
+            ]
+            if None in answers:
+                yield undecided(statement, condition)
+
+    def refusals(self) -> list[str]:
+        """Why it may not send."""
+        if self.allowed(sure=False):
+            denies = [s for s in _all(self._policies) if not s.allows and self._box(s, True) is not None]
+            return [f"{s.policy} denies it" for s in denies]
+        wanted = self._of([*self._policies.identity, *self._policies.resource], allows=True, sure=False)
+        return ["its permissions boundary does not allow it"] if wanted else [NOTHING]
+
+
+def _common(one: RequestBox, other: RequestBox) -> RequestBox | None:
+    """The requests in both boxes; None where there are none."""
+    made = tuple(a & b for a, b in zip(one, other, strict=True))
+    return made if all(made) else None
+
+
+def _less(box: RequestBox, other: RequestBox) -> Iterator[RequestBox]:
+    """The requests of a box that are not in another, as boxes that have none in common."""
+    both = _common(box, other)
+    if both is None:
+        yield box
+        return
+    for number, shared in enumerate(both):
+        if rest := box[number] - shared:
+            yield (*both[:number], rest, *box[number + 1 :])
+
+
+def _choice_of(key: str) -> str:
+    """The name of what a sender chooses together with a condition key."""
+    folded = key.lower()
+    return "network" if folded in _NETWORK else "mfa" if folded in _MFA else folded
 
 
 _SHOWN: Final = {"ses:fromaddress": "from", "ses:recipients": "to", "network": "from the network"}
@@ -307,7 +457,7 @@ def _choices(action: str, near: tuple[Statement, ...], region: str) -> dict[str,
         elif key in _CHOSEN:
             some = [_Choice(v, {key: (_witness(v, _CHOSEN[key]),)}) for v in values]
             found[key] = [_Choice(ANY, {key: (_CHOSEN[key],)}), *some]
-        elif key in {"aws:multifactorauthpresent", "aws:multifactorauthage"}:
+        elif key in _MFA:
             session = {"aws:multifactorauthpresent": ("true",), "aws:multifactorauthage": ("1",)}
             absent: Context = dict.fromkeys(session)
             doubt = "only in a session with multi-factor authentication"
@@ -325,24 +475,15 @@ _CHOSEN: Final = {
     "ses:apiversion": "2", "aws:useragent": "another", "aws:referer": "https://elsewhere.invalid/",
 }  # fmt: skip
 """Keys whose value the sender chooses, with a value that no policy names."""
+_MFA: Final = frozenset({"aws:multifactorauthpresent", "aws:multifactorauthage"})
 _NETWORK: Final = frozenset({"aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip"})
 
 
 def _networks(named: Mapping[str, list[str]]) -> Iterator[_Choice]:
     """Places that requests come from: on the Internet, or through a VPC endpoint, which hides the address."""
     inside: Context = {"aws:sourcevpc": None, "aws:sourcevpce": None, "aws:vpcsourceip": None}
-    networks = []
-    for text in dict.fromkeys(named.get("aws:sourceip", ())):
-        try:
-            networks.append((text, network_of(text)))
-        except ValueError:
-            continue  # IAM never matches it
-    free = [a for a in _NOWHERE if not any(_in(a, network) for _, network in networks if network.prefixlen)]
-    yield from (_Choice(ANY, {**inside, "aws:sourceip": (address,)}) for address in free[:1])
-    for text, network in networks:
-        middle = network[network.num_addresses // 2]
-        for address in dict.fromkeys((network[0], network[-1], middle)):
-            yield _Choice(text if network.prefixlen else ANY, {**inside, "aws:sourceip": (str(address),)})
+    for label, address in _addresses(tuple(dict.fromkeys(named.get("aws:sourceip", ())))):
+        yield _Choice(label, {**inside, "aws:sourceip": (address,)})
     outside: Context = {"aws:sourceip": None}
     yield _Choice(
         ANY_ENDPOINT, {**outside, "aws:sourcevpc": ("vpc-other",), "aws:sourcevpce": ("vpce-other",),
@@ -353,10 +494,30 @@ def _networks(named: Mapping[str, list[str]]) -> Iterator[_Choice]:
             yield _Choice(text, {**outside, key: (_witness(text, text),)})
 
 
-def _in(address: str, network: Any) -> bool:
-    import ipaddress
+@lru_cache(maxsize=1024)
+def _addresses(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(network, an address of it) for some networks, and one address outside of all. Of a network also the addresses
+    beside the networks inside of it, which a Deny may take away."""
+    networks = []
+    for text in texts:
+        try:
+            networks.append((text, network_of(text)))
+        except ValueError:
+            continue  # IAM never matches it
+    free = [a for a in _NOWHERE if not any(_in(a, network) for _, network in networks if network.prefixlen)]
+    found = [(ANY, address) for address in free[:1]]
+    ends = sorted({(n.version, end) for _, n in networks for end in (int(n[0]) - 1, int(n[-1]) + 1)})
+    for text, network in networks:
+        version, first, last = network.version, int(network[0]), int(network[-1])
+        low, high = bisect_left(ends, (version, first)), bisect_right(ends, (version, last))
+        numbers = [first, last, (first + last) // 2, *(number for _, number in ends[low:high])]
+        label = text if network.prefixlen else ANY
+        found += [(label, str(network[number - first])) for number in dict.fromkeys(numbers)]
+    return tuple(found)
 
-    one = ipaddress.ip_address(address)
+
+def _in(address: str, network: Any) -> bool:
+    one = address_of(address)
     return one.version == network.version and one in network
 
 
@@ -370,8 +531,9 @@ def _witness(pattern: str, otherwise: str) -> str:
 
 
 def _filled(pattern: str) -> str:
+    """A text that a pattern fits, and that hardly fits another by chance."""
     text = pattern.replace("${*}", "\0").replace("${?}", "\1").replace("${$}", "\2")
-    return text.replace("*", "x").replace("?", "x").replace("\0", "*").replace("\1", "?").replace("\2", "$")
+    return text.replace("*", "zqxj7k").replace("?", "q").replace("\0", "*").replace("\1", "?").replace("\2", "$")
 
 
 def _resources(

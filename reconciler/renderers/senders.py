@@ -20,6 +20,8 @@ from reconciler.renderers.view import fold_diagnostics
 SendersDocument = Mapping[str, Any]
 
 COLUMNS: Final = ("sender", "sends", "declared by", "as", "from", "sets", "keys", "last used")
+_TOLD: Final = ("credential-report", "may-give-rights")
+"""Notes that the text shows without -v."""
 _DRAWN: Final = 30
 """Senders in the picture; the others are in the table alone."""
 _NAMED: Final = 12
@@ -45,7 +47,7 @@ def senders_text(
         listed = ", ".join(_name(one) for one in document["administrators"])
         lines += [[], [("", style.safe(f"Administrators, who may do everything: {listed}"))]]
     for one in document["diagnostics"]:
-        if one["severity"] != "note" or verbose or one["code"] == "credential-report":
+        if one["severity"] != "note" or verbose or one["code"] in _TOLD:
             lines.append([(one["severity"], one["severity"]), ("", f": {style.safe(one['message'])}")])
             if one.get("hint"):
                 lines.append([("dim", f"  hint:    {style.safe(one['hint'])}")])

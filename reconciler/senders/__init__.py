@@ -15,7 +15,7 @@ from reconciler.senders.reading import (
     read_keys,
     read_principals,
 )
-from reconciler.senders.report import Sender, SendersReport, find, undeclared
+from reconciler.senders.report import Sender, SendersReport, find, givers, undeclared
 
 __all__ = [
     "ALL",
@@ -26,6 +26,7 @@ __all__ = [
     "Sender",
     "SendersReport",
     "find",
+    "givers",
     "read",
     "read_keys",
     "read_principals",

@@ -233,6 +233,42 @@ def _trusted(document: Any) -> list[str]:
     return sorted({p for s in statements if s.allows for p in s.principals})
 
 
+GIVES_RIGHTS = (
+    "iam:CreateAccessKey", "iam:PutUserPolicy", "iam:AttachUserPolicy", "iam:AddUserToGroup", "iam:PutGroupPolicy",
+    "iam:AttachGroupPolicy", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:UpdateAssumeRolePolicy",
+    "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion",
+)  # fmt: skip
+"""Actions with which somebody can give itself or another the right to send."""
+
+
+def givers(facts: AccountFacts) -> list[Diagnostic]:
+    """A note that names who may perhaps give the right to send: a policy and its boundary allow such an action, and no
+    Deny without conditions takes it away. Administrators are left out."""
+    found = []
+    for type, details in (("user", facts.users), ("role", facts.roles)):
+        for detail in details:
+            policies = _policies(facts, detail, type, str(detail["Arn"]), ())
+            whole = [s for s in policies.identity if s.allows and "*" in s.actions]
+            if not whole and any(_may_perhaps(policies, action) for action in GIVES_RIGHTS):
+                found.append(f"{type} {detail[f'{type.capitalize()}Name']}")
+    if not found:
+        return []
+    named = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+    message = f"{len(found)} may perhaps give the right to send, since they may change keys or policies: {named}"
+    return [Diagnostic("note", "may-give-rights", message)]
+
+
+def _may_perhaps(policies: Policies, action: str) -> bool:
+    def allowed(statements: Iterable[Statement]) -> bool:
+        return any(s.allows and s.has_action(action) for s in statements)
+
+    denied = any(
+        not s.allows and not s.conditions and "*" in s.resources and not s.except_resources and s.has_action(action)
+        for s in (*policies.identity, *(policies.boundary or ()))
+    )
+    return not denied and allowed(policies.identity) and (policies.boundary is None or allowed(policies.boundary))
+
+
 def other_rights(facts: AccountFacts, arn: str) -> list[str]:
     """What else a user or role may do, by service prefix: ``s3``, or ``everything``; a policy that could not be read is
     among them. Denies, boundaries and conditions are not considered."""
