@@ -67,7 +67,7 @@ def apply(
     verify_timeout: Annotated[str, typer.Option("--verify-timeout", help="How long to wait for SES: 10m.")] = "10m",
     expect: Annotated[str | None, typer.Option("--expect", help="Digest of the reviewed plan: sha256:...")] = None,
     state_dir: Annotated[
-        str | None, typer.Option("--state", help="With a saved plan: refuse it if this YAML has changed since.")
+        str | None, typer.Option("--state", help="With a saved plan: plan it again from this YAML.")
     ] = None,
     *,
     read_options: dict[str, Any],
