@@ -43,7 +43,7 @@ def _switch(found: Incident, chosen: list[str] | None, approved: bool, out: Outp
     aws = found.connect(regions, "apply")
     announce(out.info, found, aws)
     command, does = ("resume", "allow sending again") if on else ("pause", "stop all sending of the account")
-    if not found.confirm(f"account {command}", aws, regions, f"{does}?", approved):
+    if not found.confirm(f"account {command}", aws, regions, f"{does}?", approved, out.info):
         out.info("Nothing was changed.")
         return 1
     results = aws.parallel(lambda r: _switch_region(aws, r, on), regions)

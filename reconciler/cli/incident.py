@@ -82,10 +82,14 @@ class Incident:
             raise Refused(f"your credentials are for account {found}, --account says {self.account}")
         return Aws(replace(stack, account=found), purpose=purpose, parallelism=parallelism)
 
-    def confirm(self, command: str, aws: Aws, regions: Iterable[str], does: str, approved: bool) -> bool:
-        """Whether to write. Asks on a terminal; raises ReconError where there is none and nothing else agrees."""
+    def confirm(
+        self, command: str, aws: Aws, regions: Iterable[str], does: str, approved: bool, info: Callable[[str], None]
+    ) -> bool:
+        """Whether to write, after saying where. Asks on a terminal; raises ReconError where there is none and nothing
+        else agrees."""
         where = f"account {aws.stack.account}" + "".join(f", {region}" for region in regions)
         if approved and (self.state is not None or self.account is not None):
+            info(f"In {where}: {does}".replace("?", "."))
             return True
         if approved and not sys.stdin.isatty():
             raise ReconError(

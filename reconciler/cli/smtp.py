@@ -284,7 +284,7 @@ def lock(
     does = "remove the lock" if unlock else "deny everything and deactivate its keys"
     if target.type == "role" and not unlock:
         does = "deny sending" + (", and revoke its present sessions" if everything else "")
-    if not found.confirm(f"smtp lock {who}", aws, (), f"{target}: {does}?", auto_approve):
+    if not found.confirm(f"smtp lock {who}", aws, (), f"{target}: {does}?", auto_approve, out.info):
         out.info("Nothing was changed.")
         return 1
     if unlock:

@@ -228,7 +228,7 @@ def remove(
         if out.format == "text":
             _preview(found, out)
         question = f"remove {count(len(found))} from the list? SES delivers to them again."
-        if not around.confirm("suppression remove", aws, regions, question, auto_approve):
+        if not around.confirm("suppression remove", aws, regions, question, auto_approve, out.info):
             out.info("Nothing was removed.")
             return 1
         done, problems = _remove(aws, around, found, out)

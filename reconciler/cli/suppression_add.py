@@ -76,7 +76,7 @@ def add(
         if out.format == "text":
             _preview(todo, out)
         question = f"put {count(len(todo))} on the list? SES no longer delivers to them."
-        if not around.confirm("suppression add", aws, regions, question, auto_approve):
+        if not around.confirm("suppression add", aws, regions, question, auto_approve, out.info):
             out.info("Nothing was added.")
             return 1
         done, problems = _add(aws, around, todo, out)
