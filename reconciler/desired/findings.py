@@ -54,7 +54,7 @@ def findings(name: str, value: Any, *, lenient: bool = False) -> list[SchemaProb
 
 
 def _around(problem: SchemaProblem) -> tuple[str | int, ...]:
-    """The path in which the value or key stands; an unknown key that has the name of a secret's place is not below it."""
+    """Where the value or key stands: an unknown key that is called like a secret's place is not below one."""
     return problem.path[:-1] if problem.is_key else problem.path
 
 
