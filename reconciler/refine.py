@@ -21,7 +21,7 @@ from reconciler.kinds.reading import read_each
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Plan
 from reconciler.resources.dns_record import foreign_ownership
-from reconciler.resources.email_identity import notifications
+from reconciler.resources.email_identity import bulk
 from reconciler.resources.email_identity.kind import EmailIdentity
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def plan_to_fixpoint(snapshot: Snapshot, aws: Aws, plan_of: Callable[[Snapshot],
         plan = plan_of(snapshot.freeze())
         partly = _seen_in_part(snapshot, plan.changes)
         doubtful = {} if partly else foreign_ownership.doubtful(snapshot, plan.changes)
-        silent = [] if partly else notifications.silent(snapshot, plan)
+        silent = [] if partly else bulk.without_topics(snapshot, plan)
         if not (partly or doubtful or silent):
             return plan, snapshot
         more = snapshot.thaw()
@@ -44,7 +44,7 @@ def plan_to_fixpoint(snapshot: Snapshot, aws: Aws, plan_of: Callable[[Snapshot],
             read_each(EmailIdentity(), aws, more, partly)
         elif not (doubtful and foreign_ownership.ask(aws, more, doubtful)) and not silent:
             return plan, snapshot
-        notifications.read(aws, more, silent)
+        bulk.read_topics(aws, more, silent)
         snapshot = more
 
 

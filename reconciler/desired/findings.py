@@ -50,7 +50,12 @@ def findings(name: str, value: Any, *, lenient: bool = False) -> list[SchemaProb
         found.extend(_worded(error, lenient))
     if not found and not lenient:
         found.append(SchemaProblem((), "bad-value", "the values do not fit", "compare them with `recon schema`"))
-    return [_without_value(one) if not SECRET.isdisjoint(one.path) else one for one in found]
+    return [one if SECRET.isdisjoint(_around(one)) else _without_value(one) for one in found]
+
+
+def _around(problem: SchemaProblem) -> tuple[str | int, ...]:
+    """Where the value or key stands: an unknown key that is called like a secret's place is not below one."""
+    return problem.path[:-1] if problem.is_key else problem.path
 
 
 _SAID_OF_SECRETS: Final = {
@@ -77,9 +82,7 @@ def _without_value(problem: SchemaProblem) -> SchemaProblem:
     hint = problem.hint
     if problem.code in _QUOTED_IN_HINTS:
         hint = "see `recon schema`; write where the secret is, never the secret itself"
-    return SchemaProblem(
-        problem.path[:-1] if problem.is_key else problem.path, problem.code, said, hint
-    )  # fmt: skip
+    return SchemaProblem(_around(problem), problem.code, said, hint)
 
 
 def _worded(error: Any, lenient: bool) -> Iterator[SchemaProblem]:

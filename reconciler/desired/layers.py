@@ -303,7 +303,7 @@ def report(found: Iterable[SchemaProblem], root: Node, where: str, problems: Pro
         if not finding.is_key:
             path = ".".join([where, *(str(part) for part in finding.path if not isinstance(part, int))]).strip(".")
         code, message, hint = finding.code, finding.message, finding.hint
-        if code == "unknown-key" and finding.path[-1] == "dkim" and "email_addresses" in where:
+        if code == "unknown-key" and finding.path[-1:] == ("dkim",) and "email_addresses" in where:
             hint = "DKIM belongs to the domain: SES signs an address with its domain's key"
         if finding.path[-1:] == ("spf",) and code == "wrong-type":
             hint = 'write our own terms, such as {include: [_spf.crm.example], all: "~all"}; those of others stay'

@@ -7,14 +7,14 @@ GetIdentityMailFromDomainAttributes and GetIdentityNotificationAttributes: 100 i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.kinds.ownership import DKIM_KEY, POLICIES, unpack
 from reconciler.kinds.reading import Reader, read_each, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Observed, address_parts
+from reconciler.model import Address, Observed, Plan, address_parts
 from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of
 
 if TYPE_CHECKING:
@@ -233,3 +233,45 @@ def _unread_of(declared: Mapping[str, Any]) -> tuple[str, ...]:
         if declared.get(block) and (not field or field in declared[block]):
             found.append(path)
     return tuple(found)
+
+
+# --- the topics that feedback goes to, where a rule would speak of it ----------------------------------------------
+
+FEEDBACK_RULE: Final = "events-feedback-off"
+_BATCH: Final = 100
+_TOPICS: Final = {"BounceTopic": "BOUNCE", "ComplaintTopic": "COMPLAINT"}
+
+
+def without_topics(snapshot: Snapshot, plan: Plan) -> list[Address]:
+    """The identities of which ``plan`` reports that nothing receives their feedback, and whose topics nobody read: no
+    other plan needs them."""
+    found = {c.address for c in plan.changes if any(note.rule == FEEDBACK_RULE for note in c.notes)}
+    found |= {one.address for one in plan.diagnostics if one.code == FEEDBACK_RULE}
+    return sorted(found - snapshot.feedback_topics.keys())
+
+
+def read_topics(aws: Aws, snapshot: Snapshot, addresses: Iterable[Address]) -> None:
+    """Read into ``snapshot.feedback_topics`` which feedback of these identities has a topic of their own."""
+    regions: dict[str, list[Address]] = {}
+    for address in addresses:
+        regions.setdefault(address_parts(address).place, []).append(address)
+    jobs = [(r, some[i : i + _BATCH]) for r, some in regions.items() for i in range(0, len(some), _BATCH)]
+
+    def one(job: tuple[str, list[Address]]) -> Mapping[str, Any] | AwsError:
+        region, some = job
+        names = [address_parts(address).name for address in some]
+        try:
+            answer = aws.call("ses", "GetIdentityNotificationAttributes", region, Identities=names)
+        except AwsError as error:
+            return error
+        return answer.get("NotificationAttributes") or {}
+
+    for (_, some), answer in zip(jobs, aws.parallel(one, jobs, lambda job: job[0]), strict=True):
+        for address in some:
+            if isinstance(answer, AwsError):
+                snapshot.feedback_topics[address] = None
+                words = f"the topics for bounces and complaints of {address} are unknown: {answer.message}"
+                snapshot.say("warning", "notifications-unread", words, hint=answer.hint, address=address)
+            else:
+                topics = answer.get(address_parts(address).name) or {}
+                snapshot.feedback_topics[address] = frozenset(e for key, e in _TOPICS.items() if topics.get(key))
