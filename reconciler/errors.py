@@ -86,6 +86,11 @@ def internal_error(problem: BaseException) -> InternalError:
     )
 
 
+def as_error(problem: Exception) -> ReconError:
+    """``problem`` itself where it is one of ours, else as an internal error."""
+    return problem if isinstance(problem, ReconError) else internal_error(problem)
+
+
 ABSENT = {
     "sesv2": frozenset({"NotFoundException"}),
     "iam": frozenset({"NoSuchEntity"}),

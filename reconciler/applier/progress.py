@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from reconciler.applier.precondition import Preconditions
 from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.applier.zones import Zones
-from reconciler.errors import AwsError, ReconError, Stale, internal_error
+from reconciler.errors import AwsError, InternalError, ReconError, Stale, as_error
 from reconciler.fair_queue import FairQueue
 from reconciler.kinds.kind import Need, Step
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
@@ -104,8 +104,9 @@ class Progress:
             else:
                 self._run_step(ready[0])
         except Exception as problem:  # what the other steps did must not be lost with a fault in this one
-            error = internal_error(problem)
-            self.stop.set()  # nothing new is begun after a fault of ours
+            error = as_error(problem)
+            if isinstance(error, InternalError):
+                self.stop.set()  # nothing new is begun after a fault of ours
             with self.lock:
                 self.failed |= {step.id: error for step in ready if step.id not in self.done}
             for step in ready:
@@ -193,7 +194,7 @@ class Progress:
 
     def add_unfinished(self, problem: Exception) -> None:
         """Add the error that ended the run after its last step."""
-        error = problem if isinstance(problem, ReconError) else internal_error(problem)
+        error = as_error(problem)
         self.unfinished = True
         self.diagnostics += error.diagnostics
 
