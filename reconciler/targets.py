@@ -80,6 +80,8 @@ def scope_for_targets(snapshot: Snapshot, targets: Sequence[str]) -> ReadScope |
         # What is live may have put a tracking record that only it still knows of.
         owned = chain.from_iterable(tags_of.items() for tags_of in snapshot.owned.values())
         taken |= {address for address, tags in owned if "tracking" in unpack(tags, RECORDS)}
+        if taken - snapshot.desired.keys():
+            return None  # a set that put one is deleted, and what uses it is changed before that
     together: set[tuple[str, str]] = set()
     """Kinds and regions of which everything is read."""
     for target in targets:
