@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from faults.counting import pytest_terminal_summary as pytest_terminal_summary
 from hypothesis import HealthCheck, settings
 
-from reconciler import regions
+from reconciler import masking, regions
 from reconciler.aws import Aws
 
 # How long an example, or making it, takes on a busy machine says nothing.
@@ -27,6 +27,13 @@ serialization.load_der_private_key = functools.lru_cache(serialization.load_der_
 
 SWEPT = ("us-east-1", "eu-west-1", "eu-central-1", "af-south-1")
 """The regions of SES in these tests: a sweep over all of them is tested once, not in every test."""
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    """Secrets are remembered for as long as a process lives, which is one command, not thousands of tests."""
+    yield
+    masking.forget()
 
 
 @pytest.fixture
