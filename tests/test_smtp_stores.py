@@ -11,6 +11,7 @@ from support import HOME, OTHER, House, client, put, told
 from reconciler.aws import Aws
 from reconciler.errors import AwsError
 from reconciler.resources.smtp_credential import stores as kept
+from reconciler.resources.smtp_credential.kind import KIND as CREDENTIAL
 
 ALL = ("secretsmanager", HOME, "recon/news")
 PARAMETER = ("ssm", HOME, "/recon/news")
@@ -454,6 +455,30 @@ def test_a_store_goes_over_from_a_user_that_goes_to_one_that_comes(house: House,
     assert (gone.before or {})["credentials"] == []
     house.settle(second)
     assert keys("news") == {}
+    assert problem(store, "letters", [HOME]) is None
+
+
+@pytest.mark.parametrize("leaves", ["goes", "moves"])
+@pytest.mark.parametrize("store", [ALL, PARAMETER])
+def test_what_another_user_stores_first_is_no_change_of_the_one_that_leaves(
+    house: House, store: Store, leaves: str
+) -> None:
+    """The steps of both run side by side: the write of one may come before the other's look at what was planned."""
+    credentials = SECRET if store is ALL else {"ssm": {"name": "/recon/news"}}
+    first = state(credentials)
+    house.settle(first)
+    elsewhere = {"secretsmanager": {"name": "recon/elsewhere"}}
+    stays = {} if leaves == "goes" else {"news": put(USER, ("credentials",), elsewhere)}
+    second = {**first, "smtp_users": {**stays, "letters": put(USER, ("credentials",), credentials)}}
+    planned = house.make(second, purpose="apply")
+    change = next(c for c in planned.plan.changes if c.address == "smtp_credential/news")
+    writer = next(c for c in planned.plan.changes if c.address == "smtp_credential/letters")
+    assert change.execution.get("left_to_others") or change.address in writer.execution["waits_for"]
+    if change.execution.get("left_to_others"):
+        house.apply(second, expect=None, targets=["smtp_credential/letters"])
+        assert problem(store, "letters", [HOME]) is None
+        assert CREDENTIAL.reread(planned.aws, change) == change.observed_digest
+    house.settle(second)
     assert problem(store, "letters", [HOME]) is None
 
 

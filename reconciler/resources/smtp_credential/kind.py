@@ -14,7 +14,7 @@ Source:   SES Developer Guide, "Obtaining Amazon SES SMTP credentials"; Secrets 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -174,17 +174,20 @@ class SmtpCredential(BaseKind):
         name, old = change.execution["user"], change.execution.get("rename")
         if old and smtp_user.SmtpUser().read(aws, "", old) is not None:
             name = old  # its user is not renamed yet
-        return self.fingerprint(aws, name, list(change.execution["stores"]))
+        left = change.execution.get("left_to_others") or ()
+        return self.fingerprint(aws, name, list(change.execution["stores"]), left)
 
-    def fingerprint(self, aws: Aws, name: str, declared: list[dict[str, Any]]) -> str | None:
+    def fingerprint(
+        self, aws: Aws, name: str, declared: list[dict[str, Any]], left_to_others: Collection[str] = ()
+    ) -> str | None:
         """``reread`` by name and declared stores."""
         live = self._read_one(aws, name, smtp_user.SmtpUser().read(aws, "", name), declared)
-        return live.digest if live else None
+        return _apart_from(live, left_to_others).digest if live else None
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
     def plan(self, draft: PlanDraft) -> Iterable[Change]:
-        yield from _after_copies(list(self._plan_each(draft)))
+        yield from _after_copies([_left_to_others(draft.snapshot, change) for change in self._plan_each(draft)])
 
     def _plan_each(self, draft: PlanDraft) -> Iterator[Change]:
         snapshot = draft.snapshot
@@ -376,6 +379,28 @@ def _after_copies(changes: list[Change]) -> Iterator[Change]:
         # Two that trade their stores cannot both be first: the second finds the value gone and is planned again.
         found = sorted(a for a in waits.get(change.address, ()) if change.address not in waits.get(a, ()))
         yield replace(change, execution={**change.execution, "waits_for": found}) if found else change
+
+
+def _left_to_others(snapshot: Snapshot, change: Change) -> Change:
+    """``change``, which does not depend on stores that other users take over: their writes may come before its own."""
+    live = snapshot.observed.get(change.address)
+    if live is None:
+        return change
+    sources = {stores.id_of(store) for store in change.execution.get("sources") or ()}
+    claimed = {
+        stores.id_of(store) for d in snapshot.kind(NAME) if d.address != change.address for store in d.spec["stores"]
+    }
+    left = sorted(claimed.intersection(live.spec["stores"]) - sources)
+    if not left:
+        return change
+    digest = _apart_from(live, left).digest
+    return replace(change, observed_digest=digest, execution={**change.execution, "left_to_others": left})
+
+
+def _apart_from(live: Observed, ids: Collection[str]) -> Observed:
+    """``live`` without the stores ``ids``."""
+    kept = {id_: store for id_, store in live.spec["stores"].items() if id_ not in ids}
+    return replace(live, spec={**live.spec, "stores": kept}) if ids else live
 
 
 def _unclaimed(snapshot: Snapshot, user: str, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
