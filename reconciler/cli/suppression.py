@@ -226,12 +226,14 @@ def remove(
     done: list[SuppressedAddress] = []
     if found and not problems:
         if out.format == "text":
-            _preview(found, out)
+            preview(found, lambda e: f"- {e.address} in {e.region}: {e.reason}, since {e.since[:10]}", out)
+            if complaints := sum(e.reason == "COMPLAINT" for e in found):
+                out.info(f"{complaints:,} of them complained: send to them again only if they asked for it.")
         question = f"remove {count(len(found))} from the list? SES delivers to them again."
         if not around.confirm("suppression remove", aws, regions, question, auto_approve, out.info):
             out.info("Nothing was removed.")
             return 1
-        done, problems = _remove(aws, around, found, out)
+        done, problems = carry_out(aws, around, "remove", found, out)
     return _print_removed(aws.stack, removals, found, done, problems, out)
 
 
@@ -246,24 +248,28 @@ def addresses_and_state(given: list[str] | tuple[str, ...], command: str) -> tup
     return addresses, rest[0] if rest else "state"
 
 
-def _remove(
-    aws: Aws, around: Incident, found: list[SuppressedAddress], out: Output
+PAST = {"add": "added", "remove": "removed"}
+
+
+def carry_out(
+    aws: Aws, around: Incident, verb: str, entries: list[SuppressedAddress], out: Output
 ) -> tuple[list[SuppressedAddress], list[ReconError]]:
-    """Remove entries, with a line in the journal for each region; returns what was removed, and what failed."""
+    """Add or remove entries, with a line in the journal for each region; returns what was done, and what failed."""
     from reconciler import suppression
 
+    calls = {"add": suppression.add, "remove": suppression.remove}
     done: list[SuppressedAddress] = []
     problems: list[ReconError] = []
-    with around.recording(aws, "suppression remove", out.info) as run:
-        for entry, problem in suppression.remove(aws, found):
+    with around.recording(aws, f"suppression {verb}", out.info) as run:
+        for entry, problem in calls[verb](aws, entries):
             if problem is not None:
                 problems.append(problem)
                 continue
             done.append(entry)
             if len(done) % 100 == 0:
-                out.info(f"{len(done):,} of {len(found):,} removed")
+                out.info(f"{len(done):,} of {len(entries):,} {PAST[verb]}")
         for region, number in sorted(Counter(e.region for e in done).items()):
-            run.step(f"suppression/{region}#remove-{number}", "done")
+            run.step(f"suppression/{region}#{verb}-{number}", "done")
         run.outcome = outcome_of(len(done), problems)
     return done, problems
 
@@ -272,16 +278,16 @@ SHOWN = 20
 """How many entries are printed one by one."""
 
 
-def _preview(found: list[SuppressedAddress], out: Output) -> None:
+def preview(entries: list[SuppressedAddress], line: Callable[[SuppressedAddress], str], out: Output) -> None:
+    """Print what is about to be done, a line an entry, and how long it takes where that is more than a minute."""
     from reconciler.renderers.escape import safe
 
-    for entry in found[:SHOWN]:
-        sys.stdout.write(f"  - {safe(entry.address)} in {entry.region}: {entry.reason}, since {entry.since[:10]}\n")
-    if len(found) > SHOWN:
-        sys.stdout.write(f"  and {len(found) - SHOWN:,} more\n")
-    if complaints := sum(e.reason == "COMPLAINT" for e in found):
-        out.info(f"{complaints:,} of them complained: send to them again only if they asked for it.")
-    most = max(Counter(e.region for e in found).values())
+    for entry in entries[:SHOWN]:
+        sys.stdout.write(f"  {safe(line(entry))}\n")
+    if len(entries) > SHOWN:
+        sys.stdout.write(f"  and {len(entries) - SHOWN:,} more\n")
+    sys.stdout.flush()
+    most = max(Counter(e.region for e in entries).values())
     if most > 60:
         out.info(f"This takes about {most // 60 + 1} min: SES allows one such call a second in a region.")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +17,11 @@ from reconciler.cli.common import (
     read_given_or_stdin,
     text_or_json,
 )
-from reconciler.cli.incident import AnyRegionOption, Incident, NoStateOption, announce, incident
-from reconciler.cli.suppression import SHOWN, addresses_and_state, count, suppression_app
+from reconciler.cli.incident import AnyRegionOption, NoStateOption, announce, incident
+from reconciler.cli.suppression import addresses_and_state, carry_out, count, preview, suppression_app
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
-    from reconciler.aws import Aws
     from reconciler.suppression import SuppressedAddress
 
 
@@ -74,50 +71,15 @@ def add(
     done: list[SuppressedAddress] = []
     if todo and not problems:
         if out.format == "text":
-            _preview(todo, out)
+            preview(todo, lambda e: f"+ {e.address} in {e.region}: {e.reason}", out)
         question = f"put {count(len(todo))} on the list? SES no longer delivers to them."
         if not around.confirm("suppression add", aws, regions, question, auto_approve, out.info):
             out.info("Nothing was added.")
             return 1
-        done, problems = _add(aws, around, todo, out)
+        done, problems = carry_out(aws, around, "add", todo, out)
     present = sorted({entry.address for entry in there})
     left = len(todo) - len(done)
     line = f"{count(len(done))} added" + (f", {left:,} left" if left else "")
     line += f"; {len(there):,} were on the list already." if there else "."
     members = {"added": [{k: v for k, v in e.to_json().items() if k != "since"} for e in done], "present": present}
     return print_outcome(out, aws.stack, outcome_of(len(done), problems), members, [line], problems)
-
-
-def _preview(todo: list[SuppressedAddress], out: Output) -> None:
-    from reconciler.renderers.escape import safe
-
-    for entry in todo[:SHOWN]:
-        sys.stdout.write(f"  + {safe(entry.address)} in {entry.region}: {entry.reason}\n")
-    if len(todo) > SHOWN:
-        sys.stdout.write(f"  and {len(todo) - SHOWN:,} more\n")
-    sys.stdout.flush()
-    most = max(Counter(e.region for e in todo).values())
-    if most > 60:
-        out.info(f"This takes about {most // 60 + 1} min: SES allows one such call a second in a region.")
-
-
-def _add(
-    aws: Aws, around: Incident, todo: list[SuppressedAddress], out: Output
-) -> tuple[list[SuppressedAddress], list[ReconError]]:
-    """Add entries, with a line in the journal for each region; returns what was added, and what failed."""
-    from reconciler import suppression
-
-    done: list[SuppressedAddress] = []
-    problems: list[ReconError] = []
-    with around.recording(aws, "suppression add", out.info) as run:
-        for entry, problem in suppression.add(aws, todo):
-            if problem is not None:
-                problems.append(problem)
-                continue
-            done.append(entry)
-            if len(done) % 100 == 0:
-                out.info(f"{len(done):,} of {len(todo):,} added")
-        for region, number in sorted(Counter(e.region for e in done).items()):
-            run.step(f"suppression/{region}#add-{number}", "done")
-        run.outcome = outcome_of(len(done), problems)
-    return done, problems

@@ -203,7 +203,11 @@ class _Found:
     """What the tries of all actions found together."""
 
     def __init__(self) -> None:
-        self.answer: PolicyAnswer = "no"
+        self._begin("no")
+
+    def _begin(self, answer: PolicyAnswer) -> None:
+        """Forget what led to another answer."""
+        self.answer = answer
         self.actions: list[str] = []
         self.resources: list[str] = []
         self.seen: dict[str, list[str]] = {"ses:fromaddress": [], "ses:recipients": [], "network": []}
@@ -214,8 +218,7 @@ class _Found:
         if _RANK.index(best) < _RANK.index(self.answer):
             return
         if best != self.answer:
-            self.__init__()  # type: ignore[misc]
-            self.answer = best
+            self._begin(best)
         chosen = [t for t in tries if t.answer == best]
         if best == "no":
             every = [why for t in chosen for why in t.reasons]
