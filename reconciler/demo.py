@@ -290,7 +290,7 @@ def first_apply(demo: Demo, sandbox: Sandbox) -> dict[str, Any]:
     plan = (demo.folder / "plan.json").read_text()
     demo.check("it keeps the SPF include of somebody else", "_spf.crm.example" in plan)
 
-    demo.step("Apply", "Exactly the saved plan, or nothing: apply first reads again what the plan relies on.")
+    demo.step("Apply", "Exactly the saved plan, or nothing: apply first plans it again, and refuses what differs.")
     demo.recon("apply plan.json", show=blocks("done"))
     text = " ".join(sandbox.dns("acme.example", "TXT"))
     demo.check("SPF has both includes, before its `all`",
