@@ -187,7 +187,7 @@ class SmtpCredential(BaseKind):
     # -- compared ---------------------------------------------------------------------------------------------------
 
     def plan(self, draft: PlanDraft) -> Iterable[Change]:
-        yield from _after_copies([_left_to_others(draft.snapshot, change) for change in self._plan_each(draft)])
+        yield from _after_copies(list(_left_to_others(draft.snapshot, self._plan_each(draft))))
 
     def _plan_each(self, draft: PlanDraft) -> Iterator[Change]:
         snapshot = draft.snapshot
@@ -381,20 +381,21 @@ def _after_copies(changes: list[Change]) -> Iterator[Change]:
         yield replace(change, execution={**change.execution, "waits_for": found}) if found else change
 
 
-def _left_to_others(snapshot: Snapshot, change: Change) -> Change:
-    """``change``, which does not depend on stores that other users take over: their writes may come before its own."""
-    live = snapshot.observed.get(change.address)
-    if live is None:
-        return change
-    sources = {stores.id_of(store) for store in change.execution.get("sources") or ()}
-    claimed = {
-        stores.id_of(store) for d in snapshot.kind(NAME) if d.address != change.address for store in d.spec["stores"]
-    }
-    left = sorted(claimed.intersection(live.spec["stores"]) - sources)
-    if not left:
-        return change
-    digest = _apart_from(live, left).digest
-    return replace(change, observed_digest=digest, execution={**change.execution, "left_to_others": left})
+def _left_to_others(snapshot: Snapshot, changes: Iterable[Change]) -> Iterator[Change]:
+    """The changes, none of which depends on stores that other users take over: their writes may come before its own."""
+    takers: dict[str, set[Address]] = {}
+    for desired in snapshot.kind(NAME):
+        for store in desired.spec["stores"]:
+            takers.setdefault(stores.id_of(store), set()).add(desired.address)
+    for change in changes:
+        live = snapshot.observed.get(change.address)
+        copied = {stores.id_of(store) for store in change.execution.get("sources") or ()}
+        there = live.spec["stores"] if live else {}
+        if left := sorted(i for i in there if i not in copied and takers.get(i, set()) - {change.address}):
+            assert live is not None
+            execution = {**change.execution, "left_to_others": left}
+            change = replace(change, observed_digest=_apart_from(live, left).digest, execution=execution)
+        yield change
 
 
 def _apart_from(live: Observed, ids: Collection[str]) -> Observed:
