@@ -171,3 +171,18 @@ def test_a_small_validate_loads_no_library_that_it_needs_not(tmp_path: Path) -> 
         text=True, timeout=300, check=False,
     )  # fmt: skip
     assert re.findall(r"^ended .*$", ended.stdout, re.MULTILINE) == ["ended 0", "ended 0", "ended 0", "ended 1"], ended
+
+
+def test_it_runs_without_docstrings_and_asserts(tmp_path: Path) -> None:
+    """``PYTHONOPTIMIZE=2``, as some images have it: the pages of the rules are docstrings, and no plan needs them."""
+    head = 'stack: {name: acme, account: "111122223333", regions: [us-east-1]}\n'
+    for name, policy in (("base", "reject"), ("mail", "none")):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"{head}domains: {{acme.com: {{zone: Z0123456789ABC, dmarc: {{p: {policy}}}}}}}\n"
+        )
+    ran = run(
+        sys.executable, "-OO", "-m", "reconciler", "plan", "--offline", "mail.yaml", "--against", "base.yaml",
+        "--format", "json", cwd=tmp_path, PYTHONPATH=str(HERE), PYTHONDONTWRITEBYTECODE="1",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["summary"]["update"] == 1
