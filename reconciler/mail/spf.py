@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from reconciler.mail.tags import BLANK, EDGE, closest, visible
+from reconciler.mail.tags import BLANK, EDGE, BadRecord, closest, visible
 from reconciler.names import fold_domain
 
 VERSION: Final = "v=spf1"
@@ -217,7 +217,7 @@ def from_yaml(value: Mapping[str, Any]) -> SpfWanted:
                     if term is not None and term not in terms:
                         terms.append(term)
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise BadRecord(wrong)
     return SpfWanted(tuple(terms), all_term)
 
 
