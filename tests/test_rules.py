@@ -342,6 +342,29 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             }
         },
     ),
+    ("spf-include-broken", "warning", {"spf": (None, "v=spf1 redirect=r.example"), "outside_txt": {"r.example": ()}}),
+    ("spf-loop", "warning", {"spf": (None, "v=spf1 include:acme.com -all")}),
+    (
+        "spf-loop",
+        "error",
+        {
+            "after": {
+                ("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com redirect=_spf.acme.com"],
+                ("_spf.acme.com", "TXT"): ["v=spf1 include:a.example -all"],
+            },
+            "outside_txt": {"a.example": ("v=spf1 ?include:bounce.acme.com",)},
+        },
+    ),
+    (
+        "spf-loop",
+        "warning",
+        {
+            "outside_txt": {
+                "_spf.crm.example": ("v=spf1 redirect=b.example",),
+                "b.example": ("v=spf1 redirect=b.example",),
+            }
+        },
+    ),
     ("spf-include-broken", "warning", {"outside_txt": {"_spf.crm.example": ("hello",)}}),
     (
         "spf-include-broken",
@@ -767,6 +790,15 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("spf-amazon-unused", {}),
     ("spf-mail-from", {}),
     ("spf-mail-from", {"zones": (), "before": {("bounce.acme.com", "TXT"): None}}),
+    ("spf-include-broken", {"outside_txt": {"amazonses.com": ()}}),
+    ("spf-loop", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all include:acme.com",)}}),
+    (
+        "spf-loop",
+        {
+            "spf": (None, "v=spf1 include:a.example include:b.example"),
+            "outside_txt": {"a.example": ("v=spf1 redirect=b.example",), "b.example": ("v=spf1 -all",)},
+        },
+    ),
     ("spf-include-broken", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all", "x")}}),
     (
         "dkim-tokens-removed",

@@ -177,7 +177,9 @@ def remarks(tags: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
     if "fo" in tags and "ruf" not in tags:
         found.append(("dmarc-fo", "fo", "fo has no effect without ruf", "take fo out, or add ruf"))
     elif {"0", "1"} <= {*options}:
-        found.append(("dmarc-fo", "fo", f"fo={tags['fo']}: 1 asks for all reports that 0 asks for", "take out one of both"))
+        found.append(
+            ("dmarc-fo", "fo", f"fo={tags['fo']}: 1 asks for all reports that 0 asks for", "take out one of both")
+        )
     for name in tags:
         if taglist.is_tag(name) and name not in ORDER:
             what = f"{name} is no DMARC tag{taglist.closest(name, ORDER)}"
