@@ -31,8 +31,10 @@ _DEFAULTS: Final = {
     "adkim": "r", "aspf": "r", "t": "n", "psd": "u", "fo": "0", "pct": "100", "rf": "afrf", "ri": "86400",
 }  # fmt: skip
 _FO: Final = ("0", "1", "d", "s")
-_LOCAL_PART = re.compile(r"(?:[A-Za-z0-9_~$'()*+:-]|%[0-9A-Fa-f]{2})+(?:\.(?:[A-Za-z0-9_~$'()*+:-]|%[0-9A-Fa-f]{2})+)*")
-"""What may stand before the ``@`` of a mailto: URI (RFC 6068 section 2); in DMARC ``!`` is encoded, too."""
+_ATOM = r"(?:[A-Za-z0-9_~$&'()*+=:^`{|}-]|%[0-9A-Fa-f]{2})+"
+_LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+"""What may stand before the ``@`` of a mailto: URI (RFC 6068 section 2; in DMARC ``!`` is encoded, too), and what mail
+addresses hold and receivers take although a URI should encode it."""
 _QUERY = re.compile(r"(?:[A-Za-z0-9._~$'()*+:@/?=&-]|%[0-9A-Fa-f]{2})*")
 _SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)
 _BOOL_WORDS: Final = {True: "y", False: "n"}

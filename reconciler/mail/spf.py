@@ -405,7 +405,7 @@ def lookups(text: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def links(text: str) -> Mapping[str, str]:
+def links(text: str) -> dict[str, str]:
     """The names whose SPF records this one pulls in (``include`` and a ``redirect`` in force) -> the term that does so.
     Names with macros are left out: what they are depends on the mail."""
     record = parse(text)
