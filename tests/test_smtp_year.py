@@ -1,8 +1,9 @@
 """A simulated year of `recon smtp rotate --due` and `recon apply`, every day, with people and crashes in between.
 
 Every user has readers, which fetch the stored password every few days and log in every day. Some have a consumer by
-hand, who forgets to change the password for weeks, and is acknowledged once it is changed. Somebody deletes keys, deletes secrets and writes over them. recon
-dies at its writes, before and after AWS has done them, and is run again.
+hand, who forgets to change the password for weeks, and is acknowledged once it is changed. Somebody
+deletes keys, deletes secrets and writes over them. recon dies at its writes, before and after AWS has done them, and is
+run again.
 
 Each day ends with: every store holds passwords that log in; at most two keys; no key on that is older than
 max_age + overlap (and a day, since the job is daily) unless it was reported as held that day; and nobody was cut off
