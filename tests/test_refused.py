@@ -260,8 +260,8 @@ def two_spf_to_delete(house: House) -> dict[str, Any]:
     return {}
 
 
-def spf_redirect(house: House) -> dict[str, Any]:
-    zone(house, ("acme.com", "TXT", ["v=spf1 redirect=_spf.other.example"]))
+def spf_denies_it(house: House) -> dict[str, Any]:
+    zone(house, ("acme.com", "TXT", ["v=spf1 -include:_spf.crm.example ~all"]))
     return own_records(spf={"include": ["_spf.crm.example"]})
 
 
@@ -496,7 +496,7 @@ CASES = [
     Case(spf_at_the_mail_from, f"{RECORDS}/bounce.acme.com/TXT", "update", "two-spf", author=True),
     Case(two_dmarc_to_delete, DMARC, "delete", "two-dmarc", author=True),
     Case(two_spf_to_delete, SPF, "delete", "two-spf", author=True),
-    Case(spf_redirect, SPF, "update", "spf-conflict", author=True),
+    Case(spf_denies_it, SPF, "update", "spf-conflict", author=True),
     Case(spf_too_long, SPF, "update", "dns-value"),
     Case(two_values, f"{RECORDS}/bounce.acme.com/TXT", "create", "two-values"),
     Case(text_beside_a_key, KEY, "update", "key-not-alone", author=True),

@@ -274,10 +274,13 @@ def outside_names(view: RuleView) -> frozenset[str]:
     """The names outside the stack's zones that rules need the TXT records of, and that were not asked yet."""
     wanted: set[str] = set()
     own = {*view.domain_names, *(str(i.will("mail_from.mail_from_domain") or "") for i in view.identities)} - {""}
-    texts = [text for name in own for text in view.spf_texts(name) or ()]
-    texts += [text for answer in view.outside_txt.values() for text in answer if spf.is_record(text)]
-    for text in texts:
-        wanted |= set(spf.targets(text))
+    linked, names = set[str](), list(own)
+    while names:  # through the stack's own zones, too
+        texts = [text for text in view.txt_anywhere(names.pop()) or () if spf.is_record(text)]
+        found = {target for text in texts for target in spf.targets(text)} - linked
+        linked |= found
+        names += found
+    wanted |= linked
     for domain in view.domain_names:
         tags = view.dmarc_tags(domain) or {}
         for target in {dmarc.uri_domain(uri) for tag in dmarc.URI_LISTS for uri in dmarc.uris(tags.get(tag, ""))}:
