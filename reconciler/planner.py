@@ -14,7 +14,7 @@ from reconciler import __version__
 from reconciler.errors import ReconError
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.registry import PLANNING, RANK
+from reconciler.kinds.registry import PLANNING, RANK, REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Diagnostic, FieldDiff, Note, Plan, Refusal, Stack
 from reconciler.rules import context as rules
@@ -41,6 +41,10 @@ def make_plan(
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
         draft.changes += kind.plan(draft)
+    draft.changes += _releases(draft)
+    for address, owner in snapshot.former.items():
+        if not targets and not snapshot.names(address):
+            draft.left(address, owner)
     refusals = (*snapshot.refusals, *draft.refusals)
     judged, findings = rules.evaluate(draft, _join_renames(snapshot, _with_refusals(draft.changes, refusals)), outside)
     changes = [_refused_by_rule(change) for change in judged]
@@ -108,7 +112,18 @@ def stack_in_context(stack: Stack) -> dict[str, Any]:
         "tags": dict(stack.tags),
         "max_deletes": stack.max_deletes,
         "backend": dict(stack.backend),
+        "formerly": list(stack.formerly),
     }
+
+
+def _releases(draft: PlanDraft) -> Iterable[Change]:
+    """``released``: what lets go of each live resource of ours whose entry it names."""
+    snapshot = draft.snapshot
+    for live in snapshot.observed.values() if snapshot.state.released else ():
+        if snapshot.lets_go(live.address) and not snapshot.unknown(live.address):
+            change = REGISTRY[live.kind].release(snapshot, live)
+            if change is not None:
+                yield change
 
 
 def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
