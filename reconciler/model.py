@@ -130,6 +130,11 @@ class Stack:
         """The scopes of stacks among ``formerly``, sorted."""
         return tuple(sorted({one for one in self.formerly if not one.startswith(CLOUDFORMATION)} - {self.scope}))
 
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The stack's own scope and the former ones, sorted: the order in which their locks are taken."""
+        return tuple(sorted({self.scope, *self.former_scopes}))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

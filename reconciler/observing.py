@@ -120,7 +120,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     failed: list[tuple[str, AwsError]] = []
 
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
-        wanted = {"Key": STACK, "Values": [snapshot.scope, *stack.former_scopes]}
+        wanted = {"Key": STACK, "Values": list(stack.scopes)}
         try:
             return region, [_owned(item, region) for item in _tagged(aws, region, wanted, "ses")], None
         except AwsError as error:
@@ -150,7 +150,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
             failed[0][1].hint,
         )
     for there, what in (
-        (swept, f"for resources tagged {STACK}={' or '.join([snapshot.scope, *stack.former_scopes])}"),
+        (swept, f"for resources tagged {STACK}={' or '.join(list(stack.scopes))}"),
         (closed, "skipped: not enabled for the account"),
         (denied, "skipped: denied by a service control policy"),
     ):
@@ -162,7 +162,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
 def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:
     """Find the zones with our markers, and those of former stacks, by the tag that the first puts on its zone."""
     try:
-        for scope in (snapshot.scope, *snapshot.state.stack.former_scopes):
+        for scope in snapshot.state.stack.scopes:
             for item in _tagged(aws, home, {"Key": f"recon:{scope}"}, "route53:hostedzone", dns=True):
                 snapshot.tagged_zones.setdefault(item["ResourceARN"].rpartition("/")[2], []).append(scope)
     except AwsError as error:

@@ -251,7 +251,7 @@ def read_zone(aws: Aws, zone_id: str) -> Zone:
     load(aws, zone)
     tags = aws.call("route53", "ListTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id)
     there = {t["Key"] for t in tags["ResourceTagSet"].get("Tags") or ()}
-    zone.tagged_for = {one for one in (aws.stack.scope, *aws.stack.former_scopes) if f"recon:{one}" in there}
+    zone.tagged_for = {one for one in aws.stack.scopes if f"recon:{one}" in there}
     return zone
 
 

@@ -18,7 +18,7 @@ from reconciler.resources.spec import PlainSpec
 
 
 def to_document(state: State, wanted: Callable[[Entry], bool] = lambda entry: True) -> Document:
-    """The entries of ``state`` that are ``wanted``, what it renames and lets go, rules and waivers; values are shared."""
+    """The entries of ``state`` that are ``wanted``, what it renames and releases, rules and waivers; none is copied."""
     found: dict[str, dict[str, list[Entry]]] = {}
     for entry in filter(wanted, state.entries):
         found.setdefault(entry.section, {}).setdefault(entry.name, []).append(entry)

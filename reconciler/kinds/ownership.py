@@ -153,7 +153,7 @@ def may_write(stack: Stack, owner: str | None) -> bool:
 
 
 def left_alone(entry: Entry | None, *path: str) -> bool:
-    """Whether what is live at ``path`` and not declared stays, and is not ours any more: the entry's ``unmanaged`` names
+    """Whether what is live at ``path`` and not declared stays and is not ours any more: the entry's ``unmanaged`` names
     this key or one above it, or a former owner put it there and the entry, which takes over, does not write it."""
     if entry is None:
         return False

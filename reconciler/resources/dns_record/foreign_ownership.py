@@ -42,7 +42,7 @@ def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str
             wanted[live.name] -= unpack(live.tags, RECORDS)
     for zone in snapshot.zones.values():
         for domain in wanted if zone.loaded else ():
-            for scope in (snapshot.scope, *snapshot.state.stack.former_scopes):
+            for scope in snapshot.state.stack.scopes:
                 wanted[domain] -= marker.read((t for _, t in zone.texts(marker.name_for(domain))), scope).groups
     return {domain: groups for domain, groups in sorted(wanted.items()) if groups}
 

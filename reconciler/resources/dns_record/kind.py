@@ -65,6 +65,7 @@ class DnsRecord(BaseKind):
         entries = {entry.name: entry for entry in state.section("domains") if entry.region is None}
         old = (address_parts(moved.from_address) for moved in state.moved)
         names = [*entries, *(one.name for one in old if one.kind == "email_identity" and "@" not in one.name)]
+        names += [one.name for one in state.released if one.section == "domains"]
         for entry in state.section(KINDS[TRACKING_KIND].section):
             names.append((entry.values.get("tracking_options") or {}).get("custom_redirect_domain") or "")
         for name in filter(None, names):
@@ -300,7 +301,7 @@ def known_addresses(snapshot: Snapshot) -> Iterator[str]:
     """The address of every record that the declared state derives, changed or not, and of our markers.
 
     Where the zone of a name is not known, one for each zone that could hold it."""
-    scopes = (snapshot.scope, *snapshot.state.stack.former_scopes)
+    scopes = snapshot.state.stack.scopes
     for zone in snapshot.zones.values():
         names = [n for n, type_ in zone.records if type_ == "TXT" and n.startswith(f"{marker.LABEL}.")]
         for name in names:

@@ -346,13 +346,17 @@ class Removals:
         """Take the tags, ours and those of former stacks, off zones that have no marker of theirs: an earlier run ended
         between the two."""
         busy = {zone_id for zone_id, _ in self.plan.markers}
-        busy |= {planned.zone.id for planned in self.plan.changes.values() if planned.mark or planned.marker}
+        busy |= {planned.zone.id for planned in self.plan.changes.values() if planned.mark}
         for zone in self.plan.snapshot.zones.values():
-            unused = marker.unused_tags(zone) if zone.loaded and zone.id not in busy else []
-            if not unused:
+            soon = {self.plan.snapshot.scope} if zone.id in busy else set()
+            unused = [scope for scope in marker.unused_tags(zone) if scope not in soon] if zone.loaded else []
+            name = marker.name_for(zone.name)
+            address = self.plan.address(zone, name, "TXT")
+            # Where the zone's own marker changes, the run takes unused tags off at its end.
+            if not unused or address in self.plan.changes:
                 continue
-            name, tag = marker.name_for(zone.name), ", ".join(f"recon:{scope}" for scope in unused)
-            self.plan.changes[self.plan.address(zone, name, "TXT")] = RecordChange(
+            tag = ", ".join(f"recon:{scope}" for scope in unused)
+            self.plan.changes[address] = RecordChange(
                 zone,
                 None,
                 "TXT",

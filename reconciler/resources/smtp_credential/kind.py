@@ -26,7 +26,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
-from reconciler.kinds.ownership import KEY, KEY_INTENT, PREFIX, PROTECT, is_former, may_write, named, owner_of
+from reconciler.kinds.ownership import KEY, KEY_INTENT, PREFIX, PROTECT, STACK, is_former, may_write, named, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot, now
 from reconciler.kinds.tags import tags_from_aws
@@ -307,8 +307,9 @@ class SmtpCredential(BaseKind):
             {k: v for k, v in d.items() if v is not None or k in both}
             for d, both in ((before, set(after)), (after, set(before)))
         )
+        action: ActionName = "adopt" if STACK in old_tags else "update"
         return Change(
-            desired.address, NAME, "update", before, after, differences(before, after, desired=desired), (),
+            desired.address, NAME, action, before, after, differences(before, after, desired=desired), (),
             (smtp_user.address_of(desired.name),), tuple(_repair_notes(desired, live, state, orphans)),
             desired.source_of("credentials"), live.digest, None, execution,
         )  # fmt: skip
