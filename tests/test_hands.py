@@ -119,3 +119,99 @@ def test_killed_anywhere_while_it_is_renamed(applied: House) -> None:
         only = {"acme" if back else "new"}
         assert (set(owners().values()), markers(applied), mail(applied)) == (only, only, before), nth
     assert nth > 4
+
+
+def part(*names: str) -> dict[str, Any]:
+    """``WORLD`` with the entries SECTION.NAME alone."""
+    found: dict[str, Any] = {}
+    for section, _, name in (one.partition(".") for one in names):
+        found.setdefault(section, {})[name] = WORLD[section][name]
+    return found
+
+
+def test_an_applied_stack_gets_environments(applied: House) -> None:
+    before, environments = mail(applied), {"production": {"stack": {"formerly": ["acme"]}}, "staging": {}}
+    applied.write(WORLD | {"environments": environments})
+    assert applied.cli("apply", "state.yaml", "--env", "production", "--auto-approve", "--allow-adopt").code == 0
+    only = {"acme/production"}
+    assert (set(owners().values()), markers(applied), mail(applied)) == (only, only, before)
+    assert applied.cli("plan", "state.yaml", "--env", "production", "--detailed-exitcode").code == 0
+    history = applied.cli("history", "state.yaml", "--env", "production", "--format", "json").json
+    assert [run["scope"] for run in history["runs"]] == ["acme/production"]
+
+
+PARKED, ELSE = part("domains.parked.acme.com"), part("domains.acme.com", "configuration_sets.main")
+
+
+def test_a_stack_is_split(applied: House) -> None:
+    """Each takes what it declares; what neither declares is left and named."""
+    before = mail(applied)
+    applied.settle(of_new(PARKED, "acme"))
+    left = {d.address for d in applied.plan().diagnostics if d.code == "left"}
+    assert left == {
+        "configuration_set/us-east-1/main", "email_identity/us-east-1/acme.com", "smtp_user/app",
+        "dns_record/acme.com/_recon.acme.com/TXT",
+    }  # fmt: skip
+    assert markers(applied) == {"acme", "new"}
+    applied.settle(of_new(ELSE, "acme", name="other"))
+    assert owners() == {"acme.com": "other", "set main": "other", "user app": "acme", "secret recon/app": "acme"}
+    assert (markers(applied), mail(applied)) == ({"new", "other"}, before)
+    applied.settle(of_new(PARKED, "acme"))
+    applied.settle(part("smtp_users.app"))
+
+
+def test_two_stacks_are_merged(applied: House) -> None:
+    before = mail(applied)
+    applied.settle(of_new(PARKED, "acme"))
+    applied.settle(of_new(WORLD, "acme", "new", name="one"))
+    assert (set(owners().values()), markers(applied), mail(applied)) == ({"one"}, {"one"}, before)
+    applied.destroy()
+    applied.check_foreign(alone=True)
+
+
+def test_parts_that_are_not_declared_stay_and_are_named(applied: House) -> None:
+    """A region is split off, or a part forgotten: what the other may still declare is not deleted."""
+    before = mail(applied)
+    bare = WORLD["domains"]["acme.com"].keys() - {"dmarc", "spf", "mail_from", "policies", "tags"}
+    domain = {key: WORLD["domains"]["acme.com"][key] for key in bare}
+    plan = applied.settle(
+        of_new({"domains": {"acme.com": domain}, "configuration_sets": {"main": {"reputation_options": {}}}}, "acme")
+    )
+    assert {c.action for c in plan.changes} == {"adopt"}
+    notes = {c.address: n.message for c in plan.changes for n in c.notes if n.rule == "left"}
+    assert all(
+        word in notes["email_identity/us-east-1/acme.com"] for word in ("partner", "dmarc", "mail_from", "team")
+    ), notes  # fmt: skip
+    assert "bus" in notes["configuration_set/us-east-1/main"]
+    assert mail(applied) == before
+    identity = applied.identity()
+    assert identity["Policies"].keys() == {"partner"}
+    assert {"Key": "team", "Value": "mail"} in identity["Tags"]
+    applied.settle({**of_new({}, "acme")})
+    assert "_dmarc.acme.com" in {name for name, _ in mail(applied)}, "what is not ours is not deleted with ours"
+
+
+LETTING_GO = {
+    "domains.acme.com": {"acme.com"}, "domains.parked.acme.com": set(),
+    "configuration_sets.main": {"set main"}, "smtp_users.app": {"user app", "secret recon/app"},
+}  # fmt: skip
+
+
+def without(*names: str) -> dict[str, Any]:
+    kept = part(*(f"{s}.{n}" for s, entries in WORLD.items() for n in entries if f"{s}.{n}" not in names))
+    return {**kept, "released": list(names)}
+
+
+@pytest.mark.parametrize("entry", [*LETTING_GO, "all"])
+def test_entries_are_let_go(applied: House, entry: str) -> None:
+    before, names = mail(applied), [*LETTING_GO] if entry == "all" else [entry]
+    plan = applied.settle(without(*names))
+    assert {c.action for c in plan.changes} <= {"update", "delete"}
+    assert {c.kind for c in plan.changes if c.action == "delete"} <= {"dns_record"}
+    gone = set().union(*(LETTING_GO[name] for name in names))
+    assert {name for name, owner in owners().items() if owner is None} == gone
+    assert mail(applied) == before
+    there = markers(applied)
+    assert there == (set() if entry == "all" else {"acme"})
+    applied.settle(WORLD)
+    assert set(owners().values()) == {"acme"}, "declared again, it is adopted again"

@@ -30,7 +30,7 @@ class PlanDraft(Diagnostics):
         self.say(
             "note",
             "left",
-            f"{address} is {named(owner)}'s and not declared here: it stays as it is",
+            f"{address} belongs to {named(owner)} and is not declared here: it stays as it is",
             hint="declare it to take it over; or delete it with that stack's YAML",
             address=address,
         )

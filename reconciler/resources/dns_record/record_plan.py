@@ -102,10 +102,12 @@ class RecordPlan:
         scopes = {marker.stack_of(text) for text in texts} - mine - {None}
         return {scope: marker.read(texts, scope) for scope in sorted(filter(None, scopes))}
 
-    def remembered_spf(self, zone: Zone, domain: str, terms: Iterable[str]) -> marker.Marker:
-        """Our marker of a domain; with ``terms``, which are declared, as far as former stacks put them there."""
-        mine, wanted = self.live_marker(zone, domain), set(terms)
-        taken = self.former_markers.get((zone.id, domain), {}).values()
+    def remembered_spf(self, zone: Zone, intent: Intent) -> marker.Marker:
+        """Our marker of a domain whose SPF is declared; with the declared terms that former stacks put there."""
+        if intent.group != "spf":
+            return marker.Marker()
+        mine, wanted = self.live_marker(zone, intent.domain), set(intent.terms)
+        taken = self.former_markers.get((zone.id, intent.domain), {}).values()
         both = [*(mine.spf or ()), *(term for theirs in taken for term in theirs.spf or () if term in wanted)]
         return replace(
             mine,

@@ -351,9 +351,7 @@ class Upserts:
             self.plan.refuse_several("spf", name, (t for _, t in found), address, intent.source)
             return
         live = next(iter(zone.sets(name, "TXT")), None)
-        remembered = marker.Marker()
-        if intent.group == "spf":
-            remembered = self.plan.remembered_spf(zone, intent.domain, intent.terms)
+        remembered = self.plan.remembered_spf(zone, intent)
         ours_before = list(remembered.spf or [])
         wanted_all = intent.all or ("~all" if remembered.spf_created else None)
         there = found[0][1] if found else None
