@@ -19,6 +19,7 @@ from reconciler.resources.dns_record.values import (
     host,
     key_of,
     mx_value,
+    serves_others,
     shown_spf,
     shown_tags,
 )
@@ -380,7 +381,19 @@ class Removals:
                 "custom_redirect_domain", "kept"
             ):
                 mine.discard("tracking")
+            if desired.address in self.plan.left_to_others or (live is not None and self._left_to_cdn(desired, live)):
+                mine.discard("tracking")
             self.plan.draft.remember(desired.address, RECORDS, mine)
+
+    def _left_to_cdn(self, desired: Desired, live: Observed) -> bool:
+        """Whether a tracking name that was ours serves HTTPS now, and its record sends readers to somebody else."""
+        spec = {**live.spec, **desired.spec, "tracking_options": {
+            **(live.spec.get("tracking_options") or {}), **(desired.spec.get("tracking_options") or {})
+        }}  # fmt: skip
+        name = str(spec["tracking_options"].get("custom_redirect_domain") or "")
+        if not name or not intents.tracks_over_https(spec) or self.plan.snapshot.zone_unread(name):
+            return False
+        return any(serves_others(zone.at(name)) for zone in self.plan.zones_of(name))
 
 
 def _names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:

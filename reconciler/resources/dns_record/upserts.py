@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from reconciler.kinds.kind import Need, needs_of
-from reconciler.kinds.ownership import RECORDS, unpack
+from reconciler.kinds.ownership import RECORDS, owner_of, unpack
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.mail.tags import visible
 from reconciler.model import Address, FieldDiff, Note
-from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
@@ -19,6 +19,7 @@ from reconciler.resources.dns_record.values import (
     key_of,
     mx_value,
     same_tags,
+    serves_others,
     shown_spf,
     shown_tags,
 )
@@ -51,6 +52,10 @@ class Upserts:
         if not zone.loaded or (
             snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners))
         ):  # fmt: skip
+            return
+        if intent.group == "tracking" and serves_others(zone.at(anchor)) and not self._put_by_us(intent):
+            # A CDN in front of SES, or a mistake: rule `tracking-cname` judges. The links already sent go through it.
+            self.plan.left_to_others.update(intent.owners)
             return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
         if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
@@ -152,10 +157,16 @@ class Upserts:
                 )
                 return False
             if intent.type == "CNAME" and record.type != "CNAME":
+                hint = f"remove the {record.type} records of {name}, or choose another name"
+                if intent.group == "tracking":
+                    hint = (
+                        f"choose another custom_redirect_domain; take the {record.type} records out only if nothing "
+                        "needs them: links in mail already sent may go through them"
+                    )
                 self.plan.draft.refuse(
                     "name-taken",
                     f"{name} has {record.type} records, so the CNAME that is needed cannot be created",
-                    hint=f"remove the {record.type} records of {name}, or choose another name",
+                    hint=hint,
                     address=address,
                     source=intent.source,
                 )
@@ -189,15 +200,6 @@ class Upserts:
         ):
             target = there  # A bulk read does not return the zone that SES signs from; the token is what must match.
         if there != target:
-            if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
-                self.plan.draft.refuse(
-                    "cname-taken",
-                    f"{name} is already a CNAME to {there}, which is not recon's",
-                    hint=f"remove it (SES needs {target}), or choose another custom_redirect_domain, or REQUIRE HTTPS",
-                    address=address,
-                    source=intent.source,
-                )
-                return
             self.plan.update(
                 address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
             )
@@ -422,11 +424,15 @@ class Upserts:
         if not intent.owners and intent.group != "spf":
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
 
-    def _claimed(self, intent: Intent) -> bool:
+    def _put_by_us(self, intent: Intent) -> bool:
+        """Whether a live set of this stack remembers the record of this tracking name: then what differs is drift."""
         return any(
-            intent.group in unpack(self.plan.snapshot.observed[o].tags, RECORDS)
-            for o in intent.owners
-            if o in self.plan.snapshot.observed
+            live.kind == TRACKING_KIND
+            and owner_of(live.tags) == self.plan.snapshot.scope
+            and intent.group in unpack(live.tags, RECORDS)
+            and (live.spec.get("tracking_options") or {}).get("custom_redirect_domain") == intent.name
+            and not intents.tracks_over_https(live.spec)
+            for live in self.plan.snapshot.observed.values()
         )
 
     def _publish_by_hand(self, intent: Intent) -> None:
