@@ -217,6 +217,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
+        undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 
