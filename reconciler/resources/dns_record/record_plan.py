@@ -269,17 +269,17 @@ class RecordPlan:
         deleted = live.address not in self.snapshot.desired
         planned.depends.add(live.address)
         if deleted or not tag_remembers:
-            planned.mark = {
-                "domain": _marked(live, zone, record),
-                "name": record.name,
-                "type": record.type,
-                "value": raw,
-            }
-            self._refuse_unwritable_mark(planned.mark, address)
+            planned.mark = self.mark(address, live, zone, record, raw)
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
-            self.draft.add_order(live.address, marks=[address])
         if not deleted:
             self.draft.add_order(live.address, after=[address])
+
+    def mark(self, address: Address, live: Observed, zone: Zone, record: RecordSet, raw: str) -> dict[str, str]:
+        """What a marker must remember of a record before its owner ``live`` is changed and forgets it."""
+        mark = {"domain": _marked(live, zone, record), "name": record.name, "type": record.type, "value": raw}
+        self._refuse_unwritable_mark(mark, address)
+        self.draft.add_order(live.address, marks=[address])
+        return mark
 
     def _refuse_unwritable_mark(self, mark: Mapping[str, str], address: Address) -> None:
         """Refuse a deletion whose record is too long to be remembered in a marker until it is done."""

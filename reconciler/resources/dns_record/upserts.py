@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.kinds.kind import Need, needs_of
-from reconciler.kinds.ownership import RECORDS, owner_of, unpack
+from reconciler.kinds.ownership import owner_of, published
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.mail.tags import visible
@@ -22,6 +22,7 @@ from reconciler.resources.dns_record.values import (
     serves_others,
     shown_spf,
     shown_tags,
+    tracking_option,
 )
 from reconciler.resources.dns_record.zones import RecordSet, Zone
 
@@ -231,6 +232,7 @@ class Upserts:
             ]
             if intent.name is not None
             else [],
+            mark=self._old_token(zone, intent, live, address),
             token={
                 "identity": intent.owners[0],
                 "number": intent.token,
@@ -238,6 +240,15 @@ class Upserts:
                 "region": intent.region,
             },
         )
+
+    def _old_token(
+        self, zone: Zone, intent: Intent, live: RecordSet | None, address: Address
+    ) -> dict[str, str] | None:  # fmt: skip
+        """What a marker must remember of a token that SES may replace: SES forgets it with the put."""
+        identity = self.plan.snapshot.observed.get(intent.owners[0])
+        if live is None or identity is None or not live.simple:
+            return None
+        return self.plan.mark(address, identity, zone, live, live.values[0])
 
     def _mx(self, zone: Zone, intent: Intent, address: Address) -> None:
         name, value = intent.name or "", intent.value or ""
@@ -425,12 +436,12 @@ class Upserts:
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
 
     def _put_by_us(self, intent: Intent) -> bool:
-        """Whether a live set of this stack remembers the record of this tracking name: then what differs is drift."""
+        """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs
+        is drift. Where it serves HTTPS the record is the CDN's."""
         return any(
             live.kind == TRACKING_KIND
             and owner_of(live.tags) == self.plan.snapshot.scope
-            and intent.group in unpack(live.tags, RECORDS)
-            and (live.spec.get("tracking_options") or {}).get("custom_redirect_domain") == intent.name
+            and intent.name in published(live.tags, tracking_option(live))
             and not intents.tracks_over_https(live.spec)
             for live in self.plan.snapshot.observed.values()
         )
