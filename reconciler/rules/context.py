@@ -343,15 +343,24 @@ def annotate(
 
 
 def evaluate(
-    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None
+    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None, made: Sequence[Change] | None = None
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
-    """``view_of``, ``judge`` and ``annotate`` in one, for the planner. The rules judge AWS as it is without the refused
-    changes. Asks public DNS and HTTPS hosts only with ``outside``."""
-    view = view_of(draft.snapshot, [change for change in changes if not change.refused])
-    if outside is not None:
-        view = with_public_dns(view, outside)
+    """``view_of``, ``judge`` and ``annotate`` in one, for the planner. The rules judge AWS as it will be with those of
+    ``changes`` that are ``made`` (default: all). Asks public DNS and HTTPS hosts only with ``outside``."""
     refused = {one.address for one in draft.refusals if one.code == "no-tracking-identity"}
-    return annotate(changes, [f for f in judge(view) if f.rule != "tracking-identity" or f.address not in refused])
+    found = judge(_seen(draft, changes if made is None else made, outside))
+    return annotate(changes, [f for f in found if f.rule != "tracking-identity" or f.address not in refused])
+
+
+def finds_error(draft: PlanDraft, made: Sequence[Change], error: Diagnostic, outside: Outside | None = None) -> bool:
+    """Whether a rule would still find an ``error`` of its own if only ``made`` were carried out."""
+    found = judge(_seen(draft, made, outside), only=error.code)
+    return any((f.rule, f.address, f.severity) == (error.code, error.address, "error") for f in found)
+
+
+def _seen(draft: PlanDraft, made: Sequence[Change], outside: Outside | None) -> RuleView:
+    view = view_of(draft.snapshot, made)
+    return view if outside is None else with_public_dns(view, outside)
 
 
 _SAME: Final = {

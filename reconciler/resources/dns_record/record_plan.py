@@ -67,6 +67,7 @@ class RecordPlan:
         self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
+        self.stuck: dict[str, set[str]] = {}  # domain -> groups that are still remembered, since deleting is refused
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
         self.zones_of_name = Counter(zone.name for zone in snapshot.zones.values() if not zone.private)
 

@@ -218,6 +218,7 @@ class Removals:
                 address = self.plan.address(zone, name, "TXT")
                 if len(found) > 1:
                     self.plan.refuse_several(group, name, (text for _, text in found), address)
+                    self.plan.stuck.setdefault(domain, set()).add(group)
                 for raw, text in found:
                     shown = {**shown_tags(codec.parse(text)), "value": text}
                     self.plan.delete(address, zone, record, raw, shown, live, tag_remembers=True)
@@ -246,12 +247,17 @@ class Removals:
                     continue
                 before = set(self.plan.changes)
                 self._drop_group(domain, group, None, zone)
+                if group in self.plan.stuck.get(domain, ()):
+                    self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
+                    continue
                 self.plan.deleted_by.setdefault(domain, []).extend(set(self.plan.changes) - before)
             if remembered.spf is not None and "spf" not in kept and left_alone(entries.get(domain), "spf"):
                 pass  # its terms stay, and nothing remembers that they were ours
             elif remembered.spf is not None and "spf" not in kept:
                 self._drop_spf_terms(zone, domain, remembered)
-            elif remembered.spf is not None and (zone_id, domain) not in self.plan.spf_compared:
+            if "spf" in self.plan.stuck.get(domain, ()) or (
+                remembered.spf is not None and "spf" in kept and (zone_id, domain) not in self.plan.spf_compared
+            ):
                 # Its record could not be compared (refused, unread): what is remembered must not be forgotten.
                 wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
                 wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
@@ -266,9 +272,9 @@ class Removals:
         address = self.plan.address(zone, domain, "TXT")
         if len(found) > 1 and record and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
             self.plan.refuse_several("spf", domain, (t for _, t in found), address)
+            self.plan.stuck.setdefault(domain, set()).add("spf")
             for raw, text in found:
                 self.plan.delete(address, zone, record, raw, {"value": text}, None)
-            self.plan.deleted_by.setdefault(domain, []).append(address)
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
@@ -396,7 +402,7 @@ class Removals:
                 and "@" not in desired.name
                 and not self.plan.is_manual(desired.name)
             ):
-                gone = mine - kept
+                gone = mine - kept - self.plan.stuck.get(desired.name, set())
                 stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
                 mine -= gone - stays
             self.plan.draft.remember(desired.address, RECORDS, mine)

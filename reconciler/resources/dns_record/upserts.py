@@ -69,6 +69,7 @@ class Upserts:
             self._refuse_another_stacks(zone, intent, address)
         if len(self.plan.draft.refusals) > known:
             self.plan.show_refused(address, zone, intent, _wanted_value(intent))
+            self._put_after(intent, address)
         elif changes:
             self._add_ownership(intent, address)
 
@@ -426,10 +427,8 @@ class Upserts:
             planned.needs += needs_of((owner,), "create", "claim")
             if intent.group != "spf":
                 self.plan.written.setdefault(owner, set()).add(intent.group)
-            live = self.plan.snapshot.observed.get(owner)
-            moves = intent.group == "mail_from" or intent.style == "dkim_key"
-            if live is not None and moves and planned.token is None:
-                self.plan.draft.add_order(owner, before=[address])
+        if planned.token is None:
+            self._put_after(intent, address)
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))
         if not intent.owners and intent.group != "spf":
@@ -445,6 +444,12 @@ class Upserts:
             and not intents.tracks_over_https(live.spec)
             for live in self.plan.snapshot.observed.values()
         )
+
+    def _put_after(self, intent: Intent, address: Address) -> None:
+        """Have a live identity change its MAIL FROM or its key only once the record is there."""
+        if intent.group == "mail_from" or intent.style == "dkim_key":
+            for owner in [one for one in intent.owners if one in self.plan.snapshot.observed]:
+                self.plan.draft.add_order(owner, before=[address])
 
     def _publish_by_hand(self, intent: Intent) -> None:
         value = _wanted_value(intent)
