@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.ownership import LISTS, MAIL_FROM, PREFIX, STACK, named, unpack
+from reconciler.kinds.ownership import LISTS, PREFIX, STACK, named, unpack
 from reconciler.model import Address, Change, Desired, Document, FieldDiff, Note, Observed, Source
 
 
@@ -59,7 +59,7 @@ def release(live: Observed, tags: Mapping[str, str], **execution: Any) -> Change
 def _listed(tags: Mapping[str, str | None]) -> dict[str, frozenset[str]]:
     """What recon's tags list, by tag; without those that list nothing."""
     there = {key: value for key, value in tags.items() if value is not None}
-    found = {key: unpack(there, key) for key in (*LISTS, MAIL_FROM)}
+    found = {key: unpack(there, key) for key in LISTS}
     return {key: names for key, names in found.items() if names}
 
 
