@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support import HOME, House, client, killed_before
+from support import HOME, OTHER, House, client, killed_before, merge, until
 
-from reconciler.errors import Refused
+from reconciler.cli.common import backend_connection, lock_of
+from reconciler.desired import load
+from reconciler.errors import InvalidState, Refused
+from reconciler.iam_policy import policy
+from reconciler.lock import held_together
 
 DOMAIN = "acme.com"
 STORE = {"secretsmanager": {"name": "recon/app"}}
@@ -215,3 +223,145 @@ def test_entries_are_let_go(applied: House, entry: str) -> None:
     assert there == (set() if entry == "all" else {"acme"})
     applied.settle(WORLD)
     assert set(owners().values()) == {"acme"}, "declared again, it is adopted again"
+
+
+def test_a_line_whose_entry_is_let_go_already_does_nothing(applied: House) -> None:
+    applied.settle(without("configuration_sets.main", "domains.acme.com", "domains.parked.acme.com"))
+    applied.settle(of_new(ELSE, name="other"))
+    applied.settle(without("configuration_sets.main", "domains.acme.com", "domains.parked.acme.com"))
+    assert owners()["acme.com"] == "other", "what another stack owns by now is left to it"
+
+
+def test_what_is_let_go_changes_hands_in_either_order(applied: House) -> None:
+    giver, taker = without("domains.parked.acme.com"), of_new(PARKED, "acme")
+    before = mail(applied)
+    for first, second in ((giver, taker), (taker, giver)):
+        applied.once("hands", lambda: None)
+        applied.settle(first)
+        applied.settle(second)
+        assert (markers(applied) >= {"acme", "new"} or first is giver, mail(applied)) == (True, before)
+        applied.settle(first)
+
+
+def test_a_release_that_is_killed_is_finished(applied: House) -> None:
+    before = mail(applied)
+    for nth in range(1, 50):
+        applied.once("hands", lambda: None)
+        with killed_before(nth):
+            applied.apply(without(*LETTING_GO))
+            break
+        applied.settle(without(*LETTING_GO))
+        assert (set(owners().values()), markers(applied), mail(applied)) == ({None}, set(), before), nth
+    assert nth > 4
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        ({"released": ["domains.acme.com"]}, "released-and-declared", "domains.acme.com is also declared"),
+        ({"released": ["domains.ACME.com."]}, "released-and-declared", "domains.acme.com is also declared"),
+        ({"released": ["domain.acme.com"]}, "unknown-released", "domains"),
+        ({"released": ["acme"]}, "unknown-released", "does not begin with a section"),
+        ({"released": ["domains.not a name"]}, "unknown-released", "domains"),
+        ({"released": ["domains.${nope}"]}, "undefined-variable", "nope"),
+        ({"released": [7]}, "needs-quotes", "text"),
+        ({"released": ["configuration_sets.old"],
+          "moved": [{"from": "configuration_sets.old", "to": "configuration_sets.main"}]},
+         "released-and-moved", "configuration_sets.old is also renamed"),
+        ({"moved": [{"from": "configuration_sets.old", "to": "domains.new.acme.com"}]}, "bad-address", "cannot become"),
+        ({"moved": [{"from": "sets.old", "to": "configuration_sets.main"}]}, "bad-address", "section"),
+        ({"moved": [{"from": "configuration_sets.old", "to": "configuration_set/us-east-1/main"}]},
+         "bad-address", "not an address"),
+        ({"moved": [{"from": "configuration_sets.main", "to": "configuration_sets.main"}]},
+         "moved-to-itself", "moved to itself"),
+        ({"stack": {"formerly": ["a/b/c"]}}, "bad-name", "a/b/c"),
+        ({"stack": {"formerly": ["cloudformation/no_such"]}}, "bad-name", "cloudformation/no_such"),
+        ({"stack": {"formerly": "old"}}, "wrong-type", "list"),
+    ],
+)  # fmt: skip
+def test_bad_input(tmp_path: Path, more: dict[str, Any], code: str, says: str) -> None:
+    House(tmp_path).write(merge(WORLD, more))
+    with pytest.raises(InvalidState) as refused:
+        load(tmp_path / "state.yaml", None)
+    found = [f"{d.message} {d.hint}" for d in refused.value.diagnostics if d.code == code]
+    assert any(says in text for text in found), [(d.code, d.message, d.hint) for d in refused.value.diagnostics]
+
+
+def test_moved_by_section_is_for_all_regions(applied: House) -> None:
+    world = {
+        "configuration_sets": {"new": {"regions": [HOME, OTHER]}},
+        "smtp_users": {"mailer": WORLD["smtp_users"]["app"]},
+    }
+    moved = [{"from": "configuration_sets.main", "to": "configuration_sets.new"},
+             {"from": "smtp_users.app", "to": "smtp_users.mailer"}]  # fmt: skip
+    applied.write(world | {"moved": moved})
+    state = load(applied.home / "state.yaml", None).state
+    assert [(m.from_address, m.to_address) for m in state.moved] == [
+        ("configuration_set/eu-west-1/main", "configuration_set/eu-west-1/new"),
+        ("configuration_set/us-east-1/main", "configuration_set/us-east-1/new"),
+        ("smtp_user/app", "smtp_user/mailer"),
+    ]
+    actions = {c.address: c.action for c in applied.plan(WORLD | world | {"moved": moved}).changes}
+    assert actions["configuration_set/us-east-1/new"] == "replace"
+    assert actions["configuration_set/eu-west-1/new"] == "create"
+
+
+def test_a_stack_and_a_user_are_renamed_at_once(applied: House) -> None:
+    """What `moved` renames is named by the state, so a former owner's changes hands, too."""
+    key = client("iam").list_access_keys(UserName="app")["AccessKeyMetadata"][0]["AccessKeyId"]
+    world = {**ELSE, **PARKED, "domains": WORLD["domains"], "smtp_users": {"mailer": WORLD["smtp_users"]["app"]},
+             "moved": [{"from": "smtp_users.app", "to": "smtp_users.mailer"}]}  # fmt: skip
+    applied.settle(of_new(world, "acme"))
+    assert owners()["user mailer"] == owners()["secret recon/app"] == "new"
+    assert client("iam").list_access_keys(UserName="mailer")["AccessKeyMetadata"][0]["AccessKeyId"] == key
+
+
+# --- locks, journals, permissions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", [{}, {"backend": {"s3": {"bucket": "acme-recon"}}}], ids=["folder", "bucket"])
+def test_locks_and_journals_of_all_names(house: House, backend: dict[str, Any]) -> None:
+    if backend:
+        client("s3").create_bucket(Bucket="acme-recon")
+    document = {"configuration_sets": {"main": {}}}
+    old = {"stack": {"name": "zz", **backend}}
+    new = {"stack": {"name": "mm", "formerly": ["zz", "aa/production"], **backend}}
+    house.write(document | old)
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+    house.write(document | new)
+    stack = load(house.home / "state.yaml", None).state.stack
+    assert stack.scopes == ("aa/production", "mm", "zz")
+    with contextlib.chdir(house.home), lock_of(stack, "zz").held("apply") as other:
+        locked = house.cli("apply", "state.yaml", "--auto-approve", "--allow-adopt")
+        assert locked.code == 3
+        assert "the lock of the stack zz, which `stack.formerly` names" in locked.err
+        assert lock_of(stack, "aa/production").holder() is None, "what was taken first is released"
+        unlocked = house.cli("unlock", "state.yaml", "--force")
+        assert "The lock of the stack zz" in unlocked.out
+        assert other.holder.id
+    with (
+        contextlib.chdir(house.home),
+        held_together(stack, backend_connection(stack), "apply", 0, on_wait=print) as held,
+    ):
+        assert all(lock_of(stack, scope).holder() is not None for scope in stack.scopes)
+        taken = lock_of(stack, "zz")
+        holder = taken.holder()
+        assert holder is not None
+        assert taken.force_unlock(holder)
+        until(held.lost.is_set, "the run notices that a former lock is lost") if not backend else None
+    assert house.cli("apply", "state.yaml", "--auto-approve", "--allow-adopt").code == 0
+    runs = house.cli("history", "state.yaml", "--format", "json").json["runs"]
+    assert [run["scope"] for run in runs if run["outcome"] == "applied"] == ["mm", "zz"]
+
+
+def test_permissions_for_what_is_let_go_and_for_all_locks(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.write(
+        {"released": ["domains.acme.com"], "configuration_sets": {"main": {}}},
+        stack={"formerly": ["old/staging"], "backend": {"s3": {"bucket": "acme-recon"}}},
+    )
+    state = load(tmp_path / "state.yaml", None).state
+    text = json.dumps(policy(state, "apply"))
+    for part in ("locks/old/staging.json", "journal/old/staging/*", "*.acme.com", "ses:UntagResource"):
+        assert part in text, part
+    assert "ses:UntagResource" not in json.dumps(policy(replace(state, released=()), "apply")["Statement"][-9:])
