@@ -37,7 +37,7 @@ from support import HOME, House, client, merge, put, told
 from reconciler.aws import iam_action
 from reconciler.model import Result
 from reconciler.resources import FOLDER, KINDS
-from reconciler.resources.spec import KindSpec
+from reconciler.resources.spec import KindSpec, PlainSpec
 
 TAG = "recon:"
 ENTRY = "*"
@@ -95,6 +95,11 @@ class Case:
     never_called: Mapping[str, str]
     may_be_denied: Mapping[str, str]
     without: Mapping[str, str]
+
+    @property
+    def permanent(self) -> bool:
+        """Whether AWS always has it: it is neither created nor deleted."""
+        return isinstance(self.spec, PlainSpec) and self.spec.permanent
 
     @property
     def gone(self) -> Mapping[str, Any]:
@@ -178,7 +183,7 @@ def _case(spec: KindSpec, raw: dict[str, Any], number: int) -> Case:
     section = raw.pop("section", sections[0].name if sections else "")
     inside = raw.pop("inside", "")
     ((name, base),) = raw.pop("base").items()
-    place = (section, inside, spec.parent_key, name) if spec.parent_key else (section, name)
+    place = (section, inside, spec.parent_key, name) if spec.parent_key else (section, name) if name else (section,)
     parts = {"REGION": HOME, "SET": inside, "NAME": name}
     address = raw.pop("address", "") or spec.address_of(*(parts[part] for part in spec.address))
     fields = {
