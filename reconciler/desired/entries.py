@@ -347,7 +347,7 @@ class Assembler:
         key = (kind, class_name)
         if key not in self._below:
             below: Node | None = None
-            if self.tags is not None and self.tags.value:
+            if self.tags is not None and self.tags.value and SECTIONS[declared.section][0].taggable:
                 below = self.tags.with_value({"tags": self.tags})
             for layer in (self.defaults, self.classes.get(class_name) if self.classes and class_name else None):
                 node = layer.get(kind) if layer is not None else None

@@ -60,7 +60,7 @@ class Account(PlainKind):
             found.append(Note("delivery-delayed", "note", "SES may delay messages from shared IP addresses"))
         if becomes("suppression_attributes.suppressed_reasons", []):
             message = "SES suppresses nobody any more: mail goes to addresses that bounced or complained"
-            found.append(Note("suppression-off", "warning", message))
+            found.append(Note("account-suppression-off", "warning", message))
         return tuple(found)
 
     def requests(self, change: Change, key: str, value: Any) -> Iterable[Request]:
