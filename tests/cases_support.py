@@ -37,7 +37,7 @@ from support import HOME, House, client, merge, put, told
 from reconciler.aws import iam_action
 from reconciler.model import Result
 from reconciler.resources import FOLDER, KINDS
-from reconciler.resources.spec import KindSpec, PlainSpec
+from reconciler.resources.spec import KindSpec
 
 TAG = "recon:"
 ENTRY = "*"
@@ -99,7 +99,7 @@ class Case:
     @property
     def permanent(self) -> bool:
         """Whether AWS always has it: it is neither created nor deleted."""
-        return isinstance(self.spec, PlainSpec) and self.spec.permanent
+        return self.spec.permanent
 
     @property
     def gone(self) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reconciler.resources import FOLDER, KINDS, children
-from reconciler.resources.spec import KindSpec, PlainSpec, Section
+from reconciler.resources.spec import KindSpec, Section
 
 PARTS: Final = ("common", "stack", "rules")
 """The parts of the schema that are of no kind; files of ``schemas/``."""
@@ -108,8 +108,7 @@ def _add_envelope(body: dict[str, Any], spec: KindSpec, section: Section) -> Non
             "type": "object",
             "additionalProperties": {"$ref": f"#/$defs/{section.entry}/$defs/regional"},
         }
-    permanent = isinstance(spec, PlainSpec) and spec.permanent
-    body["properties"] = {**properties, **common("unmanaged", *(() if permanent else ("protect",)))}
+    body["properties"] = {**properties, **common("unmanaged", *(() if spec.permanent else ("protect",)))}
 
 
 def _add_section(root: dict[str, Any], section: Section) -> None:

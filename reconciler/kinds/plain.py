@@ -207,8 +207,9 @@ class PlainKind(Reader):
         if not self.allowed(draft, desired, None, ()):
             return None
         shown = {key: usual_value(field) for key, field in self.spec.fields.items() if field.on_create}
-        after = {**shown, **without_absent(desired.spec), **self._tags(draft, desired, None)}
-        after["tags"] = present(after["tags"])
+        after = {**shown, **without_absent(desired.spec)}
+        if self.spec.taggable:
+            after["tags"] = present(self._tags(draft, desired, None)["tags"])
         return creation(
             desired,
             after,

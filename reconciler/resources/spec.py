@@ -187,6 +187,9 @@ class KindSpec:
     """Whether the headline counts its changes as DNS records where no phrase says them."""
     counts_deletes: bool = True
     """Whether a deletion counts against ``max_deletes``."""
+    permanent: bool = False
+    """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
+    ``put``. What is taken out of the YAML stays as it is."""
 
     @property
     def section(self) -> str:
@@ -331,9 +334,6 @@ class PlainSpec(KindSpec):
     """What AWS answers to a creation of what exists."""
     tags_in_get: bool = True
     """Whether Get returns the tags; else ListTagsForResource is asked."""
-    permanent: bool = False
-    """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
-    ``put``. What is taken out of the YAML stays as it is."""
     for_commands: tuple[str, ...] = ()
     """Keys of an entry that a command of its own uses; plan and apply leave them alone."""
 

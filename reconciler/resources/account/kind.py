@@ -32,8 +32,8 @@ class Account(PlainKind):
 
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """Refuse what SES shows only while the Virtual Deliverability Manager is on: it would differ for ever."""
-        wanted, there = desired.spec.get(VDM) or {}, live.spec[VDM] if live else {}
-        if wanted.get("vdm_enabled", there.get("vdm_enabled")) != "ENABLED":
+        wanted = desired.spec.get(VDM) or {}
+        if live is not None and wanted.get("vdm_enabled", live.spec[VDM]["vdm_enabled"]) != "ENABLED":
             for path in [path for path in BELOW_VDM if at_path(wanted, path) == "ENABLED"]:
                 draft.refuse(
                     "vdm-off", f"{desired.address}: {path} needs the Virtual Deliverability Manager, which is off",
