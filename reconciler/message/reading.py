@@ -85,7 +85,7 @@ def read_message(data: bytes, name: str) -> MailPart:
     if known := next((words for magic, words in _FORMATS if data.lstrip().startswith(magic)), ""):
         raise ReconError(f"{name} is {known}, not a mail message", hint=_HOW)
     data, others = _first_of_mailbox(data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
-    if b"\0" in data[:4096]:
+    if b"\0" in _split(data)[0][:MAX_HEAD]:
         raise ReconError(f"{name} is binary, not a mail message", hint=_HOW)
     head = _split(data)[0]
     if len(head) > MAX_HEAD:

@@ -19,7 +19,9 @@ _WITHOUT_ID: Final = ("outlook.com", "microsoft.com", "exchangelabs.com", "offic
 """Receivers that write no name into their header."""
 _SAME: Final = {"amazonaws.com": "amazonses.com", "googlemail.com": "google.com"}
 """Sites that write another site's name into their header."""
-_METHODS: Final = frozenset({"dkim", "spf", "dmarc", "arc", "compauth", "domainkeys", "sender-id", "iprev", "auth", "bimi"})
+_METHODS: Final = frozenset(
+    {"dkim", "spf", "dmarc", "arc", "compauth", "domainkeys", "sender-id", "iprev", "auth", "bimi"}
+)
 MAX_VALUE: Final = 10_000
 """Characters of a header that are looked at."""
 
@@ -36,7 +38,15 @@ class MethodResult:
     @property
     def domain(self) -> str:
         """The domain that the result is about."""
-        for name in ("header.d", "header.i", "smtp.mailfrom", "smtp.mfrom", "envelope-from", "header.from", "smtp.helo"):
+        for name in (
+            "header.d",
+            "header.i",
+            "smtp.mailfrom",
+            "smtp.mfrom",
+            "envelope-from",
+            "header.from",
+            "smtp.helo",
+        ):
             if value := self.properties.get(name, "").strip("<>\"'"):
                 return domain_in(value.rpartition("@")[2])
         return ""
@@ -119,9 +129,14 @@ def parse_hop(value: str, place: int) -> MailHop:
     head, by, tail = path.partition(" by ") if not path.startswith("by ") else ("", "by ", path[3:])
     sender = re.match(r"\s*from\s+(\S+)", head, re.IGNORECASE)
     named = re.match(r"\s*([^\s;()]+)", tail) if by else None
-    address = next(filter(None, map(_address, re.findall(r"[\[( ]((?:IPv6:)?[0-9A-Fa-f:.]{3,45})[\]) ,]", f"{head} "))), "")
+    address = next(
+        filter(None, map(_address, re.findall(r"[\[( ]((?:IPv6:)?[0-9A-Fa-f:.]{3,45})[\]) ,]", f"{head} "))), ""
+    )
     return MailHop(
-        domain_in(sender[1].strip("[]()")) if sender else "", address, named[1].lower().rstrip(".") if named else "", place
+        domain_in(sender[1].strip("[]()")) if sender else "",
+        address,
+        named[1].lower().rstrip(".") if named else "",
+        place,
     )
 
 

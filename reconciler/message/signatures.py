@@ -180,7 +180,7 @@ def _made_by(signature: bytes, public: Mapping[str, Any]) -> bool:
 
     number = int.from_bytes(base64.b64decode(re.sub(rb"\s+", b"", signature)), "big")
     length = (public["modulus"].bit_length() + 7) // 8
-    plain = pow(number, public["publicExponent"], public["modulus"]).to_bytes(length, "big")
+    plain: bytes = pow(number, public["publicExponent"], public["modulus"]).to_bytes(length, "big")
     return plain.startswith(b"\x00\x01\xff\xff\xff\xff")
 
 
