@@ -1,7 +1,7 @@
 """The DMARC record that applies to a domain, its organizational domain, and whether two domains align.
 
-Source: RFC 9989, DNS Tree Walk, DMARC Policy Discovery, Organizational Domain Discovery, Identifier Alignment. Pure: the
-records are given.
+Source: RFC 9989, DNS Tree Walk, DMARC Policy Discovery, Organizational Domain Discovery, Identifier Alignment. Pure:
+the records are given.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from reconciler.message.reading import MailPart, address_in, parse
 MAX_TEXT: Final = 200_000
 """Characters of a bounce's words that are searched."""
 
+MAX_REPLY: Final = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -51,14 +53,15 @@ _REPLY: Final = re.compile(
     r"(?<![\w.])([245]\d\d[ -](?:\#?[245]\.\d{1,3}\.\d{1,3}[ :]?)?[^\r\n]{3,}|\#?[245]\.\d\.\d{1,3} - [^\r\n]{3,})"
 )
 _SPOKEN: Final = (
-    re.compile(r"The response (?:from the remote server )?was:?\s+(.+?)(?=\n\s*\n|\Z)", re.DOTALL),
-    re.compile(r"Remote Server returned:? '(.+?)'(?:\s|$)", re.DOTALL),
-    re.compile(r"Remote host said:\s+(.+?)(?=\n\s*\n|\Z)", re.DOTALL),
-    re.compile(r"\bsaid: (.+?)(?=\n\s*\n|\Z)", re.DOTALL),
-    re.compile(r"The error that the other server returned was:\s+(.+?)(?=\n\s*\n|\Z)", re.DOTALL),
+    re.compile(r"The response (?:from the remote server )?was:?\s+(.{1,3000}?)(?=\n\s*\n|\Z)", re.DOTALL),
+    re.compile(r"Remote Server returned:? '(.{1,3000}?)'(?:\s|$)", re.DOTALL),
+    re.compile(r"Remote host said:\s+(.{1,3000}?)(?=\n\s*\n|\Z)", re.DOTALL),
+    re.compile(r"\bsaid: (.{1,3000}?)(?=\n\s*\n|\Z)", re.DOTALL),
+    re.compile(r"The error that the other server returned was:\s+(.{1,3000}?)(?=\n\s*\n|\Z)", re.DOTALL),
 )
 _SENDERS: Final = re.compile(
-    r"mailer[-_]daemon|post_?master|microsoftexchange[0-9a-f]+@|mail delivery|system administrator|mail system|mta-?admin",
+    r"mailer[-_]daemon|post_?master|microsoftexchange[0-9a-f]+@|mail delivery"
+    r"|system administrator|mail system|mta-?admin",
     re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(
@@ -67,7 +70,8 @@ _SUBJECT: Final = re.compile(
 _FAILED: Final = re.compile(
     r"undeliver|(?:could not|couldn't|cannot|can't|not able to|unable to|not been|was not|wasn't) (?:be )?deliver"
     r"|deliver.{0,60}fail|fail.{0,60}deliver|did not reach|permanent (?:fatal )?error|returned mail|final-recipient:"
-    r"|error delivering|not yet been delivered|(?:unknown|invalid) (?:user|address|recipient)|\bsaid: [45]\d\d|no such user",
+    r"|error delivering|not yet been delivered"
+    r"|(?:unknown|invalid) (?:user|address|recipient)|\bsaid: [45]\d\d|no such user",
     re.IGNORECASE,
 )
 
@@ -165,7 +169,8 @@ def _from_status(status: MailPart) -> tuple[tuple[Refusal, ...], str]:
         code = re.search(r"\d\.\d{1,3}\.\d{1,3}", fields.get("status", ""))
         found.append(Refusal(
             address_in(recipient) or recipient, fields.get("action", "").split(" ")[0].lower(), code[0] if code else "",
-            joined(_named(fields.get("diagnostic-code", ""))), _named(fields.get("remote-mta", "")).split(" ")[0],
+            joined(_named(fields.get("diagnostic-code", "")))[:MAX_REPLY],
+            _named(fields.get("remote-mta", "")).split(" ")[0],
         ))  # fmt: skip
     return tuple(found), reporter
 
@@ -191,9 +196,9 @@ def _spoken_reply(spoken: str) -> str:
     head = _BELOW.split(spoken)[0]
     for pattern in _SPOKEN:
         if found := pattern.search(head):
-            return joined(found[1])[:2000]
+            return joined(found[1])[:MAX_REPLY]
     found = _REPLY.search(head)
-    return joined(found[1])[:2000] if found else re.sub(r"\s+", " ", head).strip()[:300]
+    return joined(found[1])[:MAX_REPLY] if found else re.sub(r"\s+", " ", head).strip()[:600]
 
 
 def _from_words(message: MailPart, spoken: str) -> tuple[Refusal, ...]:
@@ -205,7 +210,7 @@ def _from_words(message: MailPart, spoken: str) -> tuple[Refusal, ...]:
             return told
     reply = _spoken_reply(spoken)
     code = re.search(r"\b[245]\.\d{1,3}\.\d{1,3}\b", reply)
-    first = re.search(r"<?([^\s<>()\[\]\"':;,]+@[^\s<>()\[\]\"':;,]+\.[A-Za-z]{2,})>?", head)
+    first = re.search(r"<?([^\s<>()\[\]\"':;,@]{1,64}@[^\s<>()\[\]\"':;,@]{1,255}\.[A-Za-z]{2,63})>?", head)
     recipient = address_in(message.first("x-failed-recipients")) or (address_in(first[1]) if first else "")
     delayed = r"(?i)warning message only|has been delayed|\(delay\)|not yet been delivered|^warning: "
     action = "delayed" if re.search(delayed, head) or re.search(delayed, message.first("subject")) else "failed"

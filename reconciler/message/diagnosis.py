@@ -1,7 +1,7 @@
 """Which layer failed for a message, and why: findings from the evidence, the cause before its symptoms. Pure.
 
-A change on the way (a mailing list, a forwarder, a gateway) is told apart from a mistake in the sender's set-up: then the
-key is right and the signed text is not. What a bounce holds in part is not verifiable, which is not failed.
+A change on the way (a mailing list, a forwarder, a gateway) is told apart from a mistake in the sender's set-up: then
+the key is right and the signed text is not. What a bounce holds in part is not verifiable, which is not failed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ FOUND: Final = "found"
 UNKNOWN: Final = "unknown"
 
 LAYERS: Final = (
-    "smtp", "permission", "account", "configuration_set", "identity", "suppression", "recipient", "network", "dns", "dkim",
-    "content", "spf", "arc", "dmarc", "reputation", "receiver", "sender",
+    "smtp", "permission", "account", "configuration_set", "identity", "suppression", "recipient", "network", "dns",
+    "dkim", "content", "spf", "arc", "dmarc", "reputation", "receiver", "sender",
 )  # fmt: skip
 """What can refuse a message, from the sender to the receiver; then who received and who sent it."""
 
@@ -60,13 +60,14 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         return {
             "layer": self.layer, "status": self.status, "message": self.message, "hint": self.hint or None,
-            "domain": self.domain or None, "region": None, "runbook": f"docs/runbooks/{self.runbook}" if self.runbook else None,
+            "domain": self.domain or None, "region": None,
+            "runbook": f"docs/runbooks/{self.runbook}" if self.runbook else None,
         }  # fmt: skip
 
 
 def findings(evidence: Evidence, now: str, declared: str = "") -> list[Finding]:
-    """All findings, the causes first; ``now`` (ISO 8601) tells how old the message is, ``declared`` says in words what the
-    YAML declares about its sender."""
+    """All findings, the causes first; ``now`` (ISO 8601) tells how old the message is, ``declared`` says in words what
+    the YAML declares about its sender."""
     found: list[Finding] = []
     if evidence.report is not None:
         found += _refusals(evidence)
@@ -102,8 +103,8 @@ def headline(found: list[Finding], evidence: Evidence) -> str:
         return f"Nothing wrong was found, but not all can be verified: {unknown[0].layer}: {unknown[0].message}"
     by = " and ".join(evidence.dmarc.by)
     return (
-        f"The message is authentic: DMARC passes{f' by {by}' if by else ''}. If it was put into the spam folder, the cause is "
-        "reputation or content."
+        f"The message is authentic: DMARC passes{f' by {by}' if by else ''}. If it was put into the spam folder, "
+        "the cause is reputation or content."
     )
 
 
@@ -223,8 +224,8 @@ def _signature(evidence: Evidence, signature: Signature, age: float | None) -> F
         return _changed(evidence, signature)
     if cause == NO_KEY:
         if age is not None and age > OLD_DAYS and not _failed_there(evidence):
-            return ended(UNKNOWN, f"the signature of {domain} is not verifiable: the message is {age:.0f} days old, and its key "
-                                  f"{name} is gone")  # fmt: skip
+            why = f"the message is {age:.0f} days old, and its key {name} is gone"
+            return ended(UNKNOWN, f"the signature of {domain} is not verifiable: {why}")
         return ended(FOUND, f"{name}: {signature.detail}, so that the signature of {domain} fails",
                      f"recon doctor {domain} shows the record that is missing", "dns")  # fmt: skip
     words = f"the signature of {domain} fails: {signature.detail} ({name})"
@@ -238,7 +239,8 @@ def _changed(evidence: Evidence, signature: Signature) -> Finding:
     what = "its body was" if signature.cause == BODY else "signed headers were"
     words = f"{what} changed{by} after {signature.domain} signed it, so that the signature fails: your keys are right"
     hint = (
-        "no change of yours helps: the forwarder or list must leave the message as it is, write its own From, or seal with ARC"
+        "no change of yours helps: the forwarder or list must leave the message as it is, write its own From, or seal "
+        "with ARC"
         if evidence.forwarded
         else "look at what is between SES and the receiver: a gateway, a disclaimer, a virus scanner"
     )
@@ -268,9 +270,9 @@ def _spf(evidence: Evidence) -> Iterator[Finding]:
     else:
         client = evidence.receiver.client
         by = f" from {client.address}" if client is not None and client.address else ""
-        yield Finding("spf", FOUND, f"SPF is {spf.result} for {domain}: its record does not allow the server that "
-                                    f"delivered{by}", f"recon doctor {author or domain}: the record of a MAIL FROM domain has "
-                                    "include:amazonses.com", domain, AUTHENTICATION_PAGE)  # fmt: skip
+        words = f"SPF is {spf.result} for {domain}: its record does not allow the server that delivered{by}"
+        hint = f"recon doctor {author or domain}: the record of a MAIL FROM domain has include:amazonses.com"
+        yield Finding("spf", FOUND, words, hint, domain, AUTHENTICATION_PAGE)
 
 
 def _arc(evidence: Evidence) -> Iterator[Finding]:
@@ -294,14 +296,14 @@ def _dmarc(evidence: Evidence) -> Iterator[Finding]:
     site = evidence.receiver.site or "the receiver"
     record = f" (p={here.policy}, record of {here.where})" if here.where else ""
     if here.result == NONE:
-        yield Finding("dmarc", FOUND, f"receivers find no DMARC record for {author}", "declare `dmarc:`, first with p: none",
-                      author, AUTHENTICATION_PAGE)  # fmt: skip
+        hint = "declare `dmarc:`, first with p: none"
+        yield Finding("dmarc", FOUND, f"receivers find no DMARC record for {author}", hint, author, AUTHENTICATION_PAGE)
     elif there is not None and there.result not in {PASS, NONE}:
         action = f", and did: {there.policy}" if there.policy and there.policy != NONE else ""
         now = f" By the records of today it passes by {' and '.join(here.by)}." if here.result == PASS else ""
         hint = "the receiver saw other records than DNS has now: send again" if now else f"recon doctor {author}"
-        yield Finding("dmarc", FOUND, f"{site} found that DMARC fails for {author}{record}{action}.{now}".rstrip("."), hint,
-                      author, AUTHENTICATION_PAGE)  # fmt: skip
+        words = f"{site} found that DMARC fails for {author}{record}{action}.{now}".rstrip(".")
+        yield Finding("dmarc", FOUND, words, hint, author, AUTHENTICATION_PAGE)
     elif here.result == PASS:
         yield Finding("dmarc", OK, f"DMARC passes for {author} by {' and '.join(here.by)}{record}", "", author)
     elif there is not None and there.result == PASS:
@@ -364,16 +366,19 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
         "sender": evidence.trace.to_json(),
         "receiver": receiver.site or None,
         "results": [] if receiver.results is None else [
-            {"method": one.method, "result": one.result, "domain": one.domain or None} for one in receiver.results.results
+            {"method": one.method, "result": one.result, "domain": one.domain or None}
+            for one in receiver.results.results
         ],
         "not_believed": list(receiver.foreign),
         "signatures": [
-            {"domain": s.domain, "selector": s.selector, "result": s.result, "cause": s.cause or None, "detail": s.detail or None}
+            {"domain": s.domain, "selector": s.selector, "result": s.result, "cause": s.cause or None,
+             "detail": s.detail or None}
             for s in evidence.signatures
         ],
         "spf": evidence.spf.result if evidence.spf is not None else None,
-        "dmarc": {"domain": evidence.dmarc.domain or None, "result": evidence.dmarc.result, "by": list(evidence.dmarc.by),
-                  "record": evidence.dmarc.where or None, "policy": evidence.dmarc.policy or None,
+        "dmarc": {"domain": evidence.dmarc.domain or None, "result": evidence.dmarc.result,
+                  "by": list(evidence.dmarc.by), "record": evidence.dmarc.where or None,
+                  "policy": evidence.dmarc.policy or None,
                   "reported": evidence.reported.result if evidence.reported is not None else None},
         "arc": None if arc is None else {"sets": arc.sets, "result": arc.result, "sealers": list(arc.sealers),
                                          "detail": arc.detail or None},

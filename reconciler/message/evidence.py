@@ -45,8 +45,8 @@ class DmarcResult:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that is known of one message. ``looked_at`` is the message in question: of a bounce the one that bounced, None
-    where the bounce does not hold it; ``whole`` says whether its body is there."""
+    """All that is known of one message. ``looked_at`` is the message in question: of a bounce the one that bounced,
+    None where the bounce does not hold it; ``whole`` says whether its body is there."""
 
     message: MailPart
     report: BounceReport | None
@@ -75,8 +75,8 @@ def subject_of(message: MailPart) -> tuple[BounceReport | None, MailPart | None,
 
 
 def questions(message: MailPart) -> list[tuple[str, str]]:
-    """What to ask public DNS about a message: keys, DMARC records of all domains that may align, and whether its author's
-    domain exists."""
+    """What to ask public DNS about a message: keys, DMARC records of all domains that may align, and whether its
+    author's domain exists."""
     _, looked_at, _ = subject_of(message)
     if looked_at is None:
         return []
@@ -102,8 +102,8 @@ def examine(message: MailPart, answers: Answers) -> Evidence:
     spf = _spf(receiver)
     result = _dmarc(looked_at, signatures, spf, answers, receiver)
     return Evidence(
-        message, report, looked_at, whole, receiver, signatures, verify_arc(looked_at, answers, whole=whole), spf, result,
-        _reported(receiver), trace(looked_at), forwarded(looked_at, receiver),
+        message, report, looked_at, whole, receiver, signatures, verify_arc(looked_at, answers, whole=whole), spf,
+        result, _reported(receiver), trace(looked_at), forwarded(looked_at, receiver),
     )  # fmt: skip
 
 

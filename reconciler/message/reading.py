@@ -28,8 +28,9 @@ _KNOWN: Final = frozenset({
     "dkim-signature", "delivered-to", "authentication-results",
 })  # fmt: skip
 _FORMATS: Final = (
-    (b"\xd0\xcf\x11\xe0", "a file of Outlook (.msg)"), (b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip archive"),
-    (b"%PDF", "a PDF"), (b"\x89PNG", "an image"), (b"\xff\xd8\xff", "an image"), (b"{", "JSON"), (b"<", "HTML or XML"),
+    (b"\xd0\xcf\x11\xe0", "a file of Outlook (.msg)"), (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF"),
+    (b"\x89PNG", "an image"), (b"\xff\xd8\xff", "an image"), (b"{", "JSON"), (b"<", "HTML or XML"),
 )  # fmt: skip
 _HOW: Final = (
     "save the message as it arrived (.eml): Gmail and Yahoo have it below Show original, Outlook below View source"
@@ -78,8 +79,8 @@ class MailPart:
 
 
 def read_message(data: bytes, name: str) -> MailPart:
-    """The message in the bytes of a file; ``name`` stands for the file in errors. Of a mailbox (mbox) the first one, and
-    ``others`` is how many follow. Raises ReconError for what is no message."""
+    """The message in the bytes of a file; ``name`` stands for the file in errors. Of a mailbox (mbox) the first one,
+    and ``others`` is how many follow. Raises ReconError for what is no message."""
     if not data.strip():
         raise ReconError(f"{name} is empty", hint=_HOW)
     if known := next((words for magic, words in _FORMATS if data.lstrip().startswith(magic)), ""):
@@ -177,7 +178,9 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 def address_in(value: str) -> str:
     """The first address of a header such as From or Return-Path, domain in A-labels; "" where there is none."""
     plain = re.sub(r'"(?:[^"\\]|\\.)*"(?!@)', " ", value[:10000])
-    found = re.search(r"<\s*([^<>\s]+@[^<>\s@]+)\s*>", plain) or re.search(r"([^\s<>,;:()]+@[^\s<>,;()@]+)", plain)
+    found = re.search(r"<\s*([^<>\s]{1,255}@[^<>\s@]{1,255})\s*>", plain) or re.search(
+        r"([^\s<>,;:()]{1,255}@[^\s<>,;()@]{1,255})", plain
+    )
     if found is None:
         return ""
     local, _, domain = found[1].rpartition("@")

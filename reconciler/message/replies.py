@@ -2,8 +2,8 @@
 
 SES's own replies come first: a client or webmail that relays through SES gets them, and then no receiver saw the
 mail.
-Sources: SES Developer Guide, "SMTP response codes returned by Amazon SES"; Gmail's and Microsoft's tables of SMTP errors;
-Yahoo's postmaster pages; RFC 3463 (status codes), RFC 7372 (codes of failed authentication).
+Sources: SES Developer Guide, "SMTP response codes returned by Amazon SES"; Gmail's and Microsoft's tables of SMTP
+errors; Yahoo's postmaster pages; RFC 3463 (status codes), RFC 7372 (codes of failed authentication).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _STALE: Final = (
 OF_SES: Final[tuple[_Row, ...]] = (
     (
         r"\b535\b|authentication credentials invalid|custom ?from ?denied|send mail as",
-        Meaning("smtp", "the login at the SMTP server failed: the password that is stored there is wrong or was rotated",
+        Meaning("smtp",
+                "the login at the SMTP server failed: the password that is stored there is wrong or was rotated",
                 _STALE, "authentication-error.md"),
     ),
     (
@@ -71,10 +72,6 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
                 "one-receiver-refuses.md"),
     ),
     (
-        r"\b[45]\.7\.30\b|\bdkim\b(?!.{0,40}(?:or|and) spf)|\b[45]\.7\.20\b",
-        Meaning("dkim", "the receiver refused it because DKIM failed", "", "one-receiver-refuses.md"),
-    ),
-    (
         r"\b[45]\.7\.2[34]\b|\b[45]\.7\.27\b|spf.{0,40}(?:fail|record|check)|not allowed to send from|per it'?s spf",
         Meaning("spf", "the receiver refused it because SPF failed for the MAIL FROM domain", "",
                 "one-receiver-refuses.md"),
@@ -84,6 +81,10 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
          r"|spf or dkim|spf and dkim"),
         Meaning("dmarc", "the receiver refused it as unauthenticated: neither DKIM nor SPF passed", "",
                 "one-receiver-refuses.md"),
+    ),
+    (
+        r"\b[45]\.7\.30\b|\bdkim\b(?!.{0,40}(?:or|and) spf)|\b[45]\.7\.20\b",
+        Meaning("dkim", "the receiver refused it because DKIM failed", "", "one-receiver-refuses.md"),
     ),
     (
         r"\b[45]\.7\.25\b|ptr record|reverse dns",
@@ -96,7 +97,8 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
     ),
     (
         (r"\b[45]\.2\.1\b|\b5\.1\.10?\b|\b5\.1\.[1236]\b|user(?: is)? unknown|unknown user|no such (?:user|mailbox)"
-         r"|does(?:n't| not) (?:exist|have an? \S+ account)|recipient not found|invalid (?:mailbox|recipient)|\b5\.4\.1\b"
+         r"|does(?:n't| not) (?:exist|have an? \S+ account)|recipient not found"
+         r"|invalid (?:mailbox|recipient)|\b5\.4\.1\b"
          r"|mailbox (?:unavailable|not found)"),
         Meaning("recipient", "the recipient does not exist", "remove the address from your lists"),
     ),
@@ -112,12 +114,13 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
         (r"\[?(?:BL2[13]|S31[45]0|S775)\]?|\b5\.7\.(?:511|60[6-9]|6[1-4]\d)\b|\b4\.7\.650\b|spamhaus|sorbs|block ?list"
          r"|dnsbl|blocked using|banned (?:sending )?ip|blacklist|client host.{0,80}blocked"),
         Meaning("reputation", "the receiver blocks the sending IP address",
-                "recon doctor shows your bounces and complaints; where the address is one that SES shares, a dedicated pool or "
-                "AWS support helps", "one-receiver-refuses.md"),
+                "recon doctor shows your bounces and complaints; where the address is one that SES shares, a dedicated "
+                "pool or AWS support helps", "one-receiver-refuses.md"),
     ),
     (
         (r"\bTSS(?:04|09|11)\b|very low reputation|\b[45]\.7\.28\b|\b5\.7\.508\b|\b4\.7\.(?:5|6[0-4])\d\b|rate limit"
-         r"|unusual rate|too many|unexpected volume|greylist|temporarily deferred|user complaints|unsolicited|\bspam\b"),
+         r"|unusual rate|too many|unexpected volume|greylist|temporarily deferred"
+         r"|user complaints|unsolicited|\bspam\b"),
         Meaning("reputation", "the receiver limits or refuses the mail because of volume, complaints or reputation",
                 "recon doctor; recon suppression stats; send less and to those who engage", "complaints-rise.md"),
     ),

@@ -22,6 +22,7 @@ _SAME: Final = {"amazonaws.com": "amazonses.com", "googlemail.com": "google.com"
 _METHODS: Final = frozenset(
     {"dkim", "spf", "dmarc", "arc", "compauth", "domainkeys", "sender-id", "iprev", "auth", "bimi"}
 )
+_OF_SES: Final = re.compile(r"\s*(client-ip|envelope-from|helo|receiver)\s*=\s*(\S+)", re.IGNORECASE)
 MAX_VALUE: Final = 10_000
 """Characters of a header that are looked at."""
 
@@ -92,7 +93,15 @@ def parse_results(value: str) -> AuthenticationResults:
     if words and "=" not in re.sub(r"\(.*", "", words[0]):
         server = words[0].lower()
         rest = [pieces[0][pieces[0].find(words[0]) + len(words[0]) :], *pieces[1:]]
-    return AuthenticationResults(server, tuple(found for piece in rest if (found := _result(piece)) is not None))
+    results: list[MethodResult] = []
+    for piece in rest:
+        if (found := _result(piece)) is not None:
+            results.append(found)
+        elif results and (more := _OF_SES.match(piece)):  # SES divides what belongs to its SPF result
+            last = results.pop()
+            properties = {**last.properties, more[1].lower(): more[2].strip('"')}
+            results.append(MethodResult(last.method, last.result, last.comment, properties))
+    return AuthenticationResults(server, tuple(results))
 
 
 def _pieces(value: str) -> Iterator[str]:

@@ -38,8 +38,8 @@ Answers = Mapping[tuple[str, str], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A DKIM signature. ``result`` is ``pass``, ``fail`` or ``unknown``; ``cause`` says why it does not pass, ``detail``
-    in words."""
+    """A DKIM signature. ``result`` is ``pass``, ``fail`` or ``unknown``; ``cause`` says why it does not pass,
+    ``detail`` in words."""
 
     domain: str
     selector: str
@@ -122,8 +122,8 @@ def _record(values: Iterable[str]) -> str:
 
 
 def _hostile() -> tuple[type[Exception], ...]:
-    """What dkimpy raises for signatures and keys that are not well formed; its parsers of ASN.1, base64 and numbers pass
-    their own errors through."""
+    """What dkimpy raises for signatures and keys that are not well formed; its parsers of ASN.1, base64 and numbers
+    pass their own errors through."""
     import dkim
     import dkim.crypto
     import dkim.util
