@@ -10,13 +10,14 @@ from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
-    from reconciler.message import Finding
+    from reconciler.message import MessageFinding
     from reconciler.model import State
 
 
 def diagnose_message(path: str, state: State | None, resolvers: list[str], no_dns: bool, out: Output) -> int:
     """Print what a message proves; the exit code. ``state`` is the YAML where there is any: it says what is declared of
     the sender. Raises ReconError for a file that is no message."""
+    from reconciler.doctor.declared import declared_sender
     from reconciler.files import read_regular, reason
     from reconciler.kinds.snapshot import now
     from reconciler.message import LIMIT, examine, findings, headline, questions, read_message, to_json
@@ -29,7 +30,8 @@ def diagnose_message(path: str, state: State | None, resolvers: list[str], no_dn
     message = read_message(data, path)
     answers = {} if no_dns else PublicDns(resolvers).ask(questions(message))
     evidence = examine(message, answers)
-    found = findings(evidence, now(), _declared(state, evidence.trace.from_address))
+    declared = "" if state is None else declared_sender(state, evidence.trace.from_address)
+    found = findings(evidence, now(), declared)
     said, outcome = headline(found, evidence), _outcome(found)
     if out.format == "json":
         from reconciler.renderers.jsonform import json_text
@@ -44,27 +46,12 @@ def diagnose_message(path: str, state: State | None, resolvers: list[str], no_dn
     return FOUND_CODES[outcome]
 
 
-def _outcome(found: list[Finding]) -> str:
+def _outcome(found: list[MessageFinding]) -> str:
     seen = {one.status for one in found}
     return "changes" if "found" in seen else "error" if "unknown" in seen else "no_changes"
 
 
-def _declared(state: State | None, sender: str) -> str:
-    """What the YAML declares of the sender of a message, in words."""
-    domain = sender.rpartition("@")[2].lower()
-    if state is None or not domain:
-        return ""
-    from reconciler.doctor.facts import may_send
-
-    entries = [e for e in state.entries if e.section in {"domains", "email_addresses"} and e.name in {domain, sender}]
-    sets = sorted({str(s) for e in entries if (s := e.values.get("configuration_set_name"))})
-    users = sorted(e.name for e in state.section("smtp_users") if may_send(e, domain))
-    parts = [f"declared set {', '.join(sets)}"] if sets else []
-    parts += [f"SMTP users that may send for {domain}: {', '.join(users[:5])}"] if users else []
-    return "; ".join(parts) or ("" if entries else f"{domain} is not declared")
-
-
-def _text(said: str, found: list[Finding], others: int, out: Output) -> None:
+def _text(said: str, found: list[MessageFinding], others: int, out: Output) -> None:
     """The headline, then a line for each finding."""
     from reconciler.renderers.escape import safe
 

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from reconciler.message.diagnosis import FOUND, LAYERS, OK, UNKNOWN, Finding, findings, headline, to_json
+from reconciler.message.diagnosis import FOUND, LAYERS, OK, UNKNOWN, MessageFinding, findings, headline, to_json
 from reconciler.message.evidence import Evidence, examine, questions
 from reconciler.message.reading import LIMIT, read_message
 
 __all__ = [
-    "FOUND", "LAYERS", "LIMIT", "OK", "UNKNOWN", "Evidence", "Finding", "examine", "findings", "headline", "questions",
-    "read_message", "to_json",
+    "FOUND", "LAYERS", "LIMIT", "OK", "UNKNOWN", "Evidence", "MessageFinding", "examine", "findings", "headline",
+    "questions", "read_message", "to_json",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ MAX_REPLY: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedRecipient:
     """What a report says of one recipient. ``action`` is that of RFC 3464 (failed, delayed, delivered, ...), ``status``
     such as 5.7.26, ``reply`` the words of the server that refused, ``server`` that server."""
 
@@ -37,7 +37,7 @@ class BounceReport:
     as far as the report has it, and ``whole`` whether with its body."""
 
     kind: str
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[RefusedRecipient, ...]
     reporter: str
     original: MailPart | None
     whole: bool
@@ -159,7 +159,7 @@ def _named(value: str) -> str:
     return (value.partition(";")[2] or value).strip()
 
 
-def _from_status(status: MailPart) -> tuple[tuple[Refusal, ...], str]:
+def _from_status(status: MailPart) -> tuple[tuple[RefusedRecipient, ...], str]:
     reporter, found = "", []
     for fields in _blocks(status):
         reporter = reporter or _named(fields.get("reporting-mta", ""))
@@ -167,7 +167,7 @@ def _from_status(status: MailPart) -> tuple[tuple[Refusal, ...], str]:
         if not recipient and "action" not in fields and "status" not in fields:
             continue
         code = re.search(r"\d\.\d{1,3}\.\d{1,3}", fields.get("status", ""))
-        found.append(Refusal(
+        found.append(RefusedRecipient(
             address_in(recipient) or recipient, fields.get("action", "").split(" ")[0].lower(), code[0] if code else "",
             joined(_named(fields.get("diagnostic-code", "")))[:MAX_REPLY],
             _named(fields.get("remote-mta", "")).split(" ")[0],
@@ -185,11 +185,11 @@ def joined(reply: str) -> str:
     return f"{found[1]} {again.sub(' ', text[4:])}"
 
 
-def _completed(refusal: Refusal, spoken: str) -> Refusal:
+def _completed(refusal: RefusedRecipient, spoken: str) -> RefusedRecipient:
     """The refusal with the words of the text for people, where the status part has none."""
     if re.search(r"[A-Za-z]{3}", re.sub(r"^[245]\d\d", "", refusal.reply)):
         return refusal
-    return Refusal(refusal.recipient, refusal.action, refusal.status, _spoken_reply(spoken), refusal.server)
+    return RefusedRecipient(refusal.recipient, refusal.action, refusal.status, _spoken_reply(spoken), refusal.server)
 
 
 def _spoken_reply(spoken: str) -> str:
@@ -201,7 +201,7 @@ def _spoken_reply(spoken: str) -> str:
     return joined(found[1])[:MAX_REPLY] if found else re.sub(r"\s+", " ", head).strip()[:600]
 
 
-def _from_words(message: MailPart, spoken: str) -> tuple[Refusal, ...]:
+def _from_words(message: MailPart, spoken: str) -> tuple[RefusedRecipient, ...]:
     """The refusal that only the text for people tells."""
     head = _BELOW.split(spoken)[0]
     if "Final-Recipient:" in head:  # a status that is no part of its own
@@ -215,10 +215,12 @@ def _from_words(message: MailPart, spoken: str) -> tuple[Refusal, ...]:
     delayed = r"(?i)warning message only|has been delayed|\(delay\)|not yet been delivered|^warning: "
     action = "delayed" if re.search(delayed, head) or re.search(delayed, message.first("subject")) else "failed"
     server = re.search(r"(?i)(?:from the remote server|by|to|host) ([\w-]+(?:\.[\w-]+){2,})\b", head)
-    return (Refusal(recipient, action, code[0] if code else "", reply, server[1].lower() if server else ""),)
+    return (RefusedRecipient(recipient, action, code[0] if code else "", reply, server[1].lower() if server else ""),)
 
 
-def _complaint(feedback: MailPart) -> Refusal:
+def _complaint(feedback: MailPart) -> RefusedRecipient:
     fields = next(_blocks(feedback), {})
     recipient = address_in(fields.get("original-rcpt-to", ""))
-    return Refusal(recipient, "complaint", "", fields.get("feedback-type", "abuse"), fields.get("reporting-mta", ""))
+    return RefusedRecipient(
+        recipient, "complaint", "", fields.get("feedback-type", "abuse"), fields.get("reporting-mta", "")
+    )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from reconciler.message.bounce import Refusal
+from reconciler.message.bounce import RefusedRecipient
 from reconciler.message.evidence import NONE, Evidence, passed_then
 from reconciler.message.replies import Meaning, is_ses, meaning_of
 from reconciler.message.signatures import (
@@ -46,7 +46,7 @@ _SHOWN: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class MessageFinding:
     """One finding. ``status``: ``ok``, ``found`` (something is wrong), ``unknown`` (not verifiable); ``runbook`` is the
     page of docs/runbooks to go on with."""
 
@@ -65,10 +65,10 @@ class Finding:
         }  # fmt: skip
 
 
-def findings(evidence: Evidence, now: str, declared: str = "") -> list[Finding]:
+def findings(evidence: Evidence, now: str, declared: str = "") -> list[MessageFinding]:
     """All findings, the causes first; ``now`` (ISO 8601) tells how old the message is, ``declared`` says in words what
     the YAML declares about its sender."""
-    found: list[Finding] = []
+    found: list[MessageFinding] = []
     if evidence.report is not None:
         found += _refusals(evidence)
     if evidence.looked_at is not None:
@@ -79,19 +79,19 @@ def findings(evidence: Evidence, now: str, declared: str = "") -> list[Finding]:
         found += _receiver(evidence)
         found.append(_sender(evidence, declared))
     elif evidence.report is not None:
-        found.append(Finding("dkim", UNKNOWN, "not verifiable: the report does not hold the message"))
+        found.append(MessageFinding("dkim", UNKNOWN, "not verifiable: the report does not hold the message"))
     # A page to go on with stands once, with the first finding that needs it.
     order = {FOUND: 0, UNKNOWN: 1, OK: 2}
     return sorted(found, key=lambda one: (order[one.status], _rank(one, evidence)))
 
 
-def _rank(finding: Finding, evidence: Evidence) -> int:
+def _rank(finding: MessageFinding, evidence: Evidence) -> int:
     """Causes before symptoms: a broken key or signature explains what DMARC and the receiver said of it."""
     refused_by_dmarc = finding.layer in {"dmarc", "receiver"} and finding.status == FOUND
     return LAYERS.index(finding.layer) + (len(LAYERS) if refused_by_dmarc else 0)
 
 
-def headline(found: list[Finding], evidence: Evidence) -> str:
+def headline(found: list[MessageFinding], evidence: Evidence) -> str:
     """The one sentence that says what happened."""
     wrong = [one for one in found if one.status == FOUND]
     if wrong:
@@ -121,16 +121,16 @@ def _age(evidence: Evidence, now: str) -> float | None:
 # --- what a report says --------------------------------------------------------------------------------------------
 
 
-def _refusals(evidence: Evidence) -> Iterator[Finding]:
+def _refusals(evidence: Evidence) -> Iterator[MessageFinding]:
     report = evidence.report
     assert report is not None
     if report.kind == "complaint":
         said = report.refusals[0].reply if report.refusals else "abuse"
-        yield Finding("reputation", FOUND, f"a recipient reported the message as {said}",
+        yield MessageFinding("reputation", FOUND, f"a recipient reported the message as {said}",
                       "remove the recipient from your lists; recon doctor shows the complaint rate", evidence.author,
                       "complaints-rise.md")  # fmt: skip
         return
-    seen: dict[tuple[str, str], list[Refusal]] = {}
+    seen: dict[tuple[str, str], list[RefusedRecipient]] = {}
     meanings: dict[tuple[str, str], Meaning] = {}
     for refusal in report.refusals:
         if refusal.action in {"failed", "delayed", ""}:
@@ -142,7 +142,7 @@ def _refusals(evidence: Evidence) -> Iterator[Finding]:
         yield _refused(meanings[key], refused, evidence)
 
 
-def _refused(meaning: Meaning, refused: list[Refusal], evidence: Evidence) -> Finding:
+def _refused(meaning: Meaning, refused: list[RefusedRecipient], evidence: Evidence) -> MessageFinding:
     first = refused[0]
     to = ", ".join(one.recipient for one in refused[:3] if one.recipient) + (", ..." if len(refused) > 3 else "")
     server = first.server.strip("[]") or (evidence.report.reporter if evidence.report is not None else "")
@@ -155,7 +155,7 @@ def _refused(meaning: Meaning, refused: list[Refusal], evidence: Evidence) -> Fi
     if meaning.layer == "smtp" and region:
         hint = hint.replace("--password-stdin", f"--password-stdin --region {region[1]}")
     by = "" if not server or is_ses(first.reply) else f"{server} "
-    return Finding(meaning.layer, FOUND, f"{message}; {by}said: {said}", hint, evidence.author, meaning.runbook)
+    return MessageFinding(meaning.layer, FOUND, f"{message}; {by}said: {said}", hint, evidence.author, meaning.runbook)
 
 
 # --- what the message proves ---------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def _failed_there(evidence: Evidence) -> bool:
     return reported.result == FAIL if reported is not None else evidence.dmarc.result == FAIL
 
 
-def _dkim(evidence: Evidence, age: float | None) -> Iterator[Finding]:
+def _dkim(evidence: Evidence, age: float | None) -> Iterator[MessageFinding]:
     own = _aligned(evidence)
     for signature in own:
         yield _signature(evidence, signature, age)
@@ -186,27 +186,27 @@ def _dkim(evidence: Evidence, age: float | None) -> Iterator[Finding]:
     others = ", ".join(dict.fromkeys(s.domain for s in evidence.signatures))
     author = evidence.author or "its author"
     if evidence.report is not None and not evidence.signatures:
-        yield Finding(
+        yield MessageFinding(
             "dkim", UNKNOWN, "not verifiable: the copy in the report has no DKIM signature", "", evidence.author
         )
     elif evidence.dmarc.result == PASS or (evidence.reported is not None and evidence.reported.result == PASS):
-        yield Finding(
+        yield MessageFinding(
             "dkim", OK, f"not signed for {author}{f', only for {others}' if others else ''}", "", evidence.author
         )
     else:
         words = f"the message is not signed for {author}" + (
             f", only for {others}" if others else ": it has no signature"
         )
-        yield Finding("dkim", FOUND, words, f"recon doctor {author} says whether SES signs for it", evidence.author,
-                      AUTHENTICATION_PAGE)  # fmt: skip
+        hint = f"recon doctor {author} says whether SES signs for it"
+        yield MessageFinding("dkim", FOUND, words, hint, evidence.author, AUTHENTICATION_PAGE)
 
 
-def _signature(evidence: Evidence, signature: Signature, age: float | None) -> Finding:
+def _signature(evidence: Evidence, signature: Signature, age: float | None) -> MessageFinding:
     name, domain, cause = signature.key_name, signature.domain, signature.cause
 
-    def ended(status: str, words: str, hint: str = "", layer: str = "dkim") -> Finding:
+    def ended(status: str, words: str, hint: str = "", layer: str = "dkim") -> MessageFinding:
         page = AUTHENTICATION_PAGE if status == FOUND else ""
-        return Finding(layer, status, words, hint, domain, page)
+        return MessageFinding(layer, status, words, hint, domain, page)
 
     if signature.result == PASS:
         return ended(OK, f"the signature of {domain} verifies (key {name})")
@@ -233,7 +233,7 @@ def _signature(evidence: Evidence, signature: Signature, age: float | None) -> F
     return ended(FOUND, words, hint)
 
 
-def _changed(evidence: Evidence, signature: Signature) -> Finding:
+def _changed(evidence: Evidence, signature: Signature) -> MessageFinding:
     """A message that is not what was signed: the sender's key is right."""
     by = f" by {evidence.forwarded[0]}" if evidence.forwarded else " on the way"
     what = "its body was" if signature.cause == BODY else "signed headers were"
@@ -245,101 +245,109 @@ def _changed(evidence: Evidence, signature: Signature) -> Finding:
         else "look at what is between SES and the receiver: a gateway, a disclaimer, a virus scanner"
     )
     harmless = evidence.dmarc.result == PASS or (evidence.reported is not None and evidence.reported.result == PASS)
-    return Finding("content", OK if harmless else FOUND, words, hint, signature.domain,
+    return MessageFinding("content", OK if harmless else FOUND, words, hint, signature.domain,
                    "" if harmless else AUTHENTICATION_PAGE)  # fmt: skip
 
 
-def _spf(evidence: Evidence) -> Iterator[Finding]:
+def _spf(evidence: Evidence) -> Iterator[MessageFinding]:
     spf, author = evidence.spf, evidence.author
     if spf is None:
-        yield Finding("spf", OK, "not known: only the receiver sees which server connects, and it left no result")
+        yield MessageFinding(
+            "spf", OK, "not known: only the receiver sees which server connects, and it left no result"
+        )
         return
     domain = spf.domain or "the MAIL FROM domain"
     if spf.result == PASS:
         aligned = f"SPF {spf.domain}" in evidence.dmarc.by or _related(spf.domain, author)
         more = "" if aligned else f", which does not align with {author}: DMARC rests on DKIM alone"
         hint = "" if aligned else "a MAIL FROM domain below it aligns: mail_from in the YAML"
-        yield Finding("spf", OK, f"SPF passes for {domain}{more}", hint, domain)
+        yield MessageFinding("spf", OK, f"SPF passes for {domain}{more}", hint, domain)
     elif evidence.forwarded:
-        yield Finding("spf", OK, f"SPF is {spf.result} for {domain}, as with all mail that is forwarded "
+        yield MessageFinding("spf", OK, f"SPF is {spf.result} for {domain}, as with all mail that is forwarded "
                                  f"({evidence.forwarded[0]})", "", domain)  # fmt: skip
     elif spf.result == "temperror":
-        yield Finding("spf", UNKNOWN, f"the receiver could not look up the SPF record of {domain} in time", "", domain)
+        yield MessageFinding(
+            "spf", UNKNOWN, f"the receiver could not look up the SPF record of {domain} in time", "", domain
+        )
     elif spf.result in {"none", "neutral"} and not _failed_there(evidence):
-        yield Finding("spf", OK, f"SPF is {spf.result} for {domain}: DMARC rests on DKIM", "", domain)
+        yield MessageFinding("spf", OK, f"SPF is {spf.result} for {domain}: DMARC rests on DKIM", "", domain)
     else:
         client = evidence.receiver.client
         by = f" from {client.address}" if client is not None and client.address else ""
         words = f"SPF is {spf.result} for {domain}: its record does not allow the server that delivered{by}"
         hint = f"recon doctor {author or domain}: the record of a MAIL FROM domain has include:amazonses.com"
-        yield Finding("spf", FOUND, words, hint, domain, AUTHENTICATION_PAGE)
+        yield MessageFinding("spf", FOUND, words, hint, domain, AUTHENTICATION_PAGE)
 
 
-def _arc(evidence: Evidence) -> Iterator[Finding]:
+def _arc(evidence: Evidence) -> Iterator[MessageFinding]:
     arc = evidence.arc
     if arc is None:
         return
     sealers = ", ".join(dict.fromkeys(arc.sealers[:5]))
     first = f"; {arc.sealers[0]} found: {arc.first_results[:_SHOWN]}" if arc.first_results and arc.sealers else ""
     if arc.result == PASS:
-        yield Finding("arc", OK, f"the ARC chain of {arc.sets} set{'s' * (arc.sets != 1)} ({sealers}) verifies{first}")
+        yield MessageFinding(
+            "arc", OK, f"the ARC chain of {arc.sets} set{'s' * (arc.sets != 1)} ({sealers}) verifies{first}"
+        )
     elif arc.result == UNVERIFIABLE:
-        yield Finding("arc", OK, f"the ARC chain ({sealers}) is not verifiable: {arc.detail}")
+        yield MessageFinding("arc", OK, f"the ARC chain ({sealers}) is not verifiable: {arc.detail}")
     else:
         status = FOUND if _failed_there(evidence) else OK
-        yield Finding("arc", status, f"the ARC chain ({sealers}) does not verify: {arc.detail}",
+        yield MessageFinding("arc", status, f"the ARC chain ({sealers}) does not verify: {arc.detail}",
                       "receivers do not believe what the forwarder found; its operator can mend that")  # fmt: skip
 
 
-def _dmarc(evidence: Evidence) -> Iterator[Finding]:
+def _dmarc(evidence: Evidence) -> Iterator[MessageFinding]:
     here, there, author = evidence.dmarc, evidence.reported, evidence.author
     site = evidence.receiver.site or "the receiver"
     record = f" (p={here.policy}, record of {here.where})" if here.where else ""
     if here.result == NONE:
         hint = "declare `dmarc:`, first with p: none"
-        yield Finding("dmarc", FOUND, f"receivers find no DMARC record for {author}", hint, author, AUTHENTICATION_PAGE)
+        yield MessageFinding(
+            "dmarc", FOUND, f"receivers find no DMARC record for {author}", hint, author, AUTHENTICATION_PAGE
+        )
     elif there is not None and there.result not in {PASS, NONE}:
         action = f", and did: {there.policy}" if there.policy and there.policy != NONE else ""
         now = f" By the records of today it passes by {' and '.join(here.by)}." if here.result == PASS else ""
         hint = "the receiver saw other records than DNS has now: send again" if now else f"recon doctor {author}"
         words = f"{site} found that DMARC fails for {author}{record}{action}.{now}".rstrip(".")
-        yield Finding("dmarc", FOUND, words, hint, author, AUTHENTICATION_PAGE)
+        yield MessageFinding("dmarc", FOUND, words, hint, author, AUTHENTICATION_PAGE)
     elif here.result == PASS:
-        yield Finding("dmarc", OK, f"DMARC passes for {author} by {' and '.join(here.by)}{record}", "", author)
+        yield MessageFinding("dmarc", OK, f"DMARC passes for {author} by {' and '.join(here.by)}{record}", "", author)
     elif there is not None and there.result == PASS:
         why = f"not evaluated here: {here.problem}" if here.problem else "this copy no longer shows it"
-        yield Finding("dmarc", OK, f"{site} found that DMARC passes for {author}; {why}", "", author)
+        yield MessageFinding("dmarc", OK, f"{site} found that DMARC passes for {author}; {why}", "", author)
     elif here.result == FAIL:
-        yield Finding("dmarc", FOUND, f"DMARC fails for {author}{record}: neither DKIM nor SPF passes and aligns",
-                      f"recon doctor {author}", author, AUTHENTICATION_PAGE)  # fmt: skip
+        words = f"DMARC fails for {author}{record}: neither DKIM nor SPF passes and aligns"
+        yield MessageFinding("dmarc", FOUND, words, f"recon doctor {author}", author, AUTHENTICATION_PAGE)
     else:
         why = here.problem or "whether DKIM or SPF passed is not known"
-        yield Finding("dmarc", UNKNOWN, f"DMARC is not verifiable: {why}", "", author)
+        yield MessageFinding("dmarc", UNKNOWN, f"DMARC is not verifiable: {why}", "", author)
 
 
 # --- who received and who sent it ----------------------------------------------------------------------------------
 
 
-def _receiver(evidence: Evidence) -> Iterator[Finding]:
+def _receiver(evidence: Evidence) -> Iterator[MessageFinding]:
     receiver = evidence.receiver
     if receiver.results is not None:
         listed = ", ".join(
             f"{one.method}={one.result}" + (f" ({one.domain})" if one.domain else "")
             for one in receiver.results.results[:8]
         )
-        yield Finding("receiver", OK, f"{receiver.site or 'the receiver'} found: {listed or 'nothing'}")
+        yield MessageFinding("receiver", OK, f"{receiver.site or 'the receiver'} found: {listed or 'nothing'}")
     elif evidence.report is None:
-        yield Finding("receiver", OK, f"{receiver.site or 'the receiver'} left no Authentication-Results header")
+        yield MessageFinding("receiver", OK, f"{receiver.site or 'the receiver'} left no Authentication-Results header")
     if receiver.foreign:
         named = ", ".join(receiver.foreign[:3])
-        yield Finding(
+        yield MessageFinding(
             "receiver",
             OK,
             f"not believed: the Authentication-Results of {named}, which the last receiver did not write",
         )
 
 
-def _sender(evidence: Evidence, declared: str) -> Finding:
+def _sender(evidence: Evidence, declared: str) -> MessageFinding:
     seen = evidence.trace
     known = [f"from {seen.from_address or 'nobody'}"]
     known += [f"MAIL FROM {seen.mail_from}"] if seen.mail_from else []
@@ -355,7 +363,7 @@ def _sender(evidence: Evidence, declared: str) -> Finding:
     hint = ""
     if seen.region and not tags and not seen.configuration_set:
         hint = "set the message tag ses:feedback-id-a in each program: Feedback-ID then says which one sent"
-    return Finding("sender", OK, "; ".join(known), hint, evidence.author)
+    return MessageFinding("sender", OK, "; ".join(known), hint, evidence.author)
 
 
 def to_json(evidence: Evidence) -> dict[str, Any]:
