@@ -272,6 +272,7 @@ def test_a_loosened_spf_of_ours_is_drift(house: House) -> None:
         ("v=spf1 include:other.example -all", "v=spf1 include:other.example include:a.example -all"),
         ("v=spf1 include:other.example", "v=spf1 include:other.example include:a.example"),
         ("v=spf1  ip4:192.0.2.1   -all", "v=spf1 ip4:192.0.2.1 include:a.example -all"),
+        ("v=spf1 mx redirect=x.example", "v=spf1 mx include:a.example redirect=x.example"),
         ("v=spf1 redirect=x.example ?all", "v=spf1 redirect=x.example include:a.example ?all"),
     ],
 )
@@ -284,17 +285,19 @@ def test_spf_is_merged_into_the_one_record(house: House, live: str, after: str |
 
 
 @pytest.mark.parametrize(
-    ("values", "code", "mention"),
+    ("values", "all_", "code", "mention"),
     [
-        (["v=spf1 redirect=_spf.other.example"], "spf-conflict", "redirect"),
-        (["v=spf1 -all", "v=spf1 include:x.example ~all"], "two-spf", "join them"),
-        (["v=spf1 -include:a.example ~all"], "spf-conflict", "-include:a.example"),
+        (["v=spf1 redirect=_spf.other.example"], "~all", "spf-conflict", "redirect"),
+        (["v=spf1 -all", "v=spf1 include:x.example ~all"], None, "two-spf", "join them"),
+        (["v=spf1 -include:a.example ~all"], None, "spf-conflict", "-include:a.example"),
     ],
 )
-def test_spf_that_cannot_be_merged_is_refused(house: House, values: list[str], code: str, mention: str) -> None:
+def test_spf_that_cannot_be_merged_is_refused(
+    house: House, values: list[str], all_: str | None, code: str, mention: str
+) -> None:
     house.seed_zone()
     house.change("acme.com", "TXT", *OTHERS_AT_APEX, *(f'"{v}"' for v in values))
-    refused(house, domain(spf={"include": "a.example"}), code, mention)
+    refused(house, domain(spf={"include": "a.example", **({"all": all_} if all_ else {})}), code, mention)
 
 
 def test_a_spf_term_that_others_put_first_stays_when_ours_is_taken_out(house: House) -> None:

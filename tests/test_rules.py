@@ -254,6 +254,10 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dmarc-no-rua", "warning", {"dmarc": (GOOD_DMARC, "v=DMARC1; p=none")}),
     ("dmarc-no-rua", "warning", {"zones": (), "domains": {"acme.com": {"dmarc": {"p": "reject"}}}}),
     ("dmarc-pct", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; pct=20")}),
+    ("dmarc-fo", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; fo=1")}),
+    ("dmarc-fo", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; fo=1:0; ruf=mailto:x@reports.example")}),
+    ("dmarc-unknown-tag", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ruas=mailto:x@acme.com")}),
+    ("bimi-unknown-tag", "warning", {"domains": {"acme.com": {"bimi": "v=BIMI1; l=https://acme.com/a.svg; x=1"}}}),
     ("dmarc-historic", "note", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ri=86400")}),
     (
         "dmarc-forensic-own-mailbox",
@@ -335,6 +339,29 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
                 SHOP: new(
                     mail_from={"mail_from_domain": "b.shop.acme.com", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"}
                 )
+            }
+        },
+    ),
+    ("spf-include-broken", "warning", {"spf": (None, "v=spf1 redirect=r.example"), "outside_txt": {"r.example": ()}}),
+    ("spf-loop", "warning", {"spf": (None, "v=spf1 include:acme.com -all")}),
+    (
+        "spf-loop",
+        "error",
+        {
+            "after": {
+                ("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com redirect=_spf.acme.com"],
+                ("_spf.acme.com", "TXT"): ["v=spf1 include:a.example -all"],
+            },
+            "outside_txt": {"a.example": ("v=spf1 ?include:bounce.acme.com",)},
+        },
+    ),
+    (
+        "spf-loop",
+        "warning",
+        {
+            "outside_txt": {
+                "_spf.crm.example": ("v=spf1 redirect=b.example",),
+                "b.example": ("v=spf1 redirect=b.example",),
             }
         },
     ),
@@ -716,6 +743,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("dmarc-missing", {"more": {SHOP: new()}}),
     ("dmarc-no-rua", {}),
     ("dmarc-pct", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; pct=100")}),
+    ("dmarc-fo", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; fo=1:d; ruf=mailto:x@reports.example")}),
+    ("dmarc-unknown-tag", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; junk; psd=n")}),
+    ("bimi-unknown-tag", {"domains": {"acme.com": {"bimi": {"l": "https://acme.com/a.svg", "lps": "x"}}}}),
     ("dmarc-historic", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; np=reject; t=n; psd=n")}),
     ("dmarc-forensic-own-mailbox", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ruf=mailto:x@reports.example; fo=1")}),
     ("dmarc-rua-unauthorized", {"dmarc": (None, "v=DMARC1; p=none; rua=mailto:d@reports.example")}),
@@ -760,6 +790,15 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("spf-amazon-unused", {}),
     ("spf-mail-from", {}),
     ("spf-mail-from", {"zones": (), "before": {("bounce.acme.com", "TXT"): None}}),
+    ("spf-include-broken", {"outside_txt": {"amazonses.com": ()}}),
+    ("spf-loop", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all include:acme.com",)}}),
+    (
+        "spf-loop",
+        {
+            "spf": (None, "v=spf1 include:a.example include:b.example"),
+            "outside_txt": {"a.example": ("v=spf1 redirect=b.example",), "b.example": ("v=spf1 -all",)},
+        },
+    ),
     ("spf-include-broken", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all", "x")}}),
     (
         "dkim-tokens-removed",

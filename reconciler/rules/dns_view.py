@@ -104,9 +104,9 @@ class DnsView:
         texts = self.lookup(name, "TXT", when)
         return None if texts is None else tuple(text for text in texts if spf.is_record(text))
 
-    def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
-        """TXT texts of a name in the stack's zones as they will be, else in public DNS; None where they are unknown."""
-        texts = self.lookup(name, "TXT")
+    def txt_anywhere(self, name: str, when: When = "after") -> tuple[str, ...] | None:
+        """TXT texts of a name in the stack's zones, else in public DNS; None where they are unknown."""
+        texts = self.lookup(name, "TXT", when)
         return self.outside_txt.get(name) if texts is None else texts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.kinds.kind import Need, needs_of
-from reconciler.kinds.ownership import RECORDS, unpack
+from reconciler.kinds.ownership import published
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.mail.tags import visible
@@ -21,6 +21,7 @@ from reconciler.resources.dns_record.values import (
     same_tags,
     shown_spf,
     shown_tags,
+    tracking_option,
 )
 from reconciler.resources.dns_record.zones import RecordSet, Zone
 
@@ -63,6 +64,7 @@ class Upserts:
             self._refuse_another_stacks(zone, intent, address)
         if len(self.plan.draft.refusals) > known:
             self.plan.show_refused(address, zone, intent, _wanted_value(intent))
+            self._put_after(intent, address)
         elif changes:
             self._add_ownership(intent, address)
 
@@ -189,7 +191,7 @@ class Upserts:
         ):
             target = there  # A bulk read does not return the zone that SES signs from; the token is what must match.
         if there != target:
-            if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
+            if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._is_published(intent)):
                 self.plan.draft.refuse(
                     "cname-taken",
                     f"{name} is already a CNAME to {there}, which is not recon's",
@@ -229,6 +231,7 @@ class Upserts:
             ]
             if intent.name is not None
             else [],
+            mark=self._old_token(zone, intent, live, address),
             token={
                 "identity": intent.owners[0],
                 "number": intent.token,
@@ -236,6 +239,15 @@ class Upserts:
                 "region": intent.region,
             },
         )
+
+    def _old_token(
+        self, zone: Zone, intent: Intent, live: RecordSet | None, address: Address
+    ) -> dict[str, str] | None:  # fmt: skip
+        """What a marker must remember of a token that SES may replace: SES forgets it with the put."""
+        identity = self.plan.snapshot.observed.get(intent.owners[0])
+        if live is None or identity is None or not live.simple:
+            return None
+        return self.plan.mark(address, identity, zone, live, live.values[0])
 
     def _mx(self, zone: Zone, intent: Intent, address: Address) -> None:
         name, value = intent.name or "", intent.value or ""
@@ -413,21 +425,23 @@ class Upserts:
             planned.needs += needs_of((owner,), "create", "claim")
             if intent.group != "spf":
                 self.plan.written.setdefault(owner, set()).add(intent.group)
-            live = self.plan.snapshot.observed.get(owner)
-            moves = intent.group == "mail_from" or intent.style == "dkim_key"
-            if live is not None and moves and planned.token is None:
-                self.plan.draft.add_order(owner, before=[address])
+        if planned.token is None:
+            self._put_after(intent, address)
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))
         if not intent.owners and intent.group != "spf":
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
 
-    def _claimed(self, intent: Intent) -> bool:
-        return any(
-            intent.group in unpack(self.plan.snapshot.observed[o].tags, RECORDS)
-            for o in intent.owners
-            if o in self.plan.snapshot.observed
-        )
+    def _put_after(self, intent: Intent, address: Address) -> None:
+        """Have a live identity change its MAIL FROM or its key only once the record is there."""
+        if intent.group == "mail_from" or intent.style == "dkim_key":
+            for owner in [one for one in intent.owners if one in self.plan.snapshot.observed]:
+                self.plan.draft.add_order(owner, before=[address])
+
+    def _is_published(self, intent: Intent) -> bool:
+        """Whether the tags of an owner say that the record at this very name is ours."""
+        owners = (self.plan.snapshot.observed.get(owner) for owner in intent.owners)
+        return any(intent.name in published(o.tags, tracking_option(o)) for o in owners if o is not None)
 
     def _publish_by_hand(self, intent: Intent) -> None:
         value = _wanted_value(intent)

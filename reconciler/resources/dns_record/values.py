@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reconciler.kinds.ownership import MAIL_FROM, unpack
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.mail.tags import BLANK, EDGE
-from reconciler.model import digest_of
+from reconciler.model import Observed, digest_of
 from reconciler.resources.dns_record import SPEC
 from reconciler.resources.dns_record.zones import RecordSet
 
@@ -19,6 +20,18 @@ MAIL_FROM_TERMS = ("include:amazonses.com",)
 VERSIONS = ("DMARC1", "BIMI1")
 _FWS = " \t\r\n"
 _NO_FWS = str.maketrans(dict.fromkeys(_FWS))
+
+
+def mail_from_names(live: Observed) -> frozenset[str]:
+    """The MAIL FROM names of an identity: the one that SES shows, and those that its tag remembers."""
+    present = (live.spec["mail_from"] or {}).get("mail_from_domain")
+    return unpack(live.tags, MAIL_FROM) | ({present} if present else set())
+
+
+def tracking_option(live: Observed) -> str | None:
+    """The tracking domain that SES shows of a set."""
+    found = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+    return str(found) if found else None
 
 
 def set_digest(record: RecordSet) -> str:

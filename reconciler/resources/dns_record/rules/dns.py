@@ -80,6 +80,18 @@ def no_certificate(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]
         )
 
 
+@logo_rule("bimi-unknown-tag", "warning", "A tag that BIMI does not have")
+def unknown_tag(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
+    """A BIMI record has a tag that BIMI does not have.
+
+    Why: Receivers ignore such a tag without a word. Most are typing errors.
+    Fix: Correct the name of the tag, or remove it.
+    Source: draft-brand-indicators-for-message-identification, Assertion Record Definition
+    """
+    for _, _, what, remedy in bimi.remarks(tags):
+        yield Problem(f"the BIMI record of {domain}: {what}", remedy)
+
+
 # --- other records ------------------------------------------------------------------------------------------------
 
 _LONG_TTL = 86_400
