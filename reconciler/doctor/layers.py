@@ -318,11 +318,17 @@ def _delegation(facts: Facts, zone: Zone, domain: str) -> Check | None:
     """A check that failed where public DNS uses none of the zone's name servers."""
     seen = facts.answers.get((zone.name, "NS"), Answer()).values
     own = sorted({v.rstrip(".").lower() for s in zone.sets(zone.name, "NS") for v in s.values})
-    if not seen or set(seen) & set(own):
+    if set(seen) & set(own):
         return None
+    if words := zone.undelegated():
+        return Check("dns", FOUND, *words, domain)
+    if not seen:
+        return None
+    above = next((one.parent_name for one in zone.delegations or ()), "")
+    where = f"in the zone {above} that public DNS uses" if above else "at the registrar"
     return Check(
         "dns", FOUND, f"{zone.name} is delegated to {', '.join(seen)}, not to the servers of hosted zone {zone.id}",
-        f"set {', '.join(own)} at the registrar, or declare the zone that is delegated", domain,
+        f"set {', '.join(own)} {where}, or declare the zone that is delegated", domain,
     )  # fmt: skip
 
 
