@@ -273,6 +273,10 @@ def entry_name(text: str) -> tuple[str, str]:
         raise BadEntryName(
             f"{show(text)} does not begin with a section", f"write section.name; {suggestion(section, SECTIONS)}"
         )
+    if SECTIONS[section][1].single:
+        raise BadEntryName(
+            f"`{section}` has no entries with names", "take the line out: what is taken out stays as it is"
+        )
     try:
         return section, folder_of(section)(name)
     except ValueError as error:
