@@ -12,6 +12,7 @@ from typing import Any
 
 from reconciler import __version__
 from reconciler.errors import ReconError
+from reconciler.kinds import obstacles
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.registry import PLANNING, RANK
@@ -41,6 +42,7 @@ def make_plan(
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
         draft.changes += kind.plan(draft)
+    obstacles.refuse(draft)
     refusals = (*snapshot.refusals, *draft.refusals)
     judged, findings = rules.evaluate(draft, _join_renames(snapshot, _with_refusals(draft.changes, refusals)), outside)
     changes = [_refused_by_rule(change) for change in judged]
