@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from reconciler.errors import AwsError
-from reconciler.kinds.reading import read_each
+from reconciler.kinds import obstacles
+from reconciler.kinds.reading import read_each, read_users
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Observed, Plan
@@ -49,7 +49,8 @@ def plan_to_fixpoint(snapshot: Snapshot, aws: Aws, plan_of: Callable[[Snapshot],
         elif not (doubtful and foreign_ownership.ask(aws, more, doubtful)) and not (silent or going):
             return plan, snapshot
         bulk.read_topics(aws, more, silent)
-        _read_obstacles(aws, more, going)
+        read_users(aws, more, going, REGISTRY)
+        obstacles.read(aws, more, going, REGISTRY)
         snapshot = more
 
 
@@ -57,21 +58,6 @@ def _not_asked(snapshot: Snapshot, changes: Iterable[Change]) -> list[Observed]:
     """What ``changes`` delete and whose obstacles nobody has asked for."""
     found = (snapshot.observed.get(c.moved_from or c.address) for c in changes if c.action == "delete" or c.moved_from)
     return [one for one in found if one is not None and one.address not in snapshot.obstacles]
-
-
-def _read_obstacles(aws: Aws, snapshot: Snapshot, going: Iterable[Observed]) -> None:
-    """Read what blocks deletions; where that fails the resource is unknown, so that its deletion is not planned."""
-    by_kind: dict[str, list[Observed]] = {}
-    for live in going:
-        snapshot.obstacles[live.address] = ()
-        by_kind.setdefault(live.kind, []).append(live)
-    for kind, some in by_kind.items():
-        for address, found in REGISTRY[kind].obstacles(aws, snapshot, some).items():
-            if isinstance(found, AwsError):
-                words = f"what AWS may refuse its deletion for: {found.message}"
-                snapshot.unreadable(address, words, found.hint)
-            else:
-                snapshot.obstacles[address] = found
 
 
 def _seen_in_part(snapshot: Snapshot, changes: Iterable[Change]) -> list[Address]:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import ACCOUNT, HOME, House, client
+from support import ACCOUNT, HOME, OTHER, House, client
 
 from reconciler.model import Plan
 
 Document = dict[str, Any]
 CODES = {"AuthenticationCode1": "123456", "AuthenticationCode2": "654321"}
+ELSE = {"secretsmanager": {"name": "recon/else"}}
 STORE = {"secretsmanager": {"name": "recon/news"}}
 NEWS: Document = {"smtp_users": {"news": {"from_addresses": ["*@acme.com"], "credentials": STORE}}}
 
@@ -120,3 +121,36 @@ def test_what_a_tenant_has_is_not_deleted(house: House, address: str) -> None:
     for name in ("shop", "blog"):
         sesv2.delete_tenant_resource_association(TenantName=name, ResourceArn=arn)
     house.settle({})
+
+
+# --- in use by others ----------------------------------------------------------------------------------------------
+
+
+def test_a_pool_that_a_set_of_others_sends_from_is_not_deleted(house: House) -> None:
+    house.settle({"dedicated_ip_pools": {"tx": {}}})
+    sesv2 = client("sesv2")
+    sesv2.create_configuration_set(ConfigurationSetName="theirs", DeliveryOptions={"SendingPoolName": "tx"})
+    sesv2.create_configuration_set(ConfigurationSetName="other")
+    code, message = refused(house.plan({}))[f"dedicated_ip_pool/{HOME}/tx"]
+    assert (code, "configuration_set/us-east-1/theirs still sends from it" in message) == ("in-use", True)
+    # Where their sets may not be read the plan says so, and AWS decides.
+    house.sandbox.fault("denied", operation="GetConfigurationSet", count=None)
+    plan = house.plan()
+    assert (plan.outcome, "users-unread" in {d.code for d in plan.diagnostics}) == ("changes", True)
+    house.sandbox.clear_faults()
+    sesv2.delete_configuration_set(ConfigurationSetName="theirs")
+    house.settle({})
+
+
+# --- stores --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("then", [{}, {"smtp_users": {"news": {**NEWS["smtp_users"]["news"], "credentials": ELSE}}}])
+def test_a_secret_with_replicas_is_not_deleted(house: House, then: Document) -> None:
+    house.settle(NEWS)
+    secrets = client("secretsmanager")
+    secrets.replicate_secret_to_regions(SecretId="recon/news", AddReplicaRegions=[{"Region": OTHER}])
+    code, message = refused(house.plan(then))["smtp_credential/news"]
+    assert (code, OTHER in message) == ("delete-blocked", True)
+    secrets.remove_regions_from_replication(SecretId="recon/news", RemoveReplicaRegions=[OTHER])
+    house.settle(then)

@@ -19,7 +19,9 @@ from reconciler.resources import KINDS
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.kinds.kind import BaseKind
     from reconciler.kinds.plan_draft import PlanDraft
+    from reconciler.kinds.snapshot import Snapshot
 
 TENANT_READS: Final = ("sesv2:ListTenants", "sesv2:ListResourceTenants")
 """The calls of ``tenants``; checked against no resource."""
@@ -37,6 +39,22 @@ class Obstacle(NamedTuple):
 
 Found = Mapping[Address, tuple[Obstacle, ...] | AwsError]
 """What blocks each deletion, or why that could not be read."""
+
+
+def read(aws: Aws, snapshot: Snapshot, going: Iterable[Observed], kinds: Mapping[str, BaseKind]) -> None:
+    """Read what blocks the deletions of ``going`` into ``snapshot.obstacles``; where that fails the resource is
+    unknown, so that its deletion is not planned."""
+    by_kind: dict[str, list[Observed]] = {}
+    for live in going:
+        snapshot.obstacles[live.address] = ()
+        by_kind.setdefault(live.kind, []).append(live)
+    for kind, some in by_kind.items():
+        for address, found in kinds[kind].obstacles(aws, snapshot, some).items():
+            if isinstance(found, AwsError):
+                words = f"what AWS may refuse its deletion for: {found.message}"
+                snapshot.unreadable(address, words, found.hint)
+            else:
+                snapshot.obstacles[address] = found
 
 
 def refuse(draft: PlanDraft) -> None:
