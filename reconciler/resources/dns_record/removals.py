@@ -31,6 +31,7 @@ from reconciler.resources.dns_record.values import (
     key_of,
     mail_from_names,
     mx_value,
+    serves_others,
     shown_spf,
     shown_tags,
     tracking_option,
@@ -217,6 +218,7 @@ class Removals:
                 address = self.plan.address(zone, name, "TXT")
                 if len(found) > 1:
                     self.plan.refuse_several(group, name, (text for _, text in found), address)
+                    self.plan.stuck.setdefault(domain, set()).add(group)
                 for raw, text in found:
                     shown = {**shown_tags(codec.parse(text)), "value": text}
                     self.plan.delete(address, zone, record, raw, shown, live, tag_remembers=True)
@@ -245,12 +247,17 @@ class Removals:
                     continue
                 before = set(self.plan.changes)
                 self._drop_group(domain, group, None, zone)
+                if group in self.plan.stuck.get(domain, ()):
+                    self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
+                    continue
                 self.plan.deleted_by.setdefault(domain, []).extend(set(self.plan.changes) - before)
             if remembered.spf is not None and "spf" not in kept and left_alone(entries.get(domain), "spf"):
                 pass  # its terms stay, and nothing remembers that they were ours
             elif remembered.spf is not None and "spf" not in kept:
                 self._drop_spf_terms(zone, domain, remembered)
-            elif remembered.spf is not None and (zone_id, domain) not in self.plan.spf_compared:
+            if "spf" in self.plan.stuck.get(domain, ()) or (
+                remembered.spf is not None and "spf" in kept and (zone_id, domain) not in self.plan.spf_compared
+            ):
                 # Its record could not be compared (refused, unread): what is remembered must not be forgotten.
                 wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
                 wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
@@ -265,9 +272,9 @@ class Removals:
         address = self.plan.address(zone, domain, "TXT")
         if len(found) > 1 and record and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
             self.plan.refuse_several("spf", domain, (t for _, t in found), address)
+            self.plan.stuck.setdefault(domain, set()).add("spf")
             for raw, text in found:
                 self.plan.delete(address, zone, record, raw, {"value": text}, None)
-            self.plan.deleted_by.setdefault(domain, []).append(address)
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
@@ -395,7 +402,7 @@ class Removals:
                 and "@" not in desired.name
                 and not self.plan.is_manual(desired.name)
             ):
-                gone = mine - kept
+                gone = mine - kept - self.plan.stuck.get(desired.name, set())
                 stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
                 mine -= gone - stays
             self.plan.draft.remember(desired.address, RECORDS, mine)
@@ -412,13 +419,25 @@ class Removals:
         name = _tracks(desired, present)
         if name in inherited:
             mine.add("tracking")
-        if name is None:
+        if name is None or desired.address in self.plan.left_to_others or self._left_to_cdn(desired, live):
             mine.discard("tracking")
         self.plan.draft.remember(desired.address, RECORDS, mine)
         is_written = "tracking" in self.plan.written.get(desired.address, set())
         is_known = live is not None and name in unpack(live.tags, TRACKING)
         if name is not None and "tracking" in mine and (is_written or is_known or name != present):
             self.plan.draft.remember(desired.address, TRACKING, [name])
+
+    def _left_to_cdn(self, desired: Desired, live: Observed | None) -> bool:
+        """Whether a tracking name that was ours serves HTTPS now, and its record sends readers to somebody else."""
+        if live is None:
+            return False
+        spec = {**live.spec, **desired.spec, "tracking_options": {
+            **(live.spec.get("tracking_options") or {}), **(desired.spec.get("tracking_options") or {})
+        }}  # fmt: skip
+        name = str(spec["tracking_options"].get("custom_redirect_domain") or "")
+        if not name or not intents.tracks_over_https(spec) or self.plan.snapshot.zone_unread(name):
+            return False
+        return any(serves_others(zone.at(name)) for zone in self.plan.zones_of(name))
 
 
 def _tracks(desired: Desired, present: str | None) -> str | None:
