@@ -42,6 +42,10 @@ def doctor(
     to: Annotated[
         str | None, typer.Option("--to", metavar="ADDRESS", help="A recipient that gets no mail: is it suppressed?")
     ] = None,
+    message: Annotated[
+        str | None,
+        typer.Option("--message", metavar="FILE", help="A received message or a bounce (.eml): what failed, and why."),
+    ] = None,
     resolver: Annotated[
         list[str] | None,
         typer.Option("--resolver", help="Ask this DNS resolver: 1.1.1.1, or ADDRESS:PORT (repeatable)."),
@@ -66,6 +70,10 @@ def doctor(
         raise ReconError(f"--to {to} is not an e-mail address", hint="such as ann@example.com")
     name, place = name_and_state(what or (), "domain", "recon doctor [DOMAIN] [STATE]")
     around = incident(place, env, no_state, account)
+    if message is not None:
+        from reconciler.cli.doctor_message import diagnose_message
+
+        return diagnose_message(message, around.state, resolver or [], no_dns, out)
     name = None if name is None else _folded(name)
     if around.state is not None and name is not None:
         _must_be_declared(around.state, name)

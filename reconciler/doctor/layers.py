@@ -321,13 +321,19 @@ def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
     seen = facts.answers.get((apex, "NS"), Answer())
     above = facts.answers.get((apex.partition(".")[2], "NS"), Answer())
     own = sorted({v.rstrip(".").lower() for s in zone.sets(apex, "NS") for v in s.values}) if zone is not None else []
-    hint = f"set {', '.join(own) or 'the name servers that hold its records'} at the registrar"
-    if seen.problem and not above.problem:
+    if set(seen.values) & set(own):
+        return
+    parent = next((one.parent_name for one in zone.delegations or ()), "") if zone is not None else ""
+    where = f"in the zone {parent} that public DNS uses" if parent else "at the registrar"
+    hint = f"set {', '.join(own) or 'the name servers that hold its records'} {where}"
+    if zone is not None and (words := zone.undelegated()):
+        message, hint = words
+    elif seen.problem and not above.problem:
         message = f"the name servers of {apex} do not answer: {seen.problem}"
         hint = f"ask whoever runs them, or {hint}"
     elif not seen.problem and not seen.values:
         message = f"{apex} has no name servers in public DNS: it has expired, or its parent does not delegate it"
-    elif zone is not None and not seen.problem and not set(seen.values) & set(own):
+    elif zone is not None and not seen.problem:
         message = f"{apex} is delegated to {', '.join(seen.values)}, not to the servers of hosted zone {zone.id}"
         hint += _hint(facts, ", or declare the zone that is delegated", "")
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 
-Memory = Literal["recon:records", "recon:destinations"]
+Memory = Literal["recon:records", "recon:destinations", "recon:tracking"]
 """The tags of a resource that name what other kinds have planned for it (``reconciler.kinds.plan_draft``)."""
 
 

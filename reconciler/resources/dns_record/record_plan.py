@@ -61,11 +61,13 @@ class RecordPlan:
         self.changes: dict[Address, RecordChange] = {}
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
+        self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
         self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
+        self.stuck: dict[str, set[str]] = {}  # domain -> groups that are still remembered, since deleting is refused
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
         self.zones_of_name = Counter(zone.name for zone in snapshot.zones.values() if not zone.private)
 
@@ -268,17 +270,17 @@ class RecordPlan:
         deleted = live.address not in self.snapshot.desired
         planned.depends.add(live.address)
         if deleted or not tag_remembers:
-            planned.mark = {
-                "domain": _marked(live, zone, record),
-                "name": record.name,
-                "type": record.type,
-                "value": raw,
-            }
-            self._refuse_unwritable_mark(planned.mark, address)
+            planned.mark = self.mark(address, live, zone, record, raw)
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
-            self.draft.add_order(live.address, marks=[address])
         if not deleted:
             self.draft.add_order(live.address, after=[address])
+
+    def mark(self, address: Address, live: Observed, zone: Zone, record: RecordSet, raw: str) -> dict[str, str]:
+        """What a marker must remember of a record before its owner ``live`` is changed and forgets it."""
+        mark = {"domain": _marked(live, zone, record), "name": record.name, "type": record.type, "value": raw}
+        self._refuse_unwritable_mark(mark, address)
+        self.draft.add_order(live.address, marks=[address])
+        return mark
 
     def _refuse_unwritable_mark(self, mark: Mapping[str, str], address: Address) -> None:
         """Refuse a deletion whose record is too long to be remembered in a marker until it is done."""
