@@ -274,9 +274,7 @@ def entry_name(text: str) -> tuple[str, str]:
             f"{show(text)} does not begin with a section", f"write section.name; {suggestion(section, SECTIONS)}"
         )
     if SECTIONS[section][1].single:
-        raise BadEntryName(
-            f"`{section}` has no entries with names", "take the line out: what is taken out stays as it is"
-        )
+        raise BadEntryName(f"`{section}` has no entries with names", "take the line out: nothing of it is ever deleted")
     try:
         return section, folder_of(section)(name)
     except ValueError as error:
