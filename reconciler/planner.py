@@ -53,9 +53,8 @@ def make_plan(
     for kind in PLANNING:
         draft.changes += kind.plan(draft)
     draft.changes += _releases(draft)
-    for address, owner in snapshot.former.items():
-        if not targets and not snapshot.names(address):
-            draft.left(address, owner)
+    if not targets:
+        _name_the_rest(draft)
     obstacles.refuse(draft)
     refusals = (*snapshot.refusals, *draft.refusals)
     changes = every = _join_renames(snapshot, _with_refusals(snapshot, draft.changes, refusals))
@@ -136,6 +135,13 @@ def _releases(draft: PlanDraft) -> Iterable[Change]:
             change = REGISTRY[live.kind].release(snapshot, live)
             if change is not None:
                 yield change
+
+
+def _name_the_rest(draft: PlanDraft) -> None:
+    """A note for each resource of a former stack that this state does not declare."""
+    for address, owner in draft.snapshot.former.items():
+        if not draft.snapshot.names(address):
+            draft.left(address, owner)
 
 
 def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
