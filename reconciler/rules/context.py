@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
-from reconciler.kinds.ownership import owner_of
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Note, Observed
 from reconciler.names import from_route53
@@ -97,7 +96,7 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
     now = datetime.fromisoformat(snapshot.now)
     doomed: dict[str, list[Observed]] = {}
     for live in snapshot.observed.values():
-        if live.address in snapshot.desired or live.kind != "email_identity" or owner_of(live.tags) != snapshot.scope:
+        if live.address in snapshot.desired or live.kind != "email_identity" or not snapshot.owns(live):
             continue
         vdm = snapshot.ses_accounts.get(str(live.region), {}).get("VdmAttributes") or {}
         if vdm.get("VdmEnabled") == "ENABLED":
@@ -191,7 +190,10 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
             simple = len(sets) == 1 and first.simple
             raw[key] = first.values if simple else ()
             kind = "simple" if simple else "alias" if "AliasTarget" in first.raw else "routed"
-            before[key] = RecordView(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
+            shown = _decoded(key[1], raw[key])
+            if kind == "alias" and len(sets) == 1:
+                shown = (from_route53(first.raw["AliasTarget"]["DNSName"]),)
+            before[key] = RecordView(shown, kind, first.ttl)  # type: ignore[arg-type]
     after = before
     for key, values, ttl in _edits(changes, by_id):
         if after is before:
@@ -214,6 +216,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
+        undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 
