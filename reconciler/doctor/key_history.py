@@ -81,7 +81,7 @@ def _lost(events: Iterable[Mapping[str, Any]]) -> Iterator[LostKey]:
     """What became of each key, from its events in the order of time."""
     told = [(cause, event) for event in events if (cause := cause_of(event)) is not None]
     keys: dict[str, LostKey] = {}
-    for cause, event in sorted(reversed(told), key=lambda one: one[0].time):  # they came newest first
+    for cause, event in sorted(told[::-1], key=lambda one: one[0].time):  # they came newest first
         detail = detail_of(event)
         asked = detail.get("requestParameters") or {}
         asked = {str(k).lower(): v for k, v in asked.items()} if isinstance(asked, Mapping) else {}
