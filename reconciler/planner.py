@@ -12,12 +12,23 @@ from typing import Any
 
 from reconciler import __version__
 from reconciler.errors import ReconError
+from reconciler.judging import judged
+from reconciler.kinds import obstacles
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.registry import PLANNING, RANK
+from reconciler.kinds.registry import PLANNING, RANK, REGISTRY
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Diagnostic, FieldDiff, Note, Plan, Refusal, Stack
-from reconciler.rules import context as rules
+from reconciler.model import (
+    Address,
+    Change,
+    Diagnostic,
+    FieldDiff,
+    Note,
+    Plan,
+    Refusal,
+    Stack,
+    address_parts,
+)
 from reconciler.rules.outside import Outside
 from reconciler.steps import documented_seconds, held_back, steps_of
 from reconciler.targets import fitting, known, select
@@ -41,9 +52,12 @@ def make_plan(
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
         draft.changes += kind.plan(draft)
+    draft.changes += _releases(draft)
+    if not targets:
+        _name_the_rest(draft)
+    obstacles.refuse(draft)
     refusals = (*snapshot.refusals, *draft.refusals)
-    judged, findings = rules.evaluate(draft, _join_renames(snapshot, _with_refusals(draft.changes, refusals)), outside)
-    changes = [_refused_by_rule(change) for change in judged]
+    changes = every = _join_renames(snapshot, _with_refusals(snapshot, draft.changes, refusals))
     unread = _unread(snapshot)
     statuses = [status for kind in PLANNING for status in kind.statuses(snapshot)]
     if targets:
@@ -51,10 +65,11 @@ def make_plan(
         changes = select(changes, targets, there, unread)
         fits = fitting(targets)
         statuses = [status for status in statuses if fits(status.address)]
+        refusals = _about(refusals, every, changes)
+    changes, findings = judged(draft, in_order(changes), outside)
+    if targets:
         findings = ()
-        refusals = _about(refusals, judged, changes)
-    changes = in_order(changes)
-    refused = bool(refusals) or any(change.refused for change in changes)
+    wrong = any(change.refused for change in changes) or (changes and any(f.severity == "error" for f in findings))
     held = held_back(changes)
     write_calls, seconds = documented_seconds(s for c in changes if c.address not in held for s in steps_of(c))
     stack = snapshot.state.stack
@@ -62,7 +77,7 @@ def make_plan(
         stack=stack.name,
         environment=stack.environment,
         account=stack.account,
-        outcome="refused" if refused else "changes" if changes else "no_changes",
+        outcome="refused" if wrong else "changes" if changes else "no_changes",
         created_at=snapshot.now,
         state_digest=snapshot.state.digest,
         changes=tuple(changes),
@@ -108,7 +123,25 @@ def stack_in_context(stack: Stack) -> dict[str, Any]:
         "tags": dict(stack.tags),
         "max_deletes": stack.max_deletes,
         "backend": dict(stack.backend),
+        "formerly": list(stack.formerly),
     }
+
+
+def _releases(draft: PlanDraft) -> Iterable[Change]:
+    """``released``: what lets go of each live resource of ours whose entry it names."""
+    snapshot = draft.snapshot
+    for live in snapshot.observed.values() if snapshot.state.released else ():
+        if snapshot.lets_go(live.address) and not snapshot.unknown(live.address):
+            change = REGISTRY[live.kind].release(snapshot, live)
+            if change is not None:
+                yield change
+
+
+def _name_the_rest(draft: PlanDraft) -> None:
+    """A note for each resource of a former stack that this state does not declare."""
+    for address, owner in draft.snapshot.former.items():
+        if not draft.snapshot.names(address):
+            draft.left(address, owner)
 
 
 def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
@@ -136,21 +169,29 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     return changes
 
 
-def _with_refusals(changes: Iterable[Change], refusals: Iterable[Diagnostic]) -> list[Change]:
-    """The changes, each marked with the first refusal of its address."""
+def _with_refusals(snapshot: Snapshot, changes: Iterable[Change], refusals: Iterable[Diagnostic]) -> list[Change]:
+    """The changes, each marked with the first refusal of its address. What is refused although nothing of it differs
+    stands among them, too, without a difference."""
     first: dict[Address, Refusal] = {}
     for one in refusals:
         first.setdefault(one.address, Refusal(one.code, one.message, one.hint))
-    return [replace(change, refused=first[change.address]) if change.address in first else change for change in changes]
-
-
-def _refused_by_rule(change: Change) -> Change:
-    """The change, refused where a rule found an error."""
-    found = next((note for note in change.notes if note.severity == "error"), None)
-    if found is None or change.refused:
-        return change
-    hint = f"see docs/rules/{found.rule}.md; set the rule's severity or a waiver"
-    return replace(change, refused=Refusal(found.rule, found.message, hint))
+    found = [replace(change, refused=first.get(change.address)) if first else change for change in changes]
+    for address in sorted(first.keys() - {change.address for change in found}):
+        desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
+        found.append(
+            Change(
+                address,
+                address_parts(address).kind,
+                "delete" if desired is None else "create" if live is None else "update",
+                None if live is None else {},
+                None if desired is None else {},
+                source=desired.entry.source if desired else None,
+                observed_digest=live.digest if live else None,
+                region=desired.region if desired else live.region if live else None,
+                refused=first[address],
+            )
+        )
+    return found
 
 
 def _about(

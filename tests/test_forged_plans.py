@@ -30,7 +30,7 @@ from reconciler import applier, running
 from reconciler.desired import load
 from reconciler.desired.declared import _escaped, from_document, to_document
 from reconciler.errors import InvalidState, Stale
-from reconciler.model import Plan, Result, State, digest_of
+from reconciler.model import Plan, Result, Stack, State, digest_of
 from reconciler.planner import stack_in_context
 from reconciler.resources import KINDS
 
@@ -647,9 +647,10 @@ def test_a_user_that_another_stack_has_taken_meanwhile_gets_no_key(company: supp
         scope = "acme"
 
         class aws:
+            stack = Stack("acme", None, "111122223333", ())
             call_if_there = staticmethod(lambda *names, **parameters: {"User": {"Tags": tags}})
 
-    with pytest.raises(Stale, match="belongs to theirs"):
+    with pytest.raises(Stale, match='belongs to the recon stack "theirs"'):
         kind._create_key(Run, {"user": "news"})  # type: ignore[arg-type]
 
 
