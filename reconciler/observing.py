@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.aws.answers import malformed
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
-from reconciler.kinds.ownership import STACK
+from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
@@ -89,6 +89,7 @@ def observe(
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
     records.observe(aws, snapshot)
+    _doubt_sweep(snapshot)
     for kind in REGISTRY.values():
         kind.after_reading(snapshot)
     read_facts(aws, snapshot)
@@ -119,6 +120,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     for region, found, error in aws.parallel(one, places):
         if error is None:
             swept.append(region)
+            snapshot.swept.add(region)
         elif error.closed and region not in stack.regions:
             (closed if error.aws_code in NOT_ENABLED else denied).append(region)
         else:
@@ -142,6 +144,27 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
         if there:
             snapshot.scanned.append(f"{len(there)} regions {what}")
     _sweep_zones(snapshot, aws, regions.home_region(partition))
+
+
+def _doubt_sweep(snapshot: Snapshot) -> None:
+    """Take the sweep for unread where it has left out what this run has read with our tag: it may have left out more,
+    that nobody declares. Tags are found some minutes after they were written."""
+    left_out = sorted(
+        live.address
+        for live in snapshot.observed.values()
+        if live.region in snapshot.swept
+        and KINDS[live.kind].swept
+        and owner_of(live.tags) == snapshot.scope
+        and live.address not in snapshot.owned.get(live.kind, ())
+    )
+    if left_out:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        snapshot.unreadable(
+            "sweep",
+            f"the search for what has our tag left out {', '.join(left_out[:3])}{more}, which "
+            "this run has read with that tag: it may have left out more, that is no longer declared",
+            "AWS finds tags some minutes after they were written: plan again later",
+        )
 
 
 def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:

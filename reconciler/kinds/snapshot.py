@@ -146,6 +146,11 @@ class Snapshot(Diagnostics):
     """The share of the identities that a bulk read reads whole today; None for none."""
     owned: dict[str, dict[Address, dict[str, str]]] = field(default_factory=dict)
     """What the tagging sweep found of this stack: kind -> address -> tags."""
+    swept: set[str] = field(default_factory=set)
+    """The regions in which the tagging sweep was answered."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Regions that refused this run's credentials, and of which nobody could say whether the account has them, with
+    what they answered."""
     named: dict[str, set[Address]] = field(default_factory=dict)
     """Kind -> addresses to read although nothing desires them: what is destroyed or imported."""
     tagged_zones: list[str] = field(default_factory=list)
