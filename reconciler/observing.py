@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
+from reconciler.aws import opt_in
 from reconciler.aws.answers import malformed
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
 from reconciler.kinds.ownership import STACK, owner_of
@@ -99,14 +100,15 @@ def observe(
 def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
 
-    A region that is not enabled refuses a token that STS has just accepted, and one that the organization denies to the
-    whole account says so: neither is the same as unread, since nobody can see or send or delete anything there.
+    A region that is not enabled refuses all credentials, and one that the organization denies to the whole account says
+    so: neither is the same as unread, since nobody can see or send or delete anything there. What a refusal means where
+    nobody can say whether the region is enabled is left to ``refused_regions``.
     """
     stack = snapshot.state.stack
     partition = stack.partition
     places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
     swept: list[str] = []
-    closed: list[str] = []
+    refusing: dict[str, AwsError] = {}
     denied: list[str] = []
     failed: list[tuple[str, AwsError]] = []
 
@@ -121,20 +123,25 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
         if error is None:
             swept.append(region)
             snapshot.swept.add(region)
+        elif error.closed and region not in stack.regions and error.aws_code in NOT_ENABLED:
+            refusing[region] = error
         elif error.closed and region not in stack.regions:
-            (closed if error.aws_code in NOT_ENABLED else denied).append(region)
+            denied.append(region)
         else:
             failed.append((region, error))
         for kind, name, tags in found:
             if kind:
                 snapshot.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
+    closed, unread, unknown = opt_in.sort_out(aws, refusing)
+    failed += [(region, refusing[region]) for region in unread]
+    snapshot.refused = {region: refusing[region].message for region in unknown}
     if failed:
         named = ", ".join(region for region, _ in failed[:4])
         more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         snapshot.unreadable(
             "sweep",
             f"what is ours and no longer declared could not be looked for in {named}{more}: {failed[0][1].message}",
-            failed[0][1].hint,
+            opt_in.HINT if failed[0][0] in unread else failed[0][1].hint,
         )
     for there, what in (
         (swept, f"for resources tagged {STACK}={snapshot.scope}"),

@@ -42,7 +42,7 @@ def make(
     ``refresh="bulk"`` reads only what AWS returns in bulk. With ``rotate`` (drift) it still reads a tenth of the
     identities in full, a different tenth each day. ``again`` are the changes of a saved plan: only they are planned,
     and what they do not concern is read in bulk. Raises ReconError (Refused for the wrong account)."""
-    from reconciler import refine
+    from reconciler import refine, refused_regions
     from reconciler.aws import Aws
     from reconciler.observing import declare, observe
     from reconciler.planner import make_plan
@@ -67,6 +67,8 @@ def make(
         sweep=not (targets and all_declared(snapshot, targets)),
         read_scope=(lambda w: scope_for_targets(w, targets)) if targets else None,
     )
+
+    refused_regions.settle(snapshot, aws)
 
     def plan_of(frozen: Snapshot) -> Plan:
         return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts, again=bool(again))

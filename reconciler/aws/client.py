@@ -169,6 +169,13 @@ class Aws:
     def _ask_account(self, dns: bool) -> str:
         return str(self.call("sts", "GetCallerIdentity", dns=dns)["Account"])
 
+    @property
+    def has_long_lived_key(self) -> bool:
+        """Whether the credentials are an access key of a user, which every region takes that the account has enabled;
+        not a session, whose token regions may refuse for its own sake."""
+        credentials = self._client("sts", self.home_region, False)._request_signer._credentials
+        return credentials is not None and not credentials.get_frozen_credentials().token
+
     def account(self, *, dns: bool = False) -> str:
         """The account of the credentials, with ``dns`` of those for the zones (sts GetCallerIdentity; needs no
         permission)."""
