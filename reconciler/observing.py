@@ -134,7 +134,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
                 snapshot.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
     closed, unread, unknown = opt_in.sort_out(aws, refusing)
     failed += [(region, refusing[region]) for region in unread]
-    snapshot.refused = {region: refusing[region].message for region in unknown}
+    snapshot.refused |= {region: refusing[region].message for region in unknown}
     if failed:
         named = ", ".join(region for region, _ in failed[:4])
         more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""

@@ -43,9 +43,8 @@ def settle(snapshot: Snapshot, aws: Aws) -> None:
         recorded, problem = _recorded(snapshot, aws)
         unread(recorded, "the journal names")
     if left:
-        said = f"{len(left)} regions refuse this session, so that what is ours could not be looked for there"
         more = f"; nothing says that this stack had anything there{problem}"
-        snapshot.say("note", "regions-refused", f"{said}: {', '.join(sorted(left))}{more}", hint=opt_in.HINT)
+        snapshot.say("note", "regions-refused", opt_in.unread_in(left) + more, hint=opt_in.HINT)
 
 
 def _declared(snapshot: Snapshot) -> set[str]:

@@ -97,3 +97,18 @@ def test_it_is_unread_where_something_of_ours_was_there(
     if had is had_in_journal:
         assert client("sesv2", FAR).list_configuration_sets()["ConfigurationSets"] == ["far"]
         assert client("sesv2", HOME).list_configuration_sets()["ConfigurationSets"] == []
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_import_does_not_say_that_nothing_is_live_where_it_could_not_look(session: House, readable: bool) -> None:
+    client("sesv2", FAR, access_key="AKIASANDBOXSANDBOX00").create_configuration_set(ConfigurationSetName="far")
+    if not readable:
+        deny(session)
+    ran = session.cli("import", "--out", "new")
+    assert ran.code == 1
+    assert FAR in ran.err
+    assert "nothing live to import\n" not in ran.err
+    client("sesv2").create_configuration_set(ConfigurationSetName="near")
+    ran = session.cli("import", "--out", "new")
+    assert (ran.code, FAR in ran.err) == (1 if readable else 0, True)
+    assert "near" in (session.home / "new" / "sets.yaml").read_text()

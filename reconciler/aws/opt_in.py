@@ -36,6 +36,13 @@ class Refusing(NamedTuple):
     unknown: list[str]
 
 
+def unread_in(regions: Iterable[str]) -> str:
+    """That regions of which nobody could say whether the account has them were not read, in words."""
+    named = sorted(regions)
+    many = f"{len(named)} regions refuse" if len(named) != 1 else "1 region refuses"
+    return f"{many} this session, and what is there could not be read: {', '.join(named)}"
+
+
 def sort_out(aws: Aws, regions: Iterable[str]) -> Refusing:
     """Ask AWS which of ``regions``, which have refused the credentials, the account has. One call; none for no region.
 
@@ -46,8 +53,7 @@ def sort_out(aws: Aws, regions: Iterable[str]) -> Refusing:
     if not asked:
         return Refusing([], [], [])
     try:
-        rows = list(aws.pages("account", "ListRegions", "Regions", MaxResults=50))
+        here = {region for region, status in aws.account_regions().items() if status in _HERE}
     except AwsError:
         return Refusing(asked, [], []) if aws.has_long_lived_key else Refusing([], [], asked)
-    here = {row["RegionName"] for row in rows if row["RegionOptStatus"] in _HERE}
     return Refusing([r for r in asked if r not in here], [r for r in asked if r in here], [])
