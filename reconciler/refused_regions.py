@@ -63,7 +63,8 @@ def _marker_texts(snapshot: Snapshot) -> Iterator[str]:
     for zone in snapshot.zones.values():
         for name, type_ in zone.records if zone.loaded else ():
             if type_ == "TXT" and name.startswith(f"{marker.LABEL}."):
-                yield from (text for _, text in zone.texts(name) if marker.is_ours(text, snapshot.scope))
+                texts = [text for _, text in zone.texts(name)]
+                yield from (t for t in texts if any(marker.is_ours(t, s) for s in snapshot.state.stack.scopes))
 
 
 def _recorded(snapshot: Snapshot, aws: Aws) -> tuple[set[str], str]:
