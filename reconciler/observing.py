@@ -5,7 +5,7 @@ Source: Resource Groups Tagging API, GetResources (short pages are normal; only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +119,6 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     stack = snapshot.state.stack
     partition = stack.partition
     places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
-    swept: list[str] = []
     refusing: dict[str, AwsError] = {}
     denied: list[str] = []
     failed: list[tuple[str, AwsError]] = []
@@ -137,7 +136,6 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
 
     for region, found, error in aws.parallel(one, places):
         if error is None:
-            swept.append(region)
             snapshot.swept.add(region)
         elif error.closed and region not in stack.regions and error.aws_code in NOT_ENABLED:
             refusing[region] = error
@@ -156,22 +154,25 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     closed, unread, unknown = opt_in.sort_out(aws, refusing)
     failed += [(region, refusing[region]) for region in unread]
     snapshot.refused |= {region: refusing[region].message for region in unknown}
-    if failed:
-        named = ", ".join(region for region, _ in failed[:4])
-        more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
-        snapshot.unreadable(
-            "sweep",
-            f"what is ours and no longer declared could not be looked for in {named}{more}: {failed[0][1].message}",
-            opt_in.HINT if failed[0][0] in unread else failed[0][1].hint,
-        )
+    _say_unswept(snapshot, failed, opt_in.HINT if unread and failed[0][0] in unread else "")
     for there, what in (
-        (swept, f"for resources tagged {STACK}={' or '.join(list(stack.scopes))}"),
+        (snapshot.swept, f"for resources tagged {STACK}={' or '.join(list(stack.scopes))}"),
         (closed, "skipped: not enabled for the account"),
         (denied, "skipped: denied by a service control policy"),
     ):
         if there:
             snapshot.scanned.append(f"{len(there)} regions {what}")
     _sweep_zones(snapshot, aws, regions.home_region(partition))
+
+
+def _say_unswept(snapshot: Snapshot, failed: Sequence[tuple[str, AwsError]], hint: str) -> None:
+    """Say in which regions the search failed, and the first reason."""
+    if not failed:
+        return
+    named = ", ".join(region for region, _ in failed[:4])
+    more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
+    words = f"what is ours and no longer declared could not be looked for in {named}{more}: {failed[0][1].message}"
+    snapshot.unreadable("sweep", words, hint or failed[0][1].hint)
 
 
 def _doubt_sweep(snapshot: Snapshot) -> None:
