@@ -131,3 +131,20 @@ def test_a_topic_that_is_not_declared_costs_no_call(house: House) -> None:
     assert not [call for call in calls if call["service"] == "sns"]
     asked = [call["params"]["ResourceTypeFilters"] for call in calls if call["operation"] == "GetResources"]
     assert all("sns" in types or types == ["route53:hostedzone"] for types in asked)
+
+
+def test_an_import_brings_the_topics_that_destinations_name(house: House) -> None:
+    sns = client("sns")
+    sns.create_topic(Name="events", Attributes={"DisplayName": "Mail"})
+    sns.create_topic(Name="billing")
+    put_policy(OWN)
+    house.apply(publishing(ARN))
+    ran = house.cli("import", "--stack", "acme", "--region", HOME, "--out", "live")
+    assert ran.code == 0, ran
+    text = "".join(file.read_text(encoding="utf-8") for file in sorted((house.home / "live").glob("*.yaml")))
+    assert "sns_topics:" in text
+    assert "display_name: Mail" in text
+    assert "billing" not in text
+    ran = house.cli("apply", "live", "--auto-approve", "--allow-adopt")
+    assert ran.code == 0, ran
+    assert sids() == ["theirs"], "the policy is left as it was"
