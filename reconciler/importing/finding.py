@@ -239,10 +239,10 @@ def _follow(snapshot: Snapshot, named: dict[str, set[Address]], kind: str, there
 def _named_by_arn(snapshot: Snapshot, kind: str) -> set[Address]:
     """The resources of ``kind``, in this account and the same region, whose ARNs stand in what was read."""
     stack, found = snapshot.state.stack, set[Address]()
-    for spec, field in naming(kind):
+    for spec, named in naming(kind):
         for live in snapshot.live(spec.name):
             base = KINDS[kind].arn_of(stack.partition, live.region or "", stack.account, "")
-            names = [text.removeprefix(base) for text in field.texts_in(live.spec) if text.startswith(base)]
+            names = [text.removeprefix(base) for text in named.texts_in(live.spec) if text.startswith(base)]
             found |= {KINDS[kind].address_of(live.region or "", n) for n in names if not KINDS[kind].named_badly(n)}
     return found
 
