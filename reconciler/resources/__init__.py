@@ -103,14 +103,15 @@ def entries_of(address: str) -> tuple[str, ...]:
 
 
 def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Kinds after those that they need; of several that could come next, a child of the one before, else by name."""
+    """Kinds after those that they need; of several that could come next, a child of the one before, else what others
+    name by its ARN, else by name."""
     sorter = TopologicalSorter({kind: sorted(needs[kind]) for kind in sorted(needs)})
     sorter.prepare()
     found: list[str] = []
     ready: list[str] = []
     while sorter.is_active():
         ready += sorter.get_ready()
-        ready.sort(key=lambda kind: (KINDS[kind].parent not in found[-1:], kind))
+        ready.sort(key=lambda kind: (KINDS[kind].parent not in found[-1:], not any(naming(kind)), kind))
         found.append(ready.pop(0))
         sorter.done(found[-1])
     return tuple(found)
