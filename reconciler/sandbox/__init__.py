@@ -78,10 +78,10 @@ def serve(
 ) -> None:
     """Run a sandbox until interrupted (KeyboardInterrupt passes through).
 
-    Args:    port 0 for any free one; ``on_ready`` is called with the URL, and with the address of its DNS or "", once it
-             answers; ``rates="aws"`` for AWS's documented limits, None for none; ``account`` is where keys act that
-             the sandbox did not make; with ``dns_port`` the public zones are also served as DNS there; ``scenario`` is the
-             incident to start in (``scenarios``).
+    Args:    port 0 for any free one; ``on_ready`` is called with the URL, and with the address of its DNS or "", once
+             it answers; ``rates="aws"`` for AWS's documented limits, None for none; ``account`` is where keys act that
+             the sandbox did not make; with ``dns_port`` the public zones are also served as DNS there; ``scenario`` is
+             the incident to start in (``scenarios``).
     Raises:  ValueError for a host that is not loopback, bad rates or an unknown scenario; OSError if a port is taken.
     """
     from reconciler.sandbox import scenarios

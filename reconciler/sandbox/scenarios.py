@@ -50,9 +50,8 @@ class Stage:
 
         key = f"AKIA{''.join(c for c in who.upper() if c.isalnum()).ljust(16, '0')[:16]}"
         if who != "root":
-            self.server.admin.add_principals(
-                {"access_key": key, "arn": f"arn:aws:iam::{self.world.account}:user/{who}"}
-            )
+            arn = f"arn:aws:iam::{self.world.account}:user/{who}"
+            self.server.admin.add_principals({"access_key": key, "arn": arn})
         host, port = self.server.server_address[:2]
         return boto3.session.Session().client(
             service, region_name=region, endpoint_url=f"http://{host!s}:{port}", aws_access_key_id=key,
@@ -88,7 +87,7 @@ class Scenario:
 
 
 def company(stage: Stage, dmarc: str = DMARC) -> None:
-    """What is right at acme.example: domain, DKIM, MAIL FROM and DMARC in two regions, one configuration set, production."""
+    """What is right at acme.example: domain, DKIM, MAIL FROM, DMARC, one set and production access in two regions."""
     with stage.days_ago(400):
         stage.seed(zones=[{"name": DOMAIN, "delegated": True, "records": [
             {"name": DOMAIN, "type": "MX", "values": f"10 mx.{DOMAIN}"},
@@ -183,7 +182,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     for one in (
         Scenario("forensic-reports", "the owner's mailbox fills with DMARC failure reports, and complaints rise",
                  f"recon doctor {DOMAIN}", forensic_reports),
-        Scenario("stale-password", f"mail from admin@{DOMAIN}, sent by a webmail, bounces: misconfigured or out of date",
+        Scenario("stale-password", f"mail of a webmail as admin@{DOMAIN} bounces: misconfigured or out of date",
                  "recon doctor --region us-east-1", stale_password),
         Scenario("one-receiver", "bigmail.example refuses mail that every other receiver takes",
                  f"recon doctor {DOMAIN} --to ann@bigmail.example", one_receiver),
