@@ -85,7 +85,7 @@ def test_a_healthy_domain(live: House) -> None:
     assert not [c for c in live.sandbox.calls() if c["operation"] in {"GetSecretValue", "GetParameter"}]
 
 
-def test_the_text_ends_with_the_first_thing_to_fix(live: House) -> None:
+def test_the_text_begins_with_the_first_thing_to_fix(live: House) -> None:
     host, port = live.sandbox.serve_dns()
     ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
     assert ran.code == 0, ran
@@ -94,7 +94,10 @@ def test_the_text_ends_with_the_first_thing_to_fix(live: House) -> None:
     ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
     assert ran.code == 2
     assert "-> recon account resume --region us-east-1" in ran.out
-    assert ran.out.splitlines()[-1] == "Fix this first: account: us-east-1: sending of the whole account is paused"
+    first = "Fix this first: account: us-east-1: sending of the whole account is paused"
+    assert ran.out.splitlines()[0] == first
+    ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}", "--format", "json")
+    assert ran.json["headline"] == first
 
 
 def zone_id(house: House) -> str:
@@ -206,6 +209,19 @@ def test_a_hosted_zone_that_is_not_delegated_is_found(house: House) -> None:
     first = next(c for c in checks if c["layer"] == "dns")
     assert f"not to the servers of hosted zone {made}" in first["message"]
     assert "at the registrar" in first["hint"]
+
+
+def test_a_hosted_zone_that_its_parent_zone_hides_is_to_be_fixed_there(house: House) -> None:
+    """Not at the registrar, where new name servers for acme.com would break the parent."""
+    parent = house.seed_zone()
+    made = house.sandbox.seed(zones=[{"name": "shop.acme.com"}])["zones"]["shop.acme.com"]
+    live = house.sandbox.seed(zones=[{"name": "shop.acme.com", "delegated": True}])["zones"]["shop.acme.com"]
+    servers = client("route53").get_hosted_zone(Id=live)["DelegationSet"]["NameServers"]
+    house.change("shop.acme.com", "NS", *(f"{one}." for one in servers))
+    house.apply(merge(BASE, {"domains": {"shop.acme.com": {"zone": made}}}))
+    first = next(c for c in run(house, "shop.acme.com", code=2) if c["layer"] == "dns")
+    assert f"add this NS set in zone {parent} (acme.com)" in first["hint"]
+    assert "registrar" not in first["hint"]
 
 
 def test_one_recipient_is_looked_up_by_name(live: House) -> None:
@@ -384,11 +400,11 @@ def test_a_stack_without_domains_is_looked_at(
 
 
 def test_layers_that_were_not_looked_at_are_named(plain: House) -> None:
-    said = plain.cli("doctor", "state.yaml", "--no-dns").out.splitlines()[-1]
+    said = plain.cli("doctor", "state.yaml", "--no-dns").out.splitlines()[0]
     assert said.startswith("Every layer that was looked at is healthy: account, configuration_set, identity, smtp")
     assert "Not looked at: dns, alignment." in said
     plain.write({})
-    said = plain.cli("doctor", "state.yaml").out.splitlines()[-1]
+    said = plain.cli("doctor", "state.yaml").out.splitlines()[0]
     assert "healthy: account, suppression, reputation. Not looked at: configuration_set, identity" in said
 
 

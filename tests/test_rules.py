@@ -344,6 +344,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("spf-include-broken", "warning", {"spf": (None, "v=spf1 redirect=r.example"), "outside_txt": {"r.example": ()}}),
     ("spf-loop", "warning", {"spf": (None, "v=spf1 include:acme.com -all")}),
+    ("dns-undelegated", "warning", {"undelegated": {"acme.com": ("nobody sees it", "add the NS set")}}),
     (
         "spf-loop",
         "error",
@@ -791,6 +792,7 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("spf-mail-from", {}),
     ("spf-mail-from", {"zones": (), "before": {("bounce.acme.com", "TXT"): None}}),
     ("spf-include-broken", {"outside_txt": {"amazonses.com": ()}}),
+    ("dns-undelegated", {"undelegated": {"other.com": ("nobody sees it", "add the NS set")}}),
     ("spf-loop", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all include:acme.com",)}}),
     (
         "spf-loop",

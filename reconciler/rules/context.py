@@ -191,7 +191,10 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
             simple = len(sets) == 1 and first.simple
             raw[key] = first.values if simple else ()
             kind = "simple" if simple else "alias" if "AliasTarget" in first.raw else "routed"
-            before[key] = RecordView(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
+            shown = _decoded(key[1], raw[key])
+            if kind == "alias" and len(sets) == 1:
+                shown = (from_route53(first.raw["AliasTarget"]["DNSName"]),)
+            before[key] = RecordView(shown, kind, first.ttl)  # type: ignore[arg-type]
     after = before
     for key, values, ttl in _edits(changes, by_id):
         if after is before:
@@ -214,6 +217,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
+        undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 

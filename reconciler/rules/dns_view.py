@@ -18,7 +18,8 @@ class RecordView(NamedTuple):
     """One name and type in a zone.
 
     ``values`` are decoded: the joined text of a TXT, ``10 host`` for an MX, a folded name for CNAME and NS, without
-    final dots. ``kind`` is ``simple``, ``alias`` or ``routed`` (weighted, latency, ...); rules read simple ones only.
+    final dots. ``kind`` is ``simple``, ``alias`` or ``routed`` (weighted, latency, ...); ``lookup`` reads simple ones
+    only. The value of an alias is its target.
     """
 
     values: tuple[str, ...] = ()

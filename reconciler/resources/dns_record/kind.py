@@ -33,7 +33,7 @@ from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.removals import Removals
 from reconciler.resources.dns_record.upserts import Upserts
 from reconciler.resources.dns_record.values import NAME, address_of, host, mail_from_names, set_digest, tracking_option
-from reconciler.resources.dns_record.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
+from reconciler.resources.dns_record.zones import Zone, ZoneIndex, list_zones, load, read_delegations, record_from_aws
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -274,6 +274,7 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
             words = f"records to delete may be left in zone {name}, which could not be read: {problem.message}"
             snapshot.say("warning", "zone-unread", words, hint=problem.hint)
     tried |= wanted | older
+    read_delegations(aws, snapshot.zones)
 
 
 def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:

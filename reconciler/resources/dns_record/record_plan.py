@@ -61,6 +61,7 @@ class RecordPlan:
         self.changes: dict[Address, RecordChange] = {}
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
+        self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
         self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state

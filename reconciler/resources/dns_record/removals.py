@@ -31,6 +31,7 @@ from reconciler.resources.dns_record.values import (
     key_of,
     mail_from_names,
     mx_value,
+    serves_others,
     shown_spf,
     shown_tags,
     tracking_option,
@@ -418,13 +419,25 @@ class Removals:
         name = _tracks(desired, present)
         if name in inherited:
             mine.add("tracking")
-        if name is None:
+        if name is None or desired.address in self.plan.left_to_others or self._left_to_cdn(desired, live):
             mine.discard("tracking")
         self.plan.draft.remember(desired.address, RECORDS, mine)
         is_written = "tracking" in self.plan.written.get(desired.address, set())
         is_known = live is not None and name in unpack(live.tags, TRACKING)
         if name is not None and "tracking" in mine and (is_written or is_known or name != present):
             self.plan.draft.remember(desired.address, TRACKING, [name])
+
+    def _left_to_cdn(self, desired: Desired, live: Observed | None) -> bool:
+        """Whether a tracking name that was ours serves HTTPS now, and its record sends readers to somebody else."""
+        if live is None:
+            return False
+        spec = {**live.spec, **desired.spec, "tracking_options": {
+            **(live.spec.get("tracking_options") or {}), **(desired.spec.get("tracking_options") or {})
+        }}  # fmt: skip
+        name = str(spec["tracking_options"].get("custom_redirect_domain") or "")
+        if not name or not intents.tracks_over_https(spec) or self.plan.snapshot.zone_unread(name):
+            return False
+        return any(serves_others(zone.at(name)) for zone in self.plan.zones_of(name))
 
 
 def _tracks(desired: Desired, present: str | None) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from reconciler.kinds.kind import Need, needs_of
-from reconciler.kinds.ownership import published
+from reconciler.kinds.ownership import owner_of, published
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.mail.tags import visible
 from reconciler.model import Address, FieldDiff, Note
-from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
@@ -19,6 +19,7 @@ from reconciler.resources.dns_record.values import (
     key_of,
     mx_value,
     same_tags,
+    serves_others,
     shown_spf,
     shown_tags,
     tracking_option,
@@ -52,6 +53,10 @@ class Upserts:
         if not zone.loaded or (
             snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners))
         ):  # fmt: skip
+            return
+        if intent.group == "tracking" and serves_others(zone.at(anchor)) and not self._put_by_us(intent):
+            # A CDN in front of SES, or a mistake: rule `tracking-cname` judges. The links already sent go through it.
+            self.plan.left_to_others.update(intent.owners)
             return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
         if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
@@ -154,10 +159,16 @@ class Upserts:
                 )
                 return False
             if intent.type == "CNAME" and record.type != "CNAME":
+                hint = f"remove the {record.type} records of {name}, or choose another name"
+                if intent.group == "tracking":
+                    hint = (
+                        f"choose another custom_redirect_domain; take the {record.type} records out only if nothing "
+                        "needs them: links in mail already sent may go through them"
+                    )
                 self.plan.draft.refuse(
                     "name-taken",
                     f"{name} has {record.type} records, so the CNAME that is needed cannot be created",
-                    hint=f"remove the {record.type} records of {name}, or choose another name",
+                    hint=hint,
                     address=address,
                     source=intent.source,
                 )
@@ -191,15 +202,6 @@ class Upserts:
         ):
             target = there  # A bulk read does not return the zone that SES signs from; the token is what must match.
         if there != target:
-            if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._is_published(intent)):
-                self.plan.draft.refuse(
-                    "cname-taken",
-                    f"{name} is already a CNAME to {there}, which is not recon's",
-                    hint=f"remove it (SES needs {target}), or choose another custom_redirect_domain, or REQUIRE HTTPS",
-                    address=address,
-                    source=intent.source,
-                )
-                return
             self.plan.update(
                 address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
             )
@@ -432,16 +434,22 @@ class Upserts:
         if not intent.owners and intent.group != "spf":
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
 
+    def _put_by_us(self, intent: Intent) -> bool:
+        """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs
+        is drift. Where it serves HTTPS the record is the CDN's."""
+        return any(
+            live.kind == TRACKING_KIND
+            and owner_of(live.tags) == self.plan.snapshot.scope
+            and intent.name in published(live.tags, tracking_option(live))
+            and not intents.tracks_over_https(live.spec)
+            for live in self.plan.snapshot.observed.values()
+        )
+
     def _put_after(self, intent: Intent, address: Address) -> None:
         """Have a live identity change its MAIL FROM or its key only once the record is there."""
         if intent.group == "mail_from" or intent.style == "dkim_key":
             for owner in [one for one in intent.owners if one in self.plan.snapshot.observed]:
                 self.plan.draft.add_order(owner, before=[address])
-
-    def _is_published(self, intent: Intent) -> bool:
-        """Whether the tags of an owner say that the record at this very name is ours."""
-        owners = (self.plan.snapshot.observed.get(owner) for owner in intent.owners)
-        return any(intent.name in published(o.tags, tracking_option(o)) for o in owners if o is not None)
 
     def _publish_by_hand(self, intent: Intent) -> None:
         value = _wanted_value(intent)

@@ -44,6 +44,19 @@ def host(value: str) -> str:
     return value.strip().rstrip(".").lower()
 
 
+def serves_others(records: Iterable[RecordSet]) -> bool:
+    """Whether what stands at a tracking name sends readers to another host than SES's: a CDN or proxy, as far as a zone
+    can tell. Its own names: SES Developer Guide, "Configuring custom domains for open and click tracking"."""
+    for record in records:
+        if record.type in {"A", "AAAA", "HTTPS"}:
+            return True
+        if record.type == "CNAME" and not (
+            record.values and all(host(v).endswith(".awstrack.me") for v in record.values)
+        ):
+            return True
+    return False
+
+
 def mx_value(value: str) -> str:
     priority, _, host = value.strip().partition(" ")
     return f"{priority} {host.strip().rstrip('.').lower() or '.'}"
