@@ -145,3 +145,18 @@ def test_another_region_and_a_broken_state(live: House) -> None:
     ran = live.cli("doctor", "acme.com", "state.yaml", "--no-dns")
     assert (ran.code, "state.yaml cannot be used" in ran.err) == (0, True), ran
     assert live.cli("doctor", "--no-dns", "--account", "9" * 12).code == 3
+
+
+def test_the_set_of_the_one_domain_is_read(live: House) -> None:
+    """It is not listed, and yet not called missing."""
+    ses = client("sesv2")
+    ses.create_configuration_set(ConfigurationSetName="main")
+    for name in DOMAINS:
+        ses.put_email_identity_configuration_set_attributes(EmailIdentity=name, ConfigurationSetName="main")
+    assert run(live, "shop1.acme.com", code=0)["headline"].startswith("Every layer")
+    pause_set_of(ses)
+    assert "sending is off in its configuration set main" in run(live, "shop1.acme.com", code=2)["headline"]
+
+
+def pause_set_of(ses: Any) -> None:
+    ses.put_configuration_set_sending_options(ConfigurationSetName="main", SendingEnabled=False)

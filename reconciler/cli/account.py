@@ -1,4 +1,4 @@
-"""Sending of the whole account in a region: pause and resume. For an incident; see docs/runbooks/compromise.md."""
+"""Sending of the whole account in a region: pause and resume. For an incident; see docs/runbooks/spam-goes-out.md."""
 
 from __future__ import annotations
 

@@ -64,6 +64,7 @@ def doctor(
     """
     from reconciler import suppression
     from reconciler.doctor import diagnose, headline
+    from reconciler.doctor.runbook import runbook
     from reconciler.public_dns import PublicDns
 
     if to is not None and not suppression.is_address(to):
@@ -85,7 +86,7 @@ def doctor(
     checks = diagnose(facts)
     said = headline(checks)
     if out.format == "json":
-        document = {"headline": said, "checks": [c.to_json() for c in checks]}
+        document = {"headline": said, "runbook": runbook(checks) or None, "checks": [c.to_json() for c in checks]}
         out.document(aws.stack, _outcome(checks), document, [*_diagnostics(checks), *_undeclared(around, name)])
     else:
         _text(said, checks, facts.domains, out)
@@ -157,6 +158,7 @@ def _diagnostics(checks: list[Check]) -> list[Diagnostic]:
 def _text(said: str, checks: list[Check], domains: list[str], out: Output) -> None:
     """The headline, then a line for each check; alike ones, and the symptoms of one cause, are one line."""
     from reconciler.doctor import FOUND, OK, UNKNOWN
+    from reconciler.doctor.runbook import runbook
     from reconciler.renderers.escape import safe
 
     marks = {OK: "ok", FOUND: "WRONG", UNKNOWN: "?"}
@@ -171,6 +173,8 @@ def _text(said: str, checks: list[Check], domains: list[str], out: Output) -> No
         sys.stdout.write(f"{mark}  {check.layer.ljust(11)}  {safe(place + words)}\n")
         if check.hint and (check.status != OK or out.verbose) and not (many and check.cause):
             sys.stdout.write(f"                      -> {safe(check.hint)}\n")
+    if page := runbook(checks):
+        sys.stdout.write(f"\nWhat to do, step by step: docs/runbooks/{page}\n")
 
 
 _ALIKE: Final = 3

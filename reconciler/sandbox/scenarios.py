@@ -26,8 +26,11 @@ class Stage:
     """One sandbox that is being set up: seeds, calls of AWS, and when they happened."""
 
     def __init__(self, server: SandboxServer) -> None:
+        import boto3
+
         self.server = server
         self.world = server.gateway.world
+        self.session = boto3.session.Session()
 
     def seed(self, **given: Any) -> None:
         """As ``/_sandbox/seed``."""
@@ -36,16 +39,16 @@ class Stage:
 
     @contextlib.contextmanager
     def days_ago(self, days: float) -> Iterator[None]:
-        """What is done inside happened then."""
-        self.world.clock.offset -= days * DAY
+        """What is done inside happened then, a few minutes earlier: the days are full."""
+        back = (days + 0.01) * DAY
+        self.world.clock.offset -= back
         try:
             yield
         finally:
-            self.world.clock.offset += days * DAY
+            self.world.clock.offset += back
 
     def client(self, service: str, region: str = "us-east-1", who: str = "root") -> Any:
         """A client of the sandbox for somebody: ``root``, or an IAM user by name, who may do everything."""
-        import boto3
         from botocore.config import Config
 
         key = f"AKIA{''.join(c for c in who.upper() if c.isalnum()).ljust(16, '0')[:16]}"
@@ -53,7 +56,7 @@ class Stage:
             arn = f"arn:aws:iam::{self.world.account}:user/{who}"
             self.server.admin.add_principals({"access_key": key, "arn": arn})
         host, port = self.server.server_address[:2]
-        return boto3.session.Session().client(
+        return self.session.client(
             service, region_name=region, endpoint_url=f"http://{host!s}:{port}", aws_access_key_id=key,
             aws_secret_access_key="sandbox",
             config=Config(retries={"total_max_attempts": 1}, user_agent="aws-cli/2.31.0"),
@@ -116,6 +119,9 @@ def forensic_reports(stage: Stage) -> None:
     """The owner gets reports about every failure anywhere, and all programs send as one address."""
     company(stage, f"v=DMARC1; p=quarantine; ruf=mailto:owner@{DOMAIN}; fo=1")
     stage.used(stage.user("scripts", sends_as(f"info@{DOMAIN}"), days=300), days=0.1)
+    for days, names in ((9, ("ann", "bob")), (2, ("cleo", "dora", "emil"))):
+        with stage.days_ago(days):
+            stage.seed(suppressed=[{"reason": "COMPLAINT", "addresses": [f"{name}@bigmail.example" for name in names]}])
     stage.seed(accounts=[{"region": "us-east-1", "sent": {"attempts": 10_000, "bounces": 150, "complaints": 60}}])
 
 
@@ -151,7 +157,7 @@ def break_in(stage: Stage) -> None:
     stage.seed(
         suppressed=[{"addresses": [f"victim{n}@bigmail.example" for n in range(40)]}],
         accounts=[{"region": "us-east-1", "sent": {"attempts": 60_000, "bounces": 9_500, "complaints": 300},
-                   "quota": {"SentLast24Hours": 48_000.0}}],
+                   "quota": {"SentLast24Hours": 31_000.0}}],
     )  # fmt: skip
 
 
@@ -173,6 +179,9 @@ def paused(stage: Stage) -> None:
     """AWS has shut down sending in one region, for too many bounces."""
     company(stage)
     stage.used(stage.user("campaigns", sends_as(f"news@{DOMAIN}"), days=90), days=0.3)
+    with stage.days_ago(1):
+        bought = [f"reader{n}@{'bigmail' if n % 3 else 'other'}.example" for n in range(60)]
+        stage.seed(suppressed=[{"addresses": bought}])
     stage.seed(accounts=[{"region": "us-east-1", "enforcement": "SHUTDOWN", "sending_enabled": False,
                           "sent": {"attempts": 30_000, "bounces": 3_600, "complaints": 20}}])  # fmt: skip
 
