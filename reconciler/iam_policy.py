@@ -24,6 +24,7 @@ from reconciler.aws import iam_action
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds.grants import Grant, Role
+from reconciler.kinds.obstacles import TENANT_READS
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.spelling import camel
@@ -46,15 +47,16 @@ MAX_POLICIES: Final = 10
 LISTS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
 """The calls that list all resources of a kind, for import; checked against no resource."""
 
-OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS)
+OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS, *TENANT_READS)
 """What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
-sending statistics; checked against no resource. GetCallerIdentity needs nothing."""
+sending statistics, tenants that block a deletion; checked against no resource. GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = (
-    "ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination", "ses:PutSuppressedDestination",
+    "ses:PutAccountSendingAttributes", "ses:PutAccountDetails", "ses:DeleteSuppressedDestination",
+    "ses:PutSuppressedDestination",
 )  # fmt: skip
-"""What ``recon account pause`` and ``resume`` and ``recon suppression add`` and ``remove`` call; checked against no
-resource."""
+"""What ``recon account pause``, ``resume`` and ``request-production``, ``recon suppression add`` and ``remove`` call;
+checked against no resource."""
 
 _ANYWHERE: Final = frozenset(
     {

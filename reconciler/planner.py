@@ -13,6 +13,7 @@ from typing import Any
 from reconciler import __version__
 from reconciler.errors import ReconError
 from reconciler.judging import judged
+from reconciler.kinds import obstacles
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.registry import PLANNING, RANK
@@ -51,6 +52,7 @@ def make_plan(
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
         draft.changes += kind.plan(draft)
+    obstacles.refuse(draft)
     refusals = (*snapshot.refusals, *draft.refusals)
     changes = every = _join_renames(snapshot, _with_refusals(snapshot, draft.changes, refusals))
     unread = _unread(snapshot)

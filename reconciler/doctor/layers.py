@@ -124,13 +124,22 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
     elif live.get("SendingEnabled") is False:
         yield found("sending of the whole account is paused", f"recon account resume --region {region}")
     elif live.get("ProductionAccessEnabled") is False:
-        message = "the account is in the SES sandbox: only verified recipients get mail"
-        yield found(message, "request production access", ADVICE)
+        review = (live.get("Details") or {}).get("ReviewDetails") or {}
+        hint = f"recon account request-production --region {region}"
+        if review.get("Status") in {"PENDING", "DENIED"}:
+            case = f" {review['CaseId']}" if review.get("CaseId") else ""
+            hint = (
+                f"the request for production access is {review['Status']}: reply to the case{case} in the AWS console"
+            )
+        yield found("the account is in the SES sandbox: only verified recipients get mail", hint, ADVICE)
     elif most > 0 and sent >= QUOTA_NEAR * most:
         yield found(f"{sent:,.0f} of {most:,.0f} messages a day are sent", "request a higher quota, or send later")
     else:
         of = "without a limit" if most < 0 else f"of {most:,.0f}"
-        yield Check("account", OK, f"sending is on, {sent:,.0f} {of} messages in 24 hours", region=region)
+        vdm = (live.get("VdmAttributes") or {}).get("VdmEnabled") == "ENABLED"
+        mode = (live.get("DeliveryAttributes") or {}).get("SharedPoolDeliveryMode")
+        more = f", Virtual Deliverability Manager {'on' if vdm else 'off'}" + (f", delivery {mode}" if mode else "")
+        yield Check("account", OK, f"sending is on, {sent:,.0f} {of} messages in 24 hours{more}", region=region)
 
 
 # --- configuration sets --------------------------------------------------------------------------------------------

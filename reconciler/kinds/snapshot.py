@@ -28,6 +28,7 @@ from reconciler.model import (
 from reconciler.resources import holder_of
 
 if TYPE_CHECKING:
+    from reconciler.kinds.obstacles import Obstacle
     from reconciler.resources.dns_record.zones import Zone
     from reconciler.rules.view import Topic
 
@@ -167,6 +168,8 @@ class Snapshot(Diagnostics):
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
     """Topics of event destinations by ARN; None where SNS does not have it, absent where it could not be read."""
+    obstacles: dict[Address, tuple[Obstacle, ...]] = field(default_factory=dict)
+    """What AWS would refuse a planned deletion for; absent where nobody asked."""
     sent_last_day: dict[Address, int] = field(default_factory=dict)
     """Messages that each identity that is to be deleted has sent in the last 24 hours, where more than none."""
     feedback_topics: dict[Address, frozenset[str] | None] = field(default_factory=dict)

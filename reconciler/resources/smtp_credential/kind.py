@@ -208,6 +208,7 @@ class SmtpCredential(BaseKind):
                 refused = any(one.address == address for one in draft.refusals)
                 _report(draft, desired, live, None if refused else change)
             if change is not None:
+                _refuse_held(draft, change, live)
                 yield change
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
@@ -428,6 +429,21 @@ def _refuse_store(draft: PlanDraft, desired: Desired, store: Mapping[str, Any], 
             address=desired.address, source=desired.source_of("credentials"),
             hint="delete that parameter, or use another name",
         )  # fmt: skip
+
+
+def _refuse_held(draft: PlanDraft, change: Change, live: Observed | None) -> None:
+    """Refuse a change that deletes a store which its service would not delete."""
+    if live is None:
+        return
+    run = change.execution
+    going = run["stores"] if change.action == "delete" else stores.without(run.get("old_stores") or (), run["stores"])
+    for store in going:
+        there = live.spec["stores"].get(stores.id_of(store)) or {}
+        if there.get("held") and stores.is_owned(there, draft.snapshot.scope):
+            draft.refuse(
+                "delete-blocked", f"{stores.label(store)} cannot be deleted: {there['held']}", address=change.address,
+                hint=f"if nobody needs them: {there['fix']}",
+            )  # fmt: skip
 
 
 def _keys_to_delete(draft: PlanDraft, desired: Desired, live: Observed | None) -> list[str]:

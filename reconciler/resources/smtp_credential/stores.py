@@ -159,8 +159,25 @@ def _describe_secret(aws: Aws, store: Store) -> dict[str, Any]:
         "exists": True, "proof": next((v for v, stages in versions.items() if CURRENT in stages), None),
         "staged": sorted(v for v, stages in versions.items() if CURRENT not in stages),
         "tags": tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
-        "kms_key_id": live.get("KmsKeyId"),
+        "kms_key_id": live.get("KmsKeyId"), **_held(store, live),
     }  # fmt: skip
+
+
+def _held(store: Store, live: Mapping[str, Any]) -> dict[str, Any]:
+    """``held``: why Secrets Manager would refuse to delete a secret, and ``fix``, what a person can do about it; empty
+    where it would not (Secrets Manager API, DeleteSecret and ReplicateSecretToRegions)."""
+    command = f"aws secretsmanager remove-regions-from-replication --secret-id {store['name']}"
+    primary = live.get("PrimaryRegion") or store["region"]
+    replicas = sorted(str(one["Region"]) for one in live.get("ReplicationStatus") or () if one.get("Region"))
+    if primary != store["region"]:
+        fix = f"{command} --region {primary} --remove-replica-regions {store['region']}"
+        return {"held": f"it is a replica of the secret in {primary}", "fix": fix}
+    if replicas:
+        fix = f"{command} --region {primary} --remove-replica-regions {' '.join(replicas)}"
+        return {"held": f"it has replicas in {', '.join(replicas)}", "fix": fix}
+    if service := live.get("OwningService"):
+        return {"held": f"the service {service} manages it", "fix": f"delete it in {service}"}
+    return {}
 
 
 def _describe_parameter(aws: Aws, store: Store) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Source:   SES Developer Guide, "Controlling access to Amazon SES" (condition key
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
+from reconciler.kinds.obstacles import Found
 from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
@@ -33,7 +34,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Note, Observed, Stack, State, canonical_json
 from reconciler.resources.email_identity import DEFAULT_SET
-from reconciler.resources.smtp_user import POLICY_FIELDS, other_policies
+from reconciler.resources.smtp_user import POLICY_FIELDS, attachments, other_policies
 from reconciler.resources.smtp_user.other_policies import Judged, OtherPolicy
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def name_of(address: Address) -> str:
 
 class SmtpUser(Reader):
     name = NAME
-    reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
+    reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy", *attachments.READS)
     writes = (
         "iam:CreateUser",
         "iam:UpdateUser",
@@ -300,6 +301,9 @@ class SmtpUser(Reader):
             notes=tuple(notes),
             execution={**others, "ours": [POLICY, *([LOCK_POLICY] if live.facts.get("locked") else [])]},
         )
+
+    def obstacles(self, aws: Aws, snapshot: Snapshot, going: Sequence[Observed]) -> Found:
+        return attachments.obstacles(aws, going)
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -556,8 +560,9 @@ def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
         except AwsError as error:
             if error.aws_code == "DeleteConflict":
                 error.hint = (
-                    "somebody added a policy or put the user into a group after the plan was made, or recon may not "
-                    "list users (iam:GetAccountAuthorizationDetails): plan again, and it is shown"
+                    "somebody added a policy, a password, a key or a device, or put the user into a group, after the "
+                    "plan was made, or recon may not list users (iam:GetAccountAuthorizationDetails): plan again, and "
+                    "it is shown"
                 )
             raise
 
