@@ -148,8 +148,8 @@ class Admin:
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
         - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, details?, quota?,
-          sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}, sent_to?: {receiver: {metric:
-          number}}, vdm?: bool}``
+          sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}, sent_to?: {receiver:
+          {metric: number}}, vdm?: bool}``
         """
         steps: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
