@@ -83,7 +83,7 @@ def must_exist(draft: PlanDraft, reference: Address, desired: Desired, path: str
     if reference in snapshot.desired or snapshot.unknown(reference):
         return
     live = snapshot.observed.get(reference)
-    if live is not None and owner_of(live.tags) != snapshot.scope:
+    if live is not None and not snapshot.owns(live):
         return
     kind, region, name = address_parts(reference)
     # What is ours and not declared any more is deleted by this plan.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import DENIED, AwsError
-from reconciler.kinds.changes import alteration, creation, deletion
+from reconciler.kinds.changes import alteration, creation, deletion, release
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
@@ -162,7 +162,11 @@ class SmtpUser(Reader):
                         source=twin.entry.source,
                     )
                     continue
-                if twin is not None or owner_of(tags) == snapshot.scope:
+                address, owner = address_of(detail["UserName"]), owner_of(tags)
+                former = owner in aws.stack.former_scopes
+                if former:
+                    snapshot.former[address] = str(owner)
+                if twin is not None or owner == snapshot.scope or (former and snapshot.names(address)):
                     ours.append(detail)
             policies = other_policies.read(aws, ours) if any(map(has_more, ours)) else {}
             for detail in ours:
@@ -195,7 +199,7 @@ class SmtpUser(Reader):
             live = snapshot.observed.get(moved.from_address)
             if moved.from_address != address_of(old) or live is None or moved.to_address in snapshot.observed:
                 continue
-            if moved.to_address not in snapshot.desired or owner_of(live.tags) != snapshot.scope:
+            if moved.to_address not in snapshot.desired or not snapshot.owns(live):
                 continue
             for name in (NAME, "smtp_credential"):
                 found = snapshot.observed.pop(f"{name}/{old}", None)
@@ -264,7 +268,7 @@ class SmtpUser(Reader):
 
     def _plan_delete(self, draft: PlanDraft, live: Observed | None) -> Change | None:
         snapshot = draft.snapshot
-        if live is None or owner_of(live.tags) != snapshot.scope:
+        if live is None or not snapshot.owns(live):
             return None
         refuse_protected(draft, live.address, live.tags, "deleted")
         credential = snapshot.observed.get(f"smtp_credential/{live.name}")
@@ -302,6 +306,13 @@ class SmtpUser(Reader):
             execution={**others, "ours": [POLICY, *([LOCK_POLICY] if live.facts.get("locked") else [])]},
         )
 
+    def release(self, snapshot: Snapshot, live: Observed) -> Change | None:
+        """With the tags of its credential, whose stores are let go first: these tags name them."""
+        if owner_of(live.tags) != snapshot.scope:
+            return None
+        change = release(live, {**live.tags, **live.facts["key_tags"]})
+        return replace(change, depends_on=(f"smtp_credential/{live.name}",))
+
     def obstacles(self, aws: Aws, snapshot: Snapshot, going: Sequence[Observed]) -> Found:
         return attachments.obstacles(aws, going)
 
@@ -319,7 +330,7 @@ class SmtpUser(Reader):
                 calls=("iam:DeleteUserPolicy", "iam:DeleteUser"),
             )
             return
-        policy = canonical_json(change.execution["policy"])
+        policy = canonical_json(change.execution.get("policy"))
         if change.action == "create":
 
             def create(rt: Runtime) -> None:
@@ -330,6 +341,7 @@ class SmtpUser(Reader):
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
         calls = _update_calls(change, after, policy)
+        needs = needs_of(change.depends_on, "update")
         rename = change.execution.get("rename")
 
         def update(rt: Runtime) -> None:
@@ -341,7 +353,7 @@ class SmtpUser(Reader):
                 retry_until_visible(work, codes if operation == "PutUserPolicy" else ())
 
         operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
-        yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
+        yield Step(change.address, "update", needs, update, calls=tuple(f"iam:{operation}" for operation in operations))
 
 
 def _loses_boundary(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
