@@ -81,7 +81,9 @@ def _lost(events: Iterable[Mapping[str, Any]]) -> Iterator[LostKey]:
     """What became of each key, from its events in the order of time."""
     told = [(cause, event) for event in events if (cause := cause_of(event)) is not None]
     keys: dict[str, LostKey] = {}
-    for cause, event in sorted(told[::-1], key=lambda one: one[0].time):  # they came newest first
+    told.reverse()  # they came newest first, and those of one second must keep their order
+    told.sort(key=lambda one: one[0].time)
+    for cause, event in told:
         detail = detail_of(event)
         asked = detail.get("requestParameters") or {}
         asked = {str(k).lower(): v for k, v in asked.items()} if isinstance(asked, Mapping) else {}
