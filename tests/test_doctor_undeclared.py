@@ -261,6 +261,18 @@ def test_what_policies_refuse_is_said_before_anybody_sends(
     assert not code or words in found["headline"]
 
 
+def test_a_sender_is_not_blamed_for_what_a_locked_one_may_have_sent(live: House) -> None:
+    send(live, key_of(live))
+    second = add_user("newsletter", policy(), key=True)
+    client("iam").update_access_key(UserName="newsletter", AccessKeyId=second, Status="Inactive")
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}])
+    document = run(live, code=2, dns=False)
+    (check,) = [c for c in document["checks"] if c["layer"] == "reputation"]
+    assert "2 senders have used SES there of late, or may have: old-app (" in check["message"]
+    assert "newsletter (its key is off)" in check["message"]
+    assert "recon smtp lock" not in check["hint"]
+
+
 @pytest.mark.parametrize(
     ("rate", "senders", "words"),
     [
