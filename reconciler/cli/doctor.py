@@ -78,7 +78,7 @@ def doctor(
 
 
 def _domains(declared: State, domain: str) -> list[str]:
-    from reconciler.names import fold_domain
+    from reconciler.names import fold_domain, similar
 
     every = sorted({e.name for e in declared.section("domains")})
     try:
@@ -86,9 +86,7 @@ def _domains(declared: State, domain: str) -> list[str]:
     except ValueError as problem:
         raise ReconError(f"{domain} is not a domain name: {problem}") from None
     if name not in every:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, every, 3)
+        close = similar(name, every, 3)
         hint = f"did you mean {', '.join(close)}?" if close else "recon import writes the YAML for existing domains"
         raise ReconError(f"the domain {name} is not declared", hint=hint)
     return [name]

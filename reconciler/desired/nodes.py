@@ -226,7 +226,6 @@ class Problems:
     def all(self) -> tuple[Diagnostic, ...]:
         """Everything, errors and warnings in the order of the files; repeats are counted in the message."""
         out = []
-        pattern = self._hidden_pattern()
         for key, found in self._found.items():
             others = len(self._others[key]) - 1
             if others:
@@ -234,7 +233,7 @@ class Problems:
                 found = Diagnostic(
                     found.severity, found.code, message, found.hint, found.file, found.line, found.column, found.address
                 )
-            out.append(_masked(found, pattern))
+            out.append(found)
         out.sort(key=lambda d: (d.file, d.line, d.column, d.code, d.message))
         if len(out) > MAX_DIAGNOSTICS:
             out.sort(key=lambda d: d.severity != "error")
@@ -245,7 +244,8 @@ class Problems:
             ]
             if not self.has_errors:
                 out.pop()
-        return tuple(out)
+        pattern = self._hidden_pattern()
+        return tuple(_masked(found, pattern) for found in out)
 
     def _hidden_pattern(self) -> re.Pattern[str] | None:
         """What matches the hidden texts, as messages quote them: whole, escaped or clipped."""
