@@ -63,7 +63,19 @@ ROOMS: dict[str, set[str]] = {
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws", "resources"},
-    "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
+    "doctor": {
+        *BASE,
+        "public_dns",
+        "aws",
+        "kinds",
+        "resources",
+        "observing",
+        "suppression",
+        "drift",
+        "senders",
+        "policy_evaluation",
+    },
+    "message": {*BASE, "public_dns"},
     "senders": {*BASE, "aws", "kinds", "resources", "policy_evaluation"},
     "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
@@ -85,6 +97,7 @@ LIBRARIES: dict[str, set[str]] = {
     "deepdiff": {"kinds"},
     "idna": {"names"},
     "dns": {"public_dns", "sandbox"},
+    "dkim": {"message"},
     "cryptography": {"secrets", "sandbox", "demo"},
     "typer": {"cli"},
     "click": {"cli"},
@@ -112,7 +125,7 @@ PURE = (
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 
-HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns", "jinja2")
+HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns", "dkim", "jinja2")
 
 
 def room_of(module: str) -> str:

@@ -207,6 +207,13 @@ CLICK = ("click.acme.com", "CNAME")
 SHOP = f"email_identity/{EAST}/shop.acme.com"
 ACCOUNT = {"SendQuota": {"Max24HourSend": 50000.0}, "ProductionAccessEnabled": True, "SendingEnabled": True,
            "EnforcementStatus": "HEALTHY"}  # fmt: skip
+NEARLY = {"Max24HourSend": 200.0, "SentLast24Hours": 160.0}
+METRICS = {"dashboard_options": {"engagement_metrics": "ENABLED"}}
+VDM_ON = {"VdmAttributes": {"VdmEnabled": "ENABLED"}}
+BEGINS = ({"vdm_attributes": {"vdm_enabled": "DISABLED"}}, {"vdm_attributes": {"vdm_enabled": "ENABLED"}})
+IN_WEST = {f"email_identity/{WEST}/acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)}
+WORLDWIDE = {"DeliveryAttributes": {"SharedPoolDeliveryMode": "GLOBAL"}}
+REGIONAL = {"DeliveryAttributes": {"SharedPoolDeliveryMode": "REGIONAL"}}
 LOGO = ("default._bimi.acme.com", "TXT")
 ONE_LOGO = {LOGO: ["v=BIMI1; l=https://acme.com/l.svg; a=https://acme.com/v.pem"]}
 CREDENTIAL = "smtp_credential/news"
@@ -549,6 +556,9 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             "accounts": {EAST: ACCOUNT, WEST: {**ACCOUNT, "SendQuota": {"Max24HourSend": 200.0}}},
         },
     ),
+    ("region-quota-near", "note", {"accounts": {EAST: {**ACCOUNT, "SendQuota": NEARLY}}}),
+    ("region-vdm-off", "note", {"more": a_set(was={"vdm_options": METRICS}), "accounts": {EAST: ACCOUNT}}),
+    ("region-delivery-global", "note", {"more": IN_WEST, "accounts": {WEST: {**ACCOUNT, **WORLDWIDE}}}),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
     ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
@@ -918,6 +928,19 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             "accounts": {EAST: ACCOUNT, WEST: ACCOUNT},
         },
     ),
+    ("region-quota-near", {"accounts": {EAST: {**ACCOUNT, "SendQuota": {**NEARLY, "SentLast24Hours": 159.0}}}}),
+    ("region-quota-near", {"accounts": {EAST: {**ACCOUNT, "SendQuota": {**NEARLY, "Max24HourSend": -1.0}}}}),
+    ("region-vdm-off", {"more": a_set(), "accounts": {EAST: ACCOUNT}}),
+    ("region-vdm-off", {"more": a_set(was={"vdm_options": METRICS}), "accounts": {EAST: {**ACCOUNT, **VDM_ON}}}),
+    (
+        "region-vdm-off",
+        {
+            "more": {**a_set(was={"vdm_options": METRICS}), f"account/{EAST}": BEGINS},
+            "accounts": {EAST: ACCOUNT},
+        },
+    ),
+    ("region-delivery-global", {"accounts": {EAST: {**ACCOUNT, **WORLDWIDE}}}),
+    ("region-delivery-global", {"more": IN_WEST, "accounts": {WEST: {**ACCOUNT, **REGIONAL}}}),
     ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),
     ("tls-optional", {"more": a_set(was={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
     ("suppression-off", {"more": a_set(was={"suppression_options": {"suppressed_reasons": None}})}),

@@ -1,0 +1,269 @@
+"""`recon doctor` on an account that nobody declared: what is live is looked at, and the first line is the cause."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support import HOME, OTHER, House, client
+from test_doctor import broken, rewrite
+from test_senders import add_user, policy
+
+DOMAINS = ["acme.com", *(f"shop{n}.acme.com" for n in range(1, 6))]
+
+
+@pytest.fixture
+def live(house: House) -> House:
+    """Six verified domains in one zone, with a MAIL FROM each, a user that sends, and no YAML."""
+
+    def make() -> None:
+        house.sandbox.seed(zones=[{"name": "acme.com"}])
+        house.sandbox.seed(identities=[{"names": DOMAINS, "publish": True}])
+        ses, zone = client("sesv2"), zone_id()
+        for name in DOMAINS:
+            ses.put_email_identity_mail_from_attributes(
+                EmailIdentity=name, MailFromDomain=f"bounce.{name}", BehaviorOnMxFailure="REJECT_MESSAGE"
+            )
+            records = [("MX", f"10 feedback-smtp.{HOME}.amazonses.com"), ("TXT", '"v=spf1 include:amazonses.com ~all"')]
+            changes = [change(f"bounce.{name}", *record) for record in records]
+            changes.append(change(f"_dmarc.{name}", "TXT", '"v=DMARC1; p=reject"'))
+            client("route53").change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+        house.sandbox.advance(7200)
+        house.sandbox.seed(accounts=[{"region": HOME, "production_access": True}])
+        house.kept = {"key": add_user("old-app", policy(), key=True)}  # type: ignore[attr-defined]
+        house.clear()
+
+    house.once("an account that nobody declared", make)
+    return house
+
+
+def zone_id() -> str:
+    return str(client("route53").list_hosted_zones()["HostedZones"][0]["Id"])
+
+
+def change(name: str, kind: str, value: str) -> dict[str, Any]:
+    record = {"Name": name, "Type": kind, "TTL": 300, "ResourceRecords": [{"Value": value}]}
+    return {"Action": "UPSERT", "ResourceRecordSet": record}
+
+
+def run(house: House, *arguments: str, code: int, dns: bool = True) -> dict[str, Any]:
+    host, port = house.sandbox.serve_dns()
+    options = ["--resolver", f"{host}:{port}"] if dns else ["--no-dns"]
+    ran = house.cli("doctor", *arguments, "--format", "json", *options)
+    assert ran.code == code, ran
+    return dict(json.loads(ran.out))
+
+
+def test_a_healthy_account(live: House) -> None:
+    document = run(live, code=0)
+    assert broken(document["checks"]) == []
+    assert (document["stack"], document["account"]) == (None, "111122223333")
+    assert any("recon import" in d["hint"] for d in document["diagnostics"])
+    assert live.writes() == []
+    assert run(live, "acme.com", code=0)["headline"].startswith("Every layer")
+
+
+def pause_account(house: House) -> None:
+    client("sesv2").put_account_sending_attributes(SendingEnabled=False)
+
+
+def move_away(house: House) -> None:
+    """The registrar now names the servers of another hosted zone, which is empty."""
+    house.sandbox.seed(zones=[{"name": "acme.com", "delegated": True}])
+    house.sandbox.advance(7 * 86400)
+
+
+def lose_mx(house: House) -> None:
+    rewrite(house, "bounce.shop2.acme.com", "MX")
+    house.sandbox.advance(7 * 86400)
+
+
+def switch_signing_off(house: House) -> None:
+    client("sesv2").put_email_identity_dkim_attributes(EmailIdentity="shop3.acme.com", SigningEnabled=False)
+
+
+def pause_set(house: House) -> None:
+    ses = client("sesv2")
+    ses.create_configuration_set(ConfigurationSetName="main", SendingOptions={"SendingEnabled": False})
+    for name in DOMAINS:
+        ses.put_email_identity_configuration_set_attributes(EmailIdentity=name, ConfigurationSetName="main")
+
+
+@pytest.mark.parametrize(
+    ("harm", "first", "explains"),
+    [
+        (pause_account, "account: us-east-1: sending of the whole account is paused", 0),
+        (move_away, "dns: acme.com is delegated to ns-", 30),
+        (lose_mx, "dns: shop2.acme.com us-east-1: bounce.shop2.acme.com MX is missing", 1),
+        (switch_signing_off, "identity: shop3.acme.com us-east-1: mail is not signed", 0),
+        (pause_set, "configuration_set: us-east-1: sending is off in main", 6),
+    ],
+)
+def test_the_cause_comes_before_its_symptoms(live: House, harm: Any, first: str, explains: int) -> None:
+    harm(live)
+    document = run(live, code=2)
+    assert document["headline"].startswith(f"Fix this first: {first}"), document["headline"]
+    symptoms = [c for c in document["checks"] if c["cause"]]
+    assert len(symptoms) >= explains
+    assert not explains or f"explains {len(symptoms)} more" in document["headline"]
+    host, port = live.sandbox.serve_dns()
+    lines = live.cli("doctor", "--resolver", f"{host}:{port}").out.splitlines()
+    assert lines[0] == document["headline"]
+    assert len(lines) < 45, "what many domains have alike is one line"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("news.shop1.acme.com", 0, "Every layer"),
+        ("ceo@shop1.acme.com", 0, "Every layer"),
+        ("acme.org", 2, "acme.org us-east-1: the identity does not exist"),
+    ],
+)
+def test_one_name_is_looked_at_through_the_identity_that_sends_its_mail(
+    live: House, name: str, code: int, words: str
+) -> None:
+    document = run(live, name, code=code)
+    assert words in document["headline"]
+    domains = {c["domain"] for c in document["checks"] if c["domain"]}
+    assert domains == {"shop1.acme.com" if code == 0 else "acme.org"}
+    assert not [c for c in live.sandbox.calls() if c["operation"] == "ListConfigurationSets"]
+
+
+@pytest.mark.parametrize("operation", ["ListEmailIdentities", "ListConfigurationSets", "GetEmailIdentity"])
+def test_what_could_not_be_read_is_not_healthy(live: House, operation: str) -> None:
+    live.sandbox.fault("denied", operation=operation, count=None)
+    document = run(live, code=1, dns=False)
+    assert "not everything could be checked" in document["headline"]
+    assert operation in json.dumps(document["checks"])
+
+
+def test_another_region_and_a_broken_state(live: House) -> None:
+    assert "does not exist" in run(live, "acme.com", "--region", OTHER, code=2)["headline"]
+    (live.home / "state.yaml").write_text("domains: [", encoding="utf-8")
+    ran = live.cli("doctor", "acme.com", "state.yaml", "--no-dns")
+    assert (ran.code, "state.yaml cannot be used" in ran.err) == (0, True), ran
+    assert live.cli("doctor", "--no-dns", "--account", "9" * 12).code == 3
+
+
+# --- who sends, and with which keys --------------------------------------------------------------------------------
+
+
+def key_of(house: House) -> str:
+    return str(house.kept["key"])  # type: ignore[attr-defined]
+
+
+def send(house: House, key: str) -> None:
+    """Somebody uses a key with SES."""
+    client("sesv2", HOME, key).get_account()
+    house.clear()
+
+
+def delete(house: House) -> None:
+    client("iam").delete_access_key(UserName="old-app", AccessKeyId=key_of(house))
+
+
+def deactivate(house: House) -> None:
+    client("iam").update_access_key(UserName="old-app", AccessKeyId=key_of(house), Status="Inactive")
+
+
+def rotate(house: House) -> None:
+    client("iam").create_access_key(UserName="old-app")
+    deactivate(house)
+    house.sandbox.advance(86400)
+    delete(house)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [(delete, "was deleted on 20"), (deactivate, "was switched off on 20"), (rotate, ", and deleted on 20")],
+)
+def test_a_lost_key_is_named_with_who_did_it_and_when(live: House, harm: Any, words: str) -> None:
+    send(live, key_of(live))
+    harm(live)
+    document = run(live, code=2, dns=False)
+    first = document["headline"]
+    assert first.startswith(f"Fix this first: smtp: the access key {key_of(live)} of old-app was "), first
+    assert words in first and "by arn:aws:iam::111122223333:" in first
+    (check,) = [c for c in document["checks"] if c["status"] == "found"]
+    assert f"recon smtp verify --username {key_of(live)} --password-stdin --region {HOME}" in check["hint"]
+    assert ("the key that works is AKIA" in check["hint"]) is (harm is rotate)
+    assert run(live, "shop1.acme.com", code=2, dns=False)["headline"] == first
+    live.sandbox.advance(91 * 86400)
+    assert run(live, code=0, dns=False)
+
+
+def test_what_became_of_other_keys_is_no_finding(live: House) -> None:
+    """Of a user that may not send; switched on again; failed; of an administrator. A user that is gone is not known."""
+    iam = client("iam")
+    other = add_user("reader", policy(Action="s3:*"), key=True)
+    iam.delete_access_key(UserName="reader", AccessKeyId=other)
+    deactivate(live)
+    iam.update_access_key(UserName="old-app", AccessKeyId=key_of(live), Status="Active")
+    admin = add_user("admin", policy(Action="*"), key=True)
+    iam.delete_access_key(UserName="admin", AccessKeyId=admin)
+    assert broken(run(live, code=0, dns=False)["checks"]) == []
+    gone = add_user("gone", key=True)
+    iam.delete_access_key(UserName="gone", AccessKeyId=gone)
+    iam.delete_user(UserName="gone")
+    said = run(live, code=1, dns=False)["headline"]
+    assert f"the access key {gone} of gone was deleted" in said and "that user is gone" in said
+
+
+@pytest.mark.parametrize("operation", ["LookupEvents", "GetAccountAuthorizationDetails", "ListAccessKeys"])
+def test_senders_that_could_not_be_read(live: House, operation: str) -> None:
+    live.sandbox.fault("denied", operation=operation, count=None)
+    document = run(live, code=0 if operation == "ListAccessKeys" else 1, dns=False)
+    assert operation in json.dumps(document["checks"])
+
+
+NETWORK = {"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}
+FROM = {"Condition": {"StringLike": {"ses:FromAddress": "*@shop1.acme.com"}}}
+MAYBE = {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "code", "words"),
+    [
+        (policy("Deny"), "", 2, "old-app: the login works, but SES refuses its mail: the policy more denies it"),
+        (policy("Deny"), "ceo@acme.com", 2, "no user or role may send as ceo@acme.com"),
+        (policy(**NETWORK), "", 0, "1 may send: user old-app (from 203.0.113.0/24"),
+        (policy(**FROM), "ceo@shop1.acme.com", 0, "1 may send as ceo@shop1.acme.com"),
+        (policy(**FROM), "ceo@acme.com", 2, "no user or role may send as ceo@acme.com"),
+        (policy(**MAYBE), "", 1, "old-app: it is not known whether it may send"),
+    ],
+)
+def test_what_policies_refuse_is_said_before_anybody_sends(
+    live: House, document: str, name: str, code: int, words: str
+) -> None:
+    send(live, key_of(live))
+    if '"Allow"' in document:
+        client("iam").delete_user_policy(UserName="old-app", PolicyName="send")
+    client("iam").put_user_policy(UserName="old-app", PolicyName="more", PolicyDocument=document)
+    found = run(live, *([name] if name else []), code=code, dns=False)
+    assert any(words in c["message"] for c in found["checks"]), found
+    assert not code or words in found["headline"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "senders", "words"),
+    [
+        ({"bounces": 100}, 1, "10.0% bounced, 0.00% complained; one sender is behind them, old-app: its key "),
+        ({"bounces": 50}, 1, "one sender is behind them, old-app"),
+        ({"complaints": 2}, 1, "one sender is behind them, old-app"),
+        ({"bounces": 100}, 2, "2 senders have used SES there of late: "),
+        ({"bounces": 100}, 0, "10.0% bounced, 0.00% complained"),
+    ],
+)
+def test_the_sender_behind_bounces_is_named(live: House, rate: dict[str, int], senders: int, words: str) -> None:
+    second = add_user("newsletter", policy(), key=True)
+    for key in [key_of(live), second][:senders]:
+        send(live, key)
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, **rate}}])
+    document = run(live, code=2, dns=False)
+    assert document["headline"].startswith("Fix this first: reputation: us-east-1: 1,000 messages")
+    assert words in document["headline"]
+    (check,) = [c for c in document["checks"] if c["status"] == "found"]
+    assert "ses:caller-identity" in check["hint"]
+    assert ("recon smtp lock user/old-app --undeclared" in check["hint"]) is (senders == 1)
