@@ -394,7 +394,9 @@ def test_another_kind_of_destination_is_a_replacement(house: House, new: str) ->
 def test_order_of_events_and_dimensions_is_no_difference(house: House) -> None:
     block = merge(KINDS["cloud_watch_destination"], {})
     block["dimension_configurations"] = block["dimension_configurations"][::-1]
-    house.settle(main(event_destinations={"d": {**destination("cloud_watch_destination"), "cloud_watch_destination": block}}))
+    house.settle(
+        main(event_destinations={"d": {**destination("cloud_watch_destination"), "cloud_watch_destination": block}})
+    )
     live = live_destinations()["d"]["CloudWatchDestination"]["DimensionConfigurations"]
     assert [d["DimensionName"] for d in live] == ["b", "a"]  # as written
     block = KINDS["cloud_watch_destination"]
