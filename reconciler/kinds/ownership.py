@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.errors import AwsError
-from reconciler.model import Address, Entry, Source
+from reconciler.model import Address, Entry, FieldDiff, Source
 
 if TYPE_CHECKING:
     from reconciler.kinds.plan_draft import PlanDraft
@@ -34,6 +34,7 @@ PREFIX = "recon:"
 T = TypeVar("T")
 
 LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, PARTS)
+"""The tags that each name several things of ours."""
 
 _TAG_VALUE = 256
 
@@ -133,11 +134,26 @@ def owner_of(tags: Mapping[str, str]) -> str | None:
     return None
 
 
-def left_alone(entry: Entry | None, *path: str) -> bool:
-    """Whether the entry's ``unmanaged`` names this key or one above it: what we put there stays and is not
-    ours any more."""
-    named = (entry.values.get("unmanaged") or ()) if entry is not None else ()
-    return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
+def names_more(before: Mapping[str, str], after: Mapping[str, str | None], diff: Iterable[FieldDiff]) -> bool:
+    """Whether ``diff`` has nothing but tags of ours that name more than before: what is live as declared is remembered
+    from now on, and nothing is written beside that."""
+    keys = {one.path.removeprefix("tags.") for one in diff}
+    if not keys or not all(one.path.startswith(f"tags.{PREFIX}") for one in diff):
+        return False
+    now = {key: value for key, value in after.items() if value is not None}
+    for key in keys:
+        listed = next((tag for tag in LISTS if key == tag or key.startswith(f"{tag}.")), "")
+        if listed and not unpack(before, listed) <= unpack(now, listed):
+            return False
+        if not listed and (key not in (MAIL_FROM, BOUNDARY) or before.get(key) is not None):
+            return False
+    return True
+
+
+def means_none(entry: Entry | None, key: str) -> bool:
+    """Whether the entry says that there are no parts ``key``, with ``{}`` or ``null``: then none stays, whoever put
+    it there."""
+    return entry is not None and key in entry.values and not entry.values[key]
 
 
 def adopts(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> bool:

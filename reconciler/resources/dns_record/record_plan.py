@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
+from reconciler.kinds.ownership import RECORDS, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
@@ -41,6 +42,8 @@ class RecordChange:
     unknown: tuple[str, ...] = ()
     token: dict[str, Any] | None = None
     mark: dict[str, str] | None = None
+    claims: bool = False
+    """Whether it is live as declared, and only remembered as ours from now on."""
     marker: bool = False
     untag: bool = False
     region: str | None = None
@@ -67,6 +70,11 @@ class RecordPlan:
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
+        self.ours_by_name: dict[str, list[Observed]] = {}  # domain -> live identities of this stack
+        for live in snapshot.live("email_identity"):
+            if owner_of(live.tags) == snapshot.scope:
+                self.ours_by_name.setdefault(live.name, []).append(live)
+        self.ours_by_record = remembered_names(snapshot)
         self.zones_of_name = Counter(zone.name for zone in snapshot.zones.values() if not zone.private)
 
     def read_markers(self) -> None:
@@ -199,7 +207,7 @@ class RecordPlan:
         )
         self.note_foreign(planned, live, remove)
 
-    def ttl_only(
+    def right(
         self,
         address: Address,
         zone: Zone,
@@ -207,11 +215,14 @@ class RecordPlan:
         live: RecordSet,
         ours: list[str],
         shown: Callable[[], Mapping[str, Any]],
+        claimed: bool | None = None,
     ) -> None:
-        """The value is right; the TTL is ours only where it was written and nobody else's values share the set.
+        """The value is right; the TTL is ours only where it was written and nobody else's values share the set. What is
+        right in every way is adopted, where nothing remembers it as ours (``claimed``: whether something does).
 
         ``shown`` makes what people see of the value: most records are right in every way and do not need it."""
-        if intent.ttl is None or intent.ttl == live.ttl or any(v not in ours for v in live.values):
+        other_ttl = intent.ttl is not None and intent.ttl != live.ttl and all(v in ours for v in live.values)
+        if not other_ttl and (self.is_claimed(zone, intent) if claimed is None else claimed):
             return
         place = {"name": intent.name, "type": intent.type, **shown()}
         self.changes[address] = RecordChange(
@@ -219,14 +230,25 @@ class RecordPlan:
             intent.name,
             intent.type,
             {**place, "ttl": live.ttl},
-            {**place, "ttl": intent.ttl},
-            (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),),
-            list(ours),
-            list(ours),
-            intent.ttl,
+            {**place, "ttl": intent.ttl if other_ttl else live.ttl},
+            (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),) if other_ttl else (),
+            list(ours) if other_ttl else [],
+            list(ours) if other_ttl else [],
+            intent.ttl if other_ttl else None,
             source=intent.source,
             region=intent.region,
+            claims=not other_ttl,
         )
+
+    def is_claimed(self, zone: Zone, intent: Intent) -> bool:
+        """Whether a tag or marker of this stack already names the group of a record as ours."""
+        if intent.group in self.live_marker(zone, intent.domain).groups:
+            return True
+        owners = [self.snapshot.observed[o] for o in intent.owners if o in self.snapshot.observed]
+        if intent.group not in ("dkim", "mail_from", "tracking"):
+            owners += self.ours_by_name.get(intent.domain, [])
+        names = self.ours_by_record.get((intent.region, intent.group), set())
+        return intent.name in names or any(intent.group in unpack(o.tags, RECORDS) for o in owners)
 
     def delete(
         self,
@@ -359,6 +381,8 @@ class RecordPlan:
 
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
+        if planned.claims and not planned.marker:
+            action = "adopt"
         live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
         if self.zones_of_name[planned.zone.name] > 1:
             self._say_zone(planned)
@@ -400,6 +424,7 @@ class RecordPlan:
             set_digest(live) if live else None,
             planned.region,
             execution,
+            claims=planned.claims,
         )
 
 
@@ -417,3 +442,27 @@ def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:
     """Below which name the zone of a record can hold its marker: the identity's, unless that lies in another zone."""
     name = live.name if live.kind == "email_identity" else record.name
     return name if is_at_or_below(name, zone.name) else zone.name
+
+
+def names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
+    """The MAIL FROM name or tracking domain that a resource will have: as declared, else as it is live."""
+    found = set()
+    for block, field in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
+        there = (live.spec.get(block) or {}) if live is not None else {}
+        written = spec[block] or {field: None} if block in spec else {}
+        name = written.get(field, there.get(field))
+        if name:
+            found.add(str(name))
+    return found
+
+
+def remembered_names(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
+    """Our MAIL FROM names and tracking domains by region and group: a resource that takes one over inherits its
+    records, which are right already and are not written again."""
+    found: dict[tuple[str | None, str], set[str]] = {}
+    for live in snapshot.observed.values():
+        groups = unpack(live.tags, RECORDS) & {"mail_from", "tracking"}
+        if groups and owner_of(live.tags) == snapshot.scope:
+            for group in groups:
+                found.setdefault((live.region, group), set()).update(names_of({}, live))
+    return found

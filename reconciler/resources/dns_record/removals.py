@@ -12,7 +12,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Desired, FieldDiff, Note, Observed
 from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
-from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
+from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan, names_of
 from reconciler.resources.dns_record.values import (
     MAIL_FROM_TERMS,
     address_of,
@@ -296,6 +296,7 @@ class Removals:
             before = {"name": name, "type": "TXT", "value": sorted(have)} if have else None
             after_texts = sorted({*texts, *(t for t in have if t in own_steps)})
             after = {"name": name, "type": "TXT", "value": after_texts} if after_texts else None
+            records = self.plan.of_domain.get(domain, ())
             self.plan.changes[address] = RecordChange(
                 zone,
                 name,
@@ -305,12 +306,15 @@ class Removals:
                 (FieldDiff("value", sorted(have) or None, after_texts or None),),
                 remove,
                 add,
+                claims=bool(records)
+                and all(planned.claims for planned in records)
+                and marker.read(after_texts, scope).names_more(marker.read(have, scope)),
                 marker=True,
                 notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
                 after_changes=(*self._of_domain(domain), *sorted(self.plan.inheriting.get(domain, ()))),
             )
             if add:
-                for planned in self.plan.of_domain.get(domain, ()):
+                for planned in records:
                     planned.needs.append(Need(address, "mark"))
 
     def _of_domain(self, domain: str) -> list[str]:
@@ -350,15 +354,15 @@ class Removals:
             live = snapshot.observed.get(address)
             if live is not None and owner_of(live.tags) == snapshot.scope:
                 shared.setdefault(live.name, set()).update(unpack(live.tags, RECORDS) - {"dkim", "mail_from"})
-        inherited = _remembered(snapshot)
+        inherited = self.plan.ours_by_record
         for desired in snapshot.kind("email_identity"):
             live = snapshot.observed.get(desired.address)
             mine = set(unpack(live.tags, RECORDS)) if live else set()
             mine |= self.plan.written.get(desired.address, set())
             kept = self.plan.kept_groups.get(desired.name, set())
-            if _names_of(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
+            if names_of(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
                 mine.add("mail_from")
-            mine |= shared.get(desired.name, set()) & kept if live is None else set()
+            mine |= shared.get(desired.name, set()) & kept
             # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
             # Nor does `zone: manual`: what was put there before stays ours until recon may write there again.
             if (
@@ -374,37 +378,13 @@ class Removals:
             live = snapshot.observed.get(desired.address)
             mine = set(unpack(live.tags, RECORDS)) if live else set()
             mine |= self.plan.written.get(desired.address, set())
-            if _names_of(desired.spec, live) & inherited.get((desired.region, "tracking"), set()):
+            if names_of(desired.spec, live) & inherited.get((desired.region, "tracking"), set()):
                 mine.add("tracking")
             if "tracking_options" in desired.spec and not desired.spec["tracking_options"].get(
                 "custom_redirect_domain", "kept"
             ):
                 mine.discard("tracking")
             self.plan.draft.remember(desired.address, RECORDS, mine)
-
-
-def _names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
-    """The MAIL FROM name or tracking domain that a resource will have: as declared, else as it is live."""
-    found = set()
-    for block, field in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
-        there = (live.spec.get(block) or {}) if live is not None else {}
-        written = spec[block] or {field: None} if block in spec else {}
-        name = written.get(field, there.get(field))
-        if name:
-            found.add(str(name))
-    return found
-
-
-def _remembered(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
-    """Our MAIL FROM names and tracking domains by region and group: a resource that takes one over inherits its
-    records, which are right already and are not written again."""
-    found: dict[tuple[str | None, str], set[str]] = {}
-    for live in snapshot.observed.values():
-        groups = unpack(live.tags, RECORDS) & {"mail_from", "tracking"}
-        if groups and owner_of(live.tags) == snapshot.scope:
-            for group in groups:
-                found.setdefault((live.region, group), set()).update(_names_of({}, live))
-    return found
 
 
 def _neighbour_key(live: Observed) -> tuple[str, str | None, str]:

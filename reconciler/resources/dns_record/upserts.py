@@ -202,7 +202,7 @@ class Upserts:
                 address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
             )
             return
-        self.plan.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": target})
+        self.plan.right(address, zone, intent, live, list(live.values), lambda: {"value": target})
 
     def _unknown_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
         """A DKIM record whose token only the run learns: of a new identity, or after a change of the key length, which
@@ -262,7 +262,7 @@ class Upserts:
                 {"value": [value]},
             )
             return
-        self.plan.ttl_only(address, zone, intent, live, ours, lambda: {"value": value})
+        self.plan.right(address, zone, intent, live, ours, lambda: {"value": value})
 
     def _refuse_other_mx(self, intent: Intent, foreign: list[str], address: Address, *, alone: bool) -> None:
         """Somebody else's MX, alone or beside ours: it stays, and the record cannot become what is declared."""
@@ -292,7 +292,7 @@ class Upserts:
         raw, there = found[0]
         old = dict(codec.parse(there))
         if same_tags(intent.group, old, wanted) and live is not None:
-            self.plan.ttl_only(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
+            self.plan.right(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
             return
         assert live is not None
         self.plan.update(
@@ -331,7 +331,7 @@ class Upserts:
             self.plan.refuse_several("keys", name, (t for _, t in found), address, intent.source)
             return
         if key_of(found[0][1]) == public:
-            self.plan.ttl_only(address, zone, intent, live, [found[0][0]], lambda: {"value": found[0][1]})
+            self.plan.right(address, zone, intent, live, [found[0][0]], lambda: {"value": found[0][1]})
             return
         self.plan.update(
             address,
@@ -368,17 +368,17 @@ class Upserts:
             return
         if merged != there:
             intents.encode(merged)  # before the marker claims the terms
-        present = set(spf.terms_present(there, intent.terms)) if there else set()
-        added = [t for t in intent.terms if t not in present]
         created = remembered.spf_created if there is not None else True
+        claimed = None
         if intent.group == "spf":
-            keep = [t for t in intent.terms if t in ours_before or t in added or t in shared]
             wanted = self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker())
             self.plan.spf_compared.add((zone.id, intent.domain))
-            others = self.plan.markers_of_others(zone, intent.domain).values()
-            also = not created and (remembered.spf_shared or any(theirs.spf_made for theirs in others))
-            if keep or created or also:
-                wanted.spf, wanted.spf_created, wanted.spf_shared = keep, created, also
+            made = any(theirs.spf_made for theirs in self.plan.markers_of_others(zone, intent.domain).values())
+            if there is not None and intent.all is not None and not made:
+                created = created or spf.remove(there, intent.terms, True) is None  # all of the record is declared
+            wanted.spf, wanted.spf_created = list(intent.terms), created
+            wanted.spf_shared = not created and (remembered.spf_shared or made)
+            claimed = set(intent.terms) <= set(ours_before) and created == remembered.spf_created
         if there is None:
             shown = {**shown_spf(merged, intent.terms), "value": merged}
             self.plan.create(address, zone, intent, intents.encode(merged), shown)
@@ -387,13 +387,14 @@ class Upserts:
         if not (created if intent.group == "spf" else spf.remove(there, intent.terms, True) is None):
             intent = intent._replace(ttl=None)  # others put values into this record: they decide on its TTL
         if merged == there:
-            self.plan.ttl_only(
+            self.plan.right(
                 address,
                 zone,
                 intent,
                 live,
                 [found[0][0]],
                 lambda: {**shown_spf(merged, intent.terms), "value": merged},
+                claimed,
             )
             return
         after = shown_spf(merged, intent.terms)
@@ -415,7 +416,7 @@ class Upserts:
                 self.plan.written.setdefault(owner, set()).add(intent.group)
             live = self.plan.snapshot.observed.get(owner)
             moves = intent.group == "mail_from" or intent.style == "dkim_key"
-            if live is not None and moves and planned.token is None:
+            if live is not None and moves and planned.token is None and not planned.claims:
                 self.plan.draft.add_order(owner, before=[address])
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))

@@ -30,6 +30,7 @@ from reconciler.kinds.ownership import (
     RECORDS,
     adopts,
     left_alone,
+    means_none,
     owner_of,
     refuse_protected,
     unpack,
@@ -363,12 +364,9 @@ def _wanted(draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[s
 
 def _mail_from_tag(desired: Desired, live: Observed | None) -> dict[str, str | None]:
     """The tag that remembers our MAIL FROM as it must be after this plan (None: taken off); empty where it stays."""
-    there = (live.spec["mail_from"] or {}) if live else {}
-    tagged = live is not None and MAIL_FROM in live.tags
     if block := desired.spec.get("mail_from"):
-        changes = live is None or there != {**there, **block}
-        return {MAIL_FROM: block["mail_from_domain"]} if changes or tagged else {}
-    return {MAIL_FROM: None} if tagged else {}
+        return {MAIL_FROM: block["mail_from_domain"]}
+    return {MAIL_FROM: None} if live is not None and MAIL_FROM in live.tags else {}
 
 
 def _drops_mail_from(desired: Desired, live: Observed | None) -> bool:
@@ -527,13 +525,13 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
     there = live.spec["policies"] if live else {}
     before = unpack(live.tags, POLICIES) if live else frozenset()
     wanted: dict[str, Any] = dict(desired)
-    for gone in before - desired.keys():
-        if gone in there and not left_alone(wanting.entry, "policies", gone):
-            wanted[gone] = None
+    gone = there if means_none(wanting.entry, "policies") else before - desired.keys()
+    for name in gone:
+        if name in there and not left_alone(wanting.entry, "policies", name):
+            wanted[name] = None
     if live is not None and live.facts.get("bulk"):
         return wanted, before  # as declared, or it had been read whole
-    put = {n for n, p in desired.items() if n in before or there.get(n) != p}
-    return wanted, frozenset(put)
+    return wanted, frozenset(desired)
 
 
 def _time(value: Any) -> str | None:
