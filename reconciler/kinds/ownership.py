@@ -150,6 +150,13 @@ def names_more(before: Mapping[str, str], after: Mapping[str, str | None], diff:
     return True
 
 
+def left_alone(entry: Entry | None, *path: str) -> bool:
+    """Whether the entry's ``unmanaged`` names this key or one above it: what we put there stays and is not
+    ours any more."""
+    named = (entry.values.get("unmanaged") or ()) if entry is not None else ()
+    return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
+
+
 def means_none(entry: Entry | None, key: str) -> bool:
     """Whether the entry says that there are no parts ``key``, with ``{}`` or ``null``: then none stays, whoever put
     it there."""

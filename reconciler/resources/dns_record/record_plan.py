@@ -11,6 +11,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
 from reconciler.kinds.ownership import RECORDS, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
@@ -447,10 +448,10 @@ def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:
 def names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
     """The MAIL FROM name or tracking domain that a resource will have: as declared, else as it is live."""
     found = set()
-    for block, field in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
+    for block, key in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
         there = (live.spec.get(block) or {}) if live is not None else {}
-        written = spec[block] or {field: None} if block in spec else {}
-        name = written.get(field, there.get(field))
+        written = spec[block] or {key: None} if block in spec else {}
+        name = written.get(key, there.get(key))
         if name:
             found.add(str(name))
     return found
