@@ -40,7 +40,7 @@ def make_plan(
     """
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
-        draft.changes += kind.plan(draft)
+        draft.changes += map(draft.judged, kind.plan(draft))
     refusals = (*snapshot.refusals, *draft.refusals)
     judged, findings = rules.evaluate(draft, _join_renames(snapshot, _with_refusals(draft.changes, refusals)), outside)
     changes = [_refused_by_rule(change) for change in judged]

@@ -382,7 +382,7 @@ class RecordPlan:
 
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
-        if planned.claims and not planned.marker:
+        if planned.claims:
             action = "adopt"
         live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
         if self.zones_of_name[planned.zone.name] > 1:

@@ -411,6 +411,8 @@ class Upserts:
         self.plan.of_domain.setdefault(intent.domain, []).append(planned)
         for owner in intent.owners:
             planned.depends.add(owner)
+            if not planned.claims:
+                self.plan.draft.make_part(owner)
             planned.needs += needs_of((owner,), "create", "claim")
             if intent.group != "spf":
                 self.plan.written.setdefault(owner, set()).add(intent.group)

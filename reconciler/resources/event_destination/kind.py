@@ -110,6 +110,8 @@ class EventDestination(PlainKind):
                     draft.add_order(parent, after=(address,))
             elif change is not None:
                 put.setdefault(parent, set()).add(name)
+                if not change.claims:
+                    draft.make_part(parent)
             if change is not None:
                 changes.append(change)
         for address, names in put.items():
