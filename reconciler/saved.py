@@ -91,7 +91,9 @@ def _to_carry_out(shown: Change, now: Mapping[Address, Change]) -> Change:
     return shown if shown.refused or found is None else replace(shown, execution=found.execution, moved=found.moved)
 
 
-_COMPARED = ("action", "before", "after", "diff", "kind", "region", "unknown", "depends_on", "moved_from", "counts")
+_COMPARED = (
+    "action", "before", "after", "diff", "kind", "region", "unknown", "depends_on", "moved_from", "counts", "claims",
+)  # fmt: skip
 """What a saved plan shows of a change and decides what is written, beside the digest; notes and places do not."""
 
 

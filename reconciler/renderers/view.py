@@ -422,7 +422,7 @@ def _rows(change: Change) -> Iterable[Row]:
 
 
 def _shows(change: Change) -> str:
-    """The values that the rows of a change show: ``after`` for a create and for a part that is adopted, ``before`` for a
+    """The values that the rows of a change show: ``after`` for a create or a part that is adopted, ``before`` for a
     delete, else ``diff``."""
     if change.claims and not change.diff:
         return "after"

@@ -66,6 +66,9 @@ class RecordPlan:
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
+        self.kept_claims: dict[str, set[str]] = {}  # domain -> what its marker may claim and stays desired
+        stack = snapshot.state.stack
+        self.zones_elsewhere = stack.dns_account not in (None, stack.account)
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
         self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
@@ -241,10 +244,21 @@ class RecordPlan:
             claims=not other_ttl,
         )
 
+    def other_claimants(self, zone: Zone, domain: str, claim: str) -> list[str]:
+        """The stacks whose markers claim a record of a domain, too: it goes with the last of them."""
+        found = self.markers_of_others(zone, domain)
+        return [scope for scope, theirs in found.items() if claim in theirs.groups]
+
+    def is_in_marker(self, intent: Intent) -> bool:
+        """Whether the marker claims a record: where there is no identity to say it, and where stacks of other accounts
+        write to the zone, too, which cannot see the tags of an identity."""
+        return bool(intents.claimed_in_marker(intent)) and (self.zones_elsewhere or not intent.owners)
+
     def is_claimed(self, zone: Zone, intent: Intent) -> bool:
-        """Whether a tag or marker of this stack already names the group of a record as ours."""
-        if intent.group in self.live_marker(zone, intent.domain).groups:
-            return True
+        """Whether the tags and the marker of this stack that should name a record as ours do."""
+        claim, groups = intents.claimed_in_marker(intent), self.live_marker(zone, intent.domain).groups
+        if claim in groups or (self.is_in_marker(intent) and claim not in groups):
+            return claim in groups
         owners = [self.snapshot.observed[o] for o in intent.owners if o in self.snapshot.observed]
         if intent.group not in ("dkim", "mail_from", "tracking"):
             owners += self.ours_by_name.get(intent.domain, [])

@@ -104,17 +104,35 @@ class Removals:
             return
         if any(_still_tracks(self.plan.snapshot, other, domain) for other in self._neighbours_of(live)):
             return
-        self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0)
+        self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0, "tracking", domain)
 
     def _neighbours_of(self, live: Observed) -> list[Observed]:
         """Live resources that may share a record with ``live``."""
         return [other for other in self.neighbours.get(_neighbour_key(live), ()) if other.address != live.address]
 
-    def _drop_exact(self, live: Observed, name: str, type_: str, value: str, number: int) -> None:
-        """Delete one derived value from every zone, once SES no longer uses it; a marker remembers it meanwhile."""
+    def _is_shared(self, zone: Zone, domain: str, group: str, name: str) -> bool:
+        """Whether a record stays, which a note says, since the marker of another stack claims it, too."""
+        others = self.plan.other_claimants(zone, domain, intents.claim_of(group, name))
+        for scope in others:
+            self.plan.draft.say(
+                "note",
+                "shared" if domain in self.plan.entries else "left",
+                f'the {group.upper()} of {domain} stays: the recon stack "{scope}" declares it, too',
+                hint="it goes with the last stack that declares it",
+                address=address_of(zone.name, name, "TXT" if group in ("dmarc", "bimi") else "MX"),
+            )
+        return bool(others)
+
+    def _drop_exact(
+        self, live: Observed, name: str, type_: str, value: str, number: int, group: str = "", domain: str = ""
+    ) -> None:
+        """Delete one derived value from every zone, once SES no longer uses it; a marker remembers it meanwhile. With a
+        ``group`` and the ``domain`` of its marker other stacks may claim it, too."""
         if (name, type_) in self.plan.wanted and self.plan.wanted[name, type_].value == value:
             return
         for zone in self.plan.zones_of(name):
+            if group and zone.sets(name, type_) and self._is_shared(zone, domain, group, name):
+                continue
             for record in [r for r in zone.sets(name, type_) if r.simple]:
                 for raw in record.values:
                     same = mx_value(raw) == mx_value(value) if type_ == "MX" else host(raw) == value
@@ -131,6 +149,8 @@ class Removals:
         if any(_still_signs(self.plan.snapshot, other, selector) for other in self._neighbours_of(live)):
             return
         for zone in self.plan.zones_of(name):
+            if zone.sets(name, "TXT") and self._is_shared(zone, live.name, "dkim", name):
+                continue
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
                 keys = [(raw, text, key) for raw, text in zone.texts(name) if (key := key_of(text)) is not None]
                 ours = [(raw, text) for raw, text, key in keys if not planned or fingerprint(key) in planned]
@@ -147,9 +167,9 @@ class Removals:
         several = len(zones := self.plan.zones_of(name)) > 1
         for zone in zones:
             with_mx = any(mx_value(v) == mx_value(value) for r in zone.sets(name, "MX") for v in r.values)
-            if with_mx or not several:
+            if (with_mx or not several) and not self._is_shared(zone, live.name, "mail_from", name):
                 self._drop_spf(zone, live, name)
-        self._drop_exact(live, name, "MX", value, 0)
+        self._drop_exact(live, name, "MX", value, 0, "mail_from", live.name)
 
     def _drop_spf(self, zone: Zone, live: Observed, name: str) -> None:
         if (name, "TXT") in self.plan.wanted:
@@ -178,6 +198,8 @@ class Removals:
             self._drop_group_in(zone, domain, group, live)
 
     def _drop_group_in(self, zone: Zone, domain: str, group: str, live: Observed | None) -> None:
+        if self._is_shared(zone, domain, group, intents.name_of_claim(group, domain)):
+            return
         if group in {"dmarc", "bimi"}:
             codec = dmarc if group == "dmarc" else bimi
             name = f"_dmarc.{domain}" if group == "dmarc" else f"default._bimi.{domain}"
@@ -205,18 +227,21 @@ class Removals:
             zone = self.plan.snapshot.zones[zone_id]
             kept = self.plan.kept_groups.get(domain, set())
             for group in sorted(remembered.groups):
-                if group in kept:
-                    for owner in self.plan.identities.get(domain, ()):
+                own = group in intents.OWN_GROUPS
+                if group in self.plan.kept_claims.get(domain, ()):
+                    for owner in self.plan.identities.get(domain, ()) if own else ():
                         self.plan.written.setdefault(owner, set()).add(group)
                         self.plan.inheriting.setdefault(domain, set()).add(owner)
-                    if domain not in self.plan.identities:
+                    if domain not in self.plan.identities or self.plan.zones_elsewhere:
                         self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
-                if left_alone(entries.get(domain), group):
+                if left_alone(entries.get(domain), group.partition(":")[0]):
                     continue
-                before = set(self.plan.changes)
-                self._drop_group(domain, group, None, zone)
-                self.plan.deleted_by.setdefault(domain, []).extend(set(self.plan.changes) - before)
+                if own:
+                    self._drop_group(domain, group, None, zone)
+                name = intents.name_of_claim(group, domain)
+                gone = [address for address, planned in self.plan.changes.items() if planned.name == name]
+                self.plan.deleted_by.setdefault(domain, []).extend(gone)
             if remembered.spf is not None and "spf" not in kept and left_alone(entries.get(domain), "spf"):
                 pass  # its terms stay, and nothing remembers that they were ours
             elif remembered.spf is not None and "spf" not in kept:

@@ -35,6 +35,7 @@ class Upserts:
         """Plan what makes one record as it is declared, or say why that is not possible."""
         snapshot = self.plan.snapshot
         self.plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
+        self.plan.kept_claims.setdefault(intent.domain, set()).add(intents.claimed_in_marker(intent))
         if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
             return
         if intent.zone == "manual":
@@ -105,8 +106,10 @@ class Upserts:
     def _refuse_another_stacks(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Refuse to change what another stack's marker names as its own. Terms in a shared SPF record do not change
         what is theirs; another ``all`` in a record that they have created does."""
+        if self.plan.changes[address].claims:
+            return
         for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
-            what = intent.group.upper() if intent.group in theirs.groups else ""
+            what = intent.group.upper() if intents.claimed_in_marker(intent) in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
                 live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t, strict=False)), None)
                 end = spf.parse(live).all if live is not None else None
@@ -422,8 +425,12 @@ class Upserts:
                 self.plan.draft.add_order(owner, before=[address])
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))
-        if not intent.owners and intent.group != "spf":
-            self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
+        if self.plan.is_in_marker(intent):
+            claim = intents.claimed_in_marker(intent)
+            self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(claim)
+            if others := self.plan.other_claimants(planned.zone, intent.domain, claim):
+                words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
+                planned.notes.append(Note("shared", "note", words))
 
     def _claimed(self, intent: Intent) -> bool:
         return any(
@@ -443,6 +450,10 @@ class Upserts:
             source=intent.source,
             hint="`zone: manual`: recon does not write it",
         )
+
+
+def _quoted(scopes: list[str]) -> str:
+    return " and ".join(f'"{scope}"' for scope in scopes)
 
 
 def _wanted_value(intent: Intent) -> str | None:
