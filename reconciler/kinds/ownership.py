@@ -159,8 +159,10 @@ def left_alone(entry: Entry | None, *path: str) -> bool:
 
 def means_none(entry: Entry | None, key: str) -> bool:
     """Whether the entry says that there are no parts ``key``, with ``{}`` or ``null``: then none stays, whoever put
-    it there."""
-    return entry is not None and key in entry.values and not entry.values[key]
+    it there. Where single ones are left alone, an empty map says nothing of the others."""
+    if entry is None or key not in entry.values or entry.values[key]:
+        return False
+    return not any(path.partition(".")[0] == key for path in entry.values.get("unmanaged") or ())
 
 
 def adopts(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> bool:

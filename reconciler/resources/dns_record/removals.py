@@ -227,9 +227,9 @@ class Removals:
             zone = self.plan.snapshot.zones[zone_id]
             kept = self.plan.kept_groups.get(domain, set())
             for group in sorted(remembered.groups):
-                own = group in intents.OWN_GROUPS
+                whole = group in intents.OWN_GROUPS
                 if group in self.plan.kept_claims.get(domain, ()):
-                    for owner in self.plan.identities.get(domain, ()) if own else ():
+                    for owner in self.plan.identities.get(domain, ()) if whole else ():
                         self.plan.written.setdefault(owner, set()).add(group)
                         self.plan.inheriting.setdefault(domain, set()).add(owner)
                     if domain not in self.plan.identities or self.plan.zones_elsewhere:
@@ -237,7 +237,7 @@ class Removals:
                     continue
                 if left_alone(entries.get(domain), group.partition(":")[0]):
                     continue
-                if own:
+                if whole:
                     self._drop_group(domain, group, None, zone)
                 name = intents.name_of_claim(group, domain)
                 gone = [address for address, planned in self.plan.changes.items() if planned.name == name]
