@@ -51,10 +51,11 @@ OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents"
 sending statistics; checked against no resource. GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = (
-    "ses:PutAccountSendingAttributes", "ses:DeleteSuppressedDestination", "ses:PutSuppressedDestination",
+    "ses:PutAccountSendingAttributes", "ses:PutAccountDetails", "ses:DeleteSuppressedDestination",
+    "ses:PutSuppressedDestination",
 )  # fmt: skip
-"""What ``recon account pause`` and ``resume`` and ``recon suppression add`` and ``remove`` call; checked against no
-resource."""
+"""What ``recon account pause``, ``resume`` and ``request-production``, ``recon suppression add`` and ``remove`` call;
+checked against no resource."""
 
 _ANYWHERE: Final = frozenset(
     {

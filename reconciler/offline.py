@@ -116,7 +116,7 @@ def _by_address(plan: Plan) -> dict[str, Change]:
 def _difference(old: Change | None, new: Change | None) -> Change | None:
     """One resource's difference between a first apply of the one state (``old``) and of the other (``new``)."""
     if new is None:
-        if old is None:
+        if old is None or KINDS[old.kind].permanent:
             return None
         deleted = _without_own_tags(old.after)
         return replace(

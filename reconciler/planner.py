@@ -12,12 +12,22 @@ from typing import Any
 
 from reconciler import __version__
 from reconciler.errors import ReconError
+from reconciler.judging import judged
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.registry import PLANNING, RANK
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Diagnostic, FieldDiff, Note, Plan, Refusal, Stack
-from reconciler.rules import context as rules
+from reconciler.model import (
+    Address,
+    Change,
+    Diagnostic,
+    FieldDiff,
+    Note,
+    Plan,
+    Refusal,
+    Stack,
+    address_parts,
+)
 from reconciler.rules.outside import Outside
 from reconciler.steps import documented_seconds, held_back, steps_of
 from reconciler.targets import fitting, known, select
@@ -42,8 +52,7 @@ def make_plan(
     for kind in PLANNING:
         draft.changes += map(draft.judged, kind.plan(draft))
     refusals = (*snapshot.refusals, *draft.refusals)
-    judged, findings = rules.evaluate(draft, _join_renames(snapshot, _with_refusals(draft.changes, refusals)), outside)
-    changes = [_refused_by_rule(change) for change in judged]
+    changes = every = _join_renames(snapshot, _with_refusals(snapshot, draft.changes, refusals))
     unread = _unread(snapshot)
     statuses = [status for kind in PLANNING for status in kind.statuses(snapshot)]
     if targets:
@@ -51,10 +60,11 @@ def make_plan(
         changes = select(changes, targets, there, unread)
         fits = fitting(targets)
         statuses = [status for status in statuses if fits(status.address)]
+        refusals = _about(refusals, every, changes)
+    changes, findings = judged(draft, in_order(changes), outside)
+    if targets:
         findings = ()
-        refusals = _about(refusals, judged, changes)
-    changes = in_order(changes)
-    refused = bool(refusals) or any(change.refused for change in changes)
+    wrong = any(change.refused for change in changes) or (changes and any(f.severity == "error" for f in findings))
     held = held_back(changes)
     write_calls, seconds = documented_seconds(s for c in changes if c.address not in held for s in steps_of(c))
     stack = snapshot.state.stack
@@ -62,7 +72,7 @@ def make_plan(
         stack=stack.name,
         environment=stack.environment,
         account=stack.account,
-        outcome="refused" if refused else "changes" if changes else "no_changes",
+        outcome="refused" if wrong else "changes" if changes else "no_changes",
         created_at=snapshot.now,
         state_digest=snapshot.state.digest,
         changes=tuple(changes),
@@ -136,21 +146,29 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     return changes
 
 
-def _with_refusals(changes: Iterable[Change], refusals: Iterable[Diagnostic]) -> list[Change]:
-    """The changes, each marked with the first refusal of its address."""
+def _with_refusals(snapshot: Snapshot, changes: Iterable[Change], refusals: Iterable[Diagnostic]) -> list[Change]:
+    """The changes, each marked with the first refusal of its address. What is refused although nothing of it differs
+    stands among them, too, without a difference."""
     first: dict[Address, Refusal] = {}
     for one in refusals:
         first.setdefault(one.address, Refusal(one.code, one.message, one.hint))
-    return [replace(change, refused=first[change.address]) if change.address in first else change for change in changes]
-
-
-def _refused_by_rule(change: Change) -> Change:
-    """The change, refused where a rule found an error."""
-    found = next((note for note in change.notes if note.severity == "error"), None)
-    if found is None or change.refused:
-        return change
-    hint = f"see docs/rules/{found.rule}.md; set the rule's severity or a waiver"
-    return replace(change, refused=Refusal(found.rule, found.message, hint))
+    found = [replace(change, refused=first.get(change.address)) if first else change for change in changes]
+    for address in sorted(first.keys() - {change.address for change in found}):
+        desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
+        found.append(
+            Change(
+                address,
+                address_parts(address).kind,
+                "delete" if desired is None else "create" if live is None else "update",
+                None if live is None else {},
+                None if desired is None else {},
+                source=desired.entry.source if desired else None,
+                observed_digest=live.digest if live else None,
+                region=desired.region if desired else live.region if live else None,
+                refused=first[address],
+            )
+        )
+    return found
 
 
 def _about(

@@ -158,8 +158,9 @@ class _Needs:
         return {*self.identities.get(name, ()), *self.below.get(name, ())}
 
     def of(self, address: Address) -> Iterator[Address]:
-        kind, region, name = address_parts(address)
+        kind = address_parts(address).kind
         spec = KINDS[kind]
+        region, name = spec.located(address)
         values = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
         if kind == "email_identity":
             yield from self.identities.get(name, ())

@@ -97,6 +97,11 @@ class Case:
     without: Mapping[str, str]
 
     @property
+    def permanent(self) -> bool:
+        """Whether AWS always has it: it is neither created nor deleted."""
+        return self.spec.permanent
+
+    @property
     def gone(self) -> Mapping[str, Any]:
         """The YAML without the entry."""
         return self.world
@@ -178,7 +183,7 @@ def _case(spec: KindSpec, raw: dict[str, Any], number: int) -> Case:
     section = raw.pop("section", sections[0].name if sections else "")
     inside = raw.pop("inside", "")
     ((name, base),) = raw.pop("base").items()
-    place = (section, inside, spec.parent_key, name) if spec.parent_key else (section, name)
+    place = (section, inside, spec.parent_key, name) if spec.parent_key else (section, name) if name else (section,)
     parts = {"REGION": HOME, "SET": inside, "NAME": name}
     address = raw.pop("address", "") or spec.address_of(*(parts[part] for part in spec.address))
     fields = {

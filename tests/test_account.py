@@ -225,3 +225,114 @@ def test_no_rule_takes_a_read_that_failed_for_none(house: House, refresh: str) -
         house.sandbox.fault("denied", service=service, operation=operation, count=None)
         more = findings(house, refresh=refresh) - known
         assert not more, f"{call} is denied, and rules report {more}"
+
+
+# --- rules about what an account has -------------------------------------------------------------------------------
+
+
+def test_where_mail_may_leave_is_a_note_until_the_yaml_says_it(house: House) -> None:
+    house.seed_zone()
+    for mode, noted in ((None, True), ("GLOBAL", False), ("REGIONAL", False)):
+        declared = {"account": {"delivery_attributes": {"shared_pool_delivery_mode": mode}}} if mode else {}
+        plan = house.plan(merge(DOMAIN, {"stack": {"regions": [OTHER]}, **declared}))
+        said = {d.code for d in plan.diagnostics} | {note.rule for c in plan.changes for note in c.notes}
+        assert ("region-delivery-global" in said) is noted
+
+
+def test_what_the_manager_alone_can_do_is_refused_while_it_is_off(house: House) -> None:
+    wanted = {"vdm_attributes": {"guardian_attributes": {"optimized_shared_delivery": "ENABLED"}}}
+    plan = house.plan({"account": wanted})
+    assert [(c.address, c.refused and c.refused.code) for c in plan.changes] == [(f"account/{HOME}", "vdm-off")]
+    house.apply({"account": merge(wanted, {"vdm_attributes": {"vdm_enabled": "ENABLED"}})})
+    assert not house.plan().changes
+
+
+def test_a_put_for_validation_keeps_the_reasons(house: House) -> None:
+    """SES replaces both members: without reasons nothing would be suppressed any more."""
+    house.sandbox.clear_calls()
+    check = {"condition_threshold": {"condition_threshold_enabled": "ENABLED"}}
+    plan = house.plan({"account": {"suppression_attributes": {"validation_attributes": check}}})
+    assert "costs" in {note.rule for note in plan.changes[0].notes}
+    house.apply()
+    assert client("sesv2").get_account()["SuppressionAttributes"]["SuppressedReasons"] == ["BOUNCE", "COMPLAINT"]
+
+
+# --- production access ----------------------------------------------------------------------------------------------
+
+REQUEST = ("account", "request-production", "--region", HOME)
+FLAGS = ("--mail-type", "TRANSACTIONAL", "--website-url", "https://acme.com")
+DETAILS: dict[str, Any] = {"account": {"details": {"mail_type": "MARKETING", "website_url": "https://acme.com"}}}
+
+
+def asked(house: House) -> int:
+    return sum(1 for call in house.sandbox.calls() if call["operation"] == "PutAccountDetails")
+
+
+@pytest.mark.parametrize(
+    ("document", "options", "code", "said"),
+    [
+        (NOTHING, ("--auto-approve",), 1, "mail_type is missing"),
+        (NOTHING, (*FLAGS[:2], "--auto-approve"), 1, "website_url is missing"),
+        (NOTHING, (*FLAGS, "--website-url", "acme.com", "--auto-approve"), 1, "is not the URL"),
+        (NOTHING, (*FLAGS, "--mail-type", "NEWS", "--auto-approve"), 1, "no mail type NEWS"),
+        (NOTHING, FLAGS, 1, "no terminal"),
+        (NOTHING, (*FLAGS, "--auto-approve"), 0, "is requested as case 1"),
+        (DETAILS, ("--auto-approve",), 0, "is requested as case 1"),
+    ],
+)
+def test_production_access_is_requested(
+    house: House, document: dict[str, Any], options: tuple[str, ...], code: int, said: str
+) -> None:
+    house.write(document)
+    account(house, production_access=False)
+    ran = house.cli(*REQUEST, *options, STATE)
+    assert ran.code == code, ran
+    assert said in ran.out + ran.err
+    assert asked(house) == (0 if code else 1)
+    if code == 0:
+        assert "WebsiteURL: https://acme.com" in ran.err
+        again = house.cli(*REQUEST, *FLAGS, "--auto-approve", STATE)
+        assert again.code == 3
+        assert "still reviewing" in again.err
+        assert asked(house) == 1
+
+
+def test_what_is_granted_or_denied_is_not_requested(house: House) -> None:
+    house.write(DETAILS)
+    account(house, production_access=True)
+    ran = house.cli(*REQUEST, "--format", "json", "--auto-approve", STATE)
+    assert (ran.code, ran.json["outcome"], asked(house)) == (0, "no_changes", 0)
+    account(house, production_access=False, details={"ReviewDetails": {"Status": "DENIED", "CaseId": "7"}})
+    ran = house.cli(*REQUEST, "--auto-approve", STATE)
+    assert (ran.code, asked(house)) == (3, 0)
+    assert "case 7" in ran.err
+
+
+def test_a_request_whose_answer_is_lost_is_made_once(house: House) -> None:
+    house.write(DETAILS)
+    account(house, production_access=False)
+    house.sandbox.fault("lost", operation="PutAccountDetails")
+    ran = house.cli(*REQUEST, "--auto-approve", STATE)
+    assert ran.code == 0, ran
+    assert "is requested as case 1" in ran.out
+
+
+def test_the_one_entry_of_a_section_is_named_by_it(house: House) -> None:
+    """Files, environments, layers and saved plans know a section that is no map of names."""
+    house.write({"account": {"suppression_attributes": {"suppressed_reasons": ["OPEN"]}}})
+    ran = house.cli("validate", STATE)
+    assert "account.suppression_attributes.suppressed_reasons" in ran.err, ran
+    document = {
+        "stack": {"regions": [HOME, OTHER]},
+        "account": {"by_region": {OTHER: {"delivery_attributes": {"shared_pool_delivery_mode": "REGIONAL"}}}},
+        "defaults": {"account": {"dedicated_ip_auto_warmup_enabled": False}},
+        "environments": {"a": {"account": {"regions": [OTHER]}}, "b": {"exclude": ["account"]}},
+    }
+    house.write(document)
+    ran = house.cli("plan", STATE, "--env", "a", "--out", "plan.json", "--format", "json")
+    assert [change["address"] for change in ran.json["changes"]] == [f"account/{OTHER}"]
+    assert house.cli("plan", STATE, "--env", "b", "--detailed-exitcode").code == 0
+    ran = house.cli("apply", "plan.json", "--auto-approve")
+    assert ran.code == 0, ran
+    assert house.cli("plan", STATE, "--env", "a", "--detailed-exitcode").code == 0
+    assert client("sesv2", OTHER).get_account()["DeliveryAttributes"]["SharedPoolDeliveryMode"] == "REGIONAL"

@@ -208,6 +208,19 @@ def test_a_hosted_zone_that_is_not_delegated_is_found(house: House) -> None:
     assert "at the registrar" in first["hint"]
 
 
+def test_a_hosted_zone_that_its_parent_zone_hides_is_to_be_fixed_there(house: House) -> None:
+    """Not at the registrar, where new name servers for acme.com would break the parent."""
+    parent = house.seed_zone()
+    made = house.sandbox.seed(zones=[{"name": "shop.acme.com"}])["zones"]["shop.acme.com"]
+    live = house.sandbox.seed(zones=[{"name": "shop.acme.com", "delegated": True}])["zones"]["shop.acme.com"]
+    servers = client("route53").get_hosted_zone(Id=live)["DelegationSet"]["NameServers"]
+    house.change("shop.acme.com", "NS", *(f"{one}." for one in servers))
+    house.apply(merge(BASE, {"domains": {"shop.acme.com": {"zone": made}}}))
+    first = next(c for c in run(house, "shop.acme.com", code=2) if c["layer"] == "dns")
+    assert f"add this NS set in zone {parent} (acme.com)" in first["hint"]
+    assert "registrar" not in first["hint"]
+
+
 def test_one_recipient_is_looked_up_by_name(live: House) -> None:
     client("sesv2", OTHER).put_suppressed_destination(EmailAddress="ann@example.com", Reason="COMPLAINT")
     live.clear()

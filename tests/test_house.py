@@ -39,7 +39,7 @@ LONG: dict[str, int] = {}
 LONG_FROM, LONGEST = 60, 80
 
 MAY_NAME = re.compile(
-    r"(rules|doctor|policy_evaluation|scaffold|sandbox)/|(\w+/)?senders\b|demo\.py$|resources/\w+/(rules\b|sandbox\.py$)"
+    r"(rules|doctor|message|policy_evaluation|scaffold|sandbox)/|(\w+/)?senders\b|demo\.py$|resources/\w+/(rules\b|sandbox\.py$)"
 )
 """Who may name any kind: what it means for mail, its diagnosis, who may send through it, examples, and the AWS of the
 tests."""

@@ -264,6 +264,7 @@ def test_a_loosened_spf_of_ours_is_drift(house: House) -> None:
         ("v=spf1 include:other.example -all", "v=spf1 include:other.example include:a.example -all"),
         ("v=spf1 include:other.example", "v=spf1 include:other.example include:a.example"),
         ("v=spf1  ip4:192.0.2.1   -all", "v=spf1 ip4:192.0.2.1 include:a.example -all"),
+        ("v=spf1 mx redirect=x.example", "v=spf1 mx include:a.example redirect=x.example"),
         ("v=spf1 redirect=x.example ?all", "v=spf1 redirect=x.example include:a.example ?all"),
     ],
 )
@@ -276,17 +277,19 @@ def test_spf_is_merged_into_the_one_record(house: House, live: str, after: str |
 
 
 @pytest.mark.parametrize(
-    ("values", "code", "mention"),
+    ("values", "all_", "code", "mention"),
     [
-        (["v=spf1 redirect=_spf.other.example"], "spf-conflict", "redirect"),
-        (["v=spf1 -all", "v=spf1 include:x.example ~all"], "two-spf", "join them"),
-        (["v=spf1 -include:a.example ~all"], "spf-conflict", "-include:a.example"),
+        (["v=spf1 redirect=_spf.other.example"], "~all", "spf-conflict", "redirect"),
+        (["v=spf1 -all", "v=spf1 include:x.example ~all"], None, "two-spf", "join them"),
+        (["v=spf1 -include:a.example ~all"], None, "spf-conflict", "-include:a.example"),
     ],
 )
-def test_spf_that_cannot_be_merged_is_refused(house: House, values: list[str], code: str, mention: str) -> None:
+def test_spf_that_cannot_be_merged_is_refused(
+    house: House, values: list[str], all_: str | None, code: str, mention: str
+) -> None:
     house.seed_zone()
     house.change("acme.com", "TXT", *OTHERS_AT_APEX, *(f'"{v}"' for v in values))
-    refused(house, domain(spf={"include": "a.example"}), code, mention)
+    refused(house, domain(spf={"include": "a.example", **({"all": all_} if all_ else {})}), code, mention)
 
 
 # --- BIMI, null MX, TTL --------------------------------------------------------------------------------------------
@@ -523,6 +526,51 @@ def test_the_most_specific_zone_wins(house: House) -> None:
     house.destroy()
     house.check_foreign(alone=False)
     assert house.zone("shop.acme.com") == {}
+
+
+@pytest.mark.parametrize(
+    ("delegated", "says"),
+    [
+        ({}, "has no NS records for it"),
+        ({"shop.acme.com": ["ns1.example."]}, "delegates it to ns1.example"),
+        ({"shop.acme.com": None}, ""),
+        ({"a.shop.acme.com": ["ns1.example."]}, "has no NS records for it"),
+    ],
+)
+@pytest.mark.parametrize("parent_in_use", [False, True])
+def test_a_zone_that_its_parent_does_not_delegate_is_named(
+    house: House, delegated: dict[str, list[str] | None], says: str, parent_in_use: bool
+) -> None:
+    parent = house.seed_zone()
+    child = house.sandbox.seed(zones=[{"name": "shop.acme.com"}])["zones"]["shop.acme.com"]
+    own = client("route53").get_hosted_zone(Id=child)["DelegationSet"]["NameServers"]
+    for name, servers in delegated.items():
+        house.change(name, "NS", *(servers or [f"{one.upper()}." for one in own]))
+    domains = {"shop.acme.com": {"dmarc": {"p": "none"}}, **({"acme.com": {}} if parent_in_use else {})}
+    plan = house.plan({"domains": domains})
+    found = [d for d in plan.diagnostics if d.code == "dns-undelegated"]
+    assert [says in one.message for one in found] == ([True] if says else [])
+    for one in found:
+        assert one.address == "dns_record/shop.acme.com/shop.acme.com/NS"
+        assert f"in zone {parent} (acme.com): shop.acme.com NS {', '.join(sorted(own))}" in one.hint
+
+
+def test_a_delegation_above_the_parent_or_unread_says_nothing(house: House) -> None:
+    house.seed_zone()
+    house.sandbox.seed(zones=[{"name": "a.shop.acme.com"}])
+    document = {"domains": {"a.shop.acme.com": {"dmarc": {"p": "none"}}}}
+    house.change("shop.acme.com", "NS", "ns1.example.")
+    assert "dns-undelegated" not in {d.code for d in house.plan(document).diagnostics}
+    house.change("shop.acme.com", "NS", "ns1.example.", action="DELETE")
+    assert "dns-undelegated" in {d.code for d in house.plan(document).diagnostics}
+
+
+def test_a_zone_of_an_aws_service_is_refused(house: House) -> None:
+    service = {"ServicePrincipal": "servicediscovery.amazonaws.com"}
+    made = house.sandbox.seed(zones=[{"name": "acme.com", "linked_service": service}])["zones"]["acme.com"]
+    house.kept = house.raw_foreign()
+    for zone in ("auto", made):
+        refused(house, domain(dmarc={"p": "none"}, zone=zone), "linked-zone", "servicediscovery", "zone: manual")
 
 
 def test_a_name_below_a_delegation_is_refused(house: House) -> None:

@@ -180,7 +180,7 @@ def test_a_zone_of_ten_thousand_records(house: House) -> None:
         slow("_dmarc.acme.com", ["V=dmarc1;P=NONE"], ""),
         ("_dmarc.acme.com", ["v=DMARC1; p=none", "v=DMARC1; p=reject"], "_dmarc.acme.com"),
         ("acme.com", ["v=spf1 mx -all", "v=spf1 a ~all"], "acme.com"),
-        slow("acme.com", ["v=spf1 redirect=_spf.other.example"], "redirect"),
+        slow("acme.com", ["v=spf1 redirect=_spf.other.example"], ""),
         slow("acme.com", ["v=spf1 " + "include:x.example " * 30 + "-all"], ""),
         ("acme.com", ["v=spf1 ip4:999.1.1.1 nonsense -all trailing"], ""),
         slow("b.acme.com", ["v=spf1 -all"], ""),

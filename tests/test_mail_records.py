@@ -127,6 +127,9 @@ def test_dmarc_keeps_what_it_cannot_read_visible() -> None:
         ({"v": "DMARC1", "p": "quarantine", "np": "reject"}, "v=DMARC1; p=quarantine; np=reject"),
         ({"p": "none", "rua": ["mailto:d@bücher.example"]}, "v=DMARC1; p=none; rua=mailto:d@xn--bcher-kva.example"),
         ("v=DMARC1; p=none; x=y", "v=DMARC1; p=none; x=y"),
+        ({"p": "none", "fo": 1}, "v=DMARC1; p=none; fo=1"),
+        ({"p": "none", "rua": "mailto:a+b.c%20d@x.org!10m"}, "v=DMARC1; p=none; rua=mailto:a+b.c%20d@x.org!10m"),
+        ({"p": "none", "ri": "daily"}, "v=DMARC1; p=none; ri=daily"),
     ],
 )
 def test_dmarc_from_yaml(value: Any, text: str) -> None:
@@ -147,7 +150,23 @@ def test_dmarc_from_yaml(value: Any, text: str) -> None:
         ({"p": "none", "rua": []}, "rua is empty"),
         ({"p": "none", "rua": ["mailto:a@x.org;b"]}, "%3B"),
         ({"p": "none", "fo": "9", "ruf": "mailto:a@x.org"}, "fo=9"),
-        ({"p": "none", "fo": 1}, "without ruf"),
+        *(
+            ({"p": "none", "rua": uri}, reason)
+            for uri, reason in {
+                "mailto:a@x.org mailto:b@y.org": "a comma between two URIs",
+                "mailto:a b@x.org": "%20",
+                "mailto:@x.org": "no valid mail address",
+                "mailto:a@b@x.org": "no valid mail address",
+                "mailto:a..b@x.org": "no valid mail address",
+                "mailto://a@x.org": "no valid mail address",
+                "mailto:a%zz@x.org": "no valid mail address",
+                "mailto:a<b@x.org": "no valid mail address",
+                "mailto:a@x.org?subject={x}": "no valid mail address",
+                "mailto:a@x": "no valid mail address",
+            }.items()
+        ),
+        ("v=DMARC1; p=none; rua=mailto:a@x.org mailto:b@y.org", "a comma between two URIs"),
+        ("v=DMARC1; p=none; rua=mailto:a@bücher.example", "cannot stand in a record"),
         ({"p": "none", "pct": 500}, "0 to 100"),
         ({"p": ["none"]}, "not a list"),
         ({"p": True}, "true is not a value"),
@@ -167,6 +186,21 @@ def test_dmarc_all_errors_at_once() -> None:
     with pytest.raises(ValueError) as caught:
         dmarc.from_yaml({"p": "x", "sp": "y", "foo": "z"})
     assert all(part in str(caught.value) for part in ("p=x", "sp=y", "foo"))
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("v=DMARC1; p=none; fo=1", ["dmarc-fo"]),
+        ("v=DMARC1; p=none; fo=0:1; ruf=mailto:a@x.org", ["dmarc-fo"]),
+        ("v=DMARC1; p=none; fo=0:d; ruf=mailto:a@x.org", []),
+        ("v=DMARC1; p=none; ruas=mailto:a@x.org; x=1", ["dmarc-unknown-tag"] * 2),
+        ("v=DMARC1; p=none; pct=100; ri=1", ["dmarc-pct", "dmarc-historic"]),
+        ("v=DMARC1; p=none; p=none; junk", []),
+    ],
+)
+def test_dmarc_remarks_name_what_receivers_ignore(text: str, rules: list[str]) -> None:
+    assert [rule for rule, *_ in dmarc.remarks(dmarc.parse(text))] == rules
 
 
 def test_dmarc_uri_domain() -> None:
@@ -224,6 +258,10 @@ def test_bimi() -> None:
         ({"logo": "https://x.org/l.svg"}, "no such BIMI tag"),
         ({"l": "https://x.org/a;b.svg"}, "%3B"),
         ({"l": 3}, "takes a text"),
+        ({"l": "https:///l.svg"}, "no valid host"),
+        ({"l": "https://x y.org/l.svg"}, "percent-encode it"),
+        ({"l": "https://x.org/l.svg", "a": "https://-x.org/l.pem"}, "no valid host"),
+        ("v=BIMI1; l=https://x.org/a b.svg", "percent-encode it"),
         ("v=BIMI2; l=", "begins with"),
         ([], "mapping of tags"),
     ],

@@ -68,6 +68,16 @@ def test_parse() -> None:
         (f"v=spf1 mx -all {OURS}", [OURS], None, [], f"v=spf1 mx {OURS} -all"),
         ("v=spf1 redirect=x.example -all", [OURS], None, [], f"v=spf1 redirect=x.example {OURS} -all"),
         (f"v=spf1 {OURS} redirect=x.example", [OURS], None, [], f"v=spf1 {OURS} redirect=x.example"),
+        ("v=spf1 redirect=x.example", [OURS], None, [], f"v=spf1 {OURS} redirect=x.example"),
+        ("v=spf1 mx exp=e.x REDIRECT=x.example", [OURS], None, [], f"v=spf1 mx exp=e.x {OURS} REDIRECT=x.example"),
+        (
+            "v=spf1 redirect=x.example mx",
+            [OURS, "a:b.example"],
+            None,
+            [],
+            f"v=spf1 {OURS} a:b.example redirect=x.example mx",
+        ),
+        ("v=spf1 a:b.example redirect=x.example", [OURS], None, ["a:b.example"], f"v=spf1 {OURS} redirect=x.example"),
         ("v=spf1 weird! mx -all", [OURS], None, [], f"v=spf1 weird! mx {OURS} -all"),
     ],
 )
@@ -80,7 +90,8 @@ def test_merge(live: str | None, terms: list[str], all_: str | None, previous: l
 @pytest.mark.parametrize(
     ("live", "terms", "all_", "reason"),
     [
-        ("v=spf1 redirect=x.example", [OURS], None, "redirect=x.example"),
+        ("v=spf1 redirect=x.example", [OURS], "~all", "redirect=x.example"),
+        (f"v=spf1 {OURS} redirect=x.example", [OURS], "~all", "ignore beside ~all"),
         ("v=spf1 redirect=x.example", [], "-all", "redirect=x.example"),
         (f"v=spf1 -{OURS} ~all", [OURS], None, f"already has -{OURS}"),
         ("v=spf1 ?ip4:192.0.2.1 ~all", ["ip4:192.0.2.1/32"], None, "decides before"),
@@ -138,6 +149,9 @@ def test_lookups(text: str, count: int) -> None:
 def test_targets() -> None:
     assert spf.targets("v=spf1 include:A.example. include:%{d}.x redirect=r.example") == ("a.example", "r.example")
     assert spf.targets("v=spf1 include:a.example -all redirect=r.example") == ("a.example",)
+    assert spf.links("v=spf1 ?include:a.example redirect=R.example.") == {
+        "a.example": "?include:a.example", "r.example": "redirect=R.example."
+    }  # fmt: skip
 
 
 def test_problems() -> None:

@@ -45,7 +45,8 @@ ROOMS: dict[str, set[str]] = {
     "observing": {*BASE, "aws", "kinds", "resources", "rules"},
     "steps": {"model", "errors", "kinds", "resources"},
     "targets": {"model", "errors", "names", "kinds", "resources", "steps"},
-    "planner": {"model", "errors", "kinds", "rules", "steps", "targets"},
+    "judging": {"model", "kinds", "rules", "steps"},
+    "planner": {"model", "errors", "kinds", "rules", "steps", "targets", "judging"},
     "safeguards": {"model", "errors", "rules", "steps"},
     "refine": {"model", "kinds", "resources"},
     "running": {"model", "errors", "aws", "kinds", "resources", "rules", "observing", "targets", "planner", "refine"},
@@ -63,6 +64,7 @@ ROOMS: dict[str, set[str]] = {
     "scaffold": {"errors", "regions", "desired"},
     "suppression": {"model", "errors", "aws", "resources"},
     "doctor": {*BASE, "public_dns", "aws", "kinds", "resources", "observing", "suppression"},
+    "message": {*BASE, "public_dns"},
     "senders": {*BASE, "aws", "kinds", "resources", "policy_evaluation"},
     "iam_policy": {*BASE, "backend", "aws", "kinds", "resources", "rules", "doctor"},
     # an AWS of its own: knows nothing of recon
@@ -84,6 +86,7 @@ LIBRARIES: dict[str, set[str]] = {
     "deepdiff": {"kinds"},
     "idna": {"names"},
     "dns": {"public_dns", "sandbox"},
+    "dkim": {"message"},
     "cryptography": {"secrets", "sandbox", "demo"},
     "typer": {"cli"},
     "click": {"cli"},
@@ -103,6 +106,7 @@ PURE = (
     "policy_evaluation",
     "steps",
     "targets",
+    "judging",
     "planner",
     "safeguards",
     "renderers",
@@ -110,7 +114,7 @@ PURE = (
 WORLDLY = ("os", "time", "socket", "subprocess", "random", "threading", "urllib.request", "http", "shutil", "tempfile")
 """What the pure rooms keep away from: the file system, the clock, the network, the environment, chance."""
 
-HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns", "jinja2")
+HEAVY = ("boto3", "botocore", "deepdiff", "moto", "rich", "flask", "cryptography", "dns", "dkim", "jinja2")
 
 
 def room_of(module: str) -> str:

@@ -207,6 +207,13 @@ CLICK = ("click.acme.com", "CNAME")
 SHOP = f"email_identity/{EAST}/shop.acme.com"
 ACCOUNT = {"SendQuota": {"Max24HourSend": 50000.0}, "ProductionAccessEnabled": True, "SendingEnabled": True,
            "EnforcementStatus": "HEALTHY"}  # fmt: skip
+NEARLY = {"Max24HourSend": 200.0, "SentLast24Hours": 160.0}
+METRICS = {"dashboard_options": {"engagement_metrics": "ENABLED"}}
+VDM_ON = {"VdmAttributes": {"VdmEnabled": "ENABLED"}}
+BEGINS = ({"vdm_attributes": {"vdm_enabled": "DISABLED"}}, {"vdm_attributes": {"vdm_enabled": "ENABLED"}})
+IN_WEST = {f"email_identity/{WEST}/acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)}
+WORLDWIDE = {"DeliveryAttributes": {"SharedPoolDeliveryMode": "GLOBAL"}}
+REGIONAL = {"DeliveryAttributes": {"SharedPoolDeliveryMode": "REGIONAL"}}
 LOGO = ("default._bimi.acme.com", "TXT")
 ONE_LOGO = {LOGO: ["v=BIMI1; l=https://acme.com/l.svg; a=https://acme.com/v.pem"]}
 CREDENTIAL = "smtp_credential/news"
@@ -254,6 +261,10 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dmarc-no-rua", "warning", {"dmarc": (GOOD_DMARC, "v=DMARC1; p=none")}),
     ("dmarc-no-rua", "warning", {"zones": (), "domains": {"acme.com": {"dmarc": {"p": "reject"}}}}),
     ("dmarc-pct", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; pct=20")}),
+    ("dmarc-fo", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; fo=1")}),
+    ("dmarc-fo", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; fo=1:0; ruf=mailto:x@reports.example")}),
+    ("dmarc-unknown-tag", "warning", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ruas=mailto:x@acme.com")}),
+    ("bimi-unknown-tag", "warning", {"domains": {"acme.com": {"bimi": "v=BIMI1; l=https://acme.com/a.svg; x=1"}}}),
     ("dmarc-historic", "note", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ri=86400")}),
     (
         "dmarc-forensic-own-mailbox",
@@ -335,6 +346,30 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
                 SHOP: new(
                     mail_from={"mail_from_domain": "b.shop.acme.com", "behavior_on_mx_failure": "USE_DEFAULT_VALUE"}
                 )
+            }
+        },
+    ),
+    ("spf-include-broken", "warning", {"spf": (None, "v=spf1 redirect=r.example"), "outside_txt": {"r.example": ()}}),
+    ("spf-loop", "warning", {"spf": (None, "v=spf1 include:acme.com -all")}),
+    ("dns-undelegated", "warning", {"undelegated": {"acme.com": ("nobody sees it", "add the NS set")}}),
+    (
+        "spf-loop",
+        "error",
+        {
+            "after": {
+                ("bounce.acme.com", "TXT"): ["v=spf1 include:amazonses.com redirect=_spf.acme.com"],
+                ("_spf.acme.com", "TXT"): ["v=spf1 include:a.example -all"],
+            },
+            "outside_txt": {"a.example": ("v=spf1 ?include:bounce.acme.com",)},
+        },
+    ),
+    (
+        "spf-loop",
+        "warning",
+        {
+            "outside_txt": {
+                "_spf.crm.example": ("v=spf1 redirect=b.example",),
+                "b.example": ("v=spf1 redirect=b.example",),
             }
         },
     ),
@@ -521,6 +556,9 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             "accounts": {EAST: ACCOUNT, WEST: {**ACCOUNT, "SendQuota": {"Max24HourSend": 200.0}}},
         },
     ),
+    ("region-quota-near", "note", {"accounts": {EAST: {**ACCOUNT, "SendQuota": NEARLY}}}),
+    ("region-vdm-off", "note", {"more": a_set(was={"vdm_options": METRICS}), "accounts": {EAST: ACCOUNT}}),
+    ("region-delivery-global", "note", {"more": IN_WEST, "accounts": {WEST: {**ACCOUNT, **WORLDWIDE}}}),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
     ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
@@ -716,6 +754,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("dmarc-missing", {"more": {SHOP: new()}}),
     ("dmarc-no-rua", {}),
     ("dmarc-pct", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; pct=100")}),
+    ("dmarc-fo", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; fo=1:d; ruf=mailto:x@reports.example")}),
+    ("dmarc-unknown-tag", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; junk; psd=n")}),
+    ("bimi-unknown-tag", {"domains": {"acme.com": {"bimi": {"l": "https://acme.com/a.svg", "lps": "x"}}}}),
     ("dmarc-historic", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; np=reject; t=n; psd=n")}),
     ("dmarc-forensic-own-mailbox", {"dmarc": (GOOD_DMARC, GOOD_DMARC + "; ruf=mailto:x@reports.example; fo=1")}),
     ("dmarc-rua-unauthorized", {"dmarc": (None, "v=DMARC1; p=none; rua=mailto:d@reports.example")}),
@@ -760,6 +801,16 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("spf-amazon-unused", {}),
     ("spf-mail-from", {}),
     ("spf-mail-from", {"zones": (), "before": {("bounce.acme.com", "TXT"): None}}),
+    ("spf-include-broken", {"outside_txt": {"amazonses.com": ()}}),
+    ("dns-undelegated", {"undelegated": {"other.com": ("nobody sees it", "add the NS set")}}),
+    ("spf-loop", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all include:acme.com",)}}),
+    (
+        "spf-loop",
+        {
+            "spf": (None, "v=spf1 include:a.example include:b.example"),
+            "outside_txt": {"a.example": ("v=spf1 redirect=b.example",), "b.example": ("v=spf1 -all",)},
+        },
+    ),
     ("spf-include-broken", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all", "x")}}),
     (
         "dkim-tokens-removed",
@@ -877,6 +928,19 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             "accounts": {EAST: ACCOUNT, WEST: ACCOUNT},
         },
     ),
+    ("region-quota-near", {"accounts": {EAST: {**ACCOUNT, "SendQuota": {**NEARLY, "SentLast24Hours": 159.0}}}}),
+    ("region-quota-near", {"accounts": {EAST: {**ACCOUNT, "SendQuota": {**NEARLY, "Max24HourSend": -1.0}}}}),
+    ("region-vdm-off", {"more": a_set(), "accounts": {EAST: ACCOUNT}}),
+    ("region-vdm-off", {"more": a_set(was={"vdm_options": METRICS}), "accounts": {EAST: {**ACCOUNT, **VDM_ON}}}),
+    (
+        "region-vdm-off",
+        {
+            "more": {**a_set(was={"vdm_options": METRICS}), f"account/{EAST}": BEGINS},
+            "accounts": {EAST: ACCOUNT},
+        },
+    ),
+    ("region-delivery-global", {"accounts": {EAST: {**ACCOUNT, **WORLDWIDE}}}),
+    ("region-delivery-global", {"more": IN_WEST, "accounts": {WEST: {**ACCOUNT, **REGIONAL}}}),
     ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),
     ("tls-optional", {"more": a_set(was={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
     ("suppression-off", {"more": a_set(was={"suppression_options": {"suppressed_reasons": None}})}),

@@ -340,7 +340,8 @@ def test_account(sandbox: Sandbox, ses: Any) -> None:
     assert (found["SendingEnabled"], found["EnforcementStatus"], found["ProductionAccessEnabled"]) == (
         True, "HEALTHY", True,
     )  # fmt: skip
-    assert found["VdmAttributes"] == {"VdmEnabled": "DISABLED"}
+    assert "VdmAttributes" not in found
+    assert found["DeliveryAttributes"] == {"SharedPoolDeliveryMode": "GLOBAL"}
     ses.put_account_sending_attributes(SendingEnabled=False)
     ses.put_account_suppression_attributes(SuppressedReasons=["COMPLAINT"])
     vdm = {"VdmEnabled": "ENABLED", "DashboardAttributes": {"EngagementMetrics": "ENABLED"}}
@@ -350,7 +351,15 @@ def test_account(sandbox: Sandbox, ses: Any) -> None:
     found = ses.get_account()
     assert found["SendingEnabled"] is False
     assert found["SuppressionAttributes"]["SuppressedReasons"] == ["COMPLAINT"]
-    assert found["VdmAttributes"] == vdm
+    assert found["VdmAttributes"] == {**vdm, "GuardianAttributes": {"OptimizedSharedDelivery": "DISABLED"}}
+    with pytest.raises(ses.exceptions.ConflictException):
+        ses.put_account_details(MailType="TRANSACTIONAL", WebsiteURL="https://acme.com")
+    ses.put_account_vdm_attributes(VdmAttributes={"VdmEnabled": "DISABLED"})
+    assert ses.get_account()["VdmAttributes"] == {"VdmEnabled": "DISABLED"}
+    with pytest.raises(ses.exceptions.BadRequestException):
+        client("sesv2", "eu-west-1").put_account_details(MailType="MARKETING", WebsiteURL="acme")
+    ses.put_account_suppression_attributes()
+    assert ses.get_account()["SuppressionAttributes"]["SuppressedReasons"] == []
     assert (found["ProductionAccessEnabled"], found["EnforcementStatus"]) == (False, "PROBATION")
     assert (found["SendQuota"]["MaxSendRate"], found["Details"]["MailType"]) == (1.0, "TRANSACTIONAL")
     assert client("sesv2", "eu-west-1").get_account()["SendingEnabled"] is True

@@ -270,10 +270,85 @@ def test_use_after_the_acknowledgement_holds_all_the_same(house: House, clock: C
     assert step_of(rotate_due(house)) == ("held", "")
 
 
-def test_a_consumer_nobody_acknowledges_does_not_hold_an_unused_key(house: House, clock: Clock) -> None:
-    start_overlap(house, clock, consumers=WEBMAIL)
-    clock.forward(7)
+def test_a_consumer_nobody_acknowledges_holds_the_old_key(house: House, clock: Clock) -> None:
+    """However rarely it sends: beyond the overlap, reported every day, and drift exits 2 without a change."""
+    old, new = start_overlap(house, clock, consumers=WEBMAIL)
+    assert house.cli("drift", "state.yaml").code == 0, "during the overlap it is a note"
+    for forward in (7, 1, 40):
+        clock.forward(forward)
+        assert step_of(rotate_due(house)) == ("held", "")
+        ran = house.cli("drift", "state.yaml", "--format", "json")
+        assert (ran.code, ran.json["changes"]) == (2, [])
+        (said,) = [d for d in ran.json["diagnostics"] if d["code"] == "consumer-unacknowledged"]
+        assert "webmail, send-as admin@ (by hand), printer" in said["message"]
+        assert 'recon smtp ack news "printer"' in said["hint"]
+    assert house.cli("plan", "state.yaml", "--detailed-exitcode").code == 0
+    smtp(house, "rotate", "news", "--replace", old, "state.yaml", code=3)
+    smtp(house, "rotate", "--due", "--force", "state.yaml", code=1)
+    for consumer in WEBMAIL:
+        assert keys()[old].active
+        smtp(house, "ack", "news", consumer["name"], "state.yaml")
     assert step_of(rotate_due(house)) == ("done", "deactivate")
+    assert house.cli("drift", "state.yaml").code == 0
+    clock.forward(1)
+    assert step_of(rotate_due(house)) == ("done", "delete")
+    assert set(keys()) == {new}
+
+
+def test_a_held_step_is_forced_for_one_user(house: House, clock: Clock) -> None:
+    old, new = start_overlap(house, clock, consumers=WEBMAIL)
+    assert "nothing is held" in smtp(house, "rotate", "news", "--force", "state.yaml").out
+    assert keys()[old].active
+    clock.forward(8)
+    use(old)
+    assert step_of(rotate_due(house)) == ("held", "")
+    assert f"{old} was deactivated" in smtp(house, "rotate", "news", "--force", "state.yaml").out
+    clock.forward(1)
+    assert step_of(rotate_due(house)) == ("done", "delete")
+    assert set(keys()) == {new}
+
+
+@pytest.mark.parametrize(("used_after", "held_until"), [(None, 20), (5, 25)])
+def test_a_hold_ends_when_the_key_was_unused_for_max_hold_days(
+    house: House, clock: Clock, used_after: int | None, held_until: int
+) -> None:
+    age = {"max_age_days": 90, "overlap_days": 2, "max_hold_days": 20}
+    old, _ = start_overlap(house, clock, consumers=WEBMAIL, access_key=age)
+    clock.forward(used_after or 5)
+    if used_after:
+        use(old)
+    clock.forward(held_until - 5 - 0.5)
+    assert "at most" in message(house.plan(), "consumer-unacknowledged")
+    assert step_of(rotate_due(house)) == ("held", "")
+    clock.forward(0.6)
+    assert step_of(rotate_due(house)) == ("done", "deactivate")
+
+
+def test_an_old_key_that_somebody_else_deactivated_is_not_deleted(house: House, clock: Clock) -> None:
+    """Whoever needs it can still activate it."""
+    old, _ = start_overlap(house, clock, consumers=WEBMAIL)
+    clock.forward(9)
+    client("iam").update_access_key(UserName="news", AccessKeyId=old, Status="Inactive")
+    assert step_of(rotate_due(house)) == ("held", "")
+    assert "somebody else has deactivated it" in message(house.plan(), "consumer-unacknowledged")
+    smtp(house, "rotate", "news", "--force", "state.yaml")
+    assert old not in keys()
+
+
+@pytest.mark.parametrize("acknowledged", [0, 1, 2])
+def test_a_lost_store_cuts_off_no_consumer(house: House, clock: Clock, acknowledged: int) -> None:
+    """A new key needs room: the one goes that no consumer has; where each has some, a person chooses."""
+    old, new = start_overlap(house, clock, consumers=WEBMAIL)
+    for consumer in WEBMAIL[:acknowledged]:
+        smtp(house, "ack", "news", consumer["name"], "state.yaml")
+    clock.forward(9)
+    client("secretsmanager").delete_secret(SecretId="recon/news", ForceDeleteWithoutRecovery=True)
+    if acknowledged == 1:
+        assert house.cli("apply", "state.yaml", "--auto-approve").code == 3
+        assert set(keys()) == {old, new}
+        return
+    house.apply()
+    assert set(keys()) - {old, new} and (old in keys(), new in keys()) == (acknowledged == 0, acknowledged == 2)
 
 
 def test_a_held_rotation_says_that_the_next_one_waits(house: House, clock: Clock) -> None:

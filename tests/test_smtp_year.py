@@ -1,8 +1,9 @@
 """A simulated year of `recon smtp rotate --due` and `recon apply`, every day, with people and crashes in between.
 
 Every user has readers, which fetch the stored password every few days and log in every day. Some have a consumer by
-hand, who forgets to change the password for weeks. Somebody deletes keys, deletes secrets and writes over them. recon
-dies at its writes, before and after AWS has done them, and is run again.
+hand, who forgets to change the password for weeks, and is acknowledged once it is changed. Somebody
+deletes keys, deletes secrets and writes over them. recon dies at its writes, before and after AWS has done them, and is
+run again.
 
 Each day ends with: every store holds passwords that log in; at most two keys; no key on that is older than
 max_age + overlap (and a day, since the job is daily) unless it was reported as held that day; and nobody was cut off
@@ -19,9 +20,11 @@ import pytest
 from smtp_support import Clock, Crash, Crasher, Store, find_key, keys, problem, rotate_due, stored, stored_text, use
 from support import HOME, OTHER, House, client, told
 
-from reconciler.resources.smtp_credential import stores
+from reconciler.kinds.snapshot import now
+from reconciler.resources.smtp_credential import rotation, stores
 
 REGIONS = [OTHER, HOME]
+HELD = ("rotation-held", "consumer-unacknowledged")
 
 
 @dataclass
@@ -52,13 +55,18 @@ class Sender:
         if not self.forgets:
             return
         if not self.by_hand or self.by_hand in self.hurt:
-            self.by_hand = current
+            self._change_by_hand(current)
         if self.by_hand != current:
             self.by_hand_since += 1
             if self.by_hand_since > self.forgets:
-                self.by_hand, self.by_hand_since = current, 0
+                self._change_by_hand(current)
         if not use(self.by_hand) and self.by_hand not in self.hurt:
             cut_off.append(f"day {day}: the forgetful consumer of {self.name} with {self.by_hand}")
+
+    def _change_by_hand(self, current: str) -> None:
+        self.by_hand, self.by_hand_since = current, 0
+        tag = {"Key": rotation.ack_tag("webmail"), "Value": f"{current} {now()}"}
+        client("iam").tag_user(UserName=self.name, Tags=[tag])
 
 
 class Year:
@@ -190,9 +198,9 @@ class Year:
         if not broken and not self.crasher.crashed:
             assert not changed, f"day {day}: {changed}"
         said = {(d.code, d.address.partition("/")[2]) for d in result.plan.diagnostics}
-        missing = {name for name in held if ("rotation-held", name) not in said} - broken
+        missing = set(held) - {name for code, name in said if code in HELD} - broken
         assert not missing, f"day {day}: held {held}, the plan says {said}"
-        return {name for code, name in said if code in {"rotation-held", "rotation-overdue", "rotation-due"}}
+        return {name for code, name in said if code in {*HELD, "rotation-overdue", "rotation-due"}}
 
     def _check(self, day: int, sender: Sender, held: dict[str, str], said: set[str], broken: set[str]) -> None:
         for store in sender.stores:

@@ -39,6 +39,10 @@ def doctor(
     to: Annotated[
         str | None, typer.Option("--to", metavar="ADDRESS", help="A recipient that gets no mail: is it suppressed?")
     ] = None,
+    message: Annotated[
+        str | None,
+        typer.Option("--message", metavar="FILE", help="A received message or a bounce (.eml): what failed, and why."),
+    ] = None,
     resolver: Annotated[
         list[str] | None,
         typer.Option("--resolver", help="Ask this DNS resolver: 1.1.1.1, or ADDRESS:PORT (repeatable)."),
@@ -59,6 +63,11 @@ def doctor(
     if to is not None and not suppression.is_address(to):
         raise ReconError(f"--to {to} is not an e-mail address", hint="such as ann@example.com")
     domain, place = name_and_state(what or (), "domain", "recon doctor [DOMAIN] [STATE]")
+    if message is not None:
+        from reconciler.cli.doctor_message import diagnose_message
+        from reconciler.cli.incident import incident
+
+        return diagnose_message(message, incident(place, env).state, resolver or [], no_dns, out)
     declared = load_state(place, env)
     domains = None if domain is None else _domains(declared, domain)
     suppression.regions_of(declared, region or ())

@@ -73,7 +73,9 @@ def rotate(
             "--compromised", help="Deactivate the old key at once and block sending until a new key is stored."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="With --replace: even if the key is in use.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take the step that is held; with --replace, even if the key is in use.")
+    ] = False,
     env: EnvOption = None,
     auto_approve: NeverAsksOption = False,
     parallelism: ParallelOption = 16,
@@ -85,8 +87,10 @@ def rotate(
     from reconciler.journal import recording
     from reconciler.smtp.rotate import rotate_due, rotate_user
 
-    if due and (replace or compromised):
-        raise ReconError("--due cannot be combined with --replace or --compromised", hint="name one user for those")
+    if due and (replace or compromised or force):
+        raise ReconError(
+            "--due cannot be combined with --replace, --compromised or --force", hint="name one user for those"
+        )
     if replace and compromised:
         raise ReconError("use --replace or --compromised, not both", hint="recon smtp rotate USER --compromised")
     given = list(what or ())

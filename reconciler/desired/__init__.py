@@ -104,6 +104,7 @@ def _checked(
 def _state(
     document: Node, name: str | None, variables: Mapping[str, str], root: str, problems: Problems
 ) -> State | None:  # fmt: skip
+    layers.wrap_single_entries(document)
     layers.check_layers(document, problems)
     chosen, usable = _environment(document, name, problems)
     if not usable:

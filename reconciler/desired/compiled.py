@@ -156,6 +156,9 @@ class _Compiler:
     def _minitems(self, rule: int, _: Mapping[str, Any]) -> ValueCheck:
         return lambda v: type(v) is not list or len(v) >= rule
 
+    def _maxitems(self, rule: int, _: Mapping[str, Any]) -> ValueCheck:
+        return lambda v: type(v) is not list or len(v) <= rule
+
     def _uniqueitems(self, rule: bool, _: Mapping[str, Any]) -> ValueCheck:
         def check(v: Any) -> bool:
             if type(v) is not list or len(v) < 2:

@@ -22,8 +22,9 @@ def to_document(state: State, wanted: Callable[[Entry], bool] = lambda entry: Tr
     found: dict[str, dict[str, list[Entry]]] = {}
     for entry in filter(wanted, state.entries):
         found.setdefault(entry.section, {}).setdefault(entry.name, []).append(entry)
+    written = {s: {name: _written(of_name) for name, of_name in named.items()} for s, named in found.items()}
     return {
-        **{section: {name: _written(of_name) for name, of_name in named.items()} for section, named in found.items()},
+        **{section: entries[""] if SECTIONS[section][1].single else entries for section, entries in written.items()},
         "moved": [{"from": moved.from_address, "to": moved.to_address} for moved in state.moved],
         "rules": dict(state.rules),
         "waivers": [

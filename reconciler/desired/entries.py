@@ -12,7 +12,7 @@ from reconciler.desired.checks import check_values
 from reconciler.desired.checks.place import EntryContext, address_of
 from reconciler.desired.findings import SchemaProblem, findings
 from reconciler.desired.layers import ENTRIES, declared_twice, has, lay, report, without
-from reconciler.desired.nodes import Node, Problems, merged, show
+from reconciler.desired.nodes import Node, Problems, label, merged, show
 from reconciler.desired.variables import BadVariable, Variables, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
@@ -150,7 +150,7 @@ class Declared:
 
     @property
     def where(self) -> str:
-        return f"{self.section}.{self.name}"
+        return label(self.section, self.name)
 
     def own(self) -> Node:
         """What the entry says itself, the environment's section included."""
@@ -183,7 +183,7 @@ def collect(
             before = entries.get(name)
             if before is not None:
                 same = f" (both are {name} in the form that is compared)"
-                declared_twice(f"{section}.{name}", before.node, node, problems, same=same)
+                declared_twice(label(section, name), before.node, node, problems, same=same)
                 continue
             entries[name] = Declared(section, name, node if node.is_map else node.with_value({}))
         if environment is not None:
@@ -241,7 +241,7 @@ def _exclude(found: dict[str, dict[str, Declared]], exclude: Node | None, scope:
             problems.error(error.code, f"exclude: {error}", error.hint, source=item.source)
             continue
         section, dot, name = text.partition(".")
-        if section not in SECTIONS or not dot:
+        if section not in SECTIONS or bool(dot) is SECTIONS[section][1].single:
             problems.error(
                 "unknown-exclude", f"exclude: {show(text)} does not begin with a section",
                 f"write section.name; {suggestion(section, SECTIONS)}", source=item.source,
@@ -255,7 +255,7 @@ def _exclude(found: dict[str, dict[str, Declared]], exclude: Node | None, scope:
             continue
         if folded not in found[section]:
             problems.error(
-                "unknown-exclude", f"exclude: there is no {section}.{name}", suggestion(folded, found[section]),
+                "unknown-exclude", f"exclude: there is no {label(section, name)}", suggestion(folded, found[section]),
                 source=item.source,
             )  # fmt: skip
             continue
@@ -347,7 +347,7 @@ class Assembler:
         key = (kind, class_name)
         if key not in self._below:
             below: Node | None = None
-            if self.tags is not None and self.tags.value:
+            if self.tags is not None and self.tags.value and SECTIONS[declared.section][0].taggable:
                 below = self.tags.with_value({"tags": self.tags})
             for layer in (self.defaults, self.classes.get(class_name) if self.classes and class_name else None):
                 node = layer.get(kind) if layer is not None else None

@@ -161,6 +161,9 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
         )
     if word == "minItems":
         return SchemaProblem(path, "empty-list", "the list is empty", "write at least one item, or take the key out")
+    if word == "maxItems":
+        most = f"keep {schema['maxItems']} at most"
+        return SchemaProblem(path, "out-of-range", f"{len(value)} are too many", most)
     if word == "uniqueItems":
         twice = next((item for index, item in enumerate(value) if item in value[:index]), "")
         return SchemaProblem(path, "repeated-item", f"{show(twice)} is in the list twice", "keep one of the two")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from reconciler.desired import compiled, schema
 from reconciler.desired.findings import SchemaProblem, findings
-from reconciler.desired.nodes import Node, Problems, merged, show
+from reconciler.desired.nodes import Node, Problems, label, merged, show
 from reconciler.desired.variables import bad_variables, suggestion
 from reconciler.resources import SECTIONS, children
 
@@ -68,6 +68,17 @@ def combine(documents: Iterable[Node], problems: Problems) -> Node:
             else:
                 _combine(whole, key, node, _MERGE_DEPTH.get(key, 1), key, problems)
     return first.with_value(whole) if first else Node(whole, "", 0, 0)
+
+
+def wrap_single_entries(document: Node) -> None:
+    """Make sections that are one entry maps of names as the others are: their entry has the empty name."""
+    environments = document.get("environments")
+    others = environments.children() if environments is not None else ()
+    for layer in (document, *(node for _, node in others)):
+        for section, (_, about) in SECTIONS.items():
+            node = layer.get(section) if about.single and layer.is_map else None
+            if node is not None and node.is_map:
+                layer.value[section] = node.with_value({"": node})
 
 
 def _combine(into: dict[str, Node], key: str, node: Node, depth: int, path: str, problems: Problems) -> None:
@@ -164,7 +175,7 @@ def _check_common(layer: Node, where: str, problems: Problems) -> None:
         if entries is None or entries.value is None or not _must_be_map(entries, f"{prefix}{section}", problems):
             continue
         for name, entry in entries.children():
-            _check_entry(entry, kind, f"{prefix}{section}.{name}", bool(where), problems)
+            _check_entry(entry, kind, f"{prefix}{label(section, name)}", bool(where), problems)
     for key in ("moved", "rules", "waivers"):
         part = layer.get(key)
         if part is not None and part.value is not None:

@@ -149,6 +149,11 @@ def clip(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def label(section: str, name: str) -> str:
+    """What messages call an entry: ``domains.acme.com``; the section alone where that is the one entry."""
+    return f"{section}.{name}" if name else section
+
+
 def show(value: Any, limit: int = 60) -> str:
     """A value as it would stand in YAML, short, on one line, for messages."""
     if isinstance(value, str):

@@ -108,10 +108,14 @@ def _add_envelope(body: dict[str, Any], spec: KindSpec, section: Section) -> Non
             "type": "object",
             "additionalProperties": {"$ref": f"#/$defs/{section.entry}/$defs/regional"},
         }
-    body["properties"] = {**properties, **common("unmanaged", "protect")}
+    body["properties"] = {**properties, **common("unmanaged", *(() if spec.permanent else ("protect",)))}
 
 
 def _add_section(root: dict[str, Any], section: Section) -> None:
+    if section.single:
+        one = [{"$ref": f"#/$defs/{section.entry}"}, {"type": "null"}]
+        root["properties"][section.name] = {"title": section.title, "description": section.about, "anyOf": one}
+        return
     root["properties"][section.name] = {
         "title": section.title,
         "description": section.about,

@@ -126,12 +126,22 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
     elif live.get("SendingEnabled") is False:
         yield found("sending of the whole account is paused", f"recon account resume --region {region}")
     elif live.get("ProductionAccessEnabled") is False:
-        yield found("the account is in the SES sandbox: only verified recipients get mail", "request production access")
+        review = (live.get("Details") or {}).get("ReviewDetails") or {}
+        hint = f"recon account request-production --region {region}"
+        if review.get("Status") in {"PENDING", "DENIED"}:
+            case = f" {review['CaseId']}" if review.get("CaseId") else ""
+            hint = (
+                f"the request for production access is {review['Status']}: reply to the case{case} in the AWS console"
+            )
+        yield found("the account is in the SES sandbox: only verified recipients get mail", hint)
     elif most > 0 and sent >= QUOTA_NEAR * most:
         yield found(f"{sent:,.0f} of {most:,.0f} messages a day are sent", "request a higher quota, or send later")
     else:
         of = "without a limit" if most < 0 else f"of {most:,.0f}"
-        yield Check("account", OK, f"sending is on, {sent:,.0f} {of} messages in 24 hours", region=region)
+        vdm = (live.get("VdmAttributes") or {}).get("VdmEnabled") == "ENABLED"
+        mode = (live.get("DeliveryAttributes") or {}).get("SharedPoolDeliveryMode")
+        more = f", Virtual Deliverability Manager {'on' if vdm else 'off'}" + (f", delivery {mode}" if mode else "")
+        yield Check("account", OK, f"sending is on, {sent:,.0f} {of} messages in 24 hours{more}", region=region)
 
 
 # --- configuration sets --------------------------------------------------------------------------------------------
@@ -308,11 +318,17 @@ def _delegation(facts: Facts, zone: Zone, domain: str) -> Check | None:
     """A check that failed where public DNS uses none of the zone's name servers."""
     seen = facts.answers.get((zone.name, "NS"), Answer()).values
     own = sorted({v.rstrip(".").lower() for s in zone.sets(zone.name, "NS") for v in s.values})
-    if not seen or set(seen) & set(own):
+    if set(seen) & set(own):
         return None
+    if words := zone.undelegated():
+        return Check("dns", FOUND, *words, domain)
+    if not seen:
+        return None
+    above = next((one.parent_name for one in zone.delegations or ()), "")
+    where = f"in the zone {above} that public DNS uses" if above else "at the registrar"
     return Check(
         "dns", FOUND, f"{zone.name} is delegated to {', '.join(seen)}, not to the servers of hosted zone {zone.id}",
-        f"set {', '.join(own)} at the registrar, or declare the zone that is delegated", domain,
+        f"set {', '.join(own)} {where}, or declare the zone that is delegated", domain,
     )  # fmt: skip
 
 

@@ -251,7 +251,8 @@ def summary(plan: Plan, news: SinceReport | None = None, limit: int = 30) -> tup
     shown = list(plan.changes if news is None else news.new)
     for change in shown[:limit]:
         paths = ", ".join(d.path for d in change.diff[:5])
-        lines.append(f"{change.action} {change.address}" + (f": {paths}" if paths else ""))
+        refused = f" (refused: {change.refused.message})" if change.refused else ""
+        lines.append(f"{change.action} {change.address}" + (f": {paths}" if paths else "") + refused)
         lines += [f"  {message}" for message in by_address.get(change.address, ())]
     if len(shown) > limit:
         lines.append(f"and {len(shown) - limit} more")

@@ -312,9 +312,6 @@ def _spf(item: EntryDraft, zone: Zone) -> None:
     if text is None:
         return
     record = spf.parse(text)
-    if record.redirect and record.all is None:
-        item.note_dropped(("spf",), "the record hands over with redirect=", {None: text})
-        return
     block: dict[str, Any] = {}
     for term in record.evaluated:
         if term.qualifier == "+" and term.name in {"include", "ip4", "ip6", "a", "mx", "exists"}:

@@ -101,5 +101,7 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _without_empty(block: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in block.items() if value not in ({}, None)}
+def _without_empty(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Without members that say nothing, at any depth."""
+    inner = {key: _without_empty(value) if isinstance(value, Mapping) else value for key, value in block.items()}
+    return {key: value for key, value in inner.items() if value not in ({}, None)}

@@ -254,6 +254,8 @@ class BaseKind(ABC):
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         """Whether an event that ``lookup`` has found is about the resource of ``change``: its request says ``said``."""
         spec, name = KINDS[self.name], address_parts(change.address).name.lower()
+        if spec.address == ("REGION",):
+            return True  # a region has one, so that no request names it
         arns = {f"{arn}/{name}" for arn in (spec.arn, *spec.arn_aliases)}
         return name in said_under(said, *spec.named_in) or any(
             arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn")

@@ -22,6 +22,8 @@ TAGS = "recon:tags"
 POLICIES = "recon:policies"
 DESTINATIONS: Final = "recon:destinations"
 MAIL_FROM = "recon:mail_from"
+TRACKING: Final = "recon:tracking"
+DKIM_SELECTOR = "recon:dkim-selector"
 PARTS = "recon:parts"
 PROTECT = "recon:protect"
 BOUNDARY = "recon:boundary"
@@ -33,8 +35,8 @@ PREFIX = "recon:"
 
 T = TypeVar("T")
 
-LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, PARTS)
-"""The tags that each name several things of ours."""
+LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, PARTS, MAIL_FROM, TRACKING, DKIM_SELECTOR)
+"""The tags that list what we put: a name stands in them from before it is put until after it is gone."""
 
 _TAG_VALUE = 256
 
@@ -148,6 +150,12 @@ def names_more(before: Mapping[str, str], after: Mapping[str, str | None], diff:
         if not listed and (key not in (MAIL_FROM, BOUNDARY) or before.get(key) is not None):
             return False
     return True
+
+
+def published(tags: Mapping[str, str], present: str | None) -> frozenset[str]:
+    """The names for which a configuration set has, or may have, a tracking record of ours; ``present`` is the one that
+    AWS shows. AWS shows a name only once it has taken it, and forgets it with the next one."""
+    return unpack(tags, TRACKING) | ({present} if present and "tracking" in unpack(tags, RECORDS) else set())
 
 
 def left_alone(entry: Entry | None, *path: str) -> bool:

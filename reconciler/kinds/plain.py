@@ -71,7 +71,7 @@ class PlainKind(Reader):
         puts = tuple(f"sesv2:{field.put}" for field in fields.values() if field.put)
         tagging = ("sesv2:TagResource", "sesv2:UntagResource") if spec.taggable else ()
         update = (spec.call("Update"),) if spec.updates else ()
-        self.writes = (spec.call("Create"), *update, *puts, *tagging, spec.call("Delete"))
+        self.writes = puts if spec.permanent else (spec.call("Create"), *update, *puts, *tagging, spec.call("Delete"))
         tags = {"tags": tag_call[0] if tag_call else spec.call("Get")} if spec.taggable else {}
         self.read_calls = {name: field.read or spec.call("Get") for name, field in fields.items()} | tags
         self.create_defaults = {n: field.inner for n, field in fields.items() if field.inner}
@@ -144,7 +144,7 @@ class PlainKind(Reader):
                 spec[key] = usual_value(field)
         if self.spec.taggable:
             spec["tags"] = entry_tags(entry)
-        address = self.spec.address_of(region, *place)
+        address = self.spec.address_of(*((region,) if self.spec.regional else ()), *place)
         return Desired(address, self.name, region, place[-1], spec, entry, protect=bool(values.get("protect")))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
@@ -198,7 +198,7 @@ class PlainKind(Reader):
                 change = self._plan_create(draft, desired)
             elif desired is not None and live is not None:
                 change = self._plan_update(draft, desired, live)
-            elif live is not None:
+            elif live is not None and not self.spec.permanent:
                 change = self._plan_delete(draft, live)
             if change is not None:
                 yield change
@@ -208,8 +208,9 @@ class PlainKind(Reader):
         if not self.allowed(draft, desired, None, ()):
             return None
         shown = {key: usual_value(field) for key, field in self.spec.fields.items() if field.on_create}
-        after = {**shown, **without_absent(desired.spec), **self._tags(draft, desired, None)}
-        after["tags"] = present(after["tags"])
+        after = {**shown, **without_absent(desired.spec)}
+        if self.spec.taggable:
+            after["tags"] = present(self._tags(draft, desired, None)["tags"])
         return creation(
             desired,
             after,
@@ -220,8 +221,11 @@ class PlainKind(Reader):
 
     def _plan_update(self, draft: PlanDraft, desired: Desired, live: Observed) -> Change | None:
         needs = self._needs(draft, desired)
-        wanted = {**desired.spec, **self._kept_items(desired, live), **self._tags(draft, desired, live)}
-        adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
+        wanted = {**desired.spec, **self._kept_items(desired, live)}
+        adopted = False
+        if self.spec.taggable:
+            wanted |= self._tags(draft, desired, live)
+            adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
         if not adopted and covered(live.spec, wanted):
             return None
         before = project(live.spec, wanted)
@@ -351,12 +355,11 @@ class PlainKind(Reader):
             yield from self._update_steps(change)
 
     def _place(self, change: Change) -> tuple[str, str]:
-        region, _, name = change.address.partition("/")[2].partition("/")
-        return region, name
+        return self.spec.located(change.address)
 
     def _named(self, name: str) -> dict[str, Any]:
-        """The member of a request that names the resource."""
-        return {self.spec.key: name}
+        """The member of a request that names the resource; none where there is only one."""
+        return {self.spec.key: name} if self.spec.key else {}
 
     def _delete_step(self, change: Change) -> Step:
         region, name = self._place(change)

@@ -102,7 +102,7 @@ def read_each(kind: Reader, aws: Aws, snapshot: Snapshot, addresses: list[Addres
     """Read ``addresses`` (default: every wanted one) of a regional kind into ``snapshot.observed``, side by side."""
 
     def one(address: Address) -> tuple[Address, Observed | None, AwsError | None]:
-        _, region, name = address_parts(address)
+        region, name = KINDS[kind.name].located(address)
         try:
             return address, kind.read(aws, region, name, snapshot), None
         except AwsError as error:
@@ -118,7 +118,7 @@ def read_each(kind: Reader, aws: Aws, snapshot: Snapshot, addresses: list[Addres
 
 def region_of(address: Address) -> str:
     """The region of a regional resource."""
-    return address_parts(address).place
+    return KINDS[address_parts(address).kind].located(address)[0]
 
 
 class Reader(BaseKind):
@@ -130,7 +130,7 @@ class Reader(BaseKind):
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the resource as it is now, None where it does not exist."""
-        _, region, name = address_parts(change.address)
+        region, name = KINDS[self.name].located(change.address)
         live = self.read(aws, region, name)
         return live.digest if live else None
 
@@ -149,7 +149,7 @@ class Reader(BaseKind):
         A field is as it was planned, or as a step of this run left it; any other value is somebody else's. None where
         the resource is gone. Fields that the change does not write do not count.
         """
-        _, region, name = address_parts(change.address)
+        region, name = KINDS[self.name].located(change.address)
         live = self.read(aws, region, name)
         if live is None:
             return None
@@ -162,7 +162,7 @@ class Reader(BaseKind):
 
     def is_visible(self, aws: Aws, change: Change) -> bool:
         """Whether AWS's reads already show everything that ``change`` has written."""
-        _, region, name = address_parts(change.address)
+        region, name = KINDS[self.name].located(change.address)
         live = self.read(aws, region, name)
         if live is None or change.action == "delete":
             return live is None and change.action == "delete"

@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from reconciler.mail import tags as taglist
+from reconciler.mail.tags import BadRecord
+from reconciler.names import fold_domain
 
 VERSION: Final = "BIMI1"
 ORDER: Final = ("l", "a", "avp", "lps")
@@ -58,11 +61,34 @@ def problems(tags: Mapping[str, str]) -> list[str]:
         path = re.split(r"[?#]", url, maxsplit=1)[0].lower()
         if not url.lower().startswith("https://"):
             found.append(f"{name}={url} must be an https: URL")
+        elif problem := _url_problem(url):
+            found.append(f"{name}={url} {problem}")
         elif not path.endswith(endings):
             found.append(f"{name}={url} should end in {' or '.join(endings)}")
     if "avp" in tags and tags["avp"] not in AVATAR_PREFERENCES:
         found.append(f"avp={tags['avp']} is not one of {', '.join(AVATAR_PREFERENCES)}")
     return found
+
+
+def remarks(tags: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
+    """What receivers ignore in a record and somebody may have meant: (rule, tag, what is so, what to do) of each."""
+    return [
+        ("bimi-unknown-tag", name, f"{name} is no BIMI tag{taglist.closest(name, ORDER)}",
+         "correct its name, or take it out: receivers ignore it")
+        for name in tags if taglist.is_tag(name) and name not in ORDER
+    ]  # fmt: skip
+
+
+def _url_problem(url: str) -> str | None:
+    """Why a URL cannot be fetched, as the rest of a sentence (RFC 3986)."""
+    if not re.fullmatch(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+=-]|%[0-9A-Fa-f]{2})+", url):
+        return "holds a character that a URL cannot hold; percent-encode it"
+    try:
+        if not fold_domain(urlsplit(url).hostname or "").count("."):
+            raise ValueError
+    except ValueError:
+        return "names no valid host"
+    return None
 
 
 def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
@@ -74,7 +100,7 @@ def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     tags: dict[str, str] = {}
     if isinstance(value, str):
         if not is_record(value, strict=True):
-            raise ValueError(f"a BIMI record begins with v={VERSION}; found {value[:40]!r}")
+            raise BadRecord([f"a BIMI record begins with v={VERSION}, not with {value[:40]!r}"])
         taglist.refuse_unprintable(value.rstrip())
         tags = parse(value)
     elif isinstance(value, Mapping):
@@ -100,9 +126,10 @@ def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
         tags = {name: written[name] for name in ORDER if name in written}
     else:
         raise ValueError(f"bimi is a mapping of tags or a text that begins with v={VERSION}")
-    wrong.extend(problems(tags))
+    said = any(text.startswith("l: ") for text in wrong)
+    wrong.extend(text for text in problems(tags) if not (said and text.startswith("there is no l tag")))
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise BadRecord(wrong)
     return tags
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.mail import tags as taglist
+from reconciler.mail.tags import BadRecord
 from reconciler.names import fold_domain
 
 VERSION: Final = "DMARC1"
@@ -30,6 +31,11 @@ _DEFAULTS: Final = {
     "adkim": "r", "aspf": "r", "t": "n", "psd": "u", "fo": "0", "pct": "100", "rf": "afrf", "ri": "86400",
 }  # fmt: skip
 _FO: Final = ("0", "1", "d", "s")
+_ATOM = r"(?:[A-Za-z0-9_~$&'()*+=:^`{|}-]|%[0-9A-Fa-f]{2})+"
+_LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+"""What may stand before the ``@`` of a mailto: URI (RFC 6068 section 2; in DMARC ``!`` is encoded, too), and what mail
+addresses hold and receivers take although a URI should encode it."""
+_QUERY = re.compile(r"(?:[A-Za-z0-9._~$'()*+:@/?=&-]|%[0-9A-Fa-f]{2})*")
 _SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)
 _BOOL_WORDS: Final = {True: "y", False: "n"}
 
@@ -136,12 +142,8 @@ def problems(tags: Mapping[str, str]) -> list[str]:
         wrong = [option for option in tags["fo"].split(":") if option not in _FO]
         if wrong:
             found.append(f"fo={tags['fo']}: {' '.join(wrong) or 'an empty value'} is not one of {', '.join(_FO)}")
-        if "ruf" not in tags:
-            found.append("fo has no effect without ruf")
     if "pct" in tags and not (tags["pct"].isascii() and tags["pct"].isdigit() and int(tags["pct"][:9]) <= 100):
         found.append(f"pct={tags['pct']} is not a number from 0 to 100")
-    if "ri" in tags and not (tags["ri"].isascii() and tags["ri"].isdigit()):
-        found.append(f"ri={tags['ri']} is not a number of seconds")
     for name in URI_LISTS:
         if name in tags:
             listed = uris(tags[name])
@@ -157,9 +159,38 @@ def _uri_problem(uri: str) -> str | None:
         return f"{uri!r} is not a URI; write mailto:{uri}" if "@" in uri else f"{uri!r} is not a mailto: URI"
     if scheme.strip().lower() != "mailto":
         return f"{uri!r}: receivers send reports to mailto: URIs only"
-    if uri_domain(uri) is None:
-        return f"{uri!r} names no valid mail address"
+    if " " in uri or "\t" in uri:
+        return f"{uri!r} has a blank in it; write a comma between two URIs, and a blank in an address as %20"
+    address, query, headers = _SIZE.sub("", uri.partition(":")[2]).partition("?")
+    local, _, _ = address.rpartition("@")
+    if not _LOCAL_PART.fullmatch(local) or uri_domain(uri) is None or (query and not _QUERY.fullmatch(headers)):
+        return f"{uri!r} names no valid mail address; write mailto:NAME@DOMAIN, other characters as %20 (RFC 6068)"
     return None
+
+
+def remarks(tags: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
+    """What receivers ignore in a record and somebody may have meant: (rule, tag, what is so, what to do) of each.
+
+    Sources: RFC 9989, DMARC Policy Record Format (unknown tags are ignored; ``fo`` counts with ``ruf`` alone, and ``1``
+    asks for all that ``0`` asks for).
+    """
+    found = []
+    options = tags.get("fo", "").split(":")
+    if "fo" in tags and "ruf" not in tags:
+        found.append(("dmarc-fo", "fo", "fo has no effect without ruf", "take fo out, or add ruf"))
+    elif {"0", "1"} <= {*options}:
+        found.append(
+            ("dmarc-fo", "fo", f"fo={tags['fo']}: 1 asks for all reports that 0 asks for", "take out one of both")
+        )
+    for name in tags:
+        if taglist.is_tag(name) and name not in ORDER:
+            what = f"{name} is no DMARC tag{taglist.closest(name, ORDER)}"
+            found.append(("dmarc-unknown-tag", name, what, "correct its name, or take it out: receivers ignore it"))
+    for name in HISTORIC:
+        if name in tags:
+            rule, instead = ("dmarc-pct", "; t: y asks for one level less") if name == "pct" else ("dmarc-historic", "")
+            found.append((rule, name, f"{name} was removed from DMARC (RFC 9989)", f"take it out{instead}"))
+    return found
 
 
 def from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
@@ -186,7 +217,7 @@ _READ: Final[dict[str, Mapping[str, str]]] = {}
 def _from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(value, str):
         if not is_record(value, strict=True):
-            raise ValueError(f"a DMARC record begins with v={VERSION}; found {value[:40]!r}")
+            raise BadRecord([f"a DMARC record begins with v={VERSION}, not with {value[:40]!r}"])
         taglist.refuse_unprintable(value.rstrip())
         tags = parse(value)
         wrong: list[str] = []
@@ -198,7 +229,7 @@ def _from_yaml(value: str | Mapping[str, Any]) -> dict[str, str]:
         wrong.append(f"p is missing; write p: {', '.join(POLICIES[:-1])} or {POLICIES[-1]}")
     wrong.extend(text for text in problems(tags) if not text.startswith("there is no p tag"))
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise BadRecord(wrong)
     return tags
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from reconciler.mail.tags import BLANK, EDGE, closest, visible
+from reconciler.mail.tags import BLANK, EDGE, BadRecord, closest, visible
 from reconciler.names import fold_domain
 
 VERSION: Final = "v=spf1"
@@ -217,7 +217,7 @@ def from_yaml(value: Mapping[str, Any]) -> SpfWanted:
                     if term is not None and term not in terms:
                         terms.append(term)
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise BadRecord(wrong)
     return SpfWanted(tuple(terms), all_term)
 
 
@@ -279,13 +279,13 @@ def merge(
 
     ``live`` is the record's text, None where there is none: then ``v=spf1 <terms> <all, or ~all>`` comes back.
     Otherwise terms of ``previous_terms`` (what we put earlier) that are no longer wanted go, missing wanted terms come
-    in before ``all`` (at the end without one), ``all`` changes only when ``wanted_all`` is given, and every other
-    term keeps its place and spelling. A record that needs no change comes back byte for byte; one that
+    in before ``all``, else before ``redirect=``, else at the end, ``all`` changes only when ``wanted_all`` is given,
+    and every other term keeps its place and spelling. A record that needs no change comes back byte for byte; one that
     receivers discard for its white space is ``mended``.
 
     Law: ``merge(merge(x, t, a), t, a) == merge(x, t, a)``.
-    Raises ValueError when ``live`` is not an SPF record, SpfConflict where the record delegates with ``redirect=`` or
-    holds one of our terms with another qualifier.
+    Raises ValueError when ``live`` is not an SPF record, SpfConflict where the record delegates with ``redirect=``,
+    which an ``all`` of ours would disable, or holds one of our terms with another qualifier.
     """
     return _merged(live, tuple(wanted_terms), wanted_all, tuple(previous_terms))
 
@@ -304,13 +304,16 @@ def _merged(
     missing = [term for term in _unique(wanted) if term.key not in present]
     all_term = record.all
     new_all = parse_term(wanted_all) if wanted_all else None
-    _refuse_redirect(record, missing, new_all)
+    _refuse_redirect(record, new_all)
     _refuse_other_qualifier(record, missing)
 
     terms: list[Term] = []
     inserted = not missing
     missing_keys = {term.key for term in missing}
     for term in record.terms:
+        if not inserted and all_term is None and term.is_modifier and term.name == "redirect":
+            terms.extend(missing)
+            inserted = True
         if term is all_term:
             terms.extend(missing)
             inserted = True
@@ -331,15 +334,14 @@ def _unique(terms: Iterable[Term]) -> list[Term]:
     return list({term.key: term for term in terms}.values())
 
 
-def _refuse_redirect(record: Spf, missing: Sequence[Term], new_all: Term | None) -> None:
-    # Beside `all` a redirect is ignored (RFC 7208 section 6.1), so only a record without `all` truly delegates.
-    if record.redirect is None or record.all is not None or (not missing and new_all is None):
+def _refuse_redirect(record: Spf, new_all: Term | None) -> None:
+    # Only `all` disables a redirect (RFC 7208 section 6.1): it counts where no mechanism before it matches.
+    if record.redirect is None or record.all is not None or new_all is None:
         return
-    what = " ".join(term.text for term in (*missing, *([new_all] if new_all else [])))
+    target = record.redirect
     raise SpfConflict(
-        f"the SPF record hands over to redirect={record.redirect}, so {what} does not belong beside it",
-        f"add the terms to the record of {record.redirect}, or replace redirect={record.redirect} by "
-        f"include:{record.redirect} and an all of your own first",
+        f"the SPF record hands over with redirect={target}, which receivers would ignore beside {new_all.text}",
+        f"replace redirect={target} by include:{target} in the zone first, or take `all` out of the YAML",
     )
 
 
@@ -403,13 +405,19 @@ def lookups(text: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def targets(text: str) -> tuple[str, ...]:
-    """The names whose SPF records this one pulls in (``include`` and a ``redirect`` in force), macros left out."""
+def links(text: str) -> dict[str, str]:
+    """The names whose SPF records this one pulls in (``include`` and a ``redirect`` in force) -> the term that does so.
+    Names with macros are left out: what they are depends on the mail."""
     record = parse(text)
-    names = [term.value for term in record.evaluated if term.name == "include" and term.value]
+    found = [(term.value, term.text) for term in record.evaluated if term.name == "include" and term.value]
     if record.redirect and record.all is None:
-        names.append(record.redirect)
-    return tuple(name.lower().removesuffix(".") for name in names if "%" not in name)
+        found.append((record.redirect, f"redirect={record.redirect}"))
+    return {name.lower().removesuffix("."): term for name, term in reversed(found) if "%" not in name}
+
+
+def targets(text: str) -> tuple[str, ...]:
+    """The names of ``links``, in the order of the record."""
+    return tuple(reversed(links(text)))
 
 
 def problems(text: str) -> list[str]:

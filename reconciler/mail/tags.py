@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -29,6 +29,14 @@ BLANK: Final = (
 invisible characters, as octets. Most of it makes receivers discard the record."""
 EDGE: Final = rf"(?:{BLANK}|[\"'`]|\xe2\x80[\x98-\x9f])"
 """What may stand by mistake before or after a record: the above, and quotation marks."""
+
+
+class BadRecord(ValueError):
+    """What is wrong with a declared record: ``problems``, one sentence each, with advice after a last semicolon."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
 
 
 @lru_cache(maxsize=4096)

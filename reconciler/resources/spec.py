@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 
-Memory = Literal["recon:records", "recon:destinations"]
+Memory = Literal["recon:records", "recon:destinations", "recon:tracking"]
 """The tags of a resource that name what other kinds have planned for it (``reconciler.kinds.plan_draft``)."""
 
 
@@ -89,6 +89,8 @@ class Section:
     fold: Literal["", "domain", "address"] = ""
     name_hint: str = ""
     """What to write instead of a name that cannot be folded."""
+    single: bool = False
+    """The section is one entry, which has no name, and no map of names."""
     place: int = 100
     """Where it comes in the docs and in what ``recon import`` writes: smaller numbers first."""
 
@@ -185,6 +187,9 @@ class KindSpec:
     """Whether the headline counts its changes as DNS records where no phrase says them."""
     counts_deletes: bool = True
     """Whether a deletion counts against ``max_deletes``."""
+    permanent: bool = False
+    """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
+    ``put``. What is taken out of the YAML stays as it is."""
 
     @property
     def section(self) -> str:
@@ -237,8 +242,16 @@ class KindSpec:
         return f"{'an' if self.words[0].lower() in 'aeiou' else 'a'} {self.words}"
 
     def address_of(self, *parts: str) -> str:
-        """``KIND/REGION/NAME``; the parts as ``address`` lists them."""
-        return "/".join((self.name, *parts))
+        """``KIND/REGION/NAME``; the parts as ``address`` lists them. An empty one, of what has no name, is left out."""
+        return "/".join((self.name, *filter(None, parts)))
+
+    def located(self, address: str) -> tuple[str, str]:
+        """The region and the name in an address; empty where the kind has none."""
+        _, _, rest = address.partition("/")
+        if not self.regional:
+            return "", rest
+        region, _, name = rest.partition("/")
+        return region, name
 
     def named_badly(self, name: str) -> bool:
         """Whether AWS does not take ``name`` for a resource of this kind."""
@@ -321,6 +334,8 @@ class PlainSpec(KindSpec):
     """What AWS answers to a creation of what exists."""
     tags_in_get: bool = True
     """Whether Get returns the tags; else ListTagsForResource is asked."""
+    for_commands: tuple[str, ...] = ()
+    """Keys of an entry that a command of its own uses; plan and apply leave them alone."""
 
     @property
     def all_fields(self) -> Mapping[str, Field]:
@@ -336,11 +351,11 @@ class PlainSpec(KindSpec):
 
     @property
     def created_by(self) -> tuple[str, ...]:
-        return (f"Create{self.operations}", *super().created_by)
+        return () if self.permanent else (f"Create{self.operations}", *super().created_by)
 
     @property
     def deleted_by(self) -> tuple[str, ...]:
-        return (f"Delete{self.operations}", *super().deleted_by)
+        return () if self.permanent else (f"Delete{self.operations}", *super().deleted_by)
 
     def changed_by(self, key: str) -> tuple[str, ...]:
         field = self.fields.get(key)

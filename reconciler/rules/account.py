@@ -27,13 +27,13 @@ def sandbox(view: RuleView, region: str) -> Iterator[Problem]:
 
     Why: In the SES sandbox, mail is sent to verified addresses only, at most 200 messages a day. AWS grants production
     access for each region separately.
-    Fix: Request production access in the SES console of that region.
+    Fix: Request production access with `recon account request-production --region REGION`.
     Source: SES Developer Guide, Request production access
     """
     if view.accounts[region].get("ProductionAccessEnabled") is False:
         yield Problem(
             f"{region} is in the SES sandbox: SES sends to verified addresses only, at most 200 messages a day",
-            f"request production access in the SES console of {region}",
+            f"run `recon account request-production --region {region}`",
         )
 
 

@@ -191,7 +191,10 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
             simple = len(sets) == 1 and first.simple
             raw[key] = first.values if simple else ()
             kind = "simple" if simple else "alias" if "AliasTarget" in first.raw else "routed"
-            before[key] = RecordView(_decoded(key[1], raw[key]), kind, first.ttl)  # type: ignore[arg-type]
+            shown = _decoded(key[1], raw[key])
+            if kind == "alias" and len(sets) == 1:
+                shown = (from_route53(first.raw["AliasTarget"]["DNSName"]),)
+            before[key] = RecordView(shown, kind, first.ttl)  # type: ignore[arg-type]
     after = before
     for key, values, ttl in _edits(changes, by_id):
         if after is before:
@@ -214,6 +217,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
+        undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 
@@ -274,10 +278,13 @@ def outside_names(view: RuleView) -> frozenset[str]:
     """The names outside the stack's zones that rules need the TXT records of, and that were not asked yet."""
     wanted: set[str] = set()
     own = {*view.domain_names, *(str(i.will("mail_from.mail_from_domain") or "") for i in view.identities)} - {""}
-    texts = [text for name in own for text in view.spf_texts(name) or ()]
-    texts += [text for answer in view.outside_txt.values() for text in answer if spf.is_record(text)]
-    for text in texts:
-        wanted |= set(spf.targets(text))
+    linked, names = set[str](), list(own)
+    while names:  # through the stack's own zones, too
+        texts = [text for text in view.txt_anywhere(names.pop()) or () if spf.is_record(text)]
+        found = {target for text in texts for target in spf.targets(text)} - linked
+        linked |= found
+        names += found
+    wanted |= linked
     for domain in view.domain_names:
         tags = view.dmarc_tags(domain) or {}
         for target in {dmarc.uri_domain(uri) for tag in dmarc.URI_LISTS for uri in dmarc.uris(tags.get(tag, ""))}:
@@ -336,15 +343,24 @@ def annotate(
 
 
 def evaluate(
-    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None
+    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None, made: Sequence[Change] | None = None
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
-    """``view_of``, ``judge`` and ``annotate`` in one, for the planner. The rules judge AWS as it is without the refused
-    changes. Asks public DNS and HTTPS hosts only with ``outside``."""
-    view = view_of(draft.snapshot, [change for change in changes if not change.refused])
-    if outside is not None:
-        view = with_public_dns(view, outside)
+    """``view_of``, ``judge`` and ``annotate`` in one, for the planner. The rules judge AWS as it will be with those of
+    ``changes`` that are ``made`` (default: all). Asks public DNS and HTTPS hosts only with ``outside``."""
     refused = {one.address for one in draft.refusals if one.code == "no-tracking-identity"}
-    return annotate(changes, [f for f in judge(view) if f.rule != "tracking-identity" or f.address not in refused])
+    found = judge(_seen(draft, changes if made is None else made, outside))
+    return annotate(changes, [f for f in found if f.rule != "tracking-identity" or f.address not in refused])
+
+
+def finds_error(draft: PlanDraft, made: Sequence[Change], error: Diagnostic, outside: Outside | None = None) -> bool:
+    """Whether a rule would still find an ``error`` of its own if only ``made`` were carried out."""
+    found = judge(_seen(draft, made, outside), only=error.code)
+    return any((f.rule, f.address, f.severity) == (error.code, error.address, "error") for f in found)
+
+
+def _seen(draft: PlanDraft, made: Sequence[Change], outside: Outside | None) -> RuleView:
+    view = view_of(draft.snapshot, made)
+    return view if outside is None else with_public_dns(view, outside)
 
 
 _SAME: Final = {

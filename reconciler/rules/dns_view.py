@@ -18,7 +18,8 @@ class RecordView(NamedTuple):
     """One name and type in a zone.
 
     ``values`` are decoded: the joined text of a TXT, ``10 host`` for an MX, a folded name for CNAME and NS, without
-    final dots. ``kind`` is ``simple``, ``alias`` or ``routed`` (weighted, latency, ...); rules read simple ones only.
+    final dots. ``kind`` is ``simple``, ``alias`` or ``routed`` (weighted, latency, ...); ``lookup`` reads simple ones
+    only. The value of an alias is its target.
     """
 
     values: tuple[str, ...] = ()
@@ -104,9 +105,9 @@ class DnsView:
         texts = self.lookup(name, "TXT", when)
         return None if texts is None else tuple(text for text in texts if spf.is_record(text))
 
-    def txt_anywhere(self, name: str) -> tuple[str, ...] | None:
-        """TXT texts of a name in the stack's zones as they will be, else in public DNS; None where they are unknown."""
-        texts = self.lookup(name, "TXT")
+    def txt_anywhere(self, name: str, when: When = "after") -> tuple[str, ...] | None:
+        """TXT texts of a name in the stack's zones, else in public DNS; None where they are unknown."""
+        texts = self.lookup(name, "TXT", when)
         return self.outside_txt.get(name) if texts is None else texts
 
 

@@ -236,8 +236,9 @@ def known_ids() -> frozenset[str]:
     return frozenset({*all_rules(), *RENAMED})
 
 
-def judge(view: RuleView) -> list[Finding]:
-    """Every finding on this plan, errors first, then by rule and address. Pure; the clock is ``view.now``.
+def judge(view: RuleView, *, only: str = "") -> list[Finding]:
+    """Every finding on this plan, or that of the rule ``only``; errors first, then by rule and address. Pure; the
+    clock is ``view.now``.
 
     A finding that a waiver covers is left out until the waiver's date has passed. After that it is reported again,
     together with a finding that names the expired waiver.
@@ -247,7 +248,7 @@ def judge(view: RuleView) -> list[Finding]:
     settings = view.state.rules
     today = view.now.date().isoformat()
     for one in RULES.values():
-        for raw in one.check(view):
+        for raw in one.check(view) if only in {"", one.id} else ():
             ids = {one.id, raw.once}
             chosen = settings.get(one.id, settings.get(raw.once))
             waivers = [w for w in view.state.waivers if w.rule in ids and fnmatchcase(raw.address, w.address)]

@@ -147,8 +147,8 @@ class Admin:
         - ``verify``: addresses, or ``{identity, region?, account?}``: the link in the mail was clicked
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
-        - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, quota?, sent?:
-          {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}}``
+        - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, details?, quota?,
+          sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}}``
         """
         steps: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
@@ -265,7 +265,7 @@ class Admin:
 
     def _seed_account(self, item: Mapping[str, Any]) -> None:
         state = self._ses(item)
-        for name in ("production_access", "sending_enabled", "enforcement"):
+        for name in ("production_access", "sending_enabled", "enforcement", "details"):
             if name in item:
                 setattr(state, name, item[name])
         state.quota |= item.get("quota", {})

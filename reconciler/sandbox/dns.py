@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 DELEGATED_TAG = "sandbox:delegated"
 
+PUBLISHED = {
+    "amazonses.com.": {
+        "Name": "amazonses.com.", "Type": "TXT", "TTL": 900,
+        "ResourceRecords": [{"Value": '"v=spf1 ip4:199.255.192.0/22 ip4:199.127.232.0/22 ip4:54.240.0.0/18 -all"'}],
+    },
+}  # fmt: skip
+"""What AWS publishes outside the zones of customers, as far as mail depends on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -65,7 +73,8 @@ class Resolver:
             return None, [], 0.0, False
         zone = self.zone_of(wanted)
         if zone is None:
-            return None, [], 0.0, False
+            known = PUBLISHED.get(wanted)
+            return None, [known] if known else [], 0.0, known is not None
         labels = wanted[: -len(zone.name)].rstrip(".").split(".") if wanted != zone.name else []
         for start in range(len(labels)):
             cut = ".".join(labels[start:]) + "." + zone.name
@@ -93,7 +102,7 @@ class Resolver:
         TXT values are joined and unescaped; names in values keep the case and dot they were stored with.
         """
         zone, sets, changed, exists = self._sets_at(name)
-        if zone is None or not exists:
+        if not exists:
             return Reply("NXDOMAIN", (), changed, zone)
         found: list[str] = []
         for record_set in sets:

@@ -206,7 +206,12 @@ class SesState:
     production_access: bool | None = None
     enforcement: str = "HEALTHY"
     suppressed_reasons: list[str] = field(default_factory=lambda: ["BOUNCE", "COMPLAINT"])
-    vdm: dict[str, Any] = field(default_factory=lambda: {"VdmEnabled": "DISABLED"})
+    validation: dict[str, Any] = field(
+        default_factory=lambda: {"ConditionThreshold": {"ConditionThresholdEnabled": "DISABLED"}}
+    )
+    vdm: dict[str, Any] = field(default_factory=dict)
+    """Empty until it is put for the first time."""
+    delivery_mode: str = "GLOBAL"
     details: dict[str, Any] | None = None
     auto_warmup: bool = True
     quota: dict[str, float] = field(

@@ -327,9 +327,13 @@ class SesV2(Tenants):
             "ProductionAccessEnabled": self.world.settings.production_access if production is None else production,
             "SendQuota": state.quota,
             "SendingEnabled": state.sending_enabled,
-            "SuppressionAttributes": {"SuppressedReasons": state.suppressed_reasons},
+            "SuppressionAttributes": {
+                "SuppressedReasons": state.suppressed_reasons,
+                "ValidationAttributes": state.validation,
+            },
             "Details": state.details,
-            "VdmAttributes": state.vdm,
+            "VdmAttributes": _vdm_shown(state.vdm),
+            "DeliveryAttributes": {"SharedPoolDeliveryMode": state.delivery_mode},
             "PricingAttributes": {"CurrentPlan": "ESSENTIALS"},
         }
 
@@ -346,7 +350,13 @@ class SesV2(Tenants):
         return {"Results": results, "Errors": []}
 
     def put_account_details(self, call: Call, params: Params) -> Params:
+        """While a review is open, and after a denial, every further call is a conflict without words (seen in 2026)."""
         state = self._state(call)
+        review = (state.details or {}).get("ReviewDetails", {}).get("Status")
+        if review in ("PENDING", "DENIED"):
+            raise ApiError("ConflictException", "", 409)
+        if not re.match(r"https?://[^/\s]+\.[^/\s]+", params["WebsiteURL"]):
+            raise bad("Url contains invalid format")
         details = {k: v for k, v in params.items() if k != "ProductionAccessEnabled"}
         state.details = {"ContactLanguage": "EN", **details, "ReviewDetails": {"Status": "PENDING", "CaseId": "1"}}
         return {}
@@ -356,11 +366,24 @@ class SesV2(Tenants):
         return {}
 
     def put_account_suppression_attributes(self, call: Call, params: Params) -> Params:
-        self._state(call).suppressed_reasons = sorted(params.get("SuppressedReasons", []))
+        """Both members are replaced: without reasons nothing is suppressed any more (seen in 2026)."""
+        state = self._state(call)
+        state.suppressed_reasons = sorted(set(params.get("SuppressedReasons") or []))
+        off = {"ConditionThreshold": {"ConditionThresholdEnabled": "DISABLED"}}
+        state.validation = params.get("ValidationAttributes") or off
         return {}
 
     def put_account_vdm_attributes(self, call: Call, params: Params) -> Params:
-        self._state(call).vdm = dict(params["VdmAttributes"])
+        """The whole block: a member that is left out is DISABLED (seen in 2026)."""
+        off = {
+            "DashboardAttributes": {"EngagementMetrics": "DISABLED"},
+            "GuardianAttributes": {"OptimizedSharedDelivery": "DISABLED"},
+        }
+        self._state(call).vdm = {**off, **params["VdmAttributes"]}
+        return {}
+
+    def put_account_delivery_attributes(self, call: Call, params: Params) -> Params:
+        self._state(call).delivery_mode = params["SharedPoolDeliveryMode"]
         return {}
 
     def put_account_dedicated_ip_warmup_attributes(self, call: Call, params: Params) -> Params:
@@ -443,3 +466,10 @@ def check_policy(text: str) -> str:
     if not isinstance(document, dict) or not document.get("Statement"):
         raise bad("The policy has no Statement.")
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+def _vdm_shown(vdm: Params) -> Params | None:
+    """What GetAccount shows: nothing before the first put, and nothing but the switch while it is off."""
+    if vdm.get("VdmEnabled") == "DISABLED":
+        return {"VdmEnabled": "DISABLED"}
+    return vdm or None

@@ -165,10 +165,11 @@ def rotate_user(
     snapshot: Snapshot, aws: Aws, name: str, *, replacing: str | None = None, force: bool = False,
     compromised: bool = False,
 ) -> Report:  # fmt: skip
-    """Start a cycle now, or take the step that is due. The key of a locked user is replaced as ``compromised``.
+    """Start a cycle now, or take the step that is due; with ``force`` one that is held, too. The key of a locked user
+    is replaced as ``compromised``.
 
     ``replacing`` names the key to replace: the old one, or one that recon did not create. Raises ReconError; Refused
-    where a key in use would be cut off without ``force``, or where the user has two keys already.
+    where a key that is in use or held would be cut off without ``force``, or where the user has two keys already.
     """
     desired = declared_credential(snapshot, name)
     live = live_credential(snapshot, desired)
@@ -179,8 +180,10 @@ def rotate_user(
     state = rotation.assess(desired, live, snapshot.now)
     if replacing is not None:
         return _replace_key(snapshot, aws, desired, live, state, replacing, force)
-    if state.phase == "due":
-        return take_step(aws, snapshot, desired, live, state)
+    if state.phase == "due" or (force and state.phase == "held"):
+        return take_step(aws, snapshot, desired, live, state, force=force)
+    if force:
+        return report_state(replace(state, reason=f"nothing is held; {state.reason}".removesuffix("; ")))
     if state.step in {"deactivate", "delete"}:
         return report_state(state)
     present = _present_keys(live)
@@ -219,6 +222,8 @@ def _replace_key(
         return _rotate_out(snapshot, aws, desired, live, state, named)
     _, overlap = rotation.limits(desired)
     used = live.facts["last_used"].get(named) or keys.last_used(aws, named)
+    if named == live.spec["old"] and not force and state.held_for_consumers:
+        raise Refused(f"{named} is held: {state.reason}", hint=state.hint)
     if key["status"] == "Active" and not force and rotation.in_use(used, datetime.fromisoformat(now), overlap):
         raise Refused(
             f"{named} is in use, and its users would be cut off: {rotation.describe_use(used, now)}",

@@ -151,9 +151,17 @@ def _ses(found: dict[str, Any], place: str, state: Any) -> None:
                 "mx_behavior", "policies", "tags", "configuration_set",
             )
         }  # fmt: skip
+    if settings := _account(state):
+        found[f"account {place}"] = settings
     for noun, items in state.resources.items():
         for name, item in items.items():
             found[f"{noun} {place} {name}"] = _item(item)
+
+
+def _account(state: Any) -> dict[str, Any]:
+    """The settings of an account that are not as AWS gives them."""
+    usual, parts = type(state)(), ("suppressed_reasons", "validation", "vdm", "delivery_mode", "auto_warmup")
+    return {part: getattr(state, part) for part in parts if getattr(state, part) != getattr(usual, part)}
 
 
 def _item(item: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.desired.nodes import Problems
+from reconciler.desired.nodes import Problems, label
 from reconciler.model import Source
 from reconciler.resources import SECTIONS
 
@@ -68,7 +68,7 @@ class EntryContext:
         )  # fmt: skip
 
     def _say(self, path: str, message: str) -> str:
-        return f"{self.section}.{self.name}{'.' if path else ''}{path}: {message}"
+        return f"{label(self.section, self.name)}{'.' if path else ''}{path}: {message}"
 
     def lacks_value(self, key: str) -> bool:
         """Whether the schema has nothing against ``key``, so that its absence means something."""

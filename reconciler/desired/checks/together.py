@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.desired.checks.place import address_of
 from reconciler.desired.checks.values import checks_of
-from reconciler.desired.nodes import Problems
+from reconciler.desired.nodes import Problems, label
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Moved, Source, Stack
 from reconciler.resources import KINDS, SECTIONS, children
@@ -51,7 +51,7 @@ class Together:
         self, record: Any, entry: Entry, path: str, code: str, message: str, hint: str, detail: str, address: str = ""
     ) -> None:  # fmt: skip
         record(
-            code, f"{entry.section}.{entry.name}{'.' if path else ''}{path}: {message}", hint,
+            code, f"{label(entry.section, entry.name)}{'.' if path else ''}{path}: {message}", hint,
             source=entry.source_of(path), address=address or address_of(entry.section, entry.name, entry.region),
             detail=detail or path, who=entry.name,
         )  # fmt: skip

@@ -23,7 +23,7 @@ SPEC = PlainSpec(
         ),
         Reference("tracking_options.custom_redirect_domain", "email_identity", covering=True),
     ),
-    remembers=("recon:destinations", "recon:records"),
+    remembers=("recon:destinations", "recon:records", "recon:tracking"),
     plans_after=("dns_record",),
     arn="configuration-set",
     quota=10_000,

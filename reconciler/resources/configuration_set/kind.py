@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.errors import Stale
 from reconciler.kinds.kind import Runtime
-from reconciler.kinds.ownership import DESTINATIONS, RECORDS, owner_of, unpack
+from reconciler.kinds.ownership import DESTINATIONS, TRACKING, owner_of, published, unpack
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import covering_names
@@ -24,7 +24,7 @@ from reconciler.resources import children
 from reconciler.resources.configuration_set import SPEC
 from reconciler.resources.event_destination import kind as destinations
 
-TRACKING = "tracking_options"
+OPTIONS = "tracking_options"
 
 
 class ConfigurationSet(PlainKind):
@@ -32,11 +32,12 @@ class ConfigurationSet(PlainKind):
 
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """A change of the tracking domain needs an identity to rest on, and a record that can be seen."""
-        if live is not None and not any(one.path.startswith(TRACKING) for one in diff):
-            return True
-        if live is not None and _strands(draft, live):
+        changes = live is None or any(one.path.startswith(OPTIONS) for one in diff)
+        forgets = live is not None and unpack(live.tags, TRACKING) - draft.remembered(desired.address, TRACKING)
+        if live is not None and (changes or forgets) and _strands(draft, live):
             return False
-        _tracking_must_rest(draft, desired)
+        if changes:
+            _tracking_must_rest(draft, desired)
         return True
 
     def may_delete(self, draft: PlanDraft, live: Observed) -> bool:
@@ -76,7 +77,7 @@ class ConfigurationSet(PlainKind):
         return {"tracking_ready": _tracking_ready(snapshot, desired.region or "", full)}
 
     def waits_for_verification(self, change: Change, key: str) -> str | None:
-        if key != TRACKING or change.execution.get("tracking_ready"):
+        if key != OPTIONS or change.execution.get("tracking_ready"):
             return None
         puts = (change.execution.get("puts") or {}) if change.action != "create" else change.after
         return _redirect(puts or {})
@@ -95,7 +96,7 @@ class ConfigurationSet(PlainKind):
 
 
 def _redirect(spec: Mapping[str, Any]) -> str | None:
-    domain = (spec.get(TRACKING) or {}).get("custom_redirect_domain")
+    domain = (spec.get(OPTIONS) or {}).get("custom_redirect_domain")
     return str(domain) if domain else None
 
 
@@ -112,9 +113,10 @@ def _others_destinations(snapshot: Snapshot, live: Observed) -> list[str]:
 
 def _strands(draft: PlanDraft, live: Observed) -> bool:
     """True, and said, where a change would make the set forget a tracking record of ours that cannot be seen now."""
-    domain = _redirect(live.spec)
+    names = sorted(published(live.tags, _redirect(live.spec)))
+    domain = next(filter(draft.snapshot.zone_unread, names), "")
     hidden = draft.snapshot.zone_unread(domain) if domain else None
-    if hidden is None or "tracking" not in unpack(live.tags, RECORDS):
+    if hidden is None:
         return False
     draft.say(
         "warning",

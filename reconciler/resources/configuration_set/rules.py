@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.names import at_or_above
+from reconciler.names import at_or_above, is_below
 from reconciler.regions import tracking_target
 from reconciler.rules.registry import Problem, RuleFor, resources_after
 from reconciler.rules.view import Resource, RuleView, needs_https
@@ -144,33 +144,55 @@ def set_missing(view: RuleView, identity: Resource) -> Iterator[Problem]:
 
 @set_rule("tracking-cname", "warning", "A tracking domain without the right CNAME")
 def tracking_cname(view: RuleView, resource: Resource) -> Iterator[Problem]:
-    """The custom tracking domain has no CNAME, or a CNAME to another host than the tracking host of the region.
+    """The custom tracking domain has no record, the tracking host of another region, or without `https_policy: REQUIRE`
+    something that is neither the tracking host of the region nor known as a CDN: an A or AAAA record, an alias or
+    another CNAME. recon never writes over such a record that it did not make.
 
-    Why: SES writes this domain into the links of every message. Without the CNAME the links do not work, also those in
-    mail that was sent before.
-    Fix: Leave the CNAME to recon, or point it at `r.<region>.awstrack.me`. With HTTPS, point it at your CDN.
+    Why: SES writes this domain into the links of every message. If its host does not pass requests on to SES, the links
+    do not work, also those in mail that was sent before. A CDN or proxy in front of SES does pass them on; recon knows
+    the names of the large ones only.
+    Fix: If the host is a CDN or proxy of yours that forwards to `r.<region>.awstrack.me`, waive the finding. If it is
+    not, choose another tracking domain: the record may be in use by somebody else.
     Source: SES Developer Guide, Configuring custom domains for open and click tracking
     """
     domain = str(resource.will(_DOMAIN) or "")
     target = tracking_target(resource.region or "")
-    values = view.lookup(domain, "CNAME") if domain else None
-    if values is None:
+    if not domain or view.zone_of(domain) is None:
         return
     secure = needs_https(resource.will(_HTTPS))
-    if not values and (not secure or _nothing_at(view, domain)):
+    there = {kind: found for kind in ("CNAME", "A", "AAAA", "HTTPS") if (found := view.dns_after.get((domain, kind)))}
+    if not there:
         yield Problem(
             f"{domain} has no CNAME: links and open pixels in mail of {resource.place} do not work",
             f"point {domain} at {'your CDN' if secure else target}",
         )
-    elif values and not secure and values[0] != target:
-        yield Problem(
-            f"{domain} points at {values[0]} instead of {target}",
-            f"leave its CNAME to recon, or set https_policy: REQUIRE if {values[0]} is your CDN",
-        )
+        return
+    hosts = [
+        value for kind, found in there.items() if kind == "CNAME" or found.kind == "alias" for value in found.values
+    ]
+    if secure or hosts == [target] or (hosts and all(_is_cdn(name) for name in hosts)):
+        return
+    if hosts and all(name.endswith(".awstrack.me") for name in hosts):
+        yield Problem(f"{domain} points at {hosts[0]} instead of {target}", "leave its CNAME to recon")
+        return
+    shown = " and ".join(dict.fromkeys(hosts)) or f"its {' and '.join(there)} records"
+    yield Problem(
+        f"{domain} leads to {shown}, not to {target}: links in mail of {resource.place} work only if that host passes "
+        "them on to SES; recon leaves the record alone",
+        f"if it is your CDN or proxy in front of {target}, waive this; if not, choose another custom_redirect_domain",
+    )
 
 
-def _nothing_at(view: RuleView, name: str) -> bool:
-    return all(view.dns_after.get((name, kind)) is None for kind in ("A", "AAAA", "CNAME"))
+def _is_cdn(name: str) -> bool:
+    return any(is_below(name, cdn) for cdn in CDNS)
+
+
+CDNS = (
+    "cloudfront.net", "cdn.cloudflare.net", "fastly.net", "fastlylb.net", "edgekey.net", "edgesuite.net", "akamai.net",
+    "akamaiedge.net", "akamaized.net", "azureedge.net", "azurefd.net", "b-cdn.net", "cdn77.org", "kxcdn.com", "gcdn.co",
+    "impervadns.net", "incapdns.net", "llnwd.net", "cachefly.net", "netlifyglobalcdn.com",
+)  # fmt: skip
+"""The names that large CDNs give to their customers' hosts."""
 
 
 @https_rule("tracking-https", "warning", "HTTPS tracking without a certificate for the domain")

@@ -19,6 +19,9 @@ from reconciler.resources.dns_record import TRACKING_KIND
 ValueForm = Literal["cname", "mx", "tags", "spf", "dkim_key"]
 
 
+HTTPS_POLICIES = {"REQUIRE", "REQUIRE_OPEN_ONLY"}
+
+
 class Intent(NamedTuple):
     """One record that should be there.
 
@@ -193,7 +196,7 @@ def _tracking(snapshot: Snapshot) -> Iterator[Intent]:
         was = (live.spec.get("tracking_options") or {}) if live else {}
         domain = block.get("custom_redirect_domain", was.get("custom_redirect_domain") if block else None)
         policy = block.get("https_policy", was.get("https_policy"))
-        if domain and policy not in {"REQUIRE", "REQUIRE_OPEN_ONLY"}:
+        if domain and policy not in HTTPS_POLICIES:
             seen.setdefault((domain, desired.region or ""), []).append(desired.address)
             first.setdefault((domain, desired.region or ""), desired)
     entries = own_entries(snapshot)
@@ -236,6 +239,11 @@ def claimed_in_marker(intent: Intent) -> str:
     derives: the names with its DKIM tokens."""
     spf_terms, token = intent.group == "spf", intent.group == "dkim" and intent.style == "cname"
     return "" if spf_terms or token else claim_of(intent.group, intent.name)
+
+
+def tracks_over_https(spec: Mapping[str, Any]) -> bool:
+    """Whether the tracking domain of a live or declared set is a CDN's, which has the certificate."""
+    return (spec.get("tracking_options") or {}).get("https_policy") in HTTPS_POLICIES
 
 
 def anchor(intent: Intent) -> str:

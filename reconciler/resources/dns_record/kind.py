@@ -21,7 +21,7 @@ from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
-from reconciler.kinds.ownership import MAIL_FROM, RECORDS, owner_of, unpack
+from reconciler.kinds.ownership import DKIM_SELECTOR, MAIL_FROM, RECORDS, owner_of, published, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Entry, Observed, State, address_parts
@@ -32,8 +32,8 @@ from reconciler.resources.dns_record.edits import Edit
 from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.removals import Removals
 from reconciler.resources.dns_record.upserts import Upserts
-from reconciler.resources.dns_record.values import NAME, address_of, host, set_digest
-from reconciler.resources.dns_record.zones import Zone, ZoneIndex, list_zones, load, record_from_aws
+from reconciler.resources.dns_record.values import NAME, address_of, host, mail_from_names, set_digest, tracking_option
+from reconciler.resources.dns_record.zones import Zone, ZoneIndex, list_zones, load, read_delegations, record_from_aws
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -278,6 +278,7 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
             words = f"records to delete may be left in zone {name}, which could not be read: {problem.message}"
             snapshot.say("warning", "zone-unread", words, hint=problem.hint)
     tried |= wanted | older
+    read_delegations(aws, snapshot.zones)
 
 
 def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
@@ -337,14 +338,14 @@ def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
             known = zone == "manual" or (stays and not _drops_records(snapshot.desired[live.address], entry, live))
             zone = zone if known else EVERY
             names[live.name, zone] = None
-            for old in filter(None, ((live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM))):
+            for old in sorted(mail_from_names(live)):
                 names[old, zone] = None
         elif live.kind == TRACKING_KIND:
-            tracked = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-            if tracked and "tracking" in unpack(live.tags, RECORDS):
-                block = (snapshot.desired[live.address].spec.get("tracking_options") or {}) if stays else {}
-                stays = stays and block.get("custom_redirect_domain", tracked) == tracked
-                names[tracked, None if stays else EVERY] = None
+            option = tracking_option(live)
+            block = (snapshot.desired[live.address].spec.get("tracking_options") or {}) if stays else {}
+            kept = block.get("custom_redirect_domain", option) if stays else None
+            for tracked in sorted(published(live.tags, option)):
+                names[tracked, None if tracked == kept else EVERY] = None
     return list(names)
 
 
@@ -354,11 +355,12 @@ def _drops_records(desired: Desired, entry: Entry | None, live: Observed) -> boo
     kept = {"dkim", "mail_from", "tracking", *(key for key, value in values.items() if value)}
     if unpack(live.tags, RECORDS) - kept:
         return True
-    there = {(live.spec["mail_from"] or {}).get("mail_from_domain"), live.tags.get(MAIL_FROM)} - {None}
     wanted = (desired.spec.get("mail_from") or {}).get("mail_from_domain")
-    if there - {wanted} and ("mail_from" in desired.spec or live.tags.get(MAIL_FROM)):
+    if mail_from_names(live) - {wanted} and ("mail_from" in desired.spec or live.tags.get(MAIL_FROM)):
         return True
     dkim, old = desired.spec.get("dkim") or {}, live.spec["dkim"]
+    if unpack(live.tags, DKIM_SELECTOR) - {dkim.get("domain_signing_selector", old.get("domain_signing_selector"))}:
+        return True
     return any(
         dkim.get(key) not in {None, old.get(key)} for key in ("signing_attributes_origin", "domain_signing_selector")
     )

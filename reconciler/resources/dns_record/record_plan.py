@@ -9,15 +9,15 @@ from typing import Any
 
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
-from reconciler.kinds.ownership import RECORDS, owner_of, unpack
+from reconciler.kinds.ownership import RECORDS, owner_of, published, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
-from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.intents import Intent
-from reconciler.resources.dns_record.values import NAME, address_of, set_digest
+from reconciler.resources.dns_record.values import NAME, address_of, mail_from_names, set_digest, tracking_option
 from reconciler.resources.dns_record.zones import RecordSet, Zone, ZoneIndex
 
 
@@ -65,6 +65,7 @@ class RecordPlan:
         self.changes: dict[Address, RecordChange] = {}
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
+        self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.kept_claims: dict[str, set[str]] = {}  # domain -> what its marker may claim and stays desired
         stack = snapshot.state.stack
@@ -73,6 +74,7 @@ class RecordPlan:
         self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
+        self.stuck: dict[str, set[str]] = {}  # domain -> groups that are still remembered, since deleting is refused
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
         self.ours_by_name: dict[str, list[Observed]] = {}  # domain -> live identities of this stack
         for live in snapshot.live("email_identity"):
@@ -305,17 +307,17 @@ class RecordPlan:
         deleted = live.address not in self.snapshot.desired
         planned.depends.add(live.address)
         if deleted or not tag_remembers:
-            planned.mark = {
-                "domain": _marked(live, zone, record),
-                "name": record.name,
-                "type": record.type,
-                "value": raw,
-            }
-            self._refuse_unwritable_mark(planned.mark, address)
+            planned.mark = self.mark(address, live, zone, record, raw)
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
-            self.draft.add_order(live.address, marks=[address])
         if not deleted:
             self.draft.add_order(live.address, after=[address])
+
+    def mark(self, address: Address, live: Observed, zone: Zone, record: RecordSet, raw: str) -> dict[str, str]:
+        """What a marker must remember of a record before its owner ``live`` is changed and forgets it."""
+        mark = {"domain": _marked(live, zone, record), "name": record.name, "type": record.type, "value": raw}
+        self._refuse_unwritable_mark(mark, address)
+        self.draft.add_order(live.address, marks=[address])
+        return mark
 
     def _refuse_unwritable_mark(self, mark: Mapping[str, str], address: Address) -> None:
         """Refuse a deletion whose record is too long to be remembered in a marker until it is done."""
@@ -459,25 +461,15 @@ def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:
     return name if is_at_or_below(name, zone.name) else zone.name
 
 
-def names_of(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
-    """The MAIL FROM name or tracking domain that a resource will have: as declared, else as it is live."""
-    found = set()
-    for block, key in (("mail_from", "mail_from_domain"), ("tracking_options", "custom_redirect_domain")):
-        there = (live.spec.get(block) or {}) if live is not None else {}
-        written = spec[block] or {key: None} if block in spec else {}
-        name = written.get(key, there.get(key))
-        if name:
-            found.add(str(name))
-    return found
-
-
 def remembered_names(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
     """Our MAIL FROM names and tracking domains by region and group: a resource that takes one over inherits its
     records, which are right already and are not written again."""
     found: dict[tuple[str | None, str], set[str]] = {}
     for live in snapshot.observed.values():
-        groups = unpack(live.tags, RECORDS) & {"mail_from", "tracking"}
-        if groups and owner_of(live.tags) == snapshot.scope:
-            for group in groups:
-                found.setdefault((live.region, group), set()).update(names_of({}, live))
+        if owner_of(live.tags) != snapshot.scope:
+            continue
+        if live.kind == TRACKING_KIND:
+            found.setdefault((live.region, "tracking"), set()).update(published(live.tags, tracking_option(live)))
+        elif "mail_from" in unpack(live.tags, RECORDS):
+            found.setdefault((live.region, "mail_from"), set()).update(mail_from_names(live))
     return found

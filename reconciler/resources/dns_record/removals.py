@@ -7,20 +7,34 @@ from typing import Any
 
 from reconciler import regions
 from reconciler.kinds.kind import Need
-from reconciler.kinds.ownership import DKIM_KEY, MAIL_FROM, PROTECT, RECORDS, left_alone, owner_of, unpack
+from reconciler.kinds.ownership import (
+    DKIM_KEY,
+    DKIM_SELECTOR,
+    MAIL_FROM,
+    PROTECT,
+    RECORDS,
+    TRACKING,
+    left_alone,
+    owner_of,
+    published,
+    unpack,
+)
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Desired, FieldDiff, Note, Observed
 from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
-from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan, names_of
+from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
     MAIL_FROM_TERMS,
     address_of,
     host,
     key_of,
+    mail_from_names,
     mx_value,
+    serves_others,
     shown_spf,
     shown_tags,
+    tracking_option,
 )
 from reconciler.resources.dns_record.zones import Zone
 from reconciler.secrets import fingerprint
@@ -33,7 +47,8 @@ class Removals:
         self.plan = plan
         self.neighbours: dict[tuple[str, str | None, str], list[Observed]] = {}
         for live in plan.snapshot.observed.values():
-            self.neighbours.setdefault(_neighbour_key(live), []).append(live)
+            for key in _neighbour_keys(live):
+                self.neighbours.setdefault(key, []).append(live)
 
     def plan_owner_removals(self) -> None:
         """Delete the records that an owned identity or set derived and that nothing declares any more."""
@@ -69,15 +84,10 @@ class Removals:
                 # A key that the YAML no longer names stays in SES, which still signs with it.
                 if old and (deleted or new != origin or selector not in {None, old}):
                     self._drop_key(live, old)
-        old_name = (live.spec["mail_from"] or {}).get("mail_from_domain") or live.tags.get(MAIL_FROM)
-        new_block = desired.spec.get("mail_from", "unwritten") if desired else None
-        if old_name:
-            gone = deleted or new_block is None or (new_block == "unwritten" and live.tags.get(MAIL_FROM) == old_name)
-            moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != old_name
-            left = left_alone(entry, "mail_from") and not moved
-            put_by_us = "mail_from" in groups or (deleted and not self.plan.is_manual(live.name))
-            if (gone or moved) and not left and put_by_us:
-                self._drop_mail_from(live, old_name)
+            in_use = live.spec["dkim"].get("domain_signing_selector") if origin == "EXTERNAL" else None
+            for tried in sorted(unpack(live.tags, DKIM_SELECTOR) - {in_use, selector if new == "EXTERNAL" else None}):
+                self._drop_key(live, tried, in_use=False)
+        self._remove_mail_from(live, desired, groups)
         kept = self.plan.kept_groups.get(live.name, set())
         for group in sorted(groups - {"dkim", "mail_from", "tracking"} - kept):
             if not left_alone(entry, group):
@@ -91,24 +101,40 @@ class Removals:
                     marked = address_of(zone.name, marker.name_for(live.name), "TXT")
                     self.plan.draft.add_order(live.address, marks=[marked])
 
+    def _remove_mail_from(self, live: Observed, desired: Desired | None, groups: frozenset[str]) -> None:
+        """Delete the records of MAIL FROM names that are no longer declared: the one that SES shows, and those that a
+        run wrote without SES ever taking them."""
+        deleted = desired is None
+        present = (live.spec["mail_from"] or {}).get("mail_from_domain")
+        new_block = desired.spec.get("mail_from", "unwritten") if desired else None
+        put_by_us = "mail_from" in groups or (deleted and not self.plan.is_manual(live.name))
+        for name in sorted(mail_from_names(live)) if put_by_us else ():
+            gone = deleted or new_block is None or (new_block == "unwritten" and name in unpack(live.tags, MAIL_FROM))
+            moved = isinstance(new_block, Mapping) and new_block["mail_from_domain"] != name
+            left = left_alone(desired.entry if desired else None, "mail_from") and not moved
+            if (gone or moved) and not left:
+                self._drop_mail_from(live, name, in_use=name == present)
+
     def _last_identity(self, live: Observed) -> bool:
         return live.name not in self.plan.identities
 
     def _remove_tracking(self, live: Observed) -> None:
-        domain = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
-        if not domain or "tracking" not in unpack(live.tags, RECORDS):
-            return
+        option = tracking_option(live)
         desired = self.plan.snapshot.desired.get(live.address)
-        now = (desired.spec.get("tracking_options") or {}) if desired else {"custom_redirect_domain": None}
-        if (domain, "CNAME") in self.plan.wanted or (desired and now.get("custom_redirect_domain", domain) == domain):
-            return
-        if any(_still_tracks(self.plan.snapshot, other, domain) for other in self._neighbours_of(live)):
-            return
-        self._drop_exact(live, domain, "CNAME", regions.tracking_target(live.region or ""), 0, "tracking", domain)
+        stays = _tracks(desired, option) if desired else None
+        for name in sorted(published(live.tags, option) - {stays}):
+            if (name, "CNAME") in self.plan.wanted:
+                continue
+            if any(_still_tracks(self.plan.snapshot, other, name) for other in self._neighbours_of(live, name)):
+                continue
+            target = regions.tracking_target(live.region or "")
+            self._drop_exact(live, name, "CNAME", target, 0, in_use=name == option, group="tracking", domain=name)
 
-    def _neighbours_of(self, live: Observed) -> list[Observed]:
-        """Live resources that may share a record with ``live``."""
-        return [other for other in self.neighbours.get(_neighbour_key(live), ()) if other.address != live.address]
+    def _neighbours_of(self, live: Observed, name: str) -> list[Observed]:
+        """Live resources that may share a record with ``live``: identities of the domain ``name``, or sets of one
+        region and tracking domain."""
+        key = (live.kind, None if live.kind == "email_identity" else live.region, name)
+        return [other for other in self.neighbours.get(key, ()) if other.address != live.address]
 
     def _is_shared(self, zone: Zone, domain: str, group: str, name: str) -> bool:
         """Whether a record stays, which a note says, since the marker of another stack claims it, too."""
@@ -124,10 +150,20 @@ class Removals:
         return bool(others)
 
     def _drop_exact(
-        self, live: Observed, name: str, type_: str, value: str, number: int, group: str = "", domain: str = ""
+        self,
+        live: Observed,
+        name: str,
+        type_: str,
+        value: str,
+        number: int,
+        *,
+        in_use: bool = True,
+        group: str = "",
+        domain: str = "",
     ) -> None:
-        """Delete one derived value from every zone, once SES no longer uses it; a marker remembers it meanwhile. With a
-        ``group`` and the ``domain`` of its marker other stacks may claim it, too."""
+        """Delete one derived value from every zone, once SES no longer uses it; a marker remembers it meanwhile. What
+        SES never took (not ``in_use``) is remembered by a tag as long as its owner lives. With a ``group`` and the
+        ``domain`` of its marker other stacks may claim it, too."""
         if (name, type_) in self.plan.wanted and self.plan.wanted[name, type_].value == value:
             return
         for zone in self.plan.zones_of(name):
@@ -139,14 +175,14 @@ class Removals:
                     if same:
                         label = f"{live.name}:dkim:{live.region}:{number}" if number else name
                         address = self.plan.address(zone, label, type_)
-                        self.plan.delete(address, zone, record, raw, {"value": value}, live)
+                        self.plan.delete(address, zone, record, raw, {"value": value}, live, tag_remembers=not in_use)
 
-    def _drop_key(self, live: Observed, selector: str) -> None:
+    def _drop_key(self, live: Observed, selector: str, *, in_use: bool = True) -> None:
         name = f"{selector}._domainkey.{live.name}"
         planned = live.tags.get(DKIM_KEY, "").split()
         if (name, "TXT") in self.plan.wanted:
             return
-        if any(_still_signs(self.plan.snapshot, other, selector) for other in self._neighbours_of(live)):
+        if any(_still_signs(self.plan.snapshot, other, selector) for other in self._neighbours_of(live, live.name)):
             return
         for zone in self.plan.zones_of(name):
             if zone.sets(name, "TXT") and self._is_shared(zone, live.name, "dkim", name):
@@ -158,9 +194,9 @@ class Removals:
                 if len(ours) > 1:
                     self.plan.refuse_several("keys", name, (text for _, text in ours), address)
                 for raw, text in ours:
-                    self.plan.delete(address, zone, record, raw, {"value": text}, live)
+                    self.plan.delete(address, zone, record, raw, {"value": text}, live, tag_remembers=not in_use)
 
-    def _drop_mail_from(self, live: Observed, name: str) -> None:
+    def _drop_mail_from(self, live: Observed, name: str, *, in_use: bool) -> None:
         """Delete the MX of an old MAIL FROM name, and SES's include in its SPF record; the whole record where it has
         nothing else."""
         value = regions.feedback_mx(live.region or "")
@@ -168,10 +204,10 @@ class Removals:
         for zone in zones:
             with_mx = any(mx_value(v) == mx_value(value) for r in zone.sets(name, "MX") for v in r.values)
             if (with_mx or not several) and not self._is_shared(zone, live.name, "mail_from", name):
-                self._drop_spf(zone, live, name)
-        self._drop_exact(live, name, "MX", value, 0, "mail_from", live.name)
+                self._drop_spf(zone, live, name, in_use=in_use)
+        self._drop_exact(live, name, "MX", value, 0, in_use=in_use, group="mail_from", domain=live.name)
 
-    def _drop_spf(self, zone: Zone, live: Observed, name: str) -> None:
+    def _drop_spf(self, zone: Zone, live: Observed, name: str, *, in_use: bool) -> None:
         if (name, "TXT") in self.plan.wanted:
             return
         found = [(raw, t) for raw, t in zone.texts(name) if spf.is_record(t, strict=False)]
@@ -183,7 +219,8 @@ class Removals:
             return
         left = spf.remove(found[0][1], MAIL_FROM_TERMS, True)
         address = self.plan.address(zone, name, "TXT")
-        self.plan.delete(address, zone, record, found[0][0], {"value": found[0][1]}, live, left)
+        shown = {"value": found[0][1]}
+        self.plan.delete(address, zone, record, found[0][0], shown, live, left, tag_remembers=not in_use)
 
     def _drop_group(self, domain: str, group: str, live: Observed | None, marked: Zone | None = None) -> None:
         """Delete the domain's own record of a group that we wrote and that is no longer declared; ``marked`` is the
@@ -210,6 +247,7 @@ class Removals:
                 address = self.plan.address(zone, name, "TXT")
                 if len(found) > 1:
                     self.plan.refuse_several(group, name, (text for _, text in found), address)
+                    self.plan.stuck.setdefault(domain, set()).add(group)
                 for raw, text in found:
                     shown = {**shown_tags(codec.parse(text)), "value": text}
                     self.plan.delete(address, zone, record, raw, shown, live, tag_remembers=True)
@@ -239,6 +277,9 @@ class Removals:
                     continue
                 if whole:
                     self._drop_group(domain, group, None, zone)
+                if group in self.plan.stuck.get(domain, ()):
+                    self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
+                    continue
                 name = intents.name_of_claim(group, domain)
                 gone = [address for address, planned in self.plan.changes.items() if planned.name == name]
                 self.plan.deleted_by.setdefault(domain, []).extend(gone)
@@ -246,7 +287,9 @@ class Removals:
                 pass  # its terms stay, and nothing remembers that they were ours
             elif remembered.spf is not None and "spf" not in kept:
                 self._drop_spf_terms(zone, domain, remembered)
-            elif remembered.spf is not None and (zone_id, domain) not in self.plan.spf_compared:
+            if "spf" in self.plan.stuck.get(domain, ()) or (
+                remembered.spf is not None and "spf" in kept and (zone_id, domain) not in self.plan.spf_compared
+            ):
                 # Its record could not be compared (refused, unread): what is remembered must not be forgotten.
                 wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
                 wanted.spf, wanted.spf_created = remembered.spf, remembered.spf_created
@@ -261,9 +304,9 @@ class Removals:
         address = self.plan.address(zone, domain, "TXT")
         if len(found) > 1 and record and (remembered.spf_made or any(spf.terms_present(t, ours) for _, t in found)):
             self.plan.refuse_several("spf", domain, (t for _, t in found), address)
+            self.plan.stuck.setdefault(domain, set()).add("spf")
             for raw, text in found:
                 self.plan.delete(address, zone, record, raw, {"value": text}, None)
-            self.plan.deleted_by.setdefault(domain, []).append(address)
         if len(found) != 1 or record is None:
             return
         text = found[0][1]
@@ -385,7 +428,7 @@ class Removals:
             mine = set(unpack(live.tags, RECORDS)) if live else set()
             mine |= self.plan.written.get(desired.address, set())
             kept = self.plan.kept_groups.get(desired.name, set())
-            if names_of(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
+            if _mail_from(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
                 mine.add("mail_from")
             mine |= shared.get(desired.name, set()) & kept
             # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
@@ -395,28 +438,66 @@ class Removals:
                 and "@" not in desired.name
                 and not self.plan.is_manual(desired.name)
             ):
-                gone = mine - kept
+                gone = mine - kept - self.plan.stuck.get(desired.name, set())
                 stays = {"tracking", *(("dkim",) if live is not None and _own_key_stays(desired, live) else ())}
                 mine -= gone - stays
             self.plan.draft.remember(desired.address, RECORDS, mine)
         for desired in snapshot.kind(TRACKING_KIND):
-            live = snapshot.observed.get(desired.address)
-            mine = set(unpack(live.tags, RECORDS)) if live else set()
-            mine |= self.plan.written.get(desired.address, set())
-            if names_of(desired.spec, live) & inherited.get((desired.region, "tracking"), set()):
-                mine.add("tracking")
-            if "tracking_options" in desired.spec and not desired.spec["tracking_options"].get(
-                "custom_redirect_domain", "kept"
-            ):
-                mine.discard("tracking")
-            self.plan.draft.remember(desired.address, RECORDS, mine)
+            self._remember_tracking(desired, inherited.get((desired.region, "tracking"), set()))
+
+    def _remember_tracking(self, desired: Desired, inherited: set[str]) -> None:
+        """Have the tags of a set name the tracking domain whose record is ours: from before its record is written,
+        since SES shows the domain only once it is verified."""
+        live = self.plan.snapshot.observed.get(desired.address)
+        mine = set(unpack(live.tags, RECORDS)) if live else set()
+        mine |= self.plan.written.get(desired.address, set())
+        present = tracking_option(live) if live is not None else None
+        name = _tracks(desired, present)
+        if name in inherited:
+            mine.add("tracking")
+        if name is None or desired.address in self.plan.left_to_others or self._left_to_cdn(desired, live):
+            mine.discard("tracking")
+        self.plan.draft.remember(desired.address, RECORDS, mine)
+        is_written = "tracking" in self.plan.written.get(desired.address, set())
+        is_known = live is not None and name in unpack(live.tags, TRACKING)
+        if name is not None and "tracking" in mine and (is_written or is_known or name != present):
+            self.plan.draft.remember(desired.address, TRACKING, [name])
+
+    def _left_to_cdn(self, desired: Desired, live: Observed | None) -> bool:
+        """Whether a tracking name that was ours serves HTTPS now, and its record sends readers to somebody else."""
+        if live is None:
+            return False
+        spec = {**live.spec, **desired.spec, "tracking_options": {
+            **(live.spec.get("tracking_options") or {}), **(desired.spec.get("tracking_options") or {})
+        }}  # fmt: skip
+        name = str(spec["tracking_options"].get("custom_redirect_domain") or "")
+        if not name or not intents.tracks_over_https(spec) or self.plan.snapshot.zone_unread(name):
+            return False
+        return any(serves_others(zone.at(name)) for zone in self.plan.zones_of(name))
 
 
-def _neighbour_key(live: Observed) -> tuple[str, str | None, str]:
-    """What may share a record with ``live``: identities of one domain, sets of one region and tracking domain."""
+def _tracks(desired: Desired, present: str | None) -> str | None:
+    """The tracking domain that a set will have: as declared, else ``present``, which SES shows."""
+    if "tracking_options" not in desired.spec:
+        return present
+    name = (desired.spec["tracking_options"] or {}).get("custom_redirect_domain", present)
+    return str(name) if name else None
+
+
+def _mail_from(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
+    """The MAIL FROM name that an identity will have: as declared, else as it is live; empty for none."""
+    block = spec["mail_from"] if "mail_from" in spec else live.spec["mail_from"] if live is not None else None
+    return {str(block["mail_from_domain"])} if block else set()
+
+
+def _neighbour_keys(live: Observed) -> list[tuple[str, str | None, str]]:
+    """Under which keys others find ``live``, which may share a record with them."""
     if live.kind == "email_identity":
-        return live.kind, None, live.name
-    return live.kind, live.region, str((live.spec.get("tracking_options") or {}).get("custom_redirect_domain"))
+        return [(live.kind, None, live.name)]
+    if live.kind != TRACKING_KIND:
+        return []
+    names = {tracking_option(live), *unpack(live.tags, TRACKING)} - {None}
+    return [(live.kind, live.region, str(name)) for name in names]
 
 
 def _still_tracks(snapshot: Snapshot, live: Observed, domain: str) -> bool:
@@ -424,7 +505,7 @@ def _still_tracks(snapshot: Snapshot, live: Observed, domain: str) -> bool:
     desired = snapshot.desired.get(live.address)
     if desired is None:
         return owner_of(live.tags) != snapshot.scope
-    return bool((desired.spec.get("tracking_options") or {}).get("custom_redirect_domain", domain) == domain)
+    return _tracks(desired, tracking_option(live)) == domain
 
 
 def _still_signs(snapshot: Snapshot, live: Observed, selector: str) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from reconciler.kinds.kind import Need, needs_of
-from reconciler.kinds.ownership import RECORDS, unpack
+from reconciler.kinds.ownership import owner_of, published
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.mail.tags import visible
 from reconciler.model import Address, FieldDiff, Note
-from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
@@ -19,8 +19,10 @@ from reconciler.resources.dns_record.values import (
     key_of,
     mx_value,
     same_tags,
+    serves_others,
     shown_spf,
     shown_tags,
+    tracking_option,
 )
 from reconciler.resources.dns_record.zones import RecordSet, Zone
 
@@ -53,6 +55,10 @@ class Upserts:
             snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners))
         ):  # fmt: skip
             return
+        if intent.group == "tracking" and serves_others(zone.at(anchor)) and not self._put_by_us(intent):
+            # A CDN in front of SES, or a mistake: rule `tracking-cname` judges. The links already sent go through it.
+            self.plan.left_to_others.update(intent.owners)
+            return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
         if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
             try:
@@ -64,6 +70,7 @@ class Upserts:
             self._refuse_another_stacks(zone, intent, address)
         if len(self.plan.draft.refusals) > known:
             self.plan.show_refused(address, zone, intent, _wanted_value(intent))
+            self._put_after(intent, address)
         elif changes:
             self._add_ownership(intent, address)
 
@@ -155,10 +162,16 @@ class Upserts:
                 )
                 return False
             if intent.type == "CNAME" and record.type != "CNAME":
+                hint = f"remove the {record.type} records of {name}, or choose another name"
+                if intent.group == "tracking":
+                    hint = (
+                        f"choose another custom_redirect_domain; take the {record.type} records out only if nothing "
+                        "needs them: links in mail already sent may go through them"
+                    )
                 self.plan.draft.refuse(
                     "name-taken",
                     f"{name} has {record.type} records, so the CNAME that is needed cannot be created",
-                    hint=f"remove the {record.type} records of {name}, or choose another name",
+                    hint=hint,
                     address=address,
                     source=intent.source,
                 )
@@ -192,15 +205,6 @@ class Upserts:
         ):
             target = there  # A bulk read does not return the zone that SES signs from; the token is what must match.
         if there != target:
-            if intent.group == "tracking" and not (there.endswith(".awstrack.me") or self._claimed(intent)):
-                self.plan.draft.refuse(
-                    "cname-taken",
-                    f"{name} is already a CNAME to {there}, which is not recon's",
-                    hint=f"remove it (SES needs {target}), or choose another custom_redirect_domain, or REQUIRE HTTPS",
-                    address=address,
-                    source=intent.source,
-                )
-                return
             self.plan.update(
                 address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
             )
@@ -232,6 +236,7 @@ class Upserts:
             ]
             if intent.name is not None
             else [],
+            mark=self._old_token(zone, intent, live, address),
             token={
                 "identity": intent.owners[0],
                 "number": intent.token,
@@ -239,6 +244,15 @@ class Upserts:
                 "region": intent.region,
             },
         )
+
+    def _old_token(
+        self, zone: Zone, intent: Intent, live: RecordSet | None, address: Address
+    ) -> dict[str, str] | None:  # fmt: skip
+        """What a marker must remember of a token that SES may replace: SES forgets it with the put."""
+        identity = self.plan.snapshot.observed.get(intent.owners[0])
+        if live is None or identity is None or not live.simple:
+            return None
+        return self.plan.mark(address, identity, zone, live, live.values[0])
 
     def _mx(self, zone: Zone, intent: Intent, address: Address) -> None:
         name, value = intent.name or "", intent.value or ""
@@ -419,10 +433,8 @@ class Upserts:
             planned.needs += needs_of((owner,), "create", "claim")
             if intent.group != "spf":
                 self.plan.written.setdefault(owner, set()).add(intent.group)
-            live = self.plan.snapshot.observed.get(owner)
-            moves = intent.group == "mail_from" or intent.style == "dkim_key"
-            if live is not None and moves and planned.token is None and not planned.claims:
-                self.plan.draft.add_order(owner, before=[address])
+        if planned.token is None and not planned.claims:
+            self._put_after(intent, address)
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))
         if self.plan.is_in_marker(intent):
@@ -432,12 +444,22 @@ class Upserts:
                 words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
                 planned.notes.append(Note("shared", "note", words))
 
-    def _claimed(self, intent: Intent) -> bool:
+    def _put_by_us(self, intent: Intent) -> bool:
+        """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs
+        is drift. Where it serves HTTPS the record is the CDN's."""
         return any(
-            intent.group in unpack(self.plan.snapshot.observed[o].tags, RECORDS)
-            for o in intent.owners
-            if o in self.plan.snapshot.observed
+            live.kind == TRACKING_KIND
+            and owner_of(live.tags) == self.plan.snapshot.scope
+            and intent.name in published(live.tags, tracking_option(live))
+            and not intents.tracks_over_https(live.spec)
+            for live in self.plan.snapshot.observed.values()
         )
+
+    def _put_after(self, intent: Intent, address: Address) -> None:
+        """Have a live identity change its MAIL FROM or its key only once the record is there."""
+        if intent.group == "mail_from" or intent.style == "dkim_key":
+            for owner in [one for one in intent.owners if one in self.plan.snapshot.observed]:
+                self.plan.draft.add_order(owner, before=[address])
 
     def _publish_by_hand(self, intent: Intent) -> None:
         value = _wanted_value(intent)

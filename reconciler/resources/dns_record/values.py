@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reconciler.kinds.ownership import MAIL_FROM, unpack
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.mail.tags import BLANK, EDGE
-from reconciler.model import digest_of
+from reconciler.model import Observed, digest_of
 from reconciler.resources.dns_record import SPEC
 from reconciler.resources.dns_record.zones import RecordSet
 
@@ -21,6 +22,18 @@ _FWS = " \t\r\n"
 _NO_FWS = str.maketrans(dict.fromkeys(_FWS))
 
 
+def mail_from_names(live: Observed) -> frozenset[str]:
+    """The MAIL FROM names of an identity: the one that SES shows, and those that its tag remembers."""
+    present = (live.spec["mail_from"] or {}).get("mail_from_domain")
+    return unpack(live.tags, MAIL_FROM) | ({present} if present else set())
+
+
+def tracking_option(live: Observed) -> str | None:
+    """The tracking domain that SES shows of a set."""
+    found = (live.spec.get("tracking_options") or {}).get("custom_redirect_domain")
+    return str(found) if found else None
+
+
 def set_digest(record: RecordSet) -> str:
     """The fingerprint of a record set as read: TTL and values in any order."""
     return digest_of({"ttl": record.ttl, "values": sorted(record.values)})
@@ -29,6 +42,19 @@ def set_digest(record: RecordSet) -> str:
 def host(value: str) -> str:
     """A CNAME target without final dot, in lower case: the console stores some without the dot."""
     return value.strip().rstrip(".").lower()
+
+
+def serves_others(records: Iterable[RecordSet]) -> bool:
+    """Whether what stands at a tracking name sends readers to another host than SES's: a CDN or proxy, as far as a zone
+    can tell. Its own names: SES Developer Guide, "Configuring custom domains for open and click tracking"."""
+    for record in records:
+        if record.type in {"A", "AAAA", "HTTPS"}:
+            return True
+        if record.type == "CNAME" and not (
+            record.values and all(host(v).endswith(".awstrack.me") for v in record.values)
+        ):
+            return True
+    return False
 
 
 def mx_value(value: str) -> str:

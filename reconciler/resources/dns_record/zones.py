@@ -7,12 +7,13 @@ ListHostedZones (100 a page), ListResourceRecordSets (300 a page).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.errors import AwsError
 from reconciler.mail import txt
-from reconciler.names import from_route53, is_at_or_below
+from reconciler.names import from_route53, is_at_or_below, is_below, parents, to_route53
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -59,6 +60,14 @@ class RecordSet(NamedTuple):
         return "of a form that recon does not edit"
 
 
+class Delegation(NamedTuple):
+    """What a parent zone says of a zone below it: the name servers, none where it has no NS set for it."""
+
+    parent_id: str
+    parent_name: str
+    servers: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Zone:
     """One hosted zone; ``records`` is filled only for zones that matter (``loaded``). Ids without /hostedzone/."""
@@ -73,6 +82,8 @@ class Zone:
     by_name: dict[str, list[RecordSet]] = field(default_factory=dict)
     cuts: set[str] = field(default_factory=set)
     """The names below the apex that have NS records."""
+    delegations: tuple[Delegation, ...] | None = None
+    """What the nearest public zones above it in this account say; None where that was not read."""
 
     def add(self, record: RecordSet) -> None:
         if record.type == "NS" and record.name != self.name:
@@ -96,6 +107,25 @@ class Zone:
                 except ValueError:
                     continue
         return found
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Its own name servers, in lower case without final dots."""
+        return _servers(self.sets(self.name, "NS"))
+
+    def undelegated(self) -> tuple[str, str] | None:
+        """What hides the zone, and what to do: a parent zone in its account has no NS set or another one for it. None
+        where nothing does, as far as the zones of this account tell."""
+        says, own = self.delegations or (), set(self.servers)
+        if not (own and says) or any(set(one.servers) == own for one in says):
+            return None
+        found = says[0]
+        there = f"delegates it to {', '.join(found.servers)}" if found.servers else "has no NS records for it"
+        parent, servers = f"zone {found.parent_id} ({found.parent_name})", ", ".join(self.servers)
+        return (
+            f"resolvers do not see hosted zone {self.id} ({self.name}): its parent zone {found.parent_name} {there}",
+            f"add this NS set in {parent}: {self.name} NS {servers}",
+        )
 
     def delegation(self, name: str) -> str | None:
         """The name below the apex at or above ``name`` that has NS records: this zone does not answer for it."""
@@ -153,6 +183,72 @@ def load(aws: Aws, zone: Zone) -> None:
         if answer.get("NextRecordIdentifier"):
             start["StartRecordIdentifier"] = answer["NextRecordIdentifier"]
     zone.loaded = True
+
+
+def _servers(sets: Iterable[RecordSet]) -> tuple[str, ...]:
+    return tuple(sorted({from_route53(value) for record in sets for value in record.values}))
+
+
+def read_delegations(aws: Aws, zones: Mapping[str, Zone]) -> None:
+    """Read what the nearest zones above say of each zone that was loaded, into its ``delegations``.
+
+    Cost: nothing for parents that are loaded, else one call for each zone, or a whole listing of the parent where more
+    than ``_MANY`` would be needed. A read that fails leaves ``delegations`` None.
+    """
+    above: dict[str, list[Zone]] = {}
+    for zone in zones.values():
+        if not zone.private:
+            above.setdefault(zone.name, []).append(zone)
+    todo: dict[str, list[Zone]] = {}
+    for zone in zones.values():
+        if not zone.loaded or zone.private or zone.delegations is not None:
+            continue
+        parent = next((name for name in parents(zone.name) if name in above), None)
+        zone.delegations = ()
+        for one in above.get(parent or "", ()):
+            todo.setdefault(one.id, []).append(zone)
+
+    def read(parent_id: str) -> list[tuple[Zone, Delegation | None]]:
+        parent, children = zones[parent_id], todo[parent_id]
+        between = {child.id: [n for n in parents(child.name) if is_below(n, parent.name)] for child in children}
+        names = [name for child in children for name in (child.name, *between[child.id])]
+        try:
+            seen = parent if parent.loaded else _name_servers(aws, parent, names)
+        except AwsError:
+            return [(child, None) for child in children]
+        return [(child, _delegation(seen, child, between[child.id])) for child in children]
+
+    for pairs in aws.parallel(read, sorted(todo)):
+        for zone, found in pairs:
+            known = zone.delegations
+            zone.delegations = None if found is None or known is None else (*known, found)
+
+
+_MANY = 20
+"""With more names, a whole listing of the parent costs less than a call for each."""
+
+
+def _name_servers(aws: Aws, parent: Zone, names: Sequence[str]) -> Zone:
+    """A copy of a zone that is not loaded, with the NS sets at ``names`` at least."""
+    copy = Zone(parent.id, parent.name)
+    if len(names) > _MANY:
+        load(aws, copy)
+        return copy
+    for name in dict.fromkeys(names):
+        answer = aws.call(
+            "route53", "ListResourceRecordSets", dns=True, HostedZoneId=parent.id, StartRecordName=to_route53(name),
+            StartRecordType="NS", MaxItems="1",
+        )  # fmt: skip
+        for raw in answer["ResourceRecordSets"]:
+            copy.add(record_from_aws(raw))
+    return copy
+
+
+def _delegation(parent: Zone, child: Zone, between: Iterable[str]) -> Delegation | None:
+    """None where a name between both is delegated, so that only its zone, elsewhere, can say."""
+    if any(parent.sets(name, "NS") for name in between):
+        return None
+    return Delegation(parent.id, parent.name, _servers(parent.sets(child.name, "NS")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +310,7 @@ class ZoneIndex:
                     f"zone {zone.id} ({zone.name}) is private",
                     "SES looks records up in public DNS only: name the public zone",
                 )
-            return zone
+            return zone if not zone.linked_service else _linked(zone)
         found = self.candidates(name)
         if not found:
             private = next((p for p in self._private if is_at_or_below(name, p)), None)
@@ -231,7 +327,15 @@ class ZoneIndex:
                 f"several public zones are called {found[0].name}: {ids}",
                 "which one is live depends on the registrar's name servers: write its id as `zone:`",
             )
-        return found[0]
+        return found[0] if not found[0].linked_service else _linked(found[0])
+
+
+def _linked(zone: Zone) -> NoZone:
+    return NoZone(
+        "linked-zone",
+        f"zone {zone.id} ({zone.name}) belongs to the AWS service {zone.linked_service}, which alone may edit it",
+        f"use names outside {zone.name}, or write `zone: manual` and create the records through that service",
+    )
 
 
 def texts_at(zones: Mapping[str, Zone], name: str) -> Iterator[str]:

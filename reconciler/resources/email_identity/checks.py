@@ -16,6 +16,7 @@ from reconciler.desired.checks.values import REGION_NAME, refuse_pasted
 from reconciler.desired.layers import dkim_companions, dkim_family
 from reconciler.desired.nodes import show
 from reconciler.mail import bimi, dmarc, spf, txt
+from reconciler.mail.tags import BadRecord
 from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import fold_domain, is_below
 from reconciler.regions import deterministic_parent
@@ -27,7 +28,7 @@ LONG_TTL: Final = 604800
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ZONE_ID = re.compile(r"Z[A-Z0-9]{3,31}")
-_ADVICE = re.compile(r"(?:write|it belongs|quote|leave|percent-encode)\b")
+_ADVICE = re.compile(r"; (?=(?:write|it belongs|quote|leave|percent-encode)\b)")
 _EXAMPLES: Final = {
     "dmarc": 'such as {p: quarantine, rua: ["mailto:dmarc@acme.com"]}',
     "spf": 'such as {include: [_spf.crm.example], all: "~all"}',
@@ -66,18 +67,24 @@ def _domain_records(place: EntryContext) -> None:
     _record(place, "dmarc", lambda value: dmarc.to_text(dmarc.from_yaml(value)))
     _record(place, "spf", _spf_text)
     _record(place, "bimi", lambda value: bimi.to_text(bimi.from_yaml(value)))
-    policy = values.get("dmarc")
-    for tag in dmarc.HISTORIC:
-        if isinstance(policy, dict) and policy.get(tag) is not None:
-            pct = tag == "pct"
-            code = "dmarc-pct" if pct else "dmarc-historic"
-            place.warn(f"dmarc.{tag}", code, f"{tag} was removed from DMARC (RFC 9989)",
-                       "take it out; t: y asks for one level less" if pct else "take it out")  # fmt: skip
+    _ignored(place)
     if values.get("null_mx") is True and values.get("identity") is not False:
         place.warn(
             "null_mx", "dns-null-mx-sends", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
             "add `identity: false`, or take null_mx out",
         )  # fmt: skip
+
+
+def _ignored(place: EntryContext) -> None:
+    """Warn of what receivers ignore in the records that are declared."""
+    for key, codec in (("dmarc", dmarc), ("bimi", bimi)):
+        written = place.values.get(key)
+        try:
+            tags = codec.from_yaml(written) if written is not None else {}
+        except ValueError:
+            continue  # reported as an error
+        for code, tag, what, remedy in codec.remarks(tags):
+            place.warn(f"{key}.{tag}" if isinstance(written, dict) else key, code, what, remedy)
 
 
 def _spf_text(value: Any) -> str:
@@ -95,21 +102,21 @@ def _record(place: EntryContext, key: str, read: Callable[[Any], str]) -> None:
     try:
         txt.encode(read(value))
     except ValueError as error:
-        for sentence, hint in _sentences(str(error)):
+        for sentence, hint in _sentences(error):
             tag = re.split(r"[:= ]", sentence, maxsplit=1)[0]
             path = f"{key}.{tag}" if isinstance(value, dict) and tag in value else key
             message = sentence.removeprefix(f"{tag}: ") if path != key else sentence
             place.error(path, f"bad-{key}", message, hint or _EXAMPLES[key], sentence)
 
 
-def _sentences(text: str) -> list[tuple[str, str]]:
+def _sentences(error: ValueError) -> list[tuple[str, str]]:
     """The findings of a codec with their advice, which it appends after a semicolon."""
-    found: list[tuple[str, str]] = []
-    for part in text.split("; "):
-        if found and _ADVICE.match(part):
-            found[-1] = (found[-1][0], part)
-        else:
-            found.append((part, ""))
+    problems = error.problems if isinstance(error, BadRecord) else (str(error),)
+    found = []
+    for problem in dict.fromkeys(problems):
+        advice = [*_ADVICE.finditer(problem)]
+        cut = advice[-1].start() if advice else len(problem)
+        found.append((problem[:cut], problem[cut:].removeprefix("; ")))
     return found
 
 

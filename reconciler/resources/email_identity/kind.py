@@ -24,6 +24,7 @@ from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import Step
 from reconciler.kinds.ownership import (
     DKIM_KEY,
+    DKIM_SELECTOR,
     MAIL_FROM,
     POLICIES,
     PROTECT,
@@ -42,6 +43,7 @@ from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
 from reconciler.resources import KINDS
+from reconciler.resources.dns_record.values import mail_from_names
 from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of, bulk
 from reconciler.resources.email_identity.statuses import status_of
 from reconciler.resources.email_identity.steps import steps_of_identity
@@ -275,7 +277,7 @@ class EmailIdentity(Reader):
         if not (diff or adopted):
             return None
         moves = any(d.path.startswith(("mail_from", "dkim.signing_attributes", "dkim.domain_signing")) for d in diff)
-        if moves and _hides_records(draft, live):
+        if (moves or _forgets(live.tags, wanted["tags"])) and _hides_records(draft, live):
             return None
         _refuse_key_length(draft, desired, live)
         return alteration(
@@ -349,7 +351,7 @@ def _wanted(draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[s
         wanted["dkim"] = {**dkim, "domain_signing_private_key": own[DKIM_KEY]}
     elif dkim.get("signing_attributes_origin") not in {None, "EXTERNAL"}:
         own[DKIM_KEY] = None
-    own |= _mail_from_tag(desired, live)
+    own |= _mail_from_tag(desired, live) | _selector_tag(desired, live)
     if _drops_mail_from(desired, live):
         wanted["mail_from"] = None
     policies, put_policies = _policies(desired, live)
@@ -364,9 +366,23 @@ def _wanted(draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[s
 
 def _mail_from_tag(desired: Desired, live: Observed | None) -> dict[str, str | None]:
     """The tag that remembers our MAIL FROM as it must be after this plan (None: taken off); empty where it stays."""
-    if block := desired.spec.get("mail_from"):
-        return {MAIL_FROM: block["mail_from_domain"]}
-    return {MAIL_FROM: None} if live is not None and MAIL_FROM in live.tags else {}
+    block, tags = desired.spec.get("mail_from"), live.tags if live else {}
+    return packed(tags, MAIL_FROM, {block["mail_from_domain"]} if block else ())
+
+
+def _selector_tag(desired: Desired, live: Observed | None) -> dict[str, str | None]:
+    """The tag that remembers our BYODKIM selector as it must be after this plan: its record is written before SES is
+    told of it. What is left alone stays remembered."""
+    tags = live.tags if live else {}
+    there = live.spec["dkim"] if live else {}
+    dkim = desired.spec.get("dkim") or {}
+    known, present = unpack(tags, DKIM_SELECTOR), there.get("domain_signing_selector")
+    if left_alone(desired.entry, "dkim"):
+        return {}
+    if "signing_attributes_origin" not in dkim:
+        return packed(tags, DKIM_SELECTOR, known & {present})
+    named = dkim.get("domain_signing_selector") if dkim["signing_attributes_origin"] == "EXTERNAL" else None
+    return packed(tags, DKIM_SELECTOR, {named} if named and (known or named != present) else ())
 
 
 def _drops_mail_from(desired: Desired, live: Observed | None) -> bool:
@@ -374,7 +390,7 @@ def _drops_mail_from(desired: Desired, live: Observed | None) -> bool:
     if live is None or "mail_from" in desired.spec or left_alone(desired.entry, "mail_from"):
         return False
     there = (live.spec["mail_from"] or {}).get("mail_from_domain")
-    return MAIL_FROM in live.tags and there == live.tags[MAIL_FROM]
+    return there in unpack(live.tags, MAIL_FROM)
 
 
 def _comparable(
@@ -443,9 +459,7 @@ def _hides_records(draft: PlanDraft, live: Observed) -> bool:
     """True after a warning, where a change would make SES forget names whose records could not be read: they would be
     left behind."""
     snapshot = draft.snapshot
-    hidden = snapshot.zone_unread(live.name) or snapshot.zone_unread(
-        (live.spec["mail_from"] or {}).get("mail_from_domain") or live.name
-    )
+    hidden = next(filter(None, map(snapshot.zone_unread, (live.name, *sorted(mail_from_names(live))))), None)
     if hidden is None or not unpack(live.tags, RECORDS) & {"dkim", "mail_from", "dmarc", "bimi", "null_mx"}:
         return False
     draft.say(
@@ -456,6 +470,12 @@ def _hides_records(draft: PlanDraft, live: Observed) -> bool:
         address=live.address,
     )
     return True
+
+
+def _forgets(live: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
+    """Whether tags that remember names in DNS lose one."""
+    after = present({**live, **wanted})
+    return any(unpack(live, key) - unpack(after, key) for key in (MAIL_FROM, DKIM_SELECTOR))
 
 
 def _desired_dkim(written: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -443,8 +443,11 @@ def _keys_to_delete(draft: PlanDraft, desired: Desired, live: Observed | None) -
     ours = [k for wanted in (live.spec["old"], live.spec["key"]) for k in present if k["id"] == wanted]
     for key in ours:
         used = live.facts["last_used"].get(key["id"]) or {"unknown": "it was not read"}
-        if key["status"] != "Active" or not rotation.in_use(used, moment, overlap):
-            return [key["id"]]
+        if key["status"] == "Active" and (
+            rotation.in_use(used, moment, overlap) or rotation.has_consumers(desired, live, key["id"], used, moment)
+        ):
+            continue
+        return [key["id"]]
     listed = "; ".join(
         rotation.describe_key(live, k["id"], now_text)
         + (", not created by recon" if k["id"] in live.facts["foreign"] else "")
@@ -474,7 +477,7 @@ def _report(draft: PlanDraft, desired: Desired, live: Observed | None, change: C
         hint = state.hint or "recon smtp rotate --due"
         code = rotation.diagnostic_code(state, snapshot.now)
         draft.say("warning", code, rotation.sentence(state), hint=hint, **where)
-    for consumer in state.consumers:
+    for consumer in () if state.held_for_consumers else state.consumers:
         who = rotation.describe_consumer(consumer)
         draft.say(
             "note", "consumer-not-acknowledged",

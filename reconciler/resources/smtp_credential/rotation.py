@@ -3,7 +3,9 @@
 A cycle takes one step in a run: ``create`` (a new key is stored; the old one keeps working), ``deactivate`` once the
 overlap has ended and IAM reports the old key as unused, and ``delete`` a day later. Then nothing is due until the new
 key reaches its maximum age. A key used within the last ``overlap_days`` (at least a day) counts as in use: a sender
-that sends at least once in that time is never cut off.
+that sends at least once in that time is never cut off. A consumer that nobody has acknowledged may still have the old
+password, however rarely it sends: it holds the old key until it is acknowledged, or until nobody has used the key for
+``max_hold_days``.
 
 Source: IAM User Guide, "Rotating access keys": create, update applications, watch last used, deactivate, delete.
 """
@@ -139,6 +141,11 @@ class RotationState:
     """Which key is too old while the old key still exists; "" for none."""
 
     @property
+    def held_for_consumers(self) -> bool:
+        """Whether the old key is held while nobody has acknowledged a consumer."""
+        return self.phase == "held" and bool(self.consumers)
+
+    @property
     def is_reported(self) -> bool:
         """Whether a plan reports it."""
         return self.phase in {"due", "held", "blocked"} or bool(self.overdue)
@@ -165,7 +172,7 @@ def assess(desired: Desired, live: Observed | None, now: str) -> RotationState:
     old = next((k for k in live.spec["keys"] if k["id"] == live.tags.get(key_requests.KEY_OLD)), None)
     if old is None or old["id"] == stored.key["id"]:
         return _assess_current_key(desired, live, stored.key, since, now)
-    found = _assess_old_key(name, live, old, since, overlap, _time(now), unacknowledged(desired, live))
+    found = _assess_old_key(desired, live, old, since, _time(now))
     return found if max_age is None else replace(found, overdue=_overdue(stored.key, old, since, max_age, overlap, now))
 
 
@@ -206,38 +213,77 @@ def _assess_current_key(
 
 
 def _assess_old_key(
-    name: str, live: Observed, old: Mapping[str, Any], since: datetime, overlap: int, now: datetime,
-    left: tuple[Mapping[str, Any], ...],
-) -> RotationState:  # fmt: skip
-    """While there is an old key: deactivate it once it is unused, then delete it."""
+    desired: Desired, live: Observed, old: Mapping[str, Any], since: datetime, now: datetime
+) -> RotationState:
+    """While there is an old key: deactivate it once it is unused and every consumer has the new one, then delete it."""
+    name, left = desired.name, unacknowledged(desired, live)
+    _, overlap = limits(desired)
     since = max(since, parse_time(live.tags.get(key_requests.KEY_OUT)) or since)
     end = since + timedelta(days=overlap)
-    if old["status"] != "Active":
-        off = parse_time(live.tags.get(key_requests.KEY_OFF)) or max(since, end - timedelta(days=OFF_DAYS))
-        gone = off + timedelta(days=OFF_DAYS)
-        phase = "due" if now + SLACK >= gone else "waiting"
-        return RotationState(name, phase, "delete", _iso(gone), old["id"], "it is inactive", "", left)
-    at = _iso(end)
-    if now < end:
-        return RotationState(name, "waiting", "deactivate", at, old["id"], "the overlap has not ended", "", left)
     used = live.facts["last_used"].get(old["id"]) or {"unknown": "it was not read"}
+
+    def state(phase: str, step: str, at: datetime, reason: str, hint: str = "") -> RotationState:
+        return RotationState(name, phase, step, _iso(at), old["id"], reason, hint, left)
+
+    if old["status"] != "Active":
+        off = parse_time(live.tags.get(key_requests.KEY_OFF))
+        if off is None and (why := held_for(desired, live, used, since, now)):
+            return state("held", "delete", end, f"somebody else has deactivated it, and {why}", _hold_hint(name, left))
+        gone = (off or max(since, end - timedelta(days=OFF_DAYS))) + timedelta(days=OFF_DAYS)
+        return state("due" if now + SLACK >= gone else "waiting", "delete", gone, "it is inactive")
+    if now < end:
+        return state("waiting", "deactivate", end, "the overlap has not ended")
     if "unknown" in used:
-        return RotationState(
-            name, "held", "deactivate", at, old["id"], f"its last use could not be read: {used['unknown']}",
-            "allow iam:GetAccessKeyLastUsed", left,
-        )  # fmt: skip
+        why = f"its last use could not be read: {used['unknown']}"
+        return state("held", "deactivate", end, why, "allow iam:GetAccessKeyLastUsed")
     if in_use(used, now, overlap, since, _acknowledged(live, left)):
         hint = (
             f"find out who still uses the password of {old['id']}; recon deactivates the key {idle_time(overlap).days} "
             "days after its last use"
         )
         if left:
-            hint = "give them the new password: " + "; ".join(describe_consumer(c) for c in left) + f"; {hint}"
-        return RotationState(
-            name, "held", "deactivate", at, old["id"], f"it is in use: {describe_use(used, _iso(now))}", hint, left
-        )
+            hint = f"{_hold_hint(name, left)}; {hint}, once they are acknowledged"
+        return state("held", "deactivate", end, f"it is in use: {describe_use(used, _iso(now))}", hint)
+    if why := held_for(desired, live, used, since, now):
+        return state("held", "deactivate", end, f"{why}; {describe_use(used, _iso(now))}", _hold_hint(name, left))
     why = f"the overlap has ended and it is unused: {describe_use(used, _iso(now))}"
-    return RotationState(name, "due", "deactivate", at, old["id"], why, "", left)
+    return state("due", "deactivate", end, why)
+
+
+def held_for(
+    desired: Desired, live: Observed, used: Mapping[str, Any], since: datetime | None, now: datetime
+) -> str:  # fmt: skip
+    """Which consumers hold the old key, since nobody has acknowledged that they have the current password; "" for none.
+
+    They hold it until nobody has used it for ``max_hold_days``, counted from its last use or from ``since``.
+    """
+    left = unacknowledged(desired, live)
+    if not left:
+        return ""
+    days = (desired.entry.values.get("access_key") or {}).get("max_hold_days")
+    times = [t for t in (since, parse_time(used.get("at")) if used.get("at") else None) if t is not None]
+    if days is not None and times and "unknown" not in used and now >= max(times) + timedelta(days=int(days)):
+        return ""
+    until = f" until {_iso(max(times) + timedelta(days=int(days)))[:10]} at most" if days is not None and times else ""
+    listed = ", ".join(describe_consumer(c) for c in left)
+    return f"nobody has acknowledged that these have the new password: {listed}" + until
+
+
+def has_consumers(desired: Desired, live: Observed, key: str, used: Mapping[str, Any], now: datetime) -> bool:
+    """Whether consumers may have the password of a key and nowhere else to get mail out: of the current key those that
+    are acknowledged, of the old one those that are not."""
+    if key == live.spec["key"]:
+        return len(unacknowledged(desired, live)) < len(consumers_of(desired))
+    return bool(held_for(desired, live, used, parse_time(live.tags.get(key_requests.KEY_SINCE)), now))
+
+
+def _hold_hint(name: str, left: tuple[Mapping[str, Any], ...]) -> str:
+    """What to do for consumers that hold an old key."""
+    acks = "; ".join(f'recon smtp ack {name} "{c["name"]}"' for c in left)
+    listed = "; ".join(describe_consumer(c) for c in left)
+    return (
+        f"give them the new password: {listed}; then: {acks}. recon smtp rotate {name} --force does not wait for them"
+    )
 
 
 def _overdue(
@@ -331,6 +377,8 @@ def describe_consumer(consumer: Mapping[str, Any]) -> str:
 
 def diagnostic_code(state: RotationState, now: str) -> str:
     """The diagnostic code of a rotation that ``is_reported``."""
+    if state.held_for_consumers:
+        return "consumer-unacknowledged"
     if state.phase not in {"due", "waiting"}:
         return f"rotation-{state.phase}"
     late = bool(state.at) and _time(str(state.at)) + LATE < _time(now)

@@ -295,6 +295,35 @@ def historic(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
         yield Problem(f"{' and '.join(old)} in the DMARC record of {domain} has no effect any more", "remove it")
 
 
+@record_rule("dmarc-fo", "warning", "fo, where receivers ignore it")
+def fo(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
+    """A record has `fo` without `ruf`, or `fo` with both `0` and `1`.
+
+    Why: `fo` says which failures are reported to the addresses of `ruf`: without `ruf` it has no effect. `1` asks for a
+    report whenever any check fails, `0` only when all fail; with both, `0` means nothing.
+    Fix: Remove `fo`, or add `ruf`; write either `0` or `1`.
+    Source: RFC 9989, DMARC Policy Record Format; RFC 9991
+    """
+    yield from _ignored("dmarc-fo", domain, tags)
+
+
+@record_rule("dmarc-unknown-tag", "warning", "A tag that DMARC does not have")
+def unknown_tag(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
+    """A record has a tag that DMARC does not have, such as `ruas`.
+
+    Why: Receivers ignore such a tag without a word. Most are typing errors: with `ruas` nobody sends reports.
+    Fix: Correct the name of the tag, or remove it.
+    Source: RFC 9989, DMARC Policy Record Format: unknown tags are ignored
+    """
+    yield from _ignored("dmarc-unknown-tag", domain, tags)
+
+
+def _ignored(rule_id: str, domain: str, tags: Tags) -> Iterator[Problem]:
+    for code, _, what, remedy in dmarc.remarks(tags):
+        if code == rule_id:
+            yield Problem(f"the DMARC record of {domain}: {what}", remedy)
+
+
 @record_rule("dmarc-forensic-own-mailbox", "warning", "Failure reports that flood a mailbox of the sending domain")
 def forensic(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """`ruf` sends failure reports to a mailbox of the sending domain itself; with `fo=1`, `fo=d` or `fo=s` there are

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.mail.tags import visible
 from reconciler.model import Address, Entry
-from reconciler.names import at_or_above, from_route53, is_below, parents
+from reconciler.names import at_or_above, from_route53, is_at_or_below, is_below, parents
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, Tags
 from reconciler.rules.view import RuleView
@@ -78,6 +78,18 @@ def no_certificate(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]
             f"the logo of {domain} has no certificate: few receivers show it",
             "get a VMC or CMC, and name its PEM file in a",
         )
+
+
+@logo_rule("bimi-unknown-tag", "warning", "A tag that BIMI does not have")
+def unknown_tag(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
+    """A BIMI record has a tag that BIMI does not have.
+
+    Why: Receivers ignore such a tag without a word. Most are typing errors.
+    Fix: Correct the name of the tag, or remove it.
+    Source: draft-brand-indicators-for-message-identification, Assertion Record Definition
+    """
+    for _, _, what, remedy in bimi.remarks(tags):
+        yield Problem(f"the BIMI record of {domain}: {what}", remedy)
 
 
 # --- other records ------------------------------------------------------------------------------------------------
@@ -171,6 +183,23 @@ def hidden_by_cname(view: RuleView, address: str, name: str, kind: str) -> Itera
                 "use another name",
                 hurts=any((name, k) in view.dns_before for k in beside),
             )
+
+
+@RuleFor(lambda view: ((view.record_address(z, "NS"), z) for z in sorted(view.undelegated)), _THEME, "dns_record/*")(
+    "dns-undelegated", "warning", "A hosted zone that its parent zone does not delegate to"
+)
+def undelegated(view: RuleView, zone: str) -> Iterator[Problem]:
+    """The stack has names in a hosted zone whose parent zone, in the same account, has no NS set for it, or one with
+    other name servers.
+
+    Why: Resolvers follow the NS records of the parent. They never see what is written into the zone, so SES cannot
+    verify the domain and no receiver finds SPF, DKIM or DMARC.
+    Fix: Add the NS set that the message names to the parent zone. Do not change the name servers of the parent domain
+    at its registrar: that would break the parent.
+    Source: Route 53 Developer Guide, Routing traffic for subdomains; RFC 1034 section 4.2
+    """
+    if any(is_at_or_below(name, zone) for name in view.domain_names):
+        yield Problem(*view.undelegated[zone])
 
 
 @written_rule(

@@ -279,18 +279,52 @@ def include_broken(view: RuleView, name: str, identity: Resource | None, text: s
     """`include:` or `redirect=` names a domain that has no SPF record, or several. The rule reports this only where the
     TXT records of that domain are known.
 
-    Why: It is a permanent error for the record that includes it: mail of all its senders fails SPF.
+    Why: It is a permanent error for the record with the term: mail of all its senders fails SPF.
     Fix: Remove the term, or ask the owner of the name.
-    Source: RFC 7208 section 5.2: a permanent error
+    Source: RFC 7208 sections 5.2 and 6.1: a permanent error
     """
-    for target in spf.targets(text):
+    for target, term in sorted(spf.links(text).items()):
         texts = view.txt_anywhere(target)
-        if texts is None or sum(map(spf.is_record, texts)) == 1:
+        if texts is None or sum(map(spf.is_record, texts)) == 1 or term == _AMAZON:  # SES asks for that one
             continue
         before = _single(view, name, "before")
         yield Problem(
-            f"the SPF record of {name} includes {target}, which does not have exactly one SPF record: receivers "
+            f"{term} in the SPF record of {name} names a domain that does not have exactly one SPF record: receivers "
             "stop with a permanent error",
-            f"remove include:{target}, or ask its owner",
+            f"remove {term}, or ask the owner of {target}",
             hurts=before is not None and target not in spf.targets(before) and _flows(view, identity),
         )
+
+
+@sender_rule("spf-loop", "error", "An SPF record that leads back to itself")
+def loop(view: RuleView, name: str, identity: Resource | None, text: str) -> Iterator[Problem]:
+    """`include:` and `redirect=` lead from a record back to one that was passed already. Records are followed where
+    they are known: in the zones of the stack, and in public DNS if that was asked.
+
+    Why: Receivers follow the circle until they stop with a permanent error after ten lookups: mail of all senders that
+    no term before it allows fails SPF.
+    Fix: Remove one of the terms.
+    Source: RFC 7208 sections 4.6.4, 5.2 and 6.1
+    """
+    path = _circle(view, text, (name,))
+    if path:
+        was = _single(view, name, "before")
+        yield Problem(
+            f"the SPF record of {name} leads back to itself ({' -> '.join(path)}): receivers stop with a permanent "
+            "error",
+            "remove one of these terms",
+            hurts=was is not None and not _circle(view, was, (name,), "before") and _flows(view, identity),
+        )
+
+
+def _circle(view: RuleView, text: str, path: tuple[str, ...], when: When = "after") -> tuple[str, ...]:
+    """The names from the first of ``path`` to one that occurs twice; empty where the known records hold no circle."""
+    for target in spf.targets(text):
+        if target in path:
+            return (*path, target)
+        texts = [t for t in view.txt_anywhere(target, when) or () if spf.is_record(t)]
+        if len(texts) == 1 and len(path) <= spf.MAX_LOOKUPS:
+            found = _circle(view, texts[0], (*path, target), when)
+            if found:
+                return found
+    return ()
