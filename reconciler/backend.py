@@ -55,9 +55,10 @@ def location_of(stack: Stack) -> Location:
     return Location(directory=os.environ.get("RECON_DIR") or ".recon")
 
 
-def scope_key(stack: Stack) -> str:
+def scope_key(scope: str) -> str:
     """A stack's scope in an object key: ``acme-mail/production``, or ``acme-mail/_`` (no environments)."""
-    return f"{stack.name}/{stack.environment or '_'}"
+    name, _, environment = scope.partition("/")
+    return f"{name}/{environment or '_'}"
 
 
 def scope_file(scope: str) -> str:

@@ -24,6 +24,7 @@ from reconciler.aws import iam_action
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds.grants import Grant, Role
+from reconciler.kinds.obstacles import TENANT_READS
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.spelling import camel
@@ -46,9 +47,9 @@ MAX_POLICIES: Final = 10
 LISTS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
 """The calls that list all resources of a kind, for import; checked against no resource."""
 
-OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS)
+OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS, *TENANT_READS)
 """What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
-sending statistics; checked against no resource. GetCallerIdentity needs nothing."""
+sending statistics, tenants that block a deletion; checked against no resource. GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = (
     "ses:PutAccountSendingAttributes", "ses:PutAccountDetails", "ses:DeleteSuppressedDestination",
@@ -71,6 +72,9 @@ _GONE: Final = (
     "secretsmanager:Delete", "ssm:Delete",
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
+
+_RELEASED: Final = ("ses:UntagResource", "secretsmanager:UntagResource", "ssm:RemoveTagsFromResource")
+"""What lets go of things that are ours (``released``), beside those."""
 
 BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
 """What could give a user any permission, if its boundary were not checked (Service Authorization Reference for IAM,
@@ -279,7 +283,7 @@ def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> I
     renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
     yield _statement("UsersRenamed", renamed, _arns(grants, "renamed_user"))
     everyone = f"arn:{state.stack.partition}:iam::{state.stack.account}:user/*"
-    yield _statement("UsersOwned", _gone(iam), [everyone], _owned(state))
+    yield _statement("UsersOwned", _gone(iam, state), [everyone], _owned(state))
 
 
 def _ses_statements(
@@ -303,7 +307,7 @@ def _ses_statements(
     default = [everywhere(f"{POOL.arn}/{DEFAULT_POOL}")]
     yield _statement("SesDefaultPool", {"ses:PutDedicatedIpInPool"} & ses, default)
     types = [everywhere(f"{spec.arn}/*") for spec in KINDS.values() if spec.arn]
-    yield _statement("SesOwned", _gone(ses) - {_TAGS}, types, _owned(state))
+    yield _statement("SesOwned", _gone(ses, state) - {_TAGS}, types, _owned(state))
     # Which tags a resource carries cannot be limited by those tags.
     yield _statement("SesOwnedTags", {_TAGS} & ses, [everywhere(f"{arn}/*") for arn in _TAGS_APART])
     if purpose == "apply":
@@ -321,9 +325,10 @@ def _owned(state: State) -> dict[str, Any]:
     return {"StringEquals": {f"aws:ResourceTag/{STACK}": state.stack.scope}}
 
 
-def _gone(found: Iterable[str]) -> set[str]:
+def _gone(found: Iterable[str], state: State) -> set[str]:
     """Of some actions, those that are needed on what is ours and no longer declared."""
-    return {a for a in found if _reads(a) or a.startswith(_GONE)}
+    needed = (*_GONE, *(_RELEASED if state.released else ()))
+    return {a for a in found if _reads(a) or a.startswith(needed)}
 
 
 def _reads(action: str) -> bool:
@@ -345,7 +350,7 @@ def _store_statements(
         mine = {a for a, kinds in here.items() if kinds - {"email_identity"}}
         yield _statement(sid, mine, _arns(grants, ours))
         # Of apply alone also the value: a store that was renamed fills the one that takes its place.
-        yield _statement(f"{sid}Owned", _gone(mine), [anything], _owned(state))
+        yield _statement(f"{sid}Owned", _gone(mine, state), [anything], _owned(state))
         yield _statement(
             f"Dkim{sid}", {a for a, kinds in here.items() if "email_identity" in kinds}, _arns(grants, dkim)
         )
@@ -418,15 +423,14 @@ def _backend_statements(state: State, purpose: Purpose) -> Iterator[dict[str, An
     if not place.bucket:
         return
     bucket = f"arn:{state.stack.partition}:s3:::{place.bucket}"
-    lock, journal = (f"{place.prefix}{name}/{scope_key(state.stack)}" for name in ("locks", "journal"))
-    yield _statement(
-        "Backend", ["s3:ListBucket"], [bucket], {"StringLike": {"s3:prefix": [f"{journal}/*", f"{lock}.json"]}}
-    )
-    if purpose == "plan":
-        yield _statement("Journal", ["s3:GetObject"], [f"{bucket}/{journal}/*"])
-        return
-    yield _statement("Journal", ["s3:GetObject", "s3:PutObject"], [f"{bucket}/{journal}/*"])
-    yield _statement("Lock", ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], [f"{bucket}/{lock}.json"])
+    keys = [scope_key(scope) for scope in state.stack.scopes]
+    journals, locks = [f"{place.prefix}journal/{k}/*" for k in keys], [f"{place.prefix}locks/{k}.json" for k in keys]
+    yield _statement("Backend", ["s3:ListBucket"], [bucket], {"StringLike": {"s3:prefix": [*journals, *locks]}})
+    written = ["s3:PutObject"] if purpose == "apply" else []
+    yield _statement("Journal", ["s3:GetObject", *written], [f"{bucket}/{key}" for key in journals])
+    if purpose == "apply":
+        lock = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+        yield _statement("Lock", lock, [f"{bucket}/{key}" for key in locks])
 
 
 # --- to fit --------------------------------------------------------------------------------------------------------

@@ -196,9 +196,9 @@ def recording(
         if location.bucket:
             # Keys sort by time.
             name = started.replace(":", "").replace(".", "-")
-            key = f"{location.prefix}journal/{scope_key(stack)}/{name}-{recorder.id}.jsonl"
+            key = f"{location.prefix}journal/{scope_key(stack.scope)}/{name}-{recorder.id}.jsonl"
             return _ObjectSink(Bucket(location, aws), key, recorder._failed)
-        return _FileSink(OwnDirectory(location.directory), _local_name(stack))
+        return _FileSink(OwnDirectory(location.directory), _local_name(stack.scope))
 
     recorder._open(make_sink, header)
     try:
@@ -220,8 +220,8 @@ def _who(aws: Aws) -> str:
         return ""
 
 
-def _local_name(stack: Stack) -> str:
-    return f"journal-{scope_file(stack.scope)}.jsonl"
+def _local_name(scope: str) -> str:
+    return f"journal-{scope_file(scope)}.jsonl"
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -277,7 +277,8 @@ class JournalRun:
 def read_runs(
     stack: Stack, aws: Aws | None = None, *, limit: int = 20, warn: Callable[[str], None] = lambda message: None
 ) -> list[JournalRun]:
-    """The last ``limit`` runs of a stack, newest first. Lines that recon did not write are skipped, with a warning.
+    """The last ``limit`` runs of a stack and of those that it was formerly, newest first. Lines that recon did not
+    write are skipped, with a warning.
 
     ``aws`` is the connection for a bucket. Raises ReconError (AwsError) if the journal cannot be read.
     Cost with a bucket: one listing per 1000 runs and one read per run.
@@ -287,11 +288,13 @@ def read_runs(
         if aws is None:
             raise ReconError(f"the journal is in {location}, and there is no connection to it")
         bucket = Bucket(location, aws)
-        keys = bucket.keys(f"{location.prefix}journal/{scope_key(stack)}/")[-limit:]
+        places = [f"{location.prefix}journal/{scope_key(scope)}/" for scope in stack.scopes]
+        keys = [key for place in places for key in bucket.keys(place)[-limit:]]
         objects = aws.parallel(bucket.get, keys)
         texts = [found.body for found in objects if found]
     else:
-        texts = _local_texts(OwnDirectory(location.directory), _local_name(stack))
+        directory = OwnDirectory(location.directory)
+        texts = [text for scope in stack.scopes for text in _local_texts(directory, _local_name(scope))]
     runs, skipped = _parse_runs(line for text in texts for line in text.decode("utf-8", "replace").split("\n"))
     if skipped:
         warn(f"{skipped} line{'s' * (skipped != 1)} of the journal in {location} cannot be read, and were skipped.")

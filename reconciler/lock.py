@@ -105,7 +105,10 @@ class HeldLock:
         if self.lost.is_set():
             callback()
 
-    def _mark_lost(self) -> None:
+    def mark_lost(self) -> None:
+        """Say that the lock is no longer held, once."""
+        if self.lost.is_set():
+            return
         self.lost.set()
         for callback in list(self._callbacks):
             callback()
@@ -115,6 +118,8 @@ class Lock(ABC):
     """The lock of one stack scope."""
 
     heartbeat = HEARTBEAT_SECONDS
+    whose = "this stack"
+    """Whose lock it is, in a sentence."""
     pause = 2.0
     """Seconds between two attempts while waiting."""
 
@@ -175,7 +180,7 @@ class Lock(ABC):
                 continue
             if remaining <= 0:
                 raise Locked(
-                    f"another run holds the lock of this stack: {holder or 'it changes hands all the time'}",
+                    f"another run holds the lock of {self.whose}: {holder or 'it changes hands all the time'}",
                     hint="it is probably dead: check, then free the lock with: recon unlock"
                     if holder and holder.silent
                     else "wait for it (--lock-timeout 5m), or if it is dead: recon unlock",
@@ -197,7 +202,7 @@ class Lock(ABC):
             except ReconError:
                 ours = time.monotonic() - renewed < STALE_SECONDS
             if not ours:
-                held._mark_lost()
+                held.mark_lost()
                 return
 
 
@@ -331,10 +336,10 @@ class S3Lock(Lock):
     S3 may answer 403 for an object that does not exist, and listing distinguishes the two.
     """
 
-    def __init__(self, stack: Stack, aws: Aws) -> None:
+    def __init__(self, stack: Stack, aws: Aws, scope: str = "") -> None:
         self._aws = aws
         self._bucket = Bucket(location_of(stack), aws)
-        self.key = f"{self._bucket.location.prefix}locks/{scope_key(stack)}.json"
+        self.key = f"{self._bucket.location.prefix}locks/{scope_key(scope or stack.scope)}.json"
         self._owner: Holder | None = None
         self._etag = ""
 
@@ -454,18 +459,40 @@ def _no_conditions(location: Location) -> Refused:
 # --- both ----------------------------------------------------------------------------------------------------------
 
 
-def lock_for(stack: Stack, aws: Aws | None = None) -> Lock:
-    """The lock of a stack, in its backend; ``aws`` is the connection for a bucket.
+def lock_for(stack: Stack, aws: Aws | None = None, scope: str = "") -> Lock:
+    """The lock of a stack, or with ``scope`` that of a former one, in its backend; ``aws`` is the connection for a
+    bucket.
 
     Give it a connection of its own, so that a run that is stopped can still release the lock.
     Raises ReconError for a bucket without a connection.
     """
     location = location_of(stack)
-    if not location.bucket:
-        return LocalLock(stack.scope, location.directory)
-    if aws is None:
+    if location.bucket and aws is None:
         raise ReconError(f"the lock is in {location}, and there is no connection to it")
-    return S3Lock(stack, aws)
+    lock = S3Lock(stack, aws, scope) if location.bucket and aws else LocalLock(scope or stack.scope, location.directory)
+    if scope and scope != stack.scope:
+        lock.whose = f"the stack {scope}, which `stack.formerly` names"
+    return lock
+
+
+@contextlib.contextmanager
+def held_together(
+    stack: Stack, aws: Aws | None, command: str, timeout: float, *, on_wait: Callable[[str], None]
+) -> Iterator[HeldLock]:
+    """Hold the lock of a stack and those of the stacks that it was formerly while the block runs, taken in sorted order
+    so that no two runs wait for each other. Yields the stack's own, which is lost as soon as any is.
+
+    Waits up to ``timeout`` seconds for all of them. Raises Locked, which names the holder."""
+    deadline = time.monotonic() + timeout
+    with contextlib.ExitStack() as held:
+        taken: dict[str, HeldLock] = {}
+        for scope in stack.scopes:
+            left = max(0.0, deadline - time.monotonic())
+            taken[scope] = held.enter_context(lock_for(stack, aws, scope).held(command, left, on_wait=on_wait))
+        own = taken.pop(stack.scope)
+        for other in taken.values():
+            other.on_lost(own.mark_lost)
+        yield own
 
 
 def _parse_holder(text: str) -> Holder:

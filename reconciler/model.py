@@ -94,6 +94,10 @@ class Diagnostic:
 # --- desired -------------------------------------------------------------------------------------------------------
 
 
+CLOUDFORMATION: Final = "cloudformation/"
+"""How ``stack.formerly`` names a stack of CloudFormation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """The ``stack:`` block after environment, defaults and variables.
@@ -114,10 +118,22 @@ class Stack:
     max_deletes: int = 5
     backend: Mapping[str, Any] = field(default_factory=dict)
     source: Source = Source("", 0)
+    formerly: tuple[str, ...] = ()
+    """Owners from whom what is declared is taken over: scopes of stacks, and ``cloudformation/STACK``."""
 
     @property
     def scope(self) -> str:
         return f"{self.name}/{self.environment}" if self.environment else self.name
+
+    @property
+    def former_scopes(self) -> tuple[str, ...]:
+        """The scopes of stacks among ``formerly``, sorted."""
+        return tuple(sorted({one for one in self.formerly if not one.startswith(CLOUDFORMATION)} - {self.scope}))
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The stack's own scope and the former ones, sorted: the order in which their locks are taken."""
+        return tuple(sorted({self.scope, *self.former_scopes}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +154,8 @@ class Entry:
     values: Document
     source: Source
     sources: Mapping[str, Source]
+    takes_over: bool = False
+    """Whether what it declares is another owner's until now (``stack.formerly``): what it does not write stays."""
 
     def source_of(self, path: str) -> Source:
         """The place that asks for ``path``, or of its nearest written parent, or the entry's own."""
@@ -155,6 +173,18 @@ class Moved:
     from_address: Address
     to_address: Address
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """An entry that is let go without being deleted: ``released: [SECTION.NAME]``, the name folded."""
+
+    section: str
+    name: str
+    source: Source
+
+    def __str__(self) -> str:
+        return f"{self.section}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +209,7 @@ class State:
     waivers: tuple[Waiver, ...] = ()
     digest: str = ""
     root: str = "state"
+    released: tuple[Released, ...] = ()
 
     def section(self, name: str) -> tuple[Entry, ...]:
         """The entries of one section in the order of the YAML."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import State
-from reconciler.resources import BY_ARN, KINDS, children
+from reconciler.resources import BY_ARN, KINDS, SECTIONS, children
 from reconciler.resources.dns_record.kind import DnsRecord
 from reconciler.rules.context import read_facts
 
@@ -53,6 +54,11 @@ def declare(state: State, now: str, *, removing: bool = False) -> Snapshot:
                 snapshot.named.setdefault(kind.name, set()).add(desired.address)
             else:
                 snapshot.desired[desired.address] = desired
+    for one in state.released:
+        # Read by name, too: the sweep may trail behind.
+        spec, _ = SECTIONS[one.section]
+        for region in state.stack.regions if spec.regional else ("",):
+            snapshot.named.setdefault(spec.name, set()).add(spec.address_of(*filter(None, (region,)), one.name))
     return snapshot
 
 
@@ -89,6 +95,10 @@ def observe(
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
     records.observe(aws, snapshot)
+    for live in list(snapshot.observed.values()):
+        desired = snapshot.desired.get(live.address)
+        if desired is not None and snapshot.takes_over(live):
+            snapshot.desired[live.address] = replace(desired, entry=replace(desired.entry, takes_over=True))
     for kind in REGISTRY.values():
         kind.after_reading(snapshot)
     read_facts(aws, snapshot)
@@ -110,7 +120,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     failed: list[tuple[str, AwsError]] = []
 
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
-        wanted = {"Key": STACK, "Values": [snapshot.scope]}
+        wanted = {"Key": STACK, "Values": list(stack.scopes)}
         try:
             return region, [_owned(item, region) for item in _tagged(aws, region, wanted, "ses")], None
         except AwsError as error:
@@ -124,8 +134,13 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
         else:
             failed.append((region, error))
         for kind, name, tags in found:
-            if kind:
-                snapshot.owned.setdefault(kind, {})[f"{kind}/{region}/{name}"] = tags
+            address = f"{kind}/{region}/{name}"
+            if kind and tags.get(STACK) in stack.former_scopes:
+                snapshot.former[address] = tags[STACK]
+                if snapshot.names(address):
+                    snapshot.named.setdefault(kind, set()).add(address)
+            elif kind:
+                snapshot.owned.setdefault(kind, {})[address] = tags
     if failed:
         named = ", ".join(region for region, _ in failed[:4])
         more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
@@ -135,7 +150,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
             failed[0][1].hint,
         )
     for there, what in (
-        (swept, f"for resources tagged {STACK}={snapshot.scope}"),
+        (swept, f"for resources tagged {STACK}={' or '.join(list(stack.scopes))}"),
         (closed, "skipped: not enabled for the account"),
         (denied, "skipped: denied by a service control policy"),
     ):
@@ -145,10 +160,11 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
 
 
 def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:
-    """Find the zones with our markers by the tag that the first marker puts on its zone."""
+    """Find the zones with our markers, and those of former stacks, by the tag that the first puts on its zone."""
     try:
-        marked = _tagged(aws, home, {"Key": f"recon:{snapshot.scope}"}, "route53:hostedzone", dns=True)
-        snapshot.tagged_zones = sorted({item["ResourceARN"].rpartition("/")[2] for item in marked})
+        for scope in snapshot.state.stack.scopes:
+            for item in _tagged(aws, home, {"Key": f"recon:{scope}"}, "route53:hostedzone", dns=True):
+                snapshot.tagged_zones.setdefault(item["ResourceARN"].rpartition("/")[2], []).append(scope)
     except AwsError as error:
         snapshot.unreadable("sweep", f"zones with markers could not be looked for: {error.message}", error.hint)
 

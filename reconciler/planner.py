@@ -13,9 +13,10 @@ from typing import Any
 from reconciler import __version__
 from reconciler.errors import ReconError
 from reconciler.judging import judged
+from reconciler.kinds import obstacles
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.registry import PLANNING, RANK
+from reconciler.kinds.registry import PLANNING, RANK, REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import (
     Address,
@@ -51,6 +52,10 @@ def make_plan(
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
         draft.changes += map(draft.judged, kind.plan(draft))
+    draft.changes += _releases(draft)
+    if not targets:
+        _name_the_rest(draft)
+    obstacles.refuse(draft)
     refusals = (*snapshot.refusals, *draft.refusals)
     changes = every = _join_renames(snapshot, _with_refusals(snapshot, draft.changes, refusals))
     unread = _unread(snapshot)
@@ -118,7 +123,25 @@ def stack_in_context(stack: Stack) -> dict[str, Any]:
         "tags": dict(stack.tags),
         "max_deletes": stack.max_deletes,
         "backend": dict(stack.backend),
+        "formerly": list(stack.formerly),
     }
+
+
+def _releases(draft: PlanDraft) -> Iterable[Change]:
+    """``released``: what lets go of each live resource of ours whose entry it names."""
+    snapshot = draft.snapshot
+    for live in snapshot.observed.values() if snapshot.state.released else ():
+        if snapshot.lets_go(live.address) and not snapshot.unknown(live.address):
+            change = REGISTRY[live.kind].release(snapshot, live)
+            if change is not None:
+                yield change
+
+
+def _name_the_rest(draft: PlanDraft) -> None:
+    """A note for each resource of a former stack that this state does not declare."""
+    for address, owner in draft.snapshot.former.items():
+        if not draft.snapshot.names(address):
+            draft.left(address, owner)
 
 
 def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:

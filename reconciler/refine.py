@@ -1,11 +1,12 @@
 """The plan refined: what a first plan shows must be known better, before it is the plan that anybody sees.
 
-Three things cost too much to read for everything, and matter only for what a plan changes:
+Four things cost too much to read for everything, and matter only for what a plan changes:
 
 - identities that a bulk read has seen in part are read whole, so that the plan changes no more and no less than a full
   one would, and apply finds them as they were planned (one call an identity);
 - the topics of identities' own, where a rule would report that nothing receives their bounces and complaints (one
   call for 100 identities);
+- what AWS would refuse a deletion for (``kinds/obstacles.py``);
 - who owns a DMARC or BIMI record that the plan takes over, where only another stack's identity could say it
   (``resources/dns_record/foreign_ownership.py``: one call a region for 100 domains).
 
@@ -17,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from reconciler.kinds.reading import read_each
+from reconciler.kinds import obstacles
+from reconciler.kinds.reading import read_each, read_users
+from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Plan
+from reconciler.model import Address, Change, Observed, Plan
 from reconciler.resources.dns_record import foreign_ownership
 from reconciler.resources.email_identity import bulk
 from reconciler.resources.email_identity.kind import EmailIdentity
@@ -35,17 +38,26 @@ def plan_to_fixpoint(snapshot: Snapshot, aws: Aws, plan_of: Callable[[Snapshot],
         partly = _seen_in_part(snapshot, plan.changes)
         doubtful = {} if partly else foreign_ownership.doubtful(snapshot, plan.changes)
         silent = [] if partly else bulk.without_topics(snapshot, plan)
-        if not (partly or doubtful or silent):
+        going = [] if partly else _not_asked(snapshot, plan.changes)
+        if not (partly or doubtful or silent or going):
             return plan, snapshot
         more = snapshot.thaw()
         if partly:
             for address in partly:
                 del more.observed[address]
             read_each(EmailIdentity(), aws, more, partly)
-        elif not (doubtful and foreign_ownership.ask(aws, more, doubtful)) and not silent:
+        elif not (doubtful and foreign_ownership.ask(aws, more, doubtful)) and not (silent or going):
             return plan, snapshot
         bulk.read_topics(aws, more, silent)
+        read_users(aws, more, going, REGISTRY)
+        obstacles.read(aws, more, going, REGISTRY)
         snapshot = more
+
+
+def _not_asked(snapshot: Snapshot, changes: Iterable[Change]) -> list[Observed]:
+    """What ``changes`` delete and whose obstacles nobody has asked for."""
+    found = (snapshot.observed.get(c.moved_from or c.address) for c in changes if c.action == "delete" or c.moved_from)
+    return [one for one in found if one is not None and one.address not in snapshot.obstacles]
 
 
 def _seen_in_part(snapshot: Snapshot, changes: Iterable[Change]) -> list[Address]:

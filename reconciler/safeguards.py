@@ -33,7 +33,7 @@ def check_safeguards(
     changes = [change for change in plan.changes if not change.refused]
     adopted = [change.address for change in changes if change.action == "adopt" and not change.claims]
     if adopted and not (allow_adopt or consent):
-        words = f"{len(adopted)} live things without an owner would be adopted: {_some(adopted)}"
+        words = f"{len(adopted)} live things that are not this stack's would be adopted: {_some(adopted)}"
         hint = "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it"
         wrong.append(Diagnostic("error", "adopt", words, hint))
     deleted = [change.address for change in changes if change.action == "delete" and change.counts]

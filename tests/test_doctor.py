@@ -85,7 +85,7 @@ def test_a_healthy_domain(live: House) -> None:
     assert not [c for c in live.sandbox.calls() if c["operation"] in {"GetSecretValue", "GetParameter"}]
 
 
-def test_the_text_ends_with_the_first_thing_to_fix(live: House) -> None:
+def test_the_text_begins_with_the_first_thing_to_fix(live: House) -> None:
     host, port = live.sandbox.serve_dns()
     ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
     assert ran.code == 0, ran
@@ -94,7 +94,10 @@ def test_the_text_ends_with_the_first_thing_to_fix(live: House) -> None:
     ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}")
     assert ran.code == 2
     assert "-> recon account resume --region us-east-1" in ran.out
-    assert ran.out.splitlines()[-1] == "Fix this first: account: us-east-1: sending of the whole account is paused"
+    first = "Fix this first: account: us-east-1: sending of the whole account is paused"
+    assert ran.out.splitlines()[0] == first
+    ran = live.cli("doctor", "acme.com", "state.yaml", "--resolver", f"{host}:{port}", "--format", "json")
+    assert ran.json["headline"] == first
 
 
 def zone_id(house: House) -> str:
@@ -397,11 +400,11 @@ def test_a_stack_without_domains_is_looked_at(
 
 
 def test_layers_that_were_not_looked_at_are_named(plain: House) -> None:
-    said = plain.cli("doctor", "state.yaml", "--no-dns").out.splitlines()[-1]
+    said = plain.cli("doctor", "state.yaml", "--no-dns").out.splitlines()[0]
     assert said.startswith("Every layer that was looked at is healthy: account, configuration_set, identity, smtp")
     assert "Not looked at: dns, alignment." in said
     plain.write({})
-    said = plain.cli("doctor", "state.yaml").out.splitlines()[-1]
+    said = plain.cli("doctor", "state.yaml").out.splitlines()[0]
     assert "healthy: account, suppression, reputation. Not looked at: configuration_set, identity" in said
 
 

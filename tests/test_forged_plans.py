@@ -27,7 +27,7 @@ from support import client
 from reconciler.desired import load
 from reconciler.desired.declared import _escaped, from_document, to_document
 from reconciler.errors import Stale
-from reconciler.model import State, digest_of
+from reconciler.model import Stack, State, digest_of
 from reconciler.planner import stack_in_context
 from reconciler.resources import KINDS
 
@@ -594,9 +594,10 @@ def test_a_user_that_another_stack_has_taken_meanwhile_gets_no_key(company: supp
         scope = "acme"
 
         class aws:
+            stack = Stack("acme", None, "111122223333", ())
             call_if_there = staticmethod(lambda *names, **parameters: {"User": {"Tags": tags}})
 
-    with pytest.raises(Stale, match="belongs to theirs"):
+    with pytest.raises(Stale, match='belongs to the recon stack "theirs"'):
         kind._create_key(Run, {"user": "news"})  # type: ignore[arg-type]
 
 

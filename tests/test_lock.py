@@ -358,7 +358,7 @@ def test_a_run_whose_lock_is_freed_starts_nothing_more(
 ) -> None:
     monkeypatch.setattr(S3Lock, "heartbeat", 0.02)
     house.write({"configuration_sets": {f"set-{n}": {} for n in range(6)}}, stack=S3)
-    gone = HeldLock._mark_lost
+    gone = HeldLock.mark_lost
     # The second creation waits until the run has noticed that somebody freed the lock.
     with support.gate("CreateConfigurationSet", nth=2) as second:
 
@@ -370,7 +370,7 @@ def test_a_run_whose_lock_is_freed_starts_nothing_more(
             second.wait()
             bucket.delete_object(Bucket=BUCKET, Key=KEY)
 
-        monkeypatch.setattr(HeldLock, "_mark_lost", noticed)
+        monkeypatch.setattr(HeldLock, "mark_lost", noticed)
         somebody = threading.Thread(target=free)
         somebody.start()
         ran = house.cli("apply", "state.yaml", "--auto-approve", "--parallelism", "1", "--format", "json")

@@ -106,8 +106,20 @@ def test_delete_user_needs_everything_gone(user: Any) -> None:
     user.create_group(GroupName="senders")
     user.add_user_to_group(GroupName="senders", UserName="News")
     user.put_user_permissions_boundary(UserName="News", PermissionsBoundary=arn)
+    user.create_virtual_mfa_device(VirtualMFADeviceName="phone")
+    device = "arn:aws:iam::111122223333:mfa/phone"
+    codes = {"AuthenticationCode1": "123456", "AuthenticationCode2": "654321"}
+    user.enable_mfa_device(UserName="News", SerialNumber=device, **codes)
+    ssh = user.upload_ssh_public_key(UserName="News", SSHPublicKeyBody="ssh-rsa A")["SSHPublicKey"]["SSHPublicKeyId"]
+    signing = user.upload_signing_certificate(UserName="News", CertificateBody="x")["Certificate"]["CertificateId"]
+    git = user.create_service_specific_credential(UserName="News", ServiceName="codecommit.amazonaws.com")
+    git = git["ServiceSpecificCredential"]["ServiceSpecificCredentialId"]
     delete = lambda: user.delete_user(UserName="News")  # noqa: E731
     steps = (
+        lambda: user.deactivate_mfa_device(UserName="News", SerialNumber=device),
+        lambda: user.delete_ssh_public_key(UserName="News", SSHPublicKeyId=ssh),
+        lambda: user.delete_signing_certificate(UserName="News", CertificateId=signing),
+        lambda: user.delete_service_specific_credential(UserName="News", ServiceSpecificCredentialId=git),
         lambda: user.delete_login_profile(UserName="News"),
         lambda: user.delete_access_key(UserName="News", AccessKeyId=key),
         lambda: user.delete_user_policy(UserName="News", PolicyName="send"),

@@ -402,7 +402,7 @@ def test_a_store_that_somebody_made_meanwhile_is_left_alone(
     monkeypatch.setattr(Aws, "call", rival)
     result = house.apply(expect="partial")
     assert struck
-    assert ("belongs to other" if owner else "somebody created") in told(result)
+    assert ('belongs to the recon stack "other"' if owner else "somebody created") in told(result)
     assert stored_text(store) == "theirs"
     assert keys() == {}
     if owner:

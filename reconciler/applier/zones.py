@@ -187,7 +187,7 @@ class Zones:
     def _tag_zone(self, zone: Zone, batch: list[SetChange]) -> None:
         """Tag a zone before it gets its first marker, so that the tagging API finds it even when nothing declares it
         any more."""
-        if zone.tagged or not any(_has_marker(c.after, self.run.scope) for c in batch):
+        if self.run.scope in zone.tagged_for or not any(_has_marker(c.after, self.run.scope) for c in batch):
             return
         self.run.aws.call(
             "route53",
@@ -197,23 +197,20 @@ class Zones:
             ResourceId=zone.id,
             AddTags=[{"Key": f"recon:{self.run.scope}", "Value": "marker"}],
         )
-        zone.tagged = True
+        zone.tagged_for.add(self.run.scope)
 
     def untag_unused(self) -> list[Diagnostic]:
-        """Remove our tag from the zones whose last marker this run deleted."""
+        """Remove the tag, ours or a former stack's, from the zones whose last marker this run deleted."""
         found = []
         for zone in self.run.zones.values():
-            if not (zone.tagged and zone.loaded and zone.id in self.sent):
+            if not (zone.tagged_for and zone.loaded and zone.id in self.sent):
                 continue
-            if any(
-                t == "TXT" and n.startswith(f"{marker.LABEL}.") and _has_marker(_raw(zone, (n, t)), self.run.scope)
-                for n, t in zone.records
-            ):
-                continue
+            unused = marker.unused_tags(zone)
             try:
-                untag_zone(self.run.aws, self.run.scope, zone.id)
+                if unused:
+                    untag_zone(self.run.aws, unused, zone.id)
             except AwsError as error:
-                text = f"zone {zone.name} keeps its tag recon:{self.run.scope}: {error.message}"
+                text = f"zone {zone.name} keeps its tag {', '.join(f'recon:{one}' for one in unused)}: {error.message}"
                 found.append(Diagnostic("warning", "zone-tag", text))
         return found
 
@@ -253,7 +250,8 @@ def read_zone(aws: Aws, zone_id: str) -> Zone:
     zone = Zone(zone_id, raw["Name"].rstrip(".").lower(), bool((raw.get("Config") or {}).get("PrivateZone")))
     load(aws, zone)
     tags = aws.call("route53", "ListTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id)
-    zone.tagged = any(t["Key"] == f"recon:{aws.stack.scope}" for t in tags["ResourceTagSet"].get("Tags") or ())
+    there = {t["Key"] for t in tags["ResourceTagSet"].get("Tags") or ()}
+    zone.tagged_for = {one for one in aws.stack.scopes if f"recon:{one}" in there}
     return zone
 
 

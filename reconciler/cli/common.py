@@ -239,19 +239,22 @@ def guarded(stack: Stack, purpose: str, parallelism: int = 16) -> Aws:
     return aws
 
 
-def lock_of(stack: Stack) -> Lock:
-    """The stack's lock, with a connection of its own."""
+def lock_of(stack: Stack, scope: str = "") -> Lock:
+    """The stack's lock, or that of a former one, with a connection of its own."""
     from reconciler.lock import lock_for
 
-    return lock_for(stack, backend_connection(stack))
+    return lock_for(stack, backend_connection(stack), scope)
 
 
 @contextlib.contextmanager
 def with_lock(stack: Stack, command: str, out: Output, timeout: str = "0s") -> Iterator[HeldLock]:
-    """Hold the stack's lock while the block runs; SIGTERM ends the block like Ctrl-C.
+    """Hold the locks of the stack and of those that it was formerly while the block runs; SIGTERM ends the block like
+    Ctrl-C.
 
     Raises Locked, which names the holder, or Refused for the wrong account.
     """
+
+    from reconciler.lock import held_together
 
     def terminate(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -259,7 +262,8 @@ def with_lock(stack: Stack, command: str, out: Output, timeout: str = "0s") -> I
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
-        with lock_of(stack).held(command, seconds(timeout), on_wait=out.info) as held:
+        connection = backend_connection(stack)
+        with held_together(stack, connection, command, seconds(timeout), on_wait=out.info) as held:
             if held.previous is not None:
                 out.info(f"Took over the lock of a run that has died: {held.previous}")
             yield held

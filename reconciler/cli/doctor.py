@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from reconciler.cli.app import app
 from reconciler.cli.common import (
     FOUND_CODES,
+    AccountOption,
     EnvOption,
     Output,
     ParallelOption,
-    RegionsOption,
-    load_state,
     name_and_state,
     options_from,
     text_or_json,
 )
+from reconciler.cli.incident import AnyRegionOption, Incident, NoStateOption, announce, incident
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 
 if TYPE_CHECKING:
-    from reconciler.doctor import Check
+    from reconciler.aws import Aws
+    from reconciler.doctor import Check, Facts
     from reconciler.model import State
+    from reconciler.public_dns import PublicDns
 
 
 @app.command()
@@ -32,10 +35,10 @@ if TYPE_CHECKING:
 def doctor(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DOMAIN] [STATE]", help="One domain, or all; a path is the state."),
+        typer.Argument(metavar="[DOMAIN] [STATE]", help="One domain or address, or all; a path is the state."),
     ] = None,
     env: EnvOption = None,
-    region: RegionsOption = None,
+    region: AnyRegionOption = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="ADDRESS", help="A recipient that gets no mail: is it suppressed?")
     ] = None,
@@ -48,59 +51,90 @@ def doctor(
         typer.Option("--resolver", help="Ask this DNS resolver: 1.1.1.1, or ADDRESS:PORT (repeatable)."),
     ] = None,
     no_dns: Annotated[bool, typer.Option("--no-dns", help="Do not ask public DNS.")] = False,
+    no_state: NoStateOption = False,
+    account: AccountOption = None,
     parallelism: ParallelOption = 16,
     *,
     out: Output,
 ) -> int:
     """Find out why mail does not arrive: account, identity, DNS, alignment, SMTP, suppression, reputation.
 
-    Exit 0 healthy, 2 something is wrong, 1 something could not be checked.
+    Works with the YAML, or without it on what is live. Exit 0 healthy, 2 something is wrong, 1 something could not be
+    checked.
     """
     from reconciler import suppression
-    from reconciler.doctor import diagnose, gather
+    from reconciler.doctor import diagnose, headline
     from reconciler.public_dns import PublicDns
 
     if to is not None and not suppression.is_address(to):
         raise ReconError(f"--to {to} is not an e-mail address", hint="such as ann@example.com")
-    domain, place = name_and_state(what or (), "domain", "recon doctor [DOMAIN] [STATE]")
+    name, place = name_and_state(what or (), "domain", "recon doctor [DOMAIN] [STATE]")
+    around = incident(place, env, no_state, account)
     if message is not None:
         from reconciler.cli.doctor_message import diagnose_message
-        from reconciler.cli.incident import incident
 
-        return diagnose_message(message, incident(place, env).state, resolver or [], no_dns, out)
-    declared = load_state(place, env)
-    domains = None if domain is None else _domains(declared, domain)
-    suppression.regions_of(declared, region or ())
+        return diagnose_message(message, around.state, resolver or [], no_dns, out)
+    name = None if name is None else _folded(name)
+    if around.state is not None and name is not None:
+        _must_be_declared(around.state, name)
+    regions = around.regions(region, anywhere=False)
     dns = None if no_dns else PublicDns(resolver or ())
-
-    from reconciler.aws import Aws
-    from reconciler.kinds.snapshot import now
-
-    aws = Aws(declared.stack, purpose="plan", parallelism=parallelism)
-    facts = gather(declared, aws, now(), domains, recipient=to or "", dns=dns, regions=region or ())
+    aws = around.connect(regions, parallelism=parallelism)
+    announce(out.info, around, aws)
+    facts = _gather(around, aws, regions, bool(region), name, to or "", dns)
     checks = diagnose(facts)
+    said = headline(checks)
     if out.format == "json":
-        out.document(declared.stack, _outcome(checks), {"checks": [c.to_json() for c in checks]}, _diagnostics(checks))
+        document = {"headline": said, "checks": [c.to_json() for c in checks]}
+        out.document(aws.stack, _outcome(checks), document, [*_diagnostics(checks), *_undeclared(around, name)])
     else:
-        _text(checks, facts.domains, out)
+        _text(said, checks, facts.domains, out)
+        for one in _undeclared(around, name):
+            out.info(f"{one.message}: {one.hint}")
     return FOUND_CODES[_outcome(checks)]
 
 
-def _domains(declared: State, domain: str) -> list[str]:
-    from reconciler.names import fold_domain
+def _gather(
+    around: Incident, aws: Aws, regions: list[str], chosen: bool, name: str | None, to: str, dns: PublicDns | None
+) -> Facts:
+    from reconciler.doctor import gather, gather_live
+    from reconciler.kinds.snapshot import now
+    from reconciler.names import domain_of
 
-    every = sorted({e.name for e in declared.section("domains")})
+    if around.state is None:
+        return gather_live(aws, regions, now(), name or "", recipient=to, dns=dns)
+    domains = None if name is None else [domain_of(name)]
+    only = regions if chosen else ()
+    return gather(around.state, aws, now(), domains, recipient=to, dns=dns, regions=only)
+
+
+def _undeclared(around: Incident, name: str | None) -> list[Diagnostic]:
+    """How to declare what was seen without YAML."""
+    if around.state is not None:
+        return []
+    command = f"recon import {name}" if name else "recon import"
+    return [Diagnostic("note", "no-state", "no YAML declares this", f"{command} writes what is live as YAML")]
+
+
+def _folded(name: str) -> str:
+    from reconciler.names import fold_identity
+
     try:
-        name = fold_domain(domain)
+        return fold_identity(name)
     except ValueError as problem:
-        raise ReconError(f"{domain} is not a domain name: {problem}") from None
-    if name not in every:
-        from difflib import get_close_matches
+        raise ReconError(f"{name} is not a domain name: {problem}") from None
 
-        close = get_close_matches(name, every, 3)
-        hint = f"did you mean {', '.join(close)}?" if close else "recon import writes the YAML for existing domains"
-        raise ReconError(f"the domain {name} is not declared", hint=hint)
-    return [name]
+
+def _must_be_declared(declared: State, name: str) -> None:
+    every = sorted({e.name for section in ("domains", "email_addresses") for e in declared.section(section)})
+    if name in every or name.rpartition("@")[2] in every:
+        return
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, every, 3)
+    hint = f"did you mean {', '.join(close)}?" if close else "recon import writes the YAML for existing domains"
+    hint += "; --no-state looks at what is live"
+    raise ReconError(f"the {'address' if '@' in name else 'domain'} {name} is not declared", hint=hint)
 
 
 def _outcome(checks: list[Check]) -> str:
@@ -120,44 +154,50 @@ def _diagnostics(checks: list[Check]) -> list[Diagnostic]:
     ]
 
 
-def _text(checks: list[Check], domains: list[str], out: Output) -> None:
-    """A line for each check, then the summary: the end is what one sees first in a terminal."""
-    from reconciler.doctor import FOUND, LAYERS, OK, UNKNOWN
+def _text(said: str, checks: list[Check], domains: list[str], out: Output) -> None:
+    """The headline, then a line for each check; alike ones, and the symptoms of one cause, are one line."""
+    from reconciler.doctor import FOUND, OK, UNKNOWN
     from reconciler.renderers.escape import safe
 
     marks = {OK: "ok", FOUND: "WRONG", UNKNOWN: "?"}
     colors = {OK: "32", FOUND: "31", UNKNOWN: "33"}
-    for check in sorted(checks, key=lambda c: LAYERS.index(c.layer)):
+    sys.stdout.write(f"{safe(said)}\n\n")
+    for group in _groups(checks, fold=not out.verbose):
+        check, many = group[0], len(group) > 1
         mark = marks[check.status].ljust(5)
         mark = f"\x1b[{colors[check.status]}m{mark}\x1b[0m" if out.color else mark
-        place = _place(check.domain if domains != [check.domain] else "", check.region)
-        sys.stdout.write(f"{mark}  {check.layer.ljust(11)}  {place}{safe(check.message)}\n")
-        if check.hint and (check.status != OK or out.verbose):
+        place = _places(group) if many else _place(check.domain if domains != [check.domain] else "", check.region)
+        words = f"{len(group)} checks fail because of this: {check.cause}" if many and check.cause else check.message
+        sys.stdout.write(f"{mark}  {check.layer.ljust(11)}  {safe(place + words)}\n")
+        if check.hint and (check.status != OK or out.verbose) and not (many and check.cause):
             sys.stdout.write(f"                      -> {safe(check.hint)}\n")
-    sys.stdout.write(f"\n{safe(_summary(checks))}\n")
+
+
+_ALIKE: Final = 3
+"""So many symptoms of one cause in a layer are listed one by one."""
+
+
+def _groups(checks: list[Check], *, fold: bool) -> list[list[Check]]:
+    """The checks by line: those that say the same of several domains together, and many symptoms of one cause."""
+    symptoms = Counter((c.layer, c.cause) for c in checks if c.cause)
+    found: dict[object, list[Check]] = {}
+    for check in checks:
+        key: object = (check.layer, check.status, check.message, check.hint, check.cause)
+        if check.cause and symptoms[check.layer, check.cause] > _ALIKE:
+            key = (check.layer, check.cause)
+        found.setdefault(key if fold else id(check), []).append(check)
+    return list(found.values())
+
+
+def _places(checks: list[Check], most: int = 3) -> str:
+    """The domains, or else the regions, of checks: "a.example, b.example and 58 more: "."""
+    names = list(dict.fromkeys(c.domain for c in checks if c.domain)) or list(
+        dict.fromkeys(c.region for c in checks if c.region)
+    )
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}: " if names else ""
 
 
 def _place(domain: str, region: str) -> str:
     words = " ".join(part for part in (domain, region) if part)
     return f"{words}: " if words else ""
-
-
-def _summary(checks: list[Check]) -> str:
-    from reconciler.doctor import FOUND, LAYERS, UNKNOWN
-
-    wrong = [c for c in checks if c.status == FOUND]
-    unknown = sum(c.status == UNKNOWN for c in checks)
-    if wrong:
-        first, others = wrong[0], len(wrong) - 1
-        more = f" ({others} other problem{'s, some' if others > 1 else ','} probably caused by it)" if others else ""
-        return f"Fix this first: {first.layer}: {_place(first.domain, first.region)}{first.message}{more}"
-    if unknown:
-        return f"No problem was found, but {unknown} thing{'s' * (unknown != 1)} could not be checked."
-    seen = {c.layer for c in checks}
-    if left := [layer for layer in LAYERS if layer not in seen]:
-        looked = ", ".join(layer for layer in LAYERS if layer in seen) or "none"
-        return f"Every layer that was looked at is healthy: {looked}. Not looked at: {', '.join(left)}."
-    return (
-        "Every layer is healthy. If one receiver still rejects mail, the cause is reputation or content; its SMTP "
-        "reply says which."
-    )

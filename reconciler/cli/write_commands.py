@@ -209,22 +209,24 @@ def unlock(
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
     no_color: ColorOption = False,
 ) -> int:
-    """Free the stack's lock after showing who holds it."""
+    """Free the stack's lock, and those of the stacks that it was formerly, after showing who holds them."""
     from reconciler.renderers.escape import safe
 
-    lock = lock_of(declared.stack)
-    holder = lock.holder()
-    if holder is None:
+    locks = [lock_of(declared.stack, scope) for scope in declared.stack.scopes]
+    held = [(lock, holder) for lock in locks if (holder := lock.holder()) is not None]
+    if not held:
         sys.stdout.write("No run holds the lock.\n")
-        return 0
-    sys.stdout.write(f"The lock is held by {safe(str(holder))}\n")
-    if not force:
-        must_have_terminal("unlock", "recon unlock --force")
-        if not yes("Free it? If that run still writes, another could write at the same time. Only `yes` is accepted: "):
-            return 1
-    if not lock.force_unlock(holder):
-        raise Locked("another run has taken the lock meanwhile", hint="show its holder: recon unlock")
-    sys.stdout.write("The lock is free.\n")
+    for lock, holder in held:
+        sys.stdout.write(f"The lock of {lock.whose} is held by {safe(str(holder))}\n")
+        if not force:
+            must_have_terminal("unlock", "recon unlock --force")
+            if not yes(
+                "Free it? If that run still writes, another could write at the same time. Only `yes` is accepted: "
+            ):
+                return 1
+        if not lock.force_unlock(holder):
+            raise Locked("another run has taken the lock meanwhile", hint="show its holder: recon unlock")
+        sys.stdout.write("The lock is free.\n")
     return 0
 
 

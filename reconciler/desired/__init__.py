@@ -17,10 +17,10 @@ from reconciler.desired.checks import check_all
 from reconciler.desired.entries import Assembler, Declared, collect
 from reconciler.desired.nodes import Node, Problems, merged
 from reconciler.desired.schema import json_schema
-from reconciler.desired.stack import base_values, read_moved, read_rules, read_stack, read_waivers
+from reconciler.desired.stack import base_values, read_moved, read_released, read_rules, read_stack, read_waivers
 from reconciler.desired.variables import suggestion
 from reconciler.errors import InvalidState
-from reconciler.model import Diagnostic, Entry, Moved, Stack, State, Waiver, digest_of
+from reconciler.model import Diagnostic, Entry, Moved, Released, Stack, State, Waiver, digest_of
 
 __all__ = ["Loaded", "json_schema", "load", "load_texts"]
 
@@ -140,14 +140,15 @@ def _state(
     for item in everything:
         assembler.prepare(item)
         entries.extend(assembler.entries(item))
-    moved = read_moved(both("moved"), values, problems)
-    check_all(stack, entries, moved, problems)
+    moved = read_moved(both("moved"), values, problems, stack, entries)
+    released = read_released(both("released"), values, problems)
+    check_all(stack, entries, moved, released, problems)
     rules = read_rules(both("rules"))
     waivers = read_waivers(both("waivers"), values, problems)
     if problems.has_errors:
         return None
-    digest = _digest(stack, entries, moved, rules, waivers)
-    return State(stack, tuple(entries), moved, rules, waivers, digest, root)
+    digest = _digest(stack, entries, moved, released, rules, waivers)
+    return State(stack, tuple(entries), moved, rules, waivers, digest, root, released)
 
 
 def _environment(document: Node, name: str | None, problems: Problems) -> tuple[Node | None, bool]:
@@ -176,7 +177,8 @@ def _environment(document: Node, name: str | None, problems: Problems) -> tuple[
 
 
 def _digest(
-    stack: Stack, entries: list[Entry], moved: tuple[Moved, ...], rules: Mapping[str, str], waivers: tuple[Waiver, ...]
+    stack: Stack, entries: list[Entry], moved: tuple[Moved, ...], released: tuple[Released, ...],
+    rules: Mapping[str, str], waivers: tuple[Waiver, ...],
 ) -> str:  # fmt: skip
     """Over everything that decides what is desired; places in files do not."""
     described: dict[str, Any] = {
@@ -184,12 +186,13 @@ def _digest(
             "name": stack.name, "environment": stack.environment, "account": stack.account,
             "regions": list(stack.regions), "roles": [stack.plan_role_arn, stack.apply_role_arn],
             "dns": [stack.dns_account, stack.dns_role_arn], "tags": dict(stack.tags),
-            "max_deletes": stack.max_deletes, "backend": dict(stack.backend),
+            "max_deletes": stack.max_deletes, "backend": dict(stack.backend), "formerly": list(stack.formerly),
         },
         "entries": sorted(
             ([e.section, e.name, e.region or "", e.values] for e in entries), key=lambda item: tuple(item[:3])
         ),
         "moved": [[m.from_address, m.to_address] for m in moved],
+        "released": sorted(map(str, released)),
         "rules": dict(rules),
         "waivers": [[w.rule, w.address, w.reason, w.until] for w in waivers],
     }  # fmt: skip

@@ -18,7 +18,7 @@ from reconciler.resources.spec import PlainSpec
 
 
 def to_document(state: State, wanted: Callable[[Entry], bool] = lambda entry: True) -> Document:
-    """The entries of ``state`` that are ``wanted``, its renames, rules and waivers. Values are shared, not copied."""
+    """The entries of ``state`` that are ``wanted``, what it renames and releases, rules and waivers; none is copied."""
     found: dict[str, dict[str, list[Entry]]] = {}
     for entry in filter(wanted, state.entries):
         found.setdefault(entry.section, {}).setdefault(entry.name, []).append(entry)
@@ -26,6 +26,7 @@ def to_document(state: State, wanted: Callable[[Entry], bool] = lambda entry: Tr
     return {
         **{section: entries[""] if SECTIONS[section][1].single else entries for section, entries in written.items()},
         "moved": [{"from": moved.from_address, "to": moved.to_address} for moved in state.moved],
+        "released": [str(one) for one in state.released],
         "rules": dict(state.rules),
         "waivers": [
             {"rule": w.rule, "address": w.address, "reason": w.reason, "until": w.until} for w in state.waivers
@@ -64,10 +65,12 @@ def _stack(fields: Document) -> Document:
     """``stack:`` as the YAML has it."""
     roles = {"plan": fields.get("plan_role_arn"), "apply": fields.get("apply_role_arn")}
     dns = {"account": fields.get("dns_account"), "role_arn": fields.get("dns_role_arn")}
-    written = {key: fields.get(key) for key in ("name", "account", "regions", "tags", "max_deletes", "backend")}
+    written = {
+        key: fields.get(key) for key in ("name", "account", "regions", "tags", "max_deletes", "backend", "formerly")
+    }
     written["role_arn"] = {purpose: arn for purpose, arn in roles.items() if arn is not None}
     written["dns"] = {key: value for key, value in dns.items() if value is not None}
-    return {key: value for key, value in written.items() if value not in ({}, None)}
+    return {key: value for key, value in written.items() if value not in ({}, [], None)}
 
 
 def _written(entries: list[Entry]) -> Document:

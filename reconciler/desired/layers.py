@@ -20,12 +20,12 @@ ENTRIES: Final[Mapping[str, str]] = {name: section.entry for name, (_, section) 
 """Section of the YAML -> what one entry is called in ``defaults`` and ``classes``, and in the schema."""
 LAYER_KINDS: Final = tuple(entry for _, entry in schema.entry_names())
 
-_LAYERED: Final = ("vars", "defaults", "classes", *SECTIONS, "moved", "rules", "waivers")
+_LAYERED: Final = ("vars", "defaults", "classes", *SECTIONS, "released", "moved", "rules", "waivers")
 TOP_LEVEL: Final = ("stack", "environments", *_LAYERED)
 IN_ENVIRONMENT: Final = ("stack", "exclude", *_LAYERED)
 
-_MERGE_DEPTH: Final = {"environments": 3, "moved": 0, "waivers": 0}
-_JOINED: Final = frozenset({"moved", "waivers", "exclude"})
+_MERGE_DEPTH: Final = {"environments": 3, "released": 0, "moved": 0, "waivers": 0}
+_JOINED: Final = frozenset({"released", "moved", "waivers", "exclude"})
 """Lists that several files may each add to."""
 
 ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
@@ -176,12 +176,12 @@ def _check_common(layer: Node, where: str, problems: Problems) -> None:
             continue
         for name, entry in entries.children():
             _check_entry(entry, kind, f"{prefix}{label(section, name)}", bool(where), problems)
-    for key in ("moved", "rules", "waivers"):
+    for key in ("released", "moved", "rules", "waivers"):
         part = layer.get(key)
         if part is not None and part.value is not None:
             plain = _rules(part) if key == "rules" else part.plain()
             found = findings(key, _fold(key, plain), lenient=True)
-            if key != "moved":
+            if key in {"rules", "waivers"}:
                 found = [_unknown_rule(one, plain) for one in found]
             report(found, part, f"{prefix}{key}", problems)
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from reconciler.desired import compiled
-from reconciler.desired.entries import expand, typed
+from reconciler.desired.entries import expand, folder_of, typed
 from reconciler.desired.findings import findings
-from reconciler.desired.layers import report, rule_severity
+from reconciler.desired.layers import ENVIRONMENT_NAME, report, rule_severity
 from reconciler.desired.nodes import Node, Problems, show
-from reconciler.desired.variables import Variables
-from reconciler.model import Moved, Severity, Source, Stack, Waiver
+from reconciler.desired.variables import BadVariable, Variables, suggestion
+from reconciler.model import CLOUDFORMATION, Entry, Moved, Released, Severity, Source, Stack, Waiver
 from reconciler.names import fold_domain
 from reconciler.regions import SES_REGIONS, partition_of
-from reconciler.resources import KINDS
+from reconciler.resources import KINDS, SECTIONS
 
 STACK_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 """Goes into tag values, object keys and TXT markers, so it is kept to what all of them take."""
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::([0-9]{12}):role/[\x21-\x7e]{1,576}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_CLOUDFORMATION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+"""CloudFormation API, CreateStack, StackName."""
 
 ADDRESS_FORMS: Final[Mapping[str, tuple[str, ...]]] = {name: spec.address for name, spec in KINDS.items()}
 """Kind -> what follows it in an address."""
@@ -114,6 +116,7 @@ class _StackReader:
             tags=tags if isinstance(tags, dict) else {},
             max_deletes=max_deletes if type(max_deletes) is int else DEFAULT_MAX_DELETES,
             backend=backend if isinstance(backend, dict) else {}, source=self.node.source,
+            formerly=self._formerly(),
         )  # fmt: skip
 
     def _text(self, key: str) -> str:
@@ -131,6 +134,26 @@ class _StackReader:
                 "an account belongs to one partition: use one stack for each",
             )  # fmt: skip
         return regions
+
+    def _formerly(self) -> tuple[str, ...]:
+        found = []
+        listed = self.plain.get("formerly")
+        for number, owner in enumerate(listed if isinstance(listed, list) else ()):
+            if not isinstance(owner, str):
+                continue
+            name, slash, environment = owner.partition("/")
+            if owner.startswith(CLOUDFORMATION):
+                good = bool(_CLOUDFORMATION_NAME.fullmatch(environment))
+            else:
+                good = bool(STACK_NAME.fullmatch(name) and (not slash or ENVIRONMENT_NAME.fullmatch(environment)))
+            if good:
+                found.append(owner)
+            else:
+                self.error(
+                    "bad-name", f"formerly.{number}", f"{show(owner)} is not the name of a stack",
+                    f"write it like acme-mail, acme-mail/production or {CLOUDFORMATION}STACK",
+                )  # fmt: skip
+        return tuple(dict.fromkeys(found))
 
     def _roles(self, account: str, partition: str) -> tuple[str | None, str | None]:
         value = self.plain.get("role_arn")
@@ -235,12 +258,74 @@ def _entries(
             yield plain, sources, item.source
 
 
-def read_moved(node: Node | None, values: Mapping[str, Any], problems: Problems) -> tuple[Moved, ...]:
+class BadEntryName(ValueError):
+    """A text is not the SECTION.NAME of an entry; ``hint`` says what would be right."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def entry_name(text: str) -> tuple[str, str]:
+    """(section, folded name) of ``SECTION.NAME``, split at the first dot. Raises BadEntryName."""
+    section, dot, name = text.partition(".")
+    if section not in SECTIONS or not dot:
+        raise BadEntryName(
+            f"{show(text)} does not begin with a section", f"write section.name; {suggestion(section, SECTIONS)}"
+        )
+    if SECTIONS[section][1].single:
+        raise BadEntryName(f"`{section}` has no entries with names", "take the line out: nothing of it is ever deleted")
+    try:
+        return section, folder_of(section)(name)
+    except ValueError as error:
+        raise BadEntryName(str(error), f"write it as it stood under `{section}:`") from None
+
+
+def read_released(node: Node | None, values: Mapping[str, Any], problems: Problems) -> tuple[Released, ...]:
+    """The entries that are let go, each once."""
+    found: dict[tuple[str, str], Released] = {}
+    for item in node.value if node is not None and type(node.value) is list else ():
+        if not isinstance(item.value, str):
+            continue  # the schema has said it
+        try:
+            section, name = entry_name(Variables(values).expand(item.value))
+        except BadVariable as error:
+            problems.error(error.code, f"released: {error}", error.hint, source=item.source)
+        except BadEntryName as error:
+            problems.error("unknown-released", f"released: {error}", error.hint, source=item.source)
+        else:
+            found.setdefault((section, name), Released(section, name, item.source))
+    return tuple(found.values())
+
+
+def _moved_everywhere(ends: list[str], source: Source, stack: Stack, entries: Iterable[Entry]) -> Iterator[Moved]:
+    """The renames that ``{from: SECTION.OLD, to: SECTION.NEW}`` means: one in each region of the new entry. Raises
+    BadEntryName."""
+    (section, old), (new_section, new) = map(entry_name, ends)
+    if section != new_section:
+        raise BadEntryName(f"{ends[0]} cannot become {ends[1]}", "a rename keeps the section: this is a delete and a "
+                           "create")  # fmt: skip
+    spec, _ = SECTIONS[section]
+    declared = sorted({e.region for e in entries if (e.section, e.name) == (section, new) and e.region})
+    for region in (declared or stack.regions) if spec.regional else ("",):
+        place = (region,) if region else ()
+        yield Moved(spec.address_of(*place, old), spec.address_of(*place, new), source)
+
+
+def read_moved(
+    node: Node | None, values: Mapping[str, Any], problems: Problems, stack: Stack, entries: Iterable[Entry]
+) -> tuple[Moved, ...]:
     """The renames; each end is checked alone, see ``checks`` for how they fit the entries."""
     found: list[Moved] = []
     for plain, sources, source in _entries(node, values, problems, "moved"):
         ends = [end for end in (plain.get("from"), plain.get("to")) if isinstance(end, str)]
         if len(ends) != 2:
+            continue
+        if not any("/" in end for end in ends):
+            try:
+                found += _moved_everywhere(ends, source, stack, entries)
+            except BadEntryName as error:
+                problems.error("bad-address", f"moved: {error}", error.hint, source=source)
             continue
         bad = False
         for key, end in zip(("from", "to"), ends, strict=True):
@@ -249,7 +334,8 @@ def read_moved(node: Node | None, values: Mapping[str, Any], problems: Problems)
                 bad = True
                 problems.error(
                     "bad-address", f"moved.{key}: {show(end)} is not an address: {reason}",
-                    "such as configuration_set/us-east-1/transactional", source=sources.get(key, source),
+                    "such as configuration_set/us-east-1/old; or give both as section.name: configuration_sets.old",
+                    source=sources.get(key, source),
                 )  # fmt: skip
         if not bad:
             found.append(Moved(fold_moved(ends[0]), fold_moved(ends[1]), source))

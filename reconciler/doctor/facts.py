@@ -6,16 +6,17 @@ written, and no secret is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
+from reconciler.doctor import undeclared
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
-from reconciler.names import domain_of, parents
+from reconciler.names import domain_of, is_at_or_below, parents
 from reconciler.public_dns import Answer, PublicDns
 from reconciler.resources import SECTIONS
 from reconciler.resources.dns_record import intents
@@ -23,8 +24,9 @@ from reconciler.resources.email_identity import SPEC as IDENTITY
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.resources.dns_record.zones import Zone
 
-READS = ("ses:GetSendStatistics", *suppression.READS)
+READS = ("ses:GetSendStatistics", *suppression.READS, *undeclared.READS)
 """The calls beside those of a plan."""
 DAYS = 14
 """How far back SES keeps its sending statistics (SES API, GetSendStatistics: two weeks, in quarters of an hour)."""
@@ -49,7 +51,7 @@ class Facts:
 
     ``answers`` come from public DNS, and are empty without ``asked_dns``. ``suppressed`` counts reasons by region;
     ``suppressed_own`` are addresses in the stack's own domains. ``recipient`` is the address of ``--to``, and
-    ``recipient_entries`` are its entries on the lists.
+    ``recipient_entries`` are its entries on the lists. ``live`` are the names that were listed where there is no YAML.
     """
 
     snapshot: Snapshot
@@ -63,6 +65,7 @@ class Facts:
     suppressed_own: list[suppression.SuppressedAddress] = field(default_factory=list)
     recipient: str = ""
     recipient_entries: list[suppression.SuppressedAddress] = field(default_factory=list)
+    live: undeclared.LiveNames | None = None
 
 
 def only_domains(state: State, domains: Iterable[str]) -> State:
@@ -114,14 +117,35 @@ def gather(
     snapshot = observing.declare(small, now)
     observing.observe(snapshot, aws, sweep=False)
     facts = Facts(snapshot, domains, [r for r in used if not set(regions) or r in set(regions)], recipient=recipient)
+    _complete(facts, aws, {e.name for e in state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
+    return facts
+
+
+def gather_live(
+    aws: Aws, regions: Sequence[str], now: str, name: str, *, recipient: str = "", dns: PublicDns | None
+) -> Facts:
+    """Read everything without YAML: the identities of some regions, or only the domain or address ``name``.
+
+    Raises Refused for the wrong account; an error of one part is in the facts. Cost: a call an identity, at most
+    ``undeclared.MOST``, one a second in a region.
+    """
+    listed = undeclared.list_names(aws, regions, name)
+    snapshot = undeclared.observe(aws, regions, now, listed)
+    facts = Facts(snapshot, listed.domains, list(regions), recipient=recipient, live=listed)
+    _complete(facts, aws, {e.name for e in snapshot.state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
+    return facts
+
+
+def _complete(facts: Facts, aws: Aws, own: set[str], dns: PublicDns | None) -> None:
+    """Read what is not in the snapshot; ``own`` are the domains and addresses that are ours."""
+    snapshot, now = facts.snapshot, facts.snapshot.now
     accounts = aws.parallel(lambda r: _account(aws, snapshot, r), facts.regions)
     facts.accounts = dict(zip(facts.regions, accounts, strict=True))
     facts.sent = dict(zip(facts.regions, aws.parallel(lambda r: _sent(aws, r, now), facts.regions), strict=True))
-    _suppressed(facts, aws, {e.name for e in state.entries if SECTIONS[e.section][0] is IDENTITY})
+    _suppressed(facts, aws, own)
     facts.asked_dns = dns is not None
     if dns is not None:
-        facts.answers = dns.ask(questions(snapshot, domains))
-    return facts
+        facts.answers = dns.ask(questions(snapshot, facts.domains))
 
 
 def _account(aws: Aws, snapshot: Snapshot, region: str) -> Mapping[str, Any] | ReconError:
@@ -179,12 +203,22 @@ def questions(snapshot: Snapshot, domains: Iterable[str]) -> list[Question]:
     found: set[Question] = set()
     for intent in intents.of_state(snapshot):
         if intent.domain in wanted and intent.name is not None:
-            found.add((intent.name, intent.type))
-    for zone in snapshot.zones.values():
-        if zone.loaded and not zone.private:
-            found.add((zone.name, "NS"))
+            apex = apex_of(snapshot, intent.name)
+            found |= {(intent.name, intent.type), (apex, "NS"), (apex.partition(".")[2], "NS")}
     for domain in wanted:
         for name in (domain, *parents(domain)):
             if "." in name:
                 found.add((f"_dmarc.{name}", "TXT"))
     return sorted(found)
+
+
+def hosted_zone(snapshot: Snapshot, name: str) -> Zone | None:
+    """The public hosted zone that was read at or nearest above a name."""
+    every = [z for z in snapshot.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
+    return max(every, key=lambda z: len(z.name), default=None)
+
+
+def apex_of(snapshot: Snapshot, name: str) -> str:
+    """The zone that a name is in: its hosted zone, else the name with two labels, below which it was registered."""
+    zone = hosted_zone(snapshot, name)
+    return zone.name if zone is not None else ".".join(name.split(".")[-2:])

@@ -7,16 +7,17 @@ Sources: SES Developer Guide, "Monitoring your sender reputation" (5% bounces an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from reconciler.doctor.facts import Facts, may_send
+from reconciler.doctor import users
+from reconciler.doctor.checks import ADVICE, DELEGATION, FOUND, NOW, OK, UNKNOWN, Check
+from reconciler.doctor.facts import Facts, apex_of, hosted_zone
+from reconciler.doctor.headline import by_cause
 from reconciler.errors import ReconError
-from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.mail.tags import visible
-from reconciler.model import Desired, Observed
+from reconciler.model import Observed
 from reconciler.names import is_at_or_below, parents
 from reconciler.public_dns import Answer
 from reconciler.resources import email_identity as identity
@@ -24,38 +25,6 @@ from reconciler.resources.dns_record import intents
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.values import key_of, mx_value
 from reconciler.resources.dns_record.zones import Zone
-from reconciler.resources.smtp_credential import kind as smtp_credential
-from reconciler.resources.smtp_credential import rotation
-from reconciler.resources.smtp_user import kind as smtp_user
-
-OK: Final = "ok"
-FOUND: Final = "found"
-UNKNOWN: Final = "unknown"
-
-LAYERS: Final = ("account", "configuration_set", "identity", "dns", "alignment", "smtp", "suppression", "reputation")
-"""Each layer depends on those before it: fix the first broken layer first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check. ``status``: ``ok``, ``found`` (something is wrong), ``unknown`` (it could not be checked).
-
-    ``domain`` is empty for a check of the account or of a user, ``region`` for a global one.
-    """
-
-    layer: str
-    status: str
-    message: str
-    hint: str = ""
-    domain: str = ""
-    region: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "layer": self.layer, "status": self.status, "message": self.message, "hint": self.hint or None,
-            "domain": self.domain or None, "region": self.region or None,
-        }  # fmt: skip
-
 
 REVIEW_BOUNCES = 0.05
 REVIEW_COMPLAINTS = 0.001
@@ -84,23 +53,41 @@ _VERIFICATION_ERRORS = {
 
 
 def diagnose(facts: Facts) -> list[Check]:
-    """Every check, in the order of the layers."""
-    checks: list[Check] = []
+    """Every check, in the order of the layers, with the cause of each symptom."""
+    checks: list[Check] = list(_listing(facts))
     for region in facts.regions:
         checks += _account(facts, region)
     for region in facts.regions:
         checks += _sets(facts, region)
     checks += _addresses(facts)
+    if facts.asked_dns:
+        checks += _delegations(facts)
     for domain in facts.domains:
         checks += _identity(facts, domain)
         if facts.asked_dns:
             checks += _dns(facts, domain)
         checks += _alignment(facts, domain)
-    checks += _smtp(facts)
+    checks += users.checks(facts)
     for region in facts.regions:
         checks += _suppression(facts, region)
         checks += _reputation(facts, region)
-    return sorted(checks, key=lambda c: LAYERS.index(c.layer))
+    return by_cause(checks)
+
+
+def _listing(facts: Facts) -> Iterator[Check]:
+    """What could not be listed where there is no YAML, and what was left out."""
+    if facts.live is None:
+        return
+    for layer, region, error in facts.live.problems:
+        yield Check(layer, UNKNOWN, error.message, error.hint, region=region)
+    if facts.live.left:
+        message = f"{facts.live.left:,} identities were not looked at, since each costs a call"
+        yield Check("identity", UNKNOWN, message, "name a domain: recon doctor DOMAIN", rank=ADVICE)
+
+
+def _hint(facts: Facts, declared: str, live: str) -> str:
+    """What to do, with YAML or without."""
+    return declared if facts.live is None else live
 
 
 # --- account -------------------------------------------------------------------------------------------------------
@@ -109,8 +96,8 @@ def diagnose(facts: Facts) -> list[Check]:
 def _account(facts: Facts, region: str) -> Iterator[Check]:
     live = facts.accounts[region]
 
-    def found(message: str, hint: str) -> Check:
-        return Check("account", FOUND, message, hint, region=region)
+    def found(message: str, hint: str, rank: int = NOW) -> Check:
+        return Check("account", FOUND, message, hint, region=region, rank=rank)
 
     if isinstance(live, ReconError):
         yield Check("account", UNKNOWN, live.message, live.hint, region=region)
@@ -133,7 +120,7 @@ def _account(facts: Facts, region: str) -> Iterator[Check]:
             hint = (
                 f"the request for production access is {review['Status']}: reply to the case{case} in the AWS console"
             )
-        yield found("the account is in the SES sandbox: only verified recipients get mail", hint)
+        yield found("the account is in the SES sandbox: only verified recipients get mail", hint, ADVICE)
     elif most > 0 and sent >= QUOTA_NEAR * most:
         yield found(f"{sent:,.0f} of {most:,.0f} messages a day are sent", "request a higher quota, or send later")
     else:
@@ -160,13 +147,17 @@ def _sets(facts: Facts, region: str) -> Iterator[Check]:
             message, status, hint = f"{desired.name} does not exist", FOUND, "recon apply creates it"
         elif (live.spec.get("sending_options") or {}).get("sending_enabled") is False:
             message, status = f"sending is off in {desired.name}: SES rejects mail that names it", FOUND
-            hint = "recon apply --resume-sending, once what stopped it is fixed"
+            hint = _hint(
+                facts, "recon apply --resume-sending, once what stopped it is fixed",
+                "switch it on again in SES, once what stopped it is fixed",
+            )  # fmt: skip
         else:
             fine += 1
             continue
-        yield Check("configuration_set", status, message, hint, region=region)
+        yield Check("configuration_set", status, message, hint, region=region, about="set", subject=desired.name)
     if fine:
-        words = "the declared set exists" if fine == 1 else f"{fine} declared sets exist"
+        declared = _hint(facts, "declared ", "")
+        words = f"the {declared}set exists" if fine == 1 else f"{fine} {declared}sets exist"
         yield Check("configuration_set", OK, f"{words}, and sending is on", region=region)
 
 
@@ -187,19 +178,22 @@ def _addresses(facts: Facts) -> Iterator[Check]:
             continue
         region, live = str(desired.region), facts.snapshot.observed.get(desired.address)
         unread = facts.snapshot.unknown(desired.address)
-        place = {"domain": desired.name, "region": region}
+
+        def check(status: str, message: str, hint: str = "", *, name: str = desired.name, at: str = region) -> Check:
+            return Check("identity", status, message, hint, name, at)
+
         if unread is not None:
-            yield Check("identity", UNKNOWN, f"the address could not be read: {unread.reason}", unread.hint, **place)
+            yield check(UNKNOWN, f"the address could not be read: {unread.reason}", unread.hint)
         elif live is None:
-            yield Check("identity", FOUND, "the address is no identity", "recon apply creates it", **place)
+            yield check(FOUND, "the address is no identity", "recon apply creates it")
         elif live.facts["verification_status"] != "SUCCESS":
             status, hint = live.facts["verification_status"], "its owner must click the link that SES has mailed"
-            yield Check("identity", FOUND, f"verification of the address is {status}", hint, **place)
+            yield check(FOUND, f"verification of the address is {status}", hint)
         else:
             problems = list(_set_problems(facts, live, region))
-            yield from (Check("identity", FOUND, message, hint, **place) for message, hint in problems)
+            yield from problems
             if not problems:
-                yield Check("identity", OK, "the address is verified", **place)
+                yield check(OK, "the address is verified")
 
 
 def _identity(facts: Facts, domain: str) -> Iterator[Check]:
@@ -212,7 +206,8 @@ def _identity(facts: Facts, domain: str) -> Iterator[Check]:
                 "identity", UNKNOWN, f"the identity could not be read: {unread.reason}", unread.hint, domain, region
             )
         elif live is None:
-            yield Check("identity", FOUND, "the identity does not exist", "recon apply creates it", domain, region)
+            hint = _hint(facts, "recon apply creates it", "create it in SES; if it is in another region, give --region")
+            yield Check("identity", FOUND, "the identity does not exist", hint, domain, region, "verification")
         else:
             problems = list(_identity_problems(facts, live, domain, region))
             yield from problems or [
@@ -228,42 +223,48 @@ def _mail_from_words(live: Observed) -> str:
 def _identity_problems(facts: Facts, live: Observed, domain: str, region: str) -> Iterator[Check]:
     seen, dkim, mail_from = live.facts, live.spec["dkim"], live.spec["mail_from"]
 
-    def found(message: str, hint: str) -> Check:
-        return Check("identity", FOUND, message, hint, domain, region)
+    def found(message: str, hint: str, about: str = "") -> Check:
+        return Check("identity", FOUND, message, hint, domain, region, about)
 
     if seen["verification_status"] != "SUCCESS":
         hint = "SES must be able to resolve the records listed below; it checks for 72 hours"
         hint = _VERIFICATION.get(str(seen.get("error_type")), hint)
-        yield found(_verification_text(seen, facts.snapshot.now), hint)
+        yield found(_verification_text(seen, facts.snapshot.now), hint, "verification")
     elif not seen["sending"]:
         yield found(
             "the identity is verified, but SES does not allow it to send", "check the account in the SES console"
         )
     if not dkim["signing_enabled"]:
-        yield found("mail is not signed: DKIM signing is off", "recon plan shows whether the YAML declares it")
+        hint = _hint(facts, "recon plan shows whether the YAML declares it", "switch signing on in SES")
+        yield found("mail is not signed: DKIM signing is off", hint, "dkim")
     elif seen["verification_status"] == "SUCCESS" and seen["dkim_status"] != "SUCCESS":
         yield found(
             f"DKIM is {seen['dkim_status']}: mail is not signed",
-            "SES must be able to resolve the DKIM records listed below",
-        )
+            "SES must be able to resolve the DKIM records listed below", "dkim",
+        )  # fmt: skip
     if mail_from and seen["mail_from_status"] not in {None, "SUCCESS"}:
         name, status = mail_from["mail_from_domain"], seen["mail_from_status"]
         rejects = mail_from["behavior_on_mx_failure"] == "REJECT_MESSAGE"
         effect = "SES rejects mail" if rejects else "SES uses amazonses.com instead, and SPF does not align"
         hint = "SES must be able to resolve the MX and SPF records listed below"
-        yield found(f"MAIL FROM {name} is {status}: {effect}", hint)
-    for message, hint in _set_problems(facts, live, region):
-        yield found(message, hint)
+        yield found(f"MAIL FROM {name} is {status}: {effect}", hint, "mail_from")
+    yield from _set_problems(facts, live, region)
 
 
-def _set_problems(facts: Facts, live: Observed, region: str) -> Iterator[tuple[str, str]]:
-    """(message, hint) of what is wrong with the default configuration set of an identity."""
+def _set_problems(facts: Facts, live: Observed, region: str) -> Iterator[Check]:
+    """What is wrong with the default configuration set of an identity."""
+
+    def found(message: str, hint: str) -> Check:
+        return Check("identity", FOUND, message, hint, live.name, region, "set", str(name))
+
     name = live.spec["configuration_set_name"]
     used = facts.snapshot.observed.get(f"configuration_set/{region}/{name}") if name else None
     if name and used is None and facts.snapshot.unknown(f"configuration_set/{region}/{name}") is None:
-        yield f"its configuration set {name} does not exist: SES rejects mail (554)", "recon apply creates it"
+        hint = _hint(facts, "recon apply creates it", "create it, or give the identity another set")
+        yield found(f"its configuration set {name} does not exist: SES rejects mail (554)", hint)
     elif used is not None and (used.spec.get("sending_options") or {}).get("sending_enabled") is False:
-        yield f"sending is off in its configuration set {name}", "recon apply --resume-sending"
+        hint = _hint(facts, "recon apply --resume-sending", "switch it on again in SES")
+        yield found(f"sending is off in its configuration set {name}", hint)
 
 
 def _verification_text(seen: Mapping[str, Any], now: str) -> str:
@@ -292,7 +293,6 @@ def _checked_text(checked: object, now: str) -> str:
 
 def _dns(facts: Facts, domain: str) -> Iterator[Check]:
     wrong = asked = 0
-    reported: set[str] = set()
     for intent in intents.of_state(facts.snapshot):
         if intent.domain != domain or intent.name is None or (intent.region and intent.region not in facts.regions):
             continue
@@ -300,36 +300,54 @@ def _dns(facts: Facts, domain: str) -> Iterator[Check]:
         region, answer = intent.region or "", facts.answers[intent.name, intent.type]
         if answer.problem:
             wrong += 1
-            yield Check("dns", UNKNOWN, f"{intent.name} {intent.type}: {answer.problem}", "", domain, region)
+            message = f"{intent.name} {intent.type}: {answer.problem}"
+            yield Check("dns", UNKNOWN, message, "", domain, region, intent.group)
         elif problem := _record_problem(intent, answer):
             wrong += 1
-            zone = _zone_of(facts, intent.name)
-            if zone is not None and zone.name not in reported and (check := _delegation(facts, zone, domain)):
-                reported.add(zone.name)
-                yield check
-            yield Check("dns", FOUND, problem, _dns_hint(zone, intent), domain, region)
+            hint = _dns_hint(facts, _zone_of(facts, intent.name), intent)
+            yield Check("dns", FOUND, problem, hint, domain, region, intent.group)
     if asked and not wrong:
         yield Check("dns", OK, f"public DNS returns all {asked} records as expected", "", domain)
     elif not asked:
-        yield Check("dns", OK, "no records are declared", "", domain)
+        yield Check("dns", OK, "no records are declared" if facts.live is None else "SES needs no record", "", domain)
 
 
-def _delegation(facts: Facts, zone: Zone, domain: str) -> Check | None:
-    """A check that failed where public DNS uses none of the zone's name servers."""
-    seen = facts.answers.get((zone.name, "NS"), Answer()).values
-    own = sorted({v.rstrip(".").lower() for s in zone.sets(zone.name, "NS") for v in s.values})
-    if set(seen) & set(own):
-        return None
-    if words := zone.undelegated():
-        return Check("dns", FOUND, *words, domain)
-    if not seen:
-        return None
-    above = next((one.parent_name for one in zone.delegations or ()), "")
-    where = f"in the zone {above} that public DNS uses" if above else "at the registrar"
-    return Check(
-        "dns", FOUND, f"{zone.name} is delegated to {', '.join(seen)}, not to the servers of hosted zone {zone.id}",
-        f"set {', '.join(own)} {where}, or declare the zone that is delegated", domain,
-    )  # fmt: skip
+def _delegations(facts: Facts) -> Iterator[Check]:
+    """The zones whose records fail because the world does not get to them: one check each, however many records."""
+    failed: dict[str, Zone | None] = {}
+    for intent in intents.of_state(facts.snapshot):
+        if intent.name and intent.domain in facts.domains:
+            answer = facts.answers.get((intent.name, intent.type), Answer())
+            if answer.problem or _record_problem(intent, answer):
+                zone = _zone_of(facts, intent.name)
+                failed[apex_of(facts.snapshot, intent.name)] = zone
+    for apex, zone in sorted(failed.items()):
+        yield from _delegation(facts, apex, zone)
+
+
+def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
+    """A check that failed where a zone has no name servers, none that answer, or none of those of its hosted zone."""
+    seen = facts.answers.get((apex, "NS"), Answer())
+    above = facts.answers.get((apex.partition(".")[2], "NS"), Answer())
+    own = sorted({v.rstrip(".").lower() for s in zone.sets(apex, "NS") for v in s.values}) if zone is not None else []
+    if set(seen.values) & set(own):
+        return
+    parent = next((one.parent_name for one in zone.delegations or ()), "") if zone is not None else ""
+    where = f"in the zone {parent} that public DNS uses" if parent else "at the registrar"
+    hint = f"set {', '.join(own) or 'the name servers that hold its records'} {where}"
+    if zone is not None and (words := zone.undelegated()):
+        message, hint = words
+    elif seen.problem and not above.problem:
+        message = f"the name servers of {apex} do not answer: {seen.problem}"
+        hint = f"ask whoever runs them, or {hint}"
+    elif not seen.problem and not seen.values:
+        message = f"{apex} has no name servers in public DNS: it has expired, or its parent does not delegate it"
+    elif zone is not None and not seen.problem:
+        message = f"{apex} is delegated to {', '.join(seen.values)}, not to the servers of hosted zone {zone.id}"
+        hint += _hint(facts, ", or declare the zone that is delegated", "")
+    else:
+        return
+    yield Check("dns", FOUND, message, hint, apex, about=DELEGATION)
 
 
 def _record_problem(intent: Intent, answer: Answer) -> str:
@@ -366,19 +384,20 @@ def _found(values: tuple[str, ...]) -> str:
 
 def _zone_of(facts: Facts, name: str) -> Zone | None:
     """The public hosted zone that was read at or nearest above a name."""
-    every = [z for z in facts.snapshot.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
-    return max(every, key=lambda z: len(z.name), default=None)
+    return hosted_zone(facts.snapshot, name)
 
 
-def _dns_hint(zone: Zone | None, intent: Intent) -> str:
+def _dns_hint(facts: Facts, zone: Zone | None, intent: Intent) -> str:
     if intent.zone == "manual" or zone is None:
-        return "publish it in the zone's own DNS; recon plan shows the values"
+        more = _hint(facts, "; recon plan shows the values", "")
+        return f"publish it in the zone's own DNS{more}"
     if intent.name and zone.sets(intent.name, intent.type):
-        return (
-            f"Route 53 zone {zone.id} already has {intent.type} records at this name. If recon plan does not change "
-            "them, check the delegation; if that is right, wait for DNS caches"
-        )
-    return "recon apply writes it"
+        there = f"Route 53 zone {zone.id} already has {intent.type} records at this name. "
+        return there + _hint(
+            facts, "If recon plan does not change them, check the delegation; if that is right, wait for DNS caches",
+            "If they are right, check the delegation, and wait for DNS caches",
+        )  # fmt: skip
+    return _hint(facts, "recon apply writes it", f"create it in Route 53 zone {zone.id}")
 
 
 # --- alignment -----------------------------------------------------------------------------------------------------
@@ -406,9 +425,8 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
     if facts.asked_dns and found is None and not declares_dmarc:
         unread = [a.problem for (n, _), a in facts.answers.items() if n == f"_dmarc.{domain}" and a.problem]
         status = UNKNOWN if unread else FOUND
-        yield Check(
-            "alignment", status, "receivers find no DMARC record", "declare `dmarc:`, first with p: none", domain
-        )
+        hint = _hint(facts, "declare `dmarc:`, first with p: none", "publish one at _dmarc, first with p=none")
+        yield Check("alignment", status, "receivers find no DMARC record", hint, domain, about="dmarc", rank=ADVICE)
     if found is None and not places:
         return
     where, tags = found or (domain, {})
@@ -426,7 +444,7 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
             effect = {"reject": "receivers reject mail", "quarantine": "mail goes to spam"}.get(policy, "DMARC fails")
             yield Check(
                 "alignment", FOUND, f"neither DKIM nor SPF passes for {domain}: {effect} ({policy_text})",
-                "fix the identity first", domain, region,
+                "fix the identity first", domain, region, "alignment",
             )  # fmt: skip
         else:
             more = "" if "DKIM" in by else "; forwarded mail fails, since only DKIM survives forwarding"
@@ -445,41 +463,6 @@ def _spf_aligns(live: Observed, domain: str, tags: Mapping[str, str]) -> bool:
     block = live.spec["mail_from"]
     working = bool(block) and live.facts["mail_from_status"] == "SUCCESS"
     return working and tags.get("aspf", "r") != "s" and is_at_or_below(block["mail_from_domain"], domain)
-
-
-# --- SMTP credentials ----------------------------------------------------------------------------------------------
-
-
-def _smtp(facts: Facts) -> Iterator[Check]:
-    for desired in sorted(facts.snapshot.kind(smtp_credential.NAME), key=lambda d: d.name):
-        domain = next((d for d in facts.domains if may_send(desired.entry, d)), "")
-        status, message, hint = _smtp_user(facts.snapshot, desired)
-        yield Check("smtp", status, message, hint, domain)
-
-
-def _smtp_user(snapshot: Snapshot, desired: Desired) -> tuple[str, str, str]:
-    """(status, message, hint) of one SMTP user."""
-    name, address = desired.name, desired.address
-    unread = snapshot.unknown(address) or snapshot.unknown(smtp_user.address_of(name))
-    if unread is not None:
-        return UNKNOWN, f"{name} could not be read: {unread.reason}", unread.hint
-    live = snapshot.observed.get(address)
-    state = rotation.assess(desired, live, snapshot.now)
-    if live is None or state.phase in {"locked", "unhealthy"}:
-        return FOUND, f"{name}: {state.reason}", state.hint or "recon apply"
-    if left := rotation.unacknowledged(desired, live):
-        listed = ", ".join(rotation.describe_consumer(c) for c in left)
-        hint = f'give them the password, then: recon smtp ack {name} "{left[0]["name"]}"'
-        return FOUND, f"{name}: nobody has confirmed that these have the current password: {listed}", hint
-    if denied := smtp_user.denied(snapshot, name):
-        hint = "remove the statement that denies, or the user from the group"
-        return FOUND, f"{name}: the login works, but SES refuses its mail: {denied}", hint
-    for key, used in live.facts["last_used"].items():
-        if "unknown" in used:
-            hint = "allow iam:GetAccessKeyLastUsed"
-            return UNKNOWN, f"{name}: whether {key} is still in use could not be read: {used['unknown']}", hint
-    message = f"{name}: its key {live.spec['key']} is active, and every store holds its passwords"
-    return OK, message, f"recon smtp verify {name} tests the login"
 
 
 # --- suppression and reputation ------------------------------------------------------------------------------------
@@ -506,7 +489,7 @@ def _suppression(facts: Facts, region: str) -> Iterator[Check]:
         some = ", ".join(e.address for e in own[:3]) + (", ..." if len(own) > 3 else "")
         yield Check(
             "suppression", FOUND, f"{len(own)} addresses in your own domains are suppressed: {some}",
-            "once they accept mail again: recon suppression remove", region=region,
+            "once they accept mail again: recon suppression remove", region=region, rank=ADVICE,
         )  # fmt: skip
         return
     listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items()))

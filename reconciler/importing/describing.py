@@ -8,7 +8,7 @@ from typing import Any, Final
 from reconciler.importing.draft import EntryDraft, ImportDraft, Unwritable, literal, shown_text
 from reconciler.importing.finding import Discovery, Skipped
 from reconciler.importing.users import SmtpUserFound
-from reconciler.kinds.ownership import PROTECT, owner_of
+from reconciler.kinds.ownership import PROTECT, may_write, named, owner_of
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.mail import bimi, dmarc, spf
@@ -36,7 +36,7 @@ PLACEHOLDER: Final = "NAME-OF-THE-SECRET"
 def describe(found: Discovery, draft: ImportDraft) -> None:
     """Fill ``draft`` with an entry for everything that nobody else owns."""
     snapshot = found.snapshot
-    scope = snapshot.scope
+    stack = snapshot.state.stack
     draft.left += found.left
     held: dict[Address, list[Observed]] = {}
     for address, live in sorted(snapshot.observed.items()):
@@ -46,10 +46,9 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if holder_of(live.address):
             continue
         owner = owner_of(live.tags)
-        if owner is not None and owner != scope:
-            who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
+        if owner is not None and not may_write(stack, owner):
             hint = "release it there first if this stack is to manage it"
-            draft.left.append(Skipped(live.address, "owned-elsewhere", f"belongs to {who}", hint))
+            draft.left.append(Skipped(live.address, "owned-elsewhere", f"belongs to {named(owner)}", hint))
             continue
         if live.kind == "email_identity":
             item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
@@ -73,11 +72,11 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
     _shared_names(draft, index)
     for user in found.users.values():
         owner = owner_of(user.live.tags)
-        if owner in {None, scope}:
+        if owner is None or may_write(stack, owner):
             _inert(user)
             draft.users.append(user)
         else:
-            draft.left.append(Skipped(user.live.address, "owned-elsewhere", f"belongs to {owner}"))
+            draft.left.append(Skipped(user.live.address, "owned-elsewhere", f"belongs to {named(owner)}"))
 
 
 def _inert(user: SmtpUserFound) -> None:

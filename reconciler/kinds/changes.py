@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.ownership import names_more
+from reconciler.kinds.ownership import LISTS, PREFIX, STACK, named, names_more, unpack
 from reconciler.model import Address, Change, Desired, Document, FieldDiff, Note, Observed, Source
 
 
@@ -35,6 +36,45 @@ def creation(
     )
 
 
+def release(live: Observed, tags: Mapping[str, str], **execution: Any) -> Change:
+    """Let ``live`` go: recon's own among ``tags`` are taken off, and nothing else changes."""
+    ours = {key: value for key, value in tags.items() if key.startswith(PREFIX)}
+    before, after = {"tags": ours}, {"tags": dict.fromkeys(ours)}
+    parts = "; ".join(f"{key.removeprefix(PREFIX)} {' '.join(sorted(there))}" for key, there in _listed(ours).items())
+    words = f"is let go: it stays live{f' with its {parts}' * bool(parts)}, belongs to no stack, and recon deletes it "
+    words += "no more: delete it by hand, or declare it again"
+    return Change(
+        live.address,
+        live.kind,
+        "update",
+        before,
+        after,
+        differences(before, after),
+        notes=(Note("left", "note", words),),
+        observed_digest=live.digest,
+        region=live.region,
+        execution=execution,
+    )
+
+
+def _listed(tags: Mapping[str, str | None]) -> dict[str, frozenset[str]]:
+    """What recon's tags list, by tag; without those that list nothing."""
+    there = {key: value for key, value in tags.items() if value is not None}
+    found = {key: unpack(there, key) for key in LISTS}
+    return {key: names for key, names in found.items() if names}
+
+
+def _left_behind(live: Observed, after: Document) -> tuple[Note, ...]:
+    """What a former owner put into ``live`` that the state, which takes it over, does not declare."""
+    owner, kept = live.tags.get(STACK), _listed(after.get("tags") or {})
+    left = {key: names - kept.get(key, frozenset()) for key, names in _listed(live.tags).items()}
+    parts = "; ".join(f"{key.removeprefix(PREFIX)} {' '.join(sorted(names))}" for key, names in left.items() if names)
+    if owner is None or not parts:
+        return ()
+    words = f"{named(owner)} put there what is not declared here: {parts}; it stays as it is, and recon forgets it"
+    return (Note("left", "note", words),)
+
+
 def alteration(
     desired: Desired,
     live: Observed,
@@ -61,7 +101,7 @@ def alteration(
         after,
         diff,
         depends_on=depends_on,
-        notes=notes,
+        notes=(*notes, *(_left_behind(live, after) if adopts else ())),
         source=source or (diff[0].source if diff else None) or desired.entry.source,
         observed_digest=live.digest,
         region=desired.region,

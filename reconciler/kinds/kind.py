@@ -6,13 +6,16 @@ The planner calls ``desired`` -> ``observe`` -> ``plan``; the applier calls ``st
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
+from reconciler.kinds.changes import release
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
-from reconciler.model import Address, Change, Desired, Diagnostic, Stack, State, address_parts
+from reconciler.kinds.obstacles import Found, tenants
+from reconciler.kinds.ownership import owner_of
+from reconciler.model import Address, Change, Desired, Diagnostic, Observed, Stack, State, address_parts
 from reconciler.names import at_or_above
 from reconciler.regions import literal, ses_arn
 from reconciler.resources import KINDS
@@ -181,6 +184,14 @@ class BaseKind(ABC):
     def plan(self, draft: PlanDraft) -> Iterable[Change]:
         """The differences between desired and live in ``draft.snapshot``. No I/O; what later kinds must know is put
         into ``draft``."""
+
+    def release(self, snapshot: Snapshot, live: Observed) -> Change | None:
+        """What lets ``live`` go (``released``): recon's own tags taken off; None where it does not carry ours."""
+        return release(live, live.tags) if owner_of(live.tags) == snapshot.scope else None
+
+    def obstacles(self, aws: Aws, snapshot: Snapshot, going: Sequence[Observed]) -> Found:
+        """What AWS would refuse the deletions of ``going`` for. Asked only about what a plan deletes."""
+        return tenants(aws, going) if KINDS[self.name].in_tenants else {}
 
     def known_addresses(self, snapshot: Snapshot) -> Iterable[Address]:
         """Addresses that a target may name although they are neither declared, nor live, nor changed."""

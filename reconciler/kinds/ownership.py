@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from reconciler.errors import AwsError
-from reconciler.model import Address, Entry, FieldDiff, Source
+from reconciler.model import CLOUDFORMATION, Address, Entry, FieldDiff, Source, Stack
 
 if TYPE_CHECKING:
     from reconciler.kinds.plan_draft import PlanDraft
@@ -32,6 +32,8 @@ DKIM_KEY = "recon:dkim-key"
 KEY = "recon:key"
 KEY_INTENT = "recon:key-intent"
 PREFIX = "recon:"
+CLOUDFORMATION_ID: Final = "aws:cloudformation:stack-id"
+_CLOUDFORMATION: Final = "the CloudFormation stack "
 
 T = TypeVar("T")
 
@@ -130,9 +132,9 @@ def owner_of(tags: Mapping[str, str]) -> str | None:
     """Who owns a live resource: the stack scope in ``recon:stack``, a CloudFormation stack, or nobody (None)."""
     if STACK in tags:
         return tags[STACK]
-    for key in ("aws:cloudformation:stack-name", "aws:cloudformation:stack-id"):
+    for key in ("aws:cloudformation:stack-name", CLOUDFORMATION_ID):
         if key in tags:
-            return f"the CloudFormation stack {tags[key]}"
+            return f"{_CLOUDFORMATION}{tags[key]}"
     return None
 
 
@@ -152,6 +154,23 @@ def names_more(before: Mapping[str, str], after: Mapping[str, str | None], diff:
     return True
 
 
+def named(owner: str) -> str:
+    """An owner in a sentence."""
+    return owner if owner.startswith(_CLOUDFORMATION) else f'the recon stack "{owner}"'
+
+
+def is_former(stack: Stack, owner: str | None) -> bool:
+    """Whether ``stack.formerly`` names ``owner``, as ``owner_of`` gives it."""
+    if owner is None or not owner.startswith(_CLOUDFORMATION):
+        return owner in stack.former_scopes
+    return CLOUDFORMATION + owner.removeprefix(_CLOUDFORMATION) in stack.formerly
+
+
+def may_write(stack: Stack, owner: str | None) -> bool:
+    """Whether ``stack`` may write what it declares and ``owner`` owns: its own, nobody's, or a former owner's."""
+    return owner is None or owner == stack.scope or is_former(stack, owner)
+
+
 def published(tags: Mapping[str, str], present: str | None) -> frozenset[str]:
     """The names for which a configuration set has, or may have, a tracking record of ours; ``present`` is the one that
     AWS shows. AWS shows a name only once it has taken it, and forgets it with the next one."""
@@ -159,10 +178,22 @@ def published(tags: Mapping[str, str], present: str | None) -> frozenset[str]:
 
 
 def left_alone(entry: Entry | None, *path: str) -> bool:
-    """Whether the entry's ``unmanaged`` names this key or one above it: what we put there stays and is not
-    ours any more."""
-    named = (entry.values.get("unmanaged") or ()) if entry is not None else ()
-    return any(".".join(path[:length]) in named for length in range(1, len(path) + 1))
+    """Whether what is live at ``path`` and not declared stays and is not ours any more: the entry's ``unmanaged`` names
+    this key or one above it, or a former owner put it there and the entry, which takes over, does not write it."""
+    if entry is None:
+        return False
+    named = entry.values.get("unmanaged") or ()
+    if any(".".join(path[:length]) in named for length in range(1, len(path) + 1)):
+        return True
+    return entry.takes_over and not _writes(entry.values, path)
+
+
+def _writes(values: Any, path: tuple[str, ...]) -> bool:
+    for key in path:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def means_none(entry: Entry | None, key: str) -> bool:
@@ -174,20 +205,20 @@ def means_none(entry: Entry | None, key: str) -> bool:
 
 
 def adopts(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> bool:
-    """Whether a change of a live resource would adopt it, since it is not ours; refused by name where another stack
-    owns it."""
+    """Whether a change of a live resource would adopt it, since it is nobody's or a former owner's; refused by name
+    where another stack owns it."""
     owner = owner_of(tags)
     if owner == draft.snapshot.scope:
         return False
-    if owner is None:
+    if may_write(draft.snapshot.state.stack, owner):
         return True
-    who = owner if owner.startswith("the CloudFormation") else f'the recon stack "{owner}"'
     draft.refuse(
         "owned-elsewhere",
-        f"{address} belongs to {who}",
+        f"{address} belongs to {named(str(owner))}",
         address=address,
         source=source,
-        hint=f"take it out of this stack's YAML, or release it there first (tag {STACK})",
+        hint="take it out of this stack's YAML; or release it there first (`released`), or write that stack into "
+        "`stack.formerly` where this one takes it over",
     )
     return True
 

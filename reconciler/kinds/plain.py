@@ -312,7 +312,7 @@ class PlainKind(Reader):
 
     def _plan_delete(self, draft: PlanDraft, live: Observed) -> Change | None:
         snapshot = draft.snapshot
-        if owner_of(live.tags) != snapshot.scope or not self.may_delete(draft, live):
+        if not snapshot.owns(live) or not self.may_delete(draft, live):
             return None
         refuse_protected(draft, live.address, live.tags, "deleted")
         users: list[Address] = []
@@ -483,7 +483,7 @@ def _stays(snapshot: Snapshot, user: Observed, path: str, name: str, foreign_blo
     """Whether ``user`` still names ``name`` in its field ``path`` after this plan."""
     kept = snapshot.desired.get(user.address)
     if kept is None:
-        return foreign_blocks and owner_of(user.tags) != snapshot.scope
+        return foreign_blocks and not snapshot.owns(user)
     block, _, field = path.rpartition(".")
     written = at_path(kept.spec, block) if block else kept.spec
     return bool((written or {}).get(field, name) == name)

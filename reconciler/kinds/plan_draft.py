@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from reconciler.kinds.kind import Order
+from reconciler.kinds.ownership import named
 from reconciler.kinds.snapshot import Diagnostics, Snapshot
 from reconciler.model import Address, Change
 from reconciler.resources.spec import Memory
@@ -24,6 +25,16 @@ class PlanDraft(Diagnostics):
     _makes: set[Address] = field(default_factory=set)
     _remembered: dict[tuple[Address, Memory], frozenset[str]] = field(default_factory=dict)
     _orders: dict[Address, tuple[set[Address], set[Address], set[Address]]] = field(default_factory=dict)
+
+    def left(self, address: Address, owner: str) -> None:
+        """Name what a former owner has and this state does not declare: it is neither changed nor deleted."""
+        self.say(
+            "note",
+            "left",
+            f"{address} belongs to {named(owner)} and is not declared here: it stays as it is",
+            hint="declare it to take it over; or delete it with that stack's YAML",
+            address=address,
+        )
 
     def remember(self, owner: Address, tag: Memory, names: Iterable[str]) -> None:
         """Have ``tag`` of ``owner`` name ``names``, too, after this plan."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.kinds.kind import BaseKind
@@ -83,7 +83,7 @@ def must_exist(draft: PlanDraft, reference: Address, desired: Desired, path: str
     if reference in snapshot.desired or snapshot.unknown(reference):
         return
     live = snapshot.observed.get(reference)
-    if live is not None and owner_of(live.tags) != snapshot.scope:
+    if live is not None and not snapshot.owns(live):
         return
     kind, region, name = address_parts(reference)
     # What is ours and not declared any more is deleted by this plan.
@@ -114,6 +114,44 @@ def read_each(kind: Reader, aws: Aws, snapshot: Snapshot, addresses: list[Addres
             snapshot.unreadable(address, error.message, error.hint)
         elif found is not None:
             snapshot.observed[address] = found
+
+
+MOST_USERS: Final = 200
+"""How many resources of others a deletion reads in a region, one call each, to see whether they use what is deleted."""
+
+
+def read_users(aws: Aws, snapshot: Snapshot, going: Iterable[Observed], kinds: Mapping[str, BaseKind]) -> None:
+    """Read into ``snapshot.observed`` the resources of others that use what is to be deleted, where AWS refuses such a
+    deletion: the plan then names them. What cannot be read is said, and left to AWS to refuse."""
+    names: dict[tuple[str, str], set[str]] = {}
+    for live in going:
+        names.setdefault((live.kind, live.region or ""), set()).add(live.name)
+    for (kind, region), wanted in sorted(names.items()):
+        for spec, reference in references_to(kind):
+            reader = kinds[spec.name]
+            if not reference.foreign_blocks or not isinstance(reader, Reader):
+                continue
+            try:
+                found = _others(aws, snapshot, reader, region)
+            except AwsError as error:
+                words = f"whether another {spec.words} in {region} uses what is deleted is unknown: {error.message}"
+                snapshot.say("warning", "users-unread", words, hint=error.hint)
+                continue
+            snapshot.observed |= {one.address: one for one in found if reference.name_in(one.spec) in wanted}
+
+
+def _others(aws: Aws, snapshot: Snapshot, reader: Reader, region: str) -> list[Observed]:
+    """Every resource of a kind in a region that was not read yet, up to ``MOST_USERS``. Raises AwsError."""
+    spec = KINDS[reader.name]
+    operation, member, key = spec.listed
+    rows = aws.pages("sesv2", operation, member, region, **spec.list_options)
+    listed = [spec.address_of(region, row[key] if key else row) for row in rows]
+    others = [address for address in listed if address not in snapshot.observed and not snapshot.unknown(address)]
+    if more := others[MOST_USERS:]:
+        words = f"whether {len(more)} more {spec.words}s in {region} use what is deleted was not read"
+        snapshot.say("warning", "users-unread", words, hint="if one does, AWS refuses the deletion")
+    found = aws.parallel(lambda a: reader.read(aws, region, address_parts(a).name), others[:MOST_USERS])
+    return [one for one in found if one is not None]
 
 
 def region_of(address: Address) -> str:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.errors import ReconError
+from reconciler.kinds.ownership import is_former, owner_of
 from reconciler.model import (
     Address,
     Desired,
@@ -25,9 +26,10 @@ from reconciler.model import (
     address_parts,
     canonical_json,
 )
-from reconciler.resources import holder_of
+from reconciler.resources import entries_of, holder_of
 
 if TYPE_CHECKING:
+    from reconciler.kinds.obstacles import Obstacle
     from reconciler.resources.dns_record.zones import Zone
     from reconciler.rules.view import Topic
 
@@ -145,10 +147,12 @@ class Snapshot(Diagnostics):
     """The share of the identities that a bulk read reads whole today; None for none."""
     owned: dict[str, dict[Address, dict[str, str]]] = field(default_factory=dict)
     """What the tagging sweep found of this stack: kind -> address -> tags."""
+    former: dict[Address, str] = field(default_factory=dict)
+    """What carries the tag of a stack that ``stack.formerly`` names -> that stack's scope."""
     named: dict[str, set[Address]] = field(default_factory=dict)
     """Kind -> addresses to read although nothing desires them: what is destroyed or imported."""
-    tagged_zones: list[str] = field(default_factory=list)
-    """The ids of the zones whose tag says that they hold a marker of this stack."""
+    tagged_zones: dict[str, list[str]] = field(default_factory=dict)
+    """The ids of zones -> the stacks, this one and former ones, whose tag says that the zone has a marker of theirs."""
     zones_tried: set[str] | None = None
     """The ids of the zones that reading has tried; None before the zones were listed."""
     covering: dict[Address, str | None] = field(default_factory=dict)
@@ -167,6 +171,8 @@ class Snapshot(Diagnostics):
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
     """Topics of event destinations by ARN; None where SNS does not have it, absent where it could not be read."""
+    obstacles: dict[Address, tuple[Obstacle, ...]] = field(default_factory=dict)
+    """What AWS would refuse a planned deletion for; absent where nobody asked."""
     sent_last_day: dict[Address, int] = field(default_factory=dict)
     """Messages that each identity that is to be deleted has sent in the last 24 hours, where more than none."""
     feedback_topics: dict[Address, frozenset[str] | None] = field(default_factory=dict)
@@ -196,6 +202,32 @@ class Snapshot(Diagnostics):
     @property
     def scope(self) -> str:
         return self.state.stack.scope
+
+    def owns(self, live: Observed) -> bool:
+        """Whether this stack may change and delete ``live``: it carries our tag and is not let go (``released``), or a
+        former owner's and is declared."""
+        if owner_of(live.tags) != self.scope:
+            return self.takes_over(live)
+        return not self.lets_go(live.address)
+
+    def takes_over(self, live: Observed) -> bool:
+        """Whether ``live`` is a former owner's, and the state names it: then it changes hands, with its parts."""
+        return self.names(live.address) and is_former(self.state.stack, owner_of(live.tags))
+
+    def names(self, address: Address) -> bool:
+        """Whether the state declares ``address``, or renames it."""
+        if address in self.desired:
+            return True
+        return not self.removing and any(moved.from_address == address for moved in self.state.moved)
+
+    @property
+    def released(self) -> frozenset[str]:
+        """The entries that are let go, as SECTION.NAME."""
+        return frozenset(map(str, self.state.released))
+
+    def lets_go(self, address: Address) -> bool:
+        """Whether ``released`` names the entry of ``address``, or the one that holds it."""
+        return bool(self.state.released) and not self.released.isdisjoint(entries_of(address))
 
     @property
     def partial(self) -> bool:

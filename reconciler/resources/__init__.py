@@ -65,6 +65,17 @@ def holder_of(address: str) -> str | None:
     return "/".join((spec.parent, *parts[:-1]))
 
 
+def entries_of(address: str) -> tuple[str, ...]:
+    """The entries of the YAML, as SECTION.NAME, that could declare what ``address`` names, or hold it (a set, its event
+    destination; a user, its credential). Empty for records, which are derived."""
+    kind, *parts = address.split("/")
+    spec = KINDS.get(kind)
+    owner = KINDS[spec.parent] if spec is not None and spec.parent else spec
+    if owner is None or len(parts) < len(owner.address):
+        return ()
+    return tuple(f"{section.name}.{parts[len(owner.address) - 1]}" for section in owner.sections)
+
+
 def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:
     """Kinds after those that they need; of several that could come next, a child of the one before, else by name."""
     sorter = TopologicalSorter({kind: sorted(needs[kind]) for kind in sorted(needs)})

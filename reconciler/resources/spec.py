@@ -178,6 +178,8 @@ class KindSpec:
     anywhere: tuple[str, ...] = ()
     """IAM actions of this kind, beside the one that lists all, that IAM checks against no resource."""
     trail: CloudTrail = CloudTrail()
+    in_tenants: bool = False
+    """Whether it can be associated with a tenant of SES, which then keeps SES from deleting it."""
     says: Words = Words()
     read_last: bool = False
     """Whether what must be read of it depends on all other kinds."""

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
-from reconciler.kinds.ownership import owner_of
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Note, Observed
 from reconciler.names import from_route53
@@ -97,7 +96,7 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
     now = datetime.fromisoformat(snapshot.now)
     doomed: dict[str, list[Observed]] = {}
     for live in snapshot.observed.values():
-        if live.address in snapshot.desired or live.kind != "email_identity" or owner_of(live.tags) != snapshot.scope:
+        if live.address in snapshot.desired or live.kind != "email_identity" or not snapshot.owns(live):
             continue
         vdm = snapshot.ses_accounts.get(str(live.region), {}).get("VdmAttributes") or {}
         if vdm.get("VdmEnabled") == "ENABLED":

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.sandbox.aws_policies import aws_policy
-from reconciler.sandbox.iam_roles import Roles
+from reconciler.sandbox.iam_credentials import Credentials
 from reconciler.sandbox.iam_state import (
     MAX_ATTACHED,
     MAX_KEYS,
@@ -43,7 +43,7 @@ from reconciler.sandbox.world import Call, Principal, moment, tag_list
 REPORT_HOURS = 4
 
 
-class Iam(Roles):
+class Iam(Credentials):
     """The operations; one instance serves all accounts."""
 
     # --- users -----------------------------------------------------------------------------------------------------
@@ -92,8 +92,7 @@ class Iam(Roles):
 
     def delete_user(self, call: Call, params: Params) -> Params:
         state, user = self._state(call), self._user(call, params)
-        if user.login_profile is not None:
-            raise conflict("Cannot delete entity, must delete login profile first.")
+        self._refuse_credentials(user)
         if user.keys:
             raise conflict("Cannot delete entity, must delete access keys first.")
         if user.policies:
@@ -129,41 +128,6 @@ class Iam(Roles):
             raise ApiError("NoSuchEntity", f"User {user.name} does not have a permissions boundary.", 404)
         user.boundary = None
         return {}
-
-    def create_login_profile(self, call: Call, params: Params) -> Params:
-        user = self._user(call, params)
-        if user.login_profile is not None:
-            raise ApiError("EntityAlreadyExists", f"Login Profile for user {user.name} already exists.", 409)
-        user.login_profile = call.now
-        return {"LoginProfile": {"UserName": user.name, "CreateDate": moment(call.now)}}
-
-    def get_login_profile(self, call: Call, params: Params) -> Params:
-        user = self._user(call, params)
-        if user.login_profile is None:
-            raise ApiError("NoSuchEntity", f"Login Profile for User {user.name} cannot be found.", 404)
-        return {"LoginProfile": {"UserName": user.name, "CreateDate": moment(user.login_profile)}}
-
-    def delete_login_profile(self, call: Call, params: Params) -> Params:
-        self.get_login_profile(call, params)
-        self._user(call, params).login_profile = None
-        return {}
-
-    def list_ssh_public_keys(self, call: Call, params: Params) -> Params:
-        self._user(call, params)
-        return {"SSHPublicKeys": [], "IsTruncated": False}
-
-    def list_signing_certificates(self, call: Call, params: Params) -> Params:
-        self._user(call, params)
-        return {"Certificates": [], "IsTruncated": False}
-
-    def list_mfa_devices(self, call: Call, params: Params) -> Params:
-        self._user(call, params)
-        return {"MFADevices": [], "IsTruncated": False}
-
-    def list_service_specific_credentials(self, call: Call, params: Params) -> Params:
-        if "UserName" in params:
-            self._user(call, params)
-        return {"ServiceSpecificCredentials": []}
 
     # --- inline and attached policies of users ---------------------------------------------------------------------
 

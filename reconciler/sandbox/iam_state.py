@@ -49,6 +49,11 @@ class User:
     attached: list[str] = field(default_factory=list)
     keys: dict[str, AccessKey] = field(default_factory=dict)
     login_profile: float | None = None
+    mfa: dict[str, float] = field(default_factory=dict)
+    """Serial number of each MFA device -> when it was enabled."""
+    ssh_keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    service_credentials: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -99,6 +104,8 @@ class IamState:
     groups: dict[str, Group] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
+    virtual_mfa: set[str] = field(default_factory=set)
+    """The ARNs of virtual MFA devices, assigned to a user or not."""
     report: tuple[float, str] | None = None
     """The last credential report, and when it was asked for."""
 

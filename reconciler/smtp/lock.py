@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AwsError, ReconError, Refused
-from reconciler.kinds.ownership import owner_of
+from reconciler.kinds.ownership import may_write, owner_of
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import canonical_json
 from reconciler.resources.smtp_credential import keys
@@ -207,7 +207,7 @@ def _tags_of(aws: Aws, scope: str, user: str, *, declared: bool, undeclared: boo
         raise ReconError(f"there is no IAM user {user}", hint="`recon graph --format text` lists the declared users")
     tags = tags_from_aws(live["User"].get("Tags"))
     owner = owner_of(tags)
-    if not undeclared and owner != scope and not (owner is None and declared):
+    if not undeclared and owner != scope and not (declared and may_write(aws.stack, owner)):
         raise Refused(
             f"the IAM user {user} " + (f"belongs to {owner}" if owner else "has no owner and is not declared here"),
             hint="lock it from its own stack, or with --undeclared",

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError, Refused
-from reconciler.kinds.ownership import owner_of
+from reconciler.kinds.ownership import named, owner_of
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import tags_to_aws
@@ -84,7 +84,8 @@ def live_credential(snapshot: Snapshot, desired: Desired) -> Observed | None:
                 f"the IAM user {desired.name} has no owner", hint="adopt it first: recon apply --allow-adopt"
             )  # fmt: skip
         raise Refused(
-            f"the IAM user {desired.name} belongs to {owner}", hint="rotate it from the stack that owns it"
+            f"the IAM user {desired.name} belongs to {named(owner)}",
+            hint="rotate it from the stack that owns it; or take it over first (`stack.formerly`): recon apply",
         )  # fmt: skip
     return snapshot.observed.get(desired.address)
 
@@ -127,12 +128,12 @@ def take_step(
         raise ReconError(f"{name} changed after it was read, so it was not rotated", hint="run it again")
     key = str(state.key)
     if state.step == "create":
-        made = key_requests.create_key(aws, scope, _key_request(desired, live, previous=live.spec["key"]), now)
+        made = key_requests.create_key(aws, scope, _key_request(scope, desired, live, previous=live.spec["key"]), now)
         message = f"{made} was created and stored; {live.spec['key']} still works"
     elif state.step == "record":
         present = {k["id"] for k in live.spec["keys"]}
         previous = live.spec["key"] if live.spec["key"] in present else None
-        key_requests.record(aws, scope, _key_request(desired, live, previous=previous), key, now)
+        key_requests.record(aws, scope, _key_request(scope, desired, live, previous=previous), key, now)
         message = f"{key}, which every store holds, was recorded" + (f"; {previous} still works" if previous else "")
     elif state.step == "deactivate":
         used = keys.last_used(aws, key)
@@ -153,9 +154,11 @@ def take_step(
     return Report(state, state.step, message, next_step, next_at, tuple(consumers))
 
 
-def _key_request(desired: Desired, live: Observed | None, **more: Any) -> dict[str, Any]:
+def _key_request(scope: str, desired: Desired, live: Observed | None, **more: Any) -> dict[str, Any]:
     spec, tags = (live.spec, live.tags) if live else (None, {})
-    return key_requests.key_request(desired.name, smtp_credential.tagged_stores(desired, live), spec, tags, **more)
+    return key_requests.key_request(
+        desired.name, smtp_credential.tagged_stores(scope, desired, live), spec, tags, **more
+    )
 
 
 # --- one user, now -------------------------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ def _create_key(
     snapshot: Snapshot, aws: Aws, desired: Desired, live: Observed, state: rotation.RotationState, *,
     previous: str | None, drop: Sequence[str] = (),
 ) -> Report:  # fmt: skip
-    request = _key_request(desired, live, previous=previous, drop=drop)
+    request = _key_request(snapshot.scope, desired, live, previous=previous, drop=drop)
     made = key_requests.create_key(aws, snapshot.scope, request, snapshot.now)
     message = f"{made} was created and stored"
     message += f"; {', '.join(drop)} was deleted" if drop else ""
@@ -291,7 +294,7 @@ def _replace_compromised_key(snapshot: Snapshot, aws: Aws, desired: Desired, liv
             hint="delete one of them in IAM, then run it again",
         )
     previous = live.spec["key"] if live.spec["key"] in present and live.spec["key"] not in drop else None
-    request = {**_key_request(desired, live, previous=previous, drop=drop, off=True), "stored": False}
+    request = {**_key_request(snapshot.scope, desired, live, previous=previous, drop=drop, off=True), "stored": False}
     made = key_requests.create_key(aws, snapshot.scope, request, now)
     lock.remove_deny(aws, name)
     foreign = tuple(

@@ -11,18 +11,21 @@ from reconciler.desired.checks.place import address_of
 from reconciler.desired.checks.values import checks_of
 from reconciler.desired.nodes import Problems, label
 from reconciler.desired.variables import suggestion
-from reconciler.model import Entry, Moved, Source, Stack
-from reconciler.resources import KINDS, SECTIONS, children
+from reconciler.model import Entry, Moved, Released, Source, Stack
+from reconciler.resources import KINDS, SECTIONS, children, entries_of
 from reconciler.resources.spec import KindSpec, Reference
 
 
-def check_all(stack: Stack, entries: Iterable[Entry], moved: Iterable[Moved], problems: Problems) -> None:
+def check_all(
+    stack: Stack, entries: Iterable[Entry], moved: Iterable[Moved], released: Iterable[Released], problems: Problems
+) -> None:
     """Record everything that only the whole state can show."""
     together = Together(stack, problems)
     for entry in entries:
         together.entries.append(entry)
         together.index.setdefault((entry.section, entry.name), {})[entry.region] = entry
     together.check(tuple(moved))
+    together.check_released(tuple(released), tuple(moved))
 
 
 @dataclass(slots=True)
@@ -143,6 +146,21 @@ class Together:
             if (KINDS[kind].sections or KINDS[kind].parent_key) and new not in declared:
                 self.problems.warn("moved-not-declared", f"moved.to: {new} is not declared",
                                    "declare it, or take the line out", source=item.source)  # fmt: skip
+
+    def check_released(self, released: tuple[Released, ...], moved: tuple[Moved, ...]) -> None:
+        """What is let go can be neither declared nor the old name of what is declared."""
+        renamed = {text: item for item in moved for text in entries_of(item.from_address)}
+        for one in released:
+            declared = self.index.get((one.section, one.name))
+            if declared is not None:
+                place = next(iter(declared.values())).source
+                code, message = "released-and-declared", f"is also declared: at {place}"
+            elif str(one) in renamed:
+                code, message = "released-and-moved", f"is also renamed: at {renamed[str(one)].source}"
+            else:
+                continue
+            hint = "take one of the two out: what is declared is owned, and what is released is not"
+            self.problems.error(code, f"released: {one} {message}", hint, source=one.source)
 
     def _moved_error(self, item: Moved, code: str, message: str, hint: str) -> None:
         self.problems.error(code, f"moved: {message}", hint, source=item.source)

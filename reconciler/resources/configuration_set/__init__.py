@@ -26,6 +26,7 @@ SPEC = PlainSpec(
     remembers=("recon:destinations", "recon:records", "recon:tracking"),
     plans_after=("dns_record",),
     arn="configuration-set",
+    in_tenants=True,
     quota=10_000,
     pattern=r"[A-Za-z0-9_-]{1,64}",
     pattern_words="1 to 64 letters, digits, - and _",

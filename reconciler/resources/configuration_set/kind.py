@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.errors import Stale
 from reconciler.kinds.kind import Runtime
-from reconciler.kinds.ownership import DESTINATIONS, TRACKING, owner_of, published, unpack
+from reconciler.kinds.ownership import DESTINATIONS, TRACKING, published, unpack
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import covering_names
@@ -137,7 +137,7 @@ def _tracking_ready(snapshot: Snapshot, region: str, spec: Mapping[str, Any]) ->
     for name in covering_names(str(domain)):
         address = f"email_identity/{region}/{name}"
         desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
-        if live is not None and desired is None and owner_of(live.tags) == snapshot.scope:
+        if live is not None and desired is None and snapshot.owns(live):
             continue  # This plan deletes it.
         if live is None and desired is None:
             if covering.get(address):
@@ -159,7 +159,7 @@ def _tracking_must_rest(draft: PlanDraft, desired: Desired) -> None:
     for name in covering_names(domain):
         address = f"email_identity/{desired.region}/{name}"
         live = snapshot.observed.get(address)
-        stays = live is not None and owner_of(live.tags) != snapshot.scope
+        stays = live is not None and not snapshot.owns(live)
         if address in snapshot.desired or stays or snapshot.covering.get(address) or snapshot.unknown(address):
             return
     if domain:

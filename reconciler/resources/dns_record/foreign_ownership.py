@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError
-from reconciler.kinds.ownership import RECORDS, owner_of, unpack
+from reconciler.kinds.ownership import RECORDS, may_write, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import RecordOwner, Snapshot, Unread
 from reconciler.kinds.tags import tags_from_aws
@@ -38,11 +38,12 @@ def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str
         if (domain, group) not in snapshot.record_owners:
             wanted.setdefault(domain, set()).add(group)
     for live in snapshot.observed.values():
-        if live.kind == "email_identity" and live.name in wanted and owner_of(live.tags) == snapshot.scope:
+        if live.kind == "email_identity" and live.name in wanted and snapshot.owns(live):
             wanted[live.name] -= unpack(live.tags, RECORDS)
     for zone in snapshot.zones.values():
         for domain in wanted if zone.loaded else ():
-            wanted[domain] -= marker.read((t for _, t in zone.texts(marker.name_for(domain))), snapshot.scope).groups
+            for scope in snapshot.state.stack.scopes:
+                wanted[domain] -= marker.read((t for _, t in zone.texts(marker.name_for(domain))), scope).groups
     return {domain: groups for domain, groups in sorted(wanted.items()) if groups}
 
 
@@ -79,7 +80,7 @@ def ask(aws: Aws, snapshot: Snapshot, wanted: Mapping[str, Iterable[str]]) -> bo
         for item in items:
             tags, domain = tags_from_aws(item.get("Tags")), item["ResourceARN"].rpartition(":identity/")[2].lower()
             owner = owner_of(tags)
-            if owner is None or owner == snapshot.scope:
+            if owner is None or may_write(stack, owner):
                 continue
             for group in unpack(tags, RECORDS):
                 if (domain, group) in answers:

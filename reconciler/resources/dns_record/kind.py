@@ -21,7 +21,7 @@ from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
-from reconciler.kinds.ownership import DKIM_SELECTOR, MAIL_FROM, RECORDS, owner_of, published, unpack
+from reconciler.kinds.ownership import DKIM_SELECTOR, MAIL_FROM, RECORDS, published, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Entry, Observed, State, address_parts
@@ -65,6 +65,7 @@ class DnsRecord(BaseKind):
         entries = {entry.name: entry for entry in state.section("domains") if entry.region is None}
         old = (address_parts(moved.from_address) for moved in state.moved)
         names = [*entries, *(one.name for one in old if one.kind == "email_identity" and "@" not in one.name)]
+        names += [one.name for one in state.released if one.section == "domains"]
         for entry in state.section(KINDS[TRACKING_KIND].section):
             names.append((entry.values.get("tracking_options") or {}).get("custom_redirect_domain") or "")
         for name in filter(None, names):
@@ -168,7 +169,7 @@ class DnsRecord(BaseKind):
             yield Step(
                 change.address,
                 "untag",
-                run=lambda rt: untag_zone(rt.aws, rt.scope, zone),
+                run=lambda rt: untag_zone(rt.aws, run["untag"], zone),
                 calls=("route53:ChangeTagsForResource",),
             )
             return
@@ -212,11 +213,11 @@ class DnsRecord(BaseKind):
         )
 
 
-def untag_zone(aws: Aws, scope: str, zone_id: str) -> None:
-    """Take the tag off a zone that says: here is a marker of this stack."""
-    tag = f"recon:{scope}"
+def untag_zone(aws: Aws, scopes: Iterable[str], zone_id: str) -> None:
+    """Take the tags off a zone that say: here is a marker of these stacks."""
+    tags = [f"recon:{scope}" for scope in sorted(scopes)]
     aws.call(
-        "route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id, RemoveTagKeys=[tag]
+        "route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id, RemoveTagKeys=tags
     )
 
 
@@ -225,7 +226,7 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
     them, and those that carry our markers, into ``snapshot.zones``, each once; what cannot be read is in
     ``snapshot.unread``."""
     names = list(names)
-    marked = snapshot.tagged_zones if snapshot.read_scope is None or snapshot.read_scope.domains else ()
+    marked: Iterable[str] = snapshot.tagged_zones if snapshot.read_scope is None or snapshot.read_scope.domains else ()
     if not (names or marked) or snapshot.unknown(NAME):
         return
     if snapshot.zones_tried is None:
@@ -237,14 +238,14 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
         snapshot.zones_tried = set()
     tried = snapshot.zones_tried
     index = ZoneIndex(snapshot.zones)
-    wanted = set(snapshot.tagged_zones) & snapshot.zones.keys()
+    wanted = snapshot.tagged_zones.keys() & snapshot.zones.keys()
     if snapshot.read_scope is not None:
         wanted = {
             i for i in wanted if any(is_at_or_below(n, snapshot.zones[i].name) for n in snapshot.read_scope.domains)
         }
     older: set[str] = set()
     for zone_id in wanted:
-        snapshot.zones[zone_id].tagged = True
+        snapshot.zones[zone_id].tagged_for = set(snapshot.tagged_zones[zone_id])
     # A zone of its own for `_dmarc.example.com` is rare: where none is, its parent's zone is the one.
     apart = [label for label in _LABELS if any(zone.name.startswith(label) for zone in snapshot.zones.values())]
     for name, hint in chain(names, ((label + name, hint) for label in apart for name, hint in names)):
@@ -305,10 +306,11 @@ def known_addresses(snapshot: Snapshot) -> Iterator[str]:
     """The address of every record that the declared state derives, changed or not, and of our markers.
 
     Where the zone of a name is not known, one for each zone that could hold it."""
+    scopes = snapshot.state.stack.scopes
     for zone in snapshot.zones.values():
         names = [n for n, type_ in zone.records if type_ == "TXT" and n.startswith(f"{marker.LABEL}.")]
         for name in names:
-            if any(marker.is_ours(text, snapshot.scope) for _, text in zone.texts(name)):
+            if any(marker.is_ours(text, scope) for _, text in zone.texts(name) for scope in scopes):
                 yield address_of(zone.name, name, "TXT")
     index = ZoneIndex(snapshot.zones)
     for intent in intents.of_state(snapshot):
@@ -325,10 +327,9 @@ def known_addresses(snapshot: Snapshot) -> Iterator[str]:
 def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
     """Every name that a live resource of this stack uses: its domain, its MAIL FROM, old or present."""
     names: dict[tuple[str, str | None], None] = {}
-    scope = snapshot.scope
     entries = intents.own_entries(snapshot)
     for live in snapshot.observed.values():
-        if owner_of(live.tags) != scope:
+        if not snapshot.owns(live):
             continue
         stays = live.address in snapshot.desired
         if live.kind == "email_identity" and "@" not in live.name:

@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.resources.dns_record.zones import Zone
 
 VERSION = "v=recon1"
 LABEL = "_recon"
@@ -44,6 +48,18 @@ class Marker:
     own: list[Own] = field(default_factory=list)
     spf_shared: bool = False
     """The SPF record is another stack's making: the last of the stacks with terms in it takes it away."""
+
+    def __bool__(self) -> bool:
+        return bool(self.groups or self.spf is not None or self.own)
+
+    def without(self, groups: Iterable[str], terms: Iterable[str] | None) -> Marker:
+        """What stays under the name of a stack after another has taken over ``groups``, all exact records and, where it
+        declares SPF, ``terms`` and the record itself."""
+        if terms is None:
+            return Marker(self.groups - set(groups), self.spf, self.spf_created, [], self.spf_shared)
+        gone = set(terms)
+        left = [term for term in self.spf or () if term not in gone]
+        return Marker(self.groups - set(groups), left or None, False, [], bool(left) and self.spf_made)
 
     @property
     def spf_made(self) -> bool:
@@ -91,6 +107,13 @@ def stack_of(text: str) -> str | None:
     if not text.startswith(f"{VERSION}; stack="):
         return None
     return text.removeprefix(f"{VERSION}; stack=").partition(";")[0]
+
+
+def unused_tags(zone: Zone) -> list[str]:
+    """The stacks for which a zone is tagged although it has no marker of theirs."""
+    names = [name for name, type_ in zone.records if type_ == "TXT" and name.startswith(f"{LABEL}.")]
+    marked = {stack_of(text) for name in names for _, text in zone.texts(name)}
+    return sorted(zone.tagged_for - marked)
 
 
 def read(texts: Iterable[str], scope: str) -> Marker:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
-from reconciler.kinds.ownership import RECORDS, owner_of, published, unpack
+from reconciler.kinds.ownership import RECORDS, published, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf, txt
@@ -46,7 +46,10 @@ class RecordChange:
     claims: bool = False
     """Whether it is live as declared, and only remembered as ours from now on."""
     marker: bool = False
-    untag: bool = False
+    untag: tuple[str, ...] = ()
+    """The stacks whose tag is taken off the zone."""
+    adopts: bool = False
+    """For a marker: whether it takes over lines of a former stack."""
     region: str | None = None
 
 
@@ -73,31 +76,59 @@ class RecordPlan:
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
         self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
+        self.former_markers: dict[tuple[str, str], dict[str, marker.Marker]] = {}  # of declared domains, by scope
+        self.released: set[tuple[str, str]] = set()  # (zone id, domain): let go, so that its marker goes
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.stuck: dict[str, set[str]] = {}  # domain -> groups that are still remembered, since deleting is refused
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
         self.ours_by_name: dict[str, list[Observed]] = {}  # domain -> live identities of this stack
         for live in snapshot.live("email_identity"):
-            if owner_of(live.tags) == snapshot.scope:
+            if snapshot.owns(live):
                 self.ours_by_name.setdefault(live.name, []).append(live)
         self.ours_by_record = remembered_names(snapshot)
         self.zones_of_name = Counter(zone.name for zone in snapshot.zones.values() if not zone.private)
 
     def read_markers(self) -> None:
+        """Our markers, and those of former stacks at what is declared; of what is not declared a note names them."""
+        scope, former = self.snapshot.scope, self.snapshot.state.stack.former_scopes
         for zone in self.snapshot.zones.values():
             if not zone.loaded or zone.private:
                 continue
             for name, type_ in list(zone.records):
-                if type_ == "TXT" and name.startswith(f"{marker.LABEL}."):
-                    found = marker.read((t for _, t in zone.texts(name)), self.snapshot.scope)
-                    if found.groups or found.spf is not None or found.own:
-                        self.live_markers[zone.id, name.removeprefix(f"{marker.LABEL}.")] = found
+                if type_ != "TXT" or not name.startswith(f"{marker.LABEL}."):
+                    continue
+                domain, texts = name.removeprefix(f"{marker.LABEL}."), [text for _, text in zone.texts(name)]
+                found = {one: there for one in (scope, *former) if (there := marker.read(texts, one))}
+                mine = found.pop(scope, None)
+                if mine and f"domains.{domain}" in self.snapshot.released:
+                    self.released.add((zone.id, domain))
+                elif mine:
+                    self.live_markers[zone.id, domain] = mine
+                if found and domain in self.entries:
+                    self.former_markers[zone.id, domain] = found
+                for stack in found if domain not in self.entries else ():
+                    self.draft.left(self.address(zone, name, type_), stack)
 
     def markers_of_others(self, zone: Zone, domain: str) -> dict[str, marker.Marker]:
-        """What the markers of other stacks say of a domain, by scope."""
+        """What the markers of other stacks say of a domain, by scope; without those that are taken over."""
         texts = [text for _, text in zone.texts(marker.name_for(domain))]
-        scopes = {marker.stack_of(text) for text in texts} - {None, self.snapshot.scope}
+        mine = {self.snapshot.scope, *self.former_markers.get((zone.id, domain), ())}
+        scopes = {marker.stack_of(text) for text in texts} - mine - {None}
         return {scope: marker.read(texts, scope) for scope in sorted(filter(None, scopes))}
+
+    def remembered_spf(self, zone: Zone, intent: Intent) -> marker.Marker:
+        """Our marker of a domain whose SPF is declared; with the declared terms that former stacks put there."""
+        if intent.group != "spf":
+            return marker.Marker()
+        mine, wanted = self.live_marker(zone, intent.domain), set(intent.terms)
+        taken = self.former_markers.get((zone.id, intent.domain), {}).values()
+        both = [*(mine.spf or ()), *(term for theirs in taken for term in theirs.spf or () if term in wanted)]
+        return replace(
+            mine,
+            spf=list(dict.fromkeys(both)),
+            spf_created=mine.spf_created or any(theirs.spf_created for theirs in taken),
+            spf_shared=mine.spf_shared or any(theirs.spf_shared for theirs in taken),
+        )
 
     def shared_terms(self, zone: Zone, domain: str, ours: Iterable[str], wanted: Iterable[str] = ()) -> set[str]:
         """Those SPF terms that another stack's marker names, too: the last stack that declares a term removes it.
@@ -398,7 +429,7 @@ class RecordPlan:
 
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
-        if planned.claims:
+        if planned.claims or planned.adopts:
             action = "adopt"
         live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
         if self.zones_of_name[planned.zone.name] > 1:
@@ -424,7 +455,7 @@ class RecordPlan:
                 ),
             }
         if planned.untag:
-            execution["untag"] = True
+            execution["untag"] = planned.untag
         if planned.marker:
             execution["marker"] = True
         return Change(
@@ -466,7 +497,7 @@ def remembered_names(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str
     records, which are right already and are not written again."""
     found: dict[tuple[str | None, str], set[str]] = {}
     for live in snapshot.observed.values():
-        if owner_of(live.tags) != snapshot.scope:
+        if not snapshot.owns(live):
             continue
         if live.kind == TRACKING_KIND:
             found.setdefault((live.region, "tracking"), set()).update(published(live.tags, tracking_option(live)))

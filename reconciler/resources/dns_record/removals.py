@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler import regions
@@ -15,7 +15,6 @@ from reconciler.kinds.ownership import (
     RECORDS,
     TRACKING,
     left_alone,
-    owner_of,
     published,
     unpack,
 )
@@ -53,7 +52,7 @@ class Removals:
     def plan_owner_removals(self) -> None:
         """Delete the records that an owned identity or set derived and that nothing declares any more."""
         snapshot = self.plan.snapshot
-        for live in [o for o in snapshot.observed.values() if owner_of(o.tags) == snapshot.scope]:
+        for live in [o for o in snapshot.observed.values() if snapshot.owns(o)]:
             if snapshot.unknown(live.address) or (
                 live.tags.get(PROTECT) == "true" and live.address not in snapshot.desired
             ):
@@ -261,6 +260,12 @@ class Removals:
     def plan_marker_removals(self) -> None:
         """Delete what markers remember and nothing declares any more; what is still declared stays remembered."""
         entries = {e.name: e for e in self.plan.snapshot.state.section("domains") if e.region is None}
+        for place, former in self.plan.former_markers.items():
+            # The groups that are declared become ours; records whose owner was about to forget them are deleted, too.
+            remembered = self.plan.live_markers.setdefault(place, marker.Marker())
+            for theirs in former.values():
+                remembered.groups |= theirs.groups & self.plan.kept_groups.get(place[1], set())
+                remembered.own += theirs.own
         for (zone_id, domain), remembered in sorted(self.plan.live_markers.items()):
             zone = self.plan.snapshot.zones[zone_id]
             kept = self.plan.kept_groups.get(domain, set())
@@ -348,12 +353,15 @@ class Removals:
             for s in self.plan.changes.values()
             if s.mark
         }
-        for zone_id, domain in sorted({*self.plan.markers, *self.plan.live_markers}):
+        for zone_id, domain in sorted({*self.plan.markers, *self.plan.live_markers, *self.plan.released}):
             zone = self.plan.snapshot.zones[zone_id]
             name = marker.name_for(domain)
             wanted = self.plan.markers.get((zone_id, domain), marker.Marker())
             texts = wanted.texts(scope)
             there = [(raw, t) for raw, t in zone.texts(name) if marker.is_ours(t, scope)]
+            for former, lines, left in self._taken_over(zone, domain):
+                there += lines
+                texts += left.texts(former)
             have = [t for _, t in there]
             # Lines that a deletion of this plan itself writes and removes are left to it.
             add = [intents.encode(t) for t in texts if t not in have]
@@ -365,6 +373,7 @@ class Removals:
             after_texts = sorted({*texts, *(t for t in have if t in own_steps)})
             after = {"name": name, "type": "TXT", "value": after_texts} if after_texts else None
             records = self.plan.of_domain.get(domain, ())
+            taken = any(not marker.is_ours(t, scope) for t in {*have} - {*texts})
             self.plan.changes[address] = RecordChange(
                 zone,
                 name,
@@ -376,14 +385,29 @@ class Removals:
                 add,
                 claims=bool(records)
                 and all(planned.claims for planned in records)
-                and marker.read(after_texts, scope).names_more(marker.read(have, scope)),
+                and marker.read(after_texts, scope).names_more(marker.read(have, scope))
+                and not taken,
                 marker=True,
                 notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
+                adopts=taken,
                 after_changes=(*self._of_domain(domain), *sorted(self.plan.inheriting.get(domain, ()))),
             )
             if add:
                 for planned in records:
                     planned.needs.append(Need(address, "mark"))
+
+    def _taken_over(
+        self, zone: Zone, domain: str
+    ) -> Iterator[tuple[str, list[tuple[str, str]], marker.Marker]]:  # fmt: skip
+        """(former stack, its marker lines at a declared domain, what of them stays that stack's)."""
+        place = (zone.id, domain)
+        kept = self.plan.kept_groups.get(domain, set())
+        spf_terms = (self.plan.markers.get(place) or marker.Marker()).spf or ()
+        for scope, theirs in self.plan.former_markers.get(place, {}).items():
+            left = theirs.without(kept, spf_terms if place in self.plan.spf_compared else None)
+            if left:
+                self.plan.draft.left(address_of(zone.name, marker.name_for(domain), "TXT"), scope)
+            yield scope, [(r, t) for r, t in zone.texts(marker.name_for(domain)) if marker.is_ours(t, scope)], left
 
     def _of_domain(self, domain: str) -> list[str]:
         """The records of this plan that a domain's marker remembers: written or deleted."""
@@ -392,22 +416,27 @@ class Removals:
         return sorted({*written, *self.plan.deleted_by.get(domain, ())})
 
     def untag_zones(self) -> None:
-        """Take our tag off zones that hold none of our markers: an earlier run ended between the two."""
-        scope = self.plan.snapshot.scope
-        busy = {zone_id for zone_id, _ in (*self.plan.markers, *self.plan.live_markers)}
+        """Take the tags, ours and those of former stacks, off zones that have no marker of theirs: an earlier run ended
+        between the two."""
+        busy = {zone_id for zone_id, _ in self.plan.markers}
         busy |= {planned.zone.id for planned in self.plan.changes.values() if planned.mark}
         for zone in self.plan.snapshot.zones.values():
-            if not (zone.tagged and zone.loaded) or zone.id in busy:
+            soon = {self.plan.snapshot.scope} if zone.id in busy else set()
+            unused = [scope for scope in marker.unused_tags(zone) if scope not in soon] if zone.loaded else []
+            name = marker.name_for(zone.name)
+            address = self.plan.address(zone, name, "TXT")
+            # Where the zone's own marker changes, the run takes unused tags off at its end.
+            if not unused or address in self.plan.changes:
                 continue
-            name, tag = marker.name_for(zone.name), f"recon:{scope}"
-            self.plan.changes[self.plan.address(zone, name, "TXT")] = RecordChange(
+            tag = ", ".join(f"recon:{scope}" for scope in unused)
+            self.plan.changes[address] = RecordChange(
                 zone,
                 None,
                 "TXT",
                 {"name": name, "type": "TXT", "zone_tag": tag},
                 None,
                 (FieldDiff("zone_tag", tag, None),),
-                untag=True,
+                untag=tuple(unused),
                 notes=[Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
             )
 
@@ -420,7 +449,7 @@ class Removals:
             *(o.address for o in snapshot.observed.values() if o.kind == "email_identity"),
         }:
             live = snapshot.observed.get(address)
-            if live is not None and owner_of(live.tags) == snapshot.scope:
+            if live is not None and snapshot.owns(live):
                 shared.setdefault(live.name, set()).update(unpack(live.tags, RECORDS) - {"dkim", "mail_from"})
         inherited = self.plan.ours_by_record
         for desired in snapshot.kind("email_identity"):
@@ -504,7 +533,7 @@ def _still_tracks(snapshot: Snapshot, live: Observed, domain: str) -> bool:
     """Whether a set still sends its links through ``domain``: an option that the YAML no longer names stays."""
     desired = snapshot.desired.get(live.address)
     if desired is None:
-        return owner_of(live.tags) != snapshot.scope
+        return not snapshot.owns(live)
     return _tracks(desired, tracking_option(live)) == domain
 
 
@@ -515,7 +544,7 @@ def _still_signs(snapshot: Snapshot, live: Observed, selector: str) -> bool:
         return False
     desired = snapshot.desired.get(live.address)
     if desired is None:
-        return owner_of(live.tags) != snapshot.scope
+        return not snapshot.owns(live)
     block = desired.spec.get("dkim") or {}
     origin, name = block.get("signing_attributes_origin", "EXTERNAL"), block.get("domain_signing_selector", selector)
     return bool((origin, name) == ("EXTERNAL", selector))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.kinds.kind import Need, needs_of
-from reconciler.kinds.ownership import owner_of, published
+from reconciler.kinds.ownership import published
 from reconciler.kinds.snapshot import ReadScope
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.mail.tags import visible
@@ -368,7 +368,7 @@ class Upserts:
             self.plan.refuse_several("spf", name, (t for _, t in found), address, intent.source)
             return
         live = next(iter(zone.sets(name, "TXT")), None)
-        remembered = self.plan.live_marker(zone, intent.domain) if intent.group == "spf" else marker.Marker()
+        remembered = self.plan.remembered_spf(zone, intent)
         ours_before = list(remembered.spf or [])
         wanted_all = intent.all or ("~all" if remembered.spf_created else None)
         there = found[0][1] if found else None
@@ -449,7 +449,7 @@ class Upserts:
         is drift. Where it serves HTTPS the record is the CDN's."""
         return any(
             live.kind == TRACKING_KIND
-            and owner_of(live.tags) == self.plan.snapshot.scope
+            and self.plan.snapshot.owns(live)
             and intent.name in published(live.tags, tracking_option(live))
             and not intents.tracks_over_https(live.spec)
             for live in self.plan.snapshot.observed.values()

@@ -77,7 +77,8 @@ class Zone:
     private: bool = False
     linked_service: str = ""
     loaded: bool = False
-    tagged: bool = False
+    tagged_for: set[str] = field(default_factory=set)
+    """The scopes of the stacks, this one and former ones, whose tag says that the zone has a marker of theirs."""
     records: dict[tuple[str, str], list[RecordSet]] = field(default_factory=dict)
     by_name: dict[str, list[RecordSet]] = field(default_factory=dict)
     cuts: set[str] = field(default_factory=set)

@@ -32,6 +32,7 @@ SPEC = KindSpec(
     references=(DEFAULT_SET,),
     plans_after=("dns_record",),
     arn="identity",
+    in_tenants=True,
     arn_aliases=("email-identity",),
     quota=10_000,
     listed=("ListEmailIdentities", "EmailIdentities", "IdentityName"),

@@ -32,7 +32,6 @@ from reconciler.kinds.ownership import (
     adopts,
     left_alone,
     means_none,
-    owner_of,
     refuse_protected,
     unpack,
 )
@@ -298,7 +297,7 @@ class EmailIdentity(Reader):
         self, draft: PlanDraft, live: Observed | None, by_name: Mapping[str, list[Observed]]
     ) -> Change | None:
         snapshot = draft.snapshot
-        if live is None or owner_of(live.tags) != snapshot.scope:
+        if live is None or not snapshot.owns(live):
             return None
         if _hides_records(draft, live):
             return None
@@ -307,7 +306,7 @@ class EmailIdentity(Reader):
             o.address
             for o in by_name[live.name]
             if regions.deterministic_parent(o.spec["dkim"]["signing_attributes_origin"]) == live.region
-            and owner_of(o.tags) == snapshot.scope
+            and snapshot.owns(o)
         )
         return deletion(live, whole=WHOLE, depends_on=replicas, execution=draft.order(live.address).execution())
 

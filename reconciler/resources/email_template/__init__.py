@@ -14,6 +14,7 @@ SPEC = PlainSpec(
         ),
     ),
     arn="template",
+    in_tenants=True,
     quota=20_000,
     pattern=r"\S(?:.*\S)?",
     pattern_words="no blank at its beginning or end",

@@ -242,7 +242,7 @@ def _can_be_planned(snapshot: Snapshot, address: Address, parent: Address) -> bo
     if snapshot.unknown(address) or snapshot.unknown(parent):
         return False
     live = snapshot.observed.get(parent)
-    return live is None or owner_of(live.tags) in {None, snapshot.scope}
+    return live is None or owner_of(live.tags) is None or snapshot.owns(live)
 
 
 def _option_of(spec: Mapping[str, Any]) -> str:

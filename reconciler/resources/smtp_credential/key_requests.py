@@ -73,7 +73,7 @@ def create_key(aws: Aws, scope: str, request: Mapping[str, Any], now: str) -> st
     stores.Taken where this stack may not write a store, before a key is created wherever that can be seen then.
     """
     user, wanted, adoptable = request["user"], request["stores"], request["takes"]
-    live_stores = {stores.id_of(s): stores.read_store(aws, scope, s, adoptable) for s in wanted}
+    live_stores = {stores.id_of(s): stores.read_store(aws, s, adoptable) for s in wanted}
     _delete_keys(aws, scope, request, live_stores)
     removed = stores.without(request.get("old_stores") or (), wanted)
     intent = {KEY_INTENT: " ".join([now, *request["known"]]), **_store_tags([*wanted, *removed])}
@@ -125,7 +125,14 @@ def record(aws: Aws, scope: str, request: Mapping[str, Any], key_id: str, now: s
     for store in request["stores"]:
         if not stores.is_proven(stores.describe(aws, store), store, key_id):
             stores.rewrite_kept_value(aws, scope, request["user"], store, key_id)
+    _retag(aws, scope, request)
     _record_key(aws, scope, request, key_id, now)
+
+
+def _retag(aws: Aws, scope: str, request: Mapping[str, Any]) -> None:
+    for store in request.get("retag") or ():
+        stores.read_store(aws, store, request["takes"])
+        stores.retag(aws, scope, request["user"], store)
 
 
 def _record_key(
@@ -196,15 +203,13 @@ def repair(aws: Aws, scope: str, request: Mapping[str, Any]) -> None:
         aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(_store_tags([*wanted, *removed])))
         _copy_stores(aws, scope, request)
     for store in request.get("kms") or ():
-        live = stores.read_store(aws, scope, store, request["takes"])
+        live = stores.read_store(aws, store, request["takes"])
         if store["type"] == "secretsmanager":
             stores.restore_secret(aws, store, live)
         else:
             text = json.dumps(stores.read(aws, store))
             stores.put(aws, scope, user, store, key_id, text, request["takes"], live)
-    for store in request.get("retag") or ():
-        stores.read_store(aws, scope, store, request["takes"])
-        stores.retag(aws, scope, user, store)
+    _retag(aws, scope, request)
     if request.get("close"):
         aws.call("iam", "UntagUser", UserName=user, TagKeys=[KEY_INTENT])
     _delete_stores(aws, scope, user, removed, wanted)

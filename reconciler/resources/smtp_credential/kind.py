@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import ReconError, Stale
+from reconciler.kinds.changes import release
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
-from reconciler.kinds.ownership import KEY, KEY_INTENT, PROTECT, owner_of
+from reconciler.kinds.ownership import KEY, KEY_INTENT, PREFIX, PROTECT, STACK, is_former, may_write, named, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot, now
 from reconciler.kinds.tags import tags_from_aws
@@ -48,10 +49,13 @@ def name_of(address: Address) -> str:
     return address.removeprefix(f"{NAME}/")
 
 
-def tagged_stores(desired: Desired, live: Observed | None) -> list[dict[str, Any]]:
+def tagged_stores(scope: str, desired: Desired, live: Observed | None) -> list[dict[str, Any]]:
     """The declared stores of a credential, each with the tags that a write sets and removes (``stores.with_tags``)."""
     there: Mapping[str, Any] = live.spec["stores"] if live is not None else {}
-    return [stores.with_tags(store, there.get(stores.id_of(store)), desired.entry) for store in desired.spec["stores"]]
+    return [
+        stores.with_tags(scope, store, there.get(stores.id_of(store)), desired.entry)
+        for store in desired.spec["stores"]
+    ]
 
 
 class SmtpCredential(BaseKind):
@@ -196,7 +200,7 @@ class SmtpCredential(BaseKind):
             if snapshot.unknown(address) or snapshot.unknown(user):
                 continue
             owner = snapshot.observed.get(user)
-            if owner is not None and owner_of(owner.tags) not in {None, snapshot.scope}:
+            if owner is not None and not (owner_of(owner.tags) is None or snapshot.owns(owner)):
                 continue
             desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
             if desired is None:
@@ -208,12 +212,13 @@ class SmtpCredential(BaseKind):
                 refused = any(one.address == address for one in draft.refusals)
                 _report(draft, desired, live, None if refused else change)
             if change is not None:
+                _refuse_held(draft, change, live)
                 yield change
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         if live is not None and live.facts["locked"]:
             return None
-        wanted = tagged_stores(desired, live)
+        wanted = tagged_stores(draft.snapshot.scope, desired, live)
         for store in wanted:
             _refuse_store(draft, desired, store, (live.spec["stores"] if live else {}).get(stores.id_of(store)) or {})
         state = rotation.health(wanted, live)
@@ -233,7 +238,7 @@ class SmtpCredential(BaseKind):
             name, wanted, live.spec if live else None, live.tags if live else {}, previous=previous, drop=drop
         )
         execution |= {"new_key": True, "regions": desired.spec["regions"]}
-        execution["old_stores"] = _unclaimed(draft.snapshot, name, execution["old_stores"])
+        execution["old_stores"] = _to_delete(draft.snapshot, name, execution["old_stores"], live)
         old_tags, new_tags = _tag_differences(wanted, live)
         gone = [*drop, *execution["orphans"], *map(stores.label, stores.without(execution["old_stores"], wanted))]
         shown = {"regions": desired.spec["regions"], "credentials": [stores.described(s) for s in wanted]}
@@ -276,7 +281,7 @@ class SmtpCredential(BaseKind):
         assert key is not None
         orphans = [o for o in live.spec["orphans"] if o != state.unrecorded]
         execution = key_requests.key_request(desired.name, wanted, {**live.spec, "orphans": orphans}, live.tags)
-        execution["old_stores"] = _unclaimed(snapshot, desired.name, execution["old_stores"])
+        execution["old_stores"] = _to_delete(snapshot, desired.name, execution["old_stores"], live)
         removed = stores.without(execution["old_stores"], wanted)
         before: dict[str, Any] = {
             "access_key": live.spec["key"], "status": key["status"], "orphan_keys": orphans or None,
@@ -303,15 +308,16 @@ class SmtpCredential(BaseKind):
             {k: v for k, v in d.items() if v is not None or k in both}
             for d, both in ((before, set(after)), (after, set(before)))
         )
+        action: ActionName = "adopt" if STACK in old_tags else "update"
         return Change(
-            desired.address, NAME, "update", before, after, differences(before, after, desired=desired), (),
+            desired.address, NAME, action, before, after, differences(before, after, desired=desired), (),
             (smtp_user.address_of(desired.name),), tuple(_repair_notes(desired, live, state, orphans)),
             desired.source_of("credentials"), live.digest, None, execution,
         )  # fmt: skip
 
     def _plan_delete(self, snapshot: Snapshot, live: Observed | None) -> Change | None:
         user = snapshot.observed.get(smtp_user.address_of(live.name)) if live else None
-        if live is None or user is None or owner_of(user.tags) != snapshot.scope or user.tags.get(PROTECT) == "true":
+        if live is None or user is None or not snapshot.owns(user) or user.tags.get(PROTECT) == "true":
             return None
         ours = [k["id"] for k in live.spec["keys"] if k["id"] not in live.facts["foreign"]]
         kept = stores.in_tags(live.tags)
@@ -332,6 +338,16 @@ class SmtpCredential(BaseKind):
             execution={"user": live.name, "keys": ours, "stores": kept},
         )  # fmt: skip
 
+    def release(self, snapshot: Snapshot, live: Observed) -> Change | None:
+        """The tags of its stores are taken off; its key stays, and works on."""
+        there = {stores.id_of(s): live.spec["stores"].get(stores.id_of(s)) for s in stores.in_tags(live.tags)}
+        ours = {i: seen["tags"] for i, seen in there.items() if seen and stores.is_owned(seen, snapshot.scope)}
+        if not ours:
+            return None
+        tags = {key: value for tags in ours.values() for key, value in tags.items()}
+        keys = {i: sorted(key for key in tags if key.startswith(PREFIX)) for i, tags in ours.items()}
+        return release(live, tags, user=live.name, stores=[], untag=keys)
+
     # -- written ----------------------------------------------------------------------------------------------------
 
     def steps(self, change: Change) -> Iterable[Step]:
@@ -341,6 +357,12 @@ class SmtpCredential(BaseKind):
             yield Step(
                 change.address, "delete", (), lambda rt: _delete(rt, run),
                 calls=("iam:DeleteAccessKey", "secretsmanager:DeleteSecret"),
+            )  # fmt: skip
+            return
+        if run.get("untag"):
+            yield Step(
+                change.address, "update", (), lambda rt: stores.untag(rt.aws, run["untag"]),
+                calls=("secretsmanager:UntagResource",),
             )  # fmt: skip
             return
         needs = (*needs_of((user,), "create", "update"), *needs_of(run.get("waits_for") or (), "create", "update"))
@@ -411,14 +433,27 @@ def _unclaimed(snapshot: Snapshot, user: str, old: list[dict[str, Any]]) -> list
     return [store for store in old if stores.id_of(store) not in claimed]
 
 
+def _to_delete(
+    snapshot: Snapshot, user: str, old: list[dict[str, Any]], live: Observed | None
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The unclaimed of ``old`` but those of a former owner, which stay."""
+    there: Mapping[str, Any] = live.spec["stores"] if live is not None else {}
+    stack = snapshot.state.stack
+    return [
+        store
+        for store in _unclaimed(snapshot, user, old)
+        if not is_former(stack, owner_of((there.get(stores.id_of(store)) or {}).get("tags") or {}))
+    ]
+
+
 def _refuse_store(draft: PlanDraft, desired: Desired, store: Mapping[str, Any], there: Mapping[str, Any]) -> None:
     """Refuse to write a store that is not this stack's, or that SSM would refuse."""
     if not there.get("exists"):
         return
     owner = owner_of(there.get("tags") or {})
-    if owner not in {None, draft.snapshot.scope}:
+    if owner is not None and not may_write(draft.snapshot.state.stack, owner):
         draft.refuse(
-            "owned-elsewhere", f"{stores.label(store)} belongs to {owner}", address=desired.address,
+            "owned-elsewhere", f"{stores.label(store)} belongs to {named(owner)}", address=desired.address,
             source=desired.source_of("credentials"), hint="store this user's credential under another name",
         )  # fmt: skip
     elif there.get("secure") is False:
@@ -428,6 +463,21 @@ def _refuse_store(draft: PlanDraft, desired: Desired, store: Mapping[str, Any], 
             address=desired.address, source=desired.source_of("credentials"),
             hint="delete that parameter, or use another name",
         )  # fmt: skip
+
+
+def _refuse_held(draft: PlanDraft, change: Change, live: Observed | None) -> None:
+    """Refuse a change that deletes a store which its service would not delete."""
+    if live is None:
+        return
+    run = change.execution
+    going = run["stores"] if change.action == "delete" else stores.without(run.get("old_stores") or (), run["stores"])
+    for store in going:
+        there = live.spec["stores"].get(stores.id_of(store)) or {}
+        if there.get("held") and stores.is_owned(there, draft.snapshot.scope):
+            draft.refuse(
+                "delete-blocked", f"{stores.label(store)} cannot be deleted: {there['held']}", address=change.address,
+                hint=f"if nobody needs them: {there['fix']}",
+            )  # fmt: skip
 
 
 def _keys_to_delete(draft: PlanDraft, desired: Desired, live: Observed | None) -> list[str]:
@@ -601,8 +651,8 @@ def _ensure_ours(rt: Runtime, user: str) -> None:
     """Raise Stale where another stack has the user by now: what is read to plan a key does not say whose it is."""
     found = rt.aws.call_if_there("iam", "GetUser", UserName=user) or {"User": {}}
     owner = owner_of(tags_from_aws(found["User"].get("Tags")))
-    if owner not in {None, rt.scope}:  # a user just made or adopted may not be seen, or not with its tags
-        raise Stale(f"the IAM user {user} belongs to {owner} now; its keys were left alone", hint="plan again")
+    if owner and not may_write(rt.aws.stack, owner):  # one just made or adopted may not be seen, or not with its tags
+        raise Stale(f"the IAM user {user} belongs to {named(owner)} now; its keys were left alone", hint="plan again")
 
 
 def _create_key(rt: Runtime, run: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import AwsError, ReconError
-from reconciler.kinds.ownership import STACK, create_once, left_alone, owner_of, unpack
+from reconciler.kinds.ownership import STACK, create_once, left_alone, may_write, named, owner_of, unpack
 from reconciler.kinds.tags import plan_tags, present, tags_from_aws, tags_to_aws
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.masking import remember
@@ -79,13 +79,15 @@ def declared(entry: Entry, state: State, covered: list[str]) -> list[dict[str, A
     ]
 
 
-def with_tags(store: Store, live: Mapping[str, Any] | None, entry: Entry) -> dict[str, Any]:
+def with_tags(scope: str, store: Store, live: Mapping[str, Any] | None, entry: Entry) -> dict[str, Any]:
     """A declared store with the tags that a write sets (``tags``, with the list of those that recon manages) and those
-    that it removes (``untag``: set by recon, no longer declared). After a rename of the user they hold its new name."""
+    that it removes (``untag``: set by recon, no longer declared). After a rename of the user they hold its new name;
+    of a store that is not ours yet, the stack's scope."""
     there = (live or {}).get("tags") or {}
     wanted = plan_tags(store.get("tags") or {}, there, "", None, entry)
     put = {key: value for key, value in present(wanted).items() if key != STACK}
     put |= {USER: entry.name} if there.get(USER, entry.name) != entry.name else {}
+    put |= {STACK: scope} if live and live.get("exists") and there.get(STACK) != scope else {}
     drop = sorted(key for key, value in wanted.items() if value is None and key in there)
     kept = {key: value for key, value in store.items() if key != "tags"}
     return {**kept, **({"tags": put} if put else {}), **({"untag": drop} if drop else {})}
@@ -159,8 +161,25 @@ def _describe_secret(aws: Aws, store: Store) -> dict[str, Any]:
         "exists": True, "proof": next((v for v, stages in versions.items() if CURRENT in stages), None),
         "staged": sorted(v for v, stages in versions.items() if CURRENT not in stages),
         "tags": tags_from_aws(live.get("Tags")), "deleted": bool(live.get("DeletedDate")),
-        "kms_key_id": live.get("KmsKeyId"),
+        "kms_key_id": live.get("KmsKeyId"), **_held(store, live),
     }  # fmt: skip
+
+
+def _held(store: Store, live: Mapping[str, Any]) -> dict[str, Any]:
+    """``held``: why Secrets Manager would refuse to delete a secret, and ``fix``, what a person can do about it; empty
+    where it would not (Secrets Manager API, DeleteSecret and ReplicateSecretToRegions)."""
+    command = f"aws secretsmanager remove-regions-from-replication --secret-id {store['name']}"
+    primary = live.get("PrimaryRegion") or store["region"]
+    replicas = sorted(str(one["Region"]) for one in live.get("ReplicationStatus") or () if one.get("Region"))
+    if primary != store["region"]:
+        fix = f"{command} --region {primary} --remove-replica-regions {store['region']}"
+        return {"held": f"it is a replica of the secret in {primary}", "fix": fix}
+    if replicas:
+        fix = f"{command} --region {primary} --remove-replica-regions {' '.join(replicas)}"
+        return {"held": f"it has replicas in {', '.join(replicas)}", "fix": fix}
+    if service := live.get("OwningService"):
+        return {"held": f"the service {service} manages it", "fix": f"delete it in {service}"}
+    return {}
 
 
 def _describe_parameter(aws: Aws, store: Store) -> dict[str, Any]:
@@ -304,14 +323,14 @@ class Taken(ReconError):
     """A store belongs to somebody else, and was not written."""
 
 
-def read_store(aws: Aws, scope: str, store: Store, adoptable: Container[str]) -> dict[str, Any]:
+def read_store(aws: Aws, store: Store, adoptable: Container[str]) -> dict[str, Any]:
     """``describe`` right before a write. Raises Taken where this stack may not write the store: it has another owner,
     or it has none and is not among ``adoptable``, the ids of those that the plan showed without an owner."""
     live = describe(aws, store)
     if live["exists"]:
         owner = owner_of(live["tags"])
-        if owner not in {None, scope}:
-            raise Taken(f"{label(store)} belongs to {owner}", hint="store this credential under another name")
+        if owner is not None and not may_write(aws.stack, owner):
+            raise Taken(f"{label(store)} belongs to {named(owner)}", hint="store this credential under another name")
         if owner is None and id_of(store) not in adoptable:
             raise Taken(
                 f"somebody created {label(store)} after the plan was made, so it was not written",
@@ -329,14 +348,14 @@ def put(
     Adopts a store without an owner that is among ``adoptable``, restores a deleted secret, and sets the KMS key.
     ``live`` is the store as ``read_store`` has just read it. Raises Taken where this stack may not write the store.
     """
-    live = read_store(aws, scope, store, adoptable) if live is None else live
+    live = read_store(aws, store, adoptable) if live is None else live
     if store["type"] == "ssm":
         _put_parameter(aws, scope, user, store, key_id, text, adoptable, live)
         return
     if not live["exists"]:
         if _create_secret(aws, scope, user, store, key_id, text):
             return
-        live = read_store(aws, scope, store, adoptable)
+        live = read_store(aws, store, adoptable)
     restore_secret(aws, store, live)
     # The owner is written before the value: if the run is interrupted in between, the next one still knows the owner.
     retag(aws, scope, user, store)
@@ -394,7 +413,7 @@ def rewrite_kept_value(aws: Aws, scope: str, user: str, store: Store, key_id: st
     ours = {id_of(store)}
     if store["type"] == "ssm":
         return _bring_back_parameter(aws, scope, user, store, key_id)
-    live = read_store(aws, scope, store, ours)
+    live = read_store(aws, store, ours)
     version = version_of(live, store, key_id)
     if version is None:
         return False
@@ -410,7 +429,7 @@ def rewrite_kept_value(aws: Aws, scope: str, user: str, store: Store, key_id: st
 def _bring_back_parameter(aws: Aws, scope: str, user: str, store: Store, key_id: str) -> bool:
     """From the version that the description names, or else the one before the current: an interrupted run writes only
     one."""
-    live = read_store(aws, scope, store, {id_of(store)})
+    live = read_store(aws, store, {id_of(store)})
     if not live["exists"]:
         return False
     version = live["written"] if version_of(live, store, key_id) else live["version"] - 1
@@ -466,7 +485,7 @@ def _put_parameter(
         create = functools.partial(aws.call, "ssm", "PutParameter", region, **new)
         if create_once(create, lambda: True, "ParameterAlreadyExists") is not None:
             return
-        live = read_store(aws, scope, store, adoptable)  # ours after a lost answer; Taken if somebody else was faster
+        live = read_store(aws, store, adoptable)  # ours after a lost answer; Taken if somebody else was faster
     retag(aws, scope, user, store)
     version = int(live.get("version", 0)) + 1
     for _ in range(3):
@@ -496,6 +515,18 @@ def retag(aws: Aws, scope: str, user: str, store: Store) -> None:
     if drop:
         aws.call("ssm", "RemoveTagsFromResource", region, TagKeys=drop, **where)
     aws.call("ssm", "AddTagsToResource", region, Tags=tags, **where)
+
+
+def untag(aws: Aws, keys: Mapping[str, list[str]]) -> None:
+    """Take tags off stores, given by their ids; a store that is gone by now has none."""
+    for id_, names in keys.items():
+        store = parse(id_)
+        region, name = store["region"], store["name"]
+        if store["type"] == "secretsmanager":
+            aws.call_if_there("secretsmanager", "UntagResource", region, SecretId=name, TagKeys=names)
+        else:
+            where = {"ResourceType": "Parameter", "ResourceId": name}
+            aws.call_if_there("ssm", "RemoveTagsFromResource", region, TagKeys=names, **where)
 
 
 def _tags(scope: str, user: str, store: Store) -> list[dict[str, str]]:

@@ -13,18 +13,19 @@ Source:   SES Developer Guide, "Controlling access to Amazon SES" (condition key
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import DENIED, AwsError
-from reconciler.kinds.changes import alteration, creation, deletion
+from reconciler.kinds.changes import alteration, creation, deletion, release
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
+from reconciler.kinds.obstacles import Found
 from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
@@ -33,7 +34,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import entry_tags, plan_tags, present, tag_phases, tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Note, Observed, Stack, State, canonical_json
 from reconciler.resources.email_identity import DEFAULT_SET
-from reconciler.resources.smtp_user import POLICY_FIELDS, other_policies
+from reconciler.resources.smtp_user import POLICY_FIELDS, attachments, other_policies
 from reconciler.resources.smtp_user.other_policies import Judged, OtherPolicy
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def name_of(address: Address) -> str:
 
 class SmtpUser(Reader):
     name = NAME
-    reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy")
+    reads = ("iam:GetAccountAuthorizationDetails", "iam:GetUser", "iam:GetUserPolicy", *attachments.READS)
     writes = (
         "iam:CreateUser",
         "iam:UpdateUser",
@@ -161,7 +162,11 @@ class SmtpUser(Reader):
                         source=twin.entry.source,
                     )
                     continue
-                if twin is not None or owner_of(tags) == snapshot.scope:
+                address, owner = address_of(detail["UserName"]), owner_of(tags)
+                former = owner in aws.stack.former_scopes
+                if former:
+                    snapshot.former[address] = str(owner)
+                if twin is not None or owner == snapshot.scope or (former and snapshot.names(address)):
                     ours.append(detail)
             policies = other_policies.read(aws, ours) if any(map(has_more, ours)) else {}
             for detail in ours:
@@ -194,7 +199,7 @@ class SmtpUser(Reader):
             live = snapshot.observed.get(moved.from_address)
             if moved.from_address != address_of(old) or live is None or moved.to_address in snapshot.observed:
                 continue
-            if moved.to_address not in snapshot.desired or owner_of(live.tags) != snapshot.scope:
+            if moved.to_address not in snapshot.desired or not snapshot.owns(live):
                 continue
             for name in (NAME, "smtp_credential"):
                 found = snapshot.observed.pop(f"{name}/{old}", None)
@@ -263,7 +268,7 @@ class SmtpUser(Reader):
 
     def _plan_delete(self, draft: PlanDraft, live: Observed | None) -> Change | None:
         snapshot = draft.snapshot
-        if live is None or owner_of(live.tags) != snapshot.scope:
+        if live is None or not snapshot.owns(live):
             return None
         refuse_protected(draft, live.address, live.tags, "deleted")
         credential = snapshot.observed.get(f"smtp_credential/{live.name}")
@@ -301,6 +306,16 @@ class SmtpUser(Reader):
             execution={**others, "ours": [POLICY, *([LOCK_POLICY] if live.facts.get("locked") else [])]},
         )
 
+    def release(self, snapshot: Snapshot, live: Observed) -> Change | None:
+        """With the tags of its credential, whose stores are let go first: these tags name them."""
+        if owner_of(live.tags) != snapshot.scope:
+            return None
+        change = release(live, {**live.tags, **live.facts["key_tags"]})
+        return replace(change, depends_on=(f"smtp_credential/{live.name}",))
+
+    def obstacles(self, aws: Aws, snapshot: Snapshot, going: Sequence[Observed]) -> Found:
+        return attachments.obstacles(aws, going)
+
     # -- written ----------------------------------------------------------------------------------------------------
 
     def steps(self, change: Change) -> Iterable[Step]:
@@ -315,7 +330,7 @@ class SmtpUser(Reader):
                 calls=("iam:DeleteUserPolicy", "iam:DeleteUser"),
             )
             return
-        policy = canonical_json(change.execution["policy"])
+        policy = canonical_json(change.execution.get("policy"))
         if change.action == "create":
 
             def create(rt: Runtime) -> None:
@@ -326,6 +341,7 @@ class SmtpUser(Reader):
             yield Step(change.address, "create", (), create, calls=("iam:CreateUser", "iam:PutUserPolicy"))
             return
         calls = _update_calls(change, after, policy)
+        needs = needs_of(change.depends_on, "update")
         rename = change.execution.get("rename")
 
         def update(rt: Runtime) -> None:
@@ -337,7 +353,7 @@ class SmtpUser(Reader):
                 retry_until_visible(work, codes if operation == "PutUserPolicy" else ())
 
         operations = (*(("UpdateUser",) if rename else ()), *(operation for operation, _ in calls))
-        yield Step(change.address, "update", (), update, calls=tuple(f"iam:{operation}" for operation in operations))
+        yield Step(change.address, "update", needs, update, calls=tuple(f"iam:{operation}" for operation in operations))
 
 
 def _loses_boundary(draft: PlanDraft, desired: Desired, live: Observed) -> bool:
@@ -556,8 +572,9 @@ def _delete(rt: Runtime, name: str, parts: Mapping[str, Iterable[str]]) -> None:
         except AwsError as error:
             if error.aws_code == "DeleteConflict":
                 error.hint = (
-                    "somebody added a policy or put the user into a group after the plan was made, or recon may not "
-                    "list users (iam:GetAccountAuthorizationDetails): plan again, and it is shown"
+                    "somebody added a policy, a password, a key or a device, or put the user into a group, after the "
+                    "plan was made, or recon may not list users (iam:GetAccountAuthorizationDetails): plan again, and "
+                    "it is shown"
                 )
             raise
 
