@@ -23,6 +23,7 @@ from reconciler import doctor
 from reconciler.aws import iam_action
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
+from reconciler.kinds import cloudformation as cfn
 from reconciler.kinds.grants import Grant, Role
 from reconciler.kinds.obstacles import TENANT_READS
 from reconciler.kinds.ownership import STACK
@@ -256,6 +257,9 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
     yield _statement(
         "TopicKeys", _of(found, "kms:"), [f"arn:{stack.partition}:kms:{r}:{stack.account}:key/*" for r in keyed]
     )
+
+    stacks = [f"arn:{stack.partition}:cloudformation:*:{stack.account}:stack/{name}/*" for name in cfn.names_of(stack)]
+    yield _statement("FormerStacks", cfn.READS, stacks)
 
     if elsewhere:
         role = stack.plan_role_arn if purpose == "plan" else stack.apply_role_arn

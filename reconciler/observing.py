@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.aws.answers import malformed
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
-from reconciler.kinds.ownership import STACK
+from reconciler.kinds import cloudformation
+from reconciler.kinds.ownership import CLOUDFORMATION_NAME, STACK, formerly_of, owner_of
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
@@ -94,6 +95,7 @@ def observe(
         reads.append(pool.submit(records.observe_declared, aws, snapshot))
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
+    cloudformation.ask(aws, snapshot)
     records.observe(aws, snapshot)
     for live in list(snapshot.observed.values()):
         desired = snapshot.desired.get(live.address)
@@ -119,10 +121,14 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     denied: list[str] = []
     failed: list[tuple[str, AwsError]] = []
 
+    filters = [{"Key": STACK, "Values": list(stack.scopes)}]
+    if stacks := cloudformation.names_of(stack):
+        filters.append({"Key": CLOUDFORMATION_NAME, "Values": stacks})
+
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
-        wanted = {"Key": STACK, "Values": list(stack.scopes)}
         try:
-            return region, [_owned(item, region) for item in _tagged(aws, region, wanted, "ses")], None
+            items = [item for wanted in filters for item in _tagged(aws, region, wanted, "ses")]
+            return region, [_owned(item, region) for item in items], None
         except AwsError as error:
             return region, [], error
 
@@ -135,11 +141,11 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
             failed.append((region, error))
         for kind, name, tags in found:
             address = f"{kind}/{region}/{name}"
-            if kind and tags.get(STACK) in stack.former_scopes:
-                snapshot.former[address] = tags[STACK]
+            if kind and (owner := formerly_of(stack, tags)):
+                snapshot.former[address] = owner
                 if snapshot.names(address):
                     snapshot.named.setdefault(kind, set()).add(address)
-            elif kind:
+            elif kind and owner_of(tags) == snapshot.scope:
                 snapshot.owned.setdefault(kind, {})[address] = tags
     if failed:
         named = ", ".join(region for region, _ in failed[:4])

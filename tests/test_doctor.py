@@ -405,7 +405,7 @@ def test_layers_that_were_not_looked_at_are_named(plain: House) -> None:
     assert "Not looked at: dns, alignment." in said
     plain.write({})
     said = plain.cli("doctor", "state.yaml").out.splitlines()[0]
-    assert "healthy: account, suppression, reputation. Not looked at: configuration_set, identity" in said
+    assert "healthy: account, smtp, suppression, reputation. Not looked at: configuration_set, identity" in said
 
 
 def test_a_key_whose_last_use_is_unknown_is_not_healthy(plain: House) -> None:

@@ -145,3 +145,125 @@ def test_another_region_and_a_broken_state(live: House) -> None:
     ran = live.cli("doctor", "acme.com", "state.yaml", "--no-dns")
     assert (ran.code, "state.yaml cannot be used" in ran.err) == (0, True), ran
     assert live.cli("doctor", "--no-dns", "--account", "9" * 12).code == 3
+
+
+# --- who sends, and with which keys --------------------------------------------------------------------------------
+
+
+def key_of(house: House) -> str:
+    return str(house.kept["key"])  # type: ignore[attr-defined]
+
+
+def send(house: House, key: str) -> None:
+    """Somebody uses a key with SES."""
+    client("sesv2", HOME, key).get_account()
+    house.clear()
+
+
+def delete(house: House) -> None:
+    client("iam").delete_access_key(UserName="old-app", AccessKeyId=key_of(house))
+
+
+def deactivate(house: House) -> None:
+    client("iam").update_access_key(UserName="old-app", AccessKeyId=key_of(house), Status="Inactive")
+
+
+def rotate(house: House) -> None:
+    client("iam").create_access_key(UserName="old-app")
+    deactivate(house)
+    house.sandbox.advance(86400)
+    delete(house)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [(delete, "was deleted on 20"), (deactivate, "was switched off on 20"), (rotate, ", and deleted on 20")],
+)
+def test_a_lost_key_is_named_with_who_did_it_and_when(live: House, harm: Any, words: str) -> None:
+    send(live, key_of(live))
+    harm(live)
+    document = run(live, code=2, dns=False)
+    first = document["headline"]
+    assert first.startswith(f"Fix this first: smtp: the access key {key_of(live)} of old-app was "), first
+    assert words in first and "by arn:aws:iam::111122223333:" in first
+    (check,) = [c for c in document["checks"] if c["status"] == "found"]
+    assert f"recon smtp verify --username {key_of(live)} --password-stdin --region {HOME}" in check["hint"]
+    assert ("the key that works is AKIA" in check["hint"]) is (harm is rotate)
+    assert run(live, "shop1.acme.com", code=2, dns=False)["headline"] == first
+    live.sandbox.advance(91 * 86400)
+    assert run(live, code=0, dns=False)
+
+
+def test_what_became_of_other_keys_is_no_finding(live: House) -> None:
+    """Of a user that may not send; switched on again; failed; of an administrator. A user that is gone is not known."""
+    iam = client("iam")
+    other = add_user("reader", policy(Action="s3:*"), key=True)
+    iam.delete_access_key(UserName="reader", AccessKeyId=other)
+    deactivate(live)
+    iam.update_access_key(UserName="old-app", AccessKeyId=key_of(live), Status="Active")
+    admin = add_user("admin", policy(Action="*"), key=True)
+    iam.delete_access_key(UserName="admin", AccessKeyId=admin)
+    assert broken(run(live, code=0, dns=False)["checks"]) == []
+    gone = add_user("gone", key=True)
+    iam.delete_access_key(UserName="gone", AccessKeyId=gone)
+    iam.delete_user(UserName="gone")
+    said = run(live, code=1, dns=False)["headline"]
+    assert f"the access key {gone} of gone was deleted" in said and "that user is gone" in said
+
+
+@pytest.mark.parametrize("operation", ["LookupEvents", "GetAccountAuthorizationDetails", "ListAccessKeys"])
+def test_senders_that_could_not_be_read(live: House, operation: str) -> None:
+    live.sandbox.fault("denied", operation=operation, count=None)
+    document = run(live, code=0 if operation == "ListAccessKeys" else 1, dns=False)
+    assert operation in json.dumps(document["checks"])
+
+
+NETWORK = {"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}
+FROM = {"Condition": {"StringLike": {"ses:FromAddress": "*@shop1.acme.com"}}}
+MAYBE = {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "code", "words"),
+    [
+        (policy("Deny"), "", 2, "old-app: the login works, but SES refuses its mail: the policy more denies it"),
+        (policy("Deny"), "ceo@acme.com", 2, "no user or role may send as ceo@acme.com"),
+        (policy(**NETWORK), "", 0, "1 may send: user old-app (from 203.0.113.0/24"),
+        (policy(**FROM), "ceo@shop1.acme.com", 0, "1 may send as ceo@shop1.acme.com"),
+        (policy(**FROM), "ceo@acme.com", 2, "no user or role may send as ceo@acme.com"),
+        (policy(**MAYBE), "", 1, "old-app: it is not known whether it may send"),
+    ],
+)
+def test_what_policies_refuse_is_said_before_anybody_sends(
+    live: House, document: str, name: str, code: int, words: str
+) -> None:
+    send(live, key_of(live))
+    if '"Allow"' in document:
+        client("iam").delete_user_policy(UserName="old-app", PolicyName="send")
+    client("iam").put_user_policy(UserName="old-app", PolicyName="more", PolicyDocument=document)
+    found = run(live, *([name] if name else []), code=code, dns=False)
+    assert any(words in c["message"] for c in found["checks"]), found
+    assert not code or words in found["headline"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "senders", "words"),
+    [
+        ({"bounces": 100}, 1, "10.0% bounced, 0.00% complained; one sender is behind them, old-app: its key "),
+        ({"bounces": 50}, 1, "one sender is behind them, old-app"),
+        ({"complaints": 2}, 1, "one sender is behind them, old-app"),
+        ({"bounces": 100}, 2, "2 senders have used SES there of late: "),
+        ({"bounces": 100}, 0, "10.0% bounced, 0.00% complained"),
+    ],
+)
+def test_the_sender_behind_bounces_is_named(live: House, rate: dict[str, int], senders: int, words: str) -> None:
+    second = add_user("newsletter", policy(), key=True)
+    for key in [key_of(live), second][:senders]:
+        send(live, key)
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, **rate}}])
+    document = run(live, code=2, dns=False)
+    assert document["headline"].startswith("Fix this first: reputation: us-east-1: 1,000 messages")
+    assert words in document["headline"]
+    (check,) = [c for c in document["checks"] if c["status"] == "found"]
+    assert "ses:caller-identity" in check["hint"]
+    assert ("recon smtp lock user/old-app --undeclared" in check["hint"]) is (senders == 1)

@@ -496,18 +496,18 @@ def test_a_cause_reads_the_identities_of_cloudtrail() -> None:
         return {"EventName": "DeleteUser", "CloudTrailEvent": json.dumps(detail)}
 
     assumed = event({"type": "AssumedRole", "arn": "arn:aws:sts::1:assumed-role/admin/eva"})
-    assert (cause := causes._cause(assumed)) is not None
+    assert (cause := causes.cause_of(assumed)) is not None
     assert cause.principal.endswith("admin/eva")
     service = event({"type": "AWSService", "invokedBy": "ses.amazonaws.com"})
-    assert (cause := causes._cause(service)) is not None
+    assert (cause := causes.cause_of(service)) is not None
     assert cause.principal == "ses.amazonaws.com"
     ours = event({"arn": "a"}, userAgent="Boto3/1 app/recon")
-    assert (cause := causes._cause(ours)) is not None
+    assert (cause := causes.cause_of(ours)) is not None
     assert cause.ours
     assert "through recon" in str(cause)
-    assert causes._cause(event({}, errorCode="AccessDenied")) is None
-    assert causes._cause(event({}, readOnly=True)) is None
-    assert causes._cause({"CloudTrailEvent": "{"}) is not None
+    assert causes.cause_of(event({}, errorCode="AccessDenied")) is None
+    assert causes.cause_of(event({}, readOnly=True)) is None
+    assert causes.cause_of({"CloudTrailEvent": "{"}) is not None
 
 
 def test_requests_are_understood_as_cloudtrail_writes_them() -> None:

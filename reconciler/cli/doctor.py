@@ -99,13 +99,11 @@ def _gather(
 ) -> Facts:
     from reconciler.doctor import gather, gather_live
     from reconciler.kinds.snapshot import now
-    from reconciler.names import domain_of
 
     if around.state is None:
         return gather_live(aws, regions, now(), name or "", recipient=to, dns=dns)
-    domains = None if name is None else [domain_of(name)]
     only = regions if chosen else ()
-    return gather(around.state, aws, now(), domains, recipient=to, dns=dns, regions=only)
+    return gather(around.state, aws, now(), name or "", recipient=to, dns=dns, regions=only)
 
 
 def _undeclared(around: Incident, name: str | None) -> list[Diagnostic]:

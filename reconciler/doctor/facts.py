@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
-from reconciler.doctor import undeclared
+from reconciler.doctor import sender_facts, undeclared
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.resources.dns_record.zones import Zone
 
-READS = ("ses:GetSendStatistics", *suppression.READS, *undeclared.READS)
+READS = ("ses:GetSendStatistics", *suppression.READS, *undeclared.READS, *sender_facts.READS)
 """The calls beside those of a plan."""
 DAYS = 14
 """How far back SES keeps its sending statistics (SES API, GetSendStatistics: two weeks, in quarters of an hour)."""
@@ -66,6 +66,9 @@ class Facts:
     recipient: str = ""
     recipient_entries: list[suppression.SuppressedAddress] = field(default_factory=list)
     live: undeclared.LiveNames | None = None
+    senders: sender_facts.SenderFacts | None = None
+    name: str = ""
+    """The domain or address that alone is looked at; "" for all."""
 
 
 def only_domains(state: State, domains: Iterable[str]) -> State:
@@ -100,15 +103,16 @@ def may_send(user: Entry, domain: str) -> bool:
 
 
 def gather(
-    state: State, aws: Aws, now: str, domains: list[str] | None, *, recipient: str = "", dns: PublicDns | None,
+    state: State, aws: Aws, now: str, name: str = "", *, recipient: str = "", dns: PublicDns | None,
     regions: Iterable[str] = (),
 ) -> Facts:  # fmt: skip
     """Read everything. Raises Refused for the wrong account; an error of one part is in the facts.
 
-    With ``domains`` None all that the state declares is read, with or without domains, and every region of the stack.
-    Without ``dns`` public DNS is not asked; ``recipient`` is an address that gets no mail.
+    ``name`` is a domain or an address; with "" all that the state declares is read, with or without domains, and every
+    region of the stack. Without ``dns`` public DNS is not asked; ``recipient`` is an address that gets no mail.
     """
-    if domains is None:
+    domains = [domain_of(name)]
+    if not name:
         small, domains = state, sorted({e.name for e in state.section("domains")})
         used = suppression.regions_of(state)
     else:
@@ -116,7 +120,9 @@ def gather(
         used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
     snapshot = observing.declare(small, now)
     observing.observe(snapshot, aws, sweep=False)
-    facts = Facts(snapshot, domains, [r for r in used if not set(regions) or r in set(regions)], recipient=recipient)
+    chosen = [r for r in used if not set(regions) or r in set(regions)]
+    facts = Facts(snapshot, domains, chosen, recipient=recipient, name=name)
+    facts.senders = sender_facts.read(aws, snapshot, chosen, state)
     _complete(facts, aws, {e.name for e in state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
     return facts
 
@@ -131,7 +137,8 @@ def gather_live(
     """
     listed = undeclared.list_names(aws, regions, name)
     snapshot = undeclared.observe(aws, regions, now, listed)
-    facts = Facts(snapshot, listed.domains, list(regions), recipient=recipient, live=listed)
+    facts = Facts(snapshot, listed.domains, list(regions), recipient=recipient, live=listed, name=name)
+    facts.senders = sender_facts.read(aws, snapshot, regions, None)
     _complete(facts, aws, {e.name for e in snapshot.state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
     return facts
 

@@ -88,8 +88,8 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Causes:
     for lookup in todo[:MAX_LOOKUPS]:
         left = {c.address: (c, {one.path for one in c.diff} or {""}) for c in wanted[lookup]}
         try:
-            for event in _events(aws, lookup, since):
-                cause, said = _cause(event), _said(event)
+            for event in history(aws, lookup, since):
+                cause, said = cause_of(event), _said(event)
                 if cause is None:
                     continue
                 for change, paths in [*left.values()]:
@@ -128,7 +128,8 @@ def _lookups(aws: Aws, change: Change) -> Iterator[Lookup]:
         yield replace(lookup, region=region, dns=lookup.dns and bool(stack.dns_role_arn))
 
 
-def _events(aws: Aws, lookup: Lookup, since: str) -> Iterator[Mapping[str, Any]]:
+def history(aws: Aws, lookup: Lookup, since: str = "") -> Iterator[Mapping[str, Any]]:
+    """The events of one look-up, the newest first, at most ``MAX_PAGES`` pages. Raises AwsError."""
     start: dict[str, Any] = {"StartTime": datetime.fromisoformat(since)} if since else {}
     token: str | None = None
     for _ in range(MAX_PAGES):
@@ -146,7 +147,8 @@ def _events(aws: Aws, lookup: Lookup, since: str) -> Iterator[Mapping[str, Any]]
 # --- what an event says --------------------------------------------------------------------------------------------
 
 
-def _detail(event: Mapping[str, Any]) -> Mapping[str, Any]:
+def detail_of(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of an event; empty where it is no JSON."""
     try:
         found = json.loads(event.get("CloudTrailEvent") or "{}")
     except ValueError:
@@ -154,9 +156,9 @@ def _detail(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _cause(event: Mapping[str, Any]) -> Cause | None:
+def cause_of(event: Mapping[str, Any]) -> Cause | None:
     """The event as a cause; None for reads and for calls that failed."""
-    detail = _detail(event)
+    detail = detail_of(event)
     if detail.get("errorCode") or detail.get("readOnly") is True or event.get("ReadOnly") == "true":
         return None
     who = detail.get("userIdentity") or {}
@@ -185,7 +187,7 @@ def _said(event: Mapping[str, Any]) -> Said:
         elif isinstance(value, str):
             found.append((key, value.rstrip(".").lower()))
 
-    detail = _detail(event)
+    detail = detail_of(event)
     walk("", detail.get("requestParameters"))
     for resource in event.get("Resources") or ():
         walk("resourcename", resource.get("ResourceName"))

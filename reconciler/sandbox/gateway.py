@@ -10,6 +10,7 @@ from typing import Any, Final
 from botocore import xform_name
 
 from reconciler.sandbox import faults, guards
+from reconciler.sandbox.cloudformation import CloudFormation
 from reconciler.sandbox.cloudtrail import CloudTrail
 from reconciler.sandbox.dns import Resolver
 from reconciler.sandbox.faults import Fault, Ledger, Rates
@@ -62,11 +63,12 @@ class Gateway:
         self.sesv2 = SesV2(world, self.verifier)
         self.route53 = Route53(world)
         self.iam = Iam(world)
+        self.cloudformation = CloudFormation(world)
         self.services: dict[str, Any] = {
             service.name: service
             for service in (
                 self.sesv2, SesV1(self.sesv2), self.route53, self.iam, Sts(world),
-                Tagging(world, self.sesv2, self.route53), CloudTrail(world, self.ledger),
+                Tagging(world, self.sesv2, self.route53), CloudTrail(world, self.ledger), self.cloudformation,
             )
         }  # fmt: skip
         self._apis: dict[str, Api] = {}
