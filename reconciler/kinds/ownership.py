@@ -199,7 +199,9 @@ def _writes(values: Any, path: tuple[str, ...]) -> bool:
 
 
 def means_none(entry: Entry | None, key: str) -> bool:
-    """Whether the entry says with ``{}`` that there are no parts ``key``: then none stays, whoever put it there. Where single ones are left alone, an empty map says nothing of the others."""
+    """Whether the entry says with ``{}`` that there are no parts ``key``: then none stays, whoever put it there.
+
+    Where single ones are left alone, an empty map says nothing of the others."""
     if entry is None or key not in entry.values or entry.values[key]:
         return False
     return not any(path.partition(".")[0] == key for path in entry.values.get("unmanaged") or ())
