@@ -20,7 +20,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import State
-from reconciler.resources import BY_ARN, KINDS, SECTIONS, children
+from reconciler.resources import KINDS, SECTIONS, SWEPT_AS, children, kind_of_arn
 from reconciler.resources.dns_record.kind import DnsRecord
 from reconciler.rules.context import read_facts
 
@@ -127,7 +127,7 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
 
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
         try:
-            items = [item for wanted in filters for item in _tagged(aws, region, wanted, "ses")]
+            items = [item for wanted in filters for item in _tagged(aws, region, wanted, *SWEPT_AS)]
             return region, [_owned(item, region) for item in items], None
         except AwsError as error:
             return region, [], error
@@ -176,9 +176,9 @@ def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:
 
 
 def _tagged(
-    aws: Aws, region: str, wanted: Mapping[str, Any], resource_type: str, *, dns: bool = False
+    aws: Aws, region: str, wanted: Mapping[str, Any], *types: str, dns: bool = False
 ) -> Iterable[Mapping[str, Any]]:
-    """The resources of a type in ``region`` that carry the tag ``wanted`` (GetResources)."""
+    """The resources of some types in ``region`` that carry the tag ``wanted`` (GetResources)."""
     return aws.pages(
         "resourcegroupstaggingapi",
         "GetResources",
@@ -187,20 +187,20 @@ def _tagged(
         dns=dns,
         token_in="PaginationToken",
         TagFilters=[wanted],
-        ResourceTypeFilters=[resource_type],
+        ResourceTypeFilters=list(types),
     )
 
 
 def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:
     """A resource that the tagging API lists: its kind (empty: none of ours), name and tags. Raises AwsError for what
     is not an ARN."""
-    place = item["ResourceARN"].split(":", 5)
-    if len(place) < 6:
-        raise malformed(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is not an ARN")
-    kind_name, _, name = place[5].partition("/")
-    spec = BY_ARN.get(kind_name)
-    if spec is None:
-        return "", name, {}
+    try:
+        found = kind_of_arn(item["ResourceARN"])
+    except ValueError:
+        raise malformed(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is not an ARN") from None
+    if found is None:
+        return "", "", {}
+    spec, name = found
     if spec.sections[0].fold and "@" not in name:
         name = name.lower()  # domains ignore case; an address does not
     return spec.name, name, tags_from_aws(item.get("Tags"))

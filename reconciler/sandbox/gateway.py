@@ -15,6 +15,7 @@ from reconciler.sandbox.cloudtrail import CloudTrail
 from reconciler.sandbox.dns import Resolver
 from reconciler.sandbox.faults import Fault, Ledger, Rates
 from reconciler.sandbox.iam import Iam
+from reconciler.sandbox.kept import services
 from reconciler.sandbox.passthrough import Moto
 from reconciler.sandbox.policy import Decision
 from reconciler.sandbox.protocol import Api, ApiError, Params, Request, Response, api
@@ -64,13 +65,12 @@ class Gateway:
         self.route53 = Route53(world)
         self.iam = Iam(world)
         self.cloudformation = CloudFormation(world)
-        self.services: dict[str, Any] = {
-            service.name: service
-            for service in (
-                self.sesv2, SesV1(self.sesv2), self.route53, self.iam, Sts(world),
-                Tagging(world, self.sesv2, self.route53), CloudTrail(world, self.ledger), self.cloudformation,
-            )
-        }  # fmt: skip
+        own: tuple[Any, ...] = (
+            self.sesv2, SesV1(self.sesv2), self.route53, self.iam, Sts(world),
+            Tagging(world, self.sesv2, self.route53), CloudTrail(world, self.ledger), self.cloudformation,
+            *(service(world) for service in services()),
+        )  # fmt: skip
+        self.services: dict[str, Any] = {service.name: service for service in own}
         self._apis: dict[str, Api] = {}
 
     def _api(self, service: str) -> Api:
