@@ -23,6 +23,7 @@ from reconciler import doctor
 from reconciler.aws import iam_action
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
+from reconciler.kinds import cloudformation as cfn
 from reconciler.kinds.grants import Grant, Role
 from reconciler.kinds.obstacles import TENANT_READS
 from reconciler.kinds.ownership import STACK
@@ -70,10 +71,14 @@ _ANYWHERE: Final = frozenset(
 _GONE: Final = (
     "ses:Delete", "iam:Delete", "iam:Detach", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
     "secretsmanager:Delete", "ssm:Delete",
+    *(f"{spec.service.name}:Delete" for spec in KINDS.values() if spec.service),
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 
-_RELEASED: Final = ("ses:UntagResource", "secretsmanager:UntagResource", "ssm:RemoveTagsFromResource")
+_RELEASED: Final = (
+    "ses:UntagResource", "secretsmanager:UntagResource", "ssm:RemoveTagsFromResource",
+    *(f"{spec.service.name}:UntagResource" for spec in KINDS.values() if spec.service),
+)  # fmt: skip
 """What lets go of things that are ours (``released``), beside those."""
 
 BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
@@ -250,12 +255,16 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
         yield _statement("FirehoseRoles", ["iam:PassRole"], _arns(grants, "passed_role"), passed)
 
     yield from _store_statements(state, found, grants)
+    yield from _service_statements(state, found, grants)
     topics = _arns(grants, "topic")
-    yield _statement("Topics", _of(found, "sns:"), topics)
+    yield _statement("Topics", {a for a in _of(found, "sns:") if "" in found[a]}, topics)
     keyed = sorted({arn.split(":")[3] for arn in topics})
     yield _statement(
         "TopicKeys", _of(found, "kms:"), [f"arn:{stack.partition}:kms:{r}:{stack.account}:key/*" for r in keyed]
     )
+
+    stacks = [f"arn:{stack.partition}:cloudformation:*:{stack.account}:stack/{name}/*" for name in cfn.names_of(stack)]
+    yield _statement("FormerStacks", cfn.READS, stacks)
 
     if elsewhere:
         role = stack.plan_role_arn if purpose == "plan" else stack.apply_role_arn
@@ -264,6 +273,20 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
     else:
         yield from _zone_statements(found, stack.partition, grants, level)
     yield from _backend_statements(state, purpose)
+
+
+def _service_statements(
+    state: State, found: Mapping[str, set[str]], grants: frozenset[Grant]
+) -> Iterator[dict[str, Any]]:
+    """Resources of services other than SES: the declared, and those that carry the stack's tag."""
+    for spec in [spec for spec in KINDS.values() if spec.service]:
+        every = spec.arn_of(state.stack.partition, "*", state.stack.account, "")
+        service, kind = every.split(":")[2], every.split(":", 5)[5]
+        called = {a for a in _of(found, f"{service}:") if spec.name in found[a]}
+        own = [a for a in _arns(grants, "own") if a.split(":")[2] == service and a.split(":", 5)[5].startswith(kind)]
+        sid = camel(spec.name)
+        yield _statement(sid, called, own)
+        yield _statement(f"{sid}Owned", _gone(called, state), [f"{every}*"], _owned(state))
 
 
 def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> Iterator[dict[str, Any]]:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from reconciler import regions
 from reconciler.aws.answers import malformed
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
-from reconciler.kinds.ownership import STACK
+from reconciler.kinds import cloudformation
+from reconciler.kinds.ownership import CLOUDFORMATION_NAME, STACK, formerly_of, owner_of
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import State
-from reconciler.resources import BY_ARN, KINDS, SECTIONS, children
+from reconciler.resources import KINDS, SECTIONS, SWEPT_AS, children, kind_of_arn
 from reconciler.resources.dns_record.kind import DnsRecord
 from reconciler.rules.context import read_facts
 
@@ -94,6 +95,7 @@ def observe(
         reads.append(pool.submit(records.observe_declared, aws, snapshot))
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
+    cloudformation.ask(aws, snapshot)
     records.observe(aws, snapshot)
     for live in list(snapshot.observed.values()):
         desired = snapshot.desired.get(live.address)
@@ -119,10 +121,14 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     denied: list[str] = []
     failed: list[tuple[str, AwsError]] = []
 
+    filters = [{"Key": STACK, "Values": list(stack.scopes)}]
+    if stacks := cloudformation.names_of(stack):
+        filters.append({"Key": CLOUDFORMATION_NAME, "Values": stacks})
+
     def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
-        wanted = {"Key": STACK, "Values": list(stack.scopes)}
         try:
-            return region, [_owned(item, region) for item in _tagged(aws, region, wanted, "ses")], None
+            items = [item for wanted in filters for item in _tagged(aws, region, wanted, *SWEPT_AS)]
+            return region, [_owned(item, region) for item in items], None
         except AwsError as error:
             return region, [], error
 
@@ -135,11 +141,11 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
             failed.append((region, error))
         for kind, name, tags in found:
             address = f"{kind}/{region}/{name}"
-            if kind and tags.get(STACK) in stack.former_scopes:
-                snapshot.former[address] = tags[STACK]
+            if kind and (owner := formerly_of(stack, tags)):
+                snapshot.former[address] = owner
                 if snapshot.names(address):
                     snapshot.named.setdefault(kind, set()).add(address)
-            elif kind:
+            elif kind and owner_of(tags) == snapshot.scope:
                 snapshot.owned.setdefault(kind, {})[address] = tags
     if failed:
         named = ", ".join(region for region, _ in failed[:4])
@@ -170,9 +176,9 @@ def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:
 
 
 def _tagged(
-    aws: Aws, region: str, wanted: Mapping[str, Any], resource_type: str, *, dns: bool = False
+    aws: Aws, region: str, wanted: Mapping[str, Any], *types: str, dns: bool = False
 ) -> Iterable[Mapping[str, Any]]:
-    """The resources of a type in ``region`` that carry the tag ``wanted`` (GetResources)."""
+    """The resources of some types in ``region`` that carry the tag ``wanted`` (GetResources)."""
     return aws.pages(
         "resourcegroupstaggingapi",
         "GetResources",
@@ -181,20 +187,20 @@ def _tagged(
         dns=dns,
         token_in="PaginationToken",
         TagFilters=[wanted],
-        ResourceTypeFilters=[resource_type],
+        ResourceTypeFilters=list(types),
     )
 
 
 def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:
     """A resource that the tagging API lists: its kind (empty: none of ours), name and tags. Raises AwsError for what
     is not an ARN."""
-    place = item["ResourceARN"].split(":", 5)
-    if len(place) < 6:
-        raise malformed(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is not an ARN")
-    kind_name, _, name = place[5].partition("/")
-    spec = BY_ARN.get(kind_name)
-    if spec is None:
-        return "", name, {}
+    try:
+        found = kind_of_arn(item["ResourceARN"])
+    except ValueError:
+        raise malformed(("resourcegroupstaggingapi", "GetResources", region), "a ResourceARN is not an ARN") from None
+    if found is None:
+        return "", "", {}
+    spec, name = found
     if spec.sections[0].fold and "@" not in name:
         name = name.lower()  # domains ignore case; an address does not
     return spec.name, name, tags_from_aws(item.get("Tags"))

@@ -365,3 +365,64 @@ def test_permissions_for_what_is_let_go_and_for_all_locks(tmp_path: Path) -> Non
     for part in ("locks/old/staging.json", "journal/old/staging/*", "*.acme.com", "ses:UntagResource"):
         assert part in text, part
     assert "ses:UntagResource" not in json.dumps(policy(replace(state, released=()), "apply")["Statement"][-9:])
+
+
+# --- CloudFormation ------------------------------------------------------------------------------------------------
+
+RETAINED = {"Mail": {"type": "AWS::SES::EmailIdentity", "physical_id": DOMAIN, "retain": True}}
+KEPT = {"Mail": {"type": "AWS::SES::EmailIdentity", "physical_id": DOMAIN}}
+FORMERLY = {"domains": {DOMAIN: {"dkim": {}}}, "stack": {"formerly": ["cloudformation/Mail"]}}
+
+
+@pytest.mark.parametrize(
+    ("stack", "says"),
+    [
+        (None, ""),
+        ({"status": "DELETE_COMPLETE", "resources": RETAINED}, ""),
+        ({"status": "UPDATE_COMPLETE", "resources": {}}, ""),
+        ({"resources": KEPT}, "CloudFormation still has it"),
+        ({"status": "DELETE_FAILED", "resources": KEPT}, "CloudFormation still has it"),
+        ({"denied": True, "resources": RETAINED}, "could not be read"),
+        ({"other": True, "status": "DELETE_COMPLETE", "resources": RETAINED}, 'the CloudFormation stack Mail'),
+    ],
+    ids=["no such stack", "deleted", "retained by an update", "exists", "delete failed", "denied", "not named"],
+)  # fmt: skip
+def test_what_cloudformation_let_go_is_taken_over(house: House, stack: dict[str, Any] | None, says: str) -> None:
+    """The tags stay for ever; whether the stack still manages it, CloudFormation says."""
+    house.seed_zone()
+    id_ = f"arn:aws:cloudformation:{HOME}:111122223333:stack/Mail/1"
+    tags = {"aws:cloudformation:stack-name": "Mail", "aws:cloudformation:stack-id": id_}
+    house.sandbox.seed(identities=[{"names": [DOMAIN, "left.acme.com"], "tags": tags}])
+    given = dict(stack or {})
+    other, denied = given.pop("other", False), given.pop("denied", False)
+    if stack is not None:
+        house.sandbox.seed(stacks=[{"name": "Mail", "id": id_, **given}])
+    document = FORMERLY if not other else {**FORMERLY, "stack": {"formerly": ["cloudformation/Another"]}}
+    if denied:
+        house.sandbox.fault("denied", operation="DescribeStacks")
+    plan = house.plan(document)
+    (change,) = [c for c in plan.changes if c.address == f"email_identity/{HOME}/{DOMAIN}"]
+    assert change.action == "adopt"
+    if says:
+        assert change.refused is not None
+        assert says in change.refused.message
+        assert plan.outcome == "refused"
+        return
+    assert change.refused is None
+    assert {d.address for d in plan.diagnostics if d.code == "left"} == {f"email_identity/{HOME}/left.acme.com"}
+    house.settle()
+    assert {t["Key"] for t in house.identity()["Tags"]} >= {*tags, "recon:stack"}
+    house.settle({"domains": FORMERLY["domains"]})
+    house.settle({})
+    assert [i["IdentityName"] for i in client("sesv2").list_email_identities()["EmailIdentities"]] == ["left.acme.com"]
+
+
+def test_cloudformation_is_asked_only_where_it_is_named(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.write(FORMERLY)
+    state = load(tmp_path / "state.yaml", None).state
+    for purpose in ("plan", "apply"):
+        text = json.dumps(policy(state, purpose))  # type: ignore[arg-type]
+        assert "cloudformation:DescribeStacks" in text
+        assert "cloudformation:*:111122223333:stack/Mail/*" in text
+    assert "cloudformation" not in json.dumps(policy(replace(state, stack=replace(state.stack, formerly=())), "plan"))

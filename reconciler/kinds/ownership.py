@@ -33,6 +33,7 @@ KEY = "recon:key"
 KEY_INTENT = "recon:key-intent"
 PREFIX = "recon:"
 CLOUDFORMATION_ID: Final = "aws:cloudformation:stack-id"
+CLOUDFORMATION_NAME: Final = "aws:cloudformation:stack-name"
 _CLOUDFORMATION: Final = "the CloudFormation stack "
 
 T = TypeVar("T")
@@ -132,7 +133,7 @@ def owner_of(tags: Mapping[str, str]) -> str | None:
     """Who owns a live resource: the stack scope in ``recon:stack``, a CloudFormation stack, or nobody (None)."""
     if STACK in tags:
         return tags[STACK]
-    for key in ("aws:cloudformation:stack-name", CLOUDFORMATION_ID):
+    for key in (CLOUDFORMATION_NAME, CLOUDFORMATION_ID):
         if key in tags:
             return f"{_CLOUDFORMATION}{tags[key]}"
     return None
@@ -143,16 +144,17 @@ def named(owner: str) -> str:
     return owner if owner.startswith(_CLOUDFORMATION) else f'the recon stack "{owner}"'
 
 
-def is_former(stack: Stack, owner: str | None) -> bool:
-    """Whether ``stack.formerly`` names ``owner``, as ``owner_of`` gives it."""
-    if owner is None or not owner.startswith(_CLOUDFORMATION):
-        return owner in stack.former_scopes
-    return CLOUDFORMATION + owner.removeprefix(_CLOUDFORMATION) in stack.formerly
+def formerly_of(stack: Stack, tags: Mapping[str, str]) -> str | None:
+    """The owner of what carries ``tags``, where ``stack.formerly`` names it."""
+    owner = owner_of(tags)
+    named_ones = {*stack.former_scopes, *(one.replace(CLOUDFORMATION, _CLOUDFORMATION, 1) for one in stack.formerly)}
+    return owner if owner in named_ones else None
 
 
 def may_write(stack: Stack, owner: str | None) -> bool:
-    """Whether ``stack`` may write what it declares and ``owner`` owns: its own, nobody's, or a former owner's."""
-    return owner is None or owner == stack.scope or is_former(stack, owner)
+    """Whether ``stack`` may write what it declares and ``owner`` owns: its own, nobody's, or a former stack's. What
+    CloudFormation has is its own until CloudFormation says otherwise (``Snapshot.cloudformation``)."""
+    return owner is None or owner in stack.scopes
 
 
 def published(tags: Mapping[str, str], present: str | None) -> frozenset[str]:
@@ -186,15 +188,16 @@ def adopts(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: 
     owner = owner_of(tags)
     if owner == draft.snapshot.scope:
         return False
-    if may_write(draft.snapshot.state.stack, owner):
+    why = draft.snapshot.cloudformation.get(address)
+    if may_write(draft.snapshot.state.stack, owner) or why == "":
         return True
     draft.refuse(
         "owned-elsewhere",
-        f"{address} belongs to {named(str(owner))}",
+        f"{address} belongs to {named(str(owner))}{f'; {why}' if why else ''}",
         address=address,
         source=source,
-        hint="take it out of this stack's YAML; or release it there first (`released`), or write that stack into "
-        "`stack.formerly` where this one takes it over",
+        hint="take it out of this stack's YAML; or release it there first (`released`; in CloudFormation "
+        "DeletionPolicy: Retain), or write that stack into `stack.formerly` where this one takes it over",
     )
     return True
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.errors import ReconError
-from reconciler.kinds.ownership import is_former, owner_of
+from reconciler.kinds.ownership import may_write, owner_of
 from reconciler.model import (
     Address,
     Desired,
@@ -148,7 +148,10 @@ class Snapshot(Diagnostics):
     owned: dict[str, dict[Address, dict[str, str]]] = field(default_factory=dict)
     """What the tagging sweep found of this stack: kind -> address -> tags."""
     former: dict[Address, str] = field(default_factory=dict)
-    """What carries the tag of a stack that ``stack.formerly`` names -> that stack's scope."""
+    """What carries the tag of an owner that ``stack.formerly`` names -> that owner."""
+    cloudformation: dict[Address, str] = field(default_factory=dict)
+    """Declared resources with the tags of a CloudFormation stack that ``stack.formerly`` names -> why that stack still
+    has it; empty where it has let it go."""
     named: dict[str, set[Address]] = field(default_factory=dict)
     """Kind -> addresses to read although nothing desires them: what is destroyed or imported."""
     tagged_zones: dict[str, list[str]] = field(default_factory=dict)
@@ -212,7 +215,9 @@ class Snapshot(Diagnostics):
 
     def takes_over(self, live: Observed) -> bool:
         """Whether ``live`` is a former owner's, and the state names it: then it changes hands, with its parts."""
-        return self.names(live.address) and is_former(self.state.stack, owner_of(live.tags))
+        if not self.names(live.address) or owner_of(live.tags) in {None, self.scope}:
+            return False
+        return may_write(self.state.stack, owner_of(live.tags)) or self.cloudformation.get(live.address) == ""
 
     def names(self, address: Address) -> bool:
         """Whether the state declares ``address``, or renames it."""

@@ -146,6 +146,8 @@ class Admin:
           ``${domain}`` in ``mail_from`` is the name
         - ``verify``: addresses, or ``{identity, region?, account?}``: the link in the mail was clicked
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
+        - ``stacks``: CloudFormation's: ``{name, id?, region?, account?, status?, resources?: {logical id: {type,
+          physical_id, retain?}}}``; their ids are returned, too
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
         - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, details?, quota?,
           sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}}``
@@ -153,16 +155,16 @@ class Admin:
         steps: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
             "verify": self._seed_verify, "dedicated_ips": self._seed_ip, "suppressed": self._seed_suppressed,
-            "accounts": self._seed_account,
+            "accounts": self._seed_account, "stacks": self._seed_stack,
         }  # fmt: skip
         if unknown := set(given) - set(steps):
             raise ValueError(f"a seed has no {sorted(unknown)}; it has {sorted(steps)}")
-        made: dict[str, Any] = {"zones": {}}
+        made: dict[str, Any] = {"zones": {}, "stacks": {}}
         for name, step in steps.items():
             for item in given.get(name, ()):
                 result = step(item)
-                if name == "zones":
-                    made["zones"][item["name"]] = result
+                if name in made:
+                    made[name][item["name"]] = result
         return made
 
     def _ses(self, item: Mapping[str, Any]) -> SesState:
@@ -257,6 +259,10 @@ class Admin:
     def _seed_ip(self, item: Mapping[str, Any]) -> None:
         now, body = self.world.clock.now(), {"PoolName": item.get("pool", "ses-default-dedicated-pool")}
         self._ses(item).of("DedicatedIp")[item["ip"]] = Item(item["ip"], now, now, {**body, "WarmupPercentage": 100})
+
+    def _seed_stack(self, item: Mapping[str, Any]) -> str:
+        account, region = item.get("account", self.world.account), item.get("region", DEFAULT_REGION)
+        return self.gateway.cloudformation.add(account, region, item)
 
     def _seed_suppressed(self, item: Mapping[str, Any]) -> None:
         now, state = self.world.clock.now(), self._ses(item)

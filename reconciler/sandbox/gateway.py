@@ -10,10 +10,12 @@ from typing import Any, Final
 from botocore import xform_name
 
 from reconciler.sandbox import faults, guards
+from reconciler.sandbox.cloudformation import CloudFormation
 from reconciler.sandbox.cloudtrail import CloudTrail
 from reconciler.sandbox.dns import Resolver
 from reconciler.sandbox.faults import Fault, Ledger, Rates
 from reconciler.sandbox.iam import Iam
+from reconciler.sandbox.kept import services
 from reconciler.sandbox.passthrough import Moto
 from reconciler.sandbox.policy import Decision
 from reconciler.sandbox.protocol import Api, ApiError, Params, Request, Response, api
@@ -62,13 +64,13 @@ class Gateway:
         self.sesv2 = SesV2(world, self.verifier)
         self.route53 = Route53(world)
         self.iam = Iam(world)
-        self.services: dict[str, Any] = {
-            service.name: service
-            for service in (
-                self.sesv2, SesV1(self.sesv2), self.route53, self.iam, Sts(world),
-                Tagging(world, self.sesv2, self.route53), CloudTrail(world, self.ledger),
-            )
-        }  # fmt: skip
+        self.cloudformation = CloudFormation(world)
+        own: tuple[Any, ...] = (
+            self.sesv2, SesV1(self.sesv2), self.route53, self.iam, Sts(world),
+            Tagging(world, self.sesv2, self.route53), CloudTrail(world, self.ledger), self.cloudformation,
+            *(service(world) for service in services()),
+        )  # fmt: skip
+        self.services: dict[str, Any] = {service.name: service for service in own}
         self._apis: dict[str, Api] = {}
 
     def _api(self, service: str) -> Api:

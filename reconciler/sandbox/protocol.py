@@ -35,6 +35,7 @@ VALIDATION_CODE: Final = {
     "ses": "ValidationError",
     "resourcegroupstaggingapi": "InvalidParameterException",
     "cloudtrail": "InvalidParameterCombinationException",
+    "cloudformation": "ValidationError",
 }
 
 

@@ -26,7 +26,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
-from reconciler.kinds.ownership import KEY, KEY_INTENT, PREFIX, PROTECT, STACK, is_former, may_write, named, owner_of
+from reconciler.kinds.ownership import KEY, KEY_INTENT, PREFIX, PROTECT, STACK, formerly_of, may_write, named, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot, now
 from reconciler.kinds.tags import tags_from_aws
@@ -442,7 +442,7 @@ def _to_delete(
     return [
         store
         for store in _unclaimed(snapshot, user, old)
-        if not is_former(stack, owner_of((there.get(stores.id_of(store)) or {}).get("tags") or {}))
+        if not formerly_of(stack, (there.get(stores.id_of(store)) or {}).get("tags") or {})
     ]
 
 

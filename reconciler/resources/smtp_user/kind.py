@@ -26,7 +26,16 @@ from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.kinds.obstacles import Found
-from reconciler.kinds.ownership import BOUNDARY, KEY, PROTECT, adopts, create_once, owner_of, refuse_protected
+from reconciler.kinds.ownership import (
+    BOUNDARY,
+    KEY,
+    PROTECT,
+    adopts,
+    create_once,
+    formerly_of,
+    owner_of,
+    refuse_protected,
+)
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.reading import Reader, wanted_addresses
@@ -163,9 +172,8 @@ class SmtpUser(Reader):
                     )
                     continue
                 address, owner = address_of(detail["UserName"]), owner_of(tags)
-                former = owner in aws.stack.former_scopes
-                if former:
-                    snapshot.former[address] = str(owner)
+                if former := formerly_of(aws.stack, tags):
+                    snapshot.former[address] = former
                 if twin is not None or owner == snapshot.scope or (former and snapshot.names(address)):
                     ours.append(detail)
             policies = other_policies.read(aws, ours) if any(map(has_more, ours)) else {}
