@@ -421,7 +421,7 @@ def adopt(history: History) -> bool:
 
 
 def rename(history: History) -> bool:
-    """A stack gets another name; what is declared is in force before, and is taken over before anything else happens."""
+    """A stack gets another name, once what it declares is in force; it is taken over before anything else happens."""
     history.apply()
     old = history.random.choice(list(history.stacks))
     new = f"name-{len(history.log)}"
