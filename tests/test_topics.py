@@ -247,3 +247,20 @@ def test_a_topic_that_was_never_subscribed_by_us_is_not_asked_for_subscriptions(
     house.clear()
     house.plan()
     assert "sns:ListSubscriptionsByTopic" not in house.calls()
+
+
+def test_drift_names_who_changed_a_topic(house: House) -> None:
+    house.apply(merge(TOPIC, {"sns_topics": {"events": {"display_name": "Mail"}, "other": {"display_name": "Mail"}}}))
+    house.sandbox.advance(60)
+    arn = f"arn:aws:iam::{ACCOUNT}:user/eve"
+    house.sandbox.principal("AKIAEVEEVEEVEEVEEVE1", arn=arn)
+    house.sandbox.principal("AKIABOBBOBBOBBOBBOB1", arn=arn.replace("eve", "bob"))
+    for key, name in (("AKIAEVEEVEEVEEVEEVE1", "events"), ("AKIABOBBOBBOBBOBBOB1", "other")):
+        sns = house.sandbox.client("sns", HOME, access_key=key)
+        topic = ARN.replace("events", name)
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="DisplayName", AttributeValue="Spam")
+    house.sandbox.advance(3600)
+    ran = house.cli("drift", STATE)
+    assert ran.code == 2, ran
+    here = ran.out.index(ADDRESS)
+    assert "eve" in ran.out[here : here + 600], ran.out
