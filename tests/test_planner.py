@@ -99,7 +99,8 @@ def test_every_label_is_one_that_steps_have(house: House, monkeypatch: pytest.Mo
     needed: set[str] = set()
     kinds: set[str] = set()
     new_keys = merge(NEW_KEYS, {"domains": {"acme.com": {"configuration_set_name": None}}})
-    for document in (merge(FULL, {"smtp_users": USER}), CHANGED, new_keys, {}, None):
+    topics = {"events": {"subscriptions": [{"protocol": "sqs", "endpoint": "arn:aws:sqs:us-east-1:111122223333:q"}]}}
+    for document in (merge(FULL, {"smtp_users": USER, "sns_topics": topics}), CHANGED, new_keys, {}, None):
         result = house.apply(document, expect=None) if document is not None else house.destroy(expect=None)
         for one in result.plan.changes:
             kinds.add(one.kind)
