@@ -283,10 +283,11 @@ def _service_statements(
     state: State, found: Mapping[str, set[str]], grants: frozenset[Grant]
 ) -> Iterator[dict[str, Any]]:
     """Resources of services other than SES: the declared, and those that carry the stack's tag."""
-    for spec in [spec for spec in KINDS.values() if spec.service]:
+    for spec in [spec for spec in KINDS.values() if spec.service and spec.swept]:
         every = spec.arn_of(state.stack.partition, "*", state.stack.account, "")
         service, kind = every.split(":")[2], every.split(":", 5)[5]
-        called = {a for a in _of(found, f"{service}:") if spec.name in found[a]}
+        kinds = {spec.name, *(held.name for held in children(spec.name))}
+        called = {a for a in _of(found, f"{service}:") if found[a] & kinds}
         own = [a for a in _arns(grants, "own") if a.split(":")[2] == service and a.split(":", 5)[5].startswith(kind)]
         sid = camel(spec.name)
         yield _statement(sid, called, own)

@@ -271,5 +271,5 @@ class BaseKind(ABC):
         if spec.service is not None:
             arns = {f"{spec.service.prefix}{name}"}
         return name in said_under(said, *spec.named_in) or any(
-            arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn")
+            arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn", *spec.named_in) if ":" in arn
         )

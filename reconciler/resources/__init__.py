@@ -43,7 +43,10 @@ BY_ARN: Mapping[str, KindSpec] = MappingProxyType(
 """Resource type in an ARN of SES -> kind."""
 
 
-SWEPT_AS: tuple[str, ...] = ("ses", *sorted({spec.service.swept_as for spec in KINDS.values() if spec.service}))
+SWEPT_AS: tuple[str, ...] = (
+    "ses",
+    *sorted({spec.service.swept_as for spec in KINDS.values() if spec.service and spec.swept}),
+)
 """The types of all kinds for the tagging API."""
 
 
@@ -56,7 +59,7 @@ def kind_of_arn(arn: str) -> tuple[KindSpec, str] | None:
         return (BY_ARN[kind], name) if kind in BY_ARN else None
     for spec in KINDS.values():
         there = spec.service
-        if there is not None and there.name == service and resource.startswith(there.prefix):
+        if there is not None and spec.swept and there.name == service and resource.startswith(there.prefix):
             name = resource.removeprefix(there.prefix)
             if not spec.named_badly(name):
                 return spec, name
@@ -88,7 +91,7 @@ def holder_of(address: str) -> str | None:
     spec = KINDS.get(kind)
     if spec is None or not spec.parent_key:
         return None
-    return "/".join((spec.parent, *parts[:-1]))
+    return "/".join((spec.parent, *parts[: len(KINDS[spec.parent].address)]))
 
 
 def entries_of(address: str) -> tuple[str, ...]:
