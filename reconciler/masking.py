@@ -36,6 +36,8 @@ _WORD: Final = frozenset("+/=%\\&#;_-")
 
 _PUBLIC: Final = frozenset({"username", "host", "region", "created_at"})
 """Keys of a stored credential whose values are no secrets (docs/yaml.md)."""
+_OTHER_WORD: Final = re.compile(r"[^\n]*[^+/=%\\&#;_\n-][^\n]*")
+"""What stands between two words of a message: no line break, and more than what escapes a character."""
 _ARMOR = re.compile(r"-----[A-Z0-9 ]+-----")
 _ESCAPES: Final = ("", "{:02x}", "u{:04x}", "x{:x}", "{:d}")
 """What is left of an escaped character: nothing (backslash), ``%2F``, ``\\u002F``, ``&#x2F;``, ``&#47;``."""
@@ -202,23 +204,33 @@ class _Known:
             start = 0
             while start <= len(bare) - size:
                 around = [self._around(bare, start, *one) for one in pieces.get(bare[start : start + size], ())]
-                first, last = max(around, key=lambda span: span[1] - span[0], default=(0, 0))
-                if last - first < SHORTEST:
+                first, last, *ends = max(around, key=lambda span: span[1] - span[0], default=(0, 0, True, True))
+                first, last = _without_words(text, at, first, last, *ends)
+                if last <= start or last - first < SHORTEST:
                     start += 1
                     continue
                 spans.append((at[first], at[last - 1] + 1))
                 start = last
         return _joined(spans, text)
 
-    def _around(self, bare: str, start: int, number: int, offset: int) -> tuple[int, int]:
-        """How far the text around a piece is the secret's."""
+    def _around(self, bare: str, start: int, number: int, offset: int) -> tuple[int, int, bool, bool]:
+        """How far the text around a piece is the secret's, and whether that is up to the secret's begin and end."""
         form = self._forms[number]
         first, last, end = start, start, offset
         while first and offset and bare[first - 1] == form[offset - 1]:
             first, offset = first - 1, offset - 1
         while last < len(bare) and end < len(form) and bare[last] == form[end]:
             last, end = last + 1, end + 1
-        return first, last
+        return first, last, not offset, end == len(form)
+
+
+def _without_words(text: str, at: list[int], first: int, last: int, begin: bool, end: bool) -> tuple[int, int]:
+    """The span ``bare[first:last]`` without one to three letters at either end that belong to another word of the
+    message, and go on as the secret does by chance: what stands between a secret's own lines has a line break. An end
+    that is the secret's own ``begin`` or ``end`` stays."""
+    near = range(first + 1, min(first + 4, last)), range(last - 1, max(last - 4, first), -1)
+    words = [[n for n in side if _OTHER_WORD.fullmatch(text, at[n - 1] + 1, at[n])] for side in near]
+    return first if begin else max(words[0], default=first), last if end else min(words[1], default=last)
 
 
 def _joined(spans: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:

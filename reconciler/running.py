@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconError
 from reconciler.kinds.snapshot import now as now
-from reconciler.model import Change, Plan, State
+from reconciler.model import Address, Plan, State
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -35,14 +36,15 @@ def make(
     removing: bool = False,
     rotate: bool = False,
     check_public_dns: bool = False,
-    again: Sequence[Change] = (),
+    again: Mapping[Address, Sequence[Address]] = MappingProxyType({}),
 ) -> PlannedRun:
     """Read AWS and plan. Never writes. With ``check_public_dns`` the rules also query public DNS and HTTPS hosts.
 
     ``refresh="bulk"`` reads only what AWS returns in bulk. With ``rotate`` (drift) it still reads a tenth of the
-    identities in full, a different tenth each day. ``again`` are the changes of a saved plan: only they are planned,
-    and what they do not concern is read in bulk. Raises ReconError (Refused for the wrong account)."""
-    from reconciler import refine
+    identities in full, a different tenth each day. ``again`` are the addresses of a saved plan's changes, each
+    with those it depends on: only they are planned, and what they do not concern is read in bulk. Raises ReconError
+    (Refused for the wrong account)."""
+    from reconciler import refine, refused_regions
     from reconciler.aws import Aws
     from reconciler.observing import declare, observe
     from reconciler.planner import make_plan
@@ -52,11 +54,11 @@ def make(
 
     if refresh not in {"full", "bulk"}:
         raise ReconError(f"--refresh {refresh} is not known", hint="full or bulk")
-    targets = [change.address for change in again] or [normalise_target(target) for target in targets]
+    targets = list(again) or [normalise_target(target) for target in targets]
     public_facts = outside.public() if check_public_dns else None
     snapshot = declare(state, now(), removing=removing)
     snapshot.refresh = "bulk" if again else refresh
-    snapshot.whole = {need for change in again for need in (change.address, *change.depends_on)}
+    snapshot.whole = {need for address, needs in again.items() for need in (address, *needs)}
     if rotate:
         snapshot.turn = datetime.fromisoformat(snapshot.now).toordinal() % TURNS
     aws = Aws(state.stack, purpose=purpose, parallelism=parallelism)
@@ -67,6 +69,8 @@ def make(
         sweep=not (targets and all_declared(snapshot, targets)),
         read_scope=(lambda w: scope_for_targets(w, targets)) if targets else None,
     )
+
+    refused_regions.settle(snapshot, aws)
 
     def plan_of(frozen: Snapshot) -> Plan:
         return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts, again=bool(again))

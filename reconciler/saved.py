@@ -8,7 +8,6 @@ effect (docs/decisions/0013-saved-plans-are-planned-again.md).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +36,10 @@ def declared_state(plan: Plan) -> State:
     try:
         if isinstance(stack, dict) and isinstance(root, str) and plan.declared is not None:
             state = from_document(stack, plan.declared, root)
-            if stack_in_context(state.stack) == stack:
+            if stack_in_context(state.stack) == stack and plan.state_digest == state.digest:
                 check_stack(plan, state.stack, "its context")
                 return state
-            why = "its context has something that is not of a stack"
+            why = "its context or its state's digest is not that of what it says is declared"
     except InvalidState as problem:
         why = f"what it says is declared is not valid: {problem.diagnostics[0].message}"
     raise Stale(f"recon did not make this plan file: {why}", hint="make a new one with `recon plan --out FILE`")
@@ -66,7 +65,8 @@ def plan_again(saved: Plan, state: State, where: str, *, parallelism: int = 16) 
     addresses = tuple(change.address for change in saved.changes)
     if len(set(addresses)) != len(addresses):
         raise Stale("recon did not make this plan file: it has two changes of one address", hint=_PLAN_AGAIN)
-    run = running.make(state, purpose="apply", again=saved.changes, parallelism=parallelism)
+    again = {change.address: change.depends_on for change in saved.changes}
+    run = running.make(state, purpose="apply", again=again, parallelism=parallelism)
     now = {change.address: change for change in run.plan.changes}
     shown = {change.address: change for change in saved.changes}
     found = {a: _difference(a, shown.get(a), now.get(a), run.snapshot) for a in sorted({*shown, *now})}
@@ -82,13 +82,8 @@ def plan_again(saved: Plan, state: State, where: str, *, parallelism: int = 16) 
                 for address, text in wrong.items()
             ],
         )
-    return replace(saved, changes=tuple(_to_carry_out(change, now) for change in saved.changes)), run
-
-
-def _to_carry_out(shown: Change, now: Mapping[Address, Change]) -> Change:
-    """The change of a file with what its steps need; a refused one has no steps."""
-    found = now.get(shown.address)
-    return shown if shown.refused or found is None else replace(shown, execution=found.execution, moved=found.moved)
+    # A change that the file shows as refused has no steps; every other is the one that was planned now.
+    return replace(saved, changes=tuple(c if c.refused else now.get(c.address, c) for c in saved.changes)), run
 
 
 _COMPARED = ("action", "before", "after", "diff", "kind", "region", "unknown", "depends_on", "moved_from", "counts")

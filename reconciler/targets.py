@@ -11,6 +11,7 @@ from itertools import chain
 
 from reconciler.errors import ReconError
 from reconciler.kinds.ownership import RECORDS, unpack
+from reconciler.kinds.reading import named_addresses
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic, address_parts
@@ -171,6 +172,7 @@ class _Needs:
                 yield from chain.from_iterable(self.identities.get(above, ()) for above in (named, *parents(named)))
             elif named is not None:
                 yield f"{reference.kind}/{region}/{named}"
+        yield from named_addresses(self.snapshot, kind, region, values)
         if holder := holder_of(address):
             yield holder
         for other in spec.with_kinds:

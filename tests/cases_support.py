@@ -38,6 +38,7 @@ from reconciler.aws import iam_action
 from reconciler.model import Result
 from reconciler.resources import FOLDER, KINDS
 from reconciler.resources.spec import KindSpec
+from reconciler.sandbox.kept import services
 
 TAG = "recon:"
 ENTRY = "*"
@@ -303,6 +304,11 @@ def without_tags(found: Mapping[str, Any]) -> dict[str, Any]:
 def each_tags(house: House) -> Iterator[tuple[str, dict[str, str]]]:
     """The tags of every resource of SES, IAM and Route 53, which may be changed; by a name of the resource."""
     world = house.sandbox._server.gateway.world
+    for kept in services():
+        for account, region, state in world.each(kept.name):
+            for noun, items in state.resources.items():
+                for name, item in items.items():
+                    yield f"{noun} {account} {region} {name}", item.tags
     for service, member in (("ses", "identities"), ("iam", "users"), ("route53", "zones")):
         for account, region, state in world.each(service):
             for name, item in getattr(state, member).items():

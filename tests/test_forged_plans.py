@@ -7,11 +7,13 @@ the same calls are made with the same parameters.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,10 +26,11 @@ from faults import ledger
 from faults.scenarios import SCENARIOS, Scenario, pem
 from support import client
 
+from reconciler import applier, running
 from reconciler.desired import load
 from reconciler.desired.declared import _escaped, from_document, to_document
-from reconciler.errors import Stale
-from reconciler.model import Stack, State, digest_of
+from reconciler.errors import InvalidState, Stale
+from reconciler.model import Plan, Result, Stack, State, digest_of
 from reconciler.planner import stack_in_context
 from reconciler.resources import KINDS
 
@@ -66,18 +69,28 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
         yield path, value
 
 
-def forged(document: Mapping[str, Any], share: int) -> Iterator[Forgery]:
+def sign_declared(document: dict[str, Any]) -> None:
+    """Make the digest of the declared state right, too, where it still is one."""
+    with contextlib.suppress(InvalidState):
+        context = document["context"]
+        state = from_document(context["stack"], document["declared"], context["root"])
+        document["state_digest"] = state.digest
+
+
+def forged(document: Mapping[str, Any], share: int, turn: int = 0) -> Iterator[Forgery]:
     """One in ``share`` of all edits, by a hash of their places: of every leaf another value, none, and a neighbour."""
     for path, value in leaves({k: v for k, v in document.items() if k != "digest"}):
         for what, edit in (("changed", _change), ("removed", _remove), ("added", _add)):
             name = f"{'.'.join(map(str, path))} {what}"
-            if zlib.crc32(name.encode()) % share:
+            if zlib.crc32(name.encode()) % share != turn:
                 continue
             made = copy.deepcopy(dict(document))
             place: Any = made
             for key in path[:-1]:
                 place = place[key]
             edit(place, path[-1], value)
+            if path[0] == "declared":
+                sign_declared(made)
             yield Forgery(name, sign(made))
 
 
@@ -224,12 +237,49 @@ def shown(document: Mapping[str, Any]) -> Any:
     return [{key: change.get(key) for key in DECIDES} for change in changes]
 
 
-def check(house: support.House, plan: Honest, forgery: Forgery) -> str:
+class Memo:
+    """Plans and applies once for all forgeries that ask for the same.
+
+    What ``running.make`` gives follows from its arguments and from AWS, which is the same before each forgery. What an
+    apply does follows from the plan that was made so, and from the changes, context and scope that it is handed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.runs: dict[str, running.PlannedRun] = {}
+        self.results: dict[str, Result] = {}
+        self.repeated = False
+        self._make, self._apply = running.make, applier.apply_plan
+        patch.setattr(running, "make", self.make)
+        patch.setattr(applier, "apply_plan", self.apply)
+
+    def make(self, state: State, *, again: Mapping[str, Any], **options: Any) -> running.PlannedRun:
+        asked = [stack_in_context(state.stack), to_document(state), state.root, [*again.items()], options]
+        key = json.dumps(asked, sort_keys=True)
+        if key not in self.runs:
+            self.runs[key] = self._make(state, again=again, **options)
+        self.key = key
+        return self.runs[key]
+
+    def apply(self, plan: Plan, aws: Any, **options: Any) -> Result:
+        handed = Plan("", None, "", "", "", "", plan.changes, scope=plan.scope, context=plan.context)
+        key = f"{self.key} {handed!r}"
+        self.repeated = key in self.results
+        if not self.repeated:
+            self.results[key] = self._apply(handed, aws, **options)
+            del self.runs[self.key]  # it holds what this apply has changed
+        return replace(self.results[key], plan=plan)
+
+
+def check(house: support.House, plan: Honest, forgery: Forgery, memo: Memo) -> str:
     """Apply a forged file; the outcome, after nothing but what it shows was done."""
     (house.home / "plan.json").write_text(json.dumps(forgery.document))
     house.clear()
+    memo.repeated = False
     ran = apply(house)
     made = writes(house)
+    if memo.repeated:
+        assert not made and ran.code == 0, (forgery.place, ran)
+        assert shown(forgery.document) == shown(plan.document), forgery.place
+        return "applied"
     if not made:
         assert ran.code == 3, (forgery.place, ran)
         return str(json.loads(ran.out)["outcome"])
@@ -242,10 +292,12 @@ def check(house: support.House, plan: Honest, forgery: Forgery) -> str:
     return "applied"
 
 
-def forge(house: support.House, story: Story, share: int) -> Counter[str]:
+def forge(house: support.House, story: Story, share: int, turn: int = 0) -> Counter[str]:
     """Try one in ``share`` of the forgeries of a plan."""
     plan = honest(house, story)
-    return Counter(check(house, plan, one) for one in forged(plan.document, share))
+    with pytest.MonkeyPatch.context() as patch:
+        memo = Memo(patch)
+        return Counter(check(house, plan, one, memo) for one in forged(plan.document, share, turn))
 
 
 @pytest.fixture(autouse=True)
@@ -272,13 +324,14 @@ def test_every_forgery_of_every_case(house: support.House, story: Story) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("story", [*of_scenarios()], ids=lambda story: story.id)
-def test_forgeries_in_the_worlds_of_the_fault_matrix(house: support.House, story: Story) -> None:
-    assert sum(forge(house, story, 25).values())
+def test_every_forgery_in_the_worlds_of_the_fault_matrix(house: support.House, story: Story) -> None:
+    assert forge(house, story, 1)["stale"]
 
 
 @pytest.mark.slow
-def test_forgeries_of_the_example(house: support.House) -> None:
-    assert forge(house, of_example(), 100)["stale"]
+@pytest.mark.parametrize("turn", range(8))
+def test_every_forgery_of_the_example(house: support.House, turn: int) -> None:
+    assert forge(house, of_example(), 8, turn)["stale"]
 
 
 # --- attacks -------------------------------------------------------------------------------------------------------

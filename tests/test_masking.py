@@ -94,6 +94,11 @@ def test_a_secret_is_masked_however_it_is_written(form: str, kind: str, pem: str
          "email-smtp.us-east-1.amazonaws.com refused Zm9vYmFyYmF6",
          "email-smtp.us-east-1.amazonaws.com refused (sensitive)"),
         ("[" * 100_000, "deep", "deep"),
+        # the message's next and last word begin and end as the secret goes on
+        (f"{SECRET}atw", f"Value '{SECRET}' at 'x'", "Value '(sensitive)' at 'x'"),
+        (f"xlue{SECRET}", f"Value '{SECRET}' at 'x'", "Value '(sensitive)' at 'x'"),
+        (f"ab {SECRET} yz", f"it is 'ab {SECRET} yz'", "it is '(sensitive)'"),
+        (f"{SECRET}at", f"it is {SECRET[:30]}\n  {SECRET[30:]}\n  at", "it is (sensitive)"),
     ],
 )  # fmt: skip
 def test_what_is_masked_and_what_is_not(secret: Any, said: str, shown: str) -> None:

@@ -209,9 +209,9 @@ class BaseKind(ABC):
     def own_grants(self, stack: Stack, address: Address) -> Iterable[Grant]:
         """What IAM calls the resource at ``address``; nothing where it is a part of another, or has no name in IAM."""
         spec = KINDS[self.name]
-        if spec.arn:
-            _, region, name = address_parts(address)
-            yield Grant("own", ses_arn(stack.partition, region, stack.account, f"{spec.arn}/{literal(name)}"))
+        if spec.swept:
+            region, name = spec.located(address)
+            yield Grant("own", spec.arn_of(stack.partition, region, stack.account, literal(name)))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         """Everything that a plan or apply of ``desired`` touches: the resource, and what its fields refer to."""
@@ -272,6 +272,8 @@ class BaseKind(ABC):
         if spec.address == ("REGION",):
             return True  # a region has one, so that no request names it
         arns = {f"{arn}/{name}" for arn in (spec.arn, *spec.arn_aliases)}
+        if spec.service is not None:
+            arns = {f"{spec.service.prefix}{name}"}
         return name in said_under(said, *spec.named_in) or any(
             arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn")
         )

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from reconciler.resources.spec import KindSpec, Reference, Section
+from reconciler.resources.spec import KindSpec, Named, Reference, Section
 
 FOLDER = Path(__file__).parent
 
@@ -41,6 +41,32 @@ BY_ARN: Mapping[str, KindSpec] = MappingProxyType(
     {arn: spec for spec in KINDS.values() for arn in (spec.arn, *spec.arn_aliases) if arn}
 )
 """Resource type in an ARN of SES -> kind."""
+
+
+SWEPT_AS: tuple[str, ...] = ("ses", *sorted({spec.service.swept_as for spec in KINDS.values() if spec.service}))
+"""The types of all kinds for the tagging API."""
+
+
+def kind_of_arn(arn: str) -> tuple[KindSpec, str] | None:
+    """The kind and the name of the resource of an ARN; None where it is of none of ours. Raises ValueError for what is
+    no ARN."""
+    _, _, service, _, _, resource = arn.split(":", 5)
+    if service == "ses":
+        kind, _, name = resource.partition("/")
+        return (BY_ARN[kind], name) if kind in BY_ARN else None
+    for spec in KINDS.values():
+        there = spec.service
+        if there is not None and there.name == service and resource.startswith(there.prefix):
+            name = resource.removeprefix(there.prefix)
+            if not spec.named_badly(name):
+                return spec, name
+    return None
+
+
+def naming(kind: str) -> Iterator[tuple[KindSpec, Named]]:
+    """The kinds and fields that have ARNs of ``kind``."""
+    for spec in KINDS.values():
+        yield from ((spec, field) for field in spec.named if field.kind == kind)
 
 
 def children(kind: str) -> tuple[KindSpec, ...]:
@@ -83,14 +109,15 @@ def addresses_of(section: str, name: str, regions: Iterable[str]) -> tuple[str, 
 
 
 def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Kinds after those that they need; of several that could come next, a child of the one before, else by name."""
+    """Kinds after those that they need; of several that could come next, a child of the one before, else what others
+    name by its ARN, else by name."""
     sorter = TopologicalSorter({kind: sorted(needs[kind]) for kind in sorted(needs)})
     sorter.prepare()
     found: list[str] = []
     ready: list[str] = []
     while sorter.is_active():
         ready += sorter.get_ready()
-        ready.sort(key=lambda kind: (KINDS[kind].parent not in found[-1:], kind))
+        ready.sort(key=lambda kind: (KINDS[kind].parent not in found[-1:], not any(naming(kind)), kind))
         found.append(ready.pop(0))
         sorter.done(found[-1])
     return tuple(found)
@@ -103,7 +130,12 @@ PLANNING_ORDER: tuple[str, ...] = _order(
 
 PLAN_ORDER: tuple[str, ...] = _order(
     {
-        spec.name: {*(r.kind for r in spec.references if not r.covering), *spec.follows, *filter(None, [spec.parent])}
+        spec.name: {
+            *(r.kind for r in spec.references if not r.covering),
+            *(n.kind for n in spec.named),
+            *spec.follows,
+            *filter(None, [spec.parent]),
+        }
         for spec in KINDS.values()
     }
 )

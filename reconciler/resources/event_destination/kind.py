@@ -24,7 +24,7 @@ from reconciler.kinds.lookups import Lookup, Said, said_under
 from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, owner_of, unpack
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.reading import region_of, wanted_addresses
+from reconciler.kinds.reading import named_addresses, region_of, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import to_aws
 from reconciler.model import Address, Change, Desired, Document, Entry, Note, Observed, State
@@ -53,7 +53,8 @@ class EventDestination(PlainKind):
         for entry in state.section(self.parent.section):
             for name, written in (entry.values.get(self.spec.parent_key) or {}).items():
                 wanted = self.desired_of(_own_entry(entry, self.spec.parent_key, name, written), entry.name, name)
-                yield replace(wanted, spec=_dimensions_in_order(without_absent(wanted.spec)), protect=False)
+                wanted = replace(wanted, spec=_dimensions_in_order(without_absent(wanted.spec)), protect=False)
+                yield self.with_arns(wanted, state.stack)
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
         def one(address: Address) -> tuple[Address, list[Observed], AwsError | None]:
@@ -118,8 +119,9 @@ class EventDestination(PlainKind):
         desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
         if desired is None:
             return self._plan_gone(snapshot, live, parent) if live is not None and ours else None
+        needs = (parent, *named_addresses(snapshot, self.name, desired.region, desired.spec))
         if live is None:
-            return creation(desired, desired.spec, depends_on=(parent,))
+            return creation(desired, desired.spec, depends_on=needs)
         before = project(live.spec, {**desired.spec, **dict.fromkeys(k for k in ANY_OPTIONS if k in live.spec)})
         after: dict[str, Any] = dict(desired.spec)
         diff = differences(before, after, desired=desired)
@@ -128,7 +130,7 @@ class EventDestination(PlainKind):
         replaces = _option_of(live.spec) != _option_of(desired.spec)
         gap = Note("events-gap", "warning", "events in the moment between delete and create are lost")
         notes = (gap,) if replaces else ()
-        return alteration(desired, live, before, after, diff, replaces=replaces, depends_on=(parent,), notes=notes)
+        return alteration(desired, live, before, after, diff, replaces=replaces, depends_on=needs, notes=notes)
 
     def _plan_gone(self, snapshot: Snapshot, live: Observed, parent: Address) -> Change | None:
         """The deletion of one that the state no longer declares, by itself or with its set."""
@@ -180,7 +182,11 @@ class EventDestination(PlainKind):
             yield step("delete", (), lambda rt: self._delete(rt, region, keys), "Delete")
             return
         definition = to_aws(change.after or {})
-        needs = (*needs_of((parent,), "create", "claim"), *needs_of(order_of(change).after, "delete"))
+        named = [address for address in change.depends_on if address != parent]
+        needs = (
+            *needs_of((parent,), "create", "claim"), *needs_of(named, "create", "update"),
+            *needs_of(order_of(change).after, "delete"),
+        )  # fmt: skip
         if change.action == "update":
             update = f"Update{self.spec.operations}"
             yield step(
@@ -206,10 +212,7 @@ class EventDestination(PlainKind):
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)
-        topic = str(at_path(desired.spec, "sns_destination.topic_arn") or "")
         role = at_path(desired.spec, "kinesis_firehose_destination.iam_role_arn")
-        if topic.count(":") == 5:
-            yield Grant("topic", literal(topic))
         if role:
             yield Grant("passed_role", literal(str(role)))
 

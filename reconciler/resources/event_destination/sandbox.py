@@ -5,7 +5,7 @@ Source: SES API v2 reference, EventDestinationDefinition; Developer Guide "Event
 
 import re
 
-from reconciler.sandbox.passthrough import topic_exists
+from reconciler.sandbox.kept import Kept
 from reconciler.sandbox.plain import Context, Listed, Plain
 from reconciler.sandbox.protocol import Params
 from reconciler.sandbox.ses_state import Item, bad
@@ -28,7 +28,7 @@ def definition(context: Context, given: Params, before: Params | None) -> Params
         body = {"DimensionConfigurations": dimensions(body["DimensionConfigurations"])}
     elif kinds[0] == "SnsDestination":
         check_arn(context, body["TopicArn"], "sns")
-        if context.call.world.settings.check_targets and not topic_exists(body["TopicArn"]):
+        if context.call.world.settings.check_targets and not topic_exists(context, body["TopicArn"]):
             raise bad(f"SNS topic <{body['TopicArn']}> does not exist.")
     elif kinds[0] == "KinesisFirehoseDestination":
         check_arn(context, body["DeliveryStreamArn"], "firehose")
@@ -41,6 +41,12 @@ def definition(context: Context, given: Params, before: Params | None) -> Params
     elif set(events) & {"DELIVERY_DELAY", "SUBSCRIPTION"}:
         raise bad("A Pinpoint destination does not take DELIVERY_DELAY or SUBSCRIPTION events.")
     return {"Enabled": given.get("Enabled", False), "MatchingEventTypes": sorted(set(events)), kinds[0]: body}
+
+
+def topic_exists(context: Context, arn: str) -> bool:
+    """Whether an SNS topic is there."""
+    _, _, _, region, account, name = arn.split(":", 5)
+    return name in context.call.world.current("sns", account, region, Kept).of("Topic")
 
 
 def dimensions(given: list[Params]) -> list[Params]:
