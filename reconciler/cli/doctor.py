@@ -135,9 +135,9 @@ def _must_be_declared(declared: State, name: str) -> None:
     every = sorted({e.name for section in ("domains", "email_addresses") for e in declared.section(section)})
     if name in every or name.rpartition("@")[2] in every:
         return
-    from difflib import get_close_matches
+    from reconciler.names import similar
 
-    close = get_close_matches(name, every, 3)
+    close = similar(name, every, 3)
     hint = f"did you mean {', '.join(close)}?" if close else "recon import writes the YAML for existing domains"
     hint += "; --no-state looks at what is live"
     raise ReconError(f"the {'address' if '@' in name else 'domain'} {name} is not declared", hint=hint)

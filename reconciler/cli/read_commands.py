@@ -190,6 +190,7 @@ def drift(
     targets = validate_targets(target)
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=targets, rotate=True, **read_options)
+    planned.plan = report.without_claims(planned.plan)
     applied, unread = _last_applied(declared, planned.aws)
     plan = report.explained(with_warnings(planned, (*warnings, *unread)), planned.aws, applied)
     earlier = report.read_earlier(since_last) if since_last else None

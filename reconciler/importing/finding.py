@@ -6,7 +6,6 @@ GetAccountAuthorizationDetails.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
-from reconciler.names import fold_identity
+from reconciler.names import fold_identity, similar
 from reconciler.resources import KINDS, PLAN_ORDER, children, naming, references_to
 from reconciler.resources.dns_record.kind import read_zones
 from reconciler.resources.spec import KindSpec
@@ -146,7 +145,7 @@ def missing(found: Discovery, names: NameFilter, parked: Iterable[str]) -> None:
     for pattern in names.patterns:
         if pattern in names.used or _folded(pattern) in set(parked):
             continue
-        near = difflib.get_close_matches(pattern, there, n=1)
+        near = similar(pattern, there)
         found.misses.append((pattern, near[0] if near else ""))
 
 
