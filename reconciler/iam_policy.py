@@ -310,6 +310,8 @@ def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> I
         yield _statement(f"UsersBounded{number}", BOUNDED & iam, bounded, condition)
     renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
     yield _statement("UsersRenamed", renamed, _arns(grants, "renamed_user"))
+    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "iam"}
+    yield _statement("UsersReleased", {a for a in iam if _reads(a)}, released)
     everyone = f"arn:{state.stack.partition}:iam::{state.stack.account}:user/*"
     yield _statement("UsersOwned", _gone(iam, state), [everyone], _owned(state))
 
@@ -320,12 +322,14 @@ def _ses_statements(
     """Resources of SES: the declared, by type; what they refer to; and those that carry the stack's tag."""
     ses = _of(found, "ses:")
     own, referred, replicated = (_arns(grants, role) for role in ("own", "referred", "replicated"))
+    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "ses"}
     for kind, sid in _SES.items():
         kinds = {kind, *(held.name for held in children(kind))}
         called = {a for a in ses if found[a] & kinds}
         yield _statement(sid, called, folded(_of_kind(own, kind), level))
         used = {a for a in called if _reads(a)} | (_REFERRING[kind] & ses)
         yield _statement(f"{sid}Used", used, folded(_of_kind(referred, kind), level))
+        yield _statement(f"{sid}Released", {a for a in called if _reads(a)}, folded(_of_kind(released, kind), level))
     yield _statement("SesUsed", _REFERRING[""] & ses, folded(referred - {*_of_kind(referred, *_SES)}, level))
 
     def everywhere(resource: str) -> str:

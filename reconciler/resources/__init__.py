@@ -7,7 +7,7 @@ where the kind needs them ``kind.py`` (its class), ``checks.py`` (of the YAML), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -103,6 +103,12 @@ def entries_of(address: str) -> tuple[str, ...]:
     if owner is None or len(parts) < len(owner.address):
         return ()
     return tuple(f"{section.name}.{parts[len(owner.address) - 1]}" for section in owner.sections)
+
+
+def addresses_of(section: str, name: str, regions: Iterable[str]) -> tuple[str, ...]:
+    """The addresses of an entry, in each of ``regions`` where its kind has any."""
+    spec, _ = SECTIONS[section]
+    return tuple(spec.address_of(region, name) for region in regions) if spec.regional else (spec.address_of(name),)
 
 
 def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:
