@@ -37,22 +37,9 @@ ZONES: Final = json.loads(Path(__file__).with_name("demo.zones.json").read_text(
 
 
 def set_up(sandbox: Sandbox, environment: str) -> None:
-    """Create what the example in state/ expects to exist: zones with other people's records, topics, a DKIM key."""
+    """Create what the example in state/ expects to exist: zones with other people's records, a DKIM key."""
     account = ACCOUNTS[environment]
     sandbox.seed(zones=[{**zone, "account": account} for zone in ZONES[environment]])
-    for region in REGIONS:
-        sns = sandbox.client("sns", region, access_key=account)
-        arn = sns.create_topic(Name="mail-feedback")["TopicArn"]
-        policy = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow", "Principal": {"Service": "ses.amazonaws.com"}, "Action": "sns:Publish",
-                    "Resource": arn, "Condition": {"StringEquals": {"AWS:SourceAccount": account}},
-                }
-            ],
-        }  # fmt: skip
-        sns.set_topic_attributes(TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(policy))
     secrets = sandbox.client("secretsmanager", REGIONS[0], access_key=account)
     secrets.create_secret(Name="recon/dkim/survey", SecretString=_private_key())
 

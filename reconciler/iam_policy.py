@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from reconciler import doctor
-from reconciler.aws import iam_action
+from reconciler.aws import iam_action, opt_in
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds import cloudformation as cfn
@@ -48,9 +48,13 @@ MAX_POLICIES: Final = 10
 LISTS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
 """The calls that list all resources of a kind, for import; checked against no resource."""
 
-OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS, *TENANT_READS)
+OWN: Final = (
+    "resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS, *TENANT_READS,
+    *opt_in.READS,
+)  # fmt: skip
 """What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
-sending statistics, tenants that block a deletion; checked against no resource. GetCallerIdentity needs nothing."""
+sending statistics, tenants that block a deletion, which regions the account has; checked against no resource.
+GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = (
     "ses:PutAccountSendingAttributes", "ses:PutAccountDetails", "ses:DeleteSuppressedDestination",
@@ -71,10 +75,14 @@ _ANYWHERE: Final = frozenset(
 _GONE: Final = (
     "ses:Delete", "iam:Delete", "iam:Detach", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
     "secretsmanager:Delete", "ssm:Delete",
+    *(f"{spec.service.name}:Delete" for spec in KINDS.values() if spec.service),
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 
-_RELEASED: Final = ("ses:UntagResource", "secretsmanager:UntagResource", "ssm:RemoveTagsFromResource")
+_RELEASED: Final = (
+    "ses:UntagResource", "secretsmanager:UntagResource", "ssm:RemoveTagsFromResource",
+    *(f"{spec.service.name}:UntagResource" for spec in KINDS.values() if spec.service),
+)  # fmt: skip
 """What lets go of things that are ours (``released``), beside those."""
 
 BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
@@ -251,8 +259,9 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
         yield _statement("FirehoseRoles", ["iam:PassRole"], _arns(grants, "passed_role"), passed)
 
     yield from _store_statements(state, found, grants)
+    yield from _service_statements(state, found, grants)
     topics = _arns(grants, "topic")
-    yield _statement("Topics", _of(found, "sns:"), topics)
+    yield _statement("Topics", {a for a in _of(found, "sns:") if "" in found[a]}, topics)
     keyed = sorted({arn.split(":")[3] for arn in topics})
     yield _statement(
         "TopicKeys", _of(found, "kms:"), [f"arn:{stack.partition}:kms:{r}:{stack.account}:key/*" for r in keyed]
@@ -268,6 +277,21 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
     else:
         yield from _zone_statements(found, stack.partition, grants, level)
     yield from _backend_statements(state, purpose)
+
+
+def _service_statements(
+    state: State, found: Mapping[str, set[str]], grants: frozenset[Grant]
+) -> Iterator[dict[str, Any]]:
+    """Resources of services other than SES: the declared, and those that carry the stack's tag."""
+    for spec in [spec for spec in KINDS.values() if spec.service and spec.swept]:
+        every = spec.arn_of(state.stack.partition, "*", state.stack.account, "")
+        service, kind = every.split(":")[2], every.split(":", 5)[5]
+        kinds = {spec.name, *(held.name for held in children(spec.name))}
+        called = {a for a in _of(found, f"{service}:") if found[a] & kinds}
+        own = [a for a in _arns(grants, "own") if a.split(":")[2] == service and a.split(":", 5)[5].startswith(kind)]
+        sid = camel(spec.name)
+        yield _statement(sid, called, own)
+        yield _statement(f"{sid}Owned", _gone(called, state), [f"{every}*"], _owned(state))
 
 
 def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> Iterator[dict[str, Any]]:
@@ -286,6 +310,8 @@ def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> I
         yield _statement(f"UsersBounded{number}", BOUNDED & iam, bounded, condition)
     renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
     yield _statement("UsersRenamed", renamed, _arns(grants, "renamed_user"))
+    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "iam"}
+    yield _statement("UsersReleased", {a for a in iam if _reads(a)}, released)
     everyone = f"arn:{state.stack.partition}:iam::{state.stack.account}:user/*"
     yield _statement("UsersOwned", _gone(iam, state), [everyone], _owned(state))
 
@@ -296,12 +322,14 @@ def _ses_statements(
     """Resources of SES: the declared, by type; what they refer to; and those that carry the stack's tag."""
     ses = _of(found, "ses:")
     own, referred, replicated = (_arns(grants, role) for role in ("own", "referred", "replicated"))
+    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "ses"}
     for kind, sid in _SES.items():
         kinds = {kind, *(held.name for held in children(kind))}
         called = {a for a in ses if found[a] & kinds}
         yield _statement(sid, called, folded(_of_kind(own, kind), level))
         used = {a for a in called if _reads(a)} | (_REFERRING[kind] & ses)
         yield _statement(f"{sid}Used", used, folded(_of_kind(referred, kind), level))
+        yield _statement(f"{sid}Released", {a for a in called if _reads(a)}, folded(_of_kind(released, kind), level))
     yield _statement("SesUsed", _REFERRING[""] & ses, folded(referred - {*_of_kind(referred, *_SES)}, level))
 
     def everywhere(resource: str) -> str:

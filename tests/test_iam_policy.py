@@ -319,7 +319,7 @@ def test_resources_are_the_stacks_own(tmp_path: Path) -> None:
 def test_every_plain_kind_has_its_place_in_iam() -> None:
     """Without a type in ARNs, or a holder that has one, its calls would be allowed on resources of other kinds only."""
     for spec in KINDS.values():
-        if isinstance(spec, PlainSpec) and not spec.arn and not (spec.parent and KINDS[spec.parent].arn):
+        if isinstance(spec, PlainSpec) and not spec.swept and not (spec.parent and KINDS[spec.parent].swept):
             kind = REGISTRY[spec.name]
             assert {iam_action(*call.split(":")) for call in (*kind.reads, *kind.writes)} <= iam_policy._ANYWHERE
     assert {f"ses:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0]} <= iam_policy._ANYWHERE

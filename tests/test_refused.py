@@ -177,18 +177,10 @@ def cname_there(house: House) -> dict[str, Any]:
     return domain(dmarc={"p": "reject"})
 
 
-def tracked(house: House, type_: str, value: str) -> dict[str, Any]:
-    zone(house, ("click.acme.com", type_, [value]))
+def tracking_name_taken(house: House) -> dict[str, Any]:
+    zone(house, ("click.acme.com", "TXT", ["theirs"]))
     options = {"tracking_options": {"custom_redirect_domain": "click.acme.com"}}
     return merge(domain(), {"configuration_sets": {"main": options}})
-
-
-def tracking_name_taken(house: House) -> dict[str, Any]:
-    return tracked(house, "TXT", "theirs")
-
-
-def tracking_cname_taken(house: House) -> dict[str, Any]:
-    return tracked(house, "CNAME", "d111.cloudfront.net.")
 
 
 def weighted(house: House) -> dict[str, Any]:
@@ -365,6 +357,12 @@ def set_gone(house: House) -> dict[str, Any]:
     return document
 
 
+def insights_without_vdm(house: House) -> dict[str, Any]:
+    off = {"vdm_enabled": "DISABLED", "guardian_attributes": {"optimized_shared_delivery": "ENABLED"}}
+    client("sesv2").put_account_vdm_attributes(VdmAttributes={"VdmEnabled": "ENABLED"})
+    return {"account": {"vdm_attributes": off}}
+
+
 def nothing_to_track_on(house: House) -> dict[str, Any]:
     options = {"tracking_options": {"custom_redirect_domain": "click.acme.com"}}
     zone(house)
@@ -391,6 +389,12 @@ def user_in_a_group(house: House) -> dict[str, Any]:
     settled(house, smtp_user())
     client("iam").create_group(GroupName="senders")
     client("iam").add_user_to_group(GroupName="senders", UserName="news")
+    return {}
+
+
+def user_with_a_password(house: House) -> dict[str, Any]:
+    settled(house, smtp_user())
+    client("iam").create_login_profile(UserName="news", Password="x" * 20)
     return {}
 
 
@@ -477,7 +481,6 @@ CASES = [
     Case(delegated, f"{RECORDS}/_dmarc.shop.acme.com/TXT", "create", "delegated"),
     Case(cname_there, DMARC, "create", "cname-in-the-way"),
     Case(tracking_name_taken, f"{RECORDS}/click.acme.com/CNAME", "create", "name-taken"),
-    Case(tracking_cname_taken, f"{RECORDS}/click.acme.com/CNAME", "update", "cname-taken", author=True),
     Case(weighted, DMARC, "create", "not-simple"),
     Case(foreign_mx, f"{RECORDS}/bounce.acme.com/MX", "update", "mx-taken", author=True),
     Case(
@@ -512,10 +515,12 @@ CASES = [
     Case(unknown_set, IDENTITY, "create", "missing-reference", (f"{RECORDS}/*",)),
     Case(unknown_pool, SET, "create", "missing-reference"),
     Case(set_gone, IDENTITY, "update", "missing-reference"),
+    Case(insights_without_vdm, f"account/{HOME}", "update", "vdm-off"),
     Case(nothing_to_track_on, SET, "create", "no-tracking-identity", (f"{RECORDS}/*",)),
     Case(blocked_credential, CREDENTIAL, "create", "two-keys"),
     Case(foreign_key_of_a_user, USER, "delete", "foreign-key"),
     Case(user_in_a_group, USER, "delete", "user-in-group"),
+    Case(user_with_a_password, USER, "delete", "delete-blocked"),
     Case(boundary_taken_out, USER, "update", "boundary-removed"),
     Case(policy_too_long, USER, "update", "policy-too-long"),
     Case(user_of_another_case, USER, "create", "user-case", (CREDENTIAL,)),

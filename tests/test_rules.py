@@ -25,6 +25,13 @@ AT = Source("state/mail.yaml", 7)
 TOPIC = "arn:aws:sns:us-east-1:111122223333:feedback"
 ACME = f"email_identity/{EAST}/acme.com"
 TX = f"configuration_set/{EAST}/tx"
+TOPIC_ADDRESS = f"sns_topic/{EAST}/{TOPIC.rpartition(':')[2]}"
+SES_MAY_USE = {
+    "Statement": {
+        "Effect": "Allow", "Principal": {"Service": "ses.amazonaws.com"}, "Resource": "*",
+        "Action": ["kms:GenerateDataKey*", "kms:Decrypt"],
+    }
+}  # fmt: skip
 SES_MAY_PUBLISH = {
     "Statement": {
         "Effect": "Allow", "Principal": {"Service": "ses.amazonaws.com"}, "Action": "SNS:Publish", "Resource": "*",
@@ -163,6 +170,11 @@ def a_set(was: Any = None, will: Any = None, destination: Any = GOOD_DESTINATION
     if destination is not None:
         found[f"event_destination/{EAST}/tx/feedback"] = (destination, {})
     return found
+
+
+def a_topic(*publishers: str) -> dict[str, Any]:
+    """The topic of that destination, declared and to be created, for SES unless it says otherwise."""
+    return {TOPIC_ADDRESS: (None, {"publishers": list(publishers or ("ses",))})}
 
 
 def user(**values: Any) -> dict[str, Any]:
@@ -559,6 +571,9 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("region-quota-near", "note", {"accounts": {EAST: {**ACCOUNT, "SendQuota": NEARLY}}}),
     ("region-vdm-off", "note", {"more": a_set(was={"vdm_options": METRICS}), "accounts": {EAST: ACCOUNT}}),
     ("region-delivery-global", "note", {"more": IN_WEST, "accounts": {WEST: {**ACCOUNT, **WORLDWIDE}}}),
+    ("topic-key", "warning", {"more": a_topic(), "topics": {TOPIC: Topic({}, "alias/aws/sns")}}),
+    ("topic-key", "warning", {"more": a_topic("events"), "topics": {TOPIC: Topic({}, "k", SES_MAY_USE)}}),
+    ("topic-publisher-lost", "warning", {"more": {**a_set(), **a_topic("events")}}),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
     ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
@@ -941,6 +956,12 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ),
     ("region-delivery-global", {"accounts": {EAST: {**ACCOUNT, **WORLDWIDE}}}),
     ("region-delivery-global", {"more": IN_WEST, "accounts": {WEST: {**ACCOUNT, **REGIONAL}}}),
+    ("topic-key", {"more": a_topic(), "topics": {TOPIC: Topic({}, "")}}),
+    ("topic-key", {"more": a_topic(), "topics": {TOPIC: Topic({}, "k", SES_MAY_USE)}}),
+    ("topic-publisher-lost", {"more": {**a_set(), **a_topic()}}),
+    ("topic-publisher-lost", {"more": a_topic("events")}),
+    ("events-topic-missing", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: None}}),
+    ("events-topic-policy", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: Topic({})}}),
     ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),
     ("tls-optional", {"more": a_set(was={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
     ("suppression-off", {"more": a_set(was={"suppression_options": {"suppressed_reasons": None}})}),

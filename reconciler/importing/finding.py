@@ -6,20 +6,20 @@ GetAccountAuthorizationDetails.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import AwsError
+from reconciler.aws import opt_in
+from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
-from reconciler.names import fold_identity
-from reconciler.resources import KINDS, PLAN_ORDER, children, references_to
+from reconciler.names import fold_identity, similar
+from reconciler.resources import KINDS, PLAN_ORDER, children, naming, references_to
 from reconciler.resources.dns_record.kind import read_zones
 from reconciler.resources.spec import KindSpec
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 LISTED: Final = tuple(spec for spec in KINDS.values() if spec.listed[0])
 """The kinds of which a call lists all names in a region."""
+
+NAMED: Final = tuple(kind for kind in reversed(PLAN_ORDER) if any(naming(kind)) and KINDS[kind] not in LISTED)
+"""The kinds of which only what others name by its ARN is imported: an account has many topics that are not for mail."""
 
 READS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in LISTED)
 """What import calls beside the reads of the kinds."""
@@ -142,7 +145,7 @@ def missing(found: Discovery, names: NameFilter, parked: Iterable[str]) -> None:
     for pattern in names.patterns:
         if pattern in names.used or _folded(pattern) in set(parked):
             continue
-        near = difflib.get_close_matches(pattern, there, n=1)
+        near = similar(pattern, there)
         found.misses.append((pattern, near[0] if near else ""))
 
 
@@ -169,6 +172,9 @@ def _ses(
         _follow(snapshot, named, kind, there)
         for reader in (kind, *(child.name for child in children(kind))):
             REGISTRY[reader].observe(aws, snapshot)
+    for kind in NAMED:
+        named[kind] = _named_by_arn(snapshot, kind) - known
+        REGISTRY[kind].observe(aws, snapshot)
     for address in sorted(named["email_identity"]):
         if address not in snapshot.observed and snapshot.unknown(address) is None:
             why = "SES lists it, but does not know it by the name in the form that YAML is compared in"
@@ -190,14 +196,22 @@ def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> 
 
     out: list[tuple[str, str, str]] = []
     closed: set[str] = set()
+    refusing: dict[str, AwsError] = {}
     for kind, region, names, error in aws.parallel(one, [(spec, r) for r in regions for spec in LISTED]):
         if error is None:
             out += [(kind, region, name) for name in names]
+        elif error.closed and not asked and error.aws_code in NOT_ENABLED:
+            refusing[region] = error
         elif error.closed and not asked:
             closed.add(region)
         else:
             snapshot.unreadable(f"{kind}/{region}", error.message, error.hint)
-    found.closed = sorted(closed)
+    sorted_out = opt_in.sort_out(aws, refusing)
+    for region in sorted_out.unread:
+        for spec in LISTED:
+            snapshot.unreadable(f"{spec.name}/{region}", refusing[region].message, opt_in.HINT)
+    found.closed = sorted(closed.union(sorted_out.closed))
+    snapshot.refused |= {region: refusing[region].message for region in sorted_out.unknown}
     found.listed |= {name for _, _, name in out}
     return sorted(out)
 
@@ -228,6 +242,17 @@ def _follow(snapshot: Snapshot, named: dict[str, set[Address]], kind: str, there
             address = f"{kind}/{live.region}/{reference.name_in(live.spec)}"
             if address in there:
                 named[kind].add(address)
+
+
+def _named_by_arn(snapshot: Snapshot, kind: str) -> set[Address]:
+    """The resources of ``kind``, in this account and the same region, whose ARNs stand in what was read."""
+    stack, found = snapshot.state.stack, set[Address]()
+    for spec, named in naming(kind):
+        for live in snapshot.live(spec.name):
+            base = KINDS[kind].arn_of(stack.partition, live.region or "", stack.account, "")
+            names = [text.removeprefix(base) for text in named.texts_in(live.spec) if text.startswith(base)]
+            found |= {KINDS[kind].address_of(live.region or "", n) for n in names if not KINDS[kind].named_badly(n)}
+    return found
 
 
 # --- IAM -----------------------------------------------------------------------------------------------------------

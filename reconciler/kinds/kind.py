@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from reconciler.kinds.changes import release
@@ -18,7 +18,7 @@ from reconciler.kinds.ownership import owner_of
 from reconciler.model import Address, Change, Desired, Diagnostic, Observed, Stack, State, address_parts
 from reconciler.names import at_or_above
 from reconciler.regions import literal, ses_arn
-from reconciler.resources import KINDS
+from reconciler.resources import KINDS, addresses_of
 from reconciler.resources.spec import at_path
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ class BaseKind(ABC):
 
     def is_visible(self, aws: Aws, change: Change) -> bool:
         """Whether AWS's reads already show what ``change`` has written: at least that it is not as it was before."""
-        return change.action == "delete" or self.reread(aws, change) != change.observed_digest
+        writes = change.action != "delete" and not (change.claims and not change.diff)
+        return not writes or self.reread(aws, change) != change.observed_digest
 
     @abstractmethod
     def plan(self, draft: PlanDraft) -> Iterable[Change]:
@@ -209,9 +210,9 @@ class BaseKind(ABC):
     def own_grants(self, stack: Stack, address: Address) -> Iterable[Grant]:
         """What IAM calls the resource at ``address``; nothing where it is a part of another, or has no name in IAM."""
         spec = KINDS[self.name]
-        if spec.arn:
-            _, region, name = address_parts(address)
-            yield Grant("own", ses_arn(stack.partition, region, stack.account, f"{spec.arn}/{literal(name)}"))
+        if spec.swept:
+            region, name = spec.located(address)
+            yield Grant("own", spec.arn_of(stack.partition, region, stack.account, literal(name)))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         """Everything that a plan or apply of ``desired`` touches: the resource, and what its fields refer to."""
@@ -226,13 +227,18 @@ class BaseKind(ABC):
                     yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
 
     def all_grants(self, state: State) -> Iterable[Grant]:
-        """Everything that a plan or apply of ``state`` touches for this kind: what is declared, and what ``moved``
-        renames."""
+        """Everything that a plan or apply of ``state`` touches for this kind: what is declared, what ``moved`` renames,
+        and what is let go."""
         for desired in self.desired(state):
             yield from self.grants(desired, state)
         for moved in state.moved:
             if address_parts(moved.from_address).kind == self.name:
                 yield from self.own_grants(state.stack, moved.from_address)
+        for one in state.released:
+            # Read by name, also once it has lost the stack's tag; its own are taken off what carries it.
+            for address in addresses_of(one.section, one.name, state.stack.regions):
+                if address_parts(address).kind == self.name:
+                    yield from (replace(g, role="released") for g in self.own_grants(state.stack, address))
 
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """The questions to CloudTrail's history that find who made the difference ``change``."""
@@ -267,6 +273,8 @@ class BaseKind(ABC):
         if spec.address == ("REGION",):
             return True  # a region has one, so that no request names it
         arns = {f"{arn}/{name}" for arn in (spec.arn, *spec.arn_aliases)}
+        if spec.service is not None:
+            arns = {f"{spec.service.prefix}{name}"}
         return name in said_under(said, *spec.named_in) or any(
-            arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn")
+            arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn", *spec.named_in) if ":" in arn
         )

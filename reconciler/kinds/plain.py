@@ -7,6 +7,8 @@ to the line "hooks end here", whose defaults do nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.kinds.changes import alteration, creation, deletion
@@ -26,12 +28,13 @@ from reconciler.kinds.ownership import (
     adopts,
     create_once,
     left_alone,
+    means_none,
     owner_of,
     refuse_protected,
     unpack,
 )
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.reading import Reader, must_exist, read_each, referenced, wanted_addresses
+from reconciler.kinds.reading import Reader, must_exist, named_addresses, read_each, referenced, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import camel, from_aws, snake
 from reconciler.kinds.tags import (
@@ -45,16 +48,16 @@ from reconciler.kinds.tags import (
     tags_from_aws,
     tags_to_aws,
 )
-from reconciler.model import Address, Change, Desired, Document, Entry, FieldDiff, Note, Observed, State
-from reconciler.regions import literal, ses_arn
-from reconciler.resources import KINDS, references_to
+from reconciler.model import Address, Change, Desired, Document, Entry, FieldDiff, Note, Observed, Stack, State
+from reconciler.regions import literal
+from reconciler.resources import KINDS, naming, references_to
 from reconciler.resources.spec import PlainSpec, at_path
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 Request = tuple[str, Mapping[str, Any]]
-"""An operation of sesv2 and its members."""
+"""An operation of the kind's service and its members."""
 
 
 class PlainKind(Reader):
@@ -64,11 +67,12 @@ class PlainKind(Reader):
         self.spec = spec
         self.name = spec.name
         fields = spec.fields
-        tag_call = () if spec.tags_in_get or not spec.taggable else ("sesv2:ListTagsForResource",)
+        client = spec.client
+        tag_call = () if spec.tags_in_get or not spec.taggable else (f"{client}:ListTagsForResource",)
         more = tuple(field.read for field in fields.values() if field.read)
         self.reads = tuple(dict.fromkeys((spec.call("Get"), *tag_call, *more, *self.more_reads)))
-        puts = tuple(f"sesv2:{field.put}" for field in fields.values() if field.put)
-        tagging = ("sesv2:TagResource", "sesv2:UntagResource") if spec.taggable else ()
+        puts = tuple(dict.fromkeys(f"{client}:{field.put}" for field in fields.values() if field.put))
+        tagging = (f"{client}:TagResource", f"{client}:UntagResource") if spec.taggable else ()
         update = (spec.call("Update"),) if spec.updates else ()
         self.writes = puts if spec.permanent else (spec.call("Create"), *update, *puts, *tagging, spec.call("Delete"))
         tags = {"tags": tag_call[0] if tag_call else spec.call("Get")} if spec.taggable else {}
@@ -122,6 +126,10 @@ class PlainKind(Reader):
             members = {field.wraps: sent} if field.wraps else dict(sent or {})
         yield field.put, {**self._named(self._place(change)[1]), **members}
 
+    def send(self, rt: Runtime, change: Change, operation: str, members: Mapping[str, Any]) -> None:
+        """Make one of the ``requests``; a kind may complete it with what is live by now."""
+        rt.aws.call(self.spec.client, operation, change.region, **self._by_arn(rt, change), **members)
+
     def before_delete(self, rt: Runtime, change: Change) -> None:
         """Prepare a deletion, or raise Stale where it must not be made any more."""
 
@@ -130,7 +138,15 @@ class PlainKind(Reader):
     def desired(self, state: State) -> Iterable[Desired]:
         for section in self.spec.sections:
             for entry in state.section(section.name):
-                yield self.desired_of(entry, entry.name)
+                yield self.with_arns(self.desired_of(entry, entry.name), state.stack)
+
+    def with_arns(self, desired: Desired, stack: Stack) -> Desired:
+        """``desired`` with ARNs in the place of the names of what the state declares (``Named``)."""
+        spec = desired.spec
+        for field in self.spec.named:
+            named = partial(KINDS[field.kind].arn_of, stack.partition, desired.region or "", stack.account)
+            spec = field.with_arns(spec, named)
+        return desired if spec is desired.spec else replace(desired, spec=spec)
 
     def desired_of(self, entry: Entry, *place: str) -> Desired:
         """What ``entry`` asks for, at the place that the kind's addresses name after the region."""
@@ -148,6 +164,9 @@ class PlainKind(Reader):
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)
+        for named in self.spec.named:
+            # What is declared as well is in its kind's own grants; of the rest recon reads the policy.
+            yield from (Grant("topic", literal(text)) for text in named.texts_in(desired.spec) if text.count(":") == 5)
         for key, field in self.spec.fields.items():
             for inner in field.arns:
                 if arn := at_path(desired.spec, f"{key}.{inner}"):
@@ -160,7 +179,7 @@ class PlainKind(Reader):
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where SES says that it does not exist."""
-        answer = aws.call_if_there("sesv2", f"Get{self.spec.operations}", region, **self._named(name))
+        answer = aws.call_if_there(self.spec.client, self.spec.operation("Get"), region, **self._named(name))
         if answer is None:
             return None
         body = answer[self.spec.answer] if self.spec.answer else answer
@@ -181,8 +200,11 @@ class PlainKind(Reader):
         return found
 
     def _list_tags(self, aws: Aws, region: str, name: str) -> Any:
-        arn = ses_arn(aws.stack.partition, region, aws.stack.account, f"{self.spec.arn}/{name}")
-        return aws.call("sesv2", "ListTagsForResource", region, ResourceArn=arn).get("Tags")
+        stack = aws.stack
+        arn = self.spec.arn_of(stack.partition, region, stack.account, name)
+        member = self.spec.service.arn_member if self.spec.service else "ResourceArn"
+        named: dict[str, Any] = {member: arn}
+        return aws.call(self.spec.client, "ListTagsForResource", region, **named).get("Tags")
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -265,22 +287,21 @@ class PlainKind(Reader):
             extra |= packed(there, tag, draft.remembered(desired.address, tag))
         parts: set[str] = set()
         for key in [key for key, field in self.spec.fields.items() if field.remembered]:
-            items = (live.spec.get(key) or {}) if live else {}
-            known = unpack(there, PARTS)
-            declared = (desired.spec.get(key) or {}).items()
-            parts |= {p for name, item in declared if (p := f"{key}.{name}") in known or items.get(name) != item}
+            parts |= {f"{key}.{name}" for name in desired.spec.get(key) or ()}
         extra |= packed(there, PARTS, parts)
         return {"tags": plan_tags(desired.spec["tags"], there, draft.snapshot.scope, extra, desired.entry)}
 
     def _kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
-        """Keyed maps with None for the items that we put and that are no longer declared."""
+        """Keyed maps with None for the items that are ours and no longer declared: all where the map is declared to be
+        empty."""
         out: dict[str, Any] = {}
         for key, field in self.spec.fields.items():
             if not field.remembered:
                 continue
             declared, items = desired.spec.get(key), live.spec.get(key) or {}
             known = unpack(live.tags, PARTS)
-            gone = [name for name in sorted(items) if f"{key}.{name}" in known and name not in (declared or ())]
+            none = means_none(desired.entry, key)
+            gone = [n for n in sorted(items) if (none or f"{key}.{n}" in known) and n not in (declared or ())]
             dropped = {name: None for name in gone if not left_alone(desired.entry, key, name)}
             if declared is not None or dropped:
                 out[key] = {**(declared or {}), **dropped}
@@ -294,7 +315,7 @@ class PlainKind(Reader):
             if name is not None and not reference.covering:
                 needs.append(KINDS[reference.kind].address_of(desired.region or "", name))
                 must_exist(draft, needs[-1], desired, reference.path)
-        return tuple(needs)
+        return (*needs, *named_addresses(draft.snapshot, self.name, desired.region, desired.spec))
 
     def _refuse_one_way(self, draft: PlanDraft, desired: Desired, live: Observed) -> None:
         """Refuse a change of a field that SES would refuse."""
@@ -327,6 +348,7 @@ class PlainKind(Reader):
                             address=live.address,
                         )
                     users.append(user.address)
+        users += self._namers(draft, live)
         return deletion(
             live,
             {**live.spec, **self.taken_along(snapshot, live)},
@@ -335,6 +357,25 @@ class PlainKind(Reader):
             counts=self.spec.counts_deletes,
             execution={**draft.order(live.address).execution(), **self.execution(snapshot, None, live, {})},
         )
+
+    def _namers(self, draft: PlanDraft, live: Observed) -> Iterator[Address]:
+        """What names the ARN of ``live``, which is to be deleted; refused where it will go on doing so."""
+        snapshot = draft.snapshot
+        for spec, field in naming(self.name):
+            for user in snapshot.live(spec.name):
+                if live.address not in named_addresses(snapshot, spec.name, user.region, user.spec, field):
+                    continue
+                kept = snapshot.desired.get(user.address)
+                if kept is not None and live.address in named_addresses(
+                    snapshot, spec.name, user.region, overlay(kept.spec, user.spec), field
+                ):
+                    draft.refuse(
+                        "in-use",
+                        f"{live.address} would be deleted while {field.in_use.format(user=user.address)}",
+                        hint=f"give that {spec.words} another {field.path.rpartition('.')[2]} first",
+                        address=live.address,
+                    )
+                yield user.address
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -363,14 +404,23 @@ class PlainKind(Reader):
 
     def _delete_step(self, change: Change) -> Step:
         region, name = self._place(change)
-        operation = f"Delete{self.spec.operations}"
+        call = self.spec.call("Delete")
 
         def run(rt: Runtime) -> None:
             self.before_delete(rt, change)
-            rt.aws.call_if_there("sesv2", operation, region, **self._named(name))
+            named = self._by_arn(rt, change) or self._named(name)
+            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **named)
 
-        needs = (*needs_of(order_of(change).marks, "mark"), *needs_of(change.depends_on, "update", "delete"))
-        return Step(change.address, "delete", needs, run, calls=(f"sesv2:{operation}",), region=region)
+        users = needs_of(change.depends_on, "create", "update", "delete")
+        needs = (*needs_of(order_of(change).marks, "mark"), *users)
+        return Step(change.address, "delete", needs, run, calls=(call,), region=region)
+
+    def _by_arn(self, rt: Runtime, change: Change) -> dict[str, Any]:
+        """The member that names the resource in requests other than a creation, where these want its ARN."""
+        if not self.spec.arn_key:
+            return {}
+        region, name = self._place(change)
+        return {self.spec.arn_key: self.spec.arn_of(rt.partition, region, rt.account, name)}
 
     def _create_steps(self, change: Change) -> Iterator[Step]:
         region, name = self._place(change)
@@ -378,53 +428,53 @@ class PlainKind(Reader):
         fields = {key: after[key] for key in self.spec.fields if after.get(key) is not None}
         late = {key: fields.pop(key) for key in tuple(fields) if self.waits_for_verification(change, key)}
         apart = {key: fields.pop(key) for key in tuple(fields) if self.spec.fields[key].after_create}
-        create = f"Create{self.spec.operations}"
+        client, create = self.spec.client, self.spec.operation("Create")
 
         def run(rt: Runtime) -> None:
             tags: dict[str, Any] = {"Tags": tags_to_aws(after["tags"])} if self.spec.taggable else {}
             made = create_once(
-                lambda: rt.aws.call("sesv2", create, region, **self._named(name), **tags, **self._body(fields)),
+                lambda: rt.aws.call(client, create, region, **self._named(name), **tags, **self._body(fields)),
                 lambda: self._is_ours(rt, region, name),
                 *self.spec.exists_codes,
             )
             for operation, members in self._requests(change, apart if made is not None else {**fields, **apart}):
-                rt.aws.call("sesv2", operation, region, **members)
+                self.send(rt, change, operation, members)
 
-        calls = (self.spec.call("Create"), *(f"sesv2:{operation}" for operation, _ in self._requests(change, apart)))
+        calls = (self.spec.call("Create"), *(f"{client}:{operation}" for operation, _ in self._requests(change, apart)))
         yield Step(change.address, "create", needs_of(change.depends_on, "create"), run, calls=calls, region=region)
         for key, value in late.items():
             yield self._late_step(change, key, value, (Need(change.address, "create"),))
 
     def _update_steps(self, change: Change) -> Iterator[Step]:
         region, name = self._place(change)
-        address, order, arn = change.address, order_of(change), f"{self.spec.arn}/{name}"
+        address, order, client = change.address, order_of(change), self.spec.client
         put, release, drop = tag_phases(change)
         if put:
             yield Step(
                 address,
                 "claim",
                 (),
-                lambda rt: put_tags(rt, region, arn, put),
-                calls=("sesv2:TagResource",),
+                lambda rt: put_tags(rt, self.name, region, name, put),
+                calls=(f"{client}:TagResource",),
                 region=region,
             )
         puts: dict[str, Any] = dict(change.execution.get("puts") or {})
         late = {key: puts.pop(key) for key in tuple(puts) if self.waits_for_verification(change, key)}
         if puts:
-            calls = tuple(f"sesv2:{operation}" for operation, _ in self._requests(change, puts))
-            needs = (Need(address, "claim"), *needs_of(change.depends_on, "create"), *order.first())
+            calls = tuple(f"{client}:{operation}" for operation, _ in self._requests(change, puts))
+            needs = (Need(address, "claim"), *needs_of(change.depends_on, "create", "update"), *order.first())
             yield Step(address, "update", needs, lambda rt: self._update(rt, change, puts), calls=calls, region=region)
         for key, value in late.items():
             yield self._late_step(change, key, value, (Need(address, "update"), *order.first()))
         if release or drop:
             # What the tags remember is forgotten only once it is gone.
-            tagging = ("sesv2:TagResource",) if release else ()
+            tagging = (f"{client}:TagResource",) if release else ()
             yield Step(
                 address,
                 "release",
                 (*needs_of((address,), "claim", "update"), *order.last()),
-                lambda rt: release_tags(rt, region, arn, release, drop),
-                calls=(*tagging, *(("sesv2:UntagResource",) if drop else ())),
+                lambda rt: release_tags(rt, self.name, region, name, release, drop),
+                calls=(*tagging, *((f"{client}:UntagResource",) if drop else ())),
                 region=region,
             )
 
@@ -438,26 +488,25 @@ class PlainKind(Reader):
             rt.wait_verified(region, domain)
             rt.ensure_unchanged(change.address)
             for operation, members in requests:
-                rt.aws.call("sesv2", operation, region, **members)
+                self.send(rt, change, operation, members)
 
-        calls = tuple(f"sesv2:{operation}" for operation, _ in requests)
+        calls = tuple(f"{self.spec.client}:{operation}" for operation, _ in requests)
         return Step(change.address, "tracking", needs, run, calls=calls, region=region, after_verification=True)
 
     def _update(self, rt: Runtime, change: Change, puts: Mapping[str, Any]) -> None:
-        region = change.region or ""
         written: set[str] = set()
         for operation, members in self._requests(change, puts):
             if written and operation not in written:
                 rt.ensure_unchanged(change.address)
             written.add(operation)
-            rt.aws.call("sesv2", operation, region, **members)
+            self.send(rt, change, operation, members)
 
     def _requests(self, change: Change, values: Mapping[str, Any]) -> Iterator[Request]:
         """The requests that replace the fields ``values``: the kind's own update, and one a field with a ``put``."""
         together = {key: value for key, value in values.items() if not self.spec.fields[key].put}
         if together:
             named = self._named(self._place(change)[1])
-            yield f"Update{self.spec.operations}", {**named, **self._body(together)}
+            yield self.spec.operation("Update"), {**named, **self._body(together)}
         for key, value in values.items():
             if key not in together:
                 yield from self.requests(change, key, value)

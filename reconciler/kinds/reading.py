@@ -13,6 +13,7 @@ from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed, address_parts
 from reconciler.resources import KINDS, references_to
+from reconciler.resources.spec import Named
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -37,6 +38,20 @@ def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
     return sorted(
         a for a in found - set(wanted_addresses(kind, snapshot)) if snapshot.includes(a) or a not in snapshot.desired
     )
+
+
+def named_addresses(
+    snapshot: Snapshot, kind: str, region: str | None, values: Document, only: Named | None = None
+) -> tuple[Address, ...]:
+    """What the ARNs in ``values`` of a resource of ``kind`` name (``Named``) of what is declared or read."""
+    stack, found = snapshot.state.stack, dict[Address, None]()
+    for field in KINDS[kind].named if only is None else (only,):
+        spec = KINDS[field.kind]
+        base = spec.arn_of(stack.partition, region or "", stack.account, "")
+        names = [text.removeprefix(base) for text in field.texts_in(values) if text.startswith(base)]
+        addresses = [spec.address_of(region or "", name) for name in names]
+        found |= dict.fromkeys(a for a in addresses if a in snapshot.desired or a in snapshot.observed)
+    return tuple(found)
 
 
 def covering_names(domain: str) -> list[str]:

@@ -6,11 +6,12 @@ Source: SES API v2, TagResource and UntagResource; what recon's own tags mean is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import DKIM_KEY, LISTS, PREFIX, STACK, TAGS, left_alone, pack, unpack
 from reconciler.model import Change, Entry
-from reconciler.regions import ses_arn
+from reconciler.resources import KINDS
 
 
 def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -41,17 +42,16 @@ def plan_tags(
     """The tags that a resource should carry, as far as we manage them; None marks one to take away.
 
     Ours are those the YAML names, those we put before and it no longer names (``recon:tags`` remembers), the owner
-    tag, and ``extra`` recon tags. A tag found right that we did not put is not claimed: no change, and it stays when
-    its line is taken out; so do those that ``entry`` leaves alone.
+    tag, and ``extra`` recon tags. What is declared is remembered, also where it was right before. Those that ``entry``
+    leaves alone stay.
     """
     put_before = unpack(live, TAGS)
     wanted: dict[str, str | None] = dict(desired)
     for gone in put_before - desired.keys():
         if gone in live and not left_alone(entry, "tags", gone):
             wanted[gone] = None
-    ours = {k for k in desired if k in put_before or live.get(k) != desired[k]}
     wanted[STACK] = scope
-    _replace_packed(wanted, live, TAGS, ours)
+    _replace_packed(wanted, live, TAGS, desired)
     for key, value in (extra or {}).items():
         if value is not None or key in live:
             wanted[key] = value
@@ -119,17 +119,22 @@ def tag_phases(change: Change) -> tuple[dict[str, str], dict[str, str], list[str
     return first, last, drop
 
 
-def put_tags(rt: Runtime, region: str, name: str, tags: Mapping[str, str]) -> None:
-    """Put tags on an SES resource; ``name`` is ``identity/x``, ``configuration-set/x`` ..."""
-    arn = ses_arn(rt.partition, region, rt.account, name)
-    rt.aws.call("sesv2", "TagResource", region, ResourceArn=arn, Tags=tags_to_aws(tags))
+def put_tags(rt: Runtime, kind: str, region: str, name: str, tags: Mapping[str, str]) -> None:
+    """Put tags on a resource of ``kind``."""
+    rt.aws.call(KINDS[kind].client, "TagResource", region, **_tagged(rt, kind, region, name), Tags=tags_to_aws(tags))
 
 
-def release_tags(rt: Runtime, region: str, name: str, put: Mapping[str, str], drop: list[str]) -> None:
+def release_tags(rt: Runtime, kind: str, region: str, name: str, put: Mapping[str, str], drop: list[str]) -> None:
     """The last phase of a change of tags (``tag_phases``)."""
     # Tags are removed first: once a list has forgotten a name, nothing would ever remove it.
     if drop:
-        arn = ses_arn(rt.partition, region, rt.account, name)
-        rt.aws.call("sesv2", "UntagResource", region, ResourceArn=arn, TagKeys=drop)
+        rt.aws.call(KINDS[kind].client, "UntagResource", region, **_tagged(rt, kind, region, name), TagKeys=drop)
     if put:
-        put_tags(rt, region, name, put)
+        put_tags(rt, kind, region, name, put)
+
+
+def _tagged(rt: Runtime, kind: str, region: str, name: str) -> dict[str, Any]:
+    """The member of a request about tags that names the resource."""
+    spec = KINDS[kind]
+    member = spec.service.arn_member if spec.service else "ResourceArn"
+    return {member: spec.arn_of(rt.partition, region, rt.account, name)}

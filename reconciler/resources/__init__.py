@@ -7,13 +7,13 @@ where the kind needs them ``kind.py`` (its class), ``checks.py`` (of the YAML), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from reconciler.resources.spec import KindSpec, Reference, Section
+from reconciler.resources.spec import KindSpec, Named, Reference, Section
 
 FOLDER = Path(__file__).parent
 
@@ -43,6 +43,35 @@ BY_ARN: Mapping[str, KindSpec] = MappingProxyType(
 """Resource type in an ARN of SES -> kind."""
 
 
+SWEPT_AS: tuple[str, ...] = (
+    "ses",
+    *sorted({spec.service.swept_as for spec in KINDS.values() if spec.service and spec.swept}),
+)
+"""The types of all kinds for the tagging API."""
+
+
+def kind_of_arn(arn: str) -> tuple[KindSpec, str] | None:
+    """The kind and the name of the resource of an ARN; None where it is of none of ours. Raises ValueError for what is
+    no ARN."""
+    _, _, service, _, _, resource = arn.split(":", 5)
+    if service == "ses":
+        kind, _, name = resource.partition("/")
+        return (BY_ARN[kind], name) if kind in BY_ARN else None
+    for spec in KINDS.values():
+        there = spec.service
+        if there is not None and spec.swept and there.name == service and resource.startswith(there.prefix):
+            name = resource.removeprefix(there.prefix)
+            if not spec.named_badly(name):
+                return spec, name
+    return None
+
+
+def naming(kind: str) -> Iterator[tuple[KindSpec, Named]]:
+    """The kinds and fields that have ARNs of ``kind``."""
+    for spec in KINDS.values():
+        yield from ((spec, field) for field in spec.named if field.kind == kind)
+
+
 def children(kind: str) -> tuple[KindSpec, ...]:
     """The kinds that are declared inside entries of ``kind``."""
     return tuple(spec for spec in KINDS.values() if spec.parent == kind)
@@ -62,7 +91,7 @@ def holder_of(address: str) -> str | None:
     spec = KINDS.get(kind)
     if spec is None or not spec.parent_key:
         return None
-    return "/".join((spec.parent, *parts[:-1]))
+    return "/".join((spec.parent, *parts[: len(KINDS[spec.parent].address)]))
 
 
 def entries_of(address: str) -> tuple[str, ...]:
@@ -76,15 +105,22 @@ def entries_of(address: str) -> tuple[str, ...]:
     return tuple(f"{section.name}.{parts[len(owner.address) - 1]}" for section in owner.sections)
 
 
+def addresses_of(section: str, name: str, regions: Iterable[str]) -> tuple[str, ...]:
+    """The addresses of an entry, in each of ``regions`` where its kind has any."""
+    spec, _ = SECTIONS[section]
+    return tuple(spec.address_of(region, name) for region in regions) if spec.regional else (spec.address_of(name),)
+
+
 def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Kinds after those that they need; of several that could come next, a child of the one before, else by name."""
+    """Kinds after those that they need; of several that could come next, a child of the one before, else what others
+    name by its ARN, else by name."""
     sorter = TopologicalSorter({kind: sorted(needs[kind]) for kind in sorted(needs)})
     sorter.prepare()
     found: list[str] = []
     ready: list[str] = []
     while sorter.is_active():
         ready += sorter.get_ready()
-        ready.sort(key=lambda kind: (KINDS[kind].parent not in found[-1:], kind))
+        ready.sort(key=lambda kind: (KINDS[kind].parent not in found[-1:], not any(naming(kind)), kind))
         found.append(ready.pop(0))
         sorter.done(found[-1])
     return tuple(found)
@@ -97,7 +133,12 @@ PLANNING_ORDER: tuple[str, ...] = _order(
 
 PLAN_ORDER: tuple[str, ...] = _order(
     {
-        spec.name: {*(r.kind for r in spec.references if not r.covering), *spec.follows, *filter(None, [spec.parent])}
+        spec.name: {
+            *(r.kind for r in spec.references if not r.covering),
+            *(n.kind for n in spec.named),
+            *spec.follows,
+            *filter(None, [spec.parent]),
+        }
         for spec in KINDS.values()
     }
 )

@@ -8,7 +8,7 @@ addresses, references, the tag sweep, IAM policies, CloudTrail look-ups, the hea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 
-Memory = Literal["recon:records", "recon:destinations", "recon:tracking"]
+Memory = Literal["recon:records", "recon:destinations", "recon:tracking", "recon:subscriptions"]
 """The tags of a resource that name what other kinds have planned for it (``reconciler.kinds.plan_draft``)."""
 
 
@@ -119,6 +119,57 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """A field, a text or a list of them, that has ARNs of another kind, of the same region or not.
+
+    In the YAML the name alone will do of one that the state declares. ``service``: what publishes there, as a topic's
+    ``publishers`` say it. ``in_use`` as in ``Reference``.
+    """
+
+    path: str
+    kind: str
+    service: str = ""
+    in_use: str = "{user} still names it"
+
+    def texts_in(self, values: Values) -> tuple[str, ...]:
+        """The ARNs or names that ``values`` have there."""
+        found = at_path(values, self.path)
+        listed = found if isinstance(found, list | tuple) else [found]
+        return tuple(text for text in listed if isinstance(text, str) and text)
+
+    def with_arns(self, values: Values, arn_of: Callable[[str], str]) -> Values:
+        """``values`` with ARNs in the place of names."""
+        found = at_path(values, self.path)
+        if not found:
+            return values
+
+        def arn(text: Any) -> Any:
+            return arn_of(text) if isinstance(text, str) and ":" not in text else text
+
+        head, *rest = self.path.split(".")
+        if rest:
+            inner = Named(".".join(rest), self.kind).with_arns(values[head], arn_of)
+            return {**values, head: inner}
+        return {**values, head: [arn(one) for one in found] if isinstance(found, list | tuple) else arn(found)}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service other than SES that has the resources of a kind."""
+
+    name: str
+    """As in ARNs and in IAM: ``cloudwatch``."""
+    client: str
+    """As botocore calls it."""
+    swept_as: str = ""
+    """The type of the resources for the tagging API: ``cloudwatch:alarm``; empty where they carry no tags."""
+    prefix: str = ""
+    """What precedes the name in an ARN: ``alarm:``."""
+    arn_member: str = "ResourceArn"
+    """The member of TagResource that has the ARN."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloudTrail:
     """The events that can have made a difference, beside those that follow from the operations of a plain kind.
 
@@ -146,6 +197,8 @@ class KindSpec:
     """The kind inside whose entry it is declared; it is read and deleted with it."""
     parent_key: str = ""
     """The key of the parent's entry that holds it."""
+    item_key: tuple[str, ...] = ()
+    """Where the parent holds a list: the keys of an item that its address ends with. Else it holds a map of names."""
     about: str = ""
     """What it is, for the docs, where it has no section of its own."""
     with_kinds: tuple[str, ...] = ()
@@ -153,6 +206,9 @@ class KindSpec:
     read_with: tuple[str, ...] = ()
     """Kinds of the same region that are read with a target on this one: they decide what a change means for mail."""
     references: tuple[Reference, ...] = ()
+    named: tuple[Named, ...] = ()
+    service: Service | None = None
+    """Where its resources are; None: SES."""
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
     remembers: tuple[Memory, ...] = ()
@@ -193,6 +249,16 @@ class KindSpec:
     """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
     ``put``. What is taken out of the YAML stays as it is."""
 
+    def held_in(self, entry: Values) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+        """What an entry of the parent holds of this kind: the end of the address, the path in the entry, the values."""
+        held = entry.get(self.parent_key) if self.parent_key else None
+        if self.item_key:
+            for index, item in enumerate(held if isinstance(held, list | tuple) else ()):
+                if isinstance(item, Mapping):
+                    yield tuple(str(item.get(k, "")) for k in self.item_key), f"{self.parent_key}.{index}", item
+        elif isinstance(held, Mapping):
+            yield from (((name,), f"{self.parent_key}.{name}", values) for name, values in held.items())
+
     @property
     def section(self) -> str:
         """The first section of the YAML, empty for a kind that has none of its own."""
@@ -209,7 +275,19 @@ class KindSpec:
 
     @property
     def swept(self) -> bool:
-        return bool(self.arn)
+        return bool(self.arn) or bool(self.service and self.service.swept_as)
+
+    @property
+    def client(self) -> str:
+        """What botocore calls the service whose operations read and write it."""
+        return self.service.client if self.service else "sesv2"
+
+    def arn_of(self, partition: str, region: str, account: str, name: str) -> str:
+        """The ARN of one resource."""
+        service, resource = "ses", f"{self.arn}/{name}"
+        if self.service is not None:
+            service, resource = self.service.name, f"{self.service.prefix}{name}"
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
     @property
     def created_by(self) -> tuple[str, ...]:
@@ -325,6 +403,10 @@ class PlainSpec(KindSpec):
     """The member that holds the name: ``ContactListName``."""
     noun: str = ""
     """The operations are Create, Get, Update and Delete with this noun; empty: the kind's name in CamelCase."""
+    verbs: Mapping[str, str] = field(default_factory=dict)
+    """The operations that have another form: ``{"Get": "GetTopicAttributes"}``."""
+    arn_key: str = ""
+    """The member by which all operations but Create name it, where they want its ARN."""
     answer: str = ""
     """The member of Get's answer that holds the resource; empty: the answer itself."""
     fields: Mapping[str, Field] = field(default_factory=dict)
@@ -336,8 +418,8 @@ class PlainSpec(KindSpec):
     """What AWS answers to a creation of what exists."""
     tags_in_get: bool = True
     """Whether Get returns the tags; else ListTagsForResource is asked."""
-    for_commands: tuple[str, ...] = ()
-    """Keys of an entry that a command of its own uses; plan and apply leave them alone."""
+    no_fields: tuple[str, ...] = ()
+    """Keys of an entry that are no fields of the resource: of a command of its own, or of another kind."""
 
     @property
     def all_fields(self) -> Mapping[str, Field]:
@@ -349,21 +431,25 @@ class PlainSpec(KindSpec):
 
     def call(self, verb: str) -> str:
         """``sesv2:CreateContactList`` for "Create"."""
-        return f"sesv2:{verb}{self.operations}"
+        return f"{self.client}:{self.verbs.get(verb) or verb + self.operations}"
+
+    def operation(self, verb: str) -> str:
+        """``CreateContactList`` for "Create"."""
+        return self.call(verb).partition(":")[2]
 
     @property
     def created_by(self) -> tuple[str, ...]:
-        return () if self.permanent else (f"Create{self.operations}", *super().created_by)
+        return () if self.permanent else (self.operation("Create"), *super().created_by)
 
     @property
     def deleted_by(self) -> tuple[str, ...]:
-        return () if self.permanent else (f"Delete{self.operations}", *super().deleted_by)
+        return () if self.permanent else (self.operation("Delete"), *super().deleted_by)
 
     def changed_by(self, key: str) -> tuple[str, ...]:
         field = self.fields.get(key)
         if field is None:
             return super().changed_by(key)
-        return (field.put or f"Update{self.operations}", *field.events)
+        return (field.put or self.operation("Update"), *field.events)
 
     @property
     def named_in(self) -> tuple[str, ...]:
@@ -372,7 +458,7 @@ class PlainSpec(KindSpec):
     def referring(self, kind: str) -> tuple[str, ...]:
         by_arn = [key for key, field in self.fields.items() if field.arns and not kind]
         found = (*super().referring(kind), *(name for key in by_arn for name in self.changed_by(key)))
-        return (f"Create{self.operations}", *found) if found else ()
+        return (self.operation("Create"), *found) if found else ()
 
     @property
     def updates(self) -> bool:

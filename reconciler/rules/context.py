@@ -63,7 +63,8 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     if snapshot.read_scope is None:
         places.update(snapshot.state.stack.regions)
     regions = sorted(places - asked)
-    arns = sorted(_topics(snapshot) - asked)
+    topics = _topics(snapshot)
+    arns = sorted(topics.keys() - asked)
     asked.update(regions, arns)
 
     def account(region: str) -> Mapping[str, Any] | AwsError:
@@ -78,7 +79,7 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
             snapshot.say("warning", "account-unread", words, hint=status.hint, address=f"account/{region}")
         else:
             snapshot.ses_accounts[region] = status
-    for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn), arns), strict=True):
+    for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn, topics[arn]), arns), strict=True):
         if answer is not _UNREAD:
             snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
     if not declared:
@@ -132,17 +133,27 @@ def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
 _UNREAD: Final = object()
 
 
-def _topics(snapshot: Snapshot) -> set[str]:
-    specs = [
-        d.spec for d in snapshot.desired.values() if d.kind == "event_destination" and snapshot.includes(d.address)
-    ]
-    arns = {str((spec.get("sns_destination") or {}).get("topic_arn") or "") for spec in specs}
-    return {arn for arn in arns if arn.count(":") == 5}
+def _topics(snapshot: Snapshot) -> dict[str, str | None]:
+    """The ARNs of topics that event destinations name, and of declared ones with a key, which is the value then."""
+    found: dict[str, str | None] = {}
+    stack = snapshot.state.stack
+    for one in [one for one in snapshot.desired.values() if snapshot.includes(one.address)]:
+        if one.kind == "event_destination":
+            arn = str((one.spec.get("sns_destination") or {}).get("topic_arn") or "")
+            if arn.count(":") == 5:
+                found.setdefault(arn, None)
+        elif one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
+            arn = f"arn:{stack.partition}:sns:{one.region}:{stack.account}:{one.name}"
+            found[arn] = str(one.spec["kms_master_key_id"])
+    return found
 
 
-def _read_topic(aws: Aws, arn: str) -> object:
-    """A Topic, None where SNS answers that it does not exist, or ``_UNREAD``."""
+def _read_topic(aws: Aws, arn: str, wanted: str | None = None) -> object:
+    """A Topic, None where SNS answers that it does not exist, or ``_UNREAD``. ``wanted`` is the key that a declared one
+    will have: of that nothing but the key is read."""
     region = arn.split(":")[3]
+    if wanted is not None:
+        return Topic({}, wanted, _read_key_policy(aws, arn, wanted))
     try:
         answer = aws.call("sns", "GetTopicAttributes", region, TopicArn=arn).get("Attributes") or {}
     except AwsError as error:

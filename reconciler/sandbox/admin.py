@@ -145,17 +145,20 @@ class Admin:
           and addresses; with ``publish`` their DKIM (and MAIL FROM) records are put into the sandbox's zones;
           ``${domain}`` in ``mail_from`` is the name
         - ``verify``: addresses, or ``{identity, region?, account?}``: the link in the mail was clicked
+        - ``confirm``: endpoints of SNS subscriptions: the link in the mail was followed
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
         - ``stacks``: CloudFormation's: ``{name, id?, region?, account?, status?, resources?: {logical id: {type,
           physical_id, retain?}}}``; their ids are returned, too
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
         - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, details?, quota?,
-          sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}}``
+          sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}, sent_to?: {receiver:
+          {metric: number}}, vdm?: bool}``
         """
         steps: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
             "verify": self._seed_verify, "dedicated_ips": self._seed_ip, "suppressed": self._seed_suppressed,
             "accounts": self._seed_account, "stacks": self._seed_stack,
+            "confirm": self._seed_confirm,
         }  # fmt: skip
         if unknown := set(given) - set(steps):
             raise ValueError(f"a seed has no {sorted(unknown)}; it has {sorted(steps)}")
@@ -256,6 +259,16 @@ class Admin:
             raise ValueError(f"no identity {given['identity']!r} to verify")
         identity.verified = True
 
+    def _seed_confirm(self, endpoint: Mapping[str, Any] | str) -> None:
+        found = [
+            one for _, _, state in self.world.each("sns") for topic in state.of("Topic").values()
+            for one in topic.of("Subscription").values() if one.name.partition("/")[2] == endpoint
+        ]  # fmt: skip
+        if not found:
+            raise ValueError(f"no subscription of {endpoint!r} to confirm")
+        for one in found:
+            one.body.pop("Pending", None)
+
     def _seed_ip(self, item: Mapping[str, Any]) -> None:
         now, body = self.world.clock.now(), {"PoolName": item.get("pool", "ses-default-dedicated-pool")}
         self._ses(item).of("DedicatedIp")[item["ip"]] = Item(item["ip"], now, now, {**body, "WarmupPercentage": 100})
@@ -275,6 +288,9 @@ class Admin:
             if name in item:
                 setattr(state, name, item[name])
         state.quota |= item.get("quota", {})
+        state.sent_to |= item.get("sent_to", {})
+        if "vdm" in item:
+            state.vdm = {"VdmEnabled": "ENABLED" if item["vdm"] else "DISABLED"}
         state.sent_by |= {state.key(name): number for name, number in item.get("sent_by", {}).items()}
         if "sent" in item:
             counts = (int(item["sent"].get(n, 0)) for n in ("attempts", "bounces", "complaints", "rejects"))

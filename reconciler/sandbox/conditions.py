@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from reconciler.sandbox.iam_state import IamState
+from reconciler.sandbox.kept import tags_of_arn
 from reconciler.sandbox.plain import plains
 from reconciler.sandbox.protocol import Params
 from reconciler.sandbox.records import BadRecord, normalise_name, show_name
@@ -137,6 +138,8 @@ def _tags(call: Call, arn: str) -> Mapping[str, str] | None:
     if service == "iam" and kind == "user":
         user = call.world.current("iam", account, "", IamState).users.get(name.rpartition("/")[2].lower())
         return user.tags if user else None
+    if (tags := tags_of_arn(call.world, arn)) is not None:
+        return tags
     if service in _STORED:
         return _STORED[service](account, region, rest)
     if service != "ses":

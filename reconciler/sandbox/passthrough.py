@@ -101,14 +101,6 @@ class Moto:
         return Response(code, kept, body, error_of(body, headers) if code >= 400 else None)
 
 
-def topic_exists(arn: str) -> bool:
-    """Whether an SNS topic is there."""
-    from moto.sns.models import sns_backends
-
-    _, _, _, region, account, _ = arn.split(":", 5)
-    return arn in sns_backends[account][region].topics
-
-
 def error_of(body: bytes, headers: Iterable[tuple[str, str]]) -> str:
     """The error code in one of moto's answers, for the ledger; "error" if none is found."""
     for name, value in headers:

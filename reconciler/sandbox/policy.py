@@ -18,6 +18,7 @@ from reconciler.sandbox.conditions import glob, listed, verdict
 from reconciler.sandbox.faults import denied
 from reconciler.sandbox.iam import Iam
 from reconciler.sandbox.iam_state import PREFIXES, IamState
+from reconciler.sandbox.kept import services
 from reconciler.sandbox.protocol import Params
 from reconciler.sandbox.world import Call
 
@@ -79,7 +80,9 @@ class Decision:
 def resources_of(call: Call, params: Params) -> list[str]:
     """The ARNs that a call touches, or ``*`` for operations without resource-level permissions."""
     finder = _FINDERS.get(PREFIXES.get(call.service, call.service))
-    return (finder(call, params) if finder else []) or ["*"]
+    kept = next((service for service in services() if service.name == call.service), None)
+    found = kept(call.world).touched(call, params) if kept else finder(call, params) if finder else []
+    return found or ["*"]
 
 
 def _ses(call: Call, params: Params) -> list[str]:
@@ -130,10 +133,17 @@ def _ssm(call: Call, params: Params) -> list[str]:
     return [n if n.startswith("arn:") else call.arn("ssm", "parameter/" + n.lstrip("/")) for n in names]
 
 
+def _kms(call: Call, params: Params) -> list[str]:
+    """IAM checks the key itself, also where a request names it by an alias."""
+    key = params.get("KeyId")
+    return [call.arn("kms", f"key/{key.rpartition('/')[2]}")] if isinstance(key, str) else []
+
+
 def _sts(call: Call, params: Params) -> list[str]:
     return [params["RoleArn"]] if "RoleArn" in params else []
 
 
 _FINDERS: Final[dict[str, Callable[[Call, Params], list[str]]]] = {
     "ses": _ses, "route53": _route53, "iam": _iam, "s3": _s3, "secretsmanager": _secrets, "ssm": _ssm, "sts": _sts,
+    "kms": _kms,
 }  # fmt: skip

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from reconciler.sandbox.kept import services
 from reconciler.sandbox.plain import plains
 from reconciler.sandbox.protocol import ApiError, Params, page
 from reconciler.sandbox.route53 import Route53
@@ -22,7 +23,7 @@ from reconciler.sandbox.world import Call, World, tag_list
 
 PAGE: Final = 50
 MAX_PAGE: Final = 100
-OURS: Final = frozenset({"ses", "route53", "iam"})
+OURS: Final = frozenset({"ses", "route53", "iam", *(service.name for service in services())})
 """Namespaces in moto that hold nothing, as the sandbox has its own."""
 
 
@@ -50,6 +51,8 @@ class Tagging:
                         yield f"{base}{kind}/{resource.name}", f"ses:{kind}", resource.tags
             for tenant in state.tenants.values():
                 yield f"{base}tenant/{tenant.name}/{tenant.id}", "ses:tenant", tenant.tags
+        for service in services():
+            yield from service(self.world).all_tagged(call)
         zones_here = call.region == "us-east-1" or call.partition != "aws"
         if zones_here and ("route53", call.account, "") in self.world.states:
             zones: Route53State = self.world.tagged("route53", call, "")

@@ -15,6 +15,7 @@ from typing import Any
 
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.sandbox import Sandbox
+from reconciler.sandbox.kept import services
 
 MOTO = ("secretsmanager", "ssm")
 
@@ -126,6 +127,10 @@ def of(sandbox: Sandbox, known: set[str] = frozenset()) -> dict[str, Any]:  # ty
             _zones(found, account, state)
         for account, _, state in world.each("iam"):
             _users(found, account, state)
+        for kept in services():
+            for account, region, state in world.each(kept.name):
+                for noun, items in state.resources.items():
+                    found |= {f"{noun} {account}/{region} {name}": _item(item) for name, item in items.items()}
         for service in MOTO:
             for account, regions in _backends(service).items():
                 for region in list(regions):

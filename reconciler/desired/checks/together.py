@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from reconciler.desired.nodes import Problems, label
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Moved, Released, Source, Stack
 from reconciler.resources import KINDS, SECTIONS, children, entries_of
-from reconciler.resources.spec import KindSpec, Reference
+from reconciler.resources.spec import KindSpec, Named, Reference
 
 
 def check_all(
@@ -64,6 +64,7 @@ class Together:
             for reference in SECTIONS[entry.section][0].references:
                 if not reference.covering and entry.region is not None:
                     self._must_exist(entry, reference)
+            self._names(entry)
         for kind in sorted({SECTIONS[entry.section][0].name for entry in self.entries}):
             checks = checks_of(kind)
             if checks is not None and hasattr(checks, "check_together"):
@@ -90,6 +91,20 @@ class Together:
         detail = f"{reference.path} {name} {entry.region}"
         referred = target.address_of(str(entry.region), name)
         self.warn(entry, reference.path, "undeclared-reference", message, hint, detail, referred)
+
+    def _names(self, entry: Entry) -> None:
+        """A name where AWS wants an ARN is that of something the state declares for the region."""
+        for path, named, text in names_written(SECTIONS[entry.section][0], entry.values):
+            target = KINDS[named.kind]
+            found = self.index.get((target.section, text), {})
+            if entry.region is not None and entry.region not in found:
+                hint = suggestion(text, [name for section, name in self.index if section == target.section])
+                if found:
+                    hint = f"it is declared for {', '.join(map(str, found))}; add {entry.region} to its regions"
+                self.error(
+                    entry, path, "undeclared-name", f"no {target.words} {text} is declared for {entry.region}",
+                    hint or f"declare it under `{target.section}:`, or write an ARN", f"{path} {text} {entry.region}",
+                )  # fmt: skip
 
     def _suggest(self, target: KindSpec, name: str) -> str:
         section = target.section
@@ -170,9 +185,19 @@ class Together:
         for entry in self.entries:
             found.add(address_of(entry.section, entry.name, entry.region))
             for child in children(SECTIONS[entry.section][0].name):
-                for name in (entry.values.get(child.parent_key) or ()) if child.parent_key else ():
-                    found.add(child.address_of(str(entry.region), entry.name, name))
+                for name, _, _ in child.held_in(entry.values):
+                    found.add(child.address_of(str(entry.region), entry.name, *name))
         return frozenset(found - {""})
+
+
+def names_written(spec: KindSpec, values: Mapping[str, Any]) -> Iterator[tuple[str, Named, str]]:
+    """The names that stand in an entry, or in what it holds of other kinds, where AWS wants ARNs: path, field, name."""
+    for named in spec.named:
+        yield from ((named.path, named, text) for text in named.texts_in(values) if ":" not in text)
+    for child in children(spec.name):
+        for _, at, inner in child.held_in(values):
+            for path, named, text in names_written(child, inner) if isinstance(inner, Mapping) else ():
+                yield f"{at}.{path}", named, text
 
 
 def _kind_and_region(address: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ SPEC = PlainSpec(
         "ses:GetAccount", "ses:PutAccountSuppressionAttributes", "ses:PutAccountVdmAttributes",
         "ses:PutAccountDedicatedIpWarmupAttributes", "ses:PutAccountDeliveryAttributes",
     ),
-    for_commands=("details",),
+    no_fields=("details",),
     fields={
         "suppression_attributes": Field(
             inner={

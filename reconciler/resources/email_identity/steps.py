@@ -81,7 +81,7 @@ def _claim(change: Change) -> Iterator[Step]:
             change.address,
             "claim",
             (),
-            lambda rt: put_tags(rt, region, f"identity/{name}", put),
+            lambda rt: put_tags(rt, "email_identity", region, name, put),
             calls=("sesv2:TagResource",),
             region=region,
         )
@@ -146,7 +146,7 @@ def _release(change: Change) -> Iterator[Step]:
             change.address,
             "release",
             (*own, *order_of(change).last()),
-            lambda rt: release_tags(rt, region, f"identity/{name}", release, drop),
+            lambda rt: release_tags(rt, "email_identity", region, name, release, drop),
             calls=(("sesv2:TagResource",) if release else ()) + (("sesv2:UntagResource",) if drop else ()),
             region=region,
         )

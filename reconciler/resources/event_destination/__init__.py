@@ -1,6 +1,6 @@
 """Event destinations: where the events of a configuration set are published."""
 
-from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, Words
+from reconciler.resources.spec import CloudTrail, Field, Named, Phrase, PlainSpec, Words
 
 OPTIONS = (
     "sns_destination", "cloud_watch_destination", "kinesis_firehose_destination", "event_bridge_destination",
@@ -18,6 +18,7 @@ SPEC = PlainSpec(
     pattern=r"[A-Za-z0-9_-]{1,64}",
     pattern_words="1 to 64 letters, digits, - and _",
     taggable=False,
+    named=(Named("sns_destination.topic_arn", "sns_topic", "ses", "{user} still publishes to it"),),
     key="EventDestinationName",
     noun="ConfigurationSetEventDestination",
     fields={

@@ -54,6 +54,8 @@ def check(place: EntryContext, path: str, destination: dict[str, Any]) -> None:
 
 
 def _service_arn(place: EntryContext, path: str, arn: str, service: str) -> None:
+    if service == "sns" and ":" not in arn:
+        return  # the name of a declared topic
     match = _ARN.fullmatch(arn)
     if match is None or match.group(2) != service:
         region = "" if service == "iam" else "${region}"

@@ -3,12 +3,13 @@ seen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from reconciler.kinds.policy import for_anyone, listed, statements
+from reconciler.rules import topics
 from reconciler.rules.registry import Problem, RuleFor, resources_after
-from reconciler.rules.view import Resource, RuleView, Topic
+from reconciler.rules.view import Resource, RuleView
+
+SES = "ses.amazonaws.com"
 
 _THEME = "Event destinations"
 destination_rule = RuleFor(
@@ -97,10 +98,10 @@ def feedback_off(view: RuleView, identity: Resource) -> Iterator[Problem]:
     default = view.default_set(identity)
     if name and default is None:
         return  # a configuration set that this run did not read
-    topics = view.feedback_topics.get(identity.address, frozenset())
-    if topics is None or topics >= _FEEDBACK.keys():
+    direct = view.feedback_topics.get(identity.address, frozenset())
+    if direct is None or direct >= _FEEDBACK.keys():
         return
-    if default is None or set(_uncaught(view, default.address)) - topics:
+    if default is None or set(_uncaught(view, default.address)) - direct:
         yield Problem(
             f"{identity.place} does not forward bounces and complaints by mail, and "
             + (f"its default set {name} has no event destination for them" if name else "it has no default set"),
@@ -168,7 +169,7 @@ def topic_missing(view: RuleView, destination: Resource) -> Iterator[Problem]:
     Source: SES Developer Guide, SNS event destination
     """
     arn = str(destination.will("sns_destination.topic_arn") or "")
-    if arn in view.topics and view.topics[arn] is None:
+    if arn in view.topics and view.topics[arn] is None and topics.declared(view, arn) is None:
         yield Problem(f"the topic {arn} does not exist", "create it before you apply this plan")
 
 
@@ -185,53 +186,17 @@ def topic_policy(view: RuleView, destination: Resource) -> Iterator[Problem]:
     account = view.state.stack.account
     arn = str(destination.will("sns_destination.topic_arn") or "")
     topic = view.topics.get(arn)
-    if topic is None:
+    if topic is None or topics.declared(view, arn) is not None:  # what is declared has rules of its own
         return
-    if not _allows(topic.policy, ("sns:publish",), account):
+    if not topics.may_publish(topic, SES, account):
         yield Problem(
             f"the policy of {arn} does not allow ses.amazonaws.com to publish",
             f"allow sns:Publish to the service ses.amazonaws.com with AWS:SourceAccount {account}",
         )
-    problem = _key_problem(topic, account)
+    problem = topics.key_problem(topic, SES, account)
     if problem:
         yield Problem(
             f"{arn} is encrypted with {topic.kms_key_id}, {problem}",
             "use a customer managed key, and allow ses.amazonaws.com kms:GenerateDataKey* and kms:Decrypt in its "
             "policy",
         )
-
-
-def _key_problem(topic: Topic, account: str) -> str:
-    if not topic.kms_key_id:
-        return ""
-    if topic.kms_key_id.endswith("alias/aws/sns"):
-        return "and the policy of that key cannot be changed to allow SES"
-    if topic.kms_policy is not None and not _allows(topic.kms_policy, ("kms:generatedatakey", "kms:decrypt"), account):
-        return "and the policy of that key does not allow ses.amazonaws.com to use it"
-    return ""
-
-
-def _allows(policy: Mapping[str, Any], actions: tuple[str, ...], account: str) -> bool:
-    """Whether the policy allows the SES service all ``actions`` (lower case) for mail of ``account``."""
-    allowed = [s for s in statements(policy) if _for_ses(s, account)]
-    granted = {str(action).lower() for s in allowed for action in listed(s.get("Action"))}
-    return all(any(_covers(pattern, action) for pattern in granted) for action in actions)
-
-
-def _covers(pattern: str, action: str) -> bool:
-    return action.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == action
-
-
-def _for_ses(statement: Mapping[str, Any], account: str) -> bool:
-    principal = statement.get("Principal")
-    service = listed(principal.get("Service")) if isinstance(principal, Mapping) else []
-    if statement.get("Effect") != "Allow" or ("ses.amazonaws.com" not in service and not for_anyone(principal)):
-        return False
-    for keys in (statement.get("Condition") or {}).values():
-        for key, value in keys.items():
-            # A call by the service does not meet other conditions, such as AWS:SourceOwner in the default policy.
-            if key.lower() not in ("aws:sourceaccount", "aws:sourcearn"):
-                return False
-            if key.lower() == "aws:sourceaccount" and account not in map(str, listed(value)):
-                return False
-    return True

@@ -1,0 +1,57 @@
+"""Rules about SNS topics: who publishes there, and whether the topic lets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.resources.sns_topic import SERVICES
+from reconciler.rules import topics
+from reconciler.rules.registry import Problem, RuleFor, resources_after
+from reconciler.rules.view import Resource, RuleView
+
+topic_rule = RuleFor(resources_after("sns_topic"), "SNS topics", "sns_topic/us-east-1/mail-events")
+
+
+@topic_rule("topic-key", "warning", "A topic whose key its publishers cannot use")
+def key(view: RuleView, topic: Resource) -> Iterator[Problem]:
+    """A topic is encrypted with a KMS key that a publisher of the topic may not use. The AWS managed key
+    `alias/aws/sns` never lets a service use it.
+
+    Why: Nothing that the service publishes arrives, and no error is shown anywhere.
+    Fix: Use a customer managed key, and allow the service `kms:GenerateDataKey*` and `kms:Decrypt` in its policy.
+    Source: SNS Developer Guide, Enable compatibility between event sources from AWS services and encrypted topics
+    """
+    stack = view.state.stack
+    found = view.topics.get(f"arn:{stack.partition}:sns:{topic.region}:{stack.account}:{topic.name}")
+    if found is None:
+        return
+    for name in topic.will("publishers") or ():
+        if problem := topics.key_problem(found, SERVICES[name], stack.account):
+            yield Problem(
+                f"the topic {topic.place} is encrypted with {found.kms_key_id}, {problem}",
+                f"allow {SERVICES[name]} kms:GenerateDataKey* and kms:Decrypt in the policy of a key of your own",
+            )
+
+
+@topic_rule("topic-publisher-lost", "warning", "A topic that no longer lets a service publish")
+def publisher_lost(view: RuleView, topic: Resource) -> Iterator[Problem]:
+    """The plan takes a service off the publishers of a topic, and event destinations still publish there, or the
+    written `publishers` leave out one that this state makes publish there.
+
+    Why: The events are lost, and no error is shown anywhere.
+    Fix: Add the service to `publishers`, or take the key out: then recon finds the publishers by itself.
+    Source: SES Developer Guide, SNS event destination
+    """
+    stack = view.state.stack
+    arn = f"arn:{stack.partition}:sns:{topic.region}:{stack.account}:{topic.name}"
+    users = [
+        one.address for one in view.resources_after("event_destination")
+        if one.will("sns_destination.topic_arn") == arn and one.will("enabled") is not False
+    ]  # fmt: skip
+    allowed = topic.will("publishers")
+    if users and allowed is not None and "ses" not in allowed:
+        many = f"{users[0]} and {len(users) - 1} more" if len(users) > 1 else users[0]
+        yield Problem(
+            f"the topic {topic.place} does not let ses.amazonaws.com publish, and {many} would",
+            "add ses to its `publishers`, or take the key out",
+        )
