@@ -433,24 +433,6 @@ def test_destinations_change_places_where_ses_takes_no_more(house: House) -> Non
     assert {c.address for c in picked} == {c.address for c in changes}
 
 
-def test_a_live_destination_that_is_declared_later_is_ours_only_when_it_differed(house: House) -> None:
-    house.settle(main())
-    client("sesv2").create_configuration_set_event_destination(
-        ConfigurationSetName="main",
-        EventDestinationName="d",
-        EventDestination={
-            "Enabled": True,
-            "MatchingEventTypes": ["SEND", "BOUNCE"],
-            "SnsDestination": {"TopicArn": TOPIC},
-        },
-    )
-    house.write(main(event_destinations={"d": destination()}))
-    house.quiet()
-    house.write(main())
-    house.quiet()
-    assert set(live_destinations()) == {"d"}
-
-
 def test_a_destination_deleted_by_hand_comes_back(house: House) -> None:
     house.settle(main(event_destinations={"d": destination()}))
     client("sesv2").delete_configuration_set_event_destination(ConfigurationSetName="main", EventDestinationName="d")

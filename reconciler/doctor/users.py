@@ -224,15 +224,27 @@ def behind(facts: Facts, region: str) -> tuple[str, str]:
         "an event destination to CloudWatch with the dimension ses:caller-identity counts bounces by sender; until "
         "then SES does not say whose they are"
     )
-    if len(users) == 1:
+    gone = _gone(facts, users)
+    if len(users) == 1 and not gone:
         user, key, used = seen[0]
         words = f"one sender is behind them, {user}: its key {key or 'id unknown'} is the only one that SES saw there"
         hint = f"recon smtp lock user/{user} --undeclared stops it at once; {counted}"
         return f"{words}, last on {used[:16].replace('T', ' ')} UTC", hint
-    if users:
-        listed = ", ".join(f"{user} ({used[:10]})" for user, _, used in _first_of_each(seen)[:5])
-        return f"{len(users)} senders have used SES there of late: {listed}", counted
+    if users or gone:
+        known = [f"{user} ({used[:10]})" for user, _, used in _first_of_each(seen)]
+        known += [f"{user} (its key is off)" for user in gone]
+        may = ", or may have" if gone else ""
+        return f"{len(known)} senders have used SES there of late{may}: {', '.join(known[:5])}", counted
     return "", counted
+
+
+def _gone(facts: Facts, users: Iterable[str]) -> list[str]:
+    """Users other than those whose keys were lost within the time of the statistics: they may have sent what is in it,
+    so that nobody else can be blamed alone."""
+    lost = facts.senders.history.lost if facts.senders is not None else ()
+    first = datetime.fromisoformat(facts.snapshot.now) - timedelta(days=DAYS)
+    late = [one.user for one in lost if datetime.fromisoformat(one.cause.time) >= first]
+    return [user for user in dict.fromkeys(late) if user not in set(users)]
 
 
 def _first_of_each(seen: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import AwsError
+from reconciler.aws import opt_in
+from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
@@ -195,14 +196,22 @@ def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> 
 
     out: list[tuple[str, str, str]] = []
     closed: set[str] = set()
+    refusing: dict[str, AwsError] = {}
     for kind, region, names, error in aws.parallel(one, [(spec, r) for r in regions for spec in LISTED]):
         if error is None:
             out += [(kind, region, name) for name in names]
+        elif error.closed and not asked and error.aws_code in NOT_ENABLED:
+            refusing[region] = error
         elif error.closed and not asked:
             closed.add(region)
         else:
             snapshot.unreadable(f"{kind}/{region}", error.message, error.hint)
-    found.closed = sorted(closed)
+    sorted_out = opt_in.sort_out(aws, refusing)
+    for region in sorted_out.unread:
+        for spec in LISTED:
+            snapshot.unreadable(f"{spec.name}/{region}", refusing[region].message, opt_in.HINT)
+    found.closed = sorted(closed.union(sorted_out.closed))
+    snapshot.refused |= {region: refusing[region].message for region in sorted_out.unknown}
     found.listed |= {name for _, _, name in out}
     return sorted(out)
 

@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
-from reconciler.kinds.changes import alteration, creation, deletion
+from reconciler.kinds.changes import alteration, claim, creation, deletion
 from reconciler.kinds.comparing import differences, project
 from reconciler.kinds.fields import without_absent
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
-from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, owner_of, unpack
+from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, means_none, owner_of, unpack
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import named_addresses, region_of, wanted_addresses
@@ -101,7 +101,9 @@ class EventDestination(PlainKind):
             if not _can_be_planned(snapshot, address, parent):
                 continue
             entry = snapshot.desired[parent].entry if parent in snapshot.desired else None
-            ours = name in put.get(parent, set()) and not left_alone(entry, self.spec.parent_key, name)
+            remembered = name in put.get(parent, set())
+            ours = remembered or (means_none(entry, self.spec.parent_key) and address not in snapshot.desired)
+            ours = ours and not left_alone(entry, self.spec.parent_key, name)
             change = self._plan_one(snapshot, address, parent, ours)
             if address not in snapshot.desired:
                 put.get(parent, set()).discard(name)
@@ -109,6 +111,8 @@ class EventDestination(PlainKind):
                     draft.add_order(parent, after=(address,))
             elif change is not None:
                 put.setdefault(parent, set()).add(name)
+                if not change.claims:
+                    draft.make_part(parent)
             if change is not None:
                 changes.append(change)
         for address, names in put.items():
@@ -127,7 +131,7 @@ class EventDestination(PlainKind):
         after: dict[str, Any] = dict(desired.spec)
         diff = differences(before, after, desired=desired)
         if not diff:
-            return None
+            return None if ours else claim(desired, live, after, (parent,))
         replaces = _option_of(live.spec) != _option_of(desired.spec)
         gap = Note("events-gap", "warning", "events in the moment between delete and create are lost")
         notes = (gap,) if replaces else ()
@@ -191,6 +195,10 @@ class EventDestination(PlainKind):
             *needs_of((parent,), "create", "claim"), *needs_of(named, "create", "update"),
             *needs_of(order_of(change).after, "delete"),
         )  # fmt: skip
+        if change.claims:
+            # The tag of the set remembers it; nothing to call.
+            yield step("claim", needs, lambda rt: None)
+            return
         if change.action == "update":
             update = f"Update{self.spec.operations}"
             yield step(
