@@ -9,6 +9,7 @@ without recon. ``RECON_SEED=17`` runs one history and prints it.
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections.abc import Callable, Iterator
 from random import Random
@@ -54,10 +55,10 @@ class History:
         self.left: Values = {}
         """The records of domains that were let go: foreign from then on."""
         self.left_spf: dict[str, list[str]] = {}
+        self.gone: dict[str, dict[str, Any]] = {}
+        """What was let go, as it was declared."""
         self.let_go: dict[str, list[str]] = {}
         """``SECTION.NAME`` of what was let go -> its regions: live, and nobody's."""
-        self.offered: set[str] = set()
-        """Identities that others have made, and that are theirs until an apply adopts them."""
         self.by_hand: Values = {}
         """What others have added to record sets that are ours."""
         self.log: list[str] = []
@@ -411,12 +412,45 @@ def adopt(history: History) -> bool:
     if not free:
         return False
     name = history.random.choice(free)
-    ses.create_email_identity(EmailIdentity=name, Tags=[{"Key": "before", "Value": "recon"}])
-    history.offered.add(name)
+    # verified, with its DKIM records
+    history.house.sandbox.seed(identities=[{"names": [name], "publish": True, "tags": {"before": "recon"}}])
     entry = {**some_domain(history, name, identity=True), "regions": [HOME]}
     entry.pop("policies", None)
+    if history.chance(0.4):
+        entry["policies"] = {"partner": a_policy(name, HOME)}
     history.put(history.random.choice(list(history.stacks)), "domains", name, entry)
     history.say(f"... which exists already in {HOME}")
+    if "policies" in entry and history.chance(0.7):
+        policy = json.dumps(a_policy(name, HOME))
+        ses.create_email_identity_policy(EmailIdentity=name, PolicyName="partner", Policy=policy)
+    if "dmarc" in entry and history.chance(0.7):
+        there = history.house.dns_values(f"_dmarc.{name}", zone=zone_of(name))
+        value = f'"v=DMARC1; p={entry["dmarc"]["p"]}"'
+        if not any(one.startswith('"v=DMARC1') for one in there):
+            history.house.change(f"_dmarc.{name}", "TXT", *there, value, zone=zone_of(name))
+            history.say("... with its DMARC record")
+    history.apply()
+    return True
+
+
+def take_back(history: History) -> bool:
+    """What was let go is declared again, as it was: it is adopted with all its parts."""
+    found = sorted(one for one in history.let_go if one.startswith("domains."))
+    if not found:
+        return False
+    name = history.random.choice(found).partition(".")[2]
+    del history.let_go[f"domains.{name}"]
+    history.left_spf.pop(name, None)
+    entry = history.gone.pop(name)
+    for zone in ZONES:
+        for key, values in records({"domains": {name: ("", entry)}}, zone):
+            for value in values:
+                history.left[key].remove(f"{value}." if key[1] == "CNAME" else value)
+    entry["configuration_set_name"] = None
+    history.put(history.random.choice(list(history.stacks)), "domains", name, entry)
+    history.say("... which was let go")
+    history.apply(killed=history.chance(0.4))
+    history.apply()
     return True
 
 
@@ -448,7 +482,8 @@ def split(history: History) -> bool:
         document.setdefault(section, {})[name] = history.stacks[old][section].pop(name)
         history.released.setdefault(old, []).append(f"{section}.{name}")
     history.formerly[new] = [old]
-    history.stacks = {new: document, **history.stacks}
+    first = history.chance(0.5)  # the order of the two does not matter
+    history.stacks = {new: document, **history.stacks} if first else {**history.stacks, new: document}
     history.say(f"{new} takes {moved} from {old}")
     history.apply(killed=history.chance(0.5))
     history.apply()
@@ -485,6 +520,7 @@ def release(history: History) -> bool:
             history.left.setdefault((owner, kind), []).extend(stored)
     if "spf" in entry and section == "domains":
         history.left_spf[name] = entry["spf"]["include"]
+    history.gone[name] = entry
     del history.stacks[scope][section][name]
     history.released.setdefault(scope, []).append(f"{section}.{name}")
     history.let_go[f"{section}.{name}"] = entry.get("regions", [] if section == "domains" else [HOME])
@@ -495,7 +531,7 @@ def release(history: History) -> bool:
 
 
 OPERATIONS: dict[Callable[[History], bool], int] = {
-    declare: 5, take_out: 4, edit_by_hand: 4, adopt: 1, rename: 1, split: 1, release: 1,
+    declare: 5, take_out: 4, edit_by_hand: 4, adopt: 2, rename: 1, split: 1, release: 1, take_back: 1,
 }  # fmt: skip
 """Operation -> how often; each returns whether it had anything to do."""
 
@@ -540,8 +576,7 @@ def check_ses(history: History, region: str) -> None:
     live = {one["IdentityName"] for one in ses.list_email_identities()["EmailIdentities"]}
     kept = let_go(history, "domains", region)
     assert not [one for one in kept if owner(ses, one)]
-    free = {*kept} | {one for one in history.offered & live - {*domains} if not owner(ses, one)}
-    assert live - free == set(domains) | ({"theirs.example"} if region == HOME else set()), region
+    assert live - {*kept} == set(domains) | ({"theirs.example"} if region == HOME else set()), region
     for name, entry in domains.items():
         found = ses.get_email_identity(EmailIdentity=name)
         tags = {t["Key"]: t["Value"] for t in found.get("Tags", ())}
