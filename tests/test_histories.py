@@ -446,7 +446,8 @@ def take_back(history: History) -> bool:
         for key, values in records({"domains": {name: ("", entry)}}, zone):
             for value in values:
                 history.left[key].remove(f"{value}." if key[1] == "CNAME" else value)
-    entry["configuration_set_name"] = None
+    if "regions" in entry:
+        entry["configuration_set_name"] = None
     history.put(history.random.choice(list(history.stacks)), "domains", name, entry)
     history.say("... which was let go")
     history.apply(killed=history.chance(0.4))
@@ -482,12 +483,22 @@ def split(history: History) -> bool:
         document.setdefault(section, {})[name] = history.stacks[old][section].pop(name)
         history.released.setdefault(old, []).append(f"{section}.{name}")
     history.formerly[new] = [old]
-    first = history.chance(0.5)  # the order of the two does not matter
+    # The order of the two does not matter; a key that was let go is nobody's for good.
+    first = history.chance(0.5) or ("smtp_users", "news") in moved
+    for section, name in () if first else moved:
+        forget_spf(history, name, document[section][name])
     history.stacks = {new: document, **history.stacks} if first else {**history.stacks, new: document}
     history.say(f"{new} takes {moved} from {old}")
     history.apply(killed=history.chance(0.5))
     history.apply()
     return True
+
+
+def forget_spf(history: History, name: str, entry: dict[str, Any]) -> None:
+    """The record that recon made for a domain that is let go is nobody's: its terms may become ours again, not it."""
+    foreign = history.foreign(zone_of(name)).get((name, "TXT"), []) if "spf" in entry else ['"v=spf1']
+    if not any(value.startswith('"v=spf1') for value in foreign):
+        history.by_hand.setdefault((name, "TXT"), []).append('"v=spf1 ~all"')
 
 
 def together(history: History, scope: str, first: tuple[str, str]) -> list[tuple[str, str]]:
@@ -520,6 +531,7 @@ def release(history: History) -> bool:
             history.left.setdefault((owner, kind), []).extend(stored)
     if "spf" in entry and section == "domains":
         history.left_spf[name] = entry["spf"]["include"]
+        forget_spf(history, name, entry)
     history.gone[name] = entry
     del history.stacks[scope][section][name]
     history.released.setdefault(scope, []).append(f"{section}.{name}")
