@@ -187,3 +187,44 @@ def test_a_part_that_is_declared_later_is_adopted_by_itself(house: House) -> Non
     assert {c.address.partition("/")[0]: c.action for c in plan.changes} == {
         "dns_record": "create", "email_identity": "update",
     }  # fmt: skip
+
+
+def test_what_stays_live_although_its_entry_goes_is_named(house: House) -> None:
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"mail_from": {"mail_from_domain": "bounce.acme.com"}}}})
+    house.change("_dmarc.acme.com", "TXT", '"v=DMARC1; p=none"')  # never declared
+    house.document = {}
+    house.write({})
+    plan = house.plan()
+    (left,) = [d for d in plan.diagnostics if d.code == "left"]
+    assert (left.severity, left.address) == ("note", "dns_record/acme.com/_dmarc.acme.com/TXT")
+    assert "no tag or marker of this stack names it" in left.message
+    assert "delete _dmarc.acme.com TXT from the zone" in left.hint
+    house.settle()
+    assert house.dns("_dmarc.acme.com") == ["v=DMARC1; p=none"]
+
+
+def test_records_in_dns_that_recon_does_not_hold_are_named_when_their_entry_goes(house: House) -> None:
+    house.settle({"domains": {"acme.org": {"zone": "manual", "dkim": {}}}})
+    tokens = house.identity("acme.org")["DkimAttributes"]["Tokens"]
+    house.document = {}
+    house.write({})
+    (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
+    assert all(f"{token}._domainkey.acme.org CNAME" in left.message for token in tokens)
+
+
+DNS = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/recon-dns"}
+
+
+def test_in_a_zone_of_another_account_the_marker_claims_record_groups(house: House) -> None:
+    """Two stacks in two accounts declare the same: what both claim goes with the last of them."""
+    account = "999900001111"
+    house.sandbox.seed(zones=[{"name": "acme.com", "account": account}])
+    theirs = "v=recon1; stack=other; groups=dmarc mail_from:bounce.acme.com"
+    entry = {
+        "dmarc": {"p": "none"},
+        "mail_from": {"mail_from_domain": "bounce.acme.com"},
+        "bimi": {"l": "https://acme.com/a.svg"},
+    }
+    house.write({"domains": {"acme.com": entry}}, stack={"dns": DNS})
+    house.settle()

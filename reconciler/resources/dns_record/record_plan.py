@@ -130,6 +130,10 @@ class RecordPlan:
             spf_shared=mine.spf_shared or any(theirs.spf_shared for theirs in taken),
         )
 
+    def goes(self, domain: str) -> bool:
+        """Whether the state does not declare a domain any more."""
+        return self.snapshot.removing or domain not in self.entries
+
     def shared_terms(self, zone: Zone, domain: str, ours: Iterable[str], wanted: Iterable[str] = ()) -> set[str]:
         """Those SPF terms that another stack's marker names, too: the last stack that declares a term removes it.
 
@@ -140,7 +144,7 @@ class RecordPlan:
         for term in [t for t in ours if t in shared and t not in wanted]:
             self.draft.say(
                 "note",
-                "spf-shared",
+                "left" if self.goes(domain) else "spf-shared",
                 f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
                 address=address_of(zone.name, domain, "TXT"),
             )
