@@ -218,13 +218,52 @@ DNS = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/re
 
 def test_in_a_zone_of_another_account_the_marker_claims_record_groups(house: House) -> None:
     """Two stacks in two accounts declare the same: what both claim goes with the last of them."""
-    account = "999900001111"
-    house.sandbox.seed(zones=[{"name": "acme.com", "account": account}])
-    theirs = "v=recon1; stack=other; groups=dmarc mail_from:bounce.acme.com"
+    zones = client("route53", access_key="999900001111")
+    zone = zones.create_hosted_zone(Name="acme.com", CallerReference="1")["HostedZone"]["Id"]
+
+    def put(name: str, kind: str, *texts: str) -> None:
+        records = {"Name": name, "Type": kind, "TTL": 300, "ResourceRecords": [{"Value": text} for text in texts]}
+        zones.change_resource_record_sets(
+            HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "UPSERT", "ResourceRecordSet": records}]}
+        )
+
+    theirs = '"v=recon1; stack=other; groups=dmarc mail_from:bounce.acme.com"'
+    put("_dmarc.acme.com", "TXT", '"v=DMARC1; p=none"')
+    put("bounce.acme.com", "MX", "10 feedback-smtp.us-east-1.amazonses.com")
+    put("_recon.acme.com", "TXT", theirs)
     entry = {
-        "dmarc": {"p": "none"},
-        "mail_from": {"mail_from_domain": "bounce.acme.com"},
+        "dmarc": {"p": "none"}, "mail_from": {"mail_from_domain": "bounce.acme.com"},
         "bimi": {"l": "https://acme.com/a.svg"},
-    }
+    }  # fmt: skip
+    house.write({"domains": {"acme.com": entry}}, stack={"dns": DNS})
+    shared = {c.address for c in house.plan().changes if any(n.rule == "shared" for n in c.notes)}
+    assert shared == {
+        "dns_record/acme.com/_dmarc.acme.com/TXT", "dns_record/acme.com/bounce.acme.com/MX",
+        "dns_record/acme.com/bounce.acme.com/TXT",
+    }  # fmt: skip
+    house.settle()
+
+    def texts(name: str) -> list[str]:
+        listed = zones.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+        return sorted(r["Value"] for s in listed if s["Name"] == f"{name}." for r in s["ResourceRecords"])
+
+    ours = '"v=recon1; stack=acme; groups=bimi dmarc mail_from:bounce.acme.com"'
+    assert texts("_recon.acme.com") == [ours, theirs]
+    house.document = {}
+    house.write({}, stack={"dns": DNS})
+    left = {d.address for d in house.plan().diagnostics if d.code == "left"}
+    assert left == {"dns_record/acme.com/_dmarc.acme.com/TXT", "dns_record/acme.com/bounce.acme.com/MX"}
+    house.settle()
+    assert texts("_recon.acme.com") == [theirs]
+    assert texts("_dmarc.acme.com") == ['"v=DMARC1; p=none"']
+    assert len(texts("bounce.acme.com")) == 2
+    assert texts("default._bimi.acme.com") == []
+    # the other one lets go, too
+    put("_recon.acme.com", "TXT", theirs, ours)
     house.write({"domains": {"acme.com": entry}}, stack={"dns": DNS})
     house.settle()
+    put("_recon.acme.com", "TXT", ours)
+    house.document = {}
+    house.write({}, stack={"dns": DNS})
+    house.settle()
+    assert [texts(name) for name in ("_recon.acme.com", "_dmarc.acme.com", "bounce.acme.com")] == [[], [], []]

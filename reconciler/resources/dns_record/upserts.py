@@ -113,8 +113,9 @@ class Upserts:
     def _refuse_another_stacks(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Refuse to change what another stack's marker names as its own. Terms in a shared SPF record do not change
         what is theirs; another ``all`` in a record that they have created does."""
-        if self.plan.changes[address].claims:
-            return
+        planned = self.plan.changes[address]
+        if planned.claims or (planned.before is None and intent.group not in intents.OWN_GROUPS):
+            return  # it is theirs as it is ours, or is made beside what they have
         for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
             what = intent.group.upper() if intents.claimed_in_marker(intent) in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
