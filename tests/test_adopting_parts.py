@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support import HOME, House, client, words
+from support import HOME, OTHER, House, client, words
 
 from reconciler.model import Plan
 
@@ -118,6 +118,7 @@ def test_what_was_right_before_recon_is_adopted_and_goes_with_its_entry(house: H
     ran = house.cli("plan", "state.yaml")
     assert ran.code == 0
     assert "adopts 17 parts of 6 resources, 3 live resources are adopted" in ran.out
+    assert " x parts of " in ran.out  # one block of all that has nothing else to say
     assert adopted(house.plan()) >= PARTS
     assert house.cli("apply", "state.yaml", "--auto-approve").code == 3  # three resources without an owner
     house.settle()
@@ -169,6 +170,11 @@ def test_an_empty_map_means_none(house: House) -> None:
     house.document = {}
     bare = {"domains": {"acme.com": {"policies": {}}}, "configuration_sets": {"main": {"event_destinations": {}}}}
     house.write(bare)
+    notes = [n.message for c in house.plan().changes for n in c.notes if n.rule == "takes-along"]
+    assert notes == [
+        "also deletes policy partner, which recon did not create",
+        "also deletes event destination feedback, which recon did not create",
+    ]
     house.settle()
     assert house.identity()["Policies"] == {}
     found = client("sesv2").get_configuration_set_event_destinations(ConfigurationSetName="main")
@@ -211,6 +217,30 @@ def test_records_in_dns_that_recon_does_not_hold_are_named_when_their_entry_goes
     house.write({})
     (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
     assert all(f"{token}._domainkey.acme.org CNAME" in left.message for token in tokens)
+
+
+def test_a_record_of_two_stacks_in_one_account_goes_with_the_last_of_them(house: House) -> None:
+    """Their identities are in two regions, and their tags name the same record."""
+    house.seed_zone()
+
+    def stack(name: str, region: str, **entry: Any) -> None:
+        house.document = {}
+        house.write({"domains": {"acme.com": entry}} if entry else {}, stack={"name": name, "regions": [region]})
+
+    stack("one", HOME, dmarc={"p": "none"})
+    house.settle()
+    stack("two", OTHER, dmarc={"p": "none"})
+    (record,) = [c for c in house.plan().changes if c.address == "dns_record/acme.com/_dmarc.acme.com/TXT"]
+    assert (record.action, [n.rule for n in record.notes]) == ("adopt", ["shared", "dmarc-no-rua"])
+    house.settle()
+    stack("one", HOME)
+    (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
+    assert left.message == 'the DMARC of acme.com stays: the recon stack "two" declares it, too'
+    house.settle()
+    assert "v=DMARC1; p=none" in house.dns("_dmarc.acme.com")
+    stack("two", OTHER)
+    house.settle()
+    house.check_foreign(alone=True)
 
 
 DNS = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/recon-dns"}

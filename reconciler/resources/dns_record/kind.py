@@ -111,6 +111,7 @@ class DnsRecord(BaseKind):
             removals.untag_zones()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
         for domain, group in foreign_ownership.refuse(draft, changes):
+            plan.stuck.setdefault(domain, set()).add(group)
             for owner in plan.identities.get(domain, ()):
                 plan.written.get(owner, set()).discard(group)
         removals.remember_groups()

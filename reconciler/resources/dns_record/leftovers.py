@@ -58,6 +58,8 @@ def _of(plan: RecordPlan, live: Observed) -> Iterator[tuple[Zone, str, str, str,
         return
     for zone in plan.zones_of(domain):
         for group, codec in (("dmarc", dmarc), ("bimi", bimi)):
+            if plan.other_claimants(zone, domain, group):
+                continue  # named already
             name = intents.name_of_claim(group, domain)
             for raw, text in zone.texts(name):
                 if codec.is_record(text):

@@ -282,9 +282,12 @@ class RecordPlan:
         )
 
     def other_claimants(self, zone: Zone, domain: str, claim: str) -> list[str]:
-        """The stacks whose markers claim a record of a domain, too: it goes with the last of them."""
-        found = self.markers_of_others(zone, domain)
-        return [scope for scope, theirs in found.items() if claim in theirs.groups]
+        """The stacks whose markers, or whose identities in this account, claim a record of a domain, too: it goes with
+        the last of them."""
+        found = {scope for scope, theirs in self.markers_of_others(zone, domain).items() if claim in theirs.groups}
+        if (owner := self.snapshot.record_owners.get((domain, claim))) is not None:
+            found.add(owner.scope)
+        return sorted(found)
 
     def is_in_marker(self, intent: Intent) -> bool:
         """Whether the marker claims a record: where there is no identity to say it, and where stacks of other accounts

@@ -438,12 +438,12 @@ class Upserts:
             self._put_after(intent, address)
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))
+        claim = intents.claimed_in_marker(intent)
         if self.plan.is_in_marker(intent):
-            claim = intents.claimed_in_marker(intent)
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(claim)
-            if others := self.plan.other_claimants(planned.zone, intent.domain, claim):
-                words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
-                planned.notes.append(Note("shared", "note", words))
+        if claim and (others := self.plan.other_claimants(planned.zone, intent.domain, claim)):
+            words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
+            planned.notes.append(Note("shared", "note", words))
 
     def _put_by_us(self, intent: Intent) -> bool:
         """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs
