@@ -20,7 +20,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from smtp_support import keys, stored
-from support import GUARD, HOME, House, Ran, client
+from support import ACCOUNT, GUARD, HOME, House, Ran, client
+from test_senders import policy
 
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.smtp import verify
@@ -392,6 +393,7 @@ def held(house: House, authority: dict[str, Path], monkeypatch: pytest.MonkeyPat
     """A user with a key, an SMTP server that takes its password, and no YAML."""
     iam = client("iam")
     iam.create_user(UserName="webmail")
+    iam.put_user_policy(UserName="webmail", PolicyName="send", PolicyDocument=policy())
     key = iam.create_access_key(UserName="webmail")["AccessKey"]
     monkeypatch.setenv("RECON_SMTP_CA", str(authority["root.crt"]))
     with running(Server(authority["good.pem"])) as server:
@@ -438,8 +440,69 @@ def test_a_held_password(held: tuple[House, Server], change: str, code: int, wor
         (row,) = ran.json["logins"]
         assert (row["username"], row["region"], row["user"]) == (key, HOME, None)
         assert row["verdict"] == ("healthy" if code == 0 else "stale-password")
-    if change == "":
-        assert house.sandbox.calls() == [], "a password that works is tested without AWS"
+
+
+ONE_NETWORK = policy(Condition={"IpAddress": {"aws:SourceIp": ["203.0.113.0/24", "2001:db8::/32"]}})
+ONE_FROM = policy(Condition={"StringLike": {"ses:FromAddress": ["*@acme.com", "ceo@acme.net"]}})
+BOTH = policy(
+    Resource=f"arn:aws:ses:{HOME}:{ACCOUNT}:identity/acme.com",
+    Condition={"StringLike": {"ses:FromAddress": "*@acme.com"}, "IpAddress": {"aws:SourceIp": "203.0.113.0/24"}},
+)
+TO_CEO = policy("Deny", Condition={"StringEquals": {"ses:FromAddress": "ceo@acme.com"}})
+
+
+@pytest.mark.parametrize(
+    ("documents", "options", "cause", "words"),
+    [
+        ([policy()], (), "", "logged in"),
+        ([policy()], ("--from", "a@acme.com", "--source-ip", "192.0.2.1"), "", "logged in"),
+        ([], (), "not-allowed", "no policy allows it"),
+        ([policy(Action="ses:SendEmail")], (), "not-allowed", "SMTP needs ses:SendRawEmail"),
+        ([policy(), policy("Deny", Action="ses:*")], (), "deny", "the policy p1 denies it"),
+        ([policy(), policy("Deny", Action="*")], ("--from", "a@acme.com"), "deny", "the policy p1 denies it"),
+        ([ONE_NETWORK], (), "", "it may send from 2001:db8::/32, 203.0.113.0/24 alone"),
+        ([ONE_NETWORK], ("--source-ip", "203.0.113.9"), "", "logged in"),
+        ([ONE_NETWORK], ("--source-ip", "2001:db8::9"), "", "logged in"),
+        ([ONE_NETWORK], ("--source-ip", "192.0.2.1"), "network-condition", "SES refuses its mail from 192.0.2.1"),
+        ([ONE_NETWORK], ("--from", "a@x.example", "--source-ip", "192.0.2.1"), "network-condition", "192.0.2.1"),
+        ([ONE_NETWORK], ("--from", "a@x.example"), "", "whether the sender is there was not asked"),
+        ([ONE_FROM], (), "", "it may send as *@acme.com, ceo@acme.net alone"),
+        ([ONE_FROM], ("--from", "news@acme.com"), "", "logged in"),
+        ([ONE_FROM], ("--from", "ann@acme.net"), "from-not-allowed", "it may send as *@acme.com, ceo@acme.net alone"),
+        ([BOTH], ("--from", "a@acme.com", "--source-ip", "203.0.113.1"), "", "logged in"),
+        ([BOTH], ("--from", "a@shop.acme.com", "--source-ip", "203.0.113.1"), "from-not-allowed", "a@shop.acme.com"),
+        ([BOTH], ("--from", "a@acme.com", "--source-ip", "192.0.2.1"), "network-condition", "203.0.113.0/24 alone"),
+        ([policy(), TO_CEO], ("--from", "ceo@acme.com"), "deny", "the policy p1 denies it"),
+        ([policy(), TO_CEO], ("--from", "ann@acme.com"), "", "logged in"),
+        ([policy(Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}})], (), "undecided", "aws:PrincipalOrgID"),
+    ],
+)
+def test_a_login_that_works_says_whether_mail_will(
+    house: House,
+    monkeypatch: pytest.MonkeyPatch,
+    documents: list[str],
+    options: tuple[str, ...],
+    cause: str,
+    words: str,
+) -> None:
+    from reconciler.smtp import verify
+
+    iam = client("iam")
+    iam.create_user(UserName="webmail")
+    for number, document in enumerate(documents):
+        iam.put_user_policy(UserName="webmail", PolicyName=f"p{number}", PolicyDocument=document)
+    key = iam.create_access_key(UserName="webmail")["AccessKey"]["AccessKeyId"]
+    monkeypatch.setattr(verify, "log_in", lambda *given, **more: verify.Verdict(verify.HEALTHY, "logged in"))
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "secret")
+    house.clear()
+    held = ("--username", key, "--password-stdin", "--region", HOME, "--format", "json")
+    ran = house.cli("smtp", "verify", *held, *options, answer="x")
+    (row,) = ran.json["logins"]
+    assert words in row["message"], row
+    verdict = {"": "healthy", "undecided": "undecided"}.get(cause, "policy")
+    code = {"healthy": 0, "undecided": 1, "policy": 2}[verdict]
+    assert (ran.code, row["verdict"], row["cause"]) == (code, verdict, cause or None)
+    assert house.writes() == []
 
 
 def verify_held(house: House, password: str, *options: str) -> Ran:
@@ -461,6 +524,8 @@ def verify_held(house: House, password: str, *options: str) -> Ran:
         (("--username", "AKIAX", "--password-stdin"), "standard input has no"),
         (("--username", "AKIAX", "--password-stdin", "--region", "moon-1"), "moon-1"),
         ((), "no YAML says where"),
+        (("--username", "AKIAX", "--password-stdin", "--from", "ann"), "--from ann is not"),
+        (("--username", "AKIAX", "--password-stdin", "--source-ip", "10.0.0.0/8"), "--source-ip 10.0.0.0/8 is not"),
     ],
 )
 def test_what_a_held_password_needs(house: House, options: tuple[str, ...], words: str) -> None:

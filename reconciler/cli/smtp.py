@@ -6,7 +6,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,6 +32,7 @@ from reconciler.cli.common import (
     yes,
 )
 from reconciler.cli.incident import AnyRegionOption, Incident, NoStateOption, announce, incident
+from reconciler.cli.smtp_permission import explained, message_asked, with_permission
 from reconciler.errors import ReconError, Refused
 from reconciler.model import Diagnostic
 
@@ -434,6 +434,12 @@ def verify(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="With --username: read the password from standard input.")
     ] = False,
+    from_address: Annotated[
+        str | None, typer.Option("--from", metavar="ADDRESS", help="May it send from this address? Nothing is sent.")
+    ] = None,
+    source_ip: Annotated[
+        str | None, typer.Option("--source-ip", metavar="IP", help="May it send from this network address?")
+    ] = None,
     region: RegionsOption = None,
     env: EnvOption = None,
     no_state: NoStateOption = False,
@@ -442,7 +448,8 @@ def verify(
     *,
     out: Output,
 ) -> int:
-    """Log in over SMTP with the stored passwords, or with one that you hold, and quit before any mail.
+    """Log in over SMTP with the stored passwords, or with one that you hold, and quit before any mail; and say whether
+    IAM policies let the user send.
 
     Exit 0 healthy, 2 something is wrong, 1 something could not be checked.
     """
@@ -454,26 +461,29 @@ def verify(
             "a password that you hold needs --username and --password-stdin, and no USER",
             hint="recon smtp verify --username AKIA... --password-stdin --region us-east-1",
         )
+    asked = message_asked(from_address, source_ip)
     around = incident(place, env, no_state, account)
     if username is not None:
-        return _verify_held(around, username, region, out)
+        return _verify_held(around, username, region, asked, out)
     if around.state is None:
         raise ReconError(
             f"no YAML says where passwords are stored: {around.without}",
             hint="--username KEYID --password-stdin tests a password that you hold",
         )
     aws, snapshot = _read_users(around.state, "plan", user, parallelism)
-    logins = verify_all(snapshot, aws, user, region or [])
+    logins = with_permission(aws, verify_all(snapshot, aws, user, region or []), asked)
     return _print_logins(aws.stack, [(name, where, v, {}) for name, where, v in logins], out)
 
 
-def _verify_held(around: Incident, username: str, chosen: list[str] | None, out: Output) -> int:
-    """Test a password from standard input; ask IAM about its key only where it is refused."""
+def _verify_held(
+    around: Incident, username: str, chosen: list[str] | None, asked: Mapping[str, str], out: Output
+) -> int:
+    """Test a password from standard input; IAM says why it is refused, or whether its user may send."""
     import getpass
 
     from reconciler.masking import remember
     from reconciler.model import Stack
-    from reconciler.smtp.verify import STALE, verify_held, why_refused
+    from reconciler.smtp.verify import verify_held
 
     regions = around.regions(chosen)
     terminal = sys.stdin.isatty()
@@ -481,20 +491,15 @@ def _verify_held(around: Incident, username: str, chosen: list[str] | None, out:
     if not held:
         raise ReconError("standard input has no password", hint="such as: pass show mail | recon smtp verify ...")
     remember(held)
-    verdicts = [(where, verify_held(username, held, where)) for where in regions]
+    logins = [(username, where, verify_held(username, held, where)) for where in regions]
     stack = around.state.stack if around.state is not None else Stack("", None, around.account or "", tuple(regions))
-    if any(v.verdict == STALE for _, v in verdicts):
-        try:
-            aws = around.connect(regions)
-            stack = aws.stack
-            if why := why_refused(aws, username):
-                verdicts = [
-                    (where, replace(v, message=f"{v.message}; {why}") if v.verdict == STALE else v)
-                    for where, v in verdicts
-                ]
-        except ReconError as problem:
-            out.info(f"IAM was not asked about {username}: {problem.message}")
-    return _print_logins(stack, [(username, where, v, {"username": username}) for where, v in verdicts], out)
+    try:
+        aws = around.connect(regions)
+        stack = aws.stack
+        logins = explained(aws, logins, asked)
+    except ReconError as problem:
+        out.info(f"IAM was not asked about {username}: {problem.message}")
+    return _print_logins(stack, [(username, where, v, {"username": username}) for _, where, v in logins], out)
 
 
 def _print_logins(
@@ -509,7 +514,7 @@ def _print_logins(
     if out.format == "json":
         rows = [
             {"user": None if more else name, **more, "region": where, "verdict": v.verdict, "message": v.message,
-             "hint": v.hint or None, "endpoint": v.endpoint or None, "tried": list(v.tried)}
+             "cause": v.cause or None, "hint": v.hint or None, "endpoint": v.endpoint or None, "tried": list(v.tried)}
             for name, where, v, more in logins
         ]  # fmt: skip
         diagnostics = [

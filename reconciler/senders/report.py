@@ -124,12 +124,8 @@ def _local(
     facts: AccountFacts, state: State | None, detail: Mapping[str, Any], type: str, others: tuple[Statement, ...]
 ) -> Sender | None:
     """A user or role that may send, or None where no policy of it is about sending."""
-    name, arn = str(detail[f"{type.capitalize()}Name"]), str(detail["Arn"])
-    tags = tags_from_aws(detail.get("Tags"))
-    who = Principal(
-        arn, type, facts.account, name, str(detail.get(f"{type.capitalize()}Id") or ""), tags, facts.now,
-        facts.partition,
-    )  # fmt: skip
+    who = _principal(facts, detail, type)
+    name, arn, tags = who.name, who.arn, who.tags
     found = reach(_policies(facts, detail, type, arn, others), who, facts.regions)
     if not found.concerned:
         return None
@@ -149,6 +145,21 @@ def _local(
             for consumer in entry.values.get("consumers") or ()
         ]
     return made
+
+
+def _principal(facts: AccountFacts, detail: Mapping[str, Any], type: str) -> Principal:
+    name, tags = str(detail[f"{type.capitalize()}Name"]), tags_from_aws(detail.get("Tags"))
+    id = str(detail.get(f"{type.capitalize()}Id") or "")
+    return Principal(str(detail["Arn"]), type, facts.account, name, id, tags, facts.now, facts.partition)
+
+
+def local_policies(facts: AccountFacts, user: str) -> tuple[Policies, Principal] | None:
+    """The policies of one user; None where it was not read."""
+    for detail in facts.users:
+        if detail["UserName"] == user:
+            others = _identity_statements(facts, list(_parsed_policies(facts)))
+            return _policies(facts, detail, "user", str(detail["Arn"]), others), _principal(facts, detail, "user")
+    return None
 
 
 def _policies(

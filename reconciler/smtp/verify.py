@@ -47,11 +47,12 @@ FRESH_SECONDS = 120.0
 consistency)."""
 FRESH_PAUSES = (2.0, 4.0, 8.0)
 
-HEALTHY, STALE, NETWORK, CERTIFICATE, POLICY, MISSING, WRONG, UNREAD = (
-    "healthy", "stale-password", "network", "certificate", "policy", "not-stored", "wrong-key", "unread",
+HEALTHY, STALE, NETWORK, CERTIFICATE, POLICY, MISSING, WRONG, UNREAD, UNDECIDED = (
+    "healthy", "stale-password", "network", "certificate", "policy", "not-stored", "wrong-key", "unread", "undecided",
 )  # fmt: skip
 FOUND = frozenset({STALE, CERTIFICATE, POLICY, MISSING, WRONG})
-"""Verdicts that mean that something is wrong; ``network`` and ``unread`` mean that it could not be checked."""
+"""Verdicts that mean that something is wrong; ``network`` and ``unread`` mean that it could not be checked, and
+``undecided`` that the login works and nobody knows whether mail does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of one login: ``verdict`` is one of the names above; ``endpoint`` is the last that was tried."""
+    """The result of one login: ``verdict`` is one of the names above; ``endpoint`` is the last that was tried.
+
+    ``cause`` says what of the policies refuses mail after a login that works (``senders.permission``); else "".
+    """
 
     verdict: str
     message: str
     hint: str = ""
     endpoint: str = ""
     tried: tuple[str, ...] = ()
+    cause: str = ""
 
 
 def endpoints(region: str) -> list[Endpoint]:
@@ -254,17 +259,22 @@ def _shape_problem(password: str) -> str:
     return ""
 
 
+def owner_of_key(aws: Aws, username: str) -> str:
+    """The user of an access key; "" where IAM does not say. Raises AwsError."""
+    return str(aws.call("iam", "GetAccessKeyLastUsed", AccessKeyId=username).get("UserName") or "")
+
+
 def why_refused(aws: Aws, username: str) -> str:
     """What IAM says of the key of a refused password; "" where it says nothing that explains it. Raises AwsError."""
     try:
-        user = aws.call("iam", "GetAccessKeyLastUsed", AccessKeyId=username).get("UserName")
+        user = owner_of_key(aws, username)
     except AwsError as error:
         if error.aws_code in DENIED:  # IAM's answer for a key that it does not have, too
             return f"IAM knows no access key {username} in account {aws.stack.account}, or does not let recon see it"
         raise
     if not user:
         return ""
-    status = next((k["status"] for k in keys.list_keys(aws, str(user)) if k["id"] == username), None)
+    status = next((k["status"] for k in keys.list_keys(aws, user) if k["id"] == username), None)
     if status is None:
         return f"the access key {username} of {user} is deleted: derive the password of a key that exists"
     if status != "Active":
@@ -323,7 +333,7 @@ def _verify(
     if not denied:
         return verdict
     return replace(
-        verdict, verdict=POLICY, message=f"{verdict.message}, but SES refuses its mail: {denied}",
+        verdict, verdict=POLICY, cause="deny", message=f"{verdict.message}, but SES refuses its mail: {denied}",
         hint="remove the statement that denies, or the user from the group; recon does not change it",
     )  # fmt: skip
 
