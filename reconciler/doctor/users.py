@@ -230,7 +230,9 @@ def behind(facts: Facts, region: str) -> tuple[str, str]:
         words = f"one sender is behind them, {user}: its key {key or 'id unknown'} is the only one that SES saw there"
         hint = f"recon smtp lock user/{user} --undeclared stops it at once; {counted}"
         return f"{words}, last on {used[:16].replace('T', ' ')} UTC", hint
-    if users or gone:
+    if gone and not users:
+        return f"in that time the keys of these were switched off or deleted: {', '.join(gone[:5])}", counted
+    if users:
         known = [f"{user} ({used[:10]})" for user, _, used in _first_of_each(seen)]
         known += [f"{user} (its key is off)" for user in gone]
         may = ", or may have" if gone else ""
