@@ -218,21 +218,35 @@ def lately(facts: Facts, region: str) -> list[tuple[str, str, str]]:
 
 def behind(facts: Facts, region: str) -> tuple[str, str]:
     """(words, hint) about who sends what bounces or is complained about in a region."""
-    seen = lately(facts, region)
-    users = list(dict.fromkeys(user for user, _, _ in seen))
-    counted = (
-        "an event destination to CloudWatch with the dimension ses:caller-identity counts bounces by sender; until "
-        "then SES does not say whose they are"
-    )
-    if len(users) == 1:
-        user, key, used = seen[0]
+    seen = _first_of_each(lately(facts, region))
+    counted = _counted(facts.snapshot, region)
+    if len(seen) == 1:
+        ((user, key, used),) = seen
         words = f"one sender is behind them, {user}: its key {key or 'id unknown'} is the only one that SES saw there"
-        hint = f"recon smtp lock user/{user} --undeclared stops it at once; {counted}"
-        return f"{words}, last on {used[:16].replace('T', ' ')} UTC", hint
-    if users:
-        listed = ", ".join(f"{user} ({used[:10]})" for user, _, used in _first_of_each(seen)[:5])
-        return f"{len(users)} senders have used SES there of late: {listed}", counted
+        declared = any(d.name == user for d in facts.snapshot.kind(smtp_credential.NAME))
+        lock = f"recon smtp lock {user}" if declared else f"recon smtp lock user/{user} --undeclared"
+        return f"{words}, last on {used[:16].replace('T', ' ')} UTC", f"{lock} stops it at once; {counted}"
+    if seen:
+        listed = ", ".join(f"{user} ({used[:10]})" for user, _, used in seen[:5])
+        return f"{len(seen)} senders have used SES there of late: {listed}", counted
     return "", counted
+
+
+def _counted(snapshot: Snapshot, region: str) -> str:
+    """Where bounces are counted by sender, or how to get that."""
+    for one in sorted(snapshot.live("event_destination"), key=lambda o: o.address):
+        block = one.spec.get("cloud_watch_destination") or {}
+        names = {d.get("dimension_name") for d in block.get("dimension_configurations") or ()}
+        if one.region == region and _CALLER in names:
+            place = one.address.removeprefix(f"event_destination/{region}/")
+            return f"the event destination {place} counts by sender: CloudWatch, namespace AWS/SES, dimension {_CALLER}"
+    return (
+        f"an event destination to CloudWatch with the dimension {_CALLER} counts by sender; until then SES does not "
+        "say whose they are"
+    )
+
+
+_CALLER: Final = "ses:caller-identity"
 
 
 def _first_of_each(seen: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
