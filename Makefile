@@ -52,8 +52,8 @@ fix: $(VENV)/installed-dev ## let ruff fix and format what it can
 check: lint test ## what CI runs
 
 golden: $(VENV)/installed-dev ## rewrite the golden outputs; then read the difference
-	@RECON_GOLDEN=write $(BIN)/python -m pytest -n 0 tests/test_render_golden.py $(ARGS)
-	@git --no-pager diff --stat -- tests/golden
+	@RECON_GOLDEN=write $(BIN)/python -m pytest -n 0 tests/test_render_golden.py tests/test_runbooks.py $(ARGS)
+	@git --no-pager diff --stat -- tests/golden docs/runbooks
 
 docs: $(VENV)/installed ## rewrite what docs/ takes from the code
 	@$(BIN)/python docs/generate.py

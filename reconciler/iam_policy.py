@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from reconciler import doctor
-from reconciler.aws import iam_action
+from reconciler.aws import iam_action, opt_in
 from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds import cloudformation as cfn
@@ -48,9 +48,13 @@ MAX_POLICIES: Final = 10
 LISTS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
 """The calls that list all resources of a kind, for import; checked against no resource."""
 
-OWN: Final = ("resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS, *TENANT_READS)
+OWN: Final = (
+    "resourcegroupstaggingapi:GetResources", "cloudtrail:LookupEvents", *LISTS, *doctor.READS, *TENANT_READS,
+    *opt_in.READS,
+)  # fmt: skip
 """What is called beside the kinds and rules: the sweep, who edited (drift), the lists of import, suppression lists and
-sending statistics, tenants that block a deletion; checked against no resource. GetCallerIdentity needs nothing."""
+sending statistics, tenants that block a deletion, which regions the account has; checked against no resource.
+GetCallerIdentity needs nothing."""
 
 INCIDENT: Final = (
     "ses:PutAccountSendingAttributes", "ses:PutAccountDetails", "ses:DeleteSuppressedDestination",

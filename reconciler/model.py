@@ -326,6 +326,8 @@ class Change:
     moved_from: Address | None = None
     moved: Change | None = field(default=None, compare=False)
     """The deletion of ``moved_from``."""
+    claims: bool = False
+    """Whether nothing differs: what is live as declared is only remembered as this stack's from now on."""
     refused: Refusal | None = None
     """Why it is never carried out, although it is a difference; None for all that are."""
 
@@ -337,7 +339,8 @@ class Change:
             "notes": [n.to_json() for n in self.notes],
             "source": {"file": self.source.file, "line": self.source.line, "via": self.source.via or None}
             if self.source else None,
-            "observed_digest": self.observed_digest, "counts": self.counts, "moved_from": self.moved_from,
+            "observed_digest": self.observed_digest, "counts": self.counts, "claims": self.claims,
+            "moved_from": self.moved_from,
             "refused": self.refused._asdict() if self.refused else None,
         }  # fmt: skip
 

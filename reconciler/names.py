@@ -8,8 +8,10 @@ Sources: RFC 1035 section 2.3.4 (sizes), RFC 5890-5893 (IDNA 2008), UTS #46 (map
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 MAX_LABEL: Final = 63
@@ -202,3 +204,46 @@ def to_route53(name: str) -> str:
 
 def _octets(char: str) -> bytes:
     return char.encode("latin-1") if ord(char) < 256 else char.encode("utf-8")
+
+
+# --- names that somebody mistyped ----------------------------------------------------------------------------------
+
+_LONGEST_SEARCHED: Final = 100
+_MANY: Final = 2000
+"""Beyond this many names, looking for near misses takes longer than reading the state."""
+
+
+def similar(word: str, known: Iterable[str], n: int = 1) -> list[str]:
+    """Those of ``known`` that ``word`` may be meant for, the nearest first, at most ``n``: another case, a slip of
+    keys (``us-esat-1``), a beginning (``shop-back``), or much in common."""
+    choices = tuple(known)
+    if not word or len(word) > _LONGEST_SEARCHED or len(choices) > _MANY:
+        return []
+    return list(_similar(word, choices))[:n]
+
+
+@lru_cache(maxsize=4096)
+def _similar(word: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    folded = word.lower()
+    allowed = 1 if len(word) < 8 else 2
+    near = []
+    for name in choices:
+        if abs(len(name) - len(word)) <= allowed and (slips := _slips(folded, name.lower())) <= allowed:
+            near.append((slips, name))
+    begun = sorted(name for name in choices if len(word) > 2 and name.lower().startswith(folded))
+    alike = difflib.get_close_matches(word, choices, n=3) or difflib.get_close_matches(folded, choices, n=3)
+    return tuple(dict.fromkeys([*(name for _, name in sorted(near)), *begun, *alike]))
+
+
+def _slips(one: str, other: str) -> int:
+    """How many letters were left out, added, replaced or swapped with their neighbour (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        older, before, row = before, row, [i]
+        for j, b in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

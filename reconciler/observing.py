@@ -5,13 +5,14 @@ Source: Resource Groups Tagging API, GetResources (short pages are normal; only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
+from reconciler.aws import opt_in
 from reconciler.aws.answers import malformed
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
 from reconciler.kinds import cloudformation
@@ -97,6 +98,7 @@ def observe(
             done.result()
     cloudformation.ask(aws, snapshot)
     records.observe(aws, snapshot)
+    _doubt_sweep(snapshot)
     for live in list(snapshot.observed.values()):
         desired = snapshot.desired.get(live.address)
         if desired is not None and snapshot.takes_over(live):
@@ -110,14 +112,14 @@ def observe(
 def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
     """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
 
-    A region that is not enabled refuses a token that STS has just accepted, and one that the organization denies to the
-    whole account says so: neither is the same as unread, since nobody can see or send or delete anything there.
+    A region that is not enabled refuses all credentials, and one that the organization denies to the whole account says
+    so: neither is the same as unread, since nobody can see or send or delete anything there. What a refusal means where
+    nobody can say whether the region is enabled is left to ``refused_regions``.
     """
     stack = snapshot.state.stack
     partition = stack.partition
     places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
-    swept: list[str] = []
-    closed: list[str] = []
+    refusing: dict[str, AwsError] = {}
     denied: list[str] = []
     failed: list[tuple[str, AwsError]] = []
 
@@ -134,9 +136,11 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
 
     for region, found, error in aws.parallel(one, places):
         if error is None:
-            swept.append(region)
+            snapshot.swept.add(region)
+        elif error.closed and region not in stack.regions and error.aws_code in NOT_ENABLED:
+            refusing[region] = error
         elif error.closed and region not in stack.regions:
-            (closed if error.aws_code in NOT_ENABLED else denied).append(region)
+            denied.append(region)
         else:
             failed.append((region, error))
         for kind, name, tags in found:
@@ -147,22 +151,49 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
                     snapshot.named.setdefault(kind, set()).add(address)
             elif kind and owner_of(tags) == snapshot.scope:
                 snapshot.owned.setdefault(kind, {})[address] = tags
-    if failed:
-        named = ", ".join(region for region, _ in failed[:4])
-        more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
-        snapshot.unreadable(
-            "sweep",
-            f"what is ours and no longer declared could not be looked for in {named}{more}: {failed[0][1].message}",
-            failed[0][1].hint,
-        )
+    closed, unread, unknown = opt_in.sort_out(aws, refusing)
+    failed += [(region, refusing[region]) for region in unread]
+    snapshot.refused |= {region: refusing[region].message for region in unknown}
+    _say_unswept(snapshot, failed, opt_in.HINT if unread and failed[0][0] in unread else "")
     for there, what in (
-        (swept, f"for resources tagged {STACK}={' or '.join(list(stack.scopes))}"),
+        (snapshot.swept, f"for resources tagged {STACK}={' or '.join(list(stack.scopes))}"),
         (closed, "skipped: not enabled for the account"),
         (denied, "skipped: denied by a service control policy"),
     ):
         if there:
             snapshot.scanned.append(f"{len(there)} regions {what}")
     _sweep_zones(snapshot, aws, regions.home_region(partition))
+
+
+def _say_unswept(snapshot: Snapshot, failed: Sequence[tuple[str, AwsError]], hint: str) -> None:
+    """Say in which regions the search failed, and the first reason."""
+    if not failed:
+        return
+    named = ", ".join(region for region, _ in failed[:4])
+    more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
+    words = f"what is ours and no longer declared could not be looked for in {named}{more}: {failed[0][1].message}"
+    snapshot.unreadable("sweep", words, hint or failed[0][1].hint)
+
+
+def _doubt_sweep(snapshot: Snapshot) -> None:
+    """Take the sweep for unread where it has left out what this run has read with our tag: it may have left out more,
+    that nobody declares. Tags are found some minutes after they were written."""
+    left_out = sorted(
+        live.address
+        for live in snapshot.observed.values()
+        if live.region in snapshot.swept
+        and KINDS[live.kind].swept
+        and owner_of(live.tags) == snapshot.scope
+        and live.address not in snapshot.owned.get(live.kind, ())
+    )
+    if left_out:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        snapshot.unreadable(
+            "sweep",
+            f"the search for what has our tag left out {', '.join(left_out[:3])}{more}, which "
+            "this run has read with that tag: it may have left out more, that is no longer declared",
+            "AWS finds tags some minutes after they were written: plan again later",
+        )
 
 
 def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:

@@ -51,7 +51,7 @@ def make_plan(
     """
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
-        draft.changes += kind.plan(draft)
+        draft.changes += map(draft.judged, kind.plan(draft))
     draft.changes += _releases(draft)
     if not targets:
         _name_the_rest(draft)

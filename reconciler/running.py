@@ -44,7 +44,7 @@ def make(
     identities in full, a different tenth each day. ``again`` are the addresses of a saved plan's changes, each
     with those it depends on: only they are planned, and what they do not concern is read in bulk. Raises ReconError
     (Refused for the wrong account)."""
-    from reconciler import refine
+    from reconciler import refine, refused_regions
     from reconciler.aws import Aws
     from reconciler.observing import declare, observe
     from reconciler.planner import make_plan
@@ -69,6 +69,8 @@ def make(
         sweep=not (targets and all_declared(snapshot, targets)),
         read_scope=(lambda w: scope_for_targets(w, targets)) if targets else None,
     )
+
+    refused_regions.settle(snapshot, aws)
 
     def plan_of(frozen: Snapshot) -> Plan:
         return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts, again=bool(again))

@@ -31,7 +31,7 @@ def check_safeguards(
     elif plan.outcome == "refused":
         wrong += [d for d in plan.diagnostics if d.severity == "error" and d.code != "unread"]
     changes = [change for change in plan.changes if not change.refused]
-    adopted = [change.address for change in changes if change.action == "adopt"]
+    adopted = [change.address for change in changes if change.action == "adopt" and not change.claims]
     if adopted and not (allow_adopt or consent):
         words = f"{len(adopted)} live things that are not this stack's would be adopted: {_some(adopted)}"
         hint = "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it"

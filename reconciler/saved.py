@@ -86,7 +86,9 @@ def plan_again(saved: Plan, state: State, where: str, *, parallelism: int = 16) 
     return replace(saved, changes=tuple(c if c.refused else now.get(c.address, c) for c in saved.changes)), run
 
 
-_COMPARED = ("action", "before", "after", "diff", "kind", "region", "unknown", "depends_on", "moved_from", "counts")
+_COMPARED = (
+    "action", "before", "after", "diff", "kind", "region", "unknown", "depends_on", "moved_from", "counts", "claims",
+)  # fmt: skip
 """What a saved plan shows of a change and decides what is written, beside the digest; notes and places do not."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from reconciler.kinds.reading import named_addresses
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic, address_parts
-from reconciler.names import fold_domain, fold_identity, parents
+from reconciler.names import fold_domain, fold_identity, parents, similar
 from reconciler.resources import KINDS, holder_of, references_to
 from reconciler.steps import needs_of_change
 
@@ -215,7 +214,7 @@ def select(
     for target in targets:
         found = _found(target, everything)
         if not found:
-            near = difflib.get_close_matches(target, sorted(everything), n=1)
+            near = similar(target, sorted(everything))
             hint = f"did you mean {near[0]}?" if near else "`recon graph --format text` lists what is declared"
             strays.append(
                 Diagnostic("error", "unknown-target", f"--target {target} fits nothing", hint, address=target)

@@ -225,14 +225,49 @@ def test_a_hosted_zone_that_its_parent_zone_hides_is_to_be_fixed_there(house: Ho
 
 
 def test_one_recipient_is_looked_up_by_name(live: House) -> None:
+    mx = {"name": "example.com", "type": "MX", "values": "10 mx.example.com"}
+    live.sandbox.seed(zones=[{"name": "example.com", "records": [mx]}])
     client("sesv2", OTHER).put_suppressed_destination(EmailAddress="ann@example.com", Reason="COMPLAINT")
     live.clear()
     checks = run(live, "acme.com", "--to", "ann@example.com", code=2)
     ((layer, message),) = broken(checks)
     assert layer == "suppression"
     assert "COMPLAINT" in message
-    assert not [c for c in live.sandbox.calls() if c["operation"] == "ListSuppressedDestinations"]
+    listed = [c for c in live.sandbox.calls() if c["operation"] == "ListSuppressedDestinations"]
+    assert all(c["params"]["StartDate"] for c in listed), "the whole lists are not read"
     run(live, "acme.com", "--to", "bob@example.com", code=0)
+
+
+@pytest.mark.parametrize(
+    ("records", "words", "found"),
+    [
+        ([("MX", "10 mx.bigmail.example")], "mail for bigmail.example goes to mx.bigmail.example", False),
+        ([("A", "192.0.2.1")], "goes to 192.0.2.1: it has no MX", False),
+        ([("MX", "0 .")], "bigmail.example takes no mail: it has a null MX", True),
+        ([], "bigmail.example has no mail server: neither MX nor address", True),
+    ],
+)
+def test_the_domain_of_a_recipient_is_looked_up(
+    live: House, records: list[tuple[str, str]], words: str, found: bool
+) -> None:
+    shown = [{"name": "bigmail.example", "type": kind, "values": value} for kind, value in records]
+    live.sandbox.seed(zones=[{"name": "bigmail.example", "records": shown}])
+    checks = run(live, "acme.com", "--to", "ann@bigmail.example", code=2 if found else 0)
+    (about,) = [c for c in checks if c["domain"] == "bigmail.example"]
+    assert words in about["message"] and about["status"] == ("found" if found else "ok")
+
+
+def test_others_of_the_same_receiver_and_its_rates(live: House) -> None:
+    zone = {"name": "bigmail.example", "records": [
+        {"name": "bigmail.example", "type": "MX", "values": "5 aspmx.l.google.com"}]}  # fmt: skip
+    live.sandbox.seed(
+        zones=[zone],
+        suppressed=[{"addresses": ["bob@bigmail.example", "cleo@BIGMAIL.example", "dora@other.example"]}],
+        accounts=[{"region": HOME, "vdm": True, "sent_to": {"Gmail": {"SEND": 1000, "PERMANENT_BOUNCE": 70}}}],
+    )
+    said = [m for _, m in broken(run(live, "acme.com", "--to", "ann@bigmail.example", code=2))]
+    assert any("2 others at bigmail.example suppressed in 14 days, 2 for a bounce" in m for m in said), said
+    assert any("1,000 sent to the receiver of bigmail.example in 14 days, 7.0% bounced" in m for m in said), said
 
 
 def test_all_domains_and_one_that_never_sends(live: House) -> None:

@@ -147,6 +147,21 @@ def test_another_region_and_a_broken_state(live: House) -> None:
     assert live.cli("doctor", "--no-dns", "--account", "9" * 12).code == 3
 
 
+def test_the_set_of_the_one_domain_is_read(live: House) -> None:
+    """It is not listed, and yet not called missing."""
+    ses = client("sesv2")
+    ses.create_configuration_set(ConfigurationSetName="main")
+    for name in DOMAINS:
+        ses.put_email_identity_configuration_set_attributes(EmailIdentity=name, ConfigurationSetName="main")
+    assert run(live, "shop1.acme.com", code=0)["headline"].startswith("Every layer")
+    pause_set_of(ses)
+    assert "sending is off in its configuration set main" in run(live, "shop1.acme.com", code=2)["headline"]
+
+
+def pause_set_of(ses: Any) -> None:
+    ses.put_configuration_set_sending_options(ConfigurationSetName="main", SendingEnabled=False)
+
+
 # --- who sends, and with which keys --------------------------------------------------------------------------------
 
 
@@ -244,6 +259,18 @@ def test_what_policies_refuse_is_said_before_anybody_sends(
     found = run(live, *([name] if name else []), code=code, dns=False)
     assert any(words in c["message"] for c in found["checks"]), found
     assert not code or words in found["headline"]
+
+
+def test_a_sender_is_not_blamed_for_what_a_locked_one_may_have_sent(live: House) -> None:
+    send(live, key_of(live))
+    second = add_user("newsletter", policy(), key=True)
+    client("iam").update_access_key(UserName="newsletter", AccessKeyId=second, Status="Inactive")
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}])
+    document = run(live, code=2, dns=False)
+    (check,) = [c for c in document["checks"] if c["layer"] == "reputation"]
+    assert "2 senders have used SES there of late, or may have: old-app (" in check["message"]
+    assert "newsletter (its key is off)" in check["message"]
+    assert "recon smtp lock" not in check["hint"]
 
 
 @pytest.mark.parametrize(

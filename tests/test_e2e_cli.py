@@ -373,8 +373,8 @@ def test_an_spf_term_of_two_stacks_stays_until_the_last_lets_go(house: House) ->
     stack("one", "crm.example", "a.example")
     house.settle()
     stack("two", "crm.example")  # all of it stands already: said all the same, so that stack one knows
-    assert [c.address for c in house.settle().changes] == ["dns_record/acme.com/_recon.acme.com/TXT"]
-    stack("three", "crm.example", "_spf.google.com")
+    assert {c.action for c in house.settle().changes} == {"adopt"}
+    stack("three", "crm.example")
     house.settle()
     for name in ("one", "two", "three"):
         stack(name, "crm.example", *(["a.example"] if name == "one" else []))

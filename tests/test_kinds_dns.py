@@ -134,14 +134,6 @@ def only_dns(plan: Plan) -> dict[str, Change]:
     return {c.address: c for c in plan.changes if c.kind == "dns_record" and "/_recon." not in c.address}
 
 
-def test_a_record_found_right_is_not_claimed(house: House) -> None:
-    house.seed_zone()
-    house.change("_dmarc.acme.com", "TXT", '"v=DMARC1; p=none"')
-    house.settle(domain(dmarc={"p": "none"}))
-    house.settle(domain())
-    assert house.dns("_dmarc.acme.com") == ["v=DMARC1; p=none"]
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -298,14 +290,6 @@ def test_spf_that_cannot_be_merged_is_refused(
     house.seed_zone()
     house.change("acme.com", "TXT", *OTHERS_AT_APEX, *(f'"{v}"' for v in values))
     refused(house, domain(spf={"include": "a.example", **({"all": all_} if all_ else {})}), code, mention)
-
-
-def test_a_spf_term_that_others_put_first_stays_when_ours_is_taken_out(house: House) -> None:
-    house.seed_zone()
-    house.change("acme.com", "TXT", *OTHERS_AT_APEX, '"v=spf1 include:a.example ~all"')
-    house.settle(domain(spf={"include": "a.example"}))
-    house.settle(domain())
-    assert "v=spf1 include:a.example ~all" in house.dns("acme.com")
 
 
 # --- BIMI, null MX, TTL --------------------------------------------------------------------------------------------

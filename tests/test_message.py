@@ -178,6 +178,38 @@ def test_gmail_hops_without_names_are_passed_over() -> None:
     assert evidence.receiver.client is not None and evidence.receiver.client.address == "54.240.8.53"
 
 
+MICROSOFT_WITH_RECIPIENT = (
+    "spf=softfail (sender IP is 198.51.100.7)\r\n smtp.mailfrom=acme.com; corp.example; dkim=pass (signature was\r\n"
+    " verified) header.d=acme.com;corp.example; dmarc=pass action=none\r\n header.from=acme.com;compauth=pass"
+    " reason=100"
+)
+
+
+def test_a_receiver_may_write_a_header_for_each_method() -> None:
+    """iCloud does, above all Received headers; what has the name of another site is not taken for its own."""
+    split = (
+        "Authentication-Results: bimi.icloud.com; bimi=skipped\r\n"
+        "Authentication-Results: dmarc.icloud.com; dmarc=pass header.from=acme.com\r\n"
+        "Authentication-Results: dkim-verifier.icloud.com; dkim=pass header.d=acme.com\r\n"
+        "Authentication-Results: mx.forged.example; spf=pass smtp.mailfrom=evil.example\r\n"
+        "Authentication-Results: spf.icloud.com; spf=pass smtp.mailfrom=bounce.acme.com\r\n"
+    )
+    _, _, evidence = judged(split.encode() + received(signed(mail()), by="p00-mx01.mail.icloud.com"))
+    assert evidence.receiver.results is not None
+    assert [(one.method, one.domain) for one in evidence.receiver.results.results] == [
+        ("bimi", ""), ("dmarc", "acme.com"), ("dkim", "acme.com"), ("spf", "bounce.acme.com"),
+    ]  # fmt: skip
+    assert evidence.receiver.foreign == ("mx.forged.example",)
+
+
+def test_microsoft_names_the_recipient_among_its_results() -> None:
+    by = "SYXPR01CA0095.outlook.office365.com (2603:10c6:0:2e::28)"
+    said, found, evidence = judged(received(signed(mail()), MICROSOFT_WITH_RECIPIENT, by))
+    assert evidence.receiver.results is not None
+    assert [one.method for one in evidence.receiver.results.results] == ["spf", "dkim", "dmarc", "compauth"]
+    assert wrong(found) == ["spf"] and said.startswith("spf: SPF is softfail for acme.com")
+
+
 FORGED = "Authentication-Results: {}; dkim=pass header.d=acme.com; dmarc=pass header.from=acme.com\r\n"
 
 
@@ -294,13 +326,17 @@ CASES: dict[str, tuple[bytes, dict[str, str], str, str]] = {
         "",
         "authentic",
     ),
-    "SPF of another server": (
-        received(
-            signed(mail()), PASSED.replace("spf=pass", "spf=softfail"), client="mail.old.example (x [198.51.100.7])"
-        ),
+    "SPF does not allow SES": (
+        received(signed(mail()), PASSED.replace("spf=pass", "spf=softfail")),
         zone(),
         "spf",
-        "SPF is softfail for bounce.acme.com: its record does not allow the server that delivered from 198",
+        "SPF is softfail for bounce.acme.com: its record does not allow the server that delivered from 54.240.8.53",
+    ),
+    "SPF of a gateway before the receiver": (
+        received(signed(mail()), PASSED.replace("spf=pass", "spf=fail"), client="mx.gate.example (x [198.51.100.7])"),
+        zone(),
+        "",
+        "authentic",
     ),
     "the receiver saw other records": (
         received(signed(mail()), FAILED.replace("spf=fail", "spf=pass")),

@@ -200,7 +200,7 @@ GOOD: list[dict[str, Any]] = [
 @pytest.mark.parametrize("body", GOOD, ids=lambda b: next(iter(b)))
 def test_destination_life(tx: Any, body: dict[str, Any]) -> None:
     destination(tx, MatchingEventTypes=["SEND", "BOUNCE", "SEND"], **body)
-    wanted = {"Name": "d", "Enabled": False, "MatchingEventTypes": ["BOUNCE", "SEND"], **body}
+    wanted = {"Name": "d", "Enabled": False, "MatchingEventTypes": ["SEND", "BOUNCE"], **body}
     assert destinations(tx) == [wanted]
     assert code_of(lambda: destination(tx, **body)) == ("AlreadyExistsException", 400)
     destination(tx, verb="update", Enabled=True, MatchingEventTypes=["OPEN"], **body)

@@ -15,7 +15,9 @@ from reconciler.applier.zones import Zones
 from reconciler.errors import AwsError, InternalError, ReconError, Stale, as_error
 from reconciler.fair_queue import FairQueue
 from reconciler.kinds.kind import Need, Step
-from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result
+from reconciler.kinds.reading import Reader
+from reconciler.kinds.registry import REGISTRY
+from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result, address_parts
 from reconciler.steps import Batch, steps_of
 
 OnStep = Callable[[str, str, str], None]
@@ -142,9 +144,7 @@ class Progress:
                     return error
                 deadline = deadline or time.monotonic() + VISIBLE_SECONDS
                 if time.monotonic() + pause > deadline:
-                    error.hint = (
-                        f"SES did not show it within {VISIBLE_SECONDS:.0f} seconds of its creation: apply again"
-                    )
+                    error.hint = self._hint_if_never_found(step, error)
                     return error
                 self.run.on_progress(
                     step.address, f"waiting up to {VISIBLE_SECONDS:.0f} seconds for SES to show what was created"
@@ -159,6 +159,27 @@ class Progress:
             return False
         created = {step.address, *(need.address for need in step.needs)} & self.run.created
         return bool(created) or (step.label == "create" and not error.operation.startswith("Create"))
+
+    def _hint_if_never_found(self, step: Step, error: AwsError) -> str:
+        if self._is_shown(step):
+            return (
+                f"SES shows it, and {error.operation} did not find it for {VISIBLE_SECONDS:.0f} seconds: apply again; "
+                "does this endpoint have the operation (AWS_ENDPOINT_URL)?"
+            )
+        return f"SES did not show it within {VISIBLE_SECONDS:.0f} seconds of its creation: apply again"
+
+    def _is_shown(self, step: Step) -> bool:
+        """Whether SES's reads show all that this run has created and the step needs, as far as it is read alone."""
+        created = {step.address, *(need.address for need in step.needs)} & self.run.created
+        for address in created or {step.address}:
+            kind, region, name = address_parts(address)
+            try:
+                one = REGISTRY[kind]
+                if not isinstance(one, Reader) or one.read(self.run.aws, region, name) is None:
+                    return False
+            except (ReconError, NotImplementedError):
+                return False
+        return True
 
     def _run_zone(self, steps: Sequence[Step]) -> None:
         problems = self.zones.edit(steps)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
@@ -99,6 +99,7 @@ class Aws:
         self._sessions: dict[tuple[str, ...], Any] = {}
         self._lock = threading.RLock()
         self._stopping = threading.Event()
+        self._account_regions: Mapping[str, str] | None = None
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
@@ -168,6 +169,21 @@ class Aws:
 
     def _ask_account(self, dns: bool) -> str:
         return str(self.call("sts", "GetCallerIdentity", dns=dns)["Account"])
+
+    def account_regions(self) -> Mapping[str, str]:
+        """Region -> whether the account has it: ENABLED, ENABLED_BY_DEFAULT, DISABLED, ENABLING or DISABLING (Account
+        Management API, ListRegions). Asked once. Raises AwsError."""
+        if self._account_regions is None:
+            rows = self.pages("account", "ListRegions", "Regions", MaxResults=50)
+            self._account_regions = {row["RegionName"]: row["RegionOptStatus"] for row in rows}
+        return self._account_regions
+
+    @property
+    def has_long_lived_key(self) -> bool:
+        """Whether the credentials are an access key of a user, which every region takes that the account has enabled;
+        not a session, whose token regions may refuse for its own sake."""
+        credentials = self._client("sts", self.home_region, False)._request_signer._credentials
+        return credentials is not None and not credentials.get_frozen_credentials().token
 
     def account(self, *, dns: bool = False) -> str:
         """The account of the credentials, with ``dns`` of those for the zones (sts GetCallerIdentity; needs no

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from reconciler.aws.actions import iam_action
-from reconciler.errors import DENIED, EXPIRED, NO_CREDENTIALS, NOT_ENABLED, AwsError
+from reconciler.errors import ABSENT, DENIED, EXPIRED, NO_CREDENTIALS, NOT_ENABLED, AwsError
 
 GLOBAL_SERVICES = frozenset({"iam", "route53"})
 
@@ -359,6 +359,8 @@ def _client_error(response: Any, name: str, made: Callable[..., AwsError], servi
     message = str(error.get("Message") or error.get("message") or "").strip() or "no message"
     if isinstance(response.get("messages"), list):
         message = "; ".join(str(m) for m in response["messages"]) or message
+    if code in ABSENT.get(service, ()) and _NO_OPERATION.search(_NAME.sub(" ", message)):
+        code = NO_OPERATION  # an emulator's word for a route that it does not have: nothing is absent
     if code.isdigit():
         # not a code of AWS but the HTTP status, as of a proxy or of S3 without a body; the text may be anything
         message = HTTPStatus(int(code)).phrase if int(code) in set(HTTPStatus) else "no message"
@@ -372,6 +374,20 @@ def _client_error(response: Any, name: str, made: Callable[..., AwsError], servi
         hint=_clock_hint(metadata) if code in CLOCK else _hint(code, service, operation),
         status=int(metadata.get("HTTPStatusCode") or 400),
     )
+
+
+NO_OPERATION = "UnknownOperationException"
+_NO_OPERATIONS = frozenset({NO_OPERATION, "InvalidAction", "NotImplemented", "UnknownOperation", "404", "405", "501"})
+"""What says that the endpoint does not have the operation; a number is the status of an answer without a code."""
+_NAME = re.compile(r"<[^>]*>|\"[^\"]*\"|'[^']*'|[^\s<]*[-.@_:][^\s>.]+[^\s>]*")
+"""A name of somebody's in a message."""
+_OPERATION = r"\b(?:operation|action|route|endpoint|method|api|path)\b"
+_NO_OPERATION = re.compile(
+    rf"\b(?:unknown|unsupported|unimplemented|unrecogni[sz]ed|unable to determine|no)\b.{{0,30}}{_OPERATION}"
+    rf"|{_OPERATION}.{{0,60}}\b(?:not (?:yet )?(?:supported|known|found)|unknown|unsupported)\b"
+    r"|\bnot (?:yet )?implemented\b",
+    re.IGNORECASE,
+)
 
 
 def _clock_hint(metadata: Any) -> str:
@@ -397,6 +413,11 @@ def _hint(code: str, service: str, operation: str) -> str:
         return "is this region enabled for the account, and is the token still valid?"
     if code in NOT_ACCEPTED:
         return "AWS does not accept these credentials: log in again, or copy AWS_ACCESS_KEY_ID and its secret again"
+    if code in _NO_OPERATIONS:
+        return (
+            f"this endpoint does not have {service} {operation}: an emulator without it (see AWS_ENDPOINT_URL), or a "
+            "region where AWS does not offer it"
+        )
     if code in THROTTLED:
         return "another program uses this account's API rate; running the command again is safe"
     return ""

@@ -1,5 +1,5 @@
-"""The account in a region: its sending paused and resumed, in an incident (docs/runbooks/compromise.md), and production
-access requested."""
+"""The account in a region: its sending paused and resumed, in an incident (docs/runbooks/spam-goes-out.md), and
+production access requested."""
 
 from __future__ import annotations
 

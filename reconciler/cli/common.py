@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import inspect
 import os
@@ -20,6 +19,7 @@ import typer
 
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
+from reconciler.names import similar
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -191,10 +191,10 @@ def validate_targets(targets: Iterable[str] | None) -> tuple[str, ...]:
         glob, any_kind = (any(c in text for c in "*?[") for text in (target, kind))
         problem = "" if any_kind or (glob and kind in ADDRESS_FORMS) else address_problem(target)
         if problem:
-            similar = difflib.get_close_matches(kind, ADDRESS_FORMS, n=1)
+            near = similar(kind, ADDRESS_FORMS)
             hint = (
-                f"did you mean {similar[0]}?"
-                if similar and similar[0] != kind
+                f"did you mean {near[0]}?"
+                if near and near[0] != kind
                 else "`recon graph --format text` lists the addresses"
             )
             problems.append(Diagnostic("error", "bad-target", f"--target {target}: {problem}", hint))

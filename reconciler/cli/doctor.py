@@ -26,7 +26,7 @@ from reconciler.model import Diagnostic
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.doctor import Check, Facts
-    from reconciler.model import State
+    from reconciler.model import Stack, State
     from reconciler.public_dns import PublicDns
 
 
@@ -63,7 +63,7 @@ def doctor(
     checked.
     """
     from reconciler import suppression
-    from reconciler.doctor import diagnose, headline
+    from reconciler.doctor import diagnose
     from reconciler.public_dns import PublicDns
 
     if to is not None and not suppression.is_address(to):
@@ -83,15 +83,23 @@ def doctor(
     announce(out.info, around, aws)
     facts = _gather(around, aws, regions, bool(region), name, to or "", dns)
     checks = diagnose(facts)
+    _show(checks, facts.domains, aws.stack, _undeclared(around, name), out)
+    return FOUND_CODES[_outcome(checks)]
+
+
+def _show(checks: list[Check], domains: list[str], stack: Stack, notes: list[Diagnostic], out: Output) -> None:
+    """Print the checks in the format that was asked for."""
+    from reconciler.doctor import headline
+    from reconciler.doctor.runbook import runbook
+
     said = headline(checks)
     if out.format == "json":
-        document = {"headline": said, "checks": [c.to_json() for c in checks]}
-        out.document(aws.stack, _outcome(checks), document, [*_diagnostics(checks), *_undeclared(around, name)])
-    else:
-        _text(said, checks, facts.domains, out)
-        for one in _undeclared(around, name):
-            out.info(f"{one.message}: {one.hint}")
-    return FOUND_CODES[_outcome(checks)]
+        document = {"headline": said, "runbook": runbook(checks) or None, "checks": [c.to_json() for c in checks]}
+        out.document(stack, _outcome(checks), document, [*_diagnostics(checks), *notes])
+        return
+    _text(said, checks, domains, out)
+    for one in notes:
+        out.info(f"{one.message}: {one.hint}")
 
 
 def _gather(
@@ -127,9 +135,9 @@ def _must_be_declared(declared: State, name: str) -> None:
     every = sorted({e.name for section in ("domains", "email_addresses") for e in declared.section(section)})
     if name in every or name.rpartition("@")[2] in every:
         return
-    from difflib import get_close_matches
+    from reconciler.names import similar
 
-    close = get_close_matches(name, every, 3)
+    close = similar(name, every, 3)
     hint = f"did you mean {', '.join(close)}?" if close else "recon import writes the YAML for existing domains"
     hint += "; --no-state looks at what is live"
     raise ReconError(f"the {'address' if '@' in name else 'domain'} {name} is not declared", hint=hint)
@@ -155,6 +163,7 @@ def _diagnostics(checks: list[Check]) -> list[Diagnostic]:
 def _text(said: str, checks: list[Check], domains: list[str], out: Output) -> None:
     """The headline, then a line for each check; alike ones, and the symptoms of one cause, are one line."""
     from reconciler.doctor import FOUND, OK, UNKNOWN
+    from reconciler.doctor.runbook import runbook
     from reconciler.renderers.escape import safe
 
     marks = {OK: "ok", FOUND: "WRONG", UNKNOWN: "?"}
@@ -169,6 +178,8 @@ def _text(said: str, checks: list[Check], domains: list[str], out: Output) -> No
         sys.stdout.write(f"{mark}  {check.layer.ljust(11)}  {safe(place + words)}\n")
         if check.hint and (check.status != OK or out.verbose) and not (many and check.cause):
             sys.stdout.write(f"                      -> {safe(check.hint)}\n")
+    if page := runbook(checks):
+        sys.stdout.write(f"\nWhat to do, step by step: docs/runbooks/{page}\n")
 
 
 _ALIKE: Final = 3

@@ -190,6 +190,7 @@ def drift(
     targets = validate_targets(target)
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=targets, rotate=True, **read_options)
+    planned.plan = report.without_claims(planned.plan)
     applied, unread = _last_applied(declared, planned.aws)
     plan = report.explained(with_warnings(planned, (*warnings, *unread)), planned.aws, applied)
     earlier = report.read_earlier(since_last) if since_last else None
@@ -296,19 +297,33 @@ def sandbox(
         int | None,
         typer.Option("--dns-port", min=0, max=65535, help="Also serve its public zones as DNS on this port."),
     ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", metavar="NAME", help="Start in this incident, to practise (docs/runbooks)."),
+    ] = None,
 ) -> None:
     """Run the embedded AWS on loopback and print the environment variables for it. Stop it with Ctrl-C."""
     from reconciler.sandbox import CLEARED, environment, serve
+    from reconciler.sandbox.scenarios import SCENARIOS
 
-    def ready(url: str) -> None:
-        sys.stdout.write("".join(f"export {k}={v}\n" for k, v in environment(url, paced=rates is not None).items()))
+    if scenario is not None and scenario not in SCENARIOS:
+        raise ReconError(f"there is no scenario {scenario}", hint=f"there are {', '.join(SCENARIOS)}")
+    if scenario is not None and dns_port is None:
+        dns_port = 0
+
+    def ready(url: str, resolver: str) -> None:
+        variables = environment(url, paced=rates is not None, resolver=resolver)
+        sys.stdout.write("".join(f"export {k}={v}\n" for k, v in variables.items()))
         sys.stdout.write(f"unset {' '.join(CLEARED)}\n")
         sys.stdout.flush()
         sys.stderr.write(f"The sandbox listens on {url}; it keeps nothing when it stops. Stop it with Ctrl-C.\n")
+        if scenario is not None:
+            found = SCENARIOS[scenario]
+            sys.stderr.write(f"What was noticed: {found.noticed}.\nBegin with: {found.begin}\n")
 
     ports = f"port {port}" + (f" or the DNS port {dns_port}" if dns_port is not None else "")
     try:
-        serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port)
+        serve(port=port, rates=rates, on_ready=ready, dns_port=dns_port, scenario=scenario)
     except OSError as problem:
         raise ReconError(
             f"the sandbox cannot listen on {ports}: {problem.strerror or problem}",

@@ -18,7 +18,7 @@ from reconciler.desired.entries import Assembler, Declared, collect
 from reconciler.desired.nodes import Node, Problems, merged
 from reconciler.desired.schema import json_schema
 from reconciler.desired.stack import base_values, read_moved, read_released, read_rules, read_stack, read_waivers
-from reconciler.desired.variables import suggestion
+from reconciler.desired.variables import limited_searches, suggestion
 from reconciler.errors import InvalidState
 from reconciler.model import Diagnostic, Entry, Moved, Released, Stack, State, Waiver, digest_of
 
@@ -93,7 +93,8 @@ def _checked(
                 file=root,
             )  # fmt: skip
         raise InvalidState(problems.all())
-    state = _state(layers.combine(documents, problems), environment, variables, root, problems)
+    with limited_searches():
+        state = _state(layers.combine(documents, problems), environment, variables, root, problems)
     found = problems.all()
     if state is None or problems.has_errors:
         raise InvalidState(found)

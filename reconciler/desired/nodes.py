@@ -231,7 +231,6 @@ class Problems:
     def all(self) -> tuple[Diagnostic, ...]:
         """Everything, errors and warnings in the order of the files; repeats are counted in the message."""
         out = []
-        pattern = self._hidden_pattern()
         for key, found in self._found.items():
             others = len(self._others[key]) - 1
             if others:
@@ -239,7 +238,7 @@ class Problems:
                 found = Diagnostic(
                     found.severity, found.code, message, found.hint, found.file, found.line, found.column, found.address
                 )
-            out.append(_masked(found, pattern))
+            out.append(found)
         out.sort(key=lambda d: (d.file, d.line, d.column, d.code, d.message))
         if len(out) > MAX_DIAGNOSTICS:
             out.sort(key=lambda d: d.severity != "error")
@@ -250,7 +249,8 @@ class Problems:
             ]
             if not self.has_errors:
                 out.pop()
-        return tuple(out)
+        pattern = self._hidden_pattern()
+        return tuple(_masked(found, pattern) for found in out)
 
     def _hidden_pattern(self) -> re.Pattern[str] | None:
         """What matches the hidden texts, as messages quote them: whole, escaped or clipped."""

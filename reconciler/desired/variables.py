@@ -6,12 +6,14 @@ policies and conditions (IAM User Guide, "Policy elements: Variables and tags").
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from reconciler.desired.nodes import AmbiguousScalar, Node, clip, show
+from reconciler.names import similar
 
 BUILTIN: Final = ("account", "domain", "env", "partition", "region", "stack")
 """Always defined; no variable may take these names."""
@@ -126,14 +128,37 @@ def variable_text(value: Any) -> str:
     return str(value)
 
 
+_SEARCHES: Final[ContextVar[list[str] | None]] = ContextVar("searches", default=None)
+MAX_SEARCHES: Final = 1000
+"""For so many names near misses are looked for in one reading of a state; no more findings are shown anyway."""
+
+
+@contextmanager
+def limited_searches() -> Iterator[None]:
+    """Within it, near misses are looked for at most ``MAX_SEARCHES`` times: each takes a millisecond, and megabytes of
+    unknown keys would take minutes."""
+    token = _SEARCHES.set([])
+    try:
+        yield
+    finally:
+        _SEARCHES.reset(token)
+
+
+def _near(name: str, choices: tuple[str, ...]) -> list[str]:
+    done = _SEARCHES.get()
+    if done is not None:
+        if len(done) >= MAX_SEARCHES:
+            return []
+        done.append(name)
+    return similar(name, choices, 2)
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known: near misses, else what there is."""
     choices = sorted(known)
     if len(choices) > MAX_CHOICES:
         return f"none of the {len(choices)} that there are has this name"
-    near = difflib.get_close_matches(name, choices, n=2, cutoff=0.6) or difflib.get_close_matches(
-        name.lower(), choices, n=1, cutoff=0.6
-    )
+    near = _near(name, tuple(choices))
     if near:
         return "did you mean " + " or ".join(near) + "?"
     if not choices:

@@ -14,6 +14,10 @@ LAYERS: Final = (
 )  # fmt: skip
 """Each layer depends on those before it."""
 
+REVIEW_BOUNCES: Final = 0.05
+REVIEW_COMPLAINTS: Final = 0.001
+"""From these rates on SES reviews an account (SES Developer Guide, "Monitoring your sender reputation")."""
+
 DELEGATION: Final = "delegation"
 """``about`` of a check that a zone is the one that public DNS asks; its ``domain`` is the zone."""
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
 from reconciler.doctor import sender_facts, undeclared
+from reconciler.doctor.receiver import READS as READS_OF_RECEIVER
+from reconciler.doctor.receiver import ReceiverFacts, read_receiver
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.resources.dns_record.zones import Zone
 
-READS = ("ses:GetSendStatistics", *suppression.READS, *undeclared.READS, *sender_facts.READS)
+READS = (
+    "ses:GetSendStatistics", *suppression.READS, *undeclared.READS, *sender_facts.READS, *READS_OF_RECEIVER,
+)  # fmt: skip
 """The calls beside those of a plan."""
 DAYS = 14
 """How far back SES keeps its sending statistics (SES API, GetSendStatistics: two weeks, in quarters of an hour)."""
@@ -52,7 +56,8 @@ class Facts:
 
     ``answers`` come from public DNS, and are empty without ``asked_dns``. ``suppressed`` counts reasons by region;
     ``suppressed_own`` are addresses in the stack's own domains. ``recipient`` is the address of ``--to``, and
-    ``recipient_entries`` are its entries on the lists. ``live`` are the names that were listed where there is no YAML.
+    ``recipient_entries`` are its entries on the lists. ``live`` are the names that were listed where there is no YAML;
+    ``receiver`` is what was read of the recipient's domain.
     """
 
     snapshot: Snapshot
@@ -67,6 +72,7 @@ class Facts:
     recipient: str = ""
     recipient_entries: list[suppression.SuppressedAddress] = field(default_factory=list)
     live: undeclared.LiveNames | None = None
+    receiver: ReceiverFacts | None = None
     senders: sender_facts.SenderFacts | None = None
     name: str = ""
     """The domain or address that alone is looked at; "" for all."""
@@ -155,6 +161,10 @@ def _complete(facts: Facts, aws: Aws, own: set[str], dns: PublicDns | None) -> N
     facts.accounts = dict(zip(facts.regions, accounts, strict=True))
     facts.sent = dict(zip(facts.regions, aws.parallel(lambda r: _sent(aws, r, now), facts.regions), strict=True))
     _suppressed(facts, aws, own)
+    if facts.recipient:
+        facts.receiver, problems = read_receiver(aws, facts.regions, facts.recipient, facts.accounts, now, dns)
+        for problem in problems:
+            _suppression_unread(facts, problem)
     facts.asked_dns = dns is not None
     if dns is not None:
         facts.answers = dns.ask(questions(snapshot, facts.domains))

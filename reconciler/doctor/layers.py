@@ -11,9 +11,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.doctor import users
-from reconciler.doctor.checks import ADVICE, DELEGATION, FOUND, NOW, OK, UNKNOWN, Check
+from reconciler.doctor.checks import (
+    ADVICE,
+    DELEGATION,
+    FOUND,
+    NOW,
+    OK,
+    REVIEW_BOUNCES,
+    REVIEW_COMPLAINTS,
+    UNKNOWN,
+    Check,
+)
 from reconciler.doctor.facts import Facts, apex_of, hosted_zone
 from reconciler.doctor.headline import by_cause
+from reconciler.doctor.receiver import receiver_checks
 from reconciler.errors import ReconError
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.mail.tags import visible
@@ -26,8 +37,6 @@ from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.values import key_of, mx_value
 from reconciler.resources.dns_record.zones import Zone
 
-REVIEW_BOUNCES = 0.05
-REVIEW_COMPLAINTS = 0.001
 ENOUGH = 200
 """The number of messages from which a rate is reported."""
 QUOTA_NEAR = 0.9
@@ -71,6 +80,8 @@ def diagnose(facts: Facts) -> list[Check]:
     for region in facts.regions:
         checks += _suppression(facts, region)
         checks += _reputation(facts, region)
+    if facts.receiver is not None:
+        checks += receiver_checks(facts.receiver, facts.regions)
     return by_cause(checks)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler import observing
 from reconciler.errors import ReconError
+from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, Source, State
 from reconciler.names import domain_of, parents
@@ -95,6 +96,8 @@ def observe(aws: Aws, regions: Sequence[str], now: str, names: LiveNames) -> Sna
         entries.append(replace(entry, values={**entry.values, **values}) if entry.region else entry)
     snapshot.state = replace(state, entries=tuple(entries))
     snapshot.desired |= observing.declare(snapshot.state, now).desired
+    if not names.sets:  # those that the identities name are known now
+        REGISTRY[BY_ARN["configuration-set"].name].observe(aws, snapshot)
     return snapshot
 
 

@@ -220,15 +220,17 @@ def behind(facts: Facts, region: str) -> tuple[str, str]:
     """(words, hint) about who sends what bounces or is complained about in a region."""
     seen = _first_of_each(lately(facts, region))
     counted = _counted(facts.snapshot, region)
-    if len(seen) == 1:
+    gone = _gone(facts, [user for user, _, _ in seen])
+    if len(seen) == 1 and not gone:
         ((user, key, used),) = seen
         words = f"one sender is behind them, {user}: its key {key or 'id unknown'} is the only one that SES saw there"
         declared = any(d.name == user for d in facts.snapshot.kind(smtp_credential.NAME))
         lock = f"recon smtp lock {user}" if declared else f"recon smtp lock user/{user} --undeclared"
         return f"{words}, last on {used[:16].replace('T', ' ')} UTC", f"{lock} stops it at once; {counted}"
-    if seen:
-        listed = ", ".join(f"{user} ({used[:10]})" for user, _, used in seen[:5])
-        return f"{len(seen)} senders have used SES there of late: {listed}", counted
+    if seen or gone:
+        known = [f"{user} ({used[:10]})" for user, _, used in seen] + [f"{user} (its key is off)" for user in gone]
+        may = ", or may have" if gone else ""
+        return f"{len(known)} senders have used SES there of late{may}: {', '.join(known[:5])}", counted
     return "", counted
 
 
@@ -247,6 +249,15 @@ def _counted(snapshot: Snapshot, region: str) -> str:
 
 
 _CALLER: Final = "ses:caller-identity"
+
+
+def _gone(facts: Facts, users: Iterable[str]) -> list[str]:
+    """Users other than those whose keys were lost within the time of the statistics: they may have sent what is in it,
+    so that nobody else can be blamed alone."""
+    lost = facts.senders.history.lost if facts.senders is not None else ()
+    first = datetime.fromisoformat(facts.snapshot.now) - timedelta(days=DAYS)
+    late = [one.user for one in lost if datetime.fromisoformat(one.cause.time) >= first]
+    return [user for user in dict.fromkeys(late) if user not in set(users)]
 
 
 def _first_of_each(seen: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -22,6 +22,24 @@ if TYPE_CHECKING:
     from reconciler.journal import JournalRun
 
 
+def without_claims(plan: Plan) -> Plan:
+    """The plan with a note ``unclaimed`` for each part that is live as declared and that the next apply only remembers:
+    nothing differs there."""
+    claims = [change for change in plan.changes if change.claims]
+    if not claims:
+        return plan
+    notes = [
+        Diagnostic(
+            "note", "unclaimed", "live as declared, and not yet remembered as this stack's: the next apply adopts it, "
+            "and changes nothing", address=change.address,
+        )
+        for change in claims
+    ]  # fmt: skip
+    changes = tuple(change for change in plan.changes if not change.claims)
+    outcome = plan.outcome if changes or plan.outcome == "refused" else "no_changes"
+    return replace(plan, changes=changes, outcome=outcome, diagnostics=(*plan.diagnostics, *notes))
+
+
 def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
     """The plan with a label and, if known, the cause of each difference, labelled statuses, and a heartbeat if clean.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler import regions as known_regions
+from reconciler.aws import opt_in
 from reconciler.errors import ReconError
 from reconciler.importing.describing import describe
 from reconciler.importing.draft import ImportDraft
@@ -198,7 +199,7 @@ def _nothing(snapshot: Snapshot, misses: Sequence[tuple[str, str]], draft: Impor
     theirs = draft.left and all(left.code == "owned-elsewhere" for left in draft.left)
     why = ": all of it belongs to others" if theirs else ": all of it is left out" if draft.left else ""
     return ReconError(
-        f"nothing live to import{why}",
+        f"nothing live to import{' in the regions that could be read' if snapshot.refused else ''}{why}",
         hint="check the account and --region", diagnostics=diagnostics,
     )  # fmt: skip
 
@@ -210,6 +211,8 @@ def _diagnostics(
         yield Diagnostic(
             "error", "unread", f"could not read {part.prefix}: {part.reason}", part.hint, address=part.prefix
         )
+    if snapshot.refused:
+        yield Diagnostic("note", "regions-refused", opt_in.unread_in(snapshot.refused), opt_in.HINT)
     for name, near in misses:
         hint = f"did you mean {near}?" if near else "a domain, an address, KIND/NAME, or an SMTP user; globs in quotes"
         yield Diagnostic("error", "no-such-thing", f"nothing live is called {name}", hint)

@@ -6,19 +6,19 @@ GetAccountAuthorizationDetails.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import AwsError
+from reconciler.aws import opt_in
+from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
-from reconciler.names import fold_identity
+from reconciler.names import fold_identity, similar
 from reconciler.resources import KINDS, PLAN_ORDER, children, naming, references_to
 from reconciler.resources.dns_record.kind import read_zones
 from reconciler.resources.spec import KindSpec
@@ -145,7 +145,7 @@ def missing(found: Discovery, names: NameFilter, parked: Iterable[str]) -> None:
     for pattern in names.patterns:
         if pattern in names.used or _folded(pattern) in set(parked):
             continue
-        near = difflib.get_close_matches(pattern, there, n=1)
+        near = similar(pattern, there)
         found.misses.append((pattern, near[0] if near else ""))
 
 
@@ -196,14 +196,22 @@ def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> 
 
     out: list[tuple[str, str, str]] = []
     closed: set[str] = set()
+    refusing: dict[str, AwsError] = {}
     for kind, region, names, error in aws.parallel(one, [(spec, r) for r in regions for spec in LISTED]):
         if error is None:
             out += [(kind, region, name) for name in names]
+        elif error.closed and not asked and error.aws_code in NOT_ENABLED:
+            refusing[region] = error
         elif error.closed and not asked:
             closed.add(region)
         else:
             snapshot.unreadable(f"{kind}/{region}", error.message, error.hint)
-    found.closed = sorted(closed)
+    sorted_out = opt_in.sort_out(aws, refusing)
+    for region in sorted_out.unread:
+        for spec in LISTED:
+            snapshot.unreadable(f"{spec.name}/{region}", refusing[region].message, opt_in.HINT)
+    found.closed = sorted(closed.union(sorted_out.closed))
+    snapshot.refused |= {region: refusing[region].message for region in sorted_out.unknown}
     found.listed |= {name for _, _, name in out}
     return sorted(out)
 

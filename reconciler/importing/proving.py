@@ -195,7 +195,7 @@ def _apply_plan_changes(draft: ImportDraft, plan: Plan, asked: Mapping[tuple[str
     for found in plan.diagnostics:
         if found.severity == "error" and found.code not in RULES and found.code != "unread":
             moved |= _refused(this, owners, found, asked, where)
-    for change in plan.changes:
+    for change in [one for one in plan.changes if not one.claims]:
         for item, path, region, why in _unwanted(draft, owners, change, asked):
             this.take(item, path, region, why, record=change.kind == "dns_record")
             moved = True

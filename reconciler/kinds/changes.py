@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.ownership import LISTS, PREFIX, STACK, named, unpack
+from reconciler.kinds.ownership import LISTS, PREFIX, STACK, named, names_more, unpack
 from reconciler.model import Address, Change, Desired, Document, FieldDiff, Note, Observed, Source
 
 
@@ -88,11 +89,14 @@ def alteration(
     source: Source | None = None,
     execution: dict[str, Any] | None = None,
 ) -> Change:
-    """An update, or an adoption, or a replacement; asked for by ``source``, else by the first field that differs."""
+    """An update, or an adoption, or a replacement; asked for by ``source``, else by the first field that differs.
+
+    Where nothing differs but what recon's own tags remember of the resource, its parts are adopted."""
+    claims = not (adopts or replaces) and names_more(before.get("tags") or {}, after.get("tags") or {}, diff)
     return Change(
         desired.address,
         desired.kind,
-        "adopt" if adopts else "replace" if replaces else "update",
+        "adopt" if adopts or claims else "replace" if replaces else "update",
         before,
         after,
         diff,
@@ -102,7 +106,14 @@ def alteration(
         observed_digest=live.digest,
         region=desired.region,
         execution=execution or {},
+        claims=claims,
     )
+
+
+def claim(desired: Desired, live: Observed, shown: Document, depends_on: tuple[Address, ...] = ()) -> Change:
+    """The adoption of a part that is live as declared, ``shown``: the tag of its owner remembers it from now on."""
+    found = alteration(desired, live, shown, shown, (), adopts=True, depends_on=depends_on)
+    return replace(found, claims=True)
 
 
 def deletion(

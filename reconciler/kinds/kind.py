@@ -177,7 +177,8 @@ class BaseKind(ABC):
 
     def is_visible(self, aws: Aws, change: Change) -> bool:
         """Whether AWS's reads already show what ``change`` has written: at least that it is not as it was before."""
-        return change.action == "delete" or self.reread(aws, change) != change.observed_digest
+        writes = change.action != "delete" and not (change.claims and not change.diff)
+        return not writes or self.reread(aws, change) != change.observed_digest
 
     @abstractmethod
     def plan(self, draft: PlanDraft) -> Iterable[Change]:

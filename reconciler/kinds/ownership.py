@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from reconciler.errors import AwsError
-from reconciler.model import CLOUDFORMATION, Address, Entry, Source, Stack
+from reconciler.model import CLOUDFORMATION, Address, Entry, FieldDiff, Source, Stack
 
 if TYPE_CHECKING:
     from reconciler.kinds.plan_draft import PlanDraft
@@ -139,6 +139,22 @@ def owner_of(tags: Mapping[str, str]) -> str | None:
     return None
 
 
+def names_more(before: Mapping[str, str], after: Mapping[str, str | None], diff: Iterable[FieldDiff]) -> bool:
+    """Whether ``diff`` has nothing but tags of ours that name more than before: what is live as declared is remembered
+    from now on, and nothing is written beside that."""
+    keys = {one.path.removeprefix("tags.") for one in diff}
+    if not keys or not all(one.path.startswith(f"tags.{PREFIX}") for one in diff):
+        return False
+    now = {key: value for key, value in after.items() if value is not None}
+    for key in keys:
+        listed = next((tag for tag in LISTS if key == tag or key.startswith(f"{tag}.")), "")
+        if listed and not unpack(before, listed) <= unpack(now, listed):
+            return False
+        if not listed and (key not in (MAIL_FROM, BOUNDARY) or before.get(key) is not None):
+            return False
+    return True
+
+
 def named(owner: str) -> str:
     """An owner in a sentence."""
     return owner if owner.startswith(_CLOUDFORMATION) else f'the recon stack "{owner}"'
@@ -180,6 +196,15 @@ def _writes(values: Any, path: tuple[str, ...]) -> bool:
             return False
         values = values[key]
     return True
+
+
+def means_none(entry: Entry | None, key: str) -> bool:
+    """Whether the entry says with ``{}`` that there are no parts ``key``: then none stays, whoever put it there.
+
+    Where single ones are left alone, an empty map says nothing of the others."""
+    if entry is None or key not in entry.values or entry.values[key]:
+        return False
+    return not any(path.partition(".")[0] == key for path in entry.values.get("unmanaged") or ())
 
 
 def adopts(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> bool:

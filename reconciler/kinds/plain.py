@@ -28,6 +28,7 @@ from reconciler.kinds.ownership import (
     adopts,
     create_once,
     left_alone,
+    means_none,
     owner_of,
     refuse_protected,
     unpack,
@@ -286,22 +287,21 @@ class PlainKind(Reader):
             extra |= packed(there, tag, draft.remembered(desired.address, tag))
         parts: set[str] = set()
         for key in [key for key, field in self.spec.fields.items() if field.remembered]:
-            items = (live.spec.get(key) or {}) if live else {}
-            known = unpack(there, PARTS)
-            declared = (desired.spec.get(key) or {}).items()
-            parts |= {p for name, item in declared if (p := f"{key}.{name}") in known or items.get(name) != item}
+            parts |= {f"{key}.{name}" for name in desired.spec.get(key) or ()}
         extra |= packed(there, PARTS, parts)
         return {"tags": plan_tags(desired.spec["tags"], there, draft.snapshot.scope, extra, desired.entry)}
 
     def _kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
-        """Keyed maps with None for the items that we put and that are no longer declared."""
+        """Keyed maps with None for the items that are ours and no longer declared: all where the map is declared to be
+        empty."""
         out: dict[str, Any] = {}
         for key, field in self.spec.fields.items():
             if not field.remembered:
                 continue
             declared, items = desired.spec.get(key), live.spec.get(key) or {}
             known = unpack(live.tags, PARTS)
-            gone = [name for name in sorted(items) if f"{key}.{name}" in known and name not in (declared or ())]
+            none = means_none(desired.entry, key)
+            gone = [n for n in sorted(items) if (none or f"{key}.{n}" in known) and n not in (declared or ())]
             dropped = {name: None for name in gone if not left_alone(desired.entry, key, name)}
             if declared is not None or dropped:
                 out[key] = {**(declared or {}), **dropped}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.kinds.kind import Order
 from reconciler.kinds.ownership import named
@@ -22,6 +22,7 @@ class PlanDraft(Diagnostics):
     snapshot: Snapshot
     changes: list[Change] = field(default_factory=list)
     """The changes of the kinds that have planned so far."""
+    _makes: set[Address] = field(default_factory=set)
     _remembered: dict[tuple[Address, Memory], frozenset[str]] = field(default_factory=dict)
     _orders: dict[Address, tuple[set[Address], set[Address], set[Address]]] = field(default_factory=dict)
 
@@ -42,6 +43,15 @@ class PlanDraft(Diagnostics):
     def remembered(self, owner: Address, tag: Memory) -> frozenset[str]:
         """What ``tag`` of ``owner`` must name after this plan; empty where no kind said anything."""
         return self._remembered.get((owner, tag), frozenset())
+
+    def make_part(self, owner: Address) -> None:
+        """Say that this plan makes or changes a part that the tags of ``owner`` remember."""
+        self._makes.add(owner)
+
+    def judged(self, change: Change) -> Change:
+        """``change``; an update where it only remembers more, and some of that is still to be made."""
+        made = change.claims and change.address in self._makes
+        return replace(change, action="update", claims=False) if made else change
 
     def add_order(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from reconciler.model import canonical_json
@@ -71,19 +73,32 @@ def _statement(statement: Any) -> Any:
         elif key in {"Principal", "NotPrincipal"} and isinstance(value, Mapping):
             out[key] = {k: sorted({_principal(str(v)) for v in listed(vs)}) for k, vs in value.items()}
         elif key == "Condition" and isinstance(value, Mapping):
-            out[key] = {
-                operator: {k: sorted({_text(v) for v in listed(vs)}) for k, vs in keys.items()}
-                if isinstance(keys, Mapping)
-                else keys
-                for operator, keys in value.items()
-            }
-        else:
+            if value:
+                out[key] = {
+                    operator: {k: sorted({_text(v, operator) for v in listed(vs)}) for k, vs in keys.items()}
+                    if isinstance(keys, Mapping)
+                    else keys
+                    for operator, keys in value.items()
+                }
+        elif (key, value) != ("Sid", ""):  # an empty Sid is none
             out[key] = value
     return out
 
 
-def _text(value: Any) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+def _text(value: Any, operator: str) -> str:
+    """The value of a condition as IAM compares it: numbers by value, true and false in any case (IAM User Guide, "IAM
+    JSON policy elements: Condition operators")."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if isinstance(value, int | float) or "numeric" in operator.lower():
+        with contextlib.suppress(ArithmeticError):
+            number = Decimal(text.strip())
+            if number.is_finite():
+                return format(number.normalize(), "f") if number else "0"
+    if operator.lower().removesuffix("ifexists").rpartition(":")[2] in ("bool", "null"):
+        return text.strip().lower()
+    return text
 
 
 def _principal(text: str) -> str:

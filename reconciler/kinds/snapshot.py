@@ -147,6 +147,11 @@ class Snapshot(Diagnostics):
     """The share of the identities that a bulk read reads whole today; None for none."""
     owned: dict[str, dict[Address, dict[str, str]]] = field(default_factory=dict)
     """What the tagging sweep found of this stack: kind -> address -> tags."""
+    swept: set[str] = field(default_factory=set)
+    """The regions in which the tagging sweep was answered."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Regions that refused this run's credentials, and of which nobody could say whether the account has them, with
+    what they answered."""
     former: dict[Address, str] = field(default_factory=dict)
     """What carries the tag of an owner that ``stack.formerly`` names -> that owner."""
     cloudformation: dict[Address, str] = field(default_factory=dict)

@@ -42,17 +42,16 @@ def plan_tags(
     """The tags that a resource should carry, as far as we manage them; None marks one to take away.
 
     Ours are those the YAML names, those we put before and it no longer names (``recon:tags`` remembers), the owner
-    tag, and ``extra`` recon tags. A tag found right that we did not put is not claimed: no change, and it stays when
-    its line is taken out; so do those that ``entry`` leaves alone.
+    tag, and ``extra`` recon tags. What is declared is remembered, also where it was right before. Those that ``entry``
+    leaves alone stay.
     """
     put_before = unpack(live, TAGS)
     wanted: dict[str, str | None] = dict(desired)
     for gone in put_before - desired.keys():
         if gone in live and not left_alone(entry, "tags", gone):
             wanted[gone] = None
-    ours = {k for k in desired if k in put_before or live.get(k) != desired[k]}
     wanted[STACK] = scope
-    _replace_packed(wanted, live, TAGS, ours)
+    _replace_packed(wanted, live, TAGS, desired)
     for key, value in (extra or {}).items():
         if value is not None or key in live:
             wanted[key] = value

@@ -5,11 +5,12 @@ Source: RFC 6376 section 3.2, to which RFC 9989 and the BIMI draft refer.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
+
+from reconciler.names import similar
 
 JUNK: Final = "(unreadable)"
 """The key under which ``split`` keeps segments that are not ``name=value``, so that they stay visible in a diff."""
@@ -128,5 +129,5 @@ def join(tags: Mapping[str, str], version: str, order: Iterable[str]) -> str:
 
 def closest(word: str, known: Iterable[str]) -> str:
     """``, did you mean X?`` or nothing."""
-    match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    match = similar(word.lower(), known)
     return f", did you mean {match[0]}?" if match else ""

@@ -16,6 +16,7 @@ from typing import Any, Final
 from reconciler.message.bounce import RefusedRecipient
 from reconciler.message.evidence import NONE, Evidence, passed_then
 from reconciler.message.replies import Meaning, is_ses, meaning_of
+from reconciler.message.results import site
 from reconciler.message.signatures import (
     BODY,
     FAIL,
@@ -257,6 +258,8 @@ def _spf(evidence: Evidence) -> Iterator[MessageFinding]:
         )
         return
     domain = spf.domain or "the MAIL FROM domain"
+    client = evidence.receiver.client
+    by = f" from {client.address}" if client is not None and client.address else ""
     if spf.result == PASS:
         aligned = f"SPF {spf.domain}" in evidence.dmarc.by or _related(spf.domain, author)
         more = "" if aligned else f", which does not align with {author}: DMARC rests on DKIM alone"
@@ -271,9 +274,10 @@ def _spf(evidence: Evidence) -> Iterator[MessageFinding]:
         )
     elif spf.result in {"none", "neutral"} and not _failed_there(evidence):
         yield MessageFinding("spf", OK, f"SPF is {spf.result} for {domain}: DMARC rests on DKIM", "", domain)
+    elif not _failed_there(evidence) and site(client.sender if client else "") != "amazonses.com":
+        words = f"SPF is {spf.result} for {domain}: the server that delivered{by} is none of SES's, so that somebody "
+        yield MessageFinding("spf", OK, f"{words}passed the message on; DMARC rests on DKIM", "", domain)
     else:
-        client = evidence.receiver.client
-        by = f" from {client.address}" if client is not None and client.address else ""
         words = f"SPF is {spf.result} for {domain}: its record does not allow the server that delivered{by}"
         hint = f"recon doctor {author or domain}: the record of a MAIL FROM domain has include:amazonses.com"
         yield MessageFinding("spf", FOUND, words, hint, domain, AUTHENTICATION_PAGE)

@@ -15,7 +15,9 @@ from typing import Final
 
 from reconciler.message.reading import MailPart, domain_in
 
-_WITHOUT_ID: Final = ("outlook.com", "microsoft.com", "exchangelabs.com", "office365.com", "hotmail.com")
+_WITHOUT_ID: Final = (
+    "outlook.com", "microsoft.com", "exchangelabs.com", "office365.com", "hotmail.com", "outlook.cn", "office365.us",
+)  # fmt: skip
 """Receivers that write no name into their header."""
 _SAME: Final = {"amazonaws.com": "amazonses.com", "googlemail.com": "google.com"}
 """Sites that write another site's name into their header."""
@@ -189,6 +191,8 @@ def receiver_of(message: MailPart) -> Receiver:
         named = site(parsed.server) == own if parsed.server else own in _WITHOUT_ID
         if results is None and (above or (own and named)):
             results = parsed
+        elif results is not None and above and first is not None and _is_more(parsed, results):
+            results = AuthenticationResults(results.server, (*results.results, *parsed.results))
         elif results is None or site(parsed.server) != site(results.server):
             foreign.append(parsed.server or "a server without a name")
     if results is not None and not results.of("spf") and (more := _received_spf(message, first)):
@@ -196,6 +200,14 @@ def receiver_of(message: MailPart) -> Receiver:
     inner = [hop for hop in path if site(hop.by) in {own, ""}]
     client = next((hop for hop in reversed(inner) if hop.address), None)
     return Receiver(own or site(results.server if results else ""), results, client, tuple(dict.fromkeys(foreign)))
+
+
+def _is_more(parsed: AuthenticationResults, results: AuthenticationResults) -> bool:
+    """Whether a header is another of the same receiver, which writes one for each method under a name of its own, as
+    iCloud does. Above all Received headers nobody else could write it."""
+    known = {one.method for one in results.results}
+    other = parsed.server != results.server and site(parsed.server) == site(results.server) != ""
+    return other and not known & {one.method for one in parsed.results}
 
 
 def _received_spf(message: MailPart, first: int | None) -> MethodResult | None:

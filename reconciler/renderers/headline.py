@@ -14,7 +14,7 @@ from typing import Final
 
 from reconciler.model import Change, Plan
 from reconciler.resources import KINDS
-from reconciler.resources.headlines import ADOPTED, facts_of, phrases_of
+from reconciler.resources.headlines import ADOPTED, adopted_parts, facts_of, phrases_of
 from reconciler.resources.spec import Phrase
 
 _DOLLARS = re.compile(r"\$(\d+(?:\.\d+)?)\s*(?:/|a|per)\s*month", re.IGNORECASE)
@@ -43,6 +43,7 @@ class _Facts:
         self.other: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
         self.refused = 0
+        self.parts: Counter[str] = Counter()
         for change in plan.changes:
             if change.refused:
                 self.refused += 1
@@ -50,6 +51,10 @@ class _Facts:
                 self._add(change)
 
     def _add(self, change: Change) -> None:
+        if change.action == "adopt":
+            self.parts += adopted_parts(change)
+        if change.claims:
+            return
         spec = KINDS.get(change.kind)
         facts = list(facts_of(spec, change)) if spec is not None else []
         for fact in facts:
@@ -90,6 +95,9 @@ def phrases(plan: Plan) -> list[str]:
     """What the plan means for mail, phrase by phrase; empty when nothing changes."""
     facts = _Facts(plan)
     said = [_said(phrase, facts.found[key]) for key, phrase in _phrases().items() if facts.found.get(key)]
+    if facts.parts:
+        many = plural(len(facts.parts), "resource")
+        said.insert(0, f"adopts {plural(facts.parts.total(), 'part')} of {many}")
     verbs = {"create": "written", "change": "changed", "delete": "removed"}
     if facts.records:
         said.append(_counted("DNS record", [(facts.records[action], verb) for action, verb in verbs.items()]))

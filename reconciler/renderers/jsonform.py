@@ -328,6 +328,7 @@ def _change_from_json(reader: _Reader) -> Change:
         observed_digest=reader.optional("observed_digest"),
         region=reader.optional("region"),
         counts=reader.flag("counts"),
+        claims=reader.flag("claims"),
         moved_from=reader.optional("moved_from"),
         refused=_refusal_from_json(reader),
     )

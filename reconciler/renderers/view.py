@@ -28,6 +28,7 @@ from reconciler.renderers.values import (
     with_unknown,
 )  # fmt: skip
 from reconciler.resources import holder_of
+from reconciler.resources.headlines import adopted_parts
 
 Mode = Literal["plan", "drift"]
 _DRIFT_WORDS: Final = {
@@ -75,7 +76,11 @@ class Block:
 
     @property
     def what(self) -> str:
-        """The kind, for records with the type, which is the same for all of a block."""
+        """The kind, for records with the type, which is the same for all of a block; of parts that are adopted how many
+        resources they belong to."""
+        if self.folded and _is_part(self.changes[0]):
+            owners = len({owner for change in self.changes for owner in adopted_parts(change)})
+            return f"parts of {owners} resource{'s' * (owners != 1)}, live as declared"
         return f"{self.kind} {address_parts(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
 
     def asides(self, mode: Mode) -> list[str]:
@@ -152,8 +157,15 @@ def _risk_rank(block: Block) -> int:
     return 2 if any(note.severity == "error" for note in block.notes) else 3
 
 
+def _is_part(change: Change) -> bool:
+    """Whether the change adopts a part and there is nothing else to say of it: all of these are one block."""
+    return change.claims and not (change.diff or change.notes or change.refused)
+
+
 def _shape(change: Change) -> tuple[Any, ...]:
     """Equal for changes that could have the same fingerprint."""
+    if _is_part(change):
+        return ("part",)
     paths = tuple(diff.path for diff in change.diff)
     return change.kind, change.action, paths, tuple(change.after or ()), len(change.notes), len(change.unknown)
 
@@ -286,6 +298,8 @@ def _via(change: Change) -> str:
 
 def _fingerprint(change: Change) -> str:
     """Equal for changes that look the same but for their names."""
+    if _is_part(change):
+        return "part"
     shown = {
         "shown": change.after if _shows(change) == "after" else change.before if _shows(change) == "before" else None,
         "diff": [[diff.path, diff.before, diff.after] for diff in change.diff],
@@ -312,7 +326,7 @@ def _fingerprint(change: Change) -> str:
 
 def _block(changes: list[Change]) -> Block:
     first = changes[0]
-    rows = tuple(_rows(first))
+    rows = tuple(_rows(first)) if len(changes) == 1 or not _is_part(first) else ()
     notes = _notes(first)
     if len(changes) > 1:
         names = _varying(changes)
@@ -408,7 +422,10 @@ def _rows(change: Change) -> Iterable[Row]:
 
 
 def _shows(change: Change) -> str:
-    """The values that the rows of a change show: ``after`` for a create, ``before`` for a delete, else ``diff``."""
+    """The values that the rows of a change show: ``after`` for a create or a part that is adopted, ``before`` for a
+    delete, else ``diff``."""
+    if change.claims and not change.diff:
+        return "after"
     return {"create": "after", "delete": "before"}.get(change.action, "diff")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,25 @@ def adopted(change: Change) -> Iterator[Fact]:
     """The fact of an adoption; nothing for any other change."""
     if change.action == "adopt":
         yield Fact(ADOPTED, change.address)
+
+
+def adopted_parts(change: Change) -> Counter[str]:
+    """How many parts an adoption remembers, by the address of the resource that they belong to: itself, where it is a
+    part with an address, or what its tags name that has none (policies, topics, tags)."""
+    if change.claims and not change.diff:
+        owner = change.depends_on[0] if change.depends_on else change.address
+        return Counter((owner,))
+    words: Counter[str] = Counter()
+    for document, sign in ((change.after, 1), (change.before, -1)):
+        for key, value in ((document or {}).get("tags") or {}).items():
+            if str(key).startswith(_WITHOUT_ADDRESS) and value:
+                words[change.address] += sign * sum(not word.endswith("=") for word in str(value).split())
+    return +words
+
+
+_WITHOUT_ADDRESS = ("recon:tags", "recon:policies", "recon:parts")
+"""The tags that name parts which have no address of their own, words with blanks between; a word that ends with ``=``
+continues in the next tag."""
 
 
 def alteration_of(change: Change, path: str) -> tuple[Any, Any] | None:

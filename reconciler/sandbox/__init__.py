@@ -24,11 +24,13 @@ DEFAULT_PORT = 5566
 
 
 def environment(
-    url: str, *, region: str = "us-east-1", access_key: str = "AKIASANDBOXSANDBOX00", paced: bool = False
-) -> dict[str, str]:
+    url: str, *, region: str = "us-east-1", access_key: str = "AKIASANDBOXSANDBOX00", paced: bool = False,
+    resolver: str = "",
+) -> dict[str, str]:  # fmt: skip
     """The variables that point boto3, the AWS CLI and Terraform at a sandbox.
 
-    Without ``paced`` they also switch recon's own pacing off, as fits a sandbox that limits no rates.
+    Without ``paced`` they also switch recon's own pacing off, as fits a sandbox that limits no rates. ``resolver``
+    (``ADDRESS:PORT``) is where recon asks public DNS.
     """
     variables = {
         "AWS_ENDPOINT_URL": url,
@@ -37,6 +39,7 @@ def environment(
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
+        **({"RECON_RESOLVER": resolver} if resolver else {}),
     }
     return variables if paced else {**variables, "RECON_RATES": "off"}
 
@@ -67,27 +70,35 @@ def serve(
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     *,
-    on_ready: Callable[[str], None] | None = None,
+    on_ready: Callable[[str, str], None] | None = None,
     rates: str | Mapping[str, Any] | None = None,
     account: str = "111122223333",
     dns_port: int | None = None,
+    scenario: str | None = None,
 ) -> None:
     """Run a sandbox until interrupted (KeyboardInterrupt passes through).
 
-    Args:    port 0 for any free one; ``on_ready`` is called with the URL once it answers; ``rates="aws"`` for AWS's
-             documented limits, None for none; ``account`` is where keys act that the sandbox did not make; with
-             ``dns_port`` the public zones are also served as DNS there.
-    Raises:  ValueError for a host that is not loopback or bad rates; OSError if a port is taken.
+    Args:    port 0 for any free one; ``on_ready`` is called with the URL, and with the address of its DNS or "", once
+             it answers; ``rates="aws"`` for AWS's documented limits, None for none; ``account`` is where keys act that
+             the sandbox did not make; with ``dns_port`` the public zones are also served as DNS there; ``scenario`` is
+             the incident to start in (``scenarios``).
+    Raises:  ValueError for a host that is not loopback, bad rates or an unknown scenario; OSError if a port is taken.
     """
+    from reconciler.sandbox import scenarios
     from reconciler.sandbox.nameserver import NameServer
     from reconciler.sandbox.server import run
 
-    server = _server(host, port, rates, account)
+    chosen = scenarios.scenario(scenario) if scenario is not None else None
+    server = _server(host, port, None if chosen else rates, account)
     nameserver = None
     if dns_port is not None:
         nameserver = NameServer(server.gateway.world, server.gateway.resolver, port=dns_port)
+    resolver = "" if nameserver is None else ":".join(map(str, nameserver.address))
     try:
-        run(server, on_ready)
+        if chosen is not None:
+            scenarios.make_before_serving(server, chosen)
+            server.gateway.rates.set(rates)
+        run(server, None if on_ready is None else lambda url: on_ready(url, resolver))
     finally:
         if nameserver is not None:
             nameserver.close()
@@ -193,6 +204,12 @@ class Sandbox:
     def consistency(self, **lags: Mapping[str, float] | None) -> None:
         """Let reads trail writes: ``consistency(iam={"reads": 3})``."""
         self._server.admin.set_consistency(lags)
+
+    def scenario(self, name: str) -> None:
+        """Put the situation of an incident in place; see ``scenarios``. Raises: ValueError for an unknown name."""
+        from reconciler.sandbox import scenarios
+
+        scenarios.make(self._server, scenarios.scenario(name))
 
     def principal(self, access_key: str, **given: Any) -> None:
         """Give a key an account, an ARN and policies that limit it."""

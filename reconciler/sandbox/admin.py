@@ -150,7 +150,8 @@ class Admin:
           physical_id, retain?}}}``; their ids are returned, too
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
         - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, details?, quota?,
-          sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}}``
+          sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}, sent_to?: {receiver:
+          {metric: number}}, vdm?: bool}``
         """
         steps: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
@@ -275,6 +276,9 @@ class Admin:
             if name in item:
                 setattr(state, name, item[name])
         state.quota |= item.get("quota", {})
+        state.sent_to |= item.get("sent_to", {})
+        if "vdm" in item:
+            state.vdm = {"VdmEnabled": "ENABLED" if item["vdm"] else "DISABLED"}
         state.sent_by |= {state.key(name): number for name, number in item.get("sent_by", {}).items()}
         if "sent" in item:
             counts = (int(item["sent"].get(n, 0)) for n in ("attempts", "bounces", "complaints", "rejects"))

@@ -41,7 +41,9 @@ def denied(service: str, action: str, arn: str, resource: str) -> ApiError:
     )
 
 
-JSON_SERVICES: Final = frozenset({"sesv2", "secretsmanager", "ssm", "kms", "resourcegroupstaggingapi", "cloudtrail"})
+JSON_SERVICES: Final = frozenset(
+    {"sesv2", "secretsmanager", "ssm", "kms", "resourcegroupstaggingapi", "cloudtrail", "account"}
+)
 
 
 def invalid_token(service: str) -> ApiError:
@@ -147,7 +149,7 @@ AWS_RATES: Final[dict[str, Any]] = {
 """The documented rates (SES "Service quotas", Route 53 "Quotas", CloudTrail LookupEvents); v1 and v2 of SES share one
 bucket, the strictest reading. Sending is not limited. IAM's rates are not published."""
 
-GLOBAL: Final = frozenset({"route53", "iam", "sts"})
+GLOBAL: Final = frozenset({"route53", "iam", "sts", "account"})
 UNLIMITED: Final = frozenset({"SendEmail", "SendBulkEmail", "SendRawEmail", "SendTemplatedEmail"})
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from botocore import xform_name
 
 from reconciler.sandbox import faults, guards
+from reconciler.sandbox.account import Account
 from reconciler.sandbox.cloudformation import CloudFormation
 from reconciler.sandbox.cloudtrail import CloudTrail
 from reconciler.sandbox.dns import Resolver
@@ -66,7 +67,7 @@ class Gateway:
         self.iam = Iam(world)
         self.cloudformation = CloudFormation(world)
         own: tuple[Any, ...] = (
-            self.sesv2, SesV1(self.sesv2), self.route53, self.iam, Sts(world),
+            self.sesv2, SesV1(self.sesv2), self.route53, self.iam, Sts(world), Account(world),
             Tagging(world, self.sesv2, self.route53), CloudTrail(world, self.ledger), self.cloudformation,
             *(service(world) for service in services()),
         )  # fmt: skip
@@ -136,7 +137,7 @@ class Gateway:
             entry["params"] = self._api(service).redact(operation, params)
         else:
             entry["params"] = params
-        if principal is None or (region in world.settings.disabled_regions and service not in faults.GLOBAL):
+        if principal is None or (service not in faults.GLOBAL and self._refuses(region, access_key)):
             raise faults.invalid_token(service)
         if principal.expires is not None and principal.expires <= world.clock.now():
             raise faults.expired_token(service)
@@ -157,6 +158,13 @@ class Gateway:
             entry["error"] = "lost"
             return Outcome("drop", None)
         return Outcome("answer", answer)
+
+    def _refuses(self, region: str, access_key: str) -> bool:
+        """Whether a region takes no key at all, or no session of STS's global endpoint."""
+        settings = self.world.settings
+        return region in settings.disabled_regions or (
+            region in settings.no_global_tokens and access_key.startswith("ASIA")
+        )
 
     def _understand(self, request: Request, service: str, entry: dict[str, Any]) -> tuple[str, Params]:
         """Operation and parameters; for services without a model of ours, what the request shows. The

@@ -223,6 +223,8 @@ class SesState:
 
     sent_by: dict[str, int] = field(default_factory=dict)
     """What identities sent in the last day, for the metrics of the Virtual Deliverability Manager."""
+    sent_to: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What was sent to large receivers (the dimension ISP), by metric."""
 
     def of(self, noun: str) -> dict[str, Item]:
         """The resources of one plain kind, by name: ``of("ConfigurationSet")``."""

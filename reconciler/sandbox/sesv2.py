@@ -338,14 +338,16 @@ class SesV2(Tenants):
         }
 
     def batch_get_metric_data(self, call: Call, params: Params) -> Params:
-        """Only what identities sent, as seeded: one day, one value (SES API v2, BatchGetMetricData)."""
+        """Only what identities sent, and what was sent to a receiver, as seeded: one day, one value (SES API v2,
+        BatchGetMetricData)."""
         state = self._state(call)
         if state.vdm.get("VdmEnabled") != "ENABLED":
             raise ApiError("BadRequestException", "Virtual Deliverability Manager is not enabled for this account", 400)
         results = []
         for query in params["Queries"]:
             sent = state.sent_by.get(state.key(query["Dimensions"].get("EMAIL_IDENTITY", "")))
-            values = [sent] if sent and query["Metric"] == "SEND" else []
+            counts = {"SEND": sent, **state.sent_to.get(query["Dimensions"].get("ISP", ""), {})}
+            values = [count] if (count := counts.get(query["Metric"])) else []
             results.append({"Id": query["Id"], "Timestamps": [query["StartDate"]] * len(values), "Values": values})
         return {"Results": results, "Errors": []}
 

@@ -92,6 +92,9 @@ class Settings:
     """Whether SES accounts are out of the SES sandbox, where not set per region by a seed."""
     disabled_regions: list[str] = field(default_factory=list)
     """Regions that the accounts have not enabled: their calls fail with UnrecognizedClientException."""
+    no_global_tokens: list[str] = field(default_factory=list)
+    """Regions that refuse every session: as opt-in regions do with those that STS's global endpoint has made (IAM User
+    Guide, "Manage AWS STS in an AWS Region")."""
     doubt_signing_hosted_zone_absent: bool = False
     doubt_new_tokens_with_key_length: bool = False
     doubt_reputation_metrics_default: bool = False

@@ -218,6 +218,29 @@ def _tracking(snapshot: Snapshot) -> Iterator[Intent]:
         )
 
 
+OWN_GROUPS = ("dmarc", "bimi", "null_mx")
+"""The groups of a domain's own records: one record each, at a name that follows from the domain."""
+
+
+def claim_of(group: str, name: str | None) -> str:
+    """What a marker's ``groups`` say of a record that other stacks may declare, too: its group, with its name where
+    that does not follow from the domain."""
+    return group if group in OWN_GROUPS else f"{group}:{name}"
+
+
+def name_of_claim(claim: str, domain: str) -> str:
+    """The name of the record that a claim in the marker of ``domain`` is about."""
+    own = {"dmarc": f"_dmarc.{domain}", "bimi": f"default._bimi.{domain}", "null_mx": domain}
+    return own.get(claim, claim.partition(":")[2])
+
+
+def claimed_in_marker(intent: Intent) -> str:
+    """``claim_of`` a record; empty for SPF terms, which have a line of their own, and for what only one identity
+    derives: the names with its DKIM tokens."""
+    spf_terms, token = intent.group == "spf", intent.group == "dkim" and intent.style == "cname"
+    return "" if spf_terms or token else claim_of(intent.group, intent.name)
+
+
 def tracks_over_https(spec: Mapping[str, Any]) -> bool:
     """Whether the tracking domain of a live or declared set is a CDN's, which has the certificate."""
     return (spec.get("tracking_options") or {}).get("https_policy") in HTTPS_POLICIES

@@ -161,6 +161,10 @@ class DnsRecord(BaseKind):
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
         zone = str(run["zone"])
+        if change.claims and not run.get("marker"):
+            # A tag or a marker remembers it; nothing to call.
+            yield Step(change.address, "claim", run["needs"], lambda rt: None)
+            return
         if run.get("untag"):
             yield Step(
                 change.address,

@@ -66,6 +66,10 @@ class Marker:
         """Whether the SPF record came from a stack, this one or one that it shares the record with."""
         return self.spf_created or self.spf_shared
 
+    def names_more(self, than: Marker) -> bool:
+        """Whether this remembers all that ``than`` does."""
+        return self.groups >= than.groups and set(self.spf or ()) >= set(than.spf or ()) and self.own == than.own
+
     def texts(self, scope: str) -> list[str]:
         """The TXT texts that say this; empty when there is nothing to remember."""
         lines = []

@@ -9,13 +9,15 @@ from typing import Any
 
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
+from reconciler.kinds.ownership import RECORDS, published, unpack
 from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
-from reconciler.resources.dns_record import intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.intents import Intent
-from reconciler.resources.dns_record.values import NAME, address_of, set_digest
+from reconciler.resources.dns_record.values import NAME, address_of, mail_from_names, set_digest, tracking_option
 from reconciler.resources.dns_record.zones import RecordSet, Zone, ZoneIndex
 
 
@@ -41,6 +43,8 @@ class RecordChange:
     unknown: tuple[str, ...] = ()
     token: dict[str, Any] | None = None
     mark: dict[str, str] | None = None
+    claims: bool = False
+    """Whether it is live as declared, and only remembered as ours from now on."""
     marker: bool = False
     untag: tuple[str, ...] = ()
     """The stacks whose tag is taken off the zone."""
@@ -66,6 +70,9 @@ class RecordPlan:
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
+        self.kept_claims: dict[str, set[str]] = {}  # domain -> what its marker may claim and stays desired
+        stack = snapshot.state.stack
+        self.zones_elsewhere = stack.dns_account not in (None, stack.account)
         self.markers: dict[tuple[str, str], marker.Marker] = {}  # (zone id, domain) -> what it should say
         self.spf_compared: set[tuple[str, str]] = set()  # (zone id, domain): its SPF record was compared with the state
         self.live_markers: dict[tuple[str, str], marker.Marker] = {}
@@ -74,6 +81,11 @@ class RecordPlan:
         self.inheriting: dict[str, set[Address]] = {}  # domain -> identities whose tag takes over from its marker
         self.stuck: dict[str, set[str]] = {}  # domain -> groups that are still remembered, since deleting is refused
         self.deleted_by: dict[str, list[Address]] = {}  # domain -> delete addresses remembered by its marker
+        self.ours_by_name: dict[str, list[Observed]] = {}  # domain -> live identities of this stack
+        for live in snapshot.live("email_identity"):
+            if snapshot.owns(live):
+                self.ours_by_name.setdefault(live.name, []).append(live)
+        self.ours_by_record = remembered_names(snapshot)
         self.zones_of_name = Counter(zone.name for zone in snapshot.zones.values() if not zone.private)
 
     def read_markers(self) -> None:
@@ -232,7 +244,7 @@ class RecordPlan:
         )
         self.note_foreign(planned, live, remove)
 
-    def ttl_only(
+    def right(
         self,
         address: Address,
         zone: Zone,
@@ -240,11 +252,14 @@ class RecordPlan:
         live: RecordSet,
         ours: list[str],
         shown: Callable[[], Mapping[str, Any]],
+        claimed: bool | None = None,
     ) -> None:
-        """The value is right; the TTL is ours only where it was written and nobody else's values share the set.
+        """The value is right; the TTL is ours only where it was written and nobody else's values share the set. What is
+        right in every way is adopted, where nothing remembers it as ours (``claimed``: whether something does).
 
         ``shown`` makes what people see of the value: most records are right in every way and do not need it."""
-        if intent.ttl is None or intent.ttl == live.ttl or any(v not in ours for v in live.values):
+        other_ttl = intent.ttl is not None and intent.ttl != live.ttl and all(v in ours for v in live.values)
+        if not other_ttl and (self.is_claimed(zone, intent) if claimed is None else claimed):
             return
         place = {"name": intent.name, "type": intent.type, **shown()}
         self.changes[address] = RecordChange(
@@ -252,14 +267,36 @@ class RecordPlan:
             intent.name,
             intent.type,
             {**place, "ttl": live.ttl},
-            {**place, "ttl": intent.ttl},
-            (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),),
-            list(ours),
-            list(ours),
-            intent.ttl,
+            {**place, "ttl": intent.ttl if other_ttl else live.ttl},
+            (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),) if other_ttl else (),
+            list(ours) if other_ttl else [],
+            list(ours) if other_ttl else [],
+            intent.ttl if other_ttl else None,
             source=intent.source,
             region=intent.region,
+            claims=not other_ttl,
         )
+
+    def other_claimants(self, zone: Zone, domain: str, claim: str) -> list[str]:
+        """The stacks whose markers claim a record of a domain, too: it goes with the last of them."""
+        found = self.markers_of_others(zone, domain)
+        return [scope for scope, theirs in found.items() if claim in theirs.groups]
+
+    def is_in_marker(self, intent: Intent) -> bool:
+        """Whether the marker claims a record: where there is no identity to say it, and where stacks of other accounts
+        write to the zone, too, which cannot see the tags of an identity."""
+        return bool(intents.claimed_in_marker(intent)) and (self.zones_elsewhere or not intent.owners)
+
+    def is_claimed(self, zone: Zone, intent: Intent) -> bool:
+        """Whether the tags and the marker of this stack that should name a record as ours do."""
+        claim, groups = intents.claimed_in_marker(intent), self.live_marker(zone, intent.domain).groups
+        if claim in groups or (self.is_in_marker(intent) and claim not in groups):
+            return claim in groups
+        owners = [self.snapshot.observed[o] for o in intent.owners if o in self.snapshot.observed]
+        if intent.group not in ("dkim", "mail_from", "tracking"):
+            owners += self.ours_by_name.get(intent.domain, [])
+        names = self.ours_by_record.get((intent.region, intent.group), set())
+        return intent.name in names or any(intent.group in unpack(o.tags, RECORDS) for o in owners)
 
     def delete(
         self,
@@ -392,7 +429,8 @@ class RecordPlan:
 
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
-        action = "adopt" if planned.adopts else action
+        if planned.claims or planned.adopts:
+            action = "adopt"
         live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
         if self.zones_of_name[planned.zone.name] > 1:
             self._say_zone(planned)
@@ -434,6 +472,7 @@ class RecordPlan:
             set_digest(live) if live else None,
             planned.region,
             execution,
+            claims=planned.claims,
         )
 
 
@@ -451,3 +490,17 @@ def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:
     """Below which name the zone of a record can hold its marker: the identity's, unless that lies in another zone."""
     name = live.name if live.kind == "email_identity" else record.name
     return name if is_at_or_below(name, zone.name) else zone.name
+
+
+def remembered_names(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
+    """Our MAIL FROM names and tracking domains by region and group: a resource that takes one over inherits its
+    records, which are right already and are not written again."""
+    found: dict[tuple[str | None, str], set[str]] = {}
+    for live in snapshot.observed.values():
+        if not snapshot.owns(live):
+            continue
+        if live.kind == TRACKING_KIND:
+            found.setdefault((live.region, "tracking"), set()).update(published(live.tags, tracking_option(live)))
+        elif "mail_from" in unpack(live.tags, RECORDS):
+            found.setdefault((live.region, "mail_from"), set()).update(mail_from_names(live))
+    return found

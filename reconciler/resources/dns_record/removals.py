@@ -127,7 +127,7 @@ class Removals:
             if any(_still_tracks(self.plan.snapshot, other, name) for other in self._neighbours_of(live, name)):
                 continue
             target = regions.tracking_target(live.region or "")
-            self._drop_exact(live, name, "CNAME", target, 0, in_use=name == option)
+            self._drop_exact(live, name, "CNAME", target, 0, in_use=name == option, group="tracking", domain=name)
 
     def _neighbours_of(self, live: Observed, name: str) -> list[Observed]:
         """Live resources that may share a record with ``live``: identities of the domain ``name``, or sets of one
@@ -135,14 +135,39 @@ class Removals:
         key = (live.kind, None if live.kind == "email_identity" else live.region, name)
         return [other for other in self.neighbours.get(key, ()) if other.address != live.address]
 
+    def _is_shared(self, zone: Zone, domain: str, group: str, name: str) -> bool:
+        """Whether a record stays, which a note says, since the marker of another stack claims it, too."""
+        others = self.plan.other_claimants(zone, domain, intents.claim_of(group, name))
+        for scope in others:
+            self.plan.draft.say(
+                "note",
+                "shared" if domain in self.plan.entries else "left",
+                f'the {group.upper()} of {domain} stays: the recon stack "{scope}" declares it, too',
+                hint="it goes with the last stack that declares it",
+                address=address_of(zone.name, name, "TXT" if group in ("dmarc", "bimi") else "MX"),
+            )
+        return bool(others)
+
     def _drop_exact(
-        self, live: Observed, name: str, type_: str, value: str, number: int, *, in_use: bool = True
-    ) -> None:  # fmt: skip
+        self,
+        live: Observed,
+        name: str,
+        type_: str,
+        value: str,
+        number: int,
+        *,
+        in_use: bool = True,
+        group: str = "",
+        domain: str = "",
+    ) -> None:
         """Delete one derived value from every zone, once SES no longer uses it; a marker remembers it meanwhile. What
-        SES never took (not ``in_use``) is remembered by a tag as long as its owner lives."""
+        SES never took (not ``in_use``) is remembered by a tag as long as its owner lives. With a ``group`` and the
+        ``domain`` of its marker other stacks may claim it, too."""
         if (name, type_) in self.plan.wanted and self.plan.wanted[name, type_].value == value:
             return
         for zone in self.plan.zones_of(name):
+            if group and zone.sets(name, type_) and self._is_shared(zone, domain, group, name):
+                continue
             for record in [r for r in zone.sets(name, type_) if r.simple]:
                 for raw in record.values:
                     same = mx_value(raw) == mx_value(value) if type_ == "MX" else host(raw) == value
@@ -159,6 +184,8 @@ class Removals:
         if any(_still_signs(self.plan.snapshot, other, selector) for other in self._neighbours_of(live, live.name)):
             return
         for zone in self.plan.zones_of(name):
+            if zone.sets(name, "TXT") and self._is_shared(zone, live.name, "dkim", name):
+                continue
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
                 keys = [(raw, text, key) for raw, text in zone.texts(name) if (key := key_of(text)) is not None]
                 ours = [(raw, text) for raw, text, key in keys if not planned or fingerprint(key) in planned]
@@ -175,9 +202,9 @@ class Removals:
         several = len(zones := self.plan.zones_of(name)) > 1
         for zone in zones:
             with_mx = any(mx_value(v) == mx_value(value) for r in zone.sets(name, "MX") for v in r.values)
-            if with_mx or not several:
+            if (with_mx or not several) and not self._is_shared(zone, live.name, "mail_from", name):
                 self._drop_spf(zone, live, name, in_use=in_use)
-        self._drop_exact(live, name, "MX", value, 0, in_use=in_use)
+        self._drop_exact(live, name, "MX", value, 0, in_use=in_use, group="mail_from", domain=live.name)
 
     def _drop_spf(self, zone: Zone, live: Observed, name: str, *, in_use: bool) -> None:
         if (name, "TXT") in self.plan.wanted:
@@ -207,6 +234,8 @@ class Removals:
             self._drop_group_in(zone, domain, group, live)
 
     def _drop_group_in(self, zone: Zone, domain: str, group: str, live: Observed | None) -> None:
+        if self._is_shared(zone, domain, group, intents.name_of_claim(group, domain)):
+            return
         if group in {"dmarc", "bimi"}:
             codec = dmarc if group == "dmarc" else bimi
             name = f"_dmarc.{domain}" if group == "dmarc" else f"default._bimi.{domain}"
@@ -241,21 +270,24 @@ class Removals:
             zone = self.plan.snapshot.zones[zone_id]
             kept = self.plan.kept_groups.get(domain, set())
             for group in sorted(remembered.groups):
-                if group in kept:
-                    for owner in self.plan.identities.get(domain, ()):
+                whole = group in intents.OWN_GROUPS
+                if group in self.plan.kept_claims.get(domain, ()):
+                    for owner in self.plan.identities.get(domain, ()) if whole else ():
                         self.plan.written.setdefault(owner, set()).add(group)
                         self.plan.inheriting.setdefault(domain, set()).add(owner)
-                    if domain not in self.plan.identities:
+                    if domain not in self.plan.identities or self.plan.zones_elsewhere:
                         self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
-                if left_alone(entries.get(domain), group):
+                if left_alone(entries.get(domain), group.partition(":")[0]):
                     continue
-                before = set(self.plan.changes)
-                self._drop_group(domain, group, None, zone)
+                if whole:
+                    self._drop_group(domain, group, None, zone)
                 if group in self.plan.stuck.get(domain, ()):
                     self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
-                self.plan.deleted_by.setdefault(domain, []).extend(set(self.plan.changes) - before)
+                name = intents.name_of_claim(group, domain)
+                gone = [address for address, planned in self.plan.changes.items() if planned.name == name]
+                self.plan.deleted_by.setdefault(domain, []).extend(gone)
             if remembered.spf is not None and "spf" not in kept and left_alone(entries.get(domain), "spf"):
                 pass  # its terms stay, and nothing remembers that they were ours
             elif remembered.spf is not None and "spf" not in kept:
@@ -340,6 +372,8 @@ class Removals:
             before = {"name": name, "type": "TXT", "value": sorted(have)} if have else None
             after_texts = sorted({*texts, *(t for t in have if t in own_steps)})
             after = {"name": name, "type": "TXT", "value": after_texts} if after_texts else None
+            records = self.plan.of_domain.get(domain, ())
+            taken = any(not marker.is_ours(t, scope) for t in {*have} - {*texts})
             self.plan.changes[address] = RecordChange(
                 zone,
                 name,
@@ -349,13 +383,17 @@ class Removals:
                 (FieldDiff("value", sorted(have) or None, after_texts or None),),
                 remove,
                 add,
+                claims=bool(records)
+                and all(planned.claims for planned in records)
+                and marker.read(after_texts, scope).names_more(marker.read(have, scope))
+                and not taken,
                 marker=True,
                 notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
-                adopts=any(not marker.is_ours(t, scope) for t in {*have} - {*texts}),
+                adopts=taken,
                 after_changes=(*self._of_domain(domain), *sorted(self.plan.inheriting.get(domain, ()))),
             )
             if add:
-                for planned in self.plan.of_domain.get(domain, ()):
+                for planned in records:
                     planned.needs.append(Need(address, "mark"))
 
     def _taken_over(
@@ -413,7 +451,7 @@ class Removals:
             live = snapshot.observed.get(address)
             if live is not None and snapshot.owns(live):
                 shared.setdefault(live.name, set()).update(unpack(live.tags, RECORDS) - {"dkim", "mail_from"})
-        inherited = _remembered(snapshot)
+        inherited = self.plan.ours_by_record
         for desired in snapshot.kind("email_identity"):
             live = snapshot.observed.get(desired.address)
             mine = set(unpack(live.tags, RECORDS)) if live else set()
@@ -421,7 +459,7 @@ class Removals:
             kept = self.plan.kept_groups.get(desired.name, set())
             if _mail_from(desired.spec, live) & inherited.get((desired.region, "mail_from"), set()):
                 mine.add("mail_from")
-            mine |= shared.get(desired.name, set()) & kept if live is None else set()
+            mine |= shared.get(desired.name, set()) & kept
             # A group that is no longer declared is forgotten once its record is gone; an unread zone forgets nothing.
             # Nor does `zone: manual`: what was put there before stays ours until recon may write there again.
             if (
@@ -479,20 +517,6 @@ def _mail_from(spec: Mapping[str, Any], live: Observed | None) -> set[str]:
     """The MAIL FROM name that an identity will have: as declared, else as it is live; empty for none."""
     block = spec["mail_from"] if "mail_from" in spec else live.spec["mail_from"] if live is not None else None
     return {str(block["mail_from_domain"])} if block else set()
-
-
-def _remembered(snapshot: Snapshot) -> dict[tuple[str | None, str], set[str]]:
-    """Our MAIL FROM names and tracking domains by region and group: a resource that takes one over inherits its
-    records, which are right already and are not written again."""
-    found: dict[tuple[str | None, str], set[str]] = {}
-    for live in snapshot.observed.values():
-        if not snapshot.owns(live):
-            continue
-        if live.kind == TRACKING_KIND:
-            found.setdefault((live.region, "tracking"), set()).update(published(live.tags, tracking_option(live)))
-        elif "mail_from" in unpack(live.tags, RECORDS):
-            found.setdefault((live.region, "mail_from"), set()).update(mail_from_names(live))
-    return found
 
 
 def _neighbour_keys(live: Observed) -> list[tuple[str, str | None, str]]:

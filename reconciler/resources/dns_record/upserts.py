@@ -37,6 +37,7 @@ class Upserts:
         """Plan what makes one record as it is declared, or say why that is not possible."""
         snapshot = self.plan.snapshot
         self.plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
+        self.plan.kept_claims.setdefault(intent.domain, set()).add(intents.claimed_in_marker(intent))
         if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
             return
         if intent.zone == "manual":
@@ -112,8 +113,10 @@ class Upserts:
     def _refuse_another_stacks(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Refuse to change what another stack's marker names as its own. Terms in a shared SPF record do not change
         what is theirs; another ``all`` in a record that they have created does."""
+        if self.plan.changes[address].claims:
+            return
         for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
-            what = intent.group.upper() if intent.group in theirs.groups else ""
+            what = intent.group.upper() if intents.claimed_in_marker(intent) in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
                 live = next((t for _, t in zone.texts(intent.name or "") if spf.is_record(t, strict=False)), None)
                 end = spf.parse(live).all if live is not None else None
@@ -206,7 +209,7 @@ class Upserts:
                 address, zone, intent, live, list(live.values), [target], {"value": there}, {"value": target}
             )
             return
-        self.plan.ttl_only(address, zone, intent, live, list(live.values), lambda: {"value": target})
+        self.plan.right(address, zone, intent, live, list(live.values), lambda: {"value": target})
 
     def _unknown_token(self, zone: Zone, intent: Intent, address: Address, live: RecordSet | None) -> None:
         """A DKIM record whose token only the run learns: of a new identity, or after a change of the key length, which
@@ -276,7 +279,7 @@ class Upserts:
                 {"value": [value]},
             )
             return
-        self.plan.ttl_only(address, zone, intent, live, ours, lambda: {"value": value})
+        self.plan.right(address, zone, intent, live, ours, lambda: {"value": value})
 
     def _refuse_other_mx(self, intent: Intent, foreign: list[str], address: Address, *, alone: bool) -> None:
         """Somebody else's MX, alone or beside ours: it stays, and the record cannot become what is declared."""
@@ -306,7 +309,7 @@ class Upserts:
         raw, there = found[0]
         old = dict(codec.parse(there))
         if same_tags(intent.group, old, wanted) and live is not None:
-            self.plan.ttl_only(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
+            self.plan.right(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
             return
         assert live is not None
         self.plan.update(
@@ -345,7 +348,7 @@ class Upserts:
             self.plan.refuse_several("keys", name, (t for _, t in found), address, intent.source)
             return
         if key_of(found[0][1]) == public:
-            self.plan.ttl_only(address, zone, intent, live, [found[0][0]], lambda: {"value": found[0][1]})
+            self.plan.right(address, zone, intent, live, [found[0][0]], lambda: {"value": found[0][1]})
             return
         self.plan.update(
             address,
@@ -382,17 +385,17 @@ class Upserts:
             return
         if merged != there:
             intents.encode(merged)  # before the marker claims the terms
-        present = set(spf.terms_present(there, intent.terms)) if there else set()
-        added = [t for t in intent.terms if t not in present]
         created = remembered.spf_created if there is not None else True
+        claimed = None
         if intent.group == "spf":
-            keep = [t for t in intent.terms if t in ours_before or t in added or t in shared]
             wanted = self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker())
             self.plan.spf_compared.add((zone.id, intent.domain))
-            others = self.plan.markers_of_others(zone, intent.domain).values()
-            also = not created and (remembered.spf_shared or any(theirs.spf_made for theirs in others))
-            if keep or created or also:
-                wanted.spf, wanted.spf_created, wanted.spf_shared = keep, created, also
+            made = any(theirs.spf_made for theirs in self.plan.markers_of_others(zone, intent.domain).values())
+            if there is not None and intent.all is not None and not made:
+                created = created or spf.remove(there, intent.terms, True) is None  # all of the record is declared
+            wanted.spf, wanted.spf_created = list(intent.terms), created
+            wanted.spf_shared = not created and (remembered.spf_shared or made)
+            claimed = set(intent.terms) <= set(ours_before) and created == remembered.spf_created
         if there is None:
             shown = {**shown_spf(merged, intent.terms), "value": merged}
             self.plan.create(address, zone, intent, intents.encode(merged), shown)
@@ -401,13 +404,14 @@ class Upserts:
         if not (created if intent.group == "spf" else spf.remove(there, intent.terms, True) is None):
             intent = intent._replace(ttl=None)  # others put values into this record: they decide on its TTL
         if merged == there:
-            self.plan.ttl_only(
+            self.plan.right(
                 address,
                 zone,
                 intent,
                 live,
                 [found[0][0]],
                 lambda: {**shown_spf(merged, intent.terms), "value": merged},
+                claimed,
             )
             return
         after = shown_spf(merged, intent.terms)
@@ -424,15 +428,21 @@ class Upserts:
         self.plan.of_domain.setdefault(intent.domain, []).append(planned)
         for owner in intent.owners:
             planned.depends.add(owner)
+            if not planned.claims:
+                self.plan.draft.make_part(owner)
             planned.needs += needs_of((owner,), "create", "claim")
             if intent.group != "spf":
                 self.plan.written.setdefault(owner, set()).add(intent.group)
-        if planned.token is None:
+        if planned.token is None and not planned.claims:
             self._put_after(intent, address)
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))
-        if not intent.owners and intent.group != "spf":
-            self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(intent.group)
+        if self.plan.is_in_marker(intent):
+            claim = intents.claimed_in_marker(intent)
+            self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(claim)
+            if others := self.plan.other_claimants(planned.zone, intent.domain, claim):
+                words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
+                planned.notes.append(Note("shared", "note", words))
 
     def _put_by_us(self, intent: Intent) -> bool:
         """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs
@@ -462,6 +472,10 @@ class Upserts:
             source=intent.source,
             hint="`zone: manual`: recon does not write it",
         )
+
+
+def _quoted(scopes: list[str]) -> str:
+    return " and ".join(f'"{scope}"' for scope in scopes)
 
 
 def _wanted_value(intent: Intent) -> str | None:

@@ -31,6 +31,7 @@ from reconciler.kinds.ownership import (
     RECORDS,
     adopts,
     left_alone,
+    means_none,
     refuse_protected,
     unpack,
 )
@@ -364,11 +365,8 @@ def _wanted(draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[s
 
 def _mail_from_tag(desired: Desired, live: Observed | None) -> dict[str, str | None]:
     """The tag that remembers our MAIL FROM as it must be after this plan (None: taken off); empty where it stays."""
-    there = (live.spec["mail_from"] or {}) if live else {}
-    tags = live.tags if live else {}
-    block = desired.spec.get("mail_from")
-    changes = block and (live is None or there != {**there, **block})
-    return packed(tags, MAIL_FROM, {block["mail_from_domain"]} if block and (changes or MAIL_FROM in tags) else ())
+    block, tags = desired.spec.get("mail_from"), live.tags if live else {}
+    return packed(tags, MAIL_FROM, {block["mail_from_domain"]} if block else ())
 
 
 def _selector_tag(desired: Desired, live: Observed | None) -> dict[str, str | None]:
@@ -546,13 +544,13 @@ def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], 
     there = live.spec["policies"] if live else {}
     before = unpack(live.tags, POLICIES) if live else frozenset()
     wanted: dict[str, Any] = dict(desired)
-    for gone in before - desired.keys():
-        if gone in there and not left_alone(wanting.entry, "policies", gone):
-            wanted[gone] = None
+    gone = there if means_none(wanting.entry, "policies") else before - desired.keys()
+    for name in gone:
+        if name in there and not left_alone(wanting.entry, "policies", name):
+            wanted[name] = None
     if live is not None and live.facts.get("bulk"):
         return wanted, before  # as declared, or it had been read whole
-    put = {n for n, p in desired.items() if n in before or there.get(n) != p}
-    return wanted, frozenset(put)
+    return wanted, frozenset(desired)
 
 
 def _time(value: Any) -> str | None:

@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
-from reconciler.kinds.changes import alteration, creation, deletion
+from reconciler.kinds.changes import alteration, claim, creation, deletion
 from reconciler.kinds.comparing import differences, project
 from reconciler.kinds.fields import without_absent
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
-from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, owner_of, unpack
+from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, means_none, owner_of, unpack
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import named_addresses, region_of, wanted_addresses
@@ -101,7 +101,9 @@ class EventDestination(PlainKind):
             if not _can_be_planned(snapshot, address, parent):
                 continue
             entry = snapshot.desired[parent].entry if parent in snapshot.desired else None
-            ours = name in put.get(parent, set()) and not left_alone(entry, self.spec.parent_key, name)
+            remembered = name in put.get(parent, set())
+            ours = remembered or (means_none(entry, self.spec.parent_key) and address not in snapshot.desired)
+            ours = ours and not left_alone(entry, self.spec.parent_key, name)
             change = self._plan_one(snapshot, address, parent, ours)
             if address not in snapshot.desired:
                 put.get(parent, set()).discard(name)
@@ -109,6 +111,8 @@ class EventDestination(PlainKind):
                     draft.add_order(parent, after=(address,))
             elif change is not None:
                 put.setdefault(parent, set()).add(name)
+                if not change.claims:
+                    draft.make_part(parent)
             if change is not None:
                 changes.append(change)
         for address, names in put.items():
@@ -121,16 +125,20 @@ class EventDestination(PlainKind):
             return self._plan_gone(snapshot, live, parent) if live is not None and ours else None
         needs = (parent, *named_addresses(snapshot, self.name, desired.region, desired.spec))
         if live is None:
-            return creation(desired, desired.spec, depends_on=needs)
+            written = {"as_written": _order(desired.entry.values)}
+            return creation(desired, desired.spec, depends_on=needs, execution=written)
         before = project(live.spec, {**desired.spec, **dict.fromkeys(k for k in ANY_OPTIONS if k in live.spec)})
         after: dict[str, Any] = dict(desired.spec)
         diff = differences(before, after, desired=desired)
         if not diff:
-            return None
+            return None if ours else claim(desired, live, after, (parent,))
         replaces = _option_of(live.spec) != _option_of(desired.spec)
         gap = Note("events-gap", "warning", "events in the moment between delete and create are lost")
         notes = (gap,) if replaces else ()
-        return alteration(desired, live, before, after, diff, replaces=replaces, depends_on=needs, notes=notes)
+        return alteration(
+            desired, live, before, after, diff, replaces=replaces, depends_on=needs, notes=notes,
+            execution={"as_written": _order(desired.entry.values)},
+        )  # fmt: skip
 
     def _plan_gone(self, snapshot: Snapshot, live: Observed, parent: Address) -> Change | None:
         """The deletion of one that the state no longer declares, by itself or with its set."""
@@ -181,12 +189,16 @@ class EventDestination(PlainKind):
         if change.action == "delete":
             yield step("delete", (), lambda rt: self._delete(rt, region, keys), "Delete")
             return
-        definition = to_aws(change.after or {})
+        definition = to_aws(_as_written(change.after or {}, change.execution.get("as_written") or {}))
         named = [address for address in change.depends_on if address != parent]
         needs = (
             *needs_of((parent,), "create", "claim"), *needs_of(named, "create", "update"),
             *needs_of(order_of(change).after, "delete"),
         )  # fmt: skip
+        if change.claims:
+            # The tag of the set remembers it; nothing to call.
+            yield step("claim", needs, lambda rt: None)
+            return
         if change.action == "update":
             update = f"Update{self.spec.operations}"
             yield step(
@@ -249,6 +261,32 @@ def _own_entry(entry: Entry, key: str, name: str, written: Mapping[str, Any]) ->
     prefix = f"{key}.{name}"
     sources = {p[len(prefix) + 1 :]: s for p, s in entry.sources.items() if p.startswith(prefix + ".")}
     return Entry(key, name, entry.region, written, entry.source_of(prefix), sources)
+
+
+def _order(written: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The order of the event types and of the names of the dimensions in the YAML. It has no meaning, but AWS keeps it,
+    and other tools compare it."""
+    dimensions = at_path(written, "cloud_watch_destination.dimension_configurations") or ()
+    return {
+        "events": [str(event).upper() for event in written.get("matching_event_types") or ()],
+        "dimensions": [str(one.get("dimension_name")) for one in dimensions],
+    }
+
+
+def _as_written(spec: Mapping[str, Any], order: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A definition with its lists in the order of the YAML."""
+
+    def place(name: Any, kind: str) -> int:
+        names = order.get(kind) or []
+        return names.index(name) if name in names else len(names)
+
+    out = {**spec, "matching_event_types": sorted(spec["matching_event_types"], key=lambda one: place(one, "events"))}
+    metrics = spec.get("cloud_watch_destination")
+    if metrics:
+        dimensions = metrics["dimension_configurations"]
+        listed = sorted(dimensions, key=lambda one: place(one.get("dimension_name"), "dimensions"))
+        out["cloud_watch_destination"] = {**metrics, "dimension_configurations": listed}
+    return out
 
 
 def _dimensions_in_order(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,7 @@ MAX_DIMENSIONS = 10
 
 
 def definition(context: Context, given: Params, before: Params | None) -> Params:
-    """A checked definition. AWS promises no order of events and dimensions; sorted, so that a caller cannot rely on its
-    own."""
+    """A checked definition, with the lists in the order of the request."""
     kinds, events = [kind for kind in KINDS if kind in given], given.get("MatchingEventTypes", [])
     if len(kinds) != 1:
         raise bad("An event destination must have exactly one of " + ", ".join(KINDS) + ".")
@@ -40,7 +39,7 @@ def definition(context: Context, given: Params, before: Params | None) -> Params
             raise bad("Only the default event bus can be an EventBridge destination.")
     elif set(events) & {"DELIVERY_DELAY", "SUBSCRIPTION"}:
         raise bad("A Pinpoint destination does not take DELIVERY_DELAY or SUBSCRIPTION events.")
-    return {"Enabled": given.get("Enabled", False), "MatchingEventTypes": sorted(set(events)), kinds[0]: body}
+    return {"Enabled": given.get("Enabled", False), "MatchingEventTypes": list(dict.fromkeys(events)), kinds[0]: body}
 
 
 def topic_exists(context: Context, arn: str) -> bool:
@@ -50,7 +49,7 @@ def topic_exists(context: Context, arn: str) -> bool:
 
 
 def dimensions(given: list[Params]) -> list[Params]:
-    """1 to 10 dimensions of different names, sorted by them."""
+    """1 to 10 dimensions of different names."""
     names = [dimension["DimensionName"] for dimension in given]
     if not 1 <= len(given) <= MAX_DIMENSIONS or len(set(names)) != len(names):
         raise bad(f"A CloudWatch destination needs 1 to {MAX_DIMENSIONS} dimensions of different names.")
@@ -60,7 +59,7 @@ def dimensions(given: list[Params]) -> list[Params]:
             raise bad(f"Dimension name <{name}> is not valid.")
         if not re.fullmatch(r"[A-Za-z0-9_.@-]{1,255}", value):
             raise bad(f"Default dimension value <{value}> is not valid.")
-    return sorted(given, key=lambda dimension: str(dimension["DimensionName"]))
+    return given
 
 
 def check_arn(context: Context, arn: str, service: str) -> None:

@@ -226,7 +226,7 @@ def _copy_stores(aws: Aws, scope: str, request: Mapping[str, Any]) -> None:
             raise ReconError(f"{stores.label(source)} no longer holds the key {key_id}", hint="plan again")
         passwords |= stores.passwords_in(found)
         created = str(found.get("created_at") or created)
-        secret = str(found["secret_access_key"]) if found.get("secret_access_key") else secret
+        secret = stores.secret_key_in(found) or secret
     for store in request["copy"]:
         if secret:
             text = stores.derive(store, key_id, secret, created)

@@ -281,19 +281,33 @@ def read(aws: Aws, store: Store, version: str | None = None) -> dict[str, Any]:
 
 
 def passwords_in(stored: Mapping[str, Any]) -> dict[str, str]:
-    """Region -> password of a stored value in either form."""
+    """Region -> password of a stored value in either form, without white space that an editor left around it."""
     if isinstance(stored.get("regions"), Mapping):
-        return {r: str(part["password"]) for r, part in stored["regions"].items() if part.get("password")}
+        return {r: str(part["password"]).strip() for r, part in stored["regions"].items() if part.get("password")}
     if stored.get("region") and stored.get("password"):
-        return {str(stored["region"]): str(stored["password"])}
+        return {str(stored["region"]): str(stored["password"]).strip()}
     return {}
+
+
+def secret_key_in(stored: Mapping[str, Any]) -> str | None:
+    """The secret access key of a stored value, without white space around it.
+
+    Raises ReconError for one with other white space or characters that no key has: it would give a useless password.
+    """
+    secret = str(stored.get("secret_access_key") or "").strip()
+    if not re.fullmatch(r"[!-~]*", secret):
+        raise ReconError(
+            "the stored secret_access_key has a blank or another character that no key has",
+            hint="correct it in the store, or replace the key: recon smtp rotate",
+        )
+    return secret or None
 
 
 def password_for(stored: Mapping[str, Any], region: str) -> str | None:
     """The password of a stored value for a region, derived from its secret access key where that is stored."""
     found = passwords_in(stored).get(region)
-    if found is None and stored.get("secret_access_key"):
-        return _password(str(stored["secret_access_key"]), region)
+    if found is None and (secret := secret_key_in(stored)):
+        return _password(secret, region)
     return found
 
 

@@ -1,0 +1,136 @@
+"""What other tools, hand edits and emulators bring: white space, another spelling of a number, an unknown operation."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import House
+
+from reconciler.aws.foreign_errors import translate
+from reconciler.desired import load
+from reconciler.errors import InvalidState, ReconError
+from reconciler.kinds.policy import normal_policy
+from reconciler.mail.sigv4 import smtp_password
+from reconciler.names import similar
+from reconciler.resources.smtp_credential import stores
+
+STORED = {"username": "AKIA1", "regions": {}}
+SECRET = "some+secret+key"
+
+
+@pytest.mark.parametrize("text", [SECRET, f" {SECRET}", f"{SECRET}\n", f"\t{SECRET} \r\n"])
+def test_white_space_around_a_stored_key_does_not_count(text: str) -> None:
+    password = stores.password_for({**STORED, "secret_access_key": text}, "eu-central-1")
+    assert password == smtp_password(SECRET, "eu-central-1")
+    assert stores.passwords_in({"region": "us-east-1", "password": f"{text} "}) == {"us-east-1": SECRET}
+
+
+@pytest.mark.parametrize("text", ["some secret key", "some\nkey", "clé"])
+def test_a_stored_key_that_is_none_gives_no_password(text: str) -> None:
+    with pytest.raises(ReconError, match="no key has") as caught:
+        stores.password_for({**STORED, "secret_access_key": text}, "eu-central-1")
+    assert text not in caught.value.message
+
+
+def policy(condition: Any, **more: Any) -> dict[str, Any]:
+    return {"Statement": [{"Effect": "Allow", "Action": "ses:SendEmail", "Condition": condition, **more}]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (policy({"NumericLessThan": {"k": 100.0}}), policy({"NumericLessThan": {"k": "100"}}), True),
+        (policy({"NumericLessThan": {"k": "1e2"}}), policy({"NumericLessThan": {"k": "100.00"}}), True),
+        (policy({"NumericEqualsIfExists": {"k": 0.50}}), policy({"NumericEqualsIfExists": {"k": ".5"}}), True),
+        (policy({"NumericLessThan": {"k": 100.5}}), policy({"NumericLessThan": {"k": "100"}}), False),
+        (policy({"StringEquals": {"k": "100.0"}}), policy({"StringEquals": {"k": "100"}}), False),
+        (policy({"StringEquals": {"k": 100}}), policy({"StringEquals": {"k": "100"}}), True),
+        (policy({"Bool": {"k": True}}), policy({"Bool": {"k": "True"}}), True),
+        (policy({"StringEquals": {"k": "True"}}), policy({"StringEquals": {"k": "true"}}), False),
+        (policy({}), {"Statement": {"Effect": "Allow", "Action": ["SES:sendemail"]}}, True),
+        (policy({}, Sid=""), policy({}), True),
+        (policy({}, Sid="a"), policy({}), False),
+    ],
+)
+def test_policies_of_one_meaning_are_equal(one: Any, other: Any, same: bool) -> None:
+    assert (normal_policy(one) == normal_policy(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "absent"),
+    [
+        ("NotFoundException", "Unknown operation PutConfigurationSetTrackingOptions", False),
+        ("NotFoundException", "No route matches PUT /v2/email/x", False),
+        ("NotFoundException", "The requested operation is not supported", False),
+        ("NotFoundException", "Unable to determine service/operation name to be authorized", False),
+        ("UnknownOperationException", "", False),
+        ("NotFoundException", "Configuration set <unknown-action> does not exist.", True),
+        ("NotFoundException", "Email identity no-api.acme.com does not exist.", True),
+    ],
+)
+def test_an_operation_that_an_endpoint_lacks_is_no_absence(code: str, message: str, absent: bool) -> None:
+    from botocore.exceptions import ClientError
+
+    problem = ClientError({"Error": {"Code": code, "Message": message}}, "GetConfigurationSet")
+    error = translate(problem, "sesv2", "GetConfigurationSet", "us-east-1")
+    assert error.absent is absent
+    assert ("does not have sesv2 GetConfigurationSet" in error.hint) is not absent
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [("No such operation.", "does not have sesv2"), ("Not found.", "does this endpoint have the operation")],
+)
+def test_an_operation_that_an_emulator_lacks_is_not_called_late(
+    house: House, monkeypatch: pytest.MonkeyPatch, message: str, hint: str
+) -> None:
+    monkeypatch.setattr("reconciler.applier.progress.VISIBLE_SECONDS", 1.0 if message == "Not found." else 30.0)
+    destination = {"matching_event_types": ["SEND"], "event_bridge_destination": {"event_bus_arn": BUS}}
+    document = {"configuration_sets": {"main": {"event_destinations": {"d": destination}}}}
+    house.sandbox.fault(
+        "error", operation="CreateConfigurationSetEventDestination", code="NotFoundException", status=404, count=None,
+        message=message,
+    )  # fmt: skip
+    began = time.monotonic()
+    result = house.apply(document, expect=None)
+    assert time.monotonic() - began < 15
+    assert result.outcome == "partial"
+    assert any(hint in one.hint for one in result.applied if one.status == "failed"), result.applied
+
+
+BUS = "arn:aws:events:us-east-1:111122223333:event-bus/default"
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "found"),
+    [
+        ("us-esat-1", ["us-east-1", "us-east-2", "us-west-1"], "us-east-1"),
+        ("shop-back", ["shop-backend", "backup"], "shop-backend"),
+        ("Newsleter", ["letters", "newsletter"], "newsletter"),
+        ("domain", ["domains", "dedicated_ip_pools"], "domains"),
+        ("xyz", ["newsletter"], ""),
+    ],
+)
+def test_similar(word: str, known: list[str], found: str) -> None:
+    assert (similar(word, known) or [""])[0] == found
+
+
+def test_many_unknown_keys_are_looked_up_a_limited_number_of_times(tmp_path: Path) -> None:
+    from reconciler.desired import variables
+
+    asked: list[str] = []
+    text = "stack: {name: a, account: '111122223333', regions: [us-east-1]}\n"
+    text += "".join(f"unknown{number}x: 1\n" for number in range(1500))
+    (tmp_path / "state.yaml").write_text(text)
+    original = variables.similar
+    variables.similar = lambda name, *rest: asked.append(name) or original(name, *rest)  # type: ignore[func-returns-value]
+    try:
+        with pytest.raises(InvalidState) as caught:
+            load(tmp_path / "state.yaml")
+    finally:
+        variables.similar = original
+    assert len(asked) <= variables.MAX_SEARCHES
+    assert len(caught.value.diagnostics) == 501
