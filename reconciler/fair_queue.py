@@ -6,27 +6,37 @@ region while the others are idle. Pure, and not thread-safe without a lock.
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Callable, Hashable, Iterable
+from itertools import count
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """A FIFO queue for each ``limit_of(item)``, such as a region; ``get`` takes turns among them."""
+    """A queue for each ``limit_of(item)``, such as a region; ``get`` takes turns among them. In each queue the item
+    with the highest ``urgency(item)`` comes first, of equal ones the one that was put first."""
 
-    def __init__(self, limit_of: Callable[[T], Hashable], items: Iterable[T] = ()) -> None:
+    def __init__(
+        self,
+        limit_of: Callable[[T], Hashable],
+        items: Iterable[T] = (),
+        *,
+        urgency: Callable[[T], int] = lambda item: 0,
+    ) -> None:
         self._limit_of = limit_of
-        self._queues: dict[Hashable, deque[T]] = {}
+        self._urgency = urgency
+        self._queues: dict[Hashable, list[tuple[int, int, T]]] = {}
         self._in_progress: dict[Hashable, int] = {}
+        self._numbers = count()
         for item in items:
             self.put(item)
 
     def put(self, item: T) -> None:
-        """Add ``item`` at the end of its queue."""
+        """Add ``item`` to its queue."""
         limit = self._limit_of(item)
-        self._queues.setdefault(limit, deque()).append(item)
+        heapq.heappush(self._queues.setdefault(limit, []), (-self._urgency(item), next(self._numbers), item))
         self._in_progress.setdefault(limit, 0)
 
     def get(self) -> T | None:
@@ -39,7 +49,7 @@ class FairQueue(Generic[T]):
         self._in_progress[limit] += 1
         items = self._queues.pop(limit)
         self._queues[limit] = items  # now the most recently served
-        return items.popleft()
+        return heapq.heappop(items)[2]
 
     def task_done(self, item: T) -> None:
         """``item``, which ``get`` returned, is no longer in progress."""

@@ -283,10 +283,11 @@ def _service_statements(
     state: State, found: Mapping[str, set[str]], grants: frozenset[Grant]
 ) -> Iterator[dict[str, Any]]:
     """Resources of services other than SES: the declared, and those that carry the stack's tag."""
-    for spec in [spec for spec in KINDS.values() if spec.service]:
+    for spec in [spec for spec in KINDS.values() if spec.service and spec.swept]:
         every = spec.arn_of(state.stack.partition, "*", state.stack.account, "")
         service, kind = every.split(":")[2], every.split(":", 5)[5]
-        called = {a for a in _of(found, f"{service}:") if spec.name in found[a]}
+        kinds = {spec.name, *(held.name for held in children(spec.name))}
+        called = {a for a in _of(found, f"{service}:") if found[a] & kinds}
         own = [a for a in _arns(grants, "own") if a.split(":")[2] == service and a.split(":", 5)[5].startswith(kind)]
         sid = camel(spec.name)
         yield _statement(sid, called, own)
@@ -309,6 +310,8 @@ def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> I
         yield _statement(f"UsersBounded{number}", BOUNDED & iam, bounded, condition)
     renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
     yield _statement("UsersRenamed", renamed, _arns(grants, "renamed_user"))
+    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "iam"}
+    yield _statement("UsersReleased", {a for a in iam if _reads(a)}, released)
     everyone = f"arn:{state.stack.partition}:iam::{state.stack.account}:user/*"
     yield _statement("UsersOwned", _gone(iam, state), [everyone], _owned(state))
 
@@ -319,12 +322,14 @@ def _ses_statements(
     """Resources of SES: the declared, by type; what they refer to; and those that carry the stack's tag."""
     ses = _of(found, "ses:")
     own, referred, replicated = (_arns(grants, role) for role in ("own", "referred", "replicated"))
+    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "ses"}
     for kind, sid in _SES.items():
         kinds = {kind, *(held.name for held in children(kind))}
         called = {a for a in ses if found[a] & kinds}
         yield _statement(sid, called, folded(_of_kind(own, kind), level))
         used = {a for a in called if _reads(a)} | (_REFERRING[kind] & ses)
         yield _statement(f"{sid}Used", used, folded(_of_kind(referred, kind), level))
+        yield _statement(f"{sid}Released", {a for a in called if _reads(a)}, folded(_of_kind(released, kind), level))
     yield _statement("SesUsed", _REFERRING[""] & ses, folded(referred - {*_of_kind(referred, *_SES)}, level))
 
     def everywhere(resource: str) -> str:

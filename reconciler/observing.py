@@ -21,7 +21,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import State
-from reconciler.resources import KINDS, SECTIONS, SWEPT_AS, children, kind_of_arn
+from reconciler.resources import KINDS, SECTIONS, SWEPT_AS, addresses_of, children, kind_of_arn
 from reconciler.resources.dns_record.kind import DnsRecord
 from reconciler.rules.context import read_facts
 
@@ -58,9 +58,8 @@ def declare(state: State, now: str, *, removing: bool = False) -> Snapshot:
                 snapshot.desired[desired.address] = desired
     for one in state.released:
         # Read by name, too: the sweep may trail behind.
-        spec, _ = SECTIONS[one.section]
-        for region in state.stack.regions if spec.regional else ("",):
-            snapshot.named.setdefault(spec.name, set()).add(spec.address_of(*filter(None, (region,)), one.name))
+        addresses = addresses_of(one.section, one.name, state.stack.regions)
+        snapshot.named.setdefault(SECTIONS[one.section][0].name, set()).update(addresses)
     return snapshot
 
 

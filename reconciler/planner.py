@@ -237,9 +237,19 @@ def in_order(changes: Sequence[Change]) -> list[Change]:
     return [by_address[address] for address in done]
 
 
+_NAMED = {"sweep": "what is tagged as this stack's"}
+"""Parts that could not be read and whose prefix says nothing to people."""
+
+
 def _unread(snapshot: Snapshot) -> list[Diagnostic]:
     return [
-        Diagnostic("error", "unread", f"could not read {part.prefix}: {part.reason}", part.hint, address=part.prefix)
+        Diagnostic(
+            "error",
+            "unread",
+            f"could not read {_NAMED.get(part.prefix, part.prefix)}: {part.reason}",
+            part.hint,
+            address=part.prefix,
+        )
         for part in snapshot.unread
     ]
 

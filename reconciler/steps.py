@@ -108,6 +108,16 @@ def schedule(steps: Iterable[Step]) -> list[Batch]:
     return batches
 
 
+def longest_chains(batches: Iterable[Batch]) -> dict[str, int]:
+    """How many batches wait for each one, one after another: what has most of them behind it should run first."""
+    needs = {batch.id: batch.needs for batch in batches}
+    chain = dict.fromkeys(needs, 0)
+    for name in reversed([*TopologicalSorter(needs).static_order()]):
+        for need in needs.get(name, ()):
+            chain[need] = max(chain.get(need, 0), chain[name] + 1)
+    return chain
+
+
 def _waves(by_id: Mapping[Need, Step]) -> dict[Need, int]:
     """How many batches of other zones must have been written before each step."""
     needs = {key: [need for need in step.needs if need in by_id and need != key] for key, step in by_id.items()}

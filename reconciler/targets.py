@@ -29,8 +29,19 @@ def fitting(targets: Iterable[str]) -> Callable[[Address], bool]:
 def _found(target: str, addresses: Collection[Address]) -> set[Address]:
     """What ``target`` names of ``addresses``, a set or a dictionary: a saved plan has ten thousand targets."""
     if not _is_glob(target):
-        return {target} if target in addresses else set()
+        return {target} if target in addresses else _in_another_zone(target, addresses)
     return {a for a in addresses if a == target or fnmatch.fnmatchcase(a, target)}
+
+
+def _in_another_zone(target: str, addresses: Collection[Address]) -> set[Address]:
+    """The same record in the zone that holds it: without AWS, `recon graph` cannot know which zones there are."""
+    kind, _, rest = target.partition("/")
+    record = rest.partition("/")[2]
+    if kind != "dns_record" or not record:
+        return set()
+    name = record.partition("/")[0].partition(":")[0]
+    zones = (zone for zone in (name, *parents(name)))
+    return {address for zone in zones if (address := f"{kind}/{zone}/{record}") in addresses}
 
 
 def _targeted(kind: str) -> bool:

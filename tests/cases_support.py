@@ -97,6 +97,13 @@ class Case:
     may_be_denied: Mapping[str, str]
     without: Mapping[str, str]
 
+    def _put(self, values: Any) -> dict[str, Any]:
+        """The YAML with ``values`` as the entry; in a list with what names it."""
+        if not self.spec.item_key:
+            return put(self.world, self.place, values)
+        parts = self.address.split("/", 1 + len(self.spec.address))[-len(self.spec.item_key) :]
+        return put(self.world, self.place, [{**dict(zip(self.spec.item_key, parts, strict=True)), **(values or {})}])
+
     @property
     def permanent(self) -> bool:
         """Whether AWS always has it: it is neither created nor deleted."""
@@ -109,12 +116,12 @@ class Case:
 
     def with_entry(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The YAML with the smallest entry and ``values`` laid over it."""
-        return put(self.world, self.place, merge(self.base, values))
+        return self._put(merge(self.base, values))
 
     def with_field(self, one: FieldCase, value: Any) -> dict[str, Any]:
         """The YAML in which a field says ``value``."""
         if one.path == ENTRY:
-            return put(self.world, self.place, value)
+            return self._put(value)
         return self.with_entry(put(merge({}, one.more), one.place, value))
 
     def without_field(self, one: FieldCase) -> dict[str, Any]:
@@ -142,7 +149,7 @@ class Case:
         for one in self.fields:
             if not one.apart and self.can_be_null(one):
                 values = put(values, one.place, None)
-        return merge(self.whole("b"), {}) if not values else put(self.world, self.place, merge(self._kept(), values))
+        return merge(self.whole("b"), {}) if not values else self._put(merge(self._kept(), values))
 
     def can_be_null(self, one: FieldCase) -> bool:
         """Whether ``null`` gives what there is where nobody says anything."""
@@ -184,9 +191,10 @@ def _case(spec: KindSpec, raw: dict[str, Any], number: int) -> Case:
     section = raw.pop("section", sections[0].name if sections else "")
     inside = raw.pop("inside", "")
     ((name, base),) = raw.pop("base").items()
-    place = (section, inside, spec.parent_key, name) if spec.parent_key else (section, name) if name else (section,)
+    outer = (section, inside, spec.parent_key) if spec.parent_key else (section,)
+    place = (*outer, name) if name else outer
     parts = {"REGION": HOME, "SET": inside, "NAME": name}
-    address = raw.pop("address", "") or spec.address_of(*(parts[part] for part in spec.address))
+    address = raw.pop("address", "") or spec.address_of(*(parts.get(part, "") for part in spec.address))
     fields = {
         path: FieldCase(path, **{"address": address, "apart": path == ENTRY, **one, "live": frozenset(one["live"])})
         for path, one in raw.pop("fields").items()

@@ -18,6 +18,11 @@ def test_first_come_first_served_within_a_limit() -> None:
     assert [queue.get() for _ in range(4)] == ["a1", "a2", "a3", None]
 
 
+def test_what_is_urgent_goes_first_within_its_limit() -> None:
+    queue = FairQueue(limit_of, ["a1", "a3", "b0", "a2", "c1"], urgency=lambda item: int(item[1]))
+    assert [queue.get() for _ in range(5)] == ["a3", "b0", "c1", "a2", "a1"]
+
+
 def test_the_limit_with_the_fewest_in_progress_is_next() -> None:
     queue = FairQueue(limit_of, ["a1", "a2", "a3", "b1", "b2", "b3"])
     assert [queue.get() for _ in range(4)] == ["a1", "b1", "a2", "b2"]

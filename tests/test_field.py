@@ -12,6 +12,7 @@ from support import House
 from reconciler.aws.foreign_errors import translate
 from reconciler.desired import load
 from reconciler.errors import InvalidState, ReconError
+from reconciler.kinds.comparing import differences
 from reconciler.kinds.policy import normal_policy
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.names import similar
@@ -134,3 +135,85 @@ def test_many_unknown_keys_are_looked_up_a_limited_number_of_times(tmp_path: Pat
         variables.similar = original
     assert len(asked) <= variables.MAX_SEARCHES
     assert len(caught.value.diagnostics) == 501
+
+
+# --- messages that misled ------------------------------------------------------------------------------------------
+
+HEAD = "stack: {name: acme, account: '111122223333', regions: [us-east-1]}\n"
+
+
+def found_in(tmp_path: Path, text: str) -> list[tuple[str, str, str]]:
+    (tmp_path / "state.yaml").write_text(text)
+    with pytest.raises(InvalidState) as caught:
+        load(tmp_path / "state.yaml")
+    return [(one.code, one.message, one.hint) for one in caught.value.diagnostics]
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        ("dkim: {signing_enabled: 5, domain_signing_selector: a.b}", ["wrong-type", "bad-selector"]),
+        (
+            "mail_from: {mail_from_domain: other.org, behavior_on_mx_failure: X}",
+            ["not-allowed-value", "mail-from-outside"],
+        ),
+        ("policies: {x: 5, y: {Version: '1'}}", ["wrong-type", "missing-key"]),
+        ("dkim: {signing_attributes_origin: EXTERNL, domain_signing_selector: s1}", ["not-allowed-value"]),
+        ("mail_from: {mail_from_domain: 5, behavior_on_mx_failure: X}", ["needs-quotes", "not-allowed-value"]),
+    ],
+)
+def test_a_wrong_value_hides_no_other_error_of_its_block(tmp_path: Path, values: str, codes: list[str]) -> None:
+    found = [code for code, *_ in found_in(tmp_path, HEAD + f"domains: {{acme.com: {{{values}}}}}\n")]
+    assert set(codes) <= set(found), found
+    assert len(found) <= len(codes) + 1, found
+
+
+RAW = HEAD + "domains: {acme.com: {dmarc: 'v=dmarc1; p=none; sp=reject'}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says", "hint"),
+    [
+        (RAW, "bad-dmarc", "'v=dmarc1; p=none; sp=reject'", "such as"),
+        (HEAD.replace("us-east-1", "us-esat-1"), "not-allowed-value", "us-esat-1", "did you mean us-east-1"),
+        (HEAD.replace("111122223333", "${ACCOUNT_ID}"), "undefined-variable", "ACCOUNT_ID", "environment are not read"),
+    ],
+)
+def test_messages(tmp_path: Path, text: str, code: str, says: str, hint: str) -> None:
+    found = [(message, advice) for kind, message, advice in found_in(tmp_path, text) if kind == code]
+    assert len(found) == 1
+    assert says in found[0][0]
+    assert hint in found[0][1]
+
+
+def test_addresses_of_the_graph_are_targets_whatever_the_zones_are(house: House) -> None:
+    house.seed_zone()
+    house.sandbox.seed(zones=[{"name": "shop.acme.com"}])
+    shop = {"dmarc": {"p": "none"}, "mail_from": {"mail_from_domain": "b.shop.acme.com"}}
+    house.write({"domains": {"acme.com": {}, "shop.acme.com": shop}})
+    listed = house.cli("graph", "state.yaml", "--format", "text").out.splitlines()
+    for address in [line for line in listed if line.startswith("dns_record/acme.com/_dmarc.shop")]:
+        ran = house.cli("plan", "state.yaml", "--target", address, "--format", "json")
+        assert ran.code == 0, (address, ran.err)
+        assert any(c["address"].split("/")[2] == address.split("/")[2] for c in ran.json["changes"]), address
+
+
+def test_near_names_of_smtp_users(house: House) -> None:
+    user = {"from_addresses": ["*@acme.com"], "credentials": {"ssm": {"name": "/mail/shop"}}}
+    house.write({"domains": {"acme.com": {}}, "smtp_users": {"shop-backend": user}})
+    assert "did you mean shop-backend?" in house.cli("smtp", "rotate", "shop-back", "state.yaml").err
+    house.write({"domains": {"acme.com": {}}})
+    assert "declared are: none" not in house.cli("smtp", "rotate", "shop-back", "state.yaml").err
+
+
+def test_two_dmarc_records_are_not_also_called_none(house: House) -> None:
+    house.seed_zone("acme.com", {("_dmarc.acme.com", "TXT"): ["v=DMARC1; p=none", "v=DMARC1; p=reject"]})
+    plan = house.plan({"domains": {"acme.com": {"dkim": {}}}})
+    said = [*(d.code for d in plan.diagnostics), *(n.rule for c in plan.changes for n in c.notes)]
+    assert "dmarc-duplicate" in said
+    assert "dmarc-missing" not in said
+
+
+def test_a_null_and_an_absent_field_do_not_differ() -> None:
+    assert differences({"a": 1}, {"a": 1, "b": None}) == ()
+    assert [one.path for one in differences({"a": 1}, {"a": 2, "b": None})] == ["a"]

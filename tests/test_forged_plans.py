@@ -84,9 +84,10 @@ def forged(document: Mapping[str, Any], share: int, turn: int = 0) -> Iterator[F
             name = f"{'.'.join(map(str, path))} {what}"
             if zlib.crc32(name.encode()) % share != turn:
                 continue
-            made = copy.deepcopy(dict(document))
+            made = dict(document)
             place: Any = made
-            for key in path[:-1]:
+            for key in path[:-1]:  # the rest is shared with the document: a plan has thousands of leaves
+                place[key] = copy.copy(place[key])
                 place = place[key]
             edit(place, path[-1], value)
             if path[0] == "declared":
@@ -231,9 +232,10 @@ def honest(house: support.House, story: Story) -> Honest:
 
 def shown(document: Mapping[str, Any]) -> Any:
     """What ``recon show`` says will be written."""
-    changes = copy.deepcopy(document["changes"])
-    for diff in (diff for change in changes for diff in change["diff"]):
-        diff.pop("source", None)
+    changes = [
+        {**change, "diff": [{key: value for key, value in diff.items() if key != "source"} for diff in change["diff"]]}
+        for change in document["changes"]
+    ]
     return [{key: change.get(key) for key in DECIDES} for change in changes]
 
 

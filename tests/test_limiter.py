@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from reconciler.aws.limiter import Limiter, Limiters, rates_from_environment
@@ -35,6 +38,35 @@ def run(limiter: Limiter, clock: Clock, bucket: TokenBucket, calls: int, took: f
             refused += 1
             limiter.throttled(epoch)
     return refused, clock.now - begun
+
+
+def test_who_asks_first_calls_first() -> None:
+    """Each caller that waits could wake first; it is served in its turn all the same, also where one gives up."""
+    clock, served = Clock(), []
+    asleep, go = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        asleep.set()
+        assert go.wait(30)
+        clock.sleep(seconds)
+
+    limiter = Limiter(1.0, clock=clock, sleep=sleep)
+    limiter.acquire()
+
+    def call(number: int) -> None:
+        limiter.acquire()
+        served.append(number)
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        while limiter.waiting < number:
+            time.sleep(0.001)
+    assert asleep.wait(30)
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert served == list(range(8))
 
 
 def test_it_starts_just_below_the_documented_rate() -> None:

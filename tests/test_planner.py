@@ -99,7 +99,8 @@ def test_every_label_is_one_that_steps_have(house: House, monkeypatch: pytest.Mo
     needed: set[str] = set()
     kinds: set[str] = set()
     new_keys = merge(NEW_KEYS, {"domains": {"acme.com": {"configuration_set_name": None}}})
-    for document in (merge(FULL, {"smtp_users": USER}), CHANGED, new_keys, {}, None):
+    topics = {"events": {"subscriptions": [{"protocol": "sqs", "endpoint": "arn:aws:sqs:us-east-1:111122223333:q"}]}}
+    for document in (merge(FULL, {"smtp_users": USER, "sns_topics": topics}), CHANGED, new_keys, {}, None):
         result = house.apply(document, expect=None) if document is not None else house.destroy(expect=None)
         for one in result.plan.changes:
             kinds.add(one.kind)
@@ -168,7 +169,8 @@ def test_every_safeguard_speaks_at_once() -> None:
 
 
 def test_the_orders_of_kinds_follow_from_what_they_say_of_each_other() -> None:
-    assert [kind for kind in RANK if kind not in {"account", "contact_list", "email_template", "sns_topic"}] == [
+    plain = {"account", "contact_list", "email_template", "sns_topic", "sns_subscription"}
+    assert [kind for kind in RANK if kind not in plain] == [
         "dedicated_ip_pool", "configuration_set", "event_destination", "email_identity", "dns_record", "smtp_user",
         "smtp_credential",
     ]  # fmt: skip

@@ -627,7 +627,8 @@ def valid(house: House) -> bool:
 @every_case
 def test_what_is_refused(house: House, case: Case) -> None:
     for wrong in case.refused:
-        house.write(put(case.world, case.place[:-1] or case.place, wrong["is"]))
+        holder = case.place if case.spec.item_key else case.place[:-1] or case.place
+        house.write(put(case.world, holder, wrong["is"]))
         ran = house.cli("validate", "state.yaml")
         assert ran.code == 1, wrong
         assert f"[{wrong['says']}]" in ran.err, ran

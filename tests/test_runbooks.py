@@ -34,6 +34,28 @@ BLOCK = re.compile(r"^```\n\$ recon (.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 SCENARIO = re.compile(r"^    recon sandbox --scenario (\S+)$", re.MULTILINE)
 
 
+FIRST_LINES = {
+    "authentication-error": [
+        ("doctor --message send-as.eml", "It was refused: smtp: the login at the SMTP server failed"),
+        (
+            "doctor --region us-east-1",
+            r"Fix this first: smtp: the access key AKIA\w+ of webmail was deleted on 2026-11-27",
+        ),
+    ],
+    "one-receiver-refuses": [
+        ("doctor --message refused.eml", "It was refused: reputation: the receiver blocks the sending IP address"),
+        ("doctor acme.example --to .*", "Fix this first: suppression: .*ann@bigmail.example is suppressed since"),
+    ],
+    "complaints-rise": [("doctor acme.example .*", "Fix this first: reputation: .*0.22% complained")],
+    "spam-goes-out": [
+        ("doctor --region us-east-1", "Fix this first: reputation: .*one sender is behind them, crm-import"),
+        ("senders", "2 of 2 senders of account 111122223333 are declared by nobody: .*user crm-import"),
+    ],
+    "aws-paused-us": [("doctor --region us-east-1", "Fix this first: account: us-east-1: SES has shut down sending")],
+}
+"""The cause that one command names in its first line, in an account that nobody has declared; by page."""
+
+
 def refused(*_: object) -> verify.Verdict:
     """What SES's SMTP server says to the password of a deleted key."""
     return verify.Verdict(verify.STALE, "SES refuses the login: 535 Authentication Credentials Invalid", "")
@@ -76,6 +98,10 @@ def test_the_commands_of_a_runbook_print_what_it_shows(practice: House, page: Pa
     practice.sandbox.scenario(found[1])
     made = BLOCK.sub(lambda block: f"```\n$ recon {block[1]}\n{ran(practice, block[1])}```", text)
     assert text.count("\n$ recon ") == len(BLOCK.findall(text)) > 1
+    for command, words in FIRST_LINES[page.stem]:
+        assert re.search(rf"^\$ recon {command}\n(?:Without YAML.*\n)?(?:Reading .*\n)?{words}", made, re.MULTILINE), (
+            words
+        )
     if WRITE:
         page.write_text(made, encoding="utf-8")
     assert made == text

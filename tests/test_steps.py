@@ -14,7 +14,7 @@ from reconciler.mail import txt
 from reconciler.model import Change
 from reconciler.resources.dns_record import marker
 from reconciler.resources.dns_record.edits import MAX_CHARACTERS, MAX_ELEMENTS, Edit, batches, compose
-from reconciler.steps import documented_seconds, schedule, split_after_verification
+from reconciler.steps import documented_seconds, longest_chains, schedule, split_after_verification
 
 # --- waves ---------------------------------------------------------------------------------------------------------
 
@@ -39,6 +39,14 @@ def test_what_follows_an_answer_takes_another_batch() -> None:
 
 def test_edits_that_need_each_other_in_one_zone_stay_together() -> None:
     assert list(grouped(Step("m", "mark", zone="Z"), Step("r", "write", needs_of("m", "mark"), zone="Z"))) == ["Z@0"]
+
+
+def test_what_dns_waits_for_has_the_longer_chain() -> None:
+    found = schedule([
+        Step("i", "create"), Step("i", "mail_from", needs_of("i", "create")), Step("s", "create"),
+        Step("r", "write", needs_of("i", "create"), zone="Z"), Step("i", "verified", needs_of("r", "write")),
+    ])  # fmt: skip
+    assert longest_chains(found) == {"i#create": 2, "Z@0": 1, "i#mail_from": 0, "s#create": 0, "i#verified": 0}
 
 
 def test_needs_that_are_not_in_the_run_count_as_met() -> None:

@@ -148,3 +148,119 @@ def test_an_import_brings_the_topics_that_destinations_name(house: House) -> Non
     ran = house.cli("apply", "live", "--auto-approve", "--allow-adopt")
     assert ran.code == 0, ran
     assert sids() == ["theirs"], "the policy is left as it was"
+
+
+# --- subscriptions --------------------------------------------------------------------------------------------------
+
+MAIL = {"protocol": "email", "endpoint": "ops@acme.com"}
+QUEUE = {"protocol": "sqs", "endpoint": f"arn:aws:sqs:{HOME}:{ACCOUNT}:events"}
+WAITING = f"sns_subscription/{HOME}/events/email/ops@acme.com"
+
+
+def subscribed(*items: Any) -> dict[str, Any]:
+    return {"sns_topics": {"events": {"subscriptions": list(items)}}}
+
+
+def listed() -> dict[str, str]:
+    found = client("sns").list_subscriptions_by_topic(TopicArn=ARN)["Subscriptions"]
+    return {one["Endpoint"]: one["SubscriptionArn"] for one in found}
+
+
+def told(house: House, **options: Any) -> list[tuple[str, str]]:
+    plan = house.plan(**options)
+    assert not plan.changes
+    return [(d.severity, d.message) for d in plan.diagnostics if d.code == "subscription-pending"]
+
+
+def test_a_subscription_that_waits_is_a_status_with_an_age(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(time: str) -> None:
+        monkeypatch.setenv("RECON_NOW", f"2026-11-{time}Z")
+
+    at("22T08:00:00")
+    plan = house.plan(subscribed(MAIL, QUEUE))
+    assert "confirm" in {note.rule for c in plan.changes if c.address == WAITING for note in c.notes}
+    house.apply()
+    assert listed()["ops@acme.com"] == "PendingConfirmation"
+    at("22T08:59:00")
+    assert told(house) == []
+    at("22T11:30:00")
+    assert told(house) == [("note", f"{WAITING} waits for confirmation for 3 hours: it gets no messages")]
+    at("24T09:00:00")
+    assert told(house) == [("warning", f"{WAITING} waits for confirmation for 2 days: it gets no messages")]
+    assert house.cli("drift", STATE).code == 0
+    # Nobody confirmed: it is gone after three days, which a plan shows and apply makes good.
+    house.sandbox.advance(3 * 86_400 + 60)
+    assert {c.address: c.action for c in house.plan().changes} == {WAITING: "create"}
+    house.apply()
+    house.sandbox.seed(confirm=["ops@acme.com"])
+    at("25T09:00:00")
+    assert told(house) == []
+
+
+def test_what_somebody_else_began_waits_since_an_unknown_time(house: House) -> None:
+    house.apply(TOPIC)
+    client("sns").subscribe(TopicArn=ARN, Protocol="email", Endpoint="ops@acme.com")
+    house.apply(subscribed(MAIL))
+    assert told(house) == [("note", f"{WAITING} waits for confirmation since an unknown time: it gets no messages")]
+
+
+def test_taken_out_while_it_waits_it_is_left_and_dies(house: House) -> None:
+    house.apply(subscribed(MAIL, QUEUE))
+    plan = house.plan(subscribed(QUEUE))
+    assert ("left", WAITING) in {(d.code, d.address) for d in plan.diagnostics}
+    assert {c.address for c in plan.changes} == {ADDRESS}, "the topic forgets it"
+    house.apply()
+    assert not house.plan().changes
+    house.sandbox.advance(3 * 86_400 + 60)
+    assert set(listed()) == {QUEUE["endpoint"]}
+
+
+def test_others_subscriptions_stay_and_end_with_the_topic_alone(house: House) -> None:
+    sns = client("sns")
+    house.apply(subscribed(QUEUE))
+    theirs = QUEUE["endpoint"] + "-theirs"
+    sns.subscribe(TopicArn=ARN, Protocol="sqs", Endpoint=theirs, Attributes={"RawMessageDelivery": "true"})
+    assert not house.plan().changes
+    house.apply(TOPIC)
+    assert set(listed()) == {theirs}
+    plan = house.plan({})
+    (change,) = plan.changes
+    assert ("subscriptions-lost", "1 subscription ends with it") in {(n.rule, n.message) for n in change.notes}
+
+
+def test_a_filter_is_compared_as_json(house: House) -> None:
+    policy = {"eventType": ["Bounce"], "mail": {"tags": {"team": ["a"]}}}
+    house.apply(subscribed({**QUEUE, "filter_policy": policy, "filter_policy_scope": "MessageBody"}))
+    text = json.dumps(policy, indent=2)
+    own = listed()[QUEUE["endpoint"]]
+    client("sns").set_subscription_attributes(SubscriptionArn=own, AttributeName="FilterPolicy", AttributeValue=text)
+    assert not house.plan().changes
+    changed = json.dumps({"eventType": ["Complaint"]})
+    client("sns").set_subscription_attributes(SubscriptionArn=own, AttributeName="FilterPolicy", AttributeValue=changed)
+    assert {d.path.partition(".")[0] for c in house.plan().changes for d in c.diff} == {"filter_policy"}
+    house.apply()
+    assert not house.plan().changes
+
+
+def test_a_topic_that_was_never_subscribed_by_us_is_not_asked_for_subscriptions(house: House) -> None:
+    house.apply(TOPIC)
+    house.clear()
+    house.plan()
+    assert "sns:ListSubscriptionsByTopic" not in house.calls()
+
+
+def test_drift_names_who_changed_a_topic(house: House) -> None:
+    house.apply(merge(TOPIC, {"sns_topics": {"events": {"display_name": "Mail"}, "other": {"display_name": "Mail"}}}))
+    house.sandbox.advance(60)
+    arn = f"arn:aws:iam::{ACCOUNT}:user/eve"
+    house.sandbox.principal("AKIAEVEEVEEVEEVEEVE1", arn=arn)
+    house.sandbox.principal("AKIABOBBOBBOBBOBBOB1", arn=arn.replace("eve", "bob"))
+    for key, name in (("AKIAEVEEVEEVEEVEEVE1", "events"), ("AKIABOBBOBBOBBOBBOB1", "other")):
+        sns = house.sandbox.client("sns", HOME, access_key=key)
+        topic = ARN.replace("events", name)
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="DisplayName", AttributeValue="Spam")
+    house.sandbox.advance(3600)
+    ran = house.cli("drift", STATE)
+    assert ran.code == 2, ran
+    here = ran.out.index(ADDRESS)
+    assert "eve" in ran.out[here : here + 600], ran.out

@@ -18,7 +18,7 @@ from reconciler.kinds.kind import Need, Step
 from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Address, Applied, Change, Diagnostic, Plan, Result, address_parts
-from reconciler.steps import Batch, steps_of
+from reconciler.steps import Batch, longest_chains, steps_of
 
 OnStep = Callable[[str, str, str], None]
 """``on_step(step id, outcome, error code)``: ``done``, ``failed`` or ``skipped``; called from several threads."""
@@ -55,14 +55,18 @@ class Progress:
     def execute(self, batches: Sequence[Batch]) -> None:
         """Run every batch when the batches that it needs have ended; steps that need a failed step are skipped.
 
-        Ready batches take turns among AWS's rate limits, so that no region or service waits for another.
+        Ready batches take turns among AWS's rate limits, so that no region or service waits for another. Of one limit,
+        what most others wait for one after another goes first: a DNS batch waits for every identity that it is about.
         """
         followers: dict[str, list[Batch]] = {}
         missing = {batch.id: len(batch.needs) for batch in batches}
         for batch in batches:
             for need in batch.needs:
                 followers.setdefault(need, []).append(batch)
-        ready = FairQueue[Batch](_limit_of, (batch for batch in batches if not batch.needs))
+        chain = longest_chains(batches)
+        ready = FairQueue[Batch](
+            _limit_of, (batch for batch in batches if not batch.needs), urgency=lambda batch: chain[batch.id]
+        )
         ended: _Ended = SimpleQueue()
         running = 0
         with ThreadPoolExecutor(max_workers=self.run.aws.parallelism) as pool:

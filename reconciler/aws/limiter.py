@@ -99,14 +99,33 @@ class Limiter:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
+        self._callers: deque[object] = deque()
+        self._turn = threading.Condition()
 
     @property
     def rate(self) -> float:
         """The current rate in requests per second."""
         return self._rate
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for their turn."""
+        return len(self._callers)
+
     def acquire(self) -> int:
-        """Wait until the next call may start; returns the epoch to pass to ``throttled``."""
+        """Wait until the next call may start, first come first served; returns the epoch to pass to ``throttled``."""
+        caller = object()
+        with self._turn:
+            self._callers.append(caller)
+            self._turn.wait_for(lambda: self._callers[0] is caller)
+        try:
+            return self._wait()
+        finally:
+            with self._turn:
+                self._callers.popleft()
+                self._turn.notify_all()
+
+    def _wait(self) -> int:
         while True:
             with self._lock:
                 now = self._clock()

@@ -17,7 +17,7 @@ from reconciler.desired.variables import BadVariable, Variables, suggestion, var
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
 from reconciler.regions import SES_REGIONS
-from reconciler.resources import SECTIONS, children
+from reconciler.resources import KINDS, SECTIONS, children
 from reconciler.resources.email_identity import IDENTITY_KEYS
 
 META: Final = frozenset({"class", "vars", "regions", "by_region", "unmanaged"})
@@ -98,6 +98,7 @@ def _unusable_keys(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -
     """The keys of an entry whose values cannot be checked further: something below has the wrong form, or a key is
     one mistyped, and would be missed. Any other unknown key is taken out, and a list that says something twice is a
     list: so the rest is reported at once. ``mistyped`` gathers the maps that had such a key: it may mean another."""
+    apart: list[tuple[str, ...]] = []
     for finding in found:
         holder = plain
         for part in finding.path[:-1]:
@@ -106,7 +107,33 @@ def _unusable_keys(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -
             holder.pop(finding.path[-1], None)
             mistyped.add(".".join(str(part) for part in finding.path[:-1]))
         elif finding.code not in ("repeated-item", "out-of-range") and finding.path:
-            yield str(finding.path[0])
+            place = _checked_apart(finding)
+            if place:
+                apart.append(place)
+            else:
+                yield str(finding.path[0])
+    for block, key in apart:
+        plain[block].pop(key, None)
+        mistyped.add(block)
+
+
+_ITEMS_APART: Final = frozenset({"policies", *(child.parent_key for kind in KINDS for child in children(kind))})
+"""Maps whose items, by name, have nothing to do with each other."""
+_VALUES_APART: Final = {
+    "dkim": frozenset({"signing_enabled", "next_signing_key_length", "domain_signing_selector"}),
+    "mail_from": frozenset({"behavior_on_mx_failure"}),
+    "delivery_options": frozenset({"tls_policy", "sending_pool_name", "max_delivery_seconds"}),
+}
+"""Keys of blocks that say nothing about the other keys of their block."""
+
+
+def _checked_apart(finding: SchemaProblem) -> tuple[str, str] | None:
+    """The block and key that can be taken out for what is wrong with it, so that the rest of the block is checked."""
+    if len(finding.path) < 2 or (finding.is_key and len(finding.path) < 3):
+        return None
+    block, key = str(finding.path[0]), str(finding.path[1])
+    whole = block in _ITEMS_APART and (len(finding.path) > 2 or not finding.is_key)
+    return (block, key) if whole or key in _VALUES_APART.get(block, ()) else None
 
 
 def _expanded_key(

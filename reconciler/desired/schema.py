@@ -84,7 +84,14 @@ def _add_envelope(body: dict[str, Any], spec: KindSpec, section: Section) -> Non
 
     own = dict(body["properties"])
     for child in children(spec.name):
-        if child.parent_key:
+        if child.item_key:
+            own[child.parent_key] = {
+                "title": f"{child.words[0].upper()}{child.words[1:]}s",
+                "description": f"List of {child.words}s.",
+                "type": ["array", "null"],
+                "items": {"$ref": f"#/$defs/{child.name}"},
+            }
+        elif child.parent_key:
             own[child.parent_key] = {
                 "title": f"{child.words[0].upper()}{child.words[1:]}s",
                 "description": f"Name to {child.words}" + (f", at most {child.quota}." if child.quota else "."),

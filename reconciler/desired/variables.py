@@ -98,7 +98,9 @@ class Variables:
         self.used.add(name)
         if name not in self.values:
             raise BadVariable(
-                "undefined-variable", f"the variable ${{{name}}} is not defined", suggestion(name, self.values)
+                "undefined-variable",
+                f"the variable ${{{name}}} is not defined",
+                _hint_of_variable(name, suggestion(name, self.values)),
             )
         value = self.values[name]
         text = variable_text(value)
@@ -119,6 +121,13 @@ class Variables:
             )  # fmt: skip
         self._known[name] = expanded = self._expand(text, False, (*open_names, name))
         return expanded
+
+
+def _hint_of_variable(name: str, near: str) -> str:
+    """A name in capitals is most likely one of the process environment, which is never read."""
+    if name.isupper():
+        return "variables of the process environment are not read: write it under `vars:` or `environments:`"
+    return near
 
 
 def variable_text(value: Any) -> str:

@@ -227,7 +227,9 @@ def behind(facts: Facts, region: str) -> tuple[str, str]:
         declared = any(d.name == user for d in facts.snapshot.kind(smtp_credential.NAME))
         lock = f"recon smtp lock {user}" if declared else f"recon smtp lock user/{user} --undeclared"
         return f"{words}, last on {used[:16].replace('T', ' ')} UTC", f"{lock} stops it at once; {counted}"
-    if seen or gone:
+    if gone and not seen:
+        return f"in that time the keys of these were switched off or deleted: {', '.join(gone[:5])}", counted
+    if seen:
         known = [f"{user} ({used[:10]})" for user, _, used in seen] + [f"{user} (its key is off)" for user in gone]
         may = ", or may have" if gone else ""
         return f"{len(known)} senders have used SES there of late{may}: {', '.join(known[:5])}", counted

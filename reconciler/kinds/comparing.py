@@ -67,8 +67,9 @@ def differences(
         places |= dict.fromkeys(_leaves(path, _at(old, path), _at(new, path), whole))
     found = []
     for path in sorted(places):
-        name = ".".join(path)
-        found.append(FieldDiff(name, _at(old, path), _at(new, path), desired.source_of(name) if desired else None))
+        name, was, now = ".".join(path), _at(old, path), _at(new, path)
+        if was is not None or now is not None:  # a null and an absent field are the same
+            found.append(FieldDiff(name, was, now, desired.source_of(name) if desired else None))
     return tuple(found)
 
 

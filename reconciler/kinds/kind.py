@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from reconciler.kinds.changes import release
@@ -18,7 +18,7 @@ from reconciler.kinds.ownership import owner_of
 from reconciler.model import Address, Change, Desired, Diagnostic, Observed, Stack, State, address_parts
 from reconciler.names import at_or_above
 from reconciler.regions import literal, ses_arn
-from reconciler.resources import KINDS
+from reconciler.resources import KINDS, addresses_of
 from reconciler.resources.spec import at_path
 
 if TYPE_CHECKING:
@@ -227,13 +227,18 @@ class BaseKind(ABC):
                     yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
 
     def all_grants(self, state: State) -> Iterable[Grant]:
-        """Everything that a plan or apply of ``state`` touches for this kind: what is declared, and what ``moved``
-        renames."""
+        """Everything that a plan or apply of ``state`` touches for this kind: what is declared, what ``moved`` renames,
+        and what is let go."""
         for desired in self.desired(state):
             yield from self.grants(desired, state)
         for moved in state.moved:
             if address_parts(moved.from_address).kind == self.name:
                 yield from self.own_grants(state.stack, moved.from_address)
+        for one in state.released:
+            # Read by name, also once it has lost the stack's tag; its own are taken off what carries it.
+            for address in addresses_of(one.section, one.name, state.stack.regions):
+                if address_parts(address).kind == self.name:
+                    yield from (replace(g, role="released") for g in self.own_grants(state.stack, address))
 
     def lookups(self, change: Change) -> Iterable[Lookup]:
         """The questions to CloudTrail's history that find who made the difference ``change``."""
@@ -271,5 +276,5 @@ class BaseKind(ABC):
         if spec.service is not None:
             arns = {f"{spec.service.prefix}{name}"}
         return name in said_under(said, *spec.named_in) or any(
-            arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn")
+            arn.split(":", 5)[-1] in arns for arn in said_under(said, "resourcearn", *spec.named_in) if ":" in arn
         )

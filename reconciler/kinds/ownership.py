@@ -23,6 +23,7 @@ POLICIES = "recon:policies"
 DESTINATIONS: Final = "recon:destinations"
 MAIL_FROM = "recon:mail_from"
 TRACKING: Final = "recon:tracking"
+SUBSCRIPTIONS: Final = "recon:subscriptions"
 DKIM_SELECTOR = "recon:dkim-selector"
 PARTS = "recon:parts"
 PROTECT = "recon:protect"
@@ -38,7 +39,7 @@ _CLOUDFORMATION: Final = "the CloudFormation stack "
 
 T = TypeVar("T")
 
-LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, PARTS, MAIL_FROM, TRACKING, DKIM_SELECTOR)
+LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, SUBSCRIPTIONS, PARTS, MAIL_FROM, TRACKING, DKIM_SELECTOR)
 """The tags that list what we put: a name stands in them from before it is put until after it is gone."""
 
 _TAG_VALUE = 256

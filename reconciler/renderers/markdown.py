@@ -20,6 +20,7 @@ from reconciler.renderers.escape import fence, html_text, markdown_code, markdow
 from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
+from reconciler.renderers.values import unread_parts
 from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
 
 LIMIT: Final = 60_000
@@ -332,9 +333,9 @@ def _foot(plan: Plan) -> str:
     lines += [markdown_text(_cut(line, 1_500)) for line in applied_with(plan)]
     if plan.scanned:
         lines.append(f"Searched {markdown_text(_cut('; '.join(plan.scanned), 1_500))}.")
-    if plan.unread:
-        names = markdown_text(_cut(", ".join(plan.unread), 1_500))
-        lines.append(f"Not read ({len(plan.unread)}): {names}.")
+    if unread := unread_parts(plan.unread):
+        names = markdown_text(_cut(", ".join(unread), 1_500))
+        lines.append(f"Not read ({len(unread)}): {names}.")
     calls = sum(plan.calls.values())
     if calls and plan.changes:
         lines.append(f"Read with {plural(calls, 'AWS call')}.")

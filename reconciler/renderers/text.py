@@ -15,7 +15,7 @@ from reconciler.errors import ReconError
 from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
-from reconciler.renderers.values import Placeholder, one_line
+from reconciler.renderers.values import Placeholder, one_line, unread_parts
 from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
 
 Piece = tuple[str, str]
@@ -288,9 +288,9 @@ def _footer(plan: Plan, style: Style) -> list[Line]:
         small(style.safe(line))
     if plan.scanned:
         small("Searched " + "; ".join(style.safe(one) for one in plan.scanned) + ".")
-    if plan.unread:
-        shown = plan.unread if style.verbose else plan.unread[:5]
-        more = f", {style.dots} {len(plan.unread) - len(shown)} more" if len(shown) < len(plan.unread) else ""
+    if unread := unread_parts(plan.unread):
+        shown = unread if style.verbose else unread[:5]
+        more = f", {style.dots} {len(unread) - len(shown)} more" if len(shown) < len(unread) else ""
         small(f"Not read: {', '.join(style.safe(one) for one in shown)}{more}.")
     if plan.outcome == "refused":
         lines.append([("error", REFUSED.format(where="above"))])

@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -37,6 +37,12 @@ class Placeholder:
 UNKNOWN: Final = Placeholder("(known after apply)")
 SENSITIVE: Final = Placeholder("(sensitive)")
 NOT_SET: Final = "(not set)"
+
+
+def unread_parts(unread: Iterable[str]) -> list[str]:
+    """What a run did not read, in words, each once."""
+    words = {"sweep": "what is tagged as this stack's and no longer declared"}
+    return list(dict.fromkeys(words.get(part, part) for part in unread))
 
 
 def hidden(value: Any, key: str = "") -> Any:

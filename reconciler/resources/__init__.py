@@ -7,7 +7,7 @@ where the kind needs them ``kind.py`` (its class), ``checks.py`` (of the YAML), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +43,10 @@ BY_ARN: Mapping[str, KindSpec] = MappingProxyType(
 """Resource type in an ARN of SES -> kind."""
 
 
-SWEPT_AS: tuple[str, ...] = ("ses", *sorted({spec.service.swept_as for spec in KINDS.values() if spec.service}))
+SWEPT_AS: tuple[str, ...] = (
+    "ses",
+    *sorted({spec.service.swept_as for spec in KINDS.values() if spec.service and spec.swept}),
+)
 """The types of all kinds for the tagging API."""
 
 
@@ -56,7 +59,7 @@ def kind_of_arn(arn: str) -> tuple[KindSpec, str] | None:
         return (BY_ARN[kind], name) if kind in BY_ARN else None
     for spec in KINDS.values():
         there = spec.service
-        if there is not None and there.name == service and resource.startswith(there.prefix):
+        if there is not None and spec.swept and there.name == service and resource.startswith(there.prefix):
             name = resource.removeprefix(there.prefix)
             if not spec.named_badly(name):
                 return spec, name
@@ -88,7 +91,7 @@ def holder_of(address: str) -> str | None:
     spec = KINDS.get(kind)
     if spec is None or not spec.parent_key:
         return None
-    return "/".join((spec.parent, *parts[:-1]))
+    return "/".join((spec.parent, *parts[: len(KINDS[spec.parent].address)]))
 
 
 def entries_of(address: str) -> tuple[str, ...]:
@@ -100,6 +103,12 @@ def entries_of(address: str) -> tuple[str, ...]:
     if owner is None or len(parts) < len(owner.address):
         return ()
     return tuple(f"{section.name}.{parts[len(owner.address) - 1]}" for section in owner.sections)
+
+
+def addresses_of(section: str, name: str, regions: Iterable[str]) -> tuple[str, ...]:
+    """The addresses of an entry, in each of ``regions`` where its kind has any."""
+    spec, _ = SECTIONS[section]
+    return tuple(spec.address_of(region, name) for region in regions) if spec.regional else (spec.address_of(name),)
 
 
 def _order(needs: Mapping[str, set[str]]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ addresses, references, the tag sweep, IAM policies, CloudTrail look-ups, the hea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 
-Memory = Literal["recon:records", "recon:destinations", "recon:tracking"]
+Memory = Literal["recon:records", "recon:destinations", "recon:tracking", "recon:subscriptions"]
 """The tags of a resource that name what other kinds have planned for it (``reconciler.kinds.plan_draft``)."""
 
 
@@ -161,8 +161,8 @@ class Service:
     """As in ARNs and in IAM: ``cloudwatch``."""
     client: str
     """As botocore calls it."""
-    swept_as: str
-    """The type of the resources for the tagging API: ``cloudwatch:alarm``."""
+    swept_as: str = ""
+    """The type of the resources for the tagging API: ``cloudwatch:alarm``; empty where they carry no tags."""
     prefix: str = ""
     """What precedes the name in an ARN: ``alarm:``."""
     arn_member: str = "ResourceArn"
@@ -197,6 +197,8 @@ class KindSpec:
     """The kind inside whose entry it is declared; it is read and deleted with it."""
     parent_key: str = ""
     """The key of the parent's entry that holds it."""
+    item_key: tuple[str, ...] = ()
+    """Where the parent holds a list: the keys of an item that its address ends with. Else it holds a map of names."""
     about: str = ""
     """What it is, for the docs, where it has no section of its own."""
     with_kinds: tuple[str, ...] = ()
@@ -247,6 +249,16 @@ class KindSpec:
     """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
     ``put``. What is taken out of the YAML stays as it is."""
 
+    def held_in(self, entry: Values) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+        """What an entry of the parent holds of this kind: the end of the address, the path in the entry, the values."""
+        held = entry.get(self.parent_key) if self.parent_key else None
+        if self.item_key:
+            for index, item in enumerate(held if isinstance(held, list | tuple) else ()):
+                if isinstance(item, Mapping):
+                    yield tuple(str(item.get(k, "")) for k in self.item_key), f"{self.parent_key}.{index}", item
+        elif isinstance(held, Mapping):
+            yield from (((name,), f"{self.parent_key}.{name}", values) for name, values in held.items())
+
     @property
     def section(self) -> str:
         """The first section of the YAML, empty for a kind that has none of its own."""
@@ -263,7 +275,7 @@ class KindSpec:
 
     @property
     def swept(self) -> bool:
-        return bool(self.arn) or self.service is not None
+        return bool(self.arn) or bool(self.service and self.service.swept_as)
 
     @property
     def client(self) -> str:

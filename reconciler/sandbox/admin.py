@@ -145,6 +145,7 @@ class Admin:
           and addresses; with ``publish`` their DKIM (and MAIL FROM) records are put into the sandbox's zones;
           ``${domain}`` in ``mail_from`` is the name
         - ``verify``: addresses, or ``{identity, region?, account?}``: the link in the mail was clicked
+        - ``confirm``: endpoints of SNS subscriptions: the link in the mail was followed
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
         - ``stacks``: CloudFormation's: ``{name, id?, region?, account?, status?, resources?: {logical id: {type,
           physical_id, retain?}}}``; their ids are returned, too
@@ -157,6 +158,7 @@ class Admin:
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
             "verify": self._seed_verify, "dedicated_ips": self._seed_ip, "suppressed": self._seed_suppressed,
             "accounts": self._seed_account, "stacks": self._seed_stack,
+            "confirm": self._seed_confirm,
         }  # fmt: skip
         if unknown := set(given) - set(steps):
             raise ValueError(f"a seed has no {sorted(unknown)}; it has {sorted(steps)}")
@@ -256,6 +258,16 @@ class Admin:
         if identity is None:
             raise ValueError(f"no identity {given['identity']!r} to verify")
         identity.verified = True
+
+    def _seed_confirm(self, endpoint: Mapping[str, Any] | str) -> None:
+        found = [
+            one for _, _, state in self.world.each("sns") for topic in state.of("Topic").values()
+            for one in topic.of("Subscription").values() if one.name.partition("/")[2] == endpoint
+        ]  # fmt: skip
+        if not found:
+            raise ValueError(f"no subscription of {endpoint!r} to confirm")
+        for one in found:
+            one.body.pop("Pending", None)
 
     def _seed_ip(self, item: Mapping[str, Any]) -> None:
         now, body = self.world.clock.now(), {"PoolName": item.get("pool", "ses-default-dedicated-pool")}

@@ -151,7 +151,7 @@ def one_receiver(stage: Stage) -> None:
 def break_in(stage: Stage) -> None:
     """A key that nobody remembers sends spam: bounces and complaints rise by the hour."""
     company(stage)
-    stage.used(stage.user("bookings", sends_as(f"bookings@{DOMAIN}"), days=300), days=0.02)
+    stage.used(stage.user("bookings", sends_as(f"bookings@{DOMAIN}"), days=300), days=0.02, region="eu-west-1")
     leaked = stage.user("crm-import", {"Action": "ses:*", "Resource": "*"}, days=700, by="intern-tom")
     stage.used(leaked, days=0.001)
     stage.seed(
@@ -195,7 +195,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
                  "recon doctor --region us-east-1", stale_password),
         Scenario("one-receiver", "bigmail.example refuses mail that every other receiver takes",
                  f"recon doctor {DOMAIN} --to ann@bigmail.example", one_receiver),
-        Scenario("break-in", "thousands of mails that nobody wrote leave the account", "recon senders", break_in),
+        Scenario("break-in", "thousands of mails that nobody wrote leave the account",
+                 "recon doctor --region us-east-1", break_in),
         Scenario("growing-up", "receipts land in spam since the campaigns began", f"recon doctor {DOMAIN}", growing_up),
         Scenario("unused-domain", "mail with From addresses at acme-parked.example, which never sends, is all over",
                  "recon doctor", unused_domain),

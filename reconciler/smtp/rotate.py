@@ -16,6 +16,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import tags_to_aws
 from reconciler.model import Desired, Observed, State
+from reconciler.names import similar
 from reconciler.resources.smtp_credential import key_requests, keys, rotation
 from reconciler.resources.smtp_credential import kind as smtp_credential
 from reconciler.resources.smtp_user import kind as smtp_user
@@ -66,8 +67,10 @@ def declared_credential(snapshot: Snapshot, name: str) -> Desired:
     """A declared credential by its user's name. Raises ReconError that lists the declared users."""
     found = snapshot.desired.get(smtp_credential.address_of(name))
     if found is None:
-        there = ", ".join(sorted(d.name for d in snapshot.kind(smtp_credential.NAME))) or "none"
-        raise ReconError(f"no SMTP user {name} is declared", hint=f"declared are: {there}")
+        there = sorted({entry.name for entry in snapshot.state.section("smtp_users")})  # not only those that were read
+        near = similar(name, there)
+        hint = f"did you mean {near[0]}?" if near else f"declared are: {', '.join(there)}"
+        raise ReconError(f"no SMTP user {name} is declared", hint=hint if there else "declare it under `smtp_users:`")
     return found
 
 

@@ -295,7 +295,7 @@ def verify_all(snapshot: Snapshot, aws: Aws, user: str | None, only: list[str]) 
         every = [declared_credential(snapshot, user)]
     covered = sorted({r for d in every for r in d.spec["regions"]})
     if unknown := sorted(set(only) - set(covered)):
-        hint = f"there are: {', '.join(covered) or 'none'}"
+        hint = f"there are: {', '.join(covered)}" if covered else "no declared SMTP user has a stored credential"
         raise ReconError(f"no credential is stored for {', '.join(unknown)}", hint=hint)
     trust = context()
     todo = [(d, s, r) for d in every for s in d.spec["stores"] for r in s["regions"] if not only or r in only]

@@ -185,8 +185,8 @@ class Together:
         for entry in self.entries:
             found.add(address_of(entry.section, entry.name, entry.region))
             for child in children(SECTIONS[entry.section][0].name):
-                for name in (entry.values.get(child.parent_key) or ()) if child.parent_key else ():
-                    found.add(child.address_of(str(entry.region), entry.name, name))
+                for name, _, _ in child.held_in(entry.values):
+                    found.add(child.address_of(str(entry.region), entry.name, *name))
         return frozenset(found - {""})
 
 
@@ -195,10 +195,9 @@ def names_written(spec: KindSpec, values: Mapping[str, Any]) -> Iterator[tuple[s
     for named in spec.named:
         yield from ((named.path, named, text) for text in named.texts_in(values) if ":" not in text)
     for child in children(spec.name):
-        held = values.get(child.parent_key) if child.parent_key else None
-        for name, inner in held.items() if isinstance(held, Mapping) else ():
+        for _, at, inner in child.held_in(values):
             for path, named, text in names_written(child, inner) if isinstance(inner, Mapping) else ():
-                yield f"{child.parent_key}.{name}.{path}", named, text
+                yield f"{at}.{path}", named, text
 
 
 def _kind_and_region(address: str) -> tuple[str, str]:

@@ -65,18 +65,19 @@ def _check_name(place: EntryContext, path: str, name: str, spec: KindSpec) -> bo
 
 def _check_children(place: EntryContext, spec: KindSpec, child: KindSpec) -> None:
     """What an entry holds of another kind: how many, their names, and their values."""
-    held = place.values.get(child.parent_key)
-    if not isinstance(held, dict):
-        return
+    held = list(child.held_in(place.values))
     if child.quota is not None and len(held) > child.quota:
         place.error(
             child.parent_key, "too-many", f"{len(held)} {child.words}s; SES takes {child.quota} a {spec.words}",
             f"declare {child.quota} at most",
         )  # fmt: skip
     checks = checks_of(child.name)
-    for name, values in held.items():
-        path = f"{child.parent_key}.{name}"
-        _check_name(place, path, name, child)
+    seen: set[tuple[str, ...]] = set()
+    for name, path, values in held:
+        if child.item_key and name in seen:
+            place.error(path, "repeated-item", f"{' '.join(name)} is there twice", "keep one of the two")
+        seen.add(name)
+        _check_name(place, path, "/".join(name), child)
         if checks is not None and isinstance(values, dict):
             checks.check(place, path, values)
 

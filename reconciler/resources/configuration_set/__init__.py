@@ -34,7 +34,10 @@ SPEC = PlainSpec(
     key="ConfigurationSetName",
     fields={
         "delivery_options": Field(
-            inner={"tls_policy": "OPTIONAL", "sending_pool_name": None, "max_delivery_seconds": None},
+            inner={
+                "tls_policy": "OPTIONAL", "sending_pool_name": None, "max_delivery_seconds": None,
+                "shared_pool_delivery_mode": "ACCOUNT",
+            },
             put="PutConfigurationSetDeliveryOptions",
         ),
         "reputation_options": Field(

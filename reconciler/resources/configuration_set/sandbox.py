@@ -17,12 +17,16 @@ from reconciler.sandbox.world import moment
 
 
 def delivery(context: Context, given: Params, before: Params | None) -> Params | None:
-    """None when nothing in the block is set, else with TlsPolicy filled in."""
+    """None when nothing in the block is set, else with TlsPolicy filled in. The mode of the shared pool alone is kept
+    where a put leaves it out; ACCOUNT, the account's own, is that of a new set."""
     pool = given.get("SendingPoolName")
     pools = context.state.of("DedicatedIpPool").keys() | of_noun("DedicatedIpPool").reserved
     if pool is not None and pool not in pools:
         raise bad(f"Dedicated IP pool <{pool}> does not exist.")
-    return {"TlsPolicy": "OPTIONAL", **given} if given else None
+    rest = {member: value for member, value in given.items() if member != "SharedPoolDeliveryMode"}
+    mode = given.get("SharedPoolDeliveryMode", (before or {}).get("SharedPoolDeliveryMode", "ACCOUNT"))
+    kept = {**rest, **({"SharedPoolDeliveryMode": mode} if mode != "ACCOUNT" else {})}
+    return {"TlsPolicy": "OPTIONAL", **kept} if kept else None
 
 
 def reputation(context: Context, given: Params, before: Params | None) -> Params:

@@ -19,6 +19,7 @@ SPEC = PlainSpec(
             "topics.yaml", place=60,
         ),
     ),
+    remembers=("recon:subscriptions",),
     service=Service("sns", "sns", "sns"),
     quota=100_000,
     pattern=r"[A-Za-z0-9_-]{1,256}",

@@ -19,7 +19,7 @@ from reconciler.kinds.ownership import left_alone
 from reconciler.kinds.plain import PlainKind, Request
 from reconciler.kinds.spelling import camel
 from reconciler.kinds.tags import tags_from_aws
-from reconciler.model import Change, Desired, Observed, State
+from reconciler.model import Change, Desired, Note, Observed, State
 from reconciler.resources import naming
 from reconciler.resources.sns_topic import SERVICES, SPEC
 
@@ -56,7 +56,14 @@ class SnsTopic(PlainKind):
         spec["delivery_policy"] = json.loads(delivery) if delivery else None
         spec["publishers"] = sorted(_allowed(policy, arn, stack.account))
         found = tags_from_aws(tags.get("Tags"))
-        return Observed(SPEC.address_of(region, name), self.name, region, name, {**spec, "tags": found}, found)
+        facts = {key: int(texts.get(f"Subscriptions{key.capitalize()}") or 0) for key in ("confirmed", "pending")}
+        address = SPEC.address_of(region, name)
+        return Observed(address, self.name, region, name, {**spec, "tags": found}, found, facts)
+
+    def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
+        count = live.facts["confirmed"] + live.facts["pending"]
+        words = f"{count} subscription{'' if count == 1 else 's'} {'ends' if count == 1 else 'end'} with it"
+        return (Note("subscriptions-lost", "warning", words),) if count else ()
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)
