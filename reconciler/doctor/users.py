@@ -245,8 +245,8 @@ def _counted(snapshot: Snapshot, region: str) -> str:
             place = one.address.removeprefix(f"event_destination/{region}/")
             return f"the event destination {place} counts by sender: CloudWatch, namespace AWS/SES, dimension {_CALLER}"
     return (
-        f"an event destination to CloudWatch with the dimension {_CALLER} counts by sender; until then SES does not "
-        "say whose they are"
+        f"an event destination to CloudWatch with the dimension {_CALLER} counts bounces by sender; until then SES "
+        "does not say whose they are"
     )
 
 
