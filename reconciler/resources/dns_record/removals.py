@@ -38,6 +38,8 @@ from reconciler.resources.dns_record.values import (
 from reconciler.resources.dns_record.zones import Zone
 from reconciler.secrets import fingerprint
 
+_TYPE_OF = {"null_mx": "MX", "mail_from": "MX", "tracking": "CNAME"}
+
 
 class Removals:
     """Adds to the plan what is deleted, the markers that remember it meanwhile, and what the owners' tags must say."""
@@ -141,10 +143,10 @@ class Removals:
         for scope in others:
             self.plan.draft.say(
                 "note",
-                "shared" if domain in self.plan.entries else "left",
+                "left" if self.plan.goes(domain) else "shared",
                 f'the {group.upper()} of {domain} stays: the recon stack "{scope}" declares it, too',
                 hint="it goes with the last stack that declares it",
-                address=address_of(zone.name, name, "TXT" if group in ("dmarc", "bimi") else "MX"),
+                address=address_of(zone.name, name, _TYPE_OF.get(group, "TXT")),
             )
         return bool(others)
 
