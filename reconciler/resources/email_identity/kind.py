@@ -124,7 +124,8 @@ class EmailIdentity(Reader):
                 for field, default in ((DEFAULT_SET.path, None), ("email_forwarding_enabled", True)):
                     if field in values:
                         spec[field] = default if values[field] is None else values[field]
-                spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
+                partition = regions.partition_of(entry.region or "")
+                spec["policies"] = {k: normal_policy(v, partition) for k, v in (values.get("policies") or {}).items()}
                 spec["tags"] = entry_tags(entry)
                 yield Desired(
                     address_of(entry.region, entry.name),
