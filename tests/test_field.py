@@ -174,6 +174,7 @@ DESTINATION = "{matching_event_types: [SEND], sns_destination: {topic_arn: 'arn:
 SNS = "configuration_sets: {a: {event_destinations: {d: " + DESTINATION + "}}}"
 STATEMENT = "{Effect: Allow, Action: 'ses:SendEmail', Principal: {AWS: 'WHO'}, Resource: '*'}"
 POLICY = "domains: {acme.com: {policies: {p: {Version: '2012-10-17', Statement: [" + STATEMENT + "]}}}}"
+SUBSCRIPTIONS = HEAD + "sns_topics: {ops: {subscriptions: [{protocol: 5}, {protocol: email, endpoint: a@acme.com}]}}"
 RAW = HEAD + "domains: {acme.com: {dmarc: 'v=dmarc1; p=none; sp=reject'}}"
 
 
@@ -183,6 +184,7 @@ RAW = HEAD + "domains: {acme.com: {dmarc: 'v=dmarc1; p=none; sp=reject'}}"
         (RAW, "bad-dmarc", "'v=dmarc1; p=none; sp=reject'", "such as"),
         (HEAD.replace("us-east-1", "us-esat-1"), "not-allowed-value", "us-esat-1", "did you mean us-east-1"),
         (HEAD.replace("111122223333", "${ACCOUNT_ID}"), "undefined-variable", "ACCOUNT_ID", "environment are not read"),
+        (SUBSCRIPTIONS, "not-allowed-value", "protocol", "allowed"),
         (HEAD + SNS.replace("TOPIC", "feedback.fifo"), "fifo-topic", "FIFO topics", "standard topic"),
         (HEAD + POLICY.replace("WHO", "11122223333"), "bad-account", "11122223333", "all 12 digits"),
         (HEAD + POLICY.replace("WHO", "arn:aws:iam::11122223333:root"), "bad-account", "11122223333", "all 12 digits"),

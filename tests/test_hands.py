@@ -226,6 +226,7 @@ def test_entries_are_let_go(applied: House, entry: str) -> None:
     plan = applied.settle(without(*names))
     assert {c.action for c in plan.changes} <= {"update", "delete"}
     assert {c.kind for c in plan.changes if c.action == "delete"} <= {"dns_record"}
+    assert all("left" in {note.rule for note in c.notes} for c in plan.changes), "what stays is named"
     gone = set().union(*(LETTING_GO[name] for name in names))
     assert {name for name, owner in owners().items() if owner is None} == gone
     assert mail(applied) == before

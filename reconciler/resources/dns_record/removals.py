@@ -390,13 +390,24 @@ class Removals:
                 and marker.read(after_texts, scope).names_more(marker.read(have, scope))
                 and not taken,
                 marker=True,
-                notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
+                notes=self._marker_notes((zone_id, domain), have),
                 adopts=taken,
                 after_changes=(*self._of_domain(domain), *sorted(self.plan.inheriting.get(domain, ()))),
             )
             if add:
                 for planned in records:
                     planned.needs.append(Need(address, "mark"))
+
+    def _marker_notes(self, place: tuple[str, str], have: list[str]) -> list[Note]:
+        """What a change of a marker means; of a domain that is let go, which records stay that it remembers."""
+        if place not in self.plan.released:
+            return [Note("marker", "note", "remembers which records of this domain are this stack's")]
+        was = marker.read(have, self.plan.snapshot.scope)
+        parts = [*sorted(was.groups), *(["spf"] if was.spf is not None else []), *(own.name for own in was.own)]
+        words = (
+            f"{place[1]} is let go: what the marker remembers ({', '.join(parts)}) stays live and belongs to no stack"
+        )
+        return [Note("left", "note", f"{words}: delete it by hand, or declare it again")]
 
     def _taken_over(
         self, zone: Zone, domain: str
