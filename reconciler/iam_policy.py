@@ -85,6 +85,8 @@ _RELEASED: Final = (
 )  # fmt: skip
 """What lets go of things that are ours (``released``), beside those."""
 
+_BY_NAME: Final[tuple[Role, ...]] = ("own", "released")
+
 BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
 """What could give a user any permission, if its boundary were not checked (Service Authorization Reference for IAM,
 condition key ``iam:PermissionsBoundary``). The removal of a boundary is never granted."""
@@ -288,9 +290,13 @@ def _service_statements(
         service, kind = every.split(":")[2], every.split(":", 5)[5]
         kinds = {spec.name, *(held.name for held in children(spec.name))}
         called = {a for a in _of(found, f"{service}:") if found[a] & kinds}
-        own = [a for a in _arns(grants, "own") if a.split(":")[2] == service and a.split(":", 5)[5].startswith(kind)]
+        own, released = (
+            [a for a in _arns(grants, role) if a.split(":")[2] == service and a.split(":", 5)[5].startswith(kind)]
+            for role in _BY_NAME
+        )
         sid = camel(spec.name)
         yield _statement(sid, called, own)
+        yield _statement(f"{sid}Released", {a for a in called if _reads(a)}, released)
         yield _statement(f"{sid}Owned", _gone(called, state), [f"{every}*"], _owned(state))
 
 

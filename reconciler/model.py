@@ -373,6 +373,8 @@ class Plan:
     """The stack, its roles and its limits, and how the plan was made. JSON-able, no secrets."""
     declared: Document | None = None
     """The declared state that the plan was made from (``desired/declared.py``); None where it was not saved with it."""
+    digest: str = field(default="", compare=False)
+    """The digest of the file that it was read from, which stays that of what was reviewed; empty of any other plan."""
 
     @property
     def summary(self) -> dict[str, int]:

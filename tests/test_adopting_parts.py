@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support import HOME, House, client, words
+from support import HOME, OTHER, House, client, words
 
 from reconciler.model import Plan
 
@@ -118,6 +118,7 @@ def test_what_was_right_before_recon_is_adopted_and_goes_with_its_entry(house: H
     ran = house.cli("plan", "state.yaml")
     assert ran.code == 0
     assert "adopts 17 parts of 6 resources, 3 live resources are adopted" in ran.out
+    assert " x parts of " in ran.out  # one block of all that has nothing else to say
     assert adopted(house.plan()) >= PARTS
     assert house.cli("apply", "state.yaml", "--auto-approve").code == 3  # three resources without an owner
     house.settle()
@@ -169,6 +170,11 @@ def test_an_empty_map_means_none(house: House) -> None:
     house.document = {}
     bare = {"domains": {"acme.com": {"policies": {}}}, "configuration_sets": {"main": {"event_destinations": {}}}}
     house.write(bare)
+    notes = [n.message for c in house.plan().changes for n in c.notes if n.rule == "takes-along"]
+    assert notes == [
+        "also deletes policy partner, which recon did not create",
+        "also deletes event destination feedback, which recon did not create",
+    ]
     house.settle()
     assert house.identity()["Policies"] == {}
     found = client("sesv2").get_configuration_set_event_destinations(ConfigurationSetName="main")
@@ -187,3 +193,107 @@ def test_a_part_that_is_declared_later_is_adopted_by_itself(house: House) -> Non
     assert {c.address.partition("/")[0]: c.action for c in plan.changes} == {
         "dns_record": "create", "email_identity": "update",
     }  # fmt: skip
+
+
+def test_what_stays_live_although_its_entry_goes_is_named(house: House) -> None:
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"mail_from": {"mail_from_domain": "bounce.acme.com"}}}})
+    house.change("_dmarc.acme.com", "TXT", '"v=DMARC1; p=none"')  # never declared
+    house.document = {}
+    house.write({})
+    plan = house.plan()
+    (left,) = [d for d in plan.diagnostics if d.code == "left"]
+    assert (left.severity, left.address) == ("note", "dns_record/acme.com/_dmarc.acme.com/TXT")
+    assert "no tag or marker of this stack names it" in left.message
+    assert "delete _dmarc.acme.com TXT from the zone" in left.hint
+    house.settle()
+    assert house.dns("_dmarc.acme.com") == ["v=DMARC1; p=none"]
+
+
+def test_records_in_dns_that_recon_does_not_hold_are_named_when_their_entry_goes(house: House) -> None:
+    house.settle({"domains": {"acme.org": {"zone": "manual", "dkim": {}}}})
+    tokens = house.identity("acme.org")["DkimAttributes"]["Tokens"]
+    house.document = {}
+    house.write({})
+    (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
+    assert all(f"{token}._domainkey.acme.org CNAME" in left.message for token in tokens)
+
+
+def test_a_record_of_two_stacks_in_one_account_goes_with_the_last_of_them(house: House) -> None:
+    """Their identities are in two regions, and their tags name the same record."""
+    house.seed_zone()
+
+    def stack(name: str, region: str, **entry: Any) -> None:
+        house.document = {}
+        house.write({"domains": {"acme.com": entry}} if entry else {}, stack={"name": name, "regions": [region]})
+
+    stack("one", HOME, dmarc={"p": "none"})
+    house.settle()
+    stack("two", OTHER, dmarc={"p": "none"})
+    (record,) = [c for c in house.plan().changes if c.address == "dns_record/acme.com/_dmarc.acme.com/TXT"]
+    assert (record.action, [n.rule for n in record.notes]) == ("adopt", ["shared", "dmarc-no-rua"])
+    house.settle()
+    stack("one", HOME)
+    (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
+    assert left.message == 'the DMARC of acme.com stays: the recon stack "two" declares it, too'
+    house.settle()
+    assert "v=DMARC1; p=none" in house.dns("_dmarc.acme.com")
+    stack("two", OTHER)
+    house.settle()
+    house.check_foreign(alone=True)
+
+
+DNS = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/recon-dns"}
+
+
+def test_in_a_zone_of_another_account_the_marker_claims_record_groups(house: House) -> None:
+    """Two stacks in two accounts declare the same: what both claim goes with the last of them."""
+    zones = client("route53", access_key="999900001111")
+    zone = zones.create_hosted_zone(Name="acme.com", CallerReference="1")["HostedZone"]["Id"]
+
+    def put(name: str, kind: str, *texts: str) -> None:
+        records = {"Name": name, "Type": kind, "TTL": 300, "ResourceRecords": [{"Value": text} for text in texts]}
+        zones.change_resource_record_sets(
+            HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "UPSERT", "ResourceRecordSet": records}]}
+        )
+
+    theirs = '"v=recon1; stack=other; groups=dmarc mail_from:bounce.acme.com"'
+    put("_dmarc.acme.com", "TXT", '"v=DMARC1; p=none"')
+    put("bounce.acme.com", "MX", "10 feedback-smtp.us-east-1.amazonses.com")
+    put("_recon.acme.com", "TXT", theirs)
+    entry = {
+        "dmarc": {"p": "none"}, "mail_from": {"mail_from_domain": "bounce.acme.com"},
+        "bimi": {"l": "https://acme.com/a.svg"},
+    }  # fmt: skip
+    house.write({"domains": {"acme.com": entry}}, stack={"dns": DNS})
+    shared = {c.address for c in house.plan().changes if any(n.rule == "shared" for n in c.notes)}
+    assert shared == {
+        "dns_record/acme.com/_dmarc.acme.com/TXT", "dns_record/acme.com/bounce.acme.com/MX",
+        "dns_record/acme.com/bounce.acme.com/TXT",
+    }  # fmt: skip
+    house.settle()
+
+    def texts(name: str) -> list[str]:
+        listed = zones.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+        return sorted(r["Value"] for s in listed if s["Name"] == f"{name}." for r in s["ResourceRecords"])
+
+    ours = '"v=recon1; stack=acme; groups=bimi dmarc mail_from:bounce.acme.com"'
+    assert texts("_recon.acme.com") == [ours, theirs]
+    house.document = {}
+    house.write({}, stack={"dns": DNS})
+    left = {d.address for d in house.plan().diagnostics if d.code == "left"}
+    assert left == {"dns_record/acme.com/_dmarc.acme.com/TXT", "dns_record/acme.com/bounce.acme.com/MX"}
+    house.settle()
+    assert texts("_recon.acme.com") == [theirs]
+    assert texts("_dmarc.acme.com") == ['"v=DMARC1; p=none"']
+    assert len(texts("bounce.acme.com")) == 2
+    assert texts("default._bimi.acme.com") == []
+    # the other one lets go, too
+    put("_recon.acme.com", "TXT", theirs, ours)
+    house.write({"domains": {"acme.com": entry}}, stack={"dns": DNS})
+    house.settle()
+    put("_recon.acme.com", "TXT", ours)
+    house.document = {}
+    house.write({}, stack={"dns": DNS})
+    house.settle()
+    assert [texts(name) for name in ("_recon.acme.com", "_dmarc.acme.com", "bounce.acme.com")] == [[], [], []]

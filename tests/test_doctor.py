@@ -167,7 +167,7 @@ CASES: dict[str, tuple[Callable[[House], Any], str, str]] = {
                 "AccessKeyId"
             ],
         ),
-        "smtp", "was deleted",
+        "smtp", "was deleted: it was deleted on 20",
     ),
     "own address suppressed": (
         lambda h: client("sesv2").put_suppressed_destination(EmailAddress="ceo@acme.com", Reason="BOUNCE"),
@@ -297,6 +297,11 @@ def test_consumers_by_hand_are_asked_about(live: House) -> None:
     live.settle(merge(BASE, {"smtp_users": {"news": {"consumers": [{"name": "webmail"}]}}}), allow_adopt=True)
     checks = run(live, "acme.com", code=2)
     assert any("webmail" in m for at, m in broken(checks) if at == "smtp")
+    key = client("iam").list_access_keys(UserName="news")["AccessKeyMetadata"][0]["AccessKeyId"]
+    client("sesv2", HOME, key).get_account()
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}])
+    first = live.cli("doctor", "state.yaml", "--no-dns").out.splitlines()[0]
+    assert first.startswith("Fix this first: reputation: us-east-1: ") and "one sender is behind them, news" in first
 
 
 def test_it_works_under_the_policy_for_plans(live: House, monkeypatch: pytest.MonkeyPatch) -> None:

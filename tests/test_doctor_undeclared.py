@@ -294,3 +294,18 @@ def test_the_sender_behind_bounces_is_named(live: House, rate: dict[str, int], s
     (check,) = [c for c in document["checks"] if c["status"] == "found"]
     assert "ses:caller-identity" in check["hint"]
     assert ("recon smtp lock user/old-app --undeclared" in check["hint"]) is (senders == 1)
+
+
+def test_where_bounces_are_counted_by_sender_is_said(live: House) -> None:
+    ses = client("sesv2")
+    ses.create_configuration_set(ConfigurationSetName="main")
+    dimension = {"DimensionName": "ses:caller-identity", "DimensionValueSource": "MESSAGE_TAG"}
+    dimension["DefaultDimensionValue"] = "x"
+    ses.create_configuration_set_event_destination(
+        ConfigurationSetName="main", EventDestinationName="counts",
+        EventDestination={"Enabled": True, "MatchingEventTypes": ["BOUNCE"],
+                          "CloudWatchDestination": {"DimensionConfigurations": [dimension]}},
+    )  # fmt: skip
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}])
+    (check,) = [c for c in run(live, code=2, dns=False)["checks"] if c["status"] == "found"]
+    assert "the event destination main/counts counts by sender" in check["hint"]

@@ -558,8 +558,9 @@ def test_requests_are_understood_as_cloudtrail_writes_them() -> None:
 
 
 def test_every_event_is_an_operation_and_every_field_has_one() -> None:
-    """Of either API of SES: CloudTrail records the operation that was called."""
-    api = {name for service in ("ses", "sesv2") for name in get_session().get_service_model(service).operation_names}
+    """Of either API of SES, or of the kind's own service: CloudTrail records the operation that was called."""
+    clients = {"ses", "sesv2", *(spec.client for spec in KINDS.values())}
+    api = {name for service in clients for name in get_session().get_service_model(service).operation_names}
     for spec in KINDS.values():
         changed = {key: spec.changed_by(key) for key in (*spec.all_fields, *spec.trail.fields, "tags")}
         named = {*spec.created_by, *spec.deleted_by, *(name for names in changed.values() for name in names)}

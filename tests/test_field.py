@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support import House
 
+from reconciler import importing
 from reconciler.aws.foreign_errors import translate
 from reconciler.desired import load
 from reconciler.errors import InvalidState, ReconError
@@ -16,6 +17,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.policy import normal_policy
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.names import similar
+from reconciler.regions import partition_of
 from reconciler.resources.smtp_credential import stores
 
 STORED = {"username": "AKIA1", "regions": {}}
@@ -168,6 +170,11 @@ def test_a_wrong_value_hides_no_other_error_of_its_block(tmp_path: Path, values:
     assert len(found) <= len(codes) + 1, found
 
 
+DESTINATION = "{matching_event_types: [SEND], sns_destination: {topic_arn: 'arn:aws:sns:us-east-1:111122223333:TOPIC'}}"
+SNS = "configuration_sets: {a: {event_destinations: {d: " + DESTINATION + "}}}"
+STATEMENT = "{Effect: Allow, Action: 'ses:SendEmail', Principal: {AWS: 'WHO'}, Resource: '*'}"
+POLICY = "domains: {acme.com: {policies: {p: {Version: '2012-10-17', Statement: [" + STATEMENT + "]}}}}"
+SUBSCRIPTIONS = HEAD + "sns_topics: {ops: {subscriptions: [{protocol: 5}, {protocol: email, endpoint: a@acme.com}]}}"
 RAW = HEAD + "domains: {acme.com: {dmarc: 'v=dmarc1; p=none; sp=reject'}}"
 
 
@@ -177,6 +184,10 @@ RAW = HEAD + "domains: {acme.com: {dmarc: 'v=dmarc1; p=none; sp=reject'}}"
         (RAW, "bad-dmarc", "'v=dmarc1; p=none; sp=reject'", "such as"),
         (HEAD.replace("us-east-1", "us-esat-1"), "not-allowed-value", "us-esat-1", "did you mean us-east-1"),
         (HEAD.replace("111122223333", "${ACCOUNT_ID}"), "undefined-variable", "ACCOUNT_ID", "environment are not read"),
+        (SUBSCRIPTIONS, "not-allowed-value", "protocol", "allowed"),
+        (HEAD + SNS.replace("TOPIC", "feedback.fifo"), "fifo-topic", "FIFO topics", "standard topic"),
+        (HEAD + POLICY.replace("WHO", "11122223333"), "bad-account", "11122223333", "all 12 digits"),
+        (HEAD + POLICY.replace("WHO", "arn:aws:iam::11122223333:root"), "bad-account", "11122223333", "all 12 digits"),
     ],
 )
 def test_messages(tmp_path: Path, text: str, code: str, says: str, hint: str) -> None:
@@ -217,3 +228,32 @@ def test_two_dmarc_records_are_not_also_called_none(house: House) -> None:
 def test_a_null_and_an_absent_field_do_not_differ() -> None:
     assert differences({"a": 1}, {"a": 1, "b": None}) == ()
     assert [one.path for one in differences({"a": 1}, {"a": 2, "b": None})] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("us-east-1", "aws"), ("us-gov-west-1", "aws-us-gov"), ("eusc-de-east-1", "aws-eusc")]
+)
+def test_a_bare_account_is_at_rest_in_every_partition(region: str, partition: str) -> None:
+    written = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "ses:SendEmail"}]}
+    live = {"Statement": [{**written["Statement"][0], "Principal": {"AWS": f"arn:{partition}:iam::111122223333:root"}}]}
+    assert normal_policy(written, partition_of(region)) == normal_policy(live)
+
+
+@pytest.mark.parametrize(
+    ("region", "home"),
+    [
+        ("us-gov-west-1", "us-gov-west-1"),
+        ("eu-west-1", "eu-west-1"),
+        ("us-gov-nowhere-1", "us-gov-west-1"),
+        ("", "us-east-1"),
+    ],
+)
+def test_import_asks_the_partition_of_the_credentials(monkeypatch: pytest.MonkeyPatch, region: str, home: str) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    if region:
+        monkeypatch.setenv("AWS_REGION", region)
+    request = importing.ImportRequest()
+    assert importing.stack_for(request).regions == (home,)
+    assert importing.stack_for(request).partition == partition_of(home)

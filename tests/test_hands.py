@@ -226,6 +226,7 @@ def test_entries_are_let_go(applied: House, entry: str) -> None:
     plan = applied.settle(without(*names))
     assert {c.action for c in plan.changes} <= {"update", "delete"}
     assert {c.kind for c in plan.changes if c.action == "delete"} <= {"dns_record"}
+    assert all("left" in {note.rule for note in c.notes} for c in plan.changes), "what stays is named"
     gone = set().union(*(LETTING_GO[name] for name in names))
     assert {name for name, owner in owners().items() if owner is None} == gone
     assert mail(applied) == before
@@ -325,6 +326,36 @@ def test_a_stack_and_a_user_are_renamed_at_once(applied: House) -> None:
     applied.settle(of_new(world, "acme"))
     assert owners()["user mailer"] == owners()["secret recon/app"] == "new"
     assert client("iam").list_access_keys(UserName="mailer")["AccessKeyMetadata"][0]["AccessKeyId"] == key
+
+
+TOPIC = {"sns_topics": {"ops": {"subscriptions": [
+    {"protocol": "sqs", "endpoint": f"arn:aws:sqs:{HOME}:111122223333:{queue}"} for queue in ("one", "two")
+]}}}  # fmt: skip
+
+
+def test_topics_change_hands_and_are_let_go_like_all_else(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resources of another service, with parts that are held in a list."""
+    sns = client("sns")
+
+    def subscribed() -> int:
+        return len(sns.list_subscriptions_by_topic(TopicArn=f"arn:aws:sns:{HOME}:111122223333:ops")["Subscriptions"])
+
+    house.settle(TOPIC)
+    house.settle(
+        of_new({"sns_topics": {"ops": {"subscriptions": TOPIC["sns_topics"]["ops"]["subscriptions"][:1]}}}, "acme")
+    )
+    assert subscribed() == 2, "what a former owner put there and nobody declares stays"
+    house.settle(of_new(TOPIC))
+    house.write(of_new({"released": ["sns_topics.ops"]}))
+    roles = Roles(house, monkeypatch)
+    for purpose, command in (("plan", "plan"), ("apply", "apply"), ("plan", "plan")):
+        roles.become(purpose, by_name=False)
+        assert house.cli(command, "state.yaml", *["--auto-approve"] * (command == "apply")).code == 0
+    assert roles.denied() == []
+    arn = f"arn:aws:sns:{HOME}:111122223333:ops"
+    tags = sns.list_tags_for_resource(ResourceArn=arn)["Tags"]
+    assert not [tag for tag in tags if tag["Key"].startswith("recon:")]
+    assert subscribed() == 2
 
 
 # --- locks, journals, permissions ----------------------------------------------------------------------------------

@@ -82,6 +82,11 @@ GOOD_DNS: dict[tuple[str, str], Any] = {
 }
 
 
+def about(name: str, region: str = EAST) -> dict[str, Any]:
+    resource = f"arn:aws:ses:{region}:111122223333:identity/{name}"
+    return {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "1"}, "Action": "ses:*", "Resource": resource}]}
+
+
 def laid(over: Any, under: Any) -> Any:
     if isinstance(over, Mapping) and isinstance(under, Mapping):
         return {**under, **{k: laid(v, under.get(k)) for k, v in over.items()}}
@@ -625,6 +630,8 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("identity-shadows-parent", "warning", {"more": {SHOP: new()}}),
     ("address-mail", "note", {"more": {f"email_identity/{EAST}/ceo@acme.com": new()}}),
+    ("policy-other-identity", "warning", {"want": {"policies": {"p": about("other.com")}}}),
+    ("policy-other-identity", "warning", {"want": {"policies": {"p": about("acme.com", WEST)}}}),
     (
         "policy-anyone",
         "warning",
@@ -991,6 +998,10 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("identity-shadows-parent", {"more": {SHOP: new()}, "facts": {"verification_status": "PENDING"}}),
     ("identity-shadows-parent", {"more": {f"email_identity/{EAST}/acme.net": new()}}),
     ("address-mail", {"more": {f"email_identity/{EAST}/ceo@acme.com": (GOOD_IDENTITY, {}, GOOD_FACTS)}}),
+    (
+        "policy-other-identity",
+        {"want": {"policies": {"p": about("acme.com"), "q": about("*"), "r": {"Statement": []}}}},
+    ),
     (
         "policy-anyone",
         {

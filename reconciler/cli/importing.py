@@ -173,10 +173,12 @@ def _print(output: Output, imported: Imported, written: list[str], *, to_stdout:
         return
     from reconciler.renderers.headline import plural
 
-    adopted = sum(change.action == "adopt" for change in imported.plan.changes) if imported.plan else 0
+    changes = imported.plan.changes if imported.plan else ()
+    adopted = sum(change.action == "adopt" and not change.claims for change in changes)
     output.info(
         f"Imported {plural(len(imported.addresses), 'resource')}; "
-        f"applying this adopts {plural(adopted, 'resource')} and changes nothing else in SES and Route 53."
+        f"applying this adopts {plural(adopted, 'resource')} with all parts, "
+        "and changes nothing else in SES and Route 53."
     )
     if any(address.startswith("smtp_user/") for address in imported.addresses):
         output.info("SMTP users are declared: the first apply creates an access key for each and stores its password.")

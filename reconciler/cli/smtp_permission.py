@@ -78,12 +78,19 @@ def explained(aws: Aws, logins: Sequence[Login], asked: Mapping[str, str]) -> li
     key = logins[0][0]
     found = list(logins)
     if any(v.verdict == STALE for _, _, v in found):
-        why = why_refused(aws, key)
+        why, hint = why_refused(aws, key), ""
         lost = next((one for one in key_history.read(aws, now()).lost if one.id == key), None)
         if lost is not None:
             why = f"the access key {key} of {lost.user} {lost.words()}"
+            hint = "give this copy the user name and password of a key that exists"
         found = [
-            (name, where, replace(v, message=f"{v.message}; {why}") if v.verdict == STALE and why else v)
+            (
+                name,
+                where,
+                replace(v, message="; ".join(filter(None, [v.message, why])), hint=hint or v.hint)
+                if v.verdict == STALE
+                else v,
+            )
             for name, where, v in found
         ]
     if any(v.verdict == HEALTHY for _, _, v in found):

@@ -108,7 +108,7 @@ def _unusable_keys(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -
             mistyped.add(".".join(str(part) for part in finding.path[:-1]))
         elif finding.code not in ("repeated-item", "out-of-range") and finding.path:
             place = _checked_apart(finding)
-            if place:
+            if place and type(plain[place[0]]) is dict:
                 apart.append(place)
             else:
                 yield str(finding.path[0])

@@ -7,6 +7,7 @@ written, and no secret is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -125,10 +126,12 @@ def gather(
         small = only_domains(state, domains)
         used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
     snapshot = observing.declare(small, now)
-    observing.observe(snapshot, aws, sweep=False)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        people = pool.submit(sender_facts.read, aws, now)
+        observing.observe(snapshot, aws, sweep=False)
     chosen = [r for r in used if not set(regions) or r in set(regions)]
     facts = Facts(snapshot, domains, chosen, recipient=recipient, name=name)
-    facts.senders = sender_facts.read(aws, snapshot, chosen, state)
+    facts.senders = sender_facts.complete(aws, *people.result(), snapshot, chosen, state)
     _complete(facts, aws, {e.name for e in state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
     return facts
 
@@ -141,10 +144,12 @@ def gather_live(
     Raises Refused for the wrong account; an error of one part is in the facts. Cost: a call an identity, at most
     ``undeclared.MOST``, one a second in a region.
     """
-    listed = undeclared.list_names(aws, regions, name)
-    snapshot = undeclared.observe(aws, regions, now, listed)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        people = pool.submit(sender_facts.read, aws, now)
+        listed = undeclared.list_names(aws, regions, name)
+        snapshot = undeclared.observe(aws, regions, now, listed)
     facts = Facts(snapshot, listed.domains, list(regions), recipient=recipient, live=listed, name=name)
-    facts.senders = sender_facts.read(aws, snapshot, regions, None)
+    facts.senders = sender_facts.complete(aws, *people.result(), snapshot, regions, None)
     _complete(facts, aws, {e.name for e in snapshot.state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
     return facts
 

@@ -39,12 +39,19 @@ class SenderFacts:
         return next((s for s in self.everybody if s.type == "user" and s.name == name), None)
 
 
-def read(aws: Aws, snapshot: Snapshot, regions: Iterable[str], state: State | None) -> SenderFacts:
-    """Read IAM in bulk, and CloudTrail; the policies of identities are in ``snapshot``. Errors are in the result.
+def read(aws: Aws, now: str) -> tuple[AccountFacts, KeyHistory]:
+    """IAM in bulk, and CloudTrail: needs nothing of SES, so it can be read meanwhile. Errors are in the result.
 
-    Cost: one call a thousand principals, two a user that may send and its key, two look-ups of CloudTrail.
+    Cost: one call a thousand principals, two look-ups of CloudTrail at its two requests a second.
     """
-    account = read_principals(aws, aws.stack.account, snapshot.now)
+    return read_principals(aws, aws.stack.account, now), key_history.read(aws, now)
+
+
+def complete(
+    aws: Aws, account: AccountFacts, history: KeyHistory, snapshot: Snapshot, regions: Iterable[str],
+    state: State | None,
+) -> SenderFacts:  # fmt: skip
+    """Who may send, with the policies of identities, which are in ``snapshot``; two calls a user that may send."""
     account.regions = tuple(regions)
     for live in snapshot.live(IDENTITY):
         account.identities.setdefault(live.region or "", []).append(live.name)
@@ -55,7 +62,7 @@ def read(aws: Aws, snapshot: Snapshot, regions: Iterable[str], state: State | No
     read_keys(aws, account, (s.name for s in everybody if s.type == "user"))
     add_keys(account, report)
     users = frozenset(str(one["UserName"]) for one in account.users)
-    return SenderFacts(account, report, key_history.read(aws, snapshot.now), users, everybody)
+    return SenderFacts(account, report, history, users, everybody)
 
 
 def may_send_as(sender: Sender, name: str) -> bool:

@@ -218,26 +218,39 @@ def lately(facts: Facts, region: str) -> list[tuple[str, str, str]]:
 
 def behind(facts: Facts, region: str) -> tuple[str, str]:
     """(words, hint) about who sends what bounces or is complained about in a region."""
-    seen = lately(facts, region)
-    users = list(dict.fromkeys(user for user, _, _ in seen))
-    counted = (
-        "an event destination to CloudWatch with the dimension ses:caller-identity counts bounces by sender; until "
-        "then SES does not say whose they are"
-    )
-    gone = _gone(facts, users)
-    if len(users) == 1 and not gone:
-        user, key, used = seen[0]
+    seen = _first_of_each(lately(facts, region))
+    counted = _counted(facts.snapshot, region)
+    gone = _gone(facts, [user for user, _, _ in seen])
+    if len(seen) == 1 and not gone:
+        ((user, key, used),) = seen
         words = f"one sender is behind them, {user}: its key {key or 'id unknown'} is the only one that SES saw there"
-        hint = f"recon smtp lock user/{user} --undeclared stops it at once; {counted}"
-        return f"{words}, last on {used[:16].replace('T', ' ')} UTC", hint
-    if gone and not users:
+        declared = any(d.name == user for d in facts.snapshot.kind(smtp_credential.NAME))
+        lock = f"recon smtp lock {user}" if declared else f"recon smtp lock user/{user} --undeclared"
+        return f"{words}, last on {used[:16].replace('T', ' ')} UTC", f"{lock} stops it at once; {counted}"
+    if gone and not seen:
         return f"in that time the keys of these were switched off or deleted: {', '.join(gone[:5])}", counted
-    if users:
-        known = [f"{user} ({used[:10]})" for user, _, used in _first_of_each(seen)]
-        known += [f"{user} (its key is off)" for user in gone]
+    if seen:
+        known = [f"{user} ({used[:10]})" for user, _, used in seen] + [f"{user} (its key is off)" for user in gone]
         may = ", or may have" if gone else ""
         return f"{len(known)} senders have used SES there of late{may}: {', '.join(known[:5])}", counted
     return "", counted
+
+
+def _counted(snapshot: Snapshot, region: str) -> str:
+    """Where bounces are counted by sender, or how to get that."""
+    for one in sorted(snapshot.live("event_destination"), key=lambda o: o.address):
+        block = one.spec.get("cloud_watch_destination") or {}
+        names = {d.get("dimension_name") for d in block.get("dimension_configurations") or ()}
+        if one.region == region and _CALLER in names:
+            place = one.address.removeprefix(f"event_destination/{region}/")
+            return f"the event destination {place} counts by sender: CloudWatch, namespace AWS/SES, dimension {_CALLER}"
+    return (
+        f"an event destination to CloudWatch with the dimension {_CALLER} counts bounces by sender; until then SES "
+        "does not say whose they are"
+    )
+
+
+_CALLER: Final = "ses:caller-identity"
 
 
 def _gone(facts: Facts, users: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler import regions as known_regions
 from reconciler.aws import opt_in
+from reconciler.aws.default_region import default_region
 from reconciler.errors import ReconError
 from reconciler.importing.describing import describe
 from reconciler.importing.draft import ImportDraft
@@ -70,9 +71,17 @@ def stack_for(request: ImportRequest) -> Stack:
     """The stack to connect as; its account is empty where only AWS can say it."""
     if request.state is not None:
         return request.state.stack
-    places = request.regions or (HOME,)
+    places = request.regions or (_home(),)
     partition = known_regions.partition_of(places[0])
     return Stack(request.stack_name, None, request.account or "", tuple(places), partition)
+
+
+def _home() -> str:
+    """The region of the credentials, or one of its partition that has SES; without one ``HOME``."""
+    region = default_region()
+    if region is None or region in known_regions.SES_REGIONS:
+        return region or HOME
+    return known_regions.home_region(known_regions.partition_of(region), HOME)
 
 
 def run(request: ImportRequest, aws: Aws, now: str) -> Imported:
@@ -143,7 +152,7 @@ def _order(request: ImportRequest, snapshot: Snapshot, places: Sequence[str]) ->
     if request.regions:
         return tuple(places)
     used = {o.region for o in snapshot.observed.values() if o.region}
-    return tuple(r for r in places if r in used) or (HOME,)
+    return tuple(r for r in places if r in used) or (_home(),)
 
 
 def _declared(state: State | None) -> Iterable[str]:

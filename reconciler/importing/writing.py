@@ -174,7 +174,7 @@ def _left_out(pages: _Pages, draft: ImportDraft) -> None:
 
 def _stack(page: Page, draft: ImportDraft) -> None:
     page.comment(
-        "What `recon import` found, as it is live. `recon plan` shows nothing but adoptions: each adds the tag"
+        "What `recon import` found, as it is live. `recon plan` shows nothing but adoptions: each adds tags, above all"
     )
     page.comment(
         "recon:stack, which says that this stack owns the thing. `recon apply --allow-adopt` carries them out."

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from reconciler.errors import AwsError
-from reconciler.model import CLOUDFORMATION, Address, Entry, FieldDiff, Source, Stack
+from reconciler.model import CLOUDFORMATION, Address, Entry, FieldDiff, Note, Source, Stack
 
 if TYPE_CHECKING:
     from reconciler.kinds.plan_draft import PlanDraft
@@ -206,6 +206,15 @@ def means_none(entry: Entry | None, key: str) -> bool:
     if entry is None or key not in entry.values or entry.values[key]:
         return False
     return not any(path.partition(".")[0] == key for path in entry.values.get("unmanaged") or ())
+
+
+def takes_along(names: Iterable[str], words: str) -> tuple[Note, ...]:
+    """What to say of parts ``names`` that are deleted although recon did not create them; ``words`` is one of them."""
+    names = sorted(names)
+    if not names:
+        return ()
+    what = f"{words}{'' if len(names) == 1 else 's'} {', '.join(names)}"
+    return (Note("takes-along", "warning", f"also deletes {what}, which recon did not create"),)
 
 
 def adopts(draft: PlanDraft, address: Address, tags: Mapping[str, str], source: Source | None) -> bool:

@@ -31,6 +31,7 @@ from reconciler.kinds.ownership import (
     means_none,
     owner_of,
     refuse_protected,
+    takes_along,
     unpack,
 )
 from reconciler.kinds.plan_draft import PlanDraft
@@ -264,7 +265,7 @@ class PlainKind(Reader):
             diff,
             adopts=adopted,
             depends_on=needs,
-            notes=self.notes(draft.snapshot, desired, live),
+            notes=(*self.notes(draft.snapshot, desired, live), *self._items_of_others(desired, live)),
             execution={
                 "puts": self._puts(before, after, full),
                 **self.execution(draft.snapshot, desired, live, full),
@@ -306,6 +307,15 @@ class PlainKind(Reader):
             if declared is not None or dropped:
                 out[key] = {**(declared or {}), **dropped}
         return out
+
+    def _items_of_others(self, desired: Desired, live: Observed) -> tuple[Note, ...]:
+        """What to say of items that go since an empty map says that there are none."""
+        known = unpack(live.tags, PARTS)
+        remembered = [key for key, field in self.spec.fields.items() if field.remembered]
+        emptied = [key for key in remembered if means_none(desired.entry, key)]
+        return takes_along(
+            (n for key in emptied for n in live.spec.get(key) or () if f"{key}.{n}" not in known), "part"
+        )
 
     def _needs(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
         """What it names and cannot be created without."""

@@ -24,13 +24,14 @@ _ACTIONS = {
 """What may stand in a policy of an identity (SES Developer Guide, "Amazon SES policy anatomy"), by lower case."""
 
 
-def normal_policy(document: Any) -> Any:
+def normal_policy(document: Any, partition: str = "aws") -> Any:
     """An IAM policy document in one form, so that AWS's rewriting is no difference and any change of meaning is.
 
     IAM accepts one statement or a list, one action or a list, in any order, and drops white space (IAM User Guide,
     "Grammar of the IAM JSON policy language"). Single items become lists, lists are sorted, action names are spelled
     as AWS does where they are known, else in lower case (they ignore case); Sids, resources and conditions keep
-    theirs, except condition operators' and keys' single values.
+    theirs, except condition operators' and keys' single values. ``partition`` is that of the account of a principal
+    that is written as a bare number.
     """
     if isinstance(document, str):
         try:
@@ -41,7 +42,7 @@ def normal_policy(document: Any) -> Any:
         return document
     out: dict[str, Any] = dict(document)
     if out.get("Statement") is not None:
-        out["Statement"] = sorted((_statement(s) for s in listed(out["Statement"])), key=canonical_json)
+        out["Statement"] = sorted((_statement(s, partition) for s in listed(out["Statement"])), key=canonical_json)
     return out
 
 
@@ -61,7 +62,7 @@ def for_anyone(principal: Any) -> bool:
     return principal == "*" or (isinstance(principal, Mapping) and "*" in listed(principal.get("AWS")))
 
 
-def _statement(statement: Any) -> Any:
+def _statement(statement: Any, partition: str) -> Any:
     if not isinstance(statement, Mapping):
         return statement
     out: dict[str, Any] = {}
@@ -71,7 +72,7 @@ def _statement(statement: Any) -> Any:
         elif key in {"Resource", "NotResource"}:
             out[key] = sorted({str(v) for v in listed(value)})
         elif key in {"Principal", "NotPrincipal"} and isinstance(value, Mapping):
-            out[key] = {k: sorted({_principal(str(v)) for v in listed(vs)}) for k, vs in value.items()}
+            out[key] = {k: sorted({_principal(str(v), partition) for v in listed(vs)}) for k, vs in value.items()}
         elif key == "Condition" and isinstance(value, Mapping):
             if value:
                 out[key] = {
@@ -101,6 +102,6 @@ def _text(value: Any, operator: str) -> str:
     return text
 
 
-def _principal(text: str) -> str:
+def _principal(text: str, partition: str) -> str:
     """AWS rewrites a bare account id into its root ARN (IAM User Guide, "AWS JSON policy elements: Principal")."""
-    return f"arn:aws:iam::{text}:root" if text.isdigit() and len(text) == 12 else text
+    return f"arn:{partition}:iam::{text}:root" if text.isdigit() and len(text) == 12 else text

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from reconciler.errors import ReconError, Stale
@@ -171,7 +172,7 @@ def _document(plan: Plan) -> dict[str, Any]:
 
 def plan_digest(plan: Plan) -> str:
     """``sha256:<hex>`` of the whole plan: the value for ``apply --expect``, and the digest in a saved plan."""
-    return digest_of(plan_to_json(plan))
+    return plan.digest or digest_of(plan_to_json(plan))
 
 
 def with_digest(plan: Plan) -> dict[str, Any]:
@@ -443,7 +444,7 @@ def load_saved(text: str, name: str = "the plan file") -> Plan:
             "the plan file has members that this version of recon does not know",
             hint=f"apply it with the version that made it, or {_NEW_PLAN}",
         )
-    return plan
+    return replace(plan, digest=document["digest"])
 
 
 def _parse(text: str) -> Any:

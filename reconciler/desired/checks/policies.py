@@ -20,6 +20,7 @@ _STATEMENT_KEYS: Final = (
     "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition",
 )  # fmt: skip
 _PRINCIPAL_KEYS: Final = ("AWS", "Service", "Federated", "CanonicalUser")
+_ROOT: Final = re.compile(r"arn:[a-z-]+:iam::([0-9]+):.*")
 _EFFECTS: Final = ("Allow", "Deny")
 _ACTION: Final = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _OPERATORS: Final = (
@@ -113,8 +114,12 @@ def _principal(place: EntryContext, path: str, value: Any) -> None:
             place.error(f"{path}.{key}", "unknown-key", f"there is no kind of principal {show(key)}",
                         suggestion(key, _PRINCIPAL_KEYS))  # fmt: skip
             continue
-        for _ in _texts(place, f"{path}.{key}", who):
-            pass  # the texts themselves are AWS's to know
+        for at, text in _texts(place, f"{path}.{key}", who):
+            # all else is AWS's to know
+            account = text.strip() if text.strip().isdigit() else (_ROOT.fullmatch(text) or ("", ""))[1]
+            if key == "AWS" and account and not re.fullmatch("[0-9]{12}", account):
+                place.error(at, "bad-account", f"{show(account)} is not the 12 digits of an account",
+                            "write all 12 digits, in quotes: leading zeros count")  # fmt: skip
 
 
 def _texts(place: EntryContext, path: str, value: Any) -> list[tuple[str, str]]:

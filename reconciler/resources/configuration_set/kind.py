@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.errors import Stale
 from reconciler.kinds.kind import Runtime
-from reconciler.kinds.ownership import DESTINATIONS, TRACKING, published, unpack
+from reconciler.kinds.ownership import DESTINATIONS, TRACKING, published, takes_along, unpack
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import covering_names
@@ -56,12 +56,8 @@ class ConfigurationSet(PlainKind):
         return tuple(notes)
 
     def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
-        theirs = _others_destinations(snapshot, live)
-        if not theirs:
-            return ()
         (child,) = children(SPEC.name)
-        what = f"{child.words}{'' if len(theirs) == 1 else 's'} {', '.join(theirs)}"
-        return (Note("takes-along", "warning", f"also deletes {what}, which recon did not create"),)
+        return takes_along(_others_destinations(snapshot, live), child.words)
 
     def taken_along(self, snapshot: Snapshot, live: Observed) -> Document:
         """The event destinations that recon did not create; its own have changes of their own."""

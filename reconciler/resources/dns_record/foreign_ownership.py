@@ -1,8 +1,9 @@
-"""Records that a plan takes over, and that another stack's identity in some region may name as its own.
+"""Records that a plan takes over, adopts or deletes, and that another stack's identity in some region may name, too.
 
 A marker is in the zone and is seen while planning; the tag of another stack's identity is not. So their owner is read
-(``ask``) once a plan changes a live record that no tag or marker of ours names (``doubtful``), and the plan that is
-made with the answer refuses (``refuse``).
+(``ask``) once a plan deletes such a record, or changes or adopts one that no tag or marker of ours names
+(``doubtful``). The plan that is made with the answer refuses to change what is another's (``refuse``), says so of what
+it adopts, and leaves what it would delete to the other stack (``RecordPlan.other_claimants``).
 
 Source: Resource Groups Tagging API, GetResources (100 ARNs a call; what does not exist is left out of the answer).
 """
@@ -18,7 +19,7 @@ from reconciler.kinds.ownership import RECORDS, may_write, owner_of, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import RecordOwner, Snapshot, Unread
 from reconciler.kinds.tags import tags_from_aws
-from reconciler.model import Change
+from reconciler.model import ActionName, Change
 from reconciler.resources.dns_record import marker
 from reconciler.resources.dns_record.values import NAME
 
@@ -32,11 +33,13 @@ _BATCH = 100
 
 
 def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str]]:
-    """Domain -> groups that ``changes`` would take over, that no tag or marker of ours names, not asked for so far."""
+    """Domain -> groups that ``changes`` would delete, or take over although no tag or marker of ours names them, not
+    asked for so far."""
     wanted: dict[str, set[str]] = {}
-    for _, domain, group in _taken_over(changes):
+    deleted: dict[str, set[str]] = {}
+    for change, domain, group in _concerned(changes, "update", "adopt", "delete"):
         if (domain, group) not in snapshot.record_owners:
-            wanted.setdefault(domain, set()).add(group)
+            (deleted if change.action == "delete" else wanted).setdefault(domain, set()).add(group)
     for live in snapshot.observed.values():
         if live.kind == "email_identity" and live.name in wanted and snapshot.owns(live):
             wanted[live.name] -= unpack(live.tags, RECORDS)
@@ -44,6 +47,7 @@ def doubtful(snapshot: Snapshot, changes: Iterable[Change]) -> dict[str, set[str
         for domain in wanted if zone.loaded else ():
             for scope in snapshot.state.stack.scopes:
                 wanted[domain] -= marker.read((t for _, t in zone.texts(marker.name_for(domain))), scope).groups
+    wanted |= {domain: groups | wanted.get(domain, set()) for domain, groups in deleted.items()}
     return {domain: groups for domain, groups in sorted(wanted.items()) if groups}
 
 
@@ -99,7 +103,7 @@ def refuse(draft: PlanDraft, changes: Iterable[Change]) -> Iterator[tuple[str, s
     """Refuse each of ``changes`` that would take over what another stack's identity names, as far as it was asked, and
     each of which that could not be seen in one of the stack's own regions. Gives (domain, group) of the refused."""
     answers, unread = draft.snapshot.record_owners, draft.snapshot.record_owners_unread
-    for change, domain, group in _taken_over(changes):
+    for change, domain, group in _concerned(changes, "update", "delete"):
         found = answers.get((domain, group))
         if (domain, group) not in answers or (found is None and unread is None):
             continue
@@ -116,18 +120,19 @@ def refuse(draft: PlanDraft, changes: Iterable[Change]) -> Iterator[tuple[str, s
         elif unread is not None:
             draft.refuse(
                 "others-unread",
-                f"whether another stack owns the {group.upper()} of {domain}, which would be taken over, could not be "
-                f"seen: {unread.reason}",
+                f"whether another stack owns the {group.upper()} of {domain}, which would be "
+                f"{'deleted' if change.action == 'delete' else 'taken over'}, could not be seen: {unread.reason}",
                 hint=unread.hint or f"run again, or leave {group} out until that region answers",
                 address=change.address,
                 source=change.source,
             )
 
 
-def _taken_over(changes: Iterable[Change]) -> Iterator[tuple[Change, str, str]]:
-    """(change, domain, group) of every live record of a group that is taken over whole."""
+def _concerned(changes: Iterable[Change], *actions: ActionName) -> Iterator[tuple[Change, str, str]]:
+    """(change, domain, group) of every live record of a group that is taken over whole, as far as it is one of
+    ``actions``."""
     for change in changes:
-        name = change.address.split("/")[2] if change.kind == NAME and change.action == "update" else ""
+        name = change.address.split("/")[2] if change.kind == NAME and change.action in actions else ""
         for label, group in GROUPS.items():
             if name.startswith(label):
                 yield change, name.removeprefix(label), group

@@ -27,7 +27,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Entry, Observed, State, address_parts
 from reconciler.names import is_at_or_below, parents, to_route53
 from reconciler.resources import KINDS
-from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, marker
+from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, leftovers, marker
 from reconciler.resources.dns_record.edits import Edit
 from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.removals import Removals
@@ -107,9 +107,11 @@ class DnsRecord(BaseKind):
             removals.plan_owner_removals()
             removals.plan_marker_removals()
             removals.plan_markers()
+            leftovers.name_what_stays(plan)
             removals.untag_zones()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
         for domain, group in foreign_ownership.refuse(draft, changes):
+            plan.stuck.setdefault(domain, set()).add(group)
             for owner in plan.identities.get(domain, ()):
                 plan.written.get(owner, set()).discard(group)
         removals.remember_groups()

@@ -130,6 +130,10 @@ class RecordPlan:
             spf_shared=mine.spf_shared or any(theirs.spf_shared for theirs in taken),
         )
 
+    def goes(self, domain: str) -> bool:
+        """Whether the state does not declare a domain any more."""
+        return self.snapshot.removing or domain not in self.entries
+
     def shared_terms(self, zone: Zone, domain: str, ours: Iterable[str], wanted: Iterable[str] = ()) -> set[str]:
         """Those SPF terms that another stack's marker names, too: the last stack that declares a term removes it.
 
@@ -140,7 +144,7 @@ class RecordPlan:
         for term in [t for t in ours if t in shared and t not in wanted]:
             self.draft.say(
                 "note",
-                "spf-shared",
+                "left" if self.goes(domain) else "spf-shared",
                 f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
                 address=address_of(zone.name, domain, "TXT"),
             )
@@ -278,9 +282,12 @@ class RecordPlan:
         )
 
     def other_claimants(self, zone: Zone, domain: str, claim: str) -> list[str]:
-        """The stacks whose markers claim a record of a domain, too: it goes with the last of them."""
-        found = self.markers_of_others(zone, domain)
-        return [scope for scope, theirs in found.items() if claim in theirs.groups]
+        """The stacks whose markers, or whose identities in this account, claim a record of a domain, too: it goes with
+        the last of them."""
+        found = {scope for scope, theirs in self.markers_of_others(zone, domain).items() if claim in theirs.groups}
+        if (owner := self.snapshot.record_owners.get((domain, claim))) is not None:
+            found.add(owner.scope)
+        return sorted(found)
 
     def is_in_marker(self, intent: Intent) -> bool:
         """Whether the marker claims a record: where there is no identity to say it, and where stacks of other accounts

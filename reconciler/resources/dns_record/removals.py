@@ -38,6 +38,8 @@ from reconciler.resources.dns_record.values import (
 from reconciler.resources.dns_record.zones import Zone
 from reconciler.secrets import fingerprint
 
+_TYPE_OF = {"null_mx": "MX", "mail_from": "MX", "tracking": "CNAME"}
+
 
 class Removals:
     """Adds to the plan what is deleted, the markers that remember it meanwhile, and what the owners' tags must say."""
@@ -141,10 +143,10 @@ class Removals:
         for scope in others:
             self.plan.draft.say(
                 "note",
-                "shared" if domain in self.plan.entries else "left",
+                "left" if self.plan.goes(domain) else "shared",
                 f'the {group.upper()} of {domain} stays: the recon stack "{scope}" declares it, too',
                 hint="it goes with the last stack that declares it",
-                address=address_of(zone.name, name, "TXT" if group in ("dmarc", "bimi") else "MX"),
+                address=address_of(zone.name, name, _TYPE_OF.get(group, "TXT")),
             )
         return bool(others)
 
@@ -388,13 +390,24 @@ class Removals:
                 and marker.read(after_texts, scope).names_more(marker.read(have, scope))
                 and not taken,
                 marker=True,
-                notes=[Note("marker", "note", "remembers which records of this domain are this stack's")],
+                notes=self._marker_notes((zone_id, domain), have),
                 adopts=taken,
                 after_changes=(*self._of_domain(domain), *sorted(self.plan.inheriting.get(domain, ()))),
             )
             if add:
                 for planned in records:
                     planned.needs.append(Need(address, "mark"))
+
+    def _marker_notes(self, place: tuple[str, str], have: list[str]) -> list[Note]:
+        """What a change of a marker means; of a domain that is let go, which records stay that it remembers."""
+        if place not in self.plan.released:
+            return [Note("marker", "note", "remembers which records of this domain are this stack's")]
+        was = marker.read(have, self.plan.snapshot.scope)
+        parts = [*sorted(was.groups), *(["spf"] if was.spf is not None else []), *(own.name for own in was.own)]
+        words = (
+            f"{place[1]} is let go: what the marker remembers ({', '.join(parts)}) stays live and belongs to no stack"
+        )
+        return [Note("left", "note", f"{words}: delete it by hand, or declare it again")]
 
     def _taken_over(
         self, zone: Zone, domain: str

@@ -113,8 +113,9 @@ class Upserts:
     def _refuse_another_stacks(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Refuse to change what another stack's marker names as its own. Terms in a shared SPF record do not change
         what is theirs; another ``all`` in a record that they have created does."""
-        if self.plan.changes[address].claims:
-            return
+        planned = self.plan.changes[address]
+        if planned.claims or (planned.before is None and intent.group not in intents.OWN_GROUPS):
+            return  # it is theirs as it is ours, or is made beside what they have
         for stack, theirs in self.plan.markers_of_others(zone, intent.domain).items():
             what = intent.group.upper() if intents.claimed_in_marker(intent) in theirs.groups else ""
             if intent.group == "spf" and intent.all and theirs.spf_created:
@@ -437,12 +438,12 @@ class Upserts:
             self._put_after(intent, address)
         if planned.token is not None:
             planned.needs.append(Need(planned.token["identity"], "dkim"))
+        claim = intents.claimed_in_marker(intent)
         if self.plan.is_in_marker(intent):
-            claim = intents.claimed_in_marker(intent)
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(claim)
-            if others := self.plan.other_claimants(planned.zone, intent.domain, claim):
-                words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
-                planned.notes.append(Note("shared", "note", words))
+        if claim and (others := self.plan.other_claimants(planned.zone, intent.domain, claim)):
+            words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
+            planned.notes.append(Note("shared", "note", words))
 
     def _put_by_us(self, intent: Intent) -> bool:
         """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs

@@ -33,6 +33,7 @@ from reconciler.kinds.ownership import (
     left_alone,
     means_none,
     refuse_protected,
+    takes_along,
     unpack,
 )
 from reconciler.kinds.plan_draft import PlanDraft
@@ -123,7 +124,8 @@ class EmailIdentity(Reader):
                 for field, default in ((DEFAULT_SET.path, None), ("email_forwarding_enabled", True)):
                     if field in values:
                         spec[field] = default if values[field] is None else values[field]
-                spec["policies"] = {k: normal_policy(v) for k, v in (values.get("policies") or {}).items()}
+                partition = regions.partition_of(entry.region or "")
+                spec["policies"] = {k: normal_policy(v, partition) for k, v in (values.get("policies") or {}).items()}
                 spec["tags"] = entry_tags(entry)
                 yield Desired(
                     address_of(entry.region, entry.name),
@@ -287,7 +289,7 @@ class EmailIdentity(Reader):
             diff,
             adopts=adopted,
             depends_on=needs,
-            notes=_once_a_day(before, after),
+            notes=(*_once_a_day(before, after), *_policies_of_others(desired, live)),
             source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None)
             or desired.entry.source,
             execution=_execution(draft, desired, live),
@@ -536,6 +538,12 @@ def _created(wanted: Mapping[str, Any], domain: bool) -> dict[str, Any]:
     if after.get("mail_from"):
         after["mail_from"] = {"behavior_on_mx_failure": "USE_DEFAULT_VALUE", **after["mail_from"]}
     return after
+
+
+def _policies_of_others(desired: Desired, live: Observed) -> tuple[Note, ...]:
+    """What to say of policies that go since ``policies: {}`` says that there are none."""
+    none = means_none(desired.entry, "policies")
+    return takes_along(live.spec["policies"].keys() - unpack(live.tags, POLICIES) if none else (), "policy")
 
 
 def _policies(wanting: Desired, live: Observed | None) -> tuple[dict[str, Any], frozenset[str]]:

@@ -3,10 +3,12 @@ sender, which makes SPF align and receives bounces."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from reconciler import regions
-from reconciler.kinds.policy import for_anyone, statements
+from reconciler.kinds.policy import for_anyone, listed, statements
 from reconciler.names import at_or_above, parents
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
@@ -352,6 +354,29 @@ def policy_anyone(view: RuleView, identity: Resource) -> Iterator[Problem]:
                     f"the policy {name} of {identity.place} allows every AWS account to send as {identity.name}",
                     "name the account, or add a condition",
                 )
+
+
+@identity_rule("policy-other-identity", "warning", "A sending policy that is about another identity")
+def policy_other_identity(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """The `Resource` of a statement in a sending policy does not match the identity that has the policy.
+
+    Why: A policy counts for its own identity alone. The statement allows and denies nothing.
+    Fix: Write `Resource: "arn:${partition}:ses:${region}:${account}:identity/${domain}"`, or move the policy to the
+    identity that it names.
+    Source: SES Developer Guide, Sending authorization policy anatomy: Resource is the identity
+    """
+    for name, policy in (identity.will("policies") or {}).items():
+        for statement in statements(policy):
+            for resource in listed(statement.get("Resource")):
+                found = re.fullmatch(r"arn:[a-z-]*:ses:([^:]*):[^:]*:identity/(.*)", str(resource))
+                if found is None:
+                    continue
+                region, wanted = found.groups()
+                if not (fnmatchcase(identity.region or "", region) and fnmatchcase(identity.name, wanted.lower())):
+                    yield Problem(
+                        f"the policy {name} of {identity.place} is about {wanted} in {region}: it has no effect here",
+                        "name this identity as Resource, or move the policy to the identity that it names",
+                    )
 
 
 # --- MAIL FROM ---------------------------------------------------------------------------------------------------

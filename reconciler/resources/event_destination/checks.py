@@ -72,6 +72,8 @@ def _service_arn(place: EntryContext, path: str, arn: str, service: str) -> None
             path, "arn-of-another-region", f"the ARN is of {match.group(3) or 'no region'}, the set in {place.region}",
             "SES publishes within its region: write ${region} in the ARN, or by_region",
         )  # fmt: skip
+    if service == "sns" and match.group(5).endswith(".fifo"):
+        place.error(path, "fifo-topic", "SES does not publish to FIFO topics", "use a standard topic")
     if service == "events" and match.group(5) != "event-bus/default":
         place.error(path, "bad-arn", "SES sends to the default event bus only",
                     'write "arn:${partition}:events:${region}:${account}:event-bus/default"')  # fmt: skip

@@ -21,7 +21,16 @@ from reconciler.kinds.fields import without_absent
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
-from reconciler.kinds.ownership import DESTINATIONS, PROTECT, create_once, left_alone, means_none, owner_of, unpack
+from reconciler.kinds.ownership import (
+    DESTINATIONS,
+    PROTECT,
+    create_once,
+    left_alone,
+    means_none,
+    owner_of,
+    takes_along,
+    unpack,
+)
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import named_addresses, region_of, wanted_addresses
@@ -105,6 +114,8 @@ class EventDestination(PlainKind):
             ours = remembered or (means_none(entry, self.spec.parent_key) and address not in snapshot.desired)
             ours = ours and not left_alone(entry, self.spec.parent_key, name)
             change = self._plan_one(snapshot, address, parent, ours)
+            if change is not None and change.action == "delete" and not remembered:
+                change = replace(change, notes=(*change.notes, *takes_along([name], self.spec.words)))
             if address not in snapshot.desired:
                 put.get(parent, set()).discard(name)
                 if change is not None:

@@ -127,7 +127,7 @@ class SnsSubscription(PlainKind):
             there = snapshot.observed.get(topic)
             if snapshot.unknown(address) or snapshot.unknown(topic):
                 continue
-            if there is not None and owner_of(there.tags) not in {None, snapshot.scope}:
+            if there is not None and not (owner_of(there.tags) is None or snapshot.owns(there)):
                 continue
             desired, live = snapshot.desired.get(address), snapshot.observed.get(address)
             if desired is not None:
@@ -157,7 +157,7 @@ class SnsSubscription(PlainKind):
         """The end of one that is taken out while its topic stays; with the topic it ends by itself."""
         declared, there = draft.snapshot.desired.get(topic), draft.snapshot.observed.get(topic)
         ours = there is not None and name in unpack(there.tags, SUBSCRIPTIONS)
-        if live is None or declared is None or not ours or left_alone(declared.entry, SPEC.parent_key):
+        if live is None or declared is None or not ours or left_alone(declared.entry, SPEC.parent_key, name):
             return None
         if not live.spec:
             message = f"{live.address} waits for confirmation and cannot be ended: it dies after three days by itself"

@@ -1,0 +1,90 @@
+"""Records that stay although the entry of their domain or set goes: named, with the reason and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.kinds.ownership import PROTECT
+from reconciler.mail import bimi, dmarc, spf
+from reconciler.model import Observed
+from reconciler.resources.dns_record import TRACKING_KIND, intents
+from reconciler.resources.dns_record.record_plan import RecordPlan
+from reconciler.resources.dns_record.values import MAIL_FROM_TERMS, address_of, mx_value, tracking_option
+from reconciler.resources.dns_record.zones import Zone
+
+
+def name_what_stays(plan: RecordPlan) -> None:
+    """A note ``left`` for each record that looks like one of a domain or set that this plan deletes, and that stays."""
+    removed = {(planned.zone.id, planned.name, raw) for planned in plan.changes.values() for raw in planned.remove}
+    told: set[tuple[str, str, str]] = set()
+    for live in plan.snapshot.observed.values():
+        if not _goes(plan, live):
+            continue
+        for zone, name, type_, raw, what in _of(plan, live):
+            if (zone.id, name, raw) in removed | told:
+                continue
+            told.add((zone.id, name, raw))
+            plan.draft.say(
+                "note",
+                "left",
+                f"{what} stays: no tag or marker of this stack names it, so somebody else may have put it there",
+                hint=f"delete {name} {type_} from the zone {zone.id} by hand, or declare it once more, apply, and take "
+                "it out again",
+                address=address_of(zone.name, name, type_),
+            )
+        if live.kind == "email_identity" and not plan.index.candidates(live.name):
+            _name_by_hand(plan, live)
+
+
+def _goes(plan: RecordPlan, live: Observed) -> bool:
+    """Whether this plan deletes ``live`` and its domain is declared no more, not even without an identity."""
+    snapshot = plan.snapshot
+    if live.address in snapshot.desired or not snapshot.owns(live) or live.tags.get(PROTECT) == "true":
+        return False
+    if snapshot.unknown(live.address) or "@" in live.name or live.name in plan.identities:
+        return False
+    return live.kind in ("email_identity", TRACKING_KIND) and plan.goes(live.name)
+
+
+def _of(plan: RecordPlan, live: Observed) -> Iterator[tuple[Zone, str, str, str, str]]:
+    """(zone, name, type, value, what it is) of the records that the entry of ``live`` may have had."""
+    domain = live.name
+    if live.kind == TRACKING_KIND:
+        name = tracking_option(live) or ""
+        others = [tracking_option(o) for o in plan.snapshot.live(TRACKING_KIND) if o.address != live.address]
+        for zone in plan.zones_of(name) if name and name not in others and (name, "CNAME") not in plan.wanted else ():
+            for record in zone.sets(name, "CNAME"):
+                yield from ((zone, name, "CNAME", raw, f"the CNAME of {name}") for raw in record.values)
+        return
+    for zone in plan.zones_of(domain):
+        for group, codec in (("dmarc", dmarc), ("bimi", bimi)):
+            if plan.other_claimants(zone, domain, group):
+                continue  # named already
+            name = intents.name_of_claim(group, domain)
+            for raw, text in zone.texts(name):
+                if codec.is_record(text):
+                    yield zone, name, "TXT", raw, f"the {group.upper()} record of {domain}"
+        for raw, text in zone.texts(domain):
+            if spf.is_record(text, strict=False) and spf.terms_present(text, MAIL_FROM_TERMS):
+                yield zone, domain, "TXT", raw, f"the SPF record of {domain} with {' '.join(MAIL_FROM_TERMS)}"
+        for record in zone.sets(domain, "MX"):
+            yield from (
+                (zone, domain, "MX", r, f"the null MX of {domain}") for r in record.values if mx_value(r) == "0 ."
+            )
+
+
+def _name_by_hand(plan: RecordPlan, live: Observed) -> None:
+    """The records that SES gave ``live``, where no zone of this account can hold them."""
+    names = [f"{token}._domainkey.{live.name} CNAME" for token in sorted(live.facts.get("tokens") or ())]
+    if live.spec["dkim"]["signing_attributes_origin"] != "AWS_SES":
+        names = []
+    if block := live.spec["mail_from"]:
+        names += [f"{block['mail_from_domain']} {type_}" for type_ in ("MX", "TXT")]
+    if names:
+        plan.draft.say(
+            "note",
+            "left",
+            f"records of {live.name} may stay in DNS that recon does not hold: {', '.join(names)}",
+            hint="delete them there once the identity is gone",
+            address=live.address,
+        )
