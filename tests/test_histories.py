@@ -706,7 +706,7 @@ def normal(values: Values) -> Values:
             return " ".join([first, *sorted(terms), end])
         return value.rstrip(".").rstrip('";= a') if "BIMI1" in value else value.rstrip(".")
 
-    return {key: sorted(map(one, found)) for key, found in values.items()}
+    return {key: sorted(map(one, found)) for key, found in values.items() if found}
 
 
 def check_marker(history: History, domain: str, lines: list[str]) -> None:
