@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 from faults import ledger
-from faults.scenarios import pem
+from faults.keys import pem
 from support import HOME, House, client, merge, put, told
 
 from reconciler.aws import iam_action

@@ -8,15 +8,17 @@ every write that any kind declares; the matrix reports those that none reaches.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from cases_support import cases_of
+from cases_support import others as seed_others
 from support import ACCOUNT, HOME, OTHER, House, client, merge, put
 
-from reconciler.resources import FOLDER, KINDS
+from faults.keys import pem
+from reconciler.resources import KINDS
 from reconciler.resources.spec import PlainSpec
 
 DAY = 86400
@@ -58,17 +60,6 @@ def others(house: House) -> None:
     house.sandbox.seed(dedicated_ips=[{"ip": f"192.0.2.{n}"} for n in (1, 2, 3)])
     for arn in BOUNDARIES:
         client("iam").create_policy(PolicyName=arn.rpartition("/")[2], PolicyDocument=ANYTHING)
-
-
-@functools.lru_cache(maxsize=2)
-def pem(number: int) -> str:
-    """An RSA key as PEM; made once, since that takes time."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(65537, 2048)
-    form = serialization.PrivateFormat.PKCS8
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
 
 
 def with_keys(house: House) -> None:
@@ -295,22 +286,23 @@ RETIRED = put(MAIL, ("domains", "acme.com"), {"identity": False, "dmarc": {"p": 
 def of_cases() -> Iterator[Scenario]:
     """The life of each kind that the documents above do not declare: created, changed and deleted, from its cases."""
     for spec in KINDS.values():
-        if not isinstance(spec, PlainSpec) or not spec.sections or spec.section in MAIL:
+        case = next(iter(cases_of(spec.name)), None)
+        if not isinstance(spec, PlainSpec) or case is None or case.place[0] in MAIL:
             continue
-        case = next(yaml.safe_load_all((FOLDER / spec.name / "cases.yaml").read_text(encoding="utf-8")))
-        name, entry = next(iter(case["base"].items()))
-        fields = {path: one for path, one in case["fields"].items() if _plain(one)}
-        a, b = (
-            {spec.section: {name: merge(entry, {path: one[letter] for path, one in fields.items()})}} for letter in "ab"
-        )
-        yield Scenario(f"create-{spec.name}", a)
-        yield Scenario(f"change-{spec.name}", b, (a,))
-        yield Scenario(f"delete-{spec.name}", {}, (a,))
+        plain = [one for one in case.fields if not (one.apart or one.more or _of_a_file(one.a) or _of_a_file(one.b))]
+        a, b = ({}, {})
+        for one in plain:
+            a, b = put(a, one.place, one.a), put(b, one.place, one.b)
+        first, then = case.with_entry(a), case.with_entry(b)
+        others = functools.partial(seed_others, case=case)
+        yield Scenario(f"create-{spec.name}", first, others=others)
+        yield Scenario(f"change-{spec.name}", then, (first,), others)
+        if not case.permanent:
+            yield Scenario(f"delete-{spec.name}", dict(case.gone), (first,), others)
 
 
-def _plain(case: Mapping[str, Any]) -> bool:
-    """Whether a field of a case needs nothing beside it: no file, no other key."""
-    return not any(isinstance(case[letter], dict) and "file" in case[letter] for letter in "ab") and "more" not in case
+def _of_a_file(value: Any) -> bool:
+    return isinstance(value, dict) and "file" in value
 
 
 SCENARIOS = (
