@@ -30,7 +30,7 @@ test: $(VENV)/installed-dev ## run the tests (ARGS="tests/test_names.py -k idna"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## run the heavier suites
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow --hypothesis-profile others $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## send every fault at every write of every kind; takes a while
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_faults*.py $(ARGS)

@@ -14,11 +14,14 @@ from cryptography.hazmat.primitives import serialization
 from faults.counting import pytest_terminal_summary as pytest_terminal_summary
 from hypothesis import HealthCheck, settings
 
-from reconciler import masking, regions
-from reconciler.aws import Aws
+from reconciler import masking, observing, regions
+from reconciler.applier import progress
+from reconciler.aws import Aws, client
 
-# How long an example, or making it, takes on a busy machine says nothing.
-settings.register_profile("recon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example, or making it, takes on a busy machine says nothing. `make test` draws the same examples each
+# time, so that it judges the change alone; `make test-slow` draws others.
+settings.register_profile("recon", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("others", settings.get_profile("recon"), derandomize=False)
 settings.load_profile("recon")
 
 # Checking an RSA key takes longer than a few AWS calls; the tests use the same few keys over and over.
@@ -34,6 +37,15 @@ def no_secrets_of_other_tests() -> Iterator[None]:
     """Secrets are remembered for as long as a process lives, which is one command, not thousands of tests."""
     yield
     masking.forget()
+
+
+@pytest.fixture(autouse=True)
+def no_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls to an AWS in the same process take no time, so work is done in the thread that hands it out: starting
+    thousands of threads takes longer than all of it. Marked ``threads``, a test has them as users do."""
+    if not request.node.get_closest_marker("threads"):
+        for module in (observing, client, progress):
+            monkeypatch.setattr(module, "ThreadPoolExecutor", support.AtOnce)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from reconciler.aws import Aws
 from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
@@ -50,6 +52,7 @@ def test_what_is_put_later_waits_its_turn() -> None:
     assert [queue.get() for _ in range(3)] == ["a1", "b1", "a2"]
 
 
+@pytest.mark.threads
 def test_a_blocked_region_does_not_delay_another() -> None:
     """Every worker would wait for ``slow`` if items were taken in their order; ``fast`` ends before it is released."""
     stack = Stack(name="s", environment=None, account="111122223333", regions=("us-east-1",))

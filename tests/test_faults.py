@@ -75,6 +75,7 @@ SIDE_BY_SIDE = ("killed after", "answer lost", "denied", "throttled", "down")
 
 
 @pytest.mark.slow
+@pytest.mark.threads
 @pytest.mark.parametrize("name", SIDE_BY_SIDE)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_struck_among_calls_side_by_side(scenario: Scenario, name: str, record_property: Record) -> None:

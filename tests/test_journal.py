@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -194,10 +195,11 @@ def test_a_bucket_shows_a_run_under_way(house: support.House, monkeypatch: pytes
         (found,) = read_runs(stack(**S3))
         assert (found.id, found.outcome) == (run.id, "")
         run.step("a#b", "done")
-        for _ in range(100):
+        for _ in range(3000):
             (found,) = read_runs(stack(**S3))
             if found.steps:
                 break
+            time.sleep(0.01)
         assert [s[0] for s in found.steps] == ["a#b"]
         run.outcome = "applied"
     assert read_runs(stack(**S3))[0].outcome == "applied"

@@ -24,6 +24,8 @@ from reconciler.model import Result
 from reconciler.safeguards import check_safeguards
 from reconciler.sandbox import gateway
 
+pytestmark = pytest.mark.threads
+
 THROTTLES = {"TooManyRequestsException", "Throttling", "ThrottlingException", "ThrottledException"}
 WASTE = 0.05
 LATENCY = 0.03

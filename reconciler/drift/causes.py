@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 MAX_LOOKUPS: Final = 60
 """Look-ups in one run: half a minute at CloudTrail's rate."""
+CLOCKS: Final = timedelta(seconds=5)
+"""How far the clock of this machine and AWS's may be apart."""
+
 MAX_PAGES: Final = 4
 """Pages of one look-up: the newest 200 events."""
 
@@ -130,7 +133,8 @@ def _lookups(aws: Aws, change: Change) -> Iterator[Lookup]:
 
 def history(aws: Aws, lookup: Lookup, since: str = "") -> Iterator[Mapping[str, Any]]:
     """The events of one look-up, the newest first, at most ``MAX_PAGES`` pages. Raises AwsError."""
-    start: dict[str, Any] = {"StartTime": datetime.fromisoformat(since)} if since else {}
+    # Events have whole seconds, and the clock that ``since`` is from may be a little ahead of AWS's.
+    start: dict[str, Any] = {"StartTime": datetime.fromisoformat(since) - CLOCKS} if since else {}
     token: str | None = None
     for _ in range(MAX_PAGES):
         more: dict[str, Any] = {"NextToken": token} if token else {}

@@ -68,7 +68,8 @@ def adopted_parts(change: Change) -> Counter[str]:
         return Counter((owner,))
     words: Counter[str] = Counter()
     for document, sign in ((change.after, 1), (change.before, -1)):
-        for key, value in ((document or {}).get("tags") or {}).items():
+        tags = (document or {}).get("tags")
+        for key, value in tags.items() if isinstance(tags, Mapping) else ():  # a plan file may hold anything
             if str(key).startswith(_WITHOUT_ADDRESS) and value:
                 words[change.address] += sign * sum(not word.endswith("=") for word in str(value).split())
     return +words
