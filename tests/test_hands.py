@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -207,6 +208,19 @@ def test_parts_that_are_not_declared_stay_and_are_named(applied: House) -> None:
     assert {"Key": "team", "Value": "mail"} in identity["Tags"]
     applied.settle({**of_new({}, "acme")})
     assert "_dmarc.acme.com" in {name for name, _ in mail(applied)}, "what is not ours is not deleted with ours"
+
+
+def test_parts_that_are_declared_to_be_none_go_with_the_takeover(applied: House) -> None:
+    """``{}`` says that there are none: the same apply deletes them, and says of none that it stays."""
+    world = copy.deepcopy(WORLD)
+    world["domains"]["acme.com"]["policies"] = {}
+    world["configuration_sets"]["main"]["event_destinations"] = {}
+    plan = applied.settle(of_new(world, "acme"))
+    assert not [n for c in plan.changes for n in c.notes if n.rule == "left"]
+    assert applied.identity()["Policies"] == {}
+    found = client("sesv2").get_configuration_set_event_destinations(ConfigurationSetName="main")
+    assert found["EventDestinations"] == []
+    assert set(owners().values()) == {"new"}
 
 
 LETTING_GO = {

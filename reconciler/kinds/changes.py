@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.kinds.comparing import differences
-from reconciler.kinds.ownership import LISTS, PREFIX, STACK, named, names_more, unpack
+from reconciler.kinds.ownership import LISTS, PREFIX, STACK, means_none, named, names_more, unpack
 from reconciler.model import Address, Change, Desired, Document, FieldDiff, Note, Observed, Source
 
 
@@ -64,10 +64,16 @@ def _listed(tags: Mapping[str, str | None]) -> dict[str, frozenset[str]]:
     return {key: names for key, names in found.items() if names}
 
 
-def _left_behind(live: Observed, after: Document) -> tuple[Note, ...]:
-    """What a former owner put into ``live`` that the state, which takes it over, does not declare."""
+def _left_behind(desired: Desired, live: Observed, after: Document) -> tuple[Note, ...]:
+    """What a former owner put into ``live`` that the state, which takes it over, does not declare; what it declares to
+    be none is deleted."""
     owner, kept = live.tags.get(STACK), _listed(after.get("tags") or {})
-    left = {key: names - kept.get(key, frozenset()) for key, names in _listed(live.tags).items()}
+    none = [key for key in desired.entry.values if means_none(desired.entry, key)]
+    left = {
+        tag: names - kept.get(tag, frozenset())
+        for tag, names in _listed(live.tags).items()
+        if not any(key.endswith(tag.removeprefix(PREFIX)) for key in none)
+    }
     parts = "; ".join(f"{key.removeprefix(PREFIX)} {' '.join(sorted(names))}" for key, names in left.items() if names)
     if owner is None or not parts:
         return ()
@@ -101,7 +107,7 @@ def alteration(
         after,
         diff,
         depends_on=depends_on,
-        notes=(*notes, *(_left_behind(live, after) if adopts else ())),
+        notes=(*notes, *(_left_behind(desired, live, after) if adopts else ())),
         source=source or (diff[0].source if diff else None) or desired.entry.source,
         observed_digest=live.digest,
         region=desired.region,

@@ -188,7 +188,7 @@ def left_alone(entry: Entry | None, *path: str) -> bool:
     named = entry.values.get("unmanaged") or ()
     if any(".".join(path[:length]) in named for length in range(1, len(path) + 1)):
         return True
-    return entry.takes_over and not _writes(entry.values, path)
+    return entry.takes_over and not _writes(entry.values, path) and not (path and means_none(entry, path[0]))
 
 
 def _writes(values: Any, path: tuple[str, ...]) -> bool:
