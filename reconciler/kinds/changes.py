@@ -68,9 +68,9 @@ def _left_behind(desired: Desired, live: Observed, after: Document) -> tuple[Not
     """What a former owner put into ``live`` that the state, which takes it over, does not declare; what it declares to
     be none is deleted."""
     owner, kept = live.tags.get(STACK), _listed(after.get("tags") or {})
-    none = [key for key in desired.entry.values if means_none(desired.entry, key)]
+    none = tuple(key for key in desired.entry.values if means_none(desired.entry, key))
     left = {
-        tag: names - kept.get(tag, frozenset())
+        tag: {name for name in names - kept.get(tag, frozenset()) if not name.startswith(tuple(f"{k}." for k in none))}
         for tag, names in _listed(live.tags).items()
         if not any(key.endswith(tag.removeprefix(PREFIX)) for key in none)
     }
