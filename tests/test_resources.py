@@ -58,7 +58,7 @@ CASES = all_cases()
 FIELDS = [(case, one) for case in CASES for one in case.fields]
 LAWS = {
     "adopted", "by hand", "deleted", "denied", "field", "foreign owner", "imported", "member", "operation", "region",
-    "reset", "target", "together",
+    "released", "reset", "target", "together",
 }  # fmt: skip
 """What ``without`` may name; a law of fields with the path of one behind it."""
 
@@ -718,6 +718,23 @@ def test_taken_out_of_the_yaml_it_is_deleted(house: House, case: Case) -> None:
     nothing_left(house)
     if not excepted(case, "deleted"):
         same(nothing, now(house), "nothing is left")
+
+
+@every_case
+def test_let_go_it_stays_and_is_nobodys(house: House, case: Case) -> None:
+    """``released``: recon's tags go, all else stays; declared again, it is adopted again."""
+    if case.permanent or case.place[0] not in {section.name for section in case.spec.sections}:
+        return  # nobody owns it, or it goes with what holds it
+    unless_excepted(case, "released")
+    begin(house, case, case.whole("a"))
+    before = now(house)
+    house.settle({**case.gone, "released": [f"{case.place[0]}.{case.place[1]}"]})
+    same(without_tags(before), without_tags(now(house)), "letting go changes tags, and nothing else")
+    name = next(name for name in tags_now(house) if name.endswith(f" {case.place[1]}"))
+    assert not [key for key in tags_now(house)[name] if key.startswith("recon:")]
+    assert change_of(house.plan(case.whole("a")), case.address).action == "adopt"
+    applied(house)
+    nothing_left(house)
 
 
 @every_case
