@@ -18,6 +18,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.registry import PLANNING, RANK, REGISTRY
 from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.tags import refuse_too_many
 from reconciler.model import (
     Address,
     Change,
@@ -45,9 +46,8 @@ def make_plan(
     """The plan for a snapshot, which is frozen from then on.
 
     ``targets`` are addresses or globs; a targeted change brings what it needs. With ``again`` they are the addresses of
-    a saved plan: one that needs no change any more is no error. Outcome is ``refused`` where a safeguard
-    that no flag lifts applies, else ``changes`` or ``no_changes``. With ``outside`` the rules ask public DNS and HTTPS
-    hosts, too.
+    a saved plan: one that needs no change any more is no error. Outcome is ``refused`` where a safeguard that no flag
+    lifts applies, else ``changes`` or ``no_changes``. With ``outside`` the rules ask public DNS and HTTPS hosts, too.
     """
     draft = PlanDraft(snapshot.freeze())
     for kind in PLANNING:
@@ -56,6 +56,7 @@ def make_plan(
     if not targets:
         _name_the_rest(draft)
     obstacles.refuse(draft)
+    refuse_too_many(draft)
     refusals = (*snapshot.refusals, *draft.refusals)
     changes = every = _join_renames(snapshot, _with_refusals(snapshot, draft.changes, refusals))
     unread = _unread(snapshot)

@@ -106,6 +106,12 @@ def anothers_set(house: House) -> dict[str, Any]:
     return {"configuration_sets": {"main": {"event_destinations": {"d": EVENT}}}}
 
 
+def full_of_tags(house: House) -> dict[str, Any]:
+    tags = [{"Key": f"cost-{number}", "Value": "mail"} for number in range(49)]
+    client("sesv2").create_configuration_set(ConfigurationSetName="main", Tags=tags)
+    return {"configuration_sets": {"main": {"tags": {"team": "mail"}}}}
+
+
 def anothers_user(house: House) -> dict[str, Any]:
     client("iam").create_user(UserName="news", Tags=[{"Key": "recon:stack", "Value": "another"}])
     return smtp_user()
@@ -467,6 +473,7 @@ CREDENTIAL = "smtp_credential/news"
 USER = "smtp_user/news"
 CASES = [
     Case(anothers_identity, IDENTITY, "adopt", "owned-elsewhere", (f"{RECORDS}/*",)),
+    Case(full_of_tags, SET, "adopt", "too-many-tags"),
     Case(anothers_set, SET, "adopt", "owned-elsewhere", (f"event_destination/{HOME}/main/d",)),
     Case(anothers_user, USER, "adopt", "owned-elsewhere"),
     Case(anothers_store, CREDENTIAL, "create", "owned-elsewhere"),

@@ -6,12 +6,16 @@ Source: SES API v2, TagResource and UntagResource; what recon's own tags mean is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import DKIM_KEY, LISTS, PREFIX, STACK, TAGS, left_alone, pack, unpack
 from reconciler.model import Change, Entry
 from reconciler.resources import KINDS
+from reconciler.resources.spec import MAX_TAGS
+
+if TYPE_CHECKING:
+    from reconciler.kinds.plan_draft import PlanDraft
 
 
 def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -76,6 +80,22 @@ def _replace_packed(out: dict[str, str | None], live: Mapping[str, str], key: st
 def present(tags: Mapping[str, str | None]) -> dict[str, str]:
     """Without those marked for removal."""
     return {k: v for k, v in tags.items() if v is not None}
+
+
+def refuse_too_many(draft: PlanDraft) -> None:
+    """Refuse the changes after which a resource would have more tags than AWS takes, those of others among them."""
+    for change in draft.changes:
+        live, tags = draft.snapshot.observed.get(change.address), (change.after or {}).get("tags")
+        if live is None or not tags:
+            continue
+        names = [name for name in present({**live.tags, **tags}) if not name.startswith("aws:")]
+        if len(names) > MAX_TAGS:
+            draft.refuse(
+                "too-many-tags",
+                f"{change.address} would have {len(names)} tags, recon's own among them; AWS takes {MAX_TAGS}",
+                hint=f"take {len(names) - MAX_TAGS} of its tags off that nobody needs",
+                address=change.address,
+            )
 
 
 def tag_changes(change: Change) -> tuple[dict[str, str], list[str]]:

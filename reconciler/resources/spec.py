@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from reconciler.model import Change
@@ -19,6 +19,9 @@ Values = Mapping[str, Any]
 
 Memory = Literal["recon:records", "recon:destinations", "recon:tracking", "recon:subscriptions"]
 """The tags of a resource that name what other kinds have planned for it (``reconciler.kinds.plan_draft``)."""
+
+MAX_TAGS: Final = 50
+"""Tags of one resource, those that AWS puts (``aws:``) left out (AWS General Reference, "Tag your AWS resources")."""
 
 
 # --- words of the headline ------------------------------------------------------------------------------------------

@@ -19,11 +19,10 @@ from reconciler.files import read_file
 from reconciler.masking import looks_secret
 from reconciler.model import Stack
 from reconciler.resources import FOLDER, KINDS, SECTIONS, children
-from reconciler.resources.spec import KindSpec, PlainSpec, at_path
+from reconciler.resources.spec import MAX_TAGS, KindSpec, PlainSpec, at_path
 
 MAX_TEXT = 1024 * 1024
 """Bytes of a file where AWS has no limit of its own."""
-MAX_TAGS: Final = 50
 RECON_TAGS: Final = 10
 """Tags that recon may need on one resource: its owner, record groups, destinations, policies, tags, MAIL FROM, ..."""
 REGION_NAME: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]")
