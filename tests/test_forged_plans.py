@@ -144,7 +144,7 @@ def _begin_case(house: support.House, case: cases.Case, before: tuple[Mapping[st
 
 
 def of_cases() -> Iterator[Story]:
-    """Of every case of the registry a creation, a change and a deletion."""
+    """Of every case of the registry a creation, a change and a deletion, where there is one."""
     for case in cases.all_cases():
         whole, hours = case.whole("a"), max((one.hours for one in case.fields), default=0)
         for name, before, after in (
@@ -152,6 +152,8 @@ def of_cases() -> Iterator[Story]:
             ("change", (whole,), case.whole("b")),
             ("delete", (whole,), case.gone),
         ):
+            if name == "delete" and case.permanent:
+                continue  # nothing is planned
             yield Story(f"{case.id}-{name}", partial(_begin_case, case=case, before=before), after, hours)
 
 
