@@ -60,8 +60,11 @@ def test_who_asks_first_calls_first() -> None:
     threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
     for number, thread in enumerate(threads, 1):
         thread.start()
-        while limiter.waiting < number:
+        for _ in range(30_000):
+            if limiter.waiting == number:
+                break
             time.sleep(0.001)
+        assert limiter.waiting == number
     assert asleep.wait(30)
     go.set()
     for thread in threads:
