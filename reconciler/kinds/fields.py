@@ -94,7 +94,9 @@ def _in_order(field: Field, block: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sorted(value: Any) -> list[Any] | None:
-    return sorted(set(value)) if value is not None else None
+    if value is None or any(isinstance(item, Mapping) for item in value):
+        return None if value is None else list(value)  # its kind puts it in order
+    return sorted(set(value))
 
 
 def _listed(value: Any) -> Any:
