@@ -231,12 +231,12 @@ def test_every_operation_is_in_botocores_model(spec: KindSpec) -> None:
     assert told <= {*kind.reads, *EVERYONE, *(r for held in KINDS for r in reads_shared_with(spec, held))}
     if spec.listed[0]:
         operation, rows, name = spec.listed
-        item = member(output_of(f"sesv2:{operation}"), rows)
+        item = member(output_of(f"{spec.client}:{operation}"), rows)
         assert item.type_name == "list"
         if name:
             member(item, name)
         for option in spec.list_options:
-            member(input_of(f"sesv2:{operation}"), option)
+            member(input_of(f"{spec.client}:{operation}"), option)
 
 
 EVERYONE = ("resourcegroupstaggingapi:GetResources",)

@@ -10,6 +10,13 @@ from reconciler.resources.spec import CloudTrail, Field, Named, Phrase, PlainSpe
 
 ACTIONS = ("ok_actions", "alarm_actions", "insufficient_data_actions")
 
+
+def _watches_ses(alarm: Values) -> bool:
+    """Whether an alarm of CloudWatch's answer is on a metric of SES, or on an expression over one."""
+    metrics = [(one.get("MetricStat") or {}).get("Metric") or {} for one in alarm.get("Metrics") or ()]
+    return any(one.get("Namespace") == "AWS/SES" for one in (alarm, *metrics))
+
+
 SPEC = PlainSpec(
     name="cloudwatch_alarm",
     words="CloudWatch alarm",
@@ -26,14 +33,16 @@ SPEC = PlainSpec(
     quota=5_000,
     pattern=r"[^\x00-\x1f\x7f]{1,255}",
     pattern_words="1 to 255 characters, no control characters",
-    anywhere=("cloudwatch:DescribeAlarms",),
+    listed=("DescribeAlarms", "MetricAlarms", "AlarmName"),
+    list_options={"MaxRecords": 100},
+    for_mail=_watches_ses,
     key="AlarmName",
     noun="Alarms",
     verbs={"Create": "PutMetricAlarm", "Update": "PutMetricAlarm", "Get": "DescribeAlarms"},
     answer="MetricAlarms",
     tags_in_get=False,
     exists_codes=(),
-    no_fields=("preset", "configuration_set_name"),
+    no_fields=("preset",),
     fields={
         "alarm_description": Field(),
         "actions_enabled": Field(default=True, events=("EnableAlarmActions", "DisableAlarmActions")),
@@ -78,7 +87,6 @@ SPEC = PlainSpec(
     ),
 )  # fmt: skip
 
-SET_DIMENSION = "ses:configuration-set"
 QUOTA = "quota"
 
 _RATE: dict[str, Any] = {
@@ -125,8 +133,6 @@ NOT_OF_QUERIES = frozenset(
 def over_preset(values: Values) -> dict[str, Any]:
     """What an entry says of the alarm, laid over its preset. ``null`` for what a preset says is the preset's value."""
     preset = dict(PRESETS.get(str(values.get("preset")), {}))
-    if preset and (name := values.get("configuration_set_name")):
-        preset["dimensions"] = [{"name": SET_DIMENSION, "value": name}]
     written = {k: v for k, v in values.items() if not (v is None and k in preset) and k not in SPEC.no_fields}
     for one, other in EXCLUSIVE:
         for mine, theirs in ((one, other), (other, one)):

@@ -44,15 +44,10 @@ def check(place: EntryContext, stack: Stack) -> None:
 
 def _check_preset(place: EntryContext) -> None:
     preset, share = place.values.get("preset"), place.values.get("threshold")
-    if place.values.get("configuration_set_name") and preset is None and place.lacks("preset"):
-        place.error(
-            "configuration_set_name", "needs-preset", "only an alarm with a preset is of a set",
-            'write `dimensions: [{name: "ses:configuration-set", value: SET}]`',
-        )  # fmt: skip
+    if preset == QUOTA and place.values.get("dimensions"):
+        place.error("dimensions", "quota-of-part", "the quota is that of the region, and of no part of its mail",
+                    "declare the alarm under `cloudwatch_alarms:`, without dimensions")  # fmt: skip
     if preset is None or not isinstance(share, int | float):
-        if preset == QUOTA and place.values.get("configuration_set_name"):
-            place.error("configuration_set_name", "quota-of-set", "the quota is that of the region, not of a set",
-                        "take configuration_set_name out")  # fmt: skip
         return
     if not 0 < share <= 1:
         whole = "of the region's quota: 80% is 0.8" if preset == QUOTA else "of messages: 5% is 0.05"

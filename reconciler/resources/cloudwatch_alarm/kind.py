@@ -18,7 +18,6 @@ from reconciler.errors import AwsError
 from reconciler.kinds.fields import desired_value
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.plain import PlainKind
-from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import to_aws
@@ -30,7 +29,6 @@ from reconciler.resources.cloudwatch_alarm import (
     NOT_OF_QUERIES,
     PRESETS,
     QUOTA,
-    SET_DIMENSION,
     SPEC,
     over_preset,
 )
@@ -42,7 +40,6 @@ DESCRIBE = "DescribeAlarms"
 BATCH = 100
 """The most names of one DescribeAlarms, and of one page of its answer."""
 SHOWN = 3
-SET = "configuration_set"
 
 
 class CloudwatchAlarm(PlainKind):
@@ -134,12 +131,6 @@ class CloudwatchAlarm(PlainKind):
         return self._observed(aws, region, rows[0]) if rows else None
 
     # -- compared ---------------------------------------------------------------------------------------------------
-
-    def _needs(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
-        """Also the declared set whose mail it watches."""
-        named = (one["value"] for one in desired.spec.get("dimensions") or () if one.get("name") == SET_DIMENSION)
-        sets = [f"{SET}/{desired.region}/{name}" for name in named]
-        return (*super()._needs(draft, desired), *(one for one in sets if one in draft.snapshot.desired))
 
     def notes(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
         found = []
