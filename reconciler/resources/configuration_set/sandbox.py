@@ -44,7 +44,7 @@ def sending(context: Context, given: Params, before: Params | None) -> Params:
 
 def suppression(context: Context, given: Params, before: Params | None) -> Params | None:
     """No field at all means the account's rule, an empty list means no suppression."""
-    reasons = {"SuppressedReasons": sorted(set(given["SuppressedReasons"]))} if "SuppressedReasons" in given else {}
+    reasons = {"SuppressedReasons": list(dict.fromkeys(given["SuppressedReasons"]))} if "SuppressedReasons" in given else {}
     return {**given, **reasons} or None
 
 
