@@ -107,8 +107,8 @@ class Bench:
                 self.keep(tools.recon(sandbox, domains, command, rates, line, folder, scale))
 
     def far(self, domains: int) -> None:
-        """As users have it: TLS, the way to each region, AWS's rates. Beside it plain HTTP without any way or rates, and
-        TLS without them: what TLS costs in CPU."""
+        """As users have it: TLS, the way to each region, AWS's rates. And plain HTTP and TLS, both without way and
+        rates: what TLS costs in CPU."""
         folder = self.fresh("far")
         stacks.recon(folder / "state", domains)
         with Sandbox() as sandbox, wire.Wire(sandbox.url, folder / "wire") as way:

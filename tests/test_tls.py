@@ -1,4 +1,4 @@
-"""TLS as users have it: one context for all connections of a run, and the settings of AWS and of companies that hold."""
+"""TLS as users have it: one context for all connections of a run, and AWS's settings for it, which keep working."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_client_with_a_certificate_of_its_own_keeps_its_context(wired: Any, ho
     assert client.get_caller_identity()["Account"] == "111122223333"
     bare = client_of(wired)
     shared.share(bare)
-    with pytest.raises(Exception, match="(?i)ssl|connection"):
+    with pytest.raises(Exception, match=r"(?i)ssl|connection"):
         bare.get_caller_identity()
 
 

@@ -29,7 +29,7 @@ class SharedTls:
     def share(self, client: Any) -> None:
         """Have the connections of ``client`` use the shared context. A client that verifies nothing, or shows a
         certificate of its own, keeps botocore's: the certificate would be shown to all."""
-        session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+        session: Any = getattr(getattr(client, "_endpoint", None), "http_session", None)
         url = str(client.meta.endpoint_url)
         if not url.startswith("https:") or not all(hasattr(session, name) for name in _USED):
             return
