@@ -362,5 +362,6 @@ def drifted() -> Plan:
 
 CASES = {
     "setup": setup(), "everything": everything(), "tenants": tenants(), "hostile": hostile(), "refused": refused(),
-    "drifted": drifted(), "no_changes": plan(), "bulk": plan(refresh="bulk", unread=("email_identity/us-east-1/acme.com policies",) * 3),
+    "drifted": drifted(), "no_changes": plan(),
+    "bulk": plan(refresh="bulk", unread=("email_identity/us-east-1/acme.com policies",) * 3),
 }  # fmt: skip
