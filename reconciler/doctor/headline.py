@@ -61,15 +61,16 @@ def headline(checks: Sequence[Check]) -> str:
     wrong = sorted((c for c in checks if c.status == FOUND and not c.cause), key=lambda c: c.rank)
     unknown = sorted((c for c in checks if c.status == UNKNOWN and not c.cause), key=lambda c: c.rank)
     if wrong:
-        first, *others = groups(wrong)
-        causes = {said(c) for c in first.checks}
+        worst, *less = groups(wrong)
+        first = worst.checks[0]
+        causes = {said(c) for c in worst.checks}
         explained = sum(c.cause in causes for c in checks)
-        alike = len({c.domain for c in first.checks if c.domain}) - 1
+        alike = len({c.domain for c in worst.checks if c.domain}) - 1
         more = f"; the same for {alike} other domain{'s' * (alike != 1)}" if alike > 0 else ""
         more += f"; that explains {explained} more that fail{'s' * (explained == 1)}" if explained else ""
-        count = len({(c.layer, c.message) for group in others for c in group.checks[:1]})
-        more += f" ({count} other problem{'s' * (count != 1)})" if count else ""
-        return f"Fix this first: {first.checks[0].layer}: {said(first.checks[0])}{more}"
+        others = len({(group.checks[0].layer, group.checks[0].message) for group in less})
+        more += f" ({others} other problem{'s' * (others != 1)})" if others else ""
+        return f"Fix this first: {first.layer}: {said(first)}{more}"
     if unknown:
         first, others = unknown[0], len(unknown) - 1
         more = f" ({others} other thing{'s' * (others != 1)} could not be checked)" if others else ""
