@@ -90,8 +90,11 @@ class Output:
         self.color = not plain and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
         self.unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
-    def width(self) -> int | None:
-        if not sys.stdout.isatty():
+    def width(self, stream: TextIO | None = None) -> int | None:
+        """The columns to wrap text at: those of the terminal, or of ``COLUMNS``, which nobody sets by accident."""
+        if os.environ.get("COLUMNS", "").isdecimal():
+            return max(1, int(os.environ["COLUMNS"]))
+        if not (stream or sys.stdout).isatty():
             return None
         import shutil
 
@@ -134,7 +137,8 @@ class Output:
             return
         sys.stdout.flush()
         color = self.color and sys.stderr.isatty()
-        sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
+        width = self.width(sys.stderr)
+        sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode, width=width))
 
     def info(self, message: str) -> None:
         """Write a message for people to standard error, unless --quiet."""
