@@ -249,7 +249,7 @@ def _unread(snapshot: Snapshot) -> list[Diagnostic]:
             "unread",
             f"could not read {_NAMED.get(part.prefix, part.prefix)}: {part.reason}",
             part.hint,
-            address="" if part.prefix in _NAMED else part.prefix,
+            address=part.prefix,
         )
         for part in snapshot.unread
     ]

@@ -41,8 +41,8 @@ def in_one_order(fields: Mapping[str, Field], document: Document) -> Document:
 
 
 def ordered_like(fields: Mapping[str, Field], live: Document, wanted: Document) -> Document:
-    """``live`` with its lists that are the same sets as in ``wanted`` in that order: they do not differ, and what is sent
-    has the order of the YAML, which AWS keeps and other tools compare."""
+    """``live`` with its lists that are the same sets as in ``wanted`` in that order: they do not differ, and what is
+    sent has the order of the YAML, which AWS keeps and other tools compare."""
     out = dict(live)
     for key, field in fields.items():
         there, written = live.get(key), wanted.get(key)
