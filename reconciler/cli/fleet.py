@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli.app import command_group
-from reconciler.cli.common import Output, any_format, options_from
+from reconciler.cli.common import Output, ParallelOption, any_format, options_from, reading
 from reconciler.errors import ReconError
 
 if TYPE_CHECKING:
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 fleet = command_group("fleet", "Run a command over many stacks and accounts: one report over all.")
 
 FleetArg = Annotated[str, typer.Argument(metavar="FLEET", help="The file that lists the stacks.")]
-RefreshOption = Annotated[
-    str, typer.Option("--refresh", help="full reads every attribute; bulk what AWS returns in bulk.")
-]
-OutsideOption = Annotated[bool, typer.Option("--check-public-dns", help="Let the rules and drift query public DNS.")]
-ParallelOption = Annotated[
-    int, typer.Option("--parallelism", min=1, max=64, help="AWS calls in flight, for each stack.")
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +74,22 @@ def validate(*, asked: Fleet, output: Output) -> int:
 
 
 @fleet.command("plan")
-@options_from(asked=_fleet, output=any_format)
-def plan(
-    refresh: RefreshOption = "full", check_public_dns: OutsideOption = False, parallelism: ParallelOption = 8, *,
-    asked: Fleet, output: Output,
-) -> int:  # fmt: skip
+@options_from(asked=_fleet, reads=reading, output=any_format)
+def plan(*, asked: Fleet, reads: dict[str, Any], output: Output) -> int:
     """Plan every stack. Exit 2 if any has changes, 1 if any failed or has no report."""
-    return _run("plan", (*_reading(refresh, check_public_dns, parallelism), "--detailed-exitcode"), asked, output)
+    return _run("plan", (*_reading(**reads), "--detailed-exitcode"), asked, output)
 
 
 @fleet.command("drift")
-@options_from(asked=_fleet, output=any_format)
-def drift(
-    refresh: RefreshOption = "full", check_public_dns: OutsideOption = False, parallelism: ParallelOption = 8, *,
-    asked: Fleet, output: Output,
-) -> int:  # fmt: skip
+@options_from(asked=_fleet, reads=reading, output=any_format)
+def drift(*, asked: Fleet, reads: dict[str, Any], output: Output) -> int:
     """Compare every stack with AWS. Exit 2 if any has drifted, 1 if any failed or has no report."""
-    return _run("drift", _reading(refresh, check_public_dns, parallelism), asked, output)
+    return _run("drift", _reading(**reads), asked, output)
 
 
 @fleet.command("doctor")
 @options_from(asked=_fleet, output=any_format)
-def doctor(parallelism: ParallelOption = 8, *, asked: Fleet, output: Output) -> int:
+def doctor(parallelism: ParallelOption = 16, *, asked: Fleet, output: Output) -> int:
     """Diagnose the delivery of every stack. Exit 2 if anything is wrong, 1 if any failed or has no report."""
     return _run("doctor", ("--parallelism", str(parallelism)), asked, output)
 
@@ -113,6 +100,7 @@ def _reading(refresh: str, check_public_dns: bool, parallelism: int) -> tuple[st
 
 
 def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -> int:
+    from reconciler.cli import run
     from reconciler.fleet import outcome
     from reconciler.fleet.coordinate import run_all
     from reconciler.fleet.declared import read_fleet
@@ -127,6 +115,7 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
     done = reports.done()
     tasks = [
         Task(
+            run,
             command,
             options,
             u.id,

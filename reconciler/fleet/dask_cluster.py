@@ -59,7 +59,7 @@ class ClusterWorkers:
             why = str(problem).strip() or type(problem).__name__
             hint = "see that it runs and that both sides have the same TLS configuration"
             raise ReconError(f"the Dask scheduler at {address} does not answer: {mask(why)}", hint=hint) from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it would tell a lost scheduler a dozen times
+        _silence()
         self.address = address
         self._running: dict[str, Future[None]] = {}
         self._gone_since: float | None = None
@@ -122,3 +122,10 @@ class ClusterWorkers:
         for future in self._running.values():
             future.release()
         self._client.close(timeout=2)
+
+
+def _silence() -> None:
+    """Dask would tell a lost scheduler a dozen times, with tracebacks; ``ended`` says it once."""
+    for name in ("asyncio", "tornado", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in {"asyncio", "distributed", "tornado"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker must know about a unit; all of it may be pickled."""
+    """What a worker must know about a unit; all of it may be pickled. ``run`` is the command line's entry, which prints
+    and returns the exit code."""
 
+    run: Callable[[list[str]], int]
     command: str
     options: tuple[str, ...]
     unit: str
@@ -61,8 +63,6 @@ def carry_out(task: Task) -> None:
 
 def _run(task: Task) -> tuple[int, str, str]:
     """(exit code, standard output, standard error) of the command on the unit's stack."""
-    from reconciler.cli import run
-
     arguments = [task.command, task.state, "--format", "json", *task.options]
     if task.command != "validate":
         arguments.append("-q")
@@ -70,7 +70,7 @@ def _run(task: Task) -> tuple[int, str, str]:
         arguments += ["--env", task.env]
     out, err = io.StringIO(), io.StringIO()
     with _environment(task), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(arguments)
+        code = task.run(arguments)
     return code, out.getvalue(), err.getvalue()
 
 

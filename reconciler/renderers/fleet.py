@@ -33,7 +33,8 @@ def headline(document: FleetDocument) -> str:
         f"{len(clean)} {_CLEAN[document['command']]}" if clean else "",
     ]
     of = f"{plural(len(stacks) + len(missing), 'stack')} in {plural(accounts, 'account')}"
-    return f"{document['command']} of {of}: {', '.join(filter(None, parts)) or 'nothing to do'}.".capitalize()
+    text = f"{document['command']} of {of}: {', '.join(filter(None, parts)) or 'nothing to do'}."
+    return text[:1].upper() + text[1:]
 
 
 def _sorted(stacks: Sequence[FleetDocument]) -> tuple[list[FleetDocument], list[FleetDocument], list[FleetDocument]]:
