@@ -22,7 +22,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from reconciler.aws import answers, sensitive
-from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
+from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, refuse_parts, translate
 from reconciler.aws.limiter import Limiter, Limiters
 from reconciler.aws.one_account import OneAccount, know
 from reconciler.aws.tls import SharedTls
@@ -244,6 +244,7 @@ class Aws:
                 self.calls[f"{service}:{operation}"] += 1
             try:
                 response: dict[str, Any] = method(**parameters)
+                refuse_parts(response, operation)
             except Refused:  # of OneAccount
                 raise
             except Exception as problem:  # any library below botocore may raise anything
