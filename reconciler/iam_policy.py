@@ -75,7 +75,8 @@ _ANYWHERE: Final = frozenset(
 _GONE: Final = (
     "ses:Delete", "iam:Delete", "iam:Detach", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
     "secretsmanager:Delete", "ssm:Delete",
-    *(f"{spec.service.name}:Delete" for spec in KINDS.values() if spec.service),
+    *(f"{spec.service.name}:{verb}" for spec in KINDS.values() if spec.service for verb in (
+        "Delete", *spec.service.deletes)),
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 

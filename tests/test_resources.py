@@ -505,7 +505,8 @@ def same(expected: Mapping[str, Any], got: Mapping[str, Any], what: str) -> None
 
 def concerns(change: Change, case: Case, one: FieldCase) -> bool:
     """Whether the diff of a change shows the field; one that is derived shows it under names of its own."""
-    if one.path == ENTRY or not (case.spec.sections or case.spec.parent_key):
+    apart = isinstance(case.spec, PlainSpec) and one.path in case.spec.no_fields
+    if one.path == ENTRY or apart or not (case.spec.sections or case.spec.parent_key):
         return bool(change.diff)
     paths = [d.path for d in change.diff]
     return any(p == one.path or p.startswith(one.path + ".") or one.path.startswith(p + ".") for p in paths)
