@@ -16,7 +16,7 @@ from typing import Any, Final
 from reconciler.resources import SECTIONS
 
 EntryKey = tuple[str, str]
-Said = dict[str, Any]
+Told = dict[str, Any]
 
 FEW: Final = 3
 """From so many entries on, what they have alike is worth lines of its own."""
@@ -33,12 +33,12 @@ _OWN: Final = frozenset({"by_region", "unmanaged", "policies", "class", "vars", 
 class Factored:
     """Entries with what is left to say of each, and by section what all of them, or those of a class, have alike."""
 
-    entries: dict[EntryKey, Said]
-    defaults: dict[str, Said] = field(default_factory=dict)
-    classes: dict[str, dict[str, Said]] = field(default_factory=dict)
+    entries: dict[EntryKey, Told]
+    defaults: dict[str, Told] = field(default_factory=dict)
+    classes: dict[str, dict[str, Told]] = field(default_factory=dict)
 
 
-def factor(entries: Mapping[EntryKey, Said], *, classes: bool) -> Factored:
+def factor(entries: Mapping[EntryKey, Told], *, classes: bool) -> Factored:
     """``entries`` by section and name, written shorter."""
     found = Factored({key: dict(values) for key, values in entries.items()})
     for section, keys in FACTORED.items():
@@ -59,12 +59,12 @@ def factor(entries: Mapping[EntryKey, Said], *, classes: bool) -> Factored:
 # --- defaults ------------------------------------------------------------------------------------------------------
 
 
-def _alike(entries: Mapping[EntryKey, Said], section: str, keys: Iterable[str]) -> Said:
+def _alike(entries: Mapping[EntryKey, Told], section: str, keys: Iterable[str]) -> Told:
     """The values that every entry of a section has, in every region."""
     mine = [(n, v) for (s, n), v in entries.items() if s == section and v.get("identity") is not False]
     if len(mine) < FEW:
         return {}
-    found: Said = {}
+    found: Told = {}
     for key in keys:
         held = [_general(v[key], section, n) if key in v and not _apart(v, key) else None for n, v in mine]
         if held[0] is not None and all(value == held[0] for value in held):
@@ -72,7 +72,7 @@ def _alike(entries: Mapping[EntryKey, Said], section: str, keys: Iterable[str]) 
     return found
 
 
-def _apart(values: Said, key: str) -> bool:
+def _apart(values: Told, key: str) -> bool:
     """Whether a region has something of its own under a key, or the entry leaves it alone."""
     return any(key in block for block in (values.get("by_region") or {}).values()) or any(
         path.partition(".")[0] == key for path in values.get("unmanaged") or ()
@@ -88,7 +88,7 @@ class _Member:
 
     name: str
     tenant: str | None
-    values: Said
+    values: Told
     of: str = ""
     """The class whose domains use it."""
 
@@ -131,16 +131,16 @@ def _find_classes(found: Factored, section: str, tenants: Tenants) -> Mapping[st
     return named
 
 
-def _sayable(values: Said) -> Said:
+def _sayable(values: Told) -> Told:
     """What a class may say of an entry."""
     return {key: value for key, value in values.items() if key not in _OWN and not _apart(values, key)}
 
 
-def _general_of(member: _Member, section: str) -> Said:
+def _general_of(member: _Member, section: str) -> Told:
     return {key: _general(value, section, member.name, member.tenant) for key, value in member.values.items()}
 
 
-def _rest(member: _Member, section: str, general: Said) -> set[str] | None:
+def _rest(member: _Member, section: str, general: Told) -> set[str] | None:
     """The keys in which an entry differs from a class, where that is one in three at most; None where it is not alike.
     A map of the entry is laid over that of the class, so it must have all its keys."""
     if not general.keys() <= member.values.keys():
@@ -155,7 +155,7 @@ def _rest(member: _Member, section: str, general: Said) -> set[str] | None:
     return differing
 
 
-def _title(found: Factored, section: str, general: Said) -> str:
+def _title(found: Factored, section: str, general: Told) -> str:
     """A name for a class: that of what all of it refer to, or ``tenant``."""
     used = (general.get(reference.path) for reference in SECTIONS[section][0].references)
     base = next((name for name in used if isinstance(name, str) and "$" not in name), VARIABLE)
