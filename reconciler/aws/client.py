@@ -44,6 +44,9 @@ BUSY = frozenset(
 )
 """Refused because another change to the same resource is in progress: retried for up to BUSY_SECONDS."""
 
+BRIEF_CONNECT, BRIEF_READ, BRIEF_ATTEMPTS = 3.0, 4.0, 2
+"""Seconds and tries of a call that must not hold up a run: where a region does not answer, at most 8 seconds."""
+
 _LIST_ATTEMPTS = 3
 """How often a list is read from its start: a token of the tagging API is valid for 15 minutes (GetResources)."""
 
@@ -97,7 +100,7 @@ class Aws:
         self._max_attempts = max_attempts
         self._patience = throttle_patience
         self._limiters = Limiters()
-        self._clients: dict[tuple[str, str, bool], Any] = {}
+        self._clients: dict[tuple[str, str, bool, bool], Any] = {}
         self._sessions: dict[tuple[str, ...], Any] = {}
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -128,8 +131,8 @@ class Aws:
         chain = (self._role, self.stack.dns_role_arn if dns else None)
         return tuple(dict.fromkeys(role for role in chain if role))
 
-    def _client(self, service: str, region: str, dns: bool) -> Any:
-        key = (service, region, dns)
+    def _client(self, service: str, region: str, dns: bool, brief: bool = False) -> Any:
+        key = (service, region, dns, brief)
         client = self._clients.get(key)
         if client is not None:
             return client
@@ -142,8 +145,8 @@ class Aws:
             roles = self._roles(dns)
             config = Config(
                 retries={"mode": "standard", "total_max_attempts": 1},
-                connect_timeout=10,
-                read_timeout=60,
+                connect_timeout=BRIEF_CONNECT if brief else 10,
+                read_timeout=BRIEF_READ if brief else 60,
                 max_pool_connections=max(10, self.parallelism),
                 user_agent=_user_agent(),
             )
@@ -220,10 +223,12 @@ class Aws:
         *,
         dns: bool = False,
         retry: bool = True,
+        brief: bool = False,
         **parameters: Any,
     ) -> dict[str, Any]:
         """Make one API call within the rate limit, retried where that is safe; returns the parsed response.
 
+        ``brief`` gives up soon where there is no answer: BRIEF_ATTEMPTS tries of a few seconds each.
         ``retry=False`` sends the request only once: for calls that create something new each time (CreateAccessKey).
         Parameters are never logged: they may contain secrets. Those that AWS's service model calls sensitive are masked
         in every message from now on, and so are the secrets in the response.
@@ -231,13 +236,14 @@ class Aws:
         Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError without credentials.
         """
         region = region or self.home_region
-        client = self._client(service, region, dns)
+        client = self._client(service, region, dns, brief)
         method = getattr(client, _method_name(client, operation))
         model = client.meta.service_model.operation_model(operation)
         sensitive.remember_in(model.input_shape, parameters)
         limit_region = "global" if service in GLOBAL_SERVICES else region
         limiter = self._limiters.get("dns" if dns else "main", _LIMIT_OF.get(service, service), limit_region)
-        retries = _Retries(self, limiter, enabled=retry)
+        attempts = min(BRIEF_ATTEMPTS, self._max_attempts) if brief else self._max_attempts
+        retries = _Retries(self, limiter, enabled=retry, attempts=attempts)
         while True:
             epoch = limiter.acquire() if limiter else 0
             with self._lock:
@@ -284,6 +290,7 @@ class Aws:
         token_in: str = "NextToken",
         token_out: str | None = None,
         dns: bool = False,
+        brief: bool = False,
         **parameters: Any,
     ) -> Iterator[Any]:
         """Yield the items under ``key`` of every page. botocore has no paginator for most SESv2 lists, and an empty
@@ -294,7 +301,7 @@ class Aws:
         while True:
             position: dict[str, Any] = {token_in: token} if token else {}
             try:
-                page = self.call(service, operation, region, dns=dns, **parameters, **position)
+                page = self.call(service, operation, region, dns=dns, brief=brief, **parameters, **position)
             except AwsError as error:
                 attempts -= 1
                 if error.aws_code != "PaginationTokenExpiredException" or not token or not attempts:
@@ -371,8 +378,9 @@ class Aws:
 class _Retries:
     """Decides for one call whether, and after how many seconds, a failed attempt is repeated."""
 
-    def __init__(self, aws: Aws, limiter: Limiter | None, *, enabled: bool) -> None:
+    def __init__(self, aws: Aws, limiter: Limiter | None, *, enabled: bool, attempts: int) -> None:
         self._aws = aws
+        self._attempts = attempts
         self._limiter = limiter
         self._enabled = enabled
         self._throttled_until = time.monotonic() + aws._patience
@@ -418,7 +426,7 @@ class _Retries:
     def _after_failure(self, error: AwsError) -> float | None:
         transient = error.aws_code in RETRIED or error.status in {0, 500, 502, 503, 504}
         self._failures += 1
-        if not transient or self._failures >= self._aws._max_attempts or self._aws.stopping:
+        if not transient or self._failures >= self._attempts or self._aws.stopping:
             return None
         log.debug("%s %s in %s: %s; retrying", error.service, error.operation, error.region, error.aws_code)
         return _backoff(0.1, self._failures)

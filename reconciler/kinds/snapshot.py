@@ -243,6 +243,12 @@ class Snapshot(Diagnostics):
         return bool(self.state.released) and not self.released.isdisjoint(entries_of(address))
 
     @property
+    def regions(self) -> frozenset[str]:
+        """The regions that the state names: of the stack, of entries, of what is renamed."""
+        old = (address_parts(moved.from_address).place for moved in self.state.moved)
+        return frozenset(filter(None, (*self.state.stack.regions, *(e.region for e in self.state.entries), *old)))
+
+    @property
     def partial(self) -> bool:
         """Whether anything is unknown at all."""
         return bool(self.unread) or self.read_scope is not None
