@@ -30,7 +30,7 @@ MAIL: dict[str, Any] = {
 }  # fmt: skip
 BARE = {key: MAIL[key] for key in ("timestamp", "source", "messageId", "destination")}
 TAGS = {"ses:configuration-set": ["main"], "ses:caller-identity": ["crm-import"], "campaign": ["w48"]}
-BLOCKED = "smtp; 550-5.7.1 Messages from 192.0.2.1 weren't sent, part of\n 550-5.7.1 their network is on our block list (S3150)."
+BLOCKED = "smtp; 550-5.7.1 Messages from 192.0.2.1 weren't sent:\n 550-5.7.1 its network is on our block list (S3150)."
 SUPPRESSED = (
     "Amazon SES did not send the message to this address because it is on the suppression list for your account."
 )
@@ -39,7 +39,7 @@ SUPPRESSED = (
 def bounce(subtype: str = "General", said: str = BLOCKED, status: str = "5.7.1", **more: Any) -> dict[str, Any]:
     person = {"emailAddress": "<ann@big.example>", "action": "failed", "status": status, "diagnosticCode": said}
     block = {"bounceType": "Permanent", "bounceSubType": subtype, "reportingMTA": "dns; a8-1.smtp-out.amazonses.com",
-             "bouncedRecipients": [person], "timestamp": "2026-11-29T08:00:00.000Z", "feedbackId": "x", **more}  # fmt: skip
+             "bouncedRecipients": [person], "timestamp": "2026-11-29T08:00:00.000Z", **more}  # fmt: skip
     return {"notificationType": "Bounce", "bounce": block, "mail": MAIL}
 
 
@@ -112,7 +112,7 @@ def by_mail(text: str, encoding: str = "7bit") -> bytes:
     body = text + FOOTER
     body = base64.encodebytes(body.encode()).decode() if encoding == "base64" else body
     return mail(body, From="AWS Notifications <no-reply@sns.amazonaws.com>", Subject="AWS Notification Message",
-                MIME_Version="1.0", Content_Type="text/plain; charset=UTF-8", Content_Transfer_Encoding=encoding)  # fmt: skip
+                Content_Type="text/plain; charset=UTF-8", Content_Transfer_Encoding=encoding)  # fmt: skip
 
 
 WRAPPED: dict[str, Callable[[Mapping[str, Any]], bytes]] = {

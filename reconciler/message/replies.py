@@ -106,7 +106,8 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
         Meaning("network", "TLS was required, and not used or not offered", "set tls_policy of the configuration set"),
     ),
     (
-        (r"\b[45]\.2\.1\b|\b5\.1\.10?\b|\b5\.1\.[1236]\b|(?:user|recipient)(?: is)? unknown|unknown (?:user|recipient)|no such (?:user|mailbox)"
+        (r"\b[45]\.2\.1\b|\b5\.1\.10?\b|\b5\.1\.[1236]\b|(?:user|recipient)(?: is)? unknown"
+         r"|unknown (?:user|recipient)|no such (?:user|mailbox)"
          r"|does(?:n't| not) (?:exist|have an? \S+ account)|recipient not found"
          r"|invalid (?:mailbox|recipient)|\b5\.4\.1\b"
          r"|mailbox (?:unavailable|not found)"),
