@@ -24,6 +24,7 @@ from reconciler.aws import answers, sensitive
 from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
 from reconciler.aws.limiter import Limiter, Limiters
 from reconciler.aws.one_account import OneAccount
+from reconciler.aws.tls import SharedTls
 from reconciler.errors import AwsError, Refused
 from reconciler.fair_queue import FairQueue
 from reconciler.model import Stack
@@ -99,6 +100,7 @@ class Aws:
         self._sessions: dict[tuple[str, ...], Any] = {}
         self._lock = threading.RLock()
         self._stopping = threading.Event()
+        self._tls = SharedTls()
         self._account_regions: Mapping[str, str] | None = None
 
     # -- clients ----------------------------------------------------------------------------------------------------
@@ -147,6 +149,7 @@ class Aws:
                 session = self._session(*roles)
                 self._keep_to_account(session, dns and bool(self.stack.dns_role_arn))
                 client = session.client(service, region_name=region, config=config)
+                self._tls.share(client)
             except Exception as problem:  # any library below botocore may raise anything
                 raise self._translated(problem, service, "", region) from None
             self._clients[key] = client

@@ -291,7 +291,7 @@ def _by_text(problem: Exception, names: list[str], modules: list[str]) -> Troubl
     if re.search(r"TLS CA certificate bundle|NO_CERTIFICATE_OR_CRL|SSL validation failed .*\[Errno", text):
         return CERTIFICATES
     if "SSLError" in names:
-        return TLS if "CERTIFICATE_VERIFY_FAILED" in text else BROKEN_TLS
+        return TLS if re.search("CERTIFICATE_VERIFY_FAILED|doesn't match", text) else BROKEN_TLS
     return None
 
 

@@ -18,11 +18,13 @@ THROTTLE: Final = {
     "route53": ("Throttling", 400),
     "iam": ("Throttling", 400),
     "sts": ("Throttling", 400),
+    "cloudwatch": ("Throttling", 400),
     "resourcegroupstaggingapi": ("ThrottledException", 400),
     "s3": ("SlowDown", 503),
 }
 DENIED: Final = {"sesv2": "AccessDeniedException", "s3": "AccessDenied", "iam": "AccessDenied", "sts": "AccessDenied",
-                 "ses": "AccessDenied", "route53": "AccessDenied", "sns": "AuthorizationError"}  # fmt: skip
+                 "ses": "AccessDenied", "route53": "AccessDenied", "sns": "AuthorizationError",
+                 "cloudwatch": "AccessDenied"}  # fmt: skip
 
 
 def throttled(service: str) -> ApiError:
