@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
@@ -11,9 +12,9 @@ from reconciler.kinds.kind import BaseKind
 from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Desired, Document, Observed, address_parts
+from reconciler.model import Address, Change, Desired, Document, Observed, Stack, address_parts
 from reconciler.resources import KINDS, references_to
-from reconciler.resources.spec import Named
+from reconciler.resources.spec import KindSpec, Named
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -38,6 +39,15 @@ def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
     return sorted(
         a for a in found - set(wanted_addresses(kind, snapshot)) if snapshot.includes(a) or a not in snapshot.desired
     )
+
+
+def with_arns(spec: KindSpec, values: Document, region: str | None, stack: Stack) -> Document:
+    """``values`` of a resource with ARNs in the place of the names of what the state declares (``Named``)."""
+    for field in spec.named:
+        values = field.with_arns(
+            values, partial(KINDS[field.kind].arn_of, stack.partition, region or "", stack.account)
+        )
+    return values
 
 
 def named_addresses(
@@ -181,10 +191,14 @@ class Reader(BaseKind):
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where AWS says that it does not exist."""
 
+    def read_again(self, aws: Aws, change: Change) -> Observed | None:
+        """The resource of a change as it is now, read as far as the plan has read it."""
+        region, name = KINDS[self.name].located(change.address)
+        return self.read(aws, region, name)
+
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the resource as it is now, None where it does not exist."""
-        region, name = KINDS[self.name].located(change.address)
-        live = self.read(aws, region, name)
+        live = self.read_again(aws, change)
         return live.digest if live else None
 
     create_defaults: Document = {}
@@ -202,8 +216,7 @@ class Reader(BaseKind):
         A field is as it was planned, or as a step of this run left it; any other value is somebody else's. None where
         the resource is gone. Fields that the change does not write do not count.
         """
-        region, name = KINDS[self.name].located(change.address)
-        live = self.read(aws, region, name)
+        live = self.read_again(aws, change)
         if live is None:
             return None
         now = {**live.spec, "tags": live.tags}
@@ -218,8 +231,7 @@ class Reader(BaseKind):
 
     def is_visible(self, aws: Aws, change: Change) -> bool:
         """Whether AWS's reads already show everything that ``change`` has written."""
-        region, name = KINDS[self.name].located(change.address)
-        live = self.read(aws, region, name)
+        live = self.read_again(aws, change)
         if live is None or change.action == "delete":
             return live is None and change.action == "delete"
         now = {**live.spec, "tags": live.tags}
