@@ -215,7 +215,9 @@ class SesV1:
         identity = self._identity(call, params["Identity"])
         if params["NotificationType"] not in identity.topics:
             raise invalid(f"Identity <{identity.name}> has no SNS topic for {params['NotificationType']}.")
-        identity.headers_in_notifications[params["NotificationType"]] = params["Enabled"]
+        identity.headers_in_notifications.pop(params["NotificationType"], None)
+        if params["Enabled"]:
+            identity.headers_in_notifications[params["NotificationType"]] = True
         return {}
 
     def list_identity_policies(self, call: Call, params: Params) -> Params:

@@ -346,6 +346,7 @@ class EmailIdentity(Reader):
             "next_signing_key_length": "RSA_2048_BIT",
         },
         "email_forwarding_enabled": True,
+        NOTIFICATIONS: notifications.wanted(None),
     }
     whole: tuple[str, ...] = WHOLE
 
