@@ -47,7 +47,7 @@ OUTCOMES: Final = (
 )  # fmt: skip
 
 
-FINDINGS: Final = ("account-paused", "consumer-unacknowledged")
+FINDINGS: Final = ("account-paused", "consumer-unacknowledged", "public-dns")
 """Codes of diagnostics with which drift exits 2 although nothing differs."""
 
 

@@ -23,6 +23,7 @@ from reconciler.cli import (
     importing,
     pipeline,
     read_commands,
+    records,
     senders,
     smtp,
     suppression,
@@ -35,7 +36,7 @@ from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
 from reconciler.errors import ReconError, internal_error
 
-COMMANDS = (account, doctor, importing, pipeline, read_commands, senders, smtp, suppression,
+COMMANDS = (account, doctor, importing, pipeline, read_commands, records, senders, smtp, suppression,
             suppression_add, suppression_stats, write_commands)  # fmt: skip
 """The modules of the commands, which register themselves with ``app`` when they are imported."""
 

@@ -33,6 +33,7 @@ from reconciler.cli.common import (
     with_warnings,
     write,
 )
+from reconciler.cli.records import with_public_dns
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 
@@ -121,6 +122,8 @@ def plan(
         return _offline(state, env, against if offline else None, targets, out_file, detailed_exitcode, out)
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=targets, **read_options)
+    if read_options["check_public_dns"]:
+        planned.plan = with_public_dns(planned.plan, planned.snapshot, findings=False)
     result = replace(with_warnings(planned, warnings), declared=to_document(declared))
     if out_file:
         from reconciler.renderers import saved_plan
@@ -195,6 +198,8 @@ def drift(
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=targets, rotate=True, **read_options)
     planned.plan = report.without_claims(planned.plan)
+    if read_options["check_public_dns"]:
+        planned.plan = with_public_dns(planned.plan, planned.snapshot, findings=True)
     applied, unread = _last_applied(declared, planned.aws)
     plan = report.explained(with_warnings(planned, (*warnings, *unread)), planned.aws, applied)
     earlier = report.read_earlier(since_last) if since_last else None
@@ -213,7 +218,7 @@ def drift(
     step_summary(plan if news is None else report.only_new(plan, news), mode="drift")
     if plan.changes or plan.findings:
         return 2
-    checked = not {"notify-failed", "account-unread"} & {one.code for one in plan.diagnostics}
+    checked = not {"notify-failed", "account-unread", "public-dns-unread"} & {one.code for one in plan.diagnostics}
     return 0 if running.exit_code(plan, detailed=False) == 0 and checked else 1
 
 

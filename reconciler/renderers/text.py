@@ -371,10 +371,16 @@ def last_line(plan: Plan) -> str:
 
 
 def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], style: Style) -> list[Line]:
+    """Each diagnostic and an empty line; those of one code that take one line each are listed without."""
     lines: list[Line] = []
+    last = ""
     for one, addresses in diagnostics:
-        lines += _diagnostic(one, addresses, style)
-        lines.append([])
+        drawn = _diagnostic(one, addresses, style)
+        short = one.code if len(drawn) == 1 else ""
+        if short and short == last:
+            lines.pop()
+        lines += [*drawn, []]
+        last = short
     return lines
 
 
