@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     # values and codecs: nothing but each other
     "model": set(),
     "masking": set(),
+    "redaction": set(),
     "errors": {"model", "masking"},
     "names": set(),
     "regions": set(),

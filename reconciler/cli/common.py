@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_type_hint
 
 import typer
 
+from reconciler.cli.redacting import know_account, redacted
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 from reconciler.names import similar
@@ -172,6 +173,8 @@ def load(state: str, env: str | None, out: Output) -> tuple[State, tuple[Diagnos
     from reconciler import desired
 
     loaded = desired.load(state, env)
+    for account in (loaded.state.stack.account, loaded.state.stack.dns_account):
+        know_account(account)
     return loaded.state, loaded.warnings
 
 
@@ -344,6 +347,7 @@ def step_summary(
     with contextlib.suppress(OSError):  # the summary is optional
         if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for a reader
             return
+        text = redacted(text)
         used = Path(path).stat().st_size if Path(path).exists() else 0
         if used + len(text.encode()) <= SUMMARY_LIMIT:
             with Path(path).open("a", encoding="utf-8") as file:

@@ -109,10 +109,6 @@ class PlainKind(Reader):
         """Fields of which parts are remembered, with what of them goes (``kept_items``)."""
         return kept_items(self.spec, desired, live)
 
-    def imports(self, row: Mapping[str, Any]) -> bool:
-        """Whether an import without names brings what a list of all says in ``row``."""
-        return True
-
     def as_entry(self, live: Observed) -> Document:
         """The fields of ``live`` as the YAML says them, for an import."""
         return live.spec

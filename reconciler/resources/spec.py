@@ -241,6 +241,8 @@ class KindSpec:
     listed: tuple[str, str, str] = ("", "", "")
     """(operation, member, member of an item with the name or "" where items are names) that lists all of a region."""
     list_options: Values = field(default_factory=dict)
+    for_mail: Callable[[Values], bool] = lambda item: True
+    """Whether an item of that list is about mail, so that an import brings it."""
     anywhere: tuple[str, ...] = ()
     """IAM actions of this kind, beside the one that lists all, that IAM checks against no resource."""
     trail: CloudTrail = CloudTrail()
