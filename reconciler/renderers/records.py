@@ -95,9 +95,9 @@ def _value(one: Record) -> str:
 
 
 _SHEET: Final = (
-    "Please create these records where the DNS of the domain is managed. Names are complete: if the form adds the "
-    "domain by itself, leave it out. Do not send CNAME records through a proxy. TXT values are one text, also where the form "
-    "splits them."
+    "Please create these records where the DNS of the domain is managed. Names are complete: leave the domain out if the "
+    "form adds it by itself. Do not send CNAME records through a proxy. A TXT value is one text, even if the form splits "
+    "it."
 )
 
 
