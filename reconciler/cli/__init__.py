@@ -99,7 +99,7 @@ RENAMED = {"--look-outside": "--check-public-dns"}
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
-    arguments = [RENAMED.get(argument, argument) for argument in arguments]
+    arguments = [RENAMED.get(argument, argument) for argument in arguments] or ["--help"]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if REDACT not in options:
         return _run(arguments)

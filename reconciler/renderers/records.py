@@ -95,9 +95,9 @@ def _value(one: Record) -> str:
 
 
 _SHEET: Final = (
-    "Please create these records where the DNS of the domain is managed. Names are complete: leave the domain out if the "
-    "form adds it by itself. Do not send CNAME records through a proxy. A TXT value is one text, even if the form splits "
-    "it."
+    "Please create these records where the DNS of the domain is managed. Names are complete: leave the domain out if "
+    "the form adds it by itself. Do not send CNAME records through a proxy. A TXT value is one text, even if the form "
+    "splits it."
 )
 
 
@@ -148,10 +148,13 @@ def _strings(text: str) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    return '"' + "".join(
-        f"\\{char}" if char in '"\\' else char if 32 <= ord(char) < 127 else "".join(f"\\{o:03d}" for o in char.encode())
-        for char in text
-    ) + '"'  # fmt: skip
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    return char if 32 <= ord(char) < 127 else "".join(f"\\{octet:03d}" for octet in char.encode())
 
 
 def _zone_line(one: Record, after: str = "") -> str:

@@ -126,7 +126,11 @@ def _standing(seen: View, style: Style) -> list[Line]:
         return []
     if not (style.verbose or style.findings):
         return [[("dim", f"{line}; -v or --findings shows {'it' if line.startswith('1 ') else 'them'}.")], []]
-    return [[("bold", f"{line}. This plan neither causes nor fixes them:")], [], *_diagnostics(seen.standing, style)]
+    return [
+        [("bold", f"{line}. This plan neither causes nor fixes them; `recon rule ID` explains one:")],
+        [],
+        *_diagnostics(seen.standing, style),
+    ]
 
 
 def _headline(plan: Plan, style: Style, mode: Mode) -> list[Line]:
