@@ -20,6 +20,7 @@ import typer
 from reconciler.cli import (
     account,
     doctor,
+    fleet,
     importing,
     pipeline,
     read_commands,
@@ -37,7 +38,7 @@ from reconciler.cli.lazy_options import lazy_options
 from reconciler.cli.redacting import redacting
 from reconciler.errors import ReconError, internal_error
 
-COMMANDS = (account, doctor, importing, pipeline, read_commands, records, senders, smtp, suppression,
+COMMANDS = (account, doctor, fleet, importing, pipeline, read_commands, records, senders, smtp, suppression,
             suppression_add, suppression_stats, write_commands)  # fmt: skip
 """The modules of the commands, which register themselves with ``app`` when they are imported."""
 
