@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.kinds.snapshot import Snapshot
     from reconciler.model import Plan, State
-    from reconciler.resources.dns_record.publishing import Record
+    from reconciler.resources.dns_record.publishing import WantedRecord
 
 FORMATS = ("text", "bind", "csv", "json", "markdown", "octodns", "terraform", "cloudflare")
 
@@ -120,13 +120,15 @@ def observed(declared: State, aws: Aws, domains: Iterable[str] | None) -> tuple[
     not be read."""
     from reconciler import observing
     from reconciler.kinds.snapshot import now
+    from reconciler.resources import KINDS
+    from reconciler.resources.dns_record import TRACKING_KIND
 
     wanted = None if domains is None else set(domains)
     kept = tuple(
         entry
         for entry in declared.entries
         if (entry.section == "domains" and (wanted is None or entry.name in wanted or entry.region is None))
-        or (entry.section == "configuration_sets" and entry.values.get("tracking_options"))
+        or (entry.section == KINDS[TRACKING_KIND].section and entry.values.get("tracking_options"))
     )
     small = replace(declared, entries=kept, moved=(), released=())
     snapshot = observing.observe(observing.declare(small, now()), aws, sweep=False)
@@ -135,7 +137,7 @@ def observed(declared: State, aws: Aws, domains: Iterable[str] | None) -> tuple[
     ]
 
 
-def ask_public_dns(found: Iterable[Record], resolvers: Iterable[str] = ()) -> list[Record]:
+def ask_public_dns(found: Iterable[WantedRecord], resolvers: Iterable[str] = ()) -> list[WantedRecord]:
     """The records with what public DNS says of each."""
     from reconciler.public_dns import Answer, PublicDns
     from reconciler.resources.dns_record import publishing
@@ -149,14 +151,14 @@ def ask_public_dns(found: Iterable[Record], resolvers: Iterable[str] = ()) -> li
     ]
 
 
-def _outcome(found: Iterable[Record], unread: Sequence[ReconError], *, checked: bool) -> str:
+def _outcome(found: Iterable[WantedRecord], unread: Sequence[ReconError], *, checked: bool) -> str:
     statuses = {one.status for one in found} if checked else set()
     if statuses & {"missing", "wrong"}:
         return "changes"
     return "error" if unread or "unchecked" in statuses else "no_changes"
 
 
-def _problems(found: Iterable[Record]) -> list[Diagnostic]:
+def _problems(found: Iterable[WantedRecord]) -> list[Diagnostic]:
     """What is wrong with records, and what could not be checked, each once."""
     told = dict.fromkeys(
         Diagnostic("error" if one.wrong else "warning", "public-dns", f"{one.domain}: {one.problem}")
@@ -166,7 +168,7 @@ def _problems(found: Iterable[Record]) -> list[Diagnostic]:
     return list(told)
 
 
-def _must_be_known(found: Iterable[Record], format: str) -> None:
+def _must_be_known(found: Iterable[WantedRecord], format: str) -> None:
     """Raises ReconError where a form that is read by a DNS tool would hold what nobody knows yet."""
     from reconciler.renderers.records import ZONE_FORMATS
 
@@ -180,7 +182,7 @@ def _must_be_known(found: Iterable[Record], format: str) -> None:
 
 
 def _document(
-    found: Sequence[Record], format: str, declared: State, outcome: str, told: Iterable[Diagnostic]
+    found: Sequence[WantedRecord], format: str, declared: State, outcome: str, told: Iterable[Diagnostic]
 ) -> str:  # fmt: skip
     from reconciler.renderers import records as renderer
     from reconciler.renderers.jsonform import json_text
@@ -194,14 +196,14 @@ def _document(
 
 
 def _write_files(
-    folder: str, found: Sequence[Record], format: str, declared: State, outcome: str, out: Output
+    folder: str, found: Sequence[WantedRecord], format: str, declared: State, outcome: str, out: Output
 ) -> None:  # fmt: skip
     """A file for each domain; of the forms that DNS tools read one for each zone, which may hold several domains."""
     from reconciler.renderers import records as renderer
 
     zones = renderer.zones_of([one.to_json() for one in found])
     of_zone = {one["domain"]: zone for zone, group in zones.items() for one in group}
-    files: dict[str, list[Record]] = {}
+    files: dict[str, list[WantedRecord]] = {}
     for one in found:
         files.setdefault(of_zone[one.domain] if format in renderer.ZONE_FORMATS else one.domain, []).append(one)
     Path(folder).mkdir(parents=True, exist_ok=True)

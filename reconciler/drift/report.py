@@ -130,7 +130,7 @@ def _labels(
 
 def _is_explained(change: Change, then: Mapping[str, str], now: Mapping[str, str]) -> bool:
     """Whether what asks for a resource is declared otherwise than when the state was last applied. Records follow from
-    their domain and its identities, those of tracking domains from configuration sets."""
+    their domain and its identities, those of tracking domains from other resources."""
     changed = {key for key in {*then, *now} if then.get(key) != now.get(key)}
     if change.kind != "dns_record":
         return change.address in changed or (change.moved_from or "") in changed
@@ -140,7 +140,8 @@ def _is_explained(change: Change, then: Mapping[str, str], now: Mapping[str, str
     nearest = next((one for one in domains if f"domains.{one}" in {*then, *now}), "")
     if f"domains.{nearest}" in changed or any(key.split("/")[-1] == nearest for key in changed):
         return True
-    return "_domainkey" not in labels and any(key.startswith("configuration_set/") for key in changed)
+    mine = ("domains.", "email_identity/")
+    return "_domainkey" not in labels and any(not key.startswith(mine) for key in changed)
 
 
 def _unexplained(plan: Plan, found: causes.Causes) -> Iterable[Diagnostic]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from reconciler.renderers.escape import markdown_code, markdown_text, safe
 
-Record = Mapping[str, Any]
+RecordRow = Mapping[str, Any]
 
 FORMATS: Final = ("text", "bind", "csv", "json", "markdown", "octodns", "terraform", "cloudflare")
 ZONE_FORMATS: Final = ("bind", "cloudflare", "octodns", "terraform")
@@ -37,23 +37,23 @@ _STRING: Final = 255
 """Octets in one string of a TXT value (RFC 1035 section 3.3)."""
 
 
-def drawn(records: Sequence[Record], format: str) -> str:
+def drawn(records: Sequence[RecordRow], format: str) -> str:
     """The records in one of ``FORMATS`` but ``json``; they are in order, all of a domain together."""
     return _DRAWN[format](records)
 
 
-def _by_domain(records: Iterable[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
+def _by_domain(records: Iterable[RecordRow]) -> dict[str, list[RecordRow]]:
+    found: dict[str, list[RecordRow]] = {}
     for one in records:
         found.setdefault(one["domain"], []).append(one)
     return found
 
 
-def zones_of(records: Iterable[Record]) -> dict[str, list[Record]]:
+def zones_of(records: Iterable[RecordRow]) -> dict[str, list[RecordRow]]:
     """The records by the outermost of their domains, which is taken for the zone: ``shop.acme.com`` is in ``acme.com``
     if both have records."""
     domains = {one["domain"] for one in records}
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[RecordRow]] = {}
     for one in records:
         labels = one["domain"].split(".")
         above = (".".join(labels[n:]) for n in range(len(labels)))
@@ -65,7 +65,7 @@ def _outermost(name: str, domains: Iterable[str]) -> bool:
     return name in domains and not any(name.endswith(f".{other}") for other in domains)
 
 
-def _text(records: Sequence[Record]) -> str:
+def _text(records: Sequence[RecordRow]) -> str:
     if not records:
         return "No records to publish.\n"
     blocks = []
@@ -86,11 +86,11 @@ def _text(records: Sequence[Record]) -> str:
     return "\n".join(blocks)
 
 
-def _purpose(one: Record) -> str:
+def _purpose(one: RecordRow) -> str:
     return PURPOSES.get(str(one["purpose"]), str(one["purpose"]))
 
 
-def _value(one: Record) -> str:
+def _value(one: RecordRow) -> str:
     return str(one["value"]) if one["priority"] is None else f"{one['priority']} {one['value']}"
 
 
@@ -101,7 +101,7 @@ _SHEET: Final = (
 )
 
 
-def _markdown(records: Sequence[Record]) -> str:
+def _markdown(records: Sequence[RecordRow]) -> str:
     """A sheet for whoever runs the DNS: what to create, and how."""
     if not records:
         return "No records to publish.\n"
@@ -127,7 +127,7 @@ def _markdown(records: Sequence[Record]) -> str:
     return "\n".join(parts)
 
 
-def _csv(records: Sequence[Record]) -> str:
+def _csv(records: Sequence[RecordRow]) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -157,7 +157,7 @@ def _escaped(char: str) -> str:
     return char if 32 <= ord(char) < 127 else "".join(f"\\{octet:03d}" for octet in char.encode())
 
 
-def _zone_line(one: Record, after: str = "") -> str:
+def _zone_line(one: RecordRow, after: str = "") -> str:
     match one["type"]:
         case "TXT":
             value = " ".join(map(_quoted, _strings(one["value"])))
@@ -172,7 +172,7 @@ def _absolute(host: str) -> str:
     return host if host.endswith(".") else f"{host}."
 
 
-def _bind(records: Sequence[Record], after: str = "") -> str:
+def _bind(records: Sequence[RecordRow], after: str = "") -> str:
     parts = []
     for domain, group in _by_domain(records).items():
         parts.append(
@@ -181,19 +181,19 @@ def _bind(records: Sequence[Record], after: str = "") -> str:
     return "\n".join(parts)
 
 
-def _cloudflare(records: Sequence[Record]) -> str:
+def _cloudflare(records: Sequence[RecordRow]) -> str:
     """The BIND form; CNAMEs are not sent through Cloudflare's proxy, which would hide their targets."""
     return _bind(records, " ; cf_tags=cf-proxied:false")
 
 
-def _sets(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
-    found: dict[tuple[str, str], list[Record]] = {}
+def _sets(records: Iterable[RecordRow]) -> dict[tuple[str, str], list[RecordRow]]:
+    found: dict[tuple[str, str], list[RecordRow]] = {}
     for one in records:
         found.setdefault((one["name"], one["type"]), []).append(one)
     return found
 
 
-def _octodns(records: Sequence[Record]) -> str:
+def _octodns(records: Sequence[RecordRow]) -> str:
     """One YAML document a zone. Strings are written as in JSON, which YAML reads alike."""
     parts = []
     for zone, group in zones_of(records).items():
@@ -208,7 +208,7 @@ def _octodns(records: Sequence[Record]) -> str:
     return "".join(parts)
 
 
-def _octodns_value(one: Record) -> str:
+def _octodns_value(one: RecordRow) -> str:
     match one["type"]:
         case "TXT":
             # octoDNS wants semicolons escaped; it cuts long values into strings itself
@@ -219,7 +219,7 @@ def _octodns_value(one: Record) -> str:
             return json.dumps(_absolute(one["value"]))
 
 
-def _terraform(records: Sequence[Record]) -> str:
+def _terraform(records: Sequence[RecordRow]) -> str:
     parts = []
     zones, taken = set[str](), set[str]()
     for zone, group in zones_of(records).items():
@@ -235,7 +235,7 @@ def _terraform(records: Sequence[Record]) -> str:
     return "\n".join(parts)
 
 
-def _terraform_value(one: Record) -> str:
+def _terraform_value(one: RecordRow) -> str:
     if one["type"] == "TXT":
         return '""'.join(text.replace("\\", "\\\\").replace('"', '\\"') for text in _strings(one["value"]))
     return _value(one)
@@ -257,7 +257,7 @@ def _label(name: str, taken: set[str]) -> str:
     return text
 
 
-_DRAWN: Final[Mapping[str, Callable[[Sequence[Record]], str]]] = {
+_DRAWN: Final[Mapping[str, Callable[[Sequence[RecordRow]], str]]] = {
     "text": _text, "markdown": _markdown, "csv": _csv, "bind": _bind, "cloudflare": _cloudflare,
     "octodns": _octodns, "terraform": _terraform,
 }  # fmt: skip

@@ -26,7 +26,7 @@ MANUAL: Final = "manual"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class WantedRecord:
     """One record to publish: ``name`` and ``value`` without final dots, a TXT value as its text; ``value`` is None
     while only SES can know it, and ``name`` then names the domain below which it will be.
 
@@ -57,11 +57,11 @@ class Record:
         }  # fmt: skip
 
 
-def records(snapshot: Snapshot, domains: Container[str] | None, *, every: bool = False) -> list[Record]:
+def records(snapshot: Snapshot, domains: Container[str] | None, *, every: bool = False) -> list[WantedRecord]:
     """What must be published, by domain, name and type: for ``domains`` (None: all that are declared), of these only
     for ``zone: manual`` unless ``every``."""
     entries = intents.own_entries(snapshot)
-    found: dict[tuple[object, ...], Record] = {}
+    found: dict[tuple[object, ...], WantedRecord] = {}
     for intent in intents.of_state(snapshot):
         covering = intents.covering_entry(entries, intent.domain)
         domain = covering.name if covering is not None else intent.domain
@@ -74,14 +74,14 @@ def records(snapshot: Snapshot, domains: Container[str] | None, *, every: bool =
     return sorted(found.values(), key=lambda r: (r.domain, r.name, r.type, r.value or "", r.intent.token))
 
 
-def _record(domain: str, intent: Intent) -> Record:
+def _record(domain: str, intent: Intent) -> WantedRecord:
     priority, value = None, wanted_text(intent)
     if intent.style == "mx" and value is not None:
         preference, _, value = value.partition(" ")
         priority = int(preference)
     name = intent.name or f"{UNKNOWN}._domainkey.{intent.domain}"
     ttl = TTL if intent.ttl is None else intent.ttl
-    return Record(domain, name, intent.type, ttl, priority, value, intent.group, intent)
+    return WantedRecord(domain, name, intent.type, ttl, priority, value, intent.group, intent)
 
 
 def wanted_text(intent: Intent, live: str | None = None) -> str | None:
@@ -100,7 +100,7 @@ def wanted_text(intent: Intent, live: str | None = None) -> str | None:
     return intent.value
 
 
-def compared(record: Record, values: tuple[str, ...], unanswered: str = "") -> Record:
+def compared(record: WantedRecord, values: tuple[str, ...], unanswered: str = "") -> WantedRecord:
     """The record with what public DNS says of it: ``values`` of its name and type, or why nobody answered."""
     if record.value is None:
         return replace(record, problem="SES gives its DKIM tokens when the identity exists: recon apply")
@@ -161,7 +161,7 @@ def _found(values: tuple[str, ...]) -> str:
     return f"is {' and '.join(values)}" if values else "is missing"
 
 
-def questions(found: Iterable[Record]) -> list[tuple[str, str]]:
+def questions(found: Iterable[WantedRecord]) -> list[tuple[str, str]]:
     """The name and type of each record that can be asked for, once."""
     return list(dict.fromkeys((one.name, one.type) for one in found if one.value is not None))
 
