@@ -319,6 +319,57 @@ def test_lists_that_are_sets_are_sent_as_written_and_compared_as_sets(house: Hou
     assert sent(house)[1:3] == [["SEND", "OPEN", "BOUNCE"], written[2]]
 
 
+def sender(name: str, region: str = "us-east-1") -> dict[str, Any]:
+    who = {"AWS": f"arn:${{partition}}:iam::${{account}}:user/mail/{name}"}
+    statement = {"Effect": "Allow", "Principal": who, "Action": "ses:SendRawEmail", "Resource": "*"}
+    user = {"from_addresses": ["*@acme.com"], "path": "/mail/", "credentials": {"ssm": {"name": f"/mail/{name}"}}}
+    return {
+        "domains": {"acme.com": {"dkim": {}, "policies": {name: {"Version": "2012-10-17", "Statement": [statement]}}}},
+        "smtp_users": {name: user},
+    }
+
+
+def test_a_policy_waits_for_the_user_that_it_names(house: House) -> None:
+    """SES refuses a policy with a principal that IAM does not show yet, and IAM shows a new user some time later."""
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}}}})
+    house.sandbox.consistency(iam={"seconds": 1.0})
+    plan = house.plan(sender("bulk"))
+    (change,) = [c for c in plan.changes if c.kind == "email_identity"]
+    assert "smtp_user/bulk" in change.depends_on
+    chosen = house.plan(targets=["email_identity/us-east-1/acme.com"])
+    assert {"smtp_user/bulk", "email_identity/us-east-1/acme.com"} <= {c.address for c in chosen.changes}
+    house.clear()
+    house.apply()
+    made = [call for call in house.sandbox.calls() if call["operation"] == "CreateEmailIdentityPolicy"]
+    assert made[0]["error"]
+    assert not made[-1]["error"]
+    assert set(house.identity()["Policies"]) == {"bulk"}
+
+
+def test_a_policy_that_ses_refuses_for_good_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.applier.progress.VISIBLE_SECONDS", 0.5)
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}}}})
+    refused = {"code": "BadRequestException", "status": 400, "message": "Invalid principal in policy"}
+    house.sandbox.fault("error", operation="CreateEmailIdentityPolicy", count=None, **refused)
+    result = house.apply(sender("bulk"), expect="partial")
+    (failed,) = [one for one in result.applied if one.status == "failed"]
+    assert "smtp_user/bulk" in failed.hint
+
+
+def test_addresses_of_a_pool_are_read_only_where_they_are_declared(house: House) -> None:
+    house.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.1"}])
+    pools: dict[str, Any] = {"tx": {"tags": {"a": "b"}}, "rx": {"dedicated_ips": ["192.0.2.1"]}}
+    house.settle({"dedicated_ip_pools": pools})
+    denied = {"code": "AccessDeniedException", "status": 403, "message": "no", "count": None}
+    house.sandbox.fault("error", operation="GetDedicatedIps", **denied)
+    plan = house.plan(put(house.document, ("dedicated_ip_pools", "tx", "tags", "a"), "c"))
+    assert [change.address for change in plan.changes] == ["dedicated_ip_pool/us-east-1/tx"]
+    assert [d.address for d in plan.diagnostics if d.code == "unread"] == ["dedicated_ip_pool/us-east-1/rx"]
+    assert house.apply(targets=["dedicated_ip_pool/us-east-1/tx"], expect=None).applied[0].status == "done"
+
+
 def test_near_names_of_smtp_users(house: House) -> None:
     user = {"from_addresses": ["*@acme.com"], "credentials": {"ssm": {"name": "/mail/shop"}}}
     house.write({"domains": {"acme.com": {}}, "smtp_users": {"shop-backend": user}})
