@@ -370,6 +370,47 @@ def test_addresses_of_a_pool_are_read_only_where_they_are_declared(house: House)
     assert house.apply(targets=["dedicated_ip_pool/us-east-1/tx"], expect=None).applied[0].status == "done"
 
 
+def findings(plan: Any, rule: str) -> list[str]:
+    return [note.message for change in plan.changes for note in change.notes if note.rule == rule]
+
+
+@pytest.mark.parametrize(
+    ("name", "scripts"),
+    [
+        ("\u0430pple.com", "Cyrillic and Latin"),
+        ("a\u03c0b.example.com", "Greek and Latin"),
+        ("\u03b5\u03bb\u0441.com", "Cyrillic and Greek"),
+        ("b\u00fccher.com", ""),
+        ("\u043f\u0440\u0438\u0432\u0435\u0442.com", ""),
+        ("\u65e5\u672c\u8a9e\u30ab\u30ca-abc.jp", ""),
+        ("\ud55c\uad6dabc.kr", ""),
+    ],
+)
+def test_a_domain_that_mixes_scripts(house: House, name: str, scripts: str) -> None:
+    found = findings(house.plan({"domains": {name: {"zone": "manual"}}}), "identity-mixed-scripts")
+    assert [scripts in message for message in found] == ([True] if scripts else [])
+
+
+@pytest.mark.parametrize(("bits", "count"), [(1024, 1), (2048, 0)])
+def test_a_short_key_of_ones_own(house: House, bits: int, count: int) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    pem = rsa.generate_private_key(65537, bits).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (house.home / "key.pem").write_bytes(pem)
+    dkim = {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1"}
+    key = {"domain_signing_private_key": {"file": "key.pem"}}
+    house.seed_zone()
+    plan = house.plan({"domains": {"acme.com": {"dkim": {**dkim, **key}}}})
+    assert len(findings(plan, "dkim-short-own-key")) == count
+    if count:
+        house.apply()
+        live = house.plan({"domains": {"acme.com": {}}})  # SES never says a key; its record does
+        assert ["of 1024 bits" in d.message for d in live.diagnostics if d.code == "dkim-short-own-key"] == [True]
+
+
 def test_near_names_of_smtp_users(house: House) -> None:
     user = {"from_addresses": ["*@acme.com"], "credentials": {"ssm": {"name": "/mail/shop"}}}
     house.write({"domains": {"acme.com": {}}, "smtp_users": {"shop-backend": user}})
