@@ -137,6 +137,10 @@ class PlainKind(Reader):
         """Make one of the ``requests``; a kind may complete it with what is live by now."""
         rt.aws.call(self.spec.client, operation, change.region, **self._by_arn(rt, change), **members)
 
+    def deletion_members(self, rt: Runtime, change: Change) -> Mapping[str, Any]:
+        """The members of the request that deletes a resource."""
+        return self._by_arn(rt, change) or self._named(self._place(change)[1])
+
     def before_delete(self, rt: Runtime, change: Change) -> None:
         """Prepare a deletion, or raise Stale where it must not be made any more."""
 
@@ -409,13 +413,12 @@ class PlainKind(Reader):
         return {self.spec.key: name} if self.spec.key else {}
 
     def _delete_step(self, change: Change) -> Step:
-        region, name = self._place(change)
-        call = self.spec.call("Delete")
+        region, call = self._place(change)[0], self.spec.call("Delete")
 
         def run(rt: Runtime) -> None:
             self.before_delete(rt, change)
-            named = self._by_arn(rt, change) or self._named(name)
-            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **named)
+            members = self.deletion_members(rt, change)
+            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **members)
 
         users = needs_of(change.depends_on, "create", "update", "delete")
         needs = (*needs_of(order_of(change).marks, "mark"), *users)

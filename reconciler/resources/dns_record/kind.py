@@ -110,9 +110,9 @@ class DnsRecord(BaseKind):
             leftovers.name_what_stays(plan)
             removals.untag_zones()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
-        for domain, group in foreign_ownership.refuse(draft, changes):
-            plan.stuck.setdefault(domain, set()).add(group)
-            for owner in plan.identities.get(domain, ()):
+        for address, group in foreign_ownership.refuse(draft, changes):
+            plan.stuck.setdefault(plan.changes[address].domain, set()).add(group)
+            for owner in plan.changes[address].owners:
                 plan.written.get(owner, set()).discard(group)
         removals.remember_groups()
         return changes
