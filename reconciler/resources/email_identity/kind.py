@@ -42,6 +42,7 @@ from reconciler.kinds.reading import (
     Reader,
     must_exist,
     named_addresses,
+    principal_addresses,
     read_covering,
     read_each,
     wanted_addresses,
@@ -275,7 +276,10 @@ class EmailIdentity(Reader):
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         wanted = _wanted(draft, desired, live)
-        needs = (*_references(desired), *named_addresses(draft.snapshot, NAME, desired.region, desired.spec))
+        needs = (
+            *_references(desired), *named_addresses(draft.snapshot, NAME, desired.region, desired.spec),
+            *principal_addresses(draft.snapshot, desired.spec["policies"].values()),
+        )  # fmt: skip
         for need in needs:
             if address_parts(need).kind == DEFAULT_SET.kind:
                 must_exist(draft, need, desired, DEFAULT_SET.path)
@@ -524,6 +528,7 @@ def _execution(draft: PlanDraft, desired: Desired, live: Observed | None) -> dic
     execution: dict[str, Any] = {
         **draft.order(desired.address).execution(),
         "policies": dict(desired.entry.values.get("policies") or {}),
+        "principals": principal_addresses(draft.snapshot, desired.spec["policies"].values()),
         "verified": bool(live and live.facts.get("verification_status") == "SUCCESS"),
     }
     reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
