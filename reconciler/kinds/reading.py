@@ -205,11 +205,6 @@ class Reader(BaseKind):
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where AWS says that it does not exist."""
 
-    def read_again(self, aws: Aws, change: Change) -> Observed | None:
-        """The resource of a change as it is now, read as far as the plan has read it."""
-        region, name = KINDS[self.name].located(change.address)
-        return self.read(aws, region, name)
-
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the resource as it is now, None where it does not exist."""
         live = self.read_again(aws, change)
