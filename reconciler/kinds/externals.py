@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 
+READS = ("kms:DescribeKey", "firehose:DescribeDeliveryStream", "iam:GetRole")
+"""The calls of ``problem``. All of them are optional."""
+
+
 class External(NamedTuple):
     """A key, a stream or a role, in the region of what names it (roles have none), as the state writes it."""
 
