@@ -368,6 +368,9 @@ def test_addresses_of_a_pool_are_read_only_where_they_are_declared(house: House)
     assert [change.address for change in plan.changes] == ["dedicated_ip_pool/us-east-1/tx"]
     assert [d.address for d in plan.diagnostics if d.code == "unread"] == ["dedicated_ip_pool/us-east-1/rx"]
     assert house.apply(targets=["dedicated_ip_pool/us-east-1/tx"], expect=None).applied[0].status == "done"
+    client("sesv2").create_dedicated_ip_pool(PoolName="theirs")
+    ran = house.cli("import", "--region", "us-east-1")
+    assert "theirs" in ran.out, ran
 
 
 def findings(plan: Any, rule: str) -> list[str]:
