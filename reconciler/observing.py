@@ -5,7 +5,7 @@ Source: Resource Groups Tagging API, GetResources (short pages are normal; only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -76,10 +76,12 @@ def observe(
     *,
     sweep: bool = True,
     read_scope: Callable[[Snapshot], ReadScope | None] | None = None,
+    without: Container[str] = (),
 ) -> Snapshot:
     """Read everything that the plan needs into ``snapshot``.
 
-    ``read_scope`` says what targets need, once the sweep has found what is ours; None for everything. SES, IAM and
+    ``read_scope`` says what targets need, once the sweep has found what is ours; None for everything. ``without`` are
+    kinds that are not read. SES, IAM and
     zones are independent limits and are read side by side; a failing read makes its part unknown (``snapshot.unread``)
     and stops nothing else.
     """
@@ -89,7 +91,8 @@ def observe(
 
     def chain(names: Iterable[str]) -> None:
         for name in names:
-            REGISTRY[name].observe(aws, snapshot)
+            if name not in without:
+                REGISTRY[name].observe(aws, snapshot)
 
     records = DnsRecord()
     workers = len(chains) + 2 + (min(_MOST_REGIONS, 2 * aws.parallelism) if sweep else 0)

@@ -17,13 +17,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
 from reconciler.aws import answers, sensitive
-from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
+from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, refuse_parts, translate
 from reconciler.aws.limiter import Limiter, Limiters
-from reconciler.aws.one_account import OneAccount
+from reconciler.aws.one_account import OneAccount, know
 from reconciler.aws.tls import SharedTls
 from reconciler.errors import AwsError, Refused
 from reconciler.fair_queue import FairQueue
@@ -105,6 +106,7 @@ class Aws:
         self._stopping = threading.Event()
         self._tls = SharedTls()
         self._account_regions: Mapping[str, str] | None = None
+        self._accounts: dict[bool, str] = {}
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
@@ -193,11 +195,23 @@ class Aws:
 
     def account(self, *, dns: bool = False) -> str:
         """The account of the credentials, with ``dns`` of those for the zones (sts GetCallerIdentity; needs no
-        permission)."""
-        credentials = self._client("sts", self.home_region, dns)._request_signer._credentials
-        if isinstance(credentials, OneAccount):
-            return credentials.learn(lambda: self._ask_account(dns))
-        return self._ask_account(dns)
+        permission). Asked once; credentials that are renewed later sign for no other."""
+        if dns not in self._accounts:
+            credentials = self._client("sts", self.home_region, dns)._request_signer._credentials
+            if isinstance(credentials, OneAccount):
+                self._accounts[dns] = credentials.learn(lambda: self._ask_account(dns))
+            else:
+                key = credentials.get_frozen_credentials().access_key if credentials is not None else ""
+                self._accounts[dns] = self._ask_account(dns)
+                if key and credentials.get_frozen_credentials().access_key == key:
+                    know(key, self._accounts[dns])
+        return self._accounts[dns]
+
+    def keep_to_own_account(self) -> str:
+        """Take the account of the credentials for the stack's, where nothing names one: from now on nothing is signed
+        for another. Returns it; raises AwsError."""
+        self.stack = replace(self.stack, account=self.account())
+        return self.stack.account
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -236,6 +250,7 @@ class Aws:
                 self.calls[f"{service}:{operation}"] += 1
             try:
                 response: dict[str, Any] = method(**parameters)
+                refuse_parts(response, operation)
             except Refused:  # of OneAccount
                 raise
             except Exception as problem:  # any library below botocore may raise anything

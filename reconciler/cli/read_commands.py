@@ -63,7 +63,9 @@ def validate(
     from reconciler.renderers import render_diagnostics
 
     if warnings:
-        sys.stderr.write(render_diagnostics(warnings, "text", color=out.color, unicode=out.unicode))
+        options = out.style()
+        options["width"] = out.width(sys.stderr)
+        sys.stderr.write(render_diagnostics(warnings, "text", **options))
     sys.stdout.write(f"{state} is valid: {_counted(loaded) or 'nothing declared'}.\n")
 
 

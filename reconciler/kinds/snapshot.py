@@ -184,7 +184,7 @@ class Snapshot(Diagnostics):
     ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
-    """Topics of event destinations by ARN; None where SNS does not have it, absent where it could not be read."""
+    """Topics that declared resources name, by ARN; None where SNS does not have it, absent if not read."""
     obstacles: dict[Address, tuple[Obstacle, ...]] = field(default_factory=dict)
     """What AWS would refuse a planned deletion for; absent where nobody asked."""
     sent_last_day: dict[Address, int] = field(default_factory=dict)
@@ -192,6 +192,9 @@ class Snapshot(Diagnostics):
     feedback_topics: dict[Address, frozenset[str] | None] = field(default_factory=dict)
     """Identity -> which of BOUNCE and COMPLAINT go to a topic of its own; None where that could not be read, absent
     where nobody asked."""
+    trails: dict[str, bool] = field(default_factory=dict)
+    """Region -> whether some trail logs the calls there that change something; absent where nobody asked, or where that
+    could not be read."""
     rules_asked: set[str] = field(default_factory=set)
     """The regions and topic ARNs that were read for the rules, or tried."""
     _frozen: bool = field(default=False, init=False, repr=False, compare=False)

@@ -77,8 +77,8 @@ class Style:
         return one_line(value, ascii_only=not self.unicode)
 
     def left(self, used: int) -> int | None:
-        """Columns left of the width after ``used``, at least 16."""
-        return None if self.width is None else max(16, self.width - used)
+        """Columns left of the width after ``used``, at least 12."""
+        return None if self.width is None else max(12, self.width - used)
 
 
 def draw(lines: Iterable[Line], style: Style) -> str:

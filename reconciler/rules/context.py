@@ -16,6 +16,7 @@ from reconciler.errors import AwsError
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Note, Observed
 from reconciler.names import from_route53
+from reconciler.resources import KINDS
 from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import RecordView
 from reconciler.rules.outside import Outside
@@ -47,7 +48,7 @@ _QUERIES: Final = 10
 
 def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     """Read what only the rules need into ``snapshot``: the SES account status of each region, SNS topics that
-    event destinations name, and what identities that will be deleted have sent.
+    declared resources name, and what identities that will be deleted have sent.
 
     With ``declared`` it uses the declared resources only, so that it can run while the live ones are read. A second
     call reads only what the first did not. Cost: one call for each region of the stack or with identities (with targets
@@ -134,15 +135,14 @@ _UNREAD: Final = object()
 
 
 def _topics(snapshot: Snapshot) -> dict[str, str | None]:
-    """The ARNs of topics that event destinations name, and of declared ones with a key, which is the value then."""
+    """The ARNs of topics that declared resources name, and of declared ones with a key, which is the value then."""
     found: dict[str, str | None] = {}
     stack = snapshot.state.stack
     for one in [one for one in snapshot.desired.values() if snapshot.includes(one.address)]:
-        if one.kind == "event_destination":
-            arn = str((one.spec.get("sns_destination") or {}).get("topic_arn") or "")
-            if arn.count(":") == 5:
-                found.setdefault(arn, None)
-        elif one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
+        for named in KINDS[one.kind].named:
+            arns = (text for text in named.texts_in(one.spec) if text.split(":")[2:3] == ["sns"])
+            found |= {arn: found.get(arn) for arn in arns if arn.count(":") == 5}
+        if one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
             arn = f"arn:{stack.partition}:sns:{one.region}:{stack.account}:{one.name}"
             found[arn] = str(one.spec["kms_master_key_id"])
     return found
@@ -227,6 +227,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
+        trails=snapshot.trails,
         undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
