@@ -196,7 +196,9 @@ def test_a_first_plan_asks_for_no_identity_that_the_list_does_not_name(house: Ho
     document = {"domains": names, "stack": {"regions": [HOME, OTHER]}}
     house.clear()
     plan = house.plan(document)
-    assert Counter(house.calls())["sesv2:GetEmailIdentity"] == 1 + 2, "what is there, and one of the rest in each region"
+    assert Counter(house.calls())["sesv2:GetEmailIdentity"] == 1 + 2, (
+        "what is there, and one of the rest in each region"
+    )
     assert plan.summary["adopt"] == 1
     house.sandbox.fault("denied", service="sesv2", operation="ListEmailIdentities", count=None)
     house.clear()

@@ -146,3 +146,20 @@ def test_a_pool_that_is_only_referred_to_is_read_by_name(house: House, trailing:
     sets = {f"s{n}": {"delivery_options": {"sending_pool_name": f"q{n}"}} for n in range(4)}
     plan = house.plan({"configuration_sets": sets})
     assert (actions(plan), plan.outcome) == ({"create": 4}, "changes")
+
+
+def test_bulk_asks_for_feedback_only_where_it_is_declared(house: House) -> None:
+    domains = {f"d{n}.example": {"zone": "manual"} for n in range(3)}
+    house.settle({"domains": domains})
+    house.clear()
+    assert house.plan(refresh="bulk").changes == ()
+    assert counted(house, "GetIdentityDkimAttributes", "GetIdentityNotificationAttributes") == [1, 0]
+    domains["d1.example"]["email_forwarding_enabled"] = True  # type: ignore[assignment]
+    for name in domains:
+        client("sesv2").put_email_identity_feedback_attributes(EmailIdentity=name, EmailForwardingEnabled=False)
+    house.write({"domains": domains})
+    house.clear()
+    plan = house.plan(refresh="bulk")
+    assert [c.address for c in plan.changes] == ["email_identity/us-east-1/d1.example"]
+    (call,) = house.sandbox.calls(operation="GetIdentityNotificationAttributes")
+    assert call["params"]["Identities"] == ["d1.example"]

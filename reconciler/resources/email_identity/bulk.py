@@ -26,6 +26,8 @@ _BULK_READS = (
     ("GetIdentityMailFromDomainAttributes", "MailFromDomainAttributes"),
     ("GetIdentityNotificationAttributes", "NotificationAttributes"),
 )
+_NOTIFICATIONS = ("email_forwarding_enabled", "notification_attributes")
+"""What GetIdentityNotificationAttributes returns: asked only of identities that declare some of it."""
 _BULK_UNREAD = (
     "dkim.signing_attributes_origin",
     "dkim.next_signing_key_length",
@@ -120,16 +122,26 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
 def _bulk(
     aws: Aws, region: str, names: list[str], listed: Mapping[str, Any], ours: Mapping[str, Any], snapshot: Snapshot
 ) -> list[Observed]:
-    chunks = [names[i : i + 100] for i in range(0, len(names), 100)]
+    def chunks(asked: list[str]) -> list[list[str]]:
+        return [asked[i : i + 100] for i in range(0, len(asked), 100)]
+
+    def notified(name: str) -> bool:
+        desired = snapshot.desired.get(address_of(region, name))
+        return desired is not None and any(field in desired.spec for field in _NOTIFICATIONS)
 
     def ask(job: tuple[str, str, list[str]]) -> dict[str, Any]:
         operation, key, chunk = job
         return dict(aws.call("ses", operation, region, Identities=chunk).get(key) or {})
 
-    jobs = [(op, key, chunk) for op, key in _BULK_READS for chunk in chunks]
-    answers: dict[str, dict[str, Any]] = {}
+    some = [name for name in names if notified(name)]
+    jobs = [
+        (operation, key, chunk)
+        for operation, key in _BULK_READS
+        for chunk in chunks(some if key == "NotificationAttributes" else names)
+    ]
+    answers: dict[str, dict[str, Any]] = {key: {} for _, key in _BULK_READS}
     for (_, key, _), answer in zip(jobs, aws.parallel(ask, jobs), strict=True):
-        answers.setdefault(key, {}).update(answer)
+        answers[key].update(answer)
     return [_from_bulk(region, name, listed[name], answers, ours[address_of(region, name)], snapshot) for name in names]
 
 
@@ -160,10 +172,11 @@ def _from_bulk(
     tags: Mapping[str, str],
     snapshot: Snapshot,
 ) -> Observed:
-    """An identity as far as bulk calls return it. The rest is taken as declared and named as unread."""
+    """An identity as far as bulk calls return it. What else is declared is taken to be so, and named as unread; what is
+    neither read nor declared is None."""
     dkim = answers["DkimAttributes"].get(name) or {}
     mail_from = answers["MailFromDomainAttributes"].get(name) or {}
-    notify = answers["NotificationAttributes"].get(name) or {}
+    notify = answers["NotificationAttributes"].get(name)
     desired = snapshot.desired.get(address_of(region, name))
     declared = dict(desired.spec) if desired else {}
     block = dict(declared.get("dkim") or {})
@@ -182,7 +195,7 @@ def _from_bulk(
         if mail_from.get("MailFromDomain")
         else None,
         DEFAULT_SET.path: declared.get(DEFAULT_SET.path),
-        "email_forwarding_enabled": bool(notify.get("ForwardingEnabled", True)),
+        "email_forwarding_enabled": None if notify is None else bool(notify.get("ForwardingEnabled", True)),
         "policies": {},
         "tags": dict(tags),
     }
