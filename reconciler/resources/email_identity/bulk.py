@@ -102,13 +102,17 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
             by_name = [a for a in missing if a not in absent]
             there = [a for a in addresses if address_parts(a).name in listed]
             whole = [a for a in there if a not in ours or a in snapshot.whole or _turn_of(a) == snapshot.turn]
-            whole += [a for a in there if a not in whole and _in_doubt(snapshot, a, ours[a])]
+            taken = set(whole)
+            whole += [a for a in there if a not in taken and _in_doubt(snapshot, a, ours[a])]
             bulk = sorted(set(there) - set(whole))
             found = _bulk(aws, region, [address_parts(a).name for a in bulk], listed, ours, snapshot)
             # Easy DKIM has three tokens; anything else is a BYODKIM key, and no bulk call returns its origin.
-            odd = [o for o in found if len(o.facts["tokens"]) not in {0, 3} and not _own_key(snapshot, o.address)]
-            whole += [o.address for o in odd]
-            found = [o for o in found if o not in odd]
+            odd = {
+                o.address for o in found
+                if len(o.facts["tokens"]) not in {0, 3} and not _own_key(snapshot, o.address)
+            }  # fmt: skip
+            whole += sorted(odd)
+            found = [o for o in found if o.address not in odd]
         except AwsError as error:
             snapshot.unreadable(f"{NAME}/{region}", error.message, error.hint)
             return
