@@ -1,165 +1,62 @@
-"""What is new costs a list and not a call each; and what a list does not have is not absent for that alone."""
+"""Commands that only say what there is: list, rule, the help, and the graph of a large state."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from support import House, client
+from support import HOME, House
 
-from reconciler.aws import Aws
-from reconciler.kinds import listing
-
-MANY: dict[str, Any] = {
-    "domains": {f"d{n}.example": {"zone": "manual", "configuration_set_name": f"s{n}"} for n in range(6)},
-    "configuration_sets": {f"s{n}": {} for n in range(6)},
-    "dedicated_ip_pools": {f"p{n}": {} for n in range(3)},
-    "email_templates": {f"t{n}": {"subject": "x", "text": "y"} for n in range(3)},
-}
-NEW = {"create": 6 + 6 + 3 + 3}
-GETS = (
-    "GetEmailIdentity", "GetConfigurationSet", "GetConfigurationSetEventDestinations", "GetDedicatedIpPool",
-    "GetEmailTemplate",
-)  # fmt: skip
-LISTS = ("ListEmailIdentities", "ListConfigurationSets", "ListDedicatedIpPools", "ListEmailTemplates")
+from reconciler.renderers.graph import graph
+from reconciler.rules import all_rules
 
 
-def counted(house: House, *operations: str) -> list[int]:
-    found = Counter(call.partition(":")[2] for call in house.calls())
-    return [found[one] for one in operations]
+def test_bare_recon_prints_the_help(house: House) -> None:
+    ran = house.cli()
+    assert ran.code == 0 and "Usage: recon" in ran.out and ran.err == ""
+    assert ran.out == house.cli("--help").out
 
 
-def actions(plan: Any) -> dict[str, int]:
-    return dict(Counter(c.action for c in plan.changes if c.kind != "dns_record"))
-
-
-@pytest.fixture
-def trailing(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lists trail: they leave out names that the rule of the test says; all where it says nothing."""
-
-    def set_up(hides: Callable[[str], bool] = lambda name: True, tags: bool = True) -> None:
-        call = Aws.call
-
-        def stale(self: Aws, service: str, operation: str, *rest: Any, **more: Any) -> Any:
-            answer = call(self, service, operation, *rest, **more)
-            if operation in LISTS:
-                for member, rows in answer.items():
-                    if isinstance(rows, list):
-                        answer[member] = [row for row in rows if not hides(_name(row))]
-            if operation == "GetResources" and tags:
-                answer["ResourceTagMappingList"] = []
-            return answer
-
-        monkeypatch.setattr(Aws, "call", stale)
-
-    return set_up
-
-
-def _name(row: Any) -> str:
-    return row if isinstance(row, str) else str(row.get("IdentityName") or row.get("TemplateName"))
-
-
-@pytest.mark.parametrize("refresh", ["full", "bulk"])
-def test_what_is_new_costs_one_list_and_one_reading_a_kind(house: House, refresh: str) -> None:
-    plan = house.plan(MANY, refresh=refresh)
-    assert (actions(plan), plan.unread) == (NEW, ())
-    assert counted(house, *LISTS) == [1, 1, 1, 1]
-    assert counted(house, *GETS) == [1, 1, 0, 1, 1]
-
-
-def test_what_is_there_is_read_as_ever(house: House) -> None:
-    house.settle(MANY)
-    assert counted(house, *LISTS) == [0, 0, 0, 0]
-    more = {"configuration_sets": {f"s{n}": {} for n in range(12)}}
-    house.write({**MANY, **more})
+def test_list_is_what_is_declared_and_what_is_owned(house: House) -> None:
+    house.seed_zone()
+    house.write({"domains": {"acme.com": {"dkim": {}, "dmarc": {"p": "none"}}}, "configuration_sets": {"main": {}}})
     house.clear()
-    assert actions(house.plan()) == {"create": 6}
-    assert counted(house, "ListConfigurationSets", "GetConfigurationSet") == [1, 6 + 1]
+    declared = house.cli("list", "state.yaml")
+    assert declared.code == 0 and house.calls() == []
+    addresses = declared.out.splitlines()
+    assert addresses == sorted(addresses)
+    assert {f"email_identity/{HOME}/acme.com", f"configuration_set/{HOME}/main"} < {*addresses}
+    assert "dns_record/acme.com/_dmarc.acme.com/TXT" in addresses
+    assert house.cli("list", "state.yaml", "--format", "json").json["addresses"] == addresses
+    owned = house.cli("list", "state.yaml", "--owned")
+    assert (owned.code, owned.out) == (0, "")
+    house.apply()
+    house.write({})  # no longer declared, and still owned
+    found = house.cli("list", "state.yaml", "--owned").out.splitlines()
+    assert f"configuration_set/{HOME}/main" in found and f"email_identity/{HOME}/acme.com" in found
+    assert house.cli("list", "state.yaml").out == ""
 
 
-def test_two_are_read_and_not_listed(house: House) -> None:
-    house.plan({"configuration_sets": {"a": {}, "b": {}}})
-    assert counted(house, "ListConfigurationSets", "GetConfigurationSet") == [0, 2]
+def test_rule_explains(house: House) -> None:
+    listed = house.cli("rule").out
+    assert all(one in listed for one in all_rules())
+    one = house.cli("rule", "dmarc-no-rua")
+    assert one.code == 0
+    assert all(part in one.out for part in ("# dmarc-no-rua", "## What it finds", "## Why it matters", "## What to do"))
+    (found,) = house.cli("rule", "dmarc-no-rua", "--format", "json").json["rules"]
+    assert found["id"] == "dmarc-no-rua" and found["fix"] in one.out.replace("\n", " ")
+    ran = house.cli("rule", "dmarc-no-ruf")
+    assert ran.code == 1 and "did you mean dmarc-no-rua" in ran.err
+    assert house.cli("rule", "region-probation").out.startswith("# account-paused")  # its former name
 
 
-def test_a_list_that_may_not_be_read_says_nothing(house: House) -> None:
-    for operation in LISTS:
-        house.sandbox.fault("denied", operation=operation, count=None)
-    plan = house.plan(MANY)
-    assert (actions(plan), plan.unread) == (NEW, ())
-    assert counted(house, *GETS) == [6, 6, 0, 3, 3]
-
-
-def test_a_list_of_many_pages_is_left_for_few(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six names are worth three pages, and no more."""
-    for n in range(8):
-        client("sesv2").create_configuration_set(ConfigurationSetName=f"theirs{n}")
-    monkeypatch.setitem(listing.KINDS["configuration_set"].list_options, "PageSize", 2)  # type: ignore[index]
-    house.clear()
-    assert actions(house.plan({"configuration_sets": MANY["configuration_sets"]})) == {"create": 6}
-    assert counted(house, "ListConfigurationSets", "GetConfigurationSet") == [3, 6]
-
-
-@pytest.mark.parametrize("refresh", ["full", "bulk"])
-@pytest.mark.parametrize(
-    "hides",
-    [lambda name: True, lambda name: "5" in name, lambda name: name.startswith("d")],
-    ids=["everything", "the last of each kind", "all of one kind"],
-)
-def test_the_plan_right_after_an_apply_is_empty_although_lists_and_tags_trail(
-    hides: Callable[[str], bool], refresh: str, house: House, trailing: Callable[..., None]
-) -> None:
-    house.apply(MANY)
-    trailing(hides)
-    plan = house.plan(refresh=refresh)
-    assert plan.changes == ()
-    assert plan.unread in ((), ("sweep",))
-
-
-@pytest.mark.parametrize("refresh", ["full", "bulk"])
-def test_what_the_search_finds_is_there_whatever_a_list_says(
-    refresh: str, house: House, trailing: Callable[..., None]
-) -> None:
-    house.apply(MANY)
-    trailing(tags=False)
-    plan = house.plan(refresh=refresh)
-    assert (plan.changes, plan.unread) == ((), ())
-
-
-def test_one_of_others_that_a_list_does_not_have_yet_makes_it_doubtful(
-    house: House, trailing: Callable[..., None]
-) -> None:
-    for n in range(6):
-        client("sesv2").create_configuration_set(ConfigurationSetName=f"s{n}")
-    trailing()
-    plan = house.plan({"configuration_sets": MANY["configuration_sets"]})
-    assert actions(plan) == {"adopt": 6}
-
-
-def test_a_pool_that_is_only_referred_to_is_read_by_name(house: House, trailing: Callable[..., None]) -> None:
-    """A list that trails must not refuse a plan."""
-    for n in range(4):
-        client("sesv2").create_dedicated_ip_pool(PoolName=f"q{n}")
-    trailing()
-    sets = {f"s{n}": {"delivery_options": {"sending_pool_name": f"q{n}"}} for n in range(4)}
-    plan = house.plan({"configuration_sets": sets})
-    assert (actions(plan), plan.outcome) == ({"create": 4}, "changes")
-
-
-def test_bulk_asks_for_feedback_only_where_it_is_declared(house: House) -> None:
-    domains = {f"d{n}.example": {"zone": "manual"} for n in range(3)}
-    house.settle({"domains": domains})
-    house.clear()
-    assert house.plan(refresh="bulk").changes == ()
-    assert counted(house, "GetIdentityDkimAttributes", "GetIdentityNotificationAttributes") == [1, 0]
-    domains["d1.example"]["email_forwarding_enabled"] = True  # type: ignore[assignment]
-    for name in domains:
-        client("sesv2").put_email_identity_feedback_attributes(EmailIdentity=name, EmailForwardingEnabled=False)
-    house.write({"domains": domains})
-    house.clear()
-    plan = house.plan(refresh="bulk")
-    assert [c.address for c in plan.changes] == ["email_identity/us-east-1/d1.example"]
-    (call,) = house.sandbox.calls(operation="GetIdentityNotificationAttributes")
-    assert call["params"]["Identities"] == ["d1.example"]
+@pytest.mark.parametrize("domains", [5, 60, 400])
+def test_mermaid_is_never_too_large_for_github(domains: int) -> None:
+    nodes: dict[str, tuple[str, ...]] = {f"configuration_set/{HOME}/main": ()}
+    for number in range(domains):
+        name = f"t{number:03}.example"
+        identity = f"email_identity/{HOME}/{name}"
+        nodes[identity] = (f"configuration_set/{HOME}/main",)
+        nodes |= {f"dns_record/{name}/{name}:dkim:{HOME}:{n}/CNAME": (identity,) for n in (1, 2, 3)}
+    drawn = graph(nodes, "mermaid")
+    assert len(drawn) < 50_000 and drawn.count("-->") <= 300
+    assert (f"#40;{domains}#41;" in drawn) == (domains > 5)
+    assert all(address in graph(nodes, "dot") for address in nodes)

@@ -88,10 +88,6 @@ class PlainKind(Reader):
     more_reads: tuple[str, ...] = ()
     """Operations that the kind's own code reads with."""
 
-    def complete(self, aws: Aws, live: Observed) -> Observed:
-        """``live`` with what other calls than Get read of it."""
-        return live
-
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """Whether a creation (``live`` is None) or a change may be planned; says why not through ``draft``."""
         return True
@@ -141,6 +137,10 @@ class PlainKind(Reader):
     def send(self, rt: Runtime, change: Change, operation: str, members: Mapping[str, Any]) -> None:
         """Make one of the ``requests``; a kind may complete it with what is live by now."""
         rt.aws.call(self.spec.client, operation, change.region, **self._by_arn(rt, change), **members)
+
+    def deletion_members(self, rt: Runtime, change: Change) -> Mapping[str, Any]:
+        """The members of the request that deletes a resource."""
+        return self._by_arn(rt, change) or self._named(self._place(change)[1])
 
     def before_delete(self, rt: Runtime, change: Change) -> None:
         """Prepare a deletion, or raise Stale where it must not be made any more."""
@@ -204,7 +204,7 @@ class PlainKind(Reader):
         if self.spec.taggable:
             tags = tags_from_aws(body.get("Tags") if self.spec.tags_in_get else self._list_tags(aws, region, name))
             spec["tags"] = dict(tags)
-        return self.complete(aws, Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags))
+        return Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags)
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""
@@ -417,13 +417,12 @@ class PlainKind(Reader):
         return {self.spec.key: name} if self.spec.key else {}
 
     def _delete_step(self, change: Change) -> Step:
-        region, name = self._place(change)
-        call = self.spec.call("Delete")
+        region, call = self._place(change)[0], self.spec.call("Delete")
 
         def run(rt: Runtime) -> None:
             self.before_delete(rt, change)
-            named = self._by_arn(rt, change) or self._named(name)
-            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **named)
+            members = self.deletion_members(rt, change)
+            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **members)
 
         users = needs_of(change.depends_on, "create", "update", "delete")
         needs = (*needs_of(order_of(change).marks, "mark"), *users)
