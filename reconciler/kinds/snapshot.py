@@ -29,6 +29,7 @@ from reconciler.model import (
 from reconciler.resources import entries_of, holder_of
 
 if TYPE_CHECKING:
+    from reconciler.kinds.externals import External
     from reconciler.kinds.obstacles import Obstacle
     from reconciler.resources.dns_record.zones import Zone
     from reconciler.rules.view import Topic
@@ -182,6 +183,8 @@ class Snapshot(Diagnostics):
     ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
+    externals: dict[External, str] = field(default_factory=dict)
+    """What declared resources name and recon does not manage: why it cannot be used, empty where it can."""
     """Topics that declared resources name, by ARN; None where SNS does not have it, absent if not read."""
     obstacles: dict[Address, tuple[Obstacle, ...]] = field(default_factory=dict)
     """What AWS would refuse a planned deletion for; absent where nobody asked."""
