@@ -24,6 +24,7 @@ from reconciler.kinds.fields import (
 )
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
+from reconciler.kinds.listing import not_listed
 from reconciler.kinds.ownership import (
     PARTS,
     PROTECT,
@@ -86,10 +87,6 @@ class PlainKind(Reader):
 
     more_reads: tuple[str, ...] = ()
     """Operations that the kind's own code reads with."""
-
-    def complete(self, aws: Aws, live: Observed) -> Observed:
-        """``live`` with what other calls than Get read of it."""
-        return live
 
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """Whether a creation (``live`` is None) or a change may be planned; says why not through ``draft``."""
@@ -191,7 +188,10 @@ class PlainKind(Reader):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
-        read_each(self, aws, snapshot, [*wanted_addresses(self.name, snapshot), *referenced(self.name, snapshot)])
+        wanted = wanted_addresses(self.name, snapshot)
+        absent = not_listed(aws, snapshot, self.name, wanted)
+        there = [address for address in wanted if address not in absent]
+        read_each(self, aws, snapshot, [*there, *referenced(self.name, snapshot)])
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where SES says that it does not exist."""
@@ -204,7 +204,7 @@ class PlainKind(Reader):
         if self.spec.taggable:
             tags = tags_from_aws(body.get("Tags") if self.spec.tags_in_get else self._list_tags(aws, region, name))
             spec["tags"] = dict(tags)
-        return self.complete(aws, Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags))
+        return Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags)
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""

@@ -22,6 +22,7 @@ from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project, touches
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import Step
+from reconciler.kinds.listing import not_listed
 from reconciler.kinds.ownership import (
     DKIM_KEY,
     DKIM_SELECTOR,
@@ -38,7 +39,7 @@ from reconciler.kinds.ownership import (
 )
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
-from reconciler.kinds.reading import Reader, must_exist, read_covering, read_each, wanted_addresses
+from reconciler.kinds.reading import Reader, must_exist, principal_addresses, read_covering, read_each, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
@@ -158,8 +159,9 @@ class EmailIdentity(Reader):
         if snapshot.refresh == "bulk" and not snapshot.whole.issuperset(wanted_addresses(NAME, snapshot)):
             bulk.observe_bulk(self, aws, snapshot)
         else:
-            absent = bulk.absent(aws, snapshot)
-            read_each(self, aws, snapshot, [a for a in wanted_addresses(NAME, snapshot) if a not in absent])
+            wanted = wanted_addresses(NAME, snapshot)
+            absent = not_listed(aws, snapshot, NAME, wanted)
+            read_each(self, aws, snapshot, [a for a in wanted if a not in absent])
         read_covering(aws, snapshot)
         bulk.find_twins(aws, snapshot)
         self._read_keys(aws, snapshot)
@@ -255,7 +257,7 @@ class EmailIdentity(Reader):
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         wanted = _wanted(draft, desired, live)
-        needs = _references(desired)
+        needs = (*_references(desired), *principal_addresses(draft.snapshot, desired.spec["policies"].values()))
         for need in needs:
             if address_parts(need).kind == DEFAULT_SET.kind:
                 must_exist(draft, need, desired, DEFAULT_SET.path)
@@ -498,6 +500,7 @@ def _execution(draft: PlanDraft, desired: Desired, live: Observed | None) -> dic
     execution: dict[str, Any] = {
         **draft.order(desired.address).execution(),
         "policies": dict(desired.entry.values.get("policies") or {}),
+        "principals": principal_addresses(draft.snapshot, desired.spec["policies"].values()),
         "verified": bool(live and live.facts.get("verification_status") == "SUCCESS"),
     }
     reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")
