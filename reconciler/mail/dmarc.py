@@ -80,9 +80,9 @@ def meaning(tags: Mapping[str, str]) -> dict[str, str]:
     means nothing, and that of two places for reports neither: receivers must send to two, and may leave out more.
     Source: RFC 9989, DMARC Policy Record Format; RFC 7489, section 6.2 (two places), and for historic tags."""
     found = {name: value for name, value in tags.items() if _DEFAULTS.get(name) != value}
-    for name in (one for one in URI_LISTS if one in found):
-        listed = uris(found[name])
-        found[name] = ",".join(sorted(listed) if len(listed) <= _SURE_URIS else listed)
+    for places in (one for one in URI_LISTS if one in found):
+        listed = uris(found[places])
+        found[places] = ",".join(sorted(listed) if len(listed) <= _SURE_URIS else listed)
     policy = tags.get("p")
     for name, inherited in (("np", tags.get("sp", policy)), ("sp", policy)):
         if name in found and found[name] == inherited:
