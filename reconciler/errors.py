@@ -98,6 +98,7 @@ ABSENT = {
     "ssm": frozenset({"ParameterNotFound"}),
     "sns": frozenset({"NotFound", "NotFoundException"}),
     "events": frozenset({"ResourceNotFoundException"}),
+    "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException", "DashboardNotFoundError"}),
 }
 """The error codes of each service for a resource that does not exist (each API reference, "Common errors")."""
 

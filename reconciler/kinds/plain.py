@@ -109,6 +109,10 @@ class PlainKind(Reader):
         """Fields of which parts are remembered, with what of them goes (``kept_items``)."""
         return kept_items(self.spec, desired, live)
 
+    def about_mail(self, live: Observed) -> bool:
+        """Whether an import brings ``live``, where a list of all cannot say that (``KindSpec.for_mail``)."""
+        return True
+
     def as_entry(self, live: Observed) -> Document:
         """The fields of ``live`` as the YAML says them, for an import."""
         return live.spec
@@ -138,6 +142,10 @@ class PlainKind(Reader):
     def send(self, rt: Runtime, change: Change, operation: str, members: Mapping[str, Any]) -> None:
         """Make one of the ``requests``; a kind may complete it with what is live by now."""
         rt.aws.call(self.spec.client, operation, change.region, **self._by_arn(rt, change), **members)
+
+    def deletion_members(self, rt: Runtime, change: Change) -> Mapping[str, Any]:
+        """The members of the request that deletes a resource."""
+        return self._by_arn(rt, change) or self._named(self._place(change)[1])
 
     def before_delete(self, rt: Runtime, change: Change) -> None:
         """Prepare a deletion, or raise Stale where it must not be made any more."""
@@ -407,13 +415,12 @@ class PlainKind(Reader):
         return {self.spec.key: name} if self.spec.key else {}
 
     def _delete_step(self, change: Change) -> Step:
-        region, name = self._place(change)
-        call = self.spec.call("Delete")
+        region, call = self._place(change)[0], self.spec.call("Delete")
 
         def run(rt: Runtime) -> None:
             self.before_delete(rt, change)
-            named = self._by_arn(rt, change) or self._named(name)
-            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **named)
+            members = self.deletion_members(rt, change)
+            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **members)
 
         users = needs_of(change.depends_on, "create", "update", "delete")
         needs = (*needs_of(order_of(change).marks, "mark"), *users)
