@@ -225,6 +225,8 @@ def similar(word: str, known: Iterable[str], n: int = 1) -> list[str]:
 @lru_cache(maxsize=4096)
 def _similar(word: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     folded = word.lower()
+    if len(word) < 3:  # nearly every other is near
+        return tuple(name for name in choices if name.lower() == folded)
     allowed = 1 if len(word) < 8 else 2
     near = []
     for name in choices:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support import HOME, OTHER, House, client, words
+from support import HOME, House, client, words
 
 from reconciler.model import Plan
 
@@ -217,30 +217,6 @@ def test_records_in_dns_that_recon_does_not_hold_are_named_when_their_entry_goes
     house.write({})
     (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
     assert all(f"{token}._domainkey.acme.org CNAME" in left.message for token in tokens)
-
-
-def test_a_record_of_two_stacks_in_one_account_goes_with_the_last_of_them(house: House) -> None:
-    """Their identities are in two regions, and their tags name the same record."""
-    house.seed_zone()
-
-    def stack(name: str, region: str, **entry: Any) -> None:
-        house.document = {}
-        house.write({"domains": {"acme.com": entry}} if entry else {}, stack={"name": name, "regions": [region]})
-
-    stack("one", HOME, dmarc={"p": "none"})
-    house.settle()
-    stack("two", OTHER, dmarc={"p": "none"})
-    (record,) = [c for c in house.plan().changes if c.address == "dns_record/acme.com/_dmarc.acme.com/TXT"]
-    assert (record.action, [n.rule for n in record.notes]) == ("adopt", ["shared", "dmarc-no-rua"])
-    house.settle()
-    stack("one", HOME)
-    (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
-    assert left.message == 'the DMARC of acme.com stays: the recon stack "two" declares it, too'
-    house.settle()
-    assert "v=DMARC1; p=none" in house.dns("_dmarc.acme.com")
-    stack("two", OTHER)
-    house.settle()
-    house.check_foreign(alone=True)
 
 
 DNS = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/recon-dns"}

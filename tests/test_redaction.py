@@ -142,12 +142,14 @@ COMMANDS: dict[str, list[str]] = {
     "smtp lock": ["crm-import", "--undeclared", *YES],
     "smtp ack": ["bookings", "webmail of ann@acme.example", "state.yaml"],
     "smtp password": ["bookings", "state.yaml", "--region", HOME, "--force"],
+    "fleet validate": ["fleet.yaml"],
     "suppression list": ["state.yaml"], "suppression export": ["state.yaml"], "suppression stats": ["state.yaml"],
     "suppression add": ["dave@big.example", *YES], "suppression remove": ["victim1@bigmail.example", *YES],
 }  # fmt: skip
 """What each command is given; a command that is missing here fails the test."""
-NOT_RUN = {"sandbox"}
-"""Serves until it is stopped, with a key and an account of its own."""
+NOT_RUN = {"sandbox", "fleet plan", "fleet drift", "fleet doctor"}
+"""The sandbox serves until it is stopped, with a key and an account of its own; a fleet is several processes, whose
+output the one process prints that `fleet validate` shows, too."""
 FORMATTED = ("plan", "show", "drift", "senders")
 
 
@@ -174,6 +176,7 @@ def watched(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
 
 def test_every_command_is_redacted(watched: House) -> None:
     assert set(commands(cli._command(""))) - NOT_RUN == COMMANDS.keys(), "give each command its arguments above"
+    (watched.home / "fleet.yaml").write_text(f"stacks: [{{state: state.yaml, labels: {{team: t{ACCOUNT}}}}}]\n")
     plain = watched.cli("plan", "state.yaml", "--out", "plan.json", "--redact")
     assert ACCOUNT in (watched.home / "plan.json").read_text(), "a saved plan is whole"
     assert "recipient-1@" in plain.out

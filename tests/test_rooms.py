@@ -114,7 +114,7 @@ LIBRARIES: dict[str, set[str]] = {
     "idna": {"names"},
     "dns": {"public_dns", "sandbox"},
     "dkim": {"message"},
-    "cryptography": {"secrets", "sandbox", "demo"},
+    "cryptography": {"secrets", "sandbox", "demo", "message"},
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -180,11 +180,15 @@ def load(state: str, env: str | None, out: Output) -> tuple[State, tuple[Diagnos
 
 def ses_regions(named: Iterable[str]) -> list[str]:
     """The regions of a command line, each once and sorted. Raises ReconError where SES has one of them not."""
-    from reconciler.regions import SES_REGIONS
+    from reconciler.names import similar
+    from reconciler.regions import SES_REGIONS, of_partition_of
 
     chosen = sorted(set(named))
     if unknown := [region for region in chosen if region not in SES_REGIONS]:
-        raise ReconError(f"SES has no region {', '.join(unknown)}", hint=f"such as {', '.join(SES_REGIONS[:4])}")
+        there = of_partition_of(unknown[0], SES_REGIONS)
+        near = similar(unknown[0], there)
+        hint = f"did you mean {near[0]}?" if near else f"such as {', '.join((there or SES_REGIONS)[:4])}"
+        raise ReconError(f"SES has no region {', '.join(unknown)}", hint=hint)
     return chosen
 
 

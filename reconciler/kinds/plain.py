@@ -15,7 +15,9 @@ from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project
 from reconciler.kinds.fields import (
     desired_value,
+    in_one_order,
     observed_value,
+    ordered_like,
     request_value,
     usual_value,
     without_absent,
@@ -265,15 +267,16 @@ class PlainKind(Reader):
         if self.spec.taggable:
             wanted |= self._tags(draft, desired, live)
             adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
-        if not adopted and covered(live.spec, wanted):
+        there = ordered_like(self.spec.fields, live.spec, wanted)
+        if not adopted and covered(there, wanted):
             return None
-        before = project(live.spec, wanted)
+        before = project(there, wanted)
         after = overlay(wanted, before)
         diff = differences(before, after, desired=desired)
         if not (diff or adopted) or not self.allowed(draft, desired, live, diff):
             return None
         self._refuse_one_way(draft, desired, live)
-        full = overlay({key: value for key, value in wanted.items() if key != "tags"}, live.spec)
+        full = overlay({key: value for key, value in wanted.items() if key != "tags"}, there)
         return alteration(
             desired,
             live,
@@ -289,6 +292,9 @@ class PlainKind(Reader):
                 **draft.order(desired.address).execution(),
             },
         )
+
+    def in_one_order(self, document: Document) -> Document:
+        return in_one_order(self.spec.fields, document)
 
     def _puts(self, before: Document, after: Document, full: Document) -> dict[str, Any]:
         """The fields that are sent, whole: those that differ, and with one of the kind's own update all of these."""

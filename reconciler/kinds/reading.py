@@ -207,7 +207,10 @@ class Reader(BaseKind):
         if live is None:
             return None
         now = {**live.spec, "tags": live.tags}
-        found = [p for before, after in self.written_fields(change) for p in _foreign(before, after, now, self.whole)]
+        fields = (
+            (self.in_one_order(before), self.in_one_order(after)) for before, after in self.written_fields(change)
+        )
+        found = [path for before, after in fields for path in _foreign(before, after, now, self.whole)]
         owners = {owner_of((d or {}).get("tags") or {}) for d in (change.before, change.after)}
         if owner_of(live.tags) not in owners:
             found.append(f"tags.{STACK}")
@@ -223,7 +226,11 @@ class Reader(BaseKind):
         # A new name is not among the fields, and a policy that was shown whole is read back as single fields.
         unseen = {key for key in (change.after or {}) if key not in now or (key == "policy" and now[key] is None)}
         wanted = ({k: v for k, v in after.items() if k not in unseen} for _, after in self.written_fields(change))
-        return all(_shows(after, now, self.whole) for after in wanted)
+        return all(_shows(self.in_one_order(after), now, self.whole) for after in wanted)
+
+    def in_one_order(self, document: Document) -> Document:
+        """``document`` with its lists that have no order as they are observed."""
+        return document
 
 
 def _shows(after: Document, now: Any, whole: tuple[str, ...], path: str = "") -> bool:

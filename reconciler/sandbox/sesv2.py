@@ -370,7 +370,7 @@ class SesV2(Tenants):
     def put_account_suppression_attributes(self, call: Call, params: Params) -> Params:
         """Both members are replaced: without reasons nothing is suppressed any more (seen in 2026)."""
         state = self._state(call)
-        state.suppressed_reasons = sorted(set(params.get("SuppressedReasons") or []))
+        state.suppressed_reasons = list(dict.fromkeys(params.get("SuppressedReasons") or []))
         off = {"ConditionThreshold": {"ConditionThresholdEnabled": "DISABLED"}}
         state.validation = params.get("ValidationAttributes") or off
         return {}

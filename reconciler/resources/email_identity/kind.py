@@ -383,7 +383,7 @@ def _selector_tag(desired: Desired, live: Observed | None) -> dict[str, str | No
     if "signing_attributes_origin" not in dkim:
         return packed(tags, DKIM_SELECTOR, known & {present})
     named = dkim.get("domain_signing_selector") if dkim["signing_attributes_origin"] == "EXTERNAL" else None
-    return packed(tags, DKIM_SELECTOR, {named} if named and (known or named != present) else ())
+    return packed(tags, DKIM_SELECTOR, {named} if named else ())
 
 
 def _drops_mail_from(desired: Desired, live: Observed | None) -> bool:

@@ -436,7 +436,8 @@ def not_one_mx(view: RuleView) -> Iterator[RawFinding]:
     """
     for identity in view.identities:
         name = str(identity.will(_NAME) or "")
-        values = view.lookup(name, "MX") if name and identity.region else None
+        known = identity.region and identity.region not in regions.UNPUBLISHED
+        values = view.lookup(name, "MX") if name and known else None
         if values is None or _right_mx(values, identity.region or ""):
             continue
         before = view.lookup(name, "MX", "before")
@@ -502,6 +503,8 @@ def none_set(view: RuleView, identity: Resource) -> Iterator[Problem]:
     Fix: `mail_from: {mail_from_domain: "bounce-${region}.${domain}"}`
     Source: SES Developer Guide, Complying with DMARC
     """
+    if identity.region in regions.UNPUBLISHED:
+        return  # none can be declared there
     if identity.after is not None and not identity.will(_NAME) and not identity.was(_NAME):
         yield Problem(
             f"{identity.place} has no custom MAIL FROM domain: SPF passes for amazonses.com, not for {identity.name}",
