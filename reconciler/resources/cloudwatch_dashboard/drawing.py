@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from reconciler.model import Entry, State
+from reconciler.resources import SECTIONS, children
 from reconciler.resources.cloudwatch_dashboard import MOST_WIDGETS
-from reconciler.resources.spec import at_path
+from reconciler.resources.spec import Section, at_path
 
-DOMAIN: Final = "ses:from-domain"
-SET: Final = "ses:configuration-set"
+DRAWN: Final[Mapping[str, Section]] = {one.drawn_as: one for _, one in SECTIONS.values() if one.drawn_as}
+"""Preset -> the section of the YAML that it draws."""
+DOMAIN, SET = (DRAWN[preset].dimension for preset in ("domains", "sets"))
 COUNTED: Final = ("Send", "Delivery", "Bounce", "Complaint", "Reject")
 RATES: Final = ("Reputation.BounceRate", "Reputation.ComplaintRate")
 HOUR: Final = 3600
@@ -39,25 +41,22 @@ def body(preset: str, state: State) -> dict[str, Any]:
 
 def unpublished(preset: str, state: State) -> list[str]:
     """The regions in which nothing publishes the metrics of what a preset draws."""
-    if preset == "account":
+    if preset not in DRAWN:
         return []
-    entries = _entries(state, "domains" if preset == "domains" else "configuration_sets")
-    drawn = {str(entry.region) for entry in entries if preset == "domains" or not _has_rates(entry)}
-    wanted = DOMAIN if preset == "domains" else SET
-    published = {str(one.region) for one in _entries(state, "configuration_sets") if _published(one, wanted)}
+    drawn = {str(entry.region) for entry in _entries(state, preset) if not _has_rates(entry)}
+    published = {str(one.region) for one in _entries(state, "sets") if _published(one, DRAWN[preset].dimension)}
     return sorted(drawn - published)
 
 
 def _domains(state: State) -> Iterator[dict[str, Any]]:
     """A widget for each domain and region; where there are too many, one a metric, which a search fills."""
-    entries = [entry for entry in _entries(state, "domains") if entry.values.get("identity") is not False]
-    sets = _entries(state, "configuration_sets")
+    entries, sets = _entries(state, "domains"), _entries(state, "sets")
     if len(entries) > MOST_WIDGETS:
         yield from _searched(entries, sets, DOMAIN)
         return
     for entry in entries:
         here = [one for one in sets if one.region == entry.region]
-        own = [one for one in here if one.name == entry.values.get("configuration_set_name")]
+        own = [one for one in here if one.name in _named_by(entry)]
         found = {
             _series(dimensions, {DOMAIN: entry.name, SET: one.name})
             for one in own or here for dimensions in _published(one, DOMAIN)
@@ -67,7 +66,7 @@ def _domains(state: State) -> Iterator[dict[str, Any]]:
 
 def _sets(state: State) -> Iterator[dict[str, Any]]:
     """Messages and rates of each configuration set in each of its regions."""
-    entries = _entries(state, "configuration_sets")
+    entries = _entries(state, "sets")
     if 2 * len(entries) > MOST_WIDGETS:
         yield from _searched(entries, entries, SET)
         return
@@ -84,10 +83,16 @@ def _account(state: State) -> Iterator[dict[str, Any]]:
         yield _rates(region, region, [])
 
 
-def _entries(state: State, section: str) -> list[Entry]:
-    """What a section declares, an entry a region, in an order of its own."""
-    found = [entry for entry in state.section(section) if entry.region is not None]
+def _entries(state: State, preset: str) -> list[Entry]:
+    """What a preset draws, an entry a region, in an order of its own."""
+    found = [entry for entry in state.section(DRAWN[preset].name) if entry.region is not None]
     return sorted(found, key=lambda entry: (entry.name, str(entry.region)))
+
+
+def _named_by(entry: Entry) -> set[str | None]:
+    """The sets that an entry names: those that its mail is sent with."""
+    spec, sets = SECTIONS[entry.section][0], SECTIONS[DRAWN["sets"].name][0]
+    return {one.name_in(entry.values) for one in spec.references if one.kind == sets.name}
 
 
 def _has_rates(entry: Entry) -> bool:
@@ -97,11 +102,12 @@ def _has_rates(entry: Entry) -> bool:
 def _published(entry: Entry, wanted: str) -> list[Dimensions]:
     """The dimensions of the metrics that the event destinations of a set publish, those with ``wanted`` among them."""
     found: set[Dimensions] = set()
-    for destination in (entry.values.get("event_destinations") or {}).values():
-        listed = at_path(destination, "cloud_watch_destination.dimension_configurations") or ()
-        names = tuple(sorted(str(one.get("dimension_name")) for one in listed if isinstance(one, Mapping)))
-        if wanted in names and destination.get("enabled") is not False:
-            found.add(names)
+    for child in children(SECTIONS[entry.section][0].name):
+        for _, _, destination in child.held_in(entry.values):
+            listed = at_path(destination, "cloud_watch_destination.dimension_configurations") or ()
+            names = tuple(sorted(str(one.get("dimension_name")) for one in listed if isinstance(one, Mapping)))
+            if wanted in names and destination.get("enabled") is not False:
+                found.add(names)
     return sorted(found)
 
 
