@@ -319,6 +319,98 @@ def test_lists_that_are_sets_are_sent_as_written_and_compared_as_sets(house: Hou
     assert sent(house)[1:3] == [["SEND", "OPEN", "BOUNCE"], written[2]]
 
 
+def sender(name: str, region: str = "us-east-1") -> dict[str, Any]:
+    who = {"AWS": f"arn:${{partition}}:iam::${{account}}:user/mail/{name}"}
+    statement = {"Effect": "Allow", "Principal": who, "Action": "ses:SendRawEmail", "Resource": "*"}
+    user = {"from_addresses": ["*@acme.com"], "path": "/mail/", "credentials": {"ssm": {"name": f"/mail/{name}"}}}
+    return {
+        "domains": {"acme.com": {"dkim": {}, "policies": {name: {"Version": "2012-10-17", "Statement": [statement]}}}},
+        "smtp_users": {name: user},
+    }
+
+
+def test_a_policy_waits_for_the_user_that_it_names(house: House) -> None:
+    """SES refuses a policy with a principal that IAM does not show yet, and IAM shows a new user some time later."""
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}}}})
+    house.sandbox.consistency(iam={"seconds": 1.0})
+    plan = house.plan(sender("bulk"))
+    (change,) = [c for c in plan.changes if c.kind == "email_identity"]
+    assert "smtp_user/bulk" in change.depends_on
+    chosen = house.plan(targets=["email_identity/us-east-1/acme.com"])
+    assert {"smtp_user/bulk", "email_identity/us-east-1/acme.com"} <= {c.address for c in chosen.changes}
+    house.clear()
+    house.apply()
+    made = [call for call in house.sandbox.calls() if call["operation"] == "CreateEmailIdentityPolicy"]
+    assert made[0]["error"]
+    assert not made[-1]["error"]
+    assert set(house.identity()["Policies"]) == {"bulk"}
+
+
+def test_a_policy_that_ses_refuses_for_good_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.applier.progress.VISIBLE_SECONDS", 0.5)
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {"dkim": {}}}})
+    refused = {"code": "BadRequestException", "status": 400, "message": "Invalid principal in policy"}
+    house.sandbox.fault("error", operation="CreateEmailIdentityPolicy", count=None, **refused)
+    result = house.apply(sender("bulk"), expect="partial")
+    (failed,) = [one for one in result.applied if one.status == "failed"]
+    assert "smtp_user/bulk" in failed.hint
+
+
+def test_addresses_of_a_pool_are_read_only_where_they_are_declared(house: House) -> None:
+    house.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.1"}])
+    pools: dict[str, Any] = {"tx": {"tags": {"a": "b"}}, "rx": {"dedicated_ips": ["192.0.2.1"]}}
+    house.settle({"dedicated_ip_pools": pools})
+    denied = {"code": "AccessDeniedException", "status": 403, "message": "no", "count": None}
+    house.sandbox.fault("error", operation="GetDedicatedIps", **denied)
+    plan = house.plan(put(house.document, ("dedicated_ip_pools", "tx", "tags", "a"), "c"))
+    assert [change.address for change in plan.changes] == ["dedicated_ip_pool/us-east-1/tx"]
+    assert [d.address for d in plan.diagnostics if d.code == "unread"] == ["dedicated_ip_pool/us-east-1/rx"]
+    assert house.apply(targets=["dedicated_ip_pool/us-east-1/tx"], expect=None).applied[0].status == "done"
+
+
+def findings(plan: Any, rule: str) -> list[str]:
+    return [note.message for change in plan.changes for note in change.notes if note.rule == rule]
+
+
+@pytest.mark.parametrize(
+    ("name", "scripts"),
+    [
+        ("\u0430pple.com", "Cyrillic and Latin"),
+        ("a\u03c0b.example.com", "Greek and Latin"),
+        ("\u03b5\u03bb\u0441.com", "Cyrillic and Greek"),
+        ("b\u00fccher.com", ""),
+        ("\u043f\u0440\u0438\u0432\u0435\u0442.com", ""),
+        ("\u65e5\u672c\u8a9e\u30ab\u30ca-abc.jp", ""),
+        ("\ud55c\uad6dabc.kr", ""),
+    ],
+)
+def test_a_domain_that_mixes_scripts(house: House, name: str, scripts: str) -> None:
+    found = findings(house.plan({"domains": {name: {"zone": "manual"}}}), "identity-mixed-scripts")
+    assert [scripts in message for message in found] == ([True] if scripts else [])
+
+
+@pytest.mark.parametrize(("bits", "count"), [(1024, 1), (2048, 0)])
+def test_a_short_key_of_ones_own(house: House, bits: int, count: int) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    pem = rsa.generate_private_key(65537, bits).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (house.home / "key.pem").write_bytes(pem)
+    dkim = {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1"}
+    key = {"domain_signing_private_key": {"file": "key.pem"}}
+    house.seed_zone()
+    plan = house.plan({"domains": {"acme.com": {"dkim": {**dkim, **key}}}})
+    assert len(findings(plan, "dkim-short-own-key")) == count
+    if count:
+        house.apply()
+        live = house.plan({"domains": {"acme.com": {}}})  # SES never says a key; its record does
+        assert ["of 1024 bits" in d.message for d in live.diagnostics if d.code == "dkim-short-own-key"] == [True]
+
+
 def test_near_names_of_smtp_users(house: House) -> None:
     user = {"from_addresses": ["*@acme.com"], "credentials": {"ssm": {"name": "/mail/shop"}}}
     house.write({"domains": {"acme.com": {}}, "smtp_users": {"shop-backend": user}})

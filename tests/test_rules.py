@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -262,7 +263,18 @@ ONE_LOGO = {LOGO: ["v=BIMI1; l=https://acme.com/l.svg; a=https://acme.com/v.pem"
 CREDENTIAL = "smtp_credential/news"
 ELEVEN = "v=spf1 " + " ".join(f"include:s{n}.example" for n in range(11)) + " ~all"
 
+
 # rule -> (severity, view) that trips it
+def rsa_key(bits: int) -> str:
+    """An RSA public key of so many bits, as DNS has it (PKCS #1)."""
+    number = b"\x00" + (1 << (bits - 1) | 1).to_bytes(bits // 8)
+    body = b"\x02\x82" + len(number).to_bytes(2) + number + b"\x02\x03\x01\x00\x01"
+    return base64.b64encode(b"\x30\x82" + len(body).to_bytes(2) + body).decode()
+
+
+OWN_KEY = {"dkim": {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1"}}
+OWN_NAME = ("s1._domainkey.acme.com", "TXT")
+
 FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dmarc-enforced-unverified", "error", {"facts": UNALIGNED, "dmarc": (NONE, GOOD_DMARC)}),
     ("dmarc-enforced-unverified", "warning", {"facts": UNALIGNED}),
@@ -434,6 +446,10 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dkim-off", "note", {"more": {SHOP: new(dkim={"signing_enabled": False})}}),
     ("dkim-key-lowered", "warning", {"want": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
     ("dkim-short-key", "note", {"live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
+    ("dkim-short-own-key", "warning", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(1024)}}),
+    ("dkim-short-own-key", "warning", {"live": OWN_KEY, "before": {OWN_NAME: [f"v=DKIM1; p={rsa_key(1536)}"]}}),
+    ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/xn--pple-43d.com": new()}}),
+    ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/Me@xn--pple-43d.com": new()}}),
     (
         "dkim-replica",
         "warning",
@@ -893,6 +909,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-short-key", {}),
+    ("dkim-short-own-key", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(2048)}}),
+    ("dkim-short-own-key", {"live": OWN_KEY, "before": {OWN_NAME: ["p="]}}),
+    ("identity-mixed-scripts", {"more": {f"email_identity/{EAST}/xn--bcher-kva.com": new()}}),
     (
         "dkim-replica",
         {"more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})}},

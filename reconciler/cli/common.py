@@ -437,6 +437,19 @@ def reading(
     return {"refresh": refresh, "check_public_dns": check_public_dns, "parallelism": parallelism}
 
 
+def declared_digests(declared: State) -> dict[str, str]:
+    """A short digest of each declared resource by its address, and of each domain's own values, from which its records
+    follow. For the journal, and for drift, which compares them."""
+    from reconciler import observing
+    from reconciler.kinds.snapshot import now
+    from reconciler.model import digest_of
+
+    wanted = observing.declare(declared, now()).desired
+    found = {address: digest_of(one.spec) for address, one in wanted.items()}
+    found |= {f"domains.{e.name}": digest_of(e.values) for e in declared.section("domains") if e.region is None}
+    return {key: digest.removeprefix("sha256:")[:12] for key, digest in found.items()}
+
+
 def load_state(state: StateArg = "state", env: EnvOption = None) -> State:
     """The desired state, for a command that does not print its warnings (also for ``options_from``)."""
     return load(state, env, Output())[0]

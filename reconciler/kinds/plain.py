@@ -87,10 +87,6 @@ class PlainKind(Reader):
     more_reads: tuple[str, ...] = ()
     """Operations that the kind's own code reads with."""
 
-    def complete(self, aws: Aws, live: Observed) -> Observed:
-        """``live`` with what other calls than Get read of it."""
-        return live
-
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """Whether a creation (``live`` is None) or a change may be planned; says why not through ``draft``."""
         return True
@@ -208,7 +204,7 @@ class PlainKind(Reader):
         if self.spec.taggable:
             tags = tags_from_aws(body.get("Tags") if self.spec.tags_in_get else self._list_tags(aws, region, name))
             spec["tags"] = dict(tags)
-        return self.complete(aws, Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags))
+        return Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags)
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""

@@ -305,6 +305,8 @@ class KindSpec:
     """Whether the headline counts its changes as DNS records where no phrase says them."""
     counts_deletes: bool = True
     """Whether a deletion counts against ``max_deletes``."""
+    principal: str = ""
+    """What precedes its name in an ARN of IAM where policies can name it as a principal: ``user``."""
     permanent: bool = False
     """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
     ``put``. What is taken out of the YAML stays as it is."""

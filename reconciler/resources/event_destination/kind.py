@@ -110,9 +110,10 @@ class EventDestination(PlainKind):
             if not _can_be_planned(snapshot, address, parent):
                 continue
             entry = snapshot.desired[parent].entry if parent in snapshot.desired else None
-            remembered = name in put.get(parent, set())
-            ours = remembered or (means_none(entry, self.spec.parent_key) and address not in snapshot.desired)
-            ours = ours and not left_alone(entry, self.spec.parent_key, name)
+            ours = remembered = name in put.get(parent, set())
+            if address not in snapshot.desired:
+                ours = remembered or means_none(entry, self.spec.parent_key)
+                ours = ours and not left_alone(entry, self.spec.parent_key, name)
             change = self._plan_one(snapshot, address, parent, ours)
             if change is not None and change.action == "delete" and not remembered:
                 change = replace(change, notes=(*change.notes, *takes_along([name], self.spec.words)))
