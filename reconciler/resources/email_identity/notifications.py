@@ -82,6 +82,8 @@ def read_all(aws: Aws, snapshot: Snapshot) -> None:
         for address in some:
             if error is not None:
                 snapshot.unreadable(address, error.message, error.hint)
+            elif address_parts(address).name not in answers:
+                snapshot.unreadable(address, f"ses {READ} says nothing of it", "plan again: SES may just have got it")
             else:
                 snapshot.observed[address] = with_block(snapshot.observed[address], answers)
 
