@@ -33,7 +33,7 @@ FORWARDING: Final = "email_forwarding_enabled"
 BATCH: Final = 100
 FEEDBACK: Final = ("Bounce", "Complaint")
 
-Request = tuple[str, str, dict[str, Any]]
+Put = tuple[str, str, dict[str, Any]]
 """Service, operation, members."""
 
 
@@ -169,12 +169,12 @@ def _changed(change: Change) -> Iterator[tuple[str, Any]]:
     yield from ((key, value) for key, value in now.items() if value != before.get(key, usual[key]))
 
 
-def requests(change: Change, name: str) -> tuple[list[Request], list[Request]]:
+def requests(change: Change, name: str) -> tuple[list[Put], list[Put]]:
     """What is to be set, before forwarding may be turned off, and what is to be taken off, after it may be turned on.
     Headers need a topic."""
     changed = dict(_changed(change))
-    first: list[Request] = []
-    last: list[Request] = []
+    first: list[Put] = []
+    last: list[Put] = []
     for kind in NOTIFIED:
         named = {"Identity": name, "NotificationType": kind}
         if topic := changed.get(topic_key(kind)):

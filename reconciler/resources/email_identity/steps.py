@@ -121,7 +121,7 @@ def _attributes(change: Change) -> Iterator[Step]:
     create = change.action == "create"
     named = {"EmailIdentity": name}
     topics, without = notifications.requests(change, name)
-    puts: list[notifications.Request] = []
+    puts: list[notifications.Put] = []
     if touches(change, DEFAULT_SET.path) and not create:
         wanted = {"ConfigurationSetName": after[DEFAULT_SET.path]} if after.get(DEFAULT_SET.path) else {}
         puts.append(("sesv2", "PutEmailIdentityConfigurationSetAttributes", {**named, **wanted}))
