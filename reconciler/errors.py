@@ -97,6 +97,8 @@ ABSENT = {
     "secretsmanager": frozenset({"ResourceNotFoundException"}),
     "ssm": frozenset({"ParameterNotFound"}),
     "sns": frozenset({"NotFound", "NotFoundException"}),
+    "kms": frozenset({"NotFoundException"}),
+    "firehose": frozenset({"ResourceNotFoundException"}),
     "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException"}),
     "events": frozenset({"ResourceNotFoundException"}),
 }

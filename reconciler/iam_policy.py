@@ -257,6 +257,11 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
     yield from _ses_statements(state, purpose, found, grants, level)
 
     yield from _user_statements(state, _of(found, "iam:"), grants)
+    yield _statement("FirehoseTargets", ["firehose:DescribeDeliveryStream"], _arns(grants, "stream"))
+    yield _statement("FirehoseRolesRead", ["iam:GetRole"], _arns(grants, "passed_role"))
+    stored = sorted({grant.via.split(".")[1] for grant in grants if grant.role == "store_key"})
+    keys = [f"arn:{stack.partition}:kms:{region}:{stack.account}:key/*" for region in stored]
+    yield _statement("StoreKeysRead", ["kms:DescribeKey"], keys)
     if purpose == "apply":
         passed = {"StringEquals": {"iam:PassedToService": "ses.amazonaws.com"}}
         yield _statement("FirehoseRoles", ["iam:PassRole"], _arns(grants, "passed_role"), passed)

@@ -411,6 +411,45 @@ def test_a_short_key_of_ones_own(house: House, bits: int, count: int) -> None:
         assert ["of 1024 bits" in d.message for d in live.diagnostics if d.code == "dkim-short-own-key"] == [True]
 
 
+def test_keys_streams_and_roles_that_do_not_exist_are_found_by_the_plan(house: House) -> None:
+    destination = {
+        "matching_event_types": ["SEND"],
+        "kinesis_firehose_destination": {
+            "delivery_stream_arn": "arn:aws:firehose:${region}:${account}:deliverystream/mail",
+            "iam_role_arn": "arn:aws:iam::${account}:role/service/ses-to-firehose",
+        },
+    }
+    store = {"secretsmanager": {"name": "mail/news", "kms_key_id": "alias/mail"}}
+    document: dict[str, Any] = {
+        "configuration_sets": {"main": {"event_destinations": {"d": destination}}},
+        "sns_topics": {"ops": {"kms_master_key_id": "alias/mail"}, "own": {"kms_master_key_id": "alias/aws/sns"}},
+        "smtp_users": {"news": {"from_addresses": ["*@acme.com"], "credentials": store}},
+    }
+    plan = house.plan(document)
+    missing = findings(plan, "events-target-missing")
+    assert len(missing) == 2
+    assert all("does not exist" in message for message in missing)
+    assert ["alias/mail" in message for message in findings(plan, "smtp-store-key")] == [True]
+    assert ["ops in us-east-1" in message for message in findings(plan, "topic-key-missing")] == [True]
+    key = client("kms").create_key()["KeyMetadata"]["KeyId"]
+    client("kms").create_alias(AliasName="alias/mail", TargetKeyId=key)
+    client("iam").create_role(
+        RoleName="ses-to-firehose", Path="/service/",
+        AssumeRolePolicyDocument='{"Statement": [{"Effect": "Allow", "Principal": {"Service": "ses.amazonaws.com"}, '
+        '"Action": "sts:AssumeRole"}]}',
+    )  # fmt: skip
+    plan = house.plan()
+    assert ["deliverystream/mail" in message for message in findings(plan, "events-target-missing")] == [True]
+    assert not findings(plan, "smtp-store-key") + findings(plan, "topic-key-missing")
+    client("kms").disable_key(KeyId=key)
+    assert "Disabled" in findings(house.plan(), "smtp-store-key")[0]
+    denied = {"code": "AccessDeniedException", "status": 403, "message": "no", "count": None}
+    for operation in ("DescribeKey", "DescribeDeliveryStream"):
+        house.sandbox.fault("error", operation=operation, **denied)
+    plan = house.plan()
+    assert not findings(plan, "events-target-missing") + findings(plan, "smtp-store-key")
+
+
 def test_near_names_of_smtp_users(house: House) -> None:
     user = {"from_addresses": ["*@acme.com"], "credentials": {"ssm": {"name": "/mail/shop"}}}
     house.write({"domains": {"acme.com": {}}, "smtp_users": {"shop-backend": user}})

@@ -262,6 +262,9 @@ def rsa_key(bits: int) -> str:
     return base64.b64encode(b"\x30\x82" + len(body).to_bytes(2) + body).decode()
 
 
+FEEDBACK, A_TOPIC = f"event_destination/{EAST}/main/stream", f"sns_topic/{EAST}/ops"
+GONE_TARGET = (None, {"enabled": True, "matching_event_types": ["SEND"]})
+LACKING = (("arn:aws:firehose:us-east-1:111122223333:deliverystream/x", "does not exist"),)
 OWN_KEY = {"dkim": {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1"}}
 OWN_NAME = ("s1._domainkey.acme.com", "TXT")
 
@@ -436,6 +439,9 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dkim-off", "note", {"more": {SHOP: new(dkim={"signing_enabled": False})}}),
     ("dkim-key-lowered", "warning", {"want": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
     ("dkim-short-key", "note", {"live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
+    ("events-target-missing", "warning", {"more": {FEEDBACK: GONE_TARGET}, "unusable": {FEEDBACK: LACKING}}),
+    ("smtp-store-key", "warning", {"users": {"news": GOOD_USER}, "unusable": {"smtp_credential/news": LACKING}}),
+    ("topic-key-missing", "warning", {"more": {A_TOPIC: (None, {})}, "unusable": {A_TOPIC: LACKING}}),
     ("dkim-short-own-key", "warning", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(1024)}}),
     ("dkim-short-own-key", "warning", {"live": OWN_KEY, "before": {OWN_NAME: [f"v=DKIM1; p={rsa_key(1536)}"]}}),
     ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/xn--pple-43d.com": new()}}),
@@ -897,6 +903,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-short-key", {}),
+    ("events-target-missing", {"more": {FEEDBACK: GONE_TARGET}}),
+    ("smtp-store-key", {"users": {"news": GOOD_USER}}),
+    ("topic-key-missing", {"more": {A_TOPIC: (None, {})}}),
     ("dkim-short-own-key", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(2048)}}),
     ("dkim-short-own-key", {"live": OWN_KEY, "before": {OWN_NAME: ["p="]}}),
     ("identity-mixed-scripts", {"more": {f"email_identity/{EAST}/xn--bcher-kva.com": new()}}),

@@ -416,7 +416,8 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
         if live is None:
             continue
         by = [*(["DKIM"] if _signs(live) else []), *(["SPF"] if _spf_aligns(live, domain, tags) else [])]
-        policy_text = f"p={policy}" if facts.asked_dns else "its policy was not looked up"
+        policy_text = f"p={policy}" if found is not None else "no DMARC record"
+        policy_text = policy_text if facts.asked_dns else "its policy was not looked up"
         if not by:
             effect = {"reject": "receivers reject mail", "quarantine": "mail goes to spam"}.get(policy, "DMARC fails")
             yield Check(
