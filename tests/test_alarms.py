@@ -73,7 +73,7 @@ def test_what_is_live_and_not_declared_is_put_again(house: House) -> None:
         AlarmName="bounces", Namespace="AWS/SES", MetricName="Bounce", ExtendedStatistic="p90", Period=300,
         EvaluationPeriods=3, DatapointsToAlarm=2, Threshold=5, ComparisonOperator="GreaterThanThreshold",
         OKActions=["arn:aws:sns:us-east-1:999900001111:theirs"], AlarmDescription="theirs", ActionsEnabled=False,
-        Unit="Count", Dimensions=[{"Name": "ses:configuration-set", "Value": "tx"}],
+        TreatMissingData="missing", Unit="Count", Dimensions=[{"Name": "ses:configuration-set", "Value": "tx"}],
     )  # fmt: skip
     document = alarms(
         bounces={
