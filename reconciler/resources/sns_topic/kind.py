@@ -64,9 +64,9 @@ class SnsTopic(PlainKind):
                     for topic in named_addresses(snapshot, spec.name, live.region, stays, field):
                         used.setdefault(topic, set()).add(field.service)
         for one in derived:
-            live = snapshot.observed.get(one.address)
             # With targets not all that publishes there was read: nobody loses the right.
-            unseen = live.spec["publishers"] if live is not None and snapshot.read_scope is not None else ()
+            there = snapshot.observed.get(one.address) if snapshot.read_scope is not None else None
+            unseen = there.spec["publishers"] if there is not None else ()
             wanted = sorted({*one.spec["publishers"], *used.get(one.address, ()), *unseen})
             snapshot.desired[one.address] = replace(one, spec={**one.spec, "publishers": wanted})
 
