@@ -206,8 +206,10 @@ class Snapshot(Diagnostics):
         object.__setattr__(self, name, value)
 
     def freeze(self) -> Snapshot:
-        """Make this snapshot read-only, in place: assignment raises, mappings and lists cannot be changed."""
+        """Make this snapshot read-only, in place: assignment raises, mappings and lists cannot be changed. What is live
+        is sorted by address, so that a plan does not depend on which answer came first."""
         if not self._frozen:
+            self.observed = dict(sorted(self.observed.items()))
             for one in fields(self):
                 object.__setattr__(self, one.name, _read_only(getattr(self, one.name)))
             object.__setattr__(self, "_frozen", True)
