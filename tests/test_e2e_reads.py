@@ -32,7 +32,7 @@ READS: list[tuple[str, str, tuple[str, ...]]] = [
     ("resourcegroupstaggingapi", "GetResources", ()),
 ]
 
-AFTER_ANOTHER = {"ListTagsForResource", "GetDedicatedIps", "ListAccessKeys"}
+AFTER_ANOTHER = {"ListTagsForResource", "GetDedicatedIps", "ListAccessKeys", "GetConfigurationSetEventDestinations"}
 """Reads of details: where another has said that there is no such thing, they are not made."""
 
 
