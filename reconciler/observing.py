@@ -207,7 +207,8 @@ class _Sweep:
         else:
             self.failed.append((region, error))
         for kind, name, tags in found:
-            address = f"{kind}/{region}/{name}"
+            spec = KINDS.get(kind)
+            address = spec.address_of(*((region,) if spec.regional else ()), name) if spec is not None else ""
             if kind and (owner := formerly_of(stack, tags)):
                 snapshot.former[address] = owner
                 if snapshot.names(address):

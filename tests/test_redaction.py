@@ -194,7 +194,7 @@ def test_every_command_is_redacted(watched: House) -> None:
     hidden = 0
     for name in sorted(set(commands(cli._command(""))) - NOT_RUN, key=lambda name: [*COMMANDS, name].index(name)):
         given = COMMANDS.get(name, ["state.yaml"])
-        formats = ("text", "json", "markdown", "html") if name in FORMATTED else ("text", "json")
+        formats = ("text", "json", "markdown", "html") if name in FORMATTED else ("text",)
         for format in formats:
             ran = watched.cli(*name.split(), *given, "--format", format, "-v", "--redact")
             if "No such option" in ran.err:

@@ -108,6 +108,10 @@ class PlainKind(Reader):
         """Fields of which parts are remembered, with what of them goes (``kept_items``)."""
         return kept_items(self.spec, desired, live)
 
+    def about_mail(self, live: Observed) -> bool:
+        """Whether an import brings ``live``, where a list of all cannot say that (``KindSpec.for_mail``)."""
+        return True
+
     def as_entry(self, live: Observed) -> Document:
         """The fields of ``live`` as the YAML says them, for an import."""
         return live.spec
