@@ -14,7 +14,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "recon apply --target 'email_identity/*/acme.com' --wait",
         "recon apply plan.json --state state --expect sha256:0c5f...",
     ),
-    "destroy": ("recon destroy --env staging", "recon destroy --target configuration_set/us-east-1/old"),
+    "destroy": ("recon destroy --env staging", "recon destroy --target smtp_user/newsletter"),
     "doctor": (
         "recon doctor",
         "recon doctor acme.com --to ann@example.com",
