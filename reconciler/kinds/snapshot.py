@@ -248,8 +248,11 @@ class Snapshot(Diagnostics):
         return frozenset(map(str, self.state.released))
 
     def lets_go(self, address: Address) -> bool:
-        """Whether ``released`` names the entry of ``address``, or the one that holds it."""
-        return bool(self.state.released) and not self.released.isdisjoint(entries_of(address))
+        """Whether ``released`` names the entry of ``address``, or the one that holds it; never what is declared, which
+        only has the name of what a released one could hold."""
+        if not self.state.released or address in self.desired:
+            return False
+        return not self.released.isdisjoint(entries_of(address))
 
     @property
     def regions(self) -> frozenset[str]:
