@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import rules
+from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
-from reconciler.resources.smtp_user.other_policies import OtherPolicy
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from reconciler.errors import AwsError
+from reconciler.kinds.iam_principals import details
 from reconciler.kinds.policy import normal_policy
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
@@ -23,7 +24,7 @@ from reconciler.regions import meant
 from reconciler.resources import KINDS
 from reconciler.resources.email_identity import DEFAULT_SET, NAME
 from reconciler.resources.smtp_credential import keys
-from reconciler.resources.smtp_user.kind import POLICY, details, fields_of, observed_of
+from reconciler.resources.smtp_user.kind import KIND, POLICY, fields_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -74,7 +75,7 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
     An administrator (``*``) is none. Raises AwsError where the users cannot be read; groups and attached policies
     that cannot be read are said in ``snapshot``.
     """
-    everyone = list(details(aws))
+    everyone = details(aws, "User")["User"]
     groups: dict[str, list[tuple[str, Any]]] = {}
     managed: dict[str, Any] = {}
     if any(user.get("GroupList") for user in everyone):
@@ -95,7 +96,7 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
             if document == _FULL_ACCESS or _sends(document)
         ]
         if grants:
-            found.append(_described(observed_of(user), grants))
+            found.append(_described(KIND.observed_of(user), grants))
     return sorted(found, key=lambda user: user.name)
 
 

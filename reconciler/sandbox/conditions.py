@@ -1,14 +1,15 @@
 """The conditions of IAM policies that the sandbox knows: what a request says under a condition key, and if it fits.
 
 Known keys: ``iam:PermissionsBoundary``, ``aws:RequestedRegion``, ``aws:ResourceTag/KEY`` and ``iam:ResourceTag/KEY``
-of users, roles, instance profiles, resources of SES, secrets and parameters that exist, and the three of Route 53's ``ChangeResourceRecordSets``.
-Others are not judged: AWS does not say what tags a service takes a resource to have that is not there.
+of users, roles, instance profiles, resources of SES, secrets and parameters that exist, and the three of Route 53's
+``ChangeResourceRecordSets``. Others are not judged: AWS does not say what tags a service takes a resource to have that
+is not there.
 
 Source: IAM User Guide, "IAM JSON policy elements: Condition operators" (a missing key matches nothing, so that it meets
 a negated operator) and "Set operators for multi-valued context keys" (``ForAllValues`` is met where the key is
 missing); Service Authorization Reference for IAM (the boundary is that of the request where it names one, else that of
-the user or role); Route 53 Developer Guide, "Using IAM policy conditions for fine-grained access control" (names in lower case,
-without final dot, octal escapes for all but a-z, 0-9, hyphen, underscore and dot).
+the user or role); Route 53 Developer Guide, "Using IAM policy conditions for fine-grained access control" (names in
+lower case, without final dot, octal escapes for all but a-z, 0-9, hyphen, underscore and dot).
 """
 
 from __future__ import annotations
@@ -140,8 +141,10 @@ def _tags(call: Call, arn: str) -> Mapping[str, str] | None:
     kind, _, name = rest.partition("/")
     if service == "iam":
         state = call.world.current("iam", account, "", IamState)
-        kept = {"user": state.users, "role": state.roles, "instance-profile": state.profiles}.get(kind, {})
-        holder = kept.get(name.rpartition("/")[2].lower())
+        kept: dict[str, Mapping[str, Any]] = {
+            "user": state.users, "role": state.roles, "instance-profile": state.profiles,
+        }  # fmt: skip
+        holder = kept.get(kind, {}).get(name.rpartition("/")[2].lower())
         return holder.tags if holder else None
     if (tags := tags_of_arn(call.world, arn)) is not None:
         return tags

@@ -191,9 +191,7 @@ class Roles(Groups):
     def _profile(self, call: Call, params: Params) -> Profile:
         found = self._state(call).profiles.get(params["InstanceProfileName"].lower())
         if found is None:
-            raise ApiError(
-                "NoSuchEntity", f"Instance Profile {params['InstanceProfileName']} cannot be found.", 404
-            )
+            raise ApiError("NoSuchEntity", f"Instance Profile {params['InstanceProfileName']} cannot be found.", 404)
         return found
 
     def _profile_view(self, call: Call, profile: Profile, *, tags: bool = False) -> dict[str, Any]:
