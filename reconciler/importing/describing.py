@@ -9,6 +9,7 @@ from reconciler.importing.draft import EntryDraft, ImportDraft, Unwritable, lite
 from reconciler.importing.finding import Discovery, Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.ownership import PROTECT, may_write, named, owner_of
+from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.mail import bimi, dmarc, spf
@@ -53,6 +54,10 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if live.kind == "email_identity":
             item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
             _identity(item, live)
+        elif not KINDS[live.kind].regional:
+            item = draft.item(KINDS[live.kind].section, live.name)
+            for key, value in REGISTRY[live.kind].entry_of(live).items():
+                item.put(item.own, key, value, policy=key == "conditions")
         else:
             item = draft.item(KINDS[live.kind].section, live.name)
             _plain(item, live)
@@ -123,7 +128,7 @@ def _rank(draft: ImportDraft, live: Observed) -> int:
 
 
 def _shared(item: EntryDraft, live: Observed) -> None:
-    values = item.regional[live.region or ""]
+    values = item.regional[live.region] if live.region else item.own
     tags: dict[str, Any] = {}
     for key, value in sorted(user_tags(live.tags).items()):
         item.put(tags, key, value, below=("tags",))

@@ -18,8 +18,8 @@ from reconciler.importing.users import SmtpUserFound
 from reconciler.model import Address
 from reconciler.resources import SECTIONS
 
-KIND_OF: Final[Mapping[str, str]] = {name: spec.name for name, (spec, _) in SECTIONS.items() if spec.regional}
-"""Section -> the kind that its entries declare, of those that are regional."""
+KIND_OF: Final[Mapping[str, str]] = {name: spec.name for name, (spec, _) in SECTIONS.items()}
+"""Section -> the kind that its entries declare."""
 Path = tuple[str, ...]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -98,6 +98,9 @@ class EntryDraft:
     """Keys of ``own`` that are not the same in all regions."""
 
     def addresses(self) -> Iterator[Address]:
+        spec, _ = SECTIONS[self.section]
+        if not spec.regional:
+            yield spec.address_of(self.name)
         for region in self.regional:
             yield f"{KIND_OF[self.section]}/{region}/{self.name}"
 
@@ -174,7 +177,7 @@ class ImportDraft:
         self.items.pop((item.section, item.name), None)
         for address in item.addresses():
             self.left.append(Skipped(address, code, why))
-        if not item.regional:
+        if not item.regional and SECTIONS[item.section][0].regional:
             self.left.append(Skipped(f"dns_record/?/{item.name}/*", code, why))
 
     def by_address(self) -> dict[Address, EntryDraft]:

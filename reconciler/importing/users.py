@@ -6,7 +6,6 @@ allows ses:SendRawEmail, of late through a group); IAM API, GetAccountAuthorizat
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from urllib.parse import unquote
 
 from reconciler.errors import AwsError
 from reconciler.kinds.iam_principals import details
-from reconciler.kinds.policy import normal_policy
+from reconciler.kinds.send_policy import sends
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.model import Observed
@@ -24,14 +23,13 @@ from reconciler.regions import meant
 from reconciler.resources import KINDS
 from reconciler.resources.email_identity import DEFAULT_SET, NAME
 from reconciler.resources.smtp_credential import keys
-from reconciler.resources.smtp_user.kind import KIND, POLICY, fields_of
+from reconciler.resources.smtp_user.kind import ACTIONS, KIND, POLICY, fields_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 _SENT_THROUGH: Final = frozenset(KINDS[kind].arn for kind in (NAME, DEFAULT_SET.kind))
 """The resource types of SES that a policy of an SMTP user names."""
-_ACTION: Final = "ses:sendrawemail"
 _FULL_ACCESS: Final = ":policy/AmazonSESFullAccess"
 
 
@@ -93,7 +91,7 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
         grants = [
             (label, document)
             for label, document in _policies(user, groups, managed)
-            if document == _FULL_ACCESS or _sends(document)
+            if document == _FULL_ACCESS or sends(document, *ACTIONS)
         ]
         if grants:
             found.append(_described(KIND.observed_of(user), grants))
@@ -138,17 +136,6 @@ def _document(document: Any) -> Any:
         except ValueError:
             return None
     return document
-
-
-def _sends(document: Any) -> bool:
-    normal = normal_policy(document)
-    statements = normal.get("Statement") if isinstance(normal, Mapping) else None
-    for statement in statements or ():
-        if isinstance(statement, Mapping) and statement.get("Effect") == "Allow":
-            for action in statement.get("Action") or ():
-                if action.startswith("ses:") and fnmatch.fnmatchcase(_ACTION, action.lower()):
-                    return True
-    return False
 
 
 def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:

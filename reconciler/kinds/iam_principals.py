@@ -122,7 +122,7 @@ class IamPrincipal(Reader):
     changed_by: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the calls that change it, beside those that all have; fields that are not here are read from the
     policy."""
-    whole = ("conditions",)
+    whole: tuple[str, ...] = ("conditions",)
 
     @property
     def _key(self) -> str:
@@ -193,7 +193,8 @@ class IamPrincipal(Reader):
         }
         found = tuple(p for p in paths if event in changed_by.get(p.partition(".")[0], policies))
         if event in policies:
-            return found if self.policy.lower() in said_under(said, "policyname") else ()
+            ours = str(change.execution.get("policy_name") or self.policy)
+            return found if ours.lower() in said_under(said, "policyname") else ()
         return tuple(p for p in found if names_item(said, p))
 
     # -- observed ---------------------------------------------------------------------------------------------------
@@ -205,7 +206,6 @@ class IamPrincipal(Reader):
         ):
             return
         declared = {d.name.lower(): d for d in snapshot.kind(self.name)}
-        words = KINDS[self.name].words
         try:
             there = everyone(aws, snapshot)[self.noun]
             ours = [detail for detail in there if self._is_ours(aws, snapshot, detail, declared)]
@@ -214,13 +214,15 @@ class IamPrincipal(Reader):
                 found = self.observed_of(detail, policies.get(detail[self._key], ()))
                 snapshot.observed[found.address] = found
         except AwsError as error:
-            if not declared:
+            if not any(KINDS[desired.kind].principal for desired in snapshot.desired.values()):
                 snapshot.unreadable(self.name, error.message, error.hint)
                 return
+            if not declared:
+                return  # the kind that is declared says it
             snapshot.say(
                 "warning",
-                f"{self.noun.lower()}s-not-swept",
-                f"could not search for {words}s that this stack owns and no longer declares: {error.message}",
+                "users-not-swept",
+                "could not search for users and roles that this stack owns and no longer declares: " + error.message,
                 hint=error.hint,
             )
             self._read_singly(aws, snapshot)
@@ -278,26 +280,31 @@ class IamPrincipal(Reader):
         """A live user or role; ``policies`` are those of its groups and the attached ones."""
         name, tags = detail[self._key], tags_from_aws(detail.get("Tags"))
         inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get(f"{self.noun}PolicyList") or ()}
-        own = self.policy in inline
+        policy = self.policy_name(inline, tags)
         spec: dict[str, Any] = {
             "path": detail.get("Path") or "/",
             "permissions_boundary": (detail.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn"),
-            **(self.fields_of(inline[self.policy]) if own else dict.fromkeys((*self.fields, "policy"))),
+            **(self.fields_of(inline[policy]) if policy in inline else dict.fromkeys((*self.fields, "policy"))),
         }
         # The tags of a credential and of a lock (recon:key...) do not belong to the fingerprint.
         own_tags = {k: v for k, v in tags.items() if not k.startswith((KEY, "recon:stores"))}
         spec["tags"] = own_tags
-        foreign = sorted(n for n in inline if n not in {self.policy, LOCK_POLICY})
+        foreign = sorted(n for n in inline if n not in {policy, LOCK_POLICY})
         facts = {
             "attached": [p.get("PolicyArn") for p in detail.get("AttachedManagedPolicies") or ()],
             "inline": foreign,
             "policies": (*(OtherPolicy("inline policy", n, (inline[n],)) for n in foreign), *policies),
-            "inline_documents": [document for name, document in inline.items() if name != self.policy],
+            "inline_documents": [document for name, document in inline.items() if name != policy],
+            "policy_name": policy,
             "locked": LOCK_POLICY in inline,
             "id": detail.get(f"{self.noun}Id"),
             "key_tags": {k: v for k, v in tags.items() if k not in own_tags},
         }
         return Observed(self.address_of(name), self.name, None, name, spec, own_tags, facts)
+
+    def policy_name(self, inline: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+        """The name of the inline policy that is ours, or would be."""
+        return self.policy
 
     def _read_boundaries(self, aws: Aws, snapshot: Snapshot) -> None:
         """Which of the boundaries that a plan would put do not exist. One that somebody has cannot be deleted, and is
@@ -344,7 +351,7 @@ class IamPrincipal(Reader):
             if change is not None:
                 yield change
 
-    def extra_tags(self, desired: Desired) -> dict[str, str | None]:
+    def extra_tags(self, desired: Desired, live: Observed | None) -> dict[str, str | None]:
         """recon's own tags of a declared one, beside that of its owner; None where it has none."""
         bounded = desired.spec.get("permissions_boundary") is not None
         return {PROTECT: "true" if desired.protect else None, BOUNDARY: "true" if bounded else None}
@@ -361,9 +368,14 @@ class IamPrincipal(Reader):
                 source=desired.source_of("permissions_boundary"),
             )
 
-    def execution_of(self, desired: Desired, live: Observed | None) -> dict[str, Any]:
+    def wanted_more(self, desired: Desired, live: Observed | None) -> dict[str, Any]:
+        """What is wanted of a declared one beside its fields, since the live one has it of us."""
+        return {}
+
+    def execution_of(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[str, Any]:
         """What the steps need beside before and after."""
-        return {"policy": self.policy_of(desired.spec), "rename": live.facts.get("live_name") if live else None}
+        name, renamed = (live.facts["policy_name"], live.facts.get("live_name")) if live else (self.policy, None)
+        return {"policy": self.policy_of(desired.spec), "policy_name": name, "rename": renamed}
 
     def depends_on(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
         """What must be made before a declared one."""
@@ -371,10 +383,10 @@ class IamPrincipal(Reader):
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         live_tags = live.tags if live else {}
-        extra = self.extra_tags(desired)
+        extra = self.extra_tags(desired, live)
         tags = plan_tags(desired.spec["tags"], live_tags, draft.snapshot.scope, extra, desired.entry)
-        wanted = {**desired.spec, "tags": tags}
-        execution, depends_on = self.execution_of(desired, live), self.depends_on(draft, desired)
+        wanted = {**desired.spec, "tags": tags, **self.wanted_more(desired, live)}
+        execution, depends_on = self.execution_of(draft, desired, live), self.depends_on(draft, desired)
         self.refuse(draft, desired, live)
         if live is None:
             after = _without_nothing({"path": "/", **wanted})
@@ -439,6 +451,10 @@ class IamPrincipal(Reader):
         live = self.read(aws, "", change.execution.get("rename") or self.name_of(change.address))
         return live.digest if live else None
 
+    def goes_with(self, live: Observed) -> dict[str, Any]:
+        """What the steps of a deletion need, beside the policies."""
+        return {}
+
     @abstractmethod
     def goes(self, draft: PlanDraft, live: Observed) -> tuple[Note, ...] | None:
         """What to say of a deletion, after refusing what must not be deleted; None where it cannot be planned."""
@@ -452,6 +468,7 @@ class IamPrincipal(Reader):
             return None
         others = {what: list(live.facts.get(what) or ()) for what in _OTHER_PARTS}
         shown = {**live.spec, **{f"{what}_policies": names or None for what, names in others.items()}}
+        ours = [live.facts["policy_name"], *([LOCK_POLICY] if live.facts.get("locked") else [])]
         if listed := "; ".join(f"{_OTHER_PARTS[what]} {', '.join(names)}" for what, names in others.items() if names):
             noun = self.noun.lower()
             words = f"also removes what recon did not add to the {noun}: {listed}"
@@ -462,7 +479,7 @@ class IamPrincipal(Reader):
             whole=self.whole,
             depends_on=tuple(f"{other}/{live.name}" for other in KINDS[self.name].with_kinds),
             notes=notes,
-            execution={**others, "ours": [self.policy, *([LOCK_POLICY] if live.facts.get("locked") else [])]},
+            execution={**others, "ours": ours, **self.goes_with(live)},
         )
 
     # -- written ----------------------------------------------------------------------------------------------------
@@ -575,7 +592,8 @@ class IamPrincipal(Reader):
             first.append((f"Put{noun}PermissionsBoundary", boundary))
         if touches(change, *self.fields, "policy"):
             document = canonical_json(change.execution["policy"])
-            first.append((f"Put{noun}Policy", {"PolicyName": self.policy, "PolicyDocument": document}))
+            named = {"PolicyName": change.execution["policy_name"], "PolicyDocument": document}
+            first.append((f"Put{noun}Policy", named))
         first += self.calls_after(change)
         last: list[CallOf] = [(f"Untag{noun}", {"TagKeys": drop})] if drop else []
         if release:  # the tags that list what we manage shrink last

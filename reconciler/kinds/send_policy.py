@@ -8,10 +8,11 @@ no ses:FromAddress, so that a condition on it would deny every such call).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from reconciler import regions
-from reconciler.kinds.policy import normal_policy
+from reconciler.kinds.policy import listed, normal_policy, statements
 from reconciler.model import Entry, Stack, State
 from reconciler.resources import BY_ARN, KINDS
 from reconciler.resources.email_identity import DEFAULT_SET
@@ -19,6 +20,7 @@ from reconciler.resources.email_identity import DEFAULT_SET
 BULK: Final = "SendBulkEmail"
 NARROWED: Final = ("SendEmail", "SendRawEmail", "SendTemplatedEmail", "SendBulkTemplatedEmail")
 """The actions with which a From address can be demanded."""
+SENDING: Final = (*NARROWED, BULK)
 ALL: Final = "*"
 PARTS: Final[Mapping[str, str]] = {
     spec.arn: spec.section for spec in (KINDS[DEFAULT_SET.kind], BY_ARN["template"])
@@ -57,14 +59,14 @@ def fields_of(document: Any) -> dict[str, Any]:
     """The fields of a live policy; ``policy`` is the whole document where fields cannot express it."""
     normal = normal_policy(document)
     nothing: dict[str, Any] = {**dict.fromkeys(FIELDS), "policy": normal}
-    listed = normal.get("Statement") if isinstance(normal, Mapping) else None
-    parts = [_fields(statement) for statement in listed or ()]
+    found = normal.get("Statement") if isinstance(normal, Mapping) else None
+    parts = [_fields(statement) for statement in found or ()]
     if not parts or len(parts) > 2 or None in parts:
         return nothing
-    found = sorted((part for part in parts if part), key=lambda part: part["actions"] == [BULK])
-    main, bulk = found[0], found[-1]
-    if len(found) == 2:
-        shared = [{k: v for k, v in one.items() if k not in ("from_addresses", "actions")} for one in found]
+    some = sorted((part for part in parts if part), key=lambda part: part["actions"] == [BULK])
+    main, bulk = some[0], some[-1]
+    if len(some) == 2:
+        shared = [{k: v for k, v in one.items() if k not in ("from_addresses", "actions")} for one in some]
         if bulk["actions"] != [BULK] or bulk["from_addresses"] or BULK in main["actions"] or shared[0] != shared[1]:
             return nothing
         main["actions"] = [*main["actions"], BULK]
@@ -80,7 +82,7 @@ def _fields(statement: Any) -> dict[str, Any] | None:
     if statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}:
         return None
     names = [str(action).removeprefix("ses:") for action in statement.get("Action") or ()]
-    actions = [action for action in (*NARROWED, BULK) if action in names]
+    actions = [action for action in SENDING if action in names]
     written = statement.get("Condition") or {}
     whole = isinstance(written, Mapping) and all(isinstance(v, Mapping) for v in written.values())
     if not names or len(actions) < len(names) or not whole:
@@ -102,7 +104,19 @@ def _split(arns: Iterable[str]) -> dict[str, list[str] | None]:
     for arn in arns:
         kind = arn.split(":", 5)[-1].partition("/")[0]
         found[PARTS.get(kind, RESOURCES[0])].append(arn)
-    return {field: listed or None for field, listed in found.items()}
+    return {field: some or None for field, some in found.items()}
+
+
+def sends(document: Any, *actions: str) -> bool:
+    """Whether a policy allows one of ``actions`` by the name of the service; ``*`` is an administrator's."""
+    return any(
+        fnmatchcase(f"ses:{wanted}".lower(), str(action).lower())
+        for statement in statements(normal_policy(document))
+        if statement.get("Effect") == "Allow"
+        for action in listed(statement.get("Action"))
+        if str(action).lower().startswith("ses:")
+        for wanted in actions
+    )
 
 
 def normal_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,6 +212,8 @@ class KindSpec:
     named: tuple[Named, ...] = ()
     service: Service | None = None
     """Where its resources are; None: SES."""
+    principal: Literal["", "user", "role"] = ""
+    """What IAM calls it, where it is a principal: IAM ignores the case of its name and of the keys of its tags."""
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
     remembers: tuple[Memory, ...] = ()

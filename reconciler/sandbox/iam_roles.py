@@ -75,7 +75,7 @@ class Roles(Groups):
             raise ApiError("EntityAlreadyExists", f"Role with name {name} already exists.", 409)
         if len(state.roles) >= MAX_ROLES:
             raise limit(f"Cannot exceed quota for RolesPerAccount: {MAX_ROLES}")
-        trust = _checked_trust(state, params["AssumeRolePolicyDocument"])
+        trust = _checked_trust(call, state, params["AssumeRolePolicyDocument"])
         role = Role(name, self._make_id("AROA"), params.get("Path", "/"), call.now, trust)
         role.description = params.get("Description")
         role.session = params.get("MaxSessionDuration", SESSION)
@@ -99,7 +99,7 @@ class Roles(Groups):
         return {}
 
     def update_assume_role_policy(self, call: Call, params: Params) -> Params:
-        self._role(call, params).trust = _checked_trust(self._state(call), params["PolicyDocument"])
+        self._role(call, params).trust = _checked_trust(call, self._state(call), params["PolicyDocument"])
         return {}
 
     def delete_role(self, call: Call, params: Params) -> Params:
@@ -263,7 +263,7 @@ class Roles(Groups):
         return self._pages(tag_list(self._profile(call, params).tags), params, "Tags")
 
 
-def _checked_trust(state: IamState, text: str) -> str:
+def _checked_trust(call: Call, state: IamState, text: str) -> str:
     """Raises: ApiError for what is no trust policy, is too long, or names a principal that does not exist."""
     try:
         document = json.loads(text)
@@ -281,15 +281,16 @@ def _checked_trust(state: IamState, text: str) -> str:
             raise ApiError("MalformedPolicyDocument", "Missing required field Principal", 400)
         named = statement.get("Principal")
         for principal in _aws_principals(named if isinstance(named, dict) else {}):
-            kind, name = (found[1], found[2].lower()) if (found := _LOCAL.fullmatch(principal)) else ("", "")
-            if kind and name not in (state.users if kind == "user" else state.roles):
+            account, kind, name = found.groups() if (found := _USER_OR_ROLE.fullmatch(principal)) else ("", "", "")
+            there = state.users if kind == "user" else state.roles
+            if account == call.account and name.lower() not in there:  # other accounts are not looked into
                 raise ApiError(
                     "MalformedPolicyDocument", f'Invalid principal in policy: "AWS":"{principal}"', 400
                 )  # fmt: skip
     return text
 
 
-_LOCAL = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:(user|role)/(?:.*/)?([^/]+)")
+_USER_OR_ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):(user|role)/(?:.*/)?([^/]+)")
 
 
 def _aws_principals(named: dict[str, Any]) -> list[str]:

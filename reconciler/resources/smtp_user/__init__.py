@@ -40,6 +40,7 @@ SPEC = KindSpec(
         ),
     ),
     address=("NAME",),
+    principal="user",
     with_kinds=("smtp_credential",),
     follows=("email_identity", "dns_record"),
     anywhere=("iam:GetAccountAuthorizationDetails",),
