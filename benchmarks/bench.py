@@ -25,6 +25,7 @@ from typing import Any
 import floor
 import stacks
 import tools
+import wire
 from tools import Run
 
 from reconciler import __version__, demo
@@ -32,7 +33,8 @@ from reconciler.sandbox import Sandbox
 
 HERE = Path(__file__).parent.parent
 PAGE = HERE / "docs" / "performance.md"
-OFF, REAL = "none", "AWS's"
+OFF, REAL, FAR = "none", "AWS's", "AWS's, from afar"
+WAYS = ("HTTP", "TLS", FAR)
 WAITS = (
     "Terraform was given {} domains at most: it waits ten to thirty seconds for each record, and its calls grow in "
     "proportion; `--terraform 100` gives it more"
@@ -104,6 +106,22 @@ class Bench:
             for command, line in commands:
                 self.keep(tools.recon(sandbox, domains, command, rates, line, folder, scale))
 
+    def far(self, domains: int) -> None:
+        """As users have it: TLS, the way to each region, AWS's rates. And plain HTTP and TLS, both without way and
+        rates: what TLS costs in CPU."""
+        folder = self.fresh("far")
+        stacks.recon(folder / "state", domains)
+        with Sandbox() as sandbox, wire.Wire(sandbox.url, folder / "wire") as way:
+            stacks.applied(sandbox, domains)
+            commands = [("plan, nothing to do", "plan"), ("plan in bulk", "plan --refresh bulk")]
+            for command, line in commands:
+                self.keep(tools.recon(sandbox, domains, command, "HTTP", line, folder))
+                self.keep(tools.recon(sandbox, domains, command, "TLS", line, folder, way=way.environment()))
+            way.delay = wire.as_in_frankfurt
+            sandbox.rates("aws", 1.0)
+            for command, line in commands if domains <= self.options.far_full else commands[-1:]:
+                self.keep(tools.recon(sandbox, domains, command, FAR, line, folder, 1.0, way.environment()))
+
     def terraform(self, domains: int, rates: str, scale: float) -> None:
         folder = self.fresh("terraform")
         stacks.terraform(folder, domains)
@@ -144,6 +162,8 @@ class Bench:
         options = self.options
         if not options.no_example:
             self.example()
+        for domains in options.far:
+            self.far(domains)
         todo = [(n, OFF, 0.0) for n in options.domains]
         todo += [(n, f"{REAL} x {options.scale:g}", float(options.scale)) for n in options.scaled]
         todo += [(n, REAL, 1.0) for n in options.real]
@@ -212,6 +232,22 @@ def beside_the_calls(runs: Iterable[Run]) -> Iterator[str]:
         )
 
 
+def over_tls(runs: Iterable[Run]) -> Iterator[str]:
+    """What TLS costs in CPU, and how long a plan takes at AWS's rates with the way to each region."""
+    yield "| domains | command | CPU over HTTP, s | CPU over TLS, s | more, s | wall from afar, s | calls |"
+    yield "|--:|---|--:|--:|--:|--:|--:|"
+    found: dict[tuple[int, str], dict[str, Run]] = {}
+    for run in runs:
+        found.setdefault((run.domains, run.command), {})[run.rates] = run
+    for (domains, command), by_way in sorted(found.items()):
+        plain, tls, far = (by_way.get(way) for way in WAYS)
+        if plain is None or tls is None:
+            continue
+        wall = f"{far.seconds:.1f}" if far else ""
+        more = tls.cpu - plain.cpu
+        yield f"| {domains:,} | {command} | {plain.cpu:.1f} | {tls.cpu:.1f} | {more:+.1f} | {wall} | {tls.total:,} |"
+
+
 def by_operation(runs: list[Run]) -> Iterator[str]:
     yield "| operation | " + " | ".join(r.command for r in runs) + " |"
     yield "|---|" + "--:|" * len(runs)
@@ -227,7 +263,7 @@ def tables(runs: list[Run], left_out: list[str], load: float) -> dict[str, str]:
         "cores, wall time says little, and CPU time too much; calls are exact."
     )
     example = [r for r in runs if r.rates == "example" and r.calls]
-    compared = [r for r in runs if r.rates != "example" and r.command != "validate"]
+    compared = [r for r in runs if r.rates not in {"example", *WAYS} and r.command != "validate"]
     ours = [r for r in compared if r.tool == "recon" and r.rates == OFF]
     largest = max((r.domains for r in ours if r.command == "apply, first"), default=0)
     out = ["", "Left out:", "", *(f"- {text}." for text in dict.fromkeys(left_out))] if left_out else []
@@ -236,6 +272,7 @@ def tables(runs: list[Run], left_out: list[str], load: float) -> dict[str, str]:
         "beside the calls": "\n".join(
             beside_the_calls(r for r in ours if r.command in ("plan, nothing to do", "plan in bulk"))
         ),
+        "over TLS": "\n".join([where, "", *over_tls(r for r in runs if r.rates in WAYS)]),
         "calls of the example": "\n".join(by_operation(example)),
         "calls of many": f"{largest:,} domains in zones of ten:\n\n"
         + "\n".join(by_operation([r for r in ours if r.domains == largest])),
@@ -263,6 +300,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--scaled", type=sizes, default=[10, 100], help="sizes at AWS's rates, scaled")
     made.add_argument("--scale", type=int, default=10, help="how much faster than AWS's the scaled rates are")
     made.add_argument("--real", type=sizes, default=[20], help="sizes at AWS's rates as they are")
+    made.add_argument("--far", type=sizes, default=[1, 20, 100], help="sizes over TLS, with the way to each region")
+    made.add_argument("--far-full", type=int, default=100, help="the largest of these that is planned in full")
     made.add_argument("--terraform", type=int, default=10, help="the largest size that Terraform is given")
     made.add_argument("--apply", type=int, default=1000, help="the largest size that is applied, not put in place")
     made.add_argument("--full", type=int, default=10_000, help="the largest size that is planned in full")

@@ -149,9 +149,13 @@ def measured(
     return Run(tool, domains, command, rates, seconds, cpu, memory, calls, throttled, http)
 
 
-def recon(sandbox: Sandbox, domains: int, command: str, rates: str, line: str, folder: Path, scale: float = 0.0) -> Run:
-    """One recon command. ``scale`` is how much faster than AWS's own the rates of the sandbox are; 0 for no rates."""
-    environment = dict(sandbox.environment(paced=bool(scale)))
+def recon(
+    sandbox: Sandbox, domains: int, command: str, rates: str, line: str, folder: Path, scale: float = 0.0,
+    way: Mapping[str, str] | None = None,
+) -> Run:  # fmt: skip
+    """One recon command. ``scale`` is how much faster than AWS's own the rates of the sandbox are; 0 for no rates.
+    ``way`` are variables that lead it there another way (``wire``)."""
+    environment = {**sandbox.environment(paced=bool(scale)), **(way or {})}
     if scale:
         environment["RECON_RATES"] = f"ses={scale:g},route53={5 * scale:g}"
     arguments = [sys.executable, "-c", _LAUNCHER, *line.split(), "-q"]

@@ -97,6 +97,7 @@ ABSENT = {
     "secretsmanager": frozenset({"ResourceNotFoundException"}),
     "ssm": frozenset({"ParameterNotFound"}),
     "sns": frozenset({"NotFound", "NotFoundException"}),
+    "events": frozenset({"ResourceNotFoundException"}),
 }
 """The error codes of each service for a resource that does not exist (each API reference, "Common errors")."""
 

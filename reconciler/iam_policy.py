@@ -46,7 +46,7 @@ MAX_CHARACTERS: Final = 6_144
 MAX_POLICIES: Final = 10
 """Managed policies that a role may have."""
 
-LISTS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
+LISTS: Final = tuple(f"{spec.client}:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
 """The calls that list all resources of a kind, for import; checked against no resource."""
 
 OWN: Final = (
@@ -76,7 +76,8 @@ _ANYWHERE: Final = frozenset(
 _GONE: Final = (
     "ses:Delete", "iam:Delete", "iam:Detach", "iam:RemoveRole", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
     "secretsmanager:Delete", "ssm:Delete",
-    *(f"{spec.service.name}:Delete" for spec in KINDS.values() if spec.service),
+    *(f"{spec.service.name}:{verb}" for spec in KINDS.values() if spec.service for verb in (
+        "Delete", *spec.service.deletes)),
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 

@@ -22,11 +22,12 @@ def judged(
     judge AWS as it will be without what is refused and what needs that; so the rest is judged again until nothing more
     is refused, and can be applied by itself. ``changes`` are in order.
     """
+    before = rules.found_before(draft, changes, outside) if changes else None
     current = list(changes)
     while True:
         held = held_back(current)
         made = [change for change in current if change.address not in held]
-        found, findings = rules.evaluate(draft, current, outside, made)
+        found, findings = rules.evaluate(draft, current, outside, made, before or ())
         # What a rule has refused keeps its reason: without the change there is none.
         found = tuple(
             old if old.refused and old.refused.code in RULES else new for old, new in zip(current, found, strict=True)
@@ -36,7 +37,9 @@ def judged(
             causes = {_cause(draft, made, one, outside): one for one in findings if one.severity == "error"}
             after = [_refused(one, causes[one.address]) if one.address in causes else one for one in found]
         if after == [*found]:
-            return after, findings
+            if before is None:
+                return after, tuple(replace(one, stands=True) for one in findings)
+            return rules.with_fixed(after, findings, before)
         current = after
 
 

@@ -82,13 +82,16 @@ class Diagnostic:
     line: int = 0
     column: int = 0
     address: Address = ""
+    stands: bool = False
+    """Whether a rule finds it with this plan and without: the plan neither causes nor fixes it."""
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        found = {
             "severity": self.severity, "code": self.code, "message": self.message, "hint": self.hint or None,
             "file": self.file or None, "line": self.line or None, "column": self.column or None,
             "address": self.address or None,
         }  # fmt: skip
+        return {**found, "stands": True} if self.stands else found
 
 
 # --- desired -------------------------------------------------------------------------------------------------------
@@ -279,14 +282,17 @@ class FieldDiff:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a change means for mail. ``rule`` is a stable id; ``severity`` error, warning or note."""
+    """What a change means for mail. ``rule`` is a stable id; ``severity`` error, warning or note. ``stands``: a rule
+    finds it without this plan, too."""
 
     rule: str
     severity: Severity
     message: str
+    stands: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {"rule": self.rule, "severity": self.severity, "message": self.message}
+        found = {"rule": self.rule, "severity": self.severity, "message": self.message}
+        return {**found, "stands": True} if self.stands else found
 
 
 class Refusal(NamedTuple):

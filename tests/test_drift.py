@@ -111,6 +111,11 @@ def test_every_edit_is_named_with_who_and_when(live: support.House) -> None:
     for address, event in expected.items():
         assert re.fullmatch(rf"{event} at \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ by {ARN} from 127.0.0.1", caused[address])
         assert messages(output, "edited")[address] == "changed outside recon"
+    # In text it is on the line of the difference.
+    text = live.cli("drift", "state.yaml").out.splitlines()
+    for address, event in expected.items():
+        assert any(re.search(rf" {address}  .*{event} at \S+Z by {ARN}", line) for line in text), text
+    assert not any(line.startswith("note: ") and "changed outside" in line for line in text)
     # Never in changes; never a value of a request.
     assert "eva" not in json.dumps(output["changes"])
     lookups = live.sandbox.calls(service="cloudtrail")

@@ -322,7 +322,9 @@ def test_every_plain_kind_has_its_place_in_iam() -> None:
         if isinstance(spec, PlainSpec) and not spec.swept and not (spec.parent and KINDS[spec.parent].swept):
             kind = REGISTRY[spec.name]
             assert {iam_action(*call.split(":")) for call in (*kind.reads, *kind.writes)} <= iam_policy._ANYWHERE
-    assert {f"ses:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0]} <= iam_policy._ANYWHERE
+    assert {
+        iam_action(spec.client, spec.listed[0]) for spec in KINDS.values() if spec.listed[0]
+    } <= iam_policy._ANYWHERE
 
 
 @pytest.mark.parametrize(

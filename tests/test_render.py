@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.errors import InvalidState, ReconError, Refused, Stale
-from reconciler.model import Change, Diagnostic, FieldDiff, Note, Plan, Source, digest_of
+from reconciler.model import Applied, Change, Diagnostic, FieldDiff, Note, Plan, Result, Source, digest_of
 from reconciler.renderers import (
     load_saved,
     plan_digest,
@@ -21,6 +22,7 @@ from reconciler.renderers import (
     render,
     render_diagnostics,
     render_error,
+    render_result,
     saved_plan,
 )
 from reconciler.renderers.annotations import github_annotations, sarif
@@ -98,10 +100,12 @@ def test_equal_changes_fold_whatever_their_names() -> None:
         for n in range(5) for region in ("us-east-1", "eu-west-1")
     ]  # fmt: skip
     (block,) = view(plan(*many)).blocks
-    assert block.count == 10 and block.rows[0].after == "b-${region}.${name}"
+    assert block.count == 10 and block.rows[0].after == "b-us-east-1.t0.acme.com"
     shown = render(plan(*many), "text")
-    assert "10 × email_identity" in shown and "and 7 more" in shown
-    assert all(one.address in render(plan(*many), "text", verbose=1) for one in many)
+    assert "10 × email_identity" in shown and "and 7 more" in shown and "(first of 10)" in shown
+    # with -v, on the page and in an unfolded comment no address and no value is left out
+    for whole in (render(plan(*many), "text", verbose=1), render(plan(*many), "html"), render(plan(*many), "markdown")):
+        assert all(one.address in whole and one.diff[0].after in whole for one in many)
 
 
 def test_what_differs_does_not_fold() -> None:
@@ -124,9 +128,19 @@ def test_folded_deletes_are_listed_in_full() -> None:
     assert all(one.address in shown for one in many)
 
 
-def test_deletes_come_last_and_the_rest_in_the_order_of_the_plan() -> None:
-    order = [change("b/1", "delete"), change("c/1"), change("a/1", "create", after={"x": 1})]
-    assert [block.addresses[0] for block in view(plan(*order)).blocks] == ["c/1", "a/1", "b/1"]
+def test_deletes_come_first_and_the_rest_in_the_order_of_the_plan() -> None:
+    order = [change("c/1"), change("a/1", "create", after={"x": 1}), change("d/1", "replace"), change("b/1", "delete")]
+    assert [block.addresses[0] for block in view(plan(*order)).blocks] == ["b/1", "d/1", "c/1", "a/1"]
+
+
+@pytest.mark.parametrize("action", ["delete", "replace"])
+def test_every_summary_names_what_is_deleted(action: str) -> None:
+    many = [change(f"dedicated_ip_pool/r/p{n}", action, before={"x": "y"}) for n in range(30)]
+    folded = re.sub(r"</summary>.*?</details>", "", render(plan(*many), "markdown"), flags=re.DOTALL)
+    page = re.sub(r"</summary>.*?</details>", "", render(plan(*many), "html"), flags=re.DOTALL)
+    result = Result(plan(*many), "applied", tuple(Applied(one.address, one.action, "done") for one in many))
+    for summary in (folded, page, render(plan(*many), "text"), render_result(result, "text")):
+        assert all(re.search(rf"{re.escape(one.address)}\b", summary) for one in many)
 
 
 def test_the_cause_is_the_line_that_asks() -> None:

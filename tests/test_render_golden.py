@@ -32,6 +32,8 @@ OUTPUTS = {
     "plan-80.txt": ("text", {"width": 80, "unicode": False}),
     "plan-color.txt": ("text", {"width": 120, "color": True, "verbose": 1}),
     "drift.txt": ("text", {"mode": "drift"}),
+    "drift-80.txt": ("text", {"mode": "drift", "width": 80}),
+    "drift-120.txt": ("text", {"mode": "drift", "width": 120, "findings": True}),
     "plan.json": ("json", {}),
     "plan.md": ("markdown", {}),
     "drift.md": ("markdown", {"mode": "drift"}),
@@ -39,13 +41,17 @@ OUTPUTS = {
 }
 # every form of every case would be many files that say the same
 FEWER = {
+    "drifted": ("drift.txt", "drift-80.txt", "drift-120.txt", "drift.md", "plan.json", "plan.html"),
     "no_changes": ("plan.txt", "plan.json", "plan.md"),
     "bulk": ("plan.txt",),
     "refused": ("plan.txt", "plan.json", "plan.md", "drift.txt", "plan.html"),
 }
 
 
-@pytest.mark.parametrize(("case", "name"), [(case, name) for case in CASES for name in FEWER.get(case, tuple(OUTPUTS))])
+MOST = tuple(name for name in OUTPUTS if name not in ("drift-80.txt", "drift-120.txt"))
+
+
+@pytest.mark.parametrize(("case", "name"), [(case, name) for case in CASES for name in FEWER.get(case, MOST)])
 def test_whole_output(case: str, name: str) -> None:
     format, options = OUTPUTS[name]
     same(GOLDEN / case / name, render(CASES[case], format, **options))

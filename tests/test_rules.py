@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from reconciler import rules
 from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
+from reconciler.resources.event_rule.presets import preset_pattern
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
@@ -122,6 +123,7 @@ def make(
     regions: tuple[str, ...] = (EAST, WEST),
     settings: Mapping[str, str] | None = None,
     waivers: tuple[Waiver, ...] = (),
+    dns_account: str | None = None,
     **view: Any,
 ) -> RuleView:
     """A view in which all is well, with what a case changes.
@@ -154,7 +156,10 @@ def make(
     entries = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
     entries += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
     state = State(
-        Stack("acme-mail", None, "111122223333", regions), tuple(entries), rules=settings or {}, waivers=waivers
+        Stack("acme-mail", None, "111122223333", regions, dns_account=dns_account),
+        tuple(entries),
+        rules=settings or {},
+        waivers=waivers,
     )
     return RuleView(
         state, tuple(changes), desired, observed, frozenset(zones), records(dns), records(later), now=NOW, **view
@@ -180,6 +185,17 @@ def a_set(was: Any = None, will: Any = None, destination: Any = GOOD_DESTINATION
 def a_topic(*publishers: str) -> dict[str, Any]:
     """The topic of that destination, declared and to be created, for SES unless it says otherwise."""
     return {TOPIC_ADDRESS: (None, {"publishers": list(publishers or ("ses",))})}
+
+
+EVENTS_MAY_PUBLISH = {"Statement": {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"},
+                                    "Action": "SNS:Publish", "Resource": "*"}}  # fmt: skip
+
+
+def a_rule(preset: str = "", region: str = EAST, users: tuple[str, ...] = ("news",), **values: Any) -> dict[str, Any]:
+    """An event rule that tells that topic, to be created: of a preset, or about SES's own events."""
+    pattern = preset_pattern(preset, users) if preset else {"source": ["aws.ses"], "detail-type": ["Email Bounced"]}
+    spec = {"event_pattern": pattern, "state": "ENABLED", "targets": {TOPIC: {"arn": TOPIC}}, **values}
+    return {f"event_rule/{region}/watch": (None, {**spec, "preset": preset or None})}
 
 
 def user(**values: Any) -> dict[str, Any]:
@@ -579,6 +595,15 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("topic-key", "warning", {"more": a_topic(), "topics": {TOPIC: Topic({}, "alias/aws/sns")}}),
     ("topic-key", "warning", {"more": a_topic("events"), "topics": {TOPIC: Topic({}, "k", SES_MAY_USE)}}),
     ("topic-publisher-lost", "warning", {"more": {**a_set(), **a_topic("events")}}),
+    ("topic-publisher-lost", "warning", {"more": {**a_rule(), **a_topic()}}),
+    ("event-rule-no-trail", "warning", {"more": a_rule("ses_changes"), "trails": {EAST: False}}),
+    ("event-rule-other-region", "warning", {"more": a_rule("dns_changes", WEST), "trails": {WEST: True}}),
+    ("event-rule-all-users", "note", {"more": a_rule("iam_access_keys", users=())}),
+    ("event-rule-zones-elsewhere", "warning", {"more": a_rule("dns_changes"), "dns_account": "999900001111"}),
+    ("event-rule-no-target", "warning", {"more": a_rule(targets={TOPIC: None})}),
+    ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: None}}),
+    ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
+    ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH, "k", {})}}),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
     ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
@@ -967,6 +992,19 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("topic-key", {"more": a_topic(), "topics": {TOPIC: Topic({}, "k", SES_MAY_USE)}}),
     ("topic-publisher-lost", {"more": {**a_set(), **a_topic()}}),
     ("topic-publisher-lost", {"more": a_topic("events")}),
+    ("topic-publisher-lost", {"more": {**a_rule(), **a_topic("events")}}),
+    ("event-rule-no-trail", {"more": a_rule("ses_changes"), "trails": {EAST: True}}),
+    ("event-rule-no-trail", {"more": a_rule("ses_changes")}),
+    ("event-rule-no-trail", {"more": a_rule(), "trails": {EAST: False}}),
+    ("event-rule-other-region", {"more": a_rule("dns_changes")}),
+    ("event-rule-other-region", {"more": a_rule("ses_changes", WEST)}),
+    ("event-rule-all-users", {"more": a_rule("iam_access_keys")}),
+    ("event-rule-zones-elsewhere", {"more": a_rule("dns_changes")}),
+    ("event-rule-zones-elsewhere", {"more": a_rule("ses_changes"), "dns_account": "999900001111"}),
+    ("event-rule-no-target", {"more": a_rule()}),
+    ("event-rule-no-target", {"more": a_rule(targets={}, state="DISABLED")}),
+    ("event-rule-topic", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH)}}),
+    ("event-rule-topic", {"more": {**a_rule(), **a_topic("events")}, "topics": {TOPIC: Topic({})}}),
     ("events-topic-missing", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: None}}),
     ("events-topic-policy", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: Topic({})}}),
     ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),

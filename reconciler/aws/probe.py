@@ -26,6 +26,7 @@ def accepted(aws: Aws, key_id: str, secret: str) -> bool:
                 "sts", region_name=aws.home_region, aws_access_key_id=key_id, aws_secret_access_key=secret,
                 config=config,
             )  # fmt: skip
+            aws._tls.share(client)
     except Exception as problem:  # any library below botocore may raise anything
         raise aws._translated(problem, "sts", "", aws.home_region) from None
     try:

@@ -52,6 +52,9 @@ LockOption = Annotated[str, typer.Option("--lock-timeout", help="How long to wai
 ColorOption = Annotated[bool, typer.Option("--no-color", help="No colour (also NO_COLOR).")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show more.")]
+FindingsOption = Annotated[
+    bool, typer.Option("--findings", help="Also show what rules find that the plan neither causes nor fixes.")
+]
 
 FORMATS = ("text", "json", "markdown", "html")
 TEXT_OR_JSON = ("text", "json")
@@ -76,8 +79,10 @@ class Output:
         quiet: bool = False,
         verbose: int = 0,
         formats: Sequence[str] = FORMATS,
+        findings: bool = False,
     ) -> None:
         only(format, formats)
+        self.findings = findings
         self.format = format
         self.quiet = quiet
         self.verbose = verbose
@@ -85,8 +90,11 @@ class Output:
         self.color = not plain and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
         self.unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
-    def width(self) -> int | None:
-        if not sys.stdout.isatty():
+    def width(self, stream: TextIO | None = None) -> int | None:
+        """The columns to wrap text at: those of the terminal, or of ``COLUMNS``, which nobody sets by accident."""
+        if os.environ.get("COLUMNS", "").isdecimal():
+            return max(1, int(os.environ["COLUMNS"]))
+        if not (stream or sys.stdout).isatty():
             return None
         import shutil
 
@@ -94,7 +102,10 @@ class Output:
 
     def style(self) -> TextOptions:
         """How the renderers draw text."""
-        return {"color": self.color, "width": self.width(), "unicode": self.unicode, "verbose": self.verbose}
+        return {
+            "color": self.color, "width": self.width(), "unicode": self.unicode, "verbose": self.verbose,
+            "findings": self.findings,
+        }  # fmt: skip
 
     def rendered(self, plan: Plan, mode: Literal["plan", "drift"] = "plan") -> str:
         from reconciler.renderers import render
@@ -126,7 +137,8 @@ class Output:
             return
         sys.stdout.flush()
         color = self.color and sys.stderr.isatty()
-        sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
+        width = self.width(sys.stderr)
+        sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode, width=width))
 
     def info(self, message: str) -> None:
         """Write a message for people to standard error, unless --quiet."""
@@ -398,8 +410,16 @@ def text_or_json(
 def any_format(
     format: FormatOption = "text", no_color: ColorOption = False, quiet: QuietOption = False, verbose: VerboseOption = 0
 ) -> Output:
-    """The output of a command that prints a plan or a result (for ``options_from``)."""
+    """The output of a command that prints one of four formats (for ``options_from``)."""
     return Output(format, no_color, quiet, verbose)
+
+
+def plan_output(
+    format: FormatOption = "text", no_color: ColorOption = False, quiet: QuietOption = False,
+    verbose: VerboseOption = 0, findings: FindingsOption = False,
+) -> Output:  # fmt: skip
+    """The output of a command that prints a plan or a result (for ``options_from``)."""
+    return Output(format, no_color, quiet, verbose, findings=findings)
 
 
 def reading(

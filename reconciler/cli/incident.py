@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,10 +77,11 @@ class Incident:
                 )
             return guarded(self.state.stack, purpose, parallelism)
         stack = Stack("", None, "", places, partition_of(places[0]))
-        found = Aws(stack, purpose=purpose, parallelism=parallelism).account()
+        aws = Aws(stack, purpose=purpose, parallelism=parallelism)
+        found = aws.keep_to_own_account()
         if self.account not in {None, found}:
             raise Refused(f"your credentials are for account {found}, --account says {self.account}")
-        return Aws(replace(stack, account=found), purpose=purpose, parallelism=parallelism)
+        return aws
 
     def confirm(
         self, command: str, aws: Aws, regions: Iterable[str], does: str, approved: bool, info: Callable[[str], None]

@@ -15,16 +15,17 @@ from reconciler.cli.app import app
 from reconciler.cli.common import (
     ColorOption,
     EnvOption,
+    FindingsOption,
     FormatOption,
     Output,
     QuietOption,
     StateArg,
     TargetOption,
     VerboseOption,
-    any_format,
     load,
     load_state,
     options_from,
+    plan_output,
     read_plan,
     reading,
     step_summary,
@@ -62,7 +63,9 @@ def validate(
     from reconciler.renderers import render_diagnostics
 
     if warnings:
-        sys.stderr.write(render_diagnostics(warnings, "text", color=out.color, unicode=out.unicode))
+        options = out.style()
+        options["width"] = out.width(sys.stderr)
+        sys.stderr.write(render_diagnostics(warnings, "text", **options))
     sys.stdout.write(f"{state} is valid: {_counted(loaded) or 'nothing declared'}.\n")
 
 
@@ -90,7 +93,7 @@ def _annotated(state: str, env: str | None, format: str) -> int:
 
 
 @app.command()
-@options_from(read_options=reading, out=any_format)
+@options_from(read_options=reading, out=plan_output)
 def plan(
     state: StateArg = "state",
     env: EnvOption = None,
@@ -179,13 +182,14 @@ def drift(
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
+    findings: FindingsOption = False,
 ) -> int:
     """Compare AWS with the declared state, and name who made each difference. Exit 2 on drift. Never writes."""
     from reconciler import running
     from reconciler.drift import report
     from reconciler.renderers.prometheus import prometheus
 
-    out = Output("text" if format == "prometheus" else format, no_color, quiet, verbose)
+    out = Output("text" if format == "prometheus" else format, no_color, quiet, verbose, findings=findings)
     topic = report.topic_of(notify) if notify else ""
     targets = validate_targets(target)
     declared, warnings = load(state, env, out)
@@ -245,7 +249,7 @@ def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Di
 
 
 @app.command()
-@options_from(out=any_format)
+@options_from(out=plan_output)
 def show(
     plan_file: Annotated[str, typer.Argument(metavar="PLAN.json")],
     digest: Annotated[bool, typer.Option("--digest", help="Print only the digest, for apply --expect.")] = False,

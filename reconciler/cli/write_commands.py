@@ -22,13 +22,13 @@ from reconciler.cli.common import (
     Output,
     ParallelOption,
     TargetOption,
-    any_format,
     guarded,
     load,
     load_state,
     lock_of,
     must_have_terminal,
     options_from,
+    plan_output,
     read_plan,
     reading,
     seconds,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@options_from(read_options=reading, out=any_format)
+@options_from(read_options=reading, out=plan_output)
 def apply(
     state: Annotated[str, typer.Argument(metavar="[STATE or PLAN.json]")] = "state",
     env: EnvOption = None,
@@ -163,7 +163,7 @@ def _apply_state(
 
 
 @app.command()
-@options_from(out=any_format, declared=load_state)
+@options_from(out=plan_output, declared=load_state)
 def destroy(
     declared: State,
     target: TargetOption = None,

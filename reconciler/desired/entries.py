@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from reconciler.desired.nodes import Node, Problems, label, merged, show
 from reconciler.desired.variables import BadVariable, Variables, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
-from reconciler.regions import SES_REGIONS
+from reconciler.regions import SES_REGIONS, home_region
 from reconciler.resources import KINDS, SECTIONS, children
 from reconciler.resources.email_identity import IDENTITY_KEYS
 
@@ -437,6 +438,8 @@ class Assembler:
     def _regions(self, declared: Declared, whole: Node) -> tuple[str, ...]:
         if not SECTIONS[declared.section][0].regional:
             return ()
+        if home := self._home(declared, whole):
+            return (home,)
         node = whole.get("regions")
         if node is None or type(node.value) is not list:
             return self.stack.regions
@@ -459,6 +462,25 @@ class Assembler:
                     suggestion(region, SES_REGIONS), source=item.source,
                 )  # fmt: skip
         return tuple(regions)
+
+    def _home(self, declared: Declared, whole: Node) -> str:
+        """The one region of an entry that can be nowhere else (``Section.at_home``), else nothing."""
+        for key, values in SECTIONS[declared.section][1].at_home.items():
+            node = whole.get(key)
+            text = str(node.value) if node is not None else ""
+            with contextlib.suppress(BadVariable):
+                text = Variables(declared.values).expand(text)
+            if text.lower() not in values:
+                continue
+            home, layer = home_region(self.stack.partition), declared.writes("regions")
+            asked = layer.get("regions") if layer is not None else None
+            if asked is not None and type(asked.value) is list and [item.value for item in asked.value] != [home]:
+                self.problems.error(
+                    "wrong-region", f"{declared.where}.regions: with {key} {text} it is in {home}, where the events "
+                    "that it is about arrive, and nowhere else", "take `regions` out", source=asked.source,
+                )  # fmt: skip
+            return home
+        return ""
 
     # --- entries ---
 

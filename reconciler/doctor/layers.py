@@ -14,6 +14,7 @@ from reconciler.doctor import users
 from reconciler.doctor.checks import (
     ADVICE,
     DELEGATION,
+    ENOUGH,
     FOUND,
     NOW,
     OK,
@@ -37,8 +38,6 @@ from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.values import key_of, mx_value
 from reconciler.resources.dns_record.zones import Zone
 
-ENOUGH = 200
-"""The number of messages from which a rate is reported."""
 QUOTA_NEAR = 0.9
 
 _VERIFICATION = {

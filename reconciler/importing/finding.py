@@ -16,6 +16,7 @@ from reconciler.aws import opt_in
 from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.kind import BaseKind
+from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
@@ -33,7 +34,7 @@ LISTED: Final = tuple(spec for spec in KINDS.values() if spec.listed[0])
 NAMED: Final = tuple(kind for kind in reversed(PLAN_ORDER) if any(naming(kind)) and KINDS[kind] not in LISTED)
 """The kinds of which only what others name by its ARN is imported: an account has many topics that are not for mail."""
 
-READS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in LISTED)
+READS: Final = tuple(f"{spec.client}:{spec.listed[0]}" for spec in LISTED)
 """What import calls beside the reads of the kinds."""
 
 
@@ -192,10 +193,12 @@ def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> 
         spec, region = job
         operation, member, name = spec.listed
         try:
-            items = list(aws.pages("sesv2", operation, member, region, **spec.list_options))
+            items = list(aws.pages(spec.client, operation, member, region, **spec.list_options))
         except AwsError as error:
             return spec.name, region, [], error
-        return spec.name, region, [item[name] if name else item for item in items], None
+        kind = REGISTRY[spec.name]
+        wanted = [item for item in items if not isinstance(kind, PlainKind) or kind.imports(item)]
+        return spec.name, region, [item[name] if name else item for item in wanted], None
 
     out: list[tuple[str, str, str]] = []
     closed: set[str] = set()

@@ -52,7 +52,7 @@ from reconciler.kinds.tags import (
 from reconciler.model import Address, Change, Desired, Document, Entry, FieldDiff, Note, Observed, Stack, State
 from reconciler.regions import literal
 from reconciler.resources import KINDS, naming, references_to
-from reconciler.resources.spec import PlainSpec, at_path
+from reconciler.resources.spec import KindSpec, PlainSpec, at_path
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -104,6 +104,18 @@ class PlainKind(Reader):
     def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
         """What a deletion means for mail."""
         return ()
+
+    def kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
+        """Fields of which parts are remembered, with what of them goes (``kept_items``)."""
+        return kept_items(self.spec, desired, live)
+
+    def imports(self, row: Mapping[str, Any]) -> bool:
+        """Whether an import without names brings what a list of all says in ``row``."""
+        return True
+
+    def as_entry(self, live: Observed) -> Document:
+        """The fields of ``live`` as the YAML says them, for an import."""
+        return live.spec
 
     def taken_along(self, snapshot: Snapshot, live: Observed) -> Document:
         """What AWS deletes with the resource, beside its fields: a plan shows it."""
@@ -167,7 +179,8 @@ class PlainKind(Reader):
         yield from super().grants(desired, state)
         for named in self.spec.named:
             # What is declared as well is in its kind's own grants; of the rest recon reads the policy.
-            yield from (Grant("topic", literal(text)) for text in named.texts_in(desired.spec) if text.count(":") == 5)
+            topics = (text for text in named.texts_in(desired.spec) if text.split(":")[2:3] == ["sns"])
+            yield from (Grant("topic", literal(text)) for text in topics if text.count(":") == 5)
         for key, field in self.spec.fields.items():
             for inner in field.arns:
                 if arn := at_path(desired.spec, f"{key}.{inner}"):
@@ -243,7 +256,7 @@ class PlainKind(Reader):
 
     def _plan_update(self, draft: PlanDraft, desired: Desired, live: Observed) -> Change | None:
         needs = self._needs(draft, desired)
-        wanted = {**desired.spec, **self._kept_items(desired, live)}
+        wanted = {**desired.spec, **self.kept_items(desired, live)}
         adopted = False
         if self.spec.taggable:
             wanted |= self._tags(draft, desired, live)
@@ -291,22 +304,6 @@ class PlainKind(Reader):
             parts |= {f"{key}.{name}" for name in desired.spec.get(key) or ()}
         extra |= packed(there, PARTS, parts)
         return {"tags": plan_tags(desired.spec["tags"], there, draft.snapshot.scope, extra, desired.entry)}
-
-    def _kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
-        """Keyed maps with None for the items that are ours and no longer declared: all where the map is declared to be
-        empty."""
-        out: dict[str, Any] = {}
-        for key, field in self.spec.fields.items():
-            if not field.remembered:
-                continue
-            declared, items = desired.spec.get(key), live.spec.get(key) or {}
-            known = unpack(live.tags, PARTS)
-            none = means_none(desired.entry, key)
-            gone = [n for n in sorted(items) if (none or f"{key}.{n}" in known) and n not in (declared or ())]
-            dropped = {name: None for name in gone if not left_alone(desired.entry, key, name)}
-            if declared is not None or dropped:
-                out[key] = {**(declared or {}), **dropped}
-        return out
 
     def _items_of_others(self, desired: Desired, live: Observed) -> tuple[Note, ...]:
         """What to say of items that go since an empty map says that there are none."""
@@ -376,8 +373,9 @@ class PlainKind(Reader):
                 if live.address not in named_addresses(snapshot, spec.name, user.region, user.spec, field):
                     continue
                 kept = snapshot.desired.get(user.address)
+                stays = {**kept.spec, **kept_items(spec, kept, user)} if kept is not None else {}
                 if kept is not None and live.address in named_addresses(
-                    snapshot, spec.name, user.region, overlay(kept.spec, user.spec), field
+                    snapshot, spec.name, user.region, overlay(stays, user.spec), field
                 ):
                     draft.refuse(
                         "in-use",
@@ -536,6 +534,23 @@ class PlainKind(Reader):
     def _is_ours(self, rt: Runtime, region: str, name: str) -> bool:
         live = self.read(rt.aws, region, name)
         return live is not None and owner_of(live.tags) == rt.scope
+
+
+def kept_items(spec: KindSpec, desired: Desired, live: Observed) -> dict[str, Any]:
+    """Keyed maps with None for the items that are ours and no longer declared: all where the map is declared to be
+    empty."""
+    out: dict[str, Any] = {}
+    for key, field in spec.all_fields.items():
+        if not field.remembered:
+            continue
+        declared, items = desired.spec.get(key), live.spec.get(key) or {}
+        known = unpack(live.tags, PARTS)
+        none = means_none(desired.entry, key)
+        gone = [n for n in sorted(items) if (none or f"{key}.{n}" in known) and n not in (declared or ())]
+        dropped = {name: None for name in gone if not left_alone(desired.entry, key, name)}
+        if declared is not None or dropped:
+            out[key] = {**(declared or {}), **dropped}
+    return out
 
 
 def _stays(snapshot: Snapshot, user: Observed, path: str, name: str, foreign_blocks: bool) -> bool:

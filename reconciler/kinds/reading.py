@@ -159,7 +159,7 @@ def _others(aws: Aws, snapshot: Snapshot, reader: Reader, region: str) -> list[O
     """Every resource of a kind in a region that was not read yet, up to ``MOST_USERS``. Raises AwsError."""
     spec = KINDS[reader.name]
     operation, member, key = spec.listed
-    rows = aws.pages("sesv2", operation, member, region, **spec.list_options)
+    rows = aws.pages(spec.client, operation, member, region, **spec.list_options)
     listed = [spec.address_of(region, row[key] if key else row) for row in rows]
     others = [address for address in listed if address not in snapshot.observed and not snapshot.unknown(address)]
     if more := others[MOST_USERS:]:

@@ -57,6 +57,7 @@ class TextOptions(TypedDict, total=False):
     width: int | None
     unicode: bool
     verbose: int
+    findings: bool
 
 
 def _unknown(format: str) -> ReconError:
@@ -67,7 +68,7 @@ def render(plan: Plan, format: str, *, mode: Mode = "plan", **options: Unpack[Te
     """The plan in one of ``FORMATS``.
 
     Args:   ``mode="drift"`` describes the same values as differences between AWS and the declared state. ``options``
-            are those of ``text.Style``: color, width (columns; ``None`` never wraps), unicode and verbose.
+            are those of ``text.Style``: color, width (columns; ``None`` never wraps), unicode, verbose and findings.
     Raises: ReconError for an unknown format.
     """
     if format == "text":

@@ -26,7 +26,7 @@ from reconciler.renderers.headline import dollars, duration, monthly_dollars, pl
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.picture import picture, short
 from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
-from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
+from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, standing_line, view
 
 
 def _escaped(value: object) -> object:
@@ -74,7 +74,7 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     return template_page(
         "plan.html", f"{mode} {plan.scope or plan.stack}", plan=plan, mode=mode, seen=seen,
         anchor=lambda block: anchors[id(block)], heading=heading[:1].upper() + heading[1:], lines=_facts(plan),
-        drawn=picture(seen),
+        standing=standing_line(seen), drawn=picture(seen),
     )  # fmt: skip
 
 

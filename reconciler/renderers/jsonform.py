@@ -322,7 +322,12 @@ def _change_from_json(reader: _Reader) -> Change:
         unknown=reader.texts("unknown"),
         depends_on=reader.texts("depends_on"),
         notes=tuple(
-            Note(item.text("rule"), cast(Severity, item.choice("severity", _SEVERITIES)), item.text("message"))
+            Note(
+                item.text("rule"),
+                cast(Severity, item.choice("severity", _SEVERITIES)),
+                item.text("message"),
+                item.flag("stands"),
+            )
             for item in reader.objects("notes")
         ),
         source=reader.source("source"),
@@ -352,6 +357,7 @@ def _diagnostic_from_json(reader: _Reader) -> Diagnostic:
         line=reader.integer("line") if reader.value.get("line") is not None else 0,
         column=reader.integer("column") if reader.value.get("column") is not None else 0,
         address=reader.optional("address") or "",
+        stands=reader.flag("stands"),
     )
 
 

@@ -21,7 +21,7 @@ from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
 from reconciler.renderers.values import unread_parts
-from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
+from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, standing_line, view
 
 LIMIT: Final = 60_000
 """Bytes of UTF-8, which also limits the characters."""
@@ -78,8 +78,8 @@ def plan_markdown(plan: Plan, mode: Mode = "plan") -> str:
     headings = ["\n#### Review these first\n\n", "\n#### Other changes\n\n" if seen.risky else "\n"]
     budget = _Budget(LIMIT - _size(head) - _size(foot) - sum(map(_size, headings)) - 400)
 
-    removed = [block for block in seen.risky if block.action in ("delete", "replace")]
-    warned = [block for block in seen.risky if block.action not in ("delete", "replace")]
+    removed = [block for block in seen.risky if block.removes]
+    warned = [block for block in seen.risky if not block.removes]
     shown, packed = _removal_lines(removed, mode, budget)
     for block in warned:
         _show_line(block, mode, shown, budget)
@@ -87,6 +87,7 @@ def plan_markdown(plan: Plan, mode: Mode = "plan") -> str:
     errors = _diagnostics(error_items, min(budget.left, LIMIT // 4))
     budget.spend(errors)
     others = _diagnostics([item for item in seen.diagnostics if item not in error_items], min(budget.left, LIMIT // 5))
+    others += _diagnostics(seen.standing, min(budget.left - _size(others), LIMIT // 5), standing_line(seen))
     budget.spend(others)
     for block in seen.risky:
         _show_full(block, mode, shown, budget)
@@ -172,9 +173,12 @@ def _scope(plan: Plan) -> str:
 
 
 def _title(block: Block) -> str:
-    """The summary of a block, as HTML."""
+    """The summary of a block, as HTML: for several changes their names, all of them where something is deleted."""
     if block.folded:
-        return f"<code>{block.symbol}</code> {block.count} × <code>{html_text(_cut(block.what, _NAME))}</code>"
+        names, more = block.named()
+        listed = ", ".join(f"<code>{html_text(_cut(name, 2_000 if block.removes else _NAME))}</code>" for name in names)
+        counted = f"{block.count} × <code>{html_text(_cut(block.what, _NAME))}</code>"
+        return f"<code>{block.symbol}</code> {counted}: {listed}{f' and {more} more' if more else ''}"
     return f"<code>{block.symbol}</code> <code>{html_text(_cut(block.addresses[0], _NAME))}</code>"
 
 
@@ -191,7 +195,7 @@ def _notes(block: Block) -> list[str]:
 
 def _line(block: Block, mode: Mode) -> str:
     """The shortest form of a block: one line, or one per address for deletes and replaces."""
-    if block.action in ("delete", "replace"):
+    if block.removes:
         return "".join(f"- `{block.symbol}` {markdown_code(_cut(a, 2_000))}\n" for a in block.addresses)
     return f"- {_title(block)}{_aside(block, mode)}\n"
 
@@ -203,15 +207,21 @@ def _full(block: Block, mode: Mode, *, everything: bool) -> str:
     fields = [line for row in block.rows for line in _fields(row, block)]
     if fields:
         body += fence(fields)
-    if block.folded:
-        shown = block.addresses if everything or block.action in ("delete", "replace") else block.addresses[:3]
-        names = [safe(_cut(address, 2_000)) for address in shown]
-        if len(shown) < block.count:
-            names.append(f"… and {block.count - len(shown)} more")
-        body += fence(names, "text")
+    own = block.own_authors or any(row.first_of for row in block.rows)
+    if everything and block.folded and (block.named()[1] or own):
+        body += fence(_each(block))
     if not body:
         body = ["No fields to show."]
     return "\n".join(["<details><summary>" + summary + "</summary>", "", *body, "", "</details>", ""])
+
+
+def _each(block: Block) -> list[str]:
+    """Every address of a block, with the fields that are its own."""
+    lines = []
+    for address, author, rows in block.each():
+        lines.append(safe(_cut(address, 2_000)) + (f"  # {safe(_cut(author, _VALUE))}" if author else ""))
+        lines += [f"  {line}" for row in rows for line in _fields(row, block)]
+    return lines
 
 
 def _fields(row: Row, block: Block) -> list[str]:
@@ -221,6 +231,8 @@ def _fields(row: Row, block: Block) -> list[str]:
     cause = ""
     if source is not None and source.via and (block.source is None or source.via != block.source.via):
         cause = f"  # {safe(_cut(source.via, 100))}"
+    if row.first_of:
+        cause = f"  # first of {row.first_of}" + cause.replace("  # ", ", ")
     found = shown(row, block.action)
     lines = [(sign, _cut(line, _VALUE)) for sign, line in found.lines]
     if found.form in ("line", "document"):
@@ -294,12 +306,13 @@ def _common_ending(names: Sequence[str]) -> str:
 # --- diagnostics and footer ----------------------------------------------------------------------------------------
 
 
-def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], limit: int) -> str:
+def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], limit: int, heading: str = "") -> str:
+    """A list of diagnostics, closed where there is no error or a ``heading`` of its own."""
     if not diagnostics:
         return ""
     counts = {kind: sum(1 for one, _ in diagnostics if one.severity == kind) for kind in ("error", "warning", "note")}
-    title = ", ".join(plural(count, kind) for kind, count in counts.items() if count)
-    opened = " open" if counts["error"] else ""
+    title = heading or ", ".join(plural(count, kind) for kind, count in counts.items() if count)
+    opened = " open" if counts["error"] and not heading else ""
     start, end = f"\n<details{opened}><summary>{title}</summary>\n\n", "\n</details>\n"
     lines: list[str] = []
     left = limit - _size(start) - _size(end) - 60

@@ -16,7 +16,18 @@ from reconciler.model import ACTIONS, SYMBOLS, Applied, Diagnostic, Plan, Result
 from reconciler.renderers.escape import cells, safe, wrap
 from reconciler.renderers.headline import duration, headline, plural
 from reconciler.renderers.values import Placeholder, one_line, unread_parts
-from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, view
+from reconciler.renderers.view import (
+    Block,
+    Mode,
+    Row,
+    View,
+    applied_with,
+    first_few,
+    fold_diagnostics,
+    shown,
+    standing_line,
+    view,
+)
 
 Piece = tuple[str, str]
 Line = list[Piece]
@@ -28,7 +39,6 @@ _ANSI: Final = {
 _KEY_COLUMN: Final = 40
 _INLINE: Final = 76
 _CAUSE_COLUMN: Final = 36
-_SHOWN_ADDRESSES: Final = 3
 _MANY_DONE: Final = 8
 
 
@@ -39,12 +49,14 @@ REFUSED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How to draw: colour, columns (``None``: unlimited), characters, detail."""
+    """How to draw: colour, columns (``None``: unlimited), characters, detail, and whether to show findings that only
+    stand."""
 
     color: bool = False
     width: int | None = None
     unicode: bool = True
     verbose: int = 0
+    findings: bool = False
 
     @property
     def arrow(self) -> str:
@@ -65,8 +77,8 @@ class Style:
         return one_line(value, ascii_only=not self.unicode)
 
     def left(self, used: int) -> int | None:
-        """Columns left of the width after ``used``, at least 16."""
-        return None if self.width is None else max(16, self.width - used)
+        """Columns left of the width after ``used``, at least 12."""
+        return None if self.width is None else max(12, self.width - used)
 
 
 def draw(lines: Iterable[Line], style: Style) -> str:
@@ -102,8 +114,19 @@ def plan_lines(plan: Plan, style: Style, mode: Mode = "plan") -> list[Line]:
             lines.append([])
     diagnostics = _diagnostics(seen.diagnostics, style)
     lines += diagnostics
+    lines += _standing(seen, style)
     lines += _footer(plan, style)
     return lines
+
+
+def _standing(seen: View, style: Style) -> list[Line]:
+    """What only stands: one line, or each of it."""
+    line = standing_line(seen)
+    if not line:
+        return []
+    if not (style.verbose or style.findings):
+        return [[("dim", f"{line}; -v or --findings shows {'it' if line.startswith('1 ') else 'them'}.")], []]
+    return [[("bold", f"{line}. This plan neither causes nor fixes them:")], [], *_diagnostics(seen.standing, style)]
 
 
 def _headline(plan: Plan, style: Style, mode: Mode) -> list[Line]:
@@ -132,12 +155,9 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
         else:
             lines += [[("dim", "      " + piece)] for piece in wrap(aside, style.left(6))]
     if block.folded:
-        # the addresses of deletes and replaces are never shortened
-        first_few = _first_few(block.addresses, bool(style.verbose) or block.action in ("delete", "replace"))
-        lines += [[("", "      "), ("dim", style.safe(address))] for address in first_few]
-        if len(first_few) < block.count:
-            lines.append([("dim", f"      {style.dots} and {block.count - len(first_few)} more (-v lists all)")])
-    lines += _rows(_without_own_tags(block, style), block, style)
+        lines += _each(block, style) if style.verbose else _named(block, style)
+    rows = _without_own_tags(block, style)
+    lines += _rows([row for row in rows if not (style.verbose and row.first_of)], block, style)
     for note in block.notes:
         lines += _note(note.severity, note.message, note.rule, style)
     if style.verbose and block.changes[0].depends_on and not block.folded:
@@ -146,8 +166,20 @@ def _block(block: Block, style: Style, mode: Mode) -> list[Line]:
     return lines
 
 
-def _first_few(addresses: Sequence[str], everything: bool) -> Sequence[str]:
-    return addresses if everything or len(addresses) <= _SHOWN_ADDRESSES + 1 else addresses[:_SHOWN_ADDRESSES]
+def _named(block: Block, style: Style) -> list[Line]:
+    names, more = block.named()
+    lines: list[Line] = [[("", "      "), ("dim", style.safe(address))] for address in names]
+    return [*lines, [("dim", f"      {style.dots} and {more} more (-v lists all)")]] if more else lines
+
+
+def _each(block: Block, style: Style) -> list[Line]:
+    """Every address of a folded block, with the fields and the author that are its own."""
+    lines: list[Line] = []
+    for address, author, rows in block.each():
+        lines.append([("", "      "), ("dim", style.safe(address))])
+        lines += [[("dim", "        " + piece)] for piece in wrap(style.safe(author), style.left(8)) if piece]
+        lines += [[("", "  "), *line] for line in _rows(rows, block, style)]
+    return lines
 
 
 def _without_own_tags(block: Block, style: Style) -> Sequence[Row]:
@@ -233,7 +265,13 @@ def _length(line: Line) -> int:
 
 
 def _own_cause(row: Row, block: Block, style: Style) -> str:
-    """The origin of this field, if it is in another layer or file than the block's."""
+    """That a value is only that of the first change; the origin of this field, if it is in another layer or file than
+    the block's."""
+    first = f"(first of {row.first_of})" if row.first_of else ""
+    return " ".join(text for text in (first, _origin(row, block, style)) if text)
+
+
+def _origin(row: Row, block: Block, style: Style) -> str:
     source, whole = row.source, block.source or block.changes[0].source
     if source is None or source == whole:
         return ""
@@ -348,12 +386,10 @@ def _diagnostic(one: Diagnostic, addresses: Sequence[str], style: Style) -> list
     if one.file:
         lines.append([("dim", "  at       "), ("", style.safe(_where(one)))])
     if addresses:
-        first_few = _first_few(addresses, bool(style.verbose))
-        lines += _hanging(("dim", "  address  "), [style.safe(address) for address in first_few])
-        if len(first_few) < len(addresses):
-            lines.append(
-                [("dim", f"           {style.dots} and {len(addresses) - len(first_few)} more (-v lists all)")]
-            )
+        few = addresses if style.verbose else first_few(addresses)
+        lines += _hanging(("dim", "  address  "), [style.safe(address) for address in few])
+        if len(few) < len(addresses):
+            lines.append([("dim", f"           {style.dots} and {len(addresses) - len(few)} more (-v lists all)")])
     if one.hint:
         lines += _hanging(("dim", "  hint:    "), wrap(style.safe(one.hint), style.left(11)))
     return lines
@@ -453,7 +489,8 @@ def _applied_lines(applied: Sequence[Applied], style: Style) -> list[Line]:
     shown: set[tuple[str, str]] = set()
     for one in applied:
         key = (one.action, one.address.partition("/")[0])
-        if style.verbose or one.status != "done" or one.message or counts[key] < _MANY_DONE:
+        removed = one.action in ("delete", "replace")  # always by name
+        if style.verbose or removed or one.status != "done" or one.message or counts[key] < _MANY_DONE:
             lines += _applied(one, style)
         elif key not in shown:
             shown.add(key)

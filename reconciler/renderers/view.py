@@ -37,6 +37,8 @@ _DRIFT_WORDS: Final = {
 
 FOLD_FROM: Final = 3
 """So many similar changes become one block."""
+SHOWN_ADDRESSES: Final = 3
+"""So many addresses name the changes of a block, where not all do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,13 @@ class Row:
     after: Any
     shows: str
     source: Source | None = None
+    first_of: int = 0
+    """How many changes a block has whose values differ by their names, if these are the values of the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One change, or several that differ only in names (shown as ``${name}``, ``${region}``)."""
+    """One change, or several that differ only in names: rows and notes are then those of the first."""
 
     kind: str
     action: ActionName
@@ -61,6 +65,8 @@ class Block:
     notes: tuple[Note, ...]
     cause: str
     source: Source | None
+    authors: tuple[str, ...] = ()
+    """Of drift: who made the difference of each change and when, or what else is known of it."""
 
     @property
     def symbol(self) -> str:
@@ -84,9 +90,41 @@ class Block:
         return f"{self.kind} {address_parts(self.addresses[0])[-1]}" if self.kind == "dns_record" else self.kind
 
     def asides(self, mode: Mode) -> list[str]:
-        """What stands beside the block's name: in drift what differs, and the cause."""
+        """What stands beside the block's name: in drift what differs and who made the difference; then the cause."""
         words = _DRIFT_WORDS.get(self.action, "") if mode == "drift" else ""
-        return [text for text in (words, self.cause) if text]
+        return [text for text in (words, self.author, self.cause) if text]
+
+    def named(self) -> tuple[Sequence[str], int]:
+        """The addresses that the summary of a folded block names, and how many more there are: all of what is deleted
+        or replaced, else the first few."""
+        shown = self.addresses if self.removes else first_few(self.addresses)
+        return shown, self.count - len(shown)
+
+    @property
+    def author(self) -> str:
+        """Who made the difference, of several the first."""
+        first = self.authors[0] if self.authors else ""
+        return f"{first} (first of {self.count})" if self.own_authors else first
+
+    @property
+    def own_authors(self) -> bool:
+        """Whether authors or times differ from change to change."""
+        return len(set(self.authors)) > 1
+
+    def each(self) -> list[tuple[str, str, list[Row]]]:
+        """The address of each change, its author and its rows, as far as these differ from change to change."""
+        authors = self.authors if self.own_authors else ("",) * self.count
+        return [(one.address, author, self.own_rows(one)) for one, author in zip(self.changes, authors, strict=True)]
+
+    def own_rows(self, change: Change) -> list[Row]:
+        """The rows of one of the changes whose values are its own, where the block has those of the first."""
+        own = [row.first_of for row in self.rows]
+        return [row for row, first_of in zip(_rows(change), own, strict=True) if first_of] if any(own) else []
+
+    @property
+    def removes(self) -> bool:
+        """Whether something is deleted: no form leaves the name of that out."""
+        return self.action in ("delete", "replace")
 
     @property
     def folded(self) -> bool:
@@ -100,17 +138,20 @@ class Block:
     @property
     def risky(self) -> bool:
         """Whether a reviewer should see it first: it deletes, replaces, or has a warning or an error."""
-        return self.action in ("delete", "replace") or any(note.severity != "note" for note in self.notes)
+        return self.removes or any(note.severity != "note" for note in self.notes)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A plan as blocks: creates to replaces in the plan's order, deletes last."""
+    """A plan as blocks: deletes, then replaces, then the rest in the plan's order."""
 
     plan: Plan
     blocks: tuple[Block, ...]
     diagnostics: tuple[tuple[Diagnostic, tuple[str, ...]], ...]
-    """Each distinct diagnostic with its addresses, errors first."""
+    """Each distinct diagnostic with its addresses, errors first; without those that stand."""
+
+    standing: tuple[tuple[Diagnostic, tuple[str, ...]], ...] = ()
+    """What rules find with the plan and without, also of what it changes."""
 
     risky: tuple[Block, ...] = field(default=())
     calm: tuple[Block, ...] = field(default=())
@@ -119,42 +160,110 @@ class View:
 def view(plan: Plan) -> View:
     """The view of a plan."""
     groups: dict[tuple[Any, ...], list[Change]] = {}
-    deletes_last = sorted(plan.changes, key=lambda change: change.action == "delete")
-    shapes = [_shape(change) for change in deletes_last]
+    authors, told = _authors(plan), _not_beside(plan)
+    ordered = sorted((_without_standing(change) for change in plan.changes), key=_place)
+    shapes = [_shape(change) for change in ordered]
     counts = Counter(shapes)
-    for number, change in enumerate(deletes_last):
+    for number, change in enumerate(ordered):
         # fingerprints cost time: only for a shape that enough changes have
         key: tuple[Any, ...] = ("one", number)
         if counts[shapes[number]] >= FOLD_FROM:
-            key = ("like", _fingerprint(change))
+            key = ("like", _fingerprint(change), _TIME.sub("", authors.get(change.address, "")))
         groups.setdefault(key, []).append(change)
-    order = {id(change): number for number, change in enumerate(deletes_last)}
+    order = {id(change): number for number, change in enumerate(ordered)}
     lists: list[list[Change]] = []
     for changes in groups.values():
         lists.extend([changes] if len(changes) >= FOLD_FROM else [[change] for change in changes])
     lists.sort(key=lambda changes: order[id(changes[0])])
-    blocks = tuple(_block(changes) for changes in lists)
+    blocks = tuple(_block(changes, authors) for changes in lists)
     return View(
         plan,
         blocks,
-        fold_diagnostics(_not_shown(plan)),
+        fold_diagnostics(one for one in told if not _stands(one, plan)),
+        fold_diagnostics(_standing(plan, told)),
         tuple(sorted((b for b in blocks if b.risky), key=_risk_rank)),
         tuple(b for b in blocks if not b.risky),
     )
 
 
-def _not_shown(plan: Plan) -> Iterable[Diagnostic]:
-    """The diagnostics, without the refusals that stand beside their change."""
-    shown = {(c.address, c.refused.code, c.refused.message) for c in plan.changes if c.refused}
-    return (one for one in plan.diagnostics if (one.address, one.code, one.message) not in shown)
+def _place(change: Change) -> int:
+    """What is deleted comes first, then what is replaced."""
+    return {"delete": 0, "replace": 1}.get(change.action, 2)
 
 
 def _risk_rank(block: Block) -> int:
-    if block.action == "delete":
-        return 0
-    if block.action == "replace":
-        return 1
-    return 2 if any(note.severity == "error" for note in block.notes) else 3
+    worst = any(note.severity == "error" for note in block.notes)
+    return _place(block.changes[0]) + (not block.removes and not worst)
+
+
+# --- what stands beside a change, and what does not ----------------------------------------------------------------
+
+_AUTHOR: Final = "caused-by"
+_BESIDE: Final = (_AUTHOR, "new", "edited", "not-applied-yet")
+"""Codes of the diagnostics of drift that are about a difference: shown beside it."""
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?")
+
+
+def _authors(plan: Plan) -> Mapping[str, str]:
+    """Who made the difference at an address and when; where that is unknown, what is known."""
+    found: dict[str, list[str]] = {}
+    for code in _BESIDE:
+        for one in plan.diagnostics:
+            # who edited it says that it was edited
+            if one.code == code and one.address and not (code == "edited" and one.address in found):
+                found.setdefault(one.address, []).append(one.message)
+    return {address: "; ".join(words) for address, words in found.items()}
+
+
+def _not_beside(plan: Plan) -> list[Diagnostic]:
+    """The diagnostics that do not stand beside a change: not its refusal, nor in drift who made it."""
+    addresses = {change.address for change in plan.changes}
+    refusals = {(c.address, c.refused.code, c.refused.message) for c in plan.changes if c.refused}
+    kept = []
+    for one in plan.diagnostics:
+        if one.code == "edited-or-not-applied":
+            kept.append(replace(one, address=""))  # the same of every difference
+        elif (one.address, one.code, one.message) not in refusals and not (
+            one.code in _BESIDE and one.address in addresses
+        ):
+            kept.append(one)
+    return kept
+
+
+def _without_standing(change: Change) -> Change:
+    notes = tuple(note for note in change.notes if not note.stands)
+    return change if len(notes) == len(change.notes) else replace(change, notes=notes)
+
+
+def _stands(one: Diagnostic, plan: Plan) -> bool:
+    """Whether a finding only stands; not if it is why a plan is refused."""
+    return one.stands and not (one.severity == "error" and plan.outcome == "refused")
+
+
+def _standing(plan: Plan, told: Iterable[Diagnostic]) -> Iterable[Diagnostic]:
+    yield from (one for one in told if _stands(one, plan))
+    for change in plan.changes:
+        for note in change.notes:
+            if note.stands:
+                yield Diagnostic(note.severity, note.rule, note.message, address=change.address, stands=True)
+
+
+def standing_line(seen: View) -> str:
+    """``31 findings stand: 4 errors, 9 warnings``; empty where none does."""
+    counts: Counter[str] = Counter()
+    for one, addresses in seen.standing:
+        counts[one.severity] += max(1, len(addresses))
+    total = counts.total()
+    if not total:
+        return ""
+    parts = [f"{counts[kind]} {kind}{'s' * (counts[kind] != 1)}" for kind in ("error", "warning") if counts[kind]]
+    listed = ", ".join(parts) or f"{counts['note']} note{'s' * (counts['note'] != 1)}"
+    return f"{total} finding{'s stand' if total != 1 else ' stands'}: {listed}"
+
+
+def first_few(addresses: Sequence[str]) -> Sequence[str]:
+    """The addresses that a summary names; one more is not worth a line that counts it."""
+    return addresses if len(addresses) <= SHOWN_ADDRESSES + 1 else addresses[:SHOWN_ADDRESSES]
 
 
 def _is_part(change: Change) -> bool:
@@ -201,11 +310,8 @@ def domain_of(name: str) -> str:
 
 
 # Replaces a name while texts are compared: private use characters, which ``safe`` never prints.
-_PLACEHOLDERS: Final = {
-    "\ue000": "${name}", "\ue001": "${domain}", "\ue002": "${label}", "\ue003": "${set}", "\ue004": "${zone}",
-    "\ue005": "${region}", "\ue006": "${token}",
-}  # fmt: skip
-_NAME, _DOMAIN, _LABEL, _SET, _ZONE, _REGION, _TOKEN = _PLACEHOLDERS
+_PLACEHOLDERS: Final = frozenset("\ue000\ue001\ue002\ue003\ue004\ue005\ue006")
+_NAME, _DOMAIN, _LABEL, _SET, _ZONE, _REGION, _TOKEN = sorted(_PLACEHOLDERS)
 Names = Sequence[tuple[str, str]]
 
 
@@ -268,22 +374,15 @@ def _replaced(text: str, names: Names) -> str:
     return text
 
 
-def _template(value: Any, names: Names) -> Any:
-    """``value`` for all changes of a block: the names that vary as ``${name}``, ``${region}``."""
+def _varies(value: Any, names: Names) -> bool:
+    """Whether a value of a block's first change contains a name that is not the same in all of them."""
     if isinstance(value, str):
-        if not _PLACEHOLDERS.keys().isdisjoint(value):
-            return value
-        text = _replaced(value, names)
-        for placeholder, shown in _PLACEHOLDERS.items():
-            text = text.replace(placeholder, shown)
-        return text
+        return _replaced(value, names) != value
     if isinstance(value, Placeholder):
-        return Placeholder(_template(value.text, names))
+        return _varies(value.text, names)
     if isinstance(value, Mapping):
-        return {_template(str(key), names): _template(item, names) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [_template(item, names) for item in value]
-    return value
+        return any(_varies(str(key), names) or _varies(item, names) for key, item in value.items())
+    return isinstance(value, Sequence) and any(_varies(item, names) for item in value)
 
 
 def _for_all(message: str, names: Names, count: int) -> str:
@@ -316,7 +415,7 @@ def _fingerprint(change: Change) -> str:
         decorated.append(name.removesuffix(domain_of(name)) if name.startswith("_") else "")
     text = json.dumps([decorated, shown], ensure_ascii=False, sort_keys=True, default=str)
     # a value that itself contains such a character is never folded
-    if not _PLACEHOLDERS.keys().isdisjoint(text):
+    if not _PLACEHOLDERS.isdisjoint(text):
         return change.address
     return f"{change.kind} {change.action} {_via(change)} {_replaced(text, _names(change))}"
 
@@ -324,7 +423,7 @@ def _fingerprint(change: Change) -> str:
 # --- blocks --------------------------------------------------------------------------------------------------------
 
 
-def _block(changes: list[Change]) -> Block:
+def _block(changes: list[Change], authors: Mapping[str, str]) -> Block:
     first = changes[0]
     rows = tuple(_rows(first)) if len(changes) == 1 or not _is_part(first) else ()
     notes = _notes(first)
@@ -335,9 +434,9 @@ def _block(changes: list[Change]) -> Block:
             for change in changes
         )
         rows = tuple(
-            Row(
-                _template(row.path, names), _template(row.before, names), _template(row.after, names), row.shows,
-                row.source if same_sources else None,
+            replace(
+                row, source=row.source if same_sources else None,
+                first_of=len(changes) if _varies([row.path, row.before, row.after], names) else 0,
             )
             for row in rows
         )  # fmt: skip
@@ -345,7 +444,8 @@ def _block(changes: list[Change]) -> Block:
     source = _common(
         [diff.source for change in changes for diff in change.diff] or [change.source for change in changes]
     ) or _common([change.source for change in changes])
-    return Block(first.kind, first.action, tuple(changes), rows, notes, _cause(changes, source), source)
+    made = tuple(authors.get(change.address, "") for change in changes)
+    return Block(first.kind, first.action, tuple(changes), rows, notes, _cause(changes, source), source, made)
 
 
 def _notes(change: Change) -> tuple[Note, ...]:
@@ -482,7 +582,7 @@ def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnosti
     groups: dict[tuple[str, ...], list[_Addressed]] = {}
     for number, (one, addresses_of) in enumerate(distinct.values()):
         addresses = tuple(addresses_of)
-        if not addresses or not _PLACEHOLDERS.keys().isdisjoint(one.message + one.hint):
+        if not addresses or not _PLACEHOLDERS.isdisjoint(one.message + one.hint):
             key: tuple[str, ...] = (str(number),)
         else:
             names = _names_of(addresses[0])

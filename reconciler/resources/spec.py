@@ -94,6 +94,9 @@ class Section:
     """What to write instead of a name that cannot be folded."""
     single: bool = False
     """The section is one entry, which has no name, and no map of names."""
+    at_home: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Key -> values with which an entry is in the region of the partition's global services alone, whatever the regions
+    of the stack are: what it is about arrives nowhere else."""
     place: int = 100
     """Where it comes in the docs and in what ``recon import`` writes: smaller numbers first."""
 
@@ -123,7 +126,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A field, a text or a list of them, that has ARNs of another kind, of the same region or not.
+    """A field, a text, a list of them or a map by them, that has ARNs of another kind, of the same region or not.
 
     In the YAML the name alone will do of one that the state declares. ``service``: what publishes there, as a topic's
     ``publishers`` say it. ``in_use`` as in ``Reference``.
@@ -137,6 +140,8 @@ class Named:
     def texts_in(self, values: Values) -> tuple[str, ...]:
         """The ARNs or names that ``values`` have there."""
         found = at_path(values, self.path)
+        if isinstance(found, Mapping):
+            return tuple(text for text, item in found.items() if item is not None)
         listed = found if isinstance(found, list | tuple) else [found]
         return tuple(text for text in listed if isinstance(text, str) and text)
 
@@ -170,6 +175,8 @@ class Service:
     """What precedes the name in an ARN: ``alarm:``."""
     arn_member: str = "ResourceArn"
     """The member of TagResource that has the ARN."""
+    deletes: tuple[str, ...] = ()
+    """Operations that a deletion needs beside those that begin with Delete."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ All else is pure. Public DNS and HTTPS hosts are asked only through an ``Outside
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ from reconciler.errors import AwsError
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Note, Observed
 from reconciler.names import from_route53
+from reconciler.resources import KINDS
 from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import RecordView
 from reconciler.rules.outside import Outside
@@ -47,7 +48,7 @@ _QUERIES: Final = 10
 
 def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     """Read what only the rules need into ``snapshot``: the SES account status of each region, SNS topics that
-    event destinations name, and what identities that will be deleted have sent.
+    declared resources name, and what identities that will be deleted have sent.
 
     With ``declared`` it uses the declared resources only, so that it can run while the live ones are read. A second
     call reads only what the first did not. Cost: one call for each region of the stack or with identities (with targets
@@ -134,15 +135,14 @@ _UNREAD: Final = object()
 
 
 def _topics(snapshot: Snapshot) -> dict[str, str | None]:
-    """The ARNs of topics that event destinations name, and of declared ones with a key, which is the value then."""
+    """The ARNs of topics that declared resources name, and of declared ones with a key, which is the value then."""
     found: dict[str, str | None] = {}
     stack = snapshot.state.stack
     for one in [one for one in snapshot.desired.values() if snapshot.includes(one.address)]:
-        if one.kind == "event_destination":
-            arn = str((one.spec.get("sns_destination") or {}).get("topic_arn") or "")
-            if arn.count(":") == 5:
-                found.setdefault(arn, None)
-        elif one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
+        for named in KINDS[one.kind].named:
+            arns = (text for text in named.texts_in(one.spec) if text.split(":")[2:3] == ["sns"])
+            found |= {arn: found.get(arn) for arn in arns if arn.count(":") == 5}
+        if one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
             arn = f"arn:{stack.partition}:sns:{one.region}:{stack.account}:{one.name}"
             found[arn] = str(one.spec["kms_master_key_id"])
     return found
@@ -227,6 +227,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
+        trails=snapshot.trails,
         undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
@@ -328,9 +329,10 @@ def https_hosts(view: RuleView) -> frozenset[str]:
 
 
 def annotate(
-    changes: Sequence[Change], findings: Iterable[Finding]
+    changes: Sequence[Change], findings: Iterable[Finding], before: Container[Finding] = ()
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
-    """The changes with the findings as notes, and diagnostics for findings that are about no change.
+    """The changes with the findings as notes, and diagnostics for findings that are about no change. Those that are
+    also in ``before`` stand.
 
     A kind's own note under the id of a rule is replaced by the finding, because the rule has the severity that the user
     has set. The code of a diagnostic is the rule's id, so ``RULES`` distinguishes errors of rules from others.
@@ -342,10 +344,12 @@ def annotate(
     for change in changes:
         mine = by_address.pop(change.address, [])
         kept = tuple(note for note in change.notes if note.rule not in RULES)
-        notes = tuple(Note(f.rule, f.severity, f.message + (f" ({f.hint})" if f.hint else "")) for f in mine)
+        notes = tuple(
+            Note(f.rule, f.severity, f.message + (f" ({f.hint})" if f.hint else ""), f in before) for f in mine
+        )
         out.append(change if not notes and kept == change.notes else replace(change, notes=(*kept, *notes)))
     rest = tuple(
-        Diagnostic(f.severity, f.rule, f.message, f.hint, address=f.address)
+        Diagnostic(f.severity, f.rule, f.message, f.hint, address=f.address, stands=f in before)
         for group in by_address.values()
         for f in group
     )
@@ -353,13 +357,61 @@ def annotate(
 
 
 def evaluate(
-    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None, made: Sequence[Change] | None = None
-) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
+    draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None, made: Sequence[Change] | None = None,
+    before: Container[Finding] = (),
+) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:  # fmt: skip
     """``view_of``, ``judge`` and ``annotate`` in one, for the planner. The rules judge AWS as it will be with those of
     ``changes`` that are ``made`` (default: all). Asks public DNS and HTTPS hosts only with ``outside``."""
     refused = {one.address for one in draft.refusals if one.code == "no-tracking-identity"}
     found = judge(_seen(draft, changes if made is None else made, outside))
-    return annotate(changes, [f for f in found if f.rule != "tracking-identity" or f.address not in refused])
+    kept = [f for f in found if f.rule != "tracking-identity" or f.address not in refused]
+    return annotate(changes, kept, before)
+
+
+def found_before(draft: PlanDraft, changes: Sequence[Change], outside: Outside | None = None) -> frozenset[Finding]:
+    """What the rules find in AWS as it is, without ``changes``: what these create is not there, what they alter is as
+    it was."""
+    view = view_of(draft.snapshot, ())
+    altered = {change.address for change in changes}
+    made = {change.address for change in changes if change.action == "create"}
+    entries: dict[tuple[str, str], bool] = {}  # whether anything of an entry is there
+    for address, one in view.desired.items():
+        key = one.entry.section, one.entry.name
+        entries[key] = entries.get(key, False) or address not in made
+    view = replace(
+        view,
+        desired={address: one for address, one in view.desired.items() if address not in altered},
+        state=replace(
+            view.state, entries=tuple(one for one in view.state.entries if entries.get((one.section, one.name), True))
+        ),
+    )
+    return frozenset(judge(view if outside is None else with_public_dns(view, outside)))
+
+
+def with_fixed(
+    changes: Sequence[Change], findings: tuple[Diagnostic, ...], before: Iterable[Finding]
+) -> tuple[list[Change], tuple[Diagnostic, ...]]:
+    """The changes and ``findings`` of ``evaluate``, with a note ``fixed`` for each finding that this plan removes: of
+    the change at its address, else a diagnostic. What is deleted is not fixed."""
+    left = {(note.rule, change.address) for change in changes for note in change.notes}
+    left |= {(one.code, one.address) for one in findings}
+    gone = {change.address for change in changes if change.action == "delete"}
+    fixed: dict[str, list[Finding]] = {}
+    for one in sorted(before, key=lambda f: (f.rule, f.address, f.message)):
+        if (one.rule, one.address) not in left and one.address not in gone and one.rule in RULES:
+            fixed.setdefault(one.address, []).append(one)
+    out = []
+    for change in changes:
+        notes = tuple(
+            Note("fixed", "note", f"fixes {one.rule}: {one.message}") for one in fixed.pop(change.address, ())
+        )
+        out.append(replace(change, notes=(*change.notes, *notes)) if notes else change)
+    rest = tuple(
+        Diagnostic("note", "fixed", f"this plan fixes {one.rule}: {one.message}", address=address)
+        for address, group in fixed.items()
+        for one in group
+    )
+    return out, (*findings, *rest)
 
 
 def finds_error(draft: PlanDraft, made: Sequence[Change], error: Diagnostic, outside: Outside | None = None) -> bool:

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 from reconciler.sandbox.dns import DELEGATED_TAG
 from reconciler.sandbox.faults import Fault
 from reconciler.sandbox.gateway import Gateway
+from reconciler.sandbox.kept import Kept
+from reconciler.sandbox.metrics import Metrics, add_points
 from reconciler.sandbox.protocol import ApiError, Request, Response
 from reconciler.sandbox.records import BadRecord, normalise_name
 from reconciler.sandbox.route53 import State as Route53State
@@ -149,6 +151,8 @@ class Admin:
         - ``dedicated_ips``: ``{ip, region?, account?, pool?}``
         - ``stacks``: CloudFormation's: ``{name, id?, region?, account?, status?, resources?: {logical id: {type,
           physical_id, retain?}}}``; their ids are returned, too
+        - ``metrics``: CloudWatch's: ``{name, namespace?, dimensions?: {name: value}, unit?, points: [[seconds ago,
+          value]], region?, account?}``
         - ``suppressed``: ``{addresses, reason?, region?, account?}``
         - ``accounts``: ``{region?, account?, production_access?, sending_enabled?, enforcement?, details?, quota?,
           sent?: {attempts, bounces?, complaints?, rejects?}, sent_by?: {identity: number}, sent_to?: {receiver:
@@ -158,7 +162,7 @@ class Admin:
             "zones": self._seed_zone, "records": self._seed_record, "identities": self._seed_identities,
             "verify": self._seed_verify, "dedicated_ips": self._seed_ip, "suppressed": self._seed_suppressed,
             "accounts": self._seed_account, "stacks": self._seed_stack,
-            "confirm": self._seed_confirm,
+            "confirm": self._seed_confirm, "metrics": self._seed_metric,
         }  # fmt: skip
         if unknown := set(given) - set(steps):
             raise ValueError(f"a seed has no {sorted(unknown)}; it has {sorted(steps)}")
@@ -276,6 +280,14 @@ class Admin:
     def _seed_stack(self, item: Mapping[str, Any]) -> str:
         account, region = item.get("account", self.world.account), item.get("region", DEFAULT_REGION)
         return self.gateway.cloudformation.add(account, region, item)
+
+    def _seed_metric(self, item: Mapping[str, Any]) -> None:
+        account, region = item.get("account", self.world.account), item.get("region", DEFAULT_REGION)
+        now = self.world.clock.now()
+        points = [(now - ago, float(value)) for ago, value in item["points"]]
+        kept = self.world.current(Metrics.name, account, region, Kept)
+        add_points(kept, item.get("namespace", "AWS/SES"), item["name"], item.get("dimensions", {}), points,
+                   item.get("unit", "None"))  # fmt: skip
 
     def _seed_suppressed(self, item: Mapping[str, Any]) -> None:
         now, state = self.world.clock.now(), self._ses(item)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from reconciler.sandbox.protocol import ApiError
 
-DEEDS: Final = ("throttle", "denied", "error", "reset", "lost", "delay")
+DEEDS: Final = ("throttle", "denied", "error", "partial", "reset", "lost", "delay")
 
 THROTTLE: Final = {
     "sesv2": ("TooManyRequestsException", 429),
@@ -18,11 +18,13 @@ THROTTLE: Final = {
     "route53": ("Throttling", 400),
     "iam": ("Throttling", 400),
     "sts": ("Throttling", 400),
+    "cloudwatch": ("Throttling", 400),
     "resourcegroupstaggingapi": ("ThrottledException", 400),
     "s3": ("SlowDown", 503),
 }
 DENIED: Final = {"sesv2": "AccessDeniedException", "s3": "AccessDenied", "iam": "AccessDenied", "sts": "AccessDenied",
-                 "ses": "AccessDenied", "route53": "AccessDenied", "sns": "AuthorizationError"}  # fmt: skip
+                 "ses": "AccessDenied", "route53": "AccessDenied", "sns": "AuthorizationError",
+                 "cloudwatch": "AccessDenied"}  # fmt: skip
 
 
 def throttled(service: str) -> ApiError:
@@ -70,6 +72,7 @@ class Fault:
     - ``throttle``: the service's throttling error
     - ``denied``: the service's access-denied error
     - ``error``: ``code``, ``message`` and ``status``
+    - ``partial``: a batch is answered with 200 and ``code`` and ``message`` for one of its parts, and nothing is done
     - ``reset``: the connection is reset before anything is done
     - ``lost``: the call is carried out, but its answer never arrives
     - ``delay``: the call waits ``seconds`` first

@@ -19,7 +19,7 @@ from reconciler.sandbox.iam import Iam
 from reconciler.sandbox.kept import services
 from reconciler.sandbox.passthrough import Moto
 from reconciler.sandbox.policy import Decision
-from reconciler.sandbox.protocol import Api, ApiError, Params, Request, Response, api
+from reconciler.sandbox.protocol import Api, ApiError, Params, Request, Response, api, spoken
 from reconciler.sandbox.route53 import Route53
 from reconciler.sandbox.ses_state import Verifier
 from reconciler.sandbox.ses_v1 import SesV1
@@ -28,7 +28,10 @@ from reconciler.sandbox.sts import Sts
 from reconciler.sandbox.tagging import Tagging
 from reconciler.sandbox.world import Call, World
 
-BY_SIGNING_NAME: Final = {"tagging": "resourcegroupstaggingapi", "email": "ses"}
+BY_SIGNING_NAME: Final = {
+    "tagging": "resourcegroupstaggingapi", "email": "ses",
+    **{service.signed_as: service.name for service in services() if service.signed_as},
+}  # fmt: skip
 READ_PREFIXES: Final = ("Get", "List", "Describe", "Lookup", "Head", "Test", "Simulate", "Batch")
 NOT_READS: Final = frozenset({"GetSessionToken"})
 WITH_MODELS: Final = frozenset({"secretsmanager", "ssm", "sns", "kms", "iam", "cloudtrail", "sts"})
@@ -72,15 +75,17 @@ class Gateway:
             *(service(world) for service in services()),
         )  # fmt: skip
         self.services: dict[str, Any] = {service.name: service for service in own}
-        self._apis: dict[str, Api] = {}
+        self._apis: dict[tuple[str, str], Api] = {}
 
-    def _api(self, service: str) -> Api:
-        if service not in self._apis:
-            made = api(service)
+    def _api(self, service: str, request: Request) -> Api:
+        """The API of a service in the protocol of a request."""
+        key = service, spoken(service, request)
+        if key not in self._apis:
+            made = api(*key)
             for method, uri, operation in OLD_ROUTES.get(service, ()):
                 made.add_route(method, uri, operation)
-            self._apis[service] = made
-        return self._apis[service]
+            self._apis[key] = made
+        return self._apis[key]
 
     def handle(self, request: Request) -> Outcome:
         """Serve one request to AWS."""
@@ -119,7 +124,7 @@ class Gateway:
 
     def _error(self, service: str, error: ApiError, request: Request) -> Response:
         known = service in self.services or service in WITH_MODELS or service == "s3"
-        return self._api(service if known else "sesv2").error(error, request.id)
+        return self._api(service if known else "sesv2", request).error(error, request.id)
 
     def _serve(self, request: Request, access_key: str, region: str, service: str, entry: dict[str, Any]) -> Outcome:
         if not service:
@@ -134,7 +139,7 @@ class Gateway:
         entry |= {"operation": operation, "reads_only": reads_only}
         modelled = service in self.services or service in WITH_MODELS
         if modelled:
-            entry["params"] = self._api(service).redact(operation, params)
+            entry["params"] = self._api(service, request).redact(operation, params)
         else:
             entry["params"] = params
         if principal is None or (service not in faults.GLOBAL and self._refuses(region, access_key)):
@@ -142,6 +147,9 @@ class Gateway:
         if principal.expires is not None and principal.expires <= world.clock.now():
             raise faults.expired_token(service)
         fault = self._fault(service, operation, region, principal.account, str(entry["params"]))
+        if fault is not None and fault.do == "partial":
+            result = self._api(service, request).answer(operation, self._in_part(fault), request.id)
+            return Outcome("answer", result)
         if fault is not None and fault.do != "lost":
             early = self._injure(fault, service, operation, principal.arn, entry)
             if early is not None:
@@ -170,7 +178,7 @@ class Gateway:
         """Operation and parameters; for services without a model of ours, what the request shows. The
         ledger's ``entry`` names the operation of a request whose parameters are refused, too."""
         if service in self.services or service in WITH_MODELS:
-            model = self._api(service)
+            model = self._api(service, request)
             operation, labels = model.operation_of(request)
             entry["operation"] = operation
             params = model.parse(request, operation, labels)
@@ -210,6 +218,12 @@ class Gateway:
             raise faults.denied(service, Decision.action_of(service, operation), arn, "*")
         raise ApiError(fault.code, fault.message, fault.status)
 
+    @staticmethod
+    def _in_part(fault: Fault) -> Params:
+        """The result of a batch of which one part has failed."""
+        part = {"TargetId": "1", "ErrorCode": fault.code, "ErrorMessage": fault.message}
+        return {"FailedEntryCount": 1, "FailedEntries": [part]}
+
     def _carry_out(self, call: Call, params: Params, request: Request) -> Response:
         service = self.services.get(call.service)
         method = getattr(service, xform_name(call.operation), None) if service is not None else None
@@ -217,7 +231,7 @@ class Gateway:
             self.iam.note_use(call)
             if method is not None:
                 result = method(call, params)
-                return self._api(call.service).answer(call.operation, result, request.id)
+                return self._api(call.service, request).answer(call.operation, result, request.id)
         if service is not None and call.service not in ("iam", "cloudtrail"):
             raise ApiError(
                 "UnknownOperationException", f"the sandbox does not have {call.service} {call.operation}", 501

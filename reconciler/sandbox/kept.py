@@ -1,7 +1,8 @@
 """Services beside SES whose resources a kind has: found in the folders of the kinds, as ``SERVICE`` of ``sandbox.py``.
 
-A service is a class with ``name``, ``nouns`` and its operations, as the other services of the sandbox have them. What
-it keeps in a region is in ``Kept``; tags, the tagging API and IAM's resources are made from that here.
+A service is a class with ``name``, ``nouns`` and its operations, as the other services of the sandbox have them; where
+several folders have a part of one service, their classes are joined. What it keeps in a region is in ``Kept``; tags,
+the tagging API and IAM's resources are made from that here.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class KeptService:
         return self.world.state(call, self.name, Kept)
 
     def arn(self, call: Call, noun: str, name: str) -> str:
-        return call.arn(self.signed_as or self.name, self.nouns[noun].prefix + name)
+        return call.arn(self.name, self.nouns[noun].prefix + name)
 
     def tagged(self, call: Call, arn: str) -> Item:
         """The resource of an ARN. Raises: ApiError."""
@@ -109,7 +110,7 @@ def tags_of_arn(world: World, arn: str) -> Mapping[str, str] | None:
     """The tags of a resource of such a service; None where it is none, or does not exist."""
     _, _, service, region, account, resource = arn.split(":", 5) if arn.count(":") > 4 else ("",) * 6
     for kind in services():
-        if service in (kind.name, kind.signed_as):
+        if service == kind.name:
             state = world.current(kind.name, account, region, Kept)
             for noun, (prefix, _) in kind.nouns.items():
                 item = state.of(noun).get(resource.removeprefix(prefix)) if resource.startswith(prefix) else None
@@ -123,7 +124,20 @@ T = TypeVar("T")
 
 @cache
 def services() -> tuple[type[KeptService], ...]:
-    """The services of all folders of kinds."""
+    """The services of all folders of kinds, and what CloudWatch has beside resources."""
     folders = sorted(file.parent.name for file in RESOURCES.glob("*/sandbox.py"))
-    modules: list[Any] = [import_module(f"reconciler.resources.{folder}.sandbox") for folder in folders]
-    return tuple(module.SERVICE for module in modules if hasattr(module, "SERVICE"))
+    names = [f"reconciler.resources.{folder}.sandbox" for folder in folders]
+    modules: list[Any] = [import_module(name) for name in (*names, "reconciler.sandbox.metrics")]
+    parts: dict[str, list[type[KeptService]]] = {}
+    for module in modules:
+        if hasattr(module, "SERVICE"):
+            parts.setdefault(module.SERVICE.name, []).append(module.SERVICE)
+    return tuple(_joined(classes) for classes in parts.values())
+
+
+def _joined(parts: list[type[KeptService]]) -> type[KeptService]:
+    """One service of the parts that several folders have of it."""
+    if len(parts) == 1:
+        return parts[0]
+    tables = {name: {k: v for part in parts for k, v in getattr(part, name).items()} for name in ("nouns", "names")}
+    return type(parts[0].name.title(), tuple(parts), tables)

@@ -1,8 +1,9 @@
 """AWS's wire formats, driven by the service models that botocore ships.
 
-One :class:`Api` per service turns an HTTP request into (operation, parameters) and a result or error into an HTTP
-answer, for the four protocols that recon's services use: rest-json (SES v2), rest-xml (Route 53), query (SES v1,
-IAM, STS) and json 1.1 (tagging, CloudTrail, and for the ledger Secrets Manager, SSM and KMS).
+One :class:`Api` per service and protocol turns an HTTP request into (operation, parameters) and a result or error into
+an HTTP answer, for the protocols that recon's services use: rest-json (SES v2), rest-xml (Route 53), query (SES v1,
+IAM, STS) and json (tagging, CloudTrail, and for the ledger Secrets Manager, SSM and KMS). CloudWatch offers json, query
+and ``cbor``; a client chooses.
 
 Parameters and results are plain dicts with the model's own member names. Requests are checked against the model:
 required members, enums, lengths, ranges and patterns, as AWS's front ends do before a service sees a request.
@@ -25,6 +26,8 @@ from urllib.parse import parse_qsl, unquote, unquote_plus
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from reconciler.sandbox import cbor
+
 Params = dict[str, Any]
 
 VALIDATION_CODE: Final = {
@@ -36,6 +39,7 @@ VALIDATION_CODE: Final = {
     "resourcegroupstaggingapi": "InvalidParameterException",
     "cloudtrail": "InvalidParameterCombinationException",
     "cloudformation": "ValidationError",
+    "cloudwatch": "ValidationError",
 }
 
 
@@ -83,9 +87,32 @@ def _session() -> Any:
 
 
 @cache
-def api(service: str) -> Api:
-    """The one Api of a service, by botocore's name (``sesv2``, ``route53``). Loading takes 5 to 60 ms."""
-    return Api(service, _session().get_service_model(service))
+def _model(service: str) -> Any:
+    return _session().get_service_model(service)
+
+
+@cache
+def api(service: str, protocol: str = "") -> Api:
+    """The one Api of a service, by botocore's name (``sesv2``, ``route53``), in a protocol that it offers: by default
+    the one that botocore speaks. Loading takes 5 to 60 ms."""
+    return Api(service, _model(service), protocol)
+
+
+def spoken(service: str, request: Request) -> str:
+    """The protocol of a request; "" for the one that botocore speaks, also where the request has the marks of none.
+
+    Source: Smithy specification, "Smithy RPC v2 CBOR protocol" and "AWS JSON 1.0 protocol": how requests are marked.
+    """
+    offered = _model(service).metadata.get("protocols", ())
+    if len(offered) < 2:
+        return ""
+    name, value = cbor.HEADER
+    marked = {
+        cbor.PROTOCOL: request.headers.get(name) == value,
+        "json": "x-amz-target" in request.headers,
+        "query": b"Action=" in request.body[:2000] or "Action=" in request.query,
+    }
+    return next((protocol for protocol, marks in marked.items() if marks and protocol in offered), "")
 
 
 @lru_cache(maxsize=2048)
@@ -104,21 +131,21 @@ def _lower_first(name: str) -> str:
 
 
 class Api:
-    """Routes, reads and writes the messages of one service."""
+    """Routes, reads and writes the messages of one service in one protocol."""
 
-    def __init__(self, service: str, model: Any) -> None:
+    def __init__(self, service: str, model: Any, protocol: str = "") -> None:
         self.service = service
         self.model = model
-        self.protocol: str = getattr(model, "resolved_protocol", None) or model.metadata["protocol"]
+        self.protocol: str = protocol or getattr(model, "resolved_protocol", None) or model.metadata["protocol"]
         self.namespace: str = model.metadata.get("xmlNamespace", "")
         self._routes: dict[tuple[str, int], list[tuple[int, tuple[str | None, ...], tuple[str, ...], str]]] = {}
         if self.protocol.startswith("rest-"):
             for name in model.operation_names:
                 http = model.operation_model(name).http
                 self.add_route(http["method"], http["requestUri"], name)
-        self.statuses: dict[str, int] = {}
-        for shape in model.error_shapes:
-            self.statuses[shape.error_code] = shape.metadata.get("error", {}).get("httpStatusCode", 400)
+        self.errors: dict[str, Any] = {shape.error_code: shape for shape in model.error_shapes}
+        self.query_compatible = "awsQueryCompatible" in model.metadata
+        """Whether errors carry the codes of the query protocol in a header of their own, beside the names of shapes."""
 
     # --- routing ---------------------------------------------------------------------------------------------------
 
@@ -147,6 +174,10 @@ class Api:
             what = request.headers.get("x-amz-target", "").rpartition(".")[2]
             if what in self.model.operation_names:
                 return what, {}
+        elif self.protocol == cbor.PROTOCOL:
+            what = request.path.rpartition("/operation/")[2]
+            if what in self.model.operation_names:
+                return what, {}
         else:
             form = dict(parse_qsl(request.body.decode(), keep_blank_values=True)) or dict(parse_qsl(request.query))
             what = form.get("Action", "")
@@ -171,6 +202,8 @@ class Api:
                 return _from_form(shape, tree)  # type: ignore[no-any-return]
             if self.protocol == "json":
                 return _from_json(shape, json.loads(request.body or b"{}"))  # type: ignore[no-any-return]
+            if self.protocol == cbor.PROTOCOL:
+                return _from_json(shape, cbor.read(request.body))  # type: ignore[no-any-return]
             return self._parse_rest(shape, request, labels)
         except (ValueError, ElementTree.ParseError, TypeError, AttributeError) as error:
             code = "MalformedInput" if self.protocol == "rest-xml" else "SerializationException"
@@ -252,8 +285,12 @@ class Api:
                         headers.append((member.serialization.get("name", name), str(result[name])))
                 else:
                     body_members[name] = member
+        if self.protocol == cbor.PROTOCOL:
+            return Response(
+                status, [*headers, *self._cbor_headers()], b"" if shape is None else cbor.write(shape, result)
+            )
         if self.protocol in ("rest-json", "json"):
-            kind = "application/json" if self.protocol == "rest-json" else "application/x-amz-json-1.1"
+            kind = self._json_type()
             document = {} if shape is None else _json_members(body_members, result)
             body = json.dumps(document, separators=(",", ":")).encode()
         elif self.protocol == "rest-xml":
@@ -274,14 +311,31 @@ class Api:
             ).encode()
         return Response(status, [*headers, ("Content-Type", kind)], body)
 
+    def _json_type(self) -> str:
+        version = self.model.metadata.get("jsonVersion", "1.1")
+        return "application/json" if self.protocol == "rest-json" else f"application/x-amz-json-{version}"
+
+    @staticmethod
+    def _cbor_headers() -> tuple[tuple[str, str], ...]:
+        return (cbor.HEADER, ("Content-Type", "application/cbor"))
+
     def error(self, error: ApiError, request_id: str) -> Response:
         """An error as HTTP, with the status of the model where the error names none."""
-        status = error.status or self.statuses.get(error.code, 400)
+        shape = self.errors.get(error.code)
+        modelled = shape.metadata.get("error", {}).get("httpStatusCode", 400) if shape is not None else 400
+        status = error.status or modelled
         headers = [("x-amzn-RequestId", request_id)]
-        if self.protocol in ("rest-json", "json"):
+        name = error.code
+        if self.query_compatible and self.protocol != "query":
+            headers.append(("x-amzn-query-error", f"{error.code};{'Receiver' if status >= 500 else 'Sender'}"))
+            name = shape.name if shape is not None else name
+        if self.protocol == cbor.PROTOCOL:
+            headers += self._cbor_headers()
+            body = cbor.write_error(shape, name, error.message, error.members)
+        elif self.protocol in ("rest-json", "json"):
             document = {"message": error.message, **error.members}
             if self.protocol == "json":
-                document["__type"] = error.code
+                document["__type"] = name
             headers += [("x-amzn-ErrorType", error.code), ("Content-Type", "application/json")]
             body = json.dumps(document).encode()
         else:
@@ -370,9 +424,9 @@ def _from_json(shape: Any, node: Any) -> Any:
     if kind == "map":
         return {key: _from_json(shape.value, item) for key, item in node.items()}
     if kind == "timestamp":
-        return parse_time(node)
+        return node if isinstance(node, datetime) else parse_time(node)
     if kind == "blob":
-        return base64.b64decode(node)
+        return node if isinstance(node, bytes) else base64.b64decode(node)
     if kind == "string" and not isinstance(node, str):
         raise ValueError(f"{shape.name} is not a string")
     if kind == "boolean" and not isinstance(node, bool):

@@ -325,7 +325,43 @@ def refused() -> Plan:
     return plan(*changes, outcome="refused", diagnostics=tuple(told))
 
 
+def drifted() -> Plan:
+    """Drift with its authors, five times by one of them; findings that are fixed, and others that stand."""
+    by = "by arn:aws:sts::111122223333:assumed-role/admin/ann from 203.0.113.7, in the console"
+    sets, told = [], []
+    for number in range(1, 6):
+        address, file = f"configuration_set/{US}/set-t{number:02}", src(number, file="state/sets.yaml")
+        sets.append(Change(
+            address, "configuration_set", "update", {"delivery_options": {"tls_policy": "OPTIONAL"}},
+            {"delivery_options": {"tls_policy": "REQUIRE"}},
+            diff=(FieldDiff("delivery_options.tls_policy", "OPTIONAL", "REQUIRE", file),),
+            source=file, region=US,
+        ))  # fmt: skip
+        when = f"PutConfigurationSetDeliveryOptions at 2026-11-21T22:1{number}:00Z {by}"
+        told.append(Diagnostic("note", "edited", "changed outside recon", address=address))
+        told.append(Diagnostic("note", "caused-by", when, address=address))
+    dmarc = "dns_record/acme.com/_dmarc.acme.com/TXT"
+    record = Change(
+        dmarc, "dns_record", "update", {"p": "none"}, {"p": "reject"},
+        diff=(FieldDiff("p", "none", "reject", src(9)),), source=src(9),
+        notes=(
+            Note("fixed", "note", "fixes dmarc-none: acme.com lets receivers accept mail that fails (p=none)"),
+            Note("dmarc-no-rua", "warning", "acme.com asks for no reports", stands=True),
+        ),
+    )  # fmt: skip
+    words = "changed outside recon since the apply at 2026-11-20T08:00:00Z (the YAML has not changed)"
+    told.append(Diagnostic("note", "edited", words, address=dmarc))
+    for number in range(1, 31):
+        address = f"configuration_set/{US}/set-t{number:02}"
+        told.append(Diagnostic("warning" if number % 3 else "note", "events-none",
+                               f"{address} publishes no events", address=address, stands=True))  # fmt: skip
+    told.append(Diagnostic("warning", "account-paused", "AWS has put the account on probation in us-east-1",
+                           address=f"account/{US}"))  # fmt: skip
+    return plan(*sets, record, diagnostics=tuple(told))
+
+
 CASES = {
     "setup": setup(), "everything": everything(), "tenants": tenants(), "hostile": hostile(), "refused": refused(),
-    "no_changes": plan(), "bulk": plan(refresh="bulk", unread=("email_identity/us-east-1/acme.com policies",) * 3),
+    "drifted": drifted(), "no_changes": plan(),
+    "bulk": plan(refresh="bulk", unread=("email_identity/us-east-1/acme.com policies",) * 3),
 }  # fmt: skip
