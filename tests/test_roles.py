@@ -44,8 +44,9 @@ def profile() -> dict[str, Any]:
     return found
 
 
-def codes(house: House, document: dict[str, Any]) -> set[str]:
-    return {d.code for d in house.plan(document).diagnostics}
+def codes(house: House, document: dict[str, Any] | None = None) -> set[str]:
+    plan = house.plan(document)
+    return {d.code for d in plan.diagnostics} | {note.rule for change in plan.changes for note in change.notes}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_who_a_subject_lets_in(house: House, subject: Any, says: str) -> None:
     if refused:
         assert f"[{says}]" in ran.err
         return
-    found = {d.code for d in house.plan().diagnostics if d.code.startswith("role-")}
+    found = {code for code in codes(house) if code.startswith("role-")}
     assert found - {"role-from-unverified"} == ({says} if says else set()) | (
         {"role-name-recycled"} if says == "role-wide-subject" and "@" not in str(subject) else set()
     )
