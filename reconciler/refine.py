@@ -7,8 +7,8 @@ Four things cost too much to read for everything, and matter only for what a pla
 - the topics of identities' own, where a rule would report that nothing receives their bounces and complaints (one
   call for 100 identities);
 - what AWS would refuse a deletion for (``kinds/obstacles.py``);
-- who owns a DMARC or BIMI record that the plan takes over, where only another stack's identity could say it
-  (``resources/dns_record/foreign_ownership.py``: one call a region for 100 domains).
+- whether another stack owns a record that the plan deletes or takes over, where only the tags of its resources could
+  say it (``resources/dns_record/foreign_ownership.py``: one call a region for 100 resources).
 
 What is read is put into a copy of the snapshot, and the plan is made again from that.
 """
@@ -36,7 +36,7 @@ def plan_to_fixpoint(snapshot: Snapshot, aws: Aws, plan_of: Callable[[Snapshot],
     while True:
         plan = plan_of(snapshot.freeze())
         partly = _seen_in_part(snapshot, plan.changes)
-        doubtful = {} if partly else foreign_ownership.doubtful(snapshot, plan.changes)
+        doubtful = set() if partly else foreign_ownership.doubtful(snapshot, plan.changes)
         silent = [] if partly else bulk.without_topics(snapshot, plan)
         going = [] if partly else _not_asked(snapshot, plan.changes)
         if not (partly or doubtful or silent or going):
@@ -46,7 +46,7 @@ def plan_to_fixpoint(snapshot: Snapshot, aws: Aws, plan_of: Callable[[Snapshot],
             for address in partly:
                 del more.observed[address]
             read_each(EmailIdentity(), aws, more, partly)
-        elif not (doubtful and foreign_ownership.ask(aws, more, doubtful)) and not (silent or going):
+        elif not (doubtful and foreign_ownership.ask(aws, more, doubtful, REGISTRY)) and not (silent or going):
             return plan, snapshot
         bulk.read_topics(aws, more, silent)
         read_users(aws, more, going, REGISTRY)

@@ -3,9 +3,11 @@ out of the YAML."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-from support import HOME, OTHER, House, client, words
+import pytest
+from support import HOME, House, client, words
 
 from reconciler.model import Plan
 
@@ -195,6 +197,24 @@ def test_a_part_that_is_declared_later_is_adopted_by_itself(house: House) -> Non
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "key"),
+    [
+        ("domains", "acme.com", "policies"), ("domains", "acme.com", "tags"), ("domains", "acme.com", "dmarc"),
+        ("domains", "acme.com", "spf"), ("domains", "acme.com", "mail_from"),
+        ("configuration_sets", "main", "event_destinations"), ("configuration_sets", "main", "tracking_options"),
+        ("configuration_sets", "main", "tags"), ("contact_lists", "news", "topics"),
+    ],
+)  # fmt: skip
+def test_what_is_written_is_owned_although_it_is_unmanaged_too(house: House, section: str, name: str, key: str) -> None:
+    """``unmanaged`` opts out of what nobody writes: what the entry says itself is adopted once, not by each plan."""
+    live(house)
+    document = copy.deepcopy(EVERYTHING)
+    document[section][name]["unmanaged"] = [key]
+    house.apply(document)
+    assert not house.plan().changes
+
+
 def test_what_stays_live_although_its_entry_goes_is_named(house: House) -> None:
     house.seed_zone()
     house.settle({"domains": {"acme.com": {"mail_from": {"mail_from_domain": "bounce.acme.com"}}}})
@@ -217,30 +237,6 @@ def test_records_in_dns_that_recon_does_not_hold_are_named_when_their_entry_goes
     house.write({})
     (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
     assert all(f"{token}._domainkey.acme.org CNAME" in left.message for token in tokens)
-
-
-def test_a_record_of_two_stacks_in_one_account_goes_with_the_last_of_them(house: House) -> None:
-    """Their identities are in two regions, and their tags name the same record."""
-    house.seed_zone()
-
-    def stack(name: str, region: str, **entry: Any) -> None:
-        house.document = {}
-        house.write({"domains": {"acme.com": entry}} if entry else {}, stack={"name": name, "regions": [region]})
-
-    stack("one", HOME, dmarc={"p": "none"})
-    house.settle()
-    stack("two", OTHER, dmarc={"p": "none"})
-    (record,) = [c for c in house.plan().changes if c.address == "dns_record/acme.com/_dmarc.acme.com/TXT"]
-    assert (record.action, [n.rule for n in record.notes]) == ("adopt", ["shared", "dmarc-no-rua"])
-    house.settle()
-    stack("one", HOME)
-    (left,) = [d for d in house.plan().diagnostics if d.code == "left"]
-    assert left.message == 'the DMARC of acme.com stays: the recon stack "two" declares it, too'
-    house.settle()
-    assert "v=DMARC1; p=none" in house.dns("_dmarc.acme.com")
-    stack("two", OTHER)
-    house.settle()
-    house.check_foreign(alone=True)
 
 
 DNS = {"account": "999900001111", "role_arn": "arn:aws:iam::999900001111:role/recon-dns"}

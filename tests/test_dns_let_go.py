@@ -205,3 +205,96 @@ def test_the_ttl_of_an_spf_record_of_ours_is_as_written(house: House) -> None:
     for ttl in (60, 90):
         house.settle({"domains": {"acme.com": {"identity": False, "ttl": ttl, "spf": {"include": ["a.example"]}}}})
         assert [raw["TTL"] for raw in house.raw_zone() if raw["Type"] == "TXT" and raw["Name"] == "acme.com."] == [ttl]
+
+
+# --- what stacks of one account share -----------------------------------------------------------------------------
+
+TRACKED = {"tracking_options": {"custom_redirect_domain": "click.acme.com"}}
+NULL_MX: dict[str, Any] = {"identity": False, "null_mx": True}
+BOUNCE = {"mail_from": {"mail_from_domain": "m.eu.acme.com"}}
+Half = tuple[str, dict[str, Any], dict[str, Any]]
+"""The region, and the state with the record and without."""
+SHARED: dict[str, tuple[Half, Half, list[tuple[str, str]]]] = {
+    "DMARC": ((HOME, {"domains": {"acme.com": {"dmarc": {"p": "none"}}}}, {}),
+              (OTHER, {"domains": {"acme.com": {"dmarc": {"p": "none"}}}}, {}), [("_dmarc.acme.com", "TXT")]),
+    "null MX": ((HOME, {"domains": {"no.acme.com": NULL_MX}}, {}), (HOME, {"domains": {"no.acme.com": NULL_MX}}, {}),
+                [("no.acme.com", "MX")]),
+    "MAIL FROM": ((HOME, {"domains": {"acme.com": BOUNCE}}, {"domains": {"acme.com": {}}}),
+                  (HOME, {"domains": {"eu.acme.com": BOUNCE}}, {}),
+                  [("m.eu.acme.com", "MX"), ("m.eu.acme.com", "TXT")]),
+    "DKIM key": ((HOME, {"domains": {"acme.com": {"dkim": byodkim()}}}, {}),
+                 (OTHER, {"domains": {"acme.com": {"dkim": byodkim()}}}, {}), [("s1._domainkey.acme.com", "TXT")]),
+    "CNAME": ((HOME, {"domains": {"acme.com": {}}, "configuration_sets": {"one": TRACKED}},
+               {"domains": {"acme.com": {}}}),
+              (HOME, {"configuration_sets": {"two": TRACKED}},
+               {"configuration_sets": {"two": {"tracking_options": None}}}),
+              [("click.acme.com", "CNAME")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_a_record_of_two_stacks_in_one_account_goes_with_the_last_of_them(
+    house: House, what: str, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tags of an identity or set of each name the same record; of a domain that never sends, the markers do."""
+    monkeypatch.setenv("DKIM_KEY", keys[0])
+    house.seed_zone()
+    one, two, records = SHARED[what]
+
+    def stack(name: str, region: str, document: dict[str, Any]) -> None:
+        house.document = {}
+        house.write(document, stack={"name": name, "regions": [region]})
+
+    for name, (region, document, _) in (("one", one), ("two", two)):
+        stack(name, region, document)
+        shared = [c for c in house.plan().changes if "shared" in {note.rule for note in c.notes}]
+        assert len(shared) == (len(records) if name == "two" else 0)
+        assert {c.action for c in shared} <= {"adopt"}
+        house.settle()
+    values = {record: house.dns_values(*record) for record in records}
+    assert all(values.values())
+    stack("one", one[0], one[2])
+    left = {d.message for d in house.plan().diagnostics if d.code in ("left", "shared")}
+    assert {text.partition(" of ")[0] for text in left} == {f"the {what}"}
+    assert all('the recon stack "two" declares it, too' in text for text in left)
+    house.settle()
+    assert {record: house.dns_values(*record) for record in records} == values
+    stack("two", two[0], two[2])
+    house.settle()
+    assert {record: house.dns_values(*record) for record in records} == {
+        record: [value for value in there if "vendor" in value] for record, there in values.items()
+    }
+    stack("one", one[0], {})
+    house.settle()
+    house.check_foreign(alone=True)
+
+
+def test_what_another_stack_of_the_account_has_is_not_changed(house: House) -> None:
+    """A tracking domain of another region's set, as its tag says, as AWS shows it where an earlier recon has put no
+    such tag, and where that cannot be read."""
+    house.seed_zone()
+    domain: dict[str, Any] = {"domains": {"acme.com": {}}}
+    house.write({**domain, "configuration_sets": {"one": TRACKED}}, stack={"name": "one"})
+    house.settle()
+    house.document = {}
+    house.write({**domain, "configuration_sets": {"two": TRACKED}}, stack={"name": "two", "regions": [OTHER]})
+
+    def refusal() -> tuple[str, str]:
+        address = "dns_record/acme.com/click.acme.com/CNAME"
+        (refused,) = [c.refused for c in house.plan().changes if c.address == address]
+        assert refused is not None
+        return refused.code, refused.message
+
+    theirs = (
+        "owned-elsewhere",
+        f'the CNAME of click.acme.com belongs to the recon stack "one": its configuration set one in {HOME}',
+    )
+    assert refusal()[0] == theirs[0]
+    assert theirs[1] in refusal()[1]
+    arn = f"arn:aws:ses:{HOME}:111122223333:configuration-set/one"
+    client("sesv2").untag_resource(ResourceArn=arn, TagKeys=["recon:tracking"])
+    assert theirs[1] in refusal()[1]
+    house.sandbox.fault("denied", operation="GetConfigurationSet", region=HOME)
+    code, message = refusal()
+    assert code == "others-unread"
+    assert f'configuration_set/{HOME}/one of the recon stack "one" has no tag recon:tracking' in message

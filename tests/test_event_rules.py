@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support import ACCOUNT, HOME, OTHER, House, client
 
-from reconciler.resources.event_rule.presets import MOST_CHARACTERS, PRESETS, preset_pattern, text_of
+from reconciler.resources.event_rule import MOST_CHARACTERS, PRESETS, preset_pattern, text_of
 
 STATE = "state.yaml"
 ADDRESS = f"event_rule/{HOME}/keys"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from reconciler import rules
 from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
-from reconciler.resources.event_rule.presets import preset_pattern
+from reconciler.resources.event_rule import preset_pattern
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
@@ -114,6 +115,7 @@ def make(
     more: Mapping[str, tuple[Any, Any] | tuple[Any, Any, Any]] | None = None,
     domains: Mapping[str, Any] | None = None,
     users: Mapping[str, Any] | None = None,
+    roles: Mapping[str, Any] | None = None,
     dmarc: tuple[str | None, str | None] | None = None,
     spf: tuple[str | None, str | None] | None = None,
     before: Mapping[tuple[str, str], Any] | None = None,
@@ -155,6 +157,7 @@ def make(
             dns[key], later[key] = ([text] if text else None for text in texts)
     entries = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
     entries += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
+    entries += [entry("sending_roles", n, None, v) for n, v in (roles or {}).items()]
     state = State(
         Stack("acme-mail", None, "111122223333", regions, dns_account=dns_account),
         tuple(entries),
@@ -200,6 +203,17 @@ def a_rule(preset: str = "", region: str = EAST, users: tuple[str, ...] = ("news
 
 def user(**values: Any) -> dict[str, Any]:
     return {"users": {"news": {**GOOD_USER, **values}}}
+
+
+GOOD_ROLE = {"trust": {"service": "lambda.amazonaws.com"}, "from_addresses": ["*@acme.com"]}
+
+
+def role(subject: str = "", more: Any = None, **values: Any) -> dict[str, Any]:
+    """A sending role; of GitHub where there is a subject, with ``more`` as another policy."""
+    oidc = {"oidc": {"provider": "token.actions.githubusercontent.com", "subject": subject}}
+    entry = {**GOOD_ROLE, **({"trust": oidc} if subject else {}), **values}
+    live = {"sending_role/blast": ({}, {**LIMITED, "actions": ["SendRawEmail"]}, {"policies": [more]})}
+    return {"roles": {"blast": entry}, **({"more": live} if more else {})}
 
 
 def policy(*resources: str) -> dict[str, Any]:
@@ -252,7 +266,18 @@ ONE_LOGO = {LOGO: ["v=BIMI1; l=https://acme.com/l.svg; a=https://acme.com/v.pem"
 CREDENTIAL = "smtp_credential/news"
 ELEVEN = "v=spf1 " + " ".join(f"include:s{n}.example" for n in range(11)) + " ~all"
 
+
 # rule -> (severity, view) that trips it
+def rsa_key(bits: int) -> str:
+    """An RSA public key of so many bits, as DNS has it (PKCS #1)."""
+    number = b"\x00" + (1 << (bits - 1) | 1).to_bytes(bits // 8)
+    body = b"\x02\x82" + len(number).to_bytes(2) + number + b"\x02\x03\x01\x00\x01"
+    return base64.b64encode(b"\x30\x82" + len(body).to_bytes(2) + body).decode()
+
+
+OWN_KEY = {"dkim": {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1"}}
+OWN_NAME = ("s1._domainkey.acme.com", "TXT")
+
 FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dmarc-enforced-unverified", "error", {"facts": UNALIGNED, "dmarc": (NONE, GOOD_DMARC)}),
     ("dmarc-enforced-unverified", "warning", {"facts": UNALIGNED}),
@@ -424,6 +449,10 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dkim-off", "note", {"more": {SHOP: new(dkim={"signing_enabled": False})}}),
     ("dkim-key-lowered", "warning", {"want": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
     ("dkim-short-key", "note", {"live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
+    ("dkim-short-own-key", "warning", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(1024)}}),
+    ("dkim-short-own-key", "warning", {"live": OWN_KEY, "before": {OWN_NAME: [f"v=DKIM1; p={rsa_key(1536)}"]}}),
+    ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/xn--pple-43d.com": new()}}),
+    ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/Me@xn--pple-43d.com": new()}}),
     (
         "dkim-replica",
         "warning",
@@ -685,6 +714,13 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "warning",
         {**user(), "more": {CREDENTIAL: (key("2026-01-01T00:00:00+00:00"), {})}},
     ),
+    ("role-wide-subject", "warning", role("repo:acme/app:*")),
+    ("role-wide-subject", "warning", role("repo:acme@1/*")),
+    ("role-name-recycled", "note", role("repo:acme/app:ref:refs/heads/main")),
+    ("role-bulk-from", "warning", role(actions=["SendBulkEmail"])),
+    ("role-from-unverified", "warning", role(from_addresses=["*@other.com"])),
+    ("role-wider", "warning", role(more=other_policy("Allow"))),
+    ("role-denied", "warning", role(more=other_policy("Deny"))),
     (
         "smtp-wider",
         "warning",
@@ -881,6 +917,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-short-key", {}),
+    ("dkim-short-own-key", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(2048)}}),
+    ("dkim-short-own-key", {"live": OWN_KEY, "before": {OWN_NAME: ["p="]}}),
+    ("identity-mixed-scripts", {"more": {f"email_identity/{EAST}/xn--bcher-kva.com": new()}}),
     (
         "dkim-replica",
         {"more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})}},
@@ -1058,6 +1097,12 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             }
         },
     ),
+    ("role-wide-subject", role("repo:acme@1/app@2:ref:refs/heads/main")),
+    ("role-name-recycled", role("repo:acme@1/app@2:ref:refs/heads/main")),
+    ("role-bulk-from", role(actions=["SendBulkEmail"], from_addresses=["*"])),
+    ("role-from-unverified", role(from_addresses=["*@shop.acme.com", "*"])),
+    ("role-wider", role(more=other_policy("Deny"))),
+    ("role-denied", role(more=other_policy("Allow"))),
     ("smtp-any-from", user()),
     ("smtp-any-network", user(source_ips=None, conditions={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
     ("smtp-wide-network", user()),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_type_hint
 
 import typer
 
+from reconciler.cli.redacting import know_account, redacted
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 from reconciler.names import similar
@@ -172,16 +173,22 @@ def load(state: str, env: str | None, out: Output) -> tuple[State, tuple[Diagnos
     from reconciler import desired
 
     loaded = desired.load(state, env)
+    for account in (loaded.state.stack.account, loaded.state.stack.dns_account):
+        know_account(account)
     return loaded.state, loaded.warnings
 
 
 def ses_regions(named: Iterable[str]) -> list[str]:
     """The regions of a command line, each once and sorted. Raises ReconError where SES has one of them not."""
-    from reconciler.regions import SES_REGIONS
+    from reconciler.names import similar
+    from reconciler.regions import SES_REGIONS, of_partition_of
 
     chosen = sorted(set(named))
     if unknown := [region for region in chosen if region not in SES_REGIONS]:
-        raise ReconError(f"SES has no region {', '.join(unknown)}", hint=f"such as {', '.join(SES_REGIONS[:4])}")
+        there = of_partition_of(unknown[0], SES_REGIONS)
+        near = similar(unknown[0], there)
+        hint = f"did you mean {near[0]}?" if near else f"such as {', '.join((there or SES_REGIONS)[:4])}"
+        raise ReconError(f"SES has no region {', '.join(unknown)}", hint=hint)
     return chosen
 
 
@@ -344,6 +351,7 @@ def step_summary(
     with contextlib.suppress(OSError):  # the summary is optional
         if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for a reader
             return
+        text = redacted(text)
         used = Path(path).stat().st_size if Path(path).exists() else 0
         if used + len(text.encode()) <= SUMMARY_LIMIT:
             with Path(path).open("a", encoding="utf-8") as file:

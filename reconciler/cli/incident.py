@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.common import AccountOption, EnvOption, StateArg, account_id, guarded, load_state, ses_regions, yes
+from reconciler.cli.redacting import know_account
 from reconciler.errors import ReconError, Refused
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Incident:
         stack = Stack("", None, "", places, partition_of(places[0]))
         aws = Aws(stack, purpose=purpose, parallelism=parallelism)
         found = aws.keep_to_own_account()
+        know_account(found)
         if self.account not in {None, found}:
             raise Refused(f"your credentials are for account {found}, --account says {self.account}")
         return aws

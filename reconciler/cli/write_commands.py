@@ -178,14 +178,9 @@ def destroy(
 ) -> int:
     """Delete everything that the stack owns. Confirm with --allow-deletes N, or by typing the stack's name."""
     from reconciler import running
-    from reconciler.safeguards import check_safeguards
+    from reconciler.safeguards import check_safeguards, some
 
     targets = validate_targets(target)
-    if allow_deletes is None and not sys.stdin.isatty():
-        raise Refused(
-            "destroy asks for confirmation, and there is no terminal",
-            hint="review what it would delete, then use --allow-deletes N with the number of deletions",
-        )
     with with_lock(declared.stack, "destroy", out, lock_timeout) as held:
         planned = running.make(declared, purpose="apply", targets=targets, parallelism=parallelism, removing=True)
         plan = planned.plan
@@ -196,6 +191,13 @@ def destroy(
             out.plan(plan)
         ask = allow_deletes is None
         check_safeguards(plan, allow_deletes=10**9 if ask else allow_deletes, consent=True, resume_sending=True)
+        if ask and not sys.stdin.isatty():
+            deleted = [change for change in plan.changes if change.action == "delete"]
+            names = some([change.address for change in sorted(deleted, key=lambda change: not change.counts)])
+            raise Refused(
+                f"destroy would delete {names or 'nothing'}; it asks for confirmation, and there is no terminal",
+                hint=f"if that is meant: recon destroy --allow-deletes {sum(change.counts for change in deleted)}",
+            )
         if ask and not yes(f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name):
             out.info("Nothing was deleted.")
             return 1

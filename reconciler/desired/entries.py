@@ -14,10 +14,10 @@ from reconciler.desired.checks.place import EntryContext, address_of
 from reconciler.desired.findings import SchemaProblem, findings
 from reconciler.desired.layers import ENTRIES, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, label, merged, show
-from reconciler.desired.variables import BadVariable, Variables, suggestion, variable_text
+from reconciler.desired.variables import BadVariable, Variables, suggestible, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
-from reconciler.regions import SES_REGIONS, home_region
+from reconciler.regions import SES_REGIONS, home_region, partition_of
 from reconciler.resources import KINDS, SECTIONS, children
 from reconciler.resources.email_identity import IDENTITY_KEYS
 
@@ -454,12 +454,17 @@ class Assembler:
             except BadVariable as error:
                 self.problems.error(error.code, f"{declared.where}.regions: {error}", error.hint, source=item.source)
                 continue
-            if region in SES_REGIONS and region not in regions:
+            if region in SES_REGIONS and partition_of(region) != self.stack.partition:
+                what = f"{region} is in {partition_of(region)}, the stack in {self.stack.partition}"
+                advice = "an account belongs to one partition: use one stack for each"
+                words = f"{declared.where}.regions: {what}"
+                self.problems.error("mixed-partitions", words, advice, source=item.source)
+            elif region in SES_REGIONS and region not in regions:
                 regions.append(region)
             elif region not in SES_REGIONS and not self.problems.reported(item.source, "not-allowed-value"):
                 self.problems.error(
                     "not-allowed-value", f"{declared.where}.regions: {show(region)} is not a region of SES",
-                    suggestion(region, SES_REGIONS), source=item.source,
+                    suggestion(region, suggestible(region, SES_REGIONS)), source=item.source,
                 )  # fmt: skip
         return tuple(regions)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
-from reconciler.doctor import sender_facts, undeclared
+from reconciler.doctor import callers, sender_facts, undeclared
 from reconciler.doctor.checks import ENOUGH, REVIEW_BOUNCES, REVIEW_COMPLAINTS
 from reconciler.doctor.key_history import KeyHistory
 from reconciler.doctor.receiver import READS as READS_OF_RECEIVER
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 READS = (
     "ses:GetSendStatistics", *suppression.READS, *undeclared.READS, *sender_facts.READS, *READS_OF_RECEIVER,
+    *callers.READS,
 )  # fmt: skip
 """The calls beside those of a plan."""
 DAYS = 14
@@ -91,6 +92,8 @@ class Facts:
     live: undeclared.LiveNames | None = None
     receiver: ReceiverFacts | None = None
     senders: sender_facts.SenderFacts | None = None
+    callers: dict[str, list[callers.CallerCounts] | ReconError] = field(default_factory=dict)
+    """By region, where a rate is bad and a destination counts by sender."""
     name: str = ""
     """The domain or address that alone is looked at; "" for all."""
 
@@ -200,18 +203,22 @@ class _Meanwhile:
             for problem in problems:
                 lists.unread(problem)
             read_rates(aws, facts.receiver, facts.accounts, snapshot.now)
-        _read_destinations(aws, facts)
+        _read_callers(aws, facts)
         if answers is not None:
             facts.answers = answers.result()
 
 
-def _read_destinations(aws: Aws, facts: Facts) -> None:
-    """Where events are counted, in the regions in which a rate is bad: a call a set, which nothing else needs."""
-    for kind in _LATER:
-        for region in facts.regions:
-            if isinstance(sent := facts.sent[region], Sent) and sent.bad:
-                REGISTRY[kind].observe(aws, facts.snapshot)
-                return
+def _read_callers(aws: Aws, facts: Facts) -> None:
+    """Whose the bounces and complaints are, in the regions in which a rate is bad: a call a set says where events are
+    counted, which nothing else needs."""
+    bad = [region for region in facts.regions if isinstance(sent := facts.sent[region], Sent) and sent.bad]
+    if not bad:
+        return
+    for kind in sorted(_LATER):
+        REGISTRY[kind].observe(aws, facts.snapshot)
+    counted = [region for region in bad if callers.counting(facts.snapshot, region)]
+    found = aws.parallel(lambda region: callers.read_callers(aws, region, facts.snapshot.now), counted)
+    facts.callers = dict(zip(counted, found, strict=True))
 
 
 def _account(aws: Aws, snapshot: Snapshot, region: str) -> Mapping[str, Any] | ReconError:

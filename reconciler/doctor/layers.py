@@ -517,13 +517,13 @@ def _reputation(facts: Facts, region: str) -> Iterator[Check]:
         return
     bounces, complaints = sent.bounces / sent.attempts, sent.complaints / sent.attempts
     words = f"{sent.attempts:,} messages in two weeks, {bounces:.1%} bounced, {complaints:.2%} complained"
-    who, count = users.behind(facts, region)
-    found = f"{words}; {who}" if who else words
     if bounces >= REVIEW_BOUNCES:
+        who, count = users.behind(facts, region, "bounces")
         hint = "SES reviews accounts from 5% bounces: clean your recipient lists"
-        yield Check("reputation", FOUND, found, f"{hint}; {count}", region=region)
+        yield Check("reputation", FOUND, f"{words}; {who}" if who else words, f"{hint}; {count}", region=region)
     if complaints >= REVIEW_COMPLAINTS:
+        who, count = users.behind(facts, region, "complaints")
         hint = "SES reviews accounts from 0.1% complaints: send only to subscribers, with an easy way to unsubscribe"
-        yield Check("reputation", FOUND, found, f"{hint}; {count}", region=region)
+        yield Check("reputation", FOUND, f"{words}; {who}" if who else words, f"{hint}; {count}", region=region)
     if bounces < REVIEW_BOUNCES and complaints < REVIEW_COMPLAINTS:
         yield Check("reputation", OK, words, region=region)

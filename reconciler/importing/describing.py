@@ -164,9 +164,6 @@ def _identity(item: EntryDraft, live: Observed) -> None:
             item.note_dropped(("policies", name), "it is not a JSON document")
     if policies:
         values["policies"] = policies
-    status = live.facts.get("verification_status")
-    if status != "SUCCESS":
-        item.notes.append(f"not verified in {live.region} ({status})")
 
 
 def _dkim(item: EntryDraft, values: dict[str, Any], live: Observed) -> None:

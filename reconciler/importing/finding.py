@@ -16,7 +16,6 @@ from reconciler.aws import opt_in
 from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.kind import BaseKind
-from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
@@ -193,12 +192,10 @@ def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> 
         spec, region = job
         operation, member, name = spec.listed
         try:
-            items = list(aws.pages(spec.client, operation, member, region, **spec.list_options))
+            items = list(filter(spec.for_mail, aws.pages(spec.client, operation, member, region, **spec.list_options)))
         except AwsError as error:
             return spec.name, region, [], error
-        kind = REGISTRY[spec.name]
-        wanted = [item for item in items if not isinstance(kind, PlainKind) or kind.imports(item)]
-        return spec.name, region, [item[name] if name else item for item in wanted], None
+        return spec.name, region, [item[name] if name else item for item in items], None
 
     out: list[tuple[str, str, str]] = []
     closed: set[str] = set()

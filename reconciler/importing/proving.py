@@ -17,9 +17,8 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Diagnostic, Plan, State
 from reconciler.observing import declare
 from reconciler.planner import make_plan
-from reconciler.resources import KINDS, holder_of
+from reconciler.resources import KINDS, RECORD_GROUPS, holder_of
 from reconciler.resources.dns_record import intents
-from reconciler.resources.dns_record.foreign_ownership import GROUPS
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.rules import RULES
 
@@ -59,15 +58,17 @@ def prove(draft: ImportDraft, snapshot: Snapshot, *, single: str | None, beside:
 
 
 def _shorter(draft: ImportDraft, state: State, single: str | None) -> Mapping[str, str] | None:
-    """A new state with what all have alike under ``defaults``, if it says exactly the same; else None."""
-    if draft.stack is None:
-        return None
-    texts, _ = render(draft, single=single, factored=True)
-    try:
-        same = load_texts(texts).state
-    except InvalidState:
-        return None
-    return texts if _said(same) == _said(state) else None
+    """A new state as a person would write it, with ``defaults`` and ``classes``, if it says exactly the same; else with
+    defaults alone, else None."""
+    for classes in (True, False) if draft.stack is not None else ():
+        texts, _ = render(draft, single=single, defaults=True, classes=classes)
+        try:
+            same = load_texts(texts).state
+        except InvalidState:
+            continue
+        if _said(same) == _said(state):
+            return texts
+    return None
 
 
 def _said(state: State) -> list[tuple[str, str, str, Mapping[str, object]]]:
@@ -238,9 +239,10 @@ def _unwanted(
 
 def _remembered(draft: ImportDraft, name: str, type_: str) -> tuple[EntryDraft | None, str]:
     """The domain of the draft that has its own record at ``name``, and which of its records it is."""
-    label, group = next(((at, of) for at, of in GROUPS.items() if name.startswith(at)), ("", ""))
-    group = group or {"TXT": "spf", "MX": "null_mx"}.get(type_, "")
-    return draft.items.get(("domains", name.removeprefix(label))) if group else None, group
+    for group in (RECORD_GROUPS[one][1] for one in intents.OWN_GROUPS):
+        for domain in group.resources_of(name) if type_ in group.types else ():
+            return draft.items.get(("domains", domain)), group.name
+    return (draft.items.get(("domains", name)), "spf") if type_ == "TXT" else (None, "")
 
 
 def _of_record(

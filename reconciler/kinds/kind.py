@@ -134,6 +134,8 @@ class Step:
     region: str | None = None
     after_verification: bool = False
     """Waits for SES to verify; runs after everything else."""
+    unseen: tuple[str, ...] = ()
+    """Error codes with which AWS refuses it while it does not see yet what the run has created of what it needs."""
 
     @property
     def id(self) -> Need:

@@ -15,7 +15,9 @@ from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project
 from reconciler.kinds.fields import (
     desired_value,
+    in_one_order,
     observed_value,
+    ordered_like,
     request_value,
     usual_value,
     without_absent,
@@ -85,10 +87,6 @@ class PlainKind(Reader):
     more_reads: tuple[str, ...] = ()
     """Operations that the kind's own code reads with."""
 
-    def complete(self, aws: Aws, live: Observed) -> Observed:
-        """``live`` with what other calls than Get read of it."""
-        return live
-
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """Whether a creation (``live`` is None) or a change may be planned; says why not through ``draft``."""
         return True
@@ -108,10 +106,6 @@ class PlainKind(Reader):
     def kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
         """Fields of which parts are remembered, with what of them goes (``kept_items``)."""
         return kept_items(self.spec, desired, live)
-
-    def imports(self, row: Mapping[str, Any]) -> bool:
-        """Whether an import without names brings what a list of all says in ``row``."""
-        return True
 
     def as_entry(self, live: Observed) -> Document:
         """The fields of ``live`` as the YAML says them, for an import."""
@@ -142,6 +136,10 @@ class PlainKind(Reader):
     def send(self, rt: Runtime, change: Change, operation: str, members: Mapping[str, Any]) -> None:
         """Make one of the ``requests``; a kind may complete it with what is live by now."""
         rt.aws.call(self.spec.client, operation, change.region, **self._by_arn(rt, change), **members)
+
+    def deletion_members(self, rt: Runtime, change: Change) -> Mapping[str, Any]:
+        """The members of the request that deletes a resource."""
+        return self._by_arn(rt, change) or self._named(self._place(change)[1])
 
     def before_delete(self, rt: Runtime, change: Change) -> None:
         """Prepare a deletion, or raise Stale where it must not be made any more."""
@@ -202,7 +200,7 @@ class PlainKind(Reader):
         if self.spec.taggable:
             tags = tags_from_aws(body.get("Tags") if self.spec.tags_in_get else self._list_tags(aws, region, name))
             spec["tags"] = dict(tags)
-        return self.complete(aws, Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags))
+        return Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags)
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""
@@ -261,15 +259,16 @@ class PlainKind(Reader):
         if self.spec.taggable:
             wanted |= self._tags(draft, desired, live)
             adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
-        if not adopted and covered(live.spec, wanted):
+        there = ordered_like(self.spec.fields, live.spec, wanted)
+        if not adopted and covered(there, wanted):
             return None
-        before = project(live.spec, wanted)
+        before = project(there, wanted)
         after = overlay(wanted, before)
         diff = differences(before, after, desired=desired)
         if not (diff or adopted) or not self.allowed(draft, desired, live, diff):
             return None
         self._refuse_one_way(draft, desired, live)
-        full = overlay({key: value for key, value in wanted.items() if key != "tags"}, live.spec)
+        full = overlay({key: value for key, value in wanted.items() if key != "tags"}, there)
         return alteration(
             desired,
             live,
@@ -285,6 +284,9 @@ class PlainKind(Reader):
                 **draft.order(desired.address).execution(),
             },
         )
+
+    def in_one_order(self, document: Document) -> Document:
+        return in_one_order(self.spec.fields, document)
 
     def _puts(self, before: Document, after: Document, full: Document) -> dict[str, Any]:
         """The fields that are sent, whole: those that differ, and with one of the kind's own update all of these."""
@@ -411,13 +413,12 @@ class PlainKind(Reader):
         return {self.spec.key: name} if self.spec.key else {}
 
     def _delete_step(self, change: Change) -> Step:
-        region, name = self._place(change)
-        call = self.spec.call("Delete")
+        region, call = self._place(change)[0], self.spec.call("Delete")
 
         def run(rt: Runtime) -> None:
             self.before_delete(rt, change)
-            named = self._by_arn(rt, change) or self._named(name)
-            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **named)
+            members = self.deletion_members(rt, change)
+            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **members)
 
         users = needs_of(change.depends_on, "create", "update", "delete")
         needs = (*needs_of(order_of(change).marks, "mark"), *users)

@@ -57,10 +57,10 @@ class Unread:
 
 
 class RecordOwner(NamedTuple):
-    """The stack that owns a record, by its scope, and the region of the identity that says so."""
+    """The stack that owns a record, by its scope, and the resource whose tags say so."""
 
     scope: str
-    region: str
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +170,9 @@ class Snapshot(Diagnostics):
     """Declared addresses that cannot be created -> the name of what AWS has in their place."""
     twins: dict[Address, list[str]] = field(default_factory=dict)
     """Declared addresses that SES does not have -> names that it has and that differ in case only."""
-    record_owners: dict[tuple[str, str], RecordOwner | None] = field(default_factory=dict)
-    """(domain, record group) -> the other stack whose identity names that record as its own; None where no identity
-    does; absent where nobody asked."""
-    record_owners_unread: Unread | None = None
-    """Why a region of this stack could not be asked for record owners, and what to do; None where all were."""
+    record_owners: dict[tuple[str, str], RecordOwner | Unread | None] = field(default_factory=dict)
+    """(name of a record, its group) -> the other stack whose tags name it as its own, or why that could not be read;
+    None where no tag does; absent where nobody asked."""
     ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)

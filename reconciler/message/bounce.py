@@ -33,7 +33,8 @@ class RefusedRecipient:
 
 @dataclass(frozen=True, slots=True)
 class BounceReport:
-    """A report about another message. ``kind`` is ``bounce``, ``delay`` or ``complaint``; ``original`` is that message
+    """A report about another message. ``kind`` is ``bounce``, ``delay`` or ``complaint``, of an SES event also
+    ``delivery``; ``original`` is that message
     as far as the report has it, and ``whole`` whether with its body."""
 
     kind: str
@@ -41,6 +42,8 @@ class BounceReport:
     reporter: str
     original: MailPart | None
     whole: bool
+    event: bool = False
+    """Whether SES itself reported it in JSON, which has no signature and no result of a receiver."""
 
 
 _BELOW: Final = re.compile(

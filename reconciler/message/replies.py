@@ -58,9 +58,19 @@ OF_SES: Final[tuple[_Row, ...]] = (
                 "recon doctor", "aws-paused-us.md"),
     ),
     (
-        r"suppression list|on ?account ?suppression|mailbox is on the (?:global|account)",
+        r"suppression list|suppressed sending|on ?account ?suppression|mailbox is on the (?:global|account)",
         Meaning("suppression", "the recipient is on a suppression list: SES did not try",
                 "recon doctor --to ADDRESS", "one-receiver-refuses.md"),
+    ),
+    (
+        r"amazon ses rejected the message",
+        Meaning("content", "SES found a virus in the message and did not send it",
+                "find out which program sends such attachments", "spam-goes-out.md"),
+    ),
+    (
+        r"amazon ses: rendering failure",
+        Meaning("content", "SES could not fill in the template, and sent nothing",
+                "give the template every variable that it names"),
     ),
 )  # fmt: skip
 """Replies of SES itself: (pattern, meaning)."""
@@ -96,7 +106,8 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
         Meaning("network", "TLS was required, and not used or not offered", "set tls_policy of the configuration set"),
     ),
     (
-        (r"\b[45]\.2\.1\b|\b5\.1\.10?\b|\b5\.1\.[1236]\b|user(?: is)? unknown|unknown user|no such (?:user|mailbox)"
+        (r"\b[45]\.2\.1\b|\b5\.1\.10?\b|\b5\.1\.[1236]\b|(?:user|recipient)(?: is)? unknown"
+         r"|unknown (?:user|recipient)|no such (?:user|mailbox)"
          r"|does(?:n't| not) (?:exist|have an? \S+ account)|recipient not found"
          r"|invalid (?:mailbox|recipient)|\b5\.4\.1\b"
          r"|mailbox (?:unavailable|not found)"),

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from reconciler.resources.spec import KindSpec, Named, Reference, Section
+from reconciler.resources.spec import KindSpec, Named, RecordGroup, Reference, Section
 
 FOLDER = Path(__file__).parent
 
@@ -42,6 +42,10 @@ BY_ARN: Mapping[str, KindSpec] = MappingProxyType(
 )
 """Resource type in an ARN of SES -> kind."""
 
+RECORD_GROUPS: Mapping[str, tuple[KindSpec, RecordGroup]] = MappingProxyType(
+    {group.name: (spec, group) for spec in KINDS.values() for group in spec.records}
+)
+"""Group of DNS records, as in the tag ``recon:records`` -> the kind whose resources have it, and the group."""
 
 SWEPT_AS: tuple[str, ...] = (
     "ses",

@@ -24,6 +24,48 @@ MAX_TAGS: Final = 50
 """Tags of one resource, those that AWS puts (``aws:``) left out (AWS General Reference, "Tag your AWS resources")."""
 
 
+# --- records in DNS -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RecordGroup:
+    """A group of DNS records that a resource's stack owns where the resource's tag ``recon:records`` names the group.
+
+    ``at`` is the name of its records, with the resource's own ``{name}``, and ``{one}`` of those that the tag
+    ``listed`` lists. ``shown``: where a spec has the one that AWS shows, for resources without that tag.
+    """
+
+    name: str
+    words: str
+    types: tuple[str, ...]
+    at: str
+    listed: str = ""
+    shown: str = ""
+    below: bool = False
+    """Whether its records are below the resource's own name."""
+
+    def record_names(self, name: str, listed: Iterable[str]) -> Iterator[str]:
+        """The names of the records of a resource."""
+        for one in listed if self.listed else ("",):
+            yield self.at.format(name=name, one=one)
+
+    def resources_of(self, record: str) -> tuple[str, ...]:
+        """The names of all resources that can have a record at the name ``record``; empty where none can, or where
+        nothing but their tags says which."""
+        if self.below:
+            labels = record.split(".")
+            return tuple(".".join(labels[start:]) for start in range(1, len(labels) - 1))
+        form = re.escape(self.at).replace(r"\{one\}", ".+").replace(r"\{name\}", "(?P<name>.+)")
+        found = re.fullmatch(form, record) if "{name}" in self.at else None
+        return (found["name"],) if found else ()
+
+    def may_be_at(self, record: str) -> bool:
+        """Whether the name ``record`` has the form that records of this group have."""
+        return bool(self.resources_of(record)) or (
+            self.at == "{one}" and not record.startswith("_") and "._" not in record
+        )
+
+
 # --- words of the headline ------------------------------------------------------------------------------------------
 
 
@@ -220,9 +262,12 @@ class KindSpec:
     service: Service | None = None
     """Where its resources are; None: SES."""
     principal: Literal["", "user", "role"] = ""
-    """What IAM calls it, where it is a principal: IAM ignores the case of its name and of the keys of its tags."""
+    """What precedes its name in an ARN of IAM, where policies can name it as a principal. IAM ignores the case of its
+    name and of the keys of its tags."""
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
+    records: tuple[RecordGroup, ...] = ()
+    """The DNS records that its resources have, as their tags say."""
     remembers: tuple[Memory, ...] = ()
     """Its tags in which other kinds remember what belongs to it (``recon:records``)."""
     plans_after: tuple[str, ...] = ()
@@ -243,6 +288,8 @@ class KindSpec:
     listed: tuple[str, str, str] = ("", "", "")
     """(operation, member, member of an item with the name or "" where items are names) that lists all of a region."""
     list_options: Values = field(default_factory=dict)
+    for_mail: Callable[[Values], bool] = lambda item: True
+    """Whether an item of that list is about mail, so that an import brings it."""
     anywhere: tuple[str, ...] = ()
     """IAM actions of this kind, beside the one that lists all, that IAM checks against no resource."""
     trail: CloudTrail = CloudTrail()

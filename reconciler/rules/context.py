@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Desired, Diagnostic, Note, Observed
+from reconciler.model import Change, Desired, Diagnostic, Note, Observed, canonical_json
 from reconciler.names import from_route53
 from reconciler.resources import KINDS
+from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import RecordView
 from reconciler.rules.outside import Outside
@@ -227,10 +228,21 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
-        trails=snapshot.trails,
+        trails=snapshot.trails, dkim_keys=_dkim_keys(snapshot),
         undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
+
+
+def _dkim_keys(snapshot: Snapshot) -> dict[str, str]:
+    """The public halves of the BYODKIM keys that the state names, by identity."""
+    found = {}
+    for desired in snapshot.desired.values():
+        reference = at_path(desired.spec, "dkim.domain_signing_private_key")
+        public = snapshot.keys.get(canonical_json(reference)) if reference else None
+        if public:
+            found[desired.address] = public
+    return found
 
 
 def _included(snapshot: Snapshot) -> Mapping[str, Desired]:

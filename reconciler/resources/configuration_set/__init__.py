@@ -1,6 +1,6 @@
 """Configuration sets: the rules that messages are sent under."""
 
-from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, Reference, Section, Words
+from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, RecordGroup, Reference, Section, Words
 
 SPEC = PlainSpec(
     name="configuration_set",
@@ -22,6 +22,11 @@ SPEC = PlainSpec(
             in_use="{user} still sends from it", foreign_blocks=True,
         ),
         Reference("tracking_options.custom_redirect_domain", "email_identity", covering=True),
+    ),
+    records=(
+        RecordGroup(
+            "tracking", "CNAME", ("CNAME",), "{one}", "recon:tracking", "tracking_options.custom_redirect_domain"
+        ),
     ),
     remembers=("recon:destinations", "recon:records", "recon:tracking"),
     plans_after=("dns_record",),

@@ -14,6 +14,7 @@ from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import Address, Desired, Entry, Source
 from reconciler.names import parents
+from reconciler.resources import RECORD_GROUPS
 from reconciler.resources.dns_record import TRACKING_KIND
 
 ValueForm = Literal["cname", "mx", "tags", "spf", "dkim_key"]
@@ -130,7 +131,7 @@ def _dkim(snapshot: Snapshot, entry: Entry, desired: Desired) -> Iterator[Intent
     hosted = (live.facts.get("signing_hosted_zone") if live else None) or regions.dkim_zone(desired.region or "")
     bulk = bool(live and live.facts.get("bulk"))
     for number in (1, 2, 3):
-        token = tokens[number - 1] if number <= len(tokens) else None
+        token = tokens[number - 1] if number <= len(tokens) and hosted else None
         yield Intent(
             desired.name,
             "dkim",
@@ -218,7 +219,7 @@ def _tracking(snapshot: Snapshot) -> Iterator[Intent]:
         )
 
 
-OWN_GROUPS = ("dmarc", "bimi", "null_mx")
+OWN_GROUPS = tuple(name for name, (_, group) in RECORD_GROUPS.items() if not group.listed)
 """The groups of a domain's own records: one record each, at a name that follows from the domain."""
 
 
@@ -230,8 +231,7 @@ def claim_of(group: str, name: str | None) -> str:
 
 def name_of_claim(claim: str, domain: str) -> str:
     """The name of the record that a claim in the marker of ``domain`` is about."""
-    own = {"dmarc": f"_dmarc.{domain}", "bimi": f"default._bimi.{domain}", "null_mx": domain}
-    return own.get(claim, claim.partition(":")[2])
+    return next(RECORD_GROUPS[claim][1].record_names(domain, ())) if claim in OWN_GROUPS else claim.partition(":")[2]
 
 
 def claimed_in_marker(intent: Intent) -> str:

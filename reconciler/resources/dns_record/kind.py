@@ -110,9 +110,9 @@ class DnsRecord(BaseKind):
             leftovers.name_what_stays(plan)
             removals.untag_zones()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
-        for domain, group in foreign_ownership.refuse(draft, changes):
-            plan.stuck.setdefault(domain, set()).add(group)
-            for owner in plan.identities.get(domain, ()):
+        for address, group in foreign_ownership.refuse(draft, changes):
+            plan.stuck.setdefault(plan.changes[address].domain, set()).add(group)
+            for owner in plan.changes[address].owners:
                 plan.written.get(owner, set()).discard(group)
         removals.remember_groups()
         return changes
@@ -407,6 +407,12 @@ def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Itera
         )
     value = tokens[token["number"] - 1]
     hosted = rt.output(token["identity"], "signing_hosted_zone") or regions.dkim_zone(token["region"])
+    if not hosted:
+        raise ReconError(
+            f"{change.address}: SES did not say which zone the DKIM tokens of {token['domain']} point into, and for "
+            f"{token['region']} AWS has not published it",
+            hint="run apply again; GetEmailIdentity gives it as SigningHostedZone",
+        )
     name, target = f"{value}._domainkey.{token['domain']}", f"{value}.{hosted}"
     old, there = change.execution.get("name"), tuple(change.execution.get("remove") or ())
     if old and old != name and there:

@@ -53,7 +53,7 @@ def _of(plan: RecordPlan, live: Observed) -> Iterator[tuple[Zone, str, str, str,
         name = tracking_option(live) or ""
         others = [tracking_option(o) for o in plan.snapshot.live(TRACKING_KIND) if o.address != live.address]
         for zone in plan.zones_of(name) if name and name not in others and (name, "CNAME") not in plan.wanted else ():
-            for record in zone.sets(name, "CNAME"):
+            for record in () if plan.other_claimants(zone, name, f"tracking:{name}") else zone.sets(name, "CNAME"):
                 yield from ((zone, name, "CNAME", raw, f"the CNAME of {name}") for raw in record.values)
         return
     for zone in plan.zones_of(domain):
@@ -67,7 +67,7 @@ def _of(plan: RecordPlan, live: Observed) -> Iterator[tuple[Zone, str, str, str,
         for raw, text in zone.texts(domain):
             if spf.is_record(text, strict=False) and spf.terms_present(text, MAIL_FROM_TERMS):
                 yield zone, domain, "TXT", raw, f"the SPF record of {domain} with {' '.join(MAIL_FROM_TERMS)}"
-        for record in zone.sets(domain, "MX"):
+        for record in () if plan.other_claimants(zone, domain, "null_mx") else zone.sets(domain, "MX"):
             yield from (
                 (zone, domain, "MX", r, f"the null MX of {domain}") for r in record.values if mx_value(r) == "0 ."
             )

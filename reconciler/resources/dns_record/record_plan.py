@@ -11,7 +11,7 @@ from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
 from reconciler.kinds.ownership import RECORDS, published, unpack
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.snapshot import RecordOwner, Snapshot
 from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Observed, Source
 from reconciler.names import is_at_or_below
@@ -51,6 +51,12 @@ class RecordChange:
     adopts: bool = False
     """For a marker: whether it takes over lines of a former stack."""
     region: str | None = None
+    may_be_others: set[str] = field(default_factory=set)
+    """The groups for which the tags of another stack may name the record, where it is deleted, or is taken over
+    although nothing of ours names it."""
+    domain: str = ""
+    """Whose record it is that may be others'; and by which addresses' tags it would become ours."""
+    owners: tuple[Address, ...] = ()
 
 
 class RecordPlan:
@@ -246,6 +252,8 @@ class RecordPlan:
             source=intent.source,
             region=intent.region,
         )
+        if not self.is_claimed(zone, intent):
+            self._may_be_others(planned, intent)
         self.note_foreign(planned, live, remove)
 
     def right(
@@ -266,7 +274,7 @@ class RecordPlan:
         if not other_ttl and (self.is_claimed(zone, intent) if claimed is None else claimed):
             return
         place = {"name": intent.name, "type": intent.type, **shown()}
-        self.changes[address] = RecordChange(
+        self.changes[address] = planned = RecordChange(
             zone,
             intent.name,
             intent.type,
@@ -280,12 +288,19 @@ class RecordPlan:
             region=intent.region,
             claims=not other_ttl,
         )
+        if not other_ttl:
+            self._may_be_others(planned, intent)
+
+    def _may_be_others(self, planned: RecordChange, intent: Intent) -> None:
+        if intents.claimed_in_marker(intent):
+            planned.may_be_others, planned.domain, planned.owners = {intent.group}, intent.domain, intent.owners
 
     def other_claimants(self, zone: Zone, domain: str, claim: str) -> list[str]:
-        """The stacks whose markers, or whose identities in this account, claim a record of a domain, too: it goes with
-        the last of them."""
+        """The stacks whose markers, or whose tags in this account, claim a record of a domain, too: it goes with the
+        last of them."""
         found = {scope for scope, theirs in self.markers_of_others(zone, domain).items() if claim in theirs.groups}
-        if (owner := self.snapshot.record_owners.get((domain, claim))) is not None:
+        owner = self.snapshot.record_owners.get((intents.name_of_claim(claim, domain), claim.partition(":")[0]))
+        if isinstance(owner, RecordOwner):
             found.add(owner.scope)
         return sorted(found)
 
@@ -316,10 +331,14 @@ class RecordPlan:
         left: str | None = None,
         *,
         tag_remembers: bool = False,
+        groups: Iterable[str] = (),
+        domain: str = "",
     ) -> None:
-        """Plan to delete one value, or to leave ``left`` of an SPF record in its place."""
+        """Plan to delete one value, or to leave ``left`` of an SPF record in its place. ``groups`` of ``domain``: those
+        for which other stacks may claim it, too."""
         if address in self.changes:
             planned = self.changes[address]
+            planned.may_be_others |= set(groups)
             if raw not in planned.remove and raw not in planned.add:
                 planned.remove.append(raw)
             return
@@ -337,6 +356,8 @@ class RecordPlan:
             [raw],
             [intents.encode(left)] if left is not None else [],
             region=live.region if live else None,
+            may_be_others=set(groups),
+            domain=domain,
         )
         self.changes[address] = planned
         self.note_foreign(planned, record, [raw])
@@ -452,6 +473,8 @@ class RecordPlan:
             "expect": dict(live.raw) if live else None,
             **Order(after=planned.after_changes).execution(),
         }
+        if planned.may_be_others:
+            execution["may_be_others"] = tuple(sorted(planned.may_be_others))
         if planned.token:
             execution["token"] = planned.token
         if planned.mark:

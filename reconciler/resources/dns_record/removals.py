@@ -21,6 +21,7 @@ from reconciler.kinds.ownership import (
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Desired, FieldDiff, Note, Observed
+from reconciler.resources import RECORD_GROUPS
 from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
@@ -37,8 +38,6 @@ from reconciler.resources.dns_record.values import (
 )
 from reconciler.resources.dns_record.zones import Zone
 from reconciler.secrets import fingerprint
-
-_TYPE_OF = {"null_mx": "MX", "mail_from": "MX", "tracking": "CNAME"}
 
 
 class Removals:
@@ -139,14 +138,14 @@ class Removals:
 
     def _is_shared(self, zone: Zone, domain: str, group: str, name: str) -> bool:
         """Whether a record stays, which a note says, since the marker of another stack claims it, too."""
-        others = self.plan.other_claimants(zone, domain, intents.claim_of(group, name))
+        others, known = self.plan.other_claimants(zone, domain, intents.claim_of(group, name)), RECORD_GROUPS[group][1]
         for scope in others:
             self.plan.draft.say(
                 "note",
                 "left" if self.plan.goes(domain) else "shared",
-                f'the {group.upper()} of {domain} stays: the recon stack "{scope}" declares it, too',
+                f'the {known.words} of {domain} stays: the recon stack "{scope}" declares it, too',
                 hint="it goes with the last stack that declares it",
-                address=address_of(zone.name, name, _TYPE_OF.get(group, "TXT")),
+                address=address_of(zone.name, name, known.types[0]),
             )
         return bool(others)
 
@@ -176,7 +175,10 @@ class Removals:
                     if same:
                         label = f"{live.name}:dkim:{live.region}:{number}" if number else name
                         address = self.plan.address(zone, label, type_)
-                        self.plan.delete(address, zone, record, raw, {"value": value}, live, tag_remembers=not in_use)
+                        self.plan.delete(
+                            address, zone, record, raw, {"value": value}, live, tag_remembers=not in_use,
+                            groups=filter(None, [group]), domain=domain,
+                        )  # fmt: skip
 
     def _drop_key(self, live: Observed, selector: str, *, in_use: bool = True) -> None:
         name = f"{selector}._domainkey.{live.name}"
@@ -195,7 +197,10 @@ class Removals:
                 if len(ours) > 1:
                     self.plan.refuse_several("keys", name, (text for _, text in ours), address)
                 for raw, text in ours:
-                    self.plan.delete(address, zone, record, raw, {"value": text}, live, tag_remembers=not in_use)
+                    self.plan.delete(
+                        address, zone, record, raw, {"value": text}, live, tag_remembers=not in_use,
+                        groups=["dkim"], domain=live.name,
+                    )  # fmt: skip
 
     def _drop_mail_from(self, live: Observed, name: str, *, in_use: bool) -> None:
         """Delete the MX of an old MAIL FROM name, and SES's include in its SPF record; the whole record where it has
@@ -221,7 +226,10 @@ class Removals:
         left = spf.remove(found[0][1], MAIL_FROM_TERMS, True)
         address = self.plan.address(zone, name, "TXT")
         shown = {"value": found[0][1]}
-        self.plan.delete(address, zone, record, found[0][0], shown, live, left, tag_remembers=not in_use)
+        self.plan.delete(
+            address, zone, record, found[0][0], shown, live, left, tag_remembers=not in_use,
+            groups=["mail_from"], domain=live.name,
+        )  # fmt: skip
 
     def _drop_group(self, domain: str, group: str, live: Observed | None, marked: Zone | None = None) -> None:
         """Delete the domain's own record of a group that we wrote and that is no longer declared; ``marked`` is the
@@ -251,13 +259,18 @@ class Removals:
                     self.plan.stuck.setdefault(domain, set()).add(group)
                 for raw, text in found:
                     shown = {**shown_tags(codec.parse(text)), "value": text}
-                    self.plan.delete(address, zone, record, raw, shown, live, tag_remembers=True)
+                    self.plan.delete(
+                        address, zone, record, raw, shown, live, tag_remembers=True, groups=[group], domain=domain
+                    )
         elif group == "null_mx" and (domain, "MX") not in self.plan.wanted:
             for record in [r for r in zone.sets(domain, "MX") if r.simple]:
                 for raw in record.values:
                     if mx_value(raw) == "0 .":
                         address = self.plan.address(zone, domain, "MX")
-                        self.plan.delete(address, zone, record, raw, {"value": "0 ."}, live, tag_remembers=True)
+                        self.plan.delete(
+                            address, zone, record, raw, {"value": "0 ."}, live, tag_remembers=True, groups=[group],
+                            domain=domain,
+                        )  # fmt: skip
 
     def plan_marker_removals(self) -> None:
         """Delete what markers remember and nothing declares any more; what is still declared stays remembered."""
@@ -340,12 +353,15 @@ class Removals:
             if spf.is_record(text, strict=False):
                 left = spf.remove(text, MAIL_FROM_TERMS, True)
         address = self.plan.address(zone, own.name, own.type)
+        groups = _groups_of(own)
+        if [group for group in groups if self._is_shared(zone, domain, group, own.name)]:
+            return
         if address not in self.plan.changes:
             # DKIM deletions of a live identity have the address of their token; they are the same value.
             if any(s.zone is zone and s.name == own.name and own.value in s.remove for s in self.plan.changes.values()):
                 self.plan.markers.setdefault((zone.id, domain), marker.Marker()).own.append(own)
                 return
-            self.plan.delete(address, zone, record, own.value, shown, None, left)
+            self.plan.delete(address, zone, record, own.value, shown, None, left, groups=groups, domain=domain)
         self.plan.deleted_by.setdefault(domain, []).append(address)
 
     def plan_markers(self) -> None:
@@ -489,7 +505,7 @@ class Removals:
 
     def _remember_tracking(self, desired: Desired, inherited: set[str]) -> None:
         """Have the tags of a set name the tracking domain whose record is ours: from before its record is written,
-        since SES shows the domain only once it is verified."""
+        since SES shows the domain only once it is verified; and later, since other stacks read it there."""
         live = self.plan.snapshot.observed.get(desired.address)
         mine = set(unpack(live.tags, RECORDS)) if live else set()
         mine |= self.plan.written.get(desired.address, set())
@@ -500,9 +516,7 @@ class Removals:
         if name is None or desired.address in self.plan.left_to_others or self._left_to_cdn(desired, live):
             mine.discard("tracking")
         self.plan.draft.remember(desired.address, RECORDS, mine)
-        is_written = "tracking" in self.plan.written.get(desired.address, set())
-        is_known = live is not None and name in unpack(live.tags, TRACKING)
-        if name is not None and "tracking" in mine and (is_written or is_known or name != present):
+        if name is not None and "tracking" in mine:
             self.plan.draft.remember(desired.address, TRACKING, [name])
 
     def _left_to_cdn(self, desired: Desired, live: Observed | None) -> bool:
@@ -516,6 +530,11 @@ class Removals:
         if not name or not intents.tracks_over_https(spec) or self.plan.snapshot.zone_unread(name):
             return False
         return any(serves_others(zone.at(name)) for zone in self.plan.zones_of(name))
+
+
+def _groups_of(own: marker.Own) -> list[str]:
+    """The groups to which a record can belong by its name and type."""
+    return [name for name, (_, group) in RECORD_GROUPS.items() if own.type in group.types and group.may_be_at(own.name)]
 
 
 def _tracks(desired: Desired, present: str | None) -> str | None:

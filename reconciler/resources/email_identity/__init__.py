@@ -1,7 +1,7 @@
 """SES email identities: domains and addresses that may send mail."""
 
 from reconciler.resources.email_identity.headline import PHRASES, facts
-from reconciler.resources.spec import CloudTrail, KindSpec, Reference, Section, Words
+from reconciler.resources.spec import CloudTrail, KindSpec, RecordGroup, Reference, Section, Words
 
 NAME = "email_identity"
 
@@ -30,6 +30,19 @@ SPEC = KindSpec(
         ),
     ),
     references=(DEFAULT_SET,),
+    records=(
+        RecordGroup("dmarc", "DMARC", ("TXT",), "_dmarc.{name}"),
+        RecordGroup("bimi", "BIMI", ("TXT",), "default._bimi.{name}"),
+        RecordGroup("null_mx", "null MX", ("MX",), "{name}"),
+        RecordGroup(
+            "mail_from", "MAIL FROM", ("MX", "TXT"), "{one}", "recon:mail_from", "mail_from.mail_from_domain",
+            below=True,
+        ),
+        RecordGroup(
+            "dkim", "DKIM key", ("TXT",), "{one}._domainkey.{name}", "recon:dkim-selector",
+            "dkim.domain_signing_selector",
+        ),
+    ),
     plans_after=("dns_record",),
     arn="identity",
     in_tenants=True,

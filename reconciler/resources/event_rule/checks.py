@@ -8,8 +8,7 @@ from typing import Any
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
 from reconciler.model import Stack
-
-MOST_CHARACTERS = 4096
+from reconciler.resources.event_rule import MOST_CHARACTERS
 
 
 def check(place: EntryContext, stack: Stack) -> None:

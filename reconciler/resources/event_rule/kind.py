@@ -25,8 +25,16 @@ from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import Change, Desired, Document, FieldDiff, Note, Observed, State
-from reconciler.resources.event_rule import MOST_TARGETS, SPEC
-from reconciler.resources.event_rule.presets import PRESETS, needs_a_trail, normal, preset_of, preset_pattern, text_of
+from reconciler.resources.event_rule import (
+    MOST_TARGETS,
+    PRESETS,
+    SPEC,
+    needs_a_trail,
+    normal,
+    preset_of,
+    preset_pattern,
+    text_of,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -89,15 +97,6 @@ class EventRule(PlainKind):
         }
         facts = {"managed_by": body.get("ManagedBy") or ""}
         return Observed(SPEC.address_of(region, name), self.name, region, name, spec, tags, facts)
-
-    def imports(self, row: Mapping[str, Any]) -> bool:
-        """Rules about SES, and those of the form of a preset; none of those that AWS manages."""
-        try:
-            pattern = json.loads(row.get("EventPattern") or "{}")
-        except ValueError:
-            return False
-        about_ses = isinstance(pattern, Mapping) and "aws.ses" in (pattern.get("source") or ())
-        return not row.get("ManagedBy") and (about_ses or bool(preset_of(pattern)))
 
     def as_entry(self, live: Observed) -> Document:
         targets = live.spec["targets"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reconciler.regions import home_region
-from reconciler.resources.event_rule.presets import needs_a_trail, preset_of
+from reconciler.resources.event_rule import needs_a_trail, preset_of
 from reconciler.rules import topics
 from reconciler.rules.registry import Problem, RuleFor, resources_after
 from reconciler.rules.view import Resource, RuleView

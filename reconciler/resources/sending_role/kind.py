@@ -31,6 +31,7 @@ from reconciler.kinds.obstacles import Found, Obstacle
 from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.kinds.ownership import PARTS, POLICIES, STACK, create_once, may_write, named, owner_of, pack, unpack
 from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.kinds.reading import principal_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import tags_from_aws, tags_to_aws
 from reconciler.model import Address, Change, Desired, Note, Observed, Stack, State, canonical_json
@@ -191,10 +192,8 @@ class SendingRole(IamPrincipal):
         found, profile = super().observed_of(detail, policies), detail.get(PROFILE)
         holds = _holds(profile or {}, found.name)
         tags, owner = dict(found.tags), owner_of(tags_from_aws((profile or {}).get("Tags")))
-        if owner is None or owner != owner_of(tags):
-            tags.pop(PARTS, None)
-        elif PARTS not in tags:
-            tags[PARTS] = PROFILE
+        if profile and PARTS in tags and owner != owner_of(tags):
+            tags[PARTS] = ""  # somebody has taken its tag off: it counts for nothing, and is written again or goes
         spec = {
             **found.spec,
             "trust": detail["trust"],
@@ -295,11 +294,9 @@ class SendingRole(IamPrincipal):
 
     def depends_on(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
         """Users and roles of the state that may use it: IAM takes no principal that does not exist."""
-        principals = desired.spec["trust"]["principals"] or ()
-        names = {(arn.split(":", 5)[-1].partition("/")[0], arn.rpartition("/")[2]) for arn in principals}
-        kinds = {"user": "smtp_user", "role": SPEC.name}
-        found = {f"{kinds[noun]}/{name}" for noun, name in names if noun in kinds}
-        return tuple(sorted(a for a in found if a in draft.snapshot.desired and a != desired.address))
+        stack = draft.snapshot.state.stack
+        document = trust.document(desired.spec["trust"], stack.partition, stack.account)
+        return tuple(a for a in principal_addresses(draft.snapshot, [document]) if a != desired.address)
 
     def goes(self, draft: PlanDraft, live: Observed) -> tuple[Note, ...] | None:
         notes = [Note("role-deleted", "warning", "after this, whatever sends with this role can send no more")]

@@ -79,7 +79,7 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
             restore.append(store)
         else:
             rest.append(store)
-    sources = _sources(every, there, key["id"], unpack(live.tags, stores.KEY_REGIONS)) if rest else []
+    sources = contents(every, live, key["id"]) if rest else []
     has_secret = any(s["secret"] for s in sources)
     regions = {r for s in sources for r in s["regions"]}
     copy = [s for s in rest if sources and (has_secret or (set(s["regions"]) <= regions and not s.get("secret")))]
@@ -102,13 +102,12 @@ def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | N
     return next((k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted)), None)
 
 
-def _sources(
-    wanted: tuple[stores.Store, ...], there: Mapping[str, Any], key_id: str, remembered: frozenset[str]
-) -> list[dict[str, Any]]:
+def contents(wanted: Iterable[stores.Store], live: Observed, key_id: str) -> list[dict[str, Any]]:
     """The stores that are proven to hold passwords of the key, with the regions that they cover."""
     covered = sorted({r for s in wanted for r in s["regions"]})
+    remembered = unpack(live.tags, stores.KEY_REGIONS)
     found = []
-    for name, seen in there.items():
+    for name, seen in live.spec["stores"].items():
         form = stores.proven_content(key_id, seen, {*remembered, *covered}, sorted(remembered), covered)
         if form is not None:
             found.append({**stores.parse(name), **form})

@@ -101,6 +101,6 @@ def no_endpoint(view: RuleView, entry: Entry, credential: Resource | None) -> It
     if not lacking:
         return
     yield Problem(
-        f"SES has no SMTP endpoint in {', '.join(lacking)}: {entry.name} cannot log in there",
+        f"no SMTP endpoint of SES is known in {', '.join(lacking)}: {entry.name} cannot log in there",
         "send through the API in these regions, or through SMTP in another",
     )

@@ -15,7 +15,7 @@ from reconciler.desired.checks.together import Together
 from reconciler.desired.checks.values import REGION_NAME, refuse_pasted
 from reconciler.desired.nodes import show
 from reconciler.model import Entry, Stack
-from reconciler.regions import partition_of
+from reconciler.regions import UNPUBLISHED, partition_of
 
 MAX_INLINE_POLICY: Final = 2048
 """Characters without white space (IAM User Guide, "IAM and STS quotas")."""
@@ -30,6 +30,11 @@ def check(place: EntryContext, stack: Stack) -> None:
     """One user; its values do not depend on a region."""
     values = place.values
     check_principal(place, stack, "user")
+    if closed := [region for region in stack.regions if region in UNPUBLISHED]:
+        place.error(
+            "", "unpublished-host", f"AWS has not published the name of SES's SMTP endpoint in {', '.join(closed)}",
+            "take the user out, and send through the API there",
+        )  # fmt: skip
     key = values.get("access_key")
     if isinstance(key, dict):
         age, overlap = key.get("max_age_days"), key.get("overlap_days")

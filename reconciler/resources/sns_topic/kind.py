@@ -13,13 +13,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.kinds.comparing import overlay
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import left_alone
 from reconciler.kinds.plain import PlainKind, Request
+from reconciler.kinds.reading import named_addresses
 from reconciler.kinds.spelling import camel
 from reconciler.kinds.tags import tags_from_aws
-from reconciler.model import Change, Desired, Note, Observed, State
+from reconciler.model import Address, Change, Desired, Note, Observed, State
 from reconciler.resources import naming
 from reconciler.resources.sns_topic import SERVICES, SPEC
 
@@ -41,6 +43,27 @@ class SnsTopic(PlainKind):
             else:
                 wanted = sorted(used.get((one.region or "", one.name), ()))
                 yield replace(one, spec={**one.spec, "publishers": wanted})
+
+    def after_reading(self, snapshot: Snapshot) -> None:
+        """What a declared resource publishes to although nobody declares it, a field that was taken out, stays live: so
+        must its right."""
+        derived = [
+            one for one in snapshot.kind(self.name)
+            if "publishers" not in one.entry.values and not left_alone(one.entry, "publishers")
+        ]  # fmt: skip
+        if not derived:
+            return
+        used: dict[Address, set[str]] = {}
+        for spec, field in naming(self.name):
+            for live in snapshot.live(spec.name) if field.service else ():
+                desired = snapshot.desired.get(live.address)
+                if desired is not None and snapshot.owns(live):
+                    stays = overlay(desired.spec, live.spec)
+                    for topic in named_addresses(snapshot, spec.name, live.region, stays, field):
+                        used.setdefault(topic, set()).add(field.service)
+        for one in derived:
+            wanted = sorted({*one.spec["publishers"], *used.get(one.address, ())})
+            snapshot.desired[one.address] = replace(one, spec={**one.spec, "publishers": wanted})
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         stack = aws.stack
