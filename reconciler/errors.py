@@ -97,8 +97,10 @@ ABSENT = {
     "secretsmanager": frozenset({"ResourceNotFoundException"}),
     "ssm": frozenset({"ParameterNotFound"}),
     "sns": frozenset({"NotFound", "NotFoundException"}),
-    "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException"}),
+    "kms": frozenset({"NotFoundException"}),
+    "firehose": frozenset({"ResourceNotFoundException"}),
     "events": frozenset({"ResourceNotFoundException"}),
+    "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException", "DashboardNotFoundError"}),
 }
 """The error codes of each service for a resource that does not exist (each API reference, "Common errors")."""
 

@@ -269,6 +269,11 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
         if isinstance(kind, IamPrincipal):
             yield from _principal_statements(state, kind, found, grants)
     yield _statement("Boundaries", {"iam:GetPolicy"} - _ANYWHERE, _arns(grants, "boundary"))
+    yield _statement("FirehoseTargets", ["firehose:DescribeDeliveryStream"], _arns(grants, "stream"))
+    yield _statement("FirehoseRolesRead", ["iam:GetRole"], _arns(grants, "passed_role"))
+    stored = sorted({grant.via.split(".")[1] for grant in grants if grant.role == "store_key"})
+    keys = [f"arn:{stack.partition}:kms:{region}:{stack.account}:key/*" for region in stored]
+    yield _statement("StoreKeysRead", ["kms:DescribeKey"], keys)
     if purpose == "apply":
         passed = {"StringEquals": {"iam:PassedToService": "ses.amazonaws.com"}}
         yield _statement("FirehoseRoles", ["iam:PassRole"], _arns(grants, "passed_role"), passed)
@@ -322,7 +327,7 @@ def _principal_statements(
     Where one has no boundary, its policy may be written without limit, and no boundary be put on it.
     """
     noun, nouns = kind.noun.lower(), f"{kind.noun}s"
-    iam = {a for a in _of(found, "iam:") if a != "iam:GetPolicy" and _of_noun(a, kind, found[a])}
+    iam = {a for a in _of(found, "iam:") if a != "iam:GetPolicy" and _of_noun(a, kind)}
     here = [grant for grant in grants if grant.role == noun]
     yield _statement(nouns, iam - BOUNDED, [grant.arn for grant in here])
     free = [grant.arn for grant in here if not grant.boundary]
@@ -344,10 +349,9 @@ def _principal_statements(
     yield _statement("InstanceProfileRoles", ["iam:PassRole"], passed)
 
 
-def _of_noun(action: str, kind: IamPrincipal, callers: set[str]) -> bool:
-    """Whether an action is checked against a user, or a role: what is called for the kind and those beside it."""
-    others = {other.name for other in REGISTRY.values() if isinstance(other, IamPrincipal)} - {kind.name}
-    return bool(callers - others) and not action.endswith("InstanceProfile")
+def _of_noun(action: str, kind: IamPrincipal) -> bool:
+    """Whether IAM checks an action against a user, or a role, as the kind is one."""
+    return not action.endswith("InstanceProfile") and ("Role" in action) == (kind.noun == "Role")
 
 
 def _ses_statements(

@@ -60,7 +60,7 @@ def _errors_of_rules(plan: Plan) -> list[Diagnostic]:
             "error",
             note.rule,
             f"{change.address}: {note.message}",
-            f"see docs/rules/{note.rule}.md; set the rule's severity or a waiver",
+            f"`recon rule {note.rule}` explains it; set the rule's severity or a waiver",
             address=change.address,
             file=change.source.file if change.source else "",
             line=change.source.line if change.source else 0,

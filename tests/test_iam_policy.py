@@ -383,7 +383,7 @@ def test_what_a_stack_names(house: support.House) -> None:
             "configuration-set/live", "dedicated-ip-pool/ses-shared-pool", "identity/click.mail.acme.com",
             "identity/mail.acme.com", "identity/acme.com", "mailmanager-archive/a-" + "a" * 26,
         },
-        "topic": {TOPIC}, "passed_role": {role}, "store_key": {"alias/mail"},
+        "topic": {TOPIC}, "passed_role": {role}, "stream": {stream}, "store_key": {"alias/mail"},
         "parameter": {f"arn:aws:ssm:us-east-1:{support.ACCOUNT}:parameter/recon/news"},
         "user": {f"{users}/mail/news", f"{users}/news"},
         "renamed_user": {f"{users}/*/old", f"{users}/old"},

@@ -124,6 +124,7 @@ WRAPPED: dict[str, Callable[[Mapping[str, Any]], bytes]] = {
     "EventBridge": lambda event: json.dumps({"detail-type": "Email Bounced", "detail": event}).encode(),
     "two lines of Firehose": lambda event: (json.dumps(event) + "\n" + json.dumps(event) + "\n").encode(),
     "a mail of SNS": lambda event: by_mail(json.dumps(event)),
+    "a mail of SNS with a broken line": lambda event: by_mail(json.dumps(event).replace("A", "\r\n A", 1)),
     "a mail of SNS with the envelope": lambda event: by_mail(json.dumps(sns(event)), "base64"),
 }  # fmt: skip
 
@@ -181,6 +182,70 @@ def test_the_command_reads_an_event_and_hides_its_people(house: House) -> None:
         ][0]["recipient"]
         == "ann@big.example"
     )
+
+
+# --- forms that are no reports of RFC 3464 or 5965 -----------------------------------------------------------------
+
+BY_SYSTEM = "MAILER-DAEMON@relay.example (Mail Delivery System)"
+SPOKEN: dict[str, tuple[bytes, str]] = {
+    # name: message, words of the first line
+    "a delay, by its subject": (
+        mail("The message has not yet been delivered.\r\n  ann@big.example\r\n  450 try again later\r\n",
+             From=BY_SYSTEM, Subject="Warning: message 1abc-2 delayed 24 hours"), "It is delayed: network: ",
+    ),
+    "only the subject is clear": (
+        mail("Reason:\r\nUser not listed in public address book\r\nann@big.example\r\n", From="postmaster@big.example",
+             Subject="Undeliverable message"), "It was refused: recipient: the recipient does not exist",
+    ),
+    "an error without words that are known": (
+        mail("An error has occurred for\r\n\r\nann@big.example: Domain does not exist\r\n", From=BY_SYSTEM,
+             Subject="Delivery status notification: error"), "It was refused: recipient: the recipient's domain",
+    ),
+    "a code with a colon": (
+        mail("We were unable to deliver it.\r\n\r\n<ann@big.example>:\r\n554: 5.7.9 Not accepted by policy\r\n",
+             From="MAILER-DAEMON@big.example", Subject="Failure Notice"), "It was refused: receiver: the receiver",
+    ),
+    "Outlook.com's complaint": (
+        mail("--b\r\nContent-Type: message/rfc822\r\n\r\nX-HmXmrOriginalRecipient: ann@hotmail.example\r\n"
+             "From: News <news@acme.com>\r\nSubject: Winter\r\n\r\nDear Ann\r\n--b--\r\n",
+             From="staff@hotmail.example", Subject="complaint about message from 192.0.2.1",
+             Content_Type="multipart/mixed; boundary=b"), "A recipient complained: reputation: ",
+    ),
+    "lines that end as on an old Mac": (
+        mail("550 5.1.1 unknown user ann@big.example\r\n", From=BY_SYSTEM, Subject="Returned").replace(b"\n", b""),
+        "It was refused: recipient: ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_a_form_of_its_own_is_read(name: str) -> None:
+    data, words = SPOKEN[name]
+    said, _, _ = judged(data)
+    assert said.startswith(words), said
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ("552 5.3.4 Message size exceeds the fixed limit", "content: the message is larger"),
+        ("550 5.1.8 Sender address rejected: Domain not found", "identity: the receiver refuses the sender's address"),
+        ("554 5.4.14 Hop count exceeded - possible mail loop", "network: the receiver's servers pass the mail"),
+        ("525 5.7.13 Disabled recipient address", "recipient: the recipient's mailbox is switched off"),
+        ("550 5.1.0 Unknown address", "recipient: the recipient does not exist"),
+        ("452 4.3.1 Insufficient system resources", "network: the receiver's server could not be reached"),
+        ("550 Ip frequency limited [abc]", "reputation: the receiver limits"),
+        ("554 5.7.1 Access denied", "receiver: the receiver refused it"),
+    ],
+)
+def test_replies_of_many_receivers(reply: str, words: str) -> None:
+    said, _, _ = judged(json.dumps(bounce(said=f"smtp; {reply}", status="")).encode())
+    assert said.startswith(f"It was refused: {words}"), said
+
+
+def test_the_first_line_of_a_mailbox_alone_is_no_message() -> None:
+    with pytest.raises(ReconError, match="does not begin with mail headers"):
+        read_message(b"From ann@acme.com Thu Apr 29 23:34:45 2027", "m.mbox")
 
 
 # --- Ed25519 -------------------------------------------------------------------------------------------------------

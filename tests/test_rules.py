@@ -126,6 +126,7 @@ def make(
     settings: Mapping[str, str] | None = None,
     waivers: tuple[Waiver, ...] = (),
     dns_account: str | None = None,
+    entries: tuple[Entry, ...] = (),
     **view: Any,
 ) -> RuleView:
     """A view in which all is well, with what a case changes.
@@ -155,12 +156,12 @@ def make(
     for key, texts in ((("_dmarc.acme.com", "TXT"), dmarc), (("acme.com", "TXT"), spf)):
         if texts is not None:
             dns[key], later[key] = ([text] if text else None for text in texts)
-    entries = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
-    entries += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
-    entries += [entry("sending_roles", n, None, v) for n, v in (roles or {}).items()]
+    declared = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
+    declared += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
+    declared += [entry("sending_roles", n, None, v) for n, v in (roles or {}).items()]
     state = State(
         Stack("acme-mail", None, "111122223333", regions, dns_account=dns_account),
-        tuple(entries),
+        (*declared, *entries),
         rules=settings or {},
         waivers=waivers,
     )
@@ -199,6 +200,15 @@ def a_rule(preset: str = "", region: str = EAST, users: tuple[str, ...] = ("news
     pattern = preset_pattern(preset, users) if preset else {"source": ["aws.ses"], "detail-type": ["Email Bounced"]}
     spec = {"event_pattern": pattern, "state": "ENABLED", "targets": {TOPIC: {"arn": TOPIC}}, **values}
     return {f"event_rule/{region}/watch": (None, {**spec, "preset": preset or None})}
+
+
+def a_dashboard(preset: str, *dimensions: str, rates: bool = False) -> dict[str, Any]:
+    """A dashboard to be drawn of acme.com or tx, and the metrics that tx publishes."""
+    listed = [{"dimension_name": name} for name in dimensions]
+    published = {"metrics": {"cloud_watch_destination": {"dimension_configurations": listed}}} if dimensions else {}
+    options = {"event_destinations": published, "reputation_options": {"reputation_metrics_enabled": rates}}
+    entries = entry("domains", "acme.com", EAST, {}), entry("configuration_sets", "tx", EAST, options)
+    return {"more": {"cloudwatch_dashboard/mail": (None, {"preset": preset})}, "entries": entries}
 
 
 def user(**values: Any) -> dict[str, Any]:
@@ -275,6 +285,9 @@ def rsa_key(bits: int) -> str:
     return base64.b64encode(b"\x30\x82" + len(body).to_bytes(2) + body).decode()
 
 
+FEEDBACK, A_TOPIC = f"event_destination/{EAST}/main/stream", f"sns_topic/{EAST}/ops"
+GONE_TARGET = (None, {"enabled": True, "matching_event_types": ["SEND"]})
+LACKING = (("arn:aws:firehose:us-east-1:111122223333:deliverystream/x", "does not exist"),)
 OWN_KEY = {"dkim": {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1"}}
 OWN_NAME = ("s1._domainkey.acme.com", "TXT")
 
@@ -449,6 +462,9 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dkim-off", "note", {"more": {SHOP: new(dkim={"signing_enabled": False})}}),
     ("dkim-key-lowered", "warning", {"want": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
     ("dkim-short-key", "note", {"live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
+    ("events-target-missing", "warning", {"more": {FEEDBACK: GONE_TARGET}, "unusable": {FEEDBACK: LACKING}}),
+    ("smtp-store-key", "warning", {"users": {"news": GOOD_USER}, "unusable": {"smtp_credential/news": LACKING}}),
+    ("topic-key-missing", "warning", {"more": {A_TOPIC: (None, {})}, "unusable": {A_TOPIC: LACKING}}),
     ("dkim-short-own-key", "warning", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(1024)}}),
     ("dkim-short-own-key", "warning", {"live": OWN_KEY, "before": {OWN_NAME: [f"v=DKIM1; p={rsa_key(1536)}"]}}),
     ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/xn--pple-43d.com": new()}}),
@@ -633,6 +649,8 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: None}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH, "k", {})}}),
+    ("dashboard-no-metrics", "note", a_dashboard("domains", "ses:configuration-set")),
+    ("dashboard-no-metrics", "note", a_dashboard("sets")),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
     ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
@@ -917,6 +935,9 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-short-key", {}),
+    ("events-target-missing", {"more": {FEEDBACK: GONE_TARGET}}),
+    ("smtp-store-key", {"users": {"news": GOOD_USER}}),
+    ("topic-key-missing", {"more": {A_TOPIC: (None, {})}}),
     ("dkim-short-own-key", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(2048)}}),
     ("dkim-short-own-key", {"live": OWN_KEY, "before": {OWN_NAME: ["p="]}}),
     ("identity-mixed-scripts", {"more": {f"email_identity/{EAST}/xn--bcher-kva.com": new()}}),
@@ -1044,6 +1065,10 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("event-rule-no-target", {"more": a_rule(targets={}, state="DISABLED")}),
     ("event-rule-topic", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH)}}),
     ("event-rule-topic", {"more": {**a_rule(), **a_topic("events")}, "topics": {TOPIC: Topic({})}}),
+    ("dashboard-no-metrics", a_dashboard("domains", "ses:from-domain", "campaign")),
+    ("dashboard-no-metrics", a_dashboard("sets", "ses:configuration-set")),
+    ("dashboard-no-metrics", a_dashboard("sets", rates=True)),
+    ("dashboard-no-metrics", a_dashboard("account")),
     ("events-topic-missing", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: None}}),
     ("events-topic-policy", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: Topic({})}}),
     ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),

@@ -24,6 +24,7 @@ from reconciler.cli import (
     importing,
     pipeline,
     read_commands,
+    records,
     senders,
     smtp,
     suppression,
@@ -37,7 +38,7 @@ from reconciler.cli.lazy_options import lazy_options
 from reconciler.cli.redacting import redacting
 from reconciler.errors import ReconError, internal_error
 
-COMMANDS = (account, doctor, fleet, importing, pipeline, read_commands, senders, smtp, suppression,
+COMMANDS = (account, doctor, fleet, importing, pipeline, read_commands, records, senders, smtp, suppression,
             suppression_add, suppression_stats, write_commands)  # fmt: skip
 """The modules of the commands, which register themselves with ``app`` when they are imported."""
 
@@ -99,7 +100,7 @@ RENAMED = {"--look-outside": "--check-public-dns"}
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
-    arguments = [RENAMED.get(argument, argument) for argument in arguments]
+    arguments = [RENAMED.get(argument, argument) for argument in arguments] or ["--help"]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if REDACT not in options:
         return _run(arguments)

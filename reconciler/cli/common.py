@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_type_hint
 
 import typer
 
-from reconciler.cli.redacting import know_account, redacted
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 from reconciler.names import similar
+from reconciler.redaction import know_account, redacted
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -435,6 +435,19 @@ def reading(
 ) -> dict[str, Any]:
     """How a command reads AWS, as ``running.make`` takes it (for ``options_from``)."""
     return {"refresh": refresh, "check_public_dns": check_public_dns, "parallelism": parallelism}
+
+
+def declared_digests(declared: State) -> dict[str, str]:
+    """A short digest of each declared resource by its address, and of each domain's own values, from which its records
+    follow. For the journal, and for drift, which compares them."""
+    from reconciler import observing
+    from reconciler.kinds.snapshot import now
+    from reconciler.model import digest_of
+
+    wanted = observing.declare(declared, now()).desired
+    found = {address: digest_of(one.spec) for address, one in wanted.items()}
+    found |= {f"domains.{e.name}": digest_of(e.values) for e in declared.section("domains") if e.region is None}
+    return {key: digest.removeprefix("sha256:")[:12] for key, digest in found.items()}
 
 
 def load_state(state: StateArg = "state", env: EnvOption = None) -> State:

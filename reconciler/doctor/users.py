@@ -171,7 +171,9 @@ def _live_senders(facts: Facts, senders: SenderFacts, declared: set[str]) -> Ite
     if senders.account.undecided and not may:
         return
     if "@" in facts.name and not may:
-        some = "; ".join(_may(s) for s in senders.report.senders[:_NAMED] if s.can_send != "no")
+        denied = [f"{s.name}: {'; '.join(s.reasons)}" for s in senders.report.senders if s.can_send == "no"]
+        others = [_may(s) for s in senders.report.senders if s.can_send != "no"]
+        some = "; ".join([*denied[:_NAMED], *others[:_NAMED]])
         message = f"no user or role may send as {facts.name}: its mail is refused after the login (554)"
         yield _check(FOUND, "", message + (f". {some}" if some else ""), "let one send from this address", NOW)
         return
@@ -268,11 +270,16 @@ def _counted(facts: Facts, region: str) -> str:
 
 
 def _gone(facts: Facts, users: Iterable[str]) -> list[str]:
-    """Users other than those whose keys were lost within the time of the statistics: they may have sent what is in it,
-    so that nobody else can be blamed alone."""
+    """Other users whose keys were lost within the time of the statistics: they may have sent what is in it, so that
+    nobody else can be blamed alone. Not those of a key that is still there, was not used in that time, and was lost
+    more than a day ago: IAM tells the last use some hours late."""
     lost = facts.senders.history.lost if facts.senders is not None else ()
     first = datetime.fromisoformat(facts.snapshot.now) - timedelta(days=DAYS)
-    late = [one.user for one in lost if datetime.fromisoformat(one.cause.time) >= first]
+    keys = {key["id"]: key for s in (facts.senders.everybody if facts.senders else ()) for key in s.keys or ()}
+    idle = {id for id, key in keys.items() if (key["last_used"] or "") < first.isoformat()}
+    day = datetime.fromisoformat(facts.snapshot.now) - timedelta(days=1)
+    times = [(one, datetime.fromisoformat(one.cause.time)) for one in lost]
+    late = [one.user for one, at in times if at >= first and (one.id not in idle or at >= day)]
     return [user for user in dict.fromkeys(late) if user not in set(users)]
 
 

@@ -45,7 +45,8 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if holder := holder_of(address):
             held.setdefault(holder, []).append(live)
     for live in sorted(snapshot.observed.values(), key=lambda o: (_rank(draft, o), o.address)):
-        if holder_of(live.address):
+        kind = REGISTRY[live.kind]
+        if holder_of(live.address) or (isinstance(kind, PlainKind) and not kind.about_mail(live)):
             continue
         owner = owner_of(live.tags)
         if owner is not None and not may_write(stack, owner):
@@ -55,10 +56,11 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if live.kind == "email_identity":
             item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
             _identity(item, live)
-        elif not KINDS[live.kind].regional:
+        elif not isinstance(kind, PlainKind):
             item = draft.item(KINDS[live.kind].section, live.name)
-            for key, value in REGISTRY[live.kind].entry_of(live).items():
-                item.put(item.own, key, value, policy=key == "conditions")
+            values = item.regional.setdefault(live.region or "", {})
+            for key, value in kind.entry_of(live).items():
+                item.put(values, key, value, policy=key == "conditions")
         else:
             item = draft.item(KINDS[live.kind].section, live.name)
             _plain(item, live)
@@ -129,7 +131,7 @@ def _rank(draft: ImportDraft, live: Observed) -> int:
 
 
 def _shared(item: EntryDraft, live: Observed) -> None:
-    values = item.regional[live.region] if live.region else item.own
+    values = item.regional[live.region or ""]
     tags: dict[str, Any] = {}
     for key, value in sorted(user_tags(live.tags).items()):
         item.put(tags, key, value, below=("tags",))

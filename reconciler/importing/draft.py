@@ -16,10 +16,10 @@ from reconciler.desired.variables import BadVariable, Variables
 from reconciler.importing.finding import Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.model import Address
-from reconciler.resources import SECTIONS
+from reconciler.resources import KINDS, SECTIONS
 
 KIND_OF: Final[Mapping[str, str]] = {name: spec.name for name, (spec, _) in SECTIONS.items()}
-"""Section -> the kind that its entries declare."""
+"""Section -> the kind that its entries declare; users are described apart."""
 Path = tuple[str, ...]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -98,11 +98,8 @@ class EntryDraft:
     """Keys of ``own`` that are not the same in all regions."""
 
     def addresses(self) -> Iterator[Address]:
-        spec, _ = SECTIONS[self.section]
-        if not spec.regional:
-            yield spec.address_of(self.name)
         for region in self.regional:
-            yield f"{KIND_OF[self.section]}/{region}/{self.name}"
+            yield KINDS[KIND_OF[self.section]].address_of(region, self.name)
 
     def put(self, place: dict[str, Any], key: str, value: Any, *, below: Path = (), policy: bool = False) -> None:
         """Set a live value, or say that it cannot be written. ``below`` is the path of ``place`` in the entry."""
@@ -177,7 +174,7 @@ class ImportDraft:
         self.items.pop((item.section, item.name), None)
         for address in item.addresses():
             self.left.append(Skipped(address, code, why))
-        if not item.regional and SECTIONS[item.section][0].regional:
+        if not item.regional:
             self.left.append(Skipped(f"dns_record/?/{item.name}/*", code, why))
 
     def by_address(self) -> dict[Address, EntryDraft]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from reconciler.kinds.changes import release
+from reconciler.kinds.externals import External
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.kinds.obstacles import Found, tenants
@@ -201,7 +202,7 @@ class BaseKind(ABC):
         return ()
 
     def entry_of(self, live: Observed) -> dict[str, Any]:
-        """The entry that says what is live, of a kind that is in no region and has ``importable``."""
+        """The entry that says what is live, of a kind that has ``importable``."""
         raise NotImplementedError
 
     def known_addresses(self, snapshot: Snapshot) -> Iterable[Address]:
@@ -236,6 +237,10 @@ class BaseKind(ABC):
                 names = [n for n in at_or_above(named) if "." in n] if reference.covering else [named]
                 for name in names:
                     yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
+
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        """What ``desired`` names that recon does not manage, and cannot be without: it is asked whether that exists."""
+        return ()
 
     def all_grants(self, state: State) -> Iterable[Grant]:
         """Everything that a plan or apply of ``state`` touches for this kind: what is declared, what ``moved`` renames,

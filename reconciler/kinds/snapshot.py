@@ -29,6 +29,7 @@ from reconciler.model import (
 from reconciler.resources import entries_of, holder_of
 
 if TYPE_CHECKING:
+    from reconciler.kinds.externals import External
     from reconciler.kinds.obstacles import Obstacle
     from reconciler.resources.dns_record.zones import Zone
     from reconciler.rules.view import Topic
@@ -152,6 +153,12 @@ class Snapshot(Diagnostics):
     refused: dict[str, str] = field(default_factory=dict)
     """Regions that refused this run's credentials, and of which nobody could say whether the account has them, with
     what they answered."""
+    listed: dict[str, frozenset[str]] = field(default_factory=dict)
+    """``KIND/REGION`` -> the names of everything there, in lower case, where a list was read."""
+    unlisted: set[Address] = field(default_factory=set)
+    """What is taken to be absent since a list does not have it (``listing``)."""
+    sampled: set[Address] = field(default_factory=set)
+    """What a list does not have and was read all the same."""
     former: dict[Address, str] = field(default_factory=dict)
     """What carries the tag of an owner that ``stack.formerly`` names -> that owner."""
     cloudformation: dict[Address, str] = field(default_factory=dict)
@@ -176,6 +183,8 @@ class Snapshot(Diagnostics):
     ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
+    externals: dict[External, str] = field(default_factory=dict)
+    """What declared resources name and recon does not manage: why it cannot be used, empty where it can."""
     """Topics that declared resources name, by ARN; None where SNS does not have it, absent if not read."""
     obstacles: dict[Address, tuple[Obstacle, ...]] = field(default_factory=dict)
     """What AWS would refuse a planned deletion for; absent where nobody asked."""

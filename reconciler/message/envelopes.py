@@ -21,7 +21,8 @@ def event_in(text: str) -> Mapping[str, Any] | None:
     if not start.startswith(("{", "[")):
         return None
     try:
-        document, _ = json.JSONDecoder().raw_decode(start)  # SNS writes a footer below it in a mail
+        # In a mail SNS breaks long lines, also inside of strings, and writes a footer below.
+        document, _ = json.JSONDecoder(strict=False).raw_decode(start)
     except (ValueError, RecursionError):
         return None
     return next(_events(document, 0), None)
@@ -33,7 +34,7 @@ def _events(document: Any, depth: int) -> Iterator[Mapping[str, Any]]:
         return
     if isinstance(document, str) and document.lstrip().startswith("{"):
         try:
-            document = json.loads(document)
+            document = json.loads(document, strict=False)
         except (ValueError, RecursionError):
             return
     if isinstance(document, list):

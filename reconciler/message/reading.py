@@ -93,6 +93,8 @@ def read_message(data: bytes, name: str) -> MailPart:
         return MailPart((), data, data, "application/json")
     if known := next((words for magic, words in _FORMATS if data.lstrip().startswith(magic)), ""):
         raise ReconError(f"{name} is {known}, not a mail message", hint=_HOW)
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\r\n")  # as old programs on a Mac end lines
     data, others = _first_of_mailbox(data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
     if b"\0" in _split(data)[0][:MAX_HEAD]:
         raise ReconError(f"{name} is binary, not a mail message", hint=_HOW)
@@ -111,6 +113,8 @@ def _first_of_mailbox(data: bytes) -> tuple[bytes, int]:
     if not data.startswith(b"From "):
         return data, 0
     starts = [found.end() for found in re.finditer(rb"(?:\A|\n\r?\n)From [^\n]*\n", data)]
+    if not starts:
+        return data, 0
     end = re.search(rb"\n(?=\r?\nFrom [^\n]*\n)", data[starts[0] :])
     first = data[starts[0] :] if end is None else data[starts[0] : starts[0] + end.end()]
     return re.sub(rb"(?m)^>(>*From )", rb"\1", first), len(starts) - 1

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
+from reconciler.kinds.externals import External, problem
+from reconciler.kinds.registry import REGISTRY
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Note, Observed, canonical_json
 from reconciler.names import from_route53
@@ -84,8 +86,29 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn, topics[arn]), arns), strict=True):
         if answer is not _UNREAD:
             snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
+    _read_externals(aws, snapshot)
     if not declared:
         _read_sent(aws, snapshot)
+
+
+def _read_externals(aws: Aws, snapshot: Snapshot) -> None:
+    """Ask of each key, stream and role that declared resources name whether it exists. Where AWS does not say, nothing
+    is known, and nothing is reported."""
+    wanted: dict[External, None] = {}
+    for one in snapshot.desired.values():
+        if snapshot.includes(one.address):
+            wanted |= dict.fromkeys(REGISTRY[one.kind].externals(one, snapshot.state))
+
+    def ask(one: External) -> str | None:
+        try:
+            return problem(aws, one)
+        except AwsError:
+            return None
+
+    todo = [one for one in wanted if str(one) not in snapshot.rules_asked]
+    snapshot.rules_asked.update(map(str, todo))
+    found = zip(todo, aws.parallel(ask, todo), strict=True)
+    snapshot.externals.update({one: answer for one, answer in found if answer is not None})
 
 
 def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
@@ -228,10 +251,21 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
-        trails=snapshot.trails, dkim_keys=_dkim_keys(snapshot),
+        trails=snapshot.trails, unusable=_unusable(snapshot), dkim_keys=_dkim_keys(snapshot),
         undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
+
+
+def _unusable(snapshot: Snapshot) -> dict[str, tuple[tuple[str, str], ...]]:
+    """What each declared resource names outside the state that cannot be used, and why."""
+    wrong = {one: why for one, why in snapshot.externals.items() if why}
+    found = {}
+    for address, desired in snapshot.desired.items() if wrong else ():
+        named = REGISTRY[desired.kind].externals(desired, snapshot.state)
+        if listed := tuple((one.text, wrong[one]) for one in named if one in wrong):
+            found[address] = listed
+    return found
 
 
 def _dkim_keys(snapshot: Snapshot) -> dict[str, str]:

@@ -27,7 +27,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Entry, Observed, State, address_parts
 from reconciler.names import is_at_or_below, parents, to_route53
 from reconciler.resources import KINDS
-from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, leftovers, marker
+from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, leftovers, marker, publishing
 from reconciler.resources.dns_record.edits import Edit
 from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.removals import Removals
@@ -104,6 +104,7 @@ class DnsRecord(BaseKind):
             upserts = Upserts(plan)
             for intent in intents.of_state(snapshot):
                 upserts.plan_upsert(intent)
+            _name_what_to_publish(draft)
             removals.plan_owner_removals()
             removals.plan_marker_removals()
             removals.plan_markers()
@@ -282,6 +283,16 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
             snapshot.say("warning", "zone-unread", words, hint=problem.hint)
     tried |= wanted | older
     read_delegations(aws, snapshot.zones)
+
+
+def _name_what_to_publish(draft: PlanDraft) -> None:
+    """One note for each domain in DNS that recon does not hold, while records of it may be missing."""
+    snapshot = draft.snapshot
+    for domain, wanted in publishing.to_publish(snapshot):
+        if snapshot.read_scope is not None and domain not in snapshot.read_scope.domains:
+            continue
+        count = len({(one.name, one.type, one.token, one.region) for one in wanted})
+        draft.diagnostics.append(publishing.note(domain, count))
 
 
 def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:

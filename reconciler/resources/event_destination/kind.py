@@ -15,8 +15,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
+from reconciler.kinds import externals
 from reconciler.kinds.changes import alteration, claim, creation, deletion
 from reconciler.kinds.comparing import differences, project
+from reconciler.kinds.externals import External
 from reconciler.kinds.fields import ordered_like, without_absent
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 ANY_OPTIONS = tuple(key for key in SPEC.fields if key.endswith("_destination"))
+FIREHOSE = {"delivery_stream_arn": "firehose", "iam_role_arn": "iam"}
 READ = "GetConfigurationSetEventDestinations"
 
 
@@ -73,7 +76,10 @@ class EventDestination(PlainKind):
             except AwsError as error:
                 return address, [], error
 
-        for address, found, error in aws.parallel(one, wanted_addresses(self.parent.name, snapshot), region_of):
+        # A set that does not exist has none; where that is unknown, they are asked for all the same.
+        sets = wanted_addresses(self.parent.name, snapshot)
+        sets = [address for address in sets if address in snapshot.observed or snapshot.unknown(address)]
+        for address, found, error in aws.parallel(one, sets, region_of):
             if error is not None:
                 snapshot.unreadable(f"{self.name}/{address.split('/', 1)[1]}", error.message, error.hint)
             for item in found:
@@ -231,8 +237,15 @@ class EventDestination(PlainKind):
 
     # -- IAM and CloudTrail -----------------------------------------------------------------------------------------
 
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        for key, service in FIREHOSE.items():
+            arn = str(at_path(desired.spec, f"kinesis_firehose_destination.{key}") or "")
+            yield from externals.of_arn(service, desired.region or "", arn, state.stack)
+
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)
+        if stream := at_path(desired.spec, "kinesis_firehose_destination.delivery_stream_arn"):
+            yield Grant("stream", literal(str(stream)))
         role = at_path(desired.spec, "kinesis_firehose_destination.iam_role_arn")
         if role:
             yield Grant("passed_role", literal(str(role)))

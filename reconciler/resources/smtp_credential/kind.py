@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import ReconError, Stale
+from reconciler.kinds import externals
 from reconciler.kinds.changes import release
 from reconciler.kinds.comparing import differences
+from reconciler.kinds.externals import External
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
@@ -98,6 +100,10 @@ class SmtpCredential(BaseKind):
             kept = stores.declared(entry, state, covered)
             spec = {"regions": covered, "stores": kept, "credentials": dict(entry.values.get("credentials") or {})}
             yield Desired(address_of(entry.name), NAME, None, entry.name, spec, entry)
+
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        for store in desired.spec["stores"]:
+            yield from externals.key(str(store["region"]), str(store.get("kms_key_id") or ""))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         """Its stores, and the KMS keys that they are encrypted with."""

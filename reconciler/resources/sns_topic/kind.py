@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.kinds import externals
 from reconciler.kinds.comparing import overlay
+from reconciler.kinds.externals import External
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import left_alone
@@ -87,6 +89,9 @@ class SnsTopic(PlainKind):
         count = live.facts["confirmed"] + live.facts["pending"]
         words = f"{count} subscription{'' if count == 1 else 's'} {'ends' if count == 1 else 'end'} with it"
         return (Note("subscriptions-lost", "warning", words),) if count else ()
+
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        return externals.key(desired.region or "", str(desired.spec.get("kms_master_key_id") or ""))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)

@@ -58,3 +58,15 @@ def publisher_lost(view: RuleView, topic: Resource) -> Iterator[Problem]:
             f"the topic {topic.place} does not let {SERVICES[service]} publish, and {many} would",
             f"add {service} to its `publishers`, or take the key out",
         )
+
+
+@topic_rule("topic-key-missing", "warning", "A KMS key of a topic that cannot be used")
+def key_missing(view: RuleView, topic: Resource) -> Iterator[Problem]:
+    """KMS answers that the `kms_master_key_id` of a topic does not exist, is disabled, or is waiting for its deletion.
+
+    Why: Nobody can publish to the topic, so its events and alarms are lost.
+    Fix: Create or enable the key in the region of the topic, or correct `kms_master_key_id`.
+    Source: SNS Developer Guide, Encrypting an Amazon SNS topic with server-side encryption; KMS API, DescribeKey
+    """
+    for key, why in view.unusable.get(topic.address, ()):
+        yield Problem(f"the KMS key {key} of {topic.place} {why}", "create or enable it, or correct kms_master_key_id")
