@@ -200,6 +200,29 @@ def a_rule(preset: str = "", region: str = EAST, users: tuple[str, ...] = ("news
     return {f"event_rule/{region}/watch": (None, {**spec, "preset": preset or None})}
 
 
+CLOUDWATCH_MAY_PUBLISH = {"Statement": {"Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"},
+                                        "Action": "SNS:Publish", "Resource": "*"}}  # fmt: skip
+
+
+def an_alarm(**values: Any) -> dict[str, Any]:
+    """An alarm on the bounce rate of the set tx that tells that topic, to be created."""
+    spec = {
+        "metric_name": "Reputation.BounceRate", "threshold": 0.05, "alarm_actions": [TOPIC],
+        "dimensions": [{"name": "ses:configuration-set", "value": "tx"}], **values,
+    }  # fmt: skip
+    return {f"cloudwatch_alarm/{EAST}/bounces": (None, spec)}
+
+
+def notified(*kinds: str, **more: Any) -> dict[str, Any]:
+    """An identity with a topic of its own for bounces, or the kinds that are named."""
+    return {"notification_attributes": {f"{kind}_topic": TOPIC for kind in kinds or ("bounce",)}, **more}
+
+
+NOT_FORWARDED = {"email_forwarding_enabled": False}
+NO_METRICS = {"reputation_options": {"reputation_metrics_enabled": False}}
+SENDS = {"live": {"configuration_set_name": "tx"}, "more": a_set()}
+
+
 def a_dashboard(preset: str, *dimensions: str, rates: bool = False) -> dict[str, Any]:
     """A dashboard to be drawn of acme.com or tx, and the metrics that tx publishes."""
     listed = [{"dimension_name": name} for name in dimensions]
@@ -633,6 +656,23 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("event-rule-all-users", "note", {"more": a_rule("iam_access_keys", users=())}),
     ("event-rule-zones-elsewhere", "warning", {"more": a_rule("dns_changes"), "dns_account": "999900001111"}),
     ("event-rule-no-target", "warning", {"more": a_rule(targets={TOPIC: None})}),
+    ("alarm-no-action", "warning", {"more": an_alarm(alarm_actions=[])}),
+    ("alarm-no-action", "warning", {"more": an_alarm(actions_enabled=False)}),
+    ("alarm-late", "warning", {"more": an_alarm(threshold=0.1)}),
+    ("alarm-late", "warning", {"more": an_alarm(metric_name="Reputation.ComplaintRate", threshold=0.05)}),
+    ("alarm-no-metric", "warning", {"more": {**an_alarm(), **a_set(was=NO_METRICS)}}),
+    ("alarm-topic", "warning", {"more": an_alarm(), "topics": {TOPIC: None}}),
+    ("alarm-topic", "warning", {"more": an_alarm(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
+    ("alarm-topic", "warning", {"more": an_alarm(), "topics": {TOPIC: Topic(CLOUDWATCH_MAY_PUBLISH, "k", {})}}),
+    ("notifications-topic", "warning", {"want": notified(), "topics": {TOPIC: Topic(CLOUDWATCH_MAY_PUBLISH)}}),
+    ("notifications-topic", "warning", {"want": notified(), "topics": {TOPIC: None}}),
+    ("notifications-twice", "note", {"want": notified()}),
+    (
+        "notifications-twice",
+        "note",
+        {"want": notified("complaint", **NOT_FORWARDED, configuration_set_name="tx"), **SENDS},
+    ),
+    ("events-feedback-off", "warning", {"want": notified("bounce", **NOT_FORWARDED)}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: None}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH, "k", {})}}),
@@ -1043,6 +1083,17 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("event-rule-zones-elsewhere", {"more": a_rule("ses_changes"), "dns_account": "999900001111"}),
     ("event-rule-no-target", {"more": a_rule()}),
     ("event-rule-no-target", {"more": a_rule(targets={}, state="DISABLED")}),
+    ("alarm-no-action", {"more": an_alarm()}),
+    ("alarm-late", {"more": an_alarm(threshold=0.09)}),
+    ("alarm-late", {"more": an_alarm(metric_name="Bounce", threshold=5)}),
+    ("alarm-no-metric", {"more": {**an_alarm(), **a_set()}}),
+    ("alarm-no-metric", {"more": {**an_alarm(metric_name="Bounce"), **a_set(was=NO_METRICS)}}),
+    ("alarm-topic", {"more": an_alarm(), "topics": {TOPIC: Topic(CLOUDWATCH_MAY_PUBLISH)}}),
+    ("alarm-topic", {"more": {**an_alarm(), **a_topic("cloudwatch")}, "topics": {TOPIC: Topic({})}}),
+    ("notifications-topic", {"want": notified(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
+    ("notifications-twice", {"want": notified("bounce", "complaint", **NOT_FORWARDED)}),
+    ("notifications-twice", {"want": notified("delivery")}),
+    ("events-feedback-off", {"want": notified("bounce", "complaint", **NOT_FORWARDED)}),
     ("event-rule-topic", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH)}}),
     ("event-rule-topic", {"more": {**a_rule(), **a_topic("events")}, "topics": {TOPIC: Topic({})}}),
     ("dashboard-no-metrics", a_dashboard("domains", "ses:from-domain", "campaign")),

@@ -221,6 +221,10 @@ class BaseKind(ABC):
         """Everything that a plan or apply of ``desired`` touches: the resource, and what its fields refer to."""
         stack, region = state.stack, desired.region or ""
         yield from self.own_grants(stack, desired.address)
+        for field in KINDS[self.name].named:
+            # What is declared as well is in its kind's own grants; of the rest recon reads the policy.
+            topics = (text for text in field.texts_in(desired.spec) if text.split(":")[2:3] == ["sns"])
+            yield from (Grant("topic", literal(text)) for text in topics if text.count(":") == 5)
         for reference in KINDS[self.name].references:
             named, arn = at_path(desired.spec, reference.path), KINDS[reference.kind].arn
             if isinstance(named, str) and named and arn:

@@ -143,7 +143,12 @@ def _sts(call: Call, params: Params) -> list[str]:
     return [params["RoleArn"]] if "RoleArn" in params else []
 
 
+def _firehose(call: Call, params: Params) -> list[str]:
+    name = params.get("DeliveryStreamName")
+    return [call.arn("firehose", f"deliverystream/{name}")] if isinstance(name, str) else []
+
+
 _FINDERS: Final[dict[str, Callable[[Call, Params], list[str]]]] = {
     "ses": _ses, "route53": _route53, "iam": _iam, "s3": _s3, "secretsmanager": _secrets, "ssm": _ssm, "sts": _sts,
-    "kms": _kms,
+    "kms": _kms, "firehose": _firehose,
 }  # fmt: skip

@@ -153,7 +153,7 @@ def _ses(found: dict[str, Any], place: str, state: Any) -> None:
             f: getattr(identity, f)
             for f in (
                 "kind", "feedback", "signing_enabled", "origin", "selector", "public_key", "next_length", "mail_from",
-                "mx_behavior", "policies", "tags", "configuration_set",
+                "mx_behavior", "policies", "tags", "configuration_set", "topics", "headers_in_notifications",
             )
         }  # fmt: skip
     if settings := _account(state):
