@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import rules
+from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
 from reconciler.resources.event_rule import preset_pattern
-from reconciler.resources.smtp_user.other_policies import OtherPolicy
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
@@ -115,6 +115,7 @@ def make(
     more: Mapping[str, tuple[Any, Any] | tuple[Any, Any, Any]] | None = None,
     domains: Mapping[str, Any] | None = None,
     users: Mapping[str, Any] | None = None,
+    roles: Mapping[str, Any] | None = None,
     dmarc: tuple[str | None, str | None] | None = None,
     spf: tuple[str | None, str | None] | None = None,
     before: Mapping[tuple[str, str], Any] | None = None,
@@ -157,6 +158,7 @@ def make(
             dns[key], later[key] = ([text] if text else None for text in texts)
     declared = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
     declared += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
+    declared += [entry("sending_roles", n, None, v) for n, v in (roles or {}).items()]
     state = State(
         Stack("acme-mail", None, "111122223333", regions, dns_account=dns_account),
         (*declared, *entries),
@@ -234,6 +236,17 @@ def a_dashboard(preset: str, *dimensions: str, rates: bool = False) -> dict[str,
 
 def user(**values: Any) -> dict[str, Any]:
     return {"users": {"news": {**GOOD_USER, **values}}}
+
+
+GOOD_ROLE = {"trust": {"service": "lambda.amazonaws.com"}, "from_addresses": ["*@acme.com"]}
+
+
+def role(subject: str = "", more: Any = None, **values: Any) -> dict[str, Any]:
+    """A sending role; of GitHub where there is a subject, with ``more`` as another policy."""
+    oidc = {"oidc": {"provider": "token.actions.githubusercontent.com", "subject": subject}}
+    entry = {**GOOD_ROLE, **({"trust": oidc} if subject else {}), **values}
+    live = {"sending_role/blast": ({}, {**LIMITED, "actions": ["SendRawEmail"]}, {"policies": [more]})}
+    return {"roles": {"blast": entry}, **({"more": live} if more else {})}
 
 
 def policy(*resources: str) -> dict[str, Any]:
@@ -759,6 +772,13 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "warning",
         {**user(), "more": {CREDENTIAL: (key("2026-01-01T00:00:00+00:00"), {})}},
     ),
+    ("role-wide-subject", "warning", role("repo:acme/app:*")),
+    ("role-wide-subject", "warning", role("repo:acme@1/*")),
+    ("role-name-recycled", "note", role("repo:acme/app:ref:refs/heads/main")),
+    ("role-bulk-from", "warning", role(actions=["SendBulkEmail"])),
+    ("role-from-unverified", "warning", role(from_addresses=["*@other.com"])),
+    ("role-wider", "warning", role(more=other_policy("Allow"))),
+    ("role-denied", "warning", role(more=other_policy("Deny"))),
     (
         "smtp-wider",
         "warning",
@@ -1153,6 +1173,12 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             }
         },
     ),
+    ("role-wide-subject", role("repo:acme@1/app@2:ref:refs/heads/main")),
+    ("role-name-recycled", role("repo:acme@1/app@2:ref:refs/heads/main")),
+    ("role-bulk-from", role(actions=["SendBulkEmail"], from_addresses=["*"])),
+    ("role-from-unverified", role(from_addresses=["*@shop.acme.com", "*"])),
+    ("role-wider", role(more=other_policy("Deny"))),
+    ("role-denied", role(more=other_policy("Allow"))),
     ("smtp-any-from", user()),
     ("smtp-any-network", user(source_ips=None, conditions={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
     ("smtp-wide-network", user()),

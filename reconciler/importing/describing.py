@@ -56,6 +56,11 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if live.kind == "email_identity":
             item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
             _identity(item, live)
+        elif not isinstance(kind, PlainKind):
+            item = draft.item(KINDS[live.kind].section, live.name)
+            values = item.regional.setdefault(live.region or "", {})
+            for key, value in kind.entry_of(live).items():
+                item.put(values, key, value, policy=key == "conditions")
         else:
             item = draft.item(KINDS[live.kind].section, live.name)
             _plain(item, live)

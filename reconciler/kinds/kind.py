@@ -196,6 +196,15 @@ class BaseKind(ABC):
         """What AWS would refuse the deletions of ``going`` for. Asked only about what a plan deletes."""
         return tenants(aws, going) if KINDS[self.name].in_tenants else {}
 
+    def importable(self, aws: Aws, snapshot: Snapshot) -> Iterable[tuple[Observed, str]]:
+        """What import takes that no call of ``listed`` names, each with why the YAML cannot say it, or "". Raises
+        AwsError."""
+        return ()
+
+    def entry_of(self, live: Observed) -> dict[str, Any]:
+        """The entry that says what is live, of a kind that has ``importable``."""
+        raise NotImplementedError
+
     def known_addresses(self, snapshot: Snapshot) -> Iterable[Address]:
         """Addresses that a target may name although they are neither declared, nor live, nor changed."""
         return ()

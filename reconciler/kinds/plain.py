@@ -212,6 +212,9 @@ class PlainKind(Reader):
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""
+        for key, field in self.spec.fields.items():
+            for item in body.get(camel(key)) or () if field.keyed else ():
+                item[field.keyed]  # raises AwsError where AWS leaves its name out
         live = from_aws(body)
         found: dict[str, Any] = {}
         for key, field in self.spec.fields.items():

@@ -193,6 +193,10 @@ class Snapshot(Diagnostics):
     feedback_topics: dict[Address, frozenset[str] | None] = field(default_factory=dict)
     """Identity -> which of BOUNCE and COMPLAINT go to a topic of its own; None where that could not be read, absent
     where nobody asked."""
+    principals: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """``User`` and ``Role`` -> everybody in the account, as IAM describes them; empty where nobody asked."""
+    no_policies: set[str] = field(default_factory=set)
+    """ARNs of managed policies that were looked for and do not exist."""
     trails: dict[str, bool] = field(default_factory=dict)
     """Region -> whether some trail logs the calls there that change something; absent where nobody asked, or where that
     could not be read."""

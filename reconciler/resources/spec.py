@@ -295,6 +295,9 @@ class KindSpec:
     named: tuple[Named, ...] = ()
     service: Service | None = None
     """Where its resources are; None: SES."""
+    principal: Literal["", "user", "role"] = ""
+    """What precedes its name in an ARN of IAM, where policies can name it as a principal. IAM ignores the case of its
+    name and of the keys of its tags."""
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
     records: tuple[RecordGroup, ...] = ()
@@ -335,8 +338,6 @@ class KindSpec:
     """Whether the headline counts its changes as DNS records where no phrase says them."""
     counts_deletes: bool = True
     """Whether a deletion counts against ``max_deletes``."""
-    principal: str = ""
-    """What precedes its name in an ARN of IAM where policies can name it as a principal: ``user``."""
     permanent: bool = False
     """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
     ``put``. What is taken out of the YAML stays as it is."""
