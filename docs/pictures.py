@@ -55,9 +55,10 @@ def main() -> None:
         for name in CLEARED:
             os.environ.pop(name, None)
         os.environ.update(sandbox.environment(), FORCE_COLOR="1", COLUMNS=str(WIDTH), RECON_DIR=f"{home}/.recon")
+        weak = "v=DMARC1; p=none; fo=1; ruf=mailto:owner@acme.example"
         records = [
             {"name": "acme.example", "type": "TXT", "values": ["v=spf1 include:_spf.crm.example ~all", "site=1"]},
-            {"name": "_dmarc.acme.example", "type": "TXT", "values": ["v=DMARC1; p=none; fo=1; ruf=mailto:owner@acme.example"]},
+            {"name": "_dmarc.acme.example", "type": "TXT", "values": [weak]},
         ]  # fmt: skip
         sandbox.seed(zones=[{"name": "acme.example", "records": records}])
         os.chdir(home)
