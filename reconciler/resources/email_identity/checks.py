@@ -20,6 +20,7 @@ from reconciler.mail.tags import BadRecord
 from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import fold_domain, is_below
 from reconciler.regions import UNPUBLISHED, deterministic_parent
+from reconciler.resources.email_identity import NOTIFICATIONS, NOTIFIED
 
 MAX_POLICIES: Final = 20
 MAX_POLICY_BYTES: Final = 4096
@@ -43,11 +44,41 @@ def check(place: EntryContext, stack: Stack) -> None:
         return
     _dkim(place)
     _mail_from(place)
+    _notifications(place)
     _policies(place)
+
+
+def _notifications(place: EntryContext) -> None:
+    """Topics are standard ones of the identity's region (SES Developer Guide, "Configuring Amazon SNS notifications"),
+    and headers need one."""
+    block = place.values.get(NOTIFICATIONS)
+    if not isinstance(block, dict):
+        return
+    for kind in NOTIFIED:
+        key = f"{kind.lower()}_topic"
+        path, topic = f"{NOTIFICATIONS}.{key}", block.get(key)
+        if isinstance(topic, str) and ":" in topic:
+            parts = topic.split(":", 5)
+            if len(parts) < 6 or parts[2] != "sns":
+                place.error(path, "bad-arn", f"{show(topic)} is no ARN of a topic",
+                            "write such as arn:aws:sns:us-east-1:111122223333:mail-events")  # fmt: skip
+            elif topic.endswith(".fifo"):
+                place.error(path, "fifo-topic", "SES does not publish to FIFO topics", "name a standard topic")
+            elif parts[3] != place.region:
+                place.error(
+                    path, "wrong-region", f"{show(topic)} is in {parts[3]}, and the identity in {place.region}",
+                    "SES takes topics of its own region; write ${region} in the ARN",
+                )  # fmt: skip
+        headers = f"headers_in_{kind.lower()}_notifications_enabled"
+        if block.get(headers) is True and not topic:
+            place.error(f"{NOTIFICATIONS}.{headers}", "needs-topic", f"{key} is missing, and headers need it",
+                        f"write `{key}:`, or take {headers} out")  # fmt: skip
 
 
 def _domain_records(place: EntryContext) -> None:
     values = place.values
+    if place.name.startswith("*."):
+        _wildcard(place)
     zone = values.get("zone")
     if isinstance(zone, str):
         if zone.lower() in ("auto", "manual"):
@@ -73,6 +104,20 @@ def _domain_records(place: EntryContext) -> None:
             "null_mx", "dns-null-mx-sends", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
             "add `identity: false`, or take null_mx out",
         )  # fmt: skip
+
+
+def _wildcard(place: EntryContext) -> None:
+    """A wildcard has DNS records alone, and only those that stand at its own name (RFC 4592: ``*`` is one only as the
+    first label)."""
+    if place.values.get("identity") is not False:
+        place.error("", "wildcard", f"{place.name} is a wildcard: SES has no identity for it", "add `identity: false`")
+    for key, below in (("dmarc", "_dmarc"), ("bimi", "default._bimi")):
+        if place.values.get(key) is not None:
+            parent = place.name.removeprefix("*.")
+            place.error(
+                key, "wildcard", f"{below}.{place.name} is not a wildcard: receivers would not find it",
+                f"declare it at {parent}, where it holds for all names below (sp for other mail)",
+            )  # fmt: skip
 
 
 def _ignored(place: EntryContext) -> None:
