@@ -79,7 +79,8 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
             restore.append(store)
         else:
             rest.append(store)
-    sources = _sources(every, there, key["id"], unpack(live.tags, stores.KEY_REGIONS)) if rest else []
+    remembered = unpack(live.tags, stores.KEY_REGIONS)
+    sources = _sources(every, there, key["id"], remembered, searched=bool(unrecorded)) if rest else []
     has_secret = any(s["secret"] for s in sources)
     regions = {r for s in sources for r in s["regions"]}
     copy = [s for s in rest if sources and (has_secret or (set(s["regions"]) <= regions and not s.get("secret")))]
@@ -88,8 +89,8 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
 
 
 def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | None:
-    """The id of a key that every store holds and no tag names: an interrupted run created it, or another tool removed
-    our tags (then the tagged key is missing)."""
+    """The id of a key that stores hold and no tag names: an interrupted run created it, which every store then holds;
+    or our tags were taken off (then the tagged key is missing)."""
     if not wanted:
         return None
     there: Mapping[str, Any] = live.spec["stores"]
@@ -99,17 +100,22 @@ def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | N
     ids = [str(k["id"]) for k in live.spec["keys"]]
     if live.spec["key"] in ids:
         return None
-    return next((k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted)), None)
+    whole = (k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted))
+    # A user that was let go has no tags, and its stores may hold other regions than are covered now.
+    return next(whole, None) or next((k for k in ids if any(stores.held(k, seen) for seen in there.values())), None)
 
 
 def _sources(
-    wanted: tuple[stores.Store, ...], there: Mapping[str, Any], key_id: str, remembered: frozenset[str]
-) -> list[dict[str, Any]]:
-    """The stores that are proven to hold passwords of the key, with the regions that they cover."""
+    wanted: tuple[stores.Store, ...], there: Mapping[str, Any], key_id: str, remembered: frozenset[str], *,
+    searched: bool = False,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The stores that are proven to hold passwords of the key, with the regions that they cover; ``searched``: of any
+    regions, since no tag names them."""
     covered = sorted({r for s in wanted for r in s["regions"]})
     found = []
     for name, seen in there.items():
         form = stores.proven_content(key_id, seen, {*remembered, *covered}, sorted(remembered), covered)
+        form = form or (stores.held(key_id, seen) if searched else None)
         if form is not None:
             found.append({**stores.parse(name), **form})
     return found
