@@ -15,7 +15,7 @@ SECONDS ?= 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs bench lock clean
+.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs bench bench-fleet lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ docs: $(VENV)/installed ## rewrite what docs/ takes from the code
 
 bench: $(VENV)/installed ## measure plan and apply; writes the table of docs/performance.md
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-fleet: $(VENV)/installed-dev ## plan a thousand stacks while their workers are killed
+	@$(BIN)/python benchmarks/fleet.py $(ARGS)
 
 lock: $(VENV)/uv ## resolve the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

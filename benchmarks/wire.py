@@ -68,8 +68,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class Wire(http.server.ThreadingHTTPServer):
-    """The proxy, served by a thread as long as it is entered. ``url`` is where it answers, ``ca_bundle`` the
-    usual authorities and its certificate; ``delay`` is the round trip to a region in seconds, infinite where nothing is ever answered."""
+    """The proxy, served by a thread as long as it is entered. ``url`` is where it answers, ``ca_bundle`` the usual
+    authorities and its certificate; ``delay`` is the round trip to a region in seconds, infinite where nothing is ever
+    answered."""
 
     daemon_threads = True
     block_on_close = False

@@ -118,10 +118,11 @@ def action_of(call: str) -> str:
 def calls() -> tuple[set[str], set[str]]:
     """What plan and what apply calls on top: the kinds', and what the rules, the sweep and the account guard read."""
     from reconciler.iam_policy import INCIDENT, OWN
+    from reconciler.kinds import externals
     from reconciler.kinds.registry import REGISTRY
     from reconciler.rules.context import READS
 
-    reads = {*READS, *OWN, "sts:GetCallerIdentity"}
+    reads = {*READS, *externals.READS, *OWN, "sts:GetCallerIdentity"}
     writes: set[str] = set(INCIDENT)
     for kind in REGISTRY.values():
         reads |= set(kind.reads)

@@ -40,10 +40,10 @@ class InvalidState(ReconError):
     outcome = "invalid"
     code = "invalid"
 
-    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+    def __init__(self, diagnostics: Iterable[Diagnostic], what: str = "the declared state") -> None:
         diagnostics = tuple(diagnostics)
         count = sum(1 for d in diagnostics if d.severity == "error")
-        super().__init__(f"{count} error{'s' if count != 1 else ''} in the declared state", diagnostics=diagnostics)
+        super().__init__(f"{count} error{'s' if count != 1 else ''} in {what}", diagnostics=diagnostics)
 
 
 class Refused(ReconError):
@@ -97,6 +97,10 @@ ABSENT = {
     "secretsmanager": frozenset({"ResourceNotFoundException"}),
     "ssm": frozenset({"ParameterNotFound"}),
     "sns": frozenset({"NotFound", "NotFoundException"}),
+    "kms": frozenset({"NotFoundException"}),
+    "firehose": frozenset({"ResourceNotFoundException"}),
+    "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException"}),
+    "events": frozenset({"ResourceNotFoundException"}),
 }
 """The error codes of each service for a resource that does not exist (each API reference, "Common errors")."""
 

@@ -45,7 +45,7 @@ MAX_CHARACTERS: Final = 6_144
 MAX_POLICIES: Final = 10
 """Managed policies that a role may have."""
 
-LISTS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
+LISTS: Final = tuple(f"{spec.client}:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0])
 """The calls that list all resources of a kind, for import; checked against no resource."""
 
 OWN: Final = (
@@ -75,7 +75,8 @@ _ANYWHERE: Final = frozenset(
 _GONE: Final = (
     "ses:Delete", "iam:Delete", "iam:Detach", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
     "secretsmanager:Delete", "ssm:Delete",
-    *(f"{spec.service.name}:Delete" for spec in KINDS.values() if spec.service),
+    *(f"{spec.service.name}:{verb}" for spec in KINDS.values() if spec.service for verb in (
+        "Delete", *spec.service.deletes)),
 )  # fmt: skip
 """What is done to things that are ours and no longer declared, beside reading them."""
 
@@ -256,6 +257,11 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
     yield from _ses_statements(state, purpose, found, grants, level)
 
     yield from _user_statements(state, _of(found, "iam:"), grants)
+    yield _statement("FirehoseTargets", ["firehose:DescribeDeliveryStream"], _arns(grants, "stream"))
+    yield _statement("FirehoseRolesRead", ["iam:GetRole"], _arns(grants, "passed_role"))
+    stored = sorted({grant.via.split(".")[1] for grant in grants if grant.role == "store_key"})
+    keys = [f"arn:{stack.partition}:kms:{region}:{stack.account}:key/*" for region in stored]
+    yield _statement("StoreKeysRead", ["kms:DescribeKey"], keys)
     if purpose == "apply":
         passed = {"StringEquals": {"iam:PassedToService": "ses.amazonaws.com"}}
         yield _statement("FirehoseRoles", ["iam:PassRole"], _arns(grants, "passed_role"), passed)

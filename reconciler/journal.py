@@ -1,7 +1,7 @@
 """The journal of past runs: who, when, which plan, and how each step ended. For `recon history` and drift's labels.
 
 No desired or observed state depends on it, and a journal that cannot be written is only a warning. It holds addresses,
-times and error codes; never a value from the YAML, a message from AWS or a secret.
+times, error codes and digests; never a value from the YAML, a message from AWS or a secret.
 
 A run is several lines of JSON: one when it starts, one for each step that ended, one when it ends. Locally they are
 appended to one file per stack and synced to the disk; in a bucket each run is its own object, rewritten every few
@@ -170,9 +170,11 @@ def recording(
     command: str,
     plan: Plan | None = None,
     *,
+    declared: Mapping[str, str] | None = None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Recorder]:
-    """Record a run while the block runs; set the recorder's ``outcome`` before the block ends.
+    """Record a run while the block runs; set the recorder's ``outcome`` before the block ends. ``declared`` are digests
+    of what the state declares, by address: drift compares with them what is declared later.
 
     ``aws`` reads the caller's ARN (STS, GetCallerIdentity) and, with a bucket as backend, writes the journal. Without
     an outcome, the run is recorded as ``interrupted``, or with the outcome of the error that ended it.
@@ -201,6 +203,8 @@ def recording(
         return _FileSink(OwnDirectory(location.directory), _local_name(stack.scope))
 
     recorder._open(make_sink, header)
+    if declared:
+        recorder._write({"type": "declared", "run": recorder.id, "digests": declared})
     try:
         yield recorder
     except ReconError as error:
@@ -250,6 +254,8 @@ class JournalRun:
     summary: Mapping[str, int] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     steps: list[tuple[str, str, str, str]] = field(default_factory=list)
+    declared: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what was declared, by address; empty of a run that an older recon recorded."""
 
     @property
     def seconds(self) -> float | None:
@@ -358,6 +364,14 @@ def _add_step(run: JournalRun, record: Mapping[str, Any]) -> bool:
     return True
 
 
+def _add_declared(run: JournalRun, record: Mapping[str, Any]) -> bool:
+    digests = record.get("digests")
+    if not isinstance(digests, dict) or not all(isinstance(one, str) for one in digests.values()):
+        return False
+    run.declared = digests
+    return True
+
+
 def _add_end(run: JournalRun, record: Mapping[str, Any]) -> bool:
     texts, at = _texts_of(record, ("outcome",)), parse_time(record.get("at"))
     if texts is None or at is None or not texts[0]:
@@ -367,7 +381,7 @@ def _add_end(run: JournalRun, record: Mapping[str, Any]) -> bool:
 
 
 _ADD: Mapping[str, Callable[[JournalRun, Mapping[str, Any]], bool]] = {
-    "run": _add_start, "step": _add_step, "end": _add_end,
+    "run": _add_start, "declared": _add_declared, "step": _add_step, "end": _add_end,
 }  # fmt: skip
 """Type of a record -> what adds it to its run; False for one that recon did not write."""
 

@@ -63,7 +63,7 @@ def _refused(change: Change, finding: Diagnostic) -> Change:
 
 
 def _hint(rule: str) -> str:
-    return f"see docs/rules/{rule}.md; set the rule's severity or a waiver"
+    return f"`recon rule {rule}` explains it; set the rule's severity or a waiver"
 
 
 def _cause(draft: PlanDraft, made: Sequence[Change], finding: Diagnostic, outside: Outside | None) -> Address | None:

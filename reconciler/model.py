@@ -42,12 +42,12 @@ SYMBOLS: Final[dict[str, str]] = {"create": "+", "adopt": ">", "update": "~", "r
 Severity = Literal["error", "warning", "note"]
 
 OUTCOMES: Final = (
-    "no_changes", "changes", "applied", "partial", "not_started", "verify_timeout", "stale", "locked", "refused",
-    "invalid", "error",
+    "no_changes", "changes", "not_applied_yet", "applied", "partial", "not_started", "verify_timeout", "stale",
+    "locked", "refused", "invalid", "error",
 )  # fmt: skip
 
 
-FINDINGS: Final = ("account-paused", "consumer-unacknowledged")
+FINDINGS: Final = ("account-paused", "consumer-unacknowledged", "public-dns")
 """Codes of diagnostics with which drift exits 2 although nothing differs."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
@@ -206,6 +207,41 @@ def _octets(char: str) -> bytes:
     return char.encode("latin-1") if ord(char) < 256 else char.encode("utf-8")
 
 
+# --- names that look like others -----------------------------------------------------------------------------------
+
+_EAST_ASIAN: Final = ({"CJK", "HIRAGANA", "KATAKANA"}, {"CJK", "BOPOMOFO"}, {"CJK", "HANGUL"})
+
+
+def mixed_scripts(name: str) -> dict[str, list[str]]:
+    """The labels of a folded domain name that mix scripts as no language does, in Unicode, with the scripts.
+
+    The level "highly restrictive" of UTS 39, section 5.2: one script, or Latin with what Chinese, Japanese and Korean
+    are written in. The script of a letter is the first word of its name in the Unicode Character Database; digits and
+    marks belong to any.
+    """
+    found: dict[str, list[str]] = {}
+    if "xn--" not in name:
+        return found
+    import idna
+
+    for label in name.split("."):
+        if not label.startswith("xn--"):
+            continue
+        try:
+            shown = idna.decode(label)
+        except idna.IDNAError:
+            continue
+        scripts = {_script(char) for char in shown if unicodedata.category(char).startswith("L")}
+        if len(scripts) > 1 and not any(scripts <= {"LATIN", *together} for together in _EAST_ASIAN):
+            found[shown] = sorted(script.capitalize() for script in scripts)
+    return found
+
+
+def _script(char: str) -> str:
+    first = unicodedata.name(char, "UNKNOWN").split()[0].partition("-")[0]
+    return "CJK" if first == "IDEOGRAPHIC" else first
+
+
 # --- names that somebody mistyped ----------------------------------------------------------------------------------
 
 _LONGEST_SEARCHED: Final = 100
@@ -225,6 +261,8 @@ def similar(word: str, known: Iterable[str], n: int = 1) -> list[str]:
 @lru_cache(maxsize=4096)
 def _similar(word: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     folded = word.lower()
+    if len(word) < 3:  # nearly every other is near
+        return tuple(name for name in choices if name.lower() == folded)
     allowed = 1 if len(word) < 8 else 2
     near = []
     for name in choices:

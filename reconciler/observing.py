@@ -5,11 +5,11 @@ Source: Resource Groups Tagging API, GetResources (short pages are normal; only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler import regions
 from reconciler.aws import opt_in
@@ -20,13 +20,19 @@ from reconciler.kinds.ownership import CLOUDFORMATION_NAME, STACK, formerly_of, 
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
-from reconciler.model import State
+from reconciler.model import Address, State
 from reconciler.resources import KINDS, SECTIONS, SWEPT_AS, addresses_of, children, kind_of_arn
 from reconciler.resources.dns_record.kind import DnsRecord
 from reconciler.rules.context import read_facts
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+
+_MOST_REGIONS: Final = 32
+"""As many regions are searched at once: more than SES has."""
+
+_Tagged = tuple[str, str, dict[str, str]]
+"""A resource that the tagging API lists: its kind (empty: none of ours), name and tags."""
 
 
 def guard_account(aws: Aws) -> None:
@@ -69,10 +75,12 @@ def observe(
     *,
     sweep: bool = True,
     read_scope: Callable[[Snapshot], ReadScope | None] | None = None,
+    without: Container[str] = (),
 ) -> Snapshot:
     """Read everything that the plan needs into ``snapshot``.
 
-    ``read_scope`` says what targets need, once the sweep has found what is ours; None for everything. SES, IAM and
+    ``read_scope`` says what targets need, once the sweep has found what is ours; None for everything. ``without`` are
+    kinds that are not read. SES, IAM and
     zones are independent limits and are read side by side; a failing read makes its part unknown (``snapshot.unread``)
     and stops nothing else.
     """
@@ -82,19 +90,33 @@ def observe(
 
     def chain(names: Iterable[str]) -> None:
         for name in names:
-            REGISTRY[name].observe(aws, snapshot)
+            if name not in without:
+                REGISTRY[name].observe(aws, snapshot)
 
     records = DnsRecord()
-    with ThreadPoolExecutor(max_workers=len(chains) + 2) as pool:
+    workers = len(chains) + 2 + (min(_MOST_REGIONS, 2 * aws.parallelism) if sweep else 0)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
         # What depends on nothing is read first: SES is free while the sweep reads from another service.
         reads = [pool.submit(read_facts, aws, snapshot, declared=True)] if read_scope is None else []
-        if sweep:
-            sweep_owned(snapshot, aws)
+        swept = _Sweep(snapshot, aws, pool) if sweep else None
+        late: frozenset[Address] = frozenset()
+        if swept is not None:
+            swept.take_near()
         if read_scope is not None:
+            if swept is not None:
+                swept.take_far()  # what targets need may be anywhere
             snapshot.read_scope = read_scope(snapshot)
         reads.append(pool.submit(records.observe_declared, aws, snapshot))
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
+        if swept is not None and read_scope is None:
+            late = swept.take_far()
+    if late:
+        # Nobody declares it, so that only the search could find it: read now, as a run with these targets reads.
+        snapshot.read_scope = ReadScope(late)
+        for names in chains:
+            chain(names)
+        snapshot.read_scope = None
     cloudformation.ask(aws, snapshot)
     records.observe(aws, snapshot)
     _doubt_sweep(snapshot)
@@ -109,39 +131,79 @@ def observe(
 
 
 def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
-    """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers.
+    """Find what carries our tag in any SES region of the partition, declared or not, and the zones with our markers."""
+    with ThreadPoolExecutor(max_workers=_MOST_REGIONS) as pool:
+        sweep = _Sweep(snapshot, aws, pool)
+        sweep.take_near()
+        sweep.take_far()
+
+
+class _Sweep:
+    """The search for what carries our tag: one question to each SES region of the partition, all at once, those first
+    in which something is declared; and one for the zones with our markers.
 
     A region that is not enabled refuses all credentials, and one that the organization denies to the whole account says
     so: neither is the same as unread, since nobody can see or send or delete anything there. What a refusal means where
-    nobody can say whether the region is enabled is left to ``refused_regions``.
+    nobody can say whether the region is enabled is left to ``refused_regions``. A region in which nothing is declared
+    gets little time: one that does not answer must not hold up the others, and is named as unread.
     """
-    stack = snapshot.state.stack
-    partition = stack.partition
-    places = sorted({*(r for r in regions.SES_REGIONS if regions.partition_of(r) == partition), *stack.regions})
-    refusing: dict[str, AwsError] = {}
-    denied: list[str] = []
-    failed: list[tuple[str, AwsError]] = []
 
-    filters = [{"Key": STACK, "Values": list(stack.scopes)}]
-    if stacks := cloudformation.names_of(stack):
-        filters.append({"Key": CLOUDFORMATION_NAME, "Values": stacks})
+    def __init__(self, snapshot: Snapshot, aws: Aws, pool: ThreadPoolExecutor) -> None:
+        stack = snapshot.state.stack
+        self.snapshot, self.aws = snapshot, aws
+        self.filters = [{"Key": STACK, "Values": list(stack.scopes)}]
+        if stacks := cloudformation.names_of(stack):
+            self.filters.append({"Key": CLOUDFORMATION_NAME, "Values": stacks})
+        self.refusing: dict[str, AwsError] = {}
+        self.denied: list[str] = []
+        self.failed: list[tuple[str, AwsError]] = []
+        near = snapshot.regions
+        places = {*(r for r in regions.SES_REGIONS if regions.partition_of(r) == stack.partition), *near}
+        self._near = [pool.submit(self._ask, region, False) for region in sorted(near)]
+        self._zones = pool.submit(_sweep_zones, snapshot, aws, regions.home_region(stack.partition))
+        self._far = [pool.submit(self._ask, region, True) for region in sorted(places - near)]
 
-    def one(region: str) -> tuple[str, list[tuple[str, str, dict[str, str]]], AwsError | None]:
+    def _ask(self, region: str, brief: bool) -> tuple[str, list[_Tagged], AwsError | None]:
         try:
-            items = [item for wanted in filters for item in _tagged(aws, region, wanted, *SWEPT_AS)]
+            items = [i for wanted in self.filters for i in _tagged(self.aws, region, wanted, *SWEPT_AS, brief=brief)]
             return region, [_owned(item, region) for item in items], None
         except AwsError as error:
             return region, [], error
 
-    for region, found, error in aws.parallel(one, places):
+    def take_near(self) -> None:
+        """Wait for the regions in which something is declared."""
+        for future in self._near:
+            self._take(*future.result())
+        self._zones.result()
+
+    def take_far(self) -> frozenset[Address]:
+        """Wait for all others, and say what could not be searched; the addresses of what was found there."""
+        before = _found(self.snapshot)
+        for future in self._far:
+            self._take(*future.result())
+        closed, unread, unknown = opt_in.sort_out(self.aws, self.refusing)
+        self.failed += [(region, self.refusing[region]) for region in unread]
+        self.snapshot.refused |= {region: self.refusing[region].message for region in unknown}
+        _say_unswept(self.snapshot, self.failed, opt_in.HINT if unread and self.failed[0][0] in unread else "")
+        for there, what in (
+            (self.snapshot.swept, f"for resources tagged {STACK}={' or '.join(self.snapshot.state.stack.scopes)}"),
+            (closed, "skipped: not enabled for the account"),
+            (self.denied, "skipped: denied by a service control policy"),
+        ):
+            if there:
+                self.snapshot.scanned.append(f"{len(there)} regions {what}")
+        return _found(self.snapshot) - before
+
+    def _take(self, region: str, found: list[_Tagged], error: AwsError | None) -> None:
+        snapshot, stack = self.snapshot, self.snapshot.state.stack
         if error is None:
             snapshot.swept.add(region)
         elif error.closed and region not in stack.regions and error.aws_code in NOT_ENABLED:
-            refusing[region] = error
+            self.refusing[region] = error
         elif error.closed and region not in stack.regions:
-            denied.append(region)
+            self.denied.append(region)
         else:
-            failed.append((region, error))
+            self.failed.append((region, error))
         for kind, name, tags in found:
             address = f"{kind}/{region}/{name}"
             if kind and (owner := formerly_of(stack, tags)):
@@ -150,18 +212,11 @@ def sweep_owned(snapshot: Snapshot, aws: Aws) -> None:
                     snapshot.named.setdefault(kind, set()).add(address)
             elif kind and owner_of(tags) == snapshot.scope:
                 snapshot.owned.setdefault(kind, {})[address] = tags
-    closed, unread, unknown = opt_in.sort_out(aws, refusing)
-    failed += [(region, refusing[region]) for region in unread]
-    snapshot.refused |= {region: refusing[region].message for region in unknown}
-    _say_unswept(snapshot, failed, opt_in.HINT if unread and failed[0][0] in unread else "")
-    for there, what in (
-        (snapshot.swept, f"for resources tagged {STACK}={' or '.join(list(stack.scopes))}"),
-        (closed, "skipped: not enabled for the account"),
-        (denied, "skipped: denied by a service control policy"),
-    ):
-        if there:
-            snapshot.scanned.append(f"{len(there)} regions {what}")
-    _sweep_zones(snapshot, aws, regions.home_region(partition))
+
+
+def _found(snapshot: Snapshot) -> frozenset[Address]:
+    """What the search has found to be read, so far."""
+    return frozenset().union(*snapshot.owned.values(), *snapshot.named.values())
 
 
 def _say_unswept(snapshot: Snapshot, failed: Sequence[tuple[str, AwsError]], hint: str) -> None:
@@ -206,7 +261,7 @@ def _sweep_zones(snapshot: Snapshot, aws: Aws, home: str) -> None:
 
 
 def _tagged(
-    aws: Aws, region: str, wanted: Mapping[str, Any], *types: str, dns: bool = False
+    aws: Aws, region: str, wanted: Mapping[str, Any], *types: str, dns: bool = False, brief: bool = False
 ) -> Iterable[Mapping[str, Any]]:
     """The resources of some types in ``region`` that carry the tag ``wanted`` (GetResources)."""
     return aws.pages(
@@ -215,15 +270,15 @@ def _tagged(
         "ResourceTagMappingList",
         region,
         dns=dns,
+        brief=brief,
         token_in="PaginationToken",
         TagFilters=[wanted],
         ResourceTypeFilters=list(types),
     )
 
 
-def _owned(item: Mapping[str, Any], region: str) -> tuple[str, str, dict[str, str]]:
-    """A resource that the tagging API lists: its kind (empty: none of ours), name and tags. Raises AwsError for what
-    is not an ARN."""
+def _owned(item: Mapping[str, Any], region: str) -> _Tagged:
+    """A resource of an answer of the tagging API. Raises AwsError for what is not an ARN."""
     try:
         found = kind_of_arn(item["ResourceARN"])
     except ValueError:

@@ -36,7 +36,7 @@ def settle(snapshot: Snapshot, aws: Aws) -> None:
             snapshot.unreadable("sweep", words, opt_in.HINT)
         left.difference_update(regions)
 
-    unread(_declared(snapshot), "the state names")
+    unread({*snapshot.regions}, "the state names")
     unread(_marked(snapshot, left), "a marker in DNS names")
     problem = ""
     if left:
@@ -45,12 +45,6 @@ def settle(snapshot: Snapshot, aws: Aws) -> None:
     if left:
         more = f"; nothing says that this stack had anything there{problem}"
         snapshot.say("note", "regions-refused", opt_in.unread_in(left) + more, hint=opt_in.HINT)
-
-
-def _declared(snapshot: Snapshot) -> set[str]:
-    state = snapshot.state
-    old = {address_parts(moved.from_address).place for moved in state.moved}
-    return {*state.stack.regions, *(entry.region for entry in state.entries if entry.region), *old}
 
 
 def _marked(snapshot: Snapshot, regions: set[str]) -> set[str]:

@@ -9,17 +9,22 @@ General Reference "Amazon SES endpoints and quotas".
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 SES_REGIONS: Final[tuple[str, ...]] = (
     "af-south-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2", "ap-southeast-1",
     "ap-southeast-2", "ap-southeast-3", "ap-southeast-5", "ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2",
-    "eu-north-1", "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3", "il-central-1", "me-central-1", "me-south-1",
-    "sa-east-1", "us-east-1", "us-east-2", "us-gov-east-1", "us-gov-west-1", "us-west-1", "us-west-2",
+    "eu-north-1", "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3", "eusc-de-east-1", "il-central-1",
+    "me-central-1", "me-south-1", "sa-east-1", "us-east-1", "us-east-2", "us-gov-east-1", "us-gov-west-1", "us-west-1",
+    "us-west-2",
 )  # fmt: skip
-"""Regions where SES is known to exist. The European Sovereign Cloud is left out on purpose: SES is there, but the
-names of its feedback MX and DKIM zone are not published, and a guessed MX would lose bounces."""
+"""Regions where SES is known to exist."""
+
+UNPUBLISHED: Final = frozenset({"eusc-de-east-1"})
+"""Regions of which AWS has not published the names of the feedback MX, the SMTP endpoint and the tracking host: a
+guessed MX would lose bounces. Their DKIM zone is known from each identity (``SigningHostedZone``)."""
 
 _OWN_DKIM_ZONE: Final = frozenset(
     {
@@ -31,12 +36,15 @@ _OWN_DKIM_ZONE: Final = frozenset(
 NO_SMTP: Final = frozenset({"af-south-1", "ap-southeast-3", "eu-south-1", "me-south-1"})
 """Regions whose SES has no SMTP endpoint (SES Developer Guide "Regions", General Reference)."""
 
+_REGION: Final = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]+")
 _SPECIAL: Final = r"\$\{([*?$])\}"
 _ORIGIN_PREFIX: Final = "AWS_SES_"
 _PARTITION_PREFIXES: Final = (
     ("us-gov-", "aws-us-gov"), ("cn-", "aws-cn"), ("eusc-", "aws-eusc"), ("us-iso-", "aws-iso"),
 )  # fmt: skip
-_HOME_REGIONS: Final = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
+_HOME_REGIONS: Final = {
+    "aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1", "aws-eusc": "eusc-de-east-1",
+}  # fmt: skip
 
 
 def home_region(partition: str, otherwise: str = "us-east-1") -> str:
@@ -53,11 +61,26 @@ def partition_of(region: str) -> str:
     return "aws"
 
 
+def of_partition_of(name: str, choices: Iterable[str], partition: str = "aws") -> list[str]:
+    """``choices`` without the regions of another partition than the mistyped ``name`` begins with, or else than
+    ``partition``. Of ``AWS_SES_US_EAST_1`` its region counts; what names no region stays."""
+
+    def region_in(text: str) -> str:
+        return deterministic_parent(text) or text
+
+    prefixed = partition_of(region_in(name.lower()))
+    wanted = partition if prefixed == "aws" else prefixed
+    return [c for c in choices if not _REGION.fullmatch(region_in(c)) or partition_of(region_in(c)) == wanted]
+
+
 def dkim_zone(region: str) -> str:
-    """The zone that Easy DKIM CNAMEs of this region point into, where AWS does not name it itself.
+    """The zone that Easy DKIM CNAMEs of this region point into, where AWS does not name it itself; empty where nobody
+    but AWS knows it.
 
     Source: AWS General Reference "Amazon SES endpoints and quotas", DKIM domains.
     """
+    if region in UNPUBLISHED:
+        return ""
     return f"dkim.{region}.amazonses.com" if region in _OWN_DKIM_ZONE else "dkim.amazonses.com"
 
 
@@ -82,8 +105,8 @@ def smtp_host(region: str) -> str:
 
 
 def has_smtp(region: str) -> bool:
-    """Whether the region is not known to lack an SMTP endpoint."""
-    return region not in NO_SMTP
+    """Whether the region is not known to lack an SMTP endpoint, and the endpoint's name is known."""
+    return region not in NO_SMTP and region not in UNPUBLISHED
 
 
 @lru_cache(maxsize=256)

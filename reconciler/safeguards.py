@@ -33,18 +33,18 @@ def check_safeguards(
     changes = [change for change in plan.changes if not change.refused]
     adopted = [change.address for change in changes if change.action == "adopt" and not change.claims]
     if adopted and not (allow_adopt or consent):
-        words = f"{len(adopted)} live things that are not this stack's would be adopted: {_some(adopted)}"
+        words = f"{len(adopted)} live things that are not this stack's would be adopted: {some(adopted)}"
         hint = "look at the plan, then apply with --allow-adopt, or apply a saved plan that shows it"
         wrong.append(Diagnostic("error", "adopt", words, hint))
     deleted = [change.address for change in changes if change.action == "delete" and change.counts]
     allowed = allow_deletes if allow_deletes is not None else max_deletes
     if len(deleted) > allowed:
-        words = f"{len(deleted)} declared things would be deleted, more than {allowed}: {_some(deleted)}"
+        words = f"{len(deleted)} declared things would be deleted, more than {allowed}: {some(deleted)}"
         hint = f"if that is meant, apply with --allow-deletes {len(deleted)}"
         wrong.append(Diagnostic("error", "max-deletes", words, hint))
     resumed = [c.address for c in changes if any(n.rule == "sending-resumes" for n in c.notes)]
     if resumed and not resume_sending:
-        words = f"sending is off live and would be turned on again: {_some(resumed)}"
+        words = f"sending is off live and would be turned on again: {some(resumed)}"
         hint = "somebody may have stopped it on purpose; if it should run again, apply with --resume-sending"
         wrong.append(Diagnostic("error", "resume-sending", words, hint))
     wrong += [] if skip_refused else _errors_of_rules(plan)
@@ -60,7 +60,7 @@ def _errors_of_rules(plan: Plan) -> list[Diagnostic]:
             "error",
             note.rule,
             f"{change.address}: {note.message}",
-            f"see docs/rules/{note.rule}.md; set the rule's severity or a waiver",
+            f"`recon rule {note.rule}` explains it; set the rule's severity or a waiver",
             address=change.address,
             file=change.source.file if change.source else "",
             line=change.source.line if change.source else 0,
@@ -72,5 +72,6 @@ def _errors_of_rules(plan: Plan) -> list[Diagnostic]:
     return found + [d for d in plan.diagnostics if plan.changes and d.severity == "error" and d.code in RULES]
 
 
-def _some(addresses: Sequence[str]) -> str:
+def some(addresses: Sequence[str]) -> str:
+    """The first three of ``addresses`` and the number of the others, for a message."""
     return ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")

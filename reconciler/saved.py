@@ -82,8 +82,10 @@ def plan_again(saved: Plan, state: State, where: str, *, parallelism: int = 16) 
                 for address, text in wrong.items()
             ],
         )
-    # A change that the file shows as refused has no steps; every other is the one that was planned now.
-    return replace(saved, changes=tuple(c if c.refused else now.get(c.address, c) for c in saved.changes)), run
+    # A change that the file shows as refused has no steps; every other is the one that was planned now. Files are read
+    # from where planning has read them.
+    changes = tuple(c if c.refused else now.get(c.address, c) for c in saved.changes)
+    return replace(saved, changes=changes, context={**saved.context, "root": run.plan.context["root"]}), run
 
 
 _COMPARED = (

@@ -10,7 +10,7 @@ from itertools import chain
 
 from reconciler.errors import ReconError
 from reconciler.kinds.ownership import RECORDS, unpack
-from reconciler.kinds.reading import named_addresses
+from reconciler.kinds.reading import named_addresses, principal_addresses
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.model import Address, Change, Diagnostic, address_parts
@@ -175,6 +175,7 @@ class _Needs:
         values = self.snapshot.desired[address].spec if address in self.snapshot.desired else {}
         if kind == "email_identity":
             yield from self.identities.get(name, ())
+            yield from principal_addresses(self.snapshot, (values.get("policies") or {}).values())
         for reference in spec.references:
             named = reference.name_in(values)
             if named is not None and reference.covering:  # SES takes it once an identity at or above it is verified

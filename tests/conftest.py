@@ -51,7 +51,7 @@ def no_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[support.House]:
     """A stack with an empty AWS of its own; the sandbox server is shared by the whole test process."""
-    for name in [n for n in os.environ if n.startswith(("AWS_", "RECON_"))]:
+    for name in [n for n in os.environ if n.startswith(("AWS_", "RECON_")) or n == "COLUMNS"]:
         monkeypatch.delenv(name)
     shared = support.sandbox()
     shared.reset()

@@ -126,7 +126,7 @@ _clients: dict[tuple[Any, ...], Any] = {}
 def shared_clients(make: Any) -> Any:
     """Wrap ``Aws._client`` so that every run of this process shares its clients."""
 
-    def _client(self: Aws, service: str, region: str, dns: bool) -> Any:
+    def _client(self: Aws, service: str, region: str, dns: bool, brief: bool = False) -> Any:
         role = (self.stack.dns_role_arn if dns else None) or self._role
         key = (service, region, role, os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_ENDPOINT_URL"))
         if key not in _clients:

@@ -3,8 +3,10 @@ out of the YAML."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import pytest
 from support import HOME, House, client, words
 
 from reconciler.model import Plan
@@ -193,6 +195,24 @@ def test_a_part_that_is_declared_later_is_adopted_by_itself(house: House) -> Non
     assert {c.address.partition("/")[0]: c.action for c in plan.changes} == {
         "dns_record": "create", "email_identity": "update",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "key"),
+    [
+        ("domains", "acme.com", "policies"), ("domains", "acme.com", "tags"), ("domains", "acme.com", "dmarc"),
+        ("domains", "acme.com", "spf"), ("domains", "acme.com", "mail_from"),
+        ("configuration_sets", "main", "event_destinations"), ("configuration_sets", "main", "tracking_options"),
+        ("configuration_sets", "main", "tags"), ("contact_lists", "news", "topics"),
+    ],
+)  # fmt: skip
+def test_what_is_written_is_owned_although_it_is_unmanaged_too(house: House, section: str, name: str, key: str) -> None:
+    """``unmanaged`` opts out of what nobody writes: what the entry says itself is adopted once, not by each plan."""
+    live(house)
+    document = copy.deepcopy(EVERYTHING)
+    document[section][name]["unmanaged"] = [key]
+    house.apply(document)
+    assert not house.plan().changes
 
 
 def test_what_stays_live_although_its_entry_goes_is_named(house: House) -> None:

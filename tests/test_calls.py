@@ -120,7 +120,7 @@ def test_a_target_is_planned_as_if_everything_had_been_read(house: House, later:
     ("target", "reads"),
     [
         ("email_identity/us-east-1/shop.acme.com", {"GetEmailIdentity": 2, "ListResourceRecordSets": 1}),
-        ("dedicated_ip_pool/us-east-1/tx", {"GetDedicatedIpPool": 1, "ListTagsForResource": 1, "GetDedicatedIps": 1}),
+        ("dedicated_ip_pool/us-east-1/tx", {"GetDedicatedIpPool": 1, "ListTagsForResource": 1, "GetDedicatedIps": 0}),
         ("event_destination/us-east-1/lone/x", {"GetConfigurationSetEventDestinations": 1}),
         ("smtp_user/news", {"GetAccountAuthorizationDetails": 1, "ListAccessKeys": 1}),
         ("email_identity/us-east-1/*.acme.com", {"GetEmailIdentity": 2, "GetResources": len(SWEPT) + 1}),

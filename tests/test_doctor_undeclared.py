@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -296,16 +297,91 @@ def test_the_sender_behind_bounces_is_named(live: House, rate: dict[str, int], s
     assert ("recon smtp lock user/old-app --undeclared" in check["hint"]) is (senders == 1)
 
 
-def test_where_bounces_are_counted_by_sender_is_said(live: House) -> None:
+def count_by_sender(*others: str, enabled: bool = True) -> None:
+    """An event destination that counts by sender, and by other dimensions."""
     ses = client("sesv2")
     ses.create_configuration_set(ConfigurationSetName="main")
-    dimension = {"DimensionName": "ses:caller-identity", "DimensionValueSource": "MESSAGE_TAG"}
-    dimension["DefaultDimensionValue"] = "x"
+    dimensions = [
+        {"DimensionName": name, "DimensionValueSource": "MESSAGE_TAG", "DefaultDimensionValue": "x"}
+        for name in ("ses:caller-identity", *others)
+    ]
     ses.create_configuration_set_event_destination(
         ConfigurationSetName="main", EventDestinationName="counts",
-        EventDestination={"Enabled": True, "MatchingEventTypes": ["BOUNCE"],
-                          "CloudWatchDestination": {"DimensionConfigurations": [dimension]}},
+        EventDestination={"Enabled": enabled, "MatchingEventTypes": ["SEND", "BOUNCE", "COMPLAINT"],
+                          "CloudWatchDestination": {"DimensionConfigurations": dimensions}},
     )  # fmt: skip
+
+
+def metrics(*rows: tuple[str, str, int], **dimensions: str) -> list[dict[str, Any]]:
+    """Seeds of CloudWatch: (metric, sender, number), half of it hours ago, half of it days ago."""
+    return [
+        {"name": name, "dimensions": {"ses:caller-identity": sender, **dimensions},
+         "points": [[4 * 3600, number - number // 2], [5 * 86400, number // 2], [20 * 86400, 999]]}
+        for name, sender, number in rows
+    ]  # fmt: skip
+
+
+COUNTS: dict[str, tuple[list[dict[str, Any]], str, str]] = {
+    # name: metrics, words of the first line, words of the hint
+    "one sender, not the one whose key was used last": (
+        metrics(("Send", "crm", 600), ("Bounce", "crm", 95), ("Send", "old-app", 400), ("Bounce", "old-app", 5)),
+        "one sender is behind them, crm: it has 95 of 100 bounces, 15.8% of what it sent",
+        "recon smtp lock user/crm --undeclared stops it at once; the event destination main/counts counts",
+    ),
+    "two senders": (
+        metrics(("Send", "crm", 500), ("Bounce", "crm", 60), ("Bounce", "old-app", 40)),
+        "by sender, of 100 bounces: crm 60, old-app 40", "the event destination main/counts counts by sender",
+    ),
+    "counted twice, by different dimensions": (
+        metrics(("Bounce", "crm", 90)) + metrics(("Bounce", "crm", 50), campaign="a")
+        + metrics(("Bounce", "crm", 40), campaign="b"),
+        "one sender is behind them, crm: it has 90 of 90 of the 100 bounces that are counted by sender", "user/crm",
+    ),
+    "most is not counted": (
+        metrics(("Bounce", "crm", 20)), "by sender, of 20 of the 100 bounces that are counted by sender: crm 20", "",
+    ),
+    "nothing is counted yet": ([], "one sender is behind them, old-app: its key ", "main/counts counts by sender"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_numbers_of_each_sender_come_before_who_was_seen(live: House, name: str) -> None:
+    rows, words, hint = COUNTS[name]
+    send(live, key_of(live))
+    count_by_sender(*(["campaign"] if "dimensions" in name else []))
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}], metrics=rows)
+    document = run(live, code=2, dns=False)
+    assert words in document["headline"], document["headline"]
+    (check,) = [c for c in document["checks"] if c["status"] == "found"]
+    assert hint in check["hint"], check["hint"]
+
+
+def test_complaints_are_laid_to_who_has_them(live: House) -> None:
+    count_by_sender()
+    rows = metrics(("Bounce", "crm", 60), ("Complaint", "news", 4), ("Send", "news", 500), ("Send", "crm", 500))
+    live.sandbox.seed(
+        accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 60, "complaints": 4}}], metrics=rows
+    )
+    checks = [c for c in run(live, code=2, dns=False)["checks"] if c["status"] == "found"]
+    assert [re.findall("behind them, (\\w+)", c["message"]) for c in checks] == [["crm"], ["news"]]
+
+
+def test_numbers_that_cannot_be_read_are_not_zero(live: House) -> None:
+    count_by_sender()
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}])
+    live.sandbox.fault("denied", service="cloudwatch", count=None)
+    (check,) = [c for c in run(live, code=2, dns=False)["checks"] if c["status"] == "found"]
+    assert "the numbers of each sender could not be read: " in check["hint"] and "ListMetrics" in check["hint"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_where_bounces_are_counted_is_asked_only_where_there_are_many(live: House, enabled: bool) -> None:
+    count_by_sender(enabled=enabled)
+    live.clear()
+    run(live, code=0, dns=False)
+    assert "sesv2:GetConfigurationSetEventDestinations" not in live.calls()
     live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}])
     (check,) = [c for c in run(live, code=2, dns=False)["checks"] if c["status"] == "found"]
-    assert "the event destination main/counts counts by sender" in check["hint"]
+    assert ("main/counts counts by sender" in check["hint"]) is enabled
+    assert ("until then SES does not say whose they are" in check["hint"]) is not enabled
+    assert ("cloudwatch:ListMetrics" in live.calls()) is enabled

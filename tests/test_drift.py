@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from typing import Any
@@ -321,8 +322,14 @@ def test_not_applied_yet_differs_from_an_edit(live: support.House) -> None:
     output = drift(live)
     assert "email_identity/us-east-1/acme.com" in messages(output, "not-applied-yet")
     assert not messages(output, "edited")
-    # An edit stays an edit where somebody is seen to have made it.
+    assert output["outcome"] == "not_applied_yet"
+    # An edit is one also where nobody is seen to have made it: what asks for it is declared as it was.
     eva("sesv2").put_configuration_set_delivery_options(ConfigurationSetName="main", TlsPolicy="OPTIONAL")
+    live.sandbox.fault("denied", service="cloudtrail", count=None)
+    output = drift(live)
+    assert messages(output, "edited").keys() == {"configuration_set/us-east-1/main"}
+    assert output["outcome"] == "changes"
+    live.sandbox.clear_faults()
     output = drift(live)
     assert messages(output, "edited").keys() == {"configuration_set/us-east-1/main"}
     assert messages(output, "not-applied-yet").keys() == {"email_identity/us-east-1/acme.com"}
@@ -332,6 +339,20 @@ def test_not_applied_yet_differs_from_an_edit(live: support.House) -> None:
     output = drift(live)
     assert messages(output, "edited").keys() == {"configuration_set/us-east-1/main"}
     assert messages(output, "causes-unknown")
+
+
+def test_what_the_changed_yaml_implies_is_not_applied_yet(live: support.House) -> None:
+    """Records, users and parts follow from what has changed; what is taken out, too."""
+    changed = support.merge(copy.deepcopy(DOCUMENT), {"stack": {"tags": {"team": "mail"}}})
+    changed = support.merge(changed, {"domains": {"shop.acme.com": {"dkim": {}, "dmarc": {"p": "none"}}}})
+    changed["domains"]["acme.com"] = {**changed["domains"]["acme.com"], "dmarc": {"p": "reject"}}
+    del changed["configuration_sets"]["spare"], changed["dedicated_ip_pools"]
+    live.write(changed)
+    output = drift(live)
+    assert output["outcome"] == "not_applied_yet", messages(output, "edited")
+    assert messages(output, "not-applied-yet").keys() == {one["address"] for one in output["changes"]}
+    assert len(output["changes"]) > 8
+    assert live.cli("drift", "state.yaml").code == 2
 
 
 def test_without_a_journal_it_says_that_it_cannot_tell(live: support.House) -> None:

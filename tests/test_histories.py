@@ -59,6 +59,8 @@ class History:
         """What was let go, as it was declared."""
         self.let_go: dict[str, list[str]] = {}
         """``SECTION.NAME`` of what was let go -> its regions: live, and nobody's."""
+        self.taken_out: dict[str, str] = {}
+        """``SECTION.NAME`` of what a stack has taken out -> that stack, until its next whole apply: still its own."""
         self.by_hand: Values = {}
         """What others have added to record sets that are ours."""
         self.log: list[str] = []
@@ -88,6 +90,12 @@ class History:
             for section, found in document.items()
             for name in found
         ]
+
+    def may_declare(self, scope: str, section: str, name: str) -> bool:
+        """Whether a stack may declare what no other stack declares, or has live."""
+        entry = f"{section}.{name}"
+        declared_by, _ = self.section(section).get(name, (scope, None))
+        return declared_by == scope == self.taken_out.get(entry, scope) and entry not in self.let_go
 
     def put(self, scope: str, section: str, name: str, values: dict[str, Any]) -> None:
         self.stacks[scope].setdefault(section, {})[name] = values
@@ -132,6 +140,7 @@ class History:
             self.say(f"apply {scope}")
             result = house.apply(expect=None)
             assert result.outcome in {"applied", "no_changes"}, told(result)
+            self.taken_out = {entry: by for entry, by in self.taken_out.items() if by != scope}
 
     def end(self) -> None:
         """One apply, then nothing is left to do."""
@@ -197,6 +206,10 @@ def some_set(history: History, scope: str, name: str) -> dict[str, Any]:
     return entry
 
 
+SINGLE = {"email_templates": "hello", "smtp_users": "news"}
+"""Section -> the one name that is declared in it."""
+
+
 def declare(history: History) -> bool:
     """Something new, or another wording of what is declared."""
     scope = history.random.choice(list(history.stacks))
@@ -204,8 +217,7 @@ def declare(history: History) -> bool:
         ["domains", "domains", "domains", "configuration_sets", "email_templates", "smtp_users"]
     )
     if kind == "domains":
-        free = [d for d in DOMAINS if history.section("domains").get(d, (scope,))[0] == scope]
-        free = [d for d in free if f"domains.{d}" not in history.let_go]
+        free = [d for d in DOMAINS if history.may_declare(scope, kind, d)]
         if not free:
             return False
         name = history.random.choice(free)
@@ -217,8 +229,7 @@ def declare(history: History) -> bool:
             drop_references(history, name)
         history.put(scope, kind, name, entry)
     elif kind == "configuration_sets":
-        free = [s for s in SETS if history.section(kind).get(s, (scope,))[0] == scope]
-        free = [s for s in free if f"{kind}.{s}" not in history.let_go]
+        free = [s for s in SETS if history.may_declare(scope, kind, s)]
         if not free:
             return False
         name = history.random.choice(free)
@@ -232,7 +243,7 @@ def declare(history: History) -> bool:
             if {*user["regions"]} <= {*history.stacks[scope][kind][name]["regions"]}:
                 user["configuration_set_name"] = name
                 history.say(f"... which is used by {user}")
-    elif history.section(kind) or f"{kind}.hello" in history.let_go:
+    elif history.section(kind) or not history.may_declare(scope, kind, SINGLE[kind]):
         return False
     elif kind == "email_templates":
         history.put(scope, kind, "hello", {"subject": history.random.choice(["Hi", "Hello"]), "text": "Hello"})
@@ -276,6 +287,7 @@ def take_out(history: History) -> bool:
 
 def remove(history: History, scope: str, section: str, name: str) -> None:
     del history.stacks[scope][section][name]
+    history.taken_out[f"{section}.{name}"] = scope
     if section == "domains":
         drop_references(history, name)
     if section == "configuration_sets":

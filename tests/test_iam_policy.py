@@ -322,7 +322,9 @@ def test_every_plain_kind_has_its_place_in_iam() -> None:
         if isinstance(spec, PlainSpec) and not spec.swept and not (spec.parent and KINDS[spec.parent].swept):
             kind = REGISTRY[spec.name]
             assert {iam_action(*call.split(":")) for call in (*kind.reads, *kind.writes)} <= iam_policy._ANYWHERE
-    assert {f"ses:{spec.listed[0]}" for spec in KINDS.values() if spec.listed[0]} <= iam_policy._ANYWHERE
+    assert {
+        iam_action(spec.client, spec.listed[0]) for spec in KINDS.values() if spec.listed[0]
+    } <= iam_policy._ANYWHERE
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,7 @@ def test_what_a_stack_names(house: support.House) -> None:
             "configuration-set/live", "dedicated-ip-pool/ses-shared-pool", "identity/click.mail.acme.com",
             "identity/mail.acme.com", "identity/acme.com", "mailmanager-archive/a-" + "a" * 26,
         },
-        "topic": {TOPIC}, "passed_role": {role}, "store_key": {"alias/mail"},
+        "topic": {TOPIC}, "passed_role": {role}, "stream": {stream}, "store_key": {"alias/mail"},
         "parameter": {f"arn:aws:ssm:us-east-1:{support.ACCOUNT}:parameter/recon/news"},
         "user": {f"{users}/mail/news", f"{users}/news"},
         "renamed_user": {f"{users}/*/old", f"{users}/old"},

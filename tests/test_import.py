@@ -802,10 +802,13 @@ def test_smtp_users_are_comments_until_they_are_asked_for(house: House) -> None:
             {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
         ),
     )
-    imported(house)
+    said = imported(house).err
+    assert "only a comment: declaring it makes a key (it has AKIA" in said
+    assert "never used" in said
     assert only_adopts(house) == [f"email_identity/{HOME}/acme.com"]
     text = text_of(house)
-    for words in ("# news:", "# limited:", "# grouped:", "#   source_ips: [\"203.0.113.0/24\"]", "never used",
+    assert "never used" not in text
+    for words in ("# news:", "# limited:", "# grouped:", "#   source_ips: [\"203.0.113.0/24\"]",
                   "group senders", "IAM allows no third", "vpce-$${x}", "# An entry cannot say"):  # fmt: skip
         assert words in text, words
     assert "# wide:\n" not in text

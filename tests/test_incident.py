@@ -133,6 +133,23 @@ def test_a_role_may_no_longer_send_and_keeps_the_rest(leaked: House) -> None:
     assert "was not locked" in lock(leaked, "role/blast", "--undeclared", "--unlock", *YES).out
 
 
+@pytest.mark.parametrize(
+    ("document", "words", "could"),
+    [
+        ({"Action": "*"}, "everything", True),
+        ({"NotAction": "ec2:*"}, "everything but ec2:*", True),
+        ({"NotAction": ["iam:*", "organizations:*"]}, "everything but iam:*, organizations:*", False),
+        ({"Action": ["ses:*", "iam:CreateAccessKey"]}, "iam", True),
+    ],
+)
+def test_what_else_a_role_may_do_is_said(house: House, document: dict[str, Any], words: str, could: bool) -> None:
+    statement = {"Effect": "Allow", "Resource": "*", **document}
+    add_role("blast", json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    ran = lock(house, "role/blast", "--undeclared", *YES)
+    assert f"Its policies also allowed: {words}." in ran.out
+    assert ("It could make keys" in ran.out) is could
+
+
 def test_a_declared_role_of_the_same_name_is_asked_for(leaked: House) -> None:
     client("iam").create_role(RoleName="old-app", AssumeRolePolicyDocument=TRUST)
     assert "user/old-app or role/old-app" in lock(leaked, "old-app", "--undeclared", *YES, code=1).err

@@ -54,7 +54,7 @@ def test_suppression_has_three_states(house: House) -> None:
     states: list[tuple[Any, Any]] = [
         ({"suppressed_reasons": []}, []),
         ({"suppressed_reasons": None}, None),
-        ({"suppressed_reasons": ["COMPLAINT", "BOUNCE"]}, ["BOUNCE", "COMPLAINT"]),
+        ({"suppressed_reasons": ["COMPLAINT", "BOUNCE"]}, ["COMPLAINT", "BOUNCE"]),
         (None, None),
         ({"suppressed_reasons": []}, []),
     ]

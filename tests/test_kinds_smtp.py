@@ -335,16 +335,22 @@ def test_a_region_more_is_a_password_more(house: House) -> None:
     assert set(secret()["regions"]) == {HOME}
     change = of(house.plan(BASE), CREDENTIAL)
     assert any(n.rule == "new-key" and "all regions" in n.message for n in change.notes), change.notes
-    assert lines(change)["credentials"] == ([], ["secretsmanager recon/news in us-east-1"])
+    assert lines(change)["regions"] == ([HOME], [OTHER, HOME])
+    assert "credentials" not in lines(change)  # the store stays
     house.settle()
     assert set(secret()["regions"]) == {HOME, OTHER}
     assert secret()["username"] in keys()
+    fewer = of(house.plan(home_only), CREDENTIAL)
+    assert lines(fewer) == {"regions": ([OTHER, HOME], [HOME])}
+    house.settle()
+    assert set(secret()["regions"]) == {HOME}
 
 
 def test_a_secret_edited_by_hand_is_drift(house: House) -> None:
     house.settle(BASE)
     client("secretsmanager").put_secret_value(SecretId="recon/news", SecretString='{"username": "me"}')
-    assert of(house.plan(), CREDENTIAL).action == "update"
+    stored = "secretsmanager recon/news in us-east-1"
+    assert lines(of(house.plan(), CREDENTIAL))["credentials"] == ([f"{stored}, with another value"], [stored])
     house.settle()
     assert secret()["username"] in keys()
 

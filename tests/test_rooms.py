@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     # values and codecs: nothing but each other
     "model": set(),
     "masking": set(),
+    "redaction": set(),
     "errors": {"model", "masking"},
     "names": set(),
     "regions": set(),
@@ -75,6 +76,7 @@ ROOMS: dict[str, set[str]] = {
     "drift": {"model", "errors", "files", "regions", "kinds"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
+    "fleet": {*BASE, "files", "aws", "backend", "desired"},
     "suppression": {"model", "errors", "aws", "resources"},
     "doctor": {
         *BASE,
@@ -108,10 +110,11 @@ LIBRARIES: dict[str, set[str]] = {
     "yaml": {"desired"},
     "jsonschema": {"desired"},
     "deepdiff": {"kinds"},
+    "distributed": {"fleet"},
     "idna": {"names"},
     "dns": {"public_dns", "sandbox"},
     "dkim": {"message"},
-    "cryptography": {"secrets", "sandbox", "demo"},
+    "cryptography": {"secrets", "sandbox", "demo", "message"},
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler import rules
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
+from reconciler.resources.event_rule import preset_pattern
 from reconciler.resources.smtp_user.other_policies import OtherPolicy
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
@@ -122,6 +124,7 @@ def make(
     regions: tuple[str, ...] = (EAST, WEST),
     settings: Mapping[str, str] | None = None,
     waivers: tuple[Waiver, ...] = (),
+    dns_account: str | None = None,
     **view: Any,
 ) -> RuleView:
     """A view in which all is well, with what a case changes.
@@ -154,7 +157,10 @@ def make(
     entries = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
     entries += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
     state = State(
-        Stack("acme-mail", None, "111122223333", regions), tuple(entries), rules=settings or {}, waivers=waivers
+        Stack("acme-mail", None, "111122223333", regions, dns_account=dns_account),
+        tuple(entries),
+        rules=settings or {},
+        waivers=waivers,
     )
     return RuleView(
         state, tuple(changes), desired, observed, frozenset(zones), records(dns), records(later), now=NOW, **view
@@ -180,6 +186,17 @@ def a_set(was: Any = None, will: Any = None, destination: Any = GOOD_DESTINATION
 def a_topic(*publishers: str) -> dict[str, Any]:
     """The topic of that destination, declared and to be created, for SES unless it says otherwise."""
     return {TOPIC_ADDRESS: (None, {"publishers": list(publishers or ("ses",))})}
+
+
+EVENTS_MAY_PUBLISH = {"Statement": {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"},
+                                    "Action": "SNS:Publish", "Resource": "*"}}  # fmt: skip
+
+
+def a_rule(preset: str = "", region: str = EAST, users: tuple[str, ...] = ("news",), **values: Any) -> dict[str, Any]:
+    """An event rule that tells that topic, to be created: of a preset, or about SES's own events."""
+    pattern = preset_pattern(preset, users) if preset else {"source": ["aws.ses"], "detail-type": ["Email Bounced"]}
+    spec = {"event_pattern": pattern, "state": "ENABLED", "targets": {TOPIC: {"arn": TOPIC}}, **values}
+    return {f"event_rule/{region}/watch": (None, {**spec, "preset": preset or None})}
 
 
 def user(**values: Any) -> dict[str, Any]:
@@ -236,7 +253,21 @@ ONE_LOGO = {LOGO: ["v=BIMI1; l=https://acme.com/l.svg; a=https://acme.com/v.pem"
 CREDENTIAL = "smtp_credential/news"
 ELEVEN = "v=spf1 " + " ".join(f"include:s{n}.example" for n in range(11)) + " ~all"
 
+
 # rule -> (severity, view) that trips it
+def rsa_key(bits: int) -> str:
+    """An RSA public key of so many bits, as DNS has it (PKCS #1)."""
+    number = b"\x00" + (1 << (bits - 1) | 1).to_bytes(bits // 8)
+    body = b"\x02\x82" + len(number).to_bytes(2) + number + b"\x02\x03\x01\x00\x01"
+    return base64.b64encode(b"\x30\x82" + len(body).to_bytes(2) + body).decode()
+
+
+FEEDBACK, A_TOPIC = f"event_destination/{EAST}/main/stream", f"sns_topic/{EAST}/ops"
+GONE_TARGET = (None, {"enabled": True, "matching_event_types": ["SEND"]})
+LACKING = (("arn:aws:firehose:us-east-1:111122223333:deliverystream/x", "does not exist"),)
+OWN_KEY = {"dkim": {"signing_attributes_origin": "EXTERNAL", "domain_signing_selector": "s1"}}
+OWN_NAME = ("s1._domainkey.acme.com", "TXT")
+
 FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dmarc-enforced-unverified", "error", {"facts": UNALIGNED, "dmarc": (NONE, GOOD_DMARC)}),
     ("dmarc-enforced-unverified", "warning", {"facts": UNALIGNED}),
@@ -408,6 +439,13 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("dkim-off", "note", {"more": {SHOP: new(dkim={"signing_enabled": False})}}),
     ("dkim-key-lowered", "warning", {"want": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
     ("dkim-short-key", "note", {"live": {"dkim": {"next_signing_key_length": "RSA_1024_BIT"}}}),
+    ("events-target-missing", "warning", {"more": {FEEDBACK: GONE_TARGET}, "unusable": {FEEDBACK: LACKING}}),
+    ("smtp-store-key", "warning", {"users": {"news": GOOD_USER}, "unusable": {"smtp_credential/news": LACKING}}),
+    ("topic-key-missing", "warning", {"more": {A_TOPIC: (None, {})}, "unusable": {A_TOPIC: LACKING}}),
+    ("dkim-short-own-key", "warning", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(1024)}}),
+    ("dkim-short-own-key", "warning", {"live": OWN_KEY, "before": {OWN_NAME: [f"v=DKIM1; p={rsa_key(1536)}"]}}),
+    ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/xn--pple-43d.com": new()}}),
+    ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/Me@xn--pple-43d.com": new()}}),
     (
         "dkim-replica",
         "warning",
@@ -579,6 +617,15 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("topic-key", "warning", {"more": a_topic(), "topics": {TOPIC: Topic({}, "alias/aws/sns")}}),
     ("topic-key", "warning", {"more": a_topic("events"), "topics": {TOPIC: Topic({}, "k", SES_MAY_USE)}}),
     ("topic-publisher-lost", "warning", {"more": {**a_set(), **a_topic("events")}}),
+    ("topic-publisher-lost", "warning", {"more": {**a_rule(), **a_topic()}}),
+    ("event-rule-no-trail", "warning", {"more": a_rule("ses_changes"), "trails": {EAST: False}}),
+    ("event-rule-other-region", "warning", {"more": a_rule("dns_changes", WEST), "trails": {WEST: True}}),
+    ("event-rule-all-users", "note", {"more": a_rule("iam_access_keys", users=())}),
+    ("event-rule-zones-elsewhere", "warning", {"more": a_rule("dns_changes"), "dns_account": "999900001111"}),
+    ("event-rule-no-target", "warning", {"more": a_rule(targets={TOPIC: None})}),
+    ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: None}}),
+    ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
+    ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH, "k", {})}}),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
     ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
@@ -856,6 +903,12 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("dkim-short-key", {}),
+    ("events-target-missing", {"more": {FEEDBACK: GONE_TARGET}}),
+    ("smtp-store-key", {"users": {"news": GOOD_USER}}),
+    ("topic-key-missing", {"more": {A_TOPIC: (None, {})}}),
+    ("dkim-short-own-key", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(2048)}}),
+    ("dkim-short-own-key", {"live": OWN_KEY, "before": {OWN_NAME: ["p="]}}),
+    ("identity-mixed-scripts", {"more": {f"email_identity/{EAST}/xn--bcher-kva.com": new()}}),
     (
         "dkim-replica",
         {"more": {f"email_identity/{WEST}/acme.com": new(dkim={"signing_attributes_origin": "AWS_SES_US_EAST_1"})}},
@@ -967,6 +1020,19 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("topic-key", {"more": a_topic(), "topics": {TOPIC: Topic({}, "k", SES_MAY_USE)}}),
     ("topic-publisher-lost", {"more": {**a_set(), **a_topic()}}),
     ("topic-publisher-lost", {"more": a_topic("events")}),
+    ("topic-publisher-lost", {"more": {**a_rule(), **a_topic("events")}}),
+    ("event-rule-no-trail", {"more": a_rule("ses_changes"), "trails": {EAST: True}}),
+    ("event-rule-no-trail", {"more": a_rule("ses_changes")}),
+    ("event-rule-no-trail", {"more": a_rule(), "trails": {EAST: False}}),
+    ("event-rule-other-region", {"more": a_rule("dns_changes")}),
+    ("event-rule-other-region", {"more": a_rule("ses_changes", WEST)}),
+    ("event-rule-all-users", {"more": a_rule("iam_access_keys")}),
+    ("event-rule-zones-elsewhere", {"more": a_rule("dns_changes")}),
+    ("event-rule-zones-elsewhere", {"more": a_rule("ses_changes"), "dns_account": "999900001111"}),
+    ("event-rule-no-target", {"more": a_rule()}),
+    ("event-rule-no-target", {"more": a_rule(targets={}, state="DISABLED")}),
+    ("event-rule-topic", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH)}}),
+    ("event-rule-topic", {"more": {**a_rule(), **a_topic("events")}, "topics": {TOPIC: Topic({})}}),
     ("events-topic-missing", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: None}}),
     ("events-topic-policy", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: Topic({})}}),
     ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler.desired import compiled, findings, json_schema, schema
 from reconciler.desired.layers import LAYER_KINDS
-from reconciler.regions import SES_REGIONS
+from reconciler.regions import SES_REGIONS, UNPUBLISHED
 
 HERE = Path(__file__).parent
 SCHEMAS = HERE.parent / "schemas"
@@ -98,7 +98,9 @@ def test_the_example_as_an_editor_reads_it() -> None:
 def test_regions_and_origins_are_those_of_the_code() -> None:
     assert tuple(schema.definition("common")["$defs"]["region"]["enum"]) == SES_REGIONS
     origins = schema.definition("domain")["$defs"]["dkim"]["properties"]["signing_attributes_origin"]["enum"]
-    deterministic = [f"AWS_SES_{region.upper().replace('-', '_')}" for region in SES_REGIONS]
+    deterministic = [
+        f"AWS_SES_{region.upper().replace('-', '_')}" for region in SES_REGIONS if region not in UNPUBLISHED
+    ]
     assert origins == ["AWS_SES", "EXTERNAL", *deterministic, None]
 
 

@@ -109,7 +109,7 @@ def test_an_account_that_nobody_declared(account: House) -> None:
     assert account.writes() == []
     text = account.cli("senders", "--no-state").out
     assert text.splitlines()[0].startswith("2 of 3 senders"), text
-    assert "role crm, user old-app" in text.splitlines()[0]
+    assert "user old-app, role crm" in text.splitlines()[0], "who sends now comes first"
 
 
 def test_without_a_state_and_with_a_broken_one(account: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import support
 
 SET = "configuration_set/us-east-1/main"
@@ -74,3 +75,57 @@ def test_findings_about_what_is_new_are_caused(house: support.House) -> None:
     new = [n for c in found["changes"] if c["action"] == "create" for n in c["notes"]]
     assert new and not [n for n in new if n.get("stands")]
     assert not [d for d in found["diagnostics"] if d.get("stands") and "acme.net" in d["address"]], text
+
+
+def wrapped_at_words(text: str, words: set[str], room: int) -> bool:
+    """Whether a word of ``text`` that is not one of ``words`` is a part of one that does not fit on a line."""
+    long = [word for word in words if len(word) > room]
+    return all(word in words or any(word in one for one in long) for word in text.split())
+
+
+def manual(count: int) -> dict[str, Any]:
+    """Domains in DNS that recon does not hold, where nobody has published anything."""
+    one = {
+        "zone": "manual", "dkim": {"signing_attributes_origin": "AWS_SES"}, "dmarc": {"p": "reject"},
+        "mail_from": {"mail_from_domain": "bounce.${domain}"},
+    }  # fmt: skip
+    return {"domains": {f"t{number:02}.example": one for number in range(1, count + 1)}}
+
+
+def test_doctor_has_one_line_for_one_cause(house: support.House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.apply(manual(12), wait_for_ses=False)
+    house.write(manual(12))
+    host, port = house.sandbox.serve_dns()
+    options = ("doctor", "state.yaml", "--resolver", f"{host}:{port}")
+    ran = house.cli(*options)
+    lines = ran.out.splitlines()
+    assert ran.code == 2 and len(lines) < 24, ran.out
+    assert (
+        lines[0].startswith("Fix this first: dns: t01.example has no name servers")
+        and "the same for 11 other domains" in lines[0]
+    )
+    assert "t01.example, t02.example, t03.example and 9 more" in ran.out
+    whole = house.cli(*options, "-v").out
+    assert all(f"t{number:02}.example" in whole for number in range(1, 13))
+    # text is wrapped at words, at any width
+    words = set(ran.out.split())
+    for width in (30, 40, 60, 80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        narrow = house.cli(*options).out
+        assert all(len(line) <= width for line in narrow.splitlines()), narrow
+        assert wrapped_at_words(narrow, words, width - 25), narrow
+
+
+@pytest.mark.parametrize("width", [24, 40, 80, 120])
+def test_what_validate_says_is_wrapped_at_words(
+    house: support.House, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    house.write({"domains": {"acme.com": {"configuration_set_name": "gone", "dmarc": {"p": "nonsense"}, "ttl": -1}}})
+    plain = house.cli("validate", "state.yaml").err
+    monkeypatch.setenv("COLUMNS", str(width))
+    narrow = house.cli("validate", "state.yaml").err
+    assert len(plain.split()) > 20 and (width > 80 or len(narrow.splitlines()) > len(plain.splitlines()))
+    whole = set(plain.split())
+    for line in narrow.splitlines():
+        assert len(line) <= width or len(line.split()) < 3, line
+    assert wrapped_at_words(narrow, whole, width - 16), narrow

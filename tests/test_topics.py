@@ -97,7 +97,7 @@ def test_others_statements_stay_and_ours_are_healed(house: House) -> None:
     assert not house.plan().changes, "another spelling is no change"
     put_policy(OWN, {**mine[0], "Condition": {"StringEquals": {"AWS:SourceAccount": "999900001111"}}})
     (change,) = house.plan().changes
-    assert [(d.path, d.before, d.after) for d in change.diff] == [("publishers", [], ["events", "ses"])]
+    assert [(d.path, d.before, d.after) for d in change.diff] == [("publishers", [], ["ses", "events"])]
     house.apply()
     assert sids() == ["theirs", "ReconAllowsEvents", "ReconAllowsSes"]
     house.apply({"sns_topics": {"events": {"publishers": None}}})

@@ -158,13 +158,21 @@ class Progress:
                 pause = min(pause * 1.7, 4.0)
 
     def _not_visible_yet(self, step: Step, error: AwsError) -> bool:
-        """Whether SES says that something does not exist which this run has created."""
+        """Whether SES says that something does not exist which this run has created, or refuses what names it."""
+        if error.aws_code in step.unseen and {need.address for need in step.needs} & self.run.created - {step.address}:
+            return True
         if error.service != "sesv2" or not error.absent:
             return False
         created = {step.address, *(need.address for need in step.needs)} & self.run.created
         return bool(created) or (step.label == "create" and not error.operation.startswith("Create"))
 
     def _hint_if_never_found(self, step: Step, error: AwsError) -> str:
+        if error.aws_code in step.unseen:
+            named = sorted({need.address for need in step.needs} & self.run.created - {step.address})
+            return (
+                f"SES refused it for {VISIBLE_SECONDS:.0f} seconds, and this run has created {', '.join(named)}, which "
+                "it names: apply again; if it is refused again, the policy is wrong"
+            )
         if self._is_shown(step):
             return (
                 f"SES shows it, and {error.operation} did not find it for {VISIBLE_SECONDS:.0f} seconds: apply again; "

@@ -17,13 +17,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
 from reconciler.aws import answers, sensitive
-from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, translate
+from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, refuse_parts, translate
 from reconciler.aws.limiter import Limiter, Limiters
-from reconciler.aws.one_account import OneAccount
+from reconciler.aws.one_account import OneAccount, know
 from reconciler.aws.tls import SharedTls
 from reconciler.errors import AwsError, Refused
 from reconciler.fair_queue import FairQueue
@@ -42,6 +43,9 @@ BUSY = frozenset(
     }
 )
 """Refused because another change to the same resource is in progress: retried for up to BUSY_SECONDS."""
+
+BRIEF_CONNECT, BRIEF_READ, BRIEF_ATTEMPTS = 3.0, 4.0, 2
+"""Seconds and tries of a call that must not hold up a run: where a region does not answer, at most 8 seconds."""
 
 _LIST_ATTEMPTS = 3
 """How often a list is read from its start: a token of the tagging API is valid for 15 minutes (GetResources)."""
@@ -96,12 +100,13 @@ class Aws:
         self._max_attempts = max_attempts
         self._patience = throttle_patience
         self._limiters = Limiters()
-        self._clients: dict[tuple[str, str, bool], Any] = {}
+        self._clients: dict[tuple[str, str, bool, bool], Any] = {}
         self._sessions: dict[tuple[str, ...], Any] = {}
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._tls = SharedTls()
         self._account_regions: Mapping[str, str] | None = None
+        self._accounts: dict[bool, str] = {}
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
@@ -126,8 +131,8 @@ class Aws:
         chain = (self._role, self.stack.dns_role_arn if dns else None)
         return tuple(dict.fromkeys(role for role in chain if role))
 
-    def _client(self, service: str, region: str, dns: bool) -> Any:
-        key = (service, region, dns)
+    def _client(self, service: str, region: str, dns: bool, brief: bool = False) -> Any:
+        key = (service, region, dns, brief)
         client = self._clients.get(key)
         if client is not None:
             return client
@@ -140,8 +145,8 @@ class Aws:
             roles = self._roles(dns)
             config = Config(
                 retries={"mode": "standard", "total_max_attempts": 1},
-                connect_timeout=10,
-                read_timeout=60,
+                connect_timeout=BRIEF_CONNECT if brief else 10,
+                read_timeout=BRIEF_READ if brief else 60,
                 max_pool_connections=max(10, self.parallelism),
                 user_agent=_user_agent(),
             )
@@ -190,11 +195,23 @@ class Aws:
 
     def account(self, *, dns: bool = False) -> str:
         """The account of the credentials, with ``dns`` of those for the zones (sts GetCallerIdentity; needs no
-        permission)."""
-        credentials = self._client("sts", self.home_region, dns)._request_signer._credentials
-        if isinstance(credentials, OneAccount):
-            return credentials.learn(lambda: self._ask_account(dns))
-        return self._ask_account(dns)
+        permission). Asked once; credentials that are renewed later sign for no other."""
+        if dns not in self._accounts:
+            credentials = self._client("sts", self.home_region, dns)._request_signer._credentials
+            if isinstance(credentials, OneAccount):
+                self._accounts[dns] = credentials.learn(lambda: self._ask_account(dns))
+            else:
+                key = credentials.get_frozen_credentials().access_key if credentials is not None else ""
+                self._accounts[dns] = self._ask_account(dns)
+                if key and credentials.get_frozen_credentials().access_key == key:
+                    know(key, self._accounts[dns])
+        return self._accounts[dns]
+
+    def keep_to_own_account(self) -> str:
+        """Take the account of the credentials for the stack's, where nothing names one: from now on nothing is signed
+        for another. Returns it; raises AwsError."""
+        self.stack = replace(self.stack, account=self.account())
+        return self.stack.account
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -206,10 +223,12 @@ class Aws:
         *,
         dns: bool = False,
         retry: bool = True,
+        brief: bool = False,
         **parameters: Any,
     ) -> dict[str, Any]:
         """Make one API call within the rate limit, retried where that is safe; returns the parsed response.
 
+        ``brief`` gives up soon where there is no answer: BRIEF_ATTEMPTS tries of a few seconds each.
         ``retry=False`` sends the request only once: for calls that create something new each time (CreateAccessKey).
         Parameters are never logged: they may contain secrets. Those that AWS's service model calls sensitive are masked
         in every message from now on, and so are the secrets in the response.
@@ -217,19 +236,21 @@ class Aws:
         Raises AwsError with AWS's code (or ``Unreachable``/``Timeout``), ReconError without credentials.
         """
         region = region or self.home_region
-        client = self._client(service, region, dns)
+        client = self._client(service, region, dns, brief)
         method = getattr(client, _method_name(client, operation))
         model = client.meta.service_model.operation_model(operation)
         sensitive.remember_in(model.input_shape, parameters)
         limit_region = "global" if service in GLOBAL_SERVICES else region
         limiter = self._limiters.get("dns" if dns else "main", _LIMIT_OF.get(service, service), limit_region)
-        retries = _Retries(self, limiter, enabled=retry)
+        attempts = min(BRIEF_ATTEMPTS, self._max_attempts) if brief else self._max_attempts
+        retries = _Retries(self, limiter, enabled=retry, attempts=attempts)
         while True:
             epoch = limiter.acquire() if limiter else 0
             with self._lock:
                 self.calls[f"{service}:{operation}"] += 1
             try:
                 response: dict[str, Any] = method(**parameters)
+                refuse_parts(response, operation)
             except Refused:  # of OneAccount
                 raise
             except Exception as problem:  # any library below botocore may raise anything
@@ -269,6 +290,7 @@ class Aws:
         token_in: str = "NextToken",
         token_out: str | None = None,
         dns: bool = False,
+        brief: bool = False,
         **parameters: Any,
     ) -> Iterator[Any]:
         """Yield the items under ``key`` of every page. botocore has no paginator for most SESv2 lists, and an empty
@@ -279,7 +301,7 @@ class Aws:
         while True:
             position: dict[str, Any] = {token_in: token} if token else {}
             try:
-                page = self.call(service, operation, region, dns=dns, **parameters, **position)
+                page = self.call(service, operation, region, dns=dns, brief=brief, **parameters, **position)
             except AwsError as error:
                 attempts -= 1
                 if error.aws_code != "PaginationTokenExpiredException" or not token or not attempts:
@@ -356,8 +378,9 @@ class Aws:
 class _Retries:
     """Decides for one call whether, and after how many seconds, a failed attempt is repeated."""
 
-    def __init__(self, aws: Aws, limiter: Limiter | None, *, enabled: bool) -> None:
+    def __init__(self, aws: Aws, limiter: Limiter | None, *, enabled: bool, attempts: int) -> None:
         self._aws = aws
+        self._attempts = attempts
         self._limiter = limiter
         self._enabled = enabled
         self._throttled_until = time.monotonic() + aws._patience
@@ -403,7 +426,7 @@ class _Retries:
     def _after_failure(self, error: AwsError) -> float | None:
         transient = error.aws_code in RETRIED or error.status in {0, 500, 502, 503, 504}
         self._failures += 1
-        if not transient or self._failures >= self._aws._max_attempts or self._aws.stopping:
+        if not transient or self._failures >= self._attempts or self._aws.stopping:
             return None
         log.debug("%s %s in %s: %s; retrying", error.service, error.operation, error.region, error.aws_code)
         return _backoff(0.1, self._failures)

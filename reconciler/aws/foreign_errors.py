@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -245,6 +245,29 @@ def translate(problem: Exception, service: str, operation: str, region: str, pro
     if profile and trouble in (SSO, LOGIN):
         hint = f"{hint} --profile {profile}"
     return made(f"{name}: {trouble.what}: {said}", aws_code=trouble.code, status=trouble.status, hint=hint)
+
+
+def refuse_parts(response: Mapping[str, Any], operation: str) -> None:
+    """Raise botocore's error where AWS has refused parts of a batch that it answers with 200: that of the first part.
+
+    Source: EventBridge API reference, PutTargets and RemoveTargets (FailedEntries); Resource Groups Tagging API,
+    TagResources (FailedResourcesMap); SNS and SQS API references, the batch operations (Failed).
+    """
+    for member in ("FailedEntries", "FailedResourcesMap", "Failed"):
+        found = response.get(member)
+        parts = list(found.values()) if isinstance(found, dict) else found if isinstance(found, list) else []
+        if not parts or not isinstance(parts[0], dict):
+            continue
+        from botocore.exceptions import ClientError
+
+        code, message = (
+            next((str(parts[0][f"{before}{key}"]) for before in ("Error", "") if parts[0].get(f"{before}{key}")), "")
+            for key in ("Code", "Message")
+        )
+        told = f"{message or 'AWS gave no reason'} ({len(parts)} of the batch failed)"
+        metadata = {**(response.get("ResponseMetadata") or {}), "HTTPStatusCode": 200}
+        error = {"Error": {"Code": code or "PartialFailure", "Message": told}, "ResponseMetadata": metadata}
+        raise ClientError(error, operation)
 
 
 def _inner(problem: Exception) -> Exception:

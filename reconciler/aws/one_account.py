@@ -16,6 +16,11 @@ _KNOWN: Final[dict[str, str]] = {}
 """Access key -> account, for all connections of the process: a key is of one account for ever."""
 
 
+def know(access_key: str, account: str) -> None:
+    """Remember the account of an access key, which AWS has said."""
+    _KNOWN[access_key] = account
+
+
 class OneAccount:
     """botocore credentials of one account. ``ask`` makes the call that says which account it is (GetCallerIdentity)."""
 
@@ -36,7 +41,7 @@ class OneAccount:
             account = ask()
         finally:
             self._asking.now = False
-        _KNOWN[self._asking.key.access_key] = account
+        know(self._asking.key.access_key, account)
         return account
 
     def get_frozen_credentials(self) -> Any:

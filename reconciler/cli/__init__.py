@@ -13,16 +13,18 @@ import os
 import re
 import sys
 from functools import cache
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from reconciler.cli import (
     account,
     doctor,
+    fleet,
     importing,
     pipeline,
     read_commands,
+    records,
     senders,
     smtp,
     suppression,
@@ -33,9 +35,10 @@ from reconciler.cli import (
 from reconciler.cli.app import app
 from reconciler.cli.common import Output
 from reconciler.cli.lazy_options import lazy_options
+from reconciler.cli.redacting import redacting
 from reconciler.errors import ReconError, internal_error
 
-COMMANDS = (account, doctor, importing, pipeline, read_commands, senders, smtp, suppression,
+COMMANDS = (account, doctor, fleet, importing, pipeline, read_commands, records, senders, smtp, suppression,
             suppression_add, suppression_stats, write_commands)  # fmt: skip
 """The modules of the commands, which register themselves with ``app`` when they are imported."""
 
@@ -61,8 +64,34 @@ def _command(first: str) -> Any:
     if commands or groups:
         needed.registered_commands, needed.registered_groups = commands, groups
     command = typer.main.get_command(needed)
+    _offer_redact(command)
     lazy_options(command)
     return command
+
+
+REDACT = "--redact"
+
+
+def _offer_redact(command: Any) -> None:
+    """Name the option in the help of every command. ``run`` obeys it, before the command line is parsed: what is wrong
+    with that is printed, too."""
+    alone = typer.Typer(add_completion=False)
+    alone.command()(_redact)
+    option = typer.main.get_command(alone).params[0]
+    option.expose_value = False
+    pending = [command]
+    for one in pending:
+        pending += getattr(one, "commands", {}).values()
+        if not hasattr(one, "commands"):
+            one.params.append(option)
+
+
+def _redact(
+    redact: Annotated[
+        bool, typer.Option(REDACT, help="Print no account id, access key id or local part of an e-mail address.")
+    ] = False,
+) -> None:
+    """The option alone."""
 
 
 RENAMED = {"--look-outside": "--check-public-dns"}
@@ -71,7 +100,15 @@ RENAMED = {"--look-outside": "--check-public-dns"}
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
-    arguments = [RENAMED.get(argument, argument) for argument in arguments]
+    arguments = [RENAMED.get(argument, argument) for argument in arguments] or ["--help"]
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if REDACT not in options:
+        return _run(arguments)
+    with redacting():
+        return _run([a for number, a in enumerate(arguments) if a != REDACT or number >= len(options)])
+
+
+def _run(arguments: list[str]) -> int:
     umask = os.umask(0o077)  # what recon writes, its user alone may read
     _debug(arguments)
     # typer bundles its own click, whose exceptions it does not export by name.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_type_hint
 
 import typer
 
+from reconciler.cli.redacting import know_account, redacted
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 from reconciler.names import similar
@@ -90,8 +91,11 @@ class Output:
         self.color = not plain and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
         self.unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
-    def width(self) -> int | None:
-        if not sys.stdout.isatty():
+    def width(self, stream: TextIO | None = None) -> int | None:
+        """The columns to wrap text at: those of the terminal, or of ``COLUMNS``, which nobody sets by accident."""
+        if os.environ.get("COLUMNS", "").isdecimal():
+            return max(1, int(os.environ["COLUMNS"]))
+        if not (stream or sys.stdout).isatty():
             return None
         import shutil
 
@@ -134,7 +138,8 @@ class Output:
             return
         sys.stdout.flush()
         color = self.color and sys.stderr.isatty()
-        sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode))
+        width = self.width(sys.stderr)
+        sys.stderr.write(render_error(error, "text", color=color, unicode=self.unicode, width=width))
 
     def info(self, message: str) -> None:
         """Write a message for people to standard error, unless --quiet."""
@@ -168,16 +173,22 @@ def load(state: str, env: str | None, out: Output) -> tuple[State, tuple[Diagnos
     from reconciler import desired
 
     loaded = desired.load(state, env)
+    for account in (loaded.state.stack.account, loaded.state.stack.dns_account):
+        know_account(account)
     return loaded.state, loaded.warnings
 
 
 def ses_regions(named: Iterable[str]) -> list[str]:
     """The regions of a command line, each once and sorted. Raises ReconError where SES has one of them not."""
-    from reconciler.regions import SES_REGIONS
+    from reconciler.names import similar
+    from reconciler.regions import SES_REGIONS, of_partition_of
 
     chosen = sorted(set(named))
     if unknown := [region for region in chosen if region not in SES_REGIONS]:
-        raise ReconError(f"SES has no region {', '.join(unknown)}", hint=f"such as {', '.join(SES_REGIONS[:4])}")
+        there = of_partition_of(unknown[0], SES_REGIONS)
+        near = similar(unknown[0], there)
+        hint = f"did you mean {near[0]}?" if near else f"such as {', '.join((there or SES_REGIONS)[:4])}"
+        raise ReconError(f"SES has no region {', '.join(unknown)}", hint=hint)
     return chosen
 
 
@@ -340,6 +351,7 @@ def step_summary(
     with contextlib.suppress(OSError):  # the summary is optional
         if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for a reader
             return
+        text = redacted(text)
         used = Path(path).stat().st_size if Path(path).exists() else 0
         if used + len(text.encode()) <= SUMMARY_LIMIT:
             with Path(path).open("a", encoding="utf-8") as file:
@@ -423,6 +435,19 @@ def reading(
 ) -> dict[str, Any]:
     """How a command reads AWS, as ``running.make`` takes it (for ``options_from``)."""
     return {"refresh": refresh, "check_public_dns": check_public_dns, "parallelism": parallelism}
+
+
+def declared_digests(declared: State) -> dict[str, str]:
+    """A short digest of each declared resource by its address, and of each domain's own values, from which its records
+    follow. For the journal, and for drift, which compares them."""
+    from reconciler import observing
+    from reconciler.kinds.snapshot import now
+    from reconciler.model import digest_of
+
+    wanted = observing.declare(declared, now()).desired
+    found = {address: digest_of(one.spec) for address, one in wanted.items()}
+    found |= {f"domains.{e.name}": digest_of(e.values) for e in declared.section("domains") if e.region is None}
+    return {key: digest.removeprefix("sha256:")[:12] for key, digest in found.items()}
 
 
 def load_state(state: StateArg = "state", env: EnvOption = None) -> State:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -26,6 +25,7 @@ from reconciler.model import Diagnostic
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.doctor import Check, Facts
+    from reconciler.doctor.grouping import Group
     from reconciler.model import Stack, State
     from reconciler.public_dns import PublicDns
 
@@ -161,52 +161,45 @@ def _diagnostics(checks: list[Check]) -> list[Diagnostic]:
 
 
 def _text(said: str, checks: list[Check], domains: list[str], out: Output) -> None:
-    """The headline, then a line for each check; alike ones, and the symptoms of one cause, are one line."""
-    from reconciler.doctor import FOUND, OK, UNKNOWN
+    """The headline, then a line for each check; alike ones, and many symptoms of one cause, are one line."""
+    from reconciler.doctor.grouping import Group, groups
     from reconciler.doctor.runbook import runbook
-    from reconciler.renderers.escape import safe
+    from reconciler.renderers.escape import safe, wrap
 
-    marks = {OK: "ok", FOUND: "WRONG", UNKNOWN: "?"}
-    colors = {OK: "32", FOUND: "31", UNKNOWN: "33"}
-    sys.stdout.write(f"{safe(said)}\n\n")
-    for group in _groups(checks, fold=not out.verbose):
-        check, many = group[0], len(group) > 1
-        mark = marks[check.status].ljust(5)
-        mark = f"\x1b[{colors[check.status]}m{mark}\x1b[0m" if out.color else mark
-        place = _places(group) if many else _place(check.domain if domains != [check.domain] else "", check.region)
-        words = f"{len(group)} checks fail because of this: {check.cause}" if many and check.cause else check.message
-        sys.stdout.write(f"{mark}  {check.layer.ljust(11)}  {safe(place + words)}\n")
-        if check.hint and (check.status != OK or out.verbose) and not (many and check.cause):
-            sys.stdout.write(f"                      -> {safe(check.hint)}\n")
+    width = out.width()
+    lines = [*wrap(safe(said), width), ""]
+    for group in [Group((check,)) for check in checks] if out.verbose else groups(checks):
+        lines += _lines(group, domains, width, out)
     if page := runbook(checks):
-        sys.stdout.write(f"\nWhat to do, step by step: docs/runbooks/{page}\n")
+        lines += ["", *wrap(f"What to do, step by step: docs/runbooks/{page}", width)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-_ALIKE: Final = 3
-"""So many symptoms of one cause in a layer are listed one by one."""
+_COLUMN: Final = 20
+"""Where what a check says begins; on a narrow terminal it is below its layer."""
+_NARROW: Final = 60
 
 
-def _groups(checks: list[Check], *, fold: bool) -> list[list[Check]]:
-    """The checks by line: those that say the same of several domains together, and many symptoms of one cause."""
-    symptoms = Counter((c.layer, c.cause) for c in checks if c.cause)
-    found: dict[object, list[Check]] = {}
-    for check in checks:
-        key: object = (check.layer, check.status, check.message, check.hint, check.cause)
-        if check.cause and symptoms[check.layer, check.cause] > _ALIKE:
-            key = (check.layer, check.cause)
-        found.setdefault(key if fold else id(check), []).append(check)
-    return list(found.values())
+def _lines(group: Group, domains: list[str], width: int | None, out: Output) -> list[str]:
+    from reconciler.doctor import FOUND, OK, UNKNOWN
+    from reconciler.renderers.escape import safe, wrap
 
-
-def _places(checks: list[Check], most: int = 3) -> str:
-    """The domains, or else the regions, of checks: "a.example, b.example and 58 more: "."""
-    names = list(dict.fromkeys(c.domain for c in checks if c.domain)) or list(
-        dict.fromkeys(c.region for c in checks if c.region)
-    )
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}: " if names else ""
+    check, many = group.checks[0], len(group.checks) > 1
+    place = group.places() if many else _place(check.domain if domains != [check.domain] else "", check.region)
+    word = {OK: "ok", FOUND: "WRONG", UNKNOWN: "?"}[check.status].ljust(5)
+    color = {OK: "32", FOUND: "31", UNKNOWN: "33"}[check.status]
+    mark = f"\x1b[{color}m{word}\x1b[0m" if out.color else word
+    head = f"{mark}  {check.layer.ljust(11)}"
+    narrow = width is not None and width < _NARROW
+    column = 2 if narrow else _COLUMN
+    first, *rest = wrap(safe(f"{place}: {group.message}" if place else group.message), width and width - column)
+    lines = [head.rstrip(), f"  {first}"] if narrow else [f"{head}  {first}"]
+    lines += [" " * column + piece for piece in rest]
+    if check.hint and (check.status != OK or out.verbose):
+        pieces = wrap(safe(check.hint), width and width - column - 5)
+        lines += [" " * (column + 2) + ("-> " if number == 0 else "   ") + p for number, p in enumerate(pieces)]
+    return lines
 
 
 def _place(domain: str, region: str) -> str:
-    words = " ".join(part for part in (domain, region) if part)
-    return f"{words}: " if words else ""
+    return " ".join(part for part in (domain, region) if part)

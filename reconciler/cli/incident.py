@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.common import AccountOption, EnvOption, StateArg, account_id, guarded, load_state, ses_regions, yes
+from reconciler.cli.redacting import know_account
 from reconciler.errors import ReconError, Refused
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ class Incident:
                 )
             return guarded(self.state.stack, purpose, parallelism)
         stack = Stack("", None, "", places, partition_of(places[0]))
-        found = Aws(stack, purpose=purpose, parallelism=parallelism).account()
+        aws = Aws(stack, purpose=purpose, parallelism=parallelism)
+        found = aws.keep_to_own_account()
+        know_account(found)
         if self.account not in {None, found}:
             raise Refused(f"your credentials are for account {found}, --account says {self.account}")
-        return Aws(replace(stack, account=found), purpose=purpose, parallelism=parallelism)
+        return aws
 
     def confirm(
         self, command: str, aws: Aws, regions: Iterable[str], does: str, approved: bool, info: Callable[[str], None]

@@ -22,17 +22,22 @@ from reconciler.cli.common import (
     StateArg,
     TargetOption,
     VerboseOption,
+    declared_digests,
     load,
     load_state,
     options_from,
+    outcome_of,
     plan_output,
+    print_outcome,
     read_plan,
     reading,
     step_summary,
+    text_or_json,
     validate_targets,
     with_warnings,
     write,
 )
+from reconciler.cli.records import with_public_dns
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 
@@ -63,7 +68,9 @@ def validate(
     from reconciler.renderers import render_diagnostics
 
     if warnings:
-        sys.stderr.write(render_diagnostics(warnings, "text", color=out.color, unicode=out.unicode))
+        options = out.style()
+        options["width"] = out.width(sys.stderr)
+        sys.stderr.write(render_diagnostics(warnings, "text", **options))
     sys.stdout.write(f"{state} is valid: {_counted(loaded) or 'nothing declared'}.\n")
 
 
@@ -119,6 +126,8 @@ def plan(
         return _offline(state, env, against if offline else None, targets, out_file, detailed_exitcode, out)
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=targets, **read_options)
+    if read_options["check_public_dns"]:
+        planned.plan = with_public_dns(planned.plan, planned.snapshot, findings=False)
     result = replace(with_warnings(planned, warnings), declared=to_document(declared))
     if out_file:
         from reconciler.renderers import saved_plan
@@ -193,8 +202,11 @@ def drift(
     declared, warnings = load(state, env, out)
     planned = running.make(declared, targets=targets, rotate=True, **read_options)
     planned.plan = report.without_claims(planned.plan)
+    if read_options["check_public_dns"]:
+        planned.plan = with_public_dns(planned.plan, planned.snapshot, findings=True)
     applied, unread = _last_applied(declared, planned.aws)
-    plan = report.explained(with_warnings(planned, (*warnings, *unread)), planned.aws, applied)
+    told = with_warnings(planned, (*warnings, *unread))
+    plan = report.explained(told, planned.aws, applied, declared_digests(declared) if planned.plan.changes else {})
     earlier = report.read_earlier(since_last) if since_last else None
     news = report.since(plan, earlier) if earlier is not None else None
     if news is not None:
@@ -211,7 +223,7 @@ def drift(
     step_summary(plan if news is None else report.only_new(plan, news), mode="drift")
     if plan.changes or plan.findings:
         return 2
-    checked = not {"notify-failed", "account-unread"} & {one.code for one in plan.diagnostics}
+    checked = not {"notify-failed", "account-unread", "public-dns-unread"} & {one.code for one in plan.diagnostics}
     return 0 if running.exit_code(plan, detailed=False) == 0 and checked else 1
 
 
@@ -279,15 +291,78 @@ def graph(
     declared: State, format: Annotated[str, typer.Option("--format", help="mermaid, dot or text.")] = "mermaid"
 ) -> int:
     """Print the declared resources and their dependencies as Mermaid, DOT or plain text. Offline."""
+    from reconciler.renderers.graph import graph as draw
+
+    sys.stdout.write(draw(_declared(declared), format))
+    return 0
+
+
+def _declared(declared: State) -> dict[str, tuple[str, ...]]:
+    """The address of every resource that the state declares, with those that it needs."""
     from reconciler.offline import empty_snapshot
     from reconciler.planner import make_plan
-    from reconciler.renderers.graph import graph as draw
     from reconciler.running import now
 
     snapshot = empty_snapshot(declared, now())
     nodes = {c.address: c.depends_on for c in make_plan(snapshot).changes}
-    nodes = {**{a: () for a in snapshot.desired if a not in nodes}, **nodes}
-    sys.stdout.write(draw(nodes, format))
+    return {**{a: () for a in snapshot.desired if a not in nodes}, **nodes}
+
+
+@app.command("list")
+@options_from(declared=load_state, out=text_or_json)
+def list_addresses(
+    declared: State,
+    owned: Annotated[bool, typer.Option("--owned", help="What AWS carries for this stack; reads AWS.")] = False,
+    *,
+    out: Output,
+) -> int:
+    """Print the addresses that the state declares, one a line, for --target. Offline; with --owned what is live."""
+    from reconciler import running
+    from reconciler.renderers.escape import safe
+
+    unread: tuple[str, ...] = ()
+    if owned:
+        plan = running.make(declared, removing=True).plan
+        addresses, unread = sorted(change.address for change in plan.changes), plan.unread
+    else:
+        addresses = sorted(_declared(declared))
+    errors = [ReconError(f"could not read {part}: it may hold more that is owned") for part in unread]
+    lines = map(safe, addresses)
+    return print_outcome(out, declared.stack, outcome_of(0, errors), {"addresses": addresses}, lines, errors)
+
+
+@app.command()
+@options_from(out=text_or_json)
+def rule(
+    id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A rule, such as dmarc-no-rua; all otherwise.")
+    ] = None,
+    *,
+    out: Output,
+) -> int:
+    """Explain a rule: what it finds, why it matters, how to fix it; without an ID list all. Offline."""
+    from reconciler.names import similar
+    from reconciler.renderers.jsonform import json_text
+    from reconciler.rules import all_rules
+    from reconciler.rules.pages import page
+    from reconciler.rules.registry import RENAMED
+
+    rules = all_rules()
+    name = RENAMED.get(id, id) if id else None
+    if name is not None and name not in rules:
+        close = similar(name, rules, 3)
+        hint = f"did you mean {', '.join(close)}?" if close else "`recon rule` lists all"
+        raise ReconError(f"there is no rule {id}", hint=hint)
+    shown = [rules[name]] if name else sorted(rules.values(), key=lambda one: one.id)
+    if out.format == "json":
+        members = ("id", "severity", "title", "theme", "finds", "why", "fix", "source")
+        listed = [{member: getattr(one, member) for member in members} for one in shown]
+        sys.stdout.write(json_text({"format_version": 1, "rules": listed, "diagnostics": []}))
+    elif name:
+        sys.stdout.write(page(shown[0]))
+    else:
+        width = max(len(one.id) for one in shown)
+        sys.stdout.write("".join(f"{one.id.ljust(width)}  {one.severity.ljust(7)}  {one.title}\n" for one in shown))
     return 0
 
 

@@ -341,7 +341,7 @@ def _lock(
         lines = [f"{name} is locked: everything is denied to it; deactivated: {_listed(locked.keys)}."]
     if also:
         lines.append(f"Its policies {'also' if role else 'had'} allowed: {', '.join(also)}.")
-    if {"iam", "everything"} & set(also):
+    if any(one == "iam" or (one.startswith("everything") and "iam:" not in one.lower()) for one in also):
         lines.append("It could make keys, users and policies: look for them in CloudTrail, and run recon senders.")
     new = f"recon smtp rotate {name} creates a new key and unlocks it; " if known else ""
     lines.append(f"{new}{again} {'only ' if known else ''}unlocks it.")

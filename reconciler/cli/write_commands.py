@@ -22,6 +22,7 @@ from reconciler.cli.common import (
     Output,
     ParallelOption,
     TargetOption,
+    declared_digests,
     guarded,
     load,
     load_state,
@@ -43,7 +44,7 @@ from reconciler.model import Diagnostic
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.lock import HeldLock
-    from reconciler.model import Plan, Stack, State
+    from reconciler.model import Plan, State
 
 
 @app.command()
@@ -124,11 +125,11 @@ def _apply_saved(
         check_safeguards(plan, **consent)  # before anything is read, as far as the file itself says it
     with with_lock(stack, command, out, lock_timeout) as held:
         if not plan.changes:
-            return _run_apply(plan, stack, guarded(stack, "apply", parallelism), {}, out, held, **waiting)
+            return _run_apply(plan, declared, guarded(stack, "apply", parallelism), {}, out, held, **waiting)
         plan, again = plan_again(plan, declared, where, parallelism=parallelism)
         for one in (plan, again.plan):
             check_safeguards(one, **consent)
-        return _run_apply(plan, stack, again.aws, again.snapshot.zones, out, held, **waiting)
+        return _run_apply(plan, declared, again.aws, again.snapshot.zones, out, held, **waiting)
 
 
 def _apply_state(
@@ -151,7 +152,7 @@ def _apply_state(
         plan = with_warnings(planned, warnings)
         if not plan.changes and plan.outcome != "refused":
             out.plan(plan)
-            _record_unchanged(plan, declared.stack, planned.aws, out, held)
+            _record_unchanged(plan, declared, planned.aws, out, held)
             return running.exit_code(plan, detailed=False)
         if out.format == "text":
             out.plan(plan)
@@ -159,7 +160,7 @@ def _apply_state(
         if ask and not yes("Apply this plan? Only `yes` is accepted: "):
             out.info("Nothing was written.")
             return 1
-        return _run_apply(plan, declared.stack, planned.aws, planned.snapshot.zones, out, held, **waiting)
+        return _run_apply(plan, declared, planned.aws, planned.snapshot.zones, out, held, **waiting)
 
 
 @app.command()
@@ -178,14 +179,9 @@ def destroy(
 ) -> int:
     """Delete everything that the stack owns. Confirm with --allow-deletes N, or by typing the stack's name."""
     from reconciler import running
-    from reconciler.safeguards import check_safeguards
+    from reconciler.safeguards import check_safeguards, some
 
     targets = validate_targets(target)
-    if allow_deletes is None and not sys.stdin.isatty():
-        raise Refused(
-            "destroy asks for confirmation, and there is no terminal",
-            hint="review what it would delete, then use --allow-deletes N with the number of deletions",
-        )
     with with_lock(declared.stack, "destroy", out, lock_timeout) as held:
         planned = running.make(declared, purpose="apply", targets=targets, parallelism=parallelism, removing=True)
         plan = planned.plan
@@ -196,10 +192,17 @@ def destroy(
             out.plan(plan)
         ask = allow_deletes is None
         check_safeguards(plan, allow_deletes=10**9 if ask else allow_deletes, consent=True, resume_sending=True)
+        if ask and not sys.stdin.isatty():
+            deleted = [change for change in plan.changes if change.action == "delete"]
+            names = some([change.address for change in sorted(deleted, key=lambda change: not change.counts)])
+            raise Refused(
+                f"destroy would delete {names or 'nothing'}; it asks for confirmation, and there is no terminal",
+                hint=f"if that is meant: recon destroy --allow-deletes {sum(change.counts for change in deleted)}",
+            )
         if ask and not yes(f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name):
             out.info("Nothing was deleted.")
             return 1
-        return _run_apply(plan, declared.stack, planned.aws, planned.snapshot.zones, out, held)
+        return _run_apply(plan, declared, planned.aws, planned.snapshot.zones, out, held)
 
 
 @app.command()
@@ -233,7 +236,7 @@ def unlock(
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 
-def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held: HeldLock, **options: Any) -> int:
+def _run_apply(plan: Plan, declared: State, aws: Aws, zones: Any, out: Output, held: HeldLock, **options: Any) -> int:
     """Apply a plan and print the result. After Ctrl-C, or if the lock is lost, calls in flight end and no more are
     started. Returns the exit code."""
     from reconciler.applier import apply_plan
@@ -241,6 +244,7 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
     from reconciler.journal import recording
     from reconciler.steps import steps_of, to_do
 
+    digests = declared_digests(declared)
     stop = threading.Event()
     interrupted = threading.Event()
 
@@ -255,7 +259,9 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.info) as run:
+        with recording(
+            declared.stack, held.aws or aws, held.holder.command, plan, declared=digests, warn=out.info
+        ) as run:
             held.on_lost(lambda: stop_because("Somebody else freed the lock"))
 
             def on_step(step: str, outcome: str, code: str) -> None:
@@ -285,11 +291,12 @@ def _run_apply(plan: Plan, stack: Stack, aws: Aws, zones: Any, out: Output, held
     return 3 if {one.status for one in result.applied} in ({"skipped"}, {"done", "skipped"}) else 1
 
 
-def _record_unchanged(plan: Plan, stack: Stack, aws: Aws, out: Output, held: HeldLock) -> None:
+def _record_unchanged(plan: Plan, declared: State, aws: Aws, out: Output, held: HeldLock) -> None:
     """Record an apply without changes in the journal: this state is now the applied one."""
     from reconciler.journal import recording
 
-    with recording(stack, held.aws or aws, held.holder.command, plan, warn=out.info) as run:
+    digests = declared_digests(declared)
+    with recording(declared.stack, held.aws or aws, held.holder.command, plan, declared=digests, warn=out.info) as run:
         run.outcome = "no_changes" if plan.outcome == "no_changes" else plan.outcome
 
 

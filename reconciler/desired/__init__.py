@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from reconciler.desired import layers, reading
 from reconciler.desired.checks import check_all
@@ -18,14 +18,12 @@ from reconciler.desired.entries import Assembler, Declared, collect
 from reconciler.desired.nodes import Node, Problems, merged
 from reconciler.desired.schema import json_schema
 from reconciler.desired.stack import base_values, read_moved, read_released, read_rules, read_stack, read_waivers
-from reconciler.desired.variables import limited_searches, suggestion
+from reconciler.desired.variables import searches, suggestion
 from reconciler.errors import InvalidState
 from reconciler.model import Diagnostic, Entry, Moved, Released, Stack, State, Waiver, digest_of
+from reconciler.regions import home_region, partition_of
 
 __all__ = ["Loaded", "json_schema", "load", "load_texts"]
-
-FALLBACK_REGION: Final = "us-east-1"
-"""Stands in while checking a state whose own regions are wrong; such a state is never returned."""
 
 
 class Loaded(NamedTuple):
@@ -93,8 +91,9 @@ def _checked(
                 file=root,
             )  # fmt: skip
         raise InvalidState(problems.all())
-    with limited_searches():
-        state = _state(layers.combine(documents, problems), environment, variables, root, problems)
+    document = layers.combine(documents, problems)
+    with searches(_partition(document, environment)):
+        state = _state(document, environment, variables, root, problems)
     found = problems.all()
     if state is None or problems.has_errors:
         raise InvalidState(found)
@@ -129,8 +128,9 @@ def _state(
     stack = read_stack(stack_node, environment, values, problems, document)
     if not stack.regions:
         # what is wrong with the regions is recorded; the entries are still worth looking at
-        stack = replace(stack, regions=(FALLBACK_REGION,))
-        values["region"] = values["region"] or FALLBACK_REGION
+        partition = _partition(document, environment)
+        stack = replace(stack, regions=(home_region(partition),), partition=partition)
+        values["region"] = values["region"] or stack.regions[0]
     declared = collect(document, chosen, values, problems)
     assembler = Assembler(
         {"defaults": both("defaults"), "classes": both("classes"), "tags": tags if tags and tags.is_map else None},
@@ -150,6 +150,19 @@ def _state(
         return None
     digest = _digest(stack, entries, moved, released, rules, waivers)
     return State(stack, tuple(entries), moved, rules, waivers, digest, root, released)
+
+
+def _partition(document: Node, environment: str | None) -> str:
+    """The partition of the regions as they are written, before they are checked: suggestions alone depend on it."""
+    places: list[tuple[str, ...]] = [("environments", environment or "", "stack", "regions"), ("stack", "regions")]
+    for path in places:
+        node: Node | None = document
+        for key in path:
+            node = node.get(key) if node is not None else None
+        for item in node.value if node is not None and type(node.value) is list else ():
+            if isinstance(item.value, str):
+                return partition_of(item.value)
+    return "aws"
 
 
 def _environment(document: Node, name: str | None, problems: Problems) -> tuple[Node | None, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,10 @@ from reconciler.desired.checks.place import EntryContext, address_of
 from reconciler.desired.findings import SchemaProblem, findings
 from reconciler.desired.layers import ENTRIES, declared_twice, has, lay, report, without
 from reconciler.desired.nodes import Node, Problems, label, merged, show
-from reconciler.desired.variables import BadVariable, Variables, suggestion, variable_text
+from reconciler.desired.variables import BadVariable, Variables, suggestible, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
 from reconciler.names import fold_address, fold_domain
-from reconciler.regions import SES_REGIONS
+from reconciler.regions import SES_REGIONS, home_region, partition_of
 from reconciler.resources import KINDS, SECTIONS, children
 from reconciler.resources.email_identity import IDENTITY_KEYS
 
@@ -437,6 +438,8 @@ class Assembler:
     def _regions(self, declared: Declared, whole: Node) -> tuple[str, ...]:
         if not SECTIONS[declared.section][0].regional:
             return ()
+        if home := self._home(declared, whole):
+            return (home,)
         node = whole.get("regions")
         if node is None or type(node.value) is not list:
             return self.stack.regions
@@ -451,14 +454,38 @@ class Assembler:
             except BadVariable as error:
                 self.problems.error(error.code, f"{declared.where}.regions: {error}", error.hint, source=item.source)
                 continue
-            if region in SES_REGIONS and region not in regions:
+            if region in SES_REGIONS and partition_of(region) != self.stack.partition:
+                what = f"{region} is in {partition_of(region)}, the stack in {self.stack.partition}"
+                advice = "an account belongs to one partition: use one stack for each"
+                words = f"{declared.where}.regions: {what}"
+                self.problems.error("mixed-partitions", words, advice, source=item.source)
+            elif region in SES_REGIONS and region not in regions:
                 regions.append(region)
             elif region not in SES_REGIONS and not self.problems.reported(item.source, "not-allowed-value"):
                 self.problems.error(
                     "not-allowed-value", f"{declared.where}.regions: {show(region)} is not a region of SES",
-                    suggestion(region, SES_REGIONS), source=item.source,
+                    suggestion(region, suggestible(region, SES_REGIONS)), source=item.source,
                 )  # fmt: skip
         return tuple(regions)
+
+    def _home(self, declared: Declared, whole: Node) -> str:
+        """The one region of an entry that can be nowhere else (``Section.at_home``), else nothing."""
+        for key, values in SECTIONS[declared.section][1].at_home.items():
+            node = whole.get(key)
+            text = str(node.value) if node is not None else ""
+            with contextlib.suppress(BadVariable):
+                text = Variables(declared.values).expand(text)
+            if text.lower() not in values:
+                continue
+            home, layer = home_region(self.stack.partition), declared.writes("regions")
+            asked = layer.get("regions") if layer is not None else None
+            if asked is not None and type(asked.value) is list and [item.value for item in asked.value] != [home]:
+                self.problems.error(
+                    "wrong-region", f"{declared.where}.regions: with {key} {text} it is in {home}, where the events "
+                    "that it is about arrive, and nowhere else", "take `regions` out", source=asked.source,
+                )  # fmt: skip
+            return home
+        return ""
 
     # --- entries ---
 

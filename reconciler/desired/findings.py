@@ -10,7 +10,7 @@ from typing import Any, Final
 from reconciler.desired.compiled import checker, takes_text
 from reconciler.desired.nodes import SECRET, AmbiguousScalar, clip, show
 from reconciler.desired.schema import definition, merged
-from reconciler.desired.variables import suggestion
+from reconciler.desired.variables import suggestible, suggestion
 
 
 class SchemaProblem:
@@ -126,10 +126,10 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
             f'put it in quotes: "{value.raw}"' if _takes(schema, "string") else "write a plain decimal number",
         )  # fmt: skip
     if word == "enum":
-        allowed = [show(item).strip('"') for item in rule if item is not None]
+        allowed = suggestible(str(value), [show(item).strip('"') for item in rule if item is not None])
         near = suggestion(str(value).upper(), allowed) if isinstance(value, str) else ""
         listed = ", ".join(allowed[:12]) + (", ..." if len(allowed) > 12 else "")
-        hint = f"allowed: {listed}"
+        hint = f"allowed: {listed}" if listed else "SES has no region in this partition of AWS"
         if near.startswith("did you mean"):
             hint = f"{near} Allowed: {listed}"
         if value is None:

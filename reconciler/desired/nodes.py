@@ -10,6 +10,8 @@ from typing import Any, Final
 from reconciler.masking import MASK, mask_shapes
 from reconciler.model import Diagnostic, Severity, Source
 
+UNEXPANDED = frozenset({"undefined-variable", "bad-variable", "variable-cycle"})
+"""Codes of a text whose variables could not be replaced."""
 MAX_DIAGNOSTICS: Final = 500
 """More than anybody reads; the rest is counted."""
 
@@ -229,9 +231,13 @@ class Problems:
         return any(found.severity == "error" for found in self._found.values())
 
     def all(self) -> tuple[Diagnostic, ...]:
-        """Everything, errors and warnings in the order of the files; repeats are counted in the message."""
+        """Everything, errors and warnings in the order of the files; repeats are counted in the message. Of a text that
+        could not be expanded nothing else is said: what is wrong with ``${NAME}`` as a value is no error of its own."""
         out = []
+        unexpanded = {place[:3] for place in self._places if place[3] in UNEXPANDED}
         for key, found in self._found.items():
+            if key[:3] in unexpanded and key[3] not in UNEXPANDED:
+                continue
             others = len(self._others[key]) - 1
             if others:
                 message = f"{found.message} (and {others} more entr{'ies' if others > 1 else 'y'} from this line)"

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from reconciler.desired.nodes import AmbiguousScalar, Node, clip, show
 from reconciler.names import similar
+from reconciler.regions import of_partition_of
 
 BUILTIN: Final = ("account", "domain", "env", "partition", "region", "stack")
 """Always defined; no variable may take these names."""
@@ -142,15 +143,24 @@ MAX_SEARCHES: Final = 1000
 """For so many names near misses are looked for in one reading of a state; no more findings are shown anyway."""
 
 
+_PARTITION: Final[ContextVar[str]] = ContextVar("partition", default="aws")
+
+
 @contextmanager
-def limited_searches() -> Iterator[None]:
-    """Within it, near misses are looked for at most ``MAX_SEARCHES`` times: each takes a millisecond, and megabytes of
-    unknown keys would take minutes."""
-    token = _SEARCHES.set([])
+def searches(partition: str) -> Iterator[None]:
+    """Within it, regions are suggested from ``partition``, and near misses are looked for at most ``MAX_SEARCHES``
+    times: each takes a millisecond, and megabytes of unknown keys would take minutes."""
+    tokens = _SEARCHES.set([]), _PARTITION.set(partition)
     try:
         yield
     finally:
-        _SEARCHES.reset(token)
+        _SEARCHES.reset(tokens[0])
+        _PARTITION.reset(tokens[1])
+
+
+def suggestible(name: str, choices: Iterable[str]) -> list[str]:
+    """``choices`` without regions of another partition than the state's, or than that which ``name`` begins with."""
+    return of_partition_of(name, choices, _PARTITION.get())
 
 
 def _near(name: str, choices: tuple[str, ...]) -> list[str]:

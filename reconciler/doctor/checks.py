@@ -14,6 +14,8 @@ LAYERS: Final = (
 )  # fmt: skip
 """Each layer depends on those before it."""
 
+ENOUGH: Final = 200
+"""The number of messages from which a rate is reported."""
 REVIEW_BOUNCES: Final = 0.05
 REVIEW_COMPLAINTS: Final = 0.001
 """From these rates on SES reviews an account (SES Developer Guide, "Monitoring your sender reputation")."""

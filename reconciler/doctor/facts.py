@@ -7,23 +7,27 @@ written, and no secret is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler import observing, suppression
-from reconciler.doctor import sender_facts, undeclared
+from reconciler.doctor import callers, sender_facts, undeclared
+from reconciler.doctor.checks import ENOUGH, REVIEW_BOUNCES, REVIEW_COMPLAINTS
+from reconciler.doctor.key_history import KeyHistory
 from reconciler.doctor.receiver import READS as READS_OF_RECEIVER
-from reconciler.doctor.receiver import ReceiverFacts, read_receiver
+from reconciler.doctor.receiver import ReceiverFacts, read_rates, read_receiver
 from reconciler.errors import AwsError, ReconError
+from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
 from reconciler.names import domain_of, is_at_or_below, parents
 from reconciler.public_dns import Answer, PublicDns
-from reconciler.resources import SECTIONS
+from reconciler.resources import BY_ARN, SECTIONS, children
 from reconciler.resources.dns_record import intents
 from reconciler.resources.email_identity import SPEC as IDENTITY
+from reconciler.senders import AccountFacts
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -31,11 +35,18 @@ if TYPE_CHECKING:
 
 READS = (
     "ses:GetSendStatistics", *suppression.READS, *undeclared.READS, *sender_facts.READS, *READS_OF_RECEIVER,
+    *callers.READS,
 )  # fmt: skip
 """The calls beside those of a plan."""
 DAYS = 14
 """How far back SES keeps its sending statistics (SES API, GetSendStatistics: two weeks, in quarters of an hour)."""
 
+_AT_ONCE = 6
+"""Parts that are read side by side, each with calls of its own."""
+_LATER = frozenset(spec.name for spec in children(BY_ARN["configuration-set"].name))
+"""Kinds that only the hint about a bad rate needs: a call a set."""
+
+_People = Future[tuple[AccountFacts, KeyHistory]]
 Question = tuple[str, str]
 """A name and a record type."""
 
@@ -48,6 +59,13 @@ class Sent:
     bounces: int = 0
     complaints: int = 0
     rejects: int = 0
+
+    @property
+    def bad(self) -> bool:
+        """Whether SES would review an account with these rates."""
+        return self.attempts >= ENOUGH and (
+            self.bounces >= REVIEW_BOUNCES * self.attempts or self.complaints >= REVIEW_COMPLAINTS * self.attempts
+        )
 
 
 @dataclass(slots=True)
@@ -74,6 +92,8 @@ class Facts:
     live: undeclared.LiveNames | None = None
     receiver: ReceiverFacts | None = None
     senders: sender_facts.SenderFacts | None = None
+    callers: dict[str, list[callers.CallerCounts] | ReconError] = field(default_factory=dict)
+    """By region, where a rate is bad and a destination counts by sender."""
     name: str = ""
     """The domain or address that alone is looked at; "" for all."""
 
@@ -125,14 +145,13 @@ def gather(
     else:
         small = only_domains(state, domains)
         used = sorted({e.region for e in small.section("domains") if e.region and e.name in set(domains)})
-    snapshot = observing.declare(small, now)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        people = pool.submit(sender_facts.read, aws, now)
-        observing.observe(snapshot, aws, sweep=False)
-    chosen = [r for r in used if not set(regions) or r in set(regions)]
-    facts = Facts(snapshot, domains, chosen, recipient=recipient, name=name)
-    facts.senders = sender_facts.complete(aws, *people.result(), snapshot, chosen, state)
-    _complete(facts, aws, {e.name for e in state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
+    facts = Facts(observing.declare(small, now), domains, [r for r in used if not set(regions) or r in set(regions)])
+    facts.recipient, facts.name, facts.asked_dns = recipient, name, dns is not None
+    own = {e.name for e in state.entries if SECTIONS[e.section][0] is IDENTITY}
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        meanwhile = _Meanwhile(pool, aws, facts, own, dns, pool.submit(sender_facts.read, aws, now))
+        observing.observe(facts.snapshot, aws, sweep=False, without=_LATER)
+        meanwhile.complete(state)
     return facts
 
 
@@ -144,30 +163,62 @@ def gather_live(
     Raises Refused for the wrong account; an error of one part is in the facts. Cost: a call an identity, at most
     ``undeclared.MOST``, one a second in a region.
     """
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         people = pool.submit(sender_facts.read, aws, now)
         listed = undeclared.list_names(aws, regions, name)
-        snapshot = undeclared.observe(aws, regions, now, listed)
-    facts = Facts(snapshot, listed.domains, list(regions), recipient=recipient, live=listed, name=name)
-    facts.senders = sender_facts.complete(aws, *people.result(), snapshot, regions, None)
-    _complete(facts, aws, {e.name for e in snapshot.state.entries if SECTIONS[e.section][0] is IDENTITY}, dns)
+        facts = Facts(undeclared.declare(aws, regions, now, listed), listed.domains, list(regions))
+        facts.recipient, facts.name, facts.asked_dns, facts.live = recipient, name, dns is not None, listed
+        own = {name for names in listed.identities.values() for name in names}
+        meanwhile = _Meanwhile(pool, aws, facts, own, dns, people)
+        undeclared.observe(aws, facts.snapshot, listed, _LATER)
+        meanwhile.complete(None)
     return facts
 
 
-def _complete(facts: Facts, aws: Aws, own: set[str], dns: PublicDns | None) -> None:
-    """Read what is not in the snapshot; ``own`` are the domains and addresses that are ours."""
-    snapshot, now = facts.snapshot, facts.snapshot.now
-    accounts = aws.parallel(lambda r: _account(aws, snapshot, r), facts.regions)
-    facts.accounts = dict(zip(facts.regions, accounts, strict=True))
-    facts.sent = dict(zip(facts.regions, aws.parallel(lambda r: _sent(aws, r, now), facts.regions), strict=True))
-    _suppressed(facts, aws, own)
-    if facts.recipient:
-        facts.receiver, problems = read_receiver(aws, facts.regions, facts.recipient, facts.accounts, now, dns)
-        for problem in problems:
-            _suppression_unread(facts, problem)
-    facts.asked_dns = dns is not None
-    if dns is not None:
-        facts.answers = dns.ask(questions(snapshot, facts.domains))
+class _Meanwhile:
+    """What is read side by side with the identities, on which none of it depends: IAM, CloudTrail, the statistics, the
+    suppression lists, the receiver. ``own`` are the domains and addresses that are ours."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, aws: Aws, facts: Facts, own: set[str], dns: PublicDns | None, people: _People
+    ) -> None:
+        self.pool, self.aws, self.facts, self.dns, self.people = pool, aws, facts, dns, people
+        now, regions = facts.snapshot.now, facts.regions
+        self.sent = pool.submit(aws.parallel, lambda region: _sent(aws, region, now), regions)
+        self.lists = pool.submit(_suppressed, aws, regions, facts.recipient, {name.lower() for name in own})
+        self.receiver = pool.submit(read_receiver, aws, regions, facts.recipient, now, dns) if facts.recipient else None
+
+    def complete(self, state: State | None) -> None:
+        """Once the snapshot is read: read what depends on it, and put everything into the facts."""
+        facts, aws, snapshot = self.facts, self.aws, self.facts.snapshot
+        answers = self.pool.submit(self.dns.ask, questions(snapshot, facts.domains)) if self.dns is not None else None
+        accounts = aws.parallel(lambda region: _account(aws, snapshot, region), facts.regions)
+        facts.accounts = dict(zip(facts.regions, accounts, strict=True))
+        facts.senders = sender_facts.complete(aws, *self.people.result(), snapshot, facts.regions, state)
+        facts.sent = dict(zip(facts.regions, self.sent.result(), strict=True))
+        lists = self.lists.result()
+        facts.suppressed, facts.suppressed_own, facts.recipient_entries = lists.counts, lists.own, lists.entries
+        if self.receiver is not None:
+            facts.receiver, problems = self.receiver.result()
+            for problem in problems:
+                lists.unread(problem)
+            read_rates(aws, facts.receiver, facts.accounts, snapshot.now)
+        _read_callers(aws, facts)
+        if answers is not None:
+            facts.answers = answers.result()
+
+
+def _read_callers(aws: Aws, facts: Facts) -> None:
+    """Whose the bounces and complaints are, in the regions in which a rate is bad: a call a set says where events are
+    counted, which nothing else needs."""
+    bad = [region for region in facts.regions if isinstance(sent := facts.sent[region], Sent) and sent.bad]
+    if not bad:
+        return
+    for kind in sorted(_LATER):
+        REGISTRY[kind].observe(aws, facts.snapshot)
+    counted = [region for region in bad if callers.counting(facts.snapshot, region)]
+    found = aws.parallel(lambda region: callers.read_callers(aws, region, facts.snapshot.now), counted)
+    facts.callers = dict(zip(counted, found, strict=True))
 
 
 def _account(aws: Aws, snapshot: Snapshot, region: str) -> Mapping[str, Any] | ReconError:
@@ -190,33 +241,39 @@ def _sent(aws: Aws, region: str, now: str) -> Sent | ReconError:
     return Sent(*(sum(int(p.get(name) or 0) for p in recent) for name in names))
 
 
-def _suppressed(facts: Facts, aws: Aws, own: set[str]) -> None:
+@dataclass(slots=True)
+class _Suppressed:
+    """The fields of ``Facts`` about the suppression lists."""
+
+    counts: dict[str, dict[str, int] | ReconError]
+    own: list[suppression.SuppressedAddress] = field(default_factory=list)
+    entries: list[suppression.SuppressedAddress] = field(default_factory=list)
+
+    def unread(self, error: ReconError) -> None:
+        """Mark the region of an error as unread; an error that names none may be of any."""
+        region = getattr(error, "region", None)
+        for one in [region] if region in self.counts else list(self.counts):
+            self.counts[str(one)] = error
+
+
+def _suppressed(aws: Aws, regions: Sequence[str], recipient: str, own: set[str]) -> _Suppressed:
     """Look up the recipient, or count the whole lists; ``own`` are the domains and addresses of the stack."""
-    own = {name.lower() for name in own}
-    if facts.recipient:
-        found, problems = suppression.find_entries(aws, facts.regions, [suppression.Removal(facts.recipient)])
-        facts.recipient_entries = found
-        facts.suppressed.update({region: {} for region in facts.regions})
+    found = _Suppressed({region: {} for region in regions})
+    if recipient:
+        found.entries, problems = suppression.find_entries(aws, regions, [suppression.Removal(recipient)])
         for problem in problems:
-            _suppression_unread(facts, problem)
-        return
-    facts.suppressed = {region: {} for region in facts.regions}
-    for entry in suppression.list_entries(aws, facts.regions, suppression.Filter()):
+            found.unread(problem)
+        return found
+    for entry in suppression.list_entries(aws, regions, suppression.Filter()):
         if isinstance(entry, ReconError):
-            _suppression_unread(facts, entry)
+            found.unread(entry)
             continue
-        counts = facts.suppressed[entry.region]
+        counts = found.counts[entry.region]
         if isinstance(counts, dict):
             counts[entry.reason] = counts.get(entry.reason, 0) + 1
-        if own & {entry.address.lower(), domain_of(entry.address.lower())} and len(facts.suppressed_own) < 100:
-            facts.suppressed_own.append(entry)
-
-
-def _suppression_unread(facts: Facts, error: ReconError) -> None:
-    """Mark the region of an error as unread; an error that names none may be of any."""
-    region = getattr(error, "region", None)
-    for one in [region] if region in facts.suppressed else facts.regions:
-        facts.suppressed[str(one)] = error
+        if own & {entry.address.lower(), domain_of(entry.address.lower())} and len(found.own) < 100:
+            found.own.append(entry)
+    return found
 
 
 def questions(snapshot: Snapshot, domains: Iterable[str]) -> list[Question]:

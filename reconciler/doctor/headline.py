@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from reconciler.doctor.checks import DELEGATION, FOUND, LAYERS, OK, UNKNOWN, Check
+from reconciler.doctor.grouping import groups, said
 from reconciler.names import is_at_or_below
 
 _EXPLAINED_BY: Final[Mapping[tuple[str, str], tuple[tuple[str, str], ...]]] = {
@@ -39,8 +40,8 @@ def by_cause(checks: Sequence[Check]) -> list[Check]:
             check = direct[check]
         return check
 
-    said = [replace(c, cause=_words(root(c))) if c in direct else c for c in checks]
-    return sorted(said, key=lambda c: LAYERS.index(c.layer))
+    told = [replace(c, cause=said(root(c))) if c in direct else c for c in checks]
+    return sorted(told, key=lambda c: LAYERS.index(c.layer))
 
 
 def _cause(check: Check, zones: Iterable[Check], places: Mapping[tuple[str, str, str, str], Check]) -> Check | None:
@@ -55,28 +56,25 @@ def _cause(check: Check, zones: Iterable[Check], places: Mapping[tuple[str, str,
     return None
 
 
-def _words(check: Check) -> str:
-    place = " ".join(part for part in (check.domain, check.region) if part)
-    return (
-        f"{place}: {check.message}" if place and not check.message.startswith(check.domain or "\0") else check.message
-    )
-
-
 def headline(checks: Sequence[Check]) -> str:
     """The first line: the cause to fix first, what it explains, and how much is wrong beside it."""
     wrong = sorted((c for c in checks if c.status == FOUND and not c.cause), key=lambda c: c.rank)
     unknown = sorted((c for c in checks if c.status == UNKNOWN and not c.cause), key=lambda c: c.rank)
     if wrong:
-        first = wrong[0]
-        explained = sum(c.cause == _words(first) for c in checks)
-        more = f"; that explains {explained} more that fail{'s' * (explained == 1)}" if explained else ""
-        others = len({(c.layer, c.message) for c in wrong[1:]})
+        worst, *less = groups(wrong)
+        first = worst.checks[0]
+        causes = {said(c) for c in worst.checks}
+        explained = sum(c.cause in causes for c in checks)
+        alike = len({c.domain for c in worst.checks if c.domain}) - 1
+        more = f"; the same for {alike} other domain{'s' * (alike != 1)}" if alike > 0 else ""
+        more += f"; that explains {explained} more that fail{'s' * (explained == 1)}" if explained else ""
+        others = len({(group.checks[0].layer, group.checks[0].message) for group in less})
         more += f" ({others} other problem{'s' * (others != 1)})" if others else ""
-        return f"Fix this first: {first.layer}: {_words(first)}{more}"
+        return f"Fix this first: {first.layer}: {said(first)}{more}"
     if unknown:
         first, others = unknown[0], len(unknown) - 1
         more = f" ({others} other thing{'s' * (others != 1)} could not be checked)" if others else ""
-        return f"No problem was found, but not everything could be checked: {first.layer}: {_words(first)}{more}"
+        return f"No problem was found, but not everything could be checked: {first.layer}: {said(first)}{more}"
     seen = {c.layer for c in checks if c.status == OK}
     if left := [layer for layer in LAYERS if layer not in seen]:
         looked = ", ".join(layer for layer in LAYERS if layer in seen) or "none"

@@ -64,15 +64,13 @@ def read(aws: Aws, now: str) -> KeyHistory:
     found = KeyHistory()
     since = (datetime.fromisoformat(now) - timedelta(days=DAYS)).isoformat()
     home = home_region(aws.stack.partition)
-    events: list[Mapping[str, Any]] = []
-    for name in _EVENTS:
-        try:
-            some = list(history(aws, Lookup(home, "EventName", name), since))
-        except AwsError as error:
-            found.problem = error
-            return found
-        found.cut = found.cut or len(some) >= MAX_PAGES * 50
-        events += some
+    try:
+        seen = aws.parallel(lambda name: list(history(aws, Lookup(home, "EventName", name), since)), _EVENTS)
+    except AwsError as error:
+        found.problem = error
+        return found
+    found.cut = any(len(some) >= MAX_PAGES * 50 for some in seen)
+    events = [event for some in seen for event in some]
     found.lost = sorted(_lost(events), key=lambda one: one.cause.time, reverse=True)
     return found
 

@@ -14,6 +14,7 @@ from reconciler.doctor import users
 from reconciler.doctor.checks import (
     ADVICE,
     DELEGATION,
+    ENOUGH,
     FOUND,
     NOW,
     OK,
@@ -26,19 +27,16 @@ from reconciler.doctor.facts import Facts, apex_of, hosted_zone
 from reconciler.doctor.headline import by_cause
 from reconciler.doctor.receiver import receiver_checks
 from reconciler.errors import ReconError
-from reconciler.mail import bimi, dmarc, spf
-from reconciler.mail.tags import visible
+from reconciler.mail import dmarc
 from reconciler.model import Observed
 from reconciler.names import is_at_or_below, parents
 from reconciler.public_dns import Answer
 from reconciler.resources import email_identity as identity
 from reconciler.resources.dns_record import intents
 from reconciler.resources.dns_record.intents import Intent
-from reconciler.resources.dns_record.values import key_of, mx_value
+from reconciler.resources.dns_record.publishing import record_problem
 from reconciler.resources.dns_record.zones import Zone
 
-ENOUGH = 200
-"""The number of messages from which a rate is reported."""
 QUOTA_NEAR = 0.9
 
 _VERIFICATION = {
@@ -313,7 +311,7 @@ def _dns(facts: Facts, domain: str) -> Iterator[Check]:
             wrong += 1
             message = f"{intent.name} {intent.type}: {answer.problem}"
             yield Check("dns", UNKNOWN, message, "", domain, region, intent.group)
-        elif problem := _record_problem(intent, answer):
+        elif problem := record_problem(intent, answer.values):
             wrong += 1
             hint = _dns_hint(facts, _zone_of(facts, intent.name), intent)
             yield Check("dns", FOUND, problem, hint, domain, region, intent.group)
@@ -329,7 +327,7 @@ def _delegations(facts: Facts) -> Iterator[Check]:
     for intent in intents.of_state(facts.snapshot):
         if intent.name and intent.domain in facts.domains:
             answer = facts.answers.get((intent.name, intent.type), Answer())
-            if answer.problem or _record_problem(intent, answer):
+            if answer.problem or record_problem(intent, answer.values):
                 zone = _zone_of(facts, intent.name)
                 failed[apex_of(facts.snapshot, intent.name)] = zone
     for apex, zone in sorted(failed.items()):
@@ -361,38 +359,6 @@ def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
     yield Check("dns", FOUND, message, hint, apex, about=DELEGATION)
 
 
-def _record_problem(intent: Intent, answer: Answer) -> str:
-    """What is wrong with one record in public DNS; "" where nothing is."""
-    name, seen = f"{intent.name} {intent.type}", answer.values
-    if intent.style == "cname":
-        return "" if seen == (intent.value,) else f"{name} {_found(seen)}. Expected: {intent.value}"
-    if intent.style == "mx":
-        right = tuple(map(mx_value, seen)) == (mx_value(intent.value or ""),)
-        return "" if right else f"{name} {_found(seen)}. Expected exactly one: {intent.value}"
-    if intent.style == "dkim_key":
-        return "" if any(key_of(t) == intent.value for t in seen) else f"{name} does not contain the DKIM key"
-    codec: Any = {"dmarc": dmarc, "bimi": bimi}.get(intent.group, spf)
-    kind = "SPF" if codec is spf else intent.group.upper()
-    records = [t for t in seen if codec.is_record(t, strict=True)]
-    discarded = [visible(t) for t in seen if t not in records and codec.is_record(t, strict=False)]
-    if not records and discarded:
-        return f"{name} is {' and '.join(discarded)}: receivers do not take that for a {kind} record"
-    if len(records) != 1:
-        effect = "a permanent error (RFC 7208)" if codec is spf else "receivers ignore all of them"
-        return f"{name} has {len(records)} {kind} records" + (f": {effect}" if records else "")
-    if codec is not spf:
-        right = codec.meaning(codec.parse(records[0])) == codec.meaning(intent.tags or {})
-        return "" if right else f"{name} is {records[0]}. Expected: {codec.to_text(dict(intent.tags or {}))}"
-    if spf.mended(records[0]) != records[0]:
-        return f"{name} has characters that no SPF record may have: {visible(records[0])}"
-    missing = [t for t in intent.terms if t not in spf.terms_present(records[0], intent.terms)]
-    return f"{name} lacks {' '.join(missing)}: it is {records[0]}" if missing else ""
-
-
-def _found(values: tuple[str, ...]) -> str:
-    return f"is {' and '.join(values)}" if values else "is missing"
-
-
 def _zone_of(facts: Facts, name: str) -> Zone | None:
     """The public hosted zone that was read at or nearest above a name."""
     return hosted_zone(facts.snapshot, name)
@@ -400,7 +366,7 @@ def _zone_of(facts: Facts, name: str) -> Zone | None:
 
 def _dns_hint(facts: Facts, zone: Zone | None, intent: Intent) -> str:
     if intent.zone == "manual" or zone is None:
-        more = _hint(facts, "; recon plan shows the values", "")
+        more = _hint(facts, f"; recon records {intent.domain} shows the values", "")
         return f"publish it in the zone's own DNS{more}"
     if intent.name and zone.sets(intent.name, intent.type):
         there = f"Route 53 zone {zone.id} already has {intent.type} records at this name. "
@@ -450,7 +416,8 @@ def _alignment(facts: Facts, domain: str) -> Iterator[Check]:
         if live is None:
             continue
         by = [*(["DKIM"] if _signs(live) else []), *(["SPF"] if _spf_aligns(live, domain, tags) else [])]
-        policy_text = f"p={policy}" if facts.asked_dns else "its policy was not looked up"
+        policy_text = f"p={policy}" if found is not None else "no DMARC record"
+        policy_text = policy_text if facts.asked_dns else "its policy was not looked up"
         if not by:
             effect = {"reject": "receivers reject mail", "quarantine": "mail goes to spam"}.get(policy, "DMARC fails")
             yield Check(
@@ -518,13 +485,13 @@ def _reputation(facts: Facts, region: str) -> Iterator[Check]:
         return
     bounces, complaints = sent.bounces / sent.attempts, sent.complaints / sent.attempts
     words = f"{sent.attempts:,} messages in two weeks, {bounces:.1%} bounced, {complaints:.2%} complained"
-    who, count = users.behind(facts, region)
-    found = f"{words}; {who}" if who else words
     if bounces >= REVIEW_BOUNCES:
+        who, count = users.behind(facts, region, "bounces")
         hint = "SES reviews accounts from 5% bounces: clean your recipient lists"
-        yield Check("reputation", FOUND, found, f"{hint}; {count}", region=region)
+        yield Check("reputation", FOUND, f"{words}; {who}" if who else words, f"{hint}; {count}", region=region)
     if complaints >= REVIEW_COMPLAINTS:
+        who, count = users.behind(facts, region, "complaints")
         hint = "SES reviews accounts from 0.1% complaints: send only to subscribers, with an easy way to unsubscribe"
-        yield Check("reputation", FOUND, found, f"{hint}; {count}", region=region)
+        yield Check("reputation", FOUND, f"{words}; {who}" if who else words, f"{hint}; {count}", region=region)
     if bounces < REVIEW_BOUNCES and complaints < REVIEW_COMPLAINTS:
         yield Check("reputation", OK, words, region=region)

@@ -58,10 +58,10 @@ class ReceiverFacts:
 
 
 def read_receiver(
-    aws: Aws, regions: Sequence[str], recipient: str, accounts: Mapping[str, Any], now: str, dns: PublicDns | None
+    aws: Aws, regions: Sequence[str], recipient: str, now: str, dns: PublicDns | None
 ) -> tuple[ReceiverFacts, list[ReconError]]:
-    """The facts, and the errors of the suppression lists. ``accounts`` are the answers of GetAccount by region. Cost:
-    one call for each thousand addresses that were suppressed lately, one a region for the rates."""
+    """The facts but the rates, and the errors of the suppression lists. Cost: one call for each thousand addresses that
+    were suppressed lately."""
     domain = domain_of(recipient).lower()
     facts, problems = ReceiverFacts(domain), []
     since = datetime.fromisoformat(now) - timedelta(days=DAYS)
@@ -71,13 +71,19 @@ def read_receiver(
         elif entry.address.lower() != recipient.lower() and len(facts.others) < MOST:
             facts.others.append(entry)
     if dns is not None:
-        facts.mx, facts.address = dns.one(domain, "MX"), None
+        found = dns.ask((domain, kind) for kind in ("MX", "A", "AAAA"))
+        facts.mx, facts.address = found[domain, "MX"], None
         if not facts.mx.values and not facts.mx.problem:
-            found = [dns.one(domain, kind) for kind in ("A", "AAAA")]
-            facts.address = next((answer for answer in found if answer.values or answer.problem), found[0])
-    for region in regions:
-        facts.rates[region] = _rates(aws, region, accounts.get(region), _brands(facts), since, now)
+            addresses = [found[domain, kind] for kind in ("A", "AAAA")]
+            facts.address = next((answer for answer in addresses if answer.values or answer.problem), addresses[0])
     return facts, problems
+
+
+def read_rates(aws: Aws, facts: ReceiverFacts, accounts: Mapping[str, Any], now: str) -> None:
+    """The rates of each region. ``accounts`` are the answers of GetAccount by region. Cost: a call a region."""
+    since, brands = datetime.fromisoformat(now) - timedelta(days=DAYS), _brands(facts)
+    rates = aws.parallel(lambda region: _rates(aws, region, accounts[region], brands, since, now), list(accounts))
+    facts.rates = dict(zip(accounts, rates, strict=True))
 
 
 def _brands(facts: ReceiverFacts) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,9 @@ def read(aws: Aws, now: str) -> tuple[AccountFacts, KeyHistory]:
 
     Cost: one call a thousand principals, two look-ups of CloudTrail at its two requests a second.
     """
-    return read_principals(aws, aws.stack.account, now), key_history.read(aws, now)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        history = pool.submit(key_history.read, aws, now)
+        return read_principals(aws, aws.stack.account, now), history.result()
 
 
 def complete(

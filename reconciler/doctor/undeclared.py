@@ -6,7 +6,7 @@ so that its records and its sets are checked as those of a declared one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,21 +84,23 @@ def _choose(found: LiveNames, regions: Sequence[str], name: str) -> None:
     found.domains = sorted({n.lower() for names in found.identities.values() for n in names if "@" not in n})
 
 
-def observe(aws: Aws, regions: Sequence[str], now: str, names: LiveNames) -> Snapshot:
-    """Read what was listed, and what it uses, as if it were declared."""
-    state = State(replace(aws.stack, regions=tuple(regions)), tuple(_entries(names)))
-    snapshot = observing.declare(state, now)
-    observing.observe(snapshot, aws, sweep=False)
+def declare(aws: Aws, regions: Sequence[str], now: str, names: LiveNames) -> Snapshot:
+    """What was listed, as if it were declared; nothing of it is read yet."""
+    return observing.declare(State(replace(aws.stack, regions=tuple(regions)), tuple(_entries(names))), now)
+
+
+def observe(aws: Aws, snapshot: Snapshot, names: LiveNames, without: Container[str] = ()) -> None:
+    """Read what was listed, and what it uses; ``without`` are kinds that are not read."""
+    observing.observe(snapshot, aws, sweep=False, without=without)
     entries = []
-    for entry in state.entries:
+    for entry in snapshot.state.entries:
         live = snapshot.observed.get(IDENTITY.address_of(entry.region or "", entry.name))
         values = {key: live.spec[key] for key in _FIELDS if live is not None and live.spec.get(key)}
         entries.append(replace(entry, values={**entry.values, **values}) if entry.region else entry)
-    snapshot.state = replace(state, entries=tuple(entries))
-    snapshot.desired |= observing.declare(snapshot.state, now).desired
+    snapshot.state = replace(snapshot.state, entries=tuple(entries))
+    snapshot.desired |= observing.declare(snapshot.state, snapshot.now).desired
     if not names.sets:  # those that the identities name are known now
         REGISTRY[BY_ARN["configuration-set"].name].observe(aws, snapshot)
-    return snapshot
 
 
 def _entries(names: LiveNames) -> Iterable[Entry]:

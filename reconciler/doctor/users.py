@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from reconciler.doctor import callers
 from reconciler.doctor.checks import ADVICE, FOUND, LATELY, NOW, OK, UNKNOWN, Check
-from reconciler.doctor.facts import DAYS, Facts, may_send
+from reconciler.doctor.facts import DAYS, Facts, Sent, may_send
 from reconciler.doctor.key_history import LostKey
 from reconciler.doctor.sender_facts import SenderFacts, may_send_as
+from reconciler.errors import ReconError
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Desired
 from reconciler.policy_evaluation.evaluate import NOTHING
@@ -169,7 +171,9 @@ def _live_senders(facts: Facts, senders: SenderFacts, declared: set[str]) -> Ite
     if senders.account.undecided and not may:
         return
     if "@" in facts.name and not may:
-        some = "; ".join(_may(s) for s in senders.report.senders[:_NAMED] if s.can_send != "no")
+        denied = [f"{s.name}: {'; '.join(s.reasons)}" for s in senders.report.senders if s.can_send == "no"]
+        others = [_may(s) for s in senders.report.senders if s.can_send != "no"]
+        some = "; ".join([*denied[:_NAMED], *others[:_NAMED]])
         message = f"no user or role may send as {facts.name}: its mail is refused after the login (554)"
         yield _check(FOUND, "", message + (f". {some}" if some else ""), "let one send from this address", NOW)
         return
@@ -216,17 +220,22 @@ def lately(facts: Facts, region: str) -> list[tuple[str, str, str]]:
     return sorted(found, key=lambda one: one[2], reverse=True)
 
 
-def behind(facts: Facts, region: str) -> tuple[str, str]:
-    """(words, hint) about who sends what bounces or is complained about in a region."""
+def behind(facts: Facts, region: str, what: str) -> tuple[str, str]:
+    """(words, hint) about who sends what bounces or is complained about (``what``: ``bounces`` or ``complaints``) in a
+    region: from the numbers of each sender where they are counted, else from who used SES of late."""
+    counted, sent, said = _counted(facts, region), facts.sent[region], facts.callers.get(region)
+    if isinstance(said, list) and isinstance(sent, Sent):
+        words, one = callers.words_of(said, what, getattr(sent, what))
+        if one:
+            return words, f"{_lock(facts, one)}; {counted}"
+        if words:
+            return words, counted
     seen = _first_of_each(lately(facts, region))
-    counted = _counted(facts.snapshot, region)
     gone = _gone(facts, [user for user, _, _ in seen])
     if len(seen) == 1 and not gone:
         ((user, key, used),) = seen
         words = f"one sender is behind them, {user}: its key {key or 'id unknown'} is the only one that SES saw there"
-        declared = any(d.name == user for d in facts.snapshot.kind(smtp_credential.NAME))
-        lock = f"recon smtp lock {user}" if declared else f"recon smtp lock user/{user} --undeclared"
-        return f"{words}, last on {used[:16].replace('T', ' ')} UTC", f"{lock} stops it at once; {counted}"
+        return f"{words}, last on {used[:16].replace('T', ' ')} UTC", f"{_lock(facts, user)}; {counted}"
     if gone and not seen:
         return f"in that time the keys of these were switched off or deleted: {', '.join(gone[:5])}", counted
     if seen:
@@ -236,29 +245,41 @@ def behind(facts: Facts, region: str) -> tuple[str, str]:
     return "", counted
 
 
-def _counted(snapshot: Snapshot, region: str) -> str:
-    """Where bounces are counted by sender, or how to get that."""
-    for one in sorted(snapshot.live("event_destination"), key=lambda o: o.address):
-        block = one.spec.get("cloud_watch_destination") or {}
-        names = {d.get("dimension_name") for d in block.get("dimension_configurations") or ()}
-        if one.region == region and _CALLER in names:
-            place = one.address.removeprefix(f"event_destination/{region}/")
-            return f"the event destination {place} counts by sender: CloudWatch, namespace AWS/SES, dimension {_CALLER}"
+def _lock(facts: Facts, name: str) -> str:
+    """How to stop a sender."""
+    declared = any(d.name == name for d in facts.snapshot.kind(smtp_credential.NAME))
+    everybody = facts.senders.everybody if facts.senders is not None else []
+    kind = "role" if any(s.type == "role" and s.name == name for s in everybody) else "user"
+    return f"recon smtp lock {name if declared else f'{kind}/{name} --undeclared'} stops it at once"
+
+
+def _counted(facts: Facts, region: str) -> str:
+    """Where bounces are counted by sender, why they could not be read, or how to get that."""
+    said = facts.callers.get(region)
+    if isinstance(said, ReconError):
+        return f"the numbers of each sender could not be read: {said.message}"
+    if place := callers.counting(facts.snapshot, region):
+        return (
+            f"the event destination {place} counts by sender: CloudWatch, namespace AWS/SES, dimension "
+            f"{callers.DIMENSION}"
+        )
     return (
-        f"an event destination to CloudWatch with the dimension {_CALLER} counts bounces by sender; until then SES "
-        "does not say whose they are"
+        f"an event destination to CloudWatch for SEND, BOUNCE and COMPLAINT with the dimension {callers.DIMENSION} "
+        "(MESSAGE_TAG) counts by sender; until then SES does not say whose they are"
     )
 
 
-_CALLER: Final = "ses:caller-identity"
-
-
 def _gone(facts: Facts, users: Iterable[str]) -> list[str]:
-    """Users other than those whose keys were lost within the time of the statistics: they may have sent what is in it,
-    so that nobody else can be blamed alone."""
+    """Other users whose keys were lost within the time of the statistics: they may have sent what is in it, so that
+    nobody else can be blamed alone. Not those of a key that is still there, was not used in that time, and was lost
+    more than a day ago: IAM tells the last use some hours late."""
     lost = facts.senders.history.lost if facts.senders is not None else ()
     first = datetime.fromisoformat(facts.snapshot.now) - timedelta(days=DAYS)
-    late = [one.user for one in lost if datetime.fromisoformat(one.cause.time) >= first]
+    keys = {key["id"]: key for s in (facts.senders.everybody if facts.senders else ()) for key in s.keys or ()}
+    idle = {id for id, key in keys.items() if (key["last_used"] or "") < first.isoformat()}
+    day = datetime.fromisoformat(facts.snapshot.now) - timedelta(days=1)
+    times = [(one, datetime.fromisoformat(one.cause.time)) for one in lost]
+    late = [one.user for one, at in times if at >= first and (one.id not in idle or at >= day)]
     return [user for user in dict.fromkeys(late) if user not in set(users)]
 
 

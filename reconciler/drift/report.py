@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.drift import causes
 from reconciler.errors import AwsError, ReconError
 from reconciler.files import read_given
-from reconciler.model import FINDINGS, Address, Change, Diagnostic, Plan, digest_of
+from reconciler.model import FINDINGS, Address, Change, Diagnostic, Plan, address_parts, digest_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -40,10 +40,12 @@ def without_claims(plan: Plan) -> Plan:
     return replace(plan, changes=changes, outcome=outcome, diagnostics=(*plan.diagnostics, *notes))
 
 
-def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
+def explained(plan: Plan, aws: Aws, applied: JournalRun | None, declared: Mapping[str, str]) -> Plan:
     """The plan with a label and, if known, the cause of each difference, labelled statuses, and a heartbeat if clean.
+    Its outcome is ``not_applied_yet`` if the YAML that has changed since explains every difference.
 
-    ``applied`` is the last run after which AWS was as declared, if the journal has one. Codes: ``edited``,
+    ``applied`` is the last run after which AWS was as declared, if the journal has one; ``declared`` are the digests of
+    what is declared now, as the journal has those of then. Codes: ``edited``,
     ``not-applied-yet``, ``edited-or-not-applied``, ``caused-by``, ``causes-unread``, ``still-verifying``,
     ``status-changed``, ``status-failed``, ``heartbeat``.
     """
@@ -58,7 +60,10 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None) -> Plan:
                 a: {p: c for p, c in of.items() if not (c.ours and c.time <= end)} for a, of in found.causes.items()
             }
             found = replace(found, causes={address: of for address, of in later.items() if of})
-        diagnostics += _labels(plan, applied, found.causes)
+        labels = list(_labels(plan, applied, found.causes, declared))
+        diagnostics += labels
+        if plan.outcome == "changes" and all(one.code == "not-applied-yet" for one in labels):
+            plan = replace(plan, outcome="not_applied_yet")
         diagnostics += [
             Diagnostic("note", "caused-by", words, address=address)
             for address, of in sorted(found.causes.items())
@@ -98,7 +103,10 @@ def _status(one: Diagnostic) -> Diagnostic:
 
 
 def _labels(
-    plan: Plan, applied: JournalRun | None, found: Mapping[Address, Mapping[str, causes.Cause]]
+    plan: Plan,
+    applied: JournalRun | None,
+    found: Mapping[Address, Mapping[str, causes.Cause]],
+    declared: Mapping[str, str],
 ) -> Iterable[Diagnostic]:
     for change in plan.changes:
         if any(not cause.ours for cause in found.get(change.address, {}).values()):
@@ -111,10 +119,29 @@ def _labels(
             if applied.state_digest == plan.state_digest:
                 code = "edited"
                 message = f"changed outside recon since the apply at {at} (the YAML has not changed)"
+            elif applied.declared and not _is_explained(change, applied.declared, declared):
+                code = "edited"
+                message = f"changed outside recon since the apply at {at} (the YAML that asks for it has not changed)"
             else:
                 code = "not-applied-yet"
                 message = f"not applied yet: the YAML has changed since the apply at {at}"
         yield Diagnostic("note", code, message, address=change.address)
+
+
+def _is_explained(change: Change, then: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether what asks for a resource is declared otherwise than when the state was last applied. Records follow from
+    their domain and its identities, those of tracking domains from other resources."""
+    changed = {key for key in {*then, *now} if then.get(key) != now.get(key)}
+    if change.kind != "dns_record":
+        return change.address in changed or (change.moved_from or "") in changed
+    name = str((change.after or change.before or {}).get("name") or address_parts(change.address).name.split("/")[0])
+    labels = name.split(":")[0].split(".")
+    domains = [".".join(labels[n:]) for n in range(len(labels))]
+    nearest = next((one for one in domains if f"domains.{one}" in {*then, *now}), "")
+    if f"domains.{nearest}" in changed or any(key.split("/")[-1] == nearest for key in changed):
+        return True
+    mine = ("domains.", "email_identity/")
+    return "_domainkey" not in labels and any(not key.startswith(mine) for key in changed)
 
 
 def _unexplained(plan: Plan, found: causes.Causes) -> Iterable[Diagnostic]:

@@ -20,6 +20,7 @@ from reconciler.importing.describing import describe
 from reconciler.importing.draft import ImportDraft
 from reconciler.importing.finding import NameFilter, find, missing
 from reconciler.importing.proving import prove
+from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Diagnostic, Plan, Stack, State
 from reconciler.observing import guard_account, sweep_owned
@@ -241,12 +242,25 @@ def _diagnostics(
             )
         elif not draft.declare_users:
             yield Diagnostic(
-                "note", "user-not-declared", f"smtp_users.{user.name} is only a comment: declaring it makes a key",
+                "note", "user-not-declared",
+                f"smtp_users.{user.name} is only a comment: declaring it makes a key{_keys_of(user)}",
                 "take the # off, or use --smtp-users", address=user.live.address,
             )  # fmt: skip
     for found in plan.diagnostics if plan is not None else ():
         if found.code in RULES and found.severity == "error":
             yield replace(found, severity="warning")
+
+
+def _keys_of(user: SmtpUserFound) -> str:
+    """The access keys of a user as they are now; the YAML does not say it, where it would soon be wrong."""
+    keys = []
+    for key in user.keys:
+        used = key["used"]
+        when = f"last used {used['at'][:10]} ({used['service']}, {used['region']})" if used.get("at") else "never used"
+        if used.get("unknown"):
+            when = f"last use unknown: {used['unknown']}"
+        keys.append(f"{key['id']}, {key['status']}, made {(key['created'] or '?')[:10]}, {when}")
+    return f" (it has {'; '.join(keys)})" if keys else ""
 
 
 def read_state(path: str, environment: str | None) -> State | None:

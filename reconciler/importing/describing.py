@@ -9,6 +9,8 @@ from reconciler.importing.draft import EntryDraft, ImportDraft, Unwritable, lite
 from reconciler.importing.finding import Discovery, Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.ownership import PROTECT, may_write, named, owner_of
+from reconciler.kinds.plain import PlainKind
+from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.mail import bimi, dmarc, spf
@@ -19,7 +21,7 @@ from reconciler.resources import KINDS, SECTIONS, children, holder_of
 from reconciler.resources.dns_record.values import host, mx_value
 from reconciler.resources.dns_record.zones import NoZone, Zone, ZoneIndex
 from reconciler.resources.email_identity import DEFAULT_SET
-from reconciler.resources.spec import KindSpec
+from reconciler.resources.spec import Field, KindSpec
 
 _SENDING: Final = {
     action.lower(): action
@@ -158,9 +160,6 @@ def _identity(item: EntryDraft, live: Observed) -> None:
             item.note_dropped(("policies", name), "it is not a JSON document")
     if policies:
         values["policies"] = policies
-    status = live.facts.get("verification_status")
-    if status != "SUCCESS":
-        item.notes.append(f"not verified in {live.region} ({status})")
 
 
 def _dkim(item: EntryDraft, values: dict[str, Any], live: Observed) -> None:
@@ -345,9 +344,10 @@ def _expresses(text: str, block: Mapping[str, Any]) -> bool:
 def _plain(item: EntryDraft, live: Observed) -> None:
     """The fields of a resource, but for those that have what AWS gives by itself."""
     spec, section = SECTIONS[item.section]
-    values = item.regional.setdefault(live.region or "", {})
-    for key, field in spec.all_fields.items():
-        written = _written(live.spec.get(key))
+    values, kind = item.regional.setdefault(live.region or "", {}), REGISTRY[spec.name]
+    said = kind.as_entry(live) if isinstance(kind, PlainKind) else live.spec
+    for key in dict.fromkeys((*spec.all_fields, *(key for key in said if key != "tags"))):
+        written, field = _written(said.get(key)), spec.all_fields.get(key) or Field()
         if key in section.everywhere:
             _for_all_regions(item, key, written)
         elif field.main and field.main not in (written or {}):

@@ -32,7 +32,7 @@ LISTED: Final = tuple(spec for spec in KINDS.values() if spec.listed[0])
 NAMED: Final = tuple(kind for kind in reversed(PLAN_ORDER) if any(naming(kind)) and KINDS[kind] not in LISTED)
 """The kinds of which only what others name by its ARN is imported: an account has many topics that are not for mail."""
 
-READS: Final = tuple(f"sesv2:{spec.listed[0]}" for spec in LISTED)
+READS: Final = tuple(f"{spec.client}:{spec.listed[0]}" for spec in LISTED)
 """What import calls beside the reads of the kinds."""
 
 
@@ -189,7 +189,7 @@ def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> 
         spec, region = job
         operation, member, name = spec.listed
         try:
-            items = list(aws.pages("sesv2", operation, member, region, **spec.list_options))
+            items = list(filter(spec.for_mail, aws.pages(spec.client, operation, member, region, **spec.list_options)))
         except AwsError as error:
             return spec.name, region, [], error
         return spec.name, region, [item[name] if name else item for item in items], None

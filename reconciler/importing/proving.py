@@ -58,15 +58,17 @@ def prove(draft: ImportDraft, snapshot: Snapshot, *, single: str | None, beside:
 
 
 def _shorter(draft: ImportDraft, state: State, single: str | None) -> Mapping[str, str] | None:
-    """A new state with what all have alike under ``defaults``, if it says exactly the same; else None."""
-    if draft.stack is None:
-        return None
-    texts, _ = render(draft, single=single, factored=True)
-    try:
-        same = load_texts(texts).state
-    except InvalidState:
-        return None
-    return texts if _said(same) == _said(state) else None
+    """A new state as a person would write it, with ``defaults`` and ``classes``, if it says exactly the same; else with
+    defaults alone, else None."""
+    for classes in (True, False) if draft.stack is not None else ():
+        texts, _ = render(draft, single=single, defaults=True, classes=classes)
+        try:
+            same = load_texts(texts).state
+        except InvalidState:
+            continue
+        if _said(same) == _said(state):
+            return texts
+    return None
 
 
 def _said(state: State) -> list[tuple[str, str, str, Mapping[str, object]]]:

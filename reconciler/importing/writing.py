@@ -7,12 +7,14 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
 from reconciler.desired.reading import scalar
 from reconciler.desired.schema import definition
 from reconciler.importing.draft import KIND_OF, Dropped, EntryDraft, ImportDraft, Path, inert, merged, pipeline_safe
+from reconciler.importing.factoring import Factored, factor
 from reconciler.importing.users import SmtpUserFound, own_policy
 from reconciler.resources import KINDS, SECTIONS
 
@@ -86,17 +88,21 @@ class _Pages:
         return here, base + 2
 
 
-def render(draft: ImportDraft, *, single: str | None, factored: bool = False) -> tuple[dict[str, str], Where]:
+def render(
+    draft: ImportDraft, *, single: str | None, defaults: bool = False, classes: bool = False
+) -> tuple[dict[str, str], Where]:
     """File name -> text, and which line says what. ``single`` is the name of the one file, None for one a section.
 
-    ``factored``: what all domains, or all sets, have alike is written once under ``defaults``.
+    ``defaults``: what all domains, or all sets, have alike is written once; ``classes``: and what many have.
     """
     pages = _Pages(single, draft.environment)
     entries = {key: _values(item, draft.regions) for key, item in draft.items.items()}
     if draft.stack is not None:
         _stack(pages.page("stack"), draft)
-    if factored:
-        _defaults(pages, draft, entries)
+    if defaults:
+        found = factor(entries, classes=classes)
+        entries = found.entries
+        _factored(pages, found)
     for section in KIND_OF:
         items = sorted((i for i in draft.items.values() if i.section == section), key=lambda item: item.name)
         if items:
@@ -118,26 +124,30 @@ def render(draft: ImportDraft, *, single: str | None, factored: bool = False) ->
     return {here.name: "\n".join(here.lines) + "\n" for here in pages.by_name.values()}, where
 
 
-def _defaults(pages: _Pages, draft: ImportDraft, entries: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """Write what all entries of a section have alike under ``defaults``, and take it out of the entries."""
-    alike = {kind: _alike(draft, entries, section, keys) for kind, (section, keys) in _FACTORED.items()}
-    if not any(alike.values()):
-        return
+def _factored(pages: _Pages, found: Factored) -> None:
+    """Write what all entries of a section have alike under ``defaults``, and what like ones have under ``classes``."""
     here = pages.page("stack")
-    here.add("")
-    here.comment("What all of them have alike. An entry that says something else wins.")
-    here.add("defaults:")
-    for kind, shared in alike.items():
-        if not shared:
-            continue
-        section = _FACTORED[kind][0]
-        here.add(f"  {kind}:")
-        for name in sorted(shared, key=order_of(section).__getitem__):
-            for text, _ in lines({name: shared[name]}, 4):
-                here.add(text)
-        for key in entries:
-            if key[0] == section and entries[key].get("identity") is not False:
-                entries[key] = {k: v for k, v in entries[key].items() if k not in shared}
+    if found.defaults:
+        here.add("")
+        here.comment("What all of them have alike. An entry that says something else wins.")
+        here.add("defaults:")
+        _blocks(here, found.defaults, 2)
+    if found.classes:
+        here.add("")
+        here.comment("What many have alike: an entry with this class says only what differs.")
+        here.add("classes:")
+        for name, blocks in sorted(found.classes.items()):
+            here.add(f"  {quoted(name)}:")
+            _blocks(here, blocks, 4)
+
+
+def _blocks(page: Page, blocks: Mapping[str, Mapping[str, Any]], indent: int) -> None:
+    for section, shared in blocks.items():
+        page.add(f"{' ' * indent}{SECTIONS[section][1].entry}:")
+        places = order_of(section)
+        for name in sorted(shared, key=lambda key: (places.get(key, len(places)), key)):
+            for text, _ in lines({name: shared[name]}, indent + 2):
+                page.add(text)
 
 
 def _users(pages: _Pages, draft: ImportDraft) -> None:
@@ -189,43 +199,6 @@ def _stack(page: Page, draft: ImportDraft) -> None:
     page.add(f"  regions: {flow(list(stack['regions']))}", ("stack", "", ("regions",)))
 
 
-_FACTORED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    section.entry: (name, section.alike) for name, (_, section) in SECTIONS.items() if section.alike
-}
-"""Entry, as in ``defaults`` -> its section, and the keys that may be written once for all."""
-FEW: Final = 3
-"""From so many entries on, what they have alike is worth a line of its own."""
-
-
-def _alike(
-    draft: ImportDraft, entries: Mapping[tuple[str, str], dict[str, Any]], section: str, keys: Iterable[str]
-) -> dict[str, Any]:
-    """The values that every entry of a section has, in every region; a domain's own name as ``${domain}``."""
-    mine = [(n, v) for (s, n), v in entries.items() if s == section and v.get("identity") is not False]
-    if len(mine) < FEW:
-        return {}
-    found: dict[str, Any] = {}
-    for key in keys:
-        held = [_without_name(v.get(key), n) if not _apart(v, key) else None for n, v in mine]
-        if held[0] is not None and all(value == held[0] for value in held):
-            found[key] = held[0]
-    return found
-
-
-def _apart(values: Mapping[str, Any], key: str) -> bool:
-    """Whether a region has something of its own under a key, or the entry leaves it alone."""
-    return any(key in block for block in (values.get("by_region") or {}).values()) or any(
-        path.partition(".")[0] == key for path in values.get("unmanaged") or ()
-    )
-
-
-def _without_name(value: Any, name: str) -> Any:
-    inner = value.get("mail_from_domain") if isinstance(value, dict) else None
-    if isinstance(inner, str) and inner.endswith(f".{name}"):
-        return {**value, "mail_from_domain": inner.removesuffix(name) + "${domain}"}
-    return value
-
-
 def _values(item: EntryDraft, stack_regions: tuple[str, ...]) -> dict[str, Any]:
     """The values of an entry as they are written, all regions in one."""
     top, by_region = merged(item.regional)
@@ -245,8 +218,10 @@ def _entry(page: Page, item: EntryDraft, values: Mapping[str, Any], indent: int)
     for note in item.notes:
         page.comment(note, indent)
     key = quoted(item.name.replace("${", "$${"))
-    if not values:
-        page.add(f"{pad}{key}: {{}}", (*place, ()))
+    short = f"{pad}{key}: {flow(values)}"
+    if values.keys() <= {"class", "vars"} and len(short) <= WIDTH:
+        page.add(short, (*place, ()))
+        values = {}
     else:
         page.add(f"{pad}{key}:", (*place, ()))
     places = order_of(item.section)
@@ -270,12 +245,6 @@ def _dropped(page: Page, item: EntryDraft, part: Dropped, indent: int) -> None:
 
 def _user(page: Page, user: SmtpUserFound, indent: int, *, declared: bool) -> None:
     page.comment(f"{user.name}: may send by {'; '.join(user.grants)}", indent)
-    for key in user.keys:
-        used = key["used"]
-        when = f"last used {used['at'][:10]} ({used['service']}, {used['region']})" if used.get("at") else "never used"
-        if used.get("unknown"):
-            when = f"last use unknown: {used['unknown']}"
-        page.comment(f"access key {key['id']}, {key['status']}, made {(key['created'] or '?')[:10]}, {when}", indent)
     if len(user.keys) >= 2:
         page.comment(
             f"it has {len(user.keys)} keys, and IAM allows no third: `recon smtp rotate {user.name} --replace KEY` "
@@ -352,6 +321,8 @@ def flow(value: Any) -> str:
         return "[" + ", ".join(flow(item) for item in value) + "]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):  # without an exponent, which not every reader takes for a number
+        return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
     return str(value) if isinstance(value, int) else quoted(str(value))
 
 

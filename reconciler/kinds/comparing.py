@@ -29,6 +29,14 @@ def overlay(desired: Any, observed: Any) -> Any:
     return desired
 
 
+def replacing(desired: Any, observed: Any) -> Any:
+    """``desired`` with None for what ``observed`` has beside it, all the way down: laid over it, nothing else stays."""
+    if not (_is_map(desired) and _is_map(observed)):
+        return desired
+    gone = dict.fromkeys(key for key in observed if key not in desired)
+    return {**{key: replacing(value, observed.get(key)) for key, value in desired.items()}, **gone}
+
+
 def project(observed: Any, desired: Any) -> Any:
     """The part of ``observed`` that ``desired`` names, so that unmanaged fields never show as a difference."""
     if _is_map(desired):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from reconciler.kinds.spelling import snake, to_aws
+from reconciler.model import Document, canonical_json
 from reconciler.resources.spec import Field
 
 
 def desired_value(field: Field, written: Any) -> Any:
     """What the YAML asks for; ``null``, of the field or below it, asks for AWS's default."""
     if field.inner:
-        return _in_order(field, with_defaults(written, field.inner))
+        return _sets(field, with_defaults(written, field.inner), _unique)
     if field.keyed:
         return {name: with_defaults(item, field.members, all_of=True) for name, item in (written or {}).items()}
-    value = usual_value(field) if written is None else written
-    return _sorted(value) if field.set_of else _listed(value)
+    return _sets(field, usual_value(field) if written is None else written, _unique)
 
 
 def usual_value(field: Field) -> Any:
@@ -27,13 +27,31 @@ def usual_value(field: Field) -> Any:
 def observed_value(field: Field, live: Any) -> Any:
     """What AWS's answer (in snake_case) says, with defaults where it says nothing."""
     if field.inner:
-        return _in_order(field, _filled(live or {}, field.inner))
+        return _sets(field, _filled(live or {}, field.inner), _sorted)
     if field.keyed:
         key = snake(field.keyed)
         items = {str(item[key]): {k: v for k, v in item.items() if k != key} for item in live or ()}
         return {name: {**field.members, **item} for name, item in items.items()}
-    value = field.default if live is None or live == field.empty else live
-    return _sorted(value) if field.set_of else _listed(value)
+    return _sets(field, field.default if live is None or live == field.empty else live, _sorted)
+
+
+def in_one_order(fields: Mapping[str, Field], document: Document) -> Document:
+    """``document`` with its lists that are sets in the order in which they are observed."""
+    return {k: _sets(fields[k], value, _sorted) if k in fields else value for k, value in document.items()}
+
+
+def ordered_like(fields: Mapping[str, Field], live: Document, wanted: Document) -> Document:
+    """``live`` with its lists that are the same sets as in ``wanted`` in that order: they do not differ, and what is
+    sent has the order of the YAML, which AWS keeps and other tools compare."""
+    out = dict(live)
+    for key, field in fields.items():
+        there, written = live.get(key), wanted.get(key)
+        if field.set_of:
+            out[key] = _like(there, written)
+        elif field.sets and isinstance(there, Mapping) and isinstance(written, Mapping):
+            lists = {inner: _like(there[inner], written.get(inner)) for inner in field.sets if inner in there}
+            out[key] = {**there, **lists}
+    return {key: value for key, value in out.items() if key in live}
 
 
 def request_value(field: Field, value: Any) -> Any:
@@ -88,13 +106,27 @@ def _filled(live: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     return out
 
 
-def _in_order(field: Field, block: dict[str, Any]) -> dict[str, Any]:
-    """Lists that are sets in one order; an absent one and an empty one stay apart."""
-    return {k: _sorted(v) if k in field.sets and isinstance(v, list) else v for k, v in block.items()}
+def _sets(field: Field, value: Any, make: Callable[[Iterable[Any]], list[Any]]) -> Any:
+    """``value`` with ``make`` applied to its lists that are sets; an absent one and an empty one stay apart."""
+    if field.set_of:
+        return None if value is None else make(value)
+    if field.sets and isinstance(value, Mapping):
+        return {k: make(v) if k in field.sets and isinstance(v, list | tuple) else v for k, v in value.items()}
+    return _listed(value)
 
 
-def _sorted(value: Any) -> list[Any] | None:
-    return sorted(set(value)) if value is not None else None
+def _unique(items: Iterable[Any]) -> list[Any]:
+    """The items in their order, each once."""
+    return list({canonical_json(item): item for item in items}.values())
+
+
+def _sorted(items: Iterable[Any]) -> list[Any]:
+    return sorted(_unique(items), key=lambda item: item if isinstance(item, str) else canonical_json(item))
+
+
+def _like(live: Any, wanted: Any) -> Any:
+    same = isinstance(live, list) and isinstance(wanted, list) and _sorted(live) == _sorted(wanted)
+    return wanted if same else live
 
 
 def _listed(value: Any) -> Any:

@@ -15,11 +15,12 @@ from reconciler.regions import literal
 
 Role = Literal[
     "own", "referred", "replicated", "user", "secret", "parameter", "dkim_secret", "dkim_parameter", "store_key",
-    "topic", "passed_role", "renamed_user", "record", "released",
+    "topic", "passed_role", "stream", "renamed_user", "record", "released",
 ]  # fmt: skip
 """``own``, ``referred`` and ``replicated`` are resources of SES: declared; used by what is declared; identities that
 share a DKIM key with another region. Of the DKIM secrets and parameters nothing but the value is read. ``store_key`` is
-a KMS key that SMTP passwords are encrypted with, ``passed_role`` an IAM role that SES assumes. ``renamed_user`` is the
+a KMS key that SMTP passwords are encrypted with, ``passed_role`` an IAM role that SES assumes, ``stream`` a delivery
+stream that it writes to. ``renamed_user`` is the
 old name of a user. ``record`` is a DNS name whose records are written, with ``*.`` in front those below it.
 ``released`` is a resource of SES or a user that is let go: it is only read by its name."""
 

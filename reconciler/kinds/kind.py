@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from reconciler.kinds.changes import release
+from reconciler.kinds.externals import External
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.kinds.obstacles import Found, tenants
@@ -134,6 +135,8 @@ class Step:
     region: str | None = None
     after_verification: bool = False
     """Waits for SES to verify; runs after everything else."""
+    unseen: tuple[str, ...] = ()
+    """Error codes with which AWS refuses it while it does not see yet what the run has created of what it needs."""
 
     @property
     def id(self) -> Need:
@@ -225,6 +228,10 @@ class BaseKind(ABC):
                 names = [n for n in at_or_above(named) if "." in n] if reference.covering else [named]
                 for name in names:
                     yield Grant("referred", ses_arn(stack.partition, region, stack.account, f"{arn}/{literal(name)}"))
+
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        """What ``desired`` names that recon does not manage, and cannot be without: it is asked whether that exists."""
+        return ()
 
     def all_grants(self, state: State) -> Iterable[Grant]:
         """Everything that a plan or apply of ``state`` touches for this kind: what is declared, what ``moved`` renames,

@@ -15,7 +15,9 @@ from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project
 from reconciler.kinds.fields import (
     desired_value,
+    in_one_order,
     observed_value,
+    ordered_like,
     request_value,
     usual_value,
     without_absent,
@@ -52,7 +54,7 @@ from reconciler.kinds.tags import (
 from reconciler.model import Address, Change, Desired, Document, Entry, FieldDiff, Note, Observed, Stack, State
 from reconciler.regions import literal
 from reconciler.resources import KINDS, naming, references_to
-from reconciler.resources.spec import PlainSpec, at_path
+from reconciler.resources.spec import KindSpec, PlainSpec, at_path
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -85,10 +87,6 @@ class PlainKind(Reader):
     more_reads: tuple[str, ...] = ()
     """Operations that the kind's own code reads with."""
 
-    def complete(self, aws: Aws, live: Observed) -> Observed:
-        """``live`` with what other calls than Get read of it."""
-        return live
-
     def allowed(self, draft: PlanDraft, desired: Desired, live: Observed | None, diff: Sequence[FieldDiff]) -> bool:
         """Whether a creation (``live`` is None) or a change may be planned; says why not through ``draft``."""
         return True
@@ -104,6 +102,14 @@ class PlainKind(Reader):
     def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
         """What a deletion means for mail."""
         return ()
+
+    def kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
+        """Fields of which parts are remembered, with what of them goes (``kept_items``)."""
+        return kept_items(self.spec, desired, live)
+
+    def as_entry(self, live: Observed) -> Document:
+        """The fields of ``live`` as the YAML says them, for an import."""
+        return live.spec
 
     def taken_along(self, snapshot: Snapshot, live: Observed) -> Document:
         """What AWS deletes with the resource, beside its fields: a plan shows it."""
@@ -130,6 +136,10 @@ class PlainKind(Reader):
     def send(self, rt: Runtime, change: Change, operation: str, members: Mapping[str, Any]) -> None:
         """Make one of the ``requests``; a kind may complete it with what is live by now."""
         rt.aws.call(self.spec.client, operation, change.region, **self._by_arn(rt, change), **members)
+
+    def deletion_members(self, rt: Runtime, change: Change) -> Mapping[str, Any]:
+        """The members of the request that deletes a resource."""
+        return self._by_arn(rt, change) or self._named(self._place(change)[1])
 
     def before_delete(self, rt: Runtime, change: Change) -> None:
         """Prepare a deletion, or raise Stale where it must not be made any more."""
@@ -167,7 +177,8 @@ class PlainKind(Reader):
         yield from super().grants(desired, state)
         for named in self.spec.named:
             # What is declared as well is in its kind's own grants; of the rest recon reads the policy.
-            yield from (Grant("topic", literal(text)) for text in named.texts_in(desired.spec) if text.count(":") == 5)
+            topics = (text for text in named.texts_in(desired.spec) if text.split(":")[2:3] == ["sns"])
+            yield from (Grant("topic", literal(text)) for text in topics if text.count(":") == 5)
         for key, field in self.spec.fields.items():
             for inner in field.arns:
                 if arn := at_path(desired.spec, f"{key}.{inner}"):
@@ -189,7 +200,7 @@ class PlainKind(Reader):
         if self.spec.taggable:
             tags = tags_from_aws(body.get("Tags") if self.spec.tags_in_get else self._list_tags(aws, region, name))
             spec["tags"] = dict(tags)
-        return self.complete(aws, Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags))
+        return Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags)
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""
@@ -243,20 +254,21 @@ class PlainKind(Reader):
 
     def _plan_update(self, draft: PlanDraft, desired: Desired, live: Observed) -> Change | None:
         needs = self._needs(draft, desired)
-        wanted = {**desired.spec, **self._kept_items(desired, live)}
+        wanted = {**desired.spec, **self.kept_items(desired, live)}
         adopted = False
         if self.spec.taggable:
             wanted |= self._tags(draft, desired, live)
             adopted = adopts(draft, desired.address, live.tags, desired.entry.source)
-        if not adopted and covered(live.spec, wanted):
+        there = ordered_like(self.spec.fields, live.spec, wanted)
+        if not adopted and covered(there, wanted):
             return None
-        before = project(live.spec, wanted)
+        before = project(there, wanted)
         after = overlay(wanted, before)
         diff = differences(before, after, desired=desired)
         if not (diff or adopted) or not self.allowed(draft, desired, live, diff):
             return None
         self._refuse_one_way(draft, desired, live)
-        full = overlay({key: value for key, value in wanted.items() if key != "tags"}, live.spec)
+        full = overlay({key: value for key, value in wanted.items() if key != "tags"}, there)
         return alteration(
             desired,
             live,
@@ -272,6 +284,9 @@ class PlainKind(Reader):
                 **draft.order(desired.address).execution(),
             },
         )
+
+    def in_one_order(self, document: Document) -> Document:
+        return in_one_order(self.spec.fields, document)
 
     def _puts(self, before: Document, after: Document, full: Document) -> dict[str, Any]:
         """The fields that are sent, whole: those that differ, and with one of the kind's own update all of these."""
@@ -291,22 +306,6 @@ class PlainKind(Reader):
             parts |= {f"{key}.{name}" for name in desired.spec.get(key) or ()}
         extra |= packed(there, PARTS, parts)
         return {"tags": plan_tags(desired.spec["tags"], there, draft.snapshot.scope, extra, desired.entry)}
-
-    def _kept_items(self, desired: Desired, live: Observed) -> dict[str, Any]:
-        """Keyed maps with None for the items that are ours and no longer declared: all where the map is declared to be
-        empty."""
-        out: dict[str, Any] = {}
-        for key, field in self.spec.fields.items():
-            if not field.remembered:
-                continue
-            declared, items = desired.spec.get(key), live.spec.get(key) or {}
-            known = unpack(live.tags, PARTS)
-            none = means_none(desired.entry, key)
-            gone = [n for n in sorted(items) if (none or f"{key}.{n}" in known) and n not in (declared or ())]
-            dropped = {name: None for name in gone if not left_alone(desired.entry, key, name)}
-            if declared is not None or dropped:
-                out[key] = {**(declared or {}), **dropped}
-        return out
 
     def _items_of_others(self, desired: Desired, live: Observed) -> tuple[Note, ...]:
         """What to say of items that go since an empty map says that there are none."""
@@ -376,8 +375,9 @@ class PlainKind(Reader):
                 if live.address not in named_addresses(snapshot, spec.name, user.region, user.spec, field):
                     continue
                 kept = snapshot.desired.get(user.address)
+                stays = {**kept.spec, **kept_items(spec, kept, user)} if kept is not None else {}
                 if kept is not None and live.address in named_addresses(
-                    snapshot, spec.name, user.region, overlay(kept.spec, user.spec), field
+                    snapshot, spec.name, user.region, overlay(stays, user.spec), field
                 ):
                     draft.refuse(
                         "in-use",
@@ -413,13 +413,12 @@ class PlainKind(Reader):
         return {self.spec.key: name} if self.spec.key else {}
 
     def _delete_step(self, change: Change) -> Step:
-        region, name = self._place(change)
-        call = self.spec.call("Delete")
+        region, call = self._place(change)[0], self.spec.call("Delete")
 
         def run(rt: Runtime) -> None:
             self.before_delete(rt, change)
-            named = self._by_arn(rt, change) or self._named(name)
-            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **named)
+            members = self.deletion_members(rt, change)
+            rt.aws.call_if_there(self.spec.client, self.spec.operation("Delete"), region, **members)
 
         users = needs_of(change.depends_on, "create", "update", "delete")
         needs = (*needs_of(order_of(change).marks, "mark"), *users)
@@ -536,6 +535,23 @@ class PlainKind(Reader):
     def _is_ours(self, rt: Runtime, region: str, name: str) -> bool:
         live = self.read(rt.aws, region, name)
         return live is not None and owner_of(live.tags) == rt.scope
+
+
+def kept_items(spec: KindSpec, desired: Desired, live: Observed) -> dict[str, Any]:
+    """Keyed maps with None for the items that are ours and no longer declared: all where the map is declared to be
+    empty."""
+    out: dict[str, Any] = {}
+    for key, field in spec.all_fields.items():
+        if not field.remembered:
+            continue
+        declared, items = desired.spec.get(key), live.spec.get(key) or {}
+        known = unpack(live.tags, PARTS)
+        none = means_none(desired.entry, key)
+        gone = [n for n in sorted(items) if (none or f"{key}.{n}" in known) and n not in (declared or ())]
+        dropped = {name: None for name in gone if not left_alone(desired.entry, key, name)}
+        if declared is not None or dropped:
+            out[key] = {**(declared or {}), **dropped}
+    return out
 
 
 def _stays(snapshot: Snapshot, user: Observed, path: str, name: str, foreign_blocks: bool) -> bool:

@@ -57,6 +57,16 @@ def listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
+def principals(document: Any) -> set[str]:
+    """The AWS principals that a policy document names: ARNs, account ids and ``*``."""
+    named: set[str] = set()
+    for statement in statements(document):
+        for key in ("Principal", "NotPrincipal"):
+            who = statement.get(key)
+            named |= {str(text) for text in listed(who.get("AWS") if isinstance(who, Mapping) else who)}
+    return named
+
+
 def for_anyone(principal: Any) -> bool:
     """Whether a statement's principal is everybody."""
     return principal == "*" or (isinstance(principal, Mapping) and "*" in listed(principal.get("AWS")))

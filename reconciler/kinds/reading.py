@@ -10,6 +10,7 @@ from reconciler.errors import AwsError
 from reconciler.kinds.kind import BaseKind
 from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.kinds.policy import principals
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed, address_parts
 from reconciler.resources import KINDS, references_to
@@ -52,6 +53,19 @@ def named_addresses(
         addresses = [spec.address_of(region or "", name) for name in names]
         found |= dict.fromkeys(a for a in addresses if a in snapshot.desired or a in snapshot.observed)
     return tuple(found)
+
+
+def principal_addresses(snapshot: Snapshot, policies: Iterable[Any]) -> tuple[Address, ...]:
+    """What the state declares of the principals that policies name: SES refuses one that does not exist."""
+    account = snapshot.state.stack.account
+    kinds = {spec.principal: spec for spec in KINDS.values() if spec.principal}
+    found = set()
+    for text in set[str]().union(*map(principals, policies)):
+        _, _, service, _, owner, resource = (text.split(":", 5) + [""] * 6)[:6]
+        type_, _, name = resource.partition("/")
+        if (service, owner) == ("iam", account) and type_ in kinds:
+            found.add(kinds[type_].address_of(name.rpartition("/")[2]))
+    return tuple(sorted(found & snapshot.desired.keys()))
 
 
 def covering_names(domain: str) -> list[str]:
@@ -159,7 +173,7 @@ def _others(aws: Aws, snapshot: Snapshot, reader: Reader, region: str) -> list[O
     """Every resource of a kind in a region that was not read yet, up to ``MOST_USERS``. Raises AwsError."""
     spec = KINDS[reader.name]
     operation, member, key = spec.listed
-    rows = aws.pages("sesv2", operation, member, region, **spec.list_options)
+    rows = aws.pages(spec.client, operation, member, region, **spec.list_options)
     listed = [spec.address_of(region, row[key] if key else row) for row in rows]
     others = [address for address in listed if address not in snapshot.observed and not snapshot.unknown(address)]
     if more := others[MOST_USERS:]:
@@ -183,9 +197,13 @@ class Reader(BaseKind):
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the resource as it is now, None where it does not exist."""
-        region, name = KINDS[self.name].located(change.address)
-        live = self.read(aws, region, name)
+        live = self.read_again(aws, change)
         return live.digest if live else None
+
+    def read_again(self, aws: Aws, change: Change) -> Observed | None:
+        """The resource of a change as it is now, as far as the plan had read it."""
+        region, name = KINDS[self.name].located(change.address)
+        return self.read(aws, region, name)
 
     create_defaults: Document = {}
     """What AWS gives the fields of a new resource by itself, where that is not nothing."""
@@ -202,12 +220,14 @@ class Reader(BaseKind):
         A field is as it was planned, or as a step of this run left it; any other value is somebody else's. None where
         the resource is gone. Fields that the change does not write do not count.
         """
-        region, name = KINDS[self.name].located(change.address)
-        live = self.read(aws, region, name)
+        live = self.read_again(aws, change)
         if live is None:
             return None
         now = {**live.spec, "tags": live.tags}
-        found = [p for before, after in self.written_fields(change) for p in _foreign(before, after, now, self.whole)]
+        fields = (
+            (self.in_one_order(before), self.in_one_order(after)) for before, after in self.written_fields(change)
+        )
+        found = [path for before, after in fields for path in _foreign(before, after, now, self.whole)]
         owners = {owner_of((d or {}).get("tags") or {}) for d in (change.before, change.after)}
         if owner_of(live.tags) not in owners:
             found.append(f"tags.{STACK}")
@@ -215,15 +235,18 @@ class Reader(BaseKind):
 
     def is_visible(self, aws: Aws, change: Change) -> bool:
         """Whether AWS's reads already show everything that ``change`` has written."""
-        region, name = KINDS[self.name].located(change.address)
-        live = self.read(aws, region, name)
+        live = self.read_again(aws, change)
         if live is None or change.action == "delete":
             return live is None and change.action == "delete"
         now = {**live.spec, "tags": live.tags}
         # A new name is not among the fields, and a policy that was shown whole is read back as single fields.
         unseen = {key for key in (change.after or {}) if key not in now or (key == "policy" and now[key] is None)}
         wanted = ({k: v for k, v in after.items() if k not in unseen} for _, after in self.written_fields(change))
-        return all(_shows(after, now, self.whole) for after in wanted)
+        return all(_shows(self.in_one_order(after), now, self.whole) for after in wanted)
+
+    def in_one_order(self, document: Document) -> Document:
+        """``document`` with its lists that have no order as they are observed."""
+        return document
 
 
 def _shows(after: Document, now: Any, whole: tuple[str, ...], path: str = "") -> bool:

@@ -29,6 +29,7 @@ from reconciler.model import (
 from reconciler.resources import entries_of, holder_of
 
 if TYPE_CHECKING:
+    from reconciler.kinds.externals import External
     from reconciler.kinds.obstacles import Obstacle
     from reconciler.resources.dns_record.zones import Zone
     from reconciler.rules.view import Topic
@@ -176,7 +177,9 @@ class Snapshot(Diagnostics):
     ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
-    """Topics of event destinations by ARN; None where SNS does not have it, absent where it could not be read."""
+    externals: dict[External, str] = field(default_factory=dict)
+    """What declared resources name and recon does not manage: why it cannot be used, empty where it can."""
+    """Topics that declared resources name, by ARN; None where SNS does not have it, absent if not read."""
     obstacles: dict[Address, tuple[Obstacle, ...]] = field(default_factory=dict)
     """What AWS would refuse a planned deletion for; absent where nobody asked."""
     sent_last_day: dict[Address, int] = field(default_factory=dict)
@@ -184,6 +187,9 @@ class Snapshot(Diagnostics):
     feedback_topics: dict[Address, frozenset[str] | None] = field(default_factory=dict)
     """Identity -> which of BOUNCE and COMPLAINT go to a topic of its own; None where that could not be read, absent
     where nobody asked."""
+    trails: dict[str, bool] = field(default_factory=dict)
+    """Region -> whether some trail logs the calls there that change something; absent where nobody asked, or where that
+    could not be read."""
     rules_asked: set[str] = field(default_factory=set)
     """The regions and topic ARNs that were read for the rules, or tried."""
     _frozen: bool = field(default=False, init=False, repr=False, compare=False)
@@ -236,6 +242,12 @@ class Snapshot(Diagnostics):
     def lets_go(self, address: Address) -> bool:
         """Whether ``released`` names the entry of ``address``, or the one that holds it."""
         return bool(self.state.released) and not self.released.isdisjoint(entries_of(address))
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """The regions that the state names: of the stack, of entries, of what is renamed."""
+        old = (address_parts(moved.from_address).place for moved in self.state.moved)
+        return frozenset(filter(None, (*self.state.stack.regions, *(e.region for e in self.state.entries), *old)))
 
     @property
     def partial(self) -> bool:

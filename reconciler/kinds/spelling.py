@@ -19,13 +19,20 @@ def _value_to_aws(value: Any) -> Any:
     return value
 
 
+_UNUSUAL = {"ok_actions": "OKActions", "prom_ql_criteria": "PromQLCriteria"}
+"""Members with several capitals in a row."""
+_USUAL = {member: name for name, member in _UNUSUAL.items()}
+
+
 def camel(name: str) -> str:
     """``tls_policy`` -> ``TlsPolicy``."""
-    return "".join(part.capitalize() for part in name.split("_"))
+    return _UNUSUAL.get(name) or "".join(part.capitalize() for part in name.split("_"))
 
 
 def snake(name: str) -> str:
     """``TlsPolicy`` -> ``tls_policy``."""
+    if name in _USUAL:
+        return _USUAL[name]
     out = ""
     for character in name:
         out += ("_" if out and character.isupper() else "") + character.lower()

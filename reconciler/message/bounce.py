@@ -33,7 +33,8 @@ class RefusedRecipient:
 
 @dataclass(frozen=True, slots=True)
 class BounceReport:
-    """A report about another message. ``kind`` is ``bounce``, ``delay`` or ``complaint``; ``original`` is that message
+    """A report about another message. ``kind`` is ``bounce``, ``delay`` or ``complaint``, of an SES event also
+    ``delivery``; ``original`` is that message
     as far as the report has it, and ``whole`` whether with its body."""
 
     kind: str
@@ -41,8 +42,12 @@ class BounceReport:
     reporter: str
     original: MailPart | None
     whole: bool
+    event: bool = False
+    """Whether SES itself reported it in JSON, which has no signature and no result of a receiver."""
 
 
+_OF_MICROSOFT: Final = re.compile(r"complaint about message from ", re.IGNORECASE)
+"""The subject of a complaint of Outlook.com (Junk Mail Reporting Program), which is no report of RFC 5965."""
 _BELOW: Final = re.compile(
     r"^(?:-{2,} ?(?:Original message|This is a copy of the message,? including all the headers|"
     r"Below this line is a copy of the message)\.? ?-{2,}|--- Below this line is a copy of the message\.|"
@@ -65,8 +70,15 @@ _SENDERS: Final = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(
-    r"undeliver|delivery|deliver|return|fail|bounce|non ?remis|could not|couldn't|error|reject|unknown", re.IGNORECASE
+    r"undeliver|delivery|deliver|return|fail|bounce|non ?remis|could not|couldn't|error|reject|unknown|delay|warning",
+    re.IGNORECASE,
 )
+_CLEAR: Final = re.compile(
+    r"undeliver|deliver\w* (?:status|fail|error|delay|report|problem)|return\w* (?:mail|message|to sender)"
+    r"|(?:mail|message) (?:fail|deliver|return)|failure notice|delayed mail|mail.{0,20}delayed",
+    re.IGNORECASE,
+)
+"""Subjects that say by themselves that a mail system reports a failure."""
 _FAILED: Final = re.compile(
     r"undeliver|(?:could not|couldn't|cannot|can't|not able to|unable to|not been|was not|wasn't) (?:be )?deliver"
     r"|deliver.{0,60}fail|fail.{0,60}deliver|did not reach|permanent (?:fatal )?error|returned mail|final-recipient:"
@@ -82,9 +94,14 @@ def read_report(message: MailPart) -> BounceReport | None:
     feedback = next((part for part in parts if part.kind == "message/feedback-report"), None)
     status = next((p for p in parts if p.kind in {"message/delivery-status", "message/global-delivery-status"}), None)
     spoken = _words(message)
-    if feedback is None and status is None and not _is_spoken(message, spoken):
+    forwarded = feedback is None and status is None and _OF_MICROSOFT.match(message.first("subject").strip())
+    if feedback is None and status is None and not forwarded and not _is_spoken(message, spoken):
         return None
     original, whole = _original(message, spoken)
+    if forwarded and original is not None:
+        told = original.first("x-hmxmroriginalrecipient") or original.first("to")
+        refusal = RefusedRecipient(address_in(told), "complaint", "", "abuse", "")
+        return BounceReport("complaint", (refusal,), address_in(message.first("from")), original, whole)
     if feedback is not None:
         return BounceReport("complaint", (_complaint(feedback),), address_in(message.first("from")), original, whole)
     refusals, reporter = _from_status(status) if status is not None else ((), "")
@@ -113,8 +130,10 @@ def _is_spoken(message: MailPart, spoken: str) -> bool:
     if message.first("x-failed-recipients") or message.parameter("report-type") == "delivery-status":
         return True
     by_system = _SENDERS.search(message.first("from")) or message.first("return-path").replace(" ", "") == "<>"
-    told = _SUBJECT.search(message.first("subject")) and (
-        _FAILED.search(spoken) or _REPLY.search(spoken[:5000]) or _quotes_a_message(message)
+    subject = message.first("subject")
+    told = _CLEAR.search(subject) or (
+        _SUBJECT.search(subject)
+        and (_FAILED.search(spoken) or _REPLY.search(spoken[:5000]) or _quotes_a_message(message))
     )
     return bool(by_system and (told or _BELOW.search(spoken)))
 

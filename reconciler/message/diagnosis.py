@@ -72,7 +72,12 @@ def findings(evidence: Evidence, now: str, declared: str = "") -> list[MessageFi
     found: list[MessageFinding] = []
     if evidence.report is not None:
         found += _refusals(evidence)
-    if evidence.looked_at is not None:
+    if evidence.looked_at is not None and evidence.report is not None and evidence.report.event:
+        if evidence.report.kind != "delivery":
+            words = "not verifiable: an SES event has neither signatures nor a receiver's results"
+            found.append(MessageFinding("dkim", UNKNOWN, words, "", evidence.author))
+        found.append(_sender(evidence, declared))
+    elif evidence.looked_at is not None:
         found += _dkim(evidence, _age(evidence, now))
         found += _spf(evidence)
         found += _arc(evidence)
@@ -100,6 +105,8 @@ def headline(found: list[MessageFinding], evidence: Evidence) -> str:
         kind = evidence.report.kind if evidence.report is not None else ""
         words = f"{wrong[0].layer}: {wrong[0].message}"
         return f"{what[kind]}: {words}" if kind in what and evidence.report is not None else words
+    if evidence.report is not None and evidence.report.kind == "delivery":
+        return next(one.message for one in found if one.layer == "receiver")
     if unknown := [one for one in found if one.status == UNKNOWN]:
         return f"Nothing wrong was found, but not all can be verified: {unknown[0].layer}: {unknown[0].message}"
     by = " and ".join(evidence.dmarc.by)
@@ -125,6 +132,11 @@ def _age(evidence: Evidence, now: str) -> float | None:
 def _refusals(evidence: Evidence) -> Iterator[MessageFinding]:
     report = evidence.report
     assert report is not None
+    if report.kind == "delivery":
+        first = report.refusals[0]
+        to = f" ({first.recipient})" if first.recipient else ""
+        yield MessageFinding("receiver", OK, f"SES reports no failure: {first.reply}{to}", "", evidence.author)
+        return
     if report.kind == "complaint":
         said = report.refusals[0].reply if report.refusals else "abuse"
         yield MessageFinding("reputation", FOUND, f"a recipient reported the message as {said}",
@@ -367,6 +379,9 @@ def _sender(evidence: Evidence, declared: str) -> MessageFinding:
     hint = ""
     if seen.region and not tags and not seen.configuration_set:
         hint = "set the message tag ses:feedback-id-a in each program: Feedback-ID then says which one sent"
+    if caller := tags.get("ses:caller-identity"):
+        known.append(f"sent by the IAM user or role {caller}")
+        hint = "recon senders shows what it may send; recon smtp lock NAME --undeclared stops it"
     return MessageFinding("sender", OK, "; ".join(known), hint, evidence.author)
 
 

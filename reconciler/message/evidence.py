@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from reconciler.mail import dmarc_walk
 from reconciler.message.bounce import BounceReport, read_report
+from reconciler.message.events import event_of, report_of
 from reconciler.message.reading import MailPart, address_in, domain_in
 from reconciler.message.results import MethodResult, Receiver, hops, receiver_of, site
 from reconciler.message.sender import SesTrace, trace
@@ -68,7 +69,8 @@ class Evidence:
 
 def subject_of(message: MailPart) -> tuple[BounceReport | None, MailPart | None, bool]:
     """(report, the message to look at, whether with its body)."""
-    report = read_report(message)
+    event = event_of(message)
+    report = read_report(message) if event is None else report_of(event)
     if report is not None:
         return report, report.original, report.whole
     return None, message, bool(message.content.strip())

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reconciler.errors import ReconError
+from reconciler.message.envelopes import event_in
 from reconciler.names import fold_domain
 
 LIMIT: Final = 64 * 2**20
@@ -27,10 +28,11 @@ _KNOWN: Final = frozenset({
     "from", "to", "subject", "date", "message-id", "received", "return-path", "mime-version", "content-type",
     "dkim-signature", "delivered-to", "authentication-results",
 })  # fmt: skip
+_JSON: Final = "JSON without an SES event"
 _FORMATS: Final = (
     (b"\xd0\xcf\x11\xe0", "a file of Outlook (.msg)"), (b"PK\x03\x04", "a zip archive"),
-    (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF"),
-    (b"\x89PNG", "an image"), (b"\xff\xd8\xff", "an image"), (b"{", "JSON"), (b"<", "HTML or XML"),
+    (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF"), (b"\x89PNG", "an image"), (b"\xff\xd8\xff", "an image"),
+    (b"{", _JSON), (b"[", _JSON), (b"<", "HTML or XML"),
 )  # fmt: skip
 _HOW: Final = (
     "save the message as it arrived (.eml): Gmail and Yahoo have it below Show original, Outlook below View source"
@@ -80,11 +82,19 @@ class MailPart:
 
 def read_message(data: bytes, name: str) -> MailPart:
     """The message in the bytes of a file; ``name`` stands for the file in errors. Of a mailbox (mbox) the first one,
-    and ``others`` is how many follow. Raises ReconError for what is no message."""
+    and ``others`` is how many follow. An SES event in JSON has no headers (``events``). Raises ReconError for what is
+    no message."""
     if not data.strip():
         raise ReconError(f"{name} is empty", hint=_HOW)
+    if (
+        data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["}
+        and event_in(data.decode("utf-8", "replace")) is not None
+    ):
+        return MailPart((), data, data, "application/json")
     if known := next((words for magic, words in _FORMATS if data.lstrip().startswith(magic)), ""):
         raise ReconError(f"{name} is {known}, not a mail message", hint=_HOW)
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\r\n")  # as old programs on a Mac end lines
     data, others = _first_of_mailbox(data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
     if b"\0" in _split(data)[0][:MAX_HEAD]:
         raise ReconError(f"{name} is binary, not a mail message", hint=_HOW)
@@ -103,6 +113,8 @@ def _first_of_mailbox(data: bytes) -> tuple[bytes, int]:
     if not data.startswith(b"From "):
         return data, 0
     starts = [found.end() for found in re.finditer(rb"(?:\A|\n\r?\n)From [^\n]*\n", data)]
+    if not starts:
+        return data, 0
     end = re.search(rb"\n(?=\r?\nFrom [^\n]*\n)", data[starts[0] :])
     first = data[starts[0] :] if end is None else data[starts[0] : starts[0] + end.end()]
     return re.sub(rb"(?m)^>(>*From )", rb"\1", first), len(starts) - 1

@@ -58,9 +58,19 @@ OF_SES: Final[tuple[_Row, ...]] = (
                 "recon doctor", "aws-paused-us.md"),
     ),
     (
-        r"suppression list|on ?account ?suppression|mailbox is on the (?:global|account)",
+        r"suppression list|suppressed sending|on ?account ?suppression|mailbox is on the (?:global|account)",
         Meaning("suppression", "the recipient is on a suppression list: SES did not try",
                 "recon doctor --to ADDRESS", "one-receiver-refuses.md"),
+    ),
+    (
+        r"amazon ses rejected the message",
+        Meaning("content", "SES found a virus in the message and did not send it",
+                "find out which program sends such attachments", "spam-goes-out.md"),
+    ),
+    (
+        r"amazon ses: rendering failure",
+        Meaning("content", "SES could not fill in the template, and sent nothing",
+                "give the template every variable that it names"),
     ),
 )  # fmt: skip
 """Replies of SES itself: (pattern, meaning)."""
@@ -87,7 +97,7 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
         Meaning("dkim", "the receiver refused it because DKIM failed", "", "one-receiver-refuses.md"),
     ),
     (
-        r"\b[45]\.7\.25\b|ptr record|reverse dns",
+        r"\b[45]\.7\.25\b|ptr (?:resource )?record|reverse dns|\brdns\b",
         Meaning("reputation", "the sending IP address has no right PTR record",
                 "for a dedicated IP of SES ask AWS support; else the mail did not leave through SES"),
     ),
@@ -96,15 +106,42 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
         Meaning("network", "TLS was required, and not used or not offered", "set tls_policy of the configuration set"),
     ),
     (
-        (r"\b[45]\.2\.1\b|\b5\.1\.10?\b|\b5\.1\.[1236]\b|user(?: is)? unknown|unknown user|no such (?:user|mailbox)"
+        (r"\b5\.3\.4\b|\b5\.2\.3\b|(?:message|mail) (?:is )?too (?:large|big|long)"
+         r"|(?:message|mail) (?:size|length) exceeds|sizelimit"),
+        Meaning("content", "the message is larger than the receiver takes", "send a link in the place of attachments"),
+    ),
+    (
+        r"\b5\.1\.[78]\b|sender (?:address )?rejected|unroutable sender|sender (?:domain )?(?:unknown|does not exist)",
+        Meaning("identity", "the receiver refuses the sender's address: it may have no MX and no address record",
+                "recon doctor DOMAIN looks at the MAIL FROM domain", "one-receiver-refuses.md"),
+    ),
+    (
+        r"no such domain|domain (?:name )?(?:not found|does not exist)|nxdomain",
+        Meaning("recipient", "the recipient's domain does not exist",
+                "is it spelled right? recon doctor --to ADDRESS looks it up"),
+    ),
+    (
+        r"hop count|(?:mail|routing) loop|\b5\.4\.(?:6|14)\b",
+        Meaning("network", "the receiver's servers pass the mail in a circle", "tell the receiver's postmaster"),
+    ),
+    (
+        (r"\b[45]\.2\.1\b|\b5\.1\.10?\b|\b5\.1\.[1236]\b|(?:user|recipient)(?: is)? unknown"
+         r"|unknown (?:user|recipient)|no such (?:user|mailbox)"
          r"|does(?:n't| not) (?:exist|have an? \S+ account)|recipient not found"
          r"|invalid (?:mailbox|recipient)|\b5\.4\.1\b"
-         r"|mailbox (?:unavailable|not found)"),
+         r"|mailbox (?:unavailable|not found)|(?:user|address|recipient) not (?:exist|found|listed)|unknown address"
+         r"|address (?:couldn't|could not) be found|group .{0,80}may not exist|no valid recipients"),
         Meaning("recipient", "the recipient does not exist", "remove the address from your lists"),
     ),
     (
-        r"\b[45]\.2\.2\b|(?:mailbox|inbox|storage).{0,30}full|over ?quota|out of storage",
+        (r"\b[45]\.2\.2\b|(?:mailbox|inbox|storage).{0,30}full|over ?quota|quota exceeded|exceeds allowed size"
+         r"|out of storage"),
         Meaning("recipient", "the recipient's mailbox is full", "try again later; remove the address if it stays so"),
+    ),
+    (
+        (r"\b5\.7\.13\b|(?:account|mailbox|user|recipient).{0,40}(?:disabled|blocked|frozen|suspended|locked)"
+         r"|disabled recipient"),
+        Meaning("recipient", "the recipient's mailbox is switched off", "remove the address from your lists"),
     ),
     (
         r"\b5\.7\.513\b|recipient'?s? block(?:ed)? list|blocked sender",
@@ -119,13 +156,14 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
     ),
     (
         (r"\bTSS(?:04|09|11)\b|very low reputation|\b[45]\.7\.28\b|\b5\.7\.508\b|\b4\.7\.(?:5|6[0-4])\d\b|rate limit"
-         r"|unusual rate|too many|unexpected volume|greylist|temporarily deferred"
+         r"|unusual rate|too many|frequency limited|unexpected volume|greylist|temporarily deferred"
          r"|user complaints|unsolicited|\bspam\b"),
         Meaning("reputation", "the receiver limits or refuses the mail because of volume, complaints or reputation",
                 "recon doctor; recon suppression stats; send less and to those who engage", "complaints-rise.md"),
     ),
     (
-        r"\[PH01\]|phishing|virus|malware|content|rfc ?5322|multiple .{0,20}headers|attachment",
+        (r"\[PH01\]|phishing|virus|malware|content|rfc ?5322|multiple .{0,20}headers|attachment|header error"
+         r"|multiple addresses in from|\b5\.6\.\d\b|message filtered"),
         Meaning("content", "the receiver refused the content of the mail", "change what it names"),
     ),
     (
@@ -135,12 +173,15 @@ OF_RECEIVERS: Final[tuple[_Row, ...]] = (
     ),
     (
         (r"\b[45]\.4\.[47]\b|timed? ?out|connection (?:refused|reset)|message expired|host (?:not reachable|unknown)"
-         r"|unable to (?:connect|lookup|resolve)|did not accept|socket error|invalid domain|not found by dns"),
-        Meaning("network", "the receiver's server could not be reached",
+         r"|unable to (?:connect|lookup|resolve)|did not accept|socket error|invalid domain|not found by dns"
+         r"|domain is not reachable|no route to host|try (?:again )?later"
+         r"|lost connection|refused to talk|service (?:currently |is )?(?:unavailable|not available)|\b4\.3\.\d\b"
+         r"|not accepting connections|temporary failure|system resources"),
+        Meaning("network", "the receiver's server could not be reached, or takes nothing now",
                 "recon doctor --to ADDRESS looks up the receiver's domain"),
     ),
     (
-        r"relay(?:ing)? (?:access )?denied",
+        r"relay(?:ing)? (?:access )?denied|(?:not configured|unable) to relay|no relaying|not relay",
         Meaning("recipient", "the receiver does not take mail for that domain",
                 "recon doctor --to ADDRESS looks up the receiver's domain"),
     ),

@@ -1,13 +1,15 @@
 """DKIM signatures and ARC chains, verified by dkimpy with the keys that public DNS has now.
 
 A signature that fails says why: the key is missing or another one (a mistake in DNS), or what was signed was changed
-on the way. Sources: RFC 6376 (DKIM), RFC 8617 (ARC), RFC 8017 (how a signature shows which key made it).
+on the way. Sources: RFC 6376 (DKIM), RFC 8463 (Ed25519), RFC 8617 (ARC), RFC 8017 (how a signature shows which key made
+it).
 """
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +34,8 @@ MALFORMED: Final = "malformed"
 UNANSWERED: Final = "unanswered"
 HEADERS_ONLY: Final = "headers only"
 UNKNOWN_METHOD: Final = "unknown method"
+
+_METHODS: Final = frozenset({"rsa-sha256", "rsa-sha1", "ed25519-sha256"})
 
 Answers = Mapping[tuple[str, str], Answer]
 
@@ -99,7 +103,7 @@ def _verified(message: MailPart, place: int, tags: Mapping[str, str], answers: A
 
     if not domain or not selector:
         return ended(FAIL, MALFORMED, "it has no d= or no s=")
-    if not tags.get("a", "").lower().startswith("rsa-"):
+    if tags.get("a", "").lower() not in _METHODS:
         return ended(UNVERIFIABLE, UNKNOWN_METHOD, f"a={tags.get('a', '')} is not verified here")
     answer = answers.get((_key(tags), "TXT"), Answer(problem="public DNS was not asked"))
     if answer.problem:
@@ -139,27 +143,22 @@ def _checked(message: MailPart, place: int, record: str, whole: bool) -> tuple[s
     import dkim
     import dkim.util
 
-    key = record.encode("ascii", "replace")
-    public, size, kind, _ = dkim.evaluate_pk(b"key", key)
-    if kind != b"rsa" or size > _LARGEST_KEY or public["publicExponent"] > _LARGEST_EXPONENT or public["modulus"] < 3:
-        return FAIL, BAD_KEY, "the key there is not an RSA key of a usual size"
-    if size < 1024:
-        return FAIL, BAD_KEY, f"the key there has {size} bits; receivers want 1024 or more"
     verifier = dkim.DKIM(message.raw)
     header = [one for one in verifier.headers if one[0].lower() == b"dkim-signature"][place]
     # Whether a signature has expired was the receiver's question, at its time.
     fields = {n: v for n, v in dkim.util.parse_tag_value(header[1]).items() if n not in (b"x", b"t")}
     dkim.validate_signature_fields(fields)
+    key = _ed25519_key(record) if fields[b"a"].lower().startswith(b"ed25519-") else _rsa_key(record)
+    if isinstance(key, str):
+        return FAIL, BAD_KEY, key
 
     def verify(given: dict[bytes, bytes]) -> bool:
         signed = [name.lower() for name in re.split(rb"\s*:\s*", fields[b"h"].strip())]
-        return bool(verifier.verify_sig(given, signed, header, lambda name, timeout=0: key))
+        return key.verify_with(verifier, given, signed, header)
 
     # The signature is over the headers and over the hash of the body that it states: each can be checked by itself.
     if not verify({name: value for name, value in fields.items() if name != b"bh"}):
-        if not _made_by(fields[b"b"], public):
-            return FAIL, OTHER_KEY, "the key there is not the one that signed"
-        return FAIL, HEADERS, f"a signed header was changed, removed or added ({_listed(fields[b'h'])})"
+        return (FAIL, *_not_verified(key, fields, lambda: verify(fields), whole))
     if not whole:
         return UNVERIFIABLE, HEADERS_ONLY, "its headers are as they were signed; the body is not in the file"
     try:
@@ -169,19 +168,94 @@ def _checked(message: MailPart, place: int, record: str, whole: bool) -> tuple[s
     return PASS, "", ""
 
 
+def _not_verified(
+    key: _RsaKey | _Ed25519Key, fields: Mapping[bytes, bytes], again: Callable[[], bool], whole: bool
+) -> tuple[str, str]:
+    """(cause, detail) of a signature that its headers do not fit. An RSA signature tells whether the key made it; one
+    of Ed25519 does not, and only a body that was changed, too, shows that the message is not what was signed."""
+    import dkim
+
+    changed = f"a signed header was changed, removed or added ({_listed(fields[b'h'])})"
+    if isinstance(key, _RsaKey):
+        if key.made(fields[b"b"]):
+            return HEADERS, changed
+        return OTHER_KEY, "the key there is not the one that signed"
+    try:
+        if whole:
+            again()
+    except dkim.ValidationError:
+        return HEADERS, f"the body was changed, and perhaps {changed}"
+    return OTHER_KEY, f"the key there is not the one that signed, or {changed}"
+
+
+@dataclass(frozen=True, slots=True)
+class _RsaKey:
+    record: bytes
+    public: Mapping[str, Any]
+
+    def verify_with(self, verifier: Any, fields: dict[bytes, bytes], signed: list[bytes], header: Any) -> bool:
+        return bool(verifier.verify_sig(fields, signed, header, lambda name, timeout=0: self.record))
+
+    def made(self, signature: bytes) -> bool:
+        """Whether a signature was made with this key, whatever was signed: only then the key turns it into the padding
+        of PKCS #1 (RFC 8017, EMSA-PKCS1-v1_5)."""
+        number = int.from_bytes(base64.b64decode(re.sub(rb"\s+", b"", signature)), "big")
+        length = (self.public["modulus"].bit_length() + 7) // 8
+        plain: bytes = pow(number, self.public["publicExponent"], self.public["modulus"]).to_bytes(length, "big")
+        return plain.startswith(b"\x00\x01\xff\xff\xff\xff")
+
+
+def _rsa_key(record: str) -> _RsaKey | str:
+    """The key of a record, or what is wrong with it."""
+    import dkim
+
+    if _tags(record).get("k", "rsa").lower() != "rsa":
+        return "the key there is not an RSA key of a usual size"
+    key = record.encode("ascii", "replace")
+    public, size, kind, _ = dkim.evaluate_pk(b"key", key)
+    if kind != b"rsa" or size > _LARGEST_KEY or public["publicExponent"] > _LARGEST_EXPONENT or public["modulus"] < 3:
+        return "the key there is not an RSA key of a usual size"
+    if size < 1024:
+        return f"the key there has {size} bits; receivers want 1024 or more"
+    return _RsaKey(key, public)
+
+
+class _Ed25519Key:
+    """In the place of PyNaCl's key, which dkimpy would use: the same mathematics from the library that recon has."""
+
+    def __init__(self, public: Any) -> None:
+        self._public = public
+        self._good = False
+
+    def verify(self, digest: bytes, signature: bytes) -> None:
+        """As PyNaCl's: called by dkimpy with the hash of the headers, which is what is signed (RFC 8463, 3)."""
+        from cryptography.exceptions import InvalidSignature
+
+        try:
+            self._public.verify(signature, digest)
+            self._good = True
+        except InvalidSignature:
+            self._good = False
+
+    def verify_with(self, verifier: Any, fields: dict[bytes, bytes], signed: list[bytes], header: Any) -> bool:
+        verifier.pk, verifier.keysize, verifier.ktag, verifier.seqtlsrpt = self, 256, b"ed25519", False
+        verifier.verify_sig_process(fields, signed, header, None)
+        return self._good
+
+
+def _ed25519_key(record: str) -> _Ed25519Key | str:
+    """The key of a record (RFC 8463, 4: its 32 bytes alone), or what is wrong with it."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    tags = _tags(record)
+    raw = base64.b64decode(tags["p"], validate=True) if tags.get("k", "").lower() == "ed25519" else b""
+    if len(raw) != 32:
+        return "the key there is not an Ed25519 key (k=ed25519, and 32 bytes in base64)"
+    return _Ed25519Key(Ed25519PublicKey.from_public_bytes(raw))
+
+
 def _listed(names: bytes) -> str:
     return ", ".join(dict.fromkeys(name.strip().lower() for name in names.decode("ascii", "replace").split(":")))[:120]
-
-
-def _made_by(signature: bytes, public: Mapping[str, Any]) -> bool:
-    """Whether a signature was made with this key, whatever was signed: only then the key turns it into the padding of
-    PKCS #1 (RFC 8017, EMSA-PKCS1-v1_5)."""
-    import base64
-
-    number = int.from_bytes(base64.b64decode(re.sub(rb"\s+", b"", signature)), "big")
-    length = (public["modulus"].bit_length() + 7) // 8
-    plain: bytes = pow(number, public["publicExponent"], public["modulus"]).to_bytes(length, "big")
-    return plain.startswith(b"\x00\x01\xff\xff\xff\xff")
 
 
 def verify_arc(message: MailPart, answers: Answers, *, whole: bool) -> ArcChain | None:

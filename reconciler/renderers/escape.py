@@ -90,7 +90,8 @@ def wrap(text: str, width: int | None) -> list[str]:
                 break
         cut = max(cut, 1)
         space = rest.rfind(" ", 0, cut + 1)
-        if space > cut // 2:
+        # a word moves to the next line as a whole if it fits there
+        if space > cut // 2 or (space > 0 and cells(rest[space + 1 :].split(" ", 1)[0]) <= width):
             pieces.append(rest[:space])
             rest = rest[space + 1 :]
             continue

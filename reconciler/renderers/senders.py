@@ -117,6 +117,7 @@ def headline(document: SendersDocument) -> str:
     if any(one["code"] == "principals-unread" for one in document["diagnostics"]) and not document["principals"]:
         return f"Who may send from account {document['account']} could not be read."
     if loose:
+        loose.sort(key=lambda one: one["last_used"] or "", reverse=True)  # who sends now is the one to look at first
         names = ", ".join(_name(one) for one in loose[:3]) + (f" and {len(loose) - 3} more" if len(loose) > 3 else "")
         are = "is" if len(loose) == 1 else "are"
         text = f"{len(loose)} of {plural(len(senders), 'sender')} of account {document['account']} {are} declared by "

@@ -77,8 +77,8 @@ class Style:
         return one_line(value, ascii_only=not self.unicode)
 
     def left(self, used: int) -> int | None:
-        """Columns left of the width after ``used``, at least 16."""
-        return None if self.width is None else max(16, self.width - used)
+        """Columns left of the width after ``used``, at least 12."""
+        return None if self.width is None else max(12, self.width - used)
 
 
 def draw(lines: Iterable[Line], style: Style) -> str:
@@ -126,7 +126,11 @@ def _standing(seen: View, style: Style) -> list[Line]:
         return []
     if not (style.verbose or style.findings):
         return [[("dim", f"{line}; -v or --findings shows {'it' if line.startswith('1 ') else 'them'}.")], []]
-    return [[("bold", f"{line}. This plan neither causes nor fixes them:")], [], *_diagnostics(seen.standing, style)]
+    return [
+        [("bold", f"{line}. This plan neither causes nor fixes them; `recon rule ID` explains one:")],
+        [],
+        *_diagnostics(seen.standing, style),
+    ]
 
 
 def _headline(plan: Plan, style: Style, mode: Mode) -> list[Line]:
@@ -371,10 +375,16 @@ def last_line(plan: Plan) -> str:
 
 
 def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], style: Style) -> list[Line]:
+    """Each diagnostic and an empty line; those of one code that take one line each are listed without."""
     lines: list[Line] = []
+    last = ""
     for one, addresses in diagnostics:
-        lines += _diagnostic(one, addresses, style)
-        lines.append([])
+        drawn = _diagnostic(one, addresses, style)
+        short = one.code if len(drawn) == 1 else ""
+        if short and short == last:
+            lines.pop()
+        lines += [*drawn, []]
+        last = short
     return lines
 
 

@@ -136,6 +136,9 @@ class Section:
     """What to write instead of a name that cannot be folded."""
     single: bool = False
     """The section is one entry, which has no name, and no map of names."""
+    at_home: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Key -> values with which an entry is in the region of the partition's global services alone, whatever the regions
+    of the stack are: what it is about arrives nowhere else."""
     place: int = 100
     """Where it comes in the docs and in what ``recon import`` writes: smaller numbers first."""
 
@@ -165,7 +168,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A field, a text or a list of them, that has ARNs of another kind, of the same region or not.
+    """A field, a text, a list of them or a map by them, that has ARNs of another kind, of the same region or not.
 
     In the YAML the name alone will do of one that the state declares. ``service``: what publishes there, as a topic's
     ``publishers`` say it. ``in_use`` as in ``Reference``.
@@ -179,6 +182,8 @@ class Named:
     def texts_in(self, values: Values) -> tuple[str, ...]:
         """The ARNs or names that ``values`` have there."""
         found = at_path(values, self.path)
+        if isinstance(found, Mapping):
+            return tuple(text for text, item in found.items() if item is not None)
         listed = found if isinstance(found, list | tuple) else [found]
         return tuple(text for text in listed if isinstance(text, str) and text)
 
@@ -212,6 +217,8 @@ class Service:
     """What precedes the name in an ARN: ``alarm:``."""
     arn_member: str = "ResourceArn"
     """The member of TagResource that has the ARN."""
+    deletes: tuple[str, ...] = ()
+    """Operations that a deletion needs beside those that begin with Delete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +285,8 @@ class KindSpec:
     listed: tuple[str, str, str] = ("", "", "")
     """(operation, member, member of an item with the name or "" where items are names) that lists all of a region."""
     list_options: Values = field(default_factory=dict)
+    for_mail: Callable[[Values], bool] = lambda item: True
+    """Whether an item of that list is about mail, so that an import brings it."""
     anywhere: tuple[str, ...] = ()
     """IAM actions of this kind, beside the one that lists all, that IAM checks against no resource."""
     trail: CloudTrail = CloudTrail()
@@ -292,6 +301,8 @@ class KindSpec:
     """Whether the headline counts its changes as DNS records where no phrase says them."""
     counts_deletes: bool = True
     """Whether a deletion counts against ``max_deletes``."""
+    principal: str = ""
+    """What precedes its name in an ARN of IAM where policies can name it as a principal: ``user``."""
     permanent: bool = False
     """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
     ``put``. What is taken out of the YAML stays as it is."""

@@ -13,9 +13,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
+from reconciler.kinds.externals import External, problem
+from reconciler.kinds.registry import REGISTRY
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Desired, Diagnostic, Note, Observed
+from reconciler.model import Change, Desired, Diagnostic, Note, Observed, canonical_json
 from reconciler.names import from_route53
+from reconciler.resources import KINDS
+from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import RecordView
 from reconciler.rules.outside import Outside
@@ -47,7 +51,7 @@ _QUERIES: Final = 10
 
 def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     """Read what only the rules need into ``snapshot``: the SES account status of each region, SNS topics that
-    event destinations name, and what identities that will be deleted have sent.
+    declared resources name, and what identities that will be deleted have sent.
 
     With ``declared`` it uses the declared resources only, so that it can run while the live ones are read. A second
     call reads only what the first did not. Cost: one call for each region of the stack or with identities (with targets
@@ -82,8 +86,29 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn, topics[arn]), arns), strict=True):
         if answer is not _UNREAD:
             snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
+    _read_externals(aws, snapshot)
     if not declared:
         _read_sent(aws, snapshot)
+
+
+def _read_externals(aws: Aws, snapshot: Snapshot) -> None:
+    """Ask of each key, stream and role that declared resources name whether it exists. Where AWS does not say, nothing
+    is known, and nothing is reported."""
+    wanted: dict[External, None] = {}
+    for one in snapshot.desired.values():
+        if snapshot.includes(one.address):
+            wanted |= dict.fromkeys(REGISTRY[one.kind].externals(one, snapshot.state))
+
+    def ask(one: External) -> str | None:
+        try:
+            return problem(aws, one)
+        except AwsError:
+            return None
+
+    todo = [one for one in wanted if str(one) not in snapshot.rules_asked]
+    snapshot.rules_asked.update(map(str, todo))
+    found = zip(todo, aws.parallel(ask, todo), strict=True)
+    snapshot.externals.update({one: answer for one, answer in found if answer is not None})
 
 
 def _read_sent(aws: Aws, snapshot: Snapshot) -> None:
@@ -134,15 +159,14 @@ _UNREAD: Final = object()
 
 
 def _topics(snapshot: Snapshot) -> dict[str, str | None]:
-    """The ARNs of topics that event destinations name, and of declared ones with a key, which is the value then."""
+    """The ARNs of topics that declared resources name, and of declared ones with a key, which is the value then."""
     found: dict[str, str | None] = {}
     stack = snapshot.state.stack
     for one in [one for one in snapshot.desired.values() if snapshot.includes(one.address)]:
-        if one.kind == "event_destination":
-            arn = str((one.spec.get("sns_destination") or {}).get("topic_arn") or "")
-            if arn.count(":") == 5:
-                found.setdefault(arn, None)
-        elif one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
+        for named in KINDS[one.kind].named:
+            arns = (text for text in named.texts_in(one.spec) if text.split(":")[2:3] == ["sns"])
+            found |= {arn: found.get(arn) for arn in arns if arn.count(":") == 5}
+        if one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
             arn = f"arn:{stack.partition}:sns:{one.region}:{stack.account}:{one.name}"
             found[arn] = str(one.spec["kms_master_key_id"])
     return found
@@ -227,9 +251,32 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         accounts=snapshot.ses_accounts, topics=snapshot.sns_topics,
         covering={a: s for a, s in snapshot.covering.items() if s},
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
+        trails=snapshot.trails, unusable=_unusable(snapshot), dkim_keys=_dkim_keys(snapshot),
         undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
+
+
+def _unusable(snapshot: Snapshot) -> dict[str, tuple[tuple[str, str], ...]]:
+    """What each declared resource names outside the state that cannot be used, and why."""
+    wrong = {one: why for one, why in snapshot.externals.items() if why}
+    found = {}
+    for address, desired in snapshot.desired.items() if wrong else ():
+        named = REGISTRY[desired.kind].externals(desired, snapshot.state)
+        if listed := tuple((one.text, wrong[one]) for one in named if one in wrong):
+            found[address] = listed
+    return found
+
+
+def _dkim_keys(snapshot: Snapshot) -> dict[str, str]:
+    """The public halves of the BYODKIM keys that the state names, by identity."""
+    found = {}
+    for desired in snapshot.desired.values():
+        reference = at_path(desired.spec, "dkim.domain_signing_private_key")
+        public = snapshot.keys.get(canonical_json(reference)) if reference else None
+        if public:
+            found[desired.address] = public
+    return found
 
 
 def _included(snapshot: Snapshot) -> Mapping[str, Desired]:

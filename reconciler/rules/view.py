@@ -104,8 +104,11 @@ class RuleView(DnsView):
     status. ``outside_txt`` holds the TXT texts in public DNS of names outside the stack's zones (an empty tuple: there
     are none). ``certificates`` maps HTTPS hosts to the problem of their certificate, empty where there is none.
     ``sent_last_day`` counts messages by identity address. ``feedback_topics`` says which of BOUNCE and COMPLAINT go to
-    a topic of the identity itself, None where that could not be read. ``undelegated`` holds the zones that a parent
-    zone in their account hides: problem and remedy by name. A key that is missing was not read.
+    a topic of the identity itself, None where that could not be read. ``trails`` says of regions whether a trail logs
+    there what changes something. ``unusable`` holds the keys, streams and roles that a declared resource names and
+    that cannot be used, each with the reason. ``dkim_keys`` holds the public halves of declared BYODKIM keys (base64
+    DER) by identity. ``undelegated`` holds the zones that a parent zone in their account hides: problem and remedy by
+    name. A key that is missing was not read.
     """
 
     state: State
@@ -122,6 +125,9 @@ class RuleView(DnsView):
     certificates: Mapping[str, str] = field(default_factory=dict)
     sent_last_day: Mapping[Address, int] = field(default_factory=dict)
     feedback_topics: Mapping[Address, frozenset[str] | None] = field(default_factory=dict)
+    trails: Mapping[str, bool] = field(default_factory=dict)
+    unusable: Mapping[Address, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    dkim_keys: Mapping[Address, str] = field(default_factory=dict)
     undelegated: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)

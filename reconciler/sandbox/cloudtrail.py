@@ -1,12 +1,14 @@
-"""CloudTrail's LookupEvents over the sandbox's own ledger: who changed what, and when.
+"""CloudTrail: trails, and LookupEvents over the sandbox's own ledger: who changed what, and when.
 
-Management events of IAM and Route 53 appear in us-east-1, SES's in their region. Source: CloudTrail API reference,
-LookupEvents (one attribute, 50 events a page, newest first, the last 90 days).
+No trail writes anything, and events can be looked up without one, as in AWS. Management events of IAM and Route 53
+appear in us-east-1, SES's in their region. Source: CloudTrail API reference, DescribeTrails, LookupEvents (one
+attribute, 50 events a page, newest first, the last 90 days).
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.sandbox.faults import GLOBAL, Ledger
@@ -18,14 +20,81 @@ PAGE: Final = 50
 DAYS: Final = 90
 
 
+@dataclass
+class Trails:
+    """The trails of an account, which it sees in every region that they log, by ARN."""
+
+    trails: dict[str, Params] = field(default_factory=dict)
+
+
 class CloudTrail:
-    """LookupEvents; other operations of CloudTrail come from moto."""
+    """LookupEvents and trails; other operations of CloudTrail come from moto."""
 
     name = "cloudtrail"
 
     def __init__(self, world: World, ledger: Ledger) -> None:
         self.world = world
         self.ledger = ledger
+
+    # --- trails ----------------------------------------------------------------------------------------------------
+
+    def _trails(self, call: Call) -> dict[str, Params]:
+        return self.world.state(call, self.name, Trails, region="").trails
+
+    def _trail(self, call: Call, name: str) -> Params:
+        home = call.arn(self.name, f"trail/{name}")
+        found = self._trails(call).get(name if name.startswith("arn:") else home)
+        if found is None:
+            raise ApiError("TrailNotFoundException", f"Unknown trail: {name} for the user: {call.account}", 400)
+        return found
+
+    def create_trail(self, call: Call, params: Params) -> Params:
+        """A new trail logs nothing until ``StartLogging``."""
+        arn = call.arn(self.name, f"trail/{params['Name']}")
+        made = {
+            "Name": params["Name"], "S3BucketName": params["S3BucketName"], "TrailARN": arn,
+            "IncludeGlobalServiceEvents": params.get("IncludeGlobalServiceEvents", True),
+            "IsMultiRegionTrail": params.get("IsMultiRegionTrail", False), "IsOrganizationTrail": False,
+        }  # fmt: skip
+        self._trails(call)[arn] = {**made, "HomeRegion": call.region, "logging": False, "selectors": {}}
+        return made
+
+    def start_logging(self, call: Call, params: Params) -> Params:
+        self._trail(call, params["Name"])["logging"] = True
+        return {}
+
+    def stop_logging(self, call: Call, params: Params) -> Params:
+        self._trail(call, params["Name"])["logging"] = False
+        return {}
+
+    def delete_trail(self, call: Call, params: Params) -> Params:
+        del self._trails(call)[self._trail(call, params["Name"])["TrailARN"]]
+        return {}
+
+    def put_event_selectors(self, call: Call, params: Params) -> Params:
+        trail = self._trail(call, params["TrailName"])
+        trail["selectors"] = {k: params[k] for k in ("EventSelectors", "AdvancedEventSelectors") if params.get(k)}
+        return self.get_event_selectors(call, params)
+
+    def get_event_selectors(self, call: Call, params: Params) -> Params:
+        trail = self._trail(call, params["TrailName"])
+        usual = {"EventSelectors": [{"ReadWriteType": "All", "IncludeManagementEvents": True, "DataResources": []}]}
+        return {"TrailARN": trail["TrailARN"], **(trail["selectors"] or usual)}
+
+    def describe_trails(self, call: Call, params: Params) -> Params:
+        """Those of the region, and unless they are left out the shadows of those that log in all regions."""
+        shadows = params.get("includeShadowTrails", True)
+        found = [
+            {key: value for key, value in trail.items() if key not in ("logging", "selectors")}
+            for trail in self._trails(call).values()
+            if trail["HomeRegion"] == call.region or (shadows and trail["IsMultiRegionTrail"])
+        ]
+        return {"trailList": found}
+
+    def get_trail_status(self, call: Call, params: Params) -> Params:
+        return {"IsLogging": self._trail(call, params["Name"])["logging"]}
+
+    # --- events ----------------------------------------------------------------------------------------------------
 
     def lookup_events(self, call: Call, params: Params) -> Params:
         attributes = params.get("LookupAttributes", [])

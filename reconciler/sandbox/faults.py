@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from reconciler.sandbox.protocol import ApiError
 
-DEEDS: Final = ("throttle", "denied", "error", "reset", "lost", "delay")
+DEEDS: Final = ("throttle", "denied", "error", "partial", "reset", "lost", "delay")
 
 THROTTLE: Final = {
     "sesv2": ("TooManyRequestsException", 429),
@@ -72,6 +72,7 @@ class Fault:
     - ``throttle``: the service's throttling error
     - ``denied``: the service's access-denied error
     - ``error``: ``code``, ``message`` and ``status``
+    - ``partial``: a batch is answered with 200 and ``code`` and ``message`` for one of its parts, and nothing is done
     - ``reset``: the connection is reset before anything is done
     - ``lost``: the call is carried out, but its answer never arrives
     - ``delay``: the call waits ``seconds`` first

@@ -147,6 +147,9 @@ class Gateway:
         if principal.expires is not None and principal.expires <= world.clock.now():
             raise faults.expired_token(service)
         fault = self._fault(service, operation, region, principal.account, str(entry["params"]))
+        if fault is not None and fault.do == "partial":
+            result = self._api(service, request).answer(operation, self._in_part(fault), request.id)
+            return Outcome("answer", result)
         if fault is not None and fault.do != "lost":
             early = self._injure(fault, service, operation, principal.arn, entry)
             if early is not None:
@@ -214,6 +217,12 @@ class Gateway:
         if fault.do == "denied":
             raise faults.denied(service, Decision.action_of(service, operation), arn, "*")
         raise ApiError(fault.code, fault.message, fault.status)
+
+    @staticmethod
+    def _in_part(fault: Fault) -> Params:
+        """The result of a batch of which one part has failed."""
+        part = {"TargetId": "1", "ErrorCode": fault.code, "ErrorMessage": fault.message}
+        return {"FailedEntryCount": 1, "FailedEntries": [part]}
 
     def _carry_out(self, call: Call, params: Params, request: Request) -> Response:
         service = self.services.get(call.service)

@@ -37,7 +37,10 @@ _TAG = re.compile(r"[\w\s_.:/=+\-@]*")
 
 
 def signing_zone(region: str) -> str:
-    """The zone that Easy DKIM tokens of a region point into."""
+    """The zone that Easy DKIM tokens of a region point into. That of the European Sovereign Cloud is not published, and
+    is made up here: clients must take it from ``SigningHostedZone``."""
+    if region.startswith("eusc-"):
+        return f"dkim.{region}.amazonses.invented.example"
     return f"dkim.{region}.amazonses.com" if region in REGIONAL_DKIM_ZONES else "dkim.amazonses.com"
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from reconciler.sandbox import plain
+from reconciler.sandbox.iam_state import IamState
 from reconciler.sandbox.protocol import ApiError, Params, page
 from reconciler.sandbox.records import BadRecord, is_below, normalise_name
 from reconciler.sandbox.ses_state import (
@@ -38,6 +39,7 @@ DAY: Final = 24 * 3600.0
 SET: Final = "ConfigurationSet"
 
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])", re.I)
+_PRINCIPAL = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):(user|role)(/(?:.*/)?)([^/]+)")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -291,7 +293,25 @@ class SesV2(Tenants):
             raise bad(f"Policy name <{params['PolicyName']}> is not valid.")
         if self.verifier.status(identity, call.now) != "SUCCESS":
             raise bad(f"Identity <{identity.name}> is not verified. A sending policy needs a verified identity.")
-        return identity, check_policy(params["Policy"])
+        policy = check_policy(params["Policy"])
+        self._check_principals(call, json.loads(policy))
+        return identity, policy
+
+    def _check_principals(self, call: Call, document: Params) -> None:
+        """Users and roles of the account exist, as far as IAM shows them already (IAM User Guide, "AWS JSON policy
+        elements: Principal": a principal that does not exist makes a policy invalid)."""
+        iam = self.world.seen("iam", call, IamState)
+        stated = document["Statement"]
+        for statement in stated if isinstance(stated, list) else [stated]:
+            who = statement.get("Principal") if isinstance(statement, dict) else None
+            named = who.get("AWS", []) if isinstance(who, dict) else []
+            for arn in named if isinstance(named, list) else [named]:
+                match = _PRINCIPAL.fullmatch(str(arn))
+                if match is None or match[1] != call.account:
+                    continue
+                there = (iam.users if match[2] == "user" else iam.roles).get(match[4].lower())
+                if there is None or there.path != match[3]:
+                    raise bad(f'Invalid principal in policy: "AWS":"{arn}"')
 
     def create_email_identity_policy(self, call: Call, params: Params) -> Params:
         identity, policy = self._policy(call, params)
@@ -370,7 +390,7 @@ class SesV2(Tenants):
     def put_account_suppression_attributes(self, call: Call, params: Params) -> Params:
         """Both members are replaced: without reasons nothing is suppressed any more (seen in 2026)."""
         state = self._state(call)
-        state.suppressed_reasons = sorted(set(params.get("SuppressedReasons") or []))
+        state.suppressed_reasons = list(dict.fromkeys(params.get("SuppressedReasons") or []))
         off = {"ConditionThreshold": {"ConditionThresholdEnabled": "DISABLED"}}
         state.validation = params.get("ValidationAttributes") or off
         return {}

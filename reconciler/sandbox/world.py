@@ -235,6 +235,10 @@ class World:
         """A service's state as it is, without any lag."""
         return self._lagged(service, account, region, make).current
 
+    def seen(self, service: str, call: Call, make: Callable[[], T]) -> T:
+        """A global service's state as another service sees it, with the lag of its reads."""
+        return self._lagged(service, call.account, "", make).reading(service, self.consistency.get(service), call.now)
+
     def _lagged(self, service: str, account: str, region: str, make: Callable[[], T]) -> Lagged[T]:
         key = (service, account, region)
         if key not in self.states:

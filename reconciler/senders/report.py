@@ -281,18 +281,20 @@ def _may_perhaps(policies: Policies, action: str) -> bool:
 
 
 def other_rights(facts: AccountFacts, arn: str) -> list[str]:
-    """What else a user or role may do, by service prefix: ``s3``, or ``everything``; a policy that could not be read is
-    among them. Denies, boundaries and conditions are not considered."""
+    """What else a user or role may do, by service prefix: ``s3``, ``everything``, or ``everything but iam:*``; a policy
+    that could not be read is among them. Denies, boundaries and conditions are not considered."""
     found: set[str] = set()
     for type, details in (("user", facts.users), ("role", facts.roles)):
         for detail in details:
             if detail["Arn"] == arn:
                 policies = _policies(facts, detail, type, arn, ())
+                allows = [statement for statement in policies.identity if statement.allows]
+                found |= {f"everything but {', '.join(one.actions)}" for one in allows if one.except_actions}
                 found |= {
-                    "everything" if action.startswith("*") or statement.except_actions else action.partition(":")[0]
-                    for statement in policies.identity
-                    if statement.allows
-                    for action in statement.actions
+                    "everything" if action.startswith("*") else action.partition(":")[0]
+                    for one in allows
+                    if not one.except_actions
+                    for action in one.actions
                 }
                 found |= set(policies.unread)
     return sorted(text.lower() if ":" not in text else text for text in found)

@@ -231,7 +231,7 @@ def verify_held(username: str, password: str, region: str) -> Verdict:
     A refused password is judged by its form: what an SMTP password cannot look like is named.
     """
     if not regions.has_smtp(region):
-        raise ReconError(f"SES has no SMTP endpoint in {region}", hint="such as us-east-1")
+        raise ReconError(f"no SMTP endpoint of SES is known in {region}", hint="such as us-east-1")
     verdict = log_in(username, password, endpoints(region), context())
     if verdict.verdict != STALE:
         return verdict

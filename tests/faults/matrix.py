@@ -199,7 +199,7 @@ def impatient(seconds: float) -> Iterator[None]:
     made: dict[Any, Any] = {}
     before = Aws._client
 
-    def _client(self: Aws, service: str, region: str, dns: bool) -> Any:
+    def _client(self: Aws, service: str, region: str, dns: bool, brief: bool = False) -> Any:
         key = (service, region)
         if key not in made:
             import boto3

@@ -13,6 +13,7 @@ from typing import Any, Final
 from reconciler.desired.checks.place import EntryContext
 from reconciler.desired.nodes import show
 from reconciler.desired.variables import suggestion
+from reconciler.regions import partition_of
 
 _VERSIONS: Final = ("2012-10-17", "2008-10-17")
 _POLICY_KEYS: Final = ("Version", "Id", "Statement")
@@ -20,7 +21,7 @@ _STATEMENT_KEYS: Final = (
     "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition",
 )  # fmt: skip
 _PRINCIPAL_KEYS: Final = ("AWS", "Service", "Federated", "CanonicalUser")
-_ROOT: Final = re.compile(r"arn:[a-z-]+:iam::([0-9]+):.*")
+_PRINCIPAL: Final = re.compile(r"arn:([a-z-]+):(?:iam|sts)::([0-9]+):.*")
 _EFFECTS: Final = ("Allow", "Deny")
 _ACTION: Final = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _OPERATORS: Final = (
@@ -116,8 +117,13 @@ def _principal(place: EntryContext, path: str, value: Any) -> None:
             continue
         for at, text in _texts(place, f"{path}.{key}", who):
             # all else is AWS's to know
-            account = text.strip() if text.strip().isdigit() else (_ROOT.fullmatch(text) or ("", ""))[1]
-            if key == "AWS" and account and not re.fullmatch("[0-9]{12}", account):
+            match = _PRINCIPAL.fullmatch(text)
+            account = text.strip() if text.strip().isdigit() else match.group(2) if match else ""
+            own = partition_of(place.region or "")
+            if key == "AWS" and match and match.group(1) != own:
+                place.error(at, "mixed-partitions", f"{text} is in partition {match.group(1)}, the identity in {own}",
+                            f"a principal is in the identity's own partition: begin it with arn:{own}:")  # fmt: skip
+            elif key == "AWS" and account and not re.fullmatch("[0-9]{12}", account):
                 place.error(at, "bad-account", f"{show(account)} is not the 12 digits of an account",
                             "write all 12 digits, in quotes: leading zeros count")  # fmt: skip
 

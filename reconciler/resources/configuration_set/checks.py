@@ -12,6 +12,7 @@ from reconciler.desired.checks.together import Together
 from reconciler.desired.nodes import show
 from reconciler.model import Entry, Stack
 from reconciler.names import fold_domain, parents
+from reconciler.regions import UNPUBLISHED
 
 
 def check(place: EntryContext, stack: Stack) -> None:
@@ -29,7 +30,12 @@ def check(place: EntryContext, stack: Stack) -> None:
 def _tracking(place: EntryContext, tracking: dict[str, Any]) -> None:
     name = tracking.get("custom_redirect_domain")
     path = "tracking_options.custom_redirect_domain"
-    if isinstance(name, str):
+    if isinstance(name, str) and place.region in UNPUBLISHED:
+        place.error(
+            path, "unpublished-host", "a tracking domain leads to the tracking host of SES, whose name AWS has not "
+            f"published for {place.region}", "take it out: links then lead to SES's own domain",
+        )  # fmt: skip
+    elif isinstance(name, str):
         try:
             tracking["custom_redirect_domain"] = fold_domain(name)
         except ValueError as error:

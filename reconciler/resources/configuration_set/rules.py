@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.names import at_or_above, is_below
-from reconciler.regions import tracking_target
+from reconciler.regions import UNPUBLISHED, tracking_target
 from reconciler.rules.registry import Problem, RuleFor, resources_after
 from reconciler.rules.view import Resource, RuleView, needs_https
 
@@ -157,7 +157,7 @@ def tracking_cname(view: RuleView, resource: Resource) -> Iterator[Problem]:
     """
     domain = str(resource.will(_DOMAIN) or "")
     target = tracking_target(resource.region or "")
-    if not domain or view.zone_of(domain) is None:
+    if not domain or view.zone_of(domain) is None or resource.region in UNPUBLISHED:
         return
     secure = needs_https(resource.will(_HTTPS))
     there = {kind: found for kind in ("CNAME", "A", "AAAA", "HTTPS") if (found := view.dns_after.get((domain, kind)))}

@@ -44,7 +44,7 @@ def sending(context: Context, given: Params, before: Params | None) -> Params:
 
 def suppression(context: Context, given: Params, before: Params | None) -> Params | None:
     """No field at all means the account's rule, an empty list means no suppression."""
-    reasons = {"SuppressedReasons": sorted(set(given["SuppressedReasons"]))} if "SuppressedReasons" in given else {}
+    reasons = {k: list(dict.fromkeys(v)) for k, v in given.items() if k == "SuppressedReasons"}
     return {**given, **reasons} or None
 
 

@@ -23,21 +23,37 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 
+KEY = "dedicated_ips"
+
+
 class DedicatedIpPool(PlainKind):
-    def complete(self, aws: Aws, live: Observed) -> Observed:
-        """With the addresses of a STANDARD pool."""
-        if live.spec["scaling_mode"] != "STANDARD":
+    def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
+        """A pool; with its addresses where they are declared, or may have to leave with it."""
+        desired = snapshot.desired.get(SPEC.address_of(region, name)) if snapshot is not None else None
+        asked = snapshot is not None and (desired is None or KEY in desired.spec)
+        return self._with_addresses(aws, super().read(aws, region, name), asked)
+
+    def read_again(self, aws: Aws, change: Change) -> Observed | None:
+        written = {**(change.before or {}), **(change.after or {})}
+        return self._with_addresses(aws, super().read_again(aws, change), KEY in written)
+
+    def _with_addresses(self, aws: Aws, live: Observed | None, asked: bool) -> Observed | None:
+        """``live`` with the addresses of a STANDARD pool, or without saying that it has none."""
+        if live is None or live.spec["scaling_mode"] != "STANDARD":
             return live
+        if not asked:
+            return replace(live, spec={key: value for key, value in live.spec.items() if key != KEY})
         listed = aws.pages("sesv2", "GetDedicatedIps", "DedicatedIps", str(live.region), PoolName=live.name)
-        return replace(live, spec={**live.spec, "dedicated_ips": sorted(item["Ip"] for item in listed)})
+        return replace(live, spec={**live.spec, KEY: sorted(item["Ip"] for item in listed)})
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint as it is now, as if the pools of this plan had not yet taken addresses from each other."""
         live = self.read(aws, *self._place(change))
-        if live is None:
-            return None
-        ips = {*live.spec["dedicated_ips"], *_passed_on(change)}
-        return replace(live, spec={**live.spec, "dedicated_ips": sorted(ips)}).digest
+        if live is not None and live.digest != change.observed_digest:  # the plan has read its addresses, too
+            live = self._with_addresses(aws, live, asked=True)
+        if live is None or KEY not in live.spec:
+            return live.digest if live else None
+        return replace(live, spec={**live.spec, KEY: sorted({*live.spec[KEY], *_passed_on(change)})}).digest
 
     def deletion_notes(self, snapshot: Snapshot, live: Observed) -> tuple[Note, ...]:
         return (Note("pool-deleted", "note", "charges for this pool end"),)
@@ -47,19 +63,19 @@ class DedicatedIpPool(PlainKind):
     ) -> dict[str, Any]:
         """The addresses that leave for another declared pool (ip -> that pool): the taker moves them, so that they are
         not sent to the default pool behind its back."""
-        kept = set(full.get("dedicated_ips") or ())
+        kept = set(full.get(KEY) or ())
         takers = {
             ip: other.address
             for other in snapshot.kind(self.name)
             if live is not None and other.region == live.region and other.address != live.address
-            for ip in other.spec.get("dedicated_ips") or ()
+            for ip in other.spec.get(KEY) or ()
         }
-        leaving = [ip for ip in (live.spec["dedicated_ips"] if live else ()) if ip not in kept]
+        leaving = [ip for ip in (live.spec.get(KEY) or () if live else ()) if ip not in kept]
         found = {ip: takers[ip] for ip in leaving if ip in takers}
         return {"passed_on": found} if found else {}
 
     def requests(self, change: Change, key: str, value: Any) -> Iterable[Request]:
-        if key != "dedicated_ips":
+        if key != KEY:
             yield from super().requests(change, key, value)
             return
         yield from _moves(change, self._place(change)[1], value or ())
@@ -83,7 +99,7 @@ def _passed_on(change: Change) -> Mapping[str, Address]:
 
 def _moves(change: Change, name: str, wanted: Iterable[str]) -> Iterator[Request]:
     """The moves of addresses into the pool, and of those that leave it into the default pool."""
-    before = [ip for ip in (change.before or {}).get("dedicated_ips") or () if ip not in _passed_on(change)]
+    before = [ip for ip in (change.before or {}).get(KEY) or () if ip not in _passed_on(change)]
     after = list(wanted)
     places = [(ip, name) for ip in after if ip not in before] + [(ip, DEFAULT_POOL) for ip in before if ip not in after]
     for ip, pool in places:

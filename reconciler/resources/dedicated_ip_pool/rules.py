@@ -43,6 +43,8 @@ def pool_empty(view: RuleView, resource: Resource) -> Iterator[Problem]:
     pool = view.resource(f"dedicated_ip_pool/{resource.region}/{name}") if name else None
     if pool is None or pool.after is None or pool.will("scaling_mode") == "MANAGED" or pool.will("dedicated_ips"):
         return
+    if pool.before is not None and "dedicated_ips" not in {**pool.before, **pool.after}:
+        return  # its addresses are not declared, and so they were not read
     yield Problem(
         f"{resource.place} sends through {name}, a STANDARD pool without addresses",
         "lease addresses and list them under dedicated_ips, or use scaling_mode: MANAGED",

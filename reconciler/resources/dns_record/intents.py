@@ -131,7 +131,7 @@ def _dkim(snapshot: Snapshot, entry: Entry, desired: Desired) -> Iterator[Intent
     hosted = (live.facts.get("signing_hosted_zone") if live else None) or regions.dkim_zone(desired.region or "")
     bulk = bool(live and live.facts.get("bulk"))
     for number in (1, 2, 3):
-        token = tokens[number - 1] if number <= len(tokens) else None
+        token = tokens[number - 1] if number <= len(tokens) and hosted else None
         yield Intent(
             desired.name,
             "dkim",

@@ -27,7 +27,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Entry, Observed, State, address_parts
 from reconciler.names import is_at_or_below, parents, to_route53
 from reconciler.resources import KINDS
-from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, leftovers, marker
+from reconciler.resources.dns_record import TRACKING_KIND, foreign_ownership, intents, leftovers, marker, publishing
 from reconciler.resources.dns_record.edits import Edit
 from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.removals import Removals
@@ -114,6 +114,7 @@ class DnsRecord(BaseKind):
             upserts = Upserts(plan)
             for intent in intents.of_state(snapshot):
                 upserts.plan_upsert(intent)
+            _name_what_to_publish(draft)
             removals.plan_owner_removals()
             removals.plan_marker_removals()
             removals.plan_markers()
@@ -336,6 +337,16 @@ def zone_tags(aws: Aws, zone_id: str) -> set[str]:
     return {key.removeprefix(PREFIX) for key in keys if key.startswith(PREFIX)}
 
 
+def _name_what_to_publish(draft: PlanDraft) -> None:
+    """One note for each domain in DNS that recon does not hold, while records of it may be missing."""
+    snapshot = draft.snapshot
+    for domain, wanted in publishing.to_publish(snapshot):
+        if snapshot.read_scope is not None and domain not in snapshot.read_scope.domains:
+            continue
+        count = len({(one.name, one.type, one.token, one.region) for one in wanted})
+        draft.diagnostics.append(publishing.note(domain, count))
+
+
 def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
     """Every domain and name that the state declares records for, with the zone that the YAML names for it."""
     names: dict[tuple[str, str | None], None] = {}
@@ -459,6 +470,12 @@ def _token_edits(rt: Runtime, change: Change, token: Mapping[str, Any]) -> Itera
         )
     value = tokens[token["number"] - 1]
     hosted = rt.output(token["identity"], "signing_hosted_zone") or regions.dkim_zone(token["region"])
+    if not hosted:
+        raise ReconError(
+            f"{change.address}: SES did not say which zone the DKIM tokens of {token['domain']} point into, and for "
+            f"{token['region']} AWS has not published it",
+            hint="run apply again; GetEmailIdentity gives it as SigningHostedZone",
+        )
     name, target = f"{value}._domainkey.{token['domain']}", f"{value}.{hosted}"
     old, there = change.execution.get("name"), tuple(change.execution.get("remove") or ())
     if old and old != name and there:

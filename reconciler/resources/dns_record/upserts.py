@@ -41,7 +41,6 @@ class Upserts:
         if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
             return
         if intent.zone == "manual":
-            self._publish_by_hand(intent)
             return
         anchor = intents.anchor(intent)
         zone = self.plan.index.pick(anchor, intent.zone)
@@ -471,18 +470,6 @@ class Upserts:
         if intent.group == "mail_from" or intent.style == "dkim_key":
             for owner in [one for one in intent.owners if one in self.plan.snapshot.observed]:
                 self.plan.draft.add_order(owner, before=[address])
-
-    def _publish_by_hand(self, intent: Intent) -> None:
-        value = _wanted_value(intent)
-        name = intent.name or f"(token {intent.token} of SES)._domainkey.{intent.domain}"
-        self.plan.draft.say(
-            "note",
-            "publish-by-hand",
-            f"publish {name} {intent.type} {value or '(known after apply)'}",
-            address=f"{NAME}/manual/{name}/{intent.type}",
-            source=intent.source,
-            hint="`zone: manual`: recon does not write it",
-        )
 
 
 def _quoted(scopes: list[str]) -> str:

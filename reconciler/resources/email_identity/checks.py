@@ -19,7 +19,7 @@ from reconciler.mail import bimi, dmarc, spf, txt
 from reconciler.mail.tags import BadRecord
 from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import fold_domain, is_below
-from reconciler.regions import deterministic_parent
+from reconciler.regions import UNPUBLISHED, deterministic_parent
 
 MAX_POLICIES: Final = 20
 MAX_POLICY_BYTES: Final = 4096
@@ -189,6 +189,13 @@ def _private_key(place: EntryContext, reference: Any) -> None:
 def _mail_from(place: EntryContext) -> None:
     block = place.values.get("mail_from")
     if not isinstance(block, dict):
+        return
+    if place.region in UNPUBLISHED:
+        place.error(
+            "mail_from", "unpublished-host", "a MAIL FROM domain needs the MX of SES, whose name AWS has not published "
+            f"for {place.region}: a guessed MX would lose bounces",
+            "take mail_from out: bounces then go to SES's own domain",
+        )  # fmt: skip
         return
     if "mail_from_domain" not in block:
         place.error("mail_from", "missing-key", "mail_from_domain is missing",

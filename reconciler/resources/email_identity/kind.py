@@ -38,7 +38,7 @@ from reconciler.kinds.ownership import (
 )
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
-from reconciler.kinds.reading import Reader, must_exist, read_covering, read_each, wanted_addresses
+from reconciler.kinds.reading import Reader, must_exist, principal_addresses, read_covering, read_each, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
@@ -255,7 +255,7 @@ class EmailIdentity(Reader):
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         wanted = _wanted(draft, desired, live)
-        needs = _references(desired)
+        needs = (*_references(desired), *principal_addresses(draft.snapshot, desired.spec["policies"].values()))
         for need in needs:
             if address_parts(need).kind == DEFAULT_SET.kind:
                 must_exist(draft, need, desired, DEFAULT_SET.path)
@@ -498,6 +498,7 @@ def _execution(draft: PlanDraft, desired: Desired, live: Observed | None) -> dic
     execution: dict[str, Any] = {
         **draft.order(desired.address).execution(),
         "policies": dict(desired.entry.values.get("policies") or {}),
+        "principals": principal_addresses(draft.snapshot, desired.spec["policies"].values()),
         "verified": bool(live and live.facts.get("verification_status") == "SUCCESS"),
     }
     reference = (desired.spec.get("dkim") or {}).get("domain_signing_private_key")

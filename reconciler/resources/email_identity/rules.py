@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 
 from reconciler import regions
 from reconciler.kinds.policy import for_anyone, listed, statements
-from reconciler.names import at_or_above, parents
+from reconciler.mail.dkim_key import public_key, rsa_bits
+from reconciler.names import at_or_above, mixed_scripts, parents
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
 
@@ -35,7 +36,7 @@ def _loses_alignment(view: RuleView, identity: Resource) -> bool:
 def _consequence(view: RuleView, identity: Resource) -> str:
     policy = view.policy(identity.name)
     if policy is not None and policy.enforces:
-        return f"; the DMARC record of {policy.owner} enforces p={policy.tags.get('p')}"
+        return f"; the DMARC record of {policy.owner} enforces {policy.level}"
     return ""
 
 
@@ -135,6 +136,28 @@ def key_lowered(view: RuleView, identity: Resource) -> Iterator[Problem]:
         yield Problem(
             f"the DKIM key of {identity.place} changes from 2048 to 1024 bits",
             "keep RSA_2048_BIT; SES publishes the key, so a longer key needs no longer record of yours",
+        )
+
+
+@dkim_rule("dkim-short-own-key", "warning", "A DKIM key of yours with fewer than 2048 bits")
+def short_own_key(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """An identity signs, or will sign, with a key that you bring (BYODKIM), and the key has fewer than 2048 bits.
+
+    Why: RFC 8301 recommends at least 2048 bits. Keys of 1024 bits are within reach of well-funded attackers, some
+    receivers report them as weak, and nobody but you replaces this one.
+    Fix: Make a key with `openssl genrsa 2048`, give it a new `domain_signing_selector`, and declare both together.
+    Source: RFC 8301 section 3.2: at least 2048 bits recommended
+    """
+    if identity.will(_ORIGIN) != "EXTERNAL" or not identity.will(_ENABLED):
+        return
+    selector = identity.will("dkim.domain_signing_selector")
+    texts = view.lookup(f"{selector}._domainkey.{identity.name}", "TXT") or () if selector else ()
+    publics = [view.dkim_keys[identity.address]] if identity.address in view.dkim_keys else map(public_key, texts)
+    bits = next((found for public in publics if (found := rsa_bits(public))), None)
+    if bits is not None and bits < 2048:
+        yield Problem(
+            f"{identity.place} signs with a key of yours of {bits} bits (selector {selector})",
+            "make one of 2048 bits (openssl genrsa 2048), and declare it with a new selector",
         )
 
 
@@ -260,6 +283,30 @@ def stale(view: RuleView) -> Iterator[RawFinding]:
 identity_rule = RuleFor(
     lambda view: ((one.address, one) for one in view.resources("email_identity")), "Identities", _EXAMPLE
 )
+
+
+@identity_rule(
+    "identity-mixed-scripts",
+    "warning",
+    "A domain whose name mixes scripts",
+    example="email_identity/us-east-1/xn--pple-43d.com",
+)
+def in_mixed_scripts(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """A label of the domain has letters of several scripts that no language mixes, such as a Cyrillic а among Latin
+    letters. Latin beside Chinese, Japanese or Korean is no finding.
+
+    Why: Such a name looks like another one, which is how it is used for fraud. Browsers and mail programs show it as
+    `xn--...`, and receivers treat mail from it as suspicious. Often nobody meant it: one letter was pasted from a text
+    in another script.
+    Fix: Write the name again with one keyboard layout. If the name is meant, waive the finding.
+    Source: Unicode Technical Standard 39, section 5.2, Restriction-Level Detection ("highly restrictive")
+    """
+    if identity.after is not None:
+        for label, scripts in mixed_scripts(identity.name.rpartition("@")[2]).items():
+            yield Problem(
+                f"{identity.name} is {label!r}, which mixes {' and '.join(scripts)} letters",
+                "write the name again with one keyboard layout, or waive this if the name is meant",
+            )
 
 
 @identity_rule("identity-deleted", "error", "An identity that sends is deleted")
@@ -436,7 +483,8 @@ def not_one_mx(view: RuleView) -> Iterator[RawFinding]:
     """
     for identity in view.identities:
         name = str(identity.will(_NAME) or "")
-        values = view.lookup(name, "MX") if name and identity.region else None
+        known = identity.region and identity.region not in regions.UNPUBLISHED
+        values = view.lookup(name, "MX") if name and known else None
         if values is None or _right_mx(values, identity.region or ""):
             continue
         before = view.lookup(name, "MX", "before")
@@ -502,6 +550,8 @@ def none_set(view: RuleView, identity: Resource) -> Iterator[Problem]:
     Fix: `mail_from: {mail_from_domain: "bounce-${region}.${domain}"}`
     Source: SES Developer Guide, Complying with DMARC
     """
+    if identity.region in regions.UNPUBLISHED:
+        return  # none can be declared there
     if identity.after is not None and not identity.will(_NAME) and not identity.was(_NAME):
         yield Problem(
             f"{identity.place} has no custom MAIL FROM domain: SPF passes for amazonses.com, not for {identity.name}",

@@ -41,7 +41,8 @@ def steps_of_identity(change: Change) -> Iterator[Step]:
 
 def _needs(change: Change) -> tuple[Need, ...]:
     """The configuration set, and the identity whose DKIM keys are replicated."""
-    return needs_of(change.depends_on, "create", "update", "dkim")
+    principals = change.execution.get("principals") or ()
+    return needs_of([one for one in change.depends_on if one not in principals], "create", "update", "dkim")
 
 
 def _first(change: Change) -> Need:
@@ -163,7 +164,7 @@ def _policies(change: Change) -> Iterator[Step]:
     yield Step(
         change.address,
         "policies",
-        (_first(change),),
+        (_first(change), *needs_of(change.execution.get("principals") or (), "create", "update")),
         lambda rt: writes.put_policies(rt, changed, written, region, name, wait=not verified),
         calls=tuple(
             "sesv2:DeleteEmailIdentityPolicy" if v is None else "sesv2:CreateEmailIdentityPolicy"
@@ -171,4 +172,5 @@ def _policies(change: Change) -> Iterator[Step]:
         ),
         region=region,
         after_verification=not verified,
+        unseen=("BadRequestException", "InvalidPolicyException"),
     )

@@ -25,6 +25,7 @@ SPEC = PlainSpec(
         "enabled": Field(default=False, ours=True),
         "matching_event_types": Field(default=(), set_of=True),
         **dict.fromkeys(OPTIONS, Field()),
+        "cloud_watch_destination": Field(sets=("dimension_configurations",)),
         "pinpoint_destination": Field(declared=False),
     },
     trail=CloudTrail(gone=("DeleteConfigurationSet",)),

@@ -15,9 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
+from reconciler.kinds import externals
 from reconciler.kinds.changes import alteration, claim, creation, deletion
 from reconciler.kinds.comparing import differences, project
-from reconciler.kinds.fields import without_absent
+from reconciler.kinds.externals import External
+from reconciler.kinds.fields import ordered_like, without_absent
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 ANY_OPTIONS = tuple(key for key in SPEC.fields if key.endswith("_destination"))
+FIREHOSE = {"delivery_stream_arn": "firehose", "iam_role_arn": "iam"}
 READ = "GetConfigurationSetEventDestinations"
 
 
@@ -62,7 +65,7 @@ class EventDestination(PlainKind):
         for entry in state.section(self.parent.section):
             for name, written in (entry.values.get(self.spec.parent_key) or {}).items():
                 wanted = self.desired_of(_own_entry(entry, self.spec.parent_key, name, written), entry.name, name)
-                wanted = replace(wanted, spec=_dimensions_in_order(without_absent(wanted.spec)), protect=False)
+                wanted = replace(wanted, spec=without_absent(wanted.spec), protect=False)
                 yield self.with_arns(wanted, state.stack)
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
@@ -85,7 +88,7 @@ class EventDestination(PlainKind):
         out = []
         for item in answer.get("EventDestinations") or ():
             name = str(item["Name"])
-            spec = _dimensions_in_order(without_absent(self.observed_fields(item)))
+            spec = without_absent(self.observed_fields(item))
             out.append(Observed(self.spec.address_of(region, set_name, name), self.name, region, name, spec))
         return out
 
@@ -110,9 +113,10 @@ class EventDestination(PlainKind):
             if not _can_be_planned(snapshot, address, parent):
                 continue
             entry = snapshot.desired[parent].entry if parent in snapshot.desired else None
-            remembered = name in put.get(parent, set())
-            ours = remembered or (means_none(entry, self.spec.parent_key) and address not in snapshot.desired)
-            ours = ours and not left_alone(entry, self.spec.parent_key, name)
+            ours = remembered = name in put.get(parent, set())
+            if address not in snapshot.desired:
+                ours = remembered or means_none(entry, self.spec.parent_key)
+                ours = ours and not left_alone(entry, self.spec.parent_key, name)
             change = self._plan_one(snapshot, address, parent, ours)
             if change is not None and change.action == "delete" and not remembered:
                 change = replace(change, notes=(*change.notes, *takes_along([name], self.spec.words)))
@@ -136,9 +140,9 @@ class EventDestination(PlainKind):
             return self._plan_gone(snapshot, live, parent) if live is not None and ours else None
         needs = (parent, *named_addresses(snapshot, self.name, desired.region, desired.spec))
         if live is None:
-            written = {"as_written": _order(desired.entry.values)}
-            return creation(desired, desired.spec, depends_on=needs, execution=written)
-        before = project(live.spec, {**desired.spec, **dict.fromkeys(k for k in ANY_OPTIONS if k in live.spec)})
+            return creation(desired, desired.spec, depends_on=needs)
+        there = ordered_like(self.spec.fields, live.spec, desired.spec)
+        before = project(there, {**desired.spec, **dict.fromkeys(k for k in ANY_OPTIONS if k in live.spec)})
         after: dict[str, Any] = dict(desired.spec)
         diff = differences(before, after, desired=desired)
         if not diff:
@@ -146,10 +150,7 @@ class EventDestination(PlainKind):
         replaces = _option_of(live.spec) != _option_of(desired.spec)
         gap = Note("events-gap", "warning", "events in the moment between delete and create are lost")
         notes = (gap,) if replaces else ()
-        return alteration(
-            desired, live, before, after, diff, replaces=replaces, depends_on=needs, notes=notes,
-            execution={"as_written": _order(desired.entry.values)},
-        )  # fmt: skip
+        return alteration(desired, live, before, after, diff, replaces=replaces, depends_on=needs, notes=notes)
 
     def _plan_gone(self, snapshot: Snapshot, live: Observed, parent: Address) -> Change | None:
         """The deletion of one that the state no longer declares, by itself or with its set."""
@@ -200,7 +201,7 @@ class EventDestination(PlainKind):
         if change.action == "delete":
             yield step("delete", (), lambda rt: self._delete(rt, region, keys), "Delete")
             return
-        definition = to_aws(_as_written(change.after or {}, change.execution.get("as_written") or {}))
+        definition = to_aws(change.after or {})
         named = [address for address in change.depends_on if address != parent]
         needs = (
             *needs_of((parent,), "create", "claim"), *needs_of(named, "create", "update"),
@@ -233,8 +234,15 @@ class EventDestination(PlainKind):
 
     # -- IAM and CloudTrail -----------------------------------------------------------------------------------------
 
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        for key, service in FIREHOSE.items():
+            arn = str(at_path(desired.spec, f"kinesis_firehose_destination.{key}") or "")
+            yield from externals.of_arn(service, desired.region or "", arn, state.stack)
+
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)
+        if stream := at_path(desired.spec, "kinesis_firehose_destination.delivery_stream_arn"):
+            yield Grant("stream", literal(str(stream)))
         role = at_path(desired.spec, "kinesis_firehose_destination.iam_role_arn")
         if role:
             yield Grant("passed_role", literal(str(role)))
@@ -249,7 +257,7 @@ class EventDestination(PlainKind):
 
     def _is_as(self, rt: Runtime, region: str, set_name: str, name: str, wanted: Document) -> bool:
         live = self.read(rt.aws, region, f"{set_name}/{name}")
-        return live is not None and live.spec == _dimensions_in_order(wanted)
+        return live is not None and live.spec == self.in_one_order(wanted)
 
     def _delete(self, rt: Runtime, region: str, keys: Mapping[str, Any]) -> None:
         rt.aws.call_if_there("sesv2", f"Delete{self.spec.operations}", region, **keys)
@@ -272,42 +280,6 @@ def _own_entry(entry: Entry, key: str, name: str, written: Mapping[str, Any]) ->
     prefix = f"{key}.{name}"
     sources = {p[len(prefix) + 1 :]: s for p, s in entry.sources.items() if p.startswith(prefix + ".")}
     return Entry(key, name, entry.region, written, entry.source_of(prefix), sources)
-
-
-def _order(written: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The order of the event types and of the names of the dimensions in the YAML. It has no meaning, but AWS keeps it,
-    and other tools compare it."""
-    dimensions = at_path(written, "cloud_watch_destination.dimension_configurations") or ()
-    return {
-        "events": [str(event).upper() for event in written.get("matching_event_types") or ()],
-        "dimensions": [str(one.get("dimension_name")) for one in dimensions],
-    }
-
-
-def _as_written(spec: Mapping[str, Any], order: Mapping[str, list[str]]) -> dict[str, Any]:
-    """A definition with its lists in the order of the YAML."""
-
-    def place(name: Any, kind: str) -> int:
-        names = order.get(kind) or []
-        return names.index(name) if name in names else len(names)
-
-    out = {**spec, "matching_event_types": sorted(spec["matching_event_types"], key=lambda one: place(one, "events"))}
-    metrics = spec.get("cloud_watch_destination")
-    if metrics:
-        dimensions = metrics["dimension_configurations"]
-        listed = sorted(dimensions, key=lambda one: place(one.get("dimension_name"), "dimensions"))
-        out["cloud_watch_destination"] = {**metrics, "dimension_configurations": listed}
-    return out
-
-
-def _dimensions_in_order(spec: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = spec.get("cloud_watch_destination")
-    if not metrics:
-        return dict(spec)
-    listed = sorted(
-        (dict(d) for d in metrics.get("dimension_configurations") or ()), key=lambda d: str(d.get("dimension_name"))
-    )
-    return {**spec, "cloud_watch_destination": {**metrics, "dimension_configurations": listed}}
 
 
 KIND = EventDestination(SPEC)

@@ -200,3 +200,21 @@ def topic_policy(view: RuleView, destination: Resource) -> Iterator[Problem]:
             "use a customer managed key, and allow ses.amazonaws.com kms:GenerateDataKey* and kms:Decrypt in its "
             "policy",
         )
+
+
+@destination_rule(
+    "events-target-missing",
+    "warning",
+    "A delivery stream or role that does not exist",
+    example="event_destination/us-east-1/transactional/warehouse",
+)
+def target_missing(view: RuleView, destination: Resource) -> Iterator[Problem]:
+    """Firehose answers that the delivery stream of an event destination does not exist, or IAM that its role does not.
+
+    Why: SES rejects the event destination, after other parts of the plan were carried out. Of one that exists already,
+    the events are lost.
+    Fix: Create the stream and the role before you apply this plan, or correct their ARNs.
+    Source: SES Developer Guide, Amazon Data Firehose event destination
+    """
+    for arn, why in view.unusable.get(destination.address, ()):
+        yield Problem(f"{arn} {why}", "create it before you apply this plan, or correct the ARN")

@@ -21,12 +21,25 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
 from reconciler.errors import ReconError, Stale
+from reconciler.kinds import externals
 from reconciler.kinds.changes import release
 from reconciler.kinds.comparing import differences
+from reconciler.kinds.externals import External
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import BaseKind, Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said
-from reconciler.kinds.ownership import KEY, KEY_INTENT, PREFIX, PROTECT, STACK, formerly_of, may_write, named, owner_of
+from reconciler.kinds.ownership import (
+    KEY,
+    KEY_INTENT,
+    PREFIX,
+    PROTECT,
+    STACK,
+    formerly_of,
+    may_write,
+    named,
+    owner_of,
+    unpack,
+)
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot, now
 from reconciler.kinds.tags import tags_from_aws
@@ -87,6 +100,10 @@ class SmtpCredential(BaseKind):
             kept = stores.declared(entry, state, covered)
             spec = {"regions": covered, "stores": kept, "credentials": dict(entry.values.get("credentials") or {})}
             yield Desired(address_of(entry.name), NAME, None, entry.name, spec, entry)
+
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        for store in desired.spec["stores"]:
+            yield from externals.key(str(store["region"]), str(store.get("kms_key_id") or ""))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         """Its stores, and the KMS keys that they are encrypted with."""
@@ -241,7 +258,7 @@ class SmtpCredential(BaseKind):
         execution["old_stores"] = _to_delete(draft.snapshot, name, execution["old_stores"], live)
         old_tags, new_tags = _tag_differences(wanted, live)
         gone = [*drop, *execution["orphans"], *map(stores.label, stores.without(execution["old_stores"], wanted))]
-        shown = {"regions": desired.spec["regions"], "credentials": [stores.described(s) for s in wanted]}
+        shown = {"regions": desired.spec["regions"], "credentials": sorted(map(stores.described, wanted))}
         shown |= {"deletes": gone} if gone else {}
         after = {"access_key": None, "status": "Active", **shown, **({"tags": new_tags} if new_tags else {})}
         notes = _adoption_notes(wanted, live)
@@ -252,8 +269,7 @@ class SmtpCredential(BaseKind):
             before = {
                 "access_key": live.spec["key"] or state.unrecorded,
                 "status": current["status"] if current else "deleted",
-                "regions": desired.spec["regions"], "credentials": [stores.described(s) for s in state.proven],
-                **({"tags": old_tags} if old_tags else {}),
+                **_stored(wanted, execution["old_stores"], live, state), **({"tags": old_tags} if old_tags else {}),
             }  # fmt: skip
             why = (
                 "the key was deleted"
@@ -300,9 +316,8 @@ class SmtpCredential(BaseKind):
             before["tags"], after["tags"] = old_tags, new_tags
             execution["retag"] = [s for s in state.proven if _tag_differences([s], live)[0]]
         if state.restore or state.copy or removed:
-            before["credentials"] = sorted([*map(stores.described, state.proven), *map(stores.label, removed)])
-            after["credentials"] = sorted(map(stores.described, wanted))
-            before["regions"] = after["regions"] = desired.spec["regions"]
+            before |= _stored(wanted, removed, live, state)
+            after |= {"regions": desired.spec["regions"], "credentials": sorted(map(stores.described, wanted))}
         if before == after and not (state.restore or state.copy):
             return None
         active = key["status"] == "Active"
@@ -593,6 +608,23 @@ def _tag_differences(wanted: Iterable[stores.Store], live: Observed | None) -> t
                 old.setdefault(tag, there.get(tag))
                 new.setdefault(tag, will.get(tag))
     return old, new
+
+
+def _stored(
+    wanted: list[dict[str, Any]], removed: Iterable[stores.Store], live: Observed, state: rotation.Health
+) -> dict[str, list[str]]:  # fmt: skip
+    """``regions`` and ``credentials`` of a change before it: the regions that the stored passwords cover (where no
+    store holds any, those that were stored last), and the stores with what each of them holds."""
+    key = state.key["id"] if state.key else live.spec["key"]
+    held = {stores.id_of(one): one for one in rotation.contents(wanted, live, key or "")}
+    covered = {region for one in held.values() for region in one["regions"]} or unpack(live.tags, stores.KEY_REGIONS)
+    there: Mapping[str, Any] = live.spec["stores"]
+    listed = [
+        stores.described_live(store, there[id_], held.get(id_))
+        for id_, store in {stores.id_of(store): store for store in (*removed, *wanted)}.items()
+        if there.get(id_, {}).get("exists")
+    ]
+    return {"regions": sorted(covered), "credentials": sorted(listed)}
 
 
 def _repair_request(

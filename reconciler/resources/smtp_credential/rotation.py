@@ -79,8 +79,7 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
             restore.append(store)
         else:
             rest.append(store)
-    remembered = unpack(live.tags, stores.KEY_REGIONS)
-    sources = _sources(every, there, key["id"], remembered, searched=bool(unrecorded)) if rest else []
+    sources = contents(every, live, key["id"]) if rest else []
     has_secret = any(s["secret"] for s in sources)
     regions = {r for s in sources for r in s["regions"]}
     copy = [s for s in rest if sources and (has_secret or (set(s["regions"]) <= regions and not s.get("secret")))]
@@ -105,17 +104,15 @@ def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | N
     return next(whole, None) or next((k for k in ids if any(stores.held(k, seen) for seen in there.values())), None)
 
 
-def _sources(
-    wanted: tuple[stores.Store, ...], there: Mapping[str, Any], key_id: str, remembered: frozenset[str], *,
-    searched: bool = False,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The stores that are proven to hold passwords of the key, with the regions that they cover; ``searched``: of any
-    regions, since no tag names them."""
+def contents(wanted: Iterable[stores.Store], live: Observed, key_id: str) -> list[dict[str, Any]]:
+    """The stores that are proven to hold passwords of the key, with the regions that they cover; of any
+    regions, where no tag names the key."""
     covered = sorted({r for s in wanted for r in s["regions"]})
+    remembered = unpack(live.tags, stores.KEY_REGIONS)
     found = []
-    for name, seen in there.items():
+    for name, seen in live.spec["stores"].items():
         form = stores.proven_content(key_id, seen, {*remembered, *covered}, sorted(remembered), covered)
-        form = form or (stores.held(key_id, seen) if searched else None)
+        form = form or (stores.held(key_id, seen) if key_id not in ("", live.spec["key"]) else None)
         if form is not None:
             found.append({**stores.parse(name), **form})
     return found

@@ -89,6 +89,19 @@ def _created(credential: Resource) -> str | None:
     return next((key.get("created") for key in keys if key.get("id") == credential.was("key")), None)
 
 
+@user_rule("smtp-store-key", "warning", "A KMS key of a store that cannot be used")
+def store_key(view: RuleView, entry: Entry, credential: Resource | None) -> Iterator[Problem]:
+    """KMS answers that the `kms_key_id` of `credentials` does not exist, is disabled, or is waiting for its deletion.
+
+    Why: The new access key cannot be stored, after the user was created. A password that is stored with a key that is
+    disabled cannot be read.
+    Fix: Create or enable the key in the region of the store before you apply this plan, or correct `kms_key_id`.
+    Source: KMS API, DescribeKey: KeyState
+    """
+    for key, why in view.unusable.get(f"smtp_credential/{entry.name}", ()):
+        yield Problem(f"the KMS key {key} of {entry.name} {why}", "create or enable it, or correct kms_key_id")
+
+
 @user_rule("smtp-no-endpoint", "warning", "A region without an SMTP endpoint")
 def no_endpoint(view: RuleView, entry: Entry, credential: Resource | None) -> Iterator[Problem]:
     """The stack has identities in a region without an SMTP endpoint.
@@ -101,6 +114,6 @@ def no_endpoint(view: RuleView, entry: Entry, credential: Resource | None) -> It
     if not lacking:
         return
     yield Problem(
-        f"SES has no SMTP endpoint in {', '.join(lacking)}: {entry.name} cannot log in there",
+        f"no SMTP endpoint of SES is known in {', '.join(lacking)}: {entry.name} cannot log in there",
         "send through the API in these regions, or through SMTP in another",
     )

@@ -121,6 +121,15 @@ def described(store: Store) -> str:
     return text + (", with the secret access key" if store.get("secret") else "")
 
 
+def described_live(store: Store, there: Mapping[str, Any], holds: Store | None) -> str:
+    """What is live in a store, as ``described`` says it; ``holds`` is the form of the key's value that it is proven to
+    hold (``proven_content``), None for any other value."""
+    if there.get("deleted") or holds is None:
+        return f"{label(store)}, " + ("scheduled for deletion" if there.get("deleted") else "with another value")
+    wanted, live = store.get("kms_key_id"), there.get("kms_key_id")
+    return described({**holds, "kms_key_id": wanted if wanted and same_kms(live, wanted) else wanted and live})
+
+
 def without(old: Iterable[Store], new: Iterable[Store]) -> list[Store]:
     """The stores of ``old`` that are not in ``new``."""
     kept = {id_of(s) for s in new}

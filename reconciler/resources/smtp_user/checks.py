@@ -19,7 +19,7 @@ from reconciler.desired.nodes import show
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import domain_of, fold_domain, fold_identity, is_at_or_below, parents
-from reconciler.regions import identity_arn, literal, partition_of
+from reconciler.regions import UNPUBLISHED, identity_arn, literal, partition_of
 
 MAX_INLINE_POLICY: Final = 2048
 """Characters without white space (IAM User Guide, "IAM and STS quotas")."""
@@ -37,6 +37,11 @@ _FROM_PATTERN = re.compile(r"[^\s<>,;\"]{1,320}")
 def check(place: EntryContext, stack: Stack) -> None:
     """One user; its values do not depend on a region."""
     values = place.values
+    if closed := [region for region in stack.regions if region in UNPUBLISHED]:
+        place.error(
+            "", "unpublished-host", f"AWS has not published the name of SES's SMTP endpoint in {', '.join(closed)}",
+            "take the user out, and send through the API there",
+        )  # fmt: skip
     if not USER_NAME.fullmatch(place.name):
         place.error("", "bad-name", f"{show(place.name)} is not a name for an IAM user",
                     "1 to 64 letters, digits and + = , . @ _ -")  # fmt: skip

@@ -13,13 +13,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.kinds import externals
+from reconciler.kinds.comparing import overlay
+from reconciler.kinds.externals import External
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import left_alone
 from reconciler.kinds.plain import PlainKind, Request
+from reconciler.kinds.reading import named_addresses
 from reconciler.kinds.spelling import camel
 from reconciler.kinds.tags import tags_from_aws
-from reconciler.model import Change, Desired, Note, Observed, State
+from reconciler.model import Address, Change, Desired, Note, Observed, State
 from reconciler.resources import naming
 from reconciler.resources.sns_topic import SERVICES, SPEC
 
@@ -41,6 +45,27 @@ class SnsTopic(PlainKind):
             else:
                 wanted = sorted(used.get((one.region or "", one.name), ()))
                 yield replace(one, spec={**one.spec, "publishers": wanted})
+
+    def after_reading(self, snapshot: Snapshot) -> None:
+        """What a declared resource publishes to although nobody declares it, a field that was taken out, stays live: so
+        must its right."""
+        derived = [
+            one for one in snapshot.kind(self.name)
+            if "publishers" not in one.entry.values and not left_alone(one.entry, "publishers")
+        ]  # fmt: skip
+        if not derived:
+            return
+        used: dict[Address, set[str]] = {}
+        for spec, field in naming(self.name):
+            for live in snapshot.live(spec.name) if field.service else ():
+                desired = snapshot.desired.get(live.address)
+                if desired is not None and snapshot.owns(live):
+                    stays = overlay(desired.spec, live.spec)
+                    for topic in named_addresses(snapshot, spec.name, live.region, stays, field):
+                        used.setdefault(topic, set()).add(field.service)
+        for one in derived:
+            wanted = sorted({*one.spec["publishers"], *used.get(one.address, ())})
+            snapshot.desired[one.address] = replace(one, spec={**one.spec, "publishers": wanted})
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         stack = aws.stack
@@ -64,6 +89,9 @@ class SnsTopic(PlainKind):
         count = live.facts["confirmed"] + live.facts["pending"]
         words = f"{count} subscription{'' if count == 1 else 's'} {'ends' if count == 1 else 'end'} with it"
         return (Note("subscriptions-lost", "warning", words),) if count else ()
+
+    def externals(self, desired: Desired, state: State) -> Iterable[External]:
+        return externals.key(desired.region or "", str(desired.spec.get("kms_master_key_id") or ""))
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)

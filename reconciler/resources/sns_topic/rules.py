@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reconciler.resources import naming
 from reconciler.resources.sns_topic import SERVICES
 from reconciler.rules import topics
 from reconciler.rules.registry import Problem, RuleFor, resources_after
@@ -35,8 +36,8 @@ def key(view: RuleView, topic: Resource) -> Iterator[Problem]:
 
 @topic_rule("topic-publisher-lost", "warning", "A topic that no longer lets a service publish")
 def publisher_lost(view: RuleView, topic: Resource) -> Iterator[Problem]:
-    """The plan takes a service off the publishers of a topic, and event destinations still publish there, or the
-    written `publishers` leave out one that this state makes publish there.
+    """The plan takes a service off the publishers of a topic, and event destinations, alarms or event rules still
+    publish there through it, or the written `publishers` leave out one that this state makes publish there.
 
     Why: The events are lost, and no error is shown anywhere.
     Fix: Add the service to `publishers`, or take the key out: then recon finds the publishers by itself.
@@ -44,14 +45,28 @@ def publisher_lost(view: RuleView, topic: Resource) -> Iterator[Problem]:
     """
     stack = view.state.stack
     arn = f"arn:{stack.partition}:sns:{topic.region}:{stack.account}:{topic.name}"
-    users = [
-        one.address for one in view.resources_after("event_destination")
-        if one.will("sns_destination.topic_arn") == arn and one.will("enabled") is not False
-    ]  # fmt: skip
     allowed = topic.will("publishers")
-    if users and allowed is not None and "ses" not in allowed:
-        many = f"{users[0]} and {len(users) - 1} more" if len(users) > 1 else users[0]
+    users: dict[str, list[str]] = {}
+    for spec, field in naming(topic.kind):
+        for one in view.resources_after(spec.name) if field.service and allowed is not None else ():
+            publishes = arn in field.texts_in(one.after or {}) and one.will("enabled") is not False
+            if publishes and field.service not in allowed:
+                users.setdefault(field.service, []).append(one.address)
+    for service, some in users.items():
+        many = f"{some[0]} and {len(some) - 1} more" if len(some) > 1 else some[0]
         yield Problem(
-            f"the topic {topic.place} does not let ses.amazonaws.com publish, and {many} would",
-            "add ses to its `publishers`, or take the key out",
+            f"the topic {topic.place} does not let {SERVICES[service]} publish, and {many} would",
+            f"add {service} to its `publishers`, or take the key out",
         )
+
+
+@topic_rule("topic-key-missing", "warning", "A KMS key of a topic that cannot be used")
+def key_missing(view: RuleView, topic: Resource) -> Iterator[Problem]:
+    """KMS answers that the `kms_master_key_id` of a topic does not exist, is disabled, or is waiting for its deletion.
+
+    Why: Nobody can publish to the topic, so its events and alarms are lost.
+    Fix: Create or enable the key in the region of the topic, or correct `kms_master_key_id`.
+    Source: SNS Developer Guide, Encrypting an Amazon SNS topic with server-side encryption; KMS API, DescribeKey
+    """
+    for key, why in view.unusable.get(topic.address, ()):
+        yield Problem(f"the KMS key {key} of {topic.place} {why}", "create or enable it, or correct kms_master_key_id")

@@ -1,0 +1,131 @@
+"""The workers of a Dask cluster that somebody runs: ``--scheduler tls://HOST:PORT`` (the extra ``fleet``).
+
+A scheduler runs what it is sent, so only TLS with certificates of Dask's own configuration is used off this machine.
+Dask starts a task again whose worker died, by default three times; a unit then begins by looking for its report.
+Source: Dask documentation, "TLS/SSL", "Worker Resilience", "Futures".
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from reconciler.errors import ReconError
+from reconciler.fleet.coordinate import Ended
+from reconciler.fleet.work import Task, carry_out
+from reconciler.masking import mask
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+CONNECT_SECONDS: Final = 20.0
+LOST_SECONDS: Final = 5.0
+"""How long a scheduler may be gone before the run gives up."""
+NO_WORKERS_SECONDS: Final = 120.0
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def check_address(address: str, insecure: bool) -> None:
+    """Raises ReconError for an address that is none, or over which anybody could send work to the workers."""
+    try:
+        url = urlsplit(address)
+        usable = bool(url.hostname and url.port)
+    except ValueError:
+        usable = False
+    if not usable or url.scheme not in {"tls", "tcp"}:
+        raise ReconError(f"--scheduler {address} is not an address of a Dask scheduler", hint="tls://HOST:8786")
+    if url.scheme == "tcp" and url.hostname not in _LOOPBACK and not insecure:
+        raise ReconError(
+            f"--scheduler {address}: without TLS anybody on that network may run code on the workers",
+            hint="use tls:// with distributed.comm.tls of Dask's configuration, or say --insecure",
+        )
+
+
+class ClusterWorkers:
+    """One unit for each worker of the cluster at once: two on one worker would die together."""
+
+    def __init__(self, address: str, *, insecure: bool = False) -> None:
+        """Raises ReconError where the extra is not installed or the scheduler does not answer."""
+        check_address(address, insecure)
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ReconError("--scheduler needs Dask distributed", hint='pip install "recon-mail[fleet]"') from None
+        try:
+            self._client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as problem:
+            why = str(problem).strip() or type(problem).__name__
+            hint = "see that it runs and that both sides have the same TLS configuration"
+            raise ReconError(f"the Dask scheduler at {address} does not answer: {mask(why)}", hint=hint) from None
+        _silence()
+        self.address = address
+        self._running: dict[str, Future[None]] = {}
+        self._gone_since: float | None = None
+        self._idle_since: float | None = None
+
+    def room(self) -> int:
+        return max(len(self._client.scheduler_info(n_workers=-1)["workers"]), 1) - len(self._running)
+
+    def start(self, task: Task) -> None:
+        key = f"{task.run_id}/{task.unit}/{time.monotonic_ns()}"
+        self._running[task.unit] = self._client.submit(carry_out, task, key=key, pure=False, retries=0)
+
+    def ended(self, seconds: float) -> list[Ended]:
+        until = time.monotonic() + seconds
+        while not any(future.done() for future in self._running.values()):
+            self._check_scheduler()
+            if time.monotonic() >= until:
+                return []
+            time.sleep(0.05)
+        self._idle_since = None
+        return [self._end(unit) for unit, future in list(self._running.items()) if future.done()]
+
+    def _end(self, unit: str) -> Ended:
+        future = self._running.pop(unit)
+        status, problem = future.status, future.exception() if future.status == "error" else None
+        future.release()
+        if status == "finished":
+            return Ended(unit)
+        if problem is None:
+            raise self._lost()
+        if type(problem).__name__ == "KilledWorker":
+            return Ended(unit, "its worker died each time that Dask tried it")
+        said = problem.message if isinstance(problem, ReconError) else f"{type(problem).__name__}: {problem}"
+        return Ended(unit, f"its worker could not run it: {mask(said)}")
+
+    def _check_scheduler(self) -> None:
+        """Raises ReconError where the scheduler has been gone for a while, or has no workers to give."""
+        now = time.monotonic()
+        if self._client.status != "running":
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since > LOST_SECONDS:
+                raise self._lost()
+            return
+        self._gone_since = None
+        if self._client.scheduler_info(n_workers=-1)["workers"]:
+            self._idle_since = None
+            return
+        self._idle_since = self._idle_since or now
+        if now - self._idle_since > NO_WORKERS_SECONDS:
+            hint = "start workers, then start this run again with the same --run-id"
+            raise ReconError(f"the Dask scheduler at {self.address} has no workers", hint=hint)
+
+    def _lost(self) -> ReconError:
+        return ReconError(
+            f"the Dask scheduler at {self.address} is gone",
+            hint="what has a report is done: start again with the same --run-id once a scheduler runs",
+        )
+
+    def close(self) -> None:
+        for future in self._running.values():
+            future.release()
+        self._client.close(timeout=2)
+
+
+def _silence() -> None:
+    """Dask would tell a lost scheduler a dozen times, with tracebacks; ``ended`` says it once."""
+    for name in ("asyncio", "tornado", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in {"asyncio", "distributed", "tornado"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
