@@ -1,6 +1,8 @@
 # recon in a container, from the locked dependencies:
 #   docker build -t recon .
-#   docker run --rm -v "$PWD:/work" -e AWS_PROFILE -v "$HOME/.aws:/home/recon/.aws:ro" recon plan
+#   docker run --rm --user "$(id -u):$(id -g)" -e HOME=/me -v "$HOME/.aws:/me/.aws:ro" -e AWS_PROFILE -v "$PWD:/work" \
+#     recon plan
+# With your own user id, since ~/.aws should be readable by you alone (mode 0600).
 FROM python:3.12-slim AS build
 RUN python -I -m venv /opt/recon
 WORKDIR /source

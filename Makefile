@@ -15,7 +15,7 @@ SECONDS ?= 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs bench bench-fleet lock clean
+.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs site bench bench-fleet lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ golden: $(VENV)/installed-dev ## rewrite the golden outputs; then read the diffe
 docs: $(VENV)/installed ## rewrite what docs/ takes from the code
 	@$(BIN)/python docs/generate.py
 
+site: $(VENV)-site/installed ## build the docs as a site in build/site; a broken link is an error
+	@$(VENV)-site/bin/zensical build --strict $(ARGS)
+
 bench: $(VENV)/installed ## measure plan and apply; writes the table of docs/performance.md
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
@@ -71,7 +74,7 @@ lock: $(VENV)/uv ## resolve the lock files anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --no-annotate --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(VENV)-fuzz build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-fuzz $(VENV)-site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- how .venv comes to be -------------------------------------------------------------------------------------------
 
@@ -93,6 +96,11 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 $(VENV)-fuzz/installed: tests/fuzz/requirements.txt
 	@$(PYTHON) -m venv --clear $(VENV)-fuzz
 	@$(VENV)-fuzz/bin/python -m pip --disable-pip-version-check install -qq --require-hashes -r tests/fuzz/requirements.txt
+	@touch $@
+
+$(VENV)-site/installed: docs/requirements.txt
+	@$(PYTHON) -m venv --clear $(VENV)-site
+	@$(VENV)-site/bin/python -m pip --disable-pip-version-check install -qq --require-hashes -r docs/requirements.txt
 	@touch $@
 
 $(VENV)/uv: $(VENV)/installed

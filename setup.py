@@ -13,6 +13,6 @@ setup(
         "": ["*.schema.json"],
         "reconciler": ["demo.zones.json"],
         "reconciler.renderers": ["templates/*"],
-        "reconciler.scaffold": ["files/**/*"],
+        "reconciler.scaffold": ["files/**/*", "requirements.lock"],
     },
 )

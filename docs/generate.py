@@ -22,6 +22,7 @@ from reconciler.smtp.lock import CALLS
 
 DOCS = Path(__file__).parent
 SCHEMAS = DOCS.parent / "schemas"
+LOCK = DOCS.parent / "requirements.lock"
 RULES = DOCS / "rules"
 
 SECRETS = frozenset({"secretsmanager:GetSecretValue", "ssm:GetParameter"})
@@ -275,6 +276,8 @@ def pages() -> dict[Path, str]:
     }
     found = {
         SCHEMAS / "rules.schema.json": rules_schema(),
+        # pipelines install from it what the wheel needs
+        LOCK.parent / "reconciler" / "scaffold" / LOCK.name: LOCK.read_text(encoding="utf-8"),
         **rule_pages(),
         SCHEMAS / "state.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
     }

@@ -99,8 +99,8 @@ ABSENT = {
     "sns": frozenset({"NotFound", "NotFoundException"}),
     "kms": frozenset({"NotFoundException"}),
     "firehose": frozenset({"ResourceNotFoundException"}),
-    "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException"}),
     "events": frozenset({"ResourceNotFoundException"}),
+    "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException", "DashboardNotFoundError"}),
 }
 """The error codes of each service for a resource that does not exist (each API reference, "Common errors")."""
 

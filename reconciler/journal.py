@@ -4,8 +4,9 @@ No desired or observed state depends on it, and a journal that cannot be written
 times, error codes and digests; never a value from the YAML, a message from AWS or a secret.
 
 A run is several lines of JSON: one when it starts, one for each step that ended, one when it ends. Locally they are
-appended to one file per stack and synced to the disk; in a bucket each run is its own object, rewritten every few
-seconds and at the end. A run without an end line was killed, or is still running.
+appended to one file per stack and synced to the disk; in a bucket each run has its own objects of some hundred lines,
+the last of which is rewritten every few seconds until it is full. A run without an end line was killed, or is still
+running.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import threading
@@ -33,10 +35,15 @@ if TYPE_CHECKING:
     from reconciler.model import Plan, Stack
 
 FLUSH = 15.0
-"""Seconds between two rewrites of a run's object in a bucket."""
+"""Seconds between two rewrites of a run's last object in a bucket."""
+PART = 500
+"""Lines after which a run goes on in an object of its own: the lines of a long run are not sent again and again."""
 ROTATE = 16 * 2**20
 """Bytes after which the local file is renamed to ``.1``, which replaces the older one."""
 
+
+_FURTHER = re.compile(r"\.[0-9]{4,}$")
+"""What follows the key of a run's first object in those of the others."""
 
 _APPEND = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
@@ -73,22 +80,26 @@ class _FileSink:
 
 
 class _ObjectSink:
-    """The lines of one run as an object in a bucket, rewritten by a thread while there are new lines."""
+    """The lines of one run as objects in a bucket: ``KEY``, ``KEY.0001`` and so on, in the order of their names. A
+    thread rewrites the last one while there are new lines."""
 
     def __init__(self, bucket: Bucket, key: str, failed: Callable[[Exception], None]) -> None:
         self._bucket = bucket
         self._key = key
         self._failed = failed
         self._lines: list[str] = []
+        """Those of the last object."""
+        self._part = 0
         self._stored = 0
         self._ended = threading.Event()
         self._lock = threading.Lock()
+        self._storing = threading.Lock()
         self._thread = threading.Thread(target=self._flush_until_closed, name="recon-journal", daemon=True)
 
     def write(self, line: str) -> None:
         with self._lock:
             self._lines.append(line)
-            first = len(self._lines) == 1
+            first = not self._part and len(self._lines) == 1
         if first:
             self._store()
             self._thread.start()
@@ -102,13 +113,20 @@ class _ObjectSink:
                 return
 
     def _store(self) -> None:
-        with self._lock:
-            count = len(self._lines)
-            if count == self._stored:
-                return
-            body = "".join(self._lines).encode()
-        self._bucket.put(self._key, body)
-        self._stored = count
+        with self._storing:  # lines are dropped once they are stored in a full object, by one thread at a time
+            while True:
+                with self._lock:
+                    lines = self._lines[:PART]
+                if len(lines) == self._stored:
+                    return
+                key = f"{self._key}.{self._part:04d}" if self._part else self._key
+                self._bucket.put(key, "".join(lines).encode())
+                self._stored = len(lines)
+                if len(lines) < PART:
+                    return
+                with self._lock:
+                    del self._lines[:PART]
+                    self._part, self._stored = self._part + 1, 0
 
     def close(self) -> None:
         self._ended.set()
@@ -287,7 +305,7 @@ def read_runs(
     write are skipped, with a warning.
 
     ``aws`` is the connection for a bucket. Raises ReconError (AwsError) if the journal cannot be read.
-    Cost with a bucket: one listing per 1000 runs and one read per run.
+    Cost with a bucket: one listing per 1000 objects and one read per object; most runs have one.
     """
     location = location_of(stack)
     if location.bucket:
@@ -295,7 +313,7 @@ def read_runs(
             raise ReconError(f"the journal is in {location}, and there is no connection to it")
         bucket = Bucket(location, aws)
         places = [f"{location.prefix}journal/{scope_key(scope)}/" for scope in stack.scopes]
-        keys = [key for place in places for key in bucket.keys(place)[-limit:]]
+        keys = [key for place in places for key in _last_runs(bucket.keys(place), limit)]
         objects = aws.parallel(bucket.get, keys)
         texts = [found.body for found in objects if found]
     else:
@@ -305,6 +323,14 @@ def read_runs(
     if skipped:
         warn(f"{skipped} line{'s' * (skipped != 1)} of the journal in {location} cannot be read, and were skipped.")
     return sorted(runs, key=lambda run: run.started, reverse=True)[:limit]
+
+
+def _last_runs(keys: Iterable[str], limit: int) -> list[str]:
+    """The keys of the last ``limit`` runs, each with those of its further objects."""
+    found: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        found.setdefault(_FURTHER.sub("", key), []).append(key)
+    return [key for run in sorted(found)[-limit:] for key in found[run]]
 
 
 def _local_texts(directory: OwnDirectory, name: str) -> list[bytes]:

@@ -9,6 +9,7 @@ Sources: RFC 1035 section 2.3.4 (sizes), RFC 5890-5893 (IDNA 2008), UTS #46 (map
 from __future__ import annotations
 
 import difflib
+import heapq
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -245,8 +246,10 @@ def _script(char: str) -> str:
 # --- names that somebody mistyped ----------------------------------------------------------------------------------
 
 _LONGEST_SEARCHED: Final = 100
-_MANY: Final = 2000
+_MANY: Final = 100_000
 """Beyond this many names, looking for near misses takes longer than reading the state."""
+_COMPARED: Final = 200
+"""As many names are compared letter by letter."""
 
 
 def similar(word: str, known: Iterable[str], n: int = 1) -> list[str]:
@@ -255,7 +258,22 @@ def similar(word: str, known: Iterable[str], n: int = 1) -> list[str]:
     choices = tuple(known)
     if not word or len(word) > _LONGEST_SEARCHED or len(choices) > _MANY:
         return []
-    return list(_similar(word, choices))[:n]
+    return list(_similar(word, _with_most_in_common(word, choices)))[:n]
+
+
+def _with_most_in_common(word: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Of many names the few that have the most groups of three letters in common with ``word``: to compare a name
+    letter by letter takes a hundred times as long."""
+    if len(choices) <= _COMPARED or len(word) < 3:
+        return choices
+    folded = word.lower()
+    groups = {folded[i : i + 3] for i in range(len(folded) - 2)}
+
+    def in_common(name: str) -> tuple[bool, int]:
+        other = name.lower()
+        return other.startswith(folded), sum(group in other for group in groups)
+
+    return tuple(heapq.nlargest(_COMPARED, choices, key=in_common))
 
 
 @lru_cache(maxsize=4096)

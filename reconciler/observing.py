@@ -16,6 +16,7 @@ from reconciler.aws import opt_in
 from reconciler.aws.answers import malformed
 from reconciler.errors import NOT_ENABLED, AwsError, Refused
 from reconciler.kinds import cloudformation
+from reconciler.kinds.listing import doubted, left_out
 from reconciler.kinds.ownership import CLOUDFORMATION_NAME, STACK, formerly_of, owner_of
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
@@ -111,12 +112,13 @@ def observe(
             done.result()
         if swept is not None and read_scope is None:
             late = swept.take_far()
-    if late:
-        # Nobody declares it, so that only the search could find it: read now, as a run with these targets reads.
-        snapshot.read_scope = ReadScope(late)
+    if late := late | doubted(snapshot):
+        # Nobody declares it, so that only the search could find it; or a list that may trail does not have it: read
+        # now, as a run with these targets reads.
+        scope, snapshot.read_scope = snapshot.read_scope, ReadScope(late)
         for names in chains:
             chain(names)
-        snapshot.read_scope = None
+        snapshot.read_scope = scope
     cloudformation.ask(aws, snapshot)
     records.observe(aws, snapshot)
     _doubt_sweep(snapshot)
@@ -205,7 +207,8 @@ class _Sweep:
         else:
             self.failed.append((region, error))
         for kind, name, tags in found:
-            address = f"{kind}/{region}/{name}"
+            spec = KINDS.get(kind)
+            address = spec.address_of(*((region,) if spec.regional else ()), name) if spec is not None else ""
             if kind and (owner := formerly_of(stack, tags)):
                 snapshot.former[address] = owner
                 if snapshot.names(address):
@@ -232,19 +235,12 @@ def _say_unswept(snapshot: Snapshot, failed: Sequence[tuple[str, AwsError]], hin
 def _doubt_sweep(snapshot: Snapshot) -> None:
     """Take the sweep for unread where it has left out what this run has read with our tag: it may have left out more,
     that nobody declares. Tags are found some minutes after they were written."""
-    left_out = sorted(
-        live.address
-        for live in snapshot.observed.values()
-        if live.region in snapshot.swept
-        and KINDS[live.kind].swept
-        and owner_of(live.tags) == snapshot.scope
-        and live.address not in snapshot.owned.get(live.kind, ())
-    )
-    if left_out:
-        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+    found = left_out(snapshot)
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         snapshot.unreadable(
             "sweep",
-            f"the search for what has our tag left out {', '.join(left_out[:3])}{more}, which "
+            f"the search for what has our tag left out {', '.join(found[:3])}{more}, which "
             "this run has read with that tag: it may have left out more, that is no longer declared",
             "AWS finds tags some minutes after they were written: plan again later",
         )

@@ -17,7 +17,7 @@ from reconciler import secrets
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.model import Change, Diagnostic, Document, Plan, State
-from reconciler.names import is_at_or_below
+from reconciler.names import at_or_above, parents
 from reconciler.observing import declare
 from reconciler.planner import in_order, make_plan
 from reconciler.resources import KINDS
@@ -37,7 +37,7 @@ def empty_snapshot(state: State, now: str, others: Sequence[State] = ()) -> Snap
     """
     snapshot = declare(state, now)
     domains = {e.name for s in (state, *others) for e in s.section("domains") if e.region is None}
-    tops = {name for name in domains if not any(name != other and is_at_or_below(name, other) for other in domains)}
+    tops = {name for name in domains if not any(parent in domains for parent in parents(name))}
     for top in sorted(tops):
         _add_zone(snapshot, top, top)
     for entry in state.section("domains"):
@@ -45,12 +45,11 @@ def empty_snapshot(state: State, now: str, others: Sequence[State] = ()) -> Snap
             continue
         zone = entry.values.get("zone")
         if zone not in {None, "auto", "manual"}:
-            _add_zone(snapshot, str(zone), next(top for top in tops if is_at_or_below(entry.name, top)))
+            _add_zone(snapshot, str(zone), next(name for name in at_or_above(entry.name) if name in tops))
     index = ZoneIndex(snapshot.zones)
     for name, hint in [*declared_names(snapshot), *live_names(snapshot)]:
         if hint in {None, "auto"} and not isinstance(index.pick(name, hint), Zone):
-            _add_zone(snapshot, name, name)
-            index = ZoneIndex(snapshot.zones)
+            index.add(_add_zone(snapshot, name, name))
     for desired in snapshot.kind("email_identity"):
         reference = (desired.entry.values.get("dkim") or {}).get("domain_signing_private_key")
         if isinstance(reference, Mapping):
@@ -58,8 +57,8 @@ def empty_snapshot(state: State, now: str, others: Sequence[State] = ()) -> Snap
     return snapshot
 
 
-def _add_zone(snapshot: Snapshot, zone_id: str, name: str) -> None:
-    snapshot.zones.setdefault(zone_id, Zone(zone_id, name, loaded=True))
+def _add_zone(snapshot: Snapshot, zone_id: str, name: str) -> Zone:
+    return snapshot.zones.setdefault(zone_id, Zone(zone_id, name, loaded=True))
 
 
 def declared_difference(head: State, base: State, now: str, *, targets: Sequence[str] = ()) -> Plan:

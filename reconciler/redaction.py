@@ -133,6 +133,28 @@ def _local_start(text: str, end: int, least: int) -> int | None:
     return start if any(c.isalnum() for c in text[start:end]) else None
 
 
+_current: Redactor | None = None
+
+
+def use(redactor: Redactor | None) -> Redactor | None:
+    """Hide by ``redactor`` from now on, by none with None; returns the one before."""
+    global _current
+    before, _current = _current, redactor
+    return before
+
+
+def know_account(account: str | None) -> None:
+    """The account that the command is about: hidden also inside other words, and the first to be numbered."""
+    if _current is not None:
+        _current.know_account(account)
+
+
+def redacted(text: str) -> str:
+    """``text`` as it is printed. For what is laid out or cut, which must not cut a name before it is hidden; all that
+    is printed passes the streams."""
+    return _current.text(text) if _current is not None else text
+
+
 class RedactedStream:
     """A text stream that hides what passes through it, line by line; all else is the stream's own."""
 

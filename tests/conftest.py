@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from faults.counting import pytest_terminal_summary as pytest_terminal_summary
 from hypothesis import HealthCheck, settings
 
-from reconciler import masking, observing, regions
+from reconciler import applier, masking, observing, regions
 from reconciler.applier import progress
 from reconciler.aws import Aws, client
 
@@ -44,7 +44,7 @@ def no_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Calls to an AWS in the same process take no time, so work is done in the thread that hands it out: starting
     thousands of threads takes longer than all of it. Marked ``threads``, a test has them as users do."""
     if not request.node.get_closest_marker("threads"):
-        for module in (observing, client, progress):
+        for module in (applier, observing, client, progress):
             monkeypatch.setattr(module, "ThreadPoolExecutor", support.AtOnce)
 
 

@@ -24,6 +24,9 @@ BIN = Path(sys.executable).parent
 _SCRIPTS = {"before_script", "script", "after_script"}
 
 
+PACKAGE = "https://wheels.example/recon_mail-0.2.0-py3-none-any.whl#sha256=" + "a" * 64
+
+
 def scripts(path: Path) -> Iterator[tuple[str, str]]:
     """Name and text of every shell script in a file of a pipeline."""
     document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -79,7 +82,7 @@ def main() -> int:
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         for forge in ("github", "gitlab"):
-            for name, text in files(InitOptions(forge=forge)).items():  # type: ignore[arg-type]
+            for name, text in files(InitOptions(forge=forge, package=PACKAGE)).items():  # type: ignore[arg-type]
                 target = Path(folder, forge, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")

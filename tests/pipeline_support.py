@@ -153,7 +153,10 @@ class GitHub:
         self.temp = shell.house.home / "temp"
         self.contexts = {
             "github.token": "t", "github.repository": "acme/mail", "github.event.repository.default_branch": "main",
-            "github.event.repository.visibility": "public", "runner.temp": str(self.temp), **contexts,
+            "github.event.repository.visibility": "public", "runner.temp": str(self.temp), "matrix.env": "",
+            "matrix.role": f"arn:aws:iam::{support.ACCOUNT}:role/recon-", "matrix.region": support.HOME,
+            "matrix.artifact": "plan", "matrix.page": "plan-page", "matrix.label": "mail-drift",
+            "matrix.title": "Mail has drifted", "needs.changed.outputs.state": "yes", **contexts,
         }  # fmt: skip
         self.artifacts = shell.house.home / "artifacts"
         self.attested: list[str] = []

@@ -6,6 +6,7 @@ as much, and the seconds are counted. What became visible after N seconds must n
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ import pytest
 from support import HOME, House, client, told, words
 
 from reconciler import applier
+from reconciler.applier import visibility
+from reconciler.applier.zones import Zones
 from reconciler.model import Result
 
 USERS: dict[str, Any] = {
@@ -271,9 +274,40 @@ def test_destroy_does_not_wait_for_tags(late: Patient) -> None:
 
 def test_dns_that_is_pending(late: Patient) -> None:
     late.sandbox.settings(insync_delay=40.0)
-    late.converges({"domains": {"acme.com": {"dkim": {}}}}, within=40.0 + 10.0)
+    late.converges({"domains": {"acme.com": {"dkim": {}}}}, within=40.0 + 2.5)
     assert late.clock.slept >= 35.0
     assert any("in sync" in text for text in late.said)
+
+
+def test_waiting_for_ses_costs_little_more_than_what_is_waited_for(late: Patient) -> None:
+    """Route 53 takes 30 seconds, SES verifies 50 after it sees the records: recon adds less than a poll each."""
+    late.sandbox.settings(insync_delay=30.0, verification_delay=50.0)
+    result = late.run(
+        {"domains": {"acme.com": {"dkim": {}, "mail_from": {"mail_from_domain": "b.acme.com"}}}}, wait_for_ses=True
+    )
+    assert result.outcome == "applied", told(result)
+    assert 50.0 <= late.clock.slept <= 30.0 + 50.0 + 6.0
+
+
+@pytest.mark.threads
+def test_ses_is_looked_at_while_route53_publishes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither waits for the other; and the time for SES begins when the records are published."""
+    seen = threading.Event()
+    wait_insync, wait_for_ses = Zones.wait_insync, visibility.wait_for_ses
+
+    def insync(zones: Zones, *already: Any) -> Any:
+        assert zones.run.deadline == math.inf or already
+        assert seen.wait(30)
+        return wait_insync(zones, *already)
+
+    def ses(run: Any, *rest: Any) -> Any:
+        seen.set()
+        return wait_for_ses(run, *rest)
+
+    monkeypatch.setattr(Zones, "wait_insync", insync)
+    monkeypatch.setattr(visibility, "wait_for_ses", ses)
+    house.seed_zone()
+    house.apply({"domains": {"acme.com": {"dkim": {}}}}, wait_for_ses=True, verify_timeout=60.0)
 
 
 def test_dns_that_stays_pending_is_said_with_the_limit(late: Patient) -> None:

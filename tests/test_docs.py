@@ -113,6 +113,38 @@ def test_make_targets_in_pages_exist() -> None:
             assert target in targets, f"{page.name}: make {target}"
 
 
+def states(page: str) -> list[str]:
+    """The blocks of YAML in a page that are a whole state."""
+    text = (HERE / "docs" / page).read_text(encoding="utf-8")
+    return [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("stack:")]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"), [(page, text) for page in ("cookbook.md", "first-domain.md") for text in states(page)]
+)
+def test_a_recipe_is_a_valid_state(tmp_path: Path, page: str, text: str) -> None:
+    from reconciler.desired import load
+
+    file = tmp_path / "state.yaml"
+    file.write_text(text, encoding="utf-8")
+    found = load(file, "production" if "environments:" in text else None)
+    assert not [one for one in found.warnings if one.severity != "note"], found.warnings
+
+
+def test_the_site_has_every_page() -> None:
+    """Each page is in the navigation of the site, or a page that is links to it."""
+    listed = set(re.findall(r'"([^"]+\.md)"', (HERE / "zensical.toml").read_text(encoding="utf-8")))
+    docs = HERE / "docs"
+    linked = {
+        str((page.parent / target).resolve().relative_to(docs))
+        for page in (docs / one for one in listed)
+        for target in re.findall(r"\]\(([^)#:]+\.md)", page.read_text(encoding="utf-8"))
+    }
+    there = {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
+    assert listed <= there
+    assert there <= listed | linked, there - listed - linked
+
+
 def test_the_first_yaml_of_the_readme_is_valid(tmp_path: Path) -> None:
     text = (HERE / "README.md").read_text(encoding="utf-8")
     found = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)

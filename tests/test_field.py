@@ -18,7 +18,7 @@ from reconciler.kinds.policy import normal_policy
 from reconciler.mail.sigv4 import smtp_password
 from reconciler.names import similar
 from reconciler.regions import partition_of
-from reconciler.resources.smtp_credential import stores
+from reconciler.resources.smtp_credential import rotation, stores
 
 STORED = {"username": "AKIA1", "regions": {}}
 SECRET = "some+secret+key"
@@ -368,6 +368,9 @@ def test_addresses_of_a_pool_are_read_only_where_they_are_declared(house: House)
     assert [change.address for change in plan.changes] == ["dedicated_ip_pool/us-east-1/tx"]
     assert [d.address for d in plan.diagnostics if d.code == "unread"] == ["dedicated_ip_pool/us-east-1/rx"]
     assert house.apply(targets=["dedicated_ip_pool/us-east-1/tx"], expect=None).applied[0].status == "done"
+    client("sesv2").create_dedicated_ip_pool(PoolName="theirs")
+    ran = house.cli("import", "--region", "us-east-1")
+    assert "theirs" in ran.out, ran
 
 
 def findings(plan: Any, rule: str) -> list[str]:
@@ -448,6 +451,37 @@ def test_keys_streams_and_roles_that_do_not_exist_are_found_by_the_plan(house: H
         house.sandbox.fault("error", operation=operation, **denied)
     plan = house.plan()
     assert not findings(plan, "events-target-missing") + findings(plan, "smtp-store-key")
+
+
+@pytest.mark.parametrize(
+    ("live", "same"),
+    [
+        ("v=DMARC1 ;p=none; aspf=r;  pct=100 ; sp=none; rua=mailto:b@acme.com , mailto:a@acme.com;", True),
+        ("v=DMARC1; p=none; rua=mailto:b@acme.com,mailto:a@acme.com", True),
+        ("v=DMARC1; p=none; rua=mailto:a@acme.com", False),
+        ("v=DMARC1; p=none; rua=mailto:a@acme.com,mailto:b@acme.com,mailto:c@acme.com", False),
+        ("v=DMARC1; p=none; sp=reject; rua=mailto:a@acme.com,mailto:b@acme.com", False),
+    ],
+)
+def test_a_record_of_the_same_meaning_is_left_alone(house: House, live: str, same: bool) -> None:
+    house.seed_zone("acme.com", {("_dmarc.acme.com", "TXT"): [live]})
+    dmarc = {"p": "none", "rua": ["mailto:a@acme.com", "mailto:b@acme.com"]}
+    plan = house.plan({"domains": {"acme.com": {"identity": False, "dmarc": dmarc}}})
+    changed = [c.action for c in plan.changes if c.address == "dns_record/acme.com/_dmarc.acme.com/TXT"]
+    assert ("update" in changed) is not same
+
+
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [
+        ({}, "(2026-11-20)"),
+        ({"service": "ses", "region": "N/A"}, "(2026-11-20) by ses"),
+        ({"service": None, "region": "us-east-1"}, "(2026-11-20) in us-east-1"),
+    ],
+)
+def test_what_iam_leaves_out_of_the_last_use_is_not_printed(more: dict[str, Any], end: str) -> None:
+    used = {"at": "2026-11-20T00:00:00+00:00", **more}
+    assert rotation.describe_use(used, "2026-11-29T00:00:00+00:00").endswith(end)
 
 
 def test_near_names_of_smtp_users(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import yaml
 from reconciler import desired
 from reconciler.scaffold import InitOptions, files, name_of
 
+WHEEL = "https://wheels.example/recon_mail-0.2.0-py3-none-any.whl#sha256=" + "a" * 64
+
 
 def test_what_it_writes_validates(house: support.House) -> None:
     for forge in ("github", "gitlab", "none"):
         place = house.home / forge
-        ran = house.cli("init", str(place), "--forge", forge, "--domain", "acme.com")
+        ran = house.cli("init", str(place), "--forge", forge, "--domain", "acme.com", "--package", WHEEL)
         assert ran.code == 0, ran
         assert ran.out.count("wrote ") == len([p for p in place.rglob("*") if p.is_file()])
         assert house.cli("validate", str(place / "state")).code == 0
@@ -39,13 +42,74 @@ def test_commented_examples_validate_too(tmp_path: Path) -> None:
     assert state.section("dedicated_ip_pools")
 
 
-def test_the_package_is_what_was_named(house: support.House) -> None:
-    wanted = "recon-mail @ git+https://git.example/acme/recon@" + "a" * 40
+@pytest.mark.parametrize(
+    ("given", "line", "hashes"),
+    [
+        (
+            "git+https://git.example/acme/recon@" + "a" * 40,
+            "recon-mail @ git+https://git.example/acme/recon@" + "a" * 40,
+            0,
+        ),
+        (WHEEL, "recon-mail @ " + WHEEL.replace("#sha256=", " --hash=sha256:"), 1),
+        ("recon-mail==0.2.0 --hash=sha256:" + "b" * 64, "recon-mail==0.2.0 --hash=sha256:" + "b" * 64, 1),
+    ],
+)
+def test_the_package_is_what_was_named(house: support.House, given: str, line: str, hashes: int) -> None:
     for forge, name in (("github", ".github/workflows/mail-apply.yml"), ("gitlab", ".gitlab/mail.yml")):
-        assert house.cli("init", forge, "--forge", forge, "--package", wanted).code == 0
-        document = yaml.safe_load((house.home / forge / name).read_text())
+        assert house.cli("init", forge, "--forge", forge, "--package", given).code == 0
+        text = (house.home / forge / name).read_text()
+        document = yaml.safe_load(text)
         found = document["env"] if forge == "github" else document[".mail"]["variables"]
-        assert found["RECON"] == wanted
+        assert found["RECON"] == line
+        # the package alone is checked by its hash, or is a commit; what it needs always by hashes
+        installs = re.findall(r"pip install .*", text)
+        assert installs and not [one for one in installs if "--no-deps" not in one and "--require-hashes" not in one]
+        assert all(("--require-hashes" in one) == bool(hashes) for one in installs if "--no-deps" in one)
+
+
+def test_without_a_package_workflows_are_left_out(house: support.House) -> None:
+    for forge in ("github", "gitlab"):
+        ran = house.cli("init", forge, "--forge", forge)
+        assert ran.code == 0 and "Left out: the workflow files" in ran.err
+        assert (house.home / forge / "state" / "stack.yaml").exists()
+        assert not [*(house.home / forge).rglob("mail*.yml")]
+
+
+def test_account_and_environments_are_those_of_the_state(house: support.House) -> None:
+    (house.home / "state").mkdir()
+    (house.home / "state" / "all.yaml").write_text(
+        "stack: {name: acme, account: '111122223333', regions: [eu-west-1], backend: {s3: {bucket: acme-recon}}}\n"
+        "environments:\n  production: {}\n  staging: {stack: {account: '444455556666', regions: [us-east-2]}}\n"
+        "domains: {acme.com: {}}\n"
+    )
+    assert house.cli("init", "--package", WHEEL).code == 0
+    flows = {p.name: yaml.safe_load(p.read_text()) for p in (house.home / ".github" / "workflows").glob("*.yml")}
+    for name, job in (("mail-plan.yml", "plan"), ("mail-drift.yml", "drift"), ("mail-rotate.yml", "rotate")):
+        matrix = flows[name]["jobs"][job]["strategy"]["matrix"]["include"]
+        assert [(one["env"], one["account"], one["region"]) for one in matrix] == [
+            ("production", "111122223333", "eu-west-1"), ("staging", "444455556666", "us-east-2"),
+        ]  # fmt: skip
+    jobs = flows["mail-apply.yml"]["jobs"]
+    assert jobs.keys() == {f"{job}-{env}" for job in ("plan", "apply", "report") for env in ("production", "staging")}
+    text = (house.home / ".github" / "workflows" / "mail-apply.yml").read_text()
+    for env, account in (("production", "111122223333"), ("staging", "444455556666")):
+        assert jobs[f"apply-{env}"]["environment"] == env and jobs[f"apply-{env}"]["needs"] == f"plan-{env}"
+        assert f"recon plan --env {env} --out" in text and f"--state state --env {env} --expect" in text
+        assert f"arn:aws:iam::{account}:role/recon-apply" in text
+    said = house.cli("init", "--aws", "--repository", "acme/mail", "--repository-id", "12/34")
+    documents = [json.loads(part.partition("\n")[2]) for part in said.out.split("\n\n")]
+    subjects = [s for d in documents for c in [d["Statement"][0]["Condition"]] for s in next(
+        (v for k, v in c.get("StringLike", {}).items() if k.endswith(":sub")), [])]  # fmt: skip
+    for form in ("repo:acme/mail:", "repo:acme@12/mail@34:"):
+        assert {f"{form}environment:production", f"{form}environment:staging", f"{form}pull_request"} <= {*subjects}
+    assert "444455556666:oidc-provider/token.actions.githubusercontent.com" in said.out
+    assert "# Policy of the bucket acme-recon" in said.out and "aws:SecureTransport" in said.out
+    assert not [s for s in subjects if s.endswith(":*")]
+
+
+def test_the_lock_file_of_pipelines_is_the_projects() -> None:
+    root = Path(__file__).parent.parent
+    assert (root / "reconciler/scaffold/requirements.lock").read_text() == (root / "requirements.lock").read_text()
 
 
 def test_it_never_overwrites(house: support.House) -> None:
@@ -53,7 +117,7 @@ def test_it_never_overwrites(house: support.House) -> None:
     mine = house.home / ".github" / "workflows" / "mail-plan.yml"
     mine.write_text("mine")
     (house.home / ".gitignore").symlink_to("/dev/null")
-    assert house.cli("init").code == 0
+    assert house.cli("init", "--package", WHEEL).code == 0
     assert mine.read_text() == "mine"
     before = {p: p.read_bytes() for p in house.home.rglob("*") if p.is_file() and not p.is_symlink()}
     ran = house.cli("init", "--domain", "other.example")
@@ -64,8 +128,10 @@ def test_it_never_overwrites(house: support.House) -> None:
 
 def test_a_state_that_is_there_gets_nothing_beside_it(house: support.House) -> None:
     (house.home / "state" / "deep").mkdir(parents=True)
-    (house.home / "state" / "deep" / "mine.yml").write_text("stack: {}")
-    assert house.cli("init").code == 0
+    (house.home / "state" / "deep" / "mine.yml").write_text(
+        "stack: {name: a, account: '111122223333', regions: [us-east-1]}"
+    )
+    assert house.cli("init", "--package", WHEEL).code == 0
     assert [p.name for p in (house.home / "state").rglob("*.y*ml")] == ["mine.yml"]
     assert (house.home / ".github" / "workflows" / "mail-drift.yml").exists()
 
@@ -79,6 +145,10 @@ def test_a_state_that_is_there_gets_nothing_beside_it(house: support.House) -> N
         ["--name", "a b"],
         ["--forge", "x"],
         ["--package", "a\nb"],
+        ["--package", "recon-mail==0.1.0"],
+        ["--package", "git+https://git.example/acme/recon@main"],
+        ["--package", "git+https://git.example/acme/recon@abcdef1"],
+        ["--package", "https://wheels.example/recon_mail-0.2.0-py3-none-any.whl"],
         ["--package", 'x"; curl'],
     ],
 )

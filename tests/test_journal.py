@@ -187,6 +187,33 @@ def test_a_large_journal_is_put_aside(house: support.House, monkeypatch: pytest.
     assert len(read_runs(stack())) >= 2
 
 
+def test_the_lines_of_a_long_run_are_sent_to_a_bucket_once(
+    house: support.House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is full is not written again; a run is read from all of its objects, and counts as one."""
+    bucket = support.client("s3")
+    bucket.create_bucket(Bucket=BUCKET)
+    monkeypatch.setattr(journal, "PART", 4)
+    monkeypatch.setattr(journal, "FLUSH", 3600.0)
+    planned = house.make(DOCUMENT)
+    for steps in (1, 13):
+        with recording(stack(**S3), planned.aws, "apply") as run:
+            for number in range(steps):
+                run.step(f"a{number:02d}#b", "done")
+                assert run._sink is not None
+                run._sink._store()  # type: ignore[attr-defined]  # as its thread does every few seconds
+            run.outcome = "applied"
+    keys = [item["Key"] for item in bucket.list_objects_v2(Bucket=BUCKET)["Contents"]]
+    bodies = [bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode().splitlines() for key in keys]
+    assert sorted(map(len, bodies)) == [3, 3, 4, 4, 4]
+    assert len({line for body in bodies for line in body}) == 3 + 15
+    for limit in (1, 2):
+        found = journal.read_runs(stack(**S3), planned.aws, limit=limit)
+        assert len(found) == limit
+        assert [s[0] for s in found[0].steps] == [f"a{number:02d}#b" for number in range(13)]
+        assert found[0].outcome == "applied"
+
+
 def test_a_bucket_shows_a_run_under_way(house: support.House, monkeypatch: pytest.MonkeyPatch) -> None:
     support.client("s3").create_bucket(Bucket=BUCKET)
     monkeypatch.setattr(journal, "FLUSH", 0.05)

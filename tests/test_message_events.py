@@ -201,6 +201,10 @@ SPOKEN: dict[str, tuple[bytes, str]] = {
         mail("An error has occurred for\r\n\r\nann@big.example: Domain does not exist\r\n", From=BY_SYSTEM,
              Subject="Delivery status notification: error"), "It was refused: recipient: the recipient's domain",
     ),
+    "a code with a colon": (
+        mail("We were unable to deliver it.\r\n\r\n<ann@big.example>:\r\n554: 5.7.9 Not accepted by policy\r\n",
+             From="MAILER-DAEMON@big.example", Subject="Failure Notice"), "It was refused: receiver: the receiver",
+    ),
     "Outlook.com's complaint": (
         mail("--b\r\nContent-Type: message/rfc822\r\n\r\nX-HmXmrOriginalRecipient: ann@hotmail.example\r\n"
              "From: News <news@acme.com>\r\nSubject: Winter\r\n\r\nDear Ann\r\n--b--\r\n",

@@ -23,6 +23,7 @@ from reconciler.model import digest_of
 from reconciler.scaffold import InitOptions, files
 
 EVA = "AKIAEVAEVAEVAEVAEVA1"
+PACKAGE = "https://wheels.example/recon_mail-0.2.0-py3-none-any.whl#sha256=" + "a" * 64
 FORK = {"github.event.pull_request.head.repo.full_name": "eva/mail"}
 OURS = {"github.event.pull_request.head.repo.full_name": "acme/mail", "github.event.pull_request.number": "7"}
 
@@ -32,7 +33,10 @@ def repository(house: support.House, forge: str) -> tuple[Path, str]:
     house.seed_zone()
     house.clear()
     repo, clone = house.home / "repo", house.home / "clone"
-    assert house.cli("init", "repo", "--domain", "acme.com", "--name", "acme", "--forge", forge).code == 0
+    assert (
+        house.cli("init", "repo", "--domain", "acme.com", "--name", "acme", "--forge", forge, "--package", PACKAGE).code
+        == 0
+    )
     git("init", "-qb", "main", cwd=repo)
     git("add", "-A", cwd=repo)
     git("commit", "-qm", "mail", cwd=repo)
@@ -109,9 +113,16 @@ def test_a_scaffolded_repository_on_github(house: support.House, monkeypatch: py
     edit_live(house, "REQUIRE")
     calls = github.job(flows / "mail-drift.yml", "drift")
     assert calls[-1][0][:3] == ["issue", "close", "12"]
+    # What is merged and not released yet is no drift: no issue, and none is closed.
+    (clone / "state" / "domains.yaml").write_text(domains.replace("p: quarantine", "p: reject"))
+    calls = github.job(flows / "mail-drift.yml", "drift")
+    assert [arguments[:2] for arguments, _ in calls] == [["release", "list"], ["issue", "list"]], github.said
+    (clone / "state" / "domains.yaml").write_text(domains)
     house.sandbox.fault("denied", service="sesv2", count=None)
     calls = github.job(flows / "mail-drift.yml", "drift", expect=False)
-    assert len(calls) == 1, "an issue is neither opened nor closed by a run that could not look"
+    assert [arguments[:2] for arguments, _ in calls] == [["release", "list"], ["issue", "list"]], (
+        "an issue is neither opened nor closed by a run that could not look"
+    )
 
 
 MODULES = ("json", "venv", "pip", "recon", "reconciler", "sitecustomize", "usercustomize", "os", "site", "encodings")
@@ -433,7 +444,7 @@ def test_gitlab_without_a_token_or_with_a_bad_one(house: support.House, forge: t
 # --- what stands in the files --------------------------------------------------------------------------------------
 
 
-WORKFLOWS = {path: text for path, text in files(InitOptions()).items() if path.startswith(".github/")}
+WORKFLOWS = {path: text for path, text in files(InitOptions(package=PACKAGE)).items() if path.startswith(".github/")}
 for _folder in (".github", "docs/examples"):
     WORKFLOWS |= {str(p.relative_to(HERE)): p.read_text() for p in (HERE / _folder).rglob("*.yml")}
 
@@ -467,11 +478,14 @@ def test_a_job_has_only_the_rights_that_it_needs(path: str) -> None:
     assert document["permissions"] == {"contents": "read"}
     for name, job in document["jobs"].items():
         rights = job.get("permissions", {})
-        roles = {step["with"]["role-to-assume"].rpartition("/")[2] for step in job["steps"]
-                 if "configure-aws-credentials" in step.get("uses", "")}  # fmt: skip
+        named = [step["with"]["role-to-assume"] for step in job["steps"]
+                 if "configure-aws-credentials" in step.get("uses", "")]  # fmt: skip
+        roles = {role.replace("${{ matrix.role }}", "/recon-").rpartition("/")[2] for role in named}
         assert (rights.get("id-token") == "write") is bool(roles), name
         if "recon-apply" in roles:
             assert job["environment"] == "production" and job["needs"] == "plan"
+        if "recon-rotate" in roles:
+            assert job["environment"] == "mail-rotate" and rights == {"contents": "read", "id-token": "write"}
             assert {right for right, how in rights.items() if how == "write"} == {"id-token"}
         if "pull_request" in document.get(True, document.get("on")) and roles:
             assert "head.repo.full_name == github.repository" in job["if"], "not for forks"
@@ -505,7 +519,9 @@ def test_the_lint_finds_python_that_imports_from_the_checkout(script: str, unsaf
 
 
 def test_no_pipeline_or_document_calls_python_so_that_it_imports_from_the_checkout(tmp_path: Path) -> None:
-    texts = {p: t for forge in ("github", "gitlab") for p, t in files(InitOptions(forge=forge)).items()}  # type: ignore[arg-type]
+    texts = {
+        p: t for forge in ("github", "gitlab") for p, t in files(InitOptions(forge=forge, package=PACKAGE)).items()
+    }  # type: ignore[arg-type]
     texts |= {**WORKFLOWS, "action.yml": (HERE / "action.yml").read_text()}
     found = list(documents())
     for path, text in texts.items():
@@ -519,7 +535,7 @@ def test_no_pipeline_or_document_calls_python_so_that_it_imports_from_the_checko
 def test_the_action_and_the_scaffold_comment_and_report_alike() -> None:
     steps = {s.get("name"): s for s in yaml.safe_load((HERE / "action.yml").read_text())["runs"]["steps"]}
     for path, job in ((".github/workflows/mail-plan.yml", "plan"), (".github/workflows/mail-drift.yml", "drift")):
-        for step in yaml.safe_load(files(InitOptions())[path])["jobs"][job]["steps"]:
+        for step in yaml.safe_load(files(InitOptions(package=PACKAGE))[path])["jobs"][job]["steps"]:
             if step.get("name") in ("Comment", "Issue"):
                 assert step["run"] == steps[step["name"]]["run"]
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from support import ACCOUNT, HOME, House, client
 
-from reconciler import cli
+from reconciler import cli, redaction
 from reconciler.redaction import RedactedStream, Redactor
+from reconciler.renderers.escape import safe, wrap
+from reconciler.renderers.markdown import _cut
 
 HERE = Path(__file__).parent
 OTHER_ACCOUNT = "999900001111"
@@ -118,6 +120,15 @@ def test_the_search_finds_something() -> None:
     assert len(PRINTED) > 20
     every = "\n".join(path.read_text(encoding="utf-8") for path in PRINTED)
     assert len(LEAK.findall(every)) > 100
+
+
+def test_a_narrow_terminal_cuts_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrapped, cut or put into columns is hidden before: half a name would not be known."""
+    monkeypatch.setattr(redaction, "_current", Redactor())
+    address = "a.very.long.name.of.somebody.who.has.many.of.them@big.example"
+    for text in (*wrap(f"x {address} is suppressed", 24), safe(address), _cut(f"to {address}", 30)):
+        assert "recipient-1" in text or not set(text) & {"@"}, text
+        assert "long" not in text and "somebody" not in text, text
 
 
 # --- every command -------------------------------------------------------------------------------------------------

@@ -125,6 +125,7 @@ def make(
     settings: Mapping[str, str] | None = None,
     waivers: tuple[Waiver, ...] = (),
     dns_account: str | None = None,
+    entries: tuple[Entry, ...] = (),
     **view: Any,
 ) -> RuleView:
     """A view in which all is well, with what a case changes.
@@ -154,11 +155,11 @@ def make(
     for key, texts in ((("_dmarc.acme.com", "TXT"), dmarc), (("acme.com", "TXT"), spf)):
         if texts is not None:
             dns[key], later[key] = ([text] if text else None for text in texts)
-    entries = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
-    entries += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
+    declared = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
+    declared += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
     state = State(
         Stack("acme-mail", None, "111122223333", regions, dns_account=dns_account),
-        tuple(entries),
+        (*declared, *entries),
         rules=settings or {},
         waivers=waivers,
     )
@@ -197,6 +198,15 @@ def a_rule(preset: str = "", region: str = EAST, users: tuple[str, ...] = ("news
     pattern = preset_pattern(preset, users) if preset else {"source": ["aws.ses"], "detail-type": ["Email Bounced"]}
     spec = {"event_pattern": pattern, "state": "ENABLED", "targets": {TOPIC: {"arn": TOPIC}}, **values}
     return {f"event_rule/{region}/watch": (None, {**spec, "preset": preset or None})}
+
+
+def a_dashboard(preset: str, *dimensions: str, rates: bool = False) -> dict[str, Any]:
+    """A dashboard to be drawn of acme.com or tx, and the metrics that tx publishes."""
+    listed = [{"dimension_name": name} for name in dimensions]
+    published = {"metrics": {"cloud_watch_destination": {"dimension_configurations": listed}}} if dimensions else {}
+    options = {"event_destinations": published, "reputation_options": {"reputation_metrics_enabled": rates}}
+    entries = entry("domains", "acme.com", EAST, {}), entry("configuration_sets", "tx", EAST, options)
+    return {"more": {"cloudwatch_dashboard/mail": (None, {"preset": preset})}, "entries": entries}
 
 
 def user(**values: Any) -> dict[str, Any]:
@@ -626,6 +636,8 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: None}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH, "k", {})}}),
+    ("dashboard-no-metrics", "note", a_dashboard("domains", "ses:configuration-set")),
+    ("dashboard-no-metrics", "note", a_dashboard("sets")),
     ("sending-stops", "warning", {"more": a_set(will={"sending_options": {"sending_enabled": False}})}),
     ("sending-stops", "note", {"more": {TX: (None, {**GOOD_SET, "sending_options": {"sending_enabled": False}})}}),
     ("tls-optional", "warning", {"more": a_set(will={"delivery_options": {"tls_policy": "OPTIONAL"}})}),
@@ -1033,6 +1045,10 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("event-rule-no-target", {"more": a_rule(targets={}, state="DISABLED")}),
     ("event-rule-topic", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH)}}),
     ("event-rule-topic", {"more": {**a_rule(), **a_topic("events")}, "topics": {TOPIC: Topic({})}}),
+    ("dashboard-no-metrics", a_dashboard("domains", "ses:from-domain", "campaign")),
+    ("dashboard-no-metrics", a_dashboard("sets", "ses:configuration-set")),
+    ("dashboard-no-metrics", a_dashboard("sets", rates=True)),
+    ("dashboard-no-metrics", a_dashboard("account")),
     ("events-topic-missing", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: None}}),
     ("events-topic-policy", {"more": {**a_set(), **a_topic()}, "topics": {TOPIC: Topic({})}}),
     ("sending-stops", {"more": a_set(was={"sending_options": {"sending_enabled": False}})}),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from reconciler.steps import held_back, schedule, split_after_verification, step
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.kinds.kind import Step
     from reconciler.resources.dns_record.zones import Zone
 
 __all__ = ["LAST_FEW", "VISIBLE_SECONDS", "VerifyTimeout", "apply_plan"]
@@ -63,14 +65,26 @@ def _carry_out(plan: Plan, run: ApplyRun, progress: Progress, wait_for_ses: bool
     progress.diagnostics += progress.zones.load(step.zone for step in now if step.zone)
     progress.execute(schedule(now))
     if not run.stop.is_set():
-        progress.diagnostics += progress.zones.wait_insync()
-        in_sync = dict(progress.zones.changed)
-        progress.execute(schedule(after))
-        progress.diagnostics += progress.zones.wait_insync(in_sync)
-        if wait_for_ses and not run.stop.is_set():
-            progress.add_unverified(visibility.wait_for_ses(run, plan, progress.written()))
+        # SES often sees the records before Route 53 says that they are everywhere: both are looked at side by side.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            published = pool.submit(_publish, run, progress, after)
+            waits = wait_for_ses and not run.stop.is_set()
+            unverified = visibility.wait_for_ses(run, plan, progress.written()) if waits else {}
+            published.result()
+        progress.add_unverified(unverified)
         progress.diagnostics += progress.zones.untag_unused()
         progress.diagnostics += visibility.wait_until_visible(run, progress.written())
+
+
+def _publish(run: ApplyRun, progress: Progress, after: Sequence[Step]) -> None:
+    """Wait until Route 53 has published the records; run what needs them, and wait for its records."""
+    try:
+        progress.diagnostics += progress.zones.wait_insync()
+    finally:
+        run.start_verify_timeout()
+    in_sync = dict(progress.zones.changed)
+    progress.execute(schedule(after))
+    progress.diagnostics += progress.zones.wait_insync(in_sync)
 
 
 def _with_skipped(result: Result, whole: Plan) -> Result:

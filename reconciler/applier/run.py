@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,10 @@ OnProgress = Callable[[str, str], None]
 
 VISIBLE_SECONDS = 30.0
 """How long a run waits until AWS's other calls see what it created, and AWS's reads what it wrote."""
+
+SES_POLL = 3.0
+"""Seconds between two looks at an identity that SES verifies, at most. SES takes one call a second and region: of many
+identities each has its turn less often."""
 
 
 class VerifyTimeout(ReconError):
@@ -53,7 +58,8 @@ class ApplyRun:
         self.on_progress = on_progress
         self.root = str(plan.context.get("root") or ".")
         self.verify_timeout = verify_timeout
-        self.deadline = 0.0
+        self.deadline = math.inf
+        """When waiting for SES to verify ends (``time.monotonic``): ``verify_timeout`` after DNS is published."""
         self._outputs: dict[tuple[Address, str], Any] = {}
         self._polls: dict[tuple[str, str], threading.Lock] = {}
         self._verified: set[tuple[str, str]] = set()
@@ -62,6 +68,10 @@ class ApplyRun:
         """What this run has created: if AWS does not show it, it is not visible yet and was not deleted."""
         aws.on_wait = lambda message: on_progress("aws", message)
         self.recheck: Callable[[Address], ReconError | None] = lambda address: None
+
+    def start_verify_timeout(self) -> None:
+        """Count ``verify_timeout`` from now on, unless it counts already."""
+        self.deadline = min(self.deadline, time.monotonic() + self.verify_timeout)
 
     def output(self, address: Address, key: str) -> Any:
         return self._outputs.get((address, key))
@@ -81,8 +91,7 @@ class ApplyRun:
     def wait_verified(self, region: str, domain: str) -> None:
         """Wait for the identity at or nearest above ``domain``; all steps that wait for the same share one poll."""
         with self._lock:
-            if not self.deadline:
-                self.deadline = time.monotonic() + self.verify_timeout
+            self.start_verify_timeout()
             poll = self._polls.setdefault((region, domain), threading.Lock())
         with poll:
             if (region, domain) in self._verified:
@@ -99,7 +108,7 @@ class ApplyRun:
                 if error.absent and f"email_identity/{region}/{name}" in self.created:
                     if time.monotonic() + pause > self.deadline or self.stop.wait(pause):
                         raise
-                    pause = min(pause * 1.6, 15.0)
+                    pause = min(pause * 1.6, SES_POLL)
                     continue
                 parent = name.partition(".")[2]
                 if not error.absent or "@" in name:
@@ -127,4 +136,4 @@ class ApplyRun:
             self.on_progress(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status}")
             if self.stop.wait(pause):
                 raise ReconError(f"stopped while waiting for SES to verify {name} in {region}", hint="apply again")
-            pause = min(pause * 1.6, 15.0)
+            pause = min(pause * 1.6, SES_POLL)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
-from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout
+from reconciler.applier.run import SES_POLL, VISIBLE_SECONDS, ApplyRun, VerifyTimeout
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Address, Change, Diagnostic, Plan, address_parts
@@ -75,16 +75,15 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
     """For --wait: wait until SES has verified DKIM and MAIL FROM of every identity that the plan touches.
 
     Returns why an identity is not verified, by address. SES may not show ``written`` (the changes that are done) for a
-    while; another identity that does not exist was never created, and is skipped."""
+    while; another identity that does not exist was never created, and is skipped. ``run.deadline`` ends it, which may
+    be set while it waits."""
     touched = {
         c.address for c in plan.changes if c.kind == "email_identity" and c.action != "delete" and "@" not in c.address
     }
     touched |= {
         a for c in plan.changes if c.kind == "dns_record" for a in c.depends_on if a.startswith("email_identity/")
     }
-    if not run.deadline:
-        run.deadline = time.monotonic() + run.verify_timeout
-    visible_by = min(time.monotonic() + VISIBLE_SECONDS, run.deadline)
+    visible_by = time.monotonic() + VISIBLE_SECONDS
 
     def wait(address: Address) -> ReconError | None:
         _, region, name = address_parts(address)
@@ -97,7 +96,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
             if live is None:
                 if address not in written:
                     return None
-                if time.monotonic() + pause > visible_by:
+                if time.monotonic() + pause > min(visible_by, run.deadline):
                     return VerifyTimeout(
                         f"SES does not show {name} in {region}, which this run wrote: not visible yet, or deleted",
                         hint="`recon plan` shows which",
@@ -116,7 +115,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
                 )
             run.on_progress(address, f"waiting for SES: {pending}")
             run.stop.wait(pause)
-            pause = min(pause * 1.6, 15.0)
+            pause = min(pause * 1.6, SES_POLL)
         return None
 
     addresses = sorted(touched)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 INSYNC_SECONDS = 180.0
 """How long a run waits for Route 53 to publish a change; it usually takes less than a minute."""
+INSYNC_POLL = 2.0
+"""Seconds between two looks at it, at most: Route 53 takes five calls a second."""
 
 
 class Zones:
@@ -230,7 +232,7 @@ class Zones:
                 "route53", f"waiting for {len(pending)} zone{'s' if len(pending) > 1 else ''} to be in sync"
             )
             stop.wait(pause)
-            pause = min(pause * 1.7, 10.0)
+            pause = min(pause * 1.7, INSYNC_POLL)
         if not pending or stop.is_set():
             return []
         text = f"{len(pending)} zones are not in sync after {INSYNC_SECONDS / 60:.0f} minutes"

@@ -382,6 +382,8 @@ def _client_error(response: Any, name: str, made: Callable[..., AwsError], servi
     message = str(error.get("Message") or error.get("message") or "").strip() or "no message"
     if isinstance(response.get("messages"), list):
         message = "; ".join(str(m) for m in response["messages"]) or message
+    if isinstance(found := response.get("dashboardValidationMessages"), list):
+        message += "".join(f"; {one.get('DataPath') or '/'}: {one.get('Message')}" for one in found[:5])
     if code in ABSENT.get(service, ()) and _NO_OPERATION.search(_NAME.sub(" ", message)):
         code = NO_OPERATION  # an emulator's word for a route that it does not have: nothing is absent
     if code.isdigit():

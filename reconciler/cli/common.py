@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_type_hint
 
 import typer
 
-from reconciler.cli.redacting import know_account, redacted
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 from reconciler.names import similar
+from reconciler.redaction import know_account, redacted
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws

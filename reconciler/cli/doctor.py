@@ -192,6 +192,7 @@ def _lines(group: Group, domains: list[str], width: int | None, out: Output) -> 
     head = f"{mark}  {check.layer.ljust(11)}"
     narrow = width is not None and width < _NARROW
     column = 2 if narrow else _COLUMN
+    place = "" if group.message.startswith(f"{place} ") else place
     first, *rest = wrap(safe(f"{place}: {group.message}" if place else group.message), width and width - column)
     lines = [head.rstrip(), f"  {first}"] if narrow else [f"{head}  {first}"]
     lines += [" " * column + piece for piece in rest]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.common import AccountOption, EnvOption, StateArg, account_id, guarded, load_state, ses_regions, yes
-from reconciler.cli.redacting import know_account
 from reconciler.errors import ReconError, Refused
+from reconciler.redaction import know_account
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,31 +52,87 @@ def init(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the stack; by default that of the directory.")
     ] = None,
-    account: Annotated[str, typer.Option("--account", help="AWS account id, twelve digits.")] = "111122223333",
-    region: Annotated[str, typer.Option("--region", help="A region with SES.")] = "us-east-1",
+    account: Annotated[
+        str | None, typer.Option("--account", help="AWS account id; by default that of the state that is there.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", help="A region with SES; by default that of the state that is there.")
+    ] = None,
     domain: Annotated[str, typer.Option("--domain", help="A domain that sends mail.")] = "acme.example",
     forge: Annotated[str, typer.Option("--forge", help="github, gitlab or none.")] = "github",
     package: Annotated[
-        str | None, typer.Option("--package", help="What the jobs install with pip; by default this release.")
+        str | None,
+        typer.Option("--package", help="What the jobs install: a wheel by its hash, a git URL by its commit."),
     ] = None,
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Print trust policies and bucket policy instead; writes no file.")
+    ] = False,
+    repository: Annotated[
+        str, typer.Option("--repository", metavar="OWNER/NAME", help="With --aws: whose jobs the roles trust.")
+    ] = "OWNER/NAME",
+    repository_id: Annotated[
+        str, typer.Option("--repository-id", metavar="ID/ID", help="With --aws: GitHub's ids of owner and repository.")
+    ] = "",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a commented state/ and the workflow files of a forge. Never overwrites."""
-    from reconciler.scaffold import FORGES, InitOptions, files, name_of, write
+    """Write a commented state/, and with --package the workflow files of a forge. Never overwrites."""
+    from reconciler.scaffold import FORGES, InitOptions, files, name_of, places_of, write
 
     out = Output(no_color=no_color, quiet=quiet)
     if forge not in FORGES:
         raise ReconError(f"unknown forge {forge}", hint=f"--forge takes one of {', '.join(FORGES)}")
     root = Path(directory)
-    options = InitOptions(name or name_of(root), account, region, domain, forge)  # type: ignore[arg-type]
-    if package is not None:
-        options = replace(options, package=package)
+    places = places_of(root)
+    first = places[0] if places else None
+    account = account or (first.account if first else "111122223333")
+    region = region or (first.region if first else "us-east-1")
+    if aws:
+        sys.stdout.write(_aws_policies(root, forge, repository, repository_id, account, region))
+        return
+    options = InitOptions(name or name_of(root), account, region, domain, forge, package or "", places)  # type: ignore[arg-type]
     written, skipped = write(root, files(options))
     sys.stdout.write("".join(f"wrote {root / path}\n" for path in written))
     sys.stdout.write("".join(f"kept {root / path}, which already exists\n" for path in skipped))
+    if forge != "none" and package is None:
+        out.info(
+            "Left out: the workflow files, since nothing says what their jobs install. recon init --package URL adds "
+            "them: a wheel with its hash (https://.../recon_mail-0.2.0-py3-none-any.whl#sha256=...), or "
+            "git+https://HOST/OWNER/recon@COMMIT"
+        )
     if any(path.startswith("state/") for path in written):
         out.info("Next: edit state/stack.yaml and state/domains.yaml, then run: recon validate && recon plan")
+
+
+def _aws_policies(
+    root: Path, forge: str, repository: str, repository_id: str, account: str, region: str
+) -> str:  # fmt: skip
+    """The trust policy of each role of each account, and the policy of each bucket, as JSON with a line before each."""
+    from reconciler import desired
+    from reconciler.regions import partition_of
+    from reconciler.scaffold import Place, places_of
+    from reconciler.scaffold.aws import Pipeline, bucket_policy, trust_policies
+
+    places = places_of(root) or (Place("", account, region),)
+    owner_id, _, own_id = repository_id.partition("/")
+    parts = []
+    for one in {place.account: place for place in places}.values():
+        named = tuple(p.environment or "production" for p in places if p.account == one.account)
+        pipeline = Pipeline("github" if forge == "none" else forge, repository, owner_id, own_id, named)
+        for role, document in trust_policies(pipeline, one.account, partition_of(one.region)).items():
+            parts.append(
+                f"# Trust policy of the role {role} in account {one.account}\n{json.dumps(document, indent=2)}\n"
+            )
+    state = root / "state"
+    backends = {}
+    for place in places if state.exists() else ():
+        stack = desired.load(state, place.environment or None).state.stack
+        if bucket := (stack.backend.get("s3") or {}).get("bucket"):
+            backends[str(bucket)] = place
+    for bucket, place in (backends or {f"{account}-recon": places[0]}).items():
+        document = bucket_policy(bucket, place.account, place.region)
+        parts.append(f"# Policy of the bucket {bucket} (stack.backend)\n{json.dumps(document, indent=2)}\n")
+    return "\n".join(parts)
 
 
 @app.command("iam-policy")

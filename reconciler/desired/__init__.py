@@ -23,7 +23,7 @@ from reconciler.errors import InvalidState
 from reconciler.model import Diagnostic, Entry, Moved, Released, Stack, State, Waiver, digest_of
 from reconciler.regions import home_region, partition_of
 
-__all__ = ["Loaded", "json_schema", "load", "load_texts"]
+__all__ = ["Loaded", "environments", "json_schema", "load", "load_texts"]
 
 
 class Loaded(NamedTuple):
@@ -42,6 +42,14 @@ def load(path: str | Path, environment: str | None = None, *, variables: Mapping
     """
     with _no_collector():
         return _load(Path(path), environment, variables or {})
+
+
+def environments(path: str | Path) -> tuple[str, ...]:
+    """The names of the environments that a state declares; empty for YAML that cannot be read: ``load`` says why."""
+    problems = Problems()
+    files = reading.find_files(Path(path), problems)
+    nodes = [node.get("environments") for file in files if (node := reading.read_file(file, problems)) is not None]
+    return tuple(dict.fromkeys(name for node in nodes if node is not None for name, _ in node.children()))
 
 
 def load_texts(texts: Mapping[str, str], environment: str | None = None, *, beside: str | Path | None = None) -> Loaded:

@@ -185,8 +185,7 @@ class _Meanwhile:
         self.pool, self.aws, self.facts, self.dns, self.people = pool, aws, facts, dns, people
         now, regions = facts.snapshot.now, facts.regions
         self.sent = pool.submit(aws.parallel, lambda region: _sent(aws, region, now), regions)
-        self.lists = pool.submit(_suppressed, aws, regions, facts.recipient, {name.lower() for name in own})
-        self.receiver = pool.submit(read_receiver, aws, regions, facts.recipient, now, dns) if facts.recipient else None
+        self.lists = pool.submit(_suppressed, aws, regions, facts.recipient, now, {name.lower() for name in own}, dns)
 
     def complete(self, state: State | None) -> None:
         """Once the snapshot is read: read what depends on it, and put everything into the facts."""
@@ -198,10 +197,8 @@ class _Meanwhile:
         facts.sent = dict(zip(facts.regions, self.sent.result(), strict=True))
         lists = self.lists.result()
         facts.suppressed, facts.suppressed_own, facts.recipient_entries = lists.counts, lists.own, lists.entries
-        if self.receiver is not None:
-            facts.receiver, problems = self.receiver.result()
-            for problem in problems:
-                lists.unread(problem)
+        facts.receiver = lists.receiver
+        if facts.receiver is not None:
             read_rates(aws, facts.receiver, facts.accounts, snapshot.now)
         _read_callers(aws, facts)
         if answers is not None:
@@ -248,6 +245,7 @@ class _Suppressed:
     counts: dict[str, dict[str, int] | ReconError]
     own: list[suppression.SuppressedAddress] = field(default_factory=list)
     entries: list[suppression.SuppressedAddress] = field(default_factory=list)
+    receiver: ReceiverFacts | None = None
 
     def unread(self, error: ReconError) -> None:
         """Mark the region of an error as unread; an error that names none may be of any."""
@@ -256,11 +254,14 @@ class _Suppressed:
             self.counts[str(one)] = error
 
 
-def _suppressed(aws: Aws, regions: Sequence[str], recipient: str, own: set[str]) -> _Suppressed:
-    """Look up the recipient, or count the whole lists; ``own`` are the domains and addresses of the stack."""
+def _suppressed(
+    aws: Aws, regions: Sequence[str], recipient: str, now: str, own: set[str], dns: PublicDns | None
+) -> _Suppressed:
+    """Look up the recipient and its receiver, or count the whole lists; ``own`` are the domains and addresses of the
+    stack."""
     found = _Suppressed({region: {} for region in regions})
     if recipient:
-        found.entries, problems = suppression.find_entries(aws, regions, [suppression.Removal(recipient)])
+        found.receiver, found.entries, problems = read_receiver(aws, regions, recipient, now, dns)
         for problem in problems:
             found.unread(problem)
         return found

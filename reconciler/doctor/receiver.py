@@ -59,24 +59,32 @@ class ReceiverFacts:
 
 def read_receiver(
     aws: Aws, regions: Sequence[str], recipient: str, now: str, dns: PublicDns | None
-) -> tuple[ReceiverFacts, list[ReconError]]:
-    """The facts but the rates, and the errors of the suppression lists. Cost: one call for each thousand addresses that
-    were suppressed lately."""
+) -> tuple[ReceiverFacts, list[suppression.SuppressedAddress], list[ReconError]]:
+    """The facts but the rates, the entries of the recipient, and the errors of the suppression lists. Cost: one call a
+    region for each thousand addresses that were suppressed lately, and one where the recipient is not among them."""
     domain = domain_of(recipient).lower()
-    facts, problems = ReceiverFacts(domain), []
+    facts = ReceiverFacts(domain)
+    own: list[suppression.SuppressedAddress] = []
+    problems: list[ReconError] = []
     since = datetime.fromisoformat(now) - timedelta(days=DAYS)
     for entry in suppression.list_entries(aws, regions, suppression.Filter(start=since, match=f"*@{domain}")):
         if isinstance(entry, ReconError):
             problems.append(entry)
-        elif entry.address.lower() != recipient.lower() and len(facts.others) < MOST:
+        elif entry.address.lower() == recipient.lower():
+            own.append(entry)
+        elif len(facts.others) < MOST:
             facts.others.append(entry)
+    left = sorted(set(regions) - {entry.region for entry in own})
+    if left:
+        older, more = suppression.find_entries(aws, left, [suppression.Removal(recipient)])
+        own, problems = [*own, *older], [*problems, *more]
     if dns is not None:
         found = dns.ask((domain, kind) for kind in ("MX", "A", "AAAA"))
         facts.mx, facts.address = found[domain, "MX"], None
         if not facts.mx.values and not facts.mx.problem:
             addresses = [found[domain, kind] for kind in ("A", "AAAA")]
             facts.address = next((answer for answer in addresses if answer.values or answer.problem), addresses[0])
-    return facts, problems
+    return facts, sorted(own, key=lambda entry: entry.region), problems
 
 
 def read_rates(aws: Aws, facts: ReceiverFacts, accounts: Mapping[str, Any], now: str) -> None:

@@ -45,7 +45,8 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if holder := holder_of(address):
             held.setdefault(holder, []).append(live)
     for live in sorted(snapshot.observed.values(), key=lambda o: (_rank(draft, o), o.address)):
-        if holder_of(live.address):
+        kind = REGISTRY[live.kind]
+        if holder_of(live.address) or (isinstance(kind, PlainKind) and not kind.about_mail(live)):
             continue
         owner = owner_of(live.tags)
         if owner is not None and not may_write(stack, owner):

@@ -16,10 +16,13 @@ from reconciler.desired.variables import BadVariable, Variables
 from reconciler.importing.finding import Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.model import Address
-from reconciler.resources import SECTIONS
+from reconciler.resources import KINDS, SECTIONS
+from reconciler.resources.spec import PlainSpec
 
-KIND_OF: Final[Mapping[str, str]] = {name: spec.name for name, (spec, _) in SECTIONS.items() if spec.regional}
-"""Section -> the kind that its entries declare, of those that are regional."""
+KIND_OF: Final[Mapping[str, str]] = {
+    name: spec.name for name, (spec, _) in SECTIONS.items() if spec.regional or isinstance(spec, PlainSpec)
+}
+"""Section -> the kind that its entries declare; without users, who are described apart."""
 Path = tuple[str, ...]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -99,7 +102,7 @@ class EntryDraft:
 
     def addresses(self) -> Iterator[Address]:
         for region in self.regional:
-            yield f"{KIND_OF[self.section]}/{region}/{self.name}"
+            yield KINDS[KIND_OF[self.section]].address_of(region, self.name)
 
     def put(self, place: dict[str, Any], key: str, value: Any, *, below: Path = (), policy: bool = False) -> None:
         """Set a live value, or say that it cannot be written. ``below`` is the path of ``place`` in the entry."""

@@ -164,9 +164,9 @@ def _ses(
             _take_identity(found, names, region, name, known)
         elif name in KINDS[kind].reserved:
             continue
-        elif names.pick(kind, name, region) and f"{kind}/{region}/{name}" not in known:
-            named[kind].add(f"{kind}/{region}/{name}")
-    there = {f"{kind}/{region}/{name}" for kind, region, name in listed} - known
+        elif names.pick(kind, name, region) and KINDS[kind].address_of(region, name) not in known:
+            named[kind].add(KINDS[kind].address_of(region, name))
+    there = {KINDS[kind].address_of(region, name) for kind, region, name in listed} - known
     # What names others is read before them, so that they are read, too.
     for kind in [kind for kind in reversed(PLAN_ORDER) if kind in named]:
         _follow(snapshot, named, kind, there)
@@ -197,12 +197,14 @@ def _listed(aws: Aws, found: Discovery, regions: Sequence[str], asked: bool) -> 
     out: list[tuple[str, str, str]] = []
     closed: set[str] = set()
     refusing: dict[str, AwsError] = {}
-    for kind, region, names, error in aws.parallel(one, [(spec, r) for r in regions for spec in LISTED]):
+    jobs = [(spec, r) for r in regions for spec in LISTED if spec.regional]
+    jobs += [(spec, "") for spec in LISTED if not spec.regional]
+    for kind, region, names, error in aws.parallel(one, jobs):
         if error is None:
             out += [(kind, region, name) for name in names]
-        elif error.closed and not asked and error.aws_code in NOT_ENABLED:
+        elif region and error.closed and not asked and error.aws_code in NOT_ENABLED:
             refusing[region] = error
-        elif error.closed and not asked:
+        elif region and error.closed and not asked:
             closed.add(region)
         else:
             snapshot.unreadable(f"{kind}/{region}", error.message, error.hint)

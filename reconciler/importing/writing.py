@@ -203,7 +203,7 @@ def _values(item: EntryDraft, stack_regions: tuple[str, ...]) -> dict[str, Any]:
     """The values of an entry as they are written, all regions in one."""
     top, by_region = merged(item.regional)
     values: dict[str, Any] = {**item.own, **top}
-    if item.regional and tuple(item.regional) != stack_regions:
+    if any(item.regional) and tuple(item.regional) != stack_regions:
         values["regions"] = list(item.regional)
     if by_region:
         values["by_region"] = by_region

@@ -24,6 +24,7 @@ from reconciler.kinds.fields import (
 )
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Need, Runtime, Step, needs_of, order_of
+from reconciler.kinds.listing import not_listed
 from reconciler.kinds.ownership import (
     PARTS,
     PROTECT,
@@ -107,6 +108,10 @@ class PlainKind(Reader):
         """Fields of which parts are remembered, with what of them goes (``kept_items``)."""
         return kept_items(self.spec, desired, live)
 
+    def about_mail(self, live: Observed) -> bool:
+        """Whether an import brings ``live``, where a list of all cannot say that (``KindSpec.for_mail``)."""
+        return True
+
     def as_entry(self, live: Observed) -> Document:
         """The fields of ``live`` as the YAML says them, for an import."""
         return live.spec
@@ -187,7 +192,10 @@ class PlainKind(Reader):
     # -- observed ---------------------------------------------------------------------------------------------------
 
     def observe(self, aws: Aws, snapshot: Snapshot) -> None:
-        read_each(self, aws, snapshot, [*wanted_addresses(self.name, snapshot), *referenced(self.name, snapshot)])
+        wanted = wanted_addresses(self.name, snapshot)
+        absent = not_listed(aws, snapshot, self.name, wanted)
+        there = [address for address in wanted if address not in absent]
+        read_each(self, aws, snapshot, [*there, *referenced(self.name, snapshot)])
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where SES says that it does not exist."""

@@ -153,6 +153,12 @@ class Snapshot(Diagnostics):
     refused: dict[str, str] = field(default_factory=dict)
     """Regions that refused this run's credentials, and of which nobody could say whether the account has them, with
     what they answered."""
+    listed: dict[str, frozenset[str]] = field(default_factory=dict)
+    """``KIND/REGION`` -> the names of everything there, in lower case, where a list was read."""
+    unlisted: set[Address] = field(default_factory=set)
+    """What is taken to be absent since a list does not have it (``listing``)."""
+    sampled: set[Address] = field(default_factory=set)
+    """What a list does not have and was read all the same."""
     former: dict[Address, str] = field(default_factory=dict)
     """What carries the tag of an owner that ``stack.formerly`` names -> that owner."""
     cloudformation: dict[Address, str] = field(default_factory=dict)

@@ -23,6 +23,7 @@ ENUMS: Final[Mapping[str, tuple[str, ...]]] = {
     "psd": ("y", "n", "u"),
 }  # fmt: skip
 URI_LISTS: Final = ("rua", "ruf")
+_SURE_URIS: Final = 2
 HISTORIC: Final = ("pct", "rf", "ri")
 ORDER: Final = ("p", "sp", "np", "adkim", "aspf", "t", "psd", "fo", "rua", "ruf", *HISTORIC)
 """Every known tag, in the order in which ``to_text`` writes them. ``p`` comes second for old readers."""
@@ -75,9 +76,13 @@ def _spelled(name: str, value: str) -> str:
 
 
 def meaning(tags: Mapping[str, str]) -> dict[str, str]:
-    """What a record says, without the defaults that it states: two records of one meaning are equal. Order means
-    nothing. Source: RFC 9989, DMARC Policy Record Format; for historic tags RFC 7489."""
+    """What a record says, without the defaults that it states: two records of one meaning are equal. The order of tags
+    means nothing, and that of two places for reports neither: receivers must send to two, and may leave out more.
+    Source: RFC 9989, DMARC Policy Record Format; RFC 7489, section 6.2 (two places), and for historic tags."""
     found = {name: value for name, value in tags.items() if _DEFAULTS.get(name) != value}
+    for places in (one for one in URI_LISTS if one in found):
+        listed = uris(found[places])
+        found[places] = ",".join(sorted(listed) if len(listed) <= _SURE_URIS else listed)
     policy = tags.get("p")
     for name, inherited in (("np", tags.get("sp", policy)), ("sp", policy)):
         if name in found and found[name] == inherited:

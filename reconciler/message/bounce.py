@@ -55,7 +55,7 @@ _BELOW: Final = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _REPLY: Final = re.compile(
-    r"(?<![\w.])([245]\d\d[ -](?:\#?[245]\.\d{1,3}\.\d{1,3}[ :]?)?[^\r\n]{3,}|\#?[245]\.\d\.\d{1,3} - [^\r\n]{3,})"
+    r"(?<![\w.])([245]\d\d(?::? |-)(?:\#?[245]\.\d{1,3}\.\d{1,3}[ :]?)?[^\r\n]{3,}|\#?[245]\.\d\.\d{1,3} - [^\r\n]{3,})"
 )
 _SPOKEN: Final = (
     re.compile(r"The response (?:from the remote server )?was:?\s+(.{1,3000}?)(?=\n\s*\n|\Z)", re.DOTALL),
@@ -196,7 +196,7 @@ def _from_status(status: MailPart) -> tuple[tuple[RefusedRecipient, ...], str]:
 
 def joined(reply: str) -> str:
     """A reply of several lines as one: the code that each line repeats is kept once."""
-    text = re.sub(r"\s+", " ", reply).strip()
+    text = re.sub(r"^([245]\d\d): ", r"\1 ", re.sub(r"\s+", " ", reply).strip())
     found = re.match(r"([245]\d\d)[ -]((?:\d\.\d{1,3}\.\d{1,3})?)", text)
     if found is None:
         return text

@@ -155,11 +155,16 @@ def _refusals(evidence: Evidence) -> Iterator[MessageFinding]:
         yield _refused(meanings[key], refused, evidence)
 
 
+def _cut(text: str) -> str:
+    """The beginning of a reply, in whole words."""
+    return text if len(text) <= _SHOWN else text[:_SHOWN].rpartition(" ")[0] or text[:_SHOWN]
+
+
 def _refused(meaning: Meaning, refused: list[RefusedRecipient], evidence: Evidence) -> MessageFinding:
     first = refused[0]
     to = ", ".join(one.recipient for one in refused[:3] if one.recipient) + (", ..." if len(refused) > 3 else "")
     server = first.server.strip("[]") or (evidence.report.reporter if evidence.report is not None else "")
-    said = first.reply[:_SHOWN] or first.status or "nothing"
+    said = _cut(first.reply) or first.status or "nothing"
     message = f"{meaning.says}{f' ({to})' if to and meaning.layer not in {'smtp', 'permission'} else ''}"
     hint = meaning.hint.replace("ADDRESS", first.recipient) if first.recipient else meaning.hint
     if meaning.layer in {"dmarc", "spf", "dkim", "receiver"} and not hint:
@@ -300,7 +305,7 @@ def _arc(evidence: Evidence) -> Iterator[MessageFinding]:
     if arc is None:
         return
     sealers = ", ".join(dict.fromkeys(arc.sealers[:5]))
-    first = f"; {arc.sealers[0]} found: {arc.first_results[:_SHOWN]}" if arc.first_results and arc.sealers else ""
+    first = f"; {arc.sealers[0]} found: {_cut(arc.first_results)}" if arc.first_results and arc.sealers else ""
     if arc.result == PASS:
         yield MessageFinding(
             "arc", OK, f"the ARC chain of {arc.sets} set{'s' * (arc.sets != 1)} ({sealers}) verifies{first}"

@@ -13,6 +13,7 @@ import re
 import unicodedata
 
 from reconciler.masking import mask_shapes
+from reconciler.redaction import redacted
 
 # Categories that print nothing, move the cursor, or reorder text: controls, format (bidi, joiners, tags), surrogates,
 # private use, unassigned, line and paragraph separators. Spaces other than U+0020 look the same: shown, too.
@@ -50,7 +51,7 @@ def safe(text: str, *, ascii_only: bool = False) -> str:
     With ``ascii_only`` every non-ASCII character is escaped, too. The characters that begin a workflow command are
     written as ``\\x3a\\x3a`` and ``\\x23\\x23``.
     """
-    shown = text = mask_shapes(text)
+    shown = text = redacted(mask_shapes(text))
     if not is_plain(text, ascii_only=ascii_only):
         shown = "".join(char if is_plain(char, ascii_only=ascii_only) else _visible(char) for char in text)
     if "::" in shown or "##" in shown:
@@ -77,6 +78,7 @@ def wrap(text: str, width: int | None) -> list[str]:
 
     Only the space at a break is lost. ``None`` or a width below 8 does not break.
     """
+    text = redacted(text)
     if width is None or width < 8 or cells(text) <= width:
         return [text]
     pieces: list[str] = []

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic, Plan, Result
+from reconciler.redaction import redacted
 from reconciler.renderers.escape import fence, html_text, markdown_code, markdown_text, safe
 from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
@@ -32,6 +33,7 @@ _SIGN: Final = {"error": "⛔", "warning": "⚠️", "note": "ℹ️"}
 
 
 def _cut(text: str, limit: int) -> str:
+    text = redacted(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 

@@ -139,6 +139,10 @@ class Section:
     at_home: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Key -> values with which an entry is in the region of the partition's global services alone, whatever the regions
     of the stack are: what it is about arrives nowhere else."""
+    drawn_as: str = ""
+    """The preset of dashboards that draws its entries by their names."""
+    dimension: str = ""
+    """The dimension of SES's metrics that holds these names."""
     place: int = 100
     """Where it comes in the docs and in what ``recon import`` writes: smaller numbers first."""
 

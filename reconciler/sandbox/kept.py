@@ -18,12 +18,17 @@ from reconciler.sandbox.protocol import ApiError, Params
 from reconciler.sandbox.ses_state import Item
 from reconciler.sandbox.world import Call, World, tag_list
 
+HOME = "us-east-1"
+"""Where the tagging API shows what an account has for all regions."""
+
 
 class Noun(NamedTuple):
-    """A kind of resource of a service: what precedes the name in an ARN, and its type for the tagging API."""
+    """A kind of resource of a service: what precedes the name in an ARN, and its type for the tagging API. One that is
+    ``anywhere`` an account has for all regions, and its ARN names none."""
 
     prefix: str
     type: str
+    anywhere: bool = False
 
 
 @dataclass
@@ -55,13 +60,18 @@ class KeptService:
     def kept(self, call: Call) -> Kept:
         return self.world.state(call, self.name, Kept)
 
+    def of(self, call: Call, noun: str) -> dict[str, Item]:
+        """The resources of a noun that a call can see, by name."""
+        there = self.world.state(call, self.name, Kept, region="") if self.nouns[noun].anywhere else self.kept(call)
+        return there.of(noun)
+
     def arn(self, call: Call, noun: str, name: str) -> str:
-        return call.arn(self.name, self.nouns[noun].prefix + name)
+        return call.arn(self.name, self.nouns[noun].prefix + name, "" if self.nouns[noun].anywhere else None)
 
     def tagged(self, call: Call, arn: str) -> Item:
         """The resource of an ARN. Raises: ApiError."""
-        for noun, (prefix, _) in self.nouns.items():
-            found = self.kept(call).of(noun).get(arn.split(":", 5)[-1].removeprefix(prefix))
+        for noun, (prefix, *_) in self.nouns.items():
+            found = self.of(call, noun).get(arn.split(":", 5)[-1].removeprefix(prefix))
             if found is not None and arn == self.arn(call, noun, found.name):
                 return found
         raise ApiError(*self.not_found)
@@ -90,10 +100,12 @@ class KeptService:
 
     def all_tagged(self, call: Call) -> Iterator[tuple[str, str, Mapping[str, str]]]:
         """(ARN, type, tags) of what carries tags in the caller's account and region, as the tagging API sees it."""
-        if (self.name, call.account, call.region) in self.world.states:
-            state: Kept = self.world.tagged(self.name, call, call.region)
-            for noun, (_, kind) in self.nouns.items():
-                for item in state.of(noun).values():
+        for region in [call.region, *([""] if call.region == HOME or call.partition != "aws" else [])]:
+            if (self.name, call.account, region) not in self.world.states:
+                continue
+            state: Kept = self.world.tagged(self.name, call, region)
+            for noun, (_, kind, anywhere) in self.nouns.items():
+                for item in state.of(noun).values() if anywhere is not bool(region) else ():
                     if item.tags:
                         yield self.arn(call, noun, item.name), kind, item.tags
 
@@ -112,7 +124,7 @@ def tags_of_arn(world: World, arn: str) -> Mapping[str, str] | None:
     for kind in services():
         if service == kind.name:
             state = world.current(kind.name, account, region, Kept)
-            for noun, (prefix, _) in kind.nouns.items():
+            for noun, (prefix, *_) in kind.nouns.items():
                 item = state.of(noun).get(resource.removeprefix(prefix)) if resource.startswith(prefix) else None
                 if item is not None:
                     return item.tags

@@ -172,7 +172,7 @@ class Call:
     access_key: str
     now: float
     reads_only: bool
-    states: dict[str, Any] = field(default_factory=dict)
+    states: dict[tuple[str, str], Any] = field(default_factory=dict)
     """The states this call has looked at: one call sees, and counts as, one read or one write."""
 
     @property
@@ -214,15 +214,16 @@ class World:
 
         ``region`` is "" for global services, else by default the caller's.
         """
-        if service not in call.states:
-            lagged = self._lagged(service, call.account, call.region if region is None else region, make)
+        place = call.region if region is None else region
+        if (service, place) not in call.states:
+            lagged = self._lagged(service, call.account, place, make)
             if call.reads_only:
                 seen = lagged.reading(service, self.consistency.get(service), call.now)
             else:
                 readers = {r: lag for r in (service, TAGGING) if (lag := self.consistency.get(r))}
                 seen = lagged.writing(readers, call.now)
-            call.states[service] = seen
-        found: T = call.states[service]
+            call.states[service, place] = seen
+        found: T = call.states[service, place]
         return found
 
     def tagged(self, service: str, call: Call, region: str) -> Any:

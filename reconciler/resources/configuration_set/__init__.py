@@ -9,6 +9,7 @@ SPEC = PlainSpec(
         Section(
             "configuration_sets", "configuration_set", "Configuration sets",
             "A configuration set by its name, made in each of its regions.", "sets.yaml", place=30,
+            drawn_as="sets", dimension="ses:configuration-set",
             alike=(
                 "delivery_options", "reputation_options", "sending_options", "suppression_options", "vdm_options",
             ),

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.errors import DENIED, AwsError
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.plain import PlainKind, Request
 from reconciler.kinds.snapshot import Snapshot
@@ -28,10 +29,18 @@ KEY = "dedicated_ips"
 
 class DedicatedIpPool(PlainKind):
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
-        """A pool; with its addresses where they are declared, or may have to leave with it."""
+        """A pool; with its addresses where they are declared, or may have to leave with it: of these it does without,
+        where they may not be read."""
+        live = super().read(aws, region, name)
         desired = snapshot.desired.get(SPEC.address_of(region, name)) if snapshot is not None else None
-        asked = snapshot is not None and (desired is None or KEY in desired.spec)
-        return self._with_addresses(aws, super().read(aws, region, name), asked)
+        if snapshot is None or desired is not None:
+            return self._with_addresses(aws, live, asked=desired is not None and KEY in desired.spec)
+        try:
+            return self._with_addresses(aws, live, asked=True)
+        except AwsError as error:
+            if error.aws_code not in DENIED:
+                raise
+        return self._with_addresses(aws, live, asked=False)
 
     def read_again(self, aws: Aws, change: Change) -> Observed | None:
         written = {**(change.before or {}), **(change.after or {})}

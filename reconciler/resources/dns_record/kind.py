@@ -183,20 +183,12 @@ class DnsRecord(BaseKind):
             yield Step(change.address, "claim", run["needs"], lambda rt: None)
             return
         if run.get("tag"):
-            yield Step(
-                change.address,
-                "write",
-                run=lambda rt: tag_zone(rt.aws, run["tag"], zone),
-                calls=("route53:ChangeTagsForResource",),
-            )
+            calls = ("route53:ChangeTagsForResource",)
+            yield Step(change.address, "write", run=lambda rt: tag_zone(rt.aws, run["tag"], zone), calls=calls)
             return
         if run.get("untag"):
-            yield Step(
-                change.address,
-                "untag",
-                run=lambda rt: untag_zone(rt.aws, run["untag"], zone),
-                calls=("route53:ChangeTagsForResource",),
-            )
+            calls = ("route53:ChangeTagsForResource",)
+            yield Step(change.address, "untag", run=lambda rt: untag_zone(rt.aws, run["untag"], zone), calls=calls)
             return
         if run.get("mark"):
             yield Step(

@@ -250,7 +250,7 @@ class Upserts:
     ) -> dict[str, str] | None:  # fmt: skip
         """What a marker must remember of a token that SES may replace: SES forgets it with the put."""
         identity = self.plan.snapshot.observed.get(intent.owners[0])
-        if live is None or identity is None or not live.simple:
+        if live is None or identity is None or not (live.simple and live.values):
             return None
         return self.plan.mark(address, identity, zone, live, live.values[0])
 

@@ -270,10 +270,15 @@ class ZoneIndex:
         self._private: set[str] = set()
         self._found: dict[str, list[Zone]] = {}
         for zone in zones.values():
-            if zone.private:
-                self._private.add(zone.name)
-            else:
-                self._public.setdefault(zone.name, []).append(zone)
+            self.add(zone)
+
+    def add(self, zone: Zone) -> None:
+        """Know one more zone, which is among ``zones``, too."""
+        self._found.clear()
+        if zone.private:
+            self._private.add(zone.name)
+        else:
+            self._public.setdefault(zone.name, []).append(zone)
 
     def candidates(self, name: str) -> list[Zone]:
         """The public zones of the longest name at or above ``name``; several when zones share a name."""

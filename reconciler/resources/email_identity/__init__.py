@@ -22,6 +22,7 @@ SPEC = KindSpec(
             everywhere=("identity", "zone", "dmarc", "spf", "bimi", "null_mx", "ttl"),
             alike=SHARED_KEYS,
             fold="domain", name_hint="write a name such as acme.com", place=10,
+            drawn_as="domains", dimension="ses:from-domain",
         ),
         Section(
             "email_addresses", "email_address", "E-mail addresses",

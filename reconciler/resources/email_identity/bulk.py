@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
+from reconciler.kinds.listing import believed
 from reconciler.kinds.ownership import DKIM_KEY, POLICIES, unpack
 from reconciler.kinds.reading import Reader, read_each, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
@@ -20,14 +21,13 @@ from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
-_LIST_FROM = 10
-"""As many pages as a region's list can have at most (10,000 identities a region, SES "Service quotas")."""
-
 _BULK_READS = (
     ("GetIdentityDkimAttributes", "DkimAttributes"),
     ("GetIdentityMailFromDomainAttributes", "MailFromDomainAttributes"),
     ("GetIdentityNotificationAttributes", "NotificationAttributes"),
 )
+_NOTIFICATIONS = ("email_forwarding_enabled", "notification_attributes")
+"""What GetIdentityNotificationAttributes returns: asked only of identities that declare some of it."""
 _BULK_UNREAD = (
     "dkim.signing_attributes_origin",
     "dkim.next_signing_key_length",
@@ -47,30 +47,6 @@ TURNS = 10
 """After so many days a drift that reads in bulk has read every identity whole."""
 
 
-def absent(aws: Aws, snapshot: Snapshot) -> set[Address]:
-    """Those wanted identities that a region does not have, by its list (1,000 a call) instead of a call for each.
-
-    Listed only where the sweep found many of them not to be ours. Where the list cannot be read, none is said to be
-    absent, and each is read. Names are compared without case: one that differs in case only is read, too.
-    """
-    ours = snapshot.owned.get(NAME, {})
-    unseen: dict[str, list[Address]] = {}
-    for address in wanted_addresses(NAME, snapshot):
-        if address not in ours:
-            unseen.setdefault(address_parts(address).place, []).append(address)
-
-    def one(region: str) -> set[Address]:
-        try:
-            items = aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
-            there = {item["IdentityName"].lower() for item in items}
-        except AwsError:
-            return set()
-        return {a for a in unseen[region] if address_parts(a).name.lower() not in there}
-
-    many = sorted(region for region, addresses in unseen.items() if len(addresses) > _LIST_FROM)
-    return set().union(*aws.parallel(one, many))
-
-
 def find_twins(aws: Aws, snapshot: Snapshot) -> None:
     """Find addresses that SES has and that differ from a declared one, which it does not have, in the case of their
     domain only: to SES they are two (SES Developer Guide, "Creating and verifying identities").
@@ -80,7 +56,10 @@ def find_twins(aws: Aws, snapshot: Snapshot) -> None:
     wanted: dict[str, list[str]] = {}
     for desired in snapshot.kind(NAME):
         if "@" in desired.name and desired.address not in snapshot.observed and not snapshot.unknown(desired.address):
-            wanted.setdefault(desired.region or "", []).append(desired.name)
+            # Where the region was listed, only an address that it has in any case can have a twin.
+            names = snapshot.listed.get(f"{NAME}/{desired.region}")
+            if names is None or desired.name.lower() in names:
+                wanted.setdefault(desired.region or "", []).append(desired.name)
 
     def one(region: str) -> None:
         names = set(wanted[region])
@@ -101,9 +80,9 @@ def find_twins(aws: Aws, snapshot: Snapshot) -> None:
 def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
     """Read many identities at once; what no bulk call returns is named in ``Observed.unread``.
 
-    ListEmailIdentities (1,000 a page) returns what exists; SES v1 returns DKIM, MAIL FROM and feedback of 100 a call;
-    tags come from the sweep. What is not ours yet is read whole, since adopting it needs everything; so is today's
-    share of the others (``snapshot.turn``).
+    ListEmailIdentities (1,000 a page) returns what exists, as far as a list is believed (``kinds/listing.py``); SES v1
+    returns DKIM, MAIL FROM and feedback of 100 a call; tags come from the sweep. What is not ours yet is read whole,
+    since adopting it needs everything; so is today's share of the others (``snapshot.turn``).
     """
     by_region: dict[str, list[Address]] = {}
     for address in wanted_addresses(NAME, snapshot):
@@ -116,22 +95,30 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
                 (name if "@" in (name := i["IdentityName"]) else name.lower()): i
                 for i in aws.pages("sesv2", "ListEmailIdentities", "EmailIdentities", region, PageSize=1000)
             }
-            there = [a for a in addresses if address_parts(a).name in listed]
+            snapshot.listed[f"{NAME}/{region}"] = frozenset(name.lower() for name in listed)
             ours = snapshot.owned.get(NAME, {})
+            missing = [a for a in addresses if address_parts(a).name not in listed]
+            absent = believed(snapshot, (a for a in missing if a not in ours and a not in snapshot.unlisted))
+            by_name = [a for a in missing if a not in absent]
+            there = [a for a in addresses if address_parts(a).name in listed]
             whole = [a for a in there if a not in ours or a in snapshot.whole or _turn_of(a) == snapshot.turn]
-            whole += [a for a in there if a not in whole and _in_doubt(snapshot, a, ours[a])]
+            taken = set(whole)
+            whole += [a for a in there if a not in taken and _in_doubt(snapshot, a, ours[a])]
             bulk = sorted(set(there) - set(whole))
             found = _bulk(aws, region, [address_parts(a).name for a in bulk], listed, ours, snapshot)
             # Easy DKIM has three tokens; anything else is a BYODKIM key, and no bulk call returns its origin.
-            odd = [o for o in found if len(o.facts["tokens"]) not in {0, 3} and not _own_key(snapshot, o.address)]
-            whole += [o.address for o in odd]
-            found = [o for o in found if o not in odd]
+            odd = {
+                o.address for o in found
+                if len(o.facts["tokens"]) not in {0, 3} and not _own_key(snapshot, o.address)
+            }  # fmt: skip
+            whole += sorted(odd)
+            found = [o for o in found if o.address not in odd]
         except AwsError as error:
             snapshot.unreadable(f"{NAME}/{region}", error.message, error.hint)
             return
         for live in found:
             snapshot.observed[live.address] = live
-        read_each(kind, aws, snapshot, whole)
+        read_each(kind, aws, snapshot, [*whole, *by_name])
 
     aws.parallel(region_of, sorted(by_region.items()))
 
@@ -139,16 +126,26 @@ def observe_bulk(kind: Reader, aws: Aws, snapshot: Snapshot) -> None:
 def _bulk(
     aws: Aws, region: str, names: list[str], listed: Mapping[str, Any], ours: Mapping[str, Any], snapshot: Snapshot
 ) -> list[Observed]:
-    chunks = [names[i : i + 100] for i in range(0, len(names), 100)]
+    def chunks(asked: list[str]) -> list[list[str]]:
+        return [asked[i : i + 100] for i in range(0, len(asked), 100)]
+
+    def notified(name: str) -> bool:
+        desired = snapshot.desired.get(address_of(region, name))
+        return desired is not None and any(field in desired.spec for field in _NOTIFICATIONS)
 
     def ask(job: tuple[str, str, list[str]]) -> dict[str, Any]:
         operation, key, chunk = job
         return dict(aws.call("ses", operation, region, Identities=chunk).get(key) or {})
 
-    jobs = [(op, key, chunk) for op, key in _BULK_READS for chunk in chunks]
-    answers: dict[str, dict[str, Any]] = {}
+    some = [name for name in names if notified(name)]
+    jobs = [
+        (operation, key, chunk)
+        for operation, key in _BULK_READS
+        for chunk in chunks(some if key == "NotificationAttributes" else names)
+    ]
+    answers: dict[str, dict[str, Any]] = {key: {} for _, key in _BULK_READS}
     for (_, key, _), answer in zip(jobs, aws.parallel(ask, jobs), strict=True):
-        answers.setdefault(key, {}).update(answer)
+        answers[key].update(answer)
     return [_from_bulk(region, name, listed[name], answers, ours[address_of(region, name)], snapshot) for name in names]
 
 
@@ -179,10 +176,11 @@ def _from_bulk(
     tags: Mapping[str, str],
     snapshot: Snapshot,
 ) -> Observed:
-    """An identity as far as bulk calls return it. The rest is taken as declared and named as unread."""
+    """An identity as far as bulk calls return it. What else is declared is taken to be so, and named as unread; what is
+    neither read nor declared is None."""
     dkim = answers["DkimAttributes"].get(name) or {}
     mail_from = answers["MailFromDomainAttributes"].get(name) or {}
-    notify = answers["NotificationAttributes"].get(name) or {}
+    notify = answers["NotificationAttributes"].get(name)
     desired = snapshot.desired.get(address_of(region, name))
     declared = dict(desired.spec) if desired else {}
     block = dict(declared.get("dkim") or {})
@@ -201,7 +199,7 @@ def _from_bulk(
         if mail_from.get("MailFromDomain")
         else None,
         DEFAULT_SET.path: declared.get(DEFAULT_SET.path),
-        "email_forwarding_enabled": bool(notify.get("ForwardingEnabled", True)),
+        "email_forwarding_enabled": None if notify is None else bool(notify.get("ForwardingEnabled", True)),
         "policies": {},
         "tags": dict(tags),
     }

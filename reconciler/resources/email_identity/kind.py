@@ -22,6 +22,7 @@ from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import covered, differences, overlay, project, touches
 from reconciler.kinds.grants import Grant, parameter_grant, secret_grants
 from reconciler.kinds.kind import Step
+from reconciler.kinds.listing import not_listed
 from reconciler.kinds.ownership import (
     DKIM_KEY,
     DKIM_SELECTOR,
@@ -158,8 +159,9 @@ class EmailIdentity(Reader):
         if snapshot.refresh == "bulk" and not snapshot.whole.issuperset(wanted_addresses(NAME, snapshot)):
             bulk.observe_bulk(self, aws, snapshot)
         else:
-            absent = bulk.absent(aws, snapshot)
-            read_each(self, aws, snapshot, [a for a in wanted_addresses(NAME, snapshot) if a not in absent])
+            wanted = wanted_addresses(NAME, snapshot)
+            absent = not_listed(aws, snapshot, NAME, wanted)
+            read_each(self, aws, snapshot, [a for a in wanted if a not in absent])
         read_covering(aws, snapshot)
         bulk.find_twins(aws, snapshot)
         self._read_keys(aws, snapshot)

@@ -76,7 +76,10 @@ class EventDestination(PlainKind):
             except AwsError as error:
                 return address, [], error
 
-        for address, found, error in aws.parallel(one, wanted_addresses(self.parent.name, snapshot), region_of):
+        # A set that does not exist has none; where that is unknown, they are asked for all the same.
+        sets = wanted_addresses(self.parent.name, snapshot)
+        sets = [address for address in sets if address in snapshot.observed or snapshot.unknown(address)]
+        for address, found, error in aws.parallel(one, sets, region_of):
             if error is not None:
                 snapshot.unreadable(f"{self.name}/{address.split('/', 1)[1]}", error.message, error.hint)
             for item in found:

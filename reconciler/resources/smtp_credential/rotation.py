@@ -439,7 +439,9 @@ def describe_use(used: Mapping[str, Any], now: str) -> str:
     ago = _time(now) - _time(used["at"])
     hours = int(ago.total_seconds() // 3600)
     when = f"{ago.days} days ago" if ago.days > 1 else f"{hours} hours ago" if hours > 1 else "within two hours"
-    return f"last used {when} ({used['at'][:10]}) by {used.get('service')} in {used.get('region')}"
+    said = ((word, used.get(key)) for word, key in (("by", "service"), ("in", "region")))
+    known = [f" {word} {text}" for word, text in said if text not in (None, "", "N/A")]  # what IAM leaves out
+    return f"last used {when} ({used['at'][:10]})" + "".join(known)
 
 
 def _problem(stored: Health, live: Observed | None) -> str:

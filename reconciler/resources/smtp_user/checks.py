@@ -18,7 +18,7 @@ from reconciler.desired.checks.values import REGION_NAME, refuse_pasted
 from reconciler.desired.nodes import show
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Stack, canonical_json
-from reconciler.names import domain_of, fold_domain, fold_identity, is_at_or_below, parents
+from reconciler.names import at_or_above, domain_of, fold_domain, fold_identity, parents
 from reconciler.regions import UNPUBLISHED, identity_arn, literal, partition_of
 
 MAX_INLINE_POLICY: Final = 2048
@@ -182,6 +182,7 @@ def check_together(together: Together) -> None:
     names: dict[str, Entry] = {}
     stores: dict[tuple[str, str, str], Entry] = {}
     covered = {entry.name for section in ("domains", "email_addresses") for entry in together.section(section)}
+    ordered = sorted(covered)  # once, and not for each name that is missing
     for entry in together.section("smtp_users"):
         before = names.setdefault(entry.name.lower(), entry)
         if before is not entry:
@@ -201,7 +202,7 @@ def check_together(together: Together) -> None:
             if name not in covered and not any(parent in covered for parent in _covering(name)):
                 together.warn(
                     entry, f"identities.{index}", "undeclared-identity", f"the identity {name} is not declared",
-                    suggestion(name, covered) or "declare it under `domains:`",
+                    suggestion(name, ordered) or "declare it under `domains:`",
                 )  # fmt: skip
         for index, pattern in enumerate(entry.values.get("from_addresses") or ()):
             domain = pattern.rpartition("@")[2]
@@ -212,7 +213,7 @@ def check_together(together: Together) -> None:
             except ValueError as error:
                 together.error(entry, f"from_addresses.{index}", "bad-name", str(error), "such as *@acme.com")
                 continue
-            if pattern not in covered and not any(is_at_or_below(folded, name) for name in covered if "@" not in name):
+            if pattern not in covered and not any(name in covered for name in at_or_above(folded)):
                 together.warn(
                     entry, f"from_addresses.{index}", "undeclared-reference",
                     f"no declared identity covers {domain}",
