@@ -95,19 +95,22 @@ def _own(snapshot: Snapshot, owner: Address, zone: str, written: set[Address]) -
 
 
 def _uses(aws: Aws, owner: Address) -> set[str] | None:
-    """The names of records that a resource has in AWS; none where it does not exist, or that is denied. None where it
-    is an identity that lives: all its records are its own."""
+    """The names of records that a resource has in AWS; none where AWS does not list it. None where nothing can be said
+    of its records: they are its own, or it cannot be read."""
     kind, region, name = address_parts(owner)
-    reader = REGISTRY[kind]
+    spec, reader = KINDS[kind], REGISTRY[kind]
+    operation, member, key = spec.listed
     try:
-        live = reader.read(aws, region, name) if isinstance(reader, Reader) else None
+        rows = aws.pages(spec.client, operation, member, region, **spec.list_options)
+        listed = {str(row[key] if key else row).lower() for row in rows}
+        live = reader.read(aws, region, name) if name.lower() in listed and isinstance(reader, Reader) else None
     except AwsError:
-        return set()
+        return None
     if live is None:
         return set()
-    if any(group.below for group in KINDS[kind].records):
+    if any(group.below for group in spec.records):
         return None
-    return {str(at_path(live.spec, group.shown)) for group in KINDS[kind].records if group.shown}
+    return {str(at_path(live.spec, group.shown)) for group in spec.records if group.shown}
 
 
 def _say(snapshot: Snapshot, found: Iterable[Forgotten]) -> None:
