@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -70,13 +70,40 @@ def read_file(name: str, root: str, *, what: str, limit: int, absolute: bool = F
 
 def read_given(path: str, limit: int = MAX_GIVEN) -> str:
     """The text of a file that the command line names. Raises ReconError where it does not exist, is no regular file,
-    has more than ``limit`` bytes or is not UTF-8."""
+    has more than ``limit`` bytes, unpacked where it is compressed, or is not UTF-8."""
     try:
-        return read_regular(path, path, limit).decode("utf-8")
+        return _unpacked(read_regular(path, path, limit), path, limit).decode("utf-8")
     except UnicodeDecodeError:
         raise ReconError(f"{path} is not UTF-8 text") from None
     except (OSError, ValueError) as problem:
         raise ReconError(f"{path} could not be read: {reason(problem)}") from None
+
+
+def compressed(file: TextIO, pieces: Iterable[str]) -> None:
+    """Write ``pieces`` compressed (RFC 1952); the same text has the same bytes whenever it is written."""
+    import gzip
+
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file.buffer, mtime=0) as packed:
+        for piece in pieces:
+            packed.write(piece.encode())
+
+
+def _unpacked(data: bytes, name: str, limit: int) -> bytes:
+    """``data`` as it was before it was compressed, if it was. Never more than ``limit`` bytes are unpacked."""
+    import zlib
+
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        text = unpacking.decompress(data, limit + 1)
+    except zlib.error:
+        raise ReconError(f"{name} cannot be unpacked: it is not what gzip wrote") from None
+    if len(text) > limit:
+        raise TooLarge(f"{name} has more than {limit:,} bytes when it is unpacked", hint="make it smaller")
+    if not unpacking.eof or unpacking.unused_data:
+        raise ReconError(f"{name} cannot be unpacked: it was cut off, or something follows it")
+    return text
 
 
 def read_regular(path: str | Path, name: str, limit: int) -> bytes:

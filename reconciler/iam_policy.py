@@ -25,6 +25,7 @@ from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds import cloudformation as cfn
 from reconciler.kinds.grants import Grant, Role
+from reconciler.kinds.iam_principals import NOUNS, IamPrincipal
 from reconciler.kinds.obstacles import TENANT_READS
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY
@@ -73,7 +74,7 @@ _ANYWHERE: Final = frozenset(
 """Actions that IAM checks against no resource."""
 
 _GONE: Final = (
-    "ses:Delete", "iam:Delete", "iam:Detach", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
+    "ses:Delete", "iam:Delete", "iam:Detach", "iam:RemoveRole", "iam:List", "iam:Untag", "iam:Tag", "iam:UpdateUser",
     "secretsmanager:Delete", "ssm:Delete",
     *(f"{spec.service.name}:{verb}" for spec in KINDS.values() if spec.service for verb in (
         "Delete", *spec.service.deletes)),
@@ -88,9 +89,11 @@ _RELEASED: Final = (
 
 _BY_NAME: Final[tuple[Role, ...]] = ("own", "released")
 
-BOUNDED: Final = frozenset({"iam:CreateUser", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"})
-"""What could give a user any permission, if its boundary were not checked (Service Authorization Reference for IAM,
-condition key ``iam:PermissionsBoundary``). The removal of a boundary is never granted."""
+BOUNDED: Final = frozenset(
+    f"iam:{call.format(noun)}" for noun in NOUNS for call in ("Create{}", "Put{}Policy", "Put{}PermissionsBoundary")
+)
+"""What could give a user or role any permission, if its boundary were not checked (Service Authorization Reference for
+IAM, condition key ``iam:PermissionsBoundary``). The removal of a boundary is never granted."""
 
 _SES: Final = {spec.name: f"Ses{camel(spec.name)}" for spec in KINDS.values() if spec.arn}
 """Kinds that have a type in the ARNs of SES -> the statement of their declared resources."""
@@ -141,14 +144,9 @@ def size(document: Mapping[str, Any]) -> int:
 def notes(document: Mapping[str, Any], state: State, removing: Iterable[str] = ()) -> Iterator[str]:
     """What somebody should know before they give ``document``, made from these, to a role: sentences."""
     resources = {s["Sid"]: _listed(s["Resource"]) for s in document["Statement"]}
-    if "UsersUnbounded" in resources:
-        free = [e.name for e in state.section("smtp_users") if not e.values.get("permissions_boundary")]
-        yield (
-            f"Whoever has this policy can make themselves administrator of the account: smtp_users {_some(free)} "
-            f"{'has' if len(free) == 1 else 'have'} no permissions_boundary, so that any policy may be put on them, "
-            "and access keys be made for them. Declare one (it can stand in `defaults: {smtp_user: ...}`), and print "
-            "this again."
-        )
+    for kind in REGISTRY.values():
+        if isinstance(kind, IamPrincipal) and f"{kind.noun}sUnbounded" in resources:
+            yield _unbounded(kind, state)
     if any(arn.split(":")[3] == "*" for sid, arns in resources.items() if sid in _SES.values() for arn in arns):
         yield "The policy would be too large for a role with a name for each resource, so it has name patterns."
     named_ones = {*_arns(named(state), "record"), *_patterns(removing)}
@@ -162,6 +160,17 @@ def notes(document: Mapping[str, Any], state: State, removing: Iterable[str] = (
             "The names of the records do not all fit into one statement, as a batch of changes needs it: it also "
             f"allows records at and below {_some([name.removeprefix('*.') for name in wider])}."
         )
+
+
+def _unbounded(kind: IamPrincipal, state: State) -> str:
+    (section,), noun = KINDS[kind.name].sections, kind.noun.lower()
+    free = [e.name for e in state.section(section.name) if not e.values.get("permissions_boundary")]
+    more = ", and access keys be made for them" if noun == "user" else ""
+    return (
+        f"Whoever has this policy can make themselves administrator of the account: {section.name} {_some(free)} "
+        f"{'has' if len(free) == 1 else 'have'} no permissions_boundary, so that any policy may be put on them{more}. "
+        f"Declare one (it can stand in `defaults: {{{section.entry}: ...}}`), and print this again."
+    )
 
 
 def _some(names: Sequence[str]) -> str:
@@ -256,7 +265,10 @@ def _statements(state: State, purpose: Purpose, grants: frozenset[Grant], level:
 
     yield from _ses_statements(state, purpose, found, grants, level)
 
-    yield from _user_statements(state, _of(found, "iam:"), grants)
+    for kind in REGISTRY.values():
+        if isinstance(kind, IamPrincipal):
+            yield from _principal_statements(state, kind, found, grants)
+    yield _statement("Boundaries", {"iam:GetPolicy"} - _ANYWHERE, _arns(grants, "boundary"))
     yield _statement("FirehoseTargets", ["firehose:DescribeDeliveryStream"], _arns(grants, "stream"))
     yield _statement("FirehoseRolesRead", ["iam:GetRole"], _arns(grants, "passed_role"))
     stored = sorted({grant.via.split(".")[1] for grant in grants if grant.role == "store_key"})
@@ -306,26 +318,40 @@ def _service_statements(
         yield _statement(f"{sid}Owned", _gone(called, state), [f"{every}*"], _owned(state))
 
 
-def _user_statements(state: State, iam: set[str], grants: frozenset[Grant]) -> Iterator[dict[str, Any]]:
-    """Users: the declared, each under the condition that its boundary is and stays what the YAML says; those that are
-    renamed; and those that carry the stack's tag.
+def _principal_statements(
+    state: State, kind: IamPrincipal, found: Mapping[str, set[str]], grants: frozenset[Grant]
+) -> Iterator[dict[str, Any]]:
+    """Users, or roles: the declared, each under the condition that its boundary is and stays what the YAML says; those
+    that are renamed; and those that carry the stack's tag.
 
-    Where a user has no boundary, its policy may be written without limit, and no boundary be put on it.
+    Where one has no boundary, its policy may be written without limit, and no boundary be put on it.
     """
-    users = [grant for grant in grants if grant.role == "user"]
-    yield _statement("Users", iam - BOUNDED, [user.arn for user in users])
-    free = [user.arn for user in users if not user.boundary]
-    yield _statement("UsersUnbounded", (BOUNDED & iam) - {"iam:PutUserPermissionsBoundary"}, free)
-    for number, boundary in enumerate(sorted({user.boundary for user in users} - {""})):
+    noun, nouns = kind.noun.lower(), f"{kind.noun}s"
+    iam = {a for a in _of(found, "iam:") if a != "iam:GetPolicy" and _of_noun(a, kind)}
+    here = [grant for grant in grants if grant.role == noun]
+    yield _statement(nouns, iam - BOUNDED, [grant.arn for grant in here])
+    free = [grant.arn for grant in here if not grant.boundary]
+    yield _statement(f"{nouns}Unbounded", (BOUNDED & iam) - {f"iam:Put{kind.noun}PermissionsBoundary"}, free)
+    for number, boundary in enumerate(sorted({grant.boundary for grant in here} - {""})):
         condition = {"StringEquals": {"iam:PermissionsBoundary": literal(boundary)}}
-        bounded = [user.arn for user in users if user.boundary == boundary]
-        yield _statement(f"UsersBounded{number}", BOUNDED & iam, bounded, condition)
+        bounded = [grant.arn for grant in here if grant.boundary == boundary]
+        yield _statement(f"{nouns}Bounded{number}", BOUNDED & iam, bounded, condition)
     renamed = {a for a in iam if _reads(a)} | ({"iam:UpdateUser"} & iam)
-    yield _statement("UsersRenamed", renamed, _arns(grants, "renamed_user"))
-    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "iam"}
-    yield _statement("UsersReleased", {a for a in iam if _reads(a)}, released)
-    everyone = f"arn:{state.stack.partition}:iam::{state.stack.account}:user/*"
-    yield _statement("UsersOwned", _gone(iam, state), [everyone], _owned(state))
+    yield _statement(f"{nouns}Renamed", renamed, _arns(grants, "renamed_user") if noun == "user" else ())
+    released = {arn for arn in _arns(grants, "released") if arn.split(":")[2] == "iam" and f":{noun}/" in arn}
+    yield _statement(f"{nouns}Released", {a for a in iam if _reads(a)}, released)
+    account = f"arn:{state.stack.partition}:iam::{state.stack.account}"
+    yield _statement(f"{nouns}Owned", _gone(iam, state), [f"{account}:{noun}/*"], _owned(state))
+    profiles = {a for a in _of(found, "iam:") if a.endswith("InstanceProfile") and kind.name in found[a]}
+    yield _statement("InstanceProfiles", profiles, _arns(grants, "instance_profile"))
+    yield _statement("InstanceProfilesOwned", _gone(profiles, state), [f"{account}:instance-profile/*"], _owned(state))
+    passed = _arns(grants, "profiled_role") if "iam:AddRoleToInstanceProfile" in profiles else ()
+    yield _statement("InstanceProfileRoles", ["iam:PassRole"], passed)
+
+
+def _of_noun(action: str, kind: IamPrincipal) -> bool:
+    """Whether IAM checks an action against a user, or a role, as the kind is one."""
+    return not action.endswith("InstanceProfile") and ("Role" in action) == (kind.noun == "Role")
 
 
 def _ses_statements(

@@ -15,7 +15,7 @@ import html
 import re
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TextIO
 from urllib.parse import unquote
 
@@ -30,11 +30,10 @@ _ENTITY: Final = re.compile(r"&#?\w{1,8};$")
 _BEFORE: Final = re.compile(
     r"[^\w]*(?:(?:smtp|header)\.\w+=|(?:envelope-from|mailfrom|mailto|rua|ruf|from|to|cc|rcpt|sender|address|email|user"
     r"|endpoint|[dis])=|(?:identity|user|role|group|federated-user)/|assumed-role/[\w+=,.-]+/"
-    r"|v2/email/(?:[\w.-]+/)+|[a-z]+(?:_[a-z]+)+/(?:[\w.-]+/)*)?[\W_]*",
+    r"|v2/email/(?:[\w.-]+/)+)?[\W_]*",
     re.IGNORECASE,
 )
-"""What may stand before an address without a blank: a tag of a header or a DMARC record, the kind of an ARN or of an
-address of recon."""
+"""What may stand before an address without a blank: a tag of a header or a DMARC record, the kind of an ARN."""
 _KEY: Final = re.compile(r"(A(?:KI|SI|BI|CC|RO|ID|GP|IP|NP|NV|PK|SC)A)(?!REDACTED\d{8})[A-Z0-9]{16,124}")
 _ACCOUNT: Final = re.compile(
     r"(?:(?<![0-9A-Za-z])|(?<=%3A)|(?<=%2F))\d{12}(?![0-9A-Za-z])|(?<![\w-])\d{4}-\d{4}-\d{4}(?![\w-])", re.IGNORECASE
@@ -45,9 +44,10 @@ _PLACEHOLDER: Final = re.compile(r"recipient-\d{1,9}")
 
 
 class Redactor:
-    """The placeholders of one run."""
+    """The placeholders of one run. ``kinds`` are the words with which addresses of recon begin (``email_identity``)."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Iterable[str] = ()) -> None:
+        self._places = re.compile(rf"(?:{'|'.join(map(re.escape, kinds)) or '(?!)'})/(?:[\w.-]+/)*")
         self._names: dict[str, dict[str, int]] = {"account": {}, "key": {}, "address": {}}
         self._lock = threading.Lock()
 
@@ -85,7 +85,7 @@ class Redactor:
             domain = _DOMAIN.match(text, sign.end())
             if domain is None or sign.start() < done:
                 continue
-            start = _local_start(text, sign.start(), done)
+            start = _local_start(text, sign.start(), done, self._places)
             if start is None or not _is_domain(domain[0], quoted=text[sign.start() - 1] == '"'):
                 continue
             local = _plain(text[start : sign.start()])
@@ -109,7 +109,7 @@ def _is_domain(text: str, *, quoted: bool) -> bool:
     return text[0] == "[" or (any(c.isalpha() for c in last) and "." in text) or (last.isalpha() and not quoted)
 
 
-def _local_start(text: str, end: int, least: int) -> int | None:
+def _local_start(text: str, end: int, least: int, places: re.Pattern[str]) -> int | None:
     """Where the local part begins that ends at ``end``; None where there is none."""
     if end > least and text[end - 1] == '"':
         start = text.rfind('"', max(least, end - _LONGEST), end - 1)
@@ -128,6 +128,8 @@ def _local_start(text: str, end: int, least: int) -> int | None:
             start -= 1
         else:
             break
+    place = places.match(text, start, end)
+    start = place.end() if place is not None else start
     before = _BEFORE.match(text, start, end)
     start = before.end() if before is not None else start
     return start if any(c.isalnum() for c in text[start:end]) else None

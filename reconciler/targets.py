@@ -191,7 +191,7 @@ class _Needs:
                 yield from (a for a in self.known if a.startswith(f"{kind}/{region}/"))
             else:
                 yield "/".join(filter(None, (other, region, name)))
-        for arn in (values.get("identities") or ()) if kind == "smtp_user" else ():
+        for arn in (values.get("identities") or ()) if spec.principal else ():
             yield from self.identities.get(str(arn).rpartition(":identity/")[2], ())
         for moved in self.snapshot.state.moved:
             if address in (moved.from_address, moved.to_address):

@@ -317,10 +317,11 @@ def each_tags(house: House) -> Iterator[tuple[str, dict[str, str]]]:
             for noun, items in state.resources.items():
                 for name, item in items.items():
                     yield f"{noun} {account} {region} {name}", item.tags
-    for service, member in (("ses", "identities"), ("iam", "users"), ("route53", "zones")):
+    members = (("ses", "identities"), ("iam", "users"), ("iam", "roles"), ("iam", "profiles"), ("route53", "zones"))
+    for service, member in members:
         for account, region, state in world.each(service):
             for name, item in getattr(state, member).items():
-                yield f"{service} {account} {region} {name}", item.tags
+                yield f"{service}-{member} {account} {region} {name}", item.tags
             if service == "ses":
                 for noun, items in state.resources.items():
                     for name, item in items.items():

@@ -162,3 +162,71 @@ def test_an_import_brings_the_alarms_of_mail_and_their_topics(house: House) -> N
     }  # fmt: skip
     told = {c["address"]: [d["path"] for d in c["diff"]] for c in planned.json["changes"]}
     assert told[f"cloudwatch_alarm/{HOME}/mail"] == ["tags.recon:stack"]
+
+
+SETS = {"bounces": {"preset": "bounce_rate", "alarm_actions": ["ops"]}, "most": {"preset": "complaint_rate"}}
+
+
+def test_a_set_holds_alarms_of_its_own(house: House) -> None:
+    """Each region's, with the set as their dimension; the plan creates them after the set, and they go with it."""
+    sets = {"main": {"alarms": SETS}}
+    document = merge(TOPICS, {"configuration_sets": sets, "defaults": {"cloudwatch_alarm": {"period": 7200}}})
+    plan = house.plan(document)
+    change = next(c for c in plan.changes if c.address == f"cloudwatch_alarm/{HOME}/main-bounces")
+    assert f"configuration_set/{HOME}/main" in change.depends_on
+    assert change.source is not None
+    assert change.source.line > 0
+    house.settle(document)
+    found = live("main-bounces")
+    assert found["Dimensions"] == [{"Name": "ses:configuration-set", "Value": "main"}]
+    assert (found["Period"], found["AlarmActions"]) == (7200, [topic()])
+    gone = house.plan(TOPICS)
+    assert {c.address for c in gone.changes if c.action == "delete"} == {
+        f"configuration_set/{HOME}/main", f"cloudwatch_alarm/{HOME}/main-bounces",
+        f"cloudwatch_alarm/{HOME}/main-most",
+    }  # fmt: skip
+
+
+def test_a_class_gives_each_set_its_own(house: House) -> None:
+    tenant = {"configuration_set": {"alarms": {"bounces": {"preset": "bounce_rate", "threshold": 0.03}}}}
+    sets = {name: {"class": "tenant"} for name in ("a", "b")}
+    sets["b"]["unmanaged"] = ["alarms.bounces"]  # type: ignore[assignment]
+    house.settle({"classes": {"tenant": tenant}, "configuration_sets": {**sets, "c": {}}})
+    names = [a["AlarmName"] for a in client("cloudwatch").describe_alarms()["MetricAlarms"]]
+    assert names == ["a-bounces"]
+    assert live("a-bounces")["Threshold"] == 0.03
+
+
+def test_what_a_set_holds_is_checked_where_it_stands(house: House) -> None:
+    house.write(
+        {
+            "configuration_sets": {
+                "main": {"alarms": {"x": {"preset": "bounce_rate", "threshold": 5}, "y": {"preset": "bounce_rate"},
+                                    "q": {"preset": "quota"}}},
+            },
+            "cloudwatch_alarms": {"main-y": {"preset": "bounce_rate"}},
+        }
+    )  # fmt: skip
+    ran = house.cli("validate", "state.yaml")
+    assert ran.code == 1
+    assert "configuration_sets.main.alarms.x.threshold: 5 is not a share" in ran.err
+    assert "[duplicate-declaration]" in ran.err
+    assert "[quota-of-part]" in ran.err
+
+
+def test_a_set_that_is_let_go_takes_its_alarms_along(house: House) -> None:
+    document = {"configuration_sets": {"main": {"alarms": SETS}}, **TOPICS}
+    house.settle(document)
+    house.settle({**TOPICS, "released": ["configuration_sets.main"]})
+    tags = client("cloudwatch").list_tags_for_resource(
+        ResourceARN=f"arn:aws:cloudwatch:{HOME}:{ACCOUNT}:alarm:main-bounces"
+    )["Tags"]
+    assert tags == []
+
+
+def test_a_saved_plan_keeps_the_alarms_of_sets(house: House) -> None:
+    house.write({"configuration_sets": {"main": {"alarms": SETS}}, **TOPICS})
+    assert house.cli("plan", "state.yaml", "--out", "plan.json").code == 0
+    ran = house.cli("apply", "plan.json", "--auto-approve")
+    assert ran.code == 0, ran
+    assert live("main-bounces")["Threshold"] == 0.05

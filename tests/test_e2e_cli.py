@@ -117,9 +117,9 @@ def test_a_wrong_command_line_is_exit_1_and_touches_nothing(house: House, argume
     assert ran.code == 1
 
 
-def test_no_command_is_exit_1(house: House) -> None:
-    assert house.cli().code == 1
-    assert house.cli("--help").code == 0
+def test_no_command_prints_the_help(house: House) -> None:
+    bare = house.cli()
+    assert (bare.code, bare.out) == (0, house.cli("--help").out)
     assert house.cli("--version").out.startswith("recon ")
 
 

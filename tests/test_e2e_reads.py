@@ -9,7 +9,9 @@ from support import HOME, OTHER, House, client, merge, words
 from test_e2e_interrupted import FULL, USER
 
 STATE = "state.yaml"
-EVERYTHING: dict[str, Any] = merge(FULL, {"smtp_users": USER})
+EVERYTHING: dict[str, Any] = merge(
+    FULL, {"smtp_users": USER, "dedicated_ip_pools": {"tx": {"dedicated_ips": ["192.0.2.9"]}}}
+)
 
 # Each read, what must be unknown without it, and what must be planned all the same.
 READS: list[tuple[str, str, tuple[str, ...]]] = [
@@ -30,7 +32,7 @@ READS: list[tuple[str, str, tuple[str, ...]]] = [
     ("resourcegroupstaggingapi", "GetResources", ()),
 ]
 
-AFTER_ANOTHER = {"ListTagsForResource", "GetDedicatedIps", "ListAccessKeys"}
+AFTER_ANOTHER = {"ListTagsForResource", "GetDedicatedIps", "ListAccessKeys", "GetConfigurationSetEventDestinations"}
 """Reads of details: where another has said that there is no such thing, they are not made."""
 
 
@@ -39,6 +41,7 @@ def applied(house: House) -> None:
 
     def make() -> None:
         house.seed_zone()
+        house.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.9"}])
         house.settle(EVERYTHING)
 
     house.once("everything that may be unreadable", make)
@@ -94,6 +97,7 @@ def test_a_first_apply_without_a_read_makes_nothing_blindly(
     house: House, service: str, operation: str, unknown: tuple[str, ...]
 ) -> None:
     house.seed_zone()
+    house.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.9"}])
     house.sandbox.fault("denied", service=service, operation=operation, count=None)
     plan = house.plan(EVERYTHING)
     if operation not in AFTER_ANOTHER:

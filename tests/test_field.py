@@ -31,6 +31,12 @@ def test_white_space_around_a_stored_key_does_not_count(text: str) -> None:
     assert stores.passwords_in({"region": "us-east-1", "password": f"{text} "}) == {"us-east-1": SECRET}
 
 
+def test_white_space_around_a_stored_user_name_does_not_count(house: House) -> None:
+    client("secretsmanager").create_secret(Name="mail/x", SecretString='{"username": " AKIA1\\n", "regions": {}}')
+    where = {"type": "secretsmanager", "region": "us-east-1", "name": "mail/x"}
+    assert stores.read(house.make({"configuration_sets": {}}).aws, where)["username"] == "AKIA1"
+
+
 @pytest.mark.parametrize("text", ["some secret key", "some\nkey", "clé"])
 def test_a_stored_key_that_is_none_gives_no_password(text: str) -> None:
     with pytest.raises(ReconError, match="no key has") as caught:

@@ -720,7 +720,7 @@ def test_what_differs_by_region_and_what_looks_like_a_variable_comes_back(house:
 # --- the account ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("after", [4, 14, 15, 16, 17, 18])
+@pytest.mark.parametrize("after", [4, 13, 14, 15, 16, 17])
 def test_credentials_that_change_the_account_write_nothing_there(
     house: support.House, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

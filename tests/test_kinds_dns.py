@@ -711,3 +711,23 @@ def test_regions_have_their_own_dkim_and_mail_from_records(house: House) -> None
     assert (f"bounce-{OTHER}.acme.com", "TXT") not in zone
     assert ("_recon.acme.com", "TXT") not in zone
     house.check_foreign()
+
+
+def test_a_plan_does_not_depend_on_which_answer_came_first(house: House) -> None:
+    from reconciler.planner import make_plan
+
+    house.seed_zone()
+    owned = {"dmarc": {"p": "none"}, "bimi": {"l": "https://acme.com/logo.svg"}}
+    regions = {
+        "regions": [HOME, OTHER],
+        "by_region": {OTHER: {"dkim": {"signing_attributes_origin": "AWS_SES_US_EAST_1"}}},
+    }
+    house.settle({"domains": {"acme.com": {**regions, **owned}}})
+    read = house.make({"domains": {"acme.com": regions}}).snapshot
+    plans = []
+    for backwards in (False, True):
+        snapshot = read.thaw()
+        snapshot.observed = dict(sorted(snapshot.observed.items(), reverse=backwards))
+        plans.append(make_plan(snapshot.freeze()))
+    assert [change.action for change in plans[0].changes].count("delete") == 2
+    assert plans[0] == plans[1]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from support import HOME, House
 
+from reconciler import cli
+from reconciler.cli import completion
+from reconciler.cli.examples import EXAMPLES
 from reconciler.renderers.graph import graph
 from reconciler.rules import all_rules
 
@@ -60,3 +67,56 @@ def test_mermaid_is_never_too_large_for_github(domains: int) -> None:
     assert len(drawn) < 50_000 and drawn.count("-->") <= 300
     assert (f"#40;{domains}#41;" in drawn) == (domains > 5)
     assert all(address in graph(nodes, "dot") for address in nodes)
+
+
+def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by its words."""
+    found = getattr(command, "commands", None)
+    if found is None:
+        yield path, command
+    for name, one in (found or {}).items():
+        yield from commands(one, f"{path} {name}".strip())
+
+
+def test_every_help_has_examples_that_parse() -> None:
+    known = dict(commands(cli._command("")))
+    assert known.keys() == EXAMPLES.keys()
+    for path, command in known.items():
+        assert "Examples:" in command.epilog
+        for line in EXAMPLES[path]:
+            words = shlex.split(line.partition(" > ")[0].partition(" | ")[0])
+            assert words[: 1 + len(path.split())] == ["recon", *path.split()] and len(line) < 90, line
+            with command.make_context(path, words[1 + len(path.split()) :]) as context:
+                assert not context.args
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_examples_are_shown_as_they_are(house: House, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = house.cli("plan", "--help").out
+    assert all(f"  {line}\n" in shown for line in EXAMPLES["plan"])
+
+
+def test_shells_complete_what_the_state_declares(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.write({
+        "environments": {"production": {}, "staging": {"vars": {"a": "b"}}},
+        "domains": {"acme.com": {"dkim": {}}, "acme.net": {"identity": False}}, "configuration_sets": {"main": {}},
+    })  # fmt: skip
+    monkeypatch.chdir(house.home)
+    command = cli.typer.main.get_command(cli.app)
+    completion.complete_all(command)
+    known = dict(commands(command))
+
+    def complete(path: str, option: str, start: str, *words: str) -> list[str]:
+        context = known[path].make_context(path, list(words), resilient_parsing=True)
+        (parameter,) = [one for one in known[path].params if option in (*one.opts, one.name)]
+        return [item.value for item in parameter.shell_complete(context, start)]
+
+    assert complete("plan", "--env", "", "state.yaml") == ["production", "staging"]
+    assert complete("plan", "--env", "st", "state.yaml") == ["staging"]
+    assert complete("plan", "--target", "conf", "state.yaml") == [f"configuration_set/{HOME}/main"]
+    assert complete("doctor", "what", "acme", "state.yaml") == ["acme.com", "acme.net"]
+    assert complete("records", "--format", "ma") == ["markdown"]
+    assert complete("drift", "--format", "pro") == ["prometheus"]
+    assert "dmarc-no-rua" in complete("rule", "id", "dmarc-")
+    assert complete("plan", "--target", "conf", "nowhere.yaml") == []

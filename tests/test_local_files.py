@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import stat
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from support import House, client
+
+from reconciler import files
 
 DOCUMENT: dict[str, Any] = {"configuration_sets": {"main": {}}}
 BUCKET = "acme-recon"
@@ -395,3 +398,37 @@ def test_a_broken_object_of_the_journal_is_skipped(house: House, line: str) -> N
     bucket.put_object(Bucket=BUCKET, Key="mail/journal/acme/_/2026-01-01T000000-good.jsonl", Body=GOOD)
     bucket.put_object(Bucket=BUCKET, Key="mail/journal/acme/_/2026-01-02T000000-bad.jsonl", Body=LINES[line])
     check_commands(house)
+
+
+# --- compressed plans ----------------------------------------------------------------------------------------------
+
+
+def test_a_plan_whose_name_ends_in_gz_is_compressed(house: House) -> None:
+    """It is shown and applied as any other, and the same plan has the same bytes."""
+    house.write(DOCUMENT)
+    for name in ("plan.json", "plan.json.gz"):
+        assert house.cli("plan", "state.yaml", "--out", name).code == 0
+    packed = (house.home / "plan.json.gz").read_bytes()
+    assert json.loads(gzip.decompress(packed))["format_version"] == 2
+    assert packed[4:8] == b"\0" * 4, "no time in it"
+    shown = house.cli("show", "plan.json.gz", "--digest")
+    assert shown.code == 0 and shown.out.strip() == json.loads(gzip.decompress(packed))["digest"]
+    assert house.cli("apply", "plan.json.gz").code == 0
+
+
+BAD_GZIP = {
+    "cut off": lambda data: data[:-9],
+    "two in one": lambda data: data * 2,
+    "no gzip inside": lambda data: b"\x1f\x8b" + b"x" * 50,
+    "a bomb": lambda data: gzip.compress(b" " * (2**20)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_GZIP)
+def test_a_compressed_plan_that_is_broken_is_one_sentence(
+    name: str, here: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.read_given, "__defaults__", (2**19,))
+    (here.home / "plan.json.gz").write_bytes(BAD_GZIP[name](gzip.compress(b"{}" * 20)))
+    ran = here.cli("show", "plan.json.gz")
+    assert ran.code == 1 and "plan.json.gz" in ran.err and "unpack" in ran.err, ran

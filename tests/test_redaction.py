@@ -15,6 +15,7 @@ from reconciler import cli, redaction
 from reconciler.redaction import RedactedStream, Redactor
 from reconciler.renderers.escape import safe, wrap
 from reconciler.renderers.markdown import _cut
+from reconciler.resources import KINDS
 
 HERE = Path(__file__).parent
 OTHER_ACCOUNT = "999900001111"
@@ -57,6 +58,7 @@ KEY, SESSION, ROLE = "AKIAO3YAR5IL5GUI82QC", "ASIAO3YAR5IL5GUI82QC", "AROA3XFRBF
         ("ann\\u202ebob@big.example ann\u0301b@big.example", "recipient-1@big.example recipient-2@big.example"),
         ("email_identity/us-east-1/ceo@acme.com user/bob@corp.com assumed-role/A/bob@corp.com",
          "email_identity/us-east-1/recipient-1@acme.com user/recipient-2@corp.com assumed-role/A/recipient-2@corp.com"),
+        ("first_name/ann@big.example, _dmarc/ann@big.example", "recipient-1@big.example, _recipient-2@big.example"),
         ("sns_subscription/us-east-1/mail-events/email/ops@acme.com",
          "sns_subscription/us-east-1/mail-events/email/recipient-1@acme.com"),
         # no addresses
@@ -64,7 +66,7 @@ KEY, SESSION, ROLE = "AKIAO3YAR5IL5GUI82QC", "ASIAO3YAR5IL5GUI82QC", "AROA3XFRBF
     ],
 )  # fmt: skip
 def test_what_is_hidden_keeps_its_form(text: str, shown: str | None) -> None:
-    redactor = Redactor()
+    redactor = Redactor(KINDS)
     redactor.know_account(ACCOUNT)
     assert redactor.text(text) == (text if shown is None else shown)
     assert redactor.text(redactor.text(text)) == redactor.text(text), "what is hidden stays as it is"
@@ -194,7 +196,7 @@ def test_every_command_is_redacted(watched: House) -> None:
     hidden = 0
     for name in sorted(set(commands(cli._command(""))) - NOT_RUN, key=lambda name: [*COMMANDS, name].index(name)):
         given = COMMANDS.get(name, ["state.yaml"])
-        formats = ("text", "json", "markdown", "html") if name in FORMATTED else ("text", "json")
+        formats = ("text", "json", "markdown", "html") if name in FORMATTED else ("text",)
         for format in formats:
             ran = watched.cli(*name.split(), *given, "--format", format, "-v", "--redact")
             if "No such option" in ran.err:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,37 @@ def test_a_large_plan_is_saved_a_change_a_line() -> None:
     many = plan(*(change(f"a/b{n}", diff={"x": ("\u202e", '\n  "changes": []')}) for n in range(1_500)))
     saved = saved_plan(many)
     assert load_saved(saved) == many and 1_500 < saved.count("\n") < 1_560 and "\u202e" not in saved
+
+
+BEGIN = '\n  "changes": ['
+LARGE = plan(*(change(f"a/b{n}", diff={"x": ("\u202e", '\n  "changes": [')}) for n in range(1_001)))
+EDITS_OF_LARGE: dict[str, tuple[Callable[[str], str], str]] = {
+    "a value": (lambda text: text.replace('"a/b7"', '"a/c7"'), "edited"),
+    "a change that is gone": (lambda text: "\n".join(ln for ln in text.split("\n") if '"a/b7"' not in ln), "edited"),
+    "cut off": (lambda text: text[: len(text) // 2], "truncated"),
+    "the changes twice": (lambda text: text.replace(BEGIN, f'\n  "changes": [],{BEGIN}', 1), "twice"),
+    "the changes of another member": (
+        lambda text: text.replace(BEGIN, '\n  "context": {' + BEGIN, 1).replace("\n  ],", "\n  ]},", 1), "twice",
+    ),
+    "no comma": (lambda text: text.replace("},\n    {", "}\n    {", 1), "not JSON"),
+    "a key twice": (lambda text: text.replace('{"address":', '{"address": "x", "address":', 1), "twice"),
+    "a member of a change": (lambda text: text.replace('{"address":', '{"more": 1, "address":', 1), "edited"),
+    "no digest": (lambda text: re.sub(r'\n  "digest": "[^"]*"', '\n  "digest": null', text), "no digest"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS_OF_LARGE)
+def test_a_large_plan_that_was_edited_is_refused_as_a_small_one_is(name: str) -> None:
+    edit, words = EDITS_OF_LARGE[name]
+    text = saved_plan(LARGE)
+    assert edit(text) != text
+    with pytest.raises(ReconError, match=words):
+        load_saved(edit(text))
+
+
+def test_the_digest_of_a_large_plan_is_that_of_its_json() -> None:
+    assert plan_digest(LARGE) == digest_of(plan_to_json(LARGE)) == json.loads(saved_plan(LARGE))["digest"]
+    assert load_saved(json.dumps(json.loads(saved_plan(LARGE)), indent=1)) == LARGE, "written by another program"
 
 
 def test_picture_of_many_folds_to_kinds() -> None:

@@ -466,6 +466,7 @@ def test_every_key_of_the_yaml_has_a_case(spec: KindSpec) -> None:
             "unmanaged",
             "protect",
             *(c.parent_key for c in children(spec.name)),
+            *(held.key for held in spec.holds),
         }
         missing = []
         for key in properties(entry).keys() - envelope:

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import rules
+from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
 from reconciler.resources.event_rule import preset_pattern
-from reconciler.resources.smtp_user.other_policies import OtherPolicy
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
@@ -115,6 +115,7 @@ def make(
     more: Mapping[str, tuple[Any, Any] | tuple[Any, Any, Any]] | None = None,
     domains: Mapping[str, Any] | None = None,
     users: Mapping[str, Any] | None = None,
+    roles: Mapping[str, Any] | None = None,
     dmarc: tuple[str | None, str | None] | None = None,
     spf: tuple[str | None, str | None] | None = None,
     before: Mapping[tuple[str, str], Any] | None = None,
@@ -157,6 +158,7 @@ def make(
             dns[key], later[key] = ([text] if text else None for text in texts)
     declared = [entry("domains", n, None, v) for n, v in {"acme.com": {}, **(domains or {})}.items() if v is not None]
     declared += [entry("smtp_users", n, None, v) for n, v in (users or {}).items()]
+    declared += [entry("sending_roles", n, None, v) for n, v in (roles or {}).items()]
     state = State(
         Stack("acme-mail", None, "111122223333", regions, dns_account=dns_account),
         (*declared, *entries),
@@ -200,6 +202,29 @@ def a_rule(preset: str = "", region: str = EAST, users: tuple[str, ...] = ("news
     return {f"event_rule/{region}/watch": (None, {**spec, "preset": preset or None})}
 
 
+CLOUDWATCH_MAY_PUBLISH = {"Statement": {"Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"},
+                                        "Action": "SNS:Publish", "Resource": "*"}}  # fmt: skip
+
+
+def an_alarm(**values: Any) -> dict[str, Any]:
+    """An alarm on the bounce rate of the set tx that tells that topic, to be created."""
+    spec = {
+        "metric_name": "Reputation.BounceRate", "threshold": 0.05, "alarm_actions": [TOPIC],
+        "dimensions": [{"name": "ses:configuration-set", "value": "tx"}], **values,
+    }  # fmt: skip
+    return {f"cloudwatch_alarm/{EAST}/bounces": (None, spec)}
+
+
+def notified(*kinds: str, **more: Any) -> dict[str, Any]:
+    """An identity with a topic of its own for bounces, or the kinds that are named."""
+    return {"notification_attributes": {f"{kind}_topic": TOPIC for kind in kinds or ("bounce",)}, **more}
+
+
+NOT_FORWARDED = {"email_forwarding_enabled": False}
+NO_METRICS = {"reputation_options": {"reputation_metrics_enabled": False}}
+SENDS = {"live": {"configuration_set_name": "tx"}, "more": a_set()}
+
+
 def a_dashboard(preset: str, *dimensions: str, rates: bool = False) -> dict[str, Any]:
     """A dashboard to be drawn of acme.com or tx, and the metrics that tx publishes."""
     listed = [{"dimension_name": name} for name in dimensions]
@@ -211,6 +236,17 @@ def a_dashboard(preset: str, *dimensions: str, rates: bool = False) -> dict[str,
 
 def user(**values: Any) -> dict[str, Any]:
     return {"users": {"news": {**GOOD_USER, **values}}}
+
+
+GOOD_ROLE = {"trust": {"service": "lambda.amazonaws.com"}, "from_addresses": ["*@acme.com"]}
+
+
+def role(subject: str = "", more: Any = None, **values: Any) -> dict[str, Any]:
+    """A sending role; of GitHub where there is a subject, with ``more`` as another policy."""
+    oidc = {"oidc": {"provider": "token.actions.githubusercontent.com", "subject": subject}}
+    entry = {**GOOD_ROLE, **({"trust": oidc} if subject else {}), **values}
+    live = {"sending_role/blast": ({}, {**LIMITED, "actions": ["SendRawEmail"]}, {"policies": [more]})}
+    return {"roles": {"blast": entry}, **({"more": live} if more else {})}
 
 
 def policy(*resources: str) -> dict[str, Any]:
@@ -633,6 +669,23 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("event-rule-all-users", "note", {"more": a_rule("iam_access_keys", users=())}),
     ("event-rule-zones-elsewhere", "warning", {"more": a_rule("dns_changes"), "dns_account": "999900001111"}),
     ("event-rule-no-target", "warning", {"more": a_rule(targets={TOPIC: None})}),
+    ("alarm-no-action", "warning", {"more": an_alarm(alarm_actions=[])}),
+    ("alarm-no-action", "warning", {"more": an_alarm(actions_enabled=False)}),
+    ("alarm-late", "warning", {"more": an_alarm(threshold=0.1)}),
+    ("alarm-late", "warning", {"more": an_alarm(metric_name="Reputation.ComplaintRate", threshold=0.05)}),
+    ("alarm-no-metric", "warning", {"more": {**an_alarm(), **a_set(was=NO_METRICS)}}),
+    ("alarm-topic", "warning", {"more": an_alarm(), "topics": {TOPIC: None}}),
+    ("alarm-topic", "warning", {"more": an_alarm(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
+    ("alarm-topic", "warning", {"more": an_alarm(), "topics": {TOPIC: Topic(CLOUDWATCH_MAY_PUBLISH, "k", {})}}),
+    ("notifications-topic", "warning", {"want": notified(), "topics": {TOPIC: Topic(CLOUDWATCH_MAY_PUBLISH)}}),
+    ("notifications-topic", "warning", {"want": notified(), "topics": {TOPIC: None}}),
+    ("notifications-twice", "note", {"want": notified()}),
+    (
+        "notifications-twice",
+        "note",
+        {"want": notified("complaint", **NOT_FORWARDED, configuration_set_name="tx"), **SENDS},
+    ),
+    ("events-feedback-off", "warning", {"want": notified("bounce", **NOT_FORWARDED)}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: None}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
     ("event-rule-topic", "warning", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH, "k", {})}}),
@@ -719,6 +772,13 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "warning",
         {**user(), "more": {CREDENTIAL: (key("2026-01-01T00:00:00+00:00"), {})}},
     ),
+    ("role-wide-subject", "warning", role("repo:acme/app:*")),
+    ("role-wide-subject", "warning", role("repo:acme@1/*")),
+    ("role-name-recycled", "note", role("repo:acme/app:ref:refs/heads/main")),
+    ("role-bulk-from", "warning", role(actions=["SendBulkEmail"])),
+    ("role-from-unverified", "warning", role(from_addresses=["*@other.com"])),
+    ("role-wider", "warning", role(more=other_policy("Allow"))),
+    ("role-denied", "warning", role(more=other_policy("Deny"))),
     (
         "smtp-wider",
         "warning",
@@ -1043,6 +1103,17 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("event-rule-zones-elsewhere", {"more": a_rule("ses_changes"), "dns_account": "999900001111"}),
     ("event-rule-no-target", {"more": a_rule()}),
     ("event-rule-no-target", {"more": a_rule(targets={}, state="DISABLED")}),
+    ("alarm-no-action", {"more": an_alarm()}),
+    ("alarm-late", {"more": an_alarm(threshold=0.09)}),
+    ("alarm-late", {"more": an_alarm(metric_name="Bounce", threshold=5)}),
+    ("alarm-no-metric", {"more": {**an_alarm(), **a_set()}}),
+    ("alarm-no-metric", {"more": {**an_alarm(metric_name="Bounce"), **a_set(was=NO_METRICS)}}),
+    ("alarm-topic", {"more": an_alarm(), "topics": {TOPIC: Topic(CLOUDWATCH_MAY_PUBLISH)}}),
+    ("alarm-topic", {"more": {**an_alarm(), **a_topic("cloudwatch")}, "topics": {TOPIC: Topic({})}}),
+    ("notifications-topic", {"want": notified(), "topics": {TOPIC: Topic(SES_MAY_PUBLISH)}}),
+    ("notifications-twice", {"want": notified("bounce", "complaint", **NOT_FORWARDED)}),
+    ("notifications-twice", {"want": notified("delivery")}),
+    ("events-feedback-off", {"want": notified("bounce", "complaint", **NOT_FORWARDED)}),
     ("event-rule-topic", {"more": a_rule(), "topics": {TOPIC: Topic(EVENTS_MAY_PUBLISH)}}),
     ("event-rule-topic", {"more": {**a_rule(), **a_topic("events")}, "topics": {TOPIC: Topic({})}}),
     ("dashboard-no-metrics", a_dashboard("domains", "ses:from-domain", "campaign")),
@@ -1102,6 +1173,12 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             }
         },
     ),
+    ("role-wide-subject", role("repo:acme@1/app@2:ref:refs/heads/main")),
+    ("role-name-recycled", role("repo:acme@1/app@2:ref:refs/heads/main")),
+    ("role-bulk-from", role(actions=["SendBulkEmail"], from_addresses=["*"])),
+    ("role-from-unverified", role(from_addresses=["*@shop.acme.com", "*"])),
+    ("role-wider", role(more=other_policy("Deny"))),
+    ("role-denied", role(more=other_policy("Allow"))),
     ("smtp-any-from", user()),
     ("smtp-any-network", user(source_ips=None, conditions={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
     ("smtp-wide-network", user()),

@@ -19,6 +19,7 @@ import typer
 
 from reconciler.cli import (
     account,
+    completion,
     doctor,
     fleet,
     importing,
@@ -34,6 +35,7 @@ from reconciler.cli import (
 )
 from reconciler.cli.app import app
 from reconciler.cli.common import Output
+from reconciler.cli.examples import add_examples
 from reconciler.cli.lazy_options import lazy_options
 from reconciler.cli.redacting import redacting
 from reconciler.errors import ReconError, internal_error
@@ -66,6 +68,9 @@ def _command(first: str) -> Any:
     command = typer.main.get_command(needed)
     _offer_redact(command)
     lazy_options(command)
+    add_examples(command)
+    if completion.wanted():
+        completion.complete_all(command)
     return command
 
 

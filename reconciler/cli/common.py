@@ -315,10 +315,17 @@ def read_given_or_stdin(path: str) -> str:
     return text
 
 
-def write(path: str, text: str, out: Output) -> None:
-    """Write a file whole, for us alone; says what it replaces. Raises ReconError."""
+def write(path: str, text: str | Iterable[str], out: Output) -> None:
+    """Write a file whole, for us alone, compressed where its name ends in .gz; says what it replaces. ``text`` may come
+    in pieces. Raises ReconError."""
+    from reconciler.files import compressed
+
     with replacing(path, out) as (file, keep):
-        file.write(text)
+        pieces = [text] if isinstance(text, str) else text
+        if path.endswith(".gz"):
+            compressed(file, pieces)
+        else:
+            file.writelines(pieces)
         keep()
 
 

@@ -130,9 +130,9 @@ def plan(
         planned.plan = with_public_dns(planned.plan, planned.snapshot, findings=False)
     result = replace(with_warnings(planned, warnings), declared=to_document(declared))
     if out_file:
-        from reconciler.renderers import saved_plan
+        from reconciler.renderers import saved_pieces
 
-        write(out_file, saved_plan(result), out)
+        write(out_file, saved_pieces(result), out)
         out.info(f"The plan is saved in {out_file}. To apply exactly this plan: recon apply {out_file}")
     out.plan(result)
     step_summary(result)
@@ -214,9 +214,9 @@ def drift(
     if topic and report.needs_notification(plan, news):
         plan = report.with_notification(plan, planned.aws, topic, news)
     if out_file:
-        from reconciler.renderers import saved_plan
+        from reconciler.renderers import saved_pieces
 
-        write(out_file, saved_plan(plan), out)
+        write(out_file, saved_pieces(plan), out)
     if metrics:
         write(metrics, prometheus(plan), out)
     _print_drift(plan, news, format, out)

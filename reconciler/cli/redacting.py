@@ -13,7 +13,9 @@ from reconciler.redaction import RedactedStream, Redactor
 @contextlib.contextmanager
 def redacting() -> Iterator[None]:
     """Redact what is printed while the block runs."""
-    redactor = Redactor()
+    from reconciler.resources import KINDS
+
+    redactor = Redactor(KINDS)
     streams = RedactedStream(sys.stdout, redactor.text), RedactedStream(sys.stderr, redactor.text)
     before, out, err = redaction.use(redactor), sys.stdout, sys.stderr
     sys.stdout, sys.stderr = streams

@@ -148,7 +148,7 @@ def _state(
     everything: list[Declared] = [item for section in declared.values() for item in section.values()]
     for item in everything:
         assembler.prepare(item)
-        entries.extend(assembler.entries(item))
+        entries.extend(each for entry in assembler.entries(item) for each in assembler.apart(item, entry))
     moved = read_moved(both("moved"), values, problems, stack, entries)
     released = read_released(both("released"), values, problems)
     check_all(stack, entries, moved, released, problems)

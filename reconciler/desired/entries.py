@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reconciler.desired import compiled, schema
@@ -118,7 +118,12 @@ def _unusable_keys(plain: Any, found: list[SchemaProblem], mistyped: set[str]) -
         mistyped.add(block)
 
 
-_ITEMS_APART: Final = frozenset({"policies", *(child.parent_key for kind in KINDS for child in children(kind))})
+_ITEMS_APART: Final = frozenset(
+    {
+        "policies", *(child.parent_key for kind in KINDS for child in children(kind)),
+        *(held.key for spec in KINDS.values() for held in spec.holds),
+    }
+)  # fmt: skip
 """Maps whose items, by name, have nothing to do with each other."""
 _VALUES_APART: Final = {
     "dkim": frozenset({"signing_enabled", "next_signing_key_length", "domain_signing_selector"}),
@@ -317,7 +322,7 @@ class Assembler:
         own = declared.own()
         scope = Variables(self.values)
         class_name = self._class(declared, own, scope)
-        below = self._below_of(kind, class_name, declared)
+        below = self._below_of(kind, class_name, declared.section)
         below = self._unmanaged(declared, own, below)
         declared.below = below
         if declared.section == "domains" and _without_identity(own, below):
@@ -371,11 +376,11 @@ class Assembler:
             return ""
         return name
 
-    def _below_of(self, kind: str, class_name: str, declared: Declared) -> Node | None:
+    def _below_of(self, kind: str, class_name: str, section: str) -> Node | None:
         key = (kind, class_name)
         if key not in self._below:
             below: Node | None = None
-            if self.tags is not None and self.tags.value and SECTIONS[declared.section][0].taggable:
+            if self.tags is not None and self.tags.value and SECTIONS[section][0].taggable:
                 below = self.tags.with_value({"tags": self.tags})
             for layer in (self.defaults, self.classes.get(class_name) if self.classes and class_name else None):
                 node = layer.get(kind) if layer is not None else None
@@ -422,6 +427,13 @@ class Assembler:
             if inner is not None and below is not None:
                 laid = {name: merged(below, node) if node.is_map else node for name, node in inner.children()}
                 whole = whole.with_value({**whole.value, child.parent_key: inner.with_value(laid)})
+        for held in SECTIONS[section][0].holds:
+            inner = whole.get(held.key)
+            below = self._below_of(ENTRIES[held.section], class_name, held.section)
+            if inner is not None and inner.is_map and below is not None:
+                below = below.with_value({key: node for key, node in below.value.items() if key not in META})
+                laid = {name: lay(below, node) if node.is_map else node for name, node in inner.children()}
+                whole = whole.with_value({**whole.value, held.key: inner.with_value(laid)})
         return whole
 
     def _below_child(self, kind: str, class_name: str) -> Node | None:
@@ -524,6 +536,27 @@ class Assembler:
                 if override is None and not uses_region:
                     shared = values, sources
             yield Entry(declared.section, declared.name, region, values, declared.source, sources)
+
+    def apart(self, declared: Declared, entry: Entry) -> Iterator[Entry]:
+        """An entry without those of other sections that it holds (``Held``), and these, checked."""
+        holds = [held for held in SECTIONS[entry.section][0].holds if held.key in entry.values]
+        if not holds:
+            yield entry
+            return
+        keys = {held.key for held in holds}
+        yield replace(entry, values={key: value for key, value in entry.values.items() if key not in keys})
+        for held in holds:
+            for key, values in entry.values[held.key].items():
+                path = f"{held.key}.{key}"
+                sources = {p[len(path) + 1 :]: s for p, s in entry.sources.items() if p.startswith(path + ".")}
+                whole = {**values, **held.supplied(entry.name, values)}
+                name, source = f"{entry.name}-{key}", entry.source_of(path)
+                at = EntryContext(
+                    held.section, name, entry.region, whole, sources, source, self.problems, self.root,
+                    where=f"{declared.where}.{path}",
+                )  # fmt: skip
+                check_values(at, self.stack)
+                yield Entry(held.section, name, entry.region, whole, source, sources)
 
     def _by_region(self, declared: Declared, node: Node | None) -> dict[str, Node]:
         found: dict[str, Node] = {}

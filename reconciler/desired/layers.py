@@ -14,7 +14,7 @@ from reconciler.desired import compiled, schema
 from reconciler.desired.findings import SchemaProblem, findings
 from reconciler.desired.nodes import Node, Problems, label, merged, show
 from reconciler.desired.variables import bad_variables, suggestion
-from reconciler.resources import SECTIONS, children
+from reconciler.resources import KINDS, SECTIONS, children
 
 ENTRIES: Final[Mapping[str, str]] = {name: section.entry for name, (_, section) in SECTIONS.items()}
 """Section of the YAML -> what one entry is called in ``defaults`` and ``classes``, and in the schema."""
@@ -228,7 +228,8 @@ def _check_entry(entry: Node, kind: str, where: str, in_environment: bool, probl
 
 def _check_children(entry: Node, kind: str, where: str, problems: Problems) -> None:
     """What an entry holds of other kinds must be written out: null says nothing there."""
-    for key in [child.parent_key for child in children(kind) if child.parent_key]:
+    held = [one.key for spec in KINDS.values() for one in spec.holds if kind in {s.entry for s in spec.sections}]
+    for key in [*held, *(child.parent_key for child in children(kind) if child.parent_key)]:
         inner = entry.get(key)
         for name, node in inner.children() if inner else ():
             if node.value is None:

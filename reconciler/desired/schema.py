@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
-from reconciler.resources import FOLDER, KINDS, children
+from reconciler.resources import FOLDER, KINDS, SECTIONS, children, holders
 from reconciler.resources.spec import KindSpec, Section
 
 PARTS: Final = ("common", "stack", "rules")
@@ -98,6 +98,14 @@ def _add_envelope(body: dict[str, Any], spec: KindSpec, section: Section) -> Non
                 "type": "object",
                 "additionalProperties": {"$ref": f"#/$defs/{child.name}"},
             }
+    for held in spec.holds:
+        title, entry = SECTIONS[held.section][1].title, SECTIONS[held.section][1].entry
+        own[held.key] = {
+            "title": title,
+            "description": f"Key to an entry as under `{held.section}`, where it is named NAME-KEY.",
+            "type": "object",
+            "additionalProperties": {"$ref": f"#/$defs/{entry}/$defs/held"},
+        }
     tags = common("tags") if spec.taggable else {}
     properties = {**common("class", "vars"), **(common("regions") if spec.regional else {}), **own, **tags}
     if spec.regional:
@@ -114,6 +122,17 @@ def _add_envelope(body: dict[str, Any], spec: KindSpec, section: Section) -> Non
             "description": "Values for single regions, laid over the entry's own.",
             "type": "object",
             "additionalProperties": {"$ref": f"#/$defs/{section.entry}/$defs/regional"},
+        }
+    if holders(spec.name):
+        body.setdefault("$defs", {})["held"] = {
+            "title": section.title,
+            "description": "An entry inside one of another section.",
+            "type": "object",
+            "properties": {
+                **{key: {"$ref": f"#/$defs/{section.entry}/properties/{key}"} for key in (*own, *tags)},
+                **common("protect"),
+            },
+            "additionalProperties": False,
         }
     body["properties"] = {**properties, **common("unmanaged", *(() if spec.permanent else ("protect",)))}
 

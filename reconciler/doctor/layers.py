@@ -196,7 +196,8 @@ def _addresses(facts: Facts) -> Iterator[Check]:
         elif live is None:
             yield check(FOUND, "the address is no identity", "recon apply creates it")
         elif live.facts["verification_status"] != "SUCCESS":
-            status, hint = live.facts["verification_status"], "its owner must click the link that SES has mailed"
+            status = live.facts["verification_status"] or "not told by SES"
+            hint = "its owner must click the link that SES has mailed"
             yield check(FOUND, f"verification of the address is {status}", hint)
         else:
             problems = list(_set_problems(facts, live, region))

@@ -234,7 +234,8 @@ def behind(facts: Facts, region: str, what: str) -> tuple[str, str]:
     gone = _gone(facts, [user for user, _, _ in seen])
     if len(seen) == 1 and not gone:
         ((user, key, used),) = seen
-        words = f"one sender is behind them, {user}: its key {key or 'id unknown'} is the only one that SES saw there"
+        named = f"its key {key}" if key else "its key"
+        words = f"one sender is behind them, {user}: {named} is the only one that SES saw there"
         return f"{words}, last on {used[:16].replace('T', ' ')} UTC", f"{_lock(facts, user)}; {counted}"
     if gone and not seen:
         return f"in that time the keys of these were switched off or deleted: {', '.join(gone[:5])}", counted

@@ -20,7 +20,7 @@ from reconciler.regions import feedback_mx, tracking_target
 from reconciler.resources import KINDS, SECTIONS, children, holder_of
 from reconciler.resources.dns_record.values import host, mx_value
 from reconciler.resources.dns_record.zones import NoZone, Zone, ZoneIndex
-from reconciler.resources.email_identity import DEFAULT_SET
+from reconciler.resources.email_identity import DEFAULT_SET, NOTIFICATIONS
 from reconciler.resources.spec import Field, KindSpec
 
 _SENDING: Final = {
@@ -56,6 +56,11 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         if live.kind == "email_identity":
             item = draft.item("email_addresses" if "@" in live.name else "domains", live.name)
             _identity(item, live)
+        elif not isinstance(kind, PlainKind):
+            item = draft.item(KINDS[live.kind].section, live.name)
+            values = item.regional.setdefault(live.region or "", {})
+            for key, value in kind.entry_of(live).items():
+                item.put(values, key, value, policy=key == "conditions")
         else:
             item = draft.item(KINDS[live.kind].section, live.name)
             _plain(item, live)
@@ -153,6 +158,8 @@ def _identity(item: EntryDraft, live: Observed) -> None:
     if spec[DEFAULT_SET.path]:
         item.put(values, DEFAULT_SET.path, spec[DEFAULT_SET.path])
     values["email_forwarding_enabled"] = bool(spec["email_forwarding_enabled"])
+    if notified := {key: value for key, value in (spec.get(NOTIFICATIONS) or {}).items() if value}:
+        item.put(values, NOTIFICATIONS, notified)
     policies: dict[str, Any] = {}
     for name, document in sorted(spec["policies"].items()):
         if isinstance(document, Mapping):

@@ -17,12 +17,9 @@ from reconciler.importing.finding import Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.model import Address
 from reconciler.resources import KINDS, SECTIONS
-from reconciler.resources.spec import PlainSpec
 
-KIND_OF: Final[Mapping[str, str]] = {
-    name: spec.name for name, (spec, _) in SECTIONS.items() if spec.regional or isinstance(spec, PlainSpec)
-}
-"""Section -> the kind that its entries declare; without users, who are described apart."""
+KIND_OF: Final[Mapping[str, str]] = {name: spec.name for name, (spec, _) in SECTIONS.items()}
+"""Section -> the kind that its entries declare; users are described apart."""
 Path = tuple[str, ...]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")

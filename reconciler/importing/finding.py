@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.aws import opt_in
 from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
+from reconciler.kinds.kind import BaseKind
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address
@@ -123,6 +124,8 @@ def find(
         everyone = iam.result()
         ses.result()
     _pick_users(aws, found, names, everyone, known)
+    for kind in REGISTRY.values():
+        _pick_others(aws, found, names, kind, known)
     identities = [o for o in snapshot.observed.values() if o.kind == "email_identity"]
     parked = [d for d in names.domains() if not any(o.name == d for o in identities)]
     parked = [d for d in parked if d not in names.used and not any(a.split("/", 2)[2:] == [d] for a in known)]
@@ -266,6 +269,21 @@ def _users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
     except AwsError as error:
         snapshot.unreadable("smtp_user", error.message, error.hint)
         return []
+
+
+def _pick_others(aws: Aws, found: Discovery, names: NameFilter, kind: BaseKind, known: set[Address]) -> None:
+    """What a kind finds by itself, of what is asked for."""
+    try:
+        for live, why in kind.importable(aws, found.snapshot):
+            found.listed.add(live.name)
+            if not names.pick(kind.name, live.name) or live.address in known:
+                continue
+            if why:
+                found.left.append(Skipped(live.address, "not-sayable", why))
+            else:
+                found.snapshot.observed[live.address] = live
+    except AwsError as error:
+        found.snapshot.unreadable(kind.name, error.message, error.hint)
 
 
 def _pick_users(

@@ -6,7 +6,6 @@ allows ses:SendRawEmail, of late through a group); IAM API, GetAccountAuthorizat
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from reconciler.errors import AwsError
-from reconciler.kinds.policy import normal_policy
+from reconciler.kinds.iam_principals import details
+from reconciler.kinds.send_policy import sends
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
 from reconciler.model import Observed
@@ -23,14 +23,13 @@ from reconciler.regions import meant
 from reconciler.resources import KINDS
 from reconciler.resources.email_identity import DEFAULT_SET, NAME
 from reconciler.resources.smtp_credential import keys
-from reconciler.resources.smtp_user.kind import POLICY, details, fields_of, observed_of
+from reconciler.resources.smtp_user.kind import ACTIONS, KIND, POLICY, fields_of
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 _SENT_THROUGH: Final = frozenset(KINDS[kind].arn for kind in (NAME, DEFAULT_SET.kind))
 """The resource types of SES that a policy of an SMTP user names."""
-_ACTION: Final = "ses:sendrawemail"
 _FULL_ACCESS: Final = ":policy/AmazonSESFullAccess"
 
 
@@ -74,7 +73,7 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
     An administrator (``*``) is none. Raises AwsError where the users cannot be read; groups and attached policies
     that cannot be read are said in ``snapshot``.
     """
-    everyone = list(details(aws))
+    everyone = details(aws, "User")["User"]
     groups: dict[str, list[tuple[str, Any]]] = {}
     managed: dict[str, Any] = {}
     if any(user.get("GroupList") for user in everyone):
@@ -92,10 +91,10 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
         grants = [
             (label, document)
             for label, document in _policies(user, groups, managed)
-            if document == _FULL_ACCESS or _sends(document)
+            if document == _FULL_ACCESS or sends(document, *ACTIONS)
         ]
         if grants:
-            found.append(_described(observed_of(user), grants))
+            found.append(_described(KIND.observed_of(user), grants))
     return sorted(found, key=lambda user: user.name)
 
 
@@ -137,17 +136,6 @@ def _document(document: Any) -> Any:
         except ValueError:
             return None
     return document
-
-
-def _sends(document: Any) -> bool:
-    normal = normal_policy(document)
-    statements = normal.get("Statement") if isinstance(normal, Mapping) else None
-    for statement in statements or ():
-        if isinstance(statement, Mapping) and statement.get("Effect") == "Allow":
-            for action in statement.get("Action") or ():
-                if action.startswith("ses:") and fnmatch.fnmatchcase(_ACTION, action.lower()):
-                    return True
-    return False
 
 
 def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:

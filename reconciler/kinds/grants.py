@@ -14,15 +14,17 @@ from reconciler.model import Stack
 from reconciler.regions import literal
 
 Role = Literal[
-    "own", "referred", "replicated", "user", "secret", "parameter", "dkim_secret", "dkim_parameter", "store_key",
-    "topic", "passed_role", "stream", "renamed_user", "record", "released",
+    "own", "referred", "replicated", "user", "role", "instance_profile", "profiled_role", "boundary", "secret",
+    "parameter", "dkim_secret", "dkim_parameter", "store_key", "topic", "passed_role", "stream", "renamed_user",
+    "record", "released",
 ]  # fmt: skip
 """``own``, ``referred`` and ``replicated`` are resources of SES: declared; used by what is declared; identities that
 share a DKIM key with another region. Of the DKIM secrets and parameters nothing but the value is read. ``store_key`` is
 a KMS key that SMTP passwords are encrypted with, ``passed_role`` an IAM role that SES assumes, ``stream`` a delivery
 stream that it writes to. ``renamed_user`` is the
-old name of a user. ``record`` is a DNS name whose records are written, with ``*.`` in front those below it.
-``released`` is a resource of SES or a user that is let go: it is only read by its name."""
+old name of a user. ``profiled_role`` is a role that is put into its instance profile, ``boundary`` a managed policy
+whose existence is asked for. ``record`` is a DNS name whose records are written, with ``*.`` in front those below it.
+``released`` is a resource of SES, a user or a role that is let go: it is only read by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Grant:
     """Of a KMS key: the service that uses it, as ``kms:ViaService`` says it (``ssm.eu-west-1.amazonaws.com``). Of a
     record: the id of its zone, empty where that is not known."""
     boundary: str = ""
-    """Of a user: the ARN of its permissions boundary."""
+    """Of a user or role: the ARN of its permissions boundary."""
 
 
 def secret_grants(role: Role, stack: Stack, name: str, region: str) -> Iterator[Grant]:

@@ -196,6 +196,15 @@ class BaseKind(ABC):
         """What AWS would refuse the deletions of ``going`` for. Asked only about what a plan deletes."""
         return tenants(aws, going) if KINDS[self.name].in_tenants else {}
 
+    def importable(self, aws: Aws, snapshot: Snapshot) -> Iterable[tuple[Observed, str]]:
+        """What import takes that no call of ``listed`` names, each with why the YAML cannot say it, or "". Raises
+        AwsError."""
+        return ()
+
+    def entry_of(self, live: Observed) -> dict[str, Any]:
+        """The entry that says what is live, of a kind that has ``importable``."""
+        raise NotImplementedError
+
     def known_addresses(self, snapshot: Snapshot) -> Iterable[Address]:
         """Addresses that a target may name although they are neither declared, nor live, nor changed."""
         return ()
@@ -221,6 +230,10 @@ class BaseKind(ABC):
         """Everything that a plan or apply of ``desired`` touches: the resource, and what its fields refer to."""
         stack, region = state.stack, desired.region or ""
         yield from self.own_grants(stack, desired.address)
+        for field in KINDS[self.name].named:
+            # What is declared as well is in its kind's own grants; of the rest recon reads the policy.
+            topics = (text for text in field.texts_in(desired.spec) if text.split(":")[2:3] == ["sns"])
+            yield from (Grant("topic", literal(text)) for text in topics if text.count(":") == 5)
         for reference in KINDS[self.name].references:
             named, arn = at_path(desired.spec, reference.path), KINDS[reference.kind].arn
             if isinstance(named, str) and named and arn:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.kinds.changes import alteration, creation, deletion
@@ -38,7 +37,15 @@ from reconciler.kinds.ownership import (
     unpack,
 )
 from reconciler.kinds.plan_draft import PlanDraft
-from reconciler.kinds.reading import Reader, must_exist, named_addresses, read_each, referenced, wanted_addresses
+from reconciler.kinds.reading import (
+    Reader,
+    must_exist,
+    named_addresses,
+    read_each,
+    referenced,
+    wanted_addresses,
+    with_arns,
+)
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import camel, from_aws, snake
 from reconciler.kinds.tags import (
@@ -158,10 +165,7 @@ class PlainKind(Reader):
 
     def with_arns(self, desired: Desired, stack: Stack) -> Desired:
         """``desired`` with ARNs in the place of the names of what the state declares (``Named``)."""
-        spec = desired.spec
-        for field in self.spec.named:
-            named = partial(KINDS[field.kind].arn_of, stack.partition, desired.region or "", stack.account)
-            spec = field.with_arns(spec, named)
+        spec = with_arns(self.spec, desired.spec, desired.region, stack)
         return desired if spec is desired.spec else replace(desired, spec=spec)
 
     def desired_of(self, entry: Entry, *place: str) -> Desired:
@@ -180,10 +184,6 @@ class PlainKind(Reader):
 
     def grants(self, desired: Desired, state: State) -> Iterable[Grant]:
         yield from super().grants(desired, state)
-        for named in self.spec.named:
-            # What is declared as well is in its kind's own grants; of the rest recon reads the policy.
-            topics = (text for text in named.texts_in(desired.spec) if text.split(":")[2:3] == ["sns"])
-            yield from (Grant("topic", literal(text)) for text in topics if text.count(":") == 5)
         for key, field in self.spec.fields.items():
             for inner in field.arns:
                 if arn := at_path(desired.spec, f"{key}.{inner}"):
@@ -212,6 +212,9 @@ class PlainKind(Reader):
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""
+        for key, field in self.spec.fields.items():
+            for item in body.get(camel(key)) or () if field.keyed else ():
+                item[field.keyed]  # raises AwsError where AWS leaves its name out
         live = from_aws(body)
         found: dict[str, Any] = {}
         for key, field in self.spec.fields.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
@@ -12,9 +13,9 @@ from reconciler.kinds.ownership import STACK, owner_of
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import principals
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Desired, Document, Observed, address_parts
+from reconciler.model import Address, Change, Desired, Document, Observed, Stack, address_parts
 from reconciler.resources import KINDS, references_to
-from reconciler.resources.spec import Named
+from reconciler.resources.spec import KindSpec, Named
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -39,6 +40,15 @@ def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
     return sorted(
         a for a in found - set(wanted_addresses(kind, snapshot)) if snapshot.includes(a) or a not in snapshot.desired
     )
+
+
+def with_arns(spec: KindSpec, values: Document, region: str | None, stack: Stack) -> Document:
+    """``values`` of a resource with ARNs in the place of the names of what the state declares (``Named``)."""
+    for field in spec.named:
+        values = field.with_arns(
+            values, partial(KINDS[field.kind].arn_of, stack.partition, region or "", stack.account)
+        )
+    return values
 
 
 def named_addresses(

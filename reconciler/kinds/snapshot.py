@@ -193,6 +193,10 @@ class Snapshot(Diagnostics):
     feedback_topics: dict[Address, frozenset[str] | None] = field(default_factory=dict)
     """Identity -> which of BOUNCE and COMPLAINT go to a topic of its own; None where that could not be read, absent
     where nobody asked."""
+    principals: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """``User`` and ``Role`` -> everybody in the account, as IAM describes them; empty where nobody asked."""
+    no_policies: set[str] = field(default_factory=set)
+    """ARNs of managed policies that were looked for and do not exist."""
     trails: dict[str, bool] = field(default_factory=dict)
     """Region -> whether some trail logs the calls there that change something; absent where nobody asked, or where that
     could not be read."""
@@ -206,8 +210,10 @@ class Snapshot(Diagnostics):
         object.__setattr__(self, name, value)
 
     def freeze(self) -> Snapshot:
-        """Make this snapshot read-only, in place: assignment raises, mappings and lists cannot be changed."""
+        """Make this snapshot read-only, in place: assignment raises, mappings and lists cannot be changed. What is live
+        is sorted by address, so that a plan does not depend on which answer came first."""
         if not self._frozen:
+            self.observed = dict(sorted(self.observed.items()))
             for one in fields(self):
                 object.__setattr__(self, one.name, _read_only(getattr(self, one.name)))
             object.__setattr__(self, "_frozen", True)
@@ -246,8 +252,11 @@ class Snapshot(Diagnostics):
         return frozenset(map(str, self.state.released))
 
     def lets_go(self, address: Address) -> bool:
-        """Whether ``released`` names the entry of ``address``, or the one that holds it."""
-        return bool(self.state.released) and not self.released.isdisjoint(entries_of(address))
+        """Whether ``released`` names the entry of ``address``, or the one that holds it; never what is declared, which
+        only has the name of what a released one could hold."""
+        if not self.state.released or address in self.desired:
+            return False
+        return not self.released.isdisjoint(entries_of(address))
 
     @property
     def regions(self) -> frozenset[str]:

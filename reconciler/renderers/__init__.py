@@ -20,6 +20,7 @@ from reconciler.renderers.jsonform import (
     plan_from_json,
     plan_to_json,
     result_to_json,
+    saved_pieces,
     saved_plan,
     without_secrets,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "render_diagnostics",
     "render_error",
     "render_result",
+    "saved_pieces",
     "saved_plan",
 ]
 

@@ -6,10 +6,12 @@ nothing that a reviewer has not seen. A saved plan is untrusted input: it may be
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -28,6 +30,7 @@ from reconciler.model import (
     Result,
     Severity,
     Source,
+    canonical_json,
     digest_of,
 )
 
@@ -42,6 +45,9 @@ MAX_DEPTH: Final = 100
 
 _COMPACT_FROM: Final = 1_000
 """With more changes than this, each change is one line."""
+
+_NO_CHANGES: Final = '\n  "changes": []'
+_CHANGES: Final = '\n  "changes": [\n'
 
 _NEW_PLAN: Final = "make a new one with `recon plan --out FILE`"
 
@@ -117,14 +123,21 @@ def _escaped(match: re.Match[str]) -> str:
 def _text(document: Any) -> str:
     changes = document.get("changes", ()) if isinstance(document, dict) else ()
     if len(changes) > _COMPACT_FROM:
-        # The indenting encoder is many times slower; one change per line is still readable.
-        listed = ",\n".join("    " + json.dumps(change, ensure_ascii=False, allow_nan=False) for change in changes)
-        others = json.dumps({**document, "changes": []}, indent=2, ensure_ascii=False, allow_nan=False)
-        # This text is unique: strings have no raw line breaks, and only the document's own keys are indented by two.
-        text = others.replace('\n  "changes": []', f'\n  "changes": [\n{listed}\n  ]', 1)
-    else:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    return _ACTIVE.sub(_escaped, text) + "\n"
+        return "".join(_compact(document, changes))
+    return _ACTIVE.sub(_escaped, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _compact(document: Mapping[str, Any], changes: Iterable[Any]) -> Iterator[str]:
+    """``document`` with ``changes``, one a line: the indenting encoder is many times slower, and this is readable. In
+    pieces, so that the text of a large plan is never held whole."""
+    others = json.dumps({**document, "changes": []}, indent=2, ensure_ascii=False, allow_nan=False)
+    # This text is unique: strings have no raw line breaks, and only the document's own keys are indented by two.
+    before, _, after = others.partition(_NO_CHANGES)
+    yield _ACTIVE.sub(_escaped, before) + _CHANGES
+    for number, change in enumerate(changes):
+        line = json.dumps(change, ensure_ascii=False, allow_nan=False)
+        yield ("    " if not number else ",\n    ") + _ACTIVE.sub(_escaped, line)
+    yield "\n  ]" + _ACTIVE.sub(_escaped, after) + "\n"
 
 
 def _source_to_json(source: Source | None) -> dict[str, Any] | None:
@@ -147,6 +160,11 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 
 def _document(plan: Plan) -> dict[str, Any]:
+    return {**_head(plan), "changes": [_change_to_json(change) for change in plan.changes]}
+
+
+def _head(plan: Plan) -> dict[str, Any]:
+    """The members of a plan's JSON, in their order; of its changes none yet."""
     return {
         "format_version": FORMAT_VERSION,
         "stack": plan.stack,
@@ -163,7 +181,7 @@ def _document(plan: Plan) -> dict[str, Any]:
         "calls": dict(plan.calls),
         "estimate": {"write_calls": plan.write_calls, "seconds": plan.seconds},
         "summary": plan.summary,
-        "changes": [_change_to_json(change) for change in plan.changes],
+        "changes": [],
         "diagnostics": [diagnostic.to_json() for diagnostic in plan.diagnostics],
         "context": plan.context,
         "declared": plan.declared,
@@ -172,18 +190,42 @@ def _document(plan: Plan) -> dict[str, Any]:
 
 def plan_digest(plan: Plan) -> str:
     """``sha256:<hex>`` of the whole plan: the value for ``apply --expect``, and the digest in a saved plan."""
-    return plan.digest or digest_of(plan_to_json(plan))
+    return plan.digest or _digest(plain(_head(plan)), _changes(plan))
 
 
-def with_digest(plan: Plan) -> dict[str, Any]:
-    """The plan's JSON with the ``digest`` of everything else."""
-    document = plan_to_json(plan)
-    return {**document, "digest": digest_of(document)}
+def _changes(plan: Plan) -> Iterator[Any]:
+    return (plain(_change_to_json(change)) for change in plan.changes)
+
+
+def _digest(head: Mapping[str, Any], changes: Iterable[Any]) -> str:
+    """``digest_of`` of ``head`` with ``changes``, one change after the other: the whole text would be held twice."""
+    found = hashlib.sha256()
+    for number, key in enumerate(sorted({*head, "changes"})):
+        found.update(f"{',' if number else '{'}{canonical_json(key)}:".encode())
+        if key != "changes":
+            found.update(canonical_json(head[key]).encode())
+            continue
+        found.update(b"[")
+        for place, change in enumerate(changes):
+            found.update(f"{',' if place else ''}{canonical_json(change)}".encode())
+        found.update(b"]")
+    found.update(b"}")
+    return "sha256:" + found.hexdigest()
 
 
 def saved_plan(plan: Plan) -> str:
     """The text of a saved plan, for ``load_saved``."""
-    return _text(with_digest(plan))
+    return "".join(saved_pieces(plan))
+
+
+def saved_pieces(plan: Plan) -> Iterator[str]:
+    """The text of a saved plan in pieces, each small: a plan of ten thousand domains has a hundred megabytes."""
+    head = plain(_head(plan))
+    document = {**head, "digest": _digest(head, _changes(plan))}
+    if len(plan.changes) > _COMPACT_FROM:
+        yield from _compact(document, _changes(plan))
+    else:
+        yield _text({**document, "changes": list(_changes(plan))})
 
 
 def result_to_json(result: Result) -> dict[str, Any]:
@@ -361,8 +403,8 @@ def _diagnostic_from_json(reader: _Reader) -> Diagnostic:
     )
 
 
-def plan_from_json(document: Mapping[str, Any]) -> Plan:
-    """The plan that ``plan_to_json`` wrote.
+def plan_from_json(document: Mapping[str, Any], changes: Sequence[Change] = ()) -> Plan:
+    """The plan that ``plan_to_json`` wrote; ``changes`` are its first, which are not in ``document``.
 
     Raises: ReconError naming the member that is missing or of the wrong type, or an unknown format version.
     """
@@ -381,7 +423,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
         outcome=reader.choice("outcome", OUTCOMES),
         created_at=reader.text("created_at"),
         state_digest=reader.text("state_digest"),
-        changes=tuple(_change_from_json(item) for item in reader.objects("changes")),
+        changes=(*changes, *(_change_from_json(item) for item in reader.objects("changes"))),
         diagnostics=tuple(_diagnostic_from_json(item) for item in reader.objects("diagnostics")),
         refresh=reader.text("refresh"),
         unread=reader.texts("unread"),
@@ -405,7 +447,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if key in found:
             # two parsers of such a file could see two different plans
             raise ValueError(f"the key {key[:60]!r} appears twice")
-        found[key] = value
+        found[sys.intern(key)] = value  # of ten thousand changes parsed one by one, each would have keys of its own
     return found
 
 
@@ -434,6 +476,8 @@ def load_saved(text: str, name: str = "the plan file") -> Plan:
     ``--out``); ReconError if the text is not JSON, truncated, too large, too deeply nested, of another format version,
     or has members of a wrong type.
     """
+    if (plan := _load_by_line(text)) is not None:
+        return plan
     document = _parse(text)
     if _too_deep(document):
         raise ReconError(f"not a saved plan: nested more than {MAX_DEPTH} levels deep", hint=_NEW_PLAN)
@@ -451,6 +495,44 @@ def load_saved(text: str, name: str = "the plan file") -> Plan:
             hint=f"apply it with the version that made it, or {_NEW_PLAN}",
         )
     return replace(plan, digest=document["digest"])
+
+
+def _load_by_line(text: str) -> Plan | None:
+    """The plan of a text with one change a line, exactly as ``_compact`` writes it and with the right digest; the
+    parsed text, which takes several times its size, is never held whole. None for any other text, whatever it is."""
+    start = text.find(_CHANGES)
+    end = text.find("\n  ]", start + len(_CHANGES))
+    if min(start, end) < 0 or len(text) > MAX_SAVED_CHARACTERS:
+        return None
+    try:
+        _parse(text[:start].rstrip().removesuffix(",") + "}")  # the changes are a member of the document itself
+        document = _parse(text[:start] + _NO_CHANGES + text[end + len("\n  ]") :])
+        digest = document.pop("digest")
+        changes: list[Change] = []
+        found = _digest(document, _read_lines(text, start + len(_CHANGES), end, changes))
+        plan = plan_from_json(document, changes)
+    except (ReconError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # what is wrong with it is said of the whole text
+    exact = found == digest and not _too_deep(document) and _head(plan) == document
+    return replace(plan, digest=digest) if exact else None
+
+
+def _read_lines(text: str, start: int, end: int, changes: list[Change]) -> Iterator[Any]:
+    """Each change in the lines of ``text`` between two places, which is put into ``changes``, too. Raises ValueError or
+    ReconError for anything that recon did not write."""
+    while start < end:
+        stop = text.find("\n", start, end)
+        last, stop = stop < 0, end if stop < 0 else stop
+        line = text[start:stop]
+        if line.endswith(",") == last:
+            raise ValueError("not one change a line")
+        members = _parse(line.removesuffix(","))
+        change = _change_from_json(_Reader(members, "a change"))
+        if _too_deep(members) or _change_to_json(change) != members:
+            raise ValueError("not a change that this version writes")
+        changes.append(change)
+        yield members
+        start = stop + 1
 
 
 def _parse(text: str) -> Any:

@@ -236,8 +236,8 @@ def _without_standing(change: Change) -> Change:
 
 
 def _stands(one: Diagnostic, plan: Plan) -> bool:
-    """Whether a finding only stands; not if it is why a plan is refused."""
-    return one.stands and not (one.severity == "error" and plan.outcome == "refused")
+    """Whether a finding only stands; not if it is why a plan is refused, or why drift exits 2."""
+    return one.stands and one not in plan.findings and not (one.severity == "error" and plan.outcome == "refused")
 
 
 def _standing(plan: Plan, told: Iterable[Diagnostic]) -> Iterable[Diagnostic]:

@@ -81,6 +81,12 @@ def children(kind: str) -> tuple[KindSpec, ...]:
     return tuple(spec for spec in KINDS.values() if spec.parent == kind)
 
 
+def holders(kind: str) -> tuple[KindSpec, ...]:
+    """The kinds whose entries may hold entries of ``kind`` (``Held``)."""
+    sections = {section.name for section in KINDS[kind].sections}
+    return tuple(spec for spec in KINDS.values() if any(held.section in sections for held in spec.holds))
+
+
 def references_to(kind: str, *, covering: bool = False) -> Iterator[tuple[KindSpec, Reference]]:
     """The kinds and fields that name resources of ``kind``; with ``covering`` those that name what is below one."""
     for spec in KINDS.values():
@@ -100,13 +106,18 @@ def holder_of(address: str) -> str | None:
 
 def entries_of(address: str) -> tuple[str, ...]:
     """The entries of the YAML, as SECTION.NAME, that could declare what ``address`` names, or hold it (a set, its event
-    destination; a user, its credential). Empty for records, which are derived."""
+    destination; a user, its credential); of what is named HOLDER-KEY every holder that it could be of. Empty for
+    records, which are derived."""
     kind, *parts = address.split("/")
     spec = KINDS.get(kind)
     owner = KINDS[spec.parent] if spec is not None and spec.parent else spec
     if owner is None or len(parts) < len(owner.address):
         return ()
-    return tuple(f"{section.name}.{parts[len(owner.address) - 1]}" for section in owner.sections)
+    name = parts[len(owner.address) - 1]
+    found = [f"{section.name}.{name}" for section in owner.sections]
+    for holder in holders(owner.name):
+        found += [f"{holder.section}.{name[:at]}" for at, character in enumerate(name) if character == "-"]
+    return tuple(found)
 
 
 def addresses_of(section: str, name: str, regions: Iterable[str]) -> tuple[str, ...]:

@@ -208,6 +208,35 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Entries of another section that an entry may hold itself, as a map under ``key``: they become entries of that
+    section, in the regions of the holder, named HOLDER-KEY.
+
+    ``supplies`` are values that such an entry has where it does not write them, with ``{name}`` for the holder's name;
+    not where it writes one of ``unless``.
+    """
+
+    key: str
+    section: str
+    supplies: Values = field(default_factory=dict)
+    unless: tuple[str, ...] = ()
+
+    def supplied(self, name: str, values: Values) -> dict[str, Any]:
+        """What the holder ``name`` adds to an entry that says ``values``."""
+        if any(values.get(key) is not None for key in self.unless):
+            return {}
+        return {key: _filled_in(value, name) for key, value in self.supplies.items() if key not in values}
+
+
+def _filled_in(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _filled_in(one, name) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled_in(one, name) for one in value]
+    return value.replace("{name}", name) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A service other than SES that has the resources of a kind."""
 
@@ -257,6 +286,7 @@ class KindSpec:
     """Where the parent holds a list: the keys of an item that its address ends with. Else it holds a map of names."""
     about: str = ""
     """What it is, for the docs, where it has no section of its own."""
+    holds: tuple[Held, ...] = ()
     with_kinds: tuple[str, ...] = ()
     """Kinds that a target on this one brings along whole (a user and its credential, pools that trade addresses)."""
     read_with: tuple[str, ...] = ()
@@ -265,6 +295,9 @@ class KindSpec:
     named: tuple[Named, ...] = ()
     service: Service | None = None
     """Where its resources are; None: SES."""
+    principal: Literal["", "user", "role"] = ""
+    """What precedes its name in an ARN of IAM, where policies can name it as a principal. IAM ignores the case of its
+    name and of the keys of its tags."""
     follows: tuple[str, ...] = ()
     """Kinds that a plan shows before this one although no field names them."""
     records: tuple[RecordGroup, ...] = ()
@@ -305,8 +338,6 @@ class KindSpec:
     """Whether the headline counts its changes as DNS records where no phrase says them."""
     counts_deletes: bool = True
     """Whether a deletion counts against ``max_deletes``."""
-    principal: str = ""
-    """What precedes its name in an ARN of IAM where policies can name it as a principal: ``user``."""
     permanent: bool = False
     """AWS always has it and it has no owner: nothing creates, adopts or deletes it, and it only has fields with a
     ``put``. What is taken out of the YAML stays as it is."""

@@ -6,10 +6,11 @@ compatibility between event sources from AWS services and encrypted topics".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler.kinds.policy import for_anyone, listed, statements
+from reconciler.rules.registry import Problem
 from reconciler.rules.view import Resource, RuleView, Topic
 
 
@@ -61,3 +62,24 @@ def _for_service(statement: Mapping[str, Any], service: str, account: str) -> bo
             if key.lower() == "aws:sourceaccount" and account not in map(str, listed(value)):
                 return False
     return True
+
+
+def cannot_publish(view: RuleView, arns: Iterable[str], service: str) -> Iterator[Problem]:
+    """What keeps a service from publishing to topics of this account that the state does not declare."""
+    account = view.state.stack.account
+    for arn in arns:
+        if arn not in view.topics or declared(view, arn) is not None:  # what is declared has rules of its own
+            continue
+        found = view.topics[arn]
+        if found is None:
+            yield Problem(f"the topic {arn} does not exist", "create it, or declare it under sns_topics")
+        elif not may_publish(found, service, account):
+            yield Problem(
+                f"the policy of {arn} does not allow {service} to publish",
+                f"allow sns:Publish to the service {service} with AWS:SourceAccount {account}",
+            )
+        elif problem := key_problem(found, service, account):
+            yield Problem(
+                f"{arn} is encrypted with {found.kms_key_id}, {problem}",
+                f"use a customer managed key, and allow {service} kms:GenerateDataKey* and kms:Decrypt in its policy",
+            )

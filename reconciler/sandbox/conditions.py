@@ -1,14 +1,15 @@
 """The conditions of IAM policies that the sandbox knows: what a request says under a condition key, and if it fits.
 
 Known keys: ``iam:PermissionsBoundary``, ``aws:RequestedRegion``, ``aws:ResourceTag/KEY`` and ``iam:ResourceTag/KEY``
-of users, resources of SES, secrets and parameters that exist, and the three of Route 53's ``ChangeResourceRecordSets``.
-Others are not judged: AWS does not say what tags a service takes a resource to have that is not there.
+of users, roles, instance profiles, resources of SES, secrets and parameters that exist, and the three of Route 53's
+``ChangeResourceRecordSets``. Others are not judged: AWS does not say what tags a service takes a resource to have that
+is not there.
 
 Source: IAM User Guide, "IAM JSON policy elements: Condition operators" (a missing key matches nothing, so that it meets
 a negated operator) and "Set operators for multi-valued context keys" (``ForAllValues`` is met where the key is
 missing); Service Authorization Reference for IAM (the boundary is that of the request where it names one, else that of
-the user); Route 53 Developer Guide, "Using IAM policy conditions for fine-grained access control" (names in lower case,
-without final dot, octal escapes for all but a-z, 0-9, hyphen, underscore and dot).
+the user or role); Route 53 Developer Guide, "Using IAM policy conditions for fine-grained access control" (names in
+lower case, without final dot, octal escapes for all but a-z, 0-9, hyphen, underscore and dot).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from reconciler.sandbox.records import BadRecord, normalise_name, show_name
 from reconciler.sandbox.ses_state import SesState
 from reconciler.sandbox.world import Call
 
-BOUNDARY_IN_REQUEST: Final = frozenset({"CreateUser", "PutUserPermissionsBoundary"})
+BOUNDARY_IN_REQUEST: Final = frozenset(
+    {"CreateUser", "PutUserPermissionsBoundary", "CreateRole", "PutRolePermissionsBoundary"}
+)
 TAGS: Final = ("aws:resourcetag/", "iam:resourcetag/")
 RECORD_KEYS: Final = "route53:changeresourcerecordsets"
 
@@ -110,8 +113,9 @@ def _boundary(call: Call, params: Params) -> list[str]:
     if call.operation in BOUNDARY_IN_REQUEST:
         return [params["PermissionsBoundary"]] if params.get("PermissionsBoundary") else []
     state = call.world.current("iam", call.account, "", IamState)
-    user = state.users.get(str(params.get("UserName", "")).lower())
-    return [user.boundary] if user is not None and user.boundary else []
+    holder = state.users.get(str(params.get("UserName", "")).lower())
+    role = state.roles.get(str(params.get("RoleName", "")).lower())
+    return [one.boundary for one in (holder, role) if one is not None and one.boundary]
 
 
 def _records(what: str, params: Params) -> list[str] | None:
@@ -135,22 +139,26 @@ def _tags(call: Call, arn: str) -> Mapping[str, str] | None:
     """The tags of a resource; None where it does not exist, or where another service keeps them."""
     _, _, service, region, account, rest = arn.split(":", 5) if arn.count(":") > 4 else ("",) * 6
     kind, _, name = rest.partition("/")
-    if service == "iam" and kind == "user":
-        user = call.world.current("iam", account, "", IamState).users.get(name.rpartition("/")[2].lower())
-        return user.tags if user else None
+    if service == "iam":
+        state = call.world.current("iam", account, "", IamState)
+        kept: dict[str, Mapping[str, Any]] = {
+            "user": state.users, "role": state.roles, "instance-profile": state.profiles,
+        }  # fmt: skip
+        holder = kept.get(kind, {}).get(name.rpartition("/")[2].lower())
+        return holder.tags if holder else None
     if (tags := tags_of_arn(call.world, arn)) is not None:
         return tags
     if service in _STORED:
         return _STORED[service](account, region, rest)
     if service != "ses":
         return None
-    state = call.world.current("ses", account, region, SesState)
+    ses = call.world.current("ses", account, region, SesState)
     if kind == "identity":
-        identity = state.find(name)
+        identity = ses.find(name)
         return identity.tags if identity else None
     for plain in plains():
         if plain.arn == kind:
-            item = state.of(plain.noun).get(name)
+            item = ses.of(plain.noun).get(name)
             return item.tags if item else None
     return None
 

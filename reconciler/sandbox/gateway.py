@@ -34,7 +34,7 @@ BY_SIGNING_NAME: Final = {
 }  # fmt: skip
 READ_PREFIXES: Final = ("Get", "List", "Describe", "Lookup", "Head", "Test", "Simulate", "Batch")
 NOT_READS: Final = frozenset({"GetSessionToken"})
-WITH_MODELS: Final = frozenset({"secretsmanager", "ssm", "sns", "kms", "iam", "cloudtrail", "sts"})
+WITH_MODELS: Final = frozenset({"secretsmanager", "ssm", "sns", "kms", "firehose", "iam", "cloudtrail", "sts"})
 OLD_ROUTES: Final = {
     "sesv2": (
         ("GET", "/v2/email/identities", "ListEmailIdentities"),

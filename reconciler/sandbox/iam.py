@@ -1,6 +1,6 @@
 """IAM users, their access keys and policies, and reports over the account.
 
-Instance profiles and everything else of IAM come from moto. Policy documents are returned URL-encoded, as IAM does.
+Identity providers and everything else of IAM come from moto. Policy documents are returned URL-encoded, as IAM does.
 
 Source: IAM API reference (CreateUser, DeleteUser, CreateAccessKey, GetAccountAuthorizationDetails); IAM User Guide
 "IAM and STS quotas", "Getting credential reports".

@@ -85,6 +85,18 @@ class Role:
 
 
 @dataclass
+class Profile:
+    """An instance profile; it holds one role at most."""
+
+    name: str
+    id: str
+    path: str
+    created: float
+    tags: dict[str, str] = field(default_factory=dict)
+    role: str | None = None
+
+
+@dataclass
 class Policy:
     name: str
     id: str
@@ -103,6 +115,7 @@ class IamState:
     users: dict[str, User] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     virtual_mfa: set[str] = field(default_factory=set)
     """The ARNs of virtual MFA devices, assigned to a user or not."""

@@ -66,7 +66,8 @@ class Decision:
         if documents is None or action in OPEN:
             return
         statements = [s for d in documents for s in listed(d.get("Statement", []))]
-        for resource in resources_of(call, params):
+        needed = [(action, resource) for resource in resources_of(call, params)]
+        for action, resource in (*needed, *_passed(call, params)):
             matching = [
                 (s["Effect"], verdict(s.get("Condition") or {}, call, params, resource))
                 for s in statements
@@ -75,6 +76,13 @@ class Decision:
             allowed = any(effect == "Allow" and met is not False for effect, met in matching)
             if not allowed or ("Deny", True) in matching:
                 raise denied(call.service, action, call.principal.arn, resource)
+
+
+def _passed(call: Call, params: Params) -> list[tuple[str, str]]:
+    """The roles that a call passes on (IAM API reference, AddRoleToInstanceProfile)."""
+    if call.operation != "AddRoleToInstanceProfile":
+        return []
+    return [("iam:PassRole", arn) for arn in _iam(call, {"RoleName": params["RoleName"]})]
 
 
 def resources_of(call: Call, params: Params) -> list[str]:
@@ -108,6 +116,10 @@ def _iam(call: Call, params: Params) -> list[str]:
         user = call.world.current("iam", call.account, "", IamState).users.get(name.lower())
         path = user.path if user else params.get("Path", "/")
         return [call.arn("iam", f"user{path}{name}", "")]
+    if name := params.get("InstanceProfileName"):  # AddRoleToInstanceProfile is checked against the profile
+        profile = call.world.current("iam", call.account, "", IamState).profiles.get(name.lower())
+        path = profile.path if profile else params.get("Path", "/")
+        return [call.arn("iam", f"instance-profile{path}{name}", "")]
     if name := params.get("RoleName"):
         role = call.world.current("iam", call.account, "", IamState).roles.get(name.lower())
         return [call.arn("iam", f"role{role.path if role else params.get('Path', '/')}{name}", "")]
@@ -143,7 +155,12 @@ def _sts(call: Call, params: Params) -> list[str]:
     return [params["RoleArn"]] if "RoleArn" in params else []
 
 
+def _firehose(call: Call, params: Params) -> list[str]:
+    name = params.get("DeliveryStreamName")
+    return [call.arn("firehose", f"deliverystream/{name}")] if isinstance(name, str) else []
+
+
 _FINDERS: Final[dict[str, Callable[[Call, Params], list[str]]]] = {
     "ses": _ses, "route53": _route53, "iam": _iam, "s3": _s3, "secretsmanager": _secrets, "ssm": _ssm, "sts": _sts,
-    "kms": _kms,
+    "kms": _kms, "firehose": _firehose,
 }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from reconciler.sandbox.kept import Kept
 from reconciler.sandbox.protocol import ApiError, Params, page
 from reconciler.sandbox.ses_state import Identity, Item, SesState
 from reconciler.sandbox.sesv2 import SesV2, check_policy
@@ -122,7 +123,7 @@ class SesV1:
         def view(state: SesState, identity: Identity) -> dict[str, Any]:
             shown: dict[str, Any] = {"ForwardingEnabled": identity.feedback}
             shown |= {f"{kind}Topic": topic for kind, topic in identity.topics.items()}
-            for kind in ("Bounce", "Complaint", "Delivery"):
+            for kind in identity.topics:
                 shown[f"HeadersIn{kind}NotificationsEnabled"] = identity.headers_in_notifications.get(kind, False)
             return shown
 
@@ -195,17 +196,28 @@ class SesV1:
 
     def set_identity_notification_topic(self, call: Call, params: Params) -> Params:
         identity, kind = self._identity(call, params["Identity"]), params["NotificationType"]
-        if params.get("SnsTopic"):
-            identity.topics[kind] = params["SnsTopic"]
+        if topic := params.get("SnsTopic"):
+            parts = topic.split(":")
+            there = call.world.current("sns", call.account, call.region, Kept).of("Topic")
+            if parts[2:4] != ["sns", call.region] or topic.endswith(".fifo"):
+                raise invalid(f"Invalid SNS topic: {topic}")
+            if self.world.settings.check_targets and parts[4:5] == [call.account] and parts[-1] not in there:
+                raise invalid(f"Invalid SNS topic: {topic}")
+            identity.topics[kind] = topic
             return {}
         if kind in ("Bounce", "Complaint") and not identity.feedback:
             raise invalid(f"The {kind} topic is needed while feedback forwarding is disabled.")
         identity.topics.pop(kind, None)
+        identity.headers_in_notifications.pop(kind, None)
         return {}
 
     def set_identity_headers_in_notifications_enabled(self, call: Call, params: Params) -> Params:
         identity = self._identity(call, params["Identity"])
-        identity.headers_in_notifications[params["NotificationType"]] = params["Enabled"]
+        if params["NotificationType"] not in identity.topics:
+            raise invalid(f"Identity <{identity.name}> has no SNS topic for {params['NotificationType']}.")
+        identity.headers_in_notifications.pop(params["NotificationType"], None)
+        if params["Enabled"]:
+            identity.headers_in_notifications[params["NotificationType"]] = True
         return {}
 
     def list_identity_policies(self, call: Call, params: Params) -> Params:

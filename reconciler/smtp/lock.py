@@ -17,11 +17,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AwsError, ReconError, Refused
+from reconciler.kinds.iam_principals import LOCK_POLICY
 from reconciler.kinds.ownership import may_write, owner_of
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import canonical_json
 from reconciler.resources.smtp_credential import keys
-from reconciler.resources.smtp_user.kind import KEY_LOCKED, LOCK_POLICY
+from reconciler.resources.smtp_user.kind import KEY_LOCKED
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws

@@ -126,7 +126,7 @@ def of(sandbox: Sandbox, known: set[str] = frozenset()) -> dict[str, Any]:  # ty
         for account, _, state in world.each("route53"):
             _zones(found, account, state)
         for account, _, state in world.each("iam"):
-            _users(found, account, state)
+            _principals(found, account, state)
         for kept in services():
             for account, region, state in world.each(kept.name):
                 for noun, items in state.resources.items():
@@ -153,7 +153,7 @@ def _ses(found: dict[str, Any], place: str, state: Any) -> None:
             f: getattr(identity, f)
             for f in (
                 "kind", "feedback", "signing_enabled", "origin", "selector", "public_key", "next_length", "mail_from",
-                "mx_behavior", "policies", "tags", "configuration_set",
+                "mx_behavior", "policies", "tags", "configuration_set", "topics", "headers_in_notifications",
             )
         }  # fmt: skip
     if settings := _account(state):
@@ -188,7 +188,7 @@ def _zones(found: dict[str, Any], account: str, state: Any) -> None:
             found[label] = {"values": values, **more}
 
 
-def _users(found: dict[str, Any], account: str, state: Any) -> None:
+def _principals(found: dict[str, Any], account: str, state: Any) -> None:
     for user in state.users.values():
         found[f"user {account} {user.name}"] = {
             "path": user.path, "tags": user.tags, "boundary": user.boundary, "attached": sorted(user.attached),
@@ -196,6 +196,14 @@ def _users(found: dict[str, Any], account: str, state: Any) -> None:
             "keys": [f"{k.id} {'Active' if k.active else 'Inactive'}" for k in user.keys.values()],
             "groups": sorted(g.name for g in state.groups.values() if user.name in g.members),
         }  # fmt: skip
+    for role in state.roles.values():
+        found[f"role {account} {role.name}"] = {
+            "path": role.path, "tags": role.tags, "boundary": role.boundary, "attached": sorted(role.attached),
+            "policies": {n: json.loads(p) for n, p in role.policies.items()}, "trust": json.loads(role.trust),
+            "description": role.description or "", "session": role.session,
+        }  # fmt: skip
+    for profile in state.profiles.values():
+        found[f"profile {account} {profile.name}"] = {"path": profile.path, "tags": profile.tags, "role": profile.role}
 
 
 def _value(text: str, secrets: dict[str, str]) -> Any:

@@ -8,6 +8,7 @@ every write that any kind declares; the matrix reports those that none reaches.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,6 @@ from support import ACCOUNT, HOME, OTHER, House, client, merge, put
 
 from faults.keys import pem
 from reconciler.resources import KINDS
-from reconciler.resources.spec import PlainSpec
 
 DAY = 86400
 ZONES = ("acme.com", "acme.net")
@@ -231,6 +231,13 @@ OTHER_USERS: dict[str, Any] = {
     },
 }  # fmt: skip
 
+ROLE: dict[str, Any] = {
+    "trust": {"service": "ec2.amazonaws.com"}, "from_addresses": ["*"], "permissions_boundary": BOUNDARIES[0],
+    "tags": {"owner": "a"},
+}  # fmt: skip
+ROLES: dict[str, Any] = {"sending_roles": {"app": ROLE}}
+FUNCTION = merge(ROLES, {"sending_roles": {"app": {"trust": {"service": "lambda.amazonaws.com"}}}})
+
 SENDER = {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/news"}}}
 ONE_REGION: dict[str, Any] = put(USERS, ("domains", "acme.com", "regions"), [HOME])
 
@@ -268,6 +275,22 @@ def entangled(house: House) -> None:
     iam.attach_user_policy(UserName="news", PolicyArn=BOUNDARIES[1])
 
 
+def a_role(house: House) -> None:
+    """A role and its instance profile, made by hand."""
+    iam = client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    iam.create_role(
+        RoleName="app", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    iam.create_instance_profile(InstanceProfileName="app")
+    iam.add_role_to_instance_profile(InstanceProfileName="app", RoleName="app")
+
+
+def entangled_role(house: House) -> None:
+    """Somebody gave our role a managed policy."""
+    client("iam").attach_role_policy(RoleName="app", PolicyArn=BOUNDARIES[1])
+
+
 def broken(house: House) -> None:
     """A key switched off, a secret deleted, another with an old value, a parameter written over, a tag of ours more."""
     iam, vault = client("iam"), client("secretsmanager")
@@ -287,7 +310,7 @@ def of_cases() -> Iterator[Scenario]:
     """The life of each kind that the documents above do not declare: created, changed and deleted, from its cases."""
     for spec in KINDS.values():
         case = next(iter(cases_of(spec.name)), None)
-        if not isinstance(spec, PlainSpec) or case is None or case.place[0] in MAIL:
+        if case is None or case.place[0] in {*MAIL, *USERS}:
             continue
         plain = [one for one in case.fields if not (one.apart or one.more or _of_a_file(one.a) or _of_a_file(one.b))]
         a, b = ({}, {})
@@ -349,5 +372,10 @@ SCENARIOS = (
     Scenario("users-broken", USERS, (USERS,), others, broken),
     Scenario("users-gone", {"domains": USERS["domains"]}, (USERS,), others, entangled),
     Scenario("users-destroy", None, (USERS,), others, entangled),
+    Scenario("roles", ROLES, (), others),
+    Scenario("roles-function", FUNCTION, (ROLES,), others),
+    Scenario("roles-adopt", ROLES, (), others, a_role, adopts=True),
+    Scenario("roles-gone", {}, (ROLES,), others, entangled_role),
+    Scenario("roles-released", {"released": ["sending_roles.app"]}, (ROLES,), others),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -38,6 +38,8 @@ class EntryContext:
     bad: frozenset[str] = frozenset()
     mistyped: frozenset[str] = frozenset()
     """Paths of maps that hold a key which is not known: it may be meant for one that seems to be missing."""
+    where: str = ""
+    """Where the entry stands in the YAML, where that is not in its section."""
 
     def at(self, path: str) -> Source:
         """The place of ``path`` or of its nearest written parent."""
@@ -68,7 +70,7 @@ class EntryContext:
         )  # fmt: skip
 
     def _say(self, path: str, message: str) -> str:
-        return f"{label(self.section, self.name)}{'.' if path else ''}{path}: {message}"
+        return f"{self.where or label(self.section, self.name)}{'.' if path else ''}{path}: {message}"
 
     def lacks_value(self, key: str) -> bool:
         """Whether the schema has nothing against ``key``, so that its absence means something."""

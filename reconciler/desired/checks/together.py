@@ -23,7 +23,12 @@ def check_all(
     together = Together(stack, problems)
     for entry in entries:
         together.entries.append(entry)
-        together.index.setdefault((entry.section, entry.name), {})[entry.region] = entry
+        before = together.index.setdefault((entry.section, entry.name), {}).setdefault(entry.region, entry)
+        if before is not entry:
+            together.error(
+                entry, "", "duplicate-declaration", f"it is also declared at {before.source}", "keep one of the two: "
+                "what an entry holds has the name NAME-KEY", entry.section,
+            )  # fmt: skip
     together.check(tuple(moved))
     together.check_released(tuple(released), tuple(moved))
 
@@ -130,7 +135,7 @@ class Together:
                            "take one out, or declare it for another region", f"{kind} {region}")  # fmt: skip
                 continue
             self.problems.warn(
-                "quota", f"{count} of {kind} in {region}: the SES quota is {spec.quota}",
+                "quota", f"{count} of {kind} in {region}: the quota of AWS is {spec.quota}",
                 "ask AWS whether it can be raised, or use several accounts", source=self.stack.source,
                 detail=f"{kind} {region}",
             )  # fmt: skip

@@ -89,7 +89,7 @@ def _check_tags(place: EntryContext) -> None:
     if len(tags) > MAX_TAGS - RECON_TAGS:
         place.error("tags", "too-many", f"{len(tags)} tags; AWS takes {MAX_TAGS}, {RECON_TAGS} kept for recon",
                     f"keep {MAX_TAGS - RECON_TAGS} at most, those of the stack included")  # fmt: skip
-    if place.section == "smtp_users":
+    if SECTIONS[place.section][0].principal:
         seen: dict[str, str] = {}
         for key in tags:
             if seen.setdefault(key.lower(), key) != key:

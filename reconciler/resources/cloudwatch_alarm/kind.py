@@ -18,11 +18,13 @@ from reconciler.errors import AwsError
 from reconciler.kinds.fields import desired_value
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.plain import PlainKind
+from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import to_aws
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State
+from reconciler.resources import holders
 from reconciler.resources.cloudwatch_alarm import (
     EXCLUSIVE,
     FORMS,
@@ -131,6 +133,18 @@ class CloudwatchAlarm(PlainKind):
         return self._observed(aws, region, rows[0]) if rows else None
 
     # -- compared ---------------------------------------------------------------------------------------------------
+
+    def _needs(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
+        """Also the declared set whose mail it watches."""
+        found = dict.fromkeys(super()._needs(draft, desired))
+        for holder in holders(self.name):
+            supplies = [held for held in holder.holds if held.section == SPEC.section]
+            for one in desired.spec.get("dimensions") or ():
+                named = any(one in held.supplied(str(one["value"]), {}).get("dimensions", ()) for held in supplies)
+                address = holder.address_of(desired.region or "", str(one["value"]))
+                if named and address in draft.snapshot.desired:
+                    found[address] = None
+        return tuple(found)
 
     def notes(self, snapshot: Snapshot, desired: Desired, live: Observed | None) -> tuple[Note, ...]:
         found = []

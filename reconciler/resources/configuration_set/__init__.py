@@ -1,6 +1,6 @@
 """Configuration sets: the rules that messages are sent under."""
 
-from reconciler.resources.spec import CloudTrail, Field, Phrase, PlainSpec, RecordGroup, Reference, Section, Words
+from reconciler.resources.spec import CloudTrail, Field, Held, Phrase, PlainSpec, RecordGroup, Reference, Section, Words
 
 SPEC = PlainSpec(
     name="configuration_set",
@@ -13,6 +13,13 @@ SPEC = PlainSpec(
             alike=(
                 "delivery_options", "reputation_options", "sending_options", "suppression_options", "vdm_options",
             ),
+        ),
+    ),
+    holds=(
+        Held(
+            "alarms", "cloudwatch_alarms",
+            supplies={"dimensions": [{"name": "ses:configuration-set", "value": "{name}"}]},
+            unless=("metrics", "evaluation_criteria"),
         ),
     ),
     read_with=("email_identity",),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DENIED, AwsError
 from reconciler.kinds.kind import Runtime, Step, needs_of
+from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.plain import PlainKind, Request
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Note, Observed
@@ -29,8 +30,8 @@ KEY = "dedicated_ips"
 
 class DedicatedIpPool(PlainKind):
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
-        """A pool; with its addresses where they are declared, or may have to leave with it: of these it does without,
-        where they may not be read."""
+        """A pool; with its addresses where they are declared, or have to leave one of ours that is deleted. One of
+        nobody, which is imported, does without where they may not be read."""
         live = super().read(aws, region, name)
         desired = snapshot.desired.get(SPEC.address_of(region, name)) if snapshot is not None else None
         if snapshot is None or desired is not None:
@@ -38,7 +39,7 @@ class DedicatedIpPool(PlainKind):
         try:
             return self._with_addresses(aws, live, asked=True)
         except AwsError as error:
-            if error.aws_code not in DENIED:
+            if error.aws_code not in DENIED or (live is not None and owner_of(live.tags)):
                 raise
         return self._with_addresses(aws, live, asked=False)
 

@@ -1,15 +1,19 @@
 """SES email identities: domains and addresses that may send mail."""
 
 from reconciler.resources.email_identity.headline import PHRASES, facts
-from reconciler.resources.spec import CloudTrail, KindSpec, RecordGroup, Reference, Section, Words
+from reconciler.resources.spec import CloudTrail, KindSpec, Named, RecordGroup, Reference, Section, Words
 
 NAME = "email_identity"
 
 DEFAULT_SET = Reference("configuration_set_name", "configuration_set", in_use="{user} still sends with it by default")
 """What mail of an identity is sent with that names nothing else."""
 
+NOTIFICATIONS = "notification_attributes"
+NOTIFIED = ("Bounce", "Complaint", "Delivery")
+"""What SES notifies of (SES API, SetIdentityNotificationTopic: NotificationType)."""
+
 SHARED_KEYS = ("dkim", "mail_from", DEFAULT_SET.path, "email_forwarding_enabled")
-IDENTITY_KEYS = (*SHARED_KEYS, "policies", "tags")
+IDENTITY_KEYS = (*SHARED_KEYS, NOTIFICATIONS, "policies", "tags")
 """Keys of a domain that mean nothing without an identity; the first ones are often alike in many domains."""
 
 SPEC = KindSpec(
@@ -31,6 +35,10 @@ SPEC = KindSpec(
         ),
     ),
     references=(DEFAULT_SET,),
+    named=tuple(
+        Named(f"{NOTIFICATIONS}.{kind.lower()}_topic", "sns_topic", "ses", "{user} still publishes to it")
+        for kind in NOTIFIED
+    ),
     records=(
         RecordGroup("dmarc", "DMARC", ("TXT",), "_dmarc.{name}"),
         RecordGroup("bimi", "BIMI", ("TXT",), "default._bimi.{name}"),
@@ -53,7 +61,8 @@ SPEC = KindSpec(
     list_options={"PageSize": 1000},
     anywhere=(
         "ses:GetIdentityDkimAttributes", "ses:GetIdentityMailFromDomainAttributes",
-        "ses:GetIdentityNotificationAttributes",
+        "ses:GetIdentityNotificationAttributes", "ses:SetIdentityNotificationTopic",
+        "ses:SetIdentityHeadersInNotificationsEnabled",
     ),
     trail=CloudTrail(
         made=("CreateEmailIdentity", "VerifyDomainIdentity", "VerifyEmailIdentity"),
@@ -66,6 +75,7 @@ SPEC = KindSpec(
             "mail_from": ("PutEmailIdentityMailFromAttributes", "SetIdentityMailFromDomain"),
             DEFAULT_SET.path: ("PutEmailIdentityConfigurationSetAttributes",),
             "email_forwarding_enabled": ("PutEmailIdentityFeedbackAttributes", "SetIdentityFeedbackForwardingEnabled"),
+            NOTIFICATIONS: ("SetIdentityNotificationTopic", "SetIdentityHeadersInNotificationsEnabled"),
             "policies": (
                 "CreateEmailIdentityPolicy", "UpdateEmailIdentityPolicy", "DeleteEmailIdentityPolicy",
                 "PutIdentityPolicy", "DeleteIdentityPolicy",

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
 from reconciler.kinds.listing import believed
-from reconciler.kinds.ownership import DKIM_KEY, POLICIES, unpack
+from reconciler.kinds.ownership import DKIM_KEY, PARTS, POLICIES, unpack
 from reconciler.kinds.reading import Reader, read_each, wanted_addresses
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Observed, Plan, address_parts
-from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of
+from reconciler.resources.email_identity import DEFAULT_SET, NAME, NOTIFICATIONS, address_of, notifications
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -203,6 +203,8 @@ def _from_bulk(
         "policies": {},
         "tags": dict(tags),
     }
+    if notify is not None and (NOTIFICATIONS in declared or NOTIFICATIONS in unpack(tags, PARTS)):
+        spec[NOTIFICATIONS] = notifications.observed(notify)
     if block.get("signing_attributes_origin") == "EXTERNAL":
         spec["dkim"]["domain_signing_selector"] = block.get("domain_signing_selector")
         spec["dkim"]["domain_signing_private_key"] = tags.get(DKIM_KEY)

@@ -20,6 +20,7 @@ from reconciler.mail.tags import BadRecord
 from reconciler.model import Entry, Stack, canonical_json
 from reconciler.names import fold_domain, is_below
 from reconciler.regions import UNPUBLISHED, deterministic_parent
+from reconciler.resources.email_identity import NOTIFICATIONS, NOTIFIED
 
 MAX_POLICIES: Final = 20
 MAX_POLICY_BYTES: Final = 4096
@@ -43,7 +44,35 @@ def check(place: EntryContext, stack: Stack) -> None:
         return
     _dkim(place)
     _mail_from(place)
+    _notifications(place)
     _policies(place)
+
+
+def _notifications(place: EntryContext) -> None:
+    """Topics are standard ones of the identity's region (SES Developer Guide, "Configuring Amazon SNS notifications"),
+    and headers need one."""
+    block = place.values.get(NOTIFICATIONS)
+    if not isinstance(block, dict):
+        return
+    for kind in NOTIFIED:
+        key = f"{kind.lower()}_topic"
+        path, topic = f"{NOTIFICATIONS}.{key}", block.get(key)
+        if isinstance(topic, str) and ":" in topic:
+            parts = topic.split(":", 5)
+            if len(parts) < 6 or parts[2] != "sns":
+                place.error(path, "bad-arn", f"{show(topic)} is no ARN of a topic",
+                            "write such as arn:aws:sns:us-east-1:111122223333:mail-events")  # fmt: skip
+            elif topic.endswith(".fifo"):
+                place.error(path, "fifo-topic", "SES does not publish to FIFO topics", "name a standard topic")
+            elif parts[3] != place.region:
+                place.error(
+                    path, "wrong-region", f"{show(topic)} is in {parts[3]}, and the identity in {place.region}",
+                    "SES takes topics of its own region; write ${region} in the ARN",
+                )  # fmt: skip
+        headers = f"headers_in_{kind.lower()}_notifications_enabled"
+        if block.get(headers) is True and not topic:
+            place.error(f"{NOTIFICATIONS}.{headers}", "needs-topic", f"{key} is missing, and headers need it",
+                        f"write `{key}:`, or take {headers} out")  # fmt: skip
 
 
 def _domain_records(place: EntryContext) -> None:

@@ -39,13 +39,22 @@ from reconciler.kinds.ownership import (
 )
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import normal_policy
-from reconciler.kinds.reading import Reader, must_exist, principal_addresses, read_covering, read_each, wanted_addresses
+from reconciler.kinds.reading import (
+    Reader,
+    must_exist,
+    named_addresses,
+    principal_addresses,
+    read_covering,
+    read_each,
+    wanted_addresses,
+    with_arns,
+)
 from reconciler.kinds.snapshot import Snapshot, ref_key
 from reconciler.kinds.tags import entry_tags, packed, plan_tags, present, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Note, Observed, State, address_parts
 from reconciler.resources import KINDS
 from reconciler.resources.dns_record.values import mail_from_names
-from reconciler.resources.email_identity import DEFAULT_SET, NAME, address_of, bulk
+from reconciler.resources.email_identity import DEFAULT_SET, NAME, NOTIFICATIONS, address_of, bulk, notifications
 from reconciler.resources.email_identity.statuses import status_of
 from reconciler.resources.email_identity.steps import steps_of_identity
 from reconciler.secrets import DkimKey, fetch, fingerprint
@@ -54,6 +63,9 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 WHOLE = ("policies",)
+_NOTIFICATION_READS = dict.fromkeys(
+    (f"{NOTIFICATIONS}.{key}" for key in notifications.wanted(None)), f"ses:{notifications.READ}"
+)
 
 
 class EmailIdentity(Reader):
@@ -80,6 +92,8 @@ class EmailIdentity(Reader):
         "sesv2:TagResource",
         "sesv2:UntagResource",
         "sesv2:DeleteEmailIdentity",
+        f"ses:{notifications.SET_TOPIC}",
+        f"ses:{notifications.SET_HEADERS}",
     )
 
     read_calls = dict.fromkeys(
@@ -90,7 +104,7 @@ class EmailIdentity(Reader):
             "tags", "verification_status", "dkim_status", "mail_from_status", "tokens", "signing_hosted_zone",
         ),
         "sesv2:GetEmailIdentity",
-    )  # fmt: skip
+    ) | _NOTIFICATION_READS  # fmt: skip
     read_calls_bulk: Mapping[str, str] = {
         "dkim.signing_enabled": "ses:GetIdentityDkimAttributes",
         "mail_from.mail_from_domain": "ses:GetIdentityMailFromDomainAttributes",
@@ -102,6 +116,7 @@ class EmailIdentity(Reader):
         "dkim_status": "ses:GetIdentityDkimAttributes",
         "mail_from_status": "ses:GetIdentityMailFromDomainAttributes",
         "tokens": "ses:GetIdentityDkimAttributes",
+        **_NOTIFICATION_READS,
     }
     """With ``--refresh bulk``; what is not in it is not read then."""
 
@@ -126,6 +141,8 @@ class EmailIdentity(Reader):
                     if field in values:
                         spec[field] = default if values[field] is None else values[field]
                 partition = regions.partition_of(entry.region or "")
+                if NOTIFICATIONS in values:
+                    spec[NOTIFICATIONS] = notifications.wanted(values[NOTIFICATIONS])
                 spec["policies"] = {k: normal_policy(v, partition) for k, v in (values.get("policies") or {}).items()}
                 spec["tags"] = entry_tags(entry)
                 yield Desired(
@@ -133,7 +150,7 @@ class EmailIdentity(Reader):
                     NAME,
                     entry.region,
                     entry.name,
-                    spec,
+                    with_arns(KINDS[NAME], spec, entry.region, state.stack),
                     entry,
                     protect=bool(values.get("protect")),
                 )
@@ -162,6 +179,7 @@ class EmailIdentity(Reader):
             wanted = wanted_addresses(NAME, snapshot)
             absent = not_listed(aws, snapshot, NAME, wanted)
             read_each(self, aws, snapshot, [a for a in wanted if a not in absent])
+        notifications.read_all(aws, snapshot)
         read_covering(aws, snapshot)
         bulk.find_twins(aws, snapshot)
         self._read_keys(aws, snapshot)
@@ -230,6 +248,9 @@ class EmailIdentity(Reader):
         }
         return Observed(address_of(region, name), NAME, region, name, spec, tags, facts)
 
+    def read_again(self, aws: Aws, change: Change) -> Observed | None:
+        return notifications.read_again(aws, change, super().read_again(aws, change))
+
     # -- compared ---------------------------------------------------------------------------------------------------
 
     def plan(self, draft: PlanDraft) -> Iterable[Change]:
@@ -257,7 +278,10 @@ class EmailIdentity(Reader):
 
     def _plan_declared(self, draft: PlanDraft, desired: Desired, live: Observed | None) -> Change | None:
         wanted = _wanted(draft, desired, live)
-        needs = (*_references(desired), *principal_addresses(draft.snapshot, desired.spec["policies"].values()))
+        needs = (
+            *_references(desired), *named_addresses(draft.snapshot, NAME, desired.region, desired.spec),
+            *principal_addresses(draft.snapshot, desired.spec["policies"].values()),
+        )  # fmt: skip
         for need in needs:
             if address_parts(need).kind == DEFAULT_SET.kind:
                 must_exist(draft, need, desired, DEFAULT_SET.path)
@@ -283,6 +307,7 @@ class EmailIdentity(Reader):
         if (moves or _forgets(live.tags, wanted["tags"])) and _hides_records(draft, live):
             return None
         _refuse_key_length(draft, desired, live)
+        notifications.refuse_silence(draft, desired, live)
         return alteration(
             desired,
             live,
@@ -291,7 +316,11 @@ class EmailIdentity(Reader):
             diff,
             adopts=adopted,
             depends_on=needs,
-            notes=(*_once_a_day(before, after), *_policies_of_others(desired, live)),
+            notes=(
+                *_once_a_day(before, after),
+                *_policies_of_others(desired, live),
+                *notifications.notes(desired, live),
+            ),
             source=next((d.source for d in diff if d.source and not d.path.startswith("tags.recon")), None)
             or desired.entry.source,
             execution=_execution(draft, desired, live),
@@ -323,6 +352,7 @@ class EmailIdentity(Reader):
             "next_signing_key_length": "RSA_2048_BIT",
         },
         "email_forwarding_enabled": True,
+        NOTIFICATIONS: notifications.wanted(None),
     }
     whole: tuple[str, ...] = WHOLE
 
@@ -361,7 +391,7 @@ def _wanted(draft: PlanDraft, desired: Desired, live: Observed | None) -> dict[s
     if policies:
         wanted["policies"] = policies
     live_tags = live.tags if live else {}
-    own |= packed(live_tags, POLICIES, put_policies)
+    own |= packed(live_tags, POLICIES, put_policies) | notifications.tag(desired, live)
     own |= packed(live_tags, RECORDS, draft.remembered(desired.address, RECORDS))
     wanted["tags"] = plan_tags(desired.spec["tags"], live_tags, draft.snapshot.scope, own, desired.entry)
     return wanted

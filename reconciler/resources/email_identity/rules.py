@@ -11,7 +11,9 @@ from reconciler import regions
 from reconciler.kinds.policy import for_anyone, listed, statements
 from reconciler.mail.dkim_key import public_key, rsa_bits
 from reconciler.names import at_or_above, mixed_scripts, parents
-from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, rule
+from reconciler.resources.email_identity import NOTIFICATIONS, NOTIFIED
+from reconciler.rules import topics
+from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, resources_after, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
 
 _EXAMPLE = "email_identity/us-east-1/acme.com"
@@ -606,4 +608,54 @@ def mail_from_failing(view: RuleView, identity: Resource) -> Iterator[Problem]:
         yield Problem(
             f"MAIL FROM {identity.will(_NAME)} of {identity.place} is {status}: {effect}",
             "`recon doctor` compares its MX and TXT with the answers of DNS",
+        )
+
+
+# --- notifications -------------------------------------------------------------------------------------------------
+
+notification_rule = RuleFor(resources_after("email_identity"), "Notifications", _EXAMPLE)
+
+_SES = "ses.amazonaws.com"
+
+
+@notification_rule("notifications-topic", "warning", "A topic that SES cannot publish notifications to")
+def notification_topic(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """A topic under `notification_attributes` does not exist, its policy does not let `ses.amazonaws.com` publish, or
+    its KMS key that service may not use. Of declared topics recon writes the policy.
+
+    Why: SES refuses the topic, or takes it off at the first bounce, turns forwarding on and mails you.
+    Fix: Allow `sns:Publish` to the service `ses.amazonaws.com`, with `AWS:SourceAccount` set to the account. For an
+    encrypted topic, use a customer managed key that allows it `kms:GenerateDataKey*` and `kms:Decrypt`.
+    Source: SES Developer Guide, Configuring Amazon SNS notifications for Amazon SES
+    """
+    arns = (identity.will(f"{NOTIFICATIONS}.{kind.lower()}_topic") for kind in NOTIFIED)
+    yield from topics.cannot_publish(view, dict.fromkeys(arn for arn in arns if arn), _SES)
+
+
+@notification_rule("notifications-twice", "note", "Bounces or complaints that are reported in more than one way")
+def notified_twice(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """Bounces or complaints of an identity go to a topic of its own, and also to an event destination of its default
+    configuration set, or by mail to the return path.
+
+    Why: Whoever counts them, or acts on them, does so twice. Events of a set and notifications of an identity have
+    different forms.
+    Fix: Keep one way: take the topic out, the event type out of the destination, or write `email_forwarding_enabled:
+    false`.
+    Source: SES Developer Guide, Setting up notifications for Amazon SES
+    """
+    default = view.default_set(identity)
+    caught = view.events_caught(default.address) if default is not None else frozenset()
+    ways: dict[str, list[str]] = {}
+    for kind in NOTIFIED:
+        if not identity.will(f"{NOTIFICATIONS}.{kind.lower()}_topic"):
+            continue
+        found = [f"an event destination of {default.name}"] if default and kind.upper() in caught else []
+        if kind != "Delivery" and identity.will("email_forwarding_enabled") is not False:
+            found.append("mail")
+        if found:
+            ways.setdefault(" and ".join(found), []).append(kind.lower())
+    for also, kinds in ways.items():
+        yield Problem(
+            f"{' and '.join(kinds)} notifications of {identity.place} go to its topic, and also to {also}",
+            "keep one way",
         )

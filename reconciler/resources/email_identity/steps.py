@@ -12,7 +12,7 @@ from reconciler.kinds.comparing import touches
 from reconciler.kinds.kind import Need, Step, needs_of, order_of
 from reconciler.kinds.tags import put_tags, release_tags, tag_phases
 from reconciler.model import Change, address_parts
-from reconciler.resources.email_identity import DEFAULT_SET, writes
+from reconciler.resources.email_identity import DEFAULT_SET, notifications, writes
 
 _SIGNING = (
     "dkim.signing_attributes_origin",
@@ -119,20 +119,27 @@ def _attributes(change: Change) -> Iterator[Step]:
     _, region, name = address_parts(change.address)
     after = change.after or {}
     create = change.action == "create"
-    puts: list[str] = []
+    named = {"EmailIdentity": name}
+    topics, without = notifications.requests(change, name)
+    puts: list[notifications.Put] = []
     if touches(change, DEFAULT_SET.path) and not create:
-        puts.append("PutEmailIdentityConfigurationSetAttributes")
-    if touches(change, "email_forwarding_enabled") and not (after["email_forwarding_enabled"] and create):
-        puts.append("PutEmailIdentityFeedbackAttributes")
+        wanted = {"ConfigurationSetName": after[DEFAULT_SET.path]} if after.get(DEFAULT_SET.path) else {}
+        puts.append(("sesv2", "PutEmailIdentityConfigurationSetAttributes", {**named, **wanted}))
+    puts += topics  # forwarding can only be off where bounces and complaints have topics
+    if touches(change, notifications.FORWARDING) and not (after[notifications.FORWARDING] and create):
+        enabled = {"EmailForwardingEnabled": after[notifications.FORWARDING]}
+        puts.append(("sesv2", "PutEmailIdentityFeedbackAttributes", {**named, **enabled}))
+    puts += without
     if touches(change, "dkim.signing_enabled") and not (after["dkim"]["signing_enabled"] and create):
-        puts.append("PutEmailIdentityDkimAttributes")
+        signing = {"SigningEnabled": after["dkim"]["signing_enabled"]}
+        puts.append(("sesv2", "PutEmailIdentityDkimAttributes", {**named, **signing}))
     if puts:
         yield Step(
             change.address,
             "attributes" if create else "update",
             (_first(change), *_needs(change)),
-            lambda rt: writes.put_rest(rt, puts, change.address, after, region, name),
-            calls=tuple(f"sesv2:{operation}" for operation in puts),
+            lambda rt: writes.put_rest(rt, puts, change.address, region),
+            calls=tuple(f"{service}:{operation}" for service, operation, _ in puts),
             region=region,
         )
 

@@ -5,7 +5,7 @@ Source: SES v2 API reference, CreateEmailIdentity, PutEmailIdentity..., TagResou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.errors import AwsError, ReconError
@@ -114,20 +114,15 @@ def put_mail_from(rt: Runtime, change: Change, region: str, name: str) -> None:
 
 
 def put_rest(
-    rt: Runtime, operations: list[str], address: Address, after: Mapping[str, Any], region: str, name: str
+    rt: Runtime, requests: Iterable[tuple[str, str, Mapping[str, Any]]], address: Address, region: str
 ) -> None:
-    for number, operation in enumerate(operations):
-        if number:
+    """One request (service, operation, members) after the other; those of one operation without a look in between."""
+    before = ""
+    for service, operation, members in requests:
+        if before and operation != before:
             rt.ensure_unchanged(address)
-        request: dict[str, Any] = {"EmailIdentity": name}
-        if operation == "PutEmailIdentityConfigurationSetAttributes":
-            if after.get(DEFAULT_SET.path):
-                request["ConfigurationSetName"] = after[DEFAULT_SET.path]
-        elif operation == "PutEmailIdentityFeedbackAttributes":
-            request["EmailForwardingEnabled"] = after["email_forwarding_enabled"]
-        else:
-            request["SigningEnabled"] = after["dkim"]["signing_enabled"]
-        rt.aws.call("sesv2", operation, region, **request)
+        before = operation
+        rt.aws.call(service, operation, region, **members)
 
 
 def put_policies(

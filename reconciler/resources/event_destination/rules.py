@@ -99,6 +99,9 @@ def feedback_off(view: RuleView, identity: Resource) -> Iterator[Problem]:
     if name and default is None:
         return  # a configuration set that this run did not read
     direct = view.feedback_topics.get(identity.address, frozenset())
+    if identity.will("notification_attributes") is not None:
+        own = {event: identity.will(f"notification_attributes.{event.lower()}_topic") for event in _FEEDBACK}
+        direct = frozenset(event for event, topic in own.items() if topic)
     if direct is None or direct >= _FEEDBACK.keys():
         return
     if default is None or set(_uncaught(view, default.address)) - direct:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconError
+from reconciler.kinds.iam_principals import retry_until_visible
 from reconciler.kinds.ownership import KEY, KEY_INTENT, owner_of, pack
 from reconciler.kinds.tags import tags_to_aws
 from reconciler.resources.smtp_credential import keys, stores
-from reconciler.resources.smtp_user import kind as smtp_user
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -77,7 +77,7 @@ def create_key(aws: Aws, scope: str, request: Mapping[str, Any], now: str) -> st
     _delete_keys(aws, scope, request, live_stores)
     removed = stores.without(request.get("old_stores") or (), wanted)
     intent = {KEY_INTENT: " ".join([now, *request["known"]]), **_store_tags([*wanted, *removed])}
-    smtp_user.retry_until_visible(lambda: aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(intent)))
+    retry_until_visible(lambda: aws.call("iam", "TagUser", UserName=user, Tags=tags_to_aws(intent)))
     made, doubtful = keys.create(aws, user, set(request["known"]))
     key_id, secret = str(made["AccessKeyId"]), str(made["SecretAccessKey"])
     created = made["CreateDate"].isoformat() if made.get("CreateDate") else now

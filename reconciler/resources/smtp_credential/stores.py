@@ -287,7 +287,7 @@ def read(aws: Aws, store: Store, version: str | None = None) -> dict[str, Any]:
         raise ReconError(
             f"{label(store)} does not hold a credential in recon's format", hint="recon apply writes it again"
         )
-    return found
+    return {**found, "username": found["username"].strip()}  # an editor may have left white space around it
 
 
 def passwords_in(stored: Mapping[str, Any]) -> dict[str, str]:

@@ -40,10 +40,10 @@ SPEC = KindSpec(
         ),
     ),
     address=("NAME",),
+    principal="user",
     with_kinds=("smtp_credential",),
     follows=("email_identity", "dns_record"),
     anywhere=("iam:GetAccountAuthorizationDetails",),
-    principal="user",
     says=Words(
         new=Phrase("{n} SMTP user is created", "{n} SMTP users are created", 210),
         gone=Phrase("{n} SMTP user is deleted", "{n} SMTP users are deleted", 380),

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 
+from reconciler.kinds.other_policies import Judged
 from reconciler.kinds.policy import listed, statements
 from reconciler.model import Document, Entry
 from reconciler.names import domain_of
 from reconciler.regions import configuration_set_arn, iam_pattern, identity_arn, meant
-from reconciler.resources.smtp_user.kind import judged
-from reconciler.resources.smtp_user.other_policies import Judged
+from reconciler.resources.smtp_user.kind import KIND
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor
 from reconciler.rules.view import Resource, RuleView, sender_domain
@@ -216,12 +216,8 @@ def denied_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
 
 
 def _judged(view: RuleView, entry: Entry) -> Judged | None:
-    """What the other policies of a live, declared user change; None where there is nothing to judge."""
     address = _user(entry.name)
-    desired, live = view.desired.get(address), view.observed.get(address)
-    if desired is None or live is None or not live.facts.get("policies"):
-        return None
-    return judged(view.state.stack, desired, live)
+    return KIND.judged(view.state.stack, view.desired.get(address), view.observed.get(address))
 
 
 @rule("smtp-set-arn", "error", "The default configuration set of an identity is missing in the policy of an SMTP user")

@@ -1,5 +1,5 @@
-"""What the policies beside recon's own let an SMTP user send, or keep it from sending: inline policies, attached ones,
-and those of its groups.
+"""What the policies beside recon's own let a user or role send, or keep it from sending: inline policies, attached
+ones, and those of its groups.
 
 Judged by what IAM would answer: requests that the policies suggest are tried with and without each of them. A policy
 that could not be read counts as none: what is unknown is never reported.
@@ -11,18 +11,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
-from reconciler.model import Desired, Observed, Stack, canonical_json
+from reconciler.model import Observed, Stack, canonical_json
 from reconciler.policy_evaluation import Policies, Principal, Reach, Statement, parsed, reach
 from reconciler.policy_evaluation.evaluate import matches
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-
-MOST_CHARACTERS: Final = 2048
-"""What all inline policies of a user may have together, without white space (IAM User Guide, "IAM and STS quotas")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,13 @@ class OtherPolicy:
         return tuple(found)
 
 
-def read(aws: Aws, details: Iterable[Mapping[str, Any]]) -> dict[str, tuple[OtherPolicy, ...]]:
-    """The groups and attached policies of users, by the name of the user. Costs two calls a page; empty where they
-    fail."""
-    named = {d["UserName"]: (list(d.get("GroupList") or ()), _arns(d)) for d in details}
+def read(aws: Aws, details: Iterable[Mapping[str, Any]], key: str) -> dict[str, tuple[OtherPolicy, ...]]:
+    """The groups and attached policies of users or roles, by the name under ``key``. Costs a call a page, for groups
+    another; empty where they fail."""
+    named = {d[key]: (list(d.get("GroupList") or ()), _arns(d)) for d in details}
     try:
-        groups = {g["GroupName"]: g for g in _listed(aws, "GroupDetailList", "Group")}
+        grouped = any(names for names, _ in named.values())
+        groups = {g["GroupName"]: g for g in _listed(aws, "GroupDetailList", "Group")} if grouped else {}
         managed = {p["Arn"]: p for p in _listed(aws, "Policies", "LocalManagedPolicy", "AWSManagedPolicy")}
     except AwsError:
         return {}
@@ -87,12 +85,14 @@ def size(documents: Iterable[Any]) -> int:
 
 
 class Judged:
-    """What a live user may send by its own policy alone, and with the others."""
+    """What a live user or role may send by its own policy alone, and with the others."""
 
-    def __init__(self, stack: Stack, desired: Desired, live: Observed, own: Mapping[str, Any]) -> None:
-        arn = f"arn:{stack.partition}:iam::{stack.account}:user{live.spec.get('path') or '/'}{live.name}"
-        user_id = str(live.facts.get("user_id") or "")
-        self._principal = Principal(arn, "user", stack.account, live.name, user_id, dict(live.tags))
+    def __init__(self, stack: Stack, live: Observed, own: Mapping[str, Any], type: str) -> None:
+        """``own`` is the policy that is declared; ``type`` is ``user`` or ``role``."""
+        arn = f"arn:{stack.partition}:iam::{stack.account}:{type}{live.spec.get('path') or '/'}{live.name}"
+        self._principal = Principal(
+            arn, type, stack.account, live.name, str(live.facts.get("id") or ""), dict(live.tags)
+        )  # fmt: skip
         self._regions = stack.regions
         self._own = parsed(own, "its own policy")
         self.others: tuple[OtherPolicy, ...] = tuple(live.facts.get("policies") or ())
