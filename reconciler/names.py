@@ -130,6 +130,11 @@ def fold_address(text: str) -> str:
     return folded
 
 
+def fold_wildcard(text: str) -> str:
+    """``fold_domain``, also for a wildcard (``*.acme.com``): an owner of DNS records that is no mail domain."""
+    return f"*.{fold_domain(text[2:])}" if text.startswith("*.") else fold_domain(text)
+
+
 def fold_identity(text: str) -> str:
     """``fold_address`` for what holds an ``@``, else ``fold_domain``: the comparable form of an SES identity name."""
     return fold_address(text) if "@" in text else fold_domain(text)

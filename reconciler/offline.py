@@ -36,7 +36,7 @@ def empty_snapshot(state: State, now: str, others: Sequence[State] = ()) -> Snap
     states agree on it. Pure.
     """
     snapshot = declare(state, now)
-    domains = {e.name for s in (state, *others) for e in s.section("domains") if e.region is None}
+    domains = {e.name.removeprefix("*.") for s in (state, *others) for e in s.section("domains") if e.region is None}
     tops = {name for name in domains if not any(parent in domains for parent in parents(name))}
     for top in sorted(tops):
         _add_zone(snapshot, top, top)

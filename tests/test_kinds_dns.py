@@ -376,6 +376,22 @@ def test_zone_manual_prints_and_writes_nothing(house: House) -> None:
     house.check_foreign(alone=True)
 
 
+def test_a_wildcard_has_records_and_no_identity(house: House) -> None:
+    house.seed_zone()
+    wild = {"identity": False, "spf": {"all": "-all"}, "null_mx": True}
+    house.settle({"domains": {"acme.com": {"identity": False, "dmarc": {"p": "reject"}}, "*.acme.com": wild}})
+    assert house.zone()["*.acme.com", "TXT"] == ['"v=spf1 -all"'] and house.zone()["*.acme.com", "MX"] == ["0 ."]
+    assert "dns_record/acme.com/*.acme.com/MX" in house.cli("list", "state.yaml").out.splitlines()
+    assert not [f for f in house.plan().diagnostics if "*." in f.address and f.code != "heartbeat"]
+    assert "*.acme.com. 300 IN MX 0 ." in house.cli("records", "*.acme.com", "state.yaml", "--format", "bind").out
+    house.settle({"domains": {"acme.com": {"identity": False, "dmarc": {"p": "reject"}}}})
+    house.destroy()
+    house.check_foreign(alone=True)
+    house.write({"domains": {"*.acme.com": {"dmarc": {"p": "reject"}, "bimi": {"l": "https://acme.com/a.svg"}}}})
+    said = house.cli("validate", "state.yaml")
+    assert said.code == 1 and said.err.count("[wildcard]") == 3
+
+
 def test_zone_manual_takes_nothing_away_that_was_put_there_by_hand(house: House) -> None:
     """Also where another domain has the zone read, and through a move, a change of regions and a destroy."""
     house.seed_zone()

@@ -447,4 +447,21 @@ def test_whatever_gives_rights_is_limited_by_a_boundary() -> None:
     gives = re.compile(r"iam:(Put|Attach|Add|Create|Set|UpdateAssumeRolePolicy|UpdateLoginProfile)")
     takes = re.compile(r"iam:(Delete\w+PermissionsBoundary|Remove\w+FromGroup)")
     found = {action for action in actions("apply") if gives.match(action) or takes.match(action)}
-    assert found - {"iam:CreateAccessKey"} == BOUNDED
+    assert found - {"iam:CreateAccessKey"} - BY_NAME == BOUNDED
+
+
+BY_NAME = {"iam:UpdateAssumeRolePolicy", "iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile"}
+"""For these IAM knows no condition on the boundary: they say who may use a role, whose rights the boundary limits."""
+
+
+def test_who_may_use_a_role_is_changed_of_declared_roles_alone(house: House) -> None:
+    from reconciler.desired import load
+    from reconciler.iam_policy import policy
+
+    role = {"trust": {"service": "ec2.amazonaws.com"}, "from_addresses": ["*"]}
+    house.write({"sending_roles": {"app": role}})
+    document = policy(load(house.home / "state.yaml").state, "apply")
+    for statement in document["Statement"]:
+        if {*BY_NAME, "iam:PassRole"}.intersection(statement["Action"]):
+            named = statement["Resource"]
+            assert all(arn.endswith("/app") for arn in ([named] if isinstance(named, str) else named)), statement

@@ -95,7 +95,7 @@ def records(
 
 def _arguments(given: Sequence[str], env: str | None) -> tuple[State, frozenset[str] | None]:
     """The state, and the domains that are named (None: all). Raises ReconError for one that is not declared."""
-    from reconciler.names import fold_domain, similar
+    from reconciler.names import fold_wildcard, similar
 
     paths = [one for one in given if is_path(one)]
     if len(paths) > 1:
@@ -105,7 +105,7 @@ def _arguments(given: Sequence[str], env: str | None) -> tuple[State, frozenset[
     known = sorted({entry.name for entry in declared.section("domains")})
     for name in (one for one in given if one not in paths):
         try:
-            names.append(fold_domain(name))
+            names.append(fold_wildcard(name))
         except ValueError as problem:
             raise ReconError(f"{name} is not a domain name: {problem}") from None
         if names[-1] not in known:

@@ -16,7 +16,7 @@ from reconciler.desired.layers import ENTRIES, declared_twice, has, lay, report,
 from reconciler.desired.nodes import Node, Problems, label, merged, show
 from reconciler.desired.variables import BadVariable, Variables, suggestible, suggestion, variable_text
 from reconciler.model import Entry, Source, Stack
-from reconciler.names import fold_address, fold_domain
+from reconciler.names import fold_address, fold_wildcard
 from reconciler.regions import SES_REGIONS, home_region, partition_of
 from reconciler.resources import KINDS, SECTIONS, children
 from reconciler.resources.email_identity import IDENTITY_KEYS
@@ -196,7 +196,7 @@ class Declared:
         return self.node if has(self.node, path) else None
 
 
-_FOLDS: Final[Mapping[str, Callable[[str], str]]] = {"domain": fold_domain, "address": fold_address, "": str}
+_FOLDS: Final[Mapping[str, Callable[[str], str]]] = {"domain": fold_wildcard, "address": fold_address, "": str}
 
 
 def folder_of(section: str) -> Callable[[str], str]:

@@ -77,7 +77,7 @@ def _boundary(place: EntryContext, stack: Stack) -> None:
         place.error("permissions_boundary", "mixed-partitions", f"{show(boundary)} is not in partition "
                     f"{stack.partition}", right)  # fmt: skip
     elif stack.account and found[2] not in (stack.account, "aws"):
-        place.error("permissions_boundary", "other-account", f"{show(boundary)} is in account {found[2]}; IAM takes a "
+        place.warn("permissions_boundary", "other-account", f"{show(boundary)} is in account {found[2]}; IAM takes a "
                     f"policy of account {stack.account} or of AWS alone", right)  # fmt: skip
 
 

@@ -77,6 +77,8 @@ def _notifications(place: EntryContext) -> None:
 
 def _domain_records(place: EntryContext) -> None:
     values = place.values
+    if place.name.startswith("*."):
+        _wildcard(place)
     zone = values.get("zone")
     if isinstance(zone, str):
         if zone.lower() in ("auto", "manual"):
@@ -102,6 +104,20 @@ def _domain_records(place: EntryContext) -> None:
             "null_mx", "dns-null-mx-sends", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
             "add `identity: false`, or take null_mx out",
         )  # fmt: skip
+
+
+def _wildcard(place: EntryContext) -> None:
+    """A wildcard has DNS records alone, and only those that stand at its own name (RFC 4592: ``*`` is one only as the
+    first label)."""
+    if place.values.get("identity") is not False:
+        place.error("", "wildcard", f"{place.name} is a wildcard: SES has no identity for it", "add `identity: false`")
+    for key, below in (("dmarc", "_dmarc"), ("bimi", "default._bimi")):
+        if place.values.get(key) is not None:
+            parent = place.name.removeprefix("*.")
+            place.error(
+                key, "wildcard", f"{below}.{place.name} is not a wildcard: receivers would not find it",
+                f"declare it at {parent}, where it holds for all names below (sp for other mail)",
+            )  # fmt: skip
 
 
 def _ignored(place: EntryContext) -> None:

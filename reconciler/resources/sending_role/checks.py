@@ -84,7 +84,7 @@ def _oidc(place: EntryContext, oidc: Mapping[str, Any], stack: Stack) -> None:
         place.error("trust.oidc.provider", "bad-name", f"{show(provider)} is not an identity provider",
                     f"such as {_GITHUB}")  # fmt: skip
     elif provider.startswith("arn:") and stack.account and provider.split(":")[4] != stack.account:
-        place.error("trust.oidc.provider", "other-account", f"{show(provider)} is not in account {stack.account}, "
+        place.warn("trust.oidc.provider", "other-account", f"{show(provider)} is not in account {stack.account}, "
                     "where IAM looks for it", "create the identity provider there")  # fmt: skip
     subjects = _each("trust.oidc.subject", oidc.get("subject"))
     if not subjects:

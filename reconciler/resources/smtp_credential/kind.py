@@ -619,11 +619,14 @@ def _stored(
     held = {stores.id_of(one): one for one in rotation.contents(wanted, live, key or "")}
     covered = {region for one in held.values() for region in one["regions"]} or unpack(live.tags, stores.KEY_REGIONS)
     there: Mapping[str, Any] = live.spec["stores"]
+    gone = [store for store in removed if not there.get(stores.id_of(store), {}).get("exists")]
     listed = [
         stores.described_live(store, there[id_], held.get(id_))
         for id_, store in {stores.id_of(store): store for store in (*removed, *wanted)}.items()
         if there.get(id_, {}).get("exists")
     ]
+    # The user's tag still names it: an earlier run ended between the two.
+    listed += [f"{stores.label(store)}, which is deleted already" for store in gone]
     return {"regions": sorted(covered), "credentials": sorted(listed)}
 
 
