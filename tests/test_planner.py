@@ -100,7 +100,9 @@ def test_every_label_is_one_that_steps_have(house: House, monkeypatch: pytest.Mo
     kinds: set[str] = set()
     new_keys = merge(NEW_KEYS, {"domains": {"acme.com": {"configuration_set_name": None}}})
     topics = {"events": {"subscriptions": [{"protocol": "sqs", "endpoint": "arn:aws:sqs:us-east-1:111122223333:q"}]}}
-    for document in (merge(FULL, {"smtp_users": USER, "sns_topics": topics}), CHANGED, new_keys, {}, None):
+    roles = {"blast": {"trust": {"service": "lambda.amazonaws.com"}, "from_addresses": ["*@acme.com"]}}
+    more = {"smtp_users": USER, "sns_topics": topics, "sending_roles": roles}
+    for document in (merge(FULL, more), CHANGED, new_keys, {}, None):
         result = house.apply(document, expect=None) if document is not None else house.destroy(expect=None)
         for one in result.plan.changes:
             kinds.add(one.kind)

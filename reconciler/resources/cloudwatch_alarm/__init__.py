@@ -60,7 +60,7 @@ SPEC = PlainSpec(
         "comparison_operator": Field(),
         "threshold": Field(),
         "threshold_metric_id": Field(),
-        "treat_missing_data": Field(default="missing"),
+        "treat_missing_data": Field(default="missing", on_create=True),
         "evaluate_low_sample_count_percentile": Field(),
         "evaluation_window": Field(inner={"wall_clock_window": None, "sliding_window": None}),
         "warm_up_configuration": Field(

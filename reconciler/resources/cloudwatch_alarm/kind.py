@@ -190,16 +190,20 @@ class CloudwatchAlarm(PlainKind):
 
     def _body(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What is left out is reset: defaults, empty lists and empty blocks need not be said, and where one is for
-        other alarms must not."""
+        other alarms must not. How missing data counts is said all the same, since CloudWatch shows what was said
+        alone, and others (Terraform) compare it."""
         said = {}
         for key, value in values.items():
             field = SPEC.fields[key]
             if field.inner:
                 block = _beyond(value or {}, field.inner)
                 said[key] = block if not field.main or field.main in block else None
-            elif value != field.default:
+            elif value != field.default or field.on_create:
                 said[key] = value
-        return to_aws(without_nothing(said))
+        sent = to_aws(without_nothing(said))
+        if "EvaluationCriteria" in sent and sent.get("TreatMissingData") == SPEC.fields["treat_missing_data"].default:
+            del sent["TreatMissingData"]
+        return sent
 
     def deletion_members(self, rt: Runtime, change: Change) -> Mapping[str, Any]:
         return {"AlarmNames": [self._place(change)[1]]}

@@ -64,7 +64,10 @@ class SnsTopic(PlainKind):
                     for topic in named_addresses(snapshot, spec.name, live.region, stays, field):
                         used.setdefault(topic, set()).add(field.service)
         for one in derived:
-            wanted = sorted({*one.spec["publishers"], *used.get(one.address, ())})
+            # With targets not all that publishes there was read: nobody loses the right.
+            there = snapshot.observed.get(one.address) if snapshot.read_scope is not None else None
+            unseen = there.spec["publishers"] if there is not None else ()
+            wanted = sorted({*one.spec["publishers"], *used.get(one.address, ()), *unseen})
             snapshot.desired[one.address] = replace(one, spec={**one.spec, "publishers": wanted})
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
