@@ -44,7 +44,7 @@ def make(
     identities in full, a different tenth each day. ``again`` are the addresses of a saved plan's changes, each
     with those it depends on: only they are planned, and what they do not concern is read in bulk. Raises ReconError
     (Refused for the wrong account)."""
-    from reconciler import refine, refused_regions
+    from reconciler import forgotten, refine, refused_regions
     from reconciler.aws import Aws
     from reconciler.observing import declare, observe
     from reconciler.planner import make_plan
@@ -71,6 +71,7 @@ def make(
     )
 
     refused_regions.settle(snapshot, aws)
+    forgotten.name_them(snapshot, aws)
 
     def plan_of(frozen: Snapshot) -> Plan:
         return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts, again=bool(again))

@@ -293,3 +293,11 @@ def test_in_a_zone_of_another_account_the_marker_claims_record_groups(house: Hou
     house.write({}, stack={"dns": DNS})
     house.settle()
     assert [texts(name) for name in ("_recon.acme.com", "_dmarc.acme.com", "bounce.acme.com")] == [[], [], []]
+    # somebody deletes the identity with its tags, and it is taken out at once: the marker says what is ours
+    house.write({"domains": {"acme.com": entry}}, stack={"dns": DNS})
+    house.settle()
+    client("sesv2").delete_email_identity(EmailIdentity="acme.com")
+    house.document = {}
+    house.write({}, stack={"dns": DNS})
+    house.settle()
+    assert [texts(name) for name in ("_recon.acme.com", "_dmarc.acme.com", "bounce.acme.com")] == [[], [], []]

@@ -250,6 +250,76 @@ def test_entries_are_let_go(applied: House, entry: str) -> None:
     assert set(owners().values()) == {"acme"}, "declared again, it is adopted again"
 
 
+def test_what_was_let_go_and_is_declared_again_goes_whole(house: House) -> None:
+    """The SPF record that recon made, too, of which nothing says any more that recon made it."""
+    house.seed_zone()
+    entry = {"identity": False, "spf": {"include": ["b.example", "a.example"]}}
+    world: dict[str, Any] = {"domains": {DOMAIN: entry}}
+    for document in (world, {"released": [f"domains.{DOMAIN}"]}):
+        house.document = {}
+        house.settle(document)
+    house.document = {}
+    house.settle({"domains": {DOMAIN: {**entry, "spf": {"include": ["a.example", "b.example"]}}}})
+    house.document = {}
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
+def test_a_lock_of_a_user_that_is_let_go_stays_and_is_named(applied: House) -> None:
+    (key,) = client("iam").list_access_keys(UserName="app")["AccessKeyMetadata"]
+    assert applied.cli("smtp", "lock", "app", "state.yaml", "--auto-approve").code == 0
+    plan = applied.settle(without("smtp_users.app"))
+    (change,) = [c for c in plan.changes if c.address == "smtp_user/app"]
+    assert [note.rule for note in change.notes] == ["left", "left"]
+    assert f"it stays locked: the policy recon-lock denies everything to it and its keys {key['AccessKeyId']}" in (
+        change.notes[1].message
+    )
+    assert "recon smtp lock app --unlock --undeclared" in change.notes[1].message
+    assert applied.cli("smtp", "lock", "app", "state.yaml", "--unlock", "--undeclared", "--auto-approve").code == 0
+    assert client("iam").list_user_policies(UserName="app")["PolicyNames"] == ["recon-smtp"]
+    assert client("iam").list_access_keys(UserName="app")["AccessKeyMetadata"][0]["Status"] == "Active"
+
+
+@pytest.mark.parametrize(("before", "after", "kept"), [
+    ([HOME, OTHER], [OTHER], True), ([HOME], [OTHER], False), ([HOME], [OTHER, HOME], False),
+])  # fmt: skip
+def test_the_key_of_a_user_that_was_let_go_is_known_in_other_regions(
+    house: House, before: list[str], after: list[str], kept: bool
+) -> None:
+    """Its store holds its passwords for the regions that it covered; only a new key has those of others."""
+    user = {"smtp_users": {"app": {"from_addresses": ["*"], "credentials": {**STORE, "region": HOME}}}}
+
+    def stack(name: str, regions: list[str], document: dict[str, Any]) -> None:
+        house.document = {}
+        house.write(document, stack={"name": name, "regions": regions})
+
+    def keys() -> list[str]:
+        return [key["AccessKeyId"] for key in client("iam").list_access_keys(UserName="app")["AccessKeyMetadata"]]
+
+    stack("one", before, user)
+    house.settle()
+    (old,) = keys()
+    stack("one", before, {"released": ["smtp_users.app"]})
+    house.settle()
+    elsewhere = {**user["smtp_users"]["app"], "credentials": {"ssm": {"name": "/other"}}}
+    stack("two", after, {"smtp_users": {"app": elsewhere}})
+    (change,) = [c for c in house.plan().changes if c.kind == "smtp_credential"]
+    assert f"{old} stays as it is: no declared store" in {n.rule: n.message for n in change.notes}["key-not-held"]
+    stack("two", after, user)
+    plan = house.plan()
+    (change,) = [c for c in plan.changes if c.kind == "smtp_credential"]
+    assert change.action == "adopt"
+    assert "foreign-key" not in {d.code for d in plan.diagnostics}
+    told = {note.rule: note.message for note in change.notes}
+    assert ("new-key" in told, f"{old} stays active until it is rotated out" in told.get("old-key-stays", "")) == (
+        not kept, not kept,
+    )  # fmt: skip
+    house.settle()
+    assert (old in keys(), len(keys())) == (True, 1 if kept else 2)
+    value = client("secretsmanager").get_secret_value(SecretId="recon/app")["SecretString"]
+    assert [*json.loads(value)["regions"]] == after
+
+
 def test_a_line_whose_entry_is_let_go_already_does_nothing(applied: House) -> None:
     applied.settle(without("configuration_sets.main", "domains.acme.com", "domains.parked.acme.com"))
     applied.settle(of_new(ELSE, name="other"))

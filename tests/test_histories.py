@@ -452,8 +452,9 @@ def take_back(history: History) -> bool:
         return False
     name = history.random.choice(found).partition(".")[2]
     del history.let_go[f"domains.{name}"]
-    history.left_spf.pop(name, None)
     entry = history.gone.pop(name)
+    if history.left_spf.pop(name, None) and '"v=spf1 ~all"' in (values := history.by_hand.get((name, "TXT"), [])):
+        values.remove('"v=spf1 ~all"')
     for zone in ZONES:
         for key, values in records({"domains": {name: ("", entry)}}, zone):
             for value in values:
@@ -497,8 +498,6 @@ def split(history: History) -> bool:
     history.formerly[new] = [old]
     # The order of the two does not matter; a key that was let go is nobody's for good.
     first = history.chance(0.5) or ("smtp_users", "news") in moved
-    for section, name in () if first else moved:
-        forget_spf(history, name, document[section][name])
     history.stacks = {new: document, **history.stacks} if first else {**history.stacks, new: document}
     history.say(f"{new} takes {moved} from {old}")
     history.apply(killed=history.chance(0.5))
@@ -507,7 +506,7 @@ def split(history: History) -> bool:
 
 
 def forget_spf(history: History, name: str, entry: dict[str, Any]) -> None:
-    """The record that recon made for a domain that is let go is nobody's: its terms may become ours again, not it."""
+    """The record that recon made for a domain that is let go is nobody's, until all of it is declared again."""
     foreign = history.foreign(zone_of(name)).get((name, "TXT"), []) if "spf" in entry else ['"v=spf1']
     if not any(value.startswith('"v=spf1') for value in foreign):
         history.by_hand.setdefault((name, "TXT"), []).append('"v=spf1 ~all"')

@@ -116,6 +116,79 @@ def test_a_foreign_record_at_the_next_name_is_not_taken_for_ours(house: House) -
     assert house.dns("go.acme.com", "CNAME") == ["d111.cloudfront.net."]
 
 
+# --- what somebody deletes, and takes out of the YAML --------------------------------------------------------------
+
+
+def test_records_of_what_somebody_has_deleted_and_taken_out_are_named(house: House) -> None:
+    """Only the journal knows of them; what is live, or another stack's, is not named."""
+    house.seed_zone()
+    stays = {"domains": {"acme.com": {"dkim": {}}}}
+    shop = {"dkim": {}, "mail_from": {"mail_from_domain": "m.shop.acme.com"}, "dmarc": {"p": "none"}}
+    sets = {name: {"tracking_options": {"custom_redirect_domain": f"{name}.acme.com"}} for name in ("one", "two")}
+    house.write({"domains": {**stays["domains"], "shop.acme.com": shop}, "configuration_sets": sets})
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+    ses = client("sesv2")
+    tokens = house.identity("shop.acme.com")["DkimAttributes"]["Tokens"]
+
+    def left() -> list[str]:
+        plan = house.cli("plan", "state.yaml", "--format", "json").json
+        assert not plan["changes"]
+        return sorted(d["message"] for d in plan["diagnostics"] if d["code"] == "left")
+
+    ses.delete_email_identity(EmailIdentity="shop.acme.com")
+    for name in sets:
+        ses.delete_configuration_set(ConfigurationSetName=name)
+    house.document = {}
+    house.write(stays)
+    of_sets, identity = left()
+    assert of_sets.startswith("configuration_set/us-east-1/one or configuration_set/us-east-1/two was deleted by")
+    assert "stay in the zone acme.com: one.acme.com CNAME, two.acme.com CNAME;" in of_sets
+    listed = [*(f"{token}._domainkey.shop.acme.com CNAME" for token in tokens), "_dmarc.shop.acme.com TXT",
+              "m.shop.acme.com MX"]  # fmt: skip
+    assert f"stay in the zone acme.com: {', '.join(sorted(listed))};" in identity
+    # Somebody's set tracks through one name; another stack's tags name the other; the identity lives on.
+    ses.create_configuration_set(ConfigurationSetName="one", TrackingOptions={"CustomRedirectDomain": "one.acme.com"})
+    tags = {"recon:stack": "other", "recon:records": "tracking", "recon:tracking": "two.acme.com"}
+    ses.create_configuration_set(
+        ConfigurationSetName="theirs", Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+    )
+    ses.create_email_identity(EmailIdentity="shop.acme.com")
+    assert left() == []
+
+
+# --- a zone that the search for tags leaves out --------------------------------------------------------------------
+
+
+def test_a_zone_with_a_marker_gets_its_tag_back_before_it_is_forgotten(house: House) -> None:
+    """A tool that manages all tags of the zone has taken it off."""
+    route53 = client("route53")
+    zone = house.seed_zone()
+    house.seed_zone("other.com", {})
+    house.kept = house.raw_foreign()
+    parked = {"domains": {"parked.acme.com": {"identity": False, "null_mx": True}}}
+    assert (
+        "1 more zone not read: nothing declared or live is there, and no tag recon:acme" in house.plan(parked).scanned
+    )
+    house.settle()
+    keys = {"ResourceType": "hostedzone", "ResourceId": zone.rpartition("/")[2]}
+    route53.change_tags_for_resource(**keys, RemoveTagKeys=["recon:acme"])
+    (change,) = house.plan().changes
+    assert (change.action, change.before, change.after) == (
+        "update", {"name": "_recon.acme.com", "type": "TXT", "zone_tag": None},
+        {"name": "_recon.acme.com", "type": "TXT", "zone_tag": "recon:acme"},
+    )  # fmt: skip
+    house.sandbox.fault("denied", operation="ListTagsForResource")
+    denied = house.plan()
+    said = [(d.code, d.severity) for d in denied.diagnostics if d.code.startswith("zone")]
+    assert (said, denied.changes) == ([("zone-tag", "warning")], ())
+    house.sandbox.clear_faults()
+    house.settle()
+    assert [tag["Key"] for tag in route53.list_tags_for_resource(**keys)["ResourceTagSet"]["Tags"]] == ["recon:acme"]
+    house.document = {}
+    house.settle({})
+    house.check_foreign(alone=True)
+
+
 # --- a MAIL FROM name or a selector that SES never took ------------------------------------------------------------
 
 

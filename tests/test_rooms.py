@@ -51,6 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "safeguards": {"model", "errors", "rules", "steps"},
     "refine": {"model", "kinds", "resources"},
     "refused_regions": {"model", "errors", "aws", "kinds", "resources", "journal"},
+    "forgotten": {"model", "errors", "names", "aws", "kinds", "resources", "journal"},
     "running": {
         "model",
         "errors",
@@ -63,6 +64,7 @@ ROOMS: dict[str, set[str]] = {
         "planner",
         "refine",
         "refused_regions",
+        "forgotten",
     },
     "saved": {"model", "errors", "kinds", "resources", "desired", "planner", "running"},
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},

@@ -16,7 +16,7 @@ from reconciler.model import Address, Change, Diagnostic
 from reconciler.names import is_at_or_below, to_route53
 from reconciler.resources.dns_record import marker
 from reconciler.resources.dns_record.edits import Edit, Key, SetChange, batches, compose
-from reconciler.resources.dns_record.kind import untag_zone
+from reconciler.resources.dns_record.kind import tag_zone, untag_zone, zone_tags
 from reconciler.resources.dns_record.zones import Zone, load, record_from_aws
 
 if TYPE_CHECKING:
@@ -191,14 +191,7 @@ class Zones:
         any more."""
         if self.run.scope in zone.tagged_for or not any(_has_marker(c.after, self.run.scope) for c in batch):
             return
-        self.run.aws.call(
-            "route53",
-            "ChangeTagsForResource",
-            dns=True,
-            ResourceType="hostedzone",
-            ResourceId=zone.id,
-            AddTags=[{"Key": f"recon:{self.run.scope}", "Value": "marker"}],
-        )
+        tag_zone(self.run.aws, self.run.scope, zone.id)
         zone.tagged_for.add(self.run.scope)
 
     def untag_unused(self) -> list[Diagnostic]:
@@ -251,9 +244,7 @@ def read_zone(aws: Aws, zone_id: str) -> Zone:
     raw = aws.call("route53", "GetHostedZone", dns=True, Id=zone_id)["HostedZone"]
     zone = Zone(zone_id, raw["Name"].rstrip(".").lower(), bool((raw.get("Config") or {}).get("PrivateZone")))
     load(aws, zone)
-    tags = aws.call("route53", "ListTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id)
-    there = {t["Key"] for t in tags["ResourceTagSet"].get("Tags") or ()}
-    zone.tagged_for = {one for one in aws.stack.scopes if f"recon:{one}" in there}
+    zone.tagged_for = zone_tags(aws, zone_id) & {*aws.stack.scopes}
     return zone
 
 

@@ -21,7 +21,7 @@ from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import BaseKind, Need, Runtime, Step, needs_of, order_of
 from reconciler.kinds.lookups import Lookup, Said, said_under
-from reconciler.kinds.ownership import DKIM_SELECTOR, MAIL_FROM, RECORDS, published, unpack
+from reconciler.kinds.ownership import DKIM_SELECTOR, MAIL_FROM, PREFIX, RECORDS, published, unpack
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Entry, Observed, State, address_parts
@@ -48,11 +48,14 @@ _LABELS = ("_dmarc.", "_domainkey.", "_bimi.", "_recon.")
 
 class DnsRecord(BaseKind):
     name = NAME
-    reads = ("route53:ListHostedZones", "route53:ListResourceRecordSets", "resourcegroupstaggingapi:GetResources")
-    # GetHostedZone and ListTagsForResource: an apply reads a zone again before it relies on it
+    reads = (
+        "route53:ListHostedZones", "route53:ListResourceRecordSets", "route53:ListTagsForResource",
+        "resourcegroupstaggingapi:GetResources",
+    )  # fmt: skip
+    # GetHostedZone: an apply reads a zone again before it relies on it
     writes = (
         "route53:ChangeResourceRecordSets", "route53:ChangeTagsForResource", "route53:GetChange",
-        "route53:GetHostedZone", "route53:ListTagsForResource",
+        "route53:GetHostedZone",
     )  # fmt: skip
 
     read_calls = dict.fromkeys(("value", "ttl"), "route53:ListResourceRecordSets")
@@ -91,6 +94,13 @@ class DnsRecord(BaseKind):
             snapshot.scanned.append(
                 f"zones {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")
             )
+        if snapshot.read_scope is None and (
+            others := sum(not (z.loaded or z.private) for z in snapshot.zones.values())
+        ):
+            words = (
+                f"{others} more zone{'s' if others > 1 else ''} not read: nothing declared or live is there, and no tag"
+            )
+            snapshot.scanned.append(f"{words} recon:{snapshot.scope}")
 
     # -- compared ---------------------------------------------------------------------------------------------------
 
@@ -110,6 +120,7 @@ class DnsRecord(BaseKind):
             removals.plan_markers()
             leftovers.name_what_stays(plan)
             removals.untag_zones()
+            removals.tag_zones()
         changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
         for address, group in foreign_ownership.refuse(draft, changes):
             plan.stuck.setdefault(plan.changes[address].domain, set()).add(group)
@@ -161,6 +172,9 @@ class DnsRecord(BaseKind):
     def explained(self, change: Change, event: str, said: Said) -> tuple[str, ...]:
         return tuple(one.path for one in change.diff) or ("",)
 
+    def is_visible(self, aws: Aws, change: Change) -> bool:
+        return bool(change.execution.get("tag")) or super().is_visible(aws, change)
+
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
         zone = str(run["zone"])
@@ -168,13 +182,13 @@ class DnsRecord(BaseKind):
             # A tag or a marker remembers it; nothing to call.
             yield Step(change.address, "claim", run["needs"], lambda rt: None)
             return
+        if run.get("tag"):
+            calls = ("route53:ChangeTagsForResource",)
+            yield Step(change.address, "write", run=lambda rt: tag_zone(rt.aws, run["tag"], zone), calls=calls)
+            return
         if run.get("untag"):
-            yield Step(
-                change.address,
-                "untag",
-                run=lambda rt: untag_zone(rt.aws, run["untag"], zone),
-                calls=("route53:ChangeTagsForResource",),
-            )
+            calls = ("route53:ChangeTagsForResource",)
+            yield Step(change.address, "untag", run=lambda rt: untag_zone(rt.aws, run["untag"], zone), calls=calls)
             return
         if run.get("mark"):
             yield Step(
@@ -216,6 +230,12 @@ class DnsRecord(BaseKind):
         )
 
 
+def tag_zone(aws: Aws, scope: str, zone_id: str) -> None:
+    """Put the tag on a zone that says: here is a marker of this stack. The search for tags finds the zone by it."""
+    tags = [{"Key": f"recon:{scope}", "Value": "marker"}]
+    aws.call("route53", "ChangeTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id, AddTags=tags)
+
+
 def untag_zone(aws: Aws, scopes: Iterable[str], zone_id: str) -> None:
     """Take the tags off a zone that say: here is a marker of these stacks."""
     tags = [f"recon:{scope}" for scope in sorted(scopes)]
@@ -248,7 +268,7 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
         }
     older: set[str] = set()
     for zone_id in wanted:
-        snapshot.zones[zone_id].tagged_for = set(snapshot.tagged_zones[zone_id])
+        snapshot.zones[zone_id].tagged_for |= set(snapshot.tagged_zones[zone_id])
     # A zone of its own for `_dmarc.example.com` is rare: where none is, its parent's zone is the one.
     apart = [label for label in _LABELS if any(zone.name.startswith(label) for zone in snapshot.zones.values())]
     for name, hint in chain(names, ((label + name, hint) for label in apart for name, hint in names)):
@@ -281,8 +301,32 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
         else:
             words = f"records to delete may be left in zone {name}, which could not be read: {problem.message}"
             snapshot.say("warning", "zone-unread", words, hint=problem.hint)
+    _ask_for_tags(aws, snapshot, sorted((wanted | older) - tried))
     tried |= wanted | older
     read_delegations(aws, snapshot.zones)
+
+
+def _ask_for_tags(aws: Aws, snapshot: Snapshot, ids: Iterable[str]) -> None:
+    """Ask Route 53 for the tags of those zones with a marker of ours that the search for tags has not found: it trails
+    behind by minutes, or somebody has taken the tag off (a tool that manages all tags of the zone)."""
+    scope = snapshot.scope
+    for zone in (snapshot.zones[one] for one in ids):
+        marked = zone.loaded and not zone.private and scope in marker.stacks_in(zone)
+        if not marked or scope in zone.tagged_for or any(one.prefix == "sweep" for one in snapshot.unread):
+            continue
+        try:
+            zone.tagged_for |= zone_tags(aws, zone.id) & {scope}
+        except AwsError as error:
+            words = f"whether zone {zone.name} has the tag recon:{scope}, which its marker needs: {error.message}"
+            snapshot.say("warning", "zone-tag", words, hint=error.hint)
+            zone.tagged_for.add(scope)  # nothing is planned from what could not be read
+
+
+def zone_tags(aws: Aws, zone_id: str) -> set[str]:
+    """The stacks that the tags of a zone name: the keys ``recon:SCOPE``, without the prefix."""
+    answer = aws.call("route53", "ListTagsForResource", dns=True, ResourceType="hostedzone", ResourceId=zone_id)
+    keys = {tag["Key"] for tag in answer["ResourceTagSet"].get("Tags") or ()}
+    return {key.removeprefix(PREFIX) for key in keys if key.startswith(PREFIX)}
 
 
 def _name_what_to_publish(draft: PlanDraft) -> None:

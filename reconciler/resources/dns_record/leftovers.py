@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from reconciler.kinds.ownership import PROTECT
+from reconciler.kinds.ownership import PROTECT, TRACKING, unpack
+from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.model import Observed
-from reconciler.resources.dns_record import TRACKING_KIND, intents
+from reconciler.names import parents
+from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.record_plan import RecordPlan
-from reconciler.resources.dns_record.values import MAIL_FROM_TERMS, address_of, mx_value, tracking_option
+from reconciler.resources.dns_record.values import (
+    MAIL_FROM_TERMS,
+    address_of,
+    host,
+    is_feedback,
+    mail_from_names,
+    mx_value,
+    tracking_option,
+)
 from reconciler.resources.dns_record.zones import Zone
 
 
@@ -88,3 +98,40 @@ def _name_by_hand(plan: RecordPlan, live: Observed) -> None:
             hint="delete them there once the identity is gone",
             address=live.address,
         )
+
+
+def underived(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
+    """(zone, name, type) of each record that has the form of SES's, and that no declared or live resource and no marker
+    of ours has."""
+    known = {intent.name for intent in intents.of_state(snapshot)}
+    for live in snapshot.observed.values():
+        if live.kind == "email_identity":
+            known |= mail_from_names(live)
+            known |= {f"{token}._domainkey.{live.name}" for token in live.facts.get("tokens") or ()}
+        elif live.kind == TRACKING_KIND:
+            known |= {tracking_option(live), *unpack(live.tags, TRACKING)}
+    for zone in snapshot.zones.values():
+        for (name, type_), records in zone.records.items() if zone.loaded and not zone.private else ():
+            if (
+                type_ not in ("CNAME", "MX")
+                or name in known
+                or not any(_is_ses(name, type_, r.values) for r in records)
+            ):
+                continue
+            if not any(own.name == name for own in _remembered(zone, name, snapshot.state.stack.scopes)):
+                yield zone.name, name, type_
+
+
+def _is_ses(name: str, type_: str, values: tuple[str, ...]) -> bool:
+    if type_ == "MX":
+        return any(is_feedback(value) for value in values)
+    end = ".amazonses.com" if "._domainkey." in name else ".awstrack.me"
+    return any(host(value).endswith(end) for value in values)
+
+
+def _remembered(zone: Zone, name: str, scopes: Iterable[str]) -> Iterator[marker.Own]:
+    """The exact records in our markers at or above a name."""
+    for domain in (name, *parents(name)):
+        texts = [text for _, text in zone.texts(marker.name_for(domain))]
+        for scope in scopes if texts else ():
+            yield from marker.read(texts, scope).own

@@ -111,9 +111,13 @@ def stack_of(text: str) -> str | None:
 
 def unused_tags(zone: Zone) -> list[str]:
     """The stacks for which a zone is tagged although it has no marker of theirs."""
+    return sorted(zone.tagged_for - stacks_in(zone))
+
+
+def stacks_in(zone: Zone) -> set[str]:
+    """The stacks that have markers in a zone."""
     names = [name for name, type_ in zone.records if type_ == "TXT" and name.startswith(f"{LABEL}.")]
-    marked = {stack_of(text) for name in names for _, text in zone.texts(name)}
-    return sorted(zone.tagged_for - marked)
+    return {stack for name in names for _, text in zone.texts(name) if (stack := stack_of(text))}
 
 
 def read(texts: Iterable[str], scope: str) -> Marker:

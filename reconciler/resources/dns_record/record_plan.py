@@ -48,6 +48,8 @@ class RecordChange:
     marker: bool = False
     untag: tuple[str, ...] = ()
     """The stacks whose tag is taken off the zone."""
+    tag: str = ""
+    """The stack whose tag is put on the zone."""
     adopts: bool = False
     """For a marker: whether it takes over lines of a former stack."""
     region: str | None = None
@@ -484,8 +486,8 @@ class RecordPlan:
                     self.snapshot.scope
                 ),
             }
-        if planned.untag:
-            execution["untag"] = planned.untag
+        if planned.untag or planned.tag:
+            execution |= {"untag": planned.untag, "tag": planned.tag}
         if planned.marker:
             execution["marker"] = True
         return Change(

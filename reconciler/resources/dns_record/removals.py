@@ -28,6 +28,7 @@ from reconciler.resources.dns_record.values import (
     MAIL_FROM_TERMS,
     address_of,
     host,
+    is_feedback,
     key_of,
     mail_from_names,
     mx_value,
@@ -297,6 +298,9 @@ class Removals:
                     continue
                 if whole:
                     self._drop_group(domain, group, None, zone)
+                elif not self._drop_claimed(zone, domain, group):
+                    self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
+                    continue
                 if group in self.plan.stuck.get(domain, ()):
                     self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
@@ -316,6 +320,39 @@ class Removals:
                 wanted.spf_shared = remembered.spf_shared
             for own in remembered.own:
                 self._drop_own(zone, domain, own)
+
+    def _drop_claimed(self, zone: Zone, domain: str, claim: str) -> bool:
+        """Delete the records that a marker claims by their name, where no live resource has that name: somebody has
+        deleted it with its tags. False where that could not be seen, so that the marker must go on claiming them."""
+        group, _, name = claim.partition(":")
+        types = RECORD_GROUPS[group][1].types if group in RECORD_GROUPS else ()
+        if not any(zone.sets(name, type_) for type_ in types) or any(
+            c.name == name for c in self.plan.changes.values()
+        ):
+            return True
+        if self.plan.snapshot.partial:
+            return False
+        if name in self._live_names() or self._is_shared(zone, domain, group, name):
+            return True
+        for record in [r for type_ in types if (name, type_) not in self.plan.wanted for r in zone.sets(name, type_)]:
+            texts = dict(zone.texts(name)) if record.type == "TXT" else {}
+            for raw in [raw for raw in record.values if record.simple and _is_of(group, record.type, raw, texts)]:
+                left = spf.remove(texts[raw], MAIL_FROM_TERMS, True) if group == "mail_from" and texts else None
+                address, shown = self.plan.address(zone, name, record.type), {"value": texts.get(raw, raw)}
+                self.plan.delete(address, zone, record, raw, shown, None, left, groups=[group], domain=domain)
+        return True
+
+    def _live_names(self) -> set[str]:
+        """The names of records that live resources have, whoever owns them."""
+        found: set[str] = set()
+        for live in self.plan.snapshot.observed.values():
+            if live.kind == "email_identity":
+                selector = live.spec["dkim"].get("domain_signing_selector")
+                found |= mail_from_names(live)
+                found |= {f"{one}._domainkey.{live.name}" for one in {selector, *unpack(live.tags, DKIM_SELECTOR)}}
+            elif live.kind == TRACKING_KIND:
+                found |= {*unpack(live.tags, TRACKING), *filter(None, [tracking_option(live)])}
+        return found
 
     def _drop_spf_terms(self, zone: Zone, domain: str, remembered: marker.Marker) -> None:
         found = [(raw, t) for raw, t in zone.texts(domain) if spf.is_record(t, strict=False)]
@@ -469,6 +506,24 @@ class Removals:
                 notes=[Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
             )
 
+    def tag_zones(self) -> None:
+        """Put our tag back on zones with a marker of ours: without it, nothing finds the marker once no name in the
+        zone is declared any more. The run itself tags the zones into which it writes markers."""
+        scope = self.plan.snapshot.scope
+        written = {one.zone.id for one in self.plan.changes.values() if one.mark or (one.marker and one.add)}
+        for zone_id in sorted({zone_id for zone_id, _ in self.plan.live_markers} - written):
+            zone, name = self.plan.snapshot.zones[zone_id], marker.name_for(self.plan.snapshot.zones[zone_id].name)
+            stays = any(place[0] == zone_id and wanted for place, wanted in self.plan.markers.items())
+            address = self.plan.address(zone, name, "TXT")
+            if not stays or scope in zone.tagged_for or address in self.plan.changes:
+                continue
+            shown = {"name": name, "type": "TXT", "zone_tag": None}
+            words = "the zone holds a marker, and nothing finds it without this tag: let no other tool take it off"
+            self.plan.changes[address] = RecordChange(
+                zone, None, "TXT", shown, {**shown, "zone_tag": f"recon:{scope}"},
+                (FieldDiff("zone_tag", None, f"recon:{scope}"),), tag=scope, notes=[Note("zone-tag", "note", words)],
+            )  # fmt: skip
+
     def remember_groups(self) -> None:
         """Say which record groups each owner's ``recon:records`` must name after this plan."""
         snapshot = self.plan.snapshot
@@ -530,6 +585,18 @@ class Removals:
         if not name or not intents.tracks_over_https(spec) or self.plan.snapshot.zone_unread(name):
             return False
         return any(serves_others(zone.at(name)) for zone in self.plan.zones_of(name))
+
+
+def _is_of(group: str, type_: str, raw: str, texts: Mapping[str, str]) -> bool:
+    """Whether a value is one that recon puts at a name of the group, for any region and key."""
+    if type_ == "MX":
+        return is_feedback(raw)
+    if type_ == "CNAME":
+        return host(raw).endswith(".awstrack.me")
+    text = texts.get(raw, "")
+    if group == "mail_from":
+        return spf.is_record(text, strict=False) and bool(spf.terms_present(text, MAIL_FROM_TERMS))
+    return key_of(text) is not None and len(texts) == 1
 
 
 def _groups_of(own: marker.Own) -> list[str]:

@@ -391,8 +391,8 @@ class Upserts:
             wanted = self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker())
             self.plan.spf_compared.add((zone.id, intent.domain))
             made = any(theirs.spf_made for theirs in self.plan.markers_of_others(zone, intent.domain).values())
-            if there is not None and intent.all is not None and not made:
-                created = created or spf.remove(there, intent.terms, True) is None  # all of the record is declared
+            if there is not None and not made:
+                created = created or self._is_all_declared(there, intent)
             wanted.spf, wanted.spf_created = list(intent.terms), created
             wanted.spf_shared = not created and (remembered.spf_shared or made)
             claimed = set(intent.terms) <= set(ours_before) and created == remembered.spf_created
@@ -421,6 +421,16 @@ class Upserts:
         self.plan.update(
             address, zone, intent, live, [found[0][0]], [intents.encode(merged)], before, after, there, merged
         )
+
+    @staticmethod
+    def _is_all_declared(there: str, intent: Intent) -> bool:
+        """Whether an SPF record has nothing but what is declared, its ``all``, too; or the ``all`` that recon gives a
+        record by itself, as of one that was let go and is declared again. What would be left of it without its terms
+        says that nobody may send."""
+        if spf.remove(there, intent.terms, True) is not None:
+            return False
+        end = spf.parse(there).all
+        return intent.all is not None or (end is not None and end.text.lower() == "~all")
 
     def _add_ownership(self, intent: Intent, address: Address) -> None:
         """Have a tag or marker remember that the record's group is ours, and order tag, record and put."""

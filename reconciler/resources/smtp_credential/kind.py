@@ -265,9 +265,10 @@ class SmtpCredential(BaseKind):
         action: ActionName = "adopt" if notes else "create"
         before: dict[str, Any] | None = None
         if live is not None and (live.spec["key"] or current):
-            action = "update"
+            action = "adopt" if notes else "update"
             before = {
-                "access_key": live.spec["key"], "status": current["status"] if current else "deleted",
+                "access_key": live.spec["key"] or state.unrecorded,
+                "status": current["status"] if current else "deleted",
                 **_stored(wanted, execution["old_stores"], live, state), **({"tags": old_tags} if old_tags else {}),
             }  # fmt: skip
             why = (
@@ -278,6 +279,9 @@ class SmtpCredential(BaseKind):
             notes.append(Note("new-key", "warning", f"{why}: a new key is created and stored; the passwords change"))
             if previous:
                 notes.append(Note("old-key-stays", "note", f"{previous} stays active until it is rotated out"))
+        elif live is not None and (held := [k for k in live.facts["foreign"] if k not in drop]):
+            words = f"{', '.join(held)} stays as it is: no declared store is known to hold its passwords, so a new key "
+            notes.append(Note("key-not-held", "note", words + "is created beside it"))
         if drop:
             words = f"deletes {', '.join(drop)}, which nobody uses: IAM allows two keys"
             notes.append(Note("key-makes-room", "warning", words))
@@ -323,7 +327,8 @@ class SmtpCredential(BaseKind):
             {k: v for k, v in d.items() if v is not None or k in both}
             for d, both in ((before, set(after)), (after, set(before)))
         )
-        action: ActionName = "adopt" if STACK in old_tags else "update"
+        takes = STACK in old_tags or (not live.facts["ours"] and _adoption_notes((*state.restore, *state.copy), live))
+        action: ActionName = "adopt" if takes else "update"
         return Change(
             desired.address, NAME, action, before, after, differences(before, after, desired=desired), (),
             (smtp_user.address_of(desired.name),), tuple(_repair_notes(desired, live, state, orphans)),
@@ -629,13 +634,11 @@ def _repair_request(
     state: rotation.Health, live: Observed, key: Mapping[str, Any], removed: list[stores.Store]
 ) -> dict[str, Any]:  # fmt: skip
     """What ``key_requests.record`` or ``repair`` need beside the key request."""
+    copied = {"copy": list(state.copy), "sources": list(state.sources)}
     if state.unrecorded:
         present = {k["id"] for k in live.spec["keys"]}
-        return {"record": key["id"], "previous": live.spec["key"] if live.spec["key"] in present else None}
-    return {
-        "close": live.facts["intent"], "gone": removed, "restore": list(state.restore), "copy": list(state.copy),
-        "sources": list(state.sources),
-    }  # fmt: skip
+        return {"record": key["id"], "previous": live.spec["key"] if live.spec["key"] in present else None, **copied}
+    return {"close": live.facts["intent"], "gone": removed, "restore": list(state.restore), **copied}
 
 
 def _repair_notes(desired: Desired, live: Observed, state: rotation.Health, orphans: list[str]) -> Iterable[Note]:
@@ -697,9 +700,12 @@ def _create_key(rt: Runtime, run: Mapping[str, Any]) -> None:
 
 def _repair(rt: Runtime, run: Mapping[str, Any]) -> None:
     _ensure_ours(rt, run["user"])
+    if run.get("copy"):  # what is recorded is in every store
+        key_requests.repair(rt.aws, rt.scope, run)
     if run.get("record"):
         key_requests.record(rt.aws, rt.scope, run, run["record"], now())
-    key_requests.repair(rt.aws, rt.scope, run)
+    if not run.get("copy"):
+        key_requests.repair(rt.aws, rt.scope, run)
 
 
 def _delete(rt: Runtime, run: Mapping[str, Any]) -> None:

@@ -88,8 +88,8 @@ def health(wanted: Iterable[stores.Store], live: Observed | None) -> Health:
 
 
 def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | None:
-    """The id of a key that every store holds and no tag names: an interrupted run created it, or another tool removed
-    our tags (then the tagged key is missing)."""
+    """The id of a key that stores hold and no tag names: an interrupted run created it, which every store then holds;
+    or our tags were taken off (then the tagged key is missing)."""
     if not wanted:
         return None
     there: Mapping[str, Any] = live.spec["stores"]
@@ -99,16 +99,20 @@ def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | N
     ids = [str(k["id"]) for k in live.spec["keys"]]
     if live.spec["key"] in ids:
         return None
-    return next((k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted)), None)
+    whole = (k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted))
+    # A user that was let go has no tags, and its stores may hold other regions than are covered now.
+    return next(whole, None) or next((k for k in ids if any(stores.held(k, seen) for seen in there.values())), None)
 
 
 def contents(wanted: Iterable[stores.Store], live: Observed, key_id: str) -> list[dict[str, Any]]:
-    """The stores that are proven to hold passwords of the key, with the regions that they cover."""
+    """The stores that are proven to hold passwords of the key, with the regions that they cover; of any
+    regions, where no tag names the key."""
     covered = sorted({r for s in wanted for r in s["regions"]})
     remembered = unpack(live.tags, stores.KEY_REGIONS)
     found = []
     for name, seen in live.spec["stores"].items():
         form = stores.proven_content(key_id, seen, {*remembered, *covered}, sorted(remembered), covered)
+        form = form or (stores.held(key_id, seen) if key_id not in ("", live.spec["key"]) else None)
         if form is not None:
             found.append({**stores.parse(name), **form})
     return found

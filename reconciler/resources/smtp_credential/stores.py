@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Container, Iterable, Mapping
@@ -320,6 +321,11 @@ def password_for(stored: Mapping[str, Any], region: str) -> str | None:
     return found
 
 
+def _has_value(live: Mapping[str, Any]) -> bool:
+    """Whether a store has a current value that recon wrote."""
+    return bool(live.get("exists") and not live.get("deleted") and live.get("proof"))
+
+
 def proven_content(
     key_id: str, live: Mapping[str, Any], known: Iterable[str], *more: list[str]
 ) -> dict[str, Any] | None:
@@ -327,7 +333,7 @@ def proven_content(
 
     ``known`` are regions that it may cover, alone or together; ``more`` are other lists of regions to try.
     """
-    if not live.get("exists") or live.get("deleted") or not live.get("proof"):
+    if not _has_value(live):
         return None
     every = sorted(set(known))
     lists = [(r, False) for r in ([*every], *more) if r] + [([r], True) for r in every]
@@ -336,6 +342,28 @@ def proven_content(
             guess = {"regions": covers, "flat": flat, "secret": secret}
             if live["proof"] in proofs(key_id, guess):
                 return guess
+    return None
+
+
+TOGETHER = 3
+"""How many regions one value may cover for ``held`` to find them."""
+
+
+def held(key_id: str, live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """As ``proven_content``, where nothing names the regions: up to ``TOGETHER`` of all with SMTP are tried."""
+    found = _searched(key_id, str(live["proof"])) if _has_value(live) else None
+    return {**found, "regions": [*found["regions"]]} if found else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _searched(key_id: str, proof: str) -> dict[str, Any] | None:
+    places = [region for region in regions.SES_REGIONS if regions.has_smtp(region)]
+    for number in range(1, TOGETHER + 1):
+        for some in itertools.combinations(places, number):
+            for flat, secret in itertools.product((False, True)[: 2 if number == 1 else 1], (False, True)):
+                guess = {"regions": some, "flat": flat, "secret": secret}
+                if proof in proofs(key_id, guess):
+                    return guess
     return None
 
 

@@ -17,7 +17,7 @@ from reconciler.kinds import send_policy
 from reconciler.kinds.changes import release
 from reconciler.kinds.comparing import touches
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.iam_principals import CallOf, Detail, IamPrincipal
+from reconciler.kinds.iam_principals import LOCK_POLICY, CallOf, Detail, IamPrincipal
 from reconciler.kinds.obstacles import Found
 from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.kinds.ownership import owner_of
@@ -150,11 +150,21 @@ class SmtpUser(IamPrincipal):
         return (Note("user-deleted", "warning", "after this, AWS rejects logins with this user's password"),)
 
     def release(self, snapshot: Snapshot, live: Observed) -> Change | None:
-        """With the tags of its credential, whose stores are let go first: these tags name them."""
+        """With the tags of its credential, whose stores are let go first: these tags name them. A lock stays, with the
+        tag that undoing it needs: it was put there to stop somebody, and letting go is no reason to start again."""
         if owner_of(live.tags) != snapshot.scope:
             return None
-        change = release(live, {**live.tags, **live.facts["key_tags"]})
-        return replace(change, depends_on=(f"smtp_credential/{live.name}",))
+        tags = {**live.tags, **live.facts["key_tags"]}
+        lock = tags.pop(KEY_LOCKED, "")
+        change = replace(release(live, tags), depends_on=(f"smtp_credential/{live.name}",))
+        if not (lock or live.facts.get("locked")):
+            return change
+        parts = [f"the policy {LOCK_POLICY} denies everything to it"] if live.facts.get("locked") else []
+        off = " ".join(lock.split()[1:])
+        parts += [f"its keys {off} stay inactive"] if off else []
+        words = f"it stays locked: {' and '.join(parts) or f'its tag {KEY_LOCKED} says so'}; "
+        words += f"recon smtp lock {live.name} --unlock --undeclared undoes that"
+        return replace(change, notes=(*change.notes, Note("left", "note", words)))
 
     def obstacles(self, aws: Aws, snapshot: Snapshot, going: Sequence[Observed]) -> Found:
         return attachments.obstacles(aws, going)
