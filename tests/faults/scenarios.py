@@ -238,6 +238,24 @@ ROLE: dict[str, Any] = {
 ROLES: dict[str, Any] = {"sending_roles": {"app": ROLE}}
 FUNCTION = merge(ROLES, {"sending_roles": {"app": {"trust": {"service": "lambda.amazonaws.com"}}}})
 
+WATCHED: dict[str, Any] = {
+    "cloudwatch_alarms": {"bounces": {"preset": "bounce_rate", "alarm_actions": [TOPIC], "tags": {"owner": "a"}}},
+    "cloudwatch_dashboards": {"mail": {"preset": "account", "tags": {"owner": "a"}}},
+    "event_rules": {"ses": {"preset": "ses_changes", "targets": [TOPIC], "tags": {"owner": "a"}}},
+}  # fmt: skip
+UNTAGGED: dict[str, Any] = {
+    section: {name: {k: v for k, v in entry.items() if k != "tags"} for name, entry in entries.items()}
+    for section, entries in WATCHED.items()
+}
+
+
+def notified(forwarded: bool, topic: str | None) -> dict[str, Any]:
+    attributes = {"bounce_topic": topic, "complaint_topic": topic}
+    attributes |= {"headers_in_bounce_notifications_enabled": True if topic else None}
+    entry = {"dkim": {}, "email_forwarding_enabled": forwarded, "notification_attributes": attributes}
+    return {"domains": {"acme.com": entry}}
+
+
 SENDER = {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "recon/news"}}}
 ONE_REGION: dict[str, Any] = put(USERS, ("domains", "acme.com", "regions"), [HOME])
 
@@ -377,5 +395,9 @@ SCENARIOS = (
     Scenario("roles-adopt", ROLES, (), others, a_role, adopts=True),
     Scenario("roles-gone", {}, (ROLES,), others, entangled_role),
     Scenario("roles-released", {"released": ["sending_roles.app"]}, (ROLES,), others),
+    Scenario("watched", WATCHED, (), others),
+    Scenario("watched-change", UNTAGGED, (WATCHED,), others),
+    Scenario("notified", notified(False, TOPIC), (), others),
+    Scenario("notified-change", notified(True, None), (notified(False, TOPIC),), others),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
