@@ -258,7 +258,7 @@ def test_init_writes_nothing_through_a_link(house: House, link: str) -> None:
     new = house.home / "new"
     (new / link).parent.mkdir(parents=True)
     (new / link).symlink_to(elsewhere)
-    ran = house.cli("init", "new")
+    ran = house.cli("init", "new", "--package", f"recon-mail @ git+https://host.example/owner/recon@{'a' * 40}")
     assert ran.code == 1 and f"new/{link} is a symbolic link" in ran.err, ran
     assert not list(elsewhere.iterdir()) and not (new / "state" / "stack.yaml").exists()
 
