@@ -38,7 +38,7 @@ def judged(
             after = [_refused(one, causes[one.address]) if one.address in causes else one for one in found]
         if after == [*found]:
             if before is None:
-                return after, tuple(replace(one, stands=True) for one in findings)
+                return after, tuple(replace(one, stands=not RULES[one.code].urgent) for one in findings)
             return rules.with_fixed(after, findings, before)
         current = after
 

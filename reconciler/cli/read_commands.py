@@ -13,10 +13,10 @@ import typer
 
 from reconciler.cli.app import app
 from reconciler.cli.common import (
+    TEXT_OR_JSON,
     ColorOption,
     EnvOption,
     FindingsOption,
-    FormatOption,
     Output,
     QuietOption,
     StateArg,
@@ -52,15 +52,15 @@ if TYPE_CHECKING:
 def validate(
     state: StateArg = "state",
     env: EnvOption = None,
-    format: FormatOption = "text",
+    format: Annotated[str, typer.Option("--format", help="text, json, github or sarif.")] = "text",
     no_color: ColorOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Check the YAML offline: syntax, schema, references. Needs no credentials. Formats: also github and sarif."""
+    """Check the YAML offline: syntax, schema, references. Needs no credentials."""
     if format in ("github", "sarif"):
         raise typer.Exit(_annotated(state, env, format))
-    out = Output(format, no_color, quiet, verbose)
+    out = Output(format, no_color, quiet, verbose, (*TEXT_OR_JSON, "github", "sarif"))
     loaded, warnings = load(state, env, out)
     if format == "json":
         out.document(loaded.stack, "valid", {"state_digest": loaded.digest}, warnings)

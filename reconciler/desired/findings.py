@@ -69,6 +69,7 @@ _SAID_OF_SECRETS: Final = {
     "not-allowed-value": "this is not an allowed value",
     "repeated-item": "an item is in the list twice",
     "exactly-one": "exactly one of the keys that belong here is wanted",
+    "empty-map": "the map is empty",
     "bad-value": "the value does not fit",
 }
 _QUOTED_IN_HINTS: Final = frozenset({"ambiguous-scalar", "wrong-type", "unknown-key"})
@@ -169,6 +170,8 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
         return SchemaProblem(path, "repeated-item", f"{show(twice)} is in the list twice", "keep one of the two")
     if word in ("minProperties", "maxProperties"):
         names = ", ".join(schema.get("properties", {}))
+        if not names:
+            return SchemaProblem(path, "empty-map", "the map is empty", "write at least one key, or take it out")
         found = ", ".join(value) or "nothing"
         return SchemaProblem(
             path, "exactly-one", f"exactly one of {names} is wanted; found {found}", "write exactly one of them"

@@ -160,6 +160,9 @@ def read_file(path: Path, problems: Problems) -> Node | None:
     except NotAFile as error:
         problems.add("error", "unreadable-file", error.message, error.hint, file=name)
         return None
+    except FileNotFoundError:
+        problems.add("error", "no-such-path", f"{name} does not exist", "check its path", file=name)
+        return None
     except OSError as error:
         problems.add("error", "unreadable-file", f"{name} cannot be read: {error.strerror or error}",
                      "look at its permissions", file=name)  # fmt: skip
@@ -280,7 +283,8 @@ HARMLESS: Final = frozenset(
 """What belongs there, and words that are no secrets."""
 
 
-_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_NO_SECRET: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d|\d{1,4}|[a-z][a-z_.-]*(?:/[a-z${}_.-]+)+")
+"""A region, a number of days, the path of a secret in words: no key and no password has these forms."""
 
 
 class _Stop(Exception):
@@ -326,7 +330,7 @@ class _Builder:
 
     def _hide(self, *texts: str | None) -> None:
         for text in texts:
-            if text and text not in HARMLESS and not _REGION.fullmatch(text):
+            if text and text not in HARMLESS and not _NO_SECRET.fullmatch(text):
                 self.problems.hidden |= {text, *(text.split("\n") if "\n" in text else ())}
 
     def _node(self, event: Any, depth: int, key_line: int, key_column: int) -> Node:

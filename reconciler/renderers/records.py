@@ -130,8 +130,9 @@ def _markdown(records: Sequence[RecordRow]) -> str:
 def _csv(records: Sequence[RecordRow]) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows(["" if one[column] is None else one[column] for column in COLUMNS] for one in records)
+    columns = (*COLUMNS, "since")
+    table.writerow(columns)
+    table.writerows(["" if one.get(column) is None else one[column] for column in columns] for one in records)
     return out.getvalue()
 
 

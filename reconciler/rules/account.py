@@ -37,7 +37,7 @@ def sandbox(view: RuleView, region: str) -> Iterator[Problem]:
         )
 
 
-@region_rule("region-paused", "warning", "Sending is off in a region")
+@region_rule("region-paused", "warning", "Sending is off in a region", urgent=True)
 def paused(view: RuleView, region: str) -> Iterator[Problem]:
     """The account's own switch for sending is off in a region that the stack uses.
 

@@ -374,6 +374,10 @@ def https_hosts(view: RuleView) -> frozenset[str]:
 # --- back into the plan --------------------------------------------------------------------------------------------
 
 
+def _stands(finding: Finding, before: Container[Finding]) -> bool:
+    return finding in before and not RULES[finding.rule].urgent
+
+
 def annotate(
     changes: Sequence[Change], findings: Iterable[Finding], before: Container[Finding] = ()
 ) -> tuple[tuple[Change, ...], tuple[Diagnostic, ...]]:
@@ -391,11 +395,11 @@ def annotate(
         mine = by_address.pop(change.address, [])
         kept = tuple(note for note in change.notes if note.rule not in RULES)
         notes = tuple(
-            Note(f.rule, f.severity, f.message + (f" ({f.hint})" if f.hint else ""), f in before) for f in mine
+            Note(f.rule, f.severity, f.message + (f" ({f.hint})" if f.hint else ""), _stands(f, before)) for f in mine
         )
         out.append(change if not notes and kept == change.notes else replace(change, notes=(*kept, *notes)))
     rest = tuple(
-        Diagnostic(f.severity, f.rule, f.message, f.hint, address=f.address, stands=f in before)
+        Diagnostic(f.severity, f.rule, f.message, f.hint, address=f.address, stands=_stands(f, before))
         for group in by_address.values()
         for f in group
     )

@@ -82,6 +82,8 @@ class Rule:
     fix: str
     theme: str
     example: str
+    urgent: bool = False
+    """Whether it is told in full as long as it holds, also where a plan neither causes nor fixes it."""
 
     def rank(self, finding: RawFinding, chosen: str | None) -> Severity:
         """The severity of one finding; ``chosen`` is what the user's ``rules:`` say.
@@ -110,7 +112,7 @@ _LABEL: Final = re.compile(r"^(Why|Fix|Source): ", re.MULTILINE)
 
 
 def rule(
-    id_: str, severity: Severity, title: str, *, theme: str = "", example: str = ""
+    id_: str, severity: Severity, title: str, *, theme: str = "", example: str = "", urgent: bool = False
 ) -> Callable[[RuleCheck], RuleCheck]:
     """Register a function as the rule ``id_``. Its docstring is its page: what it finds, then ``Why:``, ``Fix:`` and
     ``Source:``, each at the beginning of a line.
@@ -132,6 +134,7 @@ def rule(
             id_, severity, title, texts.get("Source", ""), check, finds.strip(), texts.get("Why", ""),
             texts.get("Fix", ""),
             theme or kind.replace("_", " ").capitalize() + "s", example or f"{kind}/us-east-1/example",
+            urgent,
         )  # fmt: skip
         return check
 
@@ -157,7 +160,7 @@ class RuleFor(Generic[*Item]):
     example: str
 
     def __call__(
-        self, id_: str, severity: Severity, title: str, *, example: str = ""
+        self, id_: str, severity: Severity, title: str, *, example: str = "", urgent: bool = False
     ) -> Callable[[Callable[[RuleView, *Item], Iterable[Problem]]], RuleCheck]:
         def register(check: Callable[[RuleView, *Item], Iterable[Problem]]) -> RuleCheck:
             @wraps(check)
@@ -166,7 +169,8 @@ class RuleFor(Generic[*Item]):
                     for problem in check(view, *item):  # type: ignore[arg-type]
                         yield RawFinding(address, *problem)
 
-            return rule(id_, severity, title, theme=self.theme, example=example or self.example)(check_all)
+            of = {"theme": self.theme, "example": example or self.example}
+            return rule(id_, severity, title, **of, urgent=urgent)(check_all)
 
         return register
 

@@ -307,12 +307,12 @@ def read_zones(aws: Aws, snapshot: Snapshot, names: Iterable[tuple[str, str | No
 
 
 def _ask_for_tags(aws: Aws, snapshot: Snapshot, ids: Iterable[str]) -> None:
-    """Ask Route 53 for the tags of those zones with a marker of ours that the search for tags has not found: it trails
-    behind by minutes, or somebody has taken the tag off (a tool that manages all tags of the zone)."""
+    """Ask Route 53 for the tags of those zones with a marker of ours that the search for tags has not found: it failed,
+    it trails behind by minutes, or somebody has taken the tag off (a tool that manages all tags of the zone)."""
     scope = snapshot.scope
     for zone in (snapshot.zones[one] for one in ids):
         marked = zone.loaded and not zone.private and scope in marker.stacks_in(zone)
-        if not marked or scope in zone.tagged_for or any(one.prefix == "sweep" for one in snapshot.unread):
+        if not marked or scope in zone.tagged_for:
             continue
         try:
             zone.tagged_for |= zone_tags(aws, zone.id) & {scope}

@@ -105,7 +105,7 @@ def from_unverified(view: RuleView, entry: Entry) -> Iterator[Problem]:
             )
 
 
-@role_rule("role-wider", "warning", "A sending role may send more than its own policy allows")
+@role_rule("role-wider", "warning", "A sending role may send more than its own policy allows", urgent=True)
 def wider_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
     """An attached policy or another inline policy of a live sending role lets it send what its own policy does not. A
     policy that is not about mail, that denies, or that says the same is no finding; nor is one that could not be read.

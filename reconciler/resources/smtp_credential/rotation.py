@@ -99,9 +99,11 @@ def _unrecorded_key(wanted: tuple[stores.Store, ...], live: Observed) -> str | N
     ids = [str(k["id"]) for k in live.spec["keys"]]
     if live.spec["key"] in ids:
         return None
-    whole = (k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted))
+    whole = next((k for k in ids if all(stores.is_proven(there.get(stores.id_of(s)), s, k) for s in wanted)), None)
+    if whole or live.facts["intent"]:
+        return whole  # what an interrupted run has stored in part is made anew
     # A user that was let go has no tags, and its stores may hold other regions than are covered now.
-    return next(whole, None) or next((k for k in ids if any(stores.held(k, seen) for seen in there.values())), None)
+    return next((k for k in ids if any(stores.held(k, seen) for seen in there.values())), None)
 
 
 def contents(wanted: Iterable[stores.Store], live: Observed, key_id: str) -> list[dict[str, Any]]:

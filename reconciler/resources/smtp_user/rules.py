@@ -180,7 +180,7 @@ def shared_sender(view: RuleView) -> Iterator[RawFinding]:
                 )
 
 
-@user_rule("smtp-wider", "warning", "An SMTP user may send more than its own policy allows")
+@user_rule("smtp-wider", "warning", "An SMTP user may send more than its own policy allows", urgent=True)
 def wider_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
     """A group, an attached policy or another inline policy of a live SMTP user lets it send what its own policy does
     not: from other addresses or networks, through other identities or configuration sets, or with other actions. A
