@@ -10,6 +10,7 @@ from reconciler.model import Address, Change, Diagnostic, Note, Refusal
 from reconciler.rules import RULES
 from reconciler.rules import context as rules
 from reconciler.rules.outside import Outside
+from reconciler.rules.registry import is_urgent
 from reconciler.steps import held_back
 
 
@@ -38,7 +39,7 @@ def judged(
             after = [_refused(one, causes[one.address]) if one.address in causes else one for one in found]
         if after == [*found]:
             if before is None:
-                return after, tuple(replace(one, stands=not RULES[one.code].urgent) for one in findings)
+                return after, tuple(replace(one, stands=not is_urgent(one.code)) for one in findings)
             return rules.with_fixed(after, findings, before)
         current = after
 

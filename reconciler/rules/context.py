@@ -23,7 +23,7 @@ from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import RecordView
 from reconciler.rules.outside import Outside
-from reconciler.rules.registry import Finding
+from reconciler.rules.registry import Finding, is_urgent
 from reconciler.rules.view import RuleView, Topic, needs_https
 
 if TYPE_CHECKING:
@@ -375,7 +375,7 @@ def https_hosts(view: RuleView) -> frozenset[str]:
 
 
 def _stands(finding: Finding, before: Container[Finding]) -> bool:
-    return finding in before and not RULES[finding.rule].urgent
+    return finding in before and not is_urgent(finding.rule)
 
 
 def annotate(

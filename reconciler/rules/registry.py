@@ -111,6 +111,11 @@ RENAMED: Final[Mapping[str, str]] = {"region-probation": "account-paused"}
 _LABEL: Final = re.compile(r"^(Why|Fix|Source): ", re.MULTILINE)
 
 
+def is_urgent(code: str) -> bool:
+    """Whether a finding is told in full as long as it holds. What is said of rules themselves has no rule."""
+    return code in RULES and RULES[code].urgent
+
+
 def rule(
     id_: str, severity: Severity, title: str, *, theme: str = "", example: str = "", urgent: bool = False
 ) -> Callable[[RuleCheck], RuleCheck]:
