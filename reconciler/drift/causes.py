@@ -73,9 +73,9 @@ class Causes:
     cut: bool = False
 
 
-def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Causes:
-    """The newest event that could have made each part of each difference; ``since`` (ISO 8601) is when all was as
-    declared.
+def find(aws: Aws, changes: Sequence[Change], since: str = "", until: str = "") -> Causes:
+    """The newest event that could have made each part of each difference. ``since`` and ``until`` (ISO 8601) are when
+    the last apply began and ended: what it wrote itself did not cause what differs since.
 
     Never raises for what AWS answers. Cost: one or a few look-ups a region and kind of difference.
     """
@@ -93,7 +93,7 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "") -> Causes:
         try:
             for event in history(aws, lookup, since):
                 cause, said = cause_of(event), _said(event)
-                if cause is None:
+                if cause is None or (cause.ours and cause.time <= until):
                     continue
                 for change, paths in [*left.values()]:
                     made = paths & _made(change, cause, said, lookup)

@@ -51,15 +51,8 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None, declared: Mappin
     """
     diagnostics = [_status(one) for one in plan.diagnostics]
     if plan.changes:
-        since = applied.started if applied else ""
-        found = causes.find(aws, plan.changes, since)
-        if applied is not None:
-            # What the apply itself wrote did not cause what differs since.
-            end = applied.ended[:19] + "Z"
-            later = {
-                a: {p: c for p, c in of.items() if not (c.ours and c.time <= end)} for a, of in found.causes.items()
-            }
-            found = replace(found, causes={address: of for address, of in later.items() if of})
+        since, until = (applied.started, applied.ended[:19] + "Z") if applied else ("", "")
+        found = causes.find(aws, plan.changes, since, until)
         labels = list(_labels(plan, applied, found.causes, declared))
         diagnostics += labels
         if plan.outcome == "changes" and all(one.code == "not-applied-yet" for one in labels):
