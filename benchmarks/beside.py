@@ -10,16 +10,19 @@ mirror). A tool that cannot be run is named, and the rest is still checked.
 What must hold:
 - after ``recon apply``, octoDNS's dump of the zone is in sync with it, and Terraform imports all without a change;
 - what octoDNS or Terraform writes beside recon's records is no change for recon, and stays;
+- what Terraform has made and recon declares then is adopted, and Terraform shows no change;
 - after another ``recon apply``, octoDNS and Terraform show what recon has changed, and nothing else.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tools
 import yaml
@@ -46,7 +49,33 @@ domains:
     dmarc: {p: POLICY, rua: ["mailto:dmarc@acme.com"]}
     spf: {include: [_spf.crm.example]}
     configuration_set_name: main
+sns_topics:
+  ops: {display_name: Operations}
+cloudwatch_alarms:
+  rejects:
+    namespace: AWS/SES
+    metric_name: Reject
+    statistic: Sum
+    period: 300
+    evaluation_periods: 1
+    threshold: 10
+    comparison_operator: GreaterThanThreshold
+    alarm_actions: [ops]
+    alarm_description: SES rejects our mail
+cloudwatch_dashboards:
+  mail: {body: {widgets: [{type: text, x: 0, y: 0, width: 6, height: 2, properties: {markdown: Mail}}]}}
+event_rules:
+  ses: {event_pattern: {source: [aws.ses]}, targets: [ops], description: SES says something}
+sending_roles:
+  blast:
+    trust: {service: lambda.amazonaws.com}
+    from_addresses: ["news@acme.com"]
+    description: Sends news
 """
+THEIRS = {
+    "namespace": "AWS/SES", "metric_name": "Send", "statistic": "Sum", "period": 60, "evaluation_periods": 2,
+    "threshold": 5, "comparison_operator": "LessThanThreshold",
+}  # fmt: skip
 FOREIGN = [
     {"name": "acme.com", "type": "TXT", "values": ['"v=spf1 include:_spf.mailboxes.example ~all"', '"verify=1"']},
     {"name": "acme.com", "type": "MX", "values": ["10 mx.mailboxes.example."]},
@@ -111,6 +140,56 @@ resource "aws_route53_record" "dmarc" {
   ttl     = 300
   records = ["v=DMARC1; p=none; rua=mailto:dmarc@acme.com"]
 }
+resource "aws_sns_topic" "ops" {
+  name         = "ops"
+  display_name = "Operations"
+}
+resource "aws_cloudwatch_metric_alarm" "rejects" {
+  alarm_name          = "rejects"
+  alarm_description   = "SES rejects our mail"
+  namespace           = "AWS/SES"
+  metric_name         = "Reject"
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 10
+  comparison_operator = "GreaterThanThreshold"
+  alarm_actions       = [aws_sns_topic.ops.arn]
+}
+resource "aws_cloudwatch_dashboard" "mail" {
+  dashboard_name = "mail"
+  dashboard_body = jsonencode({ widgets = [
+    { type = "text", x = 0, y = 0, width = 6, height = 2, properties = { markdown = "Mail" } }
+  ] })
+}
+resource "aws_cloudwatch_event_rule" "ses" {
+  name          = "ses"
+  description   = "SES says something"
+  event_pattern = jsonencode({ source = ["aws.ses"] })
+}
+resource "aws_iam_role" "blast" {
+  name        = "blast"
+  description = "Sends news"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "lambda.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = "111122223333" } }
+    }]
+  })
+}
+resource "aws_cloudwatch_metric_alarm" "theirs" {
+  alarm_name          = "made-by-terraform"
+  namespace           = "AWS/SES"
+  metric_name         = "Send"
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 2
+  threshold           = 5
+  comparison_operator = "LessThanThreshold"
+}
 resource "aws_route53_record" "www" {
   zone_id = "ZONE"
   name    = "www.acme.com"
@@ -125,6 +204,11 @@ IMPORTS = {
     "aws_sesv2_email_identity_mail_from_attributes.acme": "acme.com",
     "aws_route53_record.mx": "ZONE_bounce.acme.com_MX",
     "aws_route53_record.dmarc": "ZONE__dmarc.acme.com_TXT",
+    "aws_sns_topic.ops": "arn:aws:sns:us-east-1:111122223333:ops",
+    "aws_cloudwatch_metric_alarm.rejects": "rejects",
+    "aws_cloudwatch_dashboard.mail": "mail",
+    "aws_cloudwatch_event_rule.ses": "ses",
+    "aws_iam_role.blast": "blast",
 }
 
 
@@ -133,6 +217,8 @@ class Check:
 
     def __init__(self, folder: Path, sandbox: Sandbox) -> None:
         self.folder, self.sandbox, self.failed = folder, sandbox, 0
+        self.document: dict[str, Any] = {}
+        self.adopted: dict[str, Any] = {}
         self.zone = str(sandbox.seed(zones=[{"name": "acme.com", "records": FOREIGN}])["zones"]["acme.com"])
         for name in ("recon", "terraform", "octodns"):
             (folder / name).mkdir()
@@ -158,9 +244,26 @@ class Check:
         return self.run("recon", sys.executable, "-m", "reconciler", *arguments, codes=codes)
 
     def apply(self, policy: str) -> None:
-        (self.folder / "recon" / "state.yaml").write_text(STATE.replace("POLICY", policy))
+        self.document = yaml.safe_load(STATE.replace("POLICY", policy))
+        self.document["cloudwatch_alarms"] |= self.adopted
+        self.write()
         self.recon("apply", "state.yaml", "--auto-approve", "--allow-adopt")
         self.at_rest(f"after recon apply with p={policy}")
+
+    def write(self) -> None:
+        (self.folder / "recon" / "state.yaml").write_text(yaml.safe_dump(self.document))
+
+    def adopts(self, name: str) -> None:
+        """What another tool has made and is declared now is adopted, and nothing else of it changes."""
+        self.adopted[name] = THEIRS
+        self.document["cloudwatch_alarms"][name] = THEIRS
+        self.write()
+        _, output = self.recon("plan", "state.yaml", "--format", "json")
+        found = [(c["action"], d["path"]) for c in json.loads(output)["changes"] for d in c["diff"]]
+        only = bool(found) and all(action == "adopt" and path.startswith("tags.recon:") for action, path in found)
+        self.must("recon only adopts what Terraform has made", only, output)
+        self.recon("apply", "state.yaml", "--auto-approve", "--allow-adopt")
+        self.at_rest("after the adoption")
 
     def at_rest(self, when: str) -> None:
         code, output = self.recon("plan", "state.yaml", "--detailed-exitcode", codes=(0, 2))
@@ -224,9 +327,11 @@ class Terraform:
         return self.check.run("terraform", "terraform", command, "-input=false", "-no-color", *arguments, codes=codes)
 
     def first(self) -> None:
-        _, output = self.run("plan", "-target=aws_route53_record.www", "-out=www")
+        own = ("-target=aws_route53_record.www", "-target=aws_cloudwatch_metric_alarm.theirs")
+        _, output = self.run("plan", *own, "-out=www")
         self.run("apply", "www")
-        self.check.at_rest("after Terraform wrote a record of its own")
+        self.check.at_rest("after Terraform wrote a record and an alarm of its own")
+        self.check.adopts("made-by-terraform")
         _, output = self.run("plan", "-out=all")
         wanted = f"Plan: {len(IMPORTS)} to import, 0 to add, 0 to change, 0 to destroy."
         self.check.must("Terraform imports what recon made, and changes nothing", wanted in output, output)
