@@ -767,7 +767,7 @@ def test_what_an_identity_that_goes_has_sent_is_asked_for_where_aws_can_tell(hou
     client("sesv2").put_account_vdm_attributes(VdmAttributes={"VdmEnabled": "ENABLED"})
     house.clear()
     house.plan()
-    house.write({"domains": {"acme.com": {}}})
+    house.write({"domains": {"d0.acme.com": {}}})
     assert "sesv2:BatchGetMetricData" not in house.calls()
     ran = house.cli("apply", "state.yaml", "--auto-approve", "--allow-deletes", "99")
     assert ran.code == 3
@@ -817,3 +817,16 @@ def test_records_of_replaced_tokens_are_named(house: House, deed: Callable[[Hous
     waiver = {"rule": "dkim-stale", "address": "dns_record/acme.com/*", "reason": "theirs", "until": "2099-01-01"}
     house.settle({**domain(), "waivers": [waiver]})
     assert "dkim-stale" not in {d.code for d in house.plan().diagnostics}
+
+
+def test_below_an_identity_that_stays_mail_goes_on(house: House) -> None:
+    house.seed_zone()
+    house.settle({"domains": {"acme.com": {}, "shop.acme.com": {}, "acme.net": {"zone": "manual"}}})
+    plan = house.plan({"domains": {"acme.com": {}}})
+    said = {
+        change.address.rpartition("/")[2]: (note.severity, note.message)
+        for change in plan.changes for note in change.notes if note.rule == "identity-deleted"
+    }  # fmt: skip
+    assert said["shop.acme.com"][0] == "note"
+    assert "goes on under the identity acme.com" in said["shop.acme.com"][1]
+    assert "SES rejects mail" in said["acme.net"][1]

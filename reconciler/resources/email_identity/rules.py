@@ -315,9 +315,9 @@ def in_mixed_scripts(view: RuleView, identity: Resource) -> Iterator[Problem]:
 def identity_deleted(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """The plan deletes an identity.
 
-    Why: SES rejects mail from it at once. If the identity is known to have sent mail in the last day, this is an error.
-    If that is unknown, it is a warning that names the number of messages of the whole region. If the region sent
-    nothing, it is a note.
+    Why: SES rejects mail from it at once, unless there is an identity above it, which then counts (a note). If the
+    identity is known to have sent mail in the last day, this is an error. If that is unknown, it is a warning that
+    names the number of messages of the whole region. If the region sent nothing, it is a note.
 
     AWS counts by identity only in regions that have the Virtual Deliverability Manager (`BatchGetMetricData`, one call
     for ten deleted identities). SES metrics in CloudWatch have no identity dimension, and GetAccount counts the whole
@@ -326,6 +326,14 @@ def identity_deleted(view: RuleView, identity: Resource) -> Iterator[Problem]:
     Source: SES API, DeleteEmailIdentity: mail from it is refused at once
     """
     if identity.before is None or identity.after is not None:
+        return
+    above = view.covering_identity(identity.region or "", identity.name.rpartition("@")[2])
+    if above is not None and above.stays and view.can_send(above):
+        yield Problem(
+            f"mail from {identity.place} goes on under the identity {above.name}, with the DKIM, MAIL FROM and "
+            "default set of that",
+            "give senders with rights to this identity alone rights to the other", new=True,
+        )  # fmt: skip
         return
     sent = view.sent_last_day.get(identity.address)
     region = (view.accounts.get(identity.region or "", {}).get("SendQuota") or {}).get("SentLast24Hours")
