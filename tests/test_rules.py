@@ -284,6 +284,7 @@ SHAKEN = {
 NO_TRACK = {"tracking_options": {"custom_redirect_domain": "click.acme.com", "https_policy": "OPTIONAL"}}
 HTTPS = {"tracking_options": {"custom_redirect_domain": "click.acme.com", "https_policy": "REQUIRE"}}
 CLICK = ("click.acme.com", "CNAME")
+NET = f"email_identity/{EAST}/acme.net"
 SHOP = f"email_identity/{EAST}/shop.acme.com"
 ACCOUNT = {"SendQuota": {"Max24HourSend": 50000.0}, "ProductionAccessEnabled": True, "SendingEnabled": True,
            "EnforcementStatus": "HEALTHY"}  # fmt: skip
@@ -728,18 +729,19 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("pool-switch", "warning", {"more": a_set(will={"delivery_options": {"sending_pool_name": "std"}})}),
-    ("identity-deleted", "warning", {"more": {SHOP: (GOOD_IDENTITY, None)}}),
-    ("identity-deleted", "error", {"more": {SHOP: (GOOD_IDENTITY, None)}, "sent_last_day": {SHOP: 5}}),
+    ("identity-deleted", "warning", {"more": {NET: (GOOD_IDENTITY, None)}}),
+    ("identity-deleted", "error", {"more": {NET: (GOOD_IDENTITY, None)}, "sent_last_day": {NET: 5}}),
     (
         "identity-deleted",
         "note",
-        {"more": {SHOP: (GOOD_IDENTITY, None)}, "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 0.0}}}},
+        {"more": {NET: (GOOD_IDENTITY, None)}, "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 0.0}}}},
     ),
     (
         "identity-deleted",
         "warning",
-        {"more": {SHOP: (GOOD_IDENTITY, None)}, "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 9.0}}}},
+        {"more": {NET: (GOOD_IDENTITY, None)}, "accounts": {EAST: {"SendQuota": {"SentLast24Hours": 9.0}}}},
     ),
+    ("identity-deleted", "note", {"more": {SHOP: (GOOD_IDENTITY, None)}, "sent_last_day": {SHOP: 5}}),
     ("identity-shadows-parent", "warning", {"more": {SHOP: new()}}),
     ("address-mail", "note", {"more": {f"email_identity/{EAST}/ceo@acme.com": new()}}),
     ("policy-other-identity", "warning", {"want": {"policies": {"p": about("other.com")}}}),
