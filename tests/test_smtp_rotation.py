@@ -403,7 +403,8 @@ def test_a_key_from_a_lost_answer_is_reported_and_deleted_when_named(house: Hous
     late = client("iam").create_access_key(UserName="news")["AccessKey"]["AccessKeyId"]
     clock.forward(2)
     warning = next(d for d in house.plan().diagnostics if d.code == "foreign-key")
-    assert "probably for a run that got no answer from AWS" in warning.message
+    assert "by a run that got no answer from AWS" in warning.message
+    assert "or by somebody else" in warning.message
     assert f"recon smtp rotate news --replace {late} (run it three times" in warning.hint
     for step in ("rotated out", "deactivated", "deleted"):
         assert set(keys()) == {mine, late}

@@ -567,8 +567,8 @@ def _report_unknown_keys(
         hint = f"recon never deletes it by itself; to rotate it out: recon smtp rotate {name} --replace {key_id}"
         if rotation.may_be_from_lost_answer(live, key_id):
             known += (
-                "; it was created just after recon asked for its own key: probably for a run that got no answer from "
-                "AWS, and then nobody knows its secret"
+                "; it was created just after recon asked for its own key: by a run that got no answer from AWS, and "
+                "then nobody knows its secret, or by somebody else: CreateAccessKey in CloudTrail says who"
             )
             hint += " (run it three times to delete the key at once: rotated out, deactivated, deleted)"
         words = f"{name} has a key that recon did not create: {known}"
