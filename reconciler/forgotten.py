@@ -50,8 +50,10 @@ def name_them(snapshot: Snapshot, aws: Aws) -> None:
 
     try:
         runs = read_runs(snapshot.state.stack, aws, limit=RUNS)
-    except ReconError:
-        return  # there may be none; what needs it says so (``recon history``)
+    except ReconError as error:
+        words = f"whether records of this stack were forgotten could not be read from the journal: {error.message}"
+        snapshot.say("note", "journal-unread", words, hint=error.hint)
+        return
     written = {step.partition("#")[0] for run in runs for step, outcome, *_ in run.steps if outcome == "done"}
     known = {*snapshot.desired, *snapshot.observed}
     lost = sorted(a for a in written - known if (s := KINDS.get(address_parts(a).kind)) is not None and s.records)

@@ -184,7 +184,7 @@ def test_a_report_is_there_whole_or_not_at_all(place: str) -> None:
         reports.attempt(unit)
     reports.write(unit, {"id": unit, "exit_code": 2, "summary": {"create": 1}})
     again = Reports(place, "run-1")
-    assert again.read(unit) == {"id": unit, "exit_code": 2, "summary": {"create": 1}}
+    assert again.read(unit) == {"id": unit, "exit_code": 2, "summary": {"create": 1}, "message": None}
     assert again.done() == {unit}
     assert again.attempts() == Counter({unit: 2})
     assert Reports(place, "run-2").done() == set()

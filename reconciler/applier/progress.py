@@ -189,7 +189,7 @@ class Progress:
                 one = REGISTRY[kind]
                 if not isinstance(one, Reader) or one.read(self.run.aws, region, name) is None:
                     return False
-            except (ReconError, NotImplementedError):
+            except ReconError:
                 return False
         return True
 

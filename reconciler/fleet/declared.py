@@ -153,7 +153,7 @@ def _matching(pattern: str, base: Path, node: Node | None, problems: Problems) -
         paths = [
             path.relative_to(base) for path in base.glob(pattern) if path.is_dir() or path.suffix.lower() in SUFFIXES
         ]
-    except (NotImplementedError, ValueError, OSError):  # an absolute pattern, `**` inside a name, an unreadable folder
+    except (NotImplementedError, ValueError):  # an absolute pattern, `**` inside a name
         paths = []
     found = sorted(str(path) for path in paths if not any(part.startswith(".") for part in path.parts))
     if not found:

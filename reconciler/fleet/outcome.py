@@ -45,17 +45,8 @@ def _stack(
         "id": unit.id, "account": report.get("account") or accounts.get(unit.id) or None,
         "exit_code": report["exit_code"], "outcome": report.get("outcome"), "summary": report.get("summary") or {},
         "attempts": max(attempts[unit.id], 1), "report": reports.url_of(unit.id), "labels": dict(unit.labels),
-        "message": _first_error(report),
+        "message": report["message"] if report["exit_code"] in FAILED else None,
     }  # fmt: skip
-
-
-def _first_error(report: Mapping[str, Any]) -> str | None:
-    """What the command said of why it failed, where it did."""
-    if report["exit_code"] not in FAILED:
-        return None
-    found = (report.get("document") or {}).get("diagnostics") or ()
-    errors = [one for one in found if isinstance(one, dict) and one.get("severity") == "error"]
-    return str(errors[0].get("message")) if errors else None
 
 
 def exit_code(stacks: Iterable[Mapping[str, Any]], missing: int) -> int:

@@ -108,6 +108,7 @@ class Reports:
             raise ReconError(f"--out {out} names no bucket", hint="s3://BUCKET/PREFIX, or a folder")
         prefix = "/".join(filter(None, [url.path.strip("/"), run_id])) + "/" if url else ""
         self.url = f"s3://{url.netloc}/{prefix}" if url else str(Path(out) / run_id)
+        self._read: dict[str, dict[str, Any]] = {}
         self._place: _Place = _Objects(url.netloc, prefix) if url else _Folder(Path(out) / run_id)
 
     def begin(self, run: Mapping[str, Any]) -> None:
@@ -127,10 +128,16 @@ class Reports:
         return self.read(unit) is not None
 
     def read(self, unit: str) -> dict[str, Any] | None:
-        """The report of a unit; None where it has none, or what is there is not whole."""
-        text = self._place.get(_report(unit))
-        found = _parsed(text) if text is not None else {}
-        return found if found.get("id") == unit and isinstance(found.get("exit_code"), int) else None
+        """The report of a unit without its ``document``, and the first error of that as ``message``; None where it has
+        none, or what is there is not whole. Each is read once."""
+        if unit not in self._read:
+            text = self._place.get(_report(unit))
+            found = _parsed(text) if text is not None else {}
+            if found.get("id") != unit or not isinstance(found.get("exit_code"), int):
+                return None
+            said = _first_error(found.pop("document", None))
+            self._read[unit] = {**found, "message": said}
+        return self._read[unit]
 
     def write(self, unit: str, report: Mapping[str, Any]) -> None:
         self._place.put(_report(unit), _text(report))
@@ -173,3 +180,10 @@ def _parsed(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _first_error(document: Any) -> str | None:
+    """What the command said of why it failed, if it did."""
+    found = document.get("diagnostics") if isinstance(document, dict) else None
+    errors = [one for one in found or () if isinstance(one, dict) and one.get("severity") == "error"]
+    return str(errors[0].get("message")) if errors else None
