@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import AwsError, ReconError
+from reconciler.kinds.listing import names_in
 from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
-from reconciler.kinds.snapshot import RecordOwner, Snapshot
+from reconciler.kinds.snapshot import RecordOwner, Snapshot, Unread
 from reconciler.model import Address, address_parts
 from reconciler.names import is_at_or_below
 from reconciler.resources import KINDS
@@ -54,18 +55,25 @@ def name_them(snapshot: Snapshot, aws: Aws) -> None:
         words = f"whether records of this stack were forgotten could not be read from the journal: {error.message}"
         snapshot.say("note", "journal-unread", words, hint=error.hint)
         return
-    written = {step.partition("#")[0] for run in runs for step, outcome, *_ in run.steps if outcome == "done"}
-    known = {*snapshot.desired, *snapshot.observed}
-    lost = sorted(a for a in written - known if (s := KINDS.get(address_parts(a).kind)) is not None and s.records)
+    done = [step.partition("#") for run in reversed(runs) for step, outcome, *_ in run.steps if outcome == "done"]
+    last = {address: label for address, _, label in done}  # the runs came newest first
+    written, known = set(last), {*snapshot.desired, *snapshot.observed}
+    # What this stack has deleted itself, it has deleted with its records.
+    lost = sorted(
+        a for a in written - known
+        if last[a] != "delete" and (s := KINDS.get(address_parts(a).kind)) is not None and s.records
+    )  # fmt: skip
     found = [one for zone, name, type_ in suspects for one in _of(zone, name, type_, written, lost)]
-    used = {owner: _uses(aws, owner) for owner in {one.owner for one in found}}
+    used = {owner: _uses(aws, snapshot, owner) for owner in {one.owner for one in found}}
     taken = {name for names in used.values() for name in names or ()}
     found = [one for one in found if used[one.owner] is not None and one.name not in taken]
     found += [one for owner, zone in {(f.owner, f.zone) for f in found} for one in _own(snapshot, owner, zone, written)]
     asked = {(one.name, one.group) for one in found if one.group} - snapshot.record_owners.keys()
     if asked:
         foreign_ownership.ask(aws, snapshot, asked, REGISTRY)
-    _say(snapshot, [f for f in found if not isinstance(snapshot.record_owners.get((f.name, f.group)), RecordOwner)])
+    # Another stack's, or nobody could see whose.
+    others = {key for key, owner in snapshot.record_owners.items() if isinstance(owner, RecordOwner | Unread)}
+    _say(snapshot, [one for one in found if (one.name, one.group) not in others])
 
 
 def _of(zone: str, name: str, type_: str, written: set[Address], lost: Iterable[Address]) -> Iterator[Forgotten]:
@@ -96,15 +104,14 @@ def _own(snapshot: Snapshot, owner: Address, zone: str, written: set[Address]) -
                     yield Forgotten(owner, zone, name, type_, group.name)
 
 
-def _uses(aws: Aws, owner: Address) -> set[str] | None:
+def _uses(aws: Aws, snapshot: Snapshot, owner: Address) -> set[str] | None:
     """The names of records that a resource has in AWS; none where AWS does not list it. None where nothing can be said
     of its records: they are its own, or it cannot be read."""
     kind, region, name = address_parts(owner)
     spec, reader = KINDS[kind], REGISTRY[kind]
-    operation, member, key = spec.listed
+    if (listed := names_in(aws, snapshot, kind, region)) is None:
+        return None
     try:
-        rows = aws.pages(spec.client, operation, member, region, **spec.list_options)
-        listed = {str(row[key] if key else row).lower() for row in rows}
         live = reader.read(aws, region, name) if name.lower() in listed and isinstance(reader, Reader) else None
     except AwsError:
         return None
@@ -128,6 +135,7 @@ def _say(snapshot: Snapshot, found: Iterable[Forgotten]) -> None:
             "left",
             f"{' or '.join(those)} was deleted by somebody else, and its records stay in the zone {zone}: "
             f"{', '.join(names)}; only the journal says that this stack has put them there",
-            hint="delete them by hand; or declare it once more, apply, and take it out again",
+            hint="delete them by hand, unless another account or stack sends as this domain; or declare it once more, "
+            "apply, and take it out again",
             address=those[0],
         )

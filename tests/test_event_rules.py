@@ -311,3 +311,10 @@ def test_a_stack_without_rules_makes_no_call_for_them(house: House) -> None:
     assert not [c for c in calls if c["service"] == "events" or c["operation"] == "DescribeTrails"]
     asked = [c["params"]["ResourceTypeFilters"] for c in calls if c["operation"] == "GetResources"]
     assert all("events:rule" in types or types == ["route53:hostedzone"] for types in asked)
+
+
+def test_several_targets_of_one_arn_go_together(house: House) -> None:
+    house.settle(OWN)
+    client("events").put_targets(Rule="keys", Targets=[{"Id": "second", "Arn": OPS}])
+    assert house.apply({}).outcome == "applied"
+    assert not client("events").list_rules()["Rules"]

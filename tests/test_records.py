@@ -270,3 +270,17 @@ def test_drift_counts_what_public_dns_lacks(live: House, monkeypatch: pytest.Mon
     publish(live)
     assert live.cli("drift", "state.yaml", "--check-public-dns").code == 0
     assert "recon records" not in live.cli("plan", "state.yaml", "--check-public-dns").out
+
+
+@pytest.mark.parametrize(
+    ("live", "status"),
+    [("v=spf1 +all", "wrong"), ("v=spf1 ~all", "wrong"), ("v=spf1 -all", "present"), ("v=spf1 a -all", "present")],
+)
+def test_a_declared_all_is_compared(house: House, live: str, status: str) -> None:
+    from reconciler.resources.dns_record import intents
+    from reconciler.resources.dns_record.publishing import record_problem
+
+    house.write({"domains": {"acme.net": {"identity": False, "zone": "manual", "spf": {"all": "-all"}}}})
+    snapshot = house.make().snapshot
+    (intent,) = [one for one in intents.of_state(snapshot) if one.group == "spf"]
+    assert (record_problem(intent, (live,)) == "") == (status == "present")

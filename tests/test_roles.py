@@ -298,3 +298,23 @@ def test_a_role_does_not_move_to_another_path(house: House) -> None:
     assert live()["Path"] == "/mail/"
     assert "path-fixed" in codes(house, role(path="/other/"))
     assert not house.plan(role()).changes
+
+
+def test_a_profile_that_another_stack_has_taken_is_never_deleted(house: House) -> None:
+    """Not even where the role's own tag still names one: the plan does not show it."""
+    iam = client("iam")
+    house.settle(EC2)
+    iam.tag_instance_profile(InstanceProfileName="blast", Tags=[{"Key": "recon:stack", "Value": "another"}])
+    house.apply(role())
+    assert profile()["InstanceProfileName"] == "blast"
+    assert not house.plan().changes
+
+
+def test_a_role_in_its_own_profile_is_adopted_whatever_its_trust_says(house: House) -> None:
+    iam = client("iam")
+    allow = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com", "AWS": f"arn:aws:iam::{ACCOUNT}:root"}}
+    document = {"Version": "2012-10-17", "Statement": [{**allow, "Action": "sts:AssumeRole"}]}
+    iam.create_role(RoleName="blast", AssumeRolePolicyDocument=json.dumps(document))
+    iam.create_instance_profile(InstanceProfileName="blast")
+    iam.add_role_to_instance_profile(InstanceProfileName="blast", RoleName="blast")
+    house.settle(EC2)

@@ -264,3 +264,11 @@ def test_drift_names_who_changed_a_topic(house: House) -> None:
     assert ran.code == 2, ran
     here = ran.out.index(ADDRESS)
     assert "eve" in ran.out[here : here + 600], ran.out
+
+
+def test_a_right_goes_with_the_last_target_that_is_taken_out(house: House) -> None:
+    """In the same apply: the plan after it is empty."""
+    rule = {"event_pattern": {"source": ["aws.ses"]}}
+    topics: dict[str, Any] = {"sns_topics": {"ops": {}, "two": {}}}
+    house.settle({**topics, "event_rules": {"ses": {**rule, "targets": ["ops", "two"]}}})
+    house.settle({**topics, "event_rules": {"ses": {**rule, "targets": ["two"]}}})

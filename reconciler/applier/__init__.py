@@ -66,10 +66,11 @@ def _carry_out(plan: Plan, run: ApplyRun, progress: Progress, wait_for_ses: bool
     progress.execute(schedule(now))
     if not run.stop.is_set():
         # SES often sees the records before Route 53 says that they are everywhere: both are looked at side by side.
+        written = progress.written()  # before steps go on in the other thread
         with ThreadPoolExecutor(max_workers=1) as pool:
             published = pool.submit(_publish, run, progress, after)
             waits = wait_for_ses and not run.stop.is_set()
-            unverified = visibility.wait_for_ses(run, plan, progress.written()) if waits else {}
+            unverified = visibility.wait_for_ses(run, plan, written) if waits else {}
             published.result()
         progress.add_unverified(unverified)
         progress.diagnostics += progress.zones.untag_unused()

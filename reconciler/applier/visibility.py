@@ -94,7 +94,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
             except AwsError as error:
                 return error
             if live is None:
-                if address not in written:
+                if address not in written and address not in run.created:
                     return None
                 if time.monotonic() + pause > min(visible_by, run.deadline):
                     return VerifyTimeout(

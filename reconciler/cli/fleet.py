@@ -132,13 +132,8 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
     resumed = f", {len(units) - len(tasks)} of them done already" if len(tasks) < len(units) else ""
     output.info(f"Run {run_id}: {len(units)} stacks{resumed}. Reports go to {reports.url}")
     progress = _Progress(output, len(units), len(units) - len(tasks))
-    missing: dict[str, str] = {}
     with _workers(asked) as workers:
-        try:
-            missing = run_all(tasks, workers, reports, progress.ended)
-        except ReconError as problem:
-            # What has a report counts, and what has none is named.
-            output.info(f"{problem.message}. {problem.hint}")
+        missing = run_all(tasks, workers, reports, progress.ended)
     document = outcome.document(command, units, accounts, missing, reports)
     reports.finish(document)
     _print(document, output)

@@ -123,14 +123,16 @@ def _aws_policies(
             parts.append(
                 f"# Trust policy of the role {role} in account {one.account}\n{json.dumps(document, indent=2)}\n"
             )
-    state = root / "state"
-    backends = {}
-    for place in places if state.exists() else ():
-        stack = desired.load(state, place.environment or None).state.stack
-        if bucket := (stack.backend.get("s3") or {}).get("bucket"):
-            backends[str(bucket)] = place
-    for bucket, place in (backends or {f"{account}-recon": places[0]}).items():
-        document = bucket_policy(bucket, place.account, place.region)
+    backends: dict[str, tuple[set[str], str]] = {}
+    for place in places_of(root) or ():
+        stack = desired.load(root / "state", place.environment or None).state.stack
+        if (s3 := stack.backend.get("s3") or {}).get("bucket"):
+            accounts, _ = backends.setdefault(str(s3["bucket"]), (set(), place.region))
+            accounts |= {place.account, str(s3.get("account") or place.account)}
+    for bucket, (accounts, where) in (
+        backends or {f"{account}-recon": ({places[0].account}, places[0].region)}
+    ).items():
+        document = bucket_policy(bucket, accounts, where)
         parts.append(f"# Policy of the bucket {bucket} (stack.backend)\n{json.dumps(document, indent=2)}\n")
     return "\n".join(parts)
 

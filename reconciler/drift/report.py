@@ -16,6 +16,7 @@ from reconciler.drift import causes
 from reconciler.errors import AwsError, ReconError
 from reconciler.files import read_given
 from reconciler.model import FINDINGS, Address, Change, Diagnostic, Plan, address_parts, digest_of
+from reconciler.resources.dns_record import TRACKING_KIND
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -55,7 +56,8 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None, declared: Mappin
         found = causes.find(aws, plan.changes, since, until)
         labels = list(_labels(plan, applied, found.causes, declared))
         diagnostics += labels
-        if plan.outcome == "changes" and all(one.code == "not-applied-yet" for one in labels):
+        known = applied is not None and bool(applied.declared)
+        if known and plan.outcome == "changes" and all(one.code == "not-applied-yet" for one in labels):
             plan = replace(plan, outcome="not_applied_yet")
         diagnostics += [
             Diagnostic("note", "caused-by", words, address=address)
@@ -133,8 +135,8 @@ def _is_explained(change: Change, then: Mapping[str, str], now: Mapping[str, str
     nearest = next((one for one in domains if f"domains.{one}" in {*then, *now}), "")
     if f"domains.{nearest}" in changed or any(key.split("/")[-1] == nearest for key in changed):
         return True
-    mine = ("domains.", "email_identity/")
-    return "_domainkey" not in labels and any(not key.startswith(mine) for key in changed)
+    tracks = change.address.endswith("/CNAME") and "_domainkey" not in labels
+    return tracks and any(key.startswith(f"{TRACKING_KIND}/") for key in changed)
 
 
 def _unexplained(plan: Plan, found: causes.Causes) -> Iterable[Diagnostic]:

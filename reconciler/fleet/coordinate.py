@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from reconciler.errors import ReconError
 from reconciler.fleet.reports import Reports
 from reconciler.fleet.work import Task
 
@@ -47,10 +48,21 @@ OnEnd = Callable[[Task, dict[str, Any] | None], None]
 
 
 def run_all(tasks: Iterable[Task], workers: Workers, reports: Reports, on_end: OnEnd) -> dict[str, str]:
-    """Carry out all tasks. Returns why a unit has no report, by its id; ``on_end`` gets each report, or None.
+    """Carry out all tasks. Returns why a unit has no report, by its id; ``on_end`` gets each report, or None. Where the
+    workers are lost, that is why: what has a report then is done."""
+    tasks = list(tasks)
+    missing: dict[str, str] = {}
+    try:
+        _run_all(tasks, workers, reports, on_end, missing)
+    except ReconError as problem:
+        why = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+        missing = {**dict.fromkeys((task.unit for task in tasks if not reports.has(task.unit)), why), **missing}
+    return missing
 
-    Raises ReconError where the workers are lost; what has a report then is done.
-    """
+
+def _run_all(
+    tasks: Iterable[Task], workers: Workers, reports: Reports, on_end: OnEnd, missing: dict[str, str]
+) -> None:  # fmt: skip
     lanes: dict[str, deque[Task]] = {}
     for task in tasks:
         lanes.setdefault(task.account or task.unit, deque()).append(task)
@@ -58,7 +70,6 @@ def run_all(tasks: Iterable[Task], workers: Workers, reports: Reports, on_end: O
     ready = deque(sorted(lanes, key=lambda account: -len(lanes[account])))
     running: dict[str, tuple[str, Task]] = {}
     begun: Counter[str] = Counter()
-    missing: dict[str, str] = {}
     while ready or running:
         while ready and workers.room() > 0:
             lane = ready.popleft()
@@ -77,7 +88,6 @@ def run_all(tasks: Iterable[Task], workers: Workers, reports: Reports, on_end: O
                 on_end(task, report)
             if lanes[lane]:
                 ready.append(lane)
-    return missing
 
 
 def _why(end: Ended, begun: int, reports: Reports) -> str:

@@ -109,6 +109,15 @@ def retry_until_visible(
         pause = min(pause * 2, 4.0)
 
 
+def _others_of(aws: Aws, details: Sequence[Detail], key: str) -> dict[str, tuple[OtherPolicy, ...]]:
+    """Groups and attached policies, which only rules judge; none where they cannot be read: of what is not known, these
+    say nothing."""
+    try:
+        return other_policies.read(aws, details, key) if details else {}
+    except AwsError:
+        return {}
+
+
 class IamPrincipal(Reader):
     """The kind of a user or role. ``noun`` is what IAM's operations call it, ``policy`` the name of our inline policy,
     ``sid`` that of its statement, ``most`` the characters that its inline policies may have together."""
@@ -209,7 +218,7 @@ class IamPrincipal(Reader):
         try:
             there = everyone(aws, snapshot)[self.noun]
             ours = [detail for detail in there if self._is_ours(aws, snapshot, detail, declared)]
-            policies = other_policies.read(aws, ours, self._key) if any(map(has_more, ours)) else {}
+            policies = _others_of(aws, [one for one in ours if has_more(one)], self._key)
             for detail in self.completed(aws, snapshot, ours):
                 found = self.observed_of(detail, policies.get(detail[self._key], ()))
                 snapshot.observed[found.address] = found
@@ -448,7 +457,8 @@ class IamPrincipal(Reader):
 
     def reread(self, aws: Aws, change: Change) -> str | None:
         """The fingerprint of the live one, under its old name where the change renames it."""
-        live = self.read(aws, "", change.execution.get("rename") or self.name_of(change.address))
+        rename = change.execution.get("rename")
+        live = self.read(aws, "", rename) if rename else self.read_again(aws, change)
         return live.digest if live else None
 
     def goes_with(self, live: Observed) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import AwsError
 from reconciler.model import Observed, Stack, canonical_json
 from reconciler.policy_evaluation import Policies, Principal, Reach, Statement, parsed, reach
 from reconciler.policy_evaluation.evaluate import matches
@@ -43,14 +42,11 @@ class OtherPolicy:
 
 def read(aws: Aws, details: Iterable[Mapping[str, Any]], key: str) -> dict[str, tuple[OtherPolicy, ...]]:
     """The groups and attached policies of users or roles, by the name under ``key``. Costs a call a page, for groups
-    another; empty where they fail."""
+    another. Raises AwsError."""
     named = {d[key]: (list(d.get("GroupList") or ()), _arns(d)) for d in details}
-    try:
-        grouped = any(names for names, _ in named.values())
-        groups = {g["GroupName"]: g for g in _listed(aws, "GroupDetailList", "Group")} if grouped else {}
-        managed = {p["Arn"]: p for p in _listed(aws, "Policies", "LocalManagedPolicy", "AWSManagedPolicy")}
-    except AwsError:
-        return {}
+    grouped = any(names for names, _ in named.values())
+    groups = {g["GroupName"]: g for g in _listed(aws, "GroupDetailList", "Group")} if grouped else {}
+    managed = {p["Arn"]: p for p in _listed(aws, "Policies", "LocalManagedPolicy", "AWSManagedPolicy")}
 
     def documents(arns: Iterable[str]) -> Iterator[Any]:
         for arn in arns:

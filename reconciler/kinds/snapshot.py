@@ -183,9 +183,9 @@ class Snapshot(Diagnostics):
     ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The answer of GetAccount by region, where it was not denied."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
+    """Topics that declared resources name, by ARN; None where SNS does not have it, absent if not read."""
     externals: dict[External, str] = field(default_factory=dict)
     """What declared resources name and recon does not manage: why it cannot be used, empty where it can."""
-    """Topics that declared resources name, by ARN; None where SNS does not have it, absent if not read."""
     obstacles: dict[Address, tuple[Obstacle, ...]] = field(default_factory=dict)
     """What AWS would refuse a planned deletion for; absent where nobody asked."""
     sent_last_day: dict[Address, int] = field(default_factory=dict)

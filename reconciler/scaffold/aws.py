@@ -8,7 +8,7 @@ have the immutable form ``repo:OWNER@ID/REPO@ID``); GitLab Docs, "Configure Open
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,9 +87,9 @@ def _trust(pipeline: Pipeline, subjects: Sequence[str], account: str, partition:
     }
 
 
-def bucket_policy(bucket: str, account: str, region: str) -> dict[str, Any]:
-    """The policy of the bucket of locks and journal: TLS alone, and of this account only the two roles and whoever
-    administers it. What the roles may do there is in `recon iam-policy`."""
+def bucket_policy(bucket: str, accounts: Collection[str], region: str) -> dict[str, Any]:
+    """The policy of the bucket of locks and journal: TLS alone, and nobody of another account than ``accounts``. What
+    the roles may do there is in `recon iam-policy`."""
     partition = regions.partition_of(region)
     arns = [f"arn:{partition}:s3:::{bucket}", f"arn:{partition}:s3:::{bucket}/*"]
     return {
@@ -100,8 +100,8 @@ def bucket_policy(bucket: str, account: str, region: str) -> dict[str, Any]:
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             },
             {
-                "Sid": "ThisAccountOnly", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": arns,
-                "Condition": {"StringNotEquals": {"aws:PrincipalAccount": account},
+                "Sid": "TheseAccountsOnly", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": arns,
+                "Condition": {"StringNotEquals": {"aws:PrincipalAccount": sorted(accounts)},
                               "Bool": {"aws:PrincipalIsAWSService": "false"}},
             },
         ],

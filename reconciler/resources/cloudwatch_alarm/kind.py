@@ -308,7 +308,12 @@ def _follow_quota(aws: Aws, snapshot: Snapshot) -> None:
         if most is not None and most >= 0:
             spec = {**one.spec, "threshold": round(share * most, 6)}
             snapshot.desired[one.address] = replace(one, spec=spec)
-        elif most is not None:
+        elif most is None:
+            words = (
+                f"{one.address}: SES does not say how much {one.region} may send, so that the share of it is unknown"
+            )
+            snapshot.unreadable(one.address, words)
+        else:
             snapshot.refuse(
                 "quota-unlimited", f"{one.address}: SES sets no quota in {one.region}, so that there is no share of it",
                 hint="take the alarm out for this region, or write the metric and a number of messages instead of the "

@@ -91,10 +91,7 @@ def wanted_text(intent: Intent, live: str | None = None) -> str | None:
         tags = dict(intent.tags or {})
         return dmarc.to_text(tags) if intent.group == "dmarc" else bimi.to_text(tags)
     if intent.style == "spf":
-        try:
-            return spf.merge(live, intent.terms, intent.all)
-        except ValueError:  # a record that none of ours can be added to: the problem says so
-            return spf.merge(None, intent.terms, intent.all)
+        return _spf_text(intent, live)
     if intent.style == "dkim_key" and intent.value:
         return intents.dkim_key_text(intent.value)
     return intent.value
@@ -122,6 +119,15 @@ def _of_kind(intent: Intent, values: tuple[str, ...]) -> list[str]:
     if intent.style == "dkim_key":
         return [text for text in values if key_of(text)]
     return [text for text in values if codec_of(intent).is_record(text, strict=False)]
+
+
+def _spf_text(intent: Intent, live: str | None) -> str:
+    """The SPF record that the name should have, whose text is ``live`` now; one of its own where ours cannot be added
+    to that."""
+    try:
+        return spf.merge(live, intent.terms, intent.all)
+    except ValueError:
+        return spf.merge(None, intent.terms, intent.all)
 
 
 def codec_of(intent: Intent) -> Any:
@@ -154,7 +160,11 @@ def record_problem(intent: Intent, seen: tuple[str, ...]) -> str:
     if spf.mended(texts[0]) != texts[0]:
         return f"{name} has characters that no SPF record may have: {visible(texts[0])}"
     missing = [t for t in intent.terms if t not in spf.terms_present(texts[0], intent.terms)]
-    return f"{name} lacks {' '.join(missing)}: it is {texts[0]}" if missing else ""
+    if missing:
+        return f"{name} lacks {' '.join(missing)}: it is {texts[0]}"
+    # The `all` of a MAIL FROM name is ours only in a record that we make.
+    ends = intent.group != "spf" or not intent.all or texts[0] == _spf_text(intent, texts[0])
+    return "" if ends else f"{name} is {texts[0]}. Expected to end with {intent.all}"
 
 
 def _found(values: tuple[str, ...]) -> str:

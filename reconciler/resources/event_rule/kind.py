@@ -171,10 +171,11 @@ class EventRule(PlainKind):
             super().send(rt, change, operation, members)
             return
         region, name = self._place(change)
-        live = _targets(rt.aws, region, name)
         if operation == "RemoveTargets":
-            _remove(rt.aws, region, name, [live[arn]["Id"] for arn in members["Ids"] if arn in live])
+            gone = [one["Id"] for one in _listed(rt.aws, region, name) if one["Arn"] in members["Ids"]]
+            _remove(rt.aws, region, name, gone)
             return
+        live = _targets(rt.aws, region, name)
         targets = [_target(arn, item, live.get(arn) or {}) for arn, item in members["Targets"].items()]
         rt.aws.call("events", "PutTargets", region, Rule=name, Targets=targets)
 
@@ -188,18 +189,22 @@ class EventRule(PlainKind):
 
     def before_delete(self, rt: Runtime, change: Change) -> None:
         region, name = self._place(change)
-        _remove(rt.aws, region, name, [target["Id"] for target in _targets(rt.aws, region, name).values()])
+        _remove(rt.aws, region, name, [target["Id"] for target in _listed(rt.aws, region, name)])
 
 
-def _targets(aws: Aws, region: str, name: str) -> dict[str, Mapping[str, Any]]:
-    """ARN -> the target as EventBridge has it; of several with one ARN that of recon, else the first by its Id.
-    Empty where the rule does not exist."""
+def _listed(aws: Aws, region: str, name: str) -> list[Mapping[str, Any]]:
+    """All targets of a rule, several of one ARN, too; none where the rule does not exist."""
     try:
-        listed = list(aws.pages("events", TARGETS, "Targets", region, Rule=name))
+        return list(aws.pages("events", TARGETS, "Targets", region, Rule=name))
     except AwsError as error:
         if not error.absent:
             raise
-        return {}
+        return []
+
+
+def _targets(aws: Aws, region: str, name: str) -> dict[str, Mapping[str, Any]]:
+    """ARN -> the target as EventBridge has it; of several with one ARN that of recon, else the first by its Id."""
+    listed = _listed(aws, region, name)
     listed.sort(key=lambda target: (target["Id"] != _id(target["Arn"]), target["Id"]), reverse=True)
     return {target["Arn"]: target for target in listed}
 

@@ -170,6 +170,17 @@ class SendingRole(IamPrincipal):
         sayable = [name for name in inline if self.fields_of(inline[name])["policy"] is None]
         return sayable[0] if len(sayable) == 1 and STACK not in tags else self.policy
 
+    def read_again(self, aws: Aws, change: Change) -> Observed | None:
+        """With the instance profile where the plan had read it."""
+        detail = self.detail_of(aws, self.name_of(change.address))
+        if (
+            detail is not None
+            and PROFILE not in detail
+            and any(PROFILE in (v or {}) for v in (change.before, change.after))
+        ):
+            detail = {**detail, PROFILE: self._profile(aws, detail["RoleName"])}
+        return None if detail is None else self.observed_of(detail)
+
     def _with_profile(self, aws: Aws, detail: Detail, snapshot: Snapshot | None = None) -> Detail:
         """With the instance profile of its name, where the role is for EC2, is declared for it, or says it has one."""
         fields = trust.fields_of(detail.get("AssumeRolePolicyDocument"), aws.stack.partition)
@@ -290,6 +301,7 @@ class SendingRole(IamPrincipal):
             "trust": trust.document(desired.spec["trust"], stack.partition, stack.account),
             "role": {"Description": said["description"] or "", "MaxSessionDuration": said["max_session_duration"]},
             PROFILE: desired.spec.get(PROFILE),
+            "owns_profile": live is not None and _owns_profile(live),
         }
 
     def depends_on(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
@@ -340,7 +352,7 @@ class SendingRole(IamPrincipal):
             return ()
         if change.execution[PROFILE]:
             return ("iam:CreateInstanceProfile", "iam:TagInstanceProfile", "iam:AddRoleToInstanceProfile")
-        goes = touches(change, PROFILE, f"tags.{PARTS}")
+        goes = change.execution["owns_profile"] and touches(change, PROFILE, f"tags.{PARTS}")
         return ("iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile") if goes else ()
 
     def settle(self, rt: Runtime, change: Change) -> None:

@@ -19,7 +19,7 @@ from reconciler.kinds.externals import External
 from reconciler.kinds.grants import Grant
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.ownership import left_alone
-from reconciler.kinds.plain import PlainKind, Request
+from reconciler.kinds.plain import PlainKind, Request, kept_items
 from reconciler.kinds.reading import named_addresses
 from reconciler.kinds.spelling import camel
 from reconciler.kinds.tags import tags_from_aws
@@ -60,7 +60,7 @@ class SnsTopic(PlainKind):
             for live in snapshot.live(spec.name) if field.service else ():
                 desired = snapshot.desired.get(live.address)
                 if desired is not None and snapshot.owns(live):
-                    stays = overlay(desired.spec, live.spec)
+                    stays = overlay({**desired.spec, **kept_items(spec, desired, live)}, live.spec)
                     for topic in named_addresses(snapshot, spec.name, live.region, stays, field):
                         used.setdefault(topic, set()).add(field.service)
         for one in derived:
