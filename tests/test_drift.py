@@ -593,3 +593,24 @@ def test_every_event_is_an_operation_and_every_field_has_one() -> None:
         assert named <= api, spec.name
         if spec.swept:
             assert spec.created_by and spec.deleted_by and all(changed.values()), spec.name
+
+
+def test_a_hand_edit_is_not_explained_by_yaml_about_something_else(house: support.House) -> None:
+    """Also where CloudTrail cannot be asked: the YAML that asks for the record has not changed."""
+    house.seed_zone()
+    document: dict[str, Any] = {"domains": {"acme.com": {"dmarc": {"p": "reject"}}}}
+    house.write(document)
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+    route53 = support.client("route53")
+    zone = route53.list_hosted_zones()["HostedZones"][0]["Id"]
+    values = [{"Value": '"v=DMARC1; p=none"'}]
+    live = {"Name": "_dmarc.acme.com", "Type": "TXT", "TTL": 300, "ResourceRecords": values}
+    batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": live}]}
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+    house.write({**document, "configuration_sets": {"new": {}}})
+    house.sandbox.fault("denied", operation="LookupEvents", count=None)
+    output = drift(house)
+    assert output["outcome"] == "changes"
+    assert "edited" in {
+        d["code"] for d in output["diagnostics"] if (d["address"] or "").endswith("_dmarc.acme.com/TXT")
+    }

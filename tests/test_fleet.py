@@ -164,6 +164,21 @@ def test_a_worker_that_ends_without_a_report_that_can_be_seen_is_told(tmp_path: 
     assert "must see the same folder" in missing["a"]
 
 
+def test_why_a_stack_has_no_report_is_kept_where_the_workers_are_lost(tmp_path: Path) -> None:
+    class Lost(Hands):
+        def ended(self, seconds: float) -> list[Ended]:
+            if len(self.begun) > 2:
+                raise ReconError("the scheduler is gone", hint="start again")
+            return super().ended(seconds)
+
+    reports = Reports(str(tmp_path), "r")
+    tasks = [task(unit, unit) for unit in "abcd"]
+    missing = run_all(tasks, Lost(reports, 1, {}, {"a": "no disk"}), reports, lambda one, report: None)
+    assert missing["a"] == "no disk"
+    assert missing.keys() == {"a", "c", "d"}
+    assert missing["d"] == "the scheduler is gone; start again"
+
+
 # --- what counts as done -------------------------------------------------------------------------------------------
 
 

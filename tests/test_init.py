@@ -103,6 +103,12 @@ def test_account_and_environments_are_those_of_the_state(house: support.House) -
     for form in ("repo:acme/mail:", "repo:acme@12/mail@34:"):
         assert {f"{form}environment:production", f"{form}environment:staging", f"{form}pull_request"} <= {*subjects}
     assert "444455556666:oidc-provider/token.actions.githubusercontent.com" in said.out
+    (bucket,) = [
+        d for d in documents if any(one["Sid"] == "TheseAccountsOnly" for one in d["Statement"] if "Sid" in one)
+    ]
+    assert bucket["Statement"][1]["Condition"]["StringNotEquals"] == {
+        "aws:PrincipalAccount": ["111122223333", "444455556666"]
+    }
     assert "# Policy of the bucket acme-recon" in said.out and "aws:SecureTransport" in said.out
     assert not [s for s in subjects if s.endswith(":*")]
 

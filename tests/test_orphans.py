@@ -156,6 +156,21 @@ def test_records_of_what_somebody_has_deleted_and_taken_out_are_named(house: Hou
     assert left() == []
 
 
+def test_what_this_stack_has_deleted_itself_is_nobodys_business(house: House) -> None:
+    """The records that stand there later are those of whoever has the domain now, such as another account."""
+    house.seed_zone()
+    stays = {"domains": {"acme.com": {"dkim": {}}}}
+    house.write({"domains": {**stays["domains"], "shop.acme.com": {"dkim": {}}}})
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+    house.document = {}
+    house.write(stays)
+    assert house.cli("apply", "state.yaml", "--auto-approve", "--allow-deletes", "9").code == 0
+    theirs = "abcd._domainkey.shop.acme.com"
+    house.change(theirs, "CNAME", "abcd.dkim.amazonses.com")
+    plan = house.cli("plan", "state.yaml", "--format", "json").json
+    assert not [d for d in plan["diagnostics"] if d["code"] == "left"]
+
+
 # --- a zone that the search for tags leaves out --------------------------------------------------------------------
 
 
