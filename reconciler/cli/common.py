@@ -93,8 +93,9 @@ class Output:
 
     def width(self, stream: TextIO | None = None) -> int | None:
         """The columns to wrap text at: those of the terminal, or of ``COLUMNS``, which nobody sets by accident."""
-        if os.environ.get("COLUMNS", "").isdecimal():
-            return max(1, int(os.environ["COLUMNS"]))
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isdecimal() and int(columns):  # 0 is as good as not set
+            return int(columns)
         if not (stream or sys.stdout).isatty():
             return None
         import shutil
@@ -295,7 +296,9 @@ def read_plan(path: str) -> Plan:
     from reconciler.files import read_given
     from reconciler.renderers import load_saved
 
-    return load_saved(read_given(path), Path(path).name)
+    plan = load_saved(read_given(path), Path(path).name)
+    know_account(plan.account)
+    return plan
 
 
 def read_given_or_stdin(path: str) -> str:

@@ -17,6 +17,7 @@ import typer
 from reconciler.cli.app import command_group
 from reconciler.cli.common import Output, ParallelOption, any_format, options_from, reading
 from reconciler.errors import ReconError
+from reconciler.redaction import know_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,9 +153,11 @@ def _account_of(unit: Unit) -> str:
     from reconciler import desired
 
     try:
-        return desired.load(unit.state, unit.env).state.stack.account
+        account = desired.load(unit.state, unit.env).state.stack.account
     except ReconError:
         return ""
+    know_account(account)
+    return account
 
 
 @contextlib.contextmanager

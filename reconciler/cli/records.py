@@ -200,6 +200,7 @@ def _write_files(
 ) -> None:  # fmt: skip
     """A file for each domain; of the forms that DNS tools read one for each zone, which may hold several domains."""
     from reconciler.renderers import records as renderer
+    from reconciler.renderers.headline import plural
 
     zones = renderer.zones_of([one.to_json() for one in found])
     of_zone = {one["domain"]: zone for zone, group in zones.items() for one in group}
@@ -210,7 +211,7 @@ def _write_files(
     for name, group in files.items():
         path = Path(folder) / f"{name.replace('*', '_wildcard')}.{renderer.ENDINGS[format]}"
         write(str(path), _document(group, format, declared, outcome, _problems(group)), out)
-    out.info(f"{len(found)} records of {len(files)} domains are written to {folder}.")
+    out.info(f"{plural(len(found), 'record')} in {plural(len(files), 'file')} written to {folder}.")
 
 
 def with_public_dns(plan: Plan, snapshot: Snapshot, *, findings: bool) -> Plan:
