@@ -16,7 +16,6 @@ import re
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -52,11 +51,7 @@ class Bench:
 
     def keep(self, run: Run) -> None:
         self.runs.append(run)
-        top = ", ".join(f"{n} {name}" for name, n in Counter(run.calls).most_common(4))
-        sys.stderr.write(
-            f"{run.tool}, {run.domains} domains, rates {run.rates}, {run.command}: {run.seconds:.1f} s, CPU "
-            f"{run.cpu:.1f} s, {run.memory:.0f} MiB, {run.total} calls ({top})\n"
-        )
+        tools.say(run)
 
     def fresh(self, name: str) -> Path:
         path = self.folder / name
