@@ -216,7 +216,9 @@ def commit_of(text: str, folder: Path) -> tuple[Path | None, str]:
     """The files of a commit of this repository below ``folder``; or why they cannot be had."""
     home = folder / "before"
     home.mkdir()
-    packed = subprocess.run(["git", "-C", str(tools.HERE), "archive", text, "reconciler", "schemas"], capture_output=True)
+    packed = subprocess.run(
+        ["git", "-C", str(tools.HERE), "archive", text, "reconciler", "schemas"], capture_output=True
+    )
     if packed.returncode:
         return None, f"recon before: {packed.stderr.decode().strip()}"
     subprocess.run(["tar", "-x", "-C", str(home)], input=packed.stdout, check=True)
@@ -343,7 +345,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--save", type=Path, help="add the figures to those in this file")
     options = parser.parse_args(arguments)
     names = options.scenes or [name for name, scene in SCENES.items() if options.heavy or not scene.heavy]
-    runs = [Run(**run) for run in json.loads(options.save.read_text())] if options.save and options.save.exists() else []
+    runs = (
+        [Run(**run) for run in json.loads(options.save.read_text())] if options.save and options.save.exists() else []
+    )
 
     def keep(run: Run) -> None:
         runs.append(run)

@@ -19,6 +19,7 @@ REGIONS = (
     "eu-north-1", "ap-south-1",
 )  # fmt: skip
 DMARC = "v=DMARC1; p=reject; rua=mailto:dmarc@zone-0.example"
+BUS = "arn:aws:events:us-east-1:111122223333:event-bus/default"
 SPF = "v=spf1 include:amazonses.com ~all"
 
 
@@ -80,7 +81,7 @@ def mixed(folder: Path, domains: int) -> None:
             "      feedback:",
             "        enabled: true",
             "        matching_event_types: [BOUNCE, COMPLAINT]",
-            '        event_bridge_destination: {event_bus_arn: "arn:aws:events:us-east-1:111122223333:event-bus/default"}',
+            f"        event_bridge_destination: {{event_bus_arn: '{BUS}'}}",
         ]
     lines.append("smtp_users:")
     for number in range(5):

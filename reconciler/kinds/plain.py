@@ -209,14 +209,15 @@ class PlainKind(Reader):
             return None
         body = answer[self.spec.answer] if self.spec.answer else answer
         spec = self.observed_fields(body)
-        tags: Mapping[str, str] | None = {}
+        tags: Mapping[str, str] = {}
         address, facts = self.spec.address_of(region, name), dict[str, Any]()
         if self.spec.taggable:
-            tags = tags_from_aws(body.get("Tags")) if self.spec.tags_in_get else self.swept_tags(snapshot, address)
-            if tags is None:
+            if self.spec.tags_in_get:
+                tags = tags_from_aws(body.get("Tags"))
+            elif (swept := self.swept_tags(snapshot, address)) is not None:
+                tags, facts["bulk"] = swept, True
+            else:
                 tags = tags_from_aws(self._list_tags(aws, region, name))
-            elif not self.spec.tags_in_get:
-                facts["bulk"] = True
             spec["tags"] = dict(tags)
         return Observed(address, self.name, region, name, spec, dict(tags), facts)
 
