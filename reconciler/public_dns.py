@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.activity import working
 from reconciler.errors import ReconError
 
 TIMEOUT = 5.0
@@ -70,8 +71,15 @@ class PublicDns:
     def ask(self, questions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
         """The answer to each (name, type), queried in parallel."""
         pending = list(questions)
-        with ThreadPoolExecutor(max_workers=PARALLELISM) as pool:
-            return dict(zip(pending, pool.map(lambda q: self.one(*q), pending), strict=True))
+        with (
+            working("record in public DNS", [""] * len(pending)) as work,
+            ThreadPoolExecutor(max_workers=PARALLELISM) as pool,
+        ):
+            answers = dict[tuple[str, str], Answer]()
+            for question, answer in zip(pending, pool.map(lambda q: self.one(*q), pending), strict=True):
+                answers[question] = answer
+                work.count()
+            return answers
 
     def one(self, name: str, kind: str) -> Answer:
         """The answer to one question."""
