@@ -11,7 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _READS: Final = re.compile(r"(?:Batch)?(?:Get|List|Describe|Lookup|Simulate|Generate)(?=[A-Z])")
 
@@ -67,6 +69,14 @@ def working(
         yield work
     finally:
         del _works[id(work)]
+
+
+def counted(items: Iterable[T], about: str, number: int) -> Iterator[T]:
+    """``items``, of which there are ``number``: each is done when the next is asked for."""
+    with working(about, [""] * number) as work:
+        for item in items:
+            yield item
+            work.count()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.activity import working
+from reconciler.activity import counted
 from reconciler.errors import ReconError
 
 TIMEOUT = 5.0
@@ -71,15 +71,9 @@ class PublicDns:
     def ask(self, questions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
         """The answer to each (name, type), queried in parallel."""
         pending = list(questions)
-        with (
-            working("record in public DNS", [""] * len(pending)) as work,
-            ThreadPoolExecutor(max_workers=PARALLELISM) as pool,
-        ):
-            answers = dict[tuple[str, str], Answer]()
-            for question, answer in zip(pending, pool.map(lambda q: self.one(*q), pending), strict=True):
-                answers[question] = answer
-                work.count()
-            return answers
+        with ThreadPoolExecutor(max_workers=PARALLELISM) as pool:
+            answers = counted(pool.map(lambda q: self.one(*q), pending), "record in public DNS", len(pending))
+            return dict(zip(pending, answers, strict=True))
 
     def one(self, name: str, kind: str) -> Answer:
         """The answer to one question."""

@@ -77,7 +77,7 @@ ROOMS: dict[str, set[str]] = {
     "lock": {"model", "errors", "files", "backend", "aws", "observing"},
     "journal": {"model", "errors", "files", "backend", "lock", "renderers"},
     "smtp": {*BASE, "files", "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors", "files", "regions", "kinds", "resources"},
+    "drift": {"activity", "model", "errors", "files", "regions", "kinds", "resources"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "fleet": {*BASE, "files", "aws", "backend", "desired"},

@@ -343,8 +343,8 @@ class Aws:
         """Run ``work`` for every item in parallel; the results are in the order of the items.
 
         ``limit_of`` returns the rate limit (a region) of an item: the workers are shared among the limits, so that none
-        waits for another. ``about`` says what an item is where no call of AWS does. After an error of ``work``, items in progress finish, no more are started, and the error is
-        raised."""
+        waits for another. ``about`` says what an item is where no call of AWS does. After an error of ``work``, items
+        in progress finish, no more are started, and the error is raised."""
         pending = list(items)
         if len(pending) <= 1:
             return [work(item) for item in pending]

@@ -239,8 +239,8 @@ def unlock(
 def _run_apply(plan: Plan, declared: State, aws: Aws, zones: Any, out: Output, held: HeldLock, **options: Any) -> int:
     """Apply a plan and print the result. After Ctrl-C, or if the lock is lost, calls in flight end and no more are
     started. Returns the exit code."""
-    from reconciler.applier import apply_plan
     from reconciler.activity import working
+    from reconciler.applier import apply_plan
     from reconciler.cli.progress import StepProgress
     from reconciler.journal import recording
     from reconciler.steps import steps_of, to_do
