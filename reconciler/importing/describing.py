@@ -92,7 +92,8 @@ def _inert(user: SmtpUserFound) -> None:
     if user.values is None:
         return
     try:
-        user.values = {key: literal(value, policy=key == "conditions") for key, value in user.values.items()}
+        said = {key: literal(value, policy=key == "conditions") for key, value in user.values.items()}
+        user.values = {**said, "credentials": user.values["credentials"]}  # no live text, and ${region} is a variable
     except Unwritable as problem:
         user.values, user.why = None, str(problem)
 
