@@ -1024,7 +1024,7 @@ def test_every_text_is_read_back(text: str) -> None:
 
 values = st.recursive(
     st.booleans() | st.sampled_from(["a", "x-us-east-1", "x-eu-west-1", "us-east-1"]),
-    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3) | st.lists(inner, max_size=2),
     max_leaves=6,
 )
 
@@ -1041,6 +1041,8 @@ def test_merged_regions_give_every_region_its_own_back(regional: dict[str, dict[
 def expanded(value: Any, region: str) -> Any:
     if isinstance(value, dict):
         return pruned({k: expanded(v, region) for k, v in value.items()})
+    if isinstance(value, list):
+        return [expanded(one, region) for one in value]
     return value.replace("${region}", region) if isinstance(value, str) else value
 
 
