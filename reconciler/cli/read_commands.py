@@ -129,6 +129,7 @@ def plan(
     if read_options["check_public_dns"]:
         planned.plan = with_public_dns(planned.plan, planned.snapshot, findings=False)
     result = replace(with_warnings(planned, warnings), declared=to_document(declared))
+    del planned, declared  # what a large plan was made from goes before its text is made
     if out_file:
         from reconciler.renderers import saved_pieces
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
-from reconciler.names import at_or_above, domain_of, parents
+from reconciler.names import at_or_above, domain_of, is_at_or_below, parents
 from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
 
 __all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
@@ -26,12 +27,16 @@ class Resource(NamedTuple):
     address: Address
     kind: str
     region: str | None
-    name: str
     before: Document | None
     after: Document | None
     facts: Document
     change: Change | None
     desired: Desired | None
+
+    @property
+    def name(self) -> str:
+        rest = self.address[len(self.kind) + 1 :]
+        return rest.removeprefix(f"{self.region}/") if self.region else rest
 
     @property
     def is_new(self) -> bool:
@@ -150,7 +155,7 @@ class RuleView(DnsView):
 
     def _resource(self, address: Address, change: Change | None, *, renamed: bool) -> Resource:
         desired, observed = self.desired.get(address), self.observed.get(address)
-        kind, _, rest = address.partition("/")
+        kind = intern(address.partition("/")[0])
         region = next((x.region for x in (desired, observed, change) if x is not None), None)
         before = observed.spec if observed is not None else None
         if before is None and change is not None and change.moved_from is None:
@@ -163,8 +168,7 @@ class RuleView(DnsView):
             for layer in (desired.spec if desired else None, change.after if change else None):
                 if layer is not None:
                     after = _laid_over(layer, after or {})
-        name = rest.removeprefix(f"{region}/") if region else rest
-        return Resource(address, kind, region, name, before, after, observed.facts if observed else {}, change, desired)
+        return Resource(address, kind, region, before, after, observed.facts if observed else {}, change, desired)
 
     def resources(self, kind: str) -> tuple[Resource, ...]:
         """All resources of a kind, live or to be created, by address."""
@@ -240,7 +244,7 @@ class RuleView(DnsView):
         """Each domain of the stack that has one DMARC record of its own after apply, valid or not, and its tags."""
         found = ((domain, self.dmarc_texts(domain)) for domain in self.domain_names)
         return tuple(
-            (domain, dmarc.parse(texts[0])) for domain, texts in found if texts is not None and len(texts) == 1
+            (domain, dmarc.parsed(texts[0])) for domain, texts in found if texts is not None and len(texts) == 1
         )
 
     @cached_property
@@ -291,17 +295,21 @@ class RuleView(DnsView):
     # --- DNS -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _record_addresses(self) -> Mapping[str, Address]:
+    def _in_zones_by_id(self) -> Mapping[str, Address]:
+        """The records whose address has the id of their zone, since there are several of its name."""
         found: dict[str, Address] = {}
-        for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
+        for address in self._resource_index:
             if address.startswith("dns_record/"):
-                found.setdefault(address.split("/", 2)[2], address)
+                _, zone, rest = address.split("/", 2)
+                if not is_at_or_below(rest.partition("/")[0], zone):
+                    found.setdefault(rest, address)
         return found
 
     def record_address(self, name: str, kind: str) -> Address:
         """The address of a record: the plan's own where it has one, else built from the zone that would hold it."""
-        known = self._record_addresses.get(f"{name}/{kind}")
-        if known:
+        built = (f"dns_record/{zone}/{name}/{kind}" for zone in at_or_above(name))
+        known = next((address for address in built if address in self._resource_index), None)
+        if known := known or self._in_zones_by_id.get(f"{name}/{kind}"):
             return known
         zone = self.zone_of(name)
         if zone is None:
@@ -336,7 +344,7 @@ class RuleView(DnsView):
         return dmarc.from_yaml(value) if value is not None else None
 
     @remembered
-    def dmarc_tags(self, domain: str, when: When = "after") -> dict[str, str] | None:
+    def dmarc_tags(self, domain: str, when: When = "after") -> Mapping[str, str] | None:
         """The tags of the domain's own single, usable record; None where there is none or it is unknown.
 
         The mapping is shared by all rules: it must not be changed.
@@ -344,7 +352,7 @@ class RuleView(DnsView):
         texts = self.dmarc_texts(domain, when)
         if texts is None or len(texts) != 1 or not dmarc.is_record(texts[0], strict=True):
             return None
-        return dmarc.parse(texts[0])
+        return dmarc.parsed(texts[0])
 
     @remembered
     def policy(self, domain: str, when: When = "after") -> Policy | None:
@@ -470,6 +478,8 @@ def _laid_over(top: Any, bottom: Any) -> Any:
     # The exact class is checked first: a check against the abstract class costs ten times as much.
     if not (type(top) is type(bottom) is dict) and not (isinstance(top, Mapping) and isinstance(bottom, Mapping)):
         return top
+    if not bottom:
+        return top  # and no copy of it: of what is new, there may be tens of thousands
     changed = {}
     for key, value in top.items():
         below = bottom.get(key)
