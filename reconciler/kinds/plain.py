@@ -94,6 +94,7 @@ class PlainKind(Reader):
         if tag_call and spec.swept and client == "sesv2":
             self.read_calls_bulk = {**self.read_calls, "tags": SWEEP}
         self.create_defaults = {n: field.inner for n, field in fields.items() if field.inner}
+        self.usual = {n: field.inner or usual_value(field) for n, field in fields.items() if not field.keyed}
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 
