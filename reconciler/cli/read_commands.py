@@ -252,12 +252,12 @@ def _print_drift(plan: Plan, news: SinceReport | None, format: str, out: Output)
 
 def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Diagnostic]]:
     """The last run after which AWS was as declared, from the journal; with a note on what of that cannot be read."""
-    from reconciler.journal import last_applied, read_runs
+    from reconciler.journal import last_applied, past_runs
 
     unread: list[Diagnostic] = []
     try:
-        runs = read_runs(
-            declared.stack, aws, limit=50, warn=lambda said: unread.append(Diagnostic("note", "journal-unread", said))
+        runs = past_runs(
+            declared.stack, aws, warn=lambda said: unread.append(Diagnostic("note", "journal-unread", said))
         )
     except ReconError as error:
         unread.append(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
-from reconciler.names import at_or_above, domain_of, is_at_or_below, parents
+from reconciler.names import at_or_above, domain_of, parents
 from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
 
 __all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
@@ -295,21 +295,25 @@ class RuleView(DnsView):
     # --- DNS -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _in_zones_by_id(self) -> Mapping[str, Address]:
-        """The records whose address has the id of their zone, since there are several of its name."""
+    def _elsewhere(self) -> Mapping[str, Address]:
+        """The records that are not in the nearest zone that was read; or whose address has the id of their zone, since
+        there are several of its name."""
         found: dict[str, Address] = {}
-        for address in self._resource_index:
+        for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
             if address.startswith("dns_record/"):
                 _, zone, rest = address.split("/", 2)
-                if not is_at_or_below(rest.partition("/")[0], zone):
+                name = rest.partition("/")[0]
+                if zone != next((one for one in at_or_above(name) if one in self.zones), None):
                     found.setdefault(rest, address)
         return found
 
     def record_address(self, name: str, kind: str) -> Address:
         """The address of a record: the plan's own where it has one, else built from the zone that would hold it."""
-        built = (f"dns_record/{zone}/{name}/{kind}" for zone in at_or_above(name))
-        known = next((address for address in built if address in self._resource_index), None)
-        if known := known or self._in_zones_by_id.get(f"{name}/{kind}"):
+        zone = next((one for one in at_or_above(name) if one in self.zones), None)
+        built, index = f"dns_record/{zone}/{name}/{kind}", self._resource_index
+        if zone is not None and built in index:
+            return built
+        if known := self._elsewhere.get(f"{name}/{kind}"):
             return known
         zone = self.zone_of(name)
         if zone is None:
