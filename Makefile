@@ -84,7 +84,7 @@ $(VENV)/python:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml setup.py
+$(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml
 	@$(PIP) -r requirements.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation --no-index -e .
 	@touch $@
