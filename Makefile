@@ -15,10 +15,10 @@ SECONDS ?= 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs site bench bench-fleet lock clean
+.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs site bench bench-fleet dist lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## set up .venv to run recon from this checkout
 dev: $(VENV)/installed-dev ## set up .venv to work on recon
@@ -66,6 +66,12 @@ bench: $(VENV)/installed ## measure plan and apply; writes the table of docs/per
 
 bench-fleet: $(VENV)/installed-dev ## plan a thousand stacks while their workers are killed
 	@$(BIN)/python benchmarks/fleet.py $(ARGS)
+
+dist: $(VENV)/installed-dev ## build the sdist and the wheel of the last commit, the same bytes each time
+	@rm -rf dist build/dist && mkdir -p dist build/dist
+	@git archive HEAD | tar -x -C build/dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist build/dist
+	@cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS && cat SHA256SUMS
 
 lock: $(VENV)/uv ## resolve the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
