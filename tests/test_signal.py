@@ -77,6 +77,23 @@ def test_findings_about_what_is_new_are_caused(house: support.House) -> None:
     assert not [d for d in found["diagnostics"] if d.get("stands") and "acme.net" in d["address"]], text
 
 
+def test_the_same_in_two_regions_is_told_once(house: support.House) -> None:
+    regions = ["us-east-1", "eu-west-1"]
+    more = {
+        **world(p="quarantine"),
+        "sns_topics": {
+            "events": {"regions": regions, "publishers": ["ses"], "subscriptions": [
+                {"protocol": "sqs", "endpoint": "arn:aws:sqs:${region}:111122223333:events"}]},
+            "ops": {"regions": regions, "display_name": "Ops"},
+        },
+    }  # fmt: skip
+    _, text = plan(seeded(house), more)
+    lines = [line.strip() for line in text.splitlines()]
+    assert sum(line.startswith("+ 2 x sns_topic ") for line in lines) == 2, text
+    assert sum(line.startswith("+ 2 x sns_subscription ") for line in lines) == 1, text
+    assert all(f"sns_topic/{region}/{name}" in lines for region in regions for name in ("events", "ops")), text
+
+
 def wrapped_at_words(text: str, words: set[str], room: int) -> bool:
     """Whether a word of ``text`` that is not one of ``words`` is a part of one that does not fit on a line."""
     long = [word for word in words if len(word) > room]
