@@ -15,7 +15,7 @@ SECONDS ?= 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs site bench bench-fleet dist lock clean
+.PHONY: help install dev demo test test-slow test-browser test-faults fuzz lint fix check golden docs site bench bench-fleet dist lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,13 @@ demo: $(VENV)/installed ## tell the story end to end on the embedded sandbox
 	@$(BIN)/python -m reconciler.demo $(ARGS)
 
 test: $(VENV)/installed-dev ## run the tests (ARGS="tests/test_names.py -k idna" for some)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## run the heavier suites
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow --hypothesis-profile others $(ARGS)
+
+test-browser: $(VENV)/installed-browser site ## look at the pages of recon and at the site in Chromium
+	@$(BIN)/python -m pytest -n 0 -m browser -rs $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## send every fault at every write of every kind; takes a while
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_faults*.py $(ARGS)
@@ -78,6 +81,8 @@ lock: $(VENV)/uv ## resolve the lock files anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --group build -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --no-annotate --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --no-annotate --group pyproject.toml:browser -c requirements-dev.lock -o requirements-browser.lock
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(VENV)-fuzz $(VENV)-site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -97,6 +102,10 @@ $(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/installed-browser: $(VENV)/installed-dev requirements-browser.lock
+	@$(PIP) -r requirements-browser.lock
 	@touch $@
 
 $(VENV)-fuzz/installed: tests/fuzz/requirements.txt

@@ -14,7 +14,13 @@ import pytest
 
 HERE = Path(__file__).parent.parent
 MOMENT = "1767225600"
-LOCKED = ("requirements.lock", "requirements-dev.lock", "tests/fuzz/requirements.txt", "docs/requirements.txt")
+LOCKED = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-browser.lock",
+    "tests/fuzz/requirements.txt",
+    "docs/requirements.txt",
+)
 
 
 def built(source: Path, out: Path, *options: str, umask: int) -> dict[str, str]:

@@ -17,7 +17,7 @@ import pytest
 from reconciler import __version__
 
 HERE = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-browser.lock")
 
 
 def run(*command: str | Path, cwd: Path, timeout: int = 280, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -142,6 +142,7 @@ def test_the_locks_cover_what_pyproject_asks_for() -> None:
     asked = {
         "requirements.lock": [*project["project"]["dependencies"], *project["dependency-groups"]["build"]],
         "requirements-dev.lock": project["dependency-groups"]["dev"],
+        "requirements-browser.lock": project["dependency-groups"]["browser"],
     }
     for name, wanted in asked.items():
         locked = {line.split("==")[0] for line in (HERE / name).read_text().splitlines() if "==" in line}
