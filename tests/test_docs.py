@@ -83,9 +83,13 @@ def test_plan_reads() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(HERE)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    site = HERE / "docs"
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            found = (page.parent / target).resolve()
+            assert found.exists(), f"{page.name} links to {target}"
+            if page.is_relative_to(site):
+                assert found.is_file() and found.is_relative_to(site), f"{page.name}: {target} is not on the site"
 
 
 def test_the_readme_lists_the_commands() -> None:
