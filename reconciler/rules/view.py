@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
-from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
+from reconciler.rules.dns_view import DnsView, HostedZoneView, RecordView, RecordViews, When, remembered
 
 __all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
@@ -108,7 +108,8 @@ class RuleView(DnsView):
     there what changes something. ``unusable`` holds the keys, streams and roles that a declared resource names and
     that cannot be used, each with the reason. ``dkim_keys`` holds the public halves of declared BYODKIM keys (base64
     DER) by identity. ``undelegated`` holds the zones that a parent zone in their account hides: problem and remedy by
-    name. A key that is missing was not read.
+    name. ``hosted`` holds all public hosted zones of the names in ``zones``, the one with ``dns_before`` first;
+    ``outside_servers`` the name servers that public DNS returns for these names. A key that is missing was not read.
     """
 
     state: State
@@ -129,6 +130,8 @@ class RuleView(DnsView):
     unusable: Mapping[Address, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     dkim_keys: Mapping[Address, str] = field(default_factory=dict)
     undelegated: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    hosted: Mapping[str, tuple[HostedZoneView, ...]] = field(default_factory=dict)
+    outside_servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
 
@@ -295,7 +298,9 @@ class RuleView(DnsView):
         found: dict[str, Address] = {}
         for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
             if address.startswith("dns_record/"):
-                found.setdefault(address.split("/", 2)[2], address)
+                _, zone, record = address.split("/", 2)
+                if record not in found or zone in self.zones:  # not the one in a second zone of the name
+                    found[record] = address
         return found
 
     def record_address(self, name: str, kind: str) -> Address:

@@ -13,7 +13,6 @@ from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.values import (
     MAIL_FROM_TERMS,
-    address_of,
     host,
     is_feedback,
     mail_from_names,
@@ -40,7 +39,7 @@ def name_what_stays(plan: RecordPlan) -> None:
                 f"{what} stays: no tag or marker of this stack names it, so somebody else may have put it there",
                 hint=f"delete {name} {type_} from the zone {zone.id} by hand, or declare it once more, apply, and take "
                 "it out again",
-                address=address_of(zone.name, name, type_),
+                address=plan.address(zone, name, type_),
             )
         if live.kind == "email_identity" and not plan.index.candidates(live.name):
             _name_by_hand(plan, live)
