@@ -373,13 +373,21 @@ def _zone_of(facts: Facts, name: str) -> Zone | None:
 def _several(facts: Facts) -> Iterator[Check]:
     """Which of several hosted zones with one name public DNS asks."""
     apexes = sorted({apex_of(facts.snapshot, domain) for domain in facts.domains})
+    entries = intents.own_entries(facts.snapshot).values()
+    named = {zone for entry in entries for zone in intents.zones_named(entry)} & facts.snapshot.zones.keys()
     for apex in apexes:
         zones = hosted_zones(facts.snapshot, apex)
         seen = facts.answers.get((apex, "NS"), Answer()).values
         asked = [zone.id for zone in zones if {*zone.servers} & {*seen}]
         others = [zone.id for zone in zones if zone.id not in asked]
-        if len(zones) > 1 and asked and others:
-            message = f"of the hosted zones called {apex} public DNS asks {' and '.join(asked)}, not {', '.join(others)}"
+        if not (len(zones) > 1 and asked and others):
+            continue
+        message = f"of the hosted zones {apex} resolvers ask {' and '.join(asked)}, not {', '.join(others)}"
+        if named and not {*asked} & named:
+            used = "; ".join(f"{zone.id}: {', '.join(zone.servers)}" for zone in zones if zone.id in named)
+            hint = f"set the name servers of the zone that the YAML names ({used}), or name {' and '.join(asked)}"
+            yield Check("dns", FOUND, f"{message}, which the YAML names", hint, apex, about=DELEGATION)
+        else:
             yield Check("dns", OK, message, "", apex)
 
 

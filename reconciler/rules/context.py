@@ -255,6 +255,7 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         trails=snapshot.trails, unusable=_unusable(snapshot), dkim_keys=_dkim_keys(snapshot),
         undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
         hosted=_hosted(snapshot, zones),
+        leaving={c.address: str(c.execution["zone"]) for c in changes if c.execution.get("leaves_zone")},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 
@@ -304,12 +305,16 @@ def _zones_for_rules(snapshot: Snapshot) -> Iterator[Zone]:
 def _hosted(snapshot: Snapshot, zones: Iterable[Zone]) -> dict[str, tuple[HostedZoneView, ...]]:
     """All public hosted zones of the names of ``zones``, and which of them their parent zones delegate to."""
     first = {zone.name: zone for zone in zones}
+    named = {one for entry in snapshot.state.section("domains") for one in zones_named(entry)}
     found: dict[str, list[Zone]] = {name: [zone] for name, zone in first.items()}
     for zone in sorted(snapshot.zones.values(), key=lambda zone: zone.id):
         if zone.name in first and zone is not first[zone.name] and not zone.private:
             found[zone.name].append(zone)
     return {
-        name: tuple(HostedZoneView(zone.id, zone.servers, zone.is_asked()) for zone in group)
+        name: tuple(
+            HostedZoneView(zone.id, zone.servers, zone.is_asked(), zone.id in named or len(group) == 1)
+            for zone in group
+        )
         for name, group in found.items()
     }
 

@@ -28,12 +28,13 @@ class RecordView(NamedTuple):
 
 
 class HostedZoneView(NamedTuple):
-    """A public hosted zone: its id and name servers (empty where it was not read), and whether resolvers ask it as far
-    as its parent zone in the same account tells (None where that does not say)."""
+    """A public hosted zone: its id and name servers (empty where it was not read); whether resolvers ask it as far as
+    its parent zone in the same account tells (None where that does not say); whether the stack writes to it."""
 
     id: str
     servers: tuple[str, ...] = ()
     asked: bool | None = None
+    used: bool = True
 
 
 RecordViews = Mapping[tuple[str, str], RecordView]

@@ -109,7 +109,9 @@ class RuleView(DnsView):
     that cannot be used, each with the reason. ``dkim_keys`` holds the public halves of declared BYODKIM keys (base64
     DER) by identity. ``undelegated`` holds the zones that a parent zone in their account hides: problem and remedy by
     name. ``hosted`` holds all public hosted zones of the names in ``zones``, the one with ``dns_before`` first;
-    ``outside_servers`` the name servers that public DNS returns for these names. A key that is missing was not read.
+    ``outside_servers`` the name servers that public DNS returns for these names. ``leaving`` maps records that are
+    deleted since the YAML's list of zones names theirs no more to the id of that zone. A key that is missing was not
+    read.
     """
 
     state: State
@@ -132,6 +134,7 @@ class RuleView(DnsView):
     undelegated: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     hosted: Mapping[str, tuple[HostedZoneView, ...]] = field(default_factory=dict)
     outside_servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leaving: Mapping[Address, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
 
@@ -296,11 +299,10 @@ class RuleView(DnsView):
     @cached_property
     def _record_addresses(self) -> Mapping[str, Address]:
         found: dict[str, Address] = {}
+        second = {zone.id for zones in self.hosted.values() for zone in zones}
         for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
-            if address.startswith("dns_record/"):
-                _, zone, record = address.split("/", 2)
-                if record not in found or zone in self.zones:  # not the one in a second zone of the name
-                    found[record] = address
+            if address.startswith("dns_record/") and address.split("/", 2)[1] not in second:
+                found.setdefault(address.split("/", 2)[2], address)
         return found
 
     def record_address(self, name: str, kind: str) -> Address:

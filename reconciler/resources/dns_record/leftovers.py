@@ -101,7 +101,8 @@ def _name_by_hand(plan: RecordPlan, live: Observed) -> None:
 
 def underived(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
     """(zone, name, type) of each record that has the form of SES's, and that no declared or live resource and no marker
-    of ours has."""
+    of ours has. The zone as in addresses."""
+    places = intents.zone_places(snapshot)
     known = {intent.name for intent in intents.of_state(snapshot)}
     for live in snapshot.observed.values():
         if live.kind == "email_identity":
@@ -118,7 +119,7 @@ def underived(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
             ):
                 continue
             if not any(own.name == name for own in _remembered(zone, name, snapshot.state.stack.scopes)):
-                yield zone.name, name, type_
+                yield places[zone.id], name, type_
 
 
 def _is_ses(name: str, type_: str, values: tuple[str, ...]) -> bool:

@@ -168,11 +168,12 @@ class RecordPlan:
 
     def find_left_zones(self) -> None:
         """Find the zones that the YAML's list named and names no more, while others hold the domain: what is ours there
-        goes. Not while anything of the domain is unknown."""
+        goes. Not while anything of the domain, or what its other zones hold, is unknown."""
         for (zone_id, domain), mine in self.live_markers.items():
             homes = self.homes.get(domain, {None})
             known = not any(self.snapshot.unknown(one) for one in self.identities.get(domain, ()))
-            if mine.zones and known and None not in homes and zone_id not in homes:
+            known = known and all(one is not None and self.snapshot.zones[one].loaded for one in homes)
+            if mine.zones and known and zone_id not in homes:
                 self.left.add((zone_id, domain))
 
     def wants(self, zone: Zone, name: str, type_: str) -> Intent | None:

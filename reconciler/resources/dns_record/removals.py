@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler import regions
-from reconciler.kinds.kind import Need
+from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import (
     DKIM_KEY,
     DKIM_SELECTOR,
@@ -323,13 +323,16 @@ class Removals:
             for own in remembered.own:
                 self._drop_own(zone, domain, own)
             for address in self.plan.changes.keys() - known if left else ():
-                self._say_left(self.plan.changes[address], domain)
+                self._order_left(self.plan.changes[address], domain)
 
-    def _say_left(self, planned: RecordChange, domain: str) -> None:
-        """A deletion from a zone that the YAML's list names no more: a rule judges whether resolvers still ask it."""
+    def _order_left(self, planned: RecordChange, domain: str) -> None:
+        """Have a deletion from a zone that the YAML's list names no more come after what is written to the others; a
+        rule judges whether resolvers still ask the zone."""
         planned.leaves_zone = True
+        mine = self.plan.of_domain.get(domain, ())
+        planned.needs += needs_of((a for a, c in self.plan.changes.items() if any(c is one for one in mine)), "write")
         words = (
-            f"{domain} has no zone {planned.zone.id} in the YAML any more: no resolver may ask it when this is applied"
+            f"zone: of {domain} names {planned.zone.id} no more; apply two days after its name servers were changed"
         )
         planned.notes.append(Note("zone-left", "note", words))
 

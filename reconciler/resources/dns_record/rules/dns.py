@@ -205,16 +205,20 @@ def undelegated(view: RuleView, zone: str) -> Iterator[Problem]:
     not change the name servers of the parent domain at its registrar: that would break the parent.
     Source: Route 53 Developer Guide, Routing traffic for subdomains; RFC 1034 section 4.2
     """
-    hosted, public, asked = view.hosted.get(zone, ()), view.outside_servers.get(zone), view.asked_zones(zone)
-    if zone in view.undelegated and not asked:
+    public, asked = view.outside_servers.get(zone), view.asked_zones(zone)
+    used = [one for one in view.hosted.get(zone, ()) if one.used]
+    if asked and any(one.id in asked for one in used):
+        return
+    if zone in view.undelegated:
         yield Problem(*view.undelegated[zone])
-    elif public is not None and asked is not None and not asked and hosted:
-        there = f"returns {', '.join(public)}" if public else "returns none"
-        servers = " or ".join(f"{', '.join(one.servers)} ({one.id})" for one in hosted)
+    elif used and asked is not None:
+        there = f"of the hosted zone {' and '.join(sorted(asked))}" if asked else ", ".join(public or ()) or "none"
+        servers = " or ".join(f"{', '.join(one.servers)} ({one.id})" for one in used)
         yield Problem(
-            f"resolvers do not see what hosted zone {' or '.join(one.id for one in hosted)} ({zone}) holds: of the "
-            f"name servers of {zone} public DNS {there}",
-            f"set {servers} where {zone} is registered or delegated, or declare `zone: manual`",
+            f"resolvers do not see what hosted zone {' or '.join(one.id for one in used)} ({zone}) holds: the name "
+            f"servers of {zone} are others: {there}",
+            f"set {servers} where {zone} is registered or delegated; or have `zone:` name the zone that is asked, or "
+            "manual",
         )
 
 
@@ -246,17 +250,10 @@ def several_zones(view: RuleView, zone: str) -> Iterator[Problem]:
         )
 
 
-def _taken_out_of(view: RuleView) -> Iterator[tuple[Address, str, str]]:
-    """(address, zone id, name) of records that are deleted since the YAML's list names their zone no more."""
-    for change in view.changes:
-        if change.execution.get("leaves_zone"):
-            yield change.address, str(change.execution["zone"]), str(change.execution["name"])
-
-
-@RuleFor(_taken_out_of, _THEME, "dns_record/Z0123456789ABC/*")(
+@RuleFor(lambda view: ((a, z) for a, z in sorted(view.leaving.items())), _THEME, "dns_record/Z0123456789ABC/*")(
     "dns-zone-in-use", "error", "Records deleted from the zone that resolvers ask"
 )
-def zone_in_use(view: RuleView, zone_id: str, name: str) -> Iterator[Problem]:
+def zone_in_use(view: RuleView, zone_id: str) -> Iterator[Problem]:
     """A zone was taken out of `zone: [Z1, Z2]`, so its records are deleted, and resolvers still ask that zone: its
     parent zone in the same account says so, or with `--check-public-dns` public DNS.
 
@@ -266,10 +263,12 @@ def zone_in_use(view: RuleView, zone_id: str, name: str) -> Iterator[Problem]:
     Source: Route 53 Developer Guide, Making Route 53 the DNS service for a domain that's in use
     """
     for zone, hosted in view.hosted.items():
+        sends = any(view.flows(one) for one in view.identities if is_at_or_below(one.name, zone))
         if any(one.id == zone_id for one in hosted) and zone_id in (view.asked_zones(zone) or ()):
             yield Problem(
-                f"resolvers ask the hosted zone {zone_id} for {name}, and its records are deleted from there",
+                f"resolvers ask the hosted zone {zone_id} for {zone}, and its records are deleted from there",
                 f"keep {zone_id} in `zone:` until the name servers of {zone} are others, and for two days after that",
+                hurts=sends,
             )
 
 
