@@ -84,6 +84,8 @@ class Diagnostic:
     address: Address = ""
     stands: bool = False
     """Whether a rule finds it with this plan and without: the plan neither causes nor fixes it."""
+    undated: bool = False
+    """Whether it is a status of which nobody has noted when it began: drift asks CloudTrail."""
 
     def to_json(self) -> dict[str, Any]:
         found = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from support import ACCOUNT, HOME, OTHER, House, client, merge
 
 TOPICS: dict[str, Any] = {"sns_topics": {"ops": {}}}
@@ -162,6 +163,28 @@ def test_an_import_brings_the_alarms_of_mail_and_their_topics(house: House) -> N
     }  # fmt: skip
     told = {c["address"]: [d["path"] for d in c["diff"]] for c in planned.json["changes"]}
     assert told[f"cloudwatch_alarm/{HOME}/mail"] == ["tags.recon:stack"]
+
+
+def test_an_alarm_like_a_preset_is_imported_as_one(house: House) -> None:
+    """With what differs from it; one that counts in another way has its own fields."""
+    put = client("cloudwatch").put_metric_alarm
+    like: dict[str, Any] = {
+        "Namespace": "AWS/SES", "MetricName": "Reputation.BounceRate", "Statistic": "Average", "Period": 3600,
+        "EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanOrEqualToThreshold", "TreatMissingData": "ignore",
+        "AlarmDescription": "Look at the list.",
+    }  # fmt: skip
+    put(AlarmName="like", **like, Threshold=0.02)
+    put(AlarmName="other", **{**like, "Period": 300}, Threshold=0.05)
+    put(AlarmName="plain", **{k: v for k, v in like.items() if k != "AlarmDescription"}, Threshold=0.05)
+    assert house.cli("import", "--stack", "acme", "--region", HOME, "--out", "live.yaml").code == 0
+    found = yaml.safe_load((house.home / "live.yaml").read_text())["cloudwatch_alarms"]
+    assert found["like"] == {
+        "preset": "bounce_rate", "alarm_description": "Look at the list.", "threshold": 0.02, "actions_enabled": True
+    }  # fmt: skip
+    assert "preset" not in found["other"] and found["other"]["period"] == 300
+    assert "preset" not in found["plain"]  # the preset has a description, and an entry cannot say none
+    planned = house.cli("plan", "live.yaml", "--format", "json").json["changes"]
+    assert [(c["action"], [d["path"] for d in c["diff"]]) for c in planned] == 3 * [("adopt", ["tags.recon:stack"])]
 
 
 SETS = {"bounces": {"preset": "bounce_rate", "alarm_actions": ["ops"]}, "most": {"preset": "complaint_rate"}}

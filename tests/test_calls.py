@@ -210,11 +210,19 @@ def test_a_first_plan_asks_for_no_identity_that_the_list_does_not_name(house: Ho
 # --- which call tells what -----------------------------------------------------------------------------------------
 
 ARCHIVE = "arn:aws:ses:us-east-1:111122223333:mailmanager-archive"
+TOPIC = "arn:aws:sns:us-east-1:111122223333:feedback"
 EVERYTHING: dict[str, Any] = merge(
     WORLD,
     {
         "domains": {
-            "acme.com": {"mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"}},
+            "acme.com": {
+                "mail_from": {"behavior_on_mx_failure": "REJECT_MESSAGE"},
+                "notification_attributes": {
+                    name: value
+                    for kind in ("bounce", "complaint", "delivery")
+                    for name, value in ((f"{kind}_topic", TOPIC), (f"headers_in_{kind}_notifications_enabled", True))
+                },
+            },
             "own.acme.com": {
                 "dkim": {
                     "signing_attributes_origin": "EXTERNAL",
@@ -273,7 +281,7 @@ def values_of(world: Any) -> dict[tuple[str, str], Any]:
     for live in world.observed.values():
         spec = {**live.spec, **{k: v for k, v in live.facts.items() if k in REGISTRY[live.kind].read_calls}}
         for name, value in spec.items():
-            if name in {"dkim", "mail_from"} and isinstance(value, dict):
+            if name in {"dkim", "mail_from", "notification_attributes"} and isinstance(value, dict):
                 found.update({(live.address, f"{name}.{field}"): v for field, v in value.items()})
             elif name == "stores":
                 for kind in ("secretsmanager", "ssm"):
@@ -298,6 +306,7 @@ def test_each_attribute_is_told_by_the_call_that_is_named_for_it(
     house.sandbox.seed(dedicated_ips=[{"ip": "192.0.2.1"}])
     house.seed_zone()
     house.seed_zone("other.example", {})
+    client("sns").create_topic(Name="feedback")
     house.settle(EVERYTHING)
     state = load(house.home / "state.yaml").state
     before = values_of(running.make(state, refresh=refresh).snapshot)

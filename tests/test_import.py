@@ -598,6 +598,24 @@ def test_a_lost_yaml_is_written_again_for_its_own_stack(house: House) -> None:
     assert "[owned-unknown]" in ran.err
 
 
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"secretsmanager": {"name": "mail/${region}/news"}},
+        {"ssm": {"name": "/recon/${region}"}, "region": OTHER},
+        {"ssm": {"name": "/recon/news"}},
+        {"secretsmanager": {"name": f"recon/in-{OTHER}x"}, "region": OTHER},
+    ],
+    ids=lambda block: str(*block.values()) if len(block) == 1 else "region",
+)
+def test_the_stores_of_a_lost_yaml_are_those_of_its_users(house: House, credentials: dict[str, Any]) -> None:
+    user = {"from_addresses": ["*@acme.com"], "credentials": credentials}
+    house.seed_zone()
+    house.apply({**identity(regions=[HOME, OTHER]), "smtp_users": {"news": user}}, wait_for_ses=False)
+    imported(house, "--stack", "acme", "--smtp-users", "--region", HOME, "--region", OTHER)
+    assert only_adopts(house) == []
+
+
 def test_names_pick_and_bring_what_they_refer_to(house: House) -> None:
     house.seed_zone()
     house.apply(
@@ -1006,7 +1024,7 @@ def test_every_text_is_read_back(text: str) -> None:
 
 values = st.recursive(
     st.booleans() | st.sampled_from(["a", "x-us-east-1", "x-eu-west-1", "us-east-1"]),
-    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3) | st.lists(inner, max_size=2),
     max_leaves=6,
 )
 
@@ -1023,6 +1041,8 @@ def test_merged_regions_give_every_region_its_own_back(regional: dict[str, dict[
 def expanded(value: Any, region: str) -> Any:
     if isinstance(value, dict):
         return pruned({k: expanded(v, region) for k, v in value.items()})
+    if isinstance(value, list):
+        return [expanded(one, region) for one in value]
     return value.replace("${region}", region) if isinstance(value, str) else value
 
 

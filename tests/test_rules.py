@@ -18,6 +18,7 @@ from reconciler import rules
 from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
 from reconciler.resources.event_rule import preset_pattern
+from reconciler.resources.sns_subscription import UNDECLARED
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
 from reconciler.rules.dns_view import HostedZoneView
 
@@ -509,6 +510,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("events-target-missing", "warning", {"more": {FEEDBACK: GONE_TARGET}, "unusable": {FEEDBACK: LACKING}}),
     ("smtp-store-key", "warning", {"users": {"news": GOOD_USER}, "unusable": {"smtp_credential/news": LACKING}}),
     ("topic-key-missing", "warning", {"more": {A_TOPIC: (None, {})}, "unusable": {A_TOPIC: LACKING}}),
+    ("topic-subscription-undeclared", "note", {"more": {A_TOPIC: ({}, {}, {UNDECLARED: ["email a@b.example"]})}}),
     ("dkim-short-own-key", "warning", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(1024)}}),
     ("dkim-short-own-key", "warning", {"live": OWN_KEY, "before": {OWN_NAME: [f"v=DKIM1; p={rsa_key(1536)}"]}}),
     ("identity-mixed-scripts", "warning", {"more": {f"email_identity/{EAST}/xn--pple-43d.com": new()}}),
@@ -1006,6 +1008,8 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("events-target-missing", {"more": {FEEDBACK: GONE_TARGET}}),
     ("smtp-store-key", {"users": {"news": GOOD_USER}}),
     ("topic-key-missing", {"more": {A_TOPIC: (None, {})}}),
+    ("topic-subscription-undeclared", {"more": {A_TOPIC: ({}, {}, {UNDECLARED: []})}}),
+    ("topic-subscription-undeclared", {"more": {A_TOPIC: ({}, None, {UNDECLARED: ["email a@b.example"]})}}),
     ("dkim-short-own-key", {"live": OWN_KEY, "dkim_keys": {ACME: rsa_key(2048)}}),
     ("dkim-short-own-key", {"live": OWN_KEY, "before": {OWN_NAME: ["p="]}}),
     ("identity-mixed-scripts", {"more": {f"email_identity/{EAST}/xn--bcher-kva.com": new()}}),

@@ -67,6 +67,50 @@ def test_what_a_plan_causes_stands_beside_the_change(house: support.House) -> No
     assert "dmarc-no-rua" not in text
 
 
+USER = {"from_addresses": ["*@acme.com"], "credentials": {"secretsmanager": {"name": "mail/news"}}}
+ROLE = {"trust": {"oidc": {"provider": "token.actions.githubusercontent.com",
+                           "subject": "repo:acme@1/app@2:ref:refs/heads/main"}}, "from_addresses": ["a@acme.com"],
+        "identities": ["acme.com"]}  # fmt: skip
+DOMAIN = {"dkim": {"signing_attributes_origin": "AWS_SES"}, "dmarc": {"p": "reject"}}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "rule"),
+    [
+        (
+            {"smtp_users": {"news": {**USER, "source_ips": ["192.0.2.0/24"], "identities": ["acme.com"]}}},
+            {"smtp_users": {"news": {**USER, "identities": ["acme.com"]}}}, "smtp-any-network",
+        ),
+        (
+            {"smtp_users": {"news": {**USER, "identities": ["acme.com"]}}}, {"smtp_users": {"news": USER}},
+            "smtp-any-identity",
+        ),
+        (
+            {"sending_roles": {"ci": ROLE}},
+            support.merge({"sending_roles": {"ci": ROLE}}, {"sending_roles": {"ci": {"trust": {"oidc": {
+                "subject": "repo:acme@1/app@2:*"}}}}}), "role-wide-subject",
+        ),
+        ({}, {"domains": {"acme.com": {"ttl": 172_800}}}, "dns-long-ttl"),
+        ({}, {"domains": {"acme.com": {"bimi": {"l": "https://acme.com/a.svg"}}}}, "bimi-no-certificate"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_an_entry_says_anew_is_caused(
+    house: support.House, was: dict[str, Any], now: dict[str, Any], rule: str
+) -> None:
+    """Rules that read the YAML: before, it said what is live."""
+    house.once("a zone", lambda: house.seed_zone())
+    base = {"domains": {"acme.com": DOMAIN}}
+    house.settle(support.merge(base, was))
+    document = support.merge(base, now)
+    for stands in (False, True):
+        found, _ = plan(house, document)
+        notes = [n for c in found["changes"] for n in c["notes"]] + found["diagnostics"]
+        told = [bool(n.get("stands")) for n in notes if n.get("rule", n.get("code")) == rule]
+        assert told == [stands], (rule, notes)
+        house.settle(document)
+
+
 def test_findings_about_what_is_new_are_caused(house: support.House) -> None:
     more = world(p="quarantine")
     more["domains"]["acme.net"] = {"zone": "manual", "dkim": {"signing_attributes_origin": "AWS_SES"}}
@@ -75,6 +119,23 @@ def test_findings_about_what_is_new_are_caused(house: support.House) -> None:
     new = [n for c in found["changes"] if c["action"] == "create" for n in c["notes"]]
     assert new and not [n for n in new if n.get("stands")]
     assert not [d for d in found["diagnostics"] if d.get("stands") and "acme.net" in d["address"]], text
+
+
+def test_the_same_in_two_regions_is_told_once(house: support.House) -> None:
+    regions = ["us-east-1", "eu-west-1"]
+    more = {
+        **world(p="quarantine"),
+        "sns_topics": {
+            "events": {"regions": regions, "publishers": ["ses"], "subscriptions": [
+                {"protocol": "sqs", "endpoint": "arn:aws:sqs:${region}:111122223333:events"}]},
+            "ops": {"regions": regions, "display_name": "Ops"},
+        },
+    }  # fmt: skip
+    _, text = plan(seeded(house), more)
+    lines = [line.strip() for line in text.splitlines()]
+    assert sum(line.startswith("+ 2 x sns_topic ") for line in lines) == 2, text
+    assert sum(line.startswith("+ 2 x sns_subscription ") for line in lines) == 1, text
+    assert all(f"sns_topic/{region}/{name}" in lines for region in regions for name in ("events", "ops")), text
 
 
 def wrapped_at_words(text: str, words: set[str], room: int) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from support import ACCOUNT, HOME, OTHER, House, client
 from support import merge as merge_two
 
@@ -204,6 +206,72 @@ def test_what_somebody_else_began_waits_since_an_unknown_time(house: House) -> N
     assert told(house) == [("note", f"{WAITING} waits for confirmation since an unknown time: it gets no messages")]
 
 
+def test_drift_asks_cloudtrail_since_when_a_subscription_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudTrail hides the address, so that several requests of a kind say nothing of one."""
+    began = datetime.fromtimestamp(house.sandbox._server.gateway.world.clock.now(), UTC)
+    house.apply(TOPIC)
+    sns, other = client("sns"), ARN.replace("events", "events2")
+    sns.create_topic(Name="events2")
+    sns.subscribe(TopicArn=ARN, Protocol="email", Endpoint="ops@acme.com")
+    sns.subscribe(TopicArn=other, Protocol="email", Endpoint="ops@acme.com")
+    house.apply(subscribed(MAIL))
+
+    def said(hours: float) -> list[tuple[str, str]]:
+        monkeypatch.setenv("RECON_NOW", (began + timedelta(hours=hours)).isoformat())
+        found = house.cli("drift", STATE, "--format", "json").json
+        return [(d["severity"], d["message"]) for d in found["diagnostics"] if d["code"] == "subscription-pending"]
+
+    assert said(0.5) == []
+    assert said(3.5) == [("note", f"{WAITING} waits for confirmation for 3 hours: it gets no messages")]
+    assert said(49.5) == [("warning", f"{WAITING} waits for confirmation for 2 days: it gets no messages")]
+    sns.subscribe(TopicArn=ARN, Protocol="email", Endpoint="more@acme.com")
+    unknown = f"{WAITING} waits for confirmation since an unknown time: it gets no messages"
+    assert said(3.5) == [("note", unknown)]
+
+
+def test_a_lost_yaml_gets_its_subscriptions_back(house: House) -> None:
+    """Also those of topics that nothing names, and of two regions; the plan of what is written is empty."""
+    queue = {**QUEUE, "endpoint": "arn:aws:sqs:${region}:${account}:events", "raw_message_delivery": True,
+             "filter_policy": {"eventType": ["Bounce", {"prefix": "${x"}]}, "filter_policy_scope": "MessageBody",
+             "redrive_policy": {"deadLetterTargetArn": "arn:aws:sqs:${region}:${account}:dead"}}  # fmt: skip
+    page = {"protocol": "https", "endpoint": "https://h.example/x?a=b"}
+    house.apply(json.loads(json.dumps(merge(BOTH, subscribed(MAIL, queue, page))).replace("${x", "$${x")))
+    house.sandbox.seed(confirm=[page["endpoint"]])
+    ran = house.cli("import", "--stack", "acme", "--out", "live")
+    assert ran.code == 0, ran
+    planned = house.cli("plan", "live", "--format", "json")
+    assert planned.json["changes"] == [], planned
+    found = json_of(house, "live")["sns_topics"]["events"]["subscriptions"]
+    assert [one["protocol"] for one in found] == ["email", "https", "sqs"]
+    assert found[0] == MAIL
+    assert found[2] == json.loads(json.dumps(queue).replace("${account}", ACCOUNT).replace("${x", "$${x"))
+    ran = house.cli("import", "--stack", "acme", "--redact")
+    assert ran.code == 0, ran
+    assert "ops@acme.com" not in ran.out + ran.err
+
+
+def test_what_cannot_be_said_of_a_subscription_leaves_the_others(house: House) -> None:
+    house.apply(subscribed(QUEUE))
+    sns = client("sns")
+    sns.subscribe(TopicArn=ARN, Protocol="sqs", Endpoint=QUEUE["endpoint"] + "-long" * 500)
+    sns.subscribe(TopicArn=ARN, Protocol="sqs", Endpoint=QUEUE["endpoint"] + "-theirs")
+    ran = house.cli("import", "--stack", "acme", "--out", "live")
+    assert ran.code == 0, ran
+    assert len(json_of(house, "live")["sns_topics"]["events"]["subscriptions"]) == 2
+    planned = house.cli("plan", "live", "--format", "json")
+    (change,) = planned.json["changes"]
+    assert (change["address"], change["action"], change["claims"]) == (ADDRESS, "adopt", True)
+    assert [diff["path"] for diff in change["diff"]] == ["tags.recon:subscriptions"]
+    assert not [d for d in planned.json["diagnostics"] if d["code"] == "unread"]
+
+
+def json_of(house: House, place: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for file in sorted((house.home / place).glob("*.yaml")):
+        found |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found
+
+
 def test_taken_out_while_it_waits_it_is_left_and_dies(house: House) -> None:
     house.apply(subscribed(MAIL, QUEUE))
     plan = house.plan(subscribed(QUEUE))
@@ -220,7 +288,15 @@ def test_others_subscriptions_stay_and_end_with_the_topic_alone(house: House) ->
     house.apply(subscribed(QUEUE))
     theirs = QUEUE["endpoint"] + "-theirs"
     sns.subscribe(TopicArn=ARN, Protocol="sqs", Endpoint=theirs, Attributes={"RawMessageDelivery": "true"})
-    assert not house.plan().changes
+    sns.subscribe(TopicArn=ARN, Protocol="https", Endpoint="https://pager.example/integration/KEY")
+    house.clear()
+    plan = house.plan()
+    assert not plan.changes
+    (found,) = [d for d in plan.diagnostics if d.code == "topic-subscription-undeclared"]
+    assert f"sqs {theirs}" in found.message
+    assert "https pager.example," in found.message
+    assert house.calls().count("sns:GetSubscriptionAttributes") == 1, "of others nothing more is read"
+    house.sandbox.advance(3 * 86_400 + 60)
     house.apply(TOPIC)
     assert set(listed()) == {theirs}
     plan = house.plan({})

@@ -12,15 +12,16 @@ are recorded in us-east-1) and "CloudTrail userIdentity element".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.activity import counted
 from reconciler.errors import AwsError
 from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.registry import REGISTRY
-from reconciler.model import Address, Change
+from reconciler.model import Address, Change, Diagnostic, address_parts
 from reconciler.regions import home_region
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "", until: str = "") 
     best: dict[Address, dict[str, Cause]] = {}
     problem: AwsError | None = None
     cut = len(todo) > MAX_LOOKUPS
-    for lookup in todo[:MAX_LOOKUPS]:
+    todo = todo[:MAX_LOOKUPS]
+    for lookup in counted(todo, "look-up in CloudTrail", len(todo)):
         left = {c.address: (c, {one.path for one in c.diff} or {""}) for c in wanted[lookup]}
         try:
             for event in history(aws, lookup, since):
@@ -112,6 +114,33 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "", until: str = "") 
     if problem is not None:
         return Causes(best, problem.message, problem.hint, cut)
     return Causes(best, cut=cut)
+
+
+AGE: Final = timedelta(days=4)
+"""How far back it is looked for what began a status."""
+
+
+def dated(aws: Aws, diagnostics: Iterable[Diagnostic], now: str) -> Iterator[Diagnostic]:
+    """The diagnostics, those ``undated`` with their age where the history tells it. Never raises for what AWS answers.
+    Cost: a look-up a region that has one."""
+    known: dict[Lookup, list[tuple[str, Said]]] = {}
+    since = (datetime.fromisoformat(now) - AGE).isoformat()
+    for one in diagnostics:
+        if not one.undated:
+            yield one
+            continue
+        kind = REGISTRY[address_parts(one.address).kind]
+        lookup = kind.began(one)
+        if lookup not in known:
+            try:
+                found = [(cause_of(event), _said(event)) for event in history(aws, lookup, since)]
+            except AwsError as error:
+                found = []
+                yield Diagnostic("note", "causes-unread", f"could not read since when: {error.message}", error.hint)
+            known[lookup] = [(cause.time, said) for cause, said in found if cause is not None]
+        told = kind.dated(one, known[lookup], now)
+        if told is not None:
+            yield told
 
 
 def _made(change: Change, cause: Cause, said: Said, lookup: Lookup) -> set[str]:

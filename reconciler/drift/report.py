@@ -50,7 +50,7 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None, declared: Mappin
     ``not-applied-yet``, ``edited-or-not-applied``, ``caused-by``, ``causes-unread``, ``still-verifying``,
     ``status-changed``, ``status-failed``, ``heartbeat``.
     """
-    diagnostics = [_status(one) for one in plan.diagnostics]
+    diagnostics = [_status(one) for one in causes.dated(aws, plan.diagnostics, plan.created_at)]
     if plan.changes:
         since, until = (applied.started, applied.ended[:19] + "Z") if applied else ("", "")
         found = causes.find(aws, plan.changes, since, until)

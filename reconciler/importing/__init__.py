@@ -96,8 +96,14 @@ def run(request: ImportRequest, aws: Aws, now: str) -> Imported:
     snapshot = Snapshot(State(replace(stack, environment=request.environment), ()), now)
     names = NameFilter(request.names)
     declared = _declared(request.state)
-    found = find(aws, snapshot, names, places, asked=bool(request.regions or request.state), declared=declared)
     unswept = _sweep(snapshot, aws) if request.state is None else []
+    # Only after the reading is it what a plan would delete: an import reads what is asked for.
+    owned, snapshot.owned = snapshot.owned, {}
+    found = find(
+        aws, snapshot, names, places, asked=bool(request.regions or request.state), declared=declared,
+        owned=[address for some in owned.values() for address in some],
+    )  # fmt: skip
+    snapshot.owned = owned
     draft = ImportDraft(
         _order(request, snapshot, places), environment=request.environment, declare_users=request.declare_users
     )

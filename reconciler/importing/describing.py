@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from reconciler.importing.draft import EntryDraft, ImportDraft, Unwritable, literal, shown_text
+from reconciler.importing.draft import EntryDraft, ImportDraft, Unwritable, literal, part_name, shown_text
 from reconciler.importing.finding import Discovery, Skipped
 from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.ownership import PROTECT, may_write, named, owner_of
@@ -46,9 +46,10 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
             held.setdefault(holder, []).append(live)
     for live in sorted(snapshot.observed.values(), key=lambda o: (_rank(draft, o), o.address)):
         kind = REGISTRY[live.kind]
-        if holder_of(live.address) or (isinstance(kind, PlainKind) and not kind.about_mail(live)):
-            continue
         owner = owner_of(live.tags)
+        foreign = isinstance(kind, PlainKind) and owner != stack.scope and not kind.about_mail(live)
+        if foreign or holder_of(live.address):
+            continue
         if owner is not None and not may_write(stack, owner):
             hint = "release it there first if this stack is to manage it"
             draft.left.append(Skipped(live.address, "owned-elsewhere", f"belongs to {named(owner)}", hint))
@@ -92,7 +93,8 @@ def _inert(user: SmtpUserFound) -> None:
     if user.values is None:
         return
     try:
-        user.values = {key: literal(value, policy=key == "conditions") for key, value in user.values.items()}
+        said = {key: literal(value, policy=key == "conditions") for key, value in user.values.items()}
+        user.values = {**said, "credentials": user.values["credentials"]}  # no live text, and ${region} is a variable
     except Unwritable as problem:
         user.values, user.why = None, str(problem)
 
@@ -388,12 +390,18 @@ def _children(
     if hidden is not None:
         item.notes.append(f"{live.region}: its {child.words}s could not be read: {hidden.reason}")
     for other in others:
+        name = part_name(other.address)
         unsupported = [k for k, f in child.all_fields.items() if not f.declared and other.spec.get(k)]
         if unsupported:
-            item.note_dropped((child.parent_key, other.name), f"the YAML has no {', '.join(unsupported)}")
+            item.note_dropped((child.parent_key, name), f"the YAML has no {', '.join(unsupported)}")
             continue
         said = {key: other.spec[key] for key in child.all_fields if other.spec.get(key) not in (None, {})}
-        item.put(held, other.name, said, below=(child.parent_key,))
+        if child.item_key:
+            told = {key: value for key, value in said.items() if value != child.all_fields[key].default}
+            said = {**dict(zip(child.item_key, name.split("/", len(child.item_key) - 1), strict=True)), **told}
+            if not other.spec:
+                item.notes.append(f"{live.region}: {name}: AWS does not show its settings until it is confirmed")
+        item.put(held, name, said, below=(child.parent_key,))
     if held:
         item.regional[live.region or ""][child.parent_key] = held
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -153,6 +153,11 @@ def _take(place: dict[str, Any], path: Path) -> Any:
     return place.pop(path[-1], _NOTHING) if path else _NOTHING
 
 
+def part_name(address: Address) -> str:
+    """What names a part of a resource in it: of ``event_destination/us-east-1/SET/NAME`` the name."""
+    return address.split("/", 3)[3]
+
+
 @dataclass(slots=True)
 class ImportDraft:
     """Everything that will be written. ``stack`` is the block of a new state, None beside an existing one."""
@@ -219,19 +224,27 @@ def _common(held: Mapping[str, Any]) -> Any:
     values = list(held.values())
     if all(value == values[0] for value in values):
         return values[0]
-    patterns = {_pattern(value, region) for region, value in held.items() if isinstance(value, str)}
-    if len(patterns) == 1 and all(
-        isinstance(value, str) and region in value and f"${region}" not in value for region, value in held.items()
-    ):
-        return patterns.pop()
+    patterns = [_pattern(value, region) for region, value in held.items()]
+    shifted = all(f"${region}" not in str(value) for region, value in held.items())
+    if shifted and all(pattern == patterns[0] for pattern in patterns):
+        return patterns[0]
     counted = Counter(repr(value) for value in values)
     best = max(counted.values())
     return next(value for value in values if counted[repr(value)] == best)
 
 
-def _pattern(value: str, region: str) -> str:
-    return value.replace(region, "${region}")
+def _pattern(value: Any, region: str) -> Any:
+    return _with_texts(value, lambda text: text.replace(region, "${region}"))
 
 
 def _at(common: Any, region: str) -> Any:
-    return re.sub(r"(?<!\$)\$\{region\}", region, common) if isinstance(common, str) else common
+    return _with_texts(common, lambda text: re.sub(r"(?<!\$)\$\{region\}", region, text))
+
+
+def _with_texts(value: Any, changed: Callable[[str], str]) -> Any:
+    """``value`` with each text in it changed; the keys of maps stay."""
+    if isinstance(value, str):
+        return changed(value)
+    if isinstance(value, Mapping):
+        return {key: _with_texts(one, changed) for key, one in value.items()}
+    return [_with_texts(one, changed) for one in value] if isinstance(value, list) else value

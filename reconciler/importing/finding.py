@@ -16,9 +16,10 @@ from reconciler.aws import opt_in
 from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.kind import BaseKind
+from reconciler.kinds.reading import region_of
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address
+from reconciler.model import Address, address_parts
 from reconciler.names import fold_identity, similar
 from reconciler.resources import KINDS, PLAN_ORDER, children, naming, references_to
 from reconciler.resources.dns_record.kind import read_zones
@@ -110,16 +111,19 @@ def find(
     *,
     asked: bool,
     declared: Iterable[Address] = (),
+    owned: Iterable[Address] = (),
 ) -> Discovery:
     """Read what ``names`` picks in ``regions`` into ``snapshot``, and what it refers to.
 
     ``asked`` says that somebody named the regions: one that is not enabled is then an error, else it is passed over.
-    ``declared`` are addresses that the state has already. What cannot be read is in ``snapshot.unread``.
+    ``declared`` are addresses that the state has already; ``owned`` are what the stack owns, which is taken whether it
+    is for mail or not: its plan would delete what the YAML leaves out. What cannot be read is in ``snapshot.unread``.
     """
     found = Discovery(snapshot)
     known = set(declared)
+    mine = [a for a in owned if names.all and (not KINDS[address_parts(a).kind].regional or region_of(a) in regions)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        ses = pool.submit(_ses, aws, found, names, regions, asked, known)
+        ses = pool.submit(_ses, aws, found, names, regions, asked, known, mine)
         iam = pool.submit(_users, aws, snapshot)
         everyone = iam.result()
         ses.result()
@@ -156,7 +160,13 @@ def missing(found: Discovery, names: NameFilter, parked: Iterable[str]) -> None:
 
 
 def _ses(
-    aws: Aws, found: Discovery, names: NameFilter, regions: Sequence[str], asked: bool, known: set[Address]
+    aws: Aws,
+    found: Discovery,
+    names: NameFilter,
+    regions: Sequence[str],
+    asked: bool,
+    known: set[Address],
+    owned: Iterable[Address],
 ) -> None:
     snapshot = found.snapshot
     listed = _listed(aws, found, regions, asked)
@@ -169,6 +179,11 @@ def _ses(
             continue
         elif names.pick(kind, name, region) and KINDS[kind].address_of(region, name) not in known:
             named[kind].add(KINDS[kind].address_of(region, name))
+    mine: dict[str, set[Address]] = {}
+    for address in owned:
+        mine.setdefault(address_parts(address).kind, set()).add(address)
+    for kind in named:
+        named[kind] |= mine.get(kind, set())
     there = {KINDS[kind].address_of(region, name) for kind, region, name in listed} - known
     # What names others is read before them, so that they are read, too.
     for kind in [kind for kind in reversed(PLAN_ORDER) if kind in named]:
@@ -176,8 +191,9 @@ def _ses(
         for reader in (kind, *(child.name for child in children(kind))):
             REGISTRY[reader].observe(aws, snapshot)
     for kind in NAMED:
-        named[kind] = _named_by_arn(snapshot, kind) - known
-        REGISTRY[kind].observe(aws, snapshot)
+        named[kind] = (_named_by_arn(snapshot, kind) | mine.get(kind, set())) - known
+        for reader in (kind, *(child.name for child in children(kind))):
+            REGISTRY[reader].observe(aws, snapshot)
     for address in sorted(named["email_identity"]):
         if address not in snapshot.observed and snapshot.unknown(address) is None:
             why = "SES lists it, but does not know it by the name in the form that YAML is compared in"

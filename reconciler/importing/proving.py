@@ -11,7 +11,7 @@ from typing import Final
 
 from reconciler.desired import load_texts
 from reconciler.errors import InvalidState, ReconError
-from reconciler.importing.draft import KIND_OF, EntryDraft, ImportDraft, Path
+from reconciler.importing.draft import KIND_OF, EntryDraft, ImportDraft, Path, part_name
 from reconciler.importing.writing import Where, render
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Diagnostic, Plan, State
@@ -224,7 +224,7 @@ def _unwanted(
     if holder := holder_of(change.address):
         item = owners.get(holder)
         if item is not None:
-            path = (KINDS[change.kind].parent_key, change.address.rpartition("/")[2])
+            path = (KINDS[change.kind].parent_key, part_name(change.address))
             yield item, path, change.region, _diff_words(change)
         return
     item = owners.get(change.address)

@@ -22,7 +22,7 @@ from reconciler.names import domain_of, fold_domain, fold_identity
 from reconciler.regions import meant
 from reconciler.resources import KINDS
 from reconciler.resources.email_identity import DEFAULT_SET, NAME
-from reconciler.resources.smtp_credential import keys
+from reconciler.resources.smtp_credential import keys, stores
 from reconciler.resources.smtp_user.kind import ACTIONS, KIND, POLICY, fields_of
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:
         "identities": identities,
         "conditions": parts["conditions"],
         "permissions_boundary": spec["permissions_boundary"],
-        "credentials": {"secretsmanager": {"name": f"recon/{live.name}"}},
+        "credentials": stores.as_credentials(stores.in_tags(live.facts["key_tags"]))
+        or {"secretsmanager": {"name": f"recon/{live.name}"}},
         "tags": user_tags(live.tags),
     }
     found.values = {key: value for key, value in values.items() if value}

@@ -201,7 +201,7 @@ def _stack(page: Page, draft: ImportDraft) -> None:
 
 def _values(item: EntryDraft, stack_regions: tuple[str, ...]) -> dict[str, Any]:
     """The values of an entry as they are written, all regions in one."""
-    top, by_region = merged(item.regional)
+    top, by_region = merged({region: _with_lists(values) for region, values in item.regional.items()})
     values: dict[str, Any] = {**item.own, **top}
     if any(item.regional) and tuple(item.regional) != stack_regions:
         values["regions"] = list(item.regional)
@@ -210,6 +210,15 @@ def _values(item: EntryDraft, stack_regions: tuple[str, ...]) -> dict[str, Any]:
     if item.unmanaged:
         values["unmanaged"] = sorted(item.unmanaged)
     return values
+
+
+_ITEMS: Final = {spec.parent_key: spec.item_key for spec in KINDS.values() if spec.item_key}
+"""Keys of entries that hold a list -> the keys that name an item in it."""
+
+
+def _with_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an entry with lists where the draft has items by their name."""
+    return {key: list(value.values()) if key in _ITEMS else value for key, value in values.items()}
 
 
 def _entry(page: Page, item: EntryDraft, values: Mapping[str, Any], indent: int) -> None:
@@ -285,7 +294,7 @@ def lines(values: Mapping[str, Any], indent: int, path: Path = ()) -> Iterator[t
         else:
             yield head, here
             for number, item in enumerate(value):
-                yield from _item(item, indent + 2, (*here, str(number)))
+                yield from _item(item, indent + 2, (*here, _label(key, number, item)))
 
 
 def _item(item: Any, indent: int, path: Path) -> Iterator[tuple[str, Path]]:
@@ -303,6 +312,13 @@ def _item(item: Any, indent: int, path: Path) -> Iterator[tuple[str, Path]]:
 def _nested(items: Iterable[Any], indent: int, path: Path) -> Iterator[tuple[str, Path]]:
     for number, item in enumerate(items):
         yield from _item(item, indent, (*path, str(number)))
+
+
+def _label(key: str, number: int, item: Any) -> str:
+    """What names an item of a list in a path: its place, or what the draft knows it by."""
+    parts = _ITEMS.get(key, ())
+    named = bool(parts) and isinstance(item, Mapping) and item.keys() >= set(parts)
+    return "/".join(str(item[part]) for part in parts) if named else str(number)
 
 
 def _fits(head: str, value: Any, path: Path) -> bool:

@@ -213,6 +213,15 @@ class BaseKind(ABC):
         """What AWS itself still works on or has found wrong: shown beside the changes, never a change."""
         return ()
 
+    def began(self, one: Diagnostic) -> Lookup:
+        """The look-up of the events that can have begun a status ``undated``."""
+        raise NotImplementedError
+
+    def dated(self, one: Diagnostic, events: Sequence[tuple[str, Said]], now: str) -> Diagnostic | None:
+        """A status ``undated`` with its age, as ``events`` of ``began`` tell it: time and request, the newest first.
+        None where it is too young to be told."""
+        raise NotImplementedError
+
     @abstractmethod
     def steps(self, change: Change) -> Iterable[Step]:
         """How one change is carried out. Pure; the returned steps do the I/O when run."""

@@ -258,6 +258,11 @@ class Snapshot(Diagnostics):
             return False
         return not self.released.isdisjoint(entries_of(address))
 
+    def imports(self, address: Address) -> bool:
+        """Whether an import asks for ``address``: of all else that is named without being desired, parts are enough."""
+        named = address in self.named.get(address_parts(address).kind, ())
+        return named and not self.removing and not self.lets_go(address)
+
     @property
     def regions(self) -> frozenset[str]:
         """The regions that the state names: of the stack, of entries, of what is renamed."""

@@ -36,7 +36,7 @@ _DRIFT_WORDS: Final = {
 }  # fmt: skip
 
 FOLD_FROM: Final = 3
-"""So many similar changes become one block."""
+"""So many similar changes become one block; those of one name in two places always do."""
 SHOWN_ADDRESSES: Final = 3
 """So many addresses name the changes of a block, where not all do."""
 
@@ -167,13 +167,14 @@ def view(plan: Plan) -> View:
     for number, change in enumerate(ordered):
         # fingerprints cost time: only for a shape that enough changes have
         key: tuple[Any, ...] = ("one", number)
-        if counts[shapes[number]] >= FOLD_FROM:
+        if counts[shapes[number]] > 1:
             key = ("like", _fingerprint(change), _TIME.sub("", authors.get(change.address, "")))
         groups.setdefault(key, []).append(change)
     order = {id(change): number for number, change in enumerate(ordered)}
     lists: list[list[Change]] = []
     for changes in groups.values():
-        lists.extend([changes] if len(changes) >= FOLD_FROM else [[change] for change in changes])
+        one_block = _enough([change.address for change in changes])
+        lists.extend([changes] if one_block else [[change] for change in changes])
     lists.sort(key=lambda changes: order[id(changes[0])])
     blocks = tuple(_block(changes, authors) for changes in lists)
     return View(
@@ -184,6 +185,17 @@ def view(plan: Plan) -> View:
         tuple(sorted((b for b in blocks if b.risky), key=_risk_rank)),
         tuple(b for b in blocks if not b.risky),
     )
+
+
+def _enough(addresses: Sequence[str]) -> bool:
+    """Whether what is alike at these addresses is told once: it is much, or the same name in two regions or zones."""
+
+    def without_place(address: str) -> str:
+        kind, _, rest = address.partition("/")
+        place, _, name = rest.partition("/")
+        return f"{kind}/{name if '.' in place else name.replace(place, '')}"  # a zone, or a region
+
+    return len(addresses) >= FOLD_FROM or (len(addresses) > 1 and len(set(map(without_place, addresses))) == 1)
 
 
 def _place(change: Change) -> int:
@@ -388,7 +400,8 @@ def _varies(value: Any, names: Names) -> bool:
 def _for_all(message: str, names: Names, count: int) -> str:
     """``message``, which is about the first of ``count`` resources, with how many others it applies to."""
     varies = _replaced(message, names) != message
-    return f"{message} (the same for {count - 1} others)" if varies and count > 1 else message
+    others = f"{count - 1} other{'s' * (count > 2)}"
+    return f"{message} (the same for {others})" if varies and count > 1 else message
 
 
 def _via(change: Change) -> str:
@@ -590,7 +603,7 @@ def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnosti
         groups.setdefault(key, []).append((one, addresses))
     folded: list[_Addressed] = []
     for group in groups.values():
-        if len(group) < FOLD_FROM:
+        if not _enough([addresses[0] for _, addresses in group if addresses]):
             folded += [(replace(one, address=""), addresses) for one, addresses in group]
         else:
             folded.append(_folded(group))
@@ -630,7 +643,7 @@ def applied_with(plan: Plan) -> list[str]:
     bucket += f" ({_word(s3['region'])})" if s3.get("region") else ""
     kept = bucket if s3 else "the working directory"
     parts = [
-        f"Applied in {place('account', 'apply_role_arn')}{f', records in {zones}' if zones else ''}",
+        f"For {place('account', 'apply_role_arn')}{f', records in {zones}' if zones else ''}",
         f"regions {_word(stack.get('regions'))}",
         f"lock and journal in {kept}",
         f"more than {_word(stack.get('max_deletes'))} deletions need --allow-deletes.",

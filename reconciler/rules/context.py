@@ -7,7 +7,7 @@ All else is pure. Public DNS and HTTPS hosts are asked only through an ``Outside
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -16,9 +16,9 @@ from reconciler.errors import AwsError
 from reconciler.kinds.externals import External, problem
 from reconciler.kinds.registry import REGISTRY
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Desired, Diagnostic, Note, Observed, canonical_json
-from reconciler.names import from_route53, is_at_or_below
-from reconciler.resources import KINDS
+from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
+from reconciler.names import at_or_above, from_route53
+from reconciler.resources import KINDS, RECORD_GROUPS
 from reconciler.resources.dns_record.intents import zones_named
 from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
@@ -296,10 +296,11 @@ def _zones_for_rules(snapshot: Snapshot) -> Iterator[Zone]:
         if zone.loaded and not zone.private:
             by_name.setdefault(zone.name, []).append(zone)
     named = [zone for entry in snapshot.state.section("domains") for zone in zones_named(entry)]
+    order = {zone: place for place, zone in reversed([*enumerate(named)])}
     for group in by_name.values():
-        chosen = [zone for zone in group if zone.id in named] if len(group) > 1 else group
+        chosen = [zone for zone in group if zone.id in order] if len(group) > 1 else group
         if chosen:
-            yield min(chosen, key=lambda zone: (not zone.is_asked(), named.index(zone.id) if zone.id in named else 0))
+            yield min(chosen, key=lambda zone: (not zone.is_asked(), order.get(zone.id, 0)))
 
 
 def _hosted(snapshot: Snapshot, zones: Iterable[Zone]) -> dict[str, tuple[HostedZoneView, ...]]:
@@ -376,8 +377,8 @@ def with_public_dns(view: RuleView, outside: Outside) -> RuleView:
     hosts = sorted(https_hosts(view))[:_MAX_HOSTS]
     if hosts:
         view = replace(view, certificates=outside.ask(outside.certify, hosts))
-    named = sorted(zone for zone in view.zones if any(is_at_or_below(name, zone) for name in view.domain_names))
-    if servers := outside.ask(outside.name_servers, named[:_MAX_OUTSIDE]):
+    zones = sorted(view.zones_with_domains & view.zones)
+    if servers := outside.ask(outside.name_servers, zones[:_MAX_OUTSIDE]):
         view = replace(view, outside_servers=servers)
     while True:
         todo = sorted(outside_names(view) - asked)[: _MAX_OUTSIDE - len(asked)]
@@ -451,14 +452,44 @@ def found_before(draft: PlanDraft, changes: Sequence[Change], outside: Outside |
     for address, one in view.desired.items():
         key = one.entry.section, one.entry.name
         entries[key] = entries.get(key, False) or address not in made
+    there = [one for one in view.state.entries if entries.get((one.section, one.name), True)]
+    lived = _entries_before(view, changes)
     view = replace(
         view,
         desired={address: one for address, one in view.desired.items() if address not in altered},
-        state=replace(
-            view.state, entries=tuple(one for one in view.state.entries if entries.get((one.section, one.name), True))
-        ),
+        state=replace(view.state, entries=tuple(lived(one) for one in there)),
     )
     return frozenset(judge(view if outside is None else with_public_dns(view, outside)))
+
+
+def _entries_before(view: RuleView, changes: Iterable[Change]) -> Callable[[Entry], Entry]:
+    """For rules that read what the YAML says: the entry as it says what is live, where ``changes`` alter that. Of a
+    record that changes it says nothing: then they look at what is live."""
+    was: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    for change in changes:
+        if desired := view.desired.get(change.address):
+            entry, before = desired.entry, change.before or {}
+            fields = {diff.path.partition(".")[0] for diff in change.diff}
+            place = was.setdefault((entry.section, entry.name, entry.region), {})
+            place |= {field: before.get(field) for field in fields}
+        elif change.kind == "dns_record":
+            name, type_ = str(change.execution.get("name")), str(change.execution.get("type"))
+            groups = [(group.name, one) for _, group in RECORD_GROUPS.values() if not group.listed
+                      and type_ in group.types for one in group.resources_of(name)]  # fmt: skip
+            groups += [("spf", name)] if type_ == "TXT" else []
+            if change.action == "create" or any(diff.path == "ttl" for diff in change.diff):
+                groups += [("ttl", domain) for domain in at_or_above(name)]
+            for group, domain in groups:
+                was.setdefault(("domains", domain, None), {})[group] = None
+
+    def lived(entry: Entry) -> Entry:
+        before = was.get((entry.section, entry.name, entry.region))
+        if before is None:
+            return entry
+        said = {**entry.values, **{key: value for key, value in before.items() if key in entry.values or value}}
+        return replace(entry, values={key: value for key, value in said.items() if value is not None})
+
+    return lived
 
 
 def with_fixed(

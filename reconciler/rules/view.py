@@ -237,6 +237,11 @@ class RuleView(DnsView):
         return tuple(sorted(names))
 
     @cached_property
+    def zones_with_domains(self) -> frozenset[str]:
+        """Every name at or above a domain of the stack, which are those that a zone with it can have."""
+        return frozenset(above for name in self.domain_names for above in at_or_above(name))
+
+    @cached_property
     def own_names(self) -> frozenset[str]:
         """The stack's domains and zones."""
         return frozenset({*self.zones, *self.domain_names})

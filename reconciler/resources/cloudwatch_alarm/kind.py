@@ -42,6 +42,8 @@ DESCRIBE = "DescribeAlarms"
 BATCH = 100
 """The most names of one DescribeAlarms, and of one page of its answer."""
 SHOWN = 3
+_OF_PRESET = frozenset({"namespace", "metric_name", "statistic", "period", "evaluation_periods", "comparison_operator"})
+"""What an alarm has as a preset says it, if it is like that."""
 
 
 class CloudwatchAlarm(PlainKind):
@@ -61,6 +63,14 @@ class CloudwatchAlarm(PlainKind):
             none = {key: desired_value(SPEC.fields[key], None) for key in _excluded(written)}
             spec = normal({**none, **wanted.spec})
             yield self.with_arns(replace(wanted, spec=spec, entry=entry), state.stack)
+
+    def as_entry(self, live: Observed) -> Document:
+        """With the preset that it is like; not that of the quota, since nobody can say whether it is to be followed."""
+        for name, preset in PRESETS.items():
+            own = {key: value for key, value in live.spec.items() if value != normal(preset).get(key)}
+            if name != QUOTA and not own.keys() & _OF_PRESET and all(live.spec.get(key) is not None for key in preset):
+                return {"preset": name, **own}
+        return live.spec
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -160,14 +170,14 @@ class CloudwatchAlarm(PlainKind):
         return tuple(found)
 
     def statuses(self, snapshot: Snapshot) -> Iterable[Diagnostic]:
-        """Alarms that ring, and those that have no data: one line a region."""
-        silent: dict[str, list[Observed]] = {}
+        """Alarms that ring, and in one line those that have no data."""
+        silent: list[Observed] = []
         for live in sorted(snapshot.live(self.name), key=lambda one: one.address):
             desired = snapshot.desired.get(live.address)
             if desired is None:
                 continue
             if live.facts.get("state") == "INSUFFICIENT_DATA":
-                silent.setdefault(live.region or "", []).append(live)
+                silent.append(live)
             if live.facts.get("state") != "ALARM":
                 continue
             source, since = desired.entry.source, live.facts.get("since")
@@ -176,14 +186,15 @@ class CloudwatchAlarm(PlainKind):
                 f"{live.address} is in ALARM{f' since {since}' if since else ''}: {live.facts.get('reason')}",
                 "`recon doctor` shows what may have caused it", source.file, source.line, source.column, live.address,
             )  # fmt: skip
-        for region, alarms in silent.items():
-            names = ", ".join(one.name for one in alarms[:SHOWN])
-            more = f" and {len(alarms) - SHOWN} more" if len(alarms) > SHOWN else ""
-            many = f"{len(alarms)} alarm{'' if len(alarms) == 1 else 's'} of {region}"
+        if silent:
+            names = ", ".join(dict.fromkeys(one.name for one in silent[:SHOWN]))
+            more = f" and {len(silent) - SHOWN} more" if len(silent) > SHOWN else ""
+            many = f"{len(silent)} alarm{'' if len(silent) == 1 else 's'}"
+            regions = ", ".join(sorted({one.region or "" for one in silent}))
             yield Diagnostic(
-                "note", "alarm-no-data", f"{many} had no data yet (INSUFFICIENT_DATA): {names}{more}",
+                "note", "alarm-no-data", f"{many} of {regions} had no data yet (INSUFFICIENT_DATA): {names}{more}",
                 "SES publishes a metric from the first message on; one that is misspelt looks the same",
-                address=alarms[0].address if len(alarms) == 1 else "",
+                address=silent[0].address if len(silent) == 1 else "",
             )  # fmt: skip
 
     # -- written ----------------------------------------------------------------------------------------------------

@@ -331,9 +331,7 @@ class Removals:
         planned.leaves_zone = True
         mine = self.plan.of_domain.get(domain, ())
         planned.needs += needs_of((a for a, c in self.plan.changes.items() if any(c is one for one in mine)), "write")
-        words = (
-            f"zone: of {domain} names {planned.zone.id} no more; apply two days after its name servers were changed"
-        )
+        words = f"zone: of {domain} names {planned.zone.id} no more; apply two days after its name servers were changed"
         planned.notes.append(Note("zone-left", "note", words))
 
     def _stays_listed(self, zone_id: str, domain: str, remembered: marker.Marker) -> bool:

@@ -94,8 +94,7 @@ def _asked(snapshot: Snapshot, live: Observed) -> bool:
     desired = snapshot.desired.get(live.address)
     if desired is not None:
         return NOTIFICATIONS in desired.spec
-    named = live.address in snapshot.named.get(NAME, ())  # an import
-    return named and not snapshot.removing and not snapshot.lets_go(live.address)
+    return snapshot.imports(live.address)
 
 
 def _remembered(live: Observed) -> bool:

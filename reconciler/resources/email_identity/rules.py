@@ -657,13 +657,13 @@ def notified_twice(view: RuleView, identity: Resource) -> Iterator[Problem]:
     for kind in NOTIFIED:
         if not identity.will(f"{NOTIFICATIONS}.{kind.lower()}_topic"):
             continue
-        found = [f"an event destination of {default.name}"] if default and kind.upper() in caught else []
+        found = [f"to an event destination of {default.name}"] if default and kind.upper() in caught else []
         if kind != "Delivery" and identity.will("email_forwarding_enabled") is not False:
-            found.append("mail")
+            found.append("by e-mail (email_forwarding_enabled)")
         if found:
             ways.setdefault(" and ".join(found), []).append(kind.lower())
     for also, kinds in ways.items():
         yield Problem(
-            f"{' and '.join(kinds)} notifications of {identity.place} go to its topic, and also to {also}",
+            f"{' and '.join(kinds)} notifications of {identity.place} go to its topic, and also {also}",
             "keep one way",
         )

@@ -18,7 +18,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler import regions
@@ -42,6 +42,9 @@ KEY_REGIONS = "recon:key-regions"
 PORT = 587
 FORMAT = "1"
 REGION_MARK = "${region}"
+_NAME = re.compile(r"[\w/+=.@-]+", re.ASCII)
+"""What Secrets Manager and Systems Manager take as a name."""
+_REGION = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, regions.SES_REGIONS))})(?![\w-])")
 WINDOW_DAYS = 30
 EDITIONS = 4
 """How often one value can be written to one secret, since a version id cannot be written twice."""
@@ -107,6 +110,21 @@ def parse(text: str) -> dict[str, Any]:
 def in_tags(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     """The stores that a user's tags name. Text in the tags that is not a store id is ignored."""
     return [parse(item) for item in sorted(unpack(tags, STORES)) if _ID.fullmatch(item)]
+
+
+def as_credentials(found: Sequence[Store]) -> dict[str, Any] | None:
+    """The ``credentials`` of an entry that declares these stores (``in_tags``); None where no entry can."""
+    patterns = {(str(store["type"]), _REGION.sub(lambda _: REGION_MARK, str(store["name"]))) for store in found}
+    if len(patterns) != 1 or not all(_NAME.fullmatch(str(store["name"])) for store in found):
+        return None
+    ((kind, name),) = patterns
+    places = {str(store["region"]) for store in found}
+    if REGION_MARK not in name or name.count(REGION_MARK) > 1:
+        return {kind: {"name": str(found[0]["name"])}, "region": found[0]["region"]} if len(found) == 1 else None
+    own = all(name.replace(REGION_MARK, str(store["region"])) == store["name"] for store in found)
+    if not own and len(places) > 1:
+        return None
+    return {kind: {"name": name}} if own else {kind: {"name": name}, "region": places.pop()}
 
 
 def label(store: Store) -> str:

@@ -36,5 +36,8 @@ SPEC = PlainSpec(
     ),
 )
 
+UNDECLARED = "undeclared_subscriptions"
+"""Fact of a topic: its subscriptions that nobody declares, where they were read."""
+
 CONFIRMED_BY_PEOPLE = ("email", "email-json", "http", "https")
 """Protocols whose subscriber confirms first (SNS Developer Guide, "Confirming a subscription")."""

@@ -10,10 +10,11 @@ subscription" (a link is valid for two days).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from reconciler.errors import AwsError
 from reconciler.kinds import snapshot as clock
@@ -31,7 +32,7 @@ from reconciler.kinds.spelling import camel
 from reconciler.kinds.tags import put_tags, tags_from_aws
 from reconciler.model import Address, Change, Desired, Diagnostic, Document, Entry, Note, Observed, State
 from reconciler.resources import KINDS, holder_of
-from reconciler.resources.sns_subscription import CONFIRMED_BY_PEOPLE, PUT, SPEC
+from reconciler.resources.sns_subscription import CONFIRMED_BY_PEOPLE, PUT, SPEC, UNDECLARED
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -42,6 +43,9 @@ PENDING = "recon:pending"
 """Topic tag: since when subscriptions wait that an apply has made, as ``email/ops@acme.com#TIME``."""
 JSON_FIELDS = ("filter_policy", "redrive_policy", "delivery_policy")
 TOLD_AFTER, LINK_DIES_AFTER = timedelta(hours=1), timedelta(days=2)
+WAITS = "waits for confirmation"
+HIDDEN = "hidden_due_to_security_reasons"
+"""What CloudTrail shows of an e-mail address, in lower case."""
 
 
 class SnsSubscription(PlainKind):
@@ -65,33 +69,52 @@ class SnsSubscription(PlainKind):
         topics = [
             address for address in wanted_addresses(TOPIC.name, snapshot)
             if (live := snapshot.observed.get(address)) is not None
-            and (address in declared or SUBSCRIPTIONS in live.tags)
+            and (address in declared or SUBSCRIPTIONS in live.tags or snapshot.imports(address))
         ]  # fmt: skip
 
-        def one(topic: Address) -> tuple[Address, list[Observed], AwsError | None]:
+        def one(topic: Address) -> tuple[Address, list[Observed], list[str], AwsError | None]:
+            others: list[str] = []
             try:
-                return topic, list(self._of_topic(aws, *TOPIC.located(topic), snapshot)), None
+                return topic, list(self._of_topic(aws, *TOPIC.located(topic), snapshot, others)), others, None
             except AwsError as error:
-                return topic, [], error
+                return topic, [], [], error
 
-        for topic, found, error in aws.parallel(one, topics, region_of):
+        for topic, found, others, error in aws.parallel(one, topics, region_of):
             if error is not None:
                 snapshot.unreadable(f"{self.name}/{topic.partition('/')[2]}", error.message, error.hint)
+            if others:
+                there = snapshot.observed[topic]
+                snapshot.observed[topic] = replace(there, facts={**there.facts, UNDECLARED: sorted(others)})
             for live in found:
                 snapshot.observed[live.address] = live
 
     def _of_topic(
-        self, aws: Aws, region: str, topic: str, snapshot: Snapshot | None = None, only: str = ""
+        self,
+        aws: Aws,
+        region: str,
+        topic: str,
+        snapshot: Snapshot | None = None,
+        others: list[str] | None = None,
+        only: str = "",
     ) -> Iterator[Observed]:
-        """The subscriptions of a topic. Attributes are read of those that a plan is about: a call each."""
-        arn = TOPIC.arn_of(aws.stack.partition, region, aws.stack.account, topic)
-        live = snapshot.observed.get(TOPIC.address_of(region, topic)) if snapshot else None
+        """The subscriptions of a topic. Attributes are read of those that a plan is about: a call each. What else
+        there is goes to ``others``, as people may see it."""
+        arn, holder = (
+            TOPIC.arn_of(aws.stack.partition, region, aws.stack.account, topic),
+            TOPIC.address_of(region, topic),
+        )
+        live = snapshot.observed.get(holder) if snapshot else None
         ours = unpack(live.tags, SUBSCRIPTIONS) if live else frozenset()
+        whole = snapshot is not None and snapshot.imports(holder)
         for item in self._listed(aws, region, arn):
             name, own = f"{item['Protocol']}/{item['Endpoint']}", str(item["SubscriptionArn"])
             address = SPEC.address_of(region, topic, item["Protocol"], item["Endpoint"])
-            wanted = name == only if snapshot is None else address in snapshot.desired or name in ours
-            if not wanted or own == "Deleted":
+            wanted = name == only if snapshot is None else address in snapshot.desired or name in ours or whole
+            if own == "Deleted":
+                continue
+            if not wanted:
+                if others is not None:
+                    others.append(_shown(item["Protocol"], item["Endpoint"]))
                 continue
             spec: dict[str, Any] = {}
             if own.startswith("arn:"):
@@ -176,21 +199,24 @@ class SnsSubscription(PlainKind):
             name = live.name.partition("/")[2]
             topic = snapshot.observed.get(holder_of(live.address) or "")
             since = _since(topic.tags if topic else {}).get(name)
-            age = datetime.fromisoformat(snapshot.now) - datetime.fromisoformat(since) if since else None
-            if age is not None and age < TOLD_AFTER:
-                continue
-            words, hint = "since an unknown time", "whoever gets the mail must follow its link"
-            if age is not None:
-                words = f"for {age.days} days" if age.days > 1 else f"for {int(age.total_seconds() // 3600)} hours"
-            dies = age is not None and age >= LINK_DIES_AFTER
-            if dies:
-                hint = "its link is no longer valid: once SNS has dropped it, the next apply makes it anew"
             source = desired.entry.source
-            yield Diagnostic(
-                "warning" if dies else "note", "subscription-pending",
-                f"{live.address} waits for confirmation {words}: it gets no messages", hint,
-                source.file, source.line, source.column, live.address,
+            one = Diagnostic(
+                "note", "subscription-pending", f"{live.address} {WAITS} since an unknown time: it gets no messages",
+                "whoever gets the mail must follow its link", source.file, source.line, source.column, live.address,
+                undated=True,
             )  # fmt: skip
+            if told := _with_age(one, since, snapshot.now):
+                yield told
+
+    def began(self, one: Diagnostic) -> Lookup:
+        return Lookup(SPEC.located(one.address)[0], "EventName", SPEC.operation("Create"))
+
+    def dated(self, one: Diagnostic, events: Sequence[tuple[str, Said]], now: str) -> Diagnostic | None:
+        about = [(time, said) for time, said in events if _is_about(one.address, said)]
+        known = [time for time, said in about if HIDDEN not in said_under(said, "endpoint")]
+        # Where CloudTrail hides addresses, only the one request of its kind is known to be the right one.
+        since = known[0] if known else about[0][0] if len(about) == 1 else None
+        return _with_age(one, since, now)
 
     # -- written ----------------------------------------------------------------------------------------------------
 
@@ -227,16 +253,45 @@ class SnsSubscription(PlainKind):
 
     def concerns(self, change: Change, said: Said, lookup: Lookup) -> bool:
         """A request that names the endpoint, or a subscription of the topic."""
-        _, name = SPEC.located(change.address.lower())
-        topic, _, endpoint = name.split("/", 2)
-        arns = {one for one in said_under(said, "subscriptionarn", "topicarn") if f":{topic}" in one}
-        return endpoint in said_under(said, "endpoint") or bool(arns)
+        return _is_about(change.address, said)
+
+
+def _is_about(address: Address, said: Said) -> bool:
+    """Whether a request is about a subscription, as far as it says: an ARN does not name the endpoint, and CloudTrail
+    hides addresses."""
+    topic, protocol, endpoint = SPEC.located(address.lower())[1].split("/", 2)
+    arns = said_under(said, "subscriptionarn", "topicarn")
+    if not any(one.split(":")[5:6] == [topic] for one in arns):
+        return False
+    named = said_under(said, "endpoint")
+    return endpoint in named or not named or (HIDDEN in named and protocol in said_under(said, "protocol"))
+
+
+def _with_age(one: Diagnostic, since: str | None, now: str) -> Diagnostic | None:
+    """The status of one that waits since then; None where that is not long enough to be told."""
+    if since is None:
+        return one
+    age = datetime.fromisoformat(now) - datetime.fromisoformat(since)
+    if age < TOLD_AFTER:
+        return None
+    words = f"for {age.days} days" if age.days > 1 else f"for {int(age.total_seconds() // 3600)} hours"
+    told = replace(one, message=f"{one.address} {WAITS} {words}: it gets no messages", undated=False)
+    if age < LINK_DIES_AFTER:
+        return told
+    hint = "its link is no longer valid: once SNS has dropped it, the next apply makes it anew"
+    return replace(told, severity="warning", hint=hint)
 
 
 def _part(entry: Entry, path: str, values: Mapping[str, Any]) -> Entry:
     """The part of a topic's entry that declares one, so that its lines are found under its own paths."""
     sources = {p[len(path) + 1 :]: s for p, s in entry.sources.items() if p.startswith(path + ".")}
     return Entry(SPEC.parent_key, path, entry.region, values, entry.source_of(path), sources)
+
+
+def _shown(protocol: str, endpoint: str) -> str:
+    """A subscription of others in words: of a URL its host alone, since the rest is often a secret."""
+    parts = urlsplit(endpoint) if protocol in ("http", "https") else None
+    return f"{protocol} {parts.hostname}" if parts is not None else f"{protocol} {endpoint}"
 
 
 def _fields(texts: Mapping[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.resources import naming
+from reconciler.resources.sns_subscription import UNDECLARED
 from reconciler.resources.sns_topic import SERVICES
 from reconciler.rules import topics
 from reconciler.rules.registry import Problem, RuleFor, resources_after
@@ -70,3 +71,20 @@ def key_missing(view: RuleView, topic: Resource) -> Iterator[Problem]:
     """
     for key, why in view.unusable.get(topic.address, ()):
         yield Problem(f"the KMS key {key} of {topic.place} {why}", "create or enable it, or correct kms_master_key_id")
+
+
+@topic_rule("topic-subscription-undeclared", "note", "A subscription that is not declared")
+def undeclared(view: RuleView, topic: Resource) -> Iterator[Problem]:
+    """A declared topic with `subscriptions` has others that the state does not declare. recon leaves them as they are.
+
+    Why: Whoever is behind them reads the events of your mail, with addresses of recipients, and they end with the
+    topic.
+    Fix: Declare them under `subscriptions`, or end them where they were made.
+    Source: SNS API, ListSubscriptionsByTopic
+    """
+    if topic.after is not None and (found := topic.facts.get(UNDECLARED)):
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        yield Problem(
+            f"{topic.place} also goes to {shown}, which the state does not declare",
+            "declare them under `subscriptions`, or end them where they were made",
+        )

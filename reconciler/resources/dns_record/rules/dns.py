@@ -186,9 +186,8 @@ def hidden_by_cname(view: RuleView, address: str, name: str, kind: str) -> Itera
 
 
 def _zones_with_domains(view: RuleView) -> Iterator[tuple[Address, str]]:
-    for zone in sorted({*view.undelegated, *view.hosted}):
-        if any(is_at_or_below(name, zone) for name in view.domain_names):
-            yield view.record_address(zone, "NS"), zone
+    for zone in sorted({*view.undelegated, *view.hosted} & view.zones_with_domains):
+        yield view.record_address(zone, "NS"), zone
 
 
 zone_rule = RuleFor(_zones_with_domains, _THEME, "dns_record/*")
