@@ -451,7 +451,7 @@ def test_gitlab_without_a_token_or_with_a_bad_one(house: support.House, forge: t
 
 
 WORKFLOWS = {path: text for path, text in files(InitOptions(package=PACKAGE)).items() if path.startswith(".github/")}
-for _folder in (".github", "docs/examples"):
+for _folder in (".github/workflows", "docs/examples"):
     WORKFLOWS |= {str(p.relative_to(HERE)): p.read_text() for p in (HERE / _folder).rglob("*.yml")}
 
 
