@@ -178,13 +178,26 @@ def test_an_alarm_like_a_preset_is_imported_as_one(house: House) -> None:
     put(AlarmName="plain", **{k: v for k, v in like.items() if k != "AlarmDescription"}, Threshold=0.05)
     assert house.cli("import", "--stack", "acme", "--region", HOME, "--out", "live.yaml").code == 0
     found = yaml.safe_load((house.home / "live.yaml").read_text())["cloudwatch_alarms"]
-    assert found["like"] == {
-        "preset": "bounce_rate", "alarm_description": "Look at the list.", "threshold": 0.02, "actions_enabled": True
-    }  # fmt: skip
+    assert found["like"] == {"preset": "bounce_rate", "alarm_description": "Look at the list.", "threshold": 0.02}
     assert "preset" not in found["other"] and found["other"]["period"] == 300
     assert "preset" not in found["plain"]  # the preset has a description, and an entry cannot say none
     planned = house.cli("plan", "live.yaml", "--format", "json").json["changes"]
     assert [(c["action"], [d["path"] for d in c["diff"]]) for c in planned] == 3 * [("adopt", ["tags.recon:stack"])]
+
+
+def test_an_alarm_that_somebody_has_switched_off_is_told_each_time(house: House) -> None:
+    """It is not written, so that it is no difference; what the YAML says of it is."""
+    quiet = {"preset": "bounce_rate", "alarm_actions": ["ops"]}
+    house.settle(merge(TOPICS, alarms(bounces=quiet)))
+    client("cloudwatch").disable_alarm_actions(AlarmNames=["bounces"])
+    ran = house.cli("drift", "state.yaml")
+    assert ran.code == 0 and "somebody has disabled the actions of bounces" in ran.out
+    plan = house.plan(merge(TOPICS, alarms(bounces={**quiet, "actions_enabled": True})))
+    (change,) = plan.changes
+    assert [(diff.path, diff.before, diff.after) for diff in change.diff] == [("actions_enabled", False, True)]
+    assert "fixes alarm-disabled" in " ".join(note.message for note in change.notes)
+    off = house.plan(merge(TOPICS, alarms(bounces={**quiet, "actions_enabled": False})))
+    assert not off.changes and "alarm-disabled" not in {one.code for one in off.diagnostics}
 
 
 SETS = {"bounces": {"preset": "bounce_rate", "alarm_actions": ["ops"]}, "most": {"preset": "complaint_rate"}}

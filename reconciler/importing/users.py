@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from reconciler.errors import AwsError
 from reconciler.kinds.iam_principals import details
+from reconciler.kinds.ownership import KEY
 from reconciler.kinds.send_policy import sends
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
@@ -50,6 +51,11 @@ class SmtpUserFound:
     @property
     def name(self) -> str:
         return self.live.name
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a declaration makes an access key: none is there that recon made."""
+        return self.values is not None and KEY not in self.live.facts["key_tags"]
 
     def domains(self) -> set[str]:
         """The domains that its policy names, folded."""
