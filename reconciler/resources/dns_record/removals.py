@@ -332,7 +332,7 @@ class Removals:
         mine = self.plan.of_domain.get(domain, ())
         planned.needs += needs_of((a for a, c in self.plan.changes.items() if any(c is one for one in mine)), "write")
         words = f"zone: of {domain} names {planned.zone.id} no more; apply two days after its name servers were changed"
-        planned.notes.append(Note("zone-left", "note", words))
+        planned.notes += (Note("zone-left", "note", words),)
 
     def _stays_listed(self, zone_id: str, domain: str, remembered: marker.Marker) -> bool:
         """Whether a marker goes on saying that the zone is one of several: the YAML lists it, or which zones the domain

@@ -95,7 +95,7 @@ class Upserts:
             self._add_ownership(intent, address)
             if zone.id not in intent.zones[:1] and intent.zones:
                 words = f"the same record as in the zone {intent.zones[0]}"
-                self.plan.changes[address].notes.append(Note("zone-also", "note", words))
+                self.plan.changes[address].notes += (Note("zone-also", "note", words),)
 
     def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
         self.plan.draft.refuse(
