@@ -19,7 +19,7 @@ from reconciler.kinds.snapshot import RecordOwner, Snapshot, Unread
 from reconciler.model import Address, address_parts
 from reconciler.names import is_at_or_below
 from reconciler.resources import KINDS
-from reconciler.resources.dns_record import foreign_ownership, leftovers
+from reconciler.resources.dns_record import foreign_ownership, intents, leftovers
 from reconciler.resources.dns_record.values import address_of
 from reconciler.resources.spec import at_path
 
@@ -96,7 +96,8 @@ def _own(snapshot: Snapshot, owner: Address, zone: str, written: set[Address]) -
     kind, _, domain = address_parts(owner)
     if any(address_parts(a).kind == kind and address_parts(a).name == domain for a in snapshot.observed):
         return
-    zones = [one for one in snapshot.zones.values() if one.name == zone and one.loaded]
+    places = intents.zone_places(snapshot)
+    zones = [one for one in snapshot.zones.values() if places[one.id] == zone and one.loaded]
     for group in KINDS[kind].records:
         for name in () if group.listed else group.record_names(domain, ()):
             for type_ in group.types:

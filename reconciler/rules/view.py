@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
-from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
+from reconciler.rules.dns_view import DnsView, HostedZoneView, RecordView, RecordViews, When, remembered
 
 __all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
@@ -108,7 +108,10 @@ class RuleView(DnsView):
     there what changes something. ``unusable`` holds the keys, streams and roles that a declared resource names and
     that cannot be used, each with the reason. ``dkim_keys`` holds the public halves of declared BYODKIM keys (base64
     DER) by identity. ``undelegated`` holds the zones that a parent zone in their account hides: problem and remedy by
-    name. A key that is missing was not read.
+    name. ``hosted`` holds all public hosted zones of the names in ``zones``, the one with ``dns_before`` first;
+    ``outside_servers`` the name servers that public DNS returns for these names. ``leaving`` maps records that are
+    deleted since the YAML's list of zones names theirs no more to the id of that zone. A key that is missing was not
+    read.
     """
 
     state: State
@@ -129,6 +132,9 @@ class RuleView(DnsView):
     unusable: Mapping[Address, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     dkim_keys: Mapping[Address, str] = field(default_factory=dict)
     undelegated: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    hosted: Mapping[str, tuple[HostedZoneView, ...]] = field(default_factory=dict)
+    outside_servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leaving: Mapping[Address, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
 
@@ -231,6 +237,11 @@ class RuleView(DnsView):
         return tuple(sorted(names))
 
     @cached_property
+    def zones_with_domains(self) -> frozenset[str]:
+        """Every name at or above a domain of the stack, which are those that a zone with it can have."""
+        return frozenset(above for name in self.domain_names for above in at_or_above(name))
+
+    @cached_property
     def own_names(self) -> frozenset[str]:
         """The stack's domains and zones."""
         return frozenset({*self.zones, *self.domain_names})
@@ -293,8 +304,9 @@ class RuleView(DnsView):
     @cached_property
     def _record_addresses(self) -> Mapping[str, Address]:
         found: dict[str, Address] = {}
+        second = {zone.id for zones in self.hosted.values() for zone in zones}
         for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
-            if address.startswith("dns_record/"):
+            if address.startswith("dns_record/") and address.split("/", 2)[1] not in second:
                 found.setdefault(address.split("/", 2)[2], address)
         return found
 

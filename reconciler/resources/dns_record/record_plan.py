@@ -43,6 +43,8 @@ class RecordChange:
     unknown: tuple[str, ...] = ()
     token: dict[str, Any] | None = None
     mark: dict[str, str] | None = None
+    leaves_zone: bool = False
+    """Whether it is deleted since the YAML's list of zones names its zone no more."""
     claims: bool = False
     """Whether it is live as declared, and only remembered as ours from now on."""
     marker: bool = False
@@ -69,6 +71,7 @@ class RecordPlan:
         self.snapshot = snapshot = draft.snapshot
         self.index = ZoneIndex(snapshot.zones)
         self.entries = intents.own_entries(snapshot)
+        self.places = intents.zone_places(snapshot)
         self.identities: dict[str, list[Address]] = {}
         for desired in snapshot.kind("email_identity"):
             self.identities.setdefault(desired.name, []).append(desired.address)
@@ -77,6 +80,8 @@ class RecordPlan:
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
+        self.homes: dict[str, set[str | None]] = {}  # domain -> its zones by id; None: one that is not known
+        self.left: set[tuple[str, str]] = set()  # (zone id, domain): the YAML's list of zones names it no more
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.kept_claims: dict[str, set[str]] = {}  # domain -> what its marker may claim and stays desired
         stack = snapshot.state.stack
@@ -154,17 +159,31 @@ class RecordPlan:
                 "note",
                 "left" if self.goes(domain) else "spf-shared",
                 f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
-                address=address_of(zone.name, domain, "TXT"),
+                address=self.address(zone, domain, "TXT"),
             )
         return set(shared)
 
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 
+    def find_left_zones(self) -> None:
+        """Find the zones that the YAML's list named and names no more, while others hold the domain: what is ours there
+        goes. Not while anything of the domain, or what its other zones hold, is unknown."""
+        for (zone_id, domain), mine in self.live_markers.items():
+            homes = self.homes.get(domain, {None})
+            known = not any(self.snapshot.unknown(one) for one in self.identities.get(domain, ()))
+            known = known and all(one is not None and self.snapshot.zones[one].loaded for one in homes)
+            if mine.zones and known and zone_id not in homes:
+                self.left.add((zone_id, domain))
+
+    def wants(self, zone: Zone, name: str, type_: str) -> Intent | None:
+        """The declared record of a name and type; None in a zone that the YAML's list names no more."""
+        intent = self.wanted.get((name, type_))
+        return None if intent is None or (zone.id, intent.domain) in self.left else intent
+
     def is_manual(self, domain: str) -> bool:
         """Whether the state says ``zone: manual`` of a domain."""
-        entry = self.entries.get(domain)
-        return entry is not None and entry.values.get("zone") == "manual"
+        return intents.zones_named(self.entries.get(domain)) == ("manual",)
 
     def zone_of(self, name: str, live: Observed | None = None) -> Zone | None:
         """The zone for a name that may not be declared any more: its entry's, else the longest public one.
@@ -172,9 +191,8 @@ class RecordPlan:
         Of several zones of that name it is the one with records that the identity ``live`` derives, or the only one
         with any record of that name; None where that does not decide.
         """
-        entry = intents.covering_entry(self.entries, name)
-        if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
-            picked = self.index.pick(name, entry.values["zone"])
+        for hint in intents.zones_named(intents.covering_entry(self.entries, name)):
+            picked = self.index.pick(name, hint) if hint not in {None, "auto", "manual"} else None
             if isinstance(picked, Zone):
                 return picked
         found = [z for z in self.index.candidates(name) if z.loaded]
@@ -194,10 +212,8 @@ class RecordPlan:
         return [z for z in zones if any(z.sets(*key) for key in derived)]
 
     def address(self, zone: Zone, label: str, type_: str) -> Address:
-        """The address of a record that is deleted; in a second zone of the same name it has the zone's id."""
-        found = address_of(zone.name, label, type_)
-        taken = self.changes.get(found)
-        return found if taken is None or taken.zone is zone else address_of(zone.id, label, type_)
+        """The address of a record; in a second zone of the same name it has the zone's id."""
+        return address_of(self.places.get(zone.id, zone.name), label, type_)
 
     def create(
         self, address: Address, zone: Zone, intent: Intent, value: str, shown: Mapping[str, Any] | None = None
@@ -274,6 +290,8 @@ class RecordPlan:
         ``shown`` makes what people see of the value: most records are right in every way and do not need it."""
         other_ttl = intent.ttl is not None and intent.ttl != live.ttl and all(v in ours for v in live.values)
         if not other_ttl and (self.is_claimed(zone, intent) if claimed is None else claimed):
+            if intent.zones and (claim := intents.claimed_in_marker(intent)):
+                self.markers[zone.id, intent.domain].groups.add(claim)
             return
         place = {"name": intent.name, "type": intent.type, **shown()}
         self.changes[address] = planned = RecordChange(
@@ -308,13 +326,15 @@ class RecordPlan:
 
     def is_in_marker(self, intent: Intent) -> bool:
         """Whether the marker claims a record: where there is no identity to say it, and where stacks of other accounts
-        write to the zone, too, which cannot see the tags of an identity."""
-        return bool(intents.claimed_in_marker(intent)) and (self.zones_elsewhere or not intent.owners)
+        write to the zone, too, which cannot see the tags of an identity; and where the YAML lists several zones, which
+        no tag tells apart."""
+        listed = bool(intent.zones)
+        return bool(intents.claimed_in_marker(intent)) and (self.zones_elsewhere or not intent.owners or listed)
 
     def is_claimed(self, zone: Zone, intent: Intent) -> bool:
         """Whether the tags and the marker of this stack that should name a record as ours do."""
         claim, groups = intents.claimed_in_marker(intent), self.live_marker(zone, intent.domain).groups
-        if claim in groups or (self.is_in_marker(intent) and claim not in groups):
+        if claim in groups or (claim and (self.zones_elsewhere or not intent.owners)):
             return claim in groups
         owners = [self.snapshot.observed[o] for o in intent.owners if o in self.snapshot.observed]
         if intent.group not in ("dkim", "mail_from", "tracking"):
@@ -490,6 +510,8 @@ class RecordPlan:
             execution |= {"untag": planned.untag, "tag": planned.tag}
         if planned.marker:
             execution["marker"] = True
+        if planned.leaves_zone:
+            execution["leaves_zone"] = True
         return Change(
             address,
             NAME,

@@ -13,7 +13,6 @@ from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
     NAME,
-    address_of,
     host,
     is_feedback,
     key_of,
@@ -32,34 +31,42 @@ class Upserts:
 
     def __init__(self, plan: RecordPlan) -> None:
         self.plan = plan
+        self.first: dict[tuple[str, str, str], Intent] = {}
+        """(zone id, name, type) -> the first intent with that record."""
 
     def plan_upsert(self, intent: Intent) -> None:
         """Plan what makes one record as it is declared, or say why that is not possible."""
         snapshot = self.plan.snapshot
         self.plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
         self.plan.kept_claims.setdefault(intent.domain, set()).add(intents.claimed_in_marker(intent))
+        homes = self.plan.homes.setdefault(intent.domain, set())
         if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
+            homes.add(None)
             return
         if intent.zone == "manual":
+            homes |= set() if intent.zones else {None}
             return
         anchor = intents.anchor(intent)
         zone = self.plan.index.pick(anchor, intent.zone)
+        homes.add(zone.id if isinstance(zone, Zone) else None)
         if not isinstance(zone, Zone):
             address = f"{NAME}/?/{anchor}/{intent.type}"
             self.plan.draft.refuse(zone.code, zone.message, hint=zone.hint, address=address, source=intent.source)
             self.plan.show_refused(address, Zone("", anchor), intent, _wanted_value(intent))
             return
-        address = address_of(zone.name, intents.label(intent), intent.type)
+        address = self.plan.address(zone, intents.label(intent), intent.type)
         if not zone.loaded or (
             snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners))
         ):  # fmt: skip
             return
+        if intent.zones:
+            self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker()).zones = intent.zones
         if intent.group == "tracking" and serves_others(zone.at(anchor)) and not self._put_by_us(intent):
             # A CDN in front of SES, or a mistake: rule `tracking-cname` judges. The links already sent go through it.
             self.plan.left_to_others.update(intent.owners)
             return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
-        if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
+        if intent.name is None or (self._is_first(zone, intent, address) and self._is_allowed(zone, intent, address)):
             try:
                 self._compare(zone, intent, address)
             except txt.NoTxtValue as problem:
@@ -72,6 +79,9 @@ class Upserts:
             self._put_after(intent, address)
         elif changes:
             self._add_ownership(intent, address)
+            if zone.id not in intent.zones[:1] and intent.zones:
+                words = f"the same record as in the zone {intent.zones[0]}"
+                self.plan.changes[address].notes.append(Note("zone-also", "note", words))
 
     def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
         self.plan.draft.refuse(
@@ -79,11 +89,10 @@ class Upserts:
             hint="declare less, or take out what others put there", address=address, source=intent.source,
         )  # fmt: skip
 
-    def _is_first(self, intent: Intent, address: Address) -> bool:
-        """Whether nothing before has declared a record of this name and type; another value is refused."""
-        other = self.plan.wanted.setdefault((intent.name or "", intent.type), intent)
-        if other is intent:
-            return True
+    def _is_first(self, zone: Zone, intent: Intent, address: Address) -> bool:
+        """Whether nothing before has declared a record of this name and type in the zone; another value is refused."""
+        key = intent.name or "", intent.type
+        other = self.plan.wanted.setdefault(key, intent)
         if (other.value, other.tags, other.terms, other.all) != (intent.value, intent.tags, intent.terms, intent.all):
             self.plan.draft.refuse(
                 "two-values",
@@ -92,7 +101,8 @@ class Upserts:
                 address=address,
                 source=intent.source,
             )
-        return False
+            return False
+        return self.first.setdefault((zone.id, *key), intent) is intent
 
     def _compare(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Plan the change of the record, if it needs one."""
@@ -142,6 +152,8 @@ class Upserts:
         """Refuse names that DNS would not answer from this zone, or that belong to a CNAME, alias or routed set."""
         name = intent.name or ""
         cut = zone.delegation(name)
+        if cut is not None and intent.zones:
+            return False  # it delegates the name by now, to another zone of the list or not: it does not answer for it
         if cut is not None:
             self.plan.draft.refuse(
                 "delegated",
