@@ -9,7 +9,7 @@ deletion, since whoever can write to its folder or bucket can write to it; so th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.listing import names_in
@@ -25,9 +25,6 @@ from reconciler.resources.spec import at_path
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-
-RUNS: Final = 50
-"""How many of the last runs are asked."""
 
 
 class Forgotten(NamedTuple):
@@ -47,10 +44,10 @@ def name_them(snapshot: Snapshot, aws: Aws) -> None:
     suspects = [] if snapshot.partial else list(leftovers.underived(snapshot))
     if not suspects:
         return
-    from reconciler.journal import read_runs
+    from reconciler.journal import past_runs
 
     try:
-        runs = read_runs(snapshot.state.stack, aws, limit=RUNS)
+        runs = past_runs(snapshot.state.stack, aws)
     except ReconError as error:
         words = f"whether records of this stack were forgotten could not be read from the journal: {error.message}"
         snapshot.say("note", "journal-unread", words, hint=error.hint)

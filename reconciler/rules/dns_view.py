@@ -73,7 +73,6 @@ class DnsView:
     def _memo(self) -> dict[tuple[Any, ...], Any]:
         return {}
 
-    @remembered
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where no zone of the stack holds it, or
         it is delegated to other name servers."""
@@ -122,7 +121,6 @@ class DnsView:
         """Every name that exists in the zones as they are, also a name without records that has names below it."""
         return frozenset({above for name in self.types_before for above in at_or_above(name)})
 
-    @remembered
     def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """The SPF records at a name; None where they are unknown."""
         texts = self.lookup(name, "TXT", when)

@@ -120,10 +120,15 @@ class DnsRecord(BaseKind):
             leftovers.name_what_stays(plan)
             removals.untag_zones()
             removals.tag_zones()
-        changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
+        changes, doubtful = [], {}
+        for address in sorted(plan.changes):
+            planned = plan.changes.pop(address)  # of tens of thousands, both forms are never there at once
+            changes.append(plan.change(address, planned))
+            if planned.may_be_others:
+                doubtful[address] = planned
         for address, group in foreign_ownership.refuse(draft, changes):
-            plan.stuck.setdefault(plan.changes[address].domain, set()).add(group)
-            for owner in plan.changes[address].owners:
+            plan.stuck.setdefault(doubtful[address].domain, set()).add(group)
+            for owner in doubtful[address].owners:
                 plan.written.get(owner, set()).discard(group)
         removals.remember_groups()
         return changes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from reconciler.kinds.comparing import differences
@@ -21,6 +22,11 @@ from reconciler.resources.dns_record.values import NAME, address_of, mail_from_n
 from reconciler.resources.dns_record.zones import RecordSet, Zone, ZoneIndex
 
 
+@cache
+def _ttl_made(ttl: int) -> FieldDiff:
+    return FieldDiff("ttl", None, ttl)
+
+
 @dataclass(slots=True)
 class RecordChange:
     """What this plan does to one address."""
@@ -31,13 +37,13 @@ class RecordChange:
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     diff: tuple[FieldDiff, ...] = ()
-    remove: list[str] = field(default_factory=list)
-    add: list[str] = field(default_factory=list)
+    remove: Sequence[str] = ()
+    add: Sequence[str] = ()
     ttl: int | None = None
-    notes: list[Note] = field(default_factory=list)
+    notes: tuple[Note, ...] = ()
     source: Source | None = None
-    needs: list[Need] = field(default_factory=list)
-    depends: set[Address] = field(default_factory=set)
+    needs: tuple[Need, ...] = ()
+    depends: frozenset[Address] = frozenset()
     after_changes: tuple[Address, ...] = ()
     """For a marker: the changes that must be carried out before it forgets a line."""
     unknown: tuple[str, ...] = ()
@@ -55,7 +61,7 @@ class RecordChange:
     adopts: bool = False
     """For a marker: whether it takes over lines of a former stack."""
     region: str | None = None
-    may_be_others: set[str] = field(default_factory=set)
+    may_be_others: frozenset[str] = frozenset()
     """The groups for which the tags of another stack may name the record, where it is deleted, or is taken over
     although nothing of ours names it."""
     domain: str = ""
@@ -221,7 +227,8 @@ class RecordPlan:
         live = next(iter(zone.sets(intent.name or "", intent.type)), None)
         ttl = live.ttl if live is not None else (300 if intent.ttl is None else intent.ttl)
         after = {"name": intent.name, "type": intent.type, "ttl": ttl, **(shown or {"value": value})}
-        diff = tuple(FieldDiff(k, None, v) for k, v in after.items() if k not in {"name", "type"})
+        made = (_ttl_made(v) if k == "ttl" else FieldDiff(k, None, v) for k, v in after.items())
+        diff = tuple(one for one in made if one.path not in {"name", "type"})
         self.changes[address] = planned = RecordChange(
             zone,
             intent.name,
@@ -301,8 +308,8 @@ class RecordPlan:
             {**place, "ttl": live.ttl},
             {**place, "ttl": intent.ttl if other_ttl else live.ttl},
             (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),) if other_ttl else (),
-            list(ours) if other_ttl else [],
-            list(ours) if other_ttl else [],
+            list(ours) if other_ttl else (),
+            list(ours) if other_ttl else (),
             intent.ttl if other_ttl else None,
             source=intent.source,
             region=intent.region,
@@ -313,7 +320,8 @@ class RecordPlan:
 
     def _may_be_others(self, planned: RecordChange, intent: Intent) -> None:
         if intents.claimed_in_marker(intent):
-            planned.may_be_others, planned.domain, planned.owners = {intent.group}, intent.domain, intent.owners
+            planned.may_be_others = frozenset({intent.group})
+            planned.domain, planned.owners = intent.domain, intent.owners
 
     def other_claimants(self, zone: Zone, domain: str, claim: str) -> list[str]:
         """The stacks whose markers, or whose tags in this account, claim a record of a domain, too: it goes with the
@@ -360,9 +368,9 @@ class RecordPlan:
         for which other stacks may claim it, too."""
         if address in self.changes:
             planned = self.changes[address]
-            planned.may_be_others |= set(groups)
+            planned.may_be_others |= {*groups}
             if raw not in planned.remove and raw not in planned.add:
-                planned.remove.append(raw)
+                planned.remove = (*planned.remove, raw)
             return
         before = {"name": record.name, "type": record.type, "ttl": record.ttl, **shown}
         after = {**before, "value": left} if left is not None else None
@@ -376,9 +384,9 @@ class RecordPlan:
             if after
             else tuple(FieldDiff(k, v, None) for k, v in before.items() if k not in {"name", "type"}),
             [raw],
-            [intents.encode(left)] if left is not None else [],
+            [intents.encode(left)] if left is not None else (),
             region=live.region if live else None,
-            may_be_others=set(groups),
+            may_be_others=frozenset(groups),
             domain=domain,
         )
         self.changes[address] = planned
@@ -386,7 +394,7 @@ class RecordPlan:
         if live is None:
             return
         deleted = live.address not in self.snapshot.desired
-        planned.depends.add(live.address)
+        planned.depends |= {live.address}
         if deleted or not tag_remembers:
             planned.mark = self.mark(address, live, zone, record, raw)
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
@@ -429,7 +437,7 @@ class RecordPlan:
             diff,
             source=intent.source,
             region=intent.region,
-            depends=set(intent.owners),
+            depends=frozenset(intent.owners),
             unknown=() if intent.name else ("name", "value"),
         )
 
@@ -453,18 +461,11 @@ class RecordPlan:
             source=source,
         )
 
-    def note_foreign(self, planned: RecordChange, live: RecordSet | None, remove: list[str]) -> None:
+    def note_foreign(self, planned: RecordChange, live: RecordSet | None, remove: Sequence[str]) -> None:
         kept = [v for v in live.values if v not in remove] if live else []
         if kept:
-            planned.notes.append(
-                Note(
-                    "others-kept",
-                    "note",
-                    "1 other value at this name stays as it is"
-                    if len(kept) == 1
-                    else f"{len(kept)} other values at this name stay as they are",
-                )
-            )
+            values = "value at this name stays as it is" if len(kept) == 1 else "values at this name stay as they are"
+            planned.notes += (Note("others-kept", "note", f"{len(kept)} other {values}"),)
 
     def _say_zone(self, planned: RecordChange) -> None:
         """Show the id of the zone where the address does not say which of several it is."""
@@ -473,9 +474,8 @@ class RecordPlan:
         planned.before, planned.after = before and {**before, **place}, after and {**after, **place}
         if not (before and after):
             planned.diff += (FieldDiff("zone", before and planned.zone.id, after and planned.zone.id),)
-        planned.notes.append(
-            Note("zone", "note", f"in the zone {planned.zone.id}: there are several zones {planned.zone.name}")
-        )
+        words = f"in the zone {planned.zone.id}: there are several zones {planned.zone.name}"
+        planned.notes += (Note("zone", "note", words),)
 
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
@@ -521,7 +521,7 @@ class RecordPlan:
             planned.diff,
             planned.unknown,
             tuple(sorted(planned.depends)),
-            tuple(planned.notes),
+            planned.notes,
             planned.source,
             set_digest(live) if live else None,
             planned.region,

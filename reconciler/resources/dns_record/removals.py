@@ -332,7 +332,7 @@ class Removals:
         mine = self.plan.of_domain.get(domain, ())
         planned.needs += needs_of((a for a, c in self.plan.changes.items() if any(c is one for one in mine)), "write")
         words = f"zone: of {domain} names {planned.zone.id} no more; apply two days after its name servers were changed"
-        planned.notes.append(Note("zone-left", "note", words))
+        planned.notes += (Note("zone-left", "note", words),)
 
     def _stays_listed(self, zone_id: str, domain: str, remembered: marker.Marker) -> bool:
         """Whether a marker goes on saying that the zone is one of several: the YAML lists it, or which zones the domain
@@ -486,18 +486,18 @@ class Removals:
             )
             if add:
                 for planned in records:
-                    planned.needs.append(Need(address, "mark"))
+                    planned.needs += (Need(address, "mark"),)
 
-    def _marker_notes(self, place: tuple[str, str], have: list[str]) -> list[Note]:
+    def _marker_notes(self, place: tuple[str, str], have: list[str]) -> tuple[Note, ...]:
         """What a change of a marker means; of a domain that is let go, which records stay that it remembers."""
         if place not in self.plan.released:
-            return [Note("marker", "note", "remembers which records of this domain are this stack's")]
+            return (Note("marker", "note", "remembers which records of this domain are this stack's"),)
         was = marker.read(have, self.plan.snapshot.scope)
         parts = [*sorted(was.groups), *(["spf"] if was.spf is not None else []), *(own.name for own in was.own)]
         words = (
             f"{place[1]} is let go: what the marker remembers ({', '.join(parts)}) stays live and belongs to no stack"
         )
-        return [Note("left", "note", f"{words}: delete it by hand, or declare it again")]
+        return (Note("left", "note", f"{words}: delete it by hand, or declare it again"),)
 
     def _taken_over(
         self, zone: Zone, domain: str
@@ -540,7 +540,7 @@ class Removals:
                 None,
                 (FieldDiff("zone_tag", tag, None),),
                 untag=tuple(unused),
-                notes=[Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
+                notes=(Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none"),),
             )
 
     def tag_zones(self) -> None:
@@ -558,7 +558,7 @@ class Removals:
             words = "the zone holds a marker, and nothing finds it without this tag: let no other tool take it off"
             self.plan.changes[address] = RecordChange(
                 zone, None, "TXT", shown, {**shown, "zone_tag": f"recon:{scope}"},
-                (FieldDiff("zone_tag", None, f"recon:{scope}"),), tag=scope, notes=[Note("zone-tag", "note", words)],
+                (FieldDiff("zone_tag", None, f"recon:{scope}"),), tag=scope, notes=(Note("zone-tag", "note", words),),
             )  # fmt: skip
 
     def remember_groups(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import published
 from reconciler.kinds.snapshot import ReadScope
@@ -24,6 +27,17 @@ from reconciler.resources.dns_record.values import (
     tracking_option,
 )
 from reconciler.resources.dns_record.zones import RecordSet, Zone
+
+_NO_TOKEN = (FieldDiff("name", None, None), FieldDiff("value", None, None))
+_TOKENS_MAY_CHANGE = Note(
+    "dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key"
+)
+
+
+@cache
+def _of_unknown_token(ttl: int) -> dict[str, Any]:
+    """A DKIM record that only the run learns, of which a plan may have tens of thousands: one for all of a TTL."""
+    return {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
 
 
 class Upserts:
@@ -81,7 +95,7 @@ class Upserts:
             self._add_ownership(intent, address)
             if zone.id not in intent.zones[:1] and intent.zones:
                 words = f"the same record as in the zone {intent.zones[0]}"
-                self.plan.changes[address].notes.append(Note("zone-also", "note", words))
+                self.plan.changes[address].notes += (Note("zone-also", "note", words),)
 
     def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
         self.plan.draft.refuse(
@@ -229,25 +243,22 @@ class Upserts:
         ttl = intent.ttl if intent.ttl is not None else (live.ttl if live else None) or 300
         there = host(live.values[0]) if live and live.values else None
         before = {"name": intent.name, "type": "CNAME", "ttl": live.ttl, "value": there} if live else None
-        after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
         moved = (FieldDiff("ttl", live.ttl, ttl, intent.source),) if live and live.ttl != ttl else ()
         self.plan.changes[address] = RecordChange(
             zone,
             intent.name,
             "CNAME",
             before,
-            after,
-            (FieldDiff("name", intent.name, None), *moved, FieldDiff("value", there, None)),
-            remove=list(live.values) if live else [],
+            _of_unknown_token(ttl),
+            (FieldDiff("name", intent.name, None), *moved, FieldDiff("value", there, None))
+            if live or intent.name
+            else _NO_TOKEN,
+            remove=live.values if live else (),
             ttl=ttl,
             source=intent.source,
             unknown=("name", "value"),
             region=intent.region,
-            notes=[
-                Note("dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key")
-            ]
-            if intent.name is not None
-            else [],
+            notes=(_TOKENS_MAY_CHANGE,) if intent.name is not None else (),
             mark=self._old_token(zone, intent, live, address),
             token={
                 "identity": intent.owners[0],
@@ -449,7 +460,7 @@ class Upserts:
         planned = self.plan.changes[address]
         self.plan.of_domain.setdefault(intent.domain, []).append(planned)
         for owner in intent.owners:
-            planned.depends.add(owner)
+            planned.depends |= {owner}
             if not planned.claims:
                 self.plan.draft.make_part(owner)
             planned.needs += needs_of((owner,), "create", "claim")
@@ -458,13 +469,13 @@ class Upserts:
         if planned.token is None and not planned.claims:
             self._put_after(intent, address)
         if planned.token is not None:
-            planned.needs.append(Need(planned.token["identity"], "dkim"))
+            planned.needs += (Need(planned.token["identity"], "dkim"),)
         claim = intents.claimed_in_marker(intent)
         if self.plan.is_in_marker(intent):
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(claim)
         if claim and (others := self.plan.other_claimants(planned.zone, intent.domain, claim)):
             words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
-            planned.notes.append(Note("shared", "note", words))
+            planned.notes += (Note("shared", "note", words),)
 
     def _put_by_us(self, intent: Intent) -> bool:
         """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs
