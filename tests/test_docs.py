@@ -294,6 +294,7 @@ def test_the_changelog_has_this_version() -> None:
     text = (HERE / "CHANGELOG.md").read_text(encoding="utf-8")
     heads = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert heads[0] == "[Unreleased]"
+    assert not re.search(r"^(<{7}|={7}|>{7})", text, re.MULTILINE), "a merge is not finished"
     found = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", head) for head in heads[1:]]
     assert all(found), heads
     versions = [numbers(match[1]) for match in found if match]
