@@ -18,7 +18,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
 from reconciler.names import at_or_above, from_route53
-from reconciler.resources import KINDS, RECORD_GROUPS
+from reconciler.resources import KINDS, RECORD_GROUPS, SECTIONS
 from reconciler.resources.dns_record.intents import zones_named
 from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
@@ -467,7 +467,8 @@ def _entries_before(view: RuleView, changes: Iterable[Change]) -> Callable[[Entr
     record that changes it says nothing: then they look at what is live."""
     was: dict[tuple[str, str, str | None], dict[str, Any]] = {}
     for change in changes:
-        if desired := view.desired.get(change.address):
+        desired = view.desired.get(change.address)
+        if desired is not None and SECTIONS[desired.entry.section][0].name == change.kind:
             entry, before = desired.entry, change.before or {}
             fields = {diff.path.partition(".")[0] for diff in change.diff}
             place = was.setdefault((entry.section, entry.name, entry.region), {})
