@@ -468,7 +468,8 @@ def _entries_before(view: RuleView, changes: Iterable[Change]) -> Callable[[Entr
     was: dict[tuple[str, str, str | None], dict[str, Any]] = {}
     for change in changes:
         desired = view.desired.get(change.address)
-        if desired is not None and SECTIONS[desired.entry.section][0].name == change.kind:
+        of = SECTIONS.get(desired.entry.section) if desired is not None else None
+        if desired is not None and of is not None and of[0].name == change.kind:
             entry, before = desired.entry, change.before or {}
             fields = {diff.path.partition(".")[0] for diff in change.diff}
             place = was.setdefault((entry.section, entry.name, entry.region), {})
