@@ -32,9 +32,7 @@ def test_commented_examples_validate_too(tmp_path: Path, region: str) -> None:
     for path, text in files(InitOptions(domain="acme.com", region=region)).items():
         if not path.startswith("state/"):
             continue
-        bare = re.sub(
-            r"^( *)# ( *(?:(?:[\w.@-]+|\"[^\"]+\"):(?: .*)?|- \{.*\}))$", r"\1\2", text, flags=re.MULTILINE
-        )
+        bare = re.sub(r"^( *)# ( *(?:(?:[\w.@-]+|\"[^\"]+\"):(?: .*)?|- \{.*\}))$", r"\1\2", text, flags=re.MULTILINE)
         assert bare != text or path == "state/defaults.yaml"
         (tmp_path / Path(path).name).write_text(bare.replace("\nsmtp_users: {}\n", "\n"))
     state = desired.load(tmp_path, "production").state

@@ -318,3 +318,24 @@ def test_a_role_in_its_own_profile_is_adopted_whatever_its_trust_says(house: Hou
     iam.create_instance_profile(InstanceProfileName="blast")
     iam.add_role_to_instance_profile(InstanceProfileName="blast", RoleName="blast")
     house.settle(EC2)
+
+
+def test_what_several_kinds_need_is_asked_once(house: House) -> None:
+    """The account's status for its settings, the quota alarm and the rules; policies for users and roles."""
+    iam = client("iam")
+    arn = iam.create_policy(PolicyName="more", PolicyDocument=ANYTHING)["Policy"]["Arn"]
+    house.apply({
+        **role(),
+        "account": {"suppression_attributes": {"suppressed_reasons": ["BOUNCE"]}},
+        "cloudwatch_alarms": {"quota": {"preset": "quota"}},
+        "smtp_users": {"news": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "news"}}}},
+    })  # fmt: skip
+    iam.attach_role_policy(RoleName="blast", PolicyArn=arn)
+    iam.create_group(GroupName="all")
+    iam.add_user_to_group(GroupName="all", UserName="news")
+    for command in (("plan", STATE), ("import", "--stack", "acme", "--region", HOME)):
+        house.clear()
+        assert house.cli(*command).code == 0
+        calls = house.calls()
+        assert calls.count("iam:GetAccountAuthorizationDetails") == 2, command
+        assert calls.count("sesv2:GetAccount") <= 1, command

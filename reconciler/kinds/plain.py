@@ -199,7 +199,7 @@ class PlainKind(Reader):
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where SES says that it does not exist."""
-        answer = aws.call_if_there(self.spec.client, self.spec.operation("Get"), region, **self._named(name))
+        answer = self.got(aws, region, name, snapshot)
         if answer is None:
             return None
         body = answer[self.spec.answer] if self.spec.answer else answer
@@ -209,6 +209,10 @@ class PlainKind(Reader):
             tags = tags_from_aws(body.get("Tags") if self.spec.tags_in_get else self._list_tags(aws, region, name))
             spec["tags"] = dict(tags)
         return Observed(self.spec.address_of(region, name), self.name, region, name, spec, tags)
+
+    def got(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None) -> Mapping[str, Any] | None:
+        """The answer of AWS about one resource, or None where it does not exist."""
+        return aws.call_if_there(self.spec.client, self.spec.operation("Get"), region, **self._named(name))
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""

@@ -25,7 +25,8 @@ from reconciler.kinds import other_policies, send_policy
 from reconciler.kinds.changes import release
 from reconciler.kinds.comparing import touches
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.iam_principals import CallOf, Detail, IamPrincipal, everyone, retry_until_visible
+from reconciler.kinds.iam_account import Detail, everyone
+from reconciler.kinds.iam_principals import CallOf, IamPrincipal, retry_until_visible
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.obstacles import Found, Obstacle
 from reconciler.kinds.other_policies import OtherPolicy
@@ -223,7 +224,8 @@ class SendingRole(IamPrincipal):
     def importable(self, aws: Aws, snapshot: Snapshot) -> Iterable[tuple[Observed, str]]:
         """Roles that a policy lets send; not those of AWS. Administrators are none."""
         roles = [d for d in everyone(aws, snapshot)["Role"] if not str(d.get("Path")).startswith(_OF_AWS)]
-        attached = other_policies.read(aws, [d for d in roles if d.get("AttachedManagedPolicies")], "RoleName")
+        holders = [d for d in roles if d.get("AttachedManagedPolicies")]
+        attached = other_policies.read(aws, snapshot, holders, "RoleName") if holders else {}
         for detail in roles:
             inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("RolePolicyList") or ()}
             more = attached.get(detail["RoleName"], ())
