@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.activity import counted
 from reconciler.errors import ReconError
 
 TIMEOUT = 5.0
@@ -71,7 +72,8 @@ class PublicDns:
         """The answer to each (name, type), queried in parallel."""
         pending = list(questions)
         with ThreadPoolExecutor(max_workers=PARALLELISM) as pool:
-            return dict(zip(pending, pool.map(lambda q: self.one(*q), pending), strict=True))
+            answers = counted(pool.map(lambda q: self.one(*q), pending), "record in public DNS", len(pending))
+            return dict(zip(pending, answers, strict=True))
 
     def one(self, name: str, kind: str) -> Answer:
         """The answer to one question."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from reconciler.activity import working
 from reconciler.errors import ReconError
 from reconciler.kinds.snapshot import now as now
 from reconciler.model import Address, Plan, State
@@ -74,7 +75,8 @@ def make(
     forgotten.name_them(snapshot, aws)
 
     def plan_of(frozen: Snapshot) -> Plan:
-        return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts, again=bool(again))
+        with working("the plan", verb="Making"):
+            return make_plan(frozen, targets=targets, calls=aws.calls, outside=public_facts, again=bool(again))
 
     plan, snapshot = refine.plan_to_fixpoint(snapshot, aws, plan_of)
     return PlannedRun(replace(plan, calls=dict(sorted(aws.calls.items()))), snapshot, aws)

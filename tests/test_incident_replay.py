@@ -155,7 +155,7 @@ def test_a_process_names_the_cause(tmp_path: Any, name: str, line: str, code: in
         host, port = sandbox.serve_dns()
         sandbox.rates("aws")
         sandbox.fault("delay", seconds=0.1, count=None)
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_", "COLUMNS"))}
         ran = subprocess.run(
             [sys.executable, "-m", "reconciler", *line.split()], cwd=tmp_path, capture_output=True, text=True,
             env=clean | sandbox.environment(paced=True, resolver=f"{host}:{port}"), check=False,

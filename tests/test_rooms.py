@@ -27,14 +27,15 @@ ROOMS: dict[str, set[str]] = {
     "names": set(),
     "regions": set(),
     "fair_queue": set(),
+    "activity": set(),
     "mail": {"names"},
     "policy_evaluation": set(),
     # the edges: AWS, and what is read or kept elsewhere
     "files": {"errors"},
     "secrets": {"errors", "files", "masking"},
-    "aws": {"model", "errors", "masking", "regions", "fair_queue"},
+    "aws": {"model", "errors", "masking", "regions", "fair_queue", "activity"},
     "backend": {"model", "errors"},
-    "public_dns": {"errors"},
+    "public_dns": {"errors", "activity"},
     # YAML -> desired
     "desired": {*BASE, "files", "resources"},
     # what each kind is, as data
@@ -53,6 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "refused_regions": {"model", "errors", "aws", "kinds", "resources", "journal"},
     "forgotten": {"model", "errors", "names", "aws", "kinds", "resources", "journal"},
     "running": {
+        "activity",
         "model",
         "errors",
         "aws",
@@ -75,7 +77,7 @@ ROOMS: dict[str, set[str]] = {
     "lock": {"model", "errors", "files", "backend", "aws", "observing"},
     "journal": {"model", "errors", "files", "backend", "lock", "renderers"},
     "smtp": {*BASE, "files", "aws", "kinds", "resources", "secrets"},
-    "drift": {"model", "errors", "files", "regions", "kinds", "resources"},
+    "drift": {"activity", "model", "errors", "files", "regions", "kinds", "resources"},
     "offline": {*BASE, "secrets", "kinds", "resources", "observing", "targets", "planner", "renderers"},
     "scaffold": {"errors", "regions", "desired"},
     "fleet": {*BASE, "files", "aws", "backend", "desired"},

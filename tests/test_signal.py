@@ -67,6 +67,50 @@ def test_what_a_plan_causes_stands_beside_the_change(house: support.House) -> No
     assert "dmarc-no-rua" not in text
 
 
+USER = {"from_addresses": ["*@acme.com"], "credentials": {"secretsmanager": {"name": "mail/news"}}}
+ROLE = {"trust": {"oidc": {"provider": "token.actions.githubusercontent.com",
+                           "subject": "repo:acme@1/app@2:ref:refs/heads/main"}}, "from_addresses": ["a@acme.com"],
+        "identities": ["acme.com"]}  # fmt: skip
+DOMAIN = {"dkim": {"signing_attributes_origin": "AWS_SES"}, "dmarc": {"p": "reject"}}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "rule"),
+    [
+        (
+            {"smtp_users": {"news": {**USER, "source_ips": ["192.0.2.0/24"], "identities": ["acme.com"]}}},
+            {"smtp_users": {"news": {**USER, "identities": ["acme.com"]}}}, "smtp-any-network",
+        ),
+        (
+            {"smtp_users": {"news": {**USER, "identities": ["acme.com"]}}}, {"smtp_users": {"news": USER}},
+            "smtp-any-identity",
+        ),
+        (
+            {"sending_roles": {"ci": ROLE}},
+            support.merge({"sending_roles": {"ci": ROLE}}, {"sending_roles": {"ci": {"trust": {"oidc": {
+                "subject": "repo:acme@1/app@2:*"}}}}}), "role-wide-subject",
+        ),
+        ({}, {"domains": {"acme.com": {"ttl": 172_800}}}, "dns-long-ttl"),
+        ({}, {"domains": {"acme.com": {"bimi": {"l": "https://acme.com/a.svg"}}}}, "bimi-no-certificate"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_an_entry_says_anew_is_caused(
+    house: support.House, was: dict[str, Any], now: dict[str, Any], rule: str
+) -> None:
+    """Rules that read the YAML: before, it said what is live."""
+    house.once("a zone", lambda: house.seed_zone())
+    base = {"domains": {"acme.com": DOMAIN}}
+    house.settle(support.merge(base, was))
+    document = support.merge(base, now)
+    for stands in (False, True):
+        found, _ = plan(house, document)
+        notes = [n for c in found["changes"] for n in c["notes"]] + found["diagnostics"]
+        told = [bool(n.get("stands")) for n in notes if n.get("rule", n.get("code")) == rule]
+        assert told == [stands], (rule, notes)
+        house.settle(document)
+
+
 def test_findings_about_what_is_new_are_caused(house: support.House) -> None:
     more = world(p="quarantine")
     more["domains"]["acme.net"] = {"zone": "manual", "dkim": {"signing_attributes_origin": "AWS_SES"}}

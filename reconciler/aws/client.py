@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
+from reconciler import activity
 from reconciler.aws import answers, sensitive
 from reconciler.aws.foreign_errors import GLOBAL_SERVICES, THROTTLED, refuse_parts, translate
 from reconciler.aws.limiter import Limiter, Limiters
@@ -241,15 +242,33 @@ class Aws:
         model = client.meta.service_model.operation_model(operation)
         sensitive.remember_in(model.input_shape, parameters)
         limit_region = "global" if service in GLOBAL_SERVICES else region
-        limiter = self._limiters.get("dns" if dns else "main", _LIMIT_OF.get(service, service), limit_region)
+        limit = _LIMIT_OF.get(service, service)
+        limiter = self._limiters.get("dns" if dns else "main", limit, limit_region)
         attempts = min(BRIEF_ATTEMPTS, self._max_attempts) if brief else self._max_attempts
         retries = _Retries(self, limiter, enabled=retry, attempts=attempts)
+        slow = limiter.slow if limiter else lambda: None
+        with activity.calling(activity.Call(operation, region, limit, slow)):
+            place = service, operation, region
+            response = self._until_answered(lambda: method(**parameters), place, limiter, retries)
+        if service in sensitive.SECRET_SERVICES:
+            sensitive.remember_in(model.output_shape, response)
+        return answers.validated(response, model.output_shape, (service, operation, region))
+
+    def _until_answered(
+        self,
+        send: Callable[[], dict[str, Any]],
+        place: tuple[str, str, str],
+        limiter: Limiter | None,
+        retries: _Retries,
+    ) -> dict[str, Any]:
+        """The response to a request, sent again as often as that is safe. Raises AwsError, or Refused."""
+        service, operation, region = place
         while True:
             epoch = limiter.acquire() if limiter else 0
             with self._lock:
                 self.calls[f"{service}:{operation}"] += 1
             try:
-                response: dict[str, Any] = method(**parameters)
+                response = send()
                 refuse_parts(response, operation)
             except Refused:  # of OneAccount
                 raise
@@ -263,9 +282,7 @@ class Aws:
             if limiter:
                 limiter.served()
             response.pop("ResponseMetadata", None)
-            if service in sensitive.SECRET_SERVICES:
-                sensitive.remember_in(model.output_shape, response)
-            return answers.validated(response, model.output_shape, (service, operation, region))
+            return response
 
     def call_if_there(
         self, service: str, operation: str, region: str | None = None, **parameters: Any
@@ -298,29 +315,36 @@ class Aws:
         come twice (Resource Groups Tagging API, PaginationTokenExpiredException)."""
         token: str | None = None
         attempts = _LIST_ATTEMPTS
-        while True:
-            position: dict[str, Any] = {token_in: token} if token else {}
-            try:
-                page = self.call(service, operation, region, dns=dns, brief=brief, **parameters, **position)
-            except AwsError as error:
-                attempts -= 1
-                if error.aws_code != "PaginationTokenExpiredException" or not token or not attempts:
-                    raise
-                token = None
-                continue
-            yield from page.get(key) or ()
-            token = page.get(token_out or token_in)
-            if not token:
-                return
+        with activity.working(activity.thing(operation)) as work:
+            while True:
+                position: dict[str, Any] = {token_in: token} if token else {}
+                try:
+                    page = self.call(service, operation, region, dns=dns, brief=brief, **parameters, **position)
+                except AwsError as error:
+                    attempts -= 1
+                    if error.aws_code != "PaginationTokenExpiredException" or not token or not attempts:
+                        raise
+                    token = None
+                    continue
+                items = page.get(key) or ()
+                work.count(region or "", len(items))
+                yield from items
+                token = page.get(token_out or token_in)
+                if not token:
+                    return
 
     def parallel(
-        self, work: Callable[[T], R], items: Iterable[T], limit_of: Callable[[T], Hashable] = lambda item: None
+        self,
+        work: Callable[[T], R],
+        items: Iterable[T],
+        limit_of: Callable[[T], Hashable] = lambda item: None,
+        about: str = "",
     ) -> list[R]:
         """Run ``work`` for every item in parallel; the results are in the order of the items.
 
         ``limit_of`` returns the rate limit (a region) of an item: the workers are shared among the limits, so that none
-        waits for another. After an error of ``work``, items in progress finish, no more are started, and the error is
-        raised."""
+        waits for another. ``about`` says what an item is where no call of AWS does. After an error of ``work``, items
+        in progress finish, no more are started, and the error is raised."""
         pending = list(items)
         if len(pending) <= 1:
             return [work(item) for item in pending]
@@ -328,6 +352,7 @@ class Aws:
         queue = FairQueue[int](lambda number: limit_of(pending[number]), range(len(pending)))
         lock = threading.Lock()
         finished = threading.Event()
+        places = [place if isinstance(place := limit_of(item), str) else "" for item in pending]
 
         def worker() -> None:
             # Each thread takes items until none is left: ten thousand futures would cost more.
@@ -337,14 +362,16 @@ class Aws:
                         number = queue.get()
                     if number is None:
                         return
-                    results[number] = work(pending[number])
+                    with activity.part_of(shown):
+                        results[number] = work(pending[number])
                     with lock:
                         queue.task_done(number)
+                        shown.count(places[number])
             finally:
                 finished.set()  # after an error the other workers stop; at the end nothing is left for them
 
         threads = min(self.parallelism, len(pending))
-        with ThreadPoolExecutor(max_workers=threads) as pool:
+        with activity.working(about, places) as shown, ThreadPoolExecutor(max_workers=threads) as pool:
             try:
                 for future in [pool.submit(worker) for _ in range(threads)]:
                     future.result()
@@ -459,7 +486,8 @@ def _mfa_code(prompt: str) -> str:
     """Ask for the code of an MFA device. Raises EOFError without a terminal, where getpass would read anything."""
     if not sys.stdin.isatty():
         raise EOFError("there is no terminal")
-    return getpass.getpass(prompt)
+    with activity.asking():
+        return getpass.getpass(prompt)
 
 
 def _assume(base: Any, role: str, region: str | None) -> Any:

@@ -112,6 +112,10 @@ class Limiter:
         """How many callers wait for their turn."""
         return len(self._callers)
 
+    def slow(self) -> float | None:
+        """The current rate, where so many callers wait for it that the last of them waits for over a second."""
+        return self._rate if self.waiting > self._rate else None
+
     def acquire(self) -> int:
         """Wait until the next call may start, first come first served; returns the epoch to pass to ``throttled``."""
         caller = object()

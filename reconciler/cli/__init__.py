@@ -24,6 +24,7 @@ from reconciler.cli import (
     fleet,
     importing,
     pipeline,
+    progress,
     read_commands,
     records,
     senders,
@@ -115,6 +116,14 @@ def run(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     umask = os.umask(0o077)  # what recon writes, its user alone may read
+    try:
+        with progress.shown(arguments, _format_of(arguments)):
+            return _run_command(arguments)
+    finally:
+        os.umask(umask)
+
+
+def _run_command(arguments: list[str]) -> int:
     _debug(arguments)
     # typer bundles its own click, whose exceptions it does not export by name.
     command_line_error: Any = typer.BadParameter.__mro__[2]
@@ -145,8 +154,6 @@ def _run(arguments: list[str]) -> int:
     except Exception as problem:
         _out_of(arguments).error(internal_error(problem))
         return 1
-    finally:
-        os.umask(umask)
 
 
 def _system_error(problem: OSError) -> ReconError:
@@ -172,10 +179,15 @@ def _command_line_error(problem: Any) -> ReconError:
 
 def _out_of(arguments: list[str]) -> Output:
     """The output settings of a command line that failed."""
+    return Output("json" if _format_of(arguments) == "json" else "text", "--no-color" in arguments)
+
+
+def _format_of(arguments: list[str]) -> str:
+    """The ``--format`` of a command line that is not parsed."""
     format = "text"
     for number, argument in enumerate(arguments):
         if argument == "--format" and number + 1 < len(arguments):
             format = arguments[number + 1]
         elif argument.startswith("--format="):
             format = argument.partition("=")[2]
-    return Output("json" if format == "json" else "text", "--no-color" in arguments)
+    return format

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_type_hint
 
 import typer
 
+from reconciler.activity import asking, working
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic
 from reconciler.names import similar
@@ -173,7 +174,8 @@ def is_path(text: str) -> bool:
 def load(state: str, env: str | None, out: Output) -> tuple[State, tuple[Diagnostic, ...]]:
     from reconciler import desired
 
-    loaded = desired.load(state, env)
+    with working("the YAML"):
+        loaded = desired.load(state, env)
     for account in (loaded.state.stack.account, loaded.state.stack.dns_account):
         know_account(account)
     return loaded.state, loaded.warnings
@@ -379,7 +381,8 @@ def yes(question: str, answer: str = "yes") -> bool:
     sys.stdout.flush()
     sys.stderr.write(question)
     sys.stderr.flush()
-    return sys.stdin.readline().strip() == answer
+    with asking():
+        return sys.stdin.readline().strip() == answer
 
 
 # --- what several commands take and print --------------------------------------------------------------------------

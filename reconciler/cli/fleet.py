@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.activity import Work, working
 from reconciler.cli.app import command_group
 from reconciler.cli.common import Output, ParallelOption, any_format, options_from, reading
 from reconciler.errors import ReconError
@@ -112,7 +113,8 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
     run_id = asked.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     reports = Reports(asked.out, run_id)
     reports.begin({"format_version": 1, "command": command, "options": list(options)})
-    accounts = {unit.id: _account_of(unit) for unit in units}
+    with working("the YAML"):
+        accounts = {unit.id: _account_of(unit) for unit in units}
     done = reports.done()
     tasks = [
         Task(
@@ -132,8 +134,11 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
     ]
     resumed = f", {len(units) - len(tasks)} of them done already" if len(tasks) < len(units) else ""
     output.info(f"Run {run_id}: {len(units)} stacks{resumed}. Reports go to {reports.url}")
-    progress = _Progress(output, len(units), len(units) - len(tasks))
-    with _workers(asked) as workers:
+    with (
+        _workers(asked) as workers,
+        working("stack", [""] * len(tasks), verb="Reading" if command == "validate" else f"Running {command}:") as work,
+    ):
+        progress = _Progress(output, work, len(units) - len(tasks))
         missing = run_all(tasks, workers, reports, progress.ended)
     document = outcome.document(command, units, accounts, missing, reports)
     reports.finish(document)
@@ -177,13 +182,14 @@ def _workers(asked: Fleet) -> Iterator[Workers]:
 class _Progress:
     """A line on standard error for each stack that has ended."""
 
-    def __init__(self, output: Output, total: int, done: int) -> None:
-        self.output, self.total, self.done = output, total, done
+    def __init__(self, output: Output, work: Work, before: int) -> None:
+        self.output, self.work, self.before = output, work, before
 
     def ended(self, task: Task, report: dict[str, Any] | None) -> None:
-        self.done += 1
+        self.work.count()
+        done, total = (self.before + counts.total() for counts in (self.work.done, self.work.total))
         said = "no report" if report is None else report.get("outcome") or f"exit {report['exit_code']}"
-        self.output.info(f"[{self.done}/{self.total}] {task.unit}: {said}")
+        self.output.info(f"[{done}/{total}] {task.unit}: {said}")
 
 
 def _print(document: dict[str, Any], output: Output) -> None:

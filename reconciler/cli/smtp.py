@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.activity import asking
 from reconciler.cli.app import command_group
 from reconciler.cli.common import (
     FOUND_CODES,
@@ -487,7 +488,8 @@ def _verify_held(
 
     regions = around.regions(chosen)
     terminal = sys.stdin.isatty()
-    held = (getpass.getpass("SMTP password: ") if terminal else sys.stdin.readline()).rstrip("\r\n")
+    with asking():
+        held = (getpass.getpass("SMTP password: ") if terminal else sys.stdin.readline()).rstrip("\r\n")
     if not held:
         raise ReconError("standard input has no password", hint="such as: pass show mail | recon smtp verify ...")
     remember(held)

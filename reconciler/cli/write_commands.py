@@ -239,8 +239,9 @@ def unlock(
 def _run_apply(plan: Plan, declared: State, aws: Aws, zones: Any, out: Output, held: HeldLock, **options: Any) -> int:
     """Apply a plan and print the result. After Ctrl-C, or if the lock is lost, calls in flight end and no more are
     started. Returns the exit code."""
+    from reconciler.activity import working
     from reconciler.applier import apply_plan
-    from reconciler.cli.progress import ProgressBar
+    from reconciler.cli.progress import StepProgress
     from reconciler.journal import recording
     from reconciler.steps import steps_of, to_do
 
@@ -269,7 +270,8 @@ def _run_apply(plan: Plan, declared: State, aws: Aws, zones: Any, out: Output, h
                 progress.step(step, outcome, code)
 
             total = sum(len(steps_of(change)) for change in to_do(plan).changes)
-            with ProgressBar(out, total, plan.seconds) as progress:
+            with working("step", [""] * total, verb="Applying", alone=True, seconds=plan.seconds) as work:
+                progress = StepProgress(out, work)
                 result = apply_plan(
                     plan, aws, zones=zones, on_progress=progress.message, stop=stop, on_step=on_step, **options
                 )

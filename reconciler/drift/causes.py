@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.activity import counted
 from reconciler.errors import AwsError
 from reconciler.kinds.lookups import Lookup, Said
 from reconciler.kinds.registry import REGISTRY
@@ -88,7 +89,8 @@ def find(aws: Aws, changes: Sequence[Change], since: str = "", until: str = "") 
     best: dict[Address, dict[str, Cause]] = {}
     problem: AwsError | None = None
     cut = len(todo) > MAX_LOOKUPS
-    for lookup in todo[:MAX_LOOKUPS]:
+    todo = todo[:MAX_LOOKUPS]
+    for lookup in counted(todo, "look-up in CloudTrail", len(todo)):
         left = {c.address: (c, {one.path for one in c.diff} or {""}) for c in wanted[lookup]}
         try:
             for event in history(aws, lookup, since):

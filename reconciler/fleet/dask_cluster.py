@@ -7,7 +7,6 @@ Source: Dask documentation, "TLS/SSL", "Worker Resilience", "Futures".
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -74,13 +73,12 @@ class ClusterWorkers:
         self._running[task.unit] = self._client.submit(carry_out, task, key=key, pure=False, retries=0)
 
     def ended(self, seconds: float) -> list[Ended]:
-        from distributed import wait
-
-        self._check_scheduler()
-        with contextlib.suppress(TimeoutError):
-            wait(list(self._running.values()), timeout=seconds, return_when="FIRST_COMPLETED")
-        if not any(future.done() for future in self._running.values()):
-            return []
+        until = time.monotonic() + seconds
+        while not any(future.done() for future in self._running.values()):  # `wait` asks for a client of the process
+            self._check_scheduler()
+            if time.monotonic() >= until:
+                return []
+            time.sleep(0.05)
         self._idle_since = None
         return [self._end(unit) for unit, future in list(self._running.items()) if future.done()]
 

@@ -7,7 +7,7 @@ All else is pure. Public DNS and HTTPS hosts are asked only through an ``Outside
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +17,9 @@ from reconciler.kinds.externals import External, problem
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.ses_accounts import account_in
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Desired, Diagnostic, Note, Observed, canonical_json
-from reconciler.names import from_route53
-from reconciler.resources import KINDS
+from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
+from reconciler.names import at_or_above, from_route53
+from reconciler.resources import KINDS, RECORD_GROUPS
 from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import RecordView
@@ -423,14 +423,44 @@ def found_before(draft: PlanDraft, changes: Sequence[Change], outside: Outside |
     for address, one in view.desired.items():
         key = one.entry.section, one.entry.name
         entries[key] = entries.get(key, False) or address not in made
+    there = [one for one in view.state.entries if entries.get((one.section, one.name), True)]
+    lived = _entries_before(view, changes)
     view = replace(
         view,
         desired={address: one for address, one in view.desired.items() if address not in altered},
-        state=replace(
-            view.state, entries=tuple(one for one in view.state.entries if entries.get((one.section, one.name), True))
-        ),
+        state=replace(view.state, entries=tuple(lived(one) for one in there)),
     )
     return frozenset(judge(view if outside is None else with_public_dns(view, outside)))
+
+
+def _entries_before(view: RuleView, changes: Iterable[Change]) -> Callable[[Entry], Entry]:
+    """For rules that read what the YAML says: the entry as it says what is live, where ``changes`` alter that. Of a
+    record that changes it says nothing: then they look at what is live."""
+    was: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    for change in changes:
+        if desired := view.desired.get(change.address):
+            entry, before = desired.entry, change.before or {}
+            fields = {diff.path.partition(".")[0] for diff in change.diff}
+            place = was.setdefault((entry.section, entry.name, entry.region), {})
+            place |= {field: before.get(field) for field in fields}
+        elif change.kind == "dns_record":
+            name, type_ = str(change.execution.get("name")), str(change.execution.get("type"))
+            groups = [(group.name, one) for _, group in RECORD_GROUPS.values() if not group.listed
+                      and type_ in group.types for one in group.resources_of(name)]  # fmt: skip
+            groups += [("spf", name)] if type_ == "TXT" else []
+            if change.action == "create" or any(diff.path == "ttl" for diff in change.diff):
+                groups += [("ttl", domain) for domain in at_or_above(name)]
+            for group, domain in groups:
+                was.setdefault(("domains", domain, None), {})[group] = None
+
+    def lived(entry: Entry) -> Entry:
+        before = was.get((entry.section, entry.name, entry.region))
+        if before is None:
+            return entry
+        said = {**entry.values, **{key: value for key, value in before.items() if key in entry.values or value}}
+        return replace(entry, values={key: value for key, value in said.items() if value is not None})
+
+    return lived
 
 
 def with_fixed(

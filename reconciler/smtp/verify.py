@@ -301,7 +301,7 @@ def verify_all(snapshot: Snapshot, aws: Aws, user: str | None, only: list[str]) 
     todo = [(d, s, r) for d in every for s in d.spec["stores"] for r in s["regions"] if not only or r in only]
     for _, _, region in todo:
         endpoints(region)
-    verdicts = aws.parallel(lambda item: _verify(snapshot, aws, *item, trust), todo)
+    verdicts = aws.parallel(lambda item: _verify(snapshot, aws, *item, trust), todo, lambda one: one[2], "SMTP login")
     return [(d.name, region, verdict) for (d, _, region), verdict in zip(todo, verdicts, strict=True)]
 
 
