@@ -194,6 +194,8 @@ class IamPrincipal(Reader):
             for detail in self.completed(aws, snapshot, ours):
                 found = self.observed_of(detail, policies.get(detail[self._key], ()))
                 snapshot.observed[found.address] = found
+            for found in self.remnants(aws, snapshot, there):
+                snapshot.observed[found.address] = found
         except AwsError as error:
             if not any(KINDS[desired.kind].principal for desired in snapshot.desired.values()):
                 snapshot.unreadable(self.name, error.message, error.hint)
@@ -208,6 +210,10 @@ class IamPrincipal(Reader):
             )
             self._read_singly(aws, snapshot)
         self._read_boundaries(aws, snapshot)
+
+    def remnants(self, aws: Aws, snapshot: Snapshot, there: Sequence[Detail]) -> Iterable[Observed]:
+        """What is left of those of ours that somebody has deleted."""
+        return ()
 
     def _read_singly(self, aws: Aws, snapshot: Snapshot) -> None:
         for address in wanted_addresses(self.name, snapshot):
@@ -553,7 +559,8 @@ class IamPrincipal(Reader):
             retry_until_visible(work, codes if operation == f"Put{self.noun}Policy" else waits)
         self.settle(rt, change)
         for operation, parameters in last:
-            rt.aws.call("iam", operation, **{self._key: name, **parameters})
+            call = rt.aws.call_if_there if operation == f"Untag{self.noun}" else rt.aws.call
+            call("iam", operation, **{self._key: name, **parameters})
 
     def _rename(self, rt: Runtime, old: str, new: str) -> None:
         """IAM keeps keys, policies and tags of a renamed user (IAM API, UpdateUser)."""
