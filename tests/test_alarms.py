@@ -178,9 +178,7 @@ def test_an_alarm_like_a_preset_is_imported_as_one(house: House) -> None:
     put(AlarmName="plain", **{k: v for k, v in like.items() if k != "AlarmDescription"}, Threshold=0.05)
     assert house.cli("import", "--stack", "acme", "--region", HOME, "--out", "live.yaml").code == 0
     found = yaml.safe_load((house.home / "live.yaml").read_text())["cloudwatch_alarms"]
-    assert found["like"] == {
-        "preset": "bounce_rate", "alarm_description": "Look at the list.", "threshold": 0.02, "actions_enabled": True
-    }  # fmt: skip
+    assert found["like"] == {"preset": "bounce_rate", "alarm_description": "Look at the list.", "threshold": 0.02}
     assert "preset" not in found["other"] and found["other"]["period"] == 300
     assert "preset" not in found["plain"]  # the preset has a description, and an entry cannot say none
     planned = house.cli("plan", "live.yaml", "--format", "json").json["changes"]

@@ -413,7 +413,35 @@ def test_what_all_have_alike_stands_once(house: House) -> None:
     found = read(house)
     assert found["defaults"]["domain"]["mail_from"]["mail_from_domain"] == "bounce.${domain}"
     assert found["defaults"]["domain"]["dkim"]["signing_attributes_origin"] == "AWS_SES"
-    assert found["domains"] == {name: {"email_forwarding_enabled": name != "d1.acme.com"} for name in names}
+    off = {"email_forwarding_enabled": False}
+    assert found["domains"] == {name: off if name == "d1.acme.com" else {} for name in names}
+
+
+def test_what_aws_has_by_itself_and_what_all_has_is_not_written_for_each(house: House) -> None:
+    """A name for the ARN of a declared topic of the same region; the tags that everything has are the stack's."""
+    regions = [HOME, OTHER]
+    document = {
+        "stack": {"regions": regions, "tags": {"team": "mail"}},
+        "domains": {"acme.com": {"dkim": {}, "tags": {"a": "b"}, "notification_attributes": {"bounce_topic": "ops"}}},
+        "configuration_sets": {"main": {"delivery_options": {"tls_policy": "REQUIRE"}, "event_destinations": {
+            "x": {"matching_event_types": ["BOUNCE"], "sns_destination": {"topic_arn": "ops"}}}}, "plain": {}},
+        "sns_topics": {"ops": {"tracing_config": "Active"}},
+    }  # fmt: skip
+    house.seed_zone()
+    house.settle(document)
+    ran = imported(house, "--stack", "acme", "--region", HOME, "--region", OTHER)
+    assert "the stack acme owns all of it already" in ran.err
+    assert only_adopts(house) == []
+    found = read(house)
+    assert found["stack"]["tags"] == {"team": "mail"}
+    assert found["domains"]["acme.com"] == {
+        "dkim": {"signing_attributes_origin": "AWS_SES"}, "notification_attributes": {"bounce_topic": "ops"},
+        "tags": {"a": "b"},
+    }  # fmt: skip
+    assert found["configuration_sets"]["plain"] == {}
+    assert found["configuration_sets"]["main"]["delivery_options"] == {"tls_policy": "REQUIRE"}
+    assert found["configuration_sets"]["main"]["event_destinations"]["x"]["sns_destination"] == {"topic_arn": "ops"}
+    assert found["sns_topics"] == {"ops": {"tracing_config": "Active", "publishers": ["ses"]}}
 
 
 # --- what others made, in their own ways ---------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_the_example_lives_and_dies_under_the_two_policies(company: Company) -> 
     runs("plan", "drift", 2)
     runs("apply", "apply --auto-approve", 0)
     runs("plan", "drift", 0)
-    runs("apply", "destroy --allow-deletes 50", 0)
+    runs("apply", "destroy --allow-deletes 99", 0)
     assert demo.left_over(sandbox, "production") == []
 
 

@@ -175,12 +175,11 @@ def _print(output: Output, imported: Imported, written: list[str], *, to_stdout:
 
     changes = imported.plan.changes if imported.plan else ()
     adopted = sum(change.action == "adopt" and not change.claims for change in changes)
-    output.info(
-        f"Imported {plural(len(imported.addresses), 'resource')}; "
-        f"applying this adopts {plural(adopted, 'resource')} with all parts, "
-        "and changes nothing else in SES and Route 53."
-    )
-    if any(address.startswith("smtp_user/") for address in imported.addresses):
+    then = f"applying this adopts {plural(adopted, 'resource')} with all parts, and changes nothing else in AWS"
+    if not (changes or imported.new_keys):
+        then = f"the stack {imported.stack.scope} owns all of it already"
+    output.info(f"Imported {plural(len(imported.addresses), 'resource')}; {then}.")
+    if imported.new_keys:
         output.info("SMTP users are declared: the first apply creates an access key for each and stores its password.")
 
 

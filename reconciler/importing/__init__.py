@@ -1,8 +1,9 @@
 """``recon import``: what exists live as YAML that a person would keep, whose plan adopts and changes nothing.
 
-``finding`` lists and reads (with the kinds' own readers), ``describing`` says each thing as an entry, ``draft`` holds
-the entries with what was left out of them, ``writing`` makes YAML of them, ``proving`` loads and plans that YAML
-against what was read and takes out what would change anything. Nothing here writes to AWS.
+``finding`` lists and reads (with the kinds' own readers), ``describing`` says each thing as an entry, ``spelling``
+leaves out what a person would not write, ``draft`` holds the entries with what was left out of them, ``writing`` makes
+YAML of them, ``proving`` loads and plans that YAML against what was read and takes out what would change anything.
+Nothing here writes to AWS.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from reconciler.importing.describing import describe
 from reconciler.importing.draft import ImportDraft
 from reconciler.importing.finding import NameFilter, find, missing
 from reconciler.importing.proving import prove
+from reconciler.importing.spelling import respell
 from reconciler.importing.users import SmtpUserFound
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Diagnostic, Plan, Stack, State
@@ -66,6 +68,8 @@ class Imported:
     closed: tuple[str, ...]
     unread: bool
     missed: bool
+    new_keys: bool
+    """Whether the first apply makes access keys."""
 
 
 def stack_for(request: ImportRequest) -> Stack:
@@ -116,6 +120,7 @@ def run(request: ImportRequest, aws: Aws, now: str) -> Imported:
     for item in list(draft.items.values()):
         if (item.section, item.name) in seen:
             draft.items.pop((item.section, item.name))
+    respell(draft, stack)
     draft.unread = [f"{part.prefix}: {part.reason}" for part in snapshot.unread]
     texts: Mapping[str, str] = {}
     plan: Plan | None = None
@@ -141,6 +146,7 @@ def run(request: ImportRequest, aws: Aws, now: str) -> Imported:
         tuple(found.closed),
         bool(snapshot.unread),
         bool(found.misses),
+        any(user.needs_key for user in draft.users) and draft.declare_users,
     )
 
 
@@ -216,7 +222,8 @@ def _nothing(snapshot: Snapshot, misses: Sequence[tuple[str, str]], draft: Impor
     why = ": all of it belongs to others" if theirs else ": all of it is left out" if draft.left else ""
     return ReconError(
         f"nothing live to import{' in the regions that could be read' if snapshot.refused else ''}{why}",
-        hint="check the account and --region", diagnostics=diagnostics,
+        hint="check the account and --region" + ("; `--stack NAME` writes anew what that stack owns" if theirs else ""),
+        diagnostics=diagnostics,
     )  # fmt: skip
 
 
@@ -238,6 +245,8 @@ def _diagnostics(
         )
     for item in draft.items.values():
         address = next(item.addresses(), "")
+        for words in item.passing:
+            yield Diagnostic("note", "not-shown-yet", words, address=address)
         for lost in item.dropped:
             path = ".".join(lost.path)
             yield Diagnostic("note", "not-managed", f"{item.section}.{item.name}.{path}: {lost.why}", address=address)

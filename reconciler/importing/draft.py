@@ -92,6 +92,8 @@ class EntryDraft:
     own: dict[str, Any] = field(default_factory=dict)
     regional: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    passing: list[str] = field(default_factory=list)
+    """What is so today, and would soon be wrong in a file."""
     dropped: list[Dropped] = field(default_factory=list)
     unmanaged: list[str] = field(default_factory=list)
     mixed: set[str] = field(default_factory=set)

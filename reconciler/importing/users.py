@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from reconciler.errors import AwsError
 from reconciler.kinds.iam_account import Detail, everyone, groups_and_policies
 from reconciler.kinds.iam_principals import has_more
+from reconciler.kinds.ownership import KEY
 from reconciler.kinds.send_policy import sends
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
@@ -51,6 +52,11 @@ class SmtpUserFound:
     @property
     def name(self) -> str:
         return self.live.name
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a declaration makes an access key: none is there that recon made."""
+        return self.values is not None and KEY not in self.live.facts["key_tags"]
 
     def domains(self) -> set[str]:
         """The domains that its policy names, folded."""

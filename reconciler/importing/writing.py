@@ -189,14 +189,16 @@ def _stack(page: Page, draft: ImportDraft) -> None:
     page.comment(
         "recon:stack, which says that this stack owns the thing. `recon apply --allow-adopt` carries them out."
     )
-    if draft.declare_users and draft.users:
-        page.comment("The SMTP users below are declared: the first apply makes a new access key for each of them.")
+    if draft.declare_users and any(user.needs_key for user in draft.users):
+        page.comment("The SMTP users below are declared: an access key is made where recon has made none.")
     page.comment("The name is what owns: choose it before the first apply.")
     page.add("stack:", ("stack", "", ()))
     stack = draft.stack or {}
     page.add(f"  name: {quoted(stack['name'])}", ("stack", "", ("name",)))
     page.add(f"  account: {json.dumps(stack['account'])}", ("stack", "", ("account",)))
     page.add(f"  regions: {flow(list(stack['regions']))}", ("stack", "", ("regions",)))
+    if "tags" in stack:
+        page.add(f"  tags: {flow(stack['tags'])}", ("stack", "", ("tags",)))
 
 
 def _values(item: EntryDraft, stack_regions: tuple[str, ...]) -> dict[str, Any]:

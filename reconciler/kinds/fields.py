@@ -24,6 +24,15 @@ def usual_value(field: Field) -> Any:
     return field.default if field.ours is None else field.ours
 
 
+def beyond(block: Document, usual: Document) -> dict[str, Any]:
+    """A block without what it has by itself."""
+    return {
+        key: beyond(value, usual[key]) if isinstance(usual.get(key), Mapping) and value is not None else value
+        for key, value in block.items()
+        if value != usual.get(key)
+    }
+
+
 def observed_value(field: Field, live: Any) -> Any:
     """What AWS's answer (in snake_case) says, with defaults where it says nothing."""
     if field.inner:

@@ -89,6 +89,7 @@ class PlainKind(Reader):
         tags = {"tags": tag_call[0] if tag_call else spec.call("Get")} if spec.taggable else {}
         self.read_calls = {name: field.read or spec.call("Get") for name, field in fields.items()} | tags
         self.create_defaults = {n: field.inner for n, field in fields.items() if field.inner}
+        self.usual = {n: field.inner or usual_value(field) for n, field in fields.items() if not field.keyed}
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 

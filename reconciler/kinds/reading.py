@@ -217,6 +217,8 @@ class Reader(BaseKind):
 
     create_defaults: Document = {}
     """What AWS gives the fields of a new resource by itself, where that is not nothing."""
+    usual: Document = {}
+    """What a field has where the YAML says nothing of it: an import leaves that out."""
     whole: tuple[str, ...] = ()
     """Fields below which every key is one value (``policies``)."""
 

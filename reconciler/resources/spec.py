@@ -193,18 +193,21 @@ class Named:
 
     def with_arns(self, values: Values, arn_of: Callable[[str], str]) -> Values:
         """``values`` with ARNs in the place of names."""
+        return self.with_texts(values, lambda text: text if ":" in text else arn_of(text))
+
+    def with_texts(self, values: Values, changed: Callable[[str], str]) -> Values:
+        """``values`` with each text there changed; those of a map stay."""
         found = at_path(values, self.path)
         if not found:
             return values
 
-        def arn(text: Any) -> Any:
-            return arn_of(text) if isinstance(text, str) and ":" not in text else text
+        def one(text: Any) -> Any:
+            return changed(text) if isinstance(text, str) else text
 
         head, *rest = self.path.split(".")
         if rest:
-            inner = Named(".".join(rest), self.kind).with_arns(values[head], arn_of)
-            return {**values, head: inner}
-        return {**values, head: [arn(one) for one in found] if isinstance(found, list | tuple) else arn(found)}
+            return {**values, head: Named(".".join(rest), self.kind).with_texts(values[head], changed)}
+        return {**values, head: [one(text) for text in found] if isinstance(found, list | tuple) else one(found)}
 
 
 @dataclass(frozen=True, slots=True)

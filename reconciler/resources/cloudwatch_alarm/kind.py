@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import AwsError
-from reconciler.kinds.fields import desired_value
+from reconciler.kinds.fields import beyond, desired_value
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
@@ -68,7 +68,8 @@ class CloudwatchAlarm(PlainKind):
     def as_entry(self, live: Observed) -> Document:
         """With the preset that it is like; not that of the quota, since nobody can say whether it is to be followed."""
         for name, preset in PRESETS.items():
-            own = {key: value for key, value in live.spec.items() if value != normal(preset).get(key)}
+            usual = {**self.usual, **normal(preset)}
+            own = {key: value for key, value in live.spec.items() if value != usual.get(key)}
             if name != QUOTA and not own.keys() & _OF_PRESET and all(live.spec.get(key) is not None for key in preset):
                 return {"preset": name, **own}
         return live.spec
@@ -208,7 +209,7 @@ class CloudwatchAlarm(PlainKind):
         for key, value in values.items():
             field = SPEC.fields[key]
             if field.inner:
-                block = _beyond(value or {}, field.inner)
+                block = beyond(value or {}, field.inner)
                 said[key] = block if not field.main or field.main in block else None
             elif value != field.default or field.on_create:
                 said[key] = value
@@ -219,15 +220,6 @@ class CloudwatchAlarm(PlainKind):
 
     def deletion_members(self, rt: Runtime, change: Change) -> Mapping[str, Any]:
         return {"AlarmNames": [self._place(change)[1]]}
-
-
-def _beyond(block: Document, usual: Document) -> dict[str, Any]:
-    """A block without what it has by itself."""
-    return {
-        key: _beyond(value, usual[key]) if isinstance(usual.get(key), Mapping) and value is not None else value
-        for key, value in block.items()
-        if value != usual.get(key)
-    }
 
 
 def _excluded(written: Document) -> set[str]:

@@ -354,6 +354,7 @@ class EmailIdentity(Reader):
         "email_forwarding_enabled": True,
         NOTIFICATIONS: notifications.wanted(None),
     }
+    usual = {**create_defaults, "mail_from": {"behavior_on_mx_failure": "USE_DEFAULT_VALUE"}}
     whole: tuple[str, ...] = WHOLE
 
     def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:
