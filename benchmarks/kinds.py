@@ -1,12 +1,15 @@
 """The calls of each kind of resource: what 40 of it cost beyond a stack that has nothing, or has only what holds them.
 
-``make bench-kinds`` rewrites the table of docs/performance.md. Calls are exact, whatever else the machine does; each
-command is a process of its own against an embedded sandbox in one region.
+``make bench-kinds`` rewrites the table of docs/performance.md. Calls are exact, whatever else the machine does; the
+commands run against an embedded sandbox, in one region.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -16,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import bench
-import tools
 
+from reconciler import cli
 from reconciler.sandbox import Sandbox
 
 MANY = 40
@@ -76,17 +79,27 @@ ROWS = (
 
 
 def measured(folder: Path, document: Mapping[str, Any]) -> list[Counter[str]]:
-    """The calls of each of ``COMMANDS``, by operation."""
+    """The calls of each of ``COMMANDS``, by operation. Raises SystemExit where one fails."""
     stack = {"name": "bench", "account": "111122223333", "regions": ["us-east-1"], "max_deletes": 1000}
     (folder / "state").mkdir(parents=True)
     text = json.dumps({"stack": stack, **document})  # JSON is YAML
     for number in range(MANY):
         text = text.replace("bench/${user}", f"bench/n{number}", 1)
     (folder / "state" / "bench.yaml").write_text(text, encoding="utf-8")
+    found = []
+    os.chdir(folder)
     with Sandbox() as sandbox:
         sandbox.seed(zones=[{"name": ZONE}])
-        runs = [tools.recon(sandbox, 0, command, "none", line, folder) for command, line in COMMANDS]
-    return [Counter(run.calls) for run in runs]
+        os.environ |= sandbox.environment()
+        for _, line in COMMANDS:
+            sandbox.clear_calls()
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                code = cli.run([*line.split(), "-q"])
+            if code:
+                raise SystemExit(f"recon {line} ended with {code}:\n{said.getvalue()[-3000:]}")
+            found.append(Counter(f"{call['service']} {call['operation']}" for call in sandbox.calls()))
+    return found
 
 
 def rows(folder: Path) -> Iterator[str]:

@@ -197,10 +197,9 @@ class SendingRole(IamPrincipal):
     def _remnant(self, name: str, profile: Mapping[str, Any]) -> Observed:
         """An instance profile without its role."""
         tags = tags_from_aws(profile.get("Tags"))
-        facts = {"policy_name": self.policy, "key_tags": {}, "profile_owner": owner_of(tags), "last_used": {}}
-        return Observed(
-            self.address_of(name), self.name, None, name, {PROFILE: name, "tags": tags}, tags, {**facts, GONE: True}
-        )  # fmt: skip
+        facts: dict[str, Any] = {"policy_name": self.policy, "profile_owner": owner_of(tags), GONE: True}
+        facts |= {"key_tags": {}, "last_used": {}}
+        return Observed(self.address_of(name), self.name, None, name, {PROFILE: name, "tags": tags}, tags, facts)
 
     def read_again(self, aws: Aws, change: Change) -> Observed | None:
         """With the instance profile where the plan had read it."""
