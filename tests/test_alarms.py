@@ -185,6 +185,21 @@ def test_an_alarm_like_a_preset_is_imported_as_one(house: House) -> None:
     assert [(c["action"], [d["path"] for d in c["diff"]]) for c in planned] == 3 * [("adopt", ["tags.recon:stack"])]
 
 
+def test_an_alarm_that_somebody_has_switched_off_is_told_each_time(house: House) -> None:
+    """It is not written, so that it is no difference; what the YAML says of it is."""
+    quiet = {"preset": "bounce_rate", "alarm_actions": ["ops"]}
+    house.settle(merge(TOPICS, alarms(bounces=quiet)))
+    client("cloudwatch").disable_alarm_actions(AlarmNames=["bounces"])
+    ran = house.cli("drift", "state.yaml")
+    assert ran.code == 0 and "somebody has disabled the actions of bounces" in ran.out
+    plan = house.plan(merge(TOPICS, alarms(bounces={**quiet, "actions_enabled": True})))
+    (change,) = plan.changes
+    assert [(diff.path, diff.before, diff.after) for diff in change.diff] == [("actions_enabled", False, True)]
+    assert "fixes alarm-disabled" in " ".join(note.message for note in change.notes)
+    off = house.plan(merge(TOPICS, alarms(bounces={**quiet, "actions_enabled": False})))
+    assert not off.changes and "alarm-disabled" not in {one.code for one in off.diagnostics}
+
+
 SETS = {"bounces": {"preset": "bounce_rate", "alarm_actions": ["ops"]}, "most": {"preset": "complaint_rate"}}
 
 

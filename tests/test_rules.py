@@ -207,13 +207,13 @@ CLOUDWATCH_MAY_PUBLISH = {"Statement": {"Effect": "Allow", "Principal": {"Servic
                                         "Action": "SNS:Publish", "Resource": "*"}}  # fmt: skip
 
 
-def an_alarm(**values: Any) -> dict[str, Any]:
-    """An alarm on the bounce rate of the set tx that tells that topic, to be created."""
+def an_alarm(was: dict[str, Any] | None = None, **values: Any) -> dict[str, Any]:
+    """An alarm on the bounce rate of the set tx that tells that topic, to be created, or as it was."""
     spec = {
         "metric_name": "Reputation.BounceRate", "threshold": 0.05, "alarm_actions": [TOPIC],
         "dimensions": [{"name": "ses:configuration-set", "value": "tx"}], **values,
     }  # fmt: skip
-    return {f"cloudwatch_alarm/{EAST}/bounces": (None, spec)}
+    return {f"cloudwatch_alarm/{EAST}/bounces": (was and {**spec, **was}, spec)}
 
 
 def notified(*kinds: str, **more: Any) -> dict[str, Any]:
@@ -674,6 +674,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("event-rule-no-target", "warning", {"more": a_rule(targets={TOPIC: None})}),
     ("alarm-no-action", "warning", {"more": an_alarm(alarm_actions=[])}),
     ("alarm-no-action", "warning", {"more": an_alarm(actions_enabled=False)}),
+    ("alarm-disabled", "warning", {"more": an_alarm({"actions_enabled": False})}),
     ("alarm-late", "warning", {"more": an_alarm(threshold=0.1)}),
     ("alarm-late", "warning", {"more": an_alarm(metric_name="Reputation.ComplaintRate", threshold=0.05)}),
     ("alarm-no-metric", "warning", {"more": {**an_alarm(), **a_set(was=NO_METRICS)}}),
@@ -1110,6 +1111,8 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("event-rule-no-target", {"more": a_rule()}),
     ("event-rule-no-target", {"more": a_rule(targets={}, state="DISABLED")}),
     ("alarm-no-action", {"more": an_alarm()}),
+    ("alarm-disabled", {"more": an_alarm({"actions_enabled": True})}),
+    ("alarm-disabled", {"more": an_alarm({"actions_enabled": False}, actions_enabled=False)}),
     ("alarm-late", {"more": an_alarm(threshold=0.09)}),
     ("alarm-late", {"more": an_alarm(metric_name="Bounce", threshold=5)}),
     ("alarm-no-metric", {"more": {**an_alarm(), **a_set()}}),

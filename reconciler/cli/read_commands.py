@@ -77,9 +77,17 @@ def validate(
 def _counted(state: State) -> str:
     """``2 domains, 1 SMTP user``."""
     counts = Counter(section for section, _ in {(e.section, e.name) for e in state.entries})
-    singular = {section: section.removesuffix("es" if section == "email_addresses" else "s") for section in counts}
-    text = ", ".join(f"{n} {(singular[s] if n == 1 else s).replace('_', ' ')}" for s, n in sorted(counts.items()))
-    return text.replace("dedicated ip", "dedicated IP").replace("smtp", "SMTP")
+    from reconciler.renderers.headline import plural
+    from reconciler.resources import SECTIONS
+
+    def counted(name: str, number: int) -> str:
+        spec, section = SECTIONS[name]
+        one = spec.words if section.entry == spec.name else section.entry.replace("_", " ")
+        if one.endswith("settings"):
+            return one
+        return plural(number, one, f"{one}es" if one.endswith("s") else "")
+
+    return ", ".join(counted(name, number) for name, number in sorted(counts.items()))
 
 
 def _annotated(state: str, env: str | None, format: str) -> int:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
+from reconciler.regions import SES_REGIONS
 from reconciler.renderers.values import (
     UNKNOWN,
     Placeholder,
@@ -193,7 +194,9 @@ def _enough(addresses: Sequence[str]) -> bool:
     def without_place(address: str) -> str:
         kind, _, rest = address.partition("/")
         place, _, name = rest.partition("/")
-        return f"{kind}/{name if '.' in place else name.replace(place, '')}"  # a zone, or a region
+        if place in SES_REGIONS:
+            return f"{kind}/{name.replace(place, '')}"
+        return f"{kind}/{name}" if "." in place and name else address  # a zone
 
     return len(addresses) >= FOLD_FROM or (len(addresses) > 1 and len(set(map(without_place, addresses))) == 1)
 
@@ -603,7 +606,9 @@ def fold_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[tuple[Diagnosti
         groups.setdefault(key, []).append((one, addresses))
     folded: list[_Addressed] = []
     for group in groups.values():
-        if not _enough([addresses[0] for _, addresses in group if addresses]):
+        lines = {(one.file, one.line) for one, _ in group}
+        twins = len(lines) == 1 and _enough([addresses[0] for _, addresses in group if addresses])
+        if not (twins or len(group) >= FOLD_FROM):
             folded += [(replace(one, address=""), addresses) for one, addresses in group]
         else:
             folded.append(_folded(group))

@@ -18,16 +18,37 @@ PAUSED_FROM = {"Reputation.BounceRate": 0.10, "Reputation.ComplaintRate": 0.005}
 
 @alarm_rule("alarm-no-action", "warning", "An alarm that tells nobody")
 def no_action(view: RuleView, alarm: Resource) -> Iterator[Problem]:
-    """An alarm has no `alarm_actions`, or its actions are disabled.
+    """An alarm has no `alarm_actions`, or the YAML says that they are disabled.
 
     Why: It rings in the console alone.
     Fix: Write `alarm_actions: [TOPIC]`, in `defaults: {cloudwatch_alarm: ...}` for all of them.
     Source: CloudWatch API, PutMetricAlarm: AlarmActions, ActionsEnabled
     """
     if alarm.will("actions_enabled") is False:
-        yield Problem(f"the actions of {alarm.place} are disabled: it tells nobody", "write actions_enabled: true")
+        if not _disabled_by_hand(alarm):
+            yield Problem(f"the actions of {alarm.place} are disabled: it tells nobody", "write actions_enabled: true")
     elif not alarm.will("alarm_actions"):
         yield Problem(f"{alarm.place} has no alarm_actions: it tells nobody", "write alarm_actions: [TOPIC]")
+
+
+@alarm_rule("alarm-disabled", "warning", "An alarm that somebody has switched off", urgent=True)
+def disabled(view: RuleView, alarm: Resource) -> Iterator[Problem]:
+    """The actions of an alarm are disabled in AWS, and the YAML does not say so.
+
+    Why: Alarms are switched off for maintenance, and forgotten. It rings in the console alone.
+    Fix: Write `actions_enabled: true`, and apply. `actions_enabled: false` leaves it off.
+    Source: CloudWatch API, DisableAlarmActions
+    """
+    if _disabled_by_hand(alarm):
+        yield Problem(
+            f"somebody has disabled the actions of {alarm.place}: it tells nobody",
+            "write actions_enabled: true and apply, or false to leave it off",
+        )
+
+
+def _disabled_by_hand(alarm: Resource) -> bool:
+    written = alarm.desired.entry.values.get("actions_enabled") if alarm.desired else None
+    return alarm.will("actions_enabled") is False and written is None
 
 
 @alarm_rule("alarm-late", "warning", "An alarm that rings when AWS may already have paused the account")

@@ -41,3 +41,6 @@ UNDECLARED = "undeclared_subscriptions"
 
 CONFIRMED_BY_PEOPLE = ("email", "email-json", "http", "https")
 """Protocols whose subscriber confirms first (SNS Developer Guide, "Confirming a subscription")."""
+
+TAKES_RAW = ("sqs", "http", "https", "firehose")
+"""Protocols that take the message alone."""
