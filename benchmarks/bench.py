@@ -16,13 +16,13 @@ import re
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import floor
+import goals
 import stacks
 import tools
 import wire
@@ -35,6 +35,7 @@ HERE = Path(__file__).parent.parent
 PAGE = HERE / "docs" / "performance.md"
 OFF, REAL, FAR = "none", "AWS's", "AWS's, from afar"
 WAYS = ("HTTP", "TLS", FAR)
+SIZES = (1, 20, 200, 1000, 10_000)
 WAITS = (
     "Terraform was given {} domains at most: it waits ten to thirty seconds for each record, and its calls grow in "
     "proportion; `--terraform 100` gives it more"
@@ -52,11 +53,7 @@ class Bench:
 
     def keep(self, run: Run) -> None:
         self.runs.append(run)
-        top = ", ".join(f"{n} {name}" for name, n in Counter(run.calls).most_common(4))
-        sys.stderr.write(
-            f"{run.tool}, {run.domains} domains, rates {run.rates}, {run.command}: {run.seconds:.1f} s, CPU "
-            f"{run.cpu:.1f} s, {run.memory:.0f} MiB, {run.total} calls ({top})\n"
-        )
+        tools.say(run)
 
     def fresh(self, name: str) -> Path:
         path = self.folder / name
@@ -164,6 +161,7 @@ class Bench:
             self.example()
         for domains in options.far:
             self.far(domains)
+        self.left_out += goals.measured(options.scenes, options.before, self.keep)
         todo = [(n, OFF, 0.0) for n in options.domains]
         todo += [(n, f"{REAL} x {options.scale:g}", float(options.scale)) for n in options.scaled]
         todo += [(n, REAL, 1.0) for n in options.real]
@@ -238,7 +236,8 @@ def over_tls(runs: Iterable[Run]) -> Iterator[str]:
     yield "|--:|---|--:|--:|--:|--:|--:|"
     found: dict[tuple[int, str], dict[str, Run]] = {}
     for run in runs:
-        found.setdefault((run.domains, run.command), {})[run.rates] = run
+        if run.tool == goals.NOW:
+            found.setdefault((run.domains, run.command), {})[run.rates] = run
     for (domains, command), by_way in sorted(found.items()):
         plain, tls, far = (by_way.get(way) for way in WAYS)
         if plain is None or tls is None:
@@ -246,6 +245,22 @@ def over_tls(runs: Iterable[Run]) -> Iterator[str]:
         wall = f"{far.seconds:.1f}" if far else ""
         more = tls.cpu - plain.cpu
         yield f"| {domains:,} | {command} | {plain.cpu:.1f} | {tls.cpu:.1f} | {more:+.1f} | {wall} | {tls.total:,} |"
+
+
+def how_long() -> Iterator[str]:
+    """How long each command takes at AWS's rates, as its calls and their rates say it (``floor.expected``)."""
+    yield "| domains | " + " | ".join(floor.FLOORS) + " |"
+    yield "|--:|" + "--:|" * len(floor.FLOORS)
+    for domains in SIZES:
+        found = (floor.expected(command, domains, len(stacks.zones(domains))) for command in floor.FLOORS)
+        yield f"| {domains:,} | " + " | ".join(map(_in_words, found)) + " |"
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def by_operation(runs: list[Run]) -> Iterator[str]:
@@ -263,11 +278,13 @@ def tables(runs: list[Run], left_out: list[str], load: float) -> dict[str, str]:
         "cores, wall time says little, and CPU time too much; calls are exact."
     )
     example = [r for r in runs if r.rates == "example" and r.calls]
-    compared = [r for r in runs if r.rates not in {"example", *WAYS} and r.command != "validate"]
+    compared = [r for r in runs if r.rates.partition(" x ")[0] in (OFF, REAL) and r.command != "validate"]
     ours = [r for r in compared if r.tool == "recon" and r.rates == OFF]
     largest = max((r.domains for r in ours if r.command == "apply, first"), default=0)
     out = ["", "Left out:", "", *(f"- {text}." for text in dict.fromkeys(left_out))] if left_out else []
     return {
+        "goals": "\n".join([where, "", *goals.table(runs)]),
+        "how long": "\n".join(how_long()),
         "side by side": "\n".join([where, "", *side_by_side(compared), *out]),
         "beside the calls": "\n".join(
             beside_the_calls(r for r in ours if r.command in ("plan, nothing to do", "plan in bulk"))
@@ -305,6 +322,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--terraform", type=int, default=10, help="the largest size that Terraform is given")
     made.add_argument("--apply", type=int, default=1000, help="the largest size that is applied, not put in place")
     made.add_argument("--full", type=int, default=10_000, help="the largest size that is planned in full")
+    light = [name for name, scene in goals.SCENES.items() if not scene.heavy]
+    scenes = f"what recon is measured in beside the version before, of {', '.join(goals.SCENES)}: all but the heavy"
+    made.add_argument("--scenes", type=lambda text: [part for part in text.split(",") if part], default=light,
+                      help=scenes)  # fmt: skip
+    made.add_argument("--before", default=goals.BEFORE, metavar="COMMIT", help="that version; empty: none")
     made.add_argument("--no-recon", action="store_true")
     made.add_argument("--no-octodns", action="store_true")
     made.add_argument("--no-example", action="store_true")

@@ -67,6 +67,24 @@ FLOORS = {
 }
 
 
+START = 1.6
+"""Seconds until the first call has its answer: Python, the YAML, a connection, whose account it is."""
+PACE = 0.94
+"""recon's rate beside the documented one (``reconciler/aws/limiter.py``)."""
+INSYNC = 30.0
+"""Seconds that Route 53 often takes to publish a change."""
+
+
+def expected(command: str, domains: int, zones: int) -> float:
+    """About how long recon takes at the documented rates: the start, and the calls of the slowest limit at its pace. An
+    apply creates identities first, so that their records are published while it goes on."""
+    calls = FLOORS[command](domains, zones)
+    found = max((calls[limit] - 1) / (rate * PACE) for limit, rate in RATES.items() if limit != "tagging")
+    if command == "apply, first":
+        found = max(found, (plan_first(domains, zones)["ses"] + 1 + domains) / PACE + INSYNC + 2)
+    return START + found
+
+
 def total(calls: Calls) -> int:
     return sum(calls.values())
 

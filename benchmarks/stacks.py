@@ -14,8 +14,12 @@ from reconciler.sandbox import Sandbox
 PER_ZONE = 10
 PER_REGION = 10_000
 """Identities that SES takes in one region (SES Developer Guide, "Service quotas")."""
-REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2")
+REGIONS = (
+    "us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2", "us-east-2", "ca-central-1", "eu-west-2",
+    "eu-north-1", "ap-south-1",
+)  # fmt: skip
 DMARC = "v=DMARC1; p=reject; rua=mailto:dmarc@zone-0.example"
+BUS = "arn:aws:events:us-east-1:111122223333:event-bus/default"
 SPF = "v=spf1 include:amazonses.com ~all"
 
 
@@ -58,6 +62,42 @@ def recon(folder: Path, domains: int) -> None:
     lines += [f"  {domain(number)}: {body.format(region_of(number))}" for number in range(domains)]
     folder.mkdir(parents=True)
     (folder / "mail.yaml").write_text("\n".join(lines) + "\n")
+
+
+def mixed(folder: Path, domains: int) -> None:
+    """The same domains beside five SMTP users, two pools, and three sets with events; theirs is one of these."""
+    recon(folder, domains)
+    state = folder / "mail.yaml"
+    text = state.read_text().replace("tenants: {delivery_options: {tls_policy: REQUIRE}}", "{}")
+    state.write_text(text.replace("configuration_set_name: tenants", "configuration_set_name: set-0"))
+    lines = ["dedicated_ip_pools:", "  first: {scaling_mode: STANDARD}", "  second: {scaling_mode: STANDARD}"]
+    lines.append("configuration_sets:")
+    for number in range(3):
+        pool = ("first", "second")[number % 2]
+        lines += [
+            f"  set-{number}:",
+            f"    delivery_options: {{sending_pool_name: {pool}}}",
+            "    event_destinations:",
+            "      feedback:",
+            "        enabled: true",
+            "        matching_event_types: [BOUNCE, COMPLAINT]",
+            f"        event_bridge_destination: {{event_bus_arn: '{BUS}'}}",
+        ]
+    lines.append("smtp_users:")
+    for number in range(5):
+        name = domain(number % domains)
+        lines.append(
+            f'  user-{number}: {{from_addresses: ["*@{name}"], identities: [{name}], access_key: {{max_age_days: 90}}, '
+            f"credentials: {{ssm: {{name: /bench/user-{number}}}}}}}"
+        )
+    (folder / "more.yaml").write_text("\n".join(lines) + "\n")
+
+
+def with_sets(folder: Path, domains: int) -> None:
+    """The same domains, and as many sets that nothing uses."""
+    recon(folder, domains)
+    lines = [f"  set-{number}: {{delivery_options: {{tls_policy: REQUIRE}}}}" for number in range(domains)]
+    (folder / "more.yaml").write_text("\n".join(["configuration_sets:", *lines]) + "\n")
 
 
 def applied(sandbox: Sandbox, domains: int) -> None:

@@ -91,6 +91,15 @@ def _writes(call: str) -> bool:
     return not call.partition(" ")[2].startswith(("Get", "List", "Describe", "BatchGet", "AssumeRole", "Lookup"))
 
 
+def say(run: Run) -> None:
+    """One line about a run that has ended, on standard error."""
+    top = ", ".join(f"{n} {name}" for name, n in Counter(run.calls).most_common(4))
+    sys.stderr.write(
+        f"{run.tool}, {run.domains} domains, {run.rates}, {run.command}: {run.seconds:.1f} s, CPU {run.cpu:.1f} s, "
+        f"{run.memory:.0f} MiB, {run.total} calls ({top})\n"
+    )
+
+
 class Watcher(threading.Thread):
     """Sums the peak memory of all processes of a session, as Linux keeps it for each (proc(5), VmHWM)."""
 
@@ -116,11 +125,12 @@ class Watcher(threading.Thread):
 
 def measured(
     sandbox: Sandbox, tool: str, domains: int, command: str, rates: str, arguments: Sequence[str], folder: Path,
-    environment: Mapping[str, str],
+    environment: Mapping[str, str], codes: Sequence[int] = (0,),
 ) -> Run:  # fmt: skip
-    """Run one command of a tool and measure it. Raises SystemExit where it fails."""
+    """Run one command of a tool and measure it. Raises SystemExit where it ends with none of ``codes``."""
     sandbox.clear_calls()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # else every command compiles what it imports
     (folder / "measured").unlink(missing_ok=True)
     started = time.monotonic()
     with (folder / "output").open("w+") as output:
@@ -134,7 +144,7 @@ def measured(
         seconds = time.monotonic() - started
         watcher.over.set()
         watcher.join()
-        if (code := os.waitstatus_to_exitcode(status)) != 0:
+        if (code := os.waitstatus_to_exitcode(status)) not in codes:
             output.seek(0)
             raise SystemExit(f"{tool} {command} ended with {code}:\n{output.read()[-3000:]}")
     calls = dict(Counter(f"{c['service']} {c['operation']}" for c in sandbox.calls()))
@@ -151,16 +161,17 @@ def measured(
 
 def recon(
     sandbox: Sandbox, domains: int, command: str, rates: str, line: str, folder: Path, scale: float = 0.0,
-    way: Mapping[str, str] | None = None,
+    way: Mapping[str, str] | None = None, *, tool: str = "recon", code: Path = HERE, codes: Sequence[int] = (0,),
 ) -> Run:  # fmt: skip
     """One recon command. ``scale`` is how much faster than AWS's own the rates of the sandbox are; 0 for no rates.
-    ``way`` are variables that lead it there another way (``wire``)."""
+    ``way`` are variables that lead it there another way (``wire``), ``code`` the checkout that is run, by the name of
+    ``tool``."""
     environment = {**sandbox.environment(paced=bool(scale)), **(way or {})}
     if scale:
         environment["RECON_RATES"] = f"ses={scale:g},route53={5 * scale:g}"
     arguments = [sys.executable, "-c", _LAUNCHER, *line.split(), "-q"]
-    environment["PYTHONPATH"] = str(HERE)
-    return measured(sandbox, "recon", domains, command, rates, arguments, folder, environment)
+    environment["PYTHONPATH"] = str(code)
+    return measured(sandbox, tool, domains, command, rates, arguments, folder, environment, codes)
 
 
 def terraform_missing() -> str:

@@ -9,7 +9,7 @@ deletion, since whoever can write to its folder or bucket can write to it; so th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.listing import names_in
@@ -19,15 +19,12 @@ from reconciler.kinds.snapshot import RecordOwner, Snapshot, Unread
 from reconciler.model import Address, address_parts
 from reconciler.names import is_at_or_below
 from reconciler.resources import KINDS
-from reconciler.resources.dns_record import foreign_ownership, leftovers
+from reconciler.resources.dns_record import foreign_ownership, intents, leftovers
 from reconciler.resources.dns_record.values import address_of
 from reconciler.resources.spec import at_path
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
-
-RUNS: Final = 50
-"""How many of the last runs are asked."""
 
 
 class Forgotten(NamedTuple):
@@ -47,10 +44,10 @@ def name_them(snapshot: Snapshot, aws: Aws) -> None:
     suspects = [] if snapshot.partial else list(leftovers.underived(snapshot))
     if not suspects:
         return
-    from reconciler.journal import read_runs
+    from reconciler.journal import past_runs
 
     try:
-        runs = read_runs(snapshot.state.stack, aws, limit=RUNS)
+        runs = past_runs(snapshot.state.stack, aws)
     except ReconError as error:
         words = f"whether records of this stack were forgotten could not be read from the journal: {error.message}"
         snapshot.say("note", "journal-unread", words, hint=error.hint)
@@ -96,7 +93,8 @@ def _own(snapshot: Snapshot, owner: Address, zone: str, written: set[Address]) -
     kind, _, domain = address_parts(owner)
     if any(address_parts(a).kind == kind and address_parts(a).name == domain for a in snapshot.observed):
         return
-    zones = [one for one in snapshot.zones.values() if one.name == zone and one.loaded]
+    places = intents.zone_places(snapshot)
+    zones = [one for one in snapshot.zones.values() if places[one.id] == zone and one.loaded]
     for group in KINDS[kind].records:
         for name in () if group.listed else group.record_names(domain, ()):
             for type_ in group.types:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from reconciler import __version__
 from reconciler.backend import MAX_OBJECT, Bucket, location_of, parse_record, parse_time, scope_file, scope_key
@@ -41,6 +42,11 @@ PART = 500
 ROTATE = 16 * 2**20
 """Bytes after which the local file is renamed to ``.1``, which replaces the older one."""
 
+
+PAST = 50
+"""How many of the last runs a run asks about what was done."""
+_PAST_RUNS: WeakKeyDictionary[Aws, tuple[list[JournalRun], list[str]]] = WeakKeyDictionary()
+"""What a run, by its connection, has read of the runs before it, and what was said about that."""
 
 _FURTHER = re.compile(r"\.[0-9]{4,}$")
 """What follows the key of a run's first object in those of the others."""
@@ -323,6 +329,19 @@ def read_runs(
     if skipped:
         warn(f"{skipped} line{'s' * (skipped != 1)} of the journal in {location} cannot be read, and were skipped.")
     return sorted(runs, key=lambda run: run.started, reverse=True)[:limit]
+
+
+def past_runs(
+    stack: Stack, aws: Aws, *, warn: Callable[[str], None] = lambda message: None
+) -> list[JournalRun]:  # fmt: skip
+    """The last ``PAST`` runs, read once for all in this run that ask about them. Raises as ``read_runs`` does."""
+    if aws not in _PAST_RUNS:
+        said: list[str] = []
+        _PAST_RUNS[aws] = read_runs(stack, aws, limit=PAST, warn=said.append), said
+    runs, said = _PAST_RUNS[aws]
+    for message in said:
+        warn(message)
+    return runs
 
 
 def _last_runs(keys: Iterable[str], limit: int) -> list[str]:

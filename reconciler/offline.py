@@ -21,6 +21,7 @@ from reconciler.names import at_or_above, parents
 from reconciler.observing import declare
 from reconciler.planner import in_order, make_plan
 from reconciler.resources import KINDS
+from reconciler.resources.dns_record import intents
 from reconciler.resources.dns_record.kind import declared_names, known_addresses, live_names
 from reconciler.resources.dns_record.zones import Zone, ZoneIndex
 from reconciler.targets import normalise_target, select
@@ -43,9 +44,9 @@ def empty_snapshot(state: State, now: str, others: Sequence[State] = ()) -> Snap
     for entry in state.section("domains"):
         if entry.region is not None:
             continue
-        zone = entry.values.get("zone")
-        if zone not in {None, "auto", "manual"}:
-            _add_zone(snapshot, str(zone), next(name for name in at_or_above(entry.name) if name in tops))
+        for zone in intents.zones_named(entry):
+            if zone not in {None, "auto", "manual"}:
+                _add_zone(snapshot, str(zone), next(name for name in at_or_above(entry.name) if name in tops))
     index = ZoneIndex(snapshot.zones)
     for name, hint in [*declared_names(snapshot), *live_names(snapshot)]:
         if hint in {None, "auto"} and not isinstance(index.pick(name, hint), Zone):

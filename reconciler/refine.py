@@ -2,8 +2,8 @@
 
 Four things cost too much to read for everything, and matter only for what a plan changes:
 
-- identities that a bulk read has seen in part are read whole, so that the plan changes no more and no less than a full
-  one would, and apply finds them as they were planned (one call an identity);
+- what a bulk read has seen in part, or with the tags that the search has found, is read whole, so that the plan changes
+  no more and no less than a full one would, and apply finds it as it was planned (one call an identity);
 - the topics of identities' own, where a rule would report that nothing receives their bounces and complaints (one
   call for 100 identities);
 - what AWS would refuse a deletion for (``kinds/obstacles.py``);
@@ -19,13 +19,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from reconciler.kinds import obstacles
-from reconciler.kinds.reading import read_each, read_users
+from reconciler.kinds.reading import Reader, read_each, read_users
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Observed, Plan
+from reconciler.model import Address, Change, Observed, Plan, address_parts
 from reconciler.resources.dns_record import foreign_ownership
 from reconciler.resources.email_identity import bulk
-from reconciler.resources.email_identity.kind import EmailIdentity
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -43,9 +42,11 @@ def plan_to_fixpoint(snapshot: Snapshot, aws: Aws, plan_of: Callable[[Snapshot],
             return plan, snapshot
         more = snapshot.thaw()
         if partly:
-            for address in partly:
-                del more.observed[address]
-            read_each(EmailIdentity(), aws, more, partly)
+            more.whole.update(partly)
+            for kind in sorted({more.observed.pop(address).kind for address in partly}):
+                reader = REGISTRY[kind]
+                assert isinstance(reader, Reader)  # of the others nothing is read in part
+                read_each(reader, aws, more, [a for a in partly if address_parts(a).kind == kind])
         elif not (doubtful and foreign_ownership.ask(aws, more, doubtful, REGISTRY)) and not (silent or going):
             return plan, snapshot
         bulk.read_topics(aws, more, silent)

@@ -7,7 +7,7 @@ state, a marker in DNS, the journal. Elsewhere it is one note, since most accoun
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconError
 from reconciler.model import address_parts
@@ -16,9 +16,6 @@ from reconciler.resources.dns_record import marker
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.kinds.snapshot import Snapshot
-
-RUNS: Final = 50
-"""How many of the last runs are asked."""
 
 
 def settle(snapshot: Snapshot, aws: Aws) -> None:
@@ -63,10 +60,10 @@ def _marker_texts(snapshot: Snapshot) -> Iterator[str]:
 
 def _recorded(snapshot: Snapshot, aws: Aws) -> tuple[set[str], str]:
     """The regions of what past runs have written; and, in words, why the journal could not be read."""
-    from reconciler.journal import read_runs
+    from reconciler.journal import past_runs
 
     try:
-        runs = read_runs(snapshot.state.stack, aws, limit=RUNS)
+        runs = past_runs(snapshot.state.stack, aws)
     except ReconError as error:
         return set(), f"; the journal could not be read: {error.message}"
     return {address_parts(step.partition("#")[0]).place for run in runs for step, *_ in run.steps}, ""

@@ -132,6 +132,7 @@ def _records(change: Change, snapshot: Snapshot) -> list[RecordSet]:
     """The record sets that a change of a record is about, in every zone that its address may mean."""
     _, place, _ = address_parts(change.address)
     shown = change.before or change.after or {}
+    place = shown.get("zone") or place  # the id, where several have one name
     zones = [zone for zone in snapshot.zones.values() if place in {zone.id, zone.name}]
     return [one for zone in zones for one in zone.sets(str(shown.get("name")), str(shown.get("type")))]
 

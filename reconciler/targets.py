@@ -59,7 +59,8 @@ def normalise_target(target: str) -> str:
             rest[1] = fold_identity(rest[1])
         elif kind == "dns_record" and len(rest) == 3:
             name, colon, token = rest[1].partition(":")
-            rest = [fold_domain(rest[0]), fold_domain(name, record=True) + colon + token, rest[2].upper()]
+            zone = rest[0] if rest[0].isupper() and "." not in rest[0] else fold_domain(rest[0])  # an id, or a name
+            rest = [zone, fold_domain(name, record=True) + colon + token, rest[2].upper()]
     except ValueError:
         return target
     return "/".join([kind, *rest])

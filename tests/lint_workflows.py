@@ -87,7 +87,7 @@ def main() -> int:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")
         scaffolded = Path(folder)
-        flows = [*(HERE / ".github").rglob("*.yml"), *(HERE / "docs" / "examples").glob("*.yml")]
+        flows = [*(HERE / ".github" / "workflows").rglob("*.yml"), *(HERE / "docs" / "examples").glob("*.yml")]
         flows += (scaffolded / "github" / ".github").rglob("*.yml")
         wanted = {
             "vendor.github-workflows": flows,

@@ -265,7 +265,8 @@ class GitHub:
 
 
 class GitLab:
-    """Jobs of .gitlab/mail.yml: ``extends``, variables, ``before_script`` and ``script`` as one shell."""
+    """Jobs of .gitlab/mail.yml: ``extends``, variables, ``before_script`` and ``script`` as one shell, and then
+    ``after_script`` in another."""
 
     def __init__(self, shell: Shell, **variables: str) -> None:
         self.shell = shell
@@ -282,6 +283,8 @@ class GitLab:
             given[key] = re.sub(r"\$(\w+)", lambda m: given[m[1]], str(value))
         said = self.shell.run("\n".join([*job["before_script"], *job["script"]]), given)
         assert self.shell.code == expect, said
+        if after := job.get("after_script"):
+            said += self.shell.run("\n".join(after), {**given, "CI_JOB_STATUS": "failed" if expect else "success"})
         artifacts = job.get("artifacts", {})
         if expect == 0:
             for path in artifacts.get("paths", ()):

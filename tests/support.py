@@ -436,9 +436,10 @@ class House:
         zone: str = "acme.com",
         **more: Any,
     ) -> None:
-        """Somebody edits DNS."""
+        """Somebody edits DNS. ``zone`` is a name or an id."""
         listed = client("route53").list_hosted_zones()["HostedZones"]
-        zone_id = next(z["Id"] for z in listed if z["Name"] == zone + "." and not z["Config"]["PrivateZone"])
+        public = [z for z in listed if not z["Config"]["PrivateZone"]]
+        zone_id = next(z["Id"] for z in public if z["Name"] == zone + "." or z["Id"].endswith(f"/{zone}"))
         body = {"TTL": ttl, "ResourceRecords": [{"Value": v} for v in values]} if values else {}
         client("route53").change_resource_record_sets(
             HostedZoneId=zone_id,

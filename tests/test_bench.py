@@ -22,7 +22,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.slow
 def test_a_small_benchmark_runs_and_fills_the_page(bench: ModuleType, tmp_path: Path) -> None:
     kept = tmp_path / "figures.json"
-    sizes = ["--domains", "3,12", "--scaled", "", "--real", "", "--apply", "3", "--terraform", "0"]
+    sizes = ["--domains", "3,12", "--scaled", "", "--real", "", "--apply", "3", "--terraform", "0", "--scenes", ""]
     assert bench.main([*sizes, "--no-octodns", "--save", str(kept)]) == 0
     document = json.loads(kept.read_text())
     runs = [bench.Run(**run) for run in document["runs"]]

@@ -207,6 +207,26 @@ def test_a_first_plan_asks_for_no_identity_that_the_list_does_not_name(house: Ho
     assert shown(again) == shown(plan)
 
 
+def test_in_bulk_the_tags_of_pools_and_alarms_come_from_the_search(house: House) -> None:
+    """No call for them; but what they would change is read again, since the search may trail behind."""
+    alarm = {"metric_name": "Send", "namespace": "AWS/SES", "threshold": 1, "statistic": "Sum", "period": 60,
+             "evaluation_periods": 1, "comparison_operator": "GreaterThanThreshold"}  # fmt: skip
+
+    def tagged(team: str) -> dict[str, Any]:
+        tags = {"tags": {"team": team}}
+        return {"dedicated_ip_pools": {"tx": tags}, "cloudwatch_alarms": {"sent": {**alarm, **tags}}}
+
+    house.settle(tagged("mail"))
+    house.clear()
+    assert not house.plan(tagged("mail"), refresh="bulk").changes
+    assert not [call for call in house.calls() if call.endswith(":ListTagsForResource")]
+    house.sandbox.consistency(resourcegroupstaggingapi={"seconds": 600.0})
+    house.settle(tagged("news"))
+    house.clear()
+    assert not house.plan(tagged("news"), refresh="bulk").changes, "not what the search still says"
+    assert Counter(house.calls())["sesv2:ListTagsForResource"] == 1
+
+
 # --- which call tells what -----------------------------------------------------------------------------------------
 
 ARCHIVE = "arn:aws:ses:us-east-1:111122223333:mailmanager-archive"

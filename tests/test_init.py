@@ -101,6 +101,17 @@ def test_account_and_environments_are_those_of_the_state(house: support.House) -
         assert jobs[f"apply-{env}"]["environment"] == env and jobs[f"apply-{env}"]["needs"] == f"plan-{env}"
         assert f"recon plan --env {env} --out" in text and f"--state state --env {env} --expect" in text
         assert f"arn:aws:iam::{account}:role/recon-apply" in text
+    assert house.cli("init", "--package", WHEEL, "--forge", "gitlab").code == 0
+    jobs = yaml.safe_load((house.home / ".gitlab" / "mail.yml").read_text())
+    for env, account, region in (("production", "111122223333", "eu-west-1"), ("staging", "444455556666", "us-east-2")):
+        assert f"recon validate --env {env}" in jobs["mail validate"]["script"]
+        apply = jobs[f"mail apply {env}"]
+        assert (apply["environment"], apply["needs"]) == (env, [f"mail plan {env}"])
+        for job, role in (("plan", "plan"), ("apply", "apply"), ("drift", "plan"), ("rotate", "rotate")):
+            one = jobs[f"mail {job} {env}"]
+            wanted = {"AWS_REGION": region, "AWS_ROLE_ARN": f"arn:aws:iam::{account}:role/recon-{role}"}
+            assert one["variables"] == wanted
+            assert f"--env {env} " in "".join(one["script"])
     said = house.cli("init", "--aws", "--repository", "acme/mail", "--repository-id", "12/34")
     documents = [json.loads(part.partition("\n")[2]) for part in said.out.split("\n\n")]
     subjects = [s for d in documents for c in [d["Statement"][0]["Condition"]] for s in next(

@@ -97,6 +97,32 @@ def test_a_first_refusal_falls_just_below_the_documented_rate() -> None:
     assert 4.5 <= limiter.rate <= 5.0
 
 
+def test_a_try_at_a_higher_rate_costs_no_pause() -> None:
+    """What AWS refused it has not counted: the next call is due as if the refused one had not been made."""
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    limiter.acquire()
+    limiter.served()
+    limiter.acquire()
+    limiter.served()
+    served = clock.now
+    limiter.throttled(limiter.acquire())
+    limiter.acquire()
+    assert 1.0 <= clock.now - served < 1.1
+
+
+def test_a_second_client_of_a_limit_opens_a_connection_too() -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    for client in ("sesv2", "ses"):
+        limiter.acquire()
+        clock.sleep(0.3)
+        limiter.served(client)
+        arrived = clock.now
+    limiter.acquire()
+    assert clock.now - arrived >= 0.6
+
+
 def test_without_refusals_it_is_soon_out_of_the_way() -> None:
     clock = Clock()
     limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)

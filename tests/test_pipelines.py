@@ -313,8 +313,9 @@ class Forge(BaseHTTPRequestHandler):
         elif path == "/api/user":
             self._answer(200, {"id": 1})
         elif self.command == "GET":
-            found = self.notes if path.endswith("/notes") else [i for i in self.issues if i["state"] == "opened"]
-            page = int(dict(part.split("=") for part in query.split("&"))["page"])
+            asked = dict(part.split("=") for part in query.split("&"))
+            issues = [i for i in self.issues if (i["state"], i["labels"]) == ("opened", asked.get("labels"))]
+            found, page = self.notes if path.endswith("/notes") else issues, int(asked["page"])
             self._answer(200, found[(page - 1) * 100 : page * 100])
         elif path.endswith("/notes") and "merge_requests" in path:
             self.notes.append({"id": len(self.notes) + 1, "author": {"id": 1}, **given})
@@ -390,7 +391,12 @@ def test_a_scaffolded_repository_on_gitlab(
     assert house.identity()["VerificationStatus"] == "SUCCESS"
     roles = {c["arn"] for c in house.sandbox.calls(service="sesv2") if not c["reads_only"]}
     assert roles == {f"arn:aws:sts::{support.ACCOUNT}:assumed-role/recon-apply/gitlab-77"}
-    pipeline.job("mail apply", expect=3)  # a plan is applied once
+    assert gitlab.issues == []
+    pipeline.job("mail apply", expect=3, CI_COMMIT_SHORT_SHA="abc123")  # a plan is applied once
+    assert [(i["labels"], i["title"]) for i in gitlab.issues] == [("mail-apply", "Mail: abc123 was not applied")]
+    gitlab.issues.clear()
+    assert (clone / "mail-out" / "plan.html").read_text().startswith("<!doctype html>")
+    pipeline.job("mail rotate")
 
     edit_live(house, "OPTIONAL")
     for _ in range(2):
@@ -445,7 +451,7 @@ def test_gitlab_without_a_token_or_with_a_bad_one(house: support.House, forge: t
 
 
 WORKFLOWS = {path: text for path, text in files(InitOptions(package=PACKAGE)).items() if path.startswith(".github/")}
-for _folder in (".github", "docs/examples"):
+for _folder in (".github/workflows", "docs/examples"):
     WORKFLOWS |= {str(p.relative_to(HERE)): p.read_text() for p in (HERE / _folder).rglob("*.yml")}
 
 
@@ -454,7 +460,7 @@ def test_workflows_are_pinned_and_keep_expressions_out_of_scripts(path: str) -> 
     """GitHub Docs, "Security hardening for GitHub Actions"; shell steps are at least what bash can parse."""
     text = (HERE / path).read_text() if path == "action.yml" else WORKFLOWS[path]
     for action in re.findall(r"^[ -]*uses: (\S+)", text, re.MULTILINE):
-        if action != "acme/recon@v0.1.0":  # ours, in the examples: whoever copies them names a commit
+        if action != "acme/recon@v0.2.0":  # ours, in the examples: whoever copies them names a commit
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
     assert not re.search(r"secrets\.|AWS_SECRET|pull_request_target", text)
     document = yaml.safe_load(text)
@@ -472,8 +478,8 @@ def test_workflows_are_pinned_and_keep_expressions_out_of_scripts(path: str) -> 
 
 @pytest.mark.parametrize("path", WORKFLOWS)
 def test_a_job_has_only_the_rights_that_it_needs(path: str) -> None:
-    """Rights are given job by job; a token for AWS only to jobs that assume a role; the role that writes only behind an
-    environment, and never beside a right to write to the forge."""
+    """Rights are given job by job; a token only to jobs that assume a role of AWS or sign an attestation; the role that
+    writes only behind an environment, and never beside a right to write to the forge."""
     document = yaml.safe_load(WORKFLOWS[path])
     assert document["permissions"] == {"contents": "read"}
     for name, job in document["jobs"].items():
@@ -481,7 +487,10 @@ def test_a_job_has_only_the_rights_that_it_needs(path: str) -> None:
         named = [step["with"]["role-to-assume"] for step in job["steps"]
                  if "configure-aws-credentials" in step.get("uses", "")]  # fmt: skip
         roles = {role.replace("${{ matrix.role }}", "/recon-").rpartition("/")[2] for role in named}
-        assert (rights.get("id-token") == "write") is bool(roles), name
+        attests = any("actions/attest@" in step.get("uses", "") or {"command": "plan", "attest": "true"}.items()
+                      <= step.get("with", {}).items() for step in job["steps"])  # fmt: skip
+        assert (rights.get("id-token") == "write") is (bool(roles) or attests), name
+        assert (rights.get("attestations") == "write") is attests, name
         if "recon-apply" in roles:
             assert job["environment"] == "production" and job["needs"] == "plan"
         if "recon-rotate" in roles:
@@ -547,6 +556,7 @@ def test_the_hook_and_the_container_name_what_is_there() -> None:
     ignored = (HERE / ".dockerignore").read_text().split()
     stages = (HERE / "Dockerfile").read_text().partition("\nFROM ")[2].split("\nFROM ")
     assert len(stages) == 2 and "\nUSER recon\n" in stages[1] and 'ENTRYPOINT ["recon"]' in stages[1]
+    assert len({re.match(r"python:3\.12-slim@sha256:[0-9a-f]{64}\b", stage)[0] for stage in stages}) == 1  # type: ignore[index]
     for line in re.findall(r"^COPY (?!--from)(.+) \S+$", stages[0], re.MULTILINE):
         for name in line.split():
             assert (HERE / name).exists() and name not in ignored, name

@@ -7,6 +7,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +181,29 @@ def test_octodns_and_hcl_parsers_read_their_forms(live: House) -> None:
         ask(live, "--format", "octodns", "--out", "zones")
         zone = Zone("acme.org.", [])
         YamlProvider("test", str(live.home / "zones"), enforce_order=False).populate(zone)
-        assert len(zone.records) == len({(n, t) for n, t, _ in expected(live)})
+        assert octodns_values(zone) == expected(live)
+
+
+def octodns_values(zone: Any) -> set[tuple[str, str, str]]:
+    """What octoDNS has read of a zone."""
+    read = set()
+    for record in zone.records:
+        for value in getattr(record, "values", None) or [record.value]:
+            text = f"{value.preference} {value.exchange.rstrip('.') or '.'}" if record._type == "MX" else str(value)
+            text = text.rstrip(".") if record._type == "CNAME" else text.replace("\\;", ";")
+            read.add((record.fqdn.rstrip("."), record._type, text))
+    return read
+
+
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="Terraform is not installed here")
+def test_terraform_parses_its_form(live: House) -> None:
+    text = ask(live, "--format", "terraform")
+    done = subprocess.run(["terraform", "fmt", "-"], input=text, check=True, capture_output=True, text=True)
+    assert done.stdout == text, "as Terraform formats it"
 
 
 @pytest.mark.skipif(shutil.which("named-checkzone") is None, reason="BIND's named-checkzone is not installed here")
 def test_named_checkzone_reads_the_bind_form(live: House, tmp_path: Path) -> None:
-    import subprocess
-
     head = "$TTL 300\nacme.org. IN SOA ns.acme.org. h.acme.org. 1 2 3 4 5\nacme.org. IN NS ns.example.\n"
     zone = tmp_path / "zone"
     zone.write_text(head + ask(live, "--format", "bind"))
@@ -218,6 +236,27 @@ def test_check_and_missing(live: House) -> None:
     publish(live, {"acme.org": spf["value"]})
     assert {one["status"] for one in found(live, "--check")} == {"present"}
     assert ask(live, "--missing") == "No records to publish.\n"
+
+
+def test_since_when_a_record_is_missing(house: House) -> None:
+    house.write({"domains": {**DOCUMENT["domains"], "acme.org": {**DOCUMENT["domains"]["acme.org"]}}})
+    house.seed_zone()
+    assert house.cli("apply", "state.yaml", "--auto-approve").code == 0
+    (run,) = house.cli("history", "state.yaml", "--format", "json").json["runs"]
+    (made,) = [step["at"] for step in run["steps"] if step["step"] == "email_identity/us-east-1/acme.org#create"]
+    since = {one["name"]: one["since"] for one in found(house, "--check", code=2)}
+    assert since["_dmarc.acme.org"] == since["bounce.acme.org"] == made
+    assert since["_dmarc.shop.acme.org"] is None, "no identity: nobody knows"
+    publish(house)
+    house.sandbox.advance(600)
+    seen = house.identity("acme.org")["VerificationInfo"]["LastSuccessTimestamp"]
+    assert {one["since"] for one in found(house, "--check")} == {None}
+    tokens = house.identity("acme.org")["DkimAttributes"]["Tokens"]
+    for token in tokens:
+        name, target = f"{token}._domainkey.acme.org", f"{token}.dkim.amazonses.com"
+        house.change(name, "CNAME", target, action="DELETE", zone="acme.org")
+    left = {one["since"] for one in found(house, "--missing", code=2)}
+    assert len(left) == 1 and datetime.fromisoformat(left.pop()) >= seen
 
 
 def test_what_only_ses_knows(house: House) -> None:

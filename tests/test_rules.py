@@ -20,6 +20,7 @@ from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source
 from reconciler.resources.event_rule import preset_pattern
 from reconciler.resources.sns_subscription import UNDECLARED
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
+from reconciler.rules.dns_view import HostedZoneView
 
 PAGES = Path(__file__).parent.parent / "docs" / "rules"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -303,6 +304,14 @@ ELEVEN = "v=spf1 " + " ".join(f"include:s{n}.example" for n in range(11)) + " ~a
 
 
 # rule -> (severity, view) that trips it
+LEFT = "dns_record/Z1/acme.com/TXT"
+TWO_ZONES = {"acme.com": (HostedZoneView("Z1", ("ns1.example",)), HostedZoneView("Z2", ("ns2.example",)))}
+UNUSED_FIRST = {"acme.com": (TWO_ZONES["acme.com"][1], TWO_ZONES["acme.com"][0]._replace(used=False))}
+BY_PARENT = {
+    "acme.com": (HostedZoneView("Z1", ("ns1.example",), asked=True), HostedZoneView("Z2", ("ns2.example",), False))
+}
+
+
 def rsa_key(bits: int) -> str:
     """An RSA public key of so many bits, as DNS has it (PKCS #1)."""
     number = b"\x00" + (1 << (bits - 1) | 1).to_bytes(bits // 8)
@@ -448,6 +457,17 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("spf-include-broken", "warning", {"spf": (None, "v=spf1 redirect=r.example"), "outside_txt": {"r.example": ()}}),
     ("spf-loop", "warning", {"spf": (None, "v=spf1 include:acme.com -all")}),
     ("dns-undelegated", "warning", {"undelegated": {"acme.com": ("nobody sees it", "add the NS set")}}),
+    ("dns-undelegated", "warning", {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns.other.example",)}}),
+    ("dns-undelegated", "warning", {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ()}}),
+    ("dns-undelegated", "warning", {"hosted": UNUSED_FIRST, "outside_servers": {"acme.com": ("ns1.example",)}}),
+    ("dns-several-zones", "note", {"hosted": TWO_ZONES}),
+    ("dns-several-zones", "note", {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns2.example",)}}),
+    (
+        "dns-zone-in-use",
+        "error",
+        {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns1.example",)}, "leaving": {LEFT: "Z1"}},
+    ),
+    ("dns-zone-in-use", "error", {"hosted": BY_PARENT, "leaving": {LEFT: "Z1"}}),
     (
         "spf-loop",
         "error",
@@ -949,6 +969,12 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("spf-mail-from", {"zones": (), "before": {("bounce.acme.com", "TXT"): None}}),
     ("spf-include-broken", {"outside_txt": {"amazonses.com": ()}}),
     ("dns-undelegated", {"undelegated": {"other.com": ("nobody sees it", "add the NS set")}}),
+    ("dns-undelegated", {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns2.example",)}}),
+    ("dns-undelegated", {"hosted": TWO_ZONES}),
+    ("dns-several-zones", {"hosted": {"acme.com": TWO_ZONES["acme.com"][:1]}}),
+    ("dns-several-zones", {"hosted": {"other.com": TWO_ZONES["acme.com"]}}),
+    ("dns-zone-in-use", {"hosted": TWO_ZONES, "leaving": {LEFT: "Z1"}}),
+    ("dns-zone-in-use", {"hosted": BY_PARENT, "leaving": {LEFT: "Z2"}}),
     ("spf-loop", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all include:acme.com",)}}),
     (
         "spf-loop",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler import secrets
-from reconciler.errors import AwsError, ReconError
+from reconciler.errors import ReconError
 from reconciler.model import Address, Plan
 from reconciler.resources.email_identity.statuses import VERIFICATION_HINTS
 
@@ -23,9 +23,17 @@ OnProgress = Callable[[str, str], None]
 VISIBLE_SECONDS = 30.0
 """How long a run waits until AWS's other calls see what it created, and AWS's reads what it wrote."""
 
-SES_POLL = 3.0
-"""Seconds between two looks at an identity that SES verifies, at most. SES takes one call a second and region: of many
-identities each has its turn less often."""
+SES_POLL = (2.0, 5.0)
+"""Seconds between two looks at an identity that SES verifies: at first, and after minutes. SES takes one call a second
+and region: of many identities each has its turn less often."""
+_SHARE = 0.025
+"""The share of the time that SES takes which may pass until it is seen that it has ended."""
+
+
+def next_pause(pause: float, since: float) -> float:
+    """Seconds until the next look at an identity, after a pause of so many; ``since`` is when the wait began."""
+    least, most = SES_POLL
+    return min(pause * 1.6, max(least, min(_SHARE * (time.monotonic() - since), most)))
 
 
 class VerifyTimeout(ReconError):
@@ -63,6 +71,8 @@ class ApplyRun:
         self._outputs: dict[tuple[Address, str], Any] = {}
         self._polls: dict[tuple[str, str], threading.Lock] = {}
         self._verified: set[tuple[str, str]] = set()
+        self._looking: dict[tuple[str, str], threading.Lock] = {}
+        self._looks: dict[tuple[str, str], tuple[float, dict[str, Any] | None]] = {}
         self._lock = threading.Lock()
         self.created: set[Address] = set()
         """What this run has created: if AWS does not show it, it is not visible yet and was not deleted."""
@@ -88,6 +98,19 @@ class ApplyRun:
         if problem is not None:
             raise problem
 
+    def look(self, region: str, name: str, *, age: float) -> dict[str, Any] | None:
+        """A live identity as SES has shown it in the last ``age`` seconds, None where it has none: steps and ``--wait``
+        may wait for the same one at the same time."""
+        key = region, name
+        with self._lock:
+            looking = self._looking.setdefault(key, threading.Lock())
+        with looking:
+            seen, live = self._looks.get(key, (-math.inf, None))
+            if time.monotonic() - seen >= age:
+                live = self.aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+                self._looks[key] = time.monotonic(), live
+            return live
+
     def wait_verified(self, region: str, domain: str) -> None:
         """Wait for the identity at or nearest above ``domain``; all steps that wait for the same share one poll."""
         with self._lock:
@@ -100,40 +123,33 @@ class ApplyRun:
             self._verified.add((region, domain))
 
     def _poll_verified(self, region: str, domain: str) -> None:
-        name, pause = domain, 1.0
+        name, pause, since = domain, 1.0, time.monotonic()
         while True:
-            try:
-                live = self.aws.call("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
-            except AwsError as error:
-                if error.absent and f"email_identity/{region}/{name}" in self.created:
-                    if time.monotonic() + pause > self.deadline or self.stop.wait(pause):
-                        raise
-                    pause = min(pause * 1.6, SES_POLL)
-                    continue
-                parent = name.partition(".")[2]
-                if not error.absent or "@" in name:
-                    raise
-                if "." not in parent:
+            live = self.look(region, name, age=pause / 2)
+            if live is None and f"email_identity/{region}/{name}" not in self.created:
+                if "@" in name:
+                    raise ReconError(
+                        f"{region} no longer has the identity {name}", hint="plan again: somebody deleted it"
+                    )
+                if "." not in (name := name.partition(".")[2]):
                     raise ReconError(
                         f"{region} no longer has an identity at or above {domain}",
                         hint=f"declare the domain for {region}: SES accepts the name only below a verified identity",
-                    ) from None
-                name = parent
+                    )
                 continue
-            status = live.get("VerificationStatus")
-            if status is None:
+            status = (live or {}).get("VerificationStatus")
+            if live is not None and status is None:
                 status = "SUCCESS" if live.get("VerifiedForSendingStatus") else "PENDING"
             if status == "SUCCESS":
                 return
-            info = live.get("VerificationInfo") or {}
             if time.monotonic() + pause > self.deadline:
-                reason = str(info.get("ErrorType") or "")
+                reason = str(((live or {}).get("VerificationInfo") or {}).get("ErrorType") or "")
                 raise VerifyTimeout(
-                    f"SES has not verified {name} in {region} within the time limit: {status}"
+                    f"SES has not verified {name} in {region} within the time limit: {status or 'not visible yet'}"
                     + (f", {reason}" if reason else ""),
                     hint=VERIFICATION_HINTS.get(reason, "SES checks the records for up to 72 hours: apply again later"),
                 )
-            self.on_progress(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status}")
+            self.on_progress(f"email_identity/{region}/{name}", f"waiting for SES to verify: {status or 'PENDING'}")
             if self.stop.wait(pause):
                 raise ReconError(f"stopped while waiting for SES to verify {name} in {region}", hint="apply again")
-            pause = min(pause * 1.6, SES_POLL)
+            pause = next_pause(pause, since)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
-from reconciler.applier.run import SES_POLL, VISIBLE_SECONDS, ApplyRun, VerifyTimeout
+from reconciler.applier.run import VISIBLE_SECONDS, ApplyRun, VerifyTimeout, next_pause
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Address, Change, Diagnostic, Plan, address_parts
@@ -87,10 +87,10 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
 
     def wait(address: Address) -> ReconError | None:
         _, region, name = address_parts(address)
-        pause = 1.0
+        pause, since = 1.0, time.monotonic()
         while not run.stop.is_set():
             try:
-                live = run.aws.call_if_there("sesv2", "GetEmailIdentity", region, EmailIdentity=name)
+                live = run.look(region, name, age=pause / 2)
             except AwsError as error:
                 return error
             if live is None:
@@ -115,7 +115,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
                 )
             run.on_progress(address, f"waiting for SES: {pending}")
             run.stop.wait(pause)
-            pause = min(pause * 1.6, SES_POLL)
+            pause = next_pause(pause, since)
         return None
 
     addresses = sorted(touched)

@@ -280,7 +280,7 @@ class Aws:
                 time.sleep(delay)
                 continue
             if limiter:
-                limiter.served()
+                limiter.served(service)
             response.pop("ResponseMetadata", None)
             return response
 
@@ -423,7 +423,7 @@ class _Retries:
                 self._limiter.throttled(epoch)
             return self._after_throttling()
         if self._limiter and error.status:
-            self._limiter.served()
+            self._limiter.served(error.service)
         if not self._enabled:
             return None
         return self._while_busy(error) if error.aws_code in BUSY else self._after_failure(error)

@@ -95,7 +95,8 @@ class Limiter:
         self._epoch = 0
         self._responses: deque[float] = deque()
         self._waited = True
-        self._connected = False
+        self._in_flight = 0  # started and not answered yet; one that never is counts on, which only makes slower
+        self._connected: set[str] = set()
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -136,20 +137,23 @@ class Limiter:
                 wait = self._next - now
                 if wait <= 0:
                     self._next = now + 1.0 / self._rate
+                    self._in_flight += 1
                     return self._epoch
                 self._waited = True
             self._sleep(wait)
 
-    def served(self) -> None:
-        """AWS processed a call, successfully or with an error other than throttling."""
+    def served(self, client: str = "") -> None:
+        """AWS processed a call, successfully or with an error other than throttling. Several clients may share a limit,
+        such as those of both versions of SES: each opens a connection of its own."""
         with self._lock:
             now = self._clock()
+            self._in_flight -= 1
             self._responses.append(now)
             while len(self._responses) > _RECENT and self._responses[0] < now - _WINDOW:
                 self._responses.popleft()
-            if not self._connected:
+            if client not in self._connected:
                 # The first call also opened the connection; the next must not arrive right after it.
-                self._connected = True
+                self._connected.add(client)
                 self._next = max(self._next, now + 1.0 / self._rate)
             self._since_throttled += 1
             if not self._waited:
@@ -172,13 +176,15 @@ class Limiter:
     def throttled(self, epoch: int) -> None:
         """AWS throttled a call. Calls that started before the last slow-down are not counted again."""
         with self._lock:
+            self._in_flight -= 1
             if epoch != self._epoch:
                 return
             now = self._clock()
             self._epoch += 1
             served = len(self._responses) / max(now - self._responses[0], _WINDOW) if self._responses else 0.0
             often = self._was_throttled and not self._probing and self._since_throttled < 2
-            if self._rate > self._floor * 1.02:
+            too_fast = self._rate > self._floor * 1.02
+            if too_fast:
                 self._rate = max(min(served, self._rate) * 0.7, self._floor)
             else:
                 # At or below the documented rate: jitter if it is rare, another program's calls if it is frequent.
@@ -190,7 +196,11 @@ class Limiter:
             self._probing = self._recovering = False
             self._was_throttled = True
             self._since_throttled = 0
-            self._next = max(self._next, now + 1.0 / self._rate)
+            if too_fast and self._responses and not self._in_flight:
+                # Nobody else's calls, but a try at a higher rate: AWS counts what it has served, not what it refused.
+                self._next = max(self._responses[-1] + 1.0 / self._rate, now)
+            else:
+                self._next = max(self._next, now + 1.0 / self._rate)
 
 
 class Limiters:

@@ -137,6 +137,7 @@ def plan(
     if read_options["check_public_dns"]:
         planned.plan = with_public_dns(planned.plan, planned.snapshot, findings=False)
     result = replace(with_warnings(planned, warnings), declared=to_document(declared))
+    del planned, declared  # what a large plan was made from goes before its text is made
     if out_file:
         from reconciler.renderers import saved_pieces
 
@@ -251,12 +252,12 @@ def _print_drift(plan: Plan, news: SinceReport | None, format: str, out: Output)
 
 def _last_applied(declared: State, aws: Aws) -> tuple[JournalRun | None, list[Diagnostic]]:
     """The last run after which AWS was as declared, from the journal; with a note on what of that cannot be read."""
-    from reconciler.journal import last_applied, read_runs
+    from reconciler.journal import last_applied, past_runs
 
     unread: list[Diagnostic] = []
     try:
-        runs = read_runs(
-            declared.stack, aws, limit=50, warn=lambda said: unread.append(Diagnostic("note", "journal-unread", said))
+        runs = past_runs(
+            declared.stack, aws, warn=lambda said: unread.append(Diagnostic("note", "journal-unread", said))
         )
     except ReconError as error:
         unread.append(

@@ -76,13 +76,14 @@ def records(
     from reconciler.resources.dns_record import publishing
 
     found = publishing.records(snapshot, domains, every=every or domains is not None)
+    noted: list[Diagnostic] = []
     if check or missing:
-        found = ask_public_dns(found, resolver or ())
+        found, noted = _with_since(ask_public_dns(found, resolver or ()), snapshot, aws)
     outcome = _outcome(found, unread, checked=check or missing)
     if missing:
         found = [one for one in found if one.status != "present"]
     _must_be_known(found, format)
-    told = [*as_diagnostics(unread), *_problems(found)]
+    told = [*as_diagnostics(unread), *_problems(found), *noted]
     if out_dir is None:
         sys.stdout.write(_document(found, format, declared, outcome, told))
     else:
@@ -149,6 +150,30 @@ def ask_public_dns(found: Iterable[WantedRecord], resolvers: Iterable[str] = ())
         for one in every
         for answer in [answers.get((one.name, one.type), Answer())]
     ]
+
+
+def _with_since(
+    found: list[WantedRecord], snapshot: Snapshot, aws: Aws
+) -> tuple[list[WantedRecord], list[Diagnostic]]:  # fmt: skip
+    """The records with the time since when those are missing or wrong that are, as far as SES and the journal know; and
+    a note where the journal could not be read. Reads the journal only where something is missing or wrong."""
+    from reconciler.journal import read_runs
+    from reconciler.resources.dns_record import publishing
+
+    if not any(one.wrong for one in found):
+        return found, []
+    created: dict[str, str] = {}
+    noted = []
+    try:
+        for run in read_runs(snapshot.state.stack, aws, limit=publishing.RUNS):  # newest first
+            for step, outcome, _, moment in run.steps:
+                address, _, label = step.partition("#")
+                if (label, outcome) == ("create", "done"):
+                    created.setdefault(address, moment)
+    except ReconError as error:
+        words = f"since when records are missing could not be read from the journal: {error.message}"
+        noted.append(Diagnostic("note", "journal-unread", words, error.hint))
+    return [replace(one, since=publishing.since_of(snapshot, one.intent, created)) for one in found], noted
 
 
 def _outcome(found: Iterable[WantedRecord], unread: Sequence[ReconError], *, checked: bool) -> str:

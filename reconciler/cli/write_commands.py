@@ -160,7 +160,9 @@ def _apply_state(
         if ask and not yes("Apply this plan? Only `yes` is accepted: "):
             out.info("Nothing was written.")
             return 1
-        return _run_apply(plan, declared, planned.aws, planned.snapshot.zones, out, held, **waiting)
+        aws, zones = planned.aws, planned.snapshot.zones
+        del planned  # what a large plan was made from goes before its steps are made
+        return _run_apply(plan, declared, aws, zones, out, held, **waiting)
 
 
 @app.command()

@@ -284,13 +284,14 @@ def questions(snapshot: Snapshot, domains: Iterable[str]) -> list[Question]:
     return sorted(found)
 
 
-def hosted_zone(snapshot: Snapshot, name: str) -> Zone | None:
-    """The public hosted zone that was read at or nearest above a name."""
+def hosted_zones(snapshot: Snapshot, name: str) -> list[Zone]:
+    """The public hosted zones that were read at or nearest above a name: several where they have one name."""
     every = [z for z in snapshot.zones.values() if z.loaded and not z.private and is_at_or_below(name, z.name)]
-    return max(every, key=lambda z: len(z.name), default=None)
+    nearest = max((z.name for z in every), key=len, default="")
+    return sorted((z for z in every if z.name == nearest), key=lambda z: z.id)
 
 
 def apex_of(snapshot: Snapshot, name: str) -> str:
     """The zone that a name is in: its hosted zone, else the name with two labels, below which it was registered."""
-    zone = hosted_zone(snapshot, name)
-    return zone.name if zone is not None else ".".join(name.split(".")[-2:])
+    zones = hosted_zones(snapshot, name)
+    return zones[0].name if zones else ".".join(name.split(".")[-2:])

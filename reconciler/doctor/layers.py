@@ -23,7 +23,7 @@ from reconciler.doctor.checks import (
     UNKNOWN,
     Check,
 )
-from reconciler.doctor.facts import Facts, apex_of, hosted_zone
+from reconciler.doctor.facts import Facts, apex_of, hosted_zones
 from reconciler.doctor.headline import by_cause
 from reconciler.doctor.receiver import receiver_checks
 from reconciler.errors import ReconError
@@ -69,6 +69,7 @@ def diagnose(facts: Facts) -> list[Check]:
     checks += _addresses(facts)
     if facts.asked_dns:
         checks += _delegations(facts)
+        checks += _several(facts)
     for domain in facts.domains:
         checks += _identity(facts, domain)
         if facts.asked_dns:
@@ -303,7 +304,7 @@ def _checked_text(checked: object, now: str) -> str:
 
 def _dns(facts: Facts, domain: str) -> Iterator[Check]:
     wrong = asked = 0
-    for intent in intents.of_state(facts.snapshot):
+    for intent in intents.each_once(intents.of_state(facts.snapshot)):
         if intent.domain != domain or intent.name is None or (intent.region and intent.region not in facts.regions):
             continue
         asked += 1
@@ -339,7 +340,7 @@ def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
     """A check that failed where a zone has no name servers, none that answer, or none of those of its hosted zone."""
     seen = facts.answers.get((apex, "NS"), Answer())
     above = facts.answers.get((apex.partition(".")[2], "NS"), Answer())
-    own = sorted({v.rstrip(".").lower() for s in zone.sets(apex, "NS") for v in s.values}) if zone is not None else []
+    own = zone.servers if zone is not None else ()
     if set(seen.values) & set(own):
         return
     parent = next((one.parent_name for one in zone.delegations or ()), "") if zone is not None else ""
@@ -353,7 +354,8 @@ def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
     elif not seen.problem and not seen.values:
         message = f"{apex} has no name servers in public DNS: it has expired, or its parent does not delegate it"
     elif zone is not None and not seen.problem:
-        message = f"{apex} is delegated to {', '.join(seen.values)}, not to the servers of hosted zone {zone.id}"
+        ids = " or ".join(one.id for one in hosted_zones(facts.snapshot, apex))
+        message = f"{apex} is delegated to {', '.join(seen.values)}, not to the servers of hosted zone {ids}"
         hint += _hint(facts, ", or declare the zone that is delegated", "")
     else:
         return
@@ -361,8 +363,32 @@ def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
 
 
 def _zone_of(facts: Facts, name: str) -> Zone | None:
-    """The public hosted zone that was read at or nearest above a name."""
-    return hosted_zone(facts.snapshot, name)
+    """The public hosted zone that was read at or nearest above a name; of several with one name that which public DNS
+    asks."""
+    zones = hosted_zones(facts.snapshot, name)
+    seen = facts.answers.get((apex_of(facts.snapshot, name), "NS"), Answer())
+    return min(zones, key=lambda zone: not {*zone.servers} & {*seen.values}, default=None)
+
+
+def _several(facts: Facts) -> Iterator[Check]:
+    """Which of several hosted zones with one name public DNS asks."""
+    apexes = sorted({apex_of(facts.snapshot, domain) for domain in facts.domains})
+    entries = intents.own_entries(facts.snapshot).values()
+    named = {zone for entry in entries for zone in intents.zones_named(entry)} & facts.snapshot.zones.keys()
+    for apex in apexes:
+        zones = hosted_zones(facts.snapshot, apex)
+        seen = facts.answers.get((apex, "NS"), Answer()).values
+        asked = [zone.id for zone in zones if {*zone.servers} & {*seen}]
+        others = [zone.id for zone in zones if zone.id not in asked]
+        if not (len(zones) > 1 and asked and others):
+            continue
+        message = f"of the hosted zones {apex} resolvers ask {' and '.join(asked)}, not {', '.join(others)}"
+        if named and not {*asked} & named:
+            used = "; ".join(f"{zone.id}: {', '.join(zone.servers)}" for zone in zones if zone.id in named)
+            hint = f"set the name servers of the zone that the YAML names ({used}), or name {' and '.join(asked)}"
+            yield Check("dns", FOUND, f"{message}, which the YAML names", hint, apex, about=DELEGATION)
+        else:
+            yield Check("dns", OK, message, "", apex)
 
 
 def _dns_hint(facts: Facts, zone: Zone | None, intent: Intent) -> str:

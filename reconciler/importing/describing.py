@@ -237,10 +237,12 @@ def _zone(found: Discovery, item: EntryDraft, index: ZoneIndex) -> None:
             for token in snapshot.observed[address].facts.get("tokens") or ()
         }
         holding = [z for z in index.candidates(item.name) if z.loaded and any(z.at(name) for name in tokens)]
-        if len(holding) == 1:
-            zone = holding[0]
+        asked = [z for z in holding if z.is_asked()]
+        if len(asked or holding) == 1:
+            zone = (asked or holding)[0]
             item.own["zone"] = zone.id
-            item.notes.append(f"several public zones are called {zone.name}; this one holds its DKIM records")
+            holds = "holds its DKIM records" + (", and its parent zone delegates to it" if len(holding) > 1 else "")
+            item.notes.append(f"several public zones are called {zone.name}; this one {holds}")
     if isinstance(zone, NoZone):
         item.own["zone"] = "manual"
         item.notes.append(f"zone: {zone.message}; recon prints its records and writes none")
@@ -386,7 +388,7 @@ def _children(
     held: dict[str, Any] = {}
     hidden = snapshot.unknown(child.address_of(live.region or "", live.name))
     if hidden is not None:
-        item.notes.append(f"{live.region}: its {child.words}s could not be read: {hidden.reason}")
+        item.notes.append(f"{live.region}: its {child.many} could not be read: {hidden.reason}")
     for other in others:
         name = part_name(other.address)
         unsupported = [k for k, f in child.all_fields.items() if not f.declared and other.spec.get(k)]

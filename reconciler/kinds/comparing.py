@@ -6,6 +6,7 @@ The live document is laid under the desired one (``overlay``), so that a field n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from sys import intern
 from typing import Any
 
 from reconciler.model import Change, Desired, Document, FieldDiff
@@ -75,7 +76,7 @@ def differences(
         places |= dict.fromkeys(_leaves(path, _at(old, path), _at(new, path), whole))
     found = []
     for path in sorted(places):
-        name, was, now = ".".join(path), _at(old, path), _at(new, path)
+        name, was, now = intern(".".join(path)), _at(old, path), _at(new, path)
         if was is not None or now is not None:  # a null and an absent field are the same
             found.append(FieldDiff(name, was, now, desired.source_of(name) if desired else None))
     return tuple(found)

@@ -143,7 +143,7 @@ class Snapshot(Diagnostics):
     refresh: str = "full"
     """``full`` or ``bulk``: with ``bulk`` most identities are read many at a time, and in part."""
     whole: set[Address] = field(default_factory=set)
-    """Identities that a bulk read reads whole all the same: those that a saved plan changes or depends on."""
+    """What a bulk read reads whole all the same: those that a saved plan changes or depends on."""
     turn: int | None = None
     """The share of the identities that a bulk read reads whole today; None for none."""
     owned: dict[str, dict[Address, dict[str, str]]] = field(default_factory=dict)

@@ -52,11 +52,12 @@ def parse(text: str) -> dict[str, str]:
     ``v`` is left out where it is right. Names and enum values in lower case; URI lists split on commas, trimmed,
     kept in order; ``fo`` as a sorted set.
     """
-    return dict(_parsed(text))
+    return dict(parsed(text))
 
 
 @lru_cache(maxsize=16384)
-def _parsed(text: str) -> Mapping[str, str]:
+def parsed(text: str) -> Mapping[str, str]:
+    """``parse`` for those who only read: the same for all who ask for the same text."""
     return {name: _spelled(name, value) for name, value in taglist.split(text, VERSION).items()}
 
 

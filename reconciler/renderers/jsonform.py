@@ -441,13 +441,17 @@ def plan_from_json(document: Mapping[str, Any], changes: Sequence[Change] = ()) 
     return plan
 
 
+_SHORT = 64
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
             # two parsers of such a file could see two different plans
             raise ValueError(f"the key {key[:60]!r} appears twice")
-        found[sys.intern(key)] = value  # of ten thousand changes parsed one by one, each would have keys of its own
+        # Of ten thousand changes parsed one by one, each would have keys of its own, and its own "create" and "CNAME".
+        found[sys.intern(key)] = sys.intern(value) if type(value) is str and len(value) < _SHORT else value
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
-from reconciler.model import SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
+from reconciler.model import FINDINGS, SYMBOLS, ActionName, Change, Diagnostic, Note, Plan, Source
 from reconciler.regions import SES_REGIONS
 from reconciler.renderers.values import (
     UNKNOWN,
@@ -252,7 +252,9 @@ def _without_standing(change: Change) -> Change:
 
 def _stands(one: Diagnostic, plan: Plan) -> bool:
     """Whether a finding only stands; not if it is why a plan is refused, or why drift exits 2."""
-    return one.stands and one not in plan.findings and not (one.severity == "error" and plan.outcome == "refused")
+    if one.code in FINDINGS or (one.severity == "error" and plan.outcome == "refused"):
+        return False
+    return one.stands
 
 
 def _standing(plan: Plan, told: Iterable[Diagnostic]) -> Iterable[Diagnostic]:

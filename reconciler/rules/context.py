@@ -20,9 +20,10 @@ from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
 from reconciler.names import at_or_above, from_route53
 from reconciler.resources import KINDS, RECORD_GROUPS
+from reconciler.resources.dns_record.intents import zones_named
 from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
-from reconciler.rules.dns_view import RecordView
+from reconciler.rules.dns_view import HostedZoneView, RecordView
 from reconciler.rules.outside import Outside
 from reconciler.rules.registry import Finding, is_urgent
 from reconciler.rules.view import RuleView, Topic, needs_https
@@ -248,6 +249,8 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
         sent_last_day=snapshot.sent_last_day, feedback_topics=snapshot.feedback_topics,
         trails=snapshot.trails, unusable=_unusable(snapshot), dkim_keys=_dkim_keys(snapshot),
         undelegated={zone.name: words for zone in zones if (words := zone.undelegated())},
+        hosted=_hosted(snapshot, zones),
+        leaving={c.address: str(c.execution["zone"]) for c in changes if c.execution.get("leaves_zone")},
         unread=tuple(part.prefix for part in snapshot.unread), now=datetime.fromisoformat(snapshot.now),
     )  # fmt: skip
 
@@ -287,11 +290,29 @@ def _zones_for_rules(snapshot: Snapshot) -> Iterator[Zone]:
     for zone in snapshot.zones.values():
         if zone.loaded and not zone.private:
             by_name.setdefault(zone.name, []).append(zone)
-    named = {str(entry.values.get("zone") or "") for entry in snapshot.state.section("domains")}
+    named = [zone for entry in snapshot.state.section("domains") for zone in zones_named(entry)]
+    order = {zone: place for place, zone in reversed([*enumerate(named)])}
     for group in by_name.values():
-        chosen = group if len(group) == 1 else [zone for zone in group if zone.id in named]
-        if len(chosen) == 1:
-            yield chosen[0]
+        chosen = [zone for zone in group if zone.id in order] if len(group) > 1 else group
+        if chosen:
+            yield min(chosen, key=lambda zone: (not zone.is_asked(), order.get(zone.id, 0)))
+
+
+def _hosted(snapshot: Snapshot, zones: Iterable[Zone]) -> dict[str, tuple[HostedZoneView, ...]]:
+    """All public hosted zones of the names of ``zones``, and which of them their parent zones delegate to."""
+    first = {zone.name: zone for zone in zones}
+    named = {one for entry in snapshot.state.section("domains") for one in zones_named(entry)}
+    found: dict[str, list[Zone]] = {name: [zone] for name, zone in first.items()}
+    for zone in sorted(snapshot.zones.values(), key=lambda zone: zone.id):
+        if zone.name in first and zone is not first[zone.name] and not zone.private:
+            found[zone.name].append(zone)
+    return {
+        name: tuple(
+            HostedZoneView(zone.id, zone.servers, zone.is_asked(), zone.id in named or len(group) == 1)
+            for zone in group
+        )
+        for name, group in found.items()
+    }
 
 
 def _edits(
@@ -351,6 +372,9 @@ def with_public_dns(view: RuleView, outside: Outside) -> RuleView:
     hosts = sorted(https_hosts(view))[:_MAX_HOSTS]
     if hosts:
         view = replace(view, certificates=outside.ask(outside.certify, hosts))
+    zones = sorted(view.zones_with_domains & view.zones)
+    if servers := outside.ask(outside.name_servers, zones[:_MAX_OUTSIDE]):
+        view = replace(view, outside_servers=servers)
     while True:
         todo = sorted(outside_names(view) - asked)[: _MAX_OUTSIDE - len(asked)]
         if not todo:

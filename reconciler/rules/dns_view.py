@@ -27,6 +27,16 @@ class RecordView(NamedTuple):
     ttl: int | None = None
 
 
+class HostedZoneView(NamedTuple):
+    """A public hosted zone: its id and name servers (empty where it was not read); whether resolvers ask it as far as
+    its parent zone in the same account tells (None where that does not say); whether the stack writes to it."""
+
+    id: str
+    servers: tuple[str, ...] = ()
+    asked: bool | None = None
+    used: bool = True
+
+
 RecordViews = Mapping[tuple[str, str], RecordView]
 """(folded owner name, type) -> the record set."""
 
@@ -51,6 +61,8 @@ class DnsView:
     dns_before: RecordViews
     dns_after: RecordViews
     outside_txt: Mapping[str, tuple[str, ...]]
+    hosted: Mapping[str, tuple[HostedZoneView, ...]]
+    outside_servers: Mapping[str, tuple[str, ...]]
 
     @cached_property
     def dns_unchanged(self) -> bool:
@@ -61,7 +73,6 @@ class DnsView:
     def _memo(self) -> dict[tuple[Any, ...], Any]:
         return {}
 
-    @remembered
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where no zone of the stack holds it, or
         it is delegated to other name servers."""
@@ -71,6 +82,17 @@ class DnsView:
             return None
         above = name.partition(".")[2]
         return self.zone_of(above) if above else None
+
+    def asked_zones(self, name: str) -> frozenset[str] | None:
+        """The ids of the hosted zones of a name that resolvers ask, as public DNS says, else a parent zone in the
+        account; None where neither does."""
+        zones, public = self.hosted.get(name, ()), self.outside_servers.get(name)
+        if public is not None:
+            found = frozenset(zone.id for zone in zones if {*zone.servers} & {*public})
+            if found or all(zone.servers for zone in zones):
+                return found
+        known = frozenset(zone.id for zone in zones if zone.asked)
+        return known if known or any(zone.asked is False for zone in zones) else None
 
     def lookup(self, name: str, kind: str, when: When = "after") -> tuple[str, ...] | None:
         """The values at a name, or None where they are unknown (zone not read, alias, routed, or a CNAME)."""
@@ -99,7 +121,6 @@ class DnsView:
         """Every name that exists in the zones as they are, also a name without records that has names below it."""
         return frozenset({above for name in self.types_before for above in at_or_above(name)})
 
-    @remembered
     def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """The SPF records at a name; None where they are unknown."""
         texts = self.lookup(name, "TXT", when)

@@ -38,6 +38,8 @@ class Outside:
     resolve: Resolve
     certify: Certify
     deadline: float = ALTOGETHER
+    name_servers: Resolve = lambda name: None
+    """The name servers of a zone in public DNS."""
 
     def ask(self, what: Callable[[str], Any], names: Iterable[str]) -> Mapping[str, Any]:
         """``what(name)`` for each name that answered in time; the others are left out.
@@ -75,15 +77,16 @@ def public() -> Outside:
     Answers are cached, for a plan that is made again. Raises ReconError where the variable is not an address, or where
     the system has no resolver.
     """
-    return Outside(cache(public_resolver()), cache(lambda host: certificate(host)))
+    certify = cache(lambda host: certificate(host))
+    return Outside(cache(public_resolver()), certify, name_servers=cache(public_resolver(kind="NS")))
 
 
-def public_resolver(timeout: float = LOOKUP) -> Resolve:
-    """A ``Resolve`` that asks public DNS; ``timeout`` is in seconds, for each name."""
+def public_resolver(timeout: float = LOOKUP, kind: str = "TXT") -> Resolve:
+    """A ``Resolve`` that asks public DNS for one type of record; ``timeout`` is in seconds, for each name."""
     dns = PublicDns(timeout=timeout)
 
     def resolve(name: str) -> tuple[str, ...] | None:
-        answer = dns.one(name, "TXT")
+        answer = dns.one(name, kind)
         return None if answer.problem else answer.values
 
     return resolve

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
-from reconciler.rules.dns_view import DnsView, RecordView, RecordViews, When, remembered
+from reconciler.rules.dns_view import DnsView, HostedZoneView, RecordView, RecordViews, When, remembered
 
 __all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
@@ -26,12 +27,16 @@ class Resource(NamedTuple):
     address: Address
     kind: str
     region: str | None
-    name: str
     before: Document | None
     after: Document | None
     facts: Document
     change: Change | None
     desired: Desired | None
+
+    @property
+    def name(self) -> str:
+        rest = self.address[len(self.kind) + 1 :]
+        return rest.removeprefix(f"{self.region}/") if self.region else rest
 
     @property
     def is_new(self) -> bool:
@@ -108,7 +113,10 @@ class RuleView(DnsView):
     there what changes something. ``unusable`` holds the keys, streams and roles that a declared resource names and
     that cannot be used, each with the reason. ``dkim_keys`` holds the public halves of declared BYODKIM keys (base64
     DER) by identity. ``undelegated`` holds the zones that a parent zone in their account hides: problem and remedy by
-    name. A key that is missing was not read.
+    name. ``hosted`` holds all public hosted zones of the names in ``zones``, the one with ``dns_before`` first;
+    ``outside_servers`` the name servers that public DNS returns for these names. ``leaving`` maps records that are
+    deleted since the YAML's list of zones names theirs no more to the id of that zone. A key that is missing was not
+    read.
     """
 
     state: State
@@ -129,6 +137,9 @@ class RuleView(DnsView):
     unusable: Mapping[Address, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     dkim_keys: Mapping[Address, str] = field(default_factory=dict)
     undelegated: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    hosted: Mapping[str, tuple[HostedZoneView, ...]] = field(default_factory=dict)
+    outside_servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leaving: Mapping[Address, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
 
@@ -150,7 +161,7 @@ class RuleView(DnsView):
 
     def _resource(self, address: Address, change: Change | None, *, renamed: bool) -> Resource:
         desired, observed = self.desired.get(address), self.observed.get(address)
-        kind, _, rest = address.partition("/")
+        kind = intern(address.partition("/")[0])
         region = next((x.region for x in (desired, observed, change) if x is not None), None)
         before = observed.spec if observed is not None else None
         if before is None and change is not None and change.moved_from is None:
@@ -163,8 +174,7 @@ class RuleView(DnsView):
             for layer in (desired.spec if desired else None, change.after if change else None):
                 if layer is not None:
                     after = _laid_over(layer, after or {})
-        name = rest.removeprefix(f"{region}/") if region else rest
-        return Resource(address, kind, region, name, before, after, observed.facts if observed else {}, change, desired)
+        return Resource(address, kind, region, before, after, observed.facts if observed else {}, change, desired)
 
     def resources(self, kind: str) -> tuple[Resource, ...]:
         """All resources of a kind, live or to be created, by address."""
@@ -231,6 +241,11 @@ class RuleView(DnsView):
         return tuple(sorted(names))
 
     @cached_property
+    def zones_with_domains(self) -> frozenset[str]:
+        """Every name at or above a domain of the stack, which are those that a zone with it can have."""
+        return frozenset(above for name in self.domain_names for above in at_or_above(name))
+
+    @cached_property
     def own_names(self) -> frozenset[str]:
         """The stack's domains and zones."""
         return frozenset({*self.zones, *self.domain_names})
@@ -240,7 +255,7 @@ class RuleView(DnsView):
         """Each domain of the stack that has one DMARC record of its own after apply, valid or not, and its tags."""
         found = ((domain, self.dmarc_texts(domain)) for domain in self.domain_names)
         return tuple(
-            (domain, dmarc.parse(texts[0])) for domain, texts in found if texts is not None and len(texts) == 1
+            (domain, dmarc.parsed(texts[0])) for domain, texts in found if texts is not None and len(texts) == 1
         )
 
     @cached_property
@@ -291,17 +306,26 @@ class RuleView(DnsView):
     # --- DNS -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _record_addresses(self) -> Mapping[str, Address]:
+    def _elsewhere(self) -> Mapping[str, Address]:
+        """The records that are not in the nearest zone that was read."""
         found: dict[str, Address] = {}
+        second = {zone.id for zones in self.hosted.values() for zone in zones}
         for address in (*self.desired, *self.observed, *(change.address for change in self.changes)):
             if address.startswith("dns_record/"):
-                found.setdefault(address.split("/", 2)[2], address)
+                _, zone, rest = address.split("/", 2)
+                name = rest.partition("/")[0]
+                nearest = next((one for one in at_or_above(name) if one in self.zones), None)
+                if zone != nearest and zone not in second:
+                    found.setdefault(rest, address)
         return found
 
     def record_address(self, name: str, kind: str) -> Address:
         """The address of a record: the plan's own where it has one, else built from the zone that would hold it."""
-        known = self._record_addresses.get(f"{name}/{kind}")
-        if known:
+        zone = next((one for one in at_or_above(name) if one in self.zones), None)
+        built, index = f"dns_record/{zone}/{name}/{kind}", self._resource_index
+        if zone is not None and built in index:
+            return built
+        if known := self._elsewhere.get(f"{name}/{kind}"):
             return known
         zone = self.zone_of(name)
         if zone is None:
@@ -336,7 +360,7 @@ class RuleView(DnsView):
         return dmarc.from_yaml(value) if value is not None else None
 
     @remembered
-    def dmarc_tags(self, domain: str, when: When = "after") -> dict[str, str] | None:
+    def dmarc_tags(self, domain: str, when: When = "after") -> Mapping[str, str] | None:
         """The tags of the domain's own single, usable record; None where there is none or it is unknown.
 
         The mapping is shared by all rules: it must not be changed.
@@ -344,7 +368,7 @@ class RuleView(DnsView):
         texts = self.dmarc_texts(domain, when)
         if texts is None or len(texts) != 1 or not dmarc.is_record(texts[0], strict=True):
             return None
-        return dmarc.parse(texts[0])
+        return dmarc.parsed(texts[0])
 
     @remembered
     def policy(self, domain: str, when: When = "after") -> Policy | None:
@@ -470,6 +494,8 @@ def _laid_over(top: Any, bottom: Any) -> Any:
     # The exact class is checked first: a check against the abstract class costs ten times as much.
     if not (type(top) is type(bottom) is dict) and not (isinstance(top, Mapping) and isinstance(bottom, Mapping)):
         return top
+    if not bottom:
+        return top  # and no copy of it: of what is new, there may be tens of thousands
     changed = {}
     for key, value in top.items():
         below = bottom.get(key)

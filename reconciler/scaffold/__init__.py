@@ -86,6 +86,7 @@ def _values_of(place: Place) -> dict[str, str]:
     return {
         "ACCOUNT": place.account, "REGION": place.region, "PARTITION": regions.partition_of(place.region),
         "SUFFIX": place.suffix, "ENVOPTION": place.option, "ENVIRONMENT": place.environment or "production",
+        "OF": place.suffix.replace("-", " ", 1),
     }  # fmt: skip
 
 

@@ -65,6 +65,7 @@ def trust_policies(pipeline: Pipeline, account: str, partition: str) -> dict[str
         roles = {
             "recon-plan": pipeline.subjects("ref_type:branch:ref:*"),
             "recon-apply": pipeline.subjects(f"ref_type:branch:ref:{pipeline.branch}"),
+            "recon-rotate": pipeline.subjects(f"ref_type:branch:ref:{pipeline.branch}"),
         }
     return {role: _trust(pipeline, subjects, account, partition) for role, subjects in roles.items()}
 

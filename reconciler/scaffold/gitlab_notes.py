@@ -1,7 +1,9 @@
-"""Writes the mail pipeline's results to GitLab: the plan as one note of the merge request, drift as one issue.
+"""Writes the mail pipeline's results to GitLab: the plan as one note of the merge request, drift as one issue for each
+environment, and an issue where an apply failed.
 
     python -I -m reconciler.scaffold.gitlab_notes note FILE
-    python -I -m reconciler.scaffold.gitlab_notes issue CODE FILE      CODE is the exit code of recon drift
+    python -I -m reconciler.scaffold.gitlab_notes issue CODE FILE [ENVIRONMENT]   CODE is the exit code of recon drift
+    python -I -m reconciler.scaffold.gitlab_notes failed
 
 RECON_GITLAB_TOKEN is a masked variable with a project access token (role Reporter, scope api): a job's own token can
 write neither. Without it nothing is written; the artifacts of the job have the same text.
@@ -22,6 +24,7 @@ from typing import Any
 
 TITLE = "Mail has drifted"
 LABEL = "mail-drift"
+FAILED_LABEL = "mail-apply"
 PAGE = 100
 
 
@@ -74,12 +77,13 @@ def note(api: GitLabApi, request: str, body: str) -> str:
     return f"note {created['id']} of the merge request has the plan"
 
 
-def issue(api: GitLabApi, code: str, body: str) -> str:
-    """Open, update or close the one issue on drift."""
+def issue(api: GitLabApi, code: str, body: str, environment: str = "") -> str:
+    """Open, update or close the one issue on drift of an environment."""
     issues = f"{api.project}/issues"
-    found = next(api.pages(f"{issues}?state=opened&labels={LABEL}"), None)
+    label, title = (f"{LABEL}-{environment}", f"{TITLE} in {environment}") if environment else (LABEL, TITLE)
+    found = next(api.pages(f"{issues}?state=opened&labels={label}"), None)
     if code == "2" and found is None:
-        created = api.call("POST", issues, title=TITLE, labels=LABEL, description=body)
+        created = api.call("POST", issues, title=title, labels=label, description=body)
         return f"issue {created['iid']} opened"
     if code == "2" and found is not None:
         api.call("PUT", f"{issues}/{found['iid']}", description=body)
@@ -91,11 +95,21 @@ def issue(api: GitLabApi, code: str, body: str) -> str:
     return "no issue is open" if code == "0" else "recon could not check: see above"
 
 
+def failed(api: GitLabApi) -> str:
+    """Open an issue that says which commit was not applied whole."""
+    title = f"Mail: {os.environ.get('CI_COMMIT_SHORT_SHA', 'a commit')} was not applied"
+    body = f"See the [job]({os.environ.get('CI_JOB_URL', '')}). Applying again is safe: run its plan and apply again."
+    created = api.call("POST", f"{api.project}/issues", title=title, labels=FAILED_LABEL, description=body)
+    return f"issue {created['iid']} opened"
+
+
 def main(arguments: list[str]) -> int:
     """The command line."""
     token = os.environ.get("RECON_GITLAB_TOKEN", "")
     request = os.environ.get("CI_MERGE_REQUEST_IID", "")
-    if len(arguments) < 2 or arguments[0] not in ("note", "issue"):
+    if (arguments[:1] or [""])[0] not in ("note", "issue", "failed") or (
+        len(arguments) < 2 and arguments != ["failed"]
+    ):
         sys.stderr.write(__doc__ or "")
         return 1
     if not token:
@@ -105,8 +119,12 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write("This is not a merge request pipeline: there is nothing to comment on.\n")
         return 0
     api = GitLabApi(token, os.environ.get("CI_MERGE_REQUEST_PROJECT_ID") or os.environ["CI_PROJECT_ID"])
-    body = Path(arguments[-1]).read_text(encoding="utf-8")
-    result = note(api, request, body) if arguments[0] == "note" else issue(api, arguments[1], body)
+    if arguments[0] == "failed":
+        result = failed(api)
+    elif arguments[0] == "note":
+        result = note(api, request, Path(arguments[1]).read_text(encoding="utf-8"))
+    else:
+        result = issue(api, arguments[1], Path(arguments[2]).read_text(encoding="utf-8"), *arguments[3:4])
     sys.stdout.write(result + "\n")
     return 0
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import AwsError
 from reconciler.kinds.fields import beyond, desired_value
 from reconciler.kinds.kind import Runtime
-from reconciler.kinds.plain import PlainKind
+from reconciler.kinds.plain import SWEEP, PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import wanted_addresses
 from reconciler.kinds.ses_accounts import account_in
@@ -53,7 +53,7 @@ class CloudwatchAlarm(PlainKind):
     def __init__(self) -> None:
         super().__init__(SPEC)
         fields = {key: SPEC.call("Get") for key in SPEC.fields}
-        self.read_calls_bulk = {**fields, "tags": "resourcegroupstaggingapi:GetResources"}
+        self.read_calls_bulk = {**fields, "tags": SWEEP}
 
     # -- desired ----------------------------------------------------------------------------------------------------
 
@@ -103,13 +103,12 @@ class CloudwatchAlarm(PlainKind):
 
     def _take(self, aws: Aws, snapshot: Snapshot, found: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Put alarms into the snapshot with their tags: after a bulk read those that the sweep has found."""
-        swept = snapshot.owned.get(self.name, {}) if snapshot.refresh == "bulk" else {}
 
         def one(job: tuple[str, Mapping[str, Any]]) -> tuple[Address, Observed | None, AwsError | None]:
             region, row = job
             address = SPEC.address_of(region, row[SPEC.key])
             try:
-                return address, self._observed(aws, region, row, swept.get(address)), None
+                return address, self._observed(aws, region, row, self.swept_tags(snapshot, address)), None
             except AwsError as error:
                 return address, None, error
 
@@ -123,7 +122,7 @@ class CloudwatchAlarm(PlainKind):
         self, aws: Aws, region: str, row: Mapping[str, Any], tags: Mapping[str, str] | None = None
     ) -> Observed | None:
         """One alarm of an answer; None where it is gone before its tags are read."""
-        name = row[SPEC.key]
+        name, swept = row[SPEC.key], tags is not None
         if tags is None:
             stack = aws.stack
             arn = SPEC.arn_of(stack.partition, region, stack.account, name)
@@ -137,6 +136,7 @@ class CloudwatchAlarm(PlainKind):
             "state": row.get("StateValue"),
             "reason": row.get("StateReason"),
             "since": since.isoformat(timespec="seconds") if since else None,
+            **({"bulk": True} if swept else {}),
         }
         return Observed(SPEC.address_of(region, name), self.name, region, name, spec, dict(tags), facts)
 

@@ -32,7 +32,7 @@ class DedicatedIpPool(PlainKind):
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """A pool; with its addresses where they are declared, or have to leave one of ours that is deleted. One of
         nobody, which is imported, does without where they may not be read."""
-        live = super().read(aws, region, name)
+        live = super().read(aws, region, name, snapshot)
         desired = snapshot.desired.get(SPEC.address_of(region, name)) if snapshot is not None else None
         if snapshot is None or desired is not None:
             return self._with_addresses(aws, live, asked=desired is not None and KEY in desired.spec)

@@ -22,6 +22,8 @@ PHRASES = {
     "dmarc:lost": Phrase("{n} domain loses DMARC enforcement", "{n} domains lose DMARC enforcement", 300),
     "dmarc:gone": Phrase("{n} DMARC record is removed", "{n} DMARC records are removed", 310),
     "spf:gone": Phrase("{n} SPF record is removed", "{n} SPF records are removed", 330),
+    "zone-also": Phrase("{n} more hosted zone gets the records", "{n} more hosted zones get the records", 160),
+    "zone-left": Phrase("records leave {n} hosted zone", "records leave {n} hosted zones", 340),
 }
 
 _MAIL_FROM_SPF = ("v=spf1 include:amazonses.com ~all", "v=spf1 include:amazonses.com -all")
@@ -30,6 +32,9 @@ _MAIL_FROM_SPF = ("v=spf1 include:amazonses.com ~all", "v=spf1 include:amazonses
 def facts(change: Change) -> Iterator[Fact]:
     """What a change of a record means for mail; nothing for records that the headline only counts."""
     parts = change.address.split("/")[1:]
+    if place := next((note.rule for note in change.notes if note.rule in ("zone-also", "zone-left")), ""):
+        yield Fact(place, parts[0])
+        return
     name = parts[1].partition(":")[0] if len(parts) > 2 else change.address.rpartition("/")[2]
     if name.startswith("_dmarc.") and change.action != "adopt":
         yield Fact(f"dmarc:{_dmarc(change)}", name.removeprefix("_dmarc."))

@@ -6,7 +6,7 @@ RFC 7208 (SPF), RFC 9989 (DMARC), RFC 7505 (null MX), the BIMI draft.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from reconciler import regions
@@ -16,6 +16,7 @@ from reconciler.model import Address, Desired, Entry, Source
 from reconciler.names import parents
 from reconciler.resources import RECORD_GROUPS
 from reconciler.resources.dns_record import TRACKING_KIND
+from reconciler.resources.dns_record.zones import names_in_addresses
 
 ValueForm = Literal["cname", "mx", "tags", "spf", "dkim_key"]
 
@@ -39,6 +40,7 @@ class Intent(NamedTuple):
     value: str | None
     source: Source
     zone: str | None
+    """The zone that the YAML names: an id, ``auto`` or ``manual``; of a list one of them."""
     region: str | None = None
     ttl: int | None = None
     tags: Mapping[str, str] | None = None
@@ -50,12 +52,33 @@ class Intent(NamedTuple):
     """SES may replace the live token (a key length changes): the record is written after that."""
     seen_in_bulk: bool = False
     """A bulk read does not return which zone SES signs from: any of SES's targets for the token is right."""
+    zones: tuple[str, ...] = ()
+    """The ids of the YAML's list of zones, where it has one: then there is one intent for each."""
 
 
 def of_state(snapshot: Snapshot) -> Iterator[Intent]:
-    """Every record that the declared state asks for, in the order of the YAML."""
-    if snapshot.removing:
-        return
+    """Every record that the declared state asks for, once for each zone that it is written to, in the order of the
+    YAML."""
+    for intent in () if snapshot.removing else _of_state(snapshot):
+        named = intent.zone
+        if not isinstance(named, list):
+            yield intent
+            continue
+        ids = tuple(zone for zone in named if zone != "manual")
+        yield from (intent._replace(zone=zone, zones=ids) for zone in named)
+
+
+def each_once(found: Iterable[Intent]) -> Iterator[Intent]:
+    """The records without those that are the same in another zone: what public DNS is asked for."""
+    seen = set[tuple[object, ...]]()
+    for one in found:
+        key = (one.domain, one.group, one.type, one.name, one.region, one.token)
+        if key not in seen:
+            seen.add(key)
+            yield one
+
+
+def _of_state(snapshot: Snapshot) -> Iterator[Intent]:
     by_domain: dict[str, list[Desired]] = {}
     for desired in snapshot.kind("email_identity"):
         if desired.entry.section == "domains":
@@ -259,6 +282,18 @@ def label(intent: Intent) -> str:
 def own_entries(snapshot: Snapshot) -> dict[str, Entry]:
     """The domains' own entries (zone, dmarc, ttl ...) by name."""
     return {e.name: e for e in snapshot.state.section("domains") if e.region is None}
+
+
+def zones_named(entry: Entry | None) -> tuple[str | None, ...]:
+    """The zones that the YAML names for a domain: ids, ``auto``, ``manual``; None alone where it names none."""
+    zone = entry.values.get("zone") if entry is not None else None
+    return tuple(zone) if isinstance(zone, list) else (zone,)
+
+
+def zone_places(snapshot: Snapshot) -> dict[str, str]:
+    """``names_in_addresses`` of the zones that were listed, for the zones that the YAML names."""
+    entries = own_entries(snapshot).values()
+    return names_in_addresses(snapshot.zones, (zone for entry in entries for zone in zones_named(entry)))
 
 
 def covering_entry(entries: Mapping[str, Entry], name: str) -> Entry | None:

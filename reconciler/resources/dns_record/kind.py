@@ -72,11 +72,9 @@ class DnsRecord(BaseKind):
         for entry in state.section(KINDS[TRACKING_KIND].section):
             names.append((entry.values.get("tracking_options") or {}).get("custom_redirect_domain") or "")
         for name in filter(None, names):
-            covering = intents.covering_entry(entries, name)
-            zone = str((covering.values.get("zone") if covering else None) or "auto")
-            if zone != "manual":
-                for pattern in (name, f"*.{name}"):
-                    yield Grant("record", pattern, "" if zone == "auto" else zone)
+            for zone in intents.zones_named(intents.covering_entry(entries, name)):
+                for pattern in (name, f"*.{name}") if zone != "manual" else ():
+                    yield Grant("record", pattern, "" if zone in {None, "auto"} else zone)
 
     # -- observed ---------------------------------------------------------------------------------------------------
 
@@ -114,6 +112,7 @@ class DnsRecord(BaseKind):
             upserts = Upserts(plan)
             for intent in intents.of_state(snapshot):
                 upserts.plan_upsert(intent)
+            plan.find_left_zones()
             _name_what_to_publish(draft)
             removals.plan_owner_removals()
             removals.plan_marker_removals()
@@ -121,10 +120,15 @@ class DnsRecord(BaseKind):
             leftovers.name_what_stays(plan)
             removals.untag_zones()
             removals.tag_zones()
-        changes = [plan.change(address, planned) for address, planned in sorted(plan.changes.items())]
+        changes, doubtful = [], {}
+        for address in sorted(plan.changes):
+            planned = plan.changes.pop(address)  # of tens of thousands, both forms are never there at once
+            changes.append(plan.change(address, planned))
+            if planned.may_be_others:
+                doubtful[address] = planned
         for address, group in foreign_ownership.refuse(draft, changes):
-            plan.stuck.setdefault(plan.changes[address].domain, set()).add(group)
-            for owner in plan.changes[address].owners:
+            plan.stuck.setdefault(doubtful[address].domain, set()).add(group)
+            for owner in doubtful[address].owners:
                 plan.written.get(owner, set()).discard(group)
         removals.remember_groups()
         return changes
@@ -343,19 +347,20 @@ def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
     """Every domain and name that the state declares records for, with the zone that the YAML names for it."""
     names: dict[tuple[str, str | None], None] = {}
     entries = intents.own_entries(snapshot)
-    zones = {name: entry.values.get("zone") for name, entry in entries.items()}
-    for domain in zones:
-        if snapshot.read_scope is not None and domain not in snapshot.read_scope.domains:
-            continue
-        names[domain, zones[domain]] = None
+
+    def add(name: str, entry: Entry | None) -> None:
+        names.update(dict.fromkeys((name, zone) for zone in intents.zones_named(entry)))
+
+    for domain in entries:
+        if snapshot.read_scope is None or domain in snapshot.read_scope.domains:
+            add(domain, entries[domain])
     for desired in snapshot.kind("email_identity"):
         if desired.spec.get("mail_from") and snapshot.includes(desired.address):
-            names[desired.spec["mail_from"]["mail_from_domain"], zones.get(desired.name)] = None
+            add(desired.spec["mail_from"]["mail_from_domain"], entries.get(desired.name))
     for desired in snapshot.kind(TRACKING_KIND):
         redirect = (desired.spec.get("tracking_options") or {}).get("custom_redirect_domain")
         if redirect and snapshot.includes(desired.address):
-            covering = intents.covering_entry(entries, redirect)
-            names[redirect, covering.values.get("zone") if covering else None] = None
+            add(redirect, intents.covering_entry(entries, redirect))
     return list(names)
 
 
@@ -363,12 +368,12 @@ def known_addresses(snapshot: Snapshot) -> Iterator[str]:
     """The address of every record that the declared state derives, changed or not, and of our markers.
 
     Where the zone of a name is not known, one for each zone that could hold it."""
-    scopes = snapshot.state.stack.scopes
+    scopes, places = snapshot.state.stack.scopes, intents.zone_places(snapshot)
     for zone in snapshot.zones.values():
         names = [n for n, type_ in zone.records if type_ == "TXT" and n.startswith(f"{marker.LABEL}.")]
         for name in names:
             if any(marker.is_ours(text, scope) for _, text in zone.texts(name) for scope in scopes):
-                yield address_of(zone.name, name, "TXT")
+                yield address_of(places[zone.id], name, "TXT")
     index = ZoneIndex(snapshot.zones)
     for intent in intents.of_state(snapshot):
         label = intents.label(intent)
@@ -377,7 +382,7 @@ def known_addresses(snapshot: Snapshot) -> Iterator[str]:
             continue
         anchor = intents.anchor(intent)
         found = index.pick(anchor, intent.zone)
-        holders = [found.name] if isinstance(found, Zone) else [anchor, *parents(anchor)]
+        holders = [places[found.id]] if isinstance(found, Zone) else [anchor, *parents(anchor)]
         yield from (address_of(holder, label, intent.type) for holder in holders)
 
 
@@ -391,13 +396,11 @@ def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
         stays = live.address in snapshot.desired
         if live.kind == "email_identity" and "@" not in live.name:
             entry = entries.get(live.name)
-            zone = entry.values.get("zone") if entry is not None else None
+            zones = intents.zones_named(entry)
             # Records to delete may be in a zone that was the right one once; `manual` zones are never read.
-            known = zone == "manual" or (stays and not _drops_records(snapshot.desired[live.address], entry, live))
-            zone = zone if known else EVERY
-            names[live.name, zone] = None
-            for old in sorted(mail_from_names(live)):
-                names[old, zone] = None
+            known = zones == ("manual",) or (stays and not _drops_records(snapshot.desired[live.address], entry, live))
+            for name in (live.name, *sorted(mail_from_names(live))):
+                names.update(dict.fromkeys((name, zone) for zone in (zones if known else (EVERY,))))
         elif live.kind == TRACKING_KIND:
             option = tracking_option(live)
             block = (snapshot.desired[live.address].spec.get("tracking_options") or {}) if stays else {}

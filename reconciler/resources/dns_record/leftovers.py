@@ -13,7 +13,6 @@ from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.record_plan import RecordPlan
 from reconciler.resources.dns_record.values import (
     MAIL_FROM_TERMS,
-    address_of,
     host,
     is_feedback,
     mail_from_names,
@@ -40,7 +39,7 @@ def name_what_stays(plan: RecordPlan) -> None:
                 f"{what} stays: no tag or marker of this stack names it, so somebody else may have put it there",
                 hint=f"delete {name} {type_} from the zone {zone.id} by hand, or declare it once more, apply, and take "
                 "it out again",
-                address=address_of(zone.name, name, type_),
+                address=plan.address(zone, name, type_),
             )
         if live.kind == "email_identity" and not plan.index.candidates(live.name):
             _name_by_hand(plan, live)
@@ -102,7 +101,8 @@ def _name_by_hand(plan: RecordPlan, live: Observed) -> None:
 
 def underived(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
     """(zone, name, type) of each record that has the form of SES's, and that no declared or live resource and no marker
-    of ours has."""
+    of ours has. The zone as in addresses."""
+    places = intents.zone_places(snapshot)
     known = {intent.name for intent in intents.of_state(snapshot)}
     for live in snapshot.observed.values():
         if live.kind == "email_identity":
@@ -119,7 +119,7 @@ def underived(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
             ):
                 continue
             if not any(own.name == name for own in _remembered(zone, name, snapshot.state.stack.scopes)):
-                yield zone.name, name, type_
+                yield places[zone.id], name, type_
 
 
 def _is_ses(name: str, type_: str, values: tuple[str, ...]) -> bool:

@@ -5,6 +5,7 @@ Each value is one line, ``v=recon1; stack=<scope>; <what>``:
     groups=dmarc bimi null_mx       record groups of a domain without an identity
     created=yes; spf=include:a ...  our terms in the domain's SPF record, and whether the record itself is ours
     own=<name> <type> <value>       an exact record whose owner is about to forget it (an identity being deleted)
+    zones=Z1 Z2                     the zones that the domain's records are written to, where the YAML lists several
 
 Values of other stacks stand beside ours and are foreign.
 """
@@ -48,9 +49,11 @@ class Marker:
     own: list[Own] = field(default_factory=list)
     spf_shared: bool = False
     """The SPF record is another stack's making: the last of the stacks with terms in it takes it away."""
+    zones: tuple[str, ...] = ()
+    """The zones of a list: what is written to this one is deleted once the list names it no more."""
 
     def __bool__(self) -> bool:
-        return bool(self.groups or self.spf is not None or self.own)
+        return bool(self.groups or self.spf is not None or self.own or self.zones)
 
     def without(self, groups: Iterable[str], terms: Iterable[str] | None) -> Marker:
         """What stays under the name of a stack after another has taken over ``groups``, all exact records and, where it
@@ -81,6 +84,8 @@ class Marker:
                 f"{VERSION}; stack={scope}; {created}spf={terms}".rstrip() for terms in _in_lines(self.spf, SPF_LINE)
             ]
         lines += [own.text(scope) for own in self.own]
+        if self.zones:
+            lines.append(f"{VERSION}; stack={scope}; zones={' '.join(self.zones)}")
         return lines
 
 
@@ -142,4 +147,6 @@ def read(texts: Iterable[str], scope: str) -> Marker:
             type_, _, exact = remainder.partition(" ")
             if name and type_ and exact:
                 found.own.append(Own(name, type_, exact))
+        elif key == "zones":
+            found.zones = tuple(value.split())
     return found

@@ -6,14 +6,14 @@ Sources: RFC 1035 (one record set a name and type), RFC 7208 and 9989 (one SPF a
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.mail import bimi, dmarc, spf
 from reconciler.mail.tags import visible
-from reconciler.model import Diagnostic
+from reconciler.model import Address, Diagnostic
 from reconciler.resources.dns_record import intents
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.values import key_of, mx_value
@@ -23,6 +23,8 @@ TTL: Final = 300
 UNKNOWN: Final = "(known after apply)"
 
 MANUAL: Final = "manual"
+RUNS: Final = 50
+"""How many runs of the journal are read for the time since when a record is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class WantedRecord:
     intent: Intent
     status: str = "unchecked"
     problem: str = ""
+    since: str | None = None
+    """Since when a record that is missing or wrong is known to be so, in ISO 8601 (``since_of``)."""
 
     @property
     def wrong(self) -> bool:
@@ -53,7 +57,7 @@ class WantedRecord:
         return {
             "domain": self.domain, "name": self.name, "type": self.type, "ttl": self.ttl, "priority": self.priority,
             "value": UNKNOWN if self.value is None else self.value, "purpose": self.purpose, "status": self.status,
-            "since": None,
+            "since": self.since if self.wrong else None,
         }  # fmt: skip
 
 
@@ -110,6 +114,17 @@ def compared(record: WantedRecord, values: tuple[str, ...], unanswered: str = ""
     problem = record_problem(record.intent, values)
     status = "present" if not problem else "wrong" if ours else "missing"
     return replace(record, value=value, status=status, problem=problem)
+
+
+def since_of(snapshot: Snapshot, intent: Intent, created: Mapping[Address, str]) -> str | None:
+    """Since when nobody has found a record: SES's last check that did (of DKIM alone it keeps that), else the run that
+    ``created`` its identity or set. None where neither is known."""
+    found = []
+    for owner in intent.owners:
+        live = snapshot.observed.get(owner)
+        checked = live.facts.get("last_verified") if live is not None and intent.group == "dkim" else None
+        found.append(str(checked) if checked else created.get(owner))
+    return min((moment for moment in found if moment), default=None)
 
 
 def _of_kind(intent: Intent, values: tuple[str, ...]) -> list[str]:

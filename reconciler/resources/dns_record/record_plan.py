@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from reconciler.kinds.comparing import differences
@@ -21,6 +22,11 @@ from reconciler.resources.dns_record.values import NAME, address_of, mail_from_n
 from reconciler.resources.dns_record.zones import RecordSet, Zone, ZoneIndex
 
 
+@cache
+def _ttl_made(ttl: int) -> FieldDiff:
+    return FieldDiff("ttl", None, ttl)
+
+
 @dataclass(slots=True)
 class RecordChange:
     """What this plan does to one address."""
@@ -31,18 +37,20 @@ class RecordChange:
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     diff: tuple[FieldDiff, ...] = ()
-    remove: list[str] = field(default_factory=list)
-    add: list[str] = field(default_factory=list)
+    remove: Sequence[str] = ()
+    add: Sequence[str] = ()
     ttl: int | None = None
-    notes: list[Note] = field(default_factory=list)
+    notes: tuple[Note, ...] = ()
     source: Source | None = None
-    needs: list[Need] = field(default_factory=list)
-    depends: set[Address] = field(default_factory=set)
+    needs: tuple[Need, ...] = ()
+    depends: frozenset[Address] = frozenset()
     after_changes: tuple[Address, ...] = ()
     """For a marker: the changes that must be carried out before it forgets a line."""
     unknown: tuple[str, ...] = ()
     token: dict[str, Any] | None = None
     mark: dict[str, str] | None = None
+    leaves_zone: bool = False
+    """Whether it is deleted since the YAML's list of zones names its zone no more."""
     claims: bool = False
     """Whether it is live as declared, and only remembered as ours from now on."""
     marker: bool = False
@@ -53,7 +61,7 @@ class RecordChange:
     adopts: bool = False
     """For a marker: whether it takes over lines of a former stack."""
     region: str | None = None
-    may_be_others: set[str] = field(default_factory=set)
+    may_be_others: frozenset[str] = frozenset()
     """The groups for which the tags of another stack may name the record, where it is deleted, or is taken over
     although nothing of ours names it."""
     domain: str = ""
@@ -69,6 +77,7 @@ class RecordPlan:
         self.snapshot = snapshot = draft.snapshot
         self.index = ZoneIndex(snapshot.zones)
         self.entries = intents.own_entries(snapshot)
+        self.places = intents.zone_places(snapshot)
         self.identities: dict[str, list[Address]] = {}
         for desired in snapshot.kind("email_identity"):
             self.identities.setdefault(desired.name, []).append(desired.address)
@@ -77,6 +86,8 @@ class RecordPlan:
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
+        self.homes: dict[str, set[str | None]] = {}  # domain -> its zones by id; None: one that is not known
+        self.left: set[tuple[str, str]] = set()  # (zone id, domain): the YAML's list of zones names it no more
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.kept_claims: dict[str, set[str]] = {}  # domain -> what its marker may claim and stays desired
         stack = snapshot.state.stack
@@ -154,17 +165,31 @@ class RecordPlan:
                 "note",
                 "left" if self.goes(domain) else "spf-shared",
                 f'{term} stays in the SPF record of {domain}: the recon stack "{shared[term]}" declares it, too',
-                address=address_of(zone.name, domain, "TXT"),
+                address=self.address(zone, domain, "TXT"),
             )
         return set(shared)
 
     def live_marker(self, zone: Zone, domain: str) -> marker.Marker:
         return self.live_markers.get((zone.id, domain), marker.Marker())
 
+    def find_left_zones(self) -> None:
+        """Find the zones that the YAML's list named and names no more, while others hold the domain: what is ours there
+        goes. Not while anything of the domain, or what its other zones hold, is unknown."""
+        for (zone_id, domain), mine in self.live_markers.items():
+            homes = self.homes.get(domain, {None})
+            known = not any(self.snapshot.unknown(one) for one in self.identities.get(domain, ()))
+            known = known and all(one is not None and self.snapshot.zones[one].loaded for one in homes)
+            if mine.zones and known and zone_id not in homes:
+                self.left.add((zone_id, domain))
+
+    def wants(self, zone: Zone, name: str, type_: str) -> Intent | None:
+        """The declared record of a name and type; None in a zone that the YAML's list names no more."""
+        intent = self.wanted.get((name, type_))
+        return None if intent is None or (zone.id, intent.domain) in self.left else intent
+
     def is_manual(self, domain: str) -> bool:
         """Whether the state says ``zone: manual`` of a domain."""
-        entry = self.entries.get(domain)
-        return entry is not None and entry.values.get("zone") == "manual"
+        return intents.zones_named(self.entries.get(domain)) == ("manual",)
 
     def zone_of(self, name: str, live: Observed | None = None) -> Zone | None:
         """The zone for a name that may not be declared any more: its entry's, else the longest public one.
@@ -172,9 +197,8 @@ class RecordPlan:
         Of several zones of that name it is the one with records that the identity ``live`` derives, or the only one
         with any record of that name; None where that does not decide.
         """
-        entry = intents.covering_entry(self.entries, name)
-        if entry is not None and entry.values.get("zone") not in {None, "auto", "manual"}:
-            picked = self.index.pick(name, entry.values["zone"])
+        for hint in intents.zones_named(intents.covering_entry(self.entries, name)):
+            picked = self.index.pick(name, hint) if hint not in {None, "auto", "manual"} else None
             if isinstance(picked, Zone):
                 return picked
         found = [z for z in self.index.candidates(name) if z.loaded]
@@ -194,10 +218,8 @@ class RecordPlan:
         return [z for z in zones if any(z.sets(*key) for key in derived)]
 
     def address(self, zone: Zone, label: str, type_: str) -> Address:
-        """The address of a record that is deleted; in a second zone of the same name it has the zone's id."""
-        found = address_of(zone.name, label, type_)
-        taken = self.changes.get(found)
-        return found if taken is None or taken.zone is zone else address_of(zone.id, label, type_)
+        """The address of a record; in a second zone of the same name it has the zone's id."""
+        return address_of(self.places.get(zone.id, zone.name), label, type_)
 
     def create(
         self, address: Address, zone: Zone, intent: Intent, value: str, shown: Mapping[str, Any] | None = None
@@ -205,7 +227,8 @@ class RecordPlan:
         live = next(iter(zone.sets(intent.name or "", intent.type)), None)
         ttl = live.ttl if live is not None else (300 if intent.ttl is None else intent.ttl)
         after = {"name": intent.name, "type": intent.type, "ttl": ttl, **(shown or {"value": value})}
-        diff = tuple(FieldDiff(k, None, v) for k, v in after.items() if k not in {"name", "type"})
+        made = (_ttl_made(v) if k == "ttl" else FieldDiff(k, None, v) for k, v in after.items())
+        diff = tuple(one for one in made if one.path not in {"name", "type"})
         self.changes[address] = planned = RecordChange(
             zone,
             intent.name,
@@ -274,6 +297,8 @@ class RecordPlan:
         ``shown`` makes what people see of the value: most records are right in every way and do not need it."""
         other_ttl = intent.ttl is not None and intent.ttl != live.ttl and all(v in ours for v in live.values)
         if not other_ttl and (self.is_claimed(zone, intent) if claimed is None else claimed):
+            if intent.zones and (claim := intents.claimed_in_marker(intent)):
+                self.markers[zone.id, intent.domain].groups.add(claim)
             return
         place = {"name": intent.name, "type": intent.type, **shown()}
         self.changes[address] = planned = RecordChange(
@@ -283,8 +308,8 @@ class RecordPlan:
             {**place, "ttl": live.ttl},
             {**place, "ttl": intent.ttl if other_ttl else live.ttl},
             (FieldDiff("ttl", live.ttl, intent.ttl, intent.source),) if other_ttl else (),
-            list(ours) if other_ttl else [],
-            list(ours) if other_ttl else [],
+            list(ours) if other_ttl else (),
+            list(ours) if other_ttl else (),
             intent.ttl if other_ttl else None,
             source=intent.source,
             region=intent.region,
@@ -295,7 +320,8 @@ class RecordPlan:
 
     def _may_be_others(self, planned: RecordChange, intent: Intent) -> None:
         if intents.claimed_in_marker(intent):
-            planned.may_be_others, planned.domain, planned.owners = {intent.group}, intent.domain, intent.owners
+            planned.may_be_others = frozenset({intent.group})
+            planned.domain, planned.owners = intent.domain, intent.owners
 
     def other_claimants(self, zone: Zone, domain: str, claim: str) -> list[str]:
         """The stacks whose markers, or whose tags in this account, claim a record of a domain, too: it goes with the
@@ -308,13 +334,15 @@ class RecordPlan:
 
     def is_in_marker(self, intent: Intent) -> bool:
         """Whether the marker claims a record: where there is no identity to say it, and where stacks of other accounts
-        write to the zone, too, which cannot see the tags of an identity."""
-        return bool(intents.claimed_in_marker(intent)) and (self.zones_elsewhere or not intent.owners)
+        write to the zone, too, which cannot see the tags of an identity; and where the YAML lists several zones, which
+        no tag tells apart."""
+        listed = bool(intent.zones)
+        return bool(intents.claimed_in_marker(intent)) and (self.zones_elsewhere or not intent.owners or listed)
 
     def is_claimed(self, zone: Zone, intent: Intent) -> bool:
         """Whether the tags and the marker of this stack that should name a record as ours do."""
         claim, groups = intents.claimed_in_marker(intent), self.live_marker(zone, intent.domain).groups
-        if claim in groups or (self.is_in_marker(intent) and claim not in groups):
+        if claim in groups or (claim and (self.zones_elsewhere or not intent.owners)):
             return claim in groups
         owners = [self.snapshot.observed[o] for o in intent.owners if o in self.snapshot.observed]
         if intent.group not in ("dkim", "mail_from", "tracking"):
@@ -340,9 +368,9 @@ class RecordPlan:
         for which other stacks may claim it, too."""
         if address in self.changes:
             planned = self.changes[address]
-            planned.may_be_others |= set(groups)
+            planned.may_be_others |= {*groups}
             if raw not in planned.remove and raw not in planned.add:
-                planned.remove.append(raw)
+                planned.remove = (*planned.remove, raw)
             return
         before = {"name": record.name, "type": record.type, "ttl": record.ttl, **shown}
         after = {**before, "value": left} if left is not None else None
@@ -356,9 +384,9 @@ class RecordPlan:
             if after
             else tuple(FieldDiff(k, v, None) for k, v in before.items() if k not in {"name", "type"}),
             [raw],
-            [intents.encode(left)] if left is not None else [],
+            [intents.encode(left)] if left is not None else (),
             region=live.region if live else None,
-            may_be_others=set(groups),
+            may_be_others=frozenset(groups),
             domain=domain,
         )
         self.changes[address] = planned
@@ -366,7 +394,7 @@ class RecordPlan:
         if live is None:
             return
         deleted = live.address not in self.snapshot.desired
-        planned.depends.add(live.address)
+        planned.depends |= {live.address}
         if deleted or not tag_remembers:
             planned.mark = self.mark(address, live, zone, record, raw)
             planned.needs += needs_of((live.address,), "delete", "mail_from", "dkim", "update", "tracking")
@@ -409,7 +437,7 @@ class RecordPlan:
             diff,
             source=intent.source,
             region=intent.region,
-            depends=set(intent.owners),
+            depends=frozenset(intent.owners),
             unknown=() if intent.name else ("name", "value"),
         )
 
@@ -433,18 +461,11 @@ class RecordPlan:
             source=source,
         )
 
-    def note_foreign(self, planned: RecordChange, live: RecordSet | None, remove: list[str]) -> None:
+    def note_foreign(self, planned: RecordChange, live: RecordSet | None, remove: Sequence[str]) -> None:
         kept = [v for v in live.values if v not in remove] if live else []
         if kept:
-            planned.notes.append(
-                Note(
-                    "others-kept",
-                    "note",
-                    "1 other value at this name stays as it is"
-                    if len(kept) == 1
-                    else f"{len(kept)} other values at this name stay as they are",
-                )
-            )
+            values = "value at this name stays as it is" if len(kept) == 1 else "values at this name stay as they are"
+            planned.notes += (Note("others-kept", "note", f"{len(kept)} other {values}"),)
 
     def _say_zone(self, planned: RecordChange) -> None:
         """Show the id of the zone where the address does not say which of several it is."""
@@ -453,9 +474,8 @@ class RecordPlan:
         planned.before, planned.after = before and {**before, **place}, after and {**after, **place}
         if not (before and after):
             planned.diff += (FieldDiff("zone", before and planned.zone.id, after and planned.zone.id),)
-        planned.notes.append(
-            Note("zone", "note", f"in the zone {planned.zone.id}: there are several zones {planned.zone.name}")
-        )
+        words = f"in the zone {planned.zone.id}: there are several zones {planned.zone.name}"
+        planned.notes += (Note("zone", "note", words),)
 
     def change(self, address: Address, planned: RecordChange) -> Change:
         action: ActionName = "create" if planned.before is None else "delete" if planned.after is None else "update"
@@ -490,6 +510,8 @@ class RecordPlan:
             execution |= {"untag": planned.untag, "tag": planned.tag}
         if planned.marker:
             execution["marker"] = True
+        if planned.leaves_zone:
+            execution["leaves_zone"] = True
         return Change(
             address,
             NAME,
@@ -499,7 +521,7 @@ class RecordPlan:
             planned.diff,
             planned.unknown,
             tuple(sorted(planned.depends)),
-            tuple(planned.notes),
+            planned.notes,
             planned.source,
             set_digest(live) if live else None,
             planned.region,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler import regions
-from reconciler.kinds.kind import Need
+from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import (
     DKIM_KEY,
     DKIM_SELECTOR,
@@ -26,7 +26,6 @@ from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
     MAIL_FROM_TERMS,
-    address_of,
     host,
     is_feedback,
     key_of,
@@ -68,7 +67,6 @@ class Removals:
         desired = self.plan.snapshot.desired.get(live.address)
         groups = unpack(live.tags, RECORDS)
         deleted = desired is None
-        region = live.region or ""
         entry = desired.entry if desired else None
         # With `zone: manual` recon deletes only what it wrote before.
         by_hand = self.plan.is_manual(live.name) and "dkim" not in groups
@@ -77,9 +75,8 @@ class Removals:
             new = ((desired.spec.get("dkim") or {}) if desired else {}).get("signing_attributes_origin", origin)
             selector = ((desired.spec.get("dkim") or {}) if desired else {}).get("domain_signing_selector")
             if origin == "AWS_SES" and (deleted or new != origin):
-                zone = live.facts.get("signing_hosted_zone") or regions.dkim_zone(region)
-                for number, token in enumerate(sorted(live.facts.get("tokens") or ()), 1):
-                    self._drop_exact(live, f"{token}._domainkey.{live.name}", "CNAME", f"{token}.{zone}", number)
+                for number, name, target in _tokens(live):
+                    self._drop_exact(live, name, "CNAME", target, number)
             elif origin == "EXTERNAL":
                 old = live.spec["dkim"].get("domain_signing_selector")
                 # A key that the YAML no longer names stays in SES, which still signs with it.
@@ -99,7 +96,7 @@ class Removals:
                 zone = self.plan.zone_of(live.name)
                 if zone:
                     self.plan.markers.setdefault((zone.id, live.name), marker.Marker()).groups.add(group)
-                    marked = address_of(zone.name, marker.name_for(live.name), "TXT")
+                    marked = self.plan.address(zone, marker.name_for(live.name), "TXT")
                     self.plan.draft.add_order(live.address, marks=[marked])
 
     def _remove_mail_from(self, live: Observed, desired: Desired | None, groups: frozenset[str]) -> None:
@@ -146,7 +143,7 @@ class Removals:
                 "left" if self.plan.goes(domain) else "shared",
                 f'the {known.words} of {domain} stays: the recon stack "{scope}" declares it, too',
                 hint="it goes with the last stack that declares it",
-                address=address_of(zone.name, name, known.types[0]),
+                address=self.plan.address(zone, name, known.types[0]),
             )
         return bool(others)
 
@@ -250,7 +247,7 @@ class Removals:
         if group in {"dmarc", "bimi"}:
             codec = dmarc if group == "dmarc" else bimi
             name = f"_dmarc.{domain}" if group == "dmarc" else f"default._bimi.{domain}"
-            if (name, "TXT") in self.plan.wanted:
+            if self.plan.wants(zone, name, "TXT"):
                 return
             for record in [r for r in zone.sets(name, "TXT") if r.simple]:
                 found = [(raw, text) for raw, text in zone.texts(name) if codec.is_record(text)]
@@ -263,7 +260,7 @@ class Removals:
                     self.plan.delete(
                         address, zone, record, raw, shown, live, tag_remembers=True, groups=[group], domain=domain
                     )
-        elif group == "null_mx" and (domain, "MX") not in self.plan.wanted:
+        elif group == "null_mx" and not self.plan.wants(zone, domain, "MX"):
             for record in [r for r in zone.sets(domain, "MX") if r.simple]:
                 for raw in record.values:
                     if mx_value(raw) == "0 .":
@@ -283,15 +280,20 @@ class Removals:
                 remembered.groups |= theirs.groups & self.plan.kept_groups.get(place[1], set())
                 remembered.own += theirs.own
         for (zone_id, domain), remembered in sorted(self.plan.live_markers.items()):
-            zone = self.plan.snapshot.zones[zone_id]
-            kept = self.plan.kept_groups.get(domain, set())
+            zone, left = self.plan.snapshot.zones[zone_id], (zone_id, domain) in self.plan.left
+            kept = set() if left else self.plan.kept_groups.get(domain, set())
+            claims = set() if left else self.plan.kept_claims.get(domain, set())
+            listed = self._stays_listed(zone_id, domain, remembered)
+            known = {*self.plan.changes} if left else set()
+            if left:
+                self._leave(zone, domain)
             for group in sorted(remembered.groups):
                 whole = group in intents.OWN_GROUPS
-                if group in self.plan.kept_claims.get(domain, ()):
+                if group in claims:
                     for owner in self.plan.identities.get(domain, ()) if whole else ():
                         self.plan.written.setdefault(owner, set()).add(group)
                         self.plan.inheriting.setdefault(domain, set()).add(owner)
-                    if domain not in self.plan.identities or self.plan.zones_elsewhere:
+                    if domain not in self.plan.identities or self.plan.zones_elsewhere or listed:
                         self.plan.markers.setdefault((zone_id, domain), marker.Marker()).groups.add(group)
                     continue
                 if left_alone(entries.get(domain), group.partition(":")[0]):
@@ -320,21 +322,56 @@ class Removals:
                 wanted.spf_shared = remembered.spf_shared
             for own in remembered.own:
                 self._drop_own(zone, domain, own)
+            for address in self.plan.changes.keys() - known if left else ():
+                self._order_left(self.plan.changes[address], domain)
+
+    def _order_left(self, planned: RecordChange, domain: str) -> None:
+        """Have a deletion from a zone that the YAML's list names no more come after what is written to the others; a
+        rule judges whether resolvers still ask the zone."""
+        planned.leaves_zone = True
+        mine = self.plan.of_domain.get(domain, ())
+        planned.needs += needs_of((a for a, c in self.plan.changes.items() if any(c is one for one in mine)), "write")
+        words = f"zone: of {domain} names {planned.zone.id} no more; apply two days after its name servers were changed"
+        planned.notes += (Note("zone-left", "note", words),)
+
+    def _stays_listed(self, zone_id: str, domain: str, remembered: marker.Marker) -> bool:
+        """Whether a marker goes on saying that the zone is one of several: the YAML lists it, or which zones the domain
+        has is not known (``zone: manual`` among them: what was written before stays ours)."""
+        wanted = self.plan.markers.get((zone_id, domain))
+        if remembered.zones and None in self.plan.homes.get(domain, ()):
+            wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
+            wanted.zones = wanted.zones or remembered.zones
+        return wanted is not None and bool(wanted.zones)
+
+    def _leave(self, zone: Zone, domain: str) -> None:
+        """Delete, from a zone that the YAML's list names no more, the records that no marker names since the identities
+        of the domain derive them: their DKIM tokens."""
+        entries = {e.region: e for e in self.plan.snapshot.state.section("domains") if e.name == domain}
+        for live in self.plan.ours_by_name.get(domain, ()):
+            entry = entries.get(live.region, entries.get(None))
+            for number, name, target in () if left_alone(entry, "dkim") else _tokens(live):
+                for record in [r for r in zone.sets(name, "CNAME") if r.simple]:
+                    address = self.plan.address(zone, f"{domain}:dkim:{live.region}:{number}", "CNAME")
+                    for raw in [raw for raw in record.values if host(raw) == target]:
+                        self.plan.delete(address, zone, record, raw, {"value": target}, None)
+                        self.plan.deleted_by.setdefault(domain, []).append(address)
 
     def _drop_claimed(self, zone: Zone, domain: str, claim: str) -> bool:
         """Delete the records that a marker claims by their name, where no live resource has that name: somebody has
-        deleted it with its tags. False where that could not be seen, so that the marker must go on claiming them."""
+        deleted it with its tags; or where the YAML's list names the zone no more. False where that could not be seen,
+        so that the marker must go on claiming them."""
+        leaves = (zone.id, domain) in self.plan.left
         group, _, name = claim.partition(":")
         types = RECORD_GROUPS[group][1].types if group in RECORD_GROUPS else ()
         if not any(zone.sets(name, type_) for type_ in types) or any(
-            c.name == name for c in self.plan.changes.values()
+            c.name == name and (c.zone is zone or not leaves) for c in self.plan.changes.values()
         ):
             return True
-        if self.plan.snapshot.partial:
+        if self.plan.snapshot.partial and not leaves:
             return False
-        if name in self._live_names() or self._is_shared(zone, domain, group, name):
+        if (name in self._live_names() and not leaves) or self._is_shared(zone, domain, group, name):
             return True
-        for record in [r for type_ in types if (name, type_) not in self.plan.wanted for r in zone.sets(name, type_)]:
+        for record in [r for t in types if not self.plan.wants(zone, name, t) for r in zone.sets(name, t)]:
             texts = dict(zone.texts(name)) if record.type == "TXT" else {}
             for raw in [raw for raw in record.values if record.simple and _is_of(group, record.type, raw, texts)]:
                 left = spf.remove(texts[raw], MAIL_FROM_TERMS, True) if group == "mail_from" and texts else None
@@ -378,7 +415,7 @@ class Removals:
 
     def _drop_own(self, zone: Zone, domain: str, own: marker.Own) -> None:
         """Delete a record that outlived its owner: an earlier run ended between the two deletions."""
-        wanted = self.plan.wanted.get((own.name, own.type))
+        wanted = self.plan.wants(zone, own.name, own.type)
         record = next((r for r in zone.sets(own.name, own.type) if r.simple and own.value in r.values), None)
         if record is None or wanted is not None:
             return
@@ -427,7 +464,7 @@ class Removals:
             before = {"name": name, "type": "TXT", "value": sorted(have)} if have else None
             after_texts = sorted({*texts, *(t for t in have if t in own_steps)})
             after = {"name": name, "type": "TXT", "value": after_texts} if after_texts else None
-            records = self.plan.of_domain.get(domain, ())
+            records = [planned for planned in self.plan.of_domain.get(domain, ()) if planned.zone is zone]
             taken = any(not marker.is_ours(t, scope) for t in {*have} - {*texts})
             self.plan.changes[address] = RecordChange(
                 zone,
@@ -449,18 +486,18 @@ class Removals:
             )
             if add:
                 for planned in records:
-                    planned.needs.append(Need(address, "mark"))
+                    planned.needs += (Need(address, "mark"),)
 
-    def _marker_notes(self, place: tuple[str, str], have: list[str]) -> list[Note]:
+    def _marker_notes(self, place: tuple[str, str], have: list[str]) -> tuple[Note, ...]:
         """What a change of a marker means; of a domain that is let go, which records stay that it remembers."""
         if place not in self.plan.released:
-            return [Note("marker", "note", "remembers which records of this domain are this stack's")]
+            return (Note("marker", "note", "remembers which records of this domain are this stack's"),)
         was = marker.read(have, self.plan.snapshot.scope)
         parts = [*sorted(was.groups), *(["spf"] if was.spf is not None else []), *(own.name for own in was.own)]
         words = (
             f"{place[1]} is let go: what the marker remembers ({', '.join(parts)}) stays live and belongs to no stack"
         )
-        return [Note("left", "note", f"{words}: delete it by hand, or declare it again")]
+        return (Note("left", "note", f"{words}: delete it by hand, or declare it again"),)
 
     def _taken_over(
         self, zone: Zone, domain: str
@@ -472,7 +509,7 @@ class Removals:
         for scope, theirs in self.plan.former_markers.get(place, {}).items():
             left = theirs.without(kept, spf_terms if place in self.plan.spf_compared else None)
             if left:
-                self.plan.draft.left(address_of(zone.name, marker.name_for(domain), "TXT"), scope)
+                self.plan.draft.left(self.plan.address(zone, marker.name_for(domain), "TXT"), scope)
             yield scope, [(r, t) for r, t in zone.texts(marker.name_for(domain)) if marker.is_ours(t, scope)], left
 
     def _of_domain(self, domain: str) -> list[str]:
@@ -503,7 +540,7 @@ class Removals:
                 None,
                 (FieldDiff("zone_tag", tag, None),),
                 untag=tuple(unused),
-                notes=[Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none")],
+                notes=(Note("zone-tag", "note", "the tag says that the zone holds a marker, and it holds none"),),
             )
 
     def tag_zones(self) -> None:
@@ -521,7 +558,7 @@ class Removals:
             words = "the zone holds a marker, and nothing finds it without this tag: let no other tool take it off"
             self.plan.changes[address] = RecordChange(
                 zone, None, "TXT", shown, {**shown, "zone_tag": f"recon:{scope}"},
-                (FieldDiff("zone_tag", None, f"recon:{scope}"),), tag=scope, notes=[Note("zone-tag", "note", words)],
+                (FieldDiff("zone_tag", None, f"recon:{scope}"),), tag=scope, notes=(Note("zone-tag", "note", words),),
             )  # fmt: skip
 
     def remember_groups(self) -> None:
@@ -585,6 +622,15 @@ class Removals:
         if not name or not intents.tracks_over_https(spec) or self.plan.snapshot.zone_unread(name):
             return False
         return any(serves_others(zone.at(name)) for zone in self.plan.zones_of(name))
+
+
+def _tokens(live: Observed) -> Iterator[tuple[int, str, str]]:
+    """(number, name, target) of the CNAMEs of an identity that Easy DKIM signs for."""
+    if live.spec["dkim"]["signing_attributes_origin"] != "AWS_SES":
+        return
+    zone = live.facts.get("signing_hosted_zone") or regions.dkim_zone(live.region or "")
+    for number, token in enumerate(sorted(live.facts.get("tokens") or ()), 1):
+        yield number, f"{token}._domainkey.{live.name}", f"{token}.{zone}"
 
 
 def _is_of(group: str, type_: str, raw: str, texts: Mapping[str, str]) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from reconciler.kinds.kind import Need, needs_of
 from reconciler.kinds.ownership import published
 from reconciler.kinds.snapshot import ReadScope
@@ -13,7 +16,6 @@ from reconciler.resources.dns_record.intents import Intent
 from reconciler.resources.dns_record.record_plan import RecordChange, RecordPlan
 from reconciler.resources.dns_record.values import (
     NAME,
-    address_of,
     host,
     is_feedback,
     key_of,
@@ -26,40 +28,59 @@ from reconciler.resources.dns_record.values import (
 )
 from reconciler.resources.dns_record.zones import RecordSet, Zone
 
+_NO_TOKEN = (FieldDiff("name", None, None), FieldDiff("value", None, None))
+_TOKENS_MAY_CHANGE = Note(
+    "dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key"
+)
+
+
+@cache
+def _of_unknown_token(ttl: int) -> dict[str, Any]:
+    """A DKIM record that only the run learns, of which a plan may have tens of thousands: one for all of a TTL."""
+    return {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
+
 
 class Upserts:
     """Adds to the plan which records must be created or updated, or why they cannot be."""
 
     def __init__(self, plan: RecordPlan) -> None:
         self.plan = plan
+        self.first: dict[tuple[str, str, str], Intent] = {}
+        """(zone id, name, type) -> the first intent with that record."""
 
     def plan_upsert(self, intent: Intent) -> None:
         """Plan what makes one record as it is declared, or say why that is not possible."""
         snapshot = self.plan.snapshot
         self.plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
         self.plan.kept_claims.setdefault(intent.domain, set()).add(intents.claimed_in_marker(intent))
+        homes = self.plan.homes.setdefault(intent.domain, set())
         if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
+            homes.add(None)
             return
         if intent.zone == "manual":
+            homes |= set() if intent.zones else {None}
             return
         anchor = intents.anchor(intent)
         zone = self.plan.index.pick(anchor, intent.zone)
+        homes.add(zone.id if isinstance(zone, Zone) else None)
         if not isinstance(zone, Zone):
             address = f"{NAME}/?/{anchor}/{intent.type}"
             self.plan.draft.refuse(zone.code, zone.message, hint=zone.hint, address=address, source=intent.source)
             self.plan.show_refused(address, Zone("", anchor), intent, _wanted_value(intent))
             return
-        address = address_of(zone.name, intents.label(intent), intent.type)
+        address = self.plan.address(zone, intents.label(intent), intent.type)
         if not zone.loaded or (
             snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners))
         ):  # fmt: skip
             return
+        if intent.zones:
+            self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker()).zones = intent.zones
         if intent.group == "tracking" and serves_others(zone.at(anchor)) and not self._put_by_us(intent):
             # A CDN in front of SES, or a mistake: rule `tracking-cname` judges. The links already sent go through it.
             self.plan.left_to_others.update(intent.owners)
             return
         known, before = len(self.plan.draft.refusals), len(self.plan.changes)
-        if intent.name is None or (self._is_first(intent, address) and self._is_allowed(zone, intent, address)):
+        if intent.name is None or (self._is_first(zone, intent, address) and self._is_allowed(zone, intent, address)):
             try:
                 self._compare(zone, intent, address)
             except txt.NoTxtValue as problem:
@@ -72,6 +93,9 @@ class Upserts:
             self._put_after(intent, address)
         elif changes:
             self._add_ownership(intent, address)
+            if zone.id not in intent.zones[:1] and intent.zones:
+                words = f"the same record as in the zone {intent.zones[0]}"
+                self.plan.changes[address].notes += (Note("zone-also", "note", words),)
 
     def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
         self.plan.draft.refuse(
@@ -79,11 +103,10 @@ class Upserts:
             hint="declare less, or take out what others put there", address=address, source=intent.source,
         )  # fmt: skip
 
-    def _is_first(self, intent: Intent, address: Address) -> bool:
-        """Whether nothing before has declared a record of this name and type; another value is refused."""
-        other = self.plan.wanted.setdefault((intent.name or "", intent.type), intent)
-        if other is intent:
-            return True
+    def _is_first(self, zone: Zone, intent: Intent, address: Address) -> bool:
+        """Whether nothing before has declared a record of this name and type in the zone; another value is refused."""
+        key = intent.name or "", intent.type
+        other = self.plan.wanted.setdefault(key, intent)
         if (other.value, other.tags, other.terms, other.all) != (intent.value, intent.tags, intent.terms, intent.all):
             self.plan.draft.refuse(
                 "two-values",
@@ -92,7 +115,8 @@ class Upserts:
                 address=address,
                 source=intent.source,
             )
-        return False
+            return False
+        return self.first.setdefault((zone.id, *key), intent) is intent
 
     def _compare(self, zone: Zone, intent: Intent, address: Address) -> None:
         """Plan the change of the record, if it needs one."""
@@ -142,6 +166,8 @@ class Upserts:
         """Refuse names that DNS would not answer from this zone, or that belong to a CNAME, alias or routed set."""
         name = intent.name or ""
         cut = zone.delegation(name)
+        if cut is not None and intent.zones:
+            return False  # it delegates the name by now, to another zone of the list or not: it does not answer for it
         if cut is not None:
             self.plan.draft.refuse(
                 "delegated",
@@ -217,25 +243,22 @@ class Upserts:
         ttl = intent.ttl if intent.ttl is not None else (live.ttl if live else None) or 300
         there = host(live.values[0]) if live and live.values else None
         before = {"name": intent.name, "type": "CNAME", "ttl": live.ttl, "value": there} if live else None
-        after = {"name": None, "type": "CNAME", "ttl": ttl, "value": None}
         moved = (FieldDiff("ttl", live.ttl, ttl, intent.source),) if live and live.ttl != ttl else ()
         self.plan.changes[address] = RecordChange(
             zone,
             intent.name,
             "CNAME",
             before,
-            after,
-            (FieldDiff("name", intent.name, None), *moved, FieldDiff("value", there, None)),
-            remove=list(live.values) if live else [],
+            _of_unknown_token(ttl),
+            (FieldDiff("name", intent.name, None), *moved, FieldDiff("value", there, None))
+            if live or intent.name
+            else _NO_TOKEN,
+            remove=live.values if live else (),
             ttl=ttl,
             source=intent.source,
             unknown=("name", "value"),
             region=intent.region,
-            notes=[
-                Note("dkim-tokens-may-change", "note", "stays as it is unless SES gives new tokens with the new key")
-            ]
-            if intent.name is not None
-            else [],
+            notes=(_TOKENS_MAY_CHANGE,) if intent.name is not None else (),
             mark=self._old_token(zone, intent, live, address),
             token={
                 "identity": intent.owners[0],
@@ -437,7 +460,7 @@ class Upserts:
         planned = self.plan.changes[address]
         self.plan.of_domain.setdefault(intent.domain, []).append(planned)
         for owner in intent.owners:
-            planned.depends.add(owner)
+            planned.depends |= {owner}
             if not planned.claims:
                 self.plan.draft.make_part(owner)
             planned.needs += needs_of((owner,), "create", "claim")
@@ -446,13 +469,13 @@ class Upserts:
         if planned.token is None and not planned.claims:
             self._put_after(intent, address)
         if planned.token is not None:
-            planned.needs.append(Need(planned.token["identity"], "dkim"))
+            planned.needs += (Need(planned.token["identity"], "dkim"),)
         claim = intents.claimed_in_marker(intent)
         if self.plan.is_in_marker(intent):
             self.plan.markers.setdefault((planned.zone.id, intent.domain), marker.Marker()).groups.add(claim)
         if claim and (others := self.plan.other_claimants(planned.zone, intent.domain, claim)):
             words = f"it is also what the recon stack {_quoted(others)} declares, and goes with the last of them"
-            planned.notes.append(Note("shared", "note", words))
+            planned.notes += (Note("shared", "note", words),)
 
     def _put_by_us(self, intent: Intent) -> bool:
         """Whether the tags of a live set of this stack say that the record at this very name is ours: then what differs

@@ -114,13 +114,17 @@ class Zone:
         """Its own name servers, in lower case without final dots."""
         return _servers(self.sets(self.name, "NS"))
 
+    def is_asked(self) -> bool | None:
+        """Whether a parent zone in its account delegates to it; None where that is not known."""
+        says, own = self.delegations or (), set(self.servers)
+        return any(set(one.servers) == own for one in says) if own and says else None
+
     def undelegated(self) -> tuple[str, str] | None:
         """What hides the zone, and what to do: a parent zone in its account has no NS set or another one for it. None
         where nothing does, as far as the zones of this account tell."""
-        says, own = self.delegations or (), set(self.servers)
-        if not (own and says) or any(set(one.servers) == own for one in says):
+        if self.is_asked() is not False:
             return None
-        found = says[0]
+        found = (self.delegations or ())[0]
         there = f"delegates it to {', '.join(found.servers)}" if found.servers else "has no NS records for it"
         parent, servers = f"zone {found.parent_id} ({found.parent_name})", ", ".join(self.servers)
         return (
@@ -342,6 +346,17 @@ def _linked(zone: Zone) -> NoZone:
         f"zone {zone.id} ({zone.name}) belongs to the AWS service {zone.linked_service}, which alone may edit it",
         f"use names outside {zone.name}, or write `zone: manual` and create the records through that service",
     )
+
+
+def names_in_addresses(zones: Mapping[str, Zone], named: Iterable[str | None]) -> dict[str, str]:
+    """What stands for each public zone in the addresses of its records: its name; of several zones with one name the
+    first has that which the YAML names (``named``, in its order), else the one with the least id; the others their
+    id."""
+    first: dict[str, str] = {}
+    for zone in [*filter(None, (zones.get(one or "") for one in named)), *(zones[one] for one in sorted(zones))]:
+        if not zone.private:
+            first.setdefault(zone.name, zone.id)
+    return {zone.id: zone.name if first.get(zone.name) == zone.id else zone.id for zone in zones.values()}
 
 
 def texts_at(zones: Mapping[str, Zone], name: str) -> Iterator[str]:

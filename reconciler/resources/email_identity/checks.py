@@ -79,18 +79,7 @@ def _domain_records(place: EntryContext) -> None:
     values = place.values
     if place.name.startswith("*."):
         _wildcard(place)
-    zone = values.get("zone")
-    if isinstance(zone, str):
-        if zone.lower() in ("auto", "manual"):
-            values["zone"] = zone.lower()
-        elif not _ZONE_ID.fullmatch(zone):
-            bare = zone.removeprefix("/hostedzone/").upper()
-            hint = (
-                f"write {bare}" if _ZONE_ID.fullmatch(bare) else "write auto, manual, or an id such as Z0123456789ABC"
-            )
-            place.error(
-                "zone", "bad-zone", f"{show(zone)} is neither auto nor manual nor the id of a hosted zone", hint
-            )
+    _zone(place)
     ttl = values.get("ttl")
     if isinstance(ttl, int) and ttl > LONG_TTL:
         place.warn("ttl", "dns-long-ttl", f"{ttl} seconds are more than a week: a wrong record would stay that long",
@@ -104,6 +93,32 @@ def _domain_records(place: EntryContext) -> None:
             "null_mx", "dns-null-mx-sends", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
             "add `identity: false`, or take null_mx out",
         )  # fmt: skip
+
+
+def _zone(place: EntryContext) -> None:
+    """``zone``: auto, manual or an id; or a list of ids and ``manual``, of which one alone is no list."""
+    zone = place.values.get("zone")
+    listed = zone if isinstance(zone, list) else [zone]
+    found = [_zone_word(place, word) for word in listed if isinstance(word, str)]
+    if not found:
+        return
+    if "auto" in found and len(found) > 1:
+        place.error("zone", "bad-zone", "auto names one zone, and does not stand beside others", "write the zone's id")
+    for word in dict.fromkeys(word for word in found if found.count(word) > 1):
+        place.error("zone", "bad-zone", f"{show(word)} is named twice", "name each zone once", word)
+    place.values["zone"] = found[0] if len(found) == 1 else found
+
+
+def _zone_word(place: EntryContext, zone: str) -> str:
+    """One zone as it is written, ``auto`` and ``manual`` in lower case."""
+    if zone.lower() in ("auto", "manual"):
+        return zone.lower()
+    if not _ZONE_ID.fullmatch(zone):
+        bare = zone.removeprefix("/hostedzone/").upper()
+        hint = f"write {bare}" if _ZONE_ID.fullmatch(bare) else "write auto, manual, or an id such as Z0123456789ABC"
+        message = f"{show(zone)} is neither auto nor manual nor the id of a hosted zone"
+        place.error("zone", "bad-zone", message, hint, zone)
+    return zone
 
 
 def _wildcard(place: EntryContext) -> None:

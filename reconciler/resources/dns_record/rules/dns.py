@@ -185,21 +185,90 @@ def hidden_by_cname(view: RuleView, address: str, name: str, kind: str) -> Itera
             )
 
 
-@RuleFor(lambda view: ((view.record_address(z, "NS"), z) for z in sorted(view.undelegated)), _THEME, "dns_record/*")(
-    "dns-undelegated", "warning", "A hosted zone that its parent zone does not delegate to"
-)
+def _zones_with_domains(view: RuleView) -> Iterator[tuple[Address, str]]:
+    for zone in sorted({*view.undelegated, *view.hosted} & view.zones_with_domains):
+        yield view.record_address(zone, "NS"), zone
+
+
+zone_rule = RuleFor(_zones_with_domains, _THEME, "dns_record/*")
+
+
+@zone_rule("dns-undelegated", "warning", "A hosted zone that resolvers do not ask")
 def undelegated(view: RuleView, zone: str) -> Iterator[Problem]:
     """The stack has names in a hosted zone whose parent zone, in the same account, has no NS set for it, or one with
-    other name servers.
+    other name servers. With `--check-public-dns` also where public DNS returns other name servers for the zone.
 
     Why: Resolvers follow the NS records of the parent. They never see what is written into the zone, so SES cannot
     verify the domain and no receiver finds SPF, DKIM or DMARC.
-    Fix: Add the NS set that the message names to the parent zone. Do not change the name servers of the parent domain
-    at its registrar: that would break the parent.
+    Fix: Add the NS set that the message names to the parent zone, or name the zone that resolvers ask as `zone:`. Do
+    not change the name servers of the parent domain at its registrar: that would break the parent.
     Source: Route 53 Developer Guide, Routing traffic for subdomains; RFC 1034 section 4.2
     """
-    if any(is_at_or_below(name, zone) for name in view.domain_names):
+    public, asked = view.outside_servers.get(zone), view.asked_zones(zone)
+    used = [one for one in view.hosted.get(zone, ()) if one.used]
+    if asked and any(one.id in asked for one in used):
+        return
+    if zone in view.undelegated:
         yield Problem(*view.undelegated[zone])
+    elif used and asked is not None:
+        there = f"of the hosted zone {' and '.join(sorted(asked))}" if asked else ", ".join(public or ()) or "none"
+        servers = " or ".join(f"{', '.join(one.servers)} ({one.id})" for one in used)
+        yield Problem(
+            f"resolvers do not see what hosted zone {' or '.join(one.id for one in used)} ({zone}) holds: the name "
+            f"servers of {zone} are others: {there}",
+            f"set {servers} where {zone} is registered or delegated; or have `zone:` name the zone that is asked, or "
+            "manual",
+        )
+
+
+@zone_rule("dns-several-zones", "note", "Several hosted zones with one name")
+def several_zones(view: RuleView, zone: str) -> Iterator[Problem]:
+    """The account has several public hosted zones with the name of one that the stack has names in.
+
+    Why: Resolvers ask only the one whose name servers the parent zone or the registrar names. Nobody sees what is
+    written into the others.
+    Fix: To move between name servers declare both, `zone: [Z1, Z2]`, change the name servers, wait two days for
+    caches, and take the old zone out of the list. Otherwise delete the zone that nobody asks.
+    Source: Route 53 Developer Guide, Creating a public hosted zone; Making Route 53 the DNS service for a domain that's
+    in use
+    """
+    hosted, asked = view.hosted.get(zone, ()), view.asked_zones(zone)
+    if len(hosted) < 2:
+        return
+    ids = " and ".join(one.id for one in hosted)
+    if asked:
+        others = ", ".join(one.id for one in hosted if one.id not in asked)
+        answers = f"resolvers ask {' and '.join(sorted(asked))}, not {others}" if others else "resolvers ask them all"
+        yield Problem(f"the hosted zones {ids} are called {zone}: {answers}", "delete what is not needed any more")
+    else:
+        servers = "; ".join(f"{one.id}: {', '.join(one.servers)}" for one in hosted if one.servers)
+        unsure = "resolvers ask neither" if asked is not None else "this run cannot know which of them resolvers ask"
+        yield Problem(
+            f"the hosted zones {ids} are called {zone}: {unsure}",
+            f"compare the name servers where {zone} is registered ({servers}); --check-public-dns asks public DNS",
+        )
+
+
+@RuleFor(lambda view: ((a, z) for a, z in sorted(view.leaving.items())), _THEME, "dns_record/Z0123456789ABC/*")(
+    "dns-zone-in-use", "error", "Records deleted from the zone that resolvers ask"
+)
+def zone_in_use(view: RuleView, zone_id: str) -> Iterator[Problem]:
+    """A zone was taken out of `zone: [Z1, Z2]`, so its records are deleted, and resolvers still ask that zone: its
+    parent zone in the same account says so, or with `--check-public-dns` public DNS.
+
+    Why: Receivers would find no DKIM, SPF and DMARC records any more, until the name servers are changed.
+    Fix: Keep the zone in the list until its name servers are replaced and two days have passed, as long as resolvers
+    keep the old ones.
+    Source: Route 53 Developer Guide, Making Route 53 the DNS service for a domain that's in use
+    """
+    for zone, hosted in view.hosted.items():
+        sends = any(view.flows(one) for one in view.identities if is_at_or_below(one.name, zone))
+        if any(one.id == zone_id for one in hosted) and zone_id in (view.asked_zones(zone) or ()):
+            yield Problem(
+                f"resolvers ask the hosted zone {zone_id} for {zone}, and its records are deleted from there",
+                f"keep {zone_id} in `zone:` until the name servers of {zone} are others, and for two days after that",
+                hurts=sends,
+            )
 
 
 @written_rule(
