@@ -76,12 +76,19 @@ class DnsView:
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where no zone of the stack holds it, or
         it is delegated to other name servers."""
-        if name in self.zones:
-            return name
-        if (name, "NS") in self.dns_before or (name, "NS") in self.dns_after:
-            return None
-        above = name.partition(".")[2]
-        return self.zone_of(above) if above else None
+        zones, delegated = self.zones, self._delegated
+        while name:
+            if name in zones:
+                return name
+            if name in delegated:
+                return None
+            name = name.partition(".")[2]
+        return None
+
+    @cached_property
+    def _delegated(self) -> frozenset[str]:
+        """The names with name servers of their own."""
+        return frozenset(name for name, type_ in (*self.dns_before, *self.dns_after) if type_ == "NS")
 
     def asked_zones(self, name: str) -> frozenset[str] | None:
         """The ids of the hosted zones of a name that resolvers ask, as public DNS says, else a parent zone in the

@@ -314,20 +314,17 @@ class RuleView(DnsView):
             if address.startswith("dns_record/"):
                 _, zone, rest = address.split("/", 2)
                 name = rest.partition("/")[0]
-                nearest = next((one for one in at_or_above(name) if one in self.zones), None)
-                if zone != nearest and zone not in second:
+                if zone not in second and zone != self.zone_of(name):
                     found.setdefault(rest, address)
         return found
 
     def record_address(self, name: str, kind: str) -> Address:
         """The address of a record: the plan's own where it has one, else built from the zone that would hold it."""
-        zone = next((one for one in at_or_above(name) if one in self.zones), None)
-        built, index = f"dns_record/{zone}/{name}/{kind}", self._resource_index
-        if zone is not None and built in index:
+        zone = self.zone_of(name)
+        if zone is not None and (built := f"dns_record/{zone}/{name}/{kind}") in self._resource_index:
             return built
         if known := self._elsewhere.get(f"{name}/{kind}"):
             return known
-        zone = self.zone_of(name)
         if zone is None:
             labels = name.split(".")
             plain = [label for label in labels if not label.startswith("_") and label != "*"]

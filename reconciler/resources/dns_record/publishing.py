@@ -212,7 +212,8 @@ def to_publish(snapshot: Snapshot) -> Iterator[tuple[str, list[Intent]]]:
     something else of the domain is missing, or where nothing of it is verified.
     """
     by_domain: dict[str, list[Intent]] = {}
-    for intent in intents.of_state(snapshot):
+    by_hand = any(MANUAL in (entry.values.get("zone") or ()) for entry in snapshot.state.section("domains"))
+    for intent in intents.of_state(snapshot) if by_hand else ():
         if intent.zone == MANUAL:
             by_domain.setdefault(intent.domain, []).append(intent)
     for domain, wanted in by_domain.items():
