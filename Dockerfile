@@ -11,7 +11,7 @@ RUN python -I -m venv /opt/recon
 WORKDIR /source
 COPY requirements.lock ./
 RUN /opt/recon/bin/pip install --quiet --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml setup.py README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY reconciler reconciler
 RUN /opt/recon/bin/pip install --quiet --no-cache-dir --no-deps --no-build-isolation . \

@@ -15,10 +15,10 @@ SECONDS ?= 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-faults fuzz lint fix check golden docs site bench bench-fleet lock clean
+.PHONY: help install dev demo test test-slow test-browser test-faults fuzz lint fix check golden docs site bench bench-fleet dist lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## set up .venv to run recon from this checkout
 dev: $(VENV)/installed-dev ## set up .venv to work on recon
@@ -27,10 +27,13 @@ demo: $(VENV)/installed ## tell the story end to end on the embedded sandbox
 	@$(BIN)/python -m reconciler.demo $(ARGS)
 
 test: $(VENV)/installed-dev ## run the tests (ARGS="tests/test_names.py -k idna" for some)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## run the heavier suites
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow --hypothesis-profile others $(ARGS)
+
+test-browser: $(VENV)/installed-browser site ## look at the pages of recon and at the site in Chromium
+	@$(BIN)/python -m pytest -n 0 -m browser -rs $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## send every fault at every write of every kind; takes a while
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_faults*.py $(ARGS)
@@ -67,11 +70,19 @@ bench: $(VENV)/installed ## measure plan and apply; writes the table of docs/per
 bench-fleet: $(VENV)/installed-dev ## plan a thousand stacks while their workers are killed
 	@$(BIN)/python benchmarks/fleet.py $(ARGS)
 
+dist: $(VENV)/installed-dev ## build the sdist and the wheel of the last commit, the same bytes each time
+	@rm -rf dist build/dist && mkdir -p dist build/dist
+	@git archive HEAD | tar -x -C build/dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist build/dist
+	@cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS && cat SHA256SUMS
+
 lock: $(VENV)/uv ## resolve the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --group build -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --no-annotate --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --no-annotate --group pyproject.toml:browser -c requirements-dev.lock -o requirements-browser.lock
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(VENV)-fuzz $(VENV)-site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -84,13 +95,17 @@ $(VENV)/python:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml setup.py
+$(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml
 	@$(PIP) -r requirements.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/installed-browser: $(VENV)/installed-dev requirements-browser.lock
+	@$(PIP) -r requirements-browser.lock
 	@touch $@
 
 $(VENV)-fuzz/installed: tests/fuzz/requirements.txt

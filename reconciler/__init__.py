@@ -1,3 +1,3 @@
 """recon: a desired-state reconciler for e-mail sending on AWS."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

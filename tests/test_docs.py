@@ -13,6 +13,8 @@ from types import ModuleType
 import pytest
 import yaml
 
+from reconciler import __version__
+
 HERE = Path(__file__).parent.parent
 PAGES = sorted([*HERE.glob("*.md"), *(HERE / "docs").rglob("*.md")])
 
@@ -81,9 +83,13 @@ def test_plan_reads() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(HERE)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    site = HERE / "docs"
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            found = (page.parent / target).resolve()
+            assert found.exists(), f"{page.name} links to {target}"
+            if page.is_relative_to(site):
+                assert found.is_file() and found.is_relative_to(site), f"{page.name}: {target} is not on the site"
 
 
 def test_the_readme_lists_the_commands() -> None:
@@ -228,3 +234,50 @@ def test_every_promise_of_the_threat_model_names_a_test_that_exists() -> None:
             assert path.is_file() and re.search(rf"^def {name}\(", path.read_text(encoding="utf-8"), re.MULTILINE), (
                 f"{file}::{name} does not exist"
             )
+
+
+VERSIONED = re.compile(
+    r"recon@v(\d+\.\d+\.\d+)|rev: v(\d+\.\d+\.\d+)|recon_mail-(\d+\.\d+\.\d+)-py3|checkout v(\d+\.\d+\.\d+)"
+)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def test_pages_name_this_version() -> None:
+    """Whoever copies a line gets the release that the page came with."""
+    files = [*PAGES, *(HERE / "docs" / "examples").glob("*.yml"), *(HERE / "reconciler").rglob("*.py")]
+    changelog = HERE / "CHANGELOG.md"
+    found = {(path.name, *filter(None, match.groups())) for path in files if path != changelog
+             for match in VERSIONED.finditer(path.read_text(encoding="utf-8"))}  # fmt: skip
+    assert len(found) > 5
+    assert {version for _, version in found} == {__version__}, found
+
+
+def test_the_changelog_has_this_version() -> None:
+    """`[Unreleased]` first, then the releases, the newest first, with their dates; the newest is this version."""
+    text = (HERE / "CHANGELOG.md").read_text(encoding="utf-8")
+    heads = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert heads[0] == "[Unreleased]"
+    found = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", head) for head in heads[1:]]
+    assert all(found), heads
+    versions = [numbers(match[1]) for match in found if match]
+    assert versions == sorted(versions, reverse=True)
+    assert versions[0] == numbers(__version__)
+
+
+def test_old_names_and_formats_are_in_the_page_of_versions() -> None:
+    """Every alias is there with the release in which it ends, which is still to come; and so are the formats."""
+    from reconciler.cli import RENAMED as OPTIONS
+    from reconciler.renderers.jsonform import FORMAT_VERSION
+    from reconciler.resources.dns_record.marker import VERSION
+    from reconciler.rules.registry import RENAMED as RULES
+
+    page = (HERE / "docs" / "versions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:rule )?`([a-z-]+)`[^|]* \| `([a-z-]+)` \| [\d.]+ \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert {old: new for old, new, _ in rows} == {**OPTIONS, **RULES}
+    for old, _, end in rows:
+        ends = numbers(end)
+        assert ends > numbers(__version__), f"take {old} out of the code and of docs/versions.md"
+    assert f"`format_version` {FORMAT_VERSION} |" in page and f"`{VERSION}`" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -13,18 +14,20 @@ from pathlib import Path
 
 import pytest
 
+from reconciler import __version__
+
 HERE = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-browser.lock")
 
 
-def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, cwd: Path, timeout: int = 280, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RECON_", "PYTHON"))}
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=timeout,
         env={**kept, **environment},
     )
 
@@ -62,8 +65,6 @@ def test_the_wheel_holds_what_recon_needs(wheel: Path) -> None:
     assert "recon = reconciler.cli:main" in points
     assert "License-Expression: Apache-2.0" in metadata
     assert any(n.endswith("/LICENSE") for n in names)
-    from reconciler import __version__
-
     assert f"Version: {__version__}\n" in metadata
 
 
@@ -79,6 +80,8 @@ def test_it_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
 
 def _uses(work: Path, recon: list[str]) -> None:
     """Help, schema, validate and the sandbox, as somebody without the checkout would run them."""
+    version = run(*recon, "--version", cwd=work)
+    assert (version.returncode, version.stdout) == (0, f"recon {__version__}\n"), version.stderr
     helped = run(*recon, "--help", cwd=work)
     assert helped.returncode == 0 and "plan" in helped.stdout, helped.stderr
     schema = run(*recon, "schema", cwd=work)
@@ -101,19 +104,26 @@ def _uses(work: Path, recon: list[str]) -> None:
 
 @pytest.mark.slow
 def test_it_installs_into_a_bare_environment(wheel: Path, tmp_path: Path) -> None:
-    """From the lock file with hashes, then the wheel alone: the lock names everything that recon imports."""
-    venv = tmp_path / "venv"
-    made = run(sys.executable, "-m", "venv", venv, cwd=tmp_path)
+    """As docs/versions.md says: the wheel by its digest, then what it needs from the lock file that it came with. The
+    lock names everything that recon imports, and the whole demo runs from there."""
+    venv, work = tmp_path / "venv", tmp_path / "work"
+    made = run(sys.executable, "-I", "-m", "venv", venv, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    steps: list[list[str | Path]] = [["--require-hashes", "-r", HERE / "requirements.lock"], ["--no-deps", wheel]]
-    for arguments in steps:
-        installed = run(*pip, *arguments, cwd=tmp_path)
-        assert installed.returncode == 0, installed.stderr[-2000:]
-    checked = run(venv / "bin" / "python", "-m", "pip", "check", cwd=tmp_path)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (tmp_path / "wheel.txt").write_text(f"recon-mail @ {wheel.as_uri()} --hash=sha256:{digest}\n")
+    pip: list[str | Path] = [venv / "bin" / "pip", "install", "--quiet", "--require-hashes"]
+    first = run(*pip, "--no-deps", "-r", tmp_path / "wheel.txt", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr[-2000:]
+    lock = run(venv / "bin" / "python", "-I", "-m", "reconciler.scaffold.locked", cwd=tmp_path).stdout.strip()
+    assert Path(lock).is_relative_to(venv)
+    rest = run(*pip, "-r", lock, cwd=tmp_path)
+    assert rest.returncode == 0, rest.stderr[-2000:]
+    checked = run(venv / "bin" / "pip", "check", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout
-    (tmp_path / "work").mkdir()
-    _uses(tmp_path / "work", [str(venv / "bin" / "recon")])
+    work.mkdir()
+    _uses(work, [str(venv / "bin" / "recon")])
+    told = run(venv / "bin" / "python", "-I", "-m", "reconciler.demo", "--state", HERE / "state", cwd=work, timeout=900)
+    assert told.returncode == 0, told.stdout[-2000:] + told.stderr
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -132,6 +142,7 @@ def test_the_locks_cover_what_pyproject_asks_for() -> None:
     asked = {
         "requirements.lock": [*project["project"]["dependencies"], *project["dependency-groups"]["build"]],
         "requirements-dev.lock": project["dependency-groups"]["dev"],
+        "requirements-browser.lock": project["dependency-groups"]["browser"],
     }
     for name, wanted in asked.items():
         locked = {line.split("==")[0] for line in (HERE / name).read_text().splitlines() if "==" in line}

@@ -460,7 +460,7 @@ def test_workflows_are_pinned_and_keep_expressions_out_of_scripts(path: str) -> 
     """GitHub Docs, "Security hardening for GitHub Actions"; shell steps are at least what bash can parse."""
     text = (HERE / path).read_text() if path == "action.yml" else WORKFLOWS[path]
     for action in re.findall(r"^[ -]*uses: (\S+)", text, re.MULTILINE):
-        if action != "acme/recon@v0.1.0":  # ours, in the examples: whoever copies them names a commit
+        if action != "acme/recon@v0.2.0":  # ours, in the examples: whoever copies them names a commit
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
     assert not re.search(r"secrets\.|AWS_SECRET|pull_request_target", text)
     document = yaml.safe_load(text)
@@ -478,8 +478,8 @@ def test_workflows_are_pinned_and_keep_expressions_out_of_scripts(path: str) -> 
 
 @pytest.mark.parametrize("path", WORKFLOWS)
 def test_a_job_has_only_the_rights_that_it_needs(path: str) -> None:
-    """Rights are given job by job; a token for AWS only to jobs that assume a role; the role that writes only behind an
-    environment, and never beside a right to write to the forge."""
+    """Rights are given job by job; a token only to jobs that assume a role of AWS or sign an attestation; the role that
+    writes only behind an environment, and never beside a right to write to the forge."""
     document = yaml.safe_load(WORKFLOWS[path])
     assert document["permissions"] == {"contents": "read"}
     for name, job in document["jobs"].items():
@@ -487,7 +487,10 @@ def test_a_job_has_only_the_rights_that_it_needs(path: str) -> None:
         named = [step["with"]["role-to-assume"] for step in job["steps"]
                  if "configure-aws-credentials" in step.get("uses", "")]  # fmt: skip
         roles = {role.replace("${{ matrix.role }}", "/recon-").rpartition("/")[2] for role in named}
-        assert (rights.get("id-token") == "write") is bool(roles), name
+        attests = any("actions/attest@" in step.get("uses", "") or {"command": "plan", "attest": "true"}.items()
+                      <= step.get("with", {}).items() for step in job["steps"])  # fmt: skip
+        assert (rights.get("id-token") == "write") is (bool(roles) or attests), name
+        assert (rights.get("attestations") == "write") is attests, name
         if "recon-apply" in roles:
             assert job["environment"] == "production" and job["needs"] == "plan"
         if "recon-rotate" in roles:

@@ -72,7 +72,7 @@ ROOMS: dict[str, set[str]] = {
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
-    "renderers": {"model", "errors", "masking", "redaction", "resources"},
+    "renderers": {"model", "errors", "masking", "redaction", "regions", "resources"},
     # around a run
     "lock": {"model", "errors", "files", "backend", "aws", "observing"},
     "journal": {"model", "errors", "files", "backend", "lock", "renderers"},

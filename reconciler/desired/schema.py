@@ -87,7 +87,7 @@ def _add_envelope(body: dict[str, Any], spec: KindSpec, section: Section) -> Non
         if child.item_key:
             own[child.parent_key] = {
                 "title": f"{child.words[0].upper()}{child.words[1:]}s",
-                "description": f"List of {child.words}s.",
+                "description": f"List of {child.many}.",
                 "type": ["array", "null"],
                 "items": {"$ref": f"#/$defs/{child.name}"},
             }

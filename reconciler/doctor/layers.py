@@ -371,8 +371,8 @@ def _zone_of(facts: Facts, name: str) -> Zone | None:
 
 
 def _several(facts: Facts, told: Container[str]) -> Iterator[Check]:
-    """Which of several hosted zones with one name public DNS asks; and the zones that the YAML names and that public DNS
-    does not ask, apart from those that a check has told of already."""
+    """Which of several hosted zones with one name resolvers ask; and the zones that the YAML names and that they do
+    not ask, apart from those that a check has told of already."""
     entries = intents.own_entries(facts.snapshot).values()
     named = {zone for entry in entries for zone in intents.zones_named(entry)}
     for apex in sorted({apex_of(facts.snapshot, domain) for domain in facts.domains}):

@@ -388,7 +388,7 @@ def _children(
     held: dict[str, Any] = {}
     hidden = snapshot.unknown(child.address_of(live.region or "", live.name))
     if hidden is not None:
-        item.notes.append(f"{live.region}: its {child.words}s could not be read: {hidden.reason}")
+        item.notes.append(f"{live.region}: its {child.many} could not be read: {hidden.reason}")
     for other in others:
         name = part_name(other.address)
         unsupported = [k for k, f in child.all_fields.items() if not f.declared and other.spec.get(k)]

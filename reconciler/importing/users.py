@@ -156,7 +156,7 @@ def _described(live: Observed, grants: list[tuple[str, Any]]) -> SmtpUserFound:
         return found
     identities = _identities(parts["identities"] or [])
     if identities is None:
-        sets = f"{KINDS[DEFAULT_SET.kind].words}s"
+        sets = KINDS[DEFAULT_SET.kind].many
         found.why = f"{label} names resources that are neither identities nor {sets}, or patterns of them"
         return found
     spec = live.spec

@@ -187,7 +187,7 @@ def _others(aws: Aws, snapshot: Snapshot, reader: Reader, region: str) -> list[O
     listed = [spec.address_of(region, row[key] if key else row) for row in rows]
     others = [address for address in listed if address not in snapshot.observed and not snapshot.unknown(address)]
     if more := others[MOST_USERS:]:
-        words = f"whether {len(more)} more {spec.words}s in {region} use what is deleted was not read"
+        words = f"whether {len(more)} more {spec.many} in {region} use what is deleted was not read"
         snapshot.say("warning", "users-unread", words, hint="if one does, AWS refuses the deletion")
     found = aws.parallel(lambda a: reader.read(aws, region, address_parts(a).name), others[:MOST_USERS])
     return [one for one in found if one is not None]

@@ -414,8 +414,14 @@ class KindSpec:
 
     @property
     def a_words(self) -> str:
-        """``words`` with its article."""
-        return f"{'an' if self.words[0].lower() in 'aeiou' else 'a'} {self.words}"
+        """``words`` with its article: ``an SNS topic``."""
+        vowels = "AEFHILMNORSX" if self.words[:2].isupper() else "aeiouAEIOU"
+        return f"{'an' if self.words[0] in vowels else 'a'} {self.words}"
+
+    @property
+    def many(self) -> str:
+        """``words`` for several: ``identities``."""
+        return f"{self.words[:-1]}ies" if self.words.endswith("y") else f"{self.words.removesuffix('s')}s"
 
     def address_of(self, *parts: str) -> str:
         """``KIND/REGION/NAME``; the parts as ``address`` lists them. An empty one, of what has no name, is left out."""

@@ -18,7 +18,7 @@ def plan(*changes: Change, **more: object) -> Plan:
     values: dict[str, object] = {
         "stack": "acme-mail", "environment": "production", "scope": "acme-mail/production", "account": "111122223333",
         "outcome": "changes" if changes else "no_changes", "created_at": "2026-11-22T00:00:00Z",
-        "state_digest": "sha256:" + "5e" * 32, "recon_version": "0.1.0",
+        "state_digest": "sha256:" + "5e" * 32, "recon_version": "0.2.0",
         "scanned": ("regions us-east-1, eu-west-1", "zone acme.com"),
         "calls": {"sesv2": 31, "route53": 7, "iam": 4}, "write_calls": 18 if changes else 0,
         "seconds": 20 if changes else 0, "context": {"regions": [US, EU]}, **more,

@@ -130,12 +130,12 @@ class Together:
                 continue
             if spec.quota_fixed:
                 last = [e for e in self.entries if SECTIONS[e.section][0] is spec and e.region == region][spec.quota]
-                many = f"{spec.quota} {spec.words}{'' if spec.quota == 1 else 's'}"
+                many = f"{spec.quota} {spec.words if spec.quota == 1 else spec.many}"
                 self.error(last, "", "too-many", f"a region has at most {many}; {count} are declared for {region}",
                            "take one out, or declare it for another region", f"{kind} {region}")  # fmt: skip
                 continue
             self.problems.warn(
-                "quota", f"{count} of {kind} in {region}: the quota of AWS is {spec.quota}",
+                "quota", f"{count:,} {spec.many} in {region}: AWS's quota is {spec.quota:,}",
                 "ask AWS whether it can be raised, or use several accounts", source=self.stack.source,
                 detail=f"{kind} {region}",
             )  # fmt: skip

@@ -67,7 +67,7 @@ def _check_children(place: EntryContext, spec: KindSpec, child: KindSpec) -> Non
     held = list(child.held_in(place.values))
     if child.quota is not None and len(held) > child.quota:
         place.error(
-            child.parent_key, "too-many", f"{len(held)} {child.words}s; SES takes {child.quota} a {spec.words}",
+            child.parent_key, "too-many", f"{len(held)} {child.many}; SES takes {child.quota} a {spec.words}",
             f"declare {child.quota} at most",
         )  # fmt: skip
     checks = checks_of(child.name)
