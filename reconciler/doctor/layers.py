@@ -340,9 +340,10 @@ def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
     """A check that failed where a zone has no name servers, none that answer, or none of those of its hosted zone."""
     seen = facts.answers.get((apex, "NS"), Answer())
     above = facts.answers.get((apex.partition(".")[2], "NS"), Answer())
-    own = zone.servers if zone is not None else ()
-    if set(seen.values) & set(own):
+    if zone is not None and {*seen.values} & {*zone.servers}:
+        yield from _held_elsewhere(facts, apex, zone)
         return
+    own = zone.servers if zone is not None else ()
     parent = next((one.parent_name for one in zone.delegations or ()), "") if zone is not None else ""
     where = f"in the zone {parent} that public DNS uses" if parent else "at the registrar"
     hint = f"set {', '.join(own) or 'the name servers that hold its records'} {where}"
@@ -360,6 +361,25 @@ def _delegation(facts: Facts, apex: str, zone: Zone | None) -> Iterator[Check]:
     else:
         return
     yield Check("dns", FOUND, message, hint, apex, about=DELEGATION)
+
+
+def _held_elsewhere(facts: Facts, apex: str, asked: Zone) -> Iterator[Check]:
+    """A check that failed where another zone of the name has the records that the one that is asked lacks."""
+    wanted = [
+        (intent.name, intent.type)
+        for intent in intents.each_once(intents.of_state(facts.snapshot))
+        if intent.name and intent.domain in facts.domains and apex_of(facts.snapshot, intent.name) == apex
+    ]
+    lacking = [place for place in wanted if not asked.sets(*place)]
+    for zone in hosted_zones(facts.snapshot, apex):
+        if zone is not asked and any(zone.sets(*place) for place in lacking):
+            message = (
+                f"{apex} is delegated to {', '.join(asked.servers)}, the hosted zone {asked.id}, and its records are "
+            )
+            message += f"in {zone.id}, which nobody asks"
+            hint = f"set {', '.join(zone.servers)} at the registrar, or write the records into {asked.id}"
+            yield Check("dns", FOUND, message, hint, apex, about=DELEGATION)
+            return
 
 
 def _zone_of(facts: Facts, name: str) -> Zone | None:
