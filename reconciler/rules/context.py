@@ -467,7 +467,8 @@ def _entries_before(view: RuleView, changes: Iterable[Change]) -> Callable[[Entr
     record that changes it says nothing: then they look at what is live."""
     was: dict[tuple[str, str, str | None], dict[str, Any]] = {}
     for change in changes:
-        if desired := view.desired.get(change.address):
+        desired = view.desired.get(change.address)
+        if desired is not None and KINDS[change.kind].sections:  # whose fields are those of its entry
             entry, before = desired.entry, change.before or {}
             fields = {diff.path.partition(".")[0] for diff in change.diff}
             place = was.setdefault((entry.section, entry.name, entry.region), {})
