@@ -15,7 +15,7 @@ SECONDS ?= 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-slow test-browser test-faults fuzz lint fix check golden docs site bench bench-fleet dist lock clean
+.PHONY: help install dev demo test test-slow test-browser test-faults fuzz lint fix check golden docs site bench bench-kinds bench-fleet dist lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ site: $(VENV)-site/installed ## build the docs as a site in build/site; a broken
 
 bench: $(VENV)/installed ## measure plan and apply; writes the table of docs/performance.md
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-kinds: $(VENV)/installed ## count the calls of each kind; writes their table of docs/performance.md
+	@$(BIN)/python benchmarks/kinds.py
 
 bench-fleet: $(VENV)/installed-dev ## plan a thousand stacks while their workers are killed
 	@$(BIN)/python benchmarks/fleet.py $(ARGS)

@@ -11,7 +11,9 @@ What must hold:
 - after ``recon apply``, octoDNS's dump of the zone is in sync with it, and Terraform imports all without a change;
 - what octoDNS or Terraform writes beside recon's records is no change for recon, and stays;
 - what Terraform has made and recon declares then is adopted, and Terraform shows no change;
-- after another ``recon apply``, octoDNS and Terraform show what recon has changed, and nothing else.
+- after another ``recon apply``, octoDNS and Terraform show what recon has changed, and nothing else;
+- the steps of docs/from-terraform.md change nothing: Terraform makes a domain, recon imports and adopts it, Terraform
+  forgets it.
 """
 
 from __future__ import annotations
@@ -344,7 +346,65 @@ class Terraform:
         self.check.must("Terraform shows the one record that recon has changed", alone, output)
 
 
+LEAVING = """\
+resource "aws_sesv2_configuration_set" "main" {
+  configuration_set_name = "main"
+  suppression_options { suppressed_reasons = ["BOUNCE"] }
+}
+resource "aws_sesv2_email_identity" "acme" {
+  email_identity         = "acme.com"
+  configuration_set_name = aws_sesv2_configuration_set.main.configuration_set_name
+}
+resource "aws_route53_record" "dkim" {
+  count   = 3
+  zone_id = "ZONE"
+  name    = "${aws_sesv2_email_identity.acme.dkim_signing_attributes[0].tokens[count.index]}._domainkey.acme.com"
+  type    = "CNAME"
+  ttl     = 300
+  records = ["${aws_sesv2_email_identity.acme.dkim_signing_attributes[0].tokens[count.index]}.dkim.amazonses.com"]
+}
+"""
+FORGOTTEN = "".join(
+    f"removed {{\n  from = {place}\n  lifecycle {{ destroy = false }}\n}}\n"
+    for place in ("aws_sesv2_configuration_set.main", "aws_sesv2_email_identity.acme")
+)
+
+
+def from_terraform(check: Check) -> None:
+    """The steps of docs/from-terraform.md, with the ``removed`` block and with ``state rm``."""
+    code, folder = check.folder / "terraform" / "main.tf", check.folder / "terraform"
+    provider = TERRAFORM.partition("resource ")[0]
+    code.write_text(provider + LEAVING.replace("ZONE", check.zone.rpartition("/")[2]))
+    why_not = tools.terraform_missing() or tools.terraform_init(check.sandbox, folder)
+    if why_not:
+        print(f"--    the way from Terraform is left out: {why_not}")
+        return
+
+    def terraform(*arguments: str) -> str:
+        return check.run("terraform", "terraform", *arguments)[1]
+
+    def at_rest(when: str) -> None:
+        output = terraform("plan", "-input=false", "-no-color")
+        check.must(f"Terraform shows no change {when}", "No changes." in output, output)
+
+    terraform("apply", "-input=false", "-auto-approve")
+    _, output = check.recon("import", "--out", "state")
+    check.must("recon imports what Terraform has made, to be adopted alone", "changes nothing else" in output, output)
+    check.recon("apply", "state", "--allow-adopt", "--auto-approve")
+    at_rest("after recon has adopted all of it")
+    terraform("state", "rm", "aws_route53_record.dkim")
+    code.write_text(provider + FORGOTTEN)
+    output = terraform("apply", "-input=false", "-no-color", "-auto-approve")
+    check.must("Terraform forgets it and destroys nothing", "0 added, 0 changed, 0 destroyed" in output, output)
+    at_rest("after that")
+    exit_code, output = check.recon("plan", "state", "--detailed-exitcode", codes=(0, 2))
+    check.must("recon shows no change after that", exit_code == 0, output)
+
+
 def main() -> int:
+    with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
+        leaving = Check(Path(folder), sandbox)
+        from_terraform(leaving)
     with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
         check = Check(Path(folder), sandbox)
         check.apply("none")
@@ -355,7 +415,7 @@ def main() -> int:
         for tool in others:
             tool.later()
         check.at_rest("in the end")
-        return 1 if check.failed else 0
+        return 1 if check.failed + leaving.failed else 0
 
 
 def _can_run(tool: OctoDns | Terraform) -> bool:

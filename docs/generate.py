@@ -424,6 +424,8 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> int:
+    # The whole schema has the ids of the rules in it, and reads them from there.
+    (SCHEMAS / "rules.schema.json").write_text(rules_schema(), encoding="utf-8")
     wanted = pages()
     for path in {*RULES.glob("*.md")} - {*wanted}:
         path.unlink()  # the page of a rule that is no longer there

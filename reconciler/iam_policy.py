@@ -25,7 +25,8 @@ from reconciler.backend import location_of, scope_key
 from reconciler.errors import ReconError
 from reconciler.kinds import cloudformation as cfn
 from reconciler.kinds.grants import Grant, Role
-from reconciler.kinds.iam_principals import NOUNS, IamPrincipal
+from reconciler.kinds.iam_account import NOUNS
+from reconciler.kinds.iam_principals import IamPrincipal
 from reconciler.kinds.obstacles import TENANT_READS
 from reconciler.kinds.ownership import STACK
 from reconciler.kinds.registry import REGISTRY

@@ -22,7 +22,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import ReadScope, Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import Address, State
-from reconciler.resources import KINDS, SECTIONS, SWEPT_AS, addresses_of, children, kind_of_arn
+from reconciler.resources import KINDS, REMNANTS, SECTIONS, SWEPT_AS, addresses_of, children, kind_of_arn
 from reconciler.resources.dns_record.kind import DnsRecord
 from reconciler.rules.context import read_facts
 
@@ -111,7 +111,7 @@ def observe(
         for done in [*reads, *(pool.submit(chain, names) for names in chains)]:
             done.result()
         if swept is not None and read_scope is None:
-            late = swept.take_far()
+            late = swept.take_far() - snapshot.observed.keys()
     if late := late | doubted(snapshot):
         # Nobody declares it, so that only the search could find it; or a list that may trail does not have it: read
         # now, as a run with these targets reads.
@@ -160,14 +160,16 @@ class _Sweep:
         self.denied: list[str] = []
         self.failed: list[tuple[str, AwsError]] = []
         near = snapshot.regions
+        self.home = regions.home_region(stack.partition)
         places = {*(r for r in regions.SES_REGIONS if regions.partition_of(r) == stack.partition), *near}
         self._near = [pool.submit(self._ask, region, False) for region in sorted(near)]
-        self._zones = pool.submit(_sweep_zones, snapshot, aws, regions.home_region(stack.partition))
+        self._zones = pool.submit(_sweep_zones, snapshot, aws, self.home)
         self._far = [pool.submit(self._ask, region, True) for region in sorted(places - near)]
 
     def _ask(self, region: str, brief: bool) -> tuple[str, list[_Tagged], AwsError | None]:
         try:
-            items = [i for wanted in self.filters for i in _tagged(self.aws, region, wanted, *SWEPT_AS, brief=brief)]
+            types = (*SWEPT_AS, *(REMNANTS if region == self.home else ()))
+            items = [i for wanted in self.filters for i in _tagged(self.aws, region, wanted, *types, brief=brief)]
             return region, [_owned(item, region) for item in items], None
         except AwsError as error:
             return region, [], error

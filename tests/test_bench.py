@@ -47,6 +47,15 @@ def test_a_small_benchmark_runs_and_fills_the_page(bench: ModuleType, tmp_path: 
         assert part in text
 
 
+def test_every_kind_has_its_row_of_calls(bench: ModuleType) -> None:
+    from reconciler.resources import KINDS
+
+    listed = [kind for row in importlib.import_module("kinds").ROWS for kind in row.kinds]
+    assert sorted(listed) == sorted(KINDS)
+    page = PAGE.read_text(encoding="utf-8")
+    assert not [kind for kind in listed if page.count(f"| {kind}") < 2 and page.count(f", {kind} |") < 1]
+
+
 def test_the_other_tools_get_the_same_stack(bench: ModuleType, tmp_path: Path) -> None:
     """Six records a domain for octoDNS, as many resources for Terraform; what is missing is said."""
     stacks, tools = bench.stacks, bench.tools

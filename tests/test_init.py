@@ -26,12 +26,13 @@ def test_what_it_writes_validates(house: support.House) -> None:
         assert f"name: {forge}" in (place / "state" / "stack.yaml").read_text()
 
 
-def test_commented_examples_validate_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "us-gov-west-1"])
+def test_commented_examples_validate_too(tmp_path: Path, region: str) -> None:
     """What stands in comments as an example is as valid as what stands there."""
-    for path, text in files(InitOptions(domain="acme.com")).items():
+    for path, text in files(InitOptions(domain="acme.com", region=region)).items():
         if not path.startswith("state/"):
             continue
-        bare = re.sub(r"^( *)# ( *(?:[\w.@-]+|\"[^\"]+\"):(?: .*)?)$", r"\1\2", text, flags=re.MULTILINE)
+        bare = re.sub(r"^( *)# ( *(?:(?:[\w.@-]+|\"[^\"]+\"):(?: .*)?|- \{.*\}))$", r"\1\2", text, flags=re.MULTILINE)
         assert bare != text or path == "state/defaults.yaml"
         (tmp_path / Path(path).name).write_text(bare.replace("\nsmtp_users: {}\n", "\n"))
     state = desired.load(tmp_path, "production").state
@@ -39,7 +40,11 @@ def test_commented_examples_validate_too(tmp_path: Path) -> None:
     assert {e.name for e in state.section("domains")} >= {"acme.com", "news.acme.com", "parked.example"}
     assert state.stack.backend
     assert state.stack.dns_account == "999900001111"
-    assert state.section("dedicated_ip_pools")
+    for section in ("dedicated_ip_pools", "cloudwatch_dashboards", "sending_roles"):
+        assert state.section(section)
+    assert {e.name for e in state.section("cloudwatch_alarms")} == {"bounces", "complaints", "quota"}
+    (rule,) = state.section("event_rules")
+    assert rule.region in {e.region for e in state.section("sns_topics") if e.values.get("subscriptions")}
 
 
 @pytest.mark.parametrize(

@@ -451,7 +451,9 @@ def test_whatever_gives_rights_is_limited_by_a_boundary() -> None:
 
 
 BY_NAME = {"iam:UpdateAssumeRolePolicy", "iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile"}
-"""For these IAM knows no condition on the boundary: they say who may use a role, whose rights the boundary limits."""
+"""For these IAM knows no condition on the boundary (Service Authorization Reference for IAM: UpdateAssumeRolePolicy has
+the role alone, the other two the instance profile alone): they say who may use a role, whose rights the boundary
+limits, and are allowed for declared names alone."""
 
 
 def test_who_may_use_a_role_is_changed_of_declared_roles_alone(house: House) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from support import ACCOUNT, HOME, House, client, lines, put
+from support import ACCOUNT, HOME, OTHER, House, client, lines, put
 
 STATE = "state.yaml"
 ADDRESS = "sending_role/blast"
@@ -281,6 +281,70 @@ def test_a_role_of_the_state_may_use_another(house: House) -> None:
     house.settle()
 
 
+def arn_of(name: str) -> str:
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+def test_a_role_that_trusts_itself_trusts_nobody_until_it_is_there(house: House) -> None:
+    house.sandbox.fault("denied", service="iam", operation="UpdateAssumeRolePolicy")
+    house.write(role({"principals": [arn_of("blast"), ACCOUNT]}))
+    assert house.cli("apply", STATE, "--auto-approve").code == 1
+    writes = [call["params"] for call in house.sandbox.calls() if call["operation"] == "CreateRole"]
+    assert [json.loads(one["AssumeRolePolicyDocument"])["Statement"][0]["Effect"] for one in writes] == ["Deny"]
+    house.settle()
+    (statement,) = live()["AssumeRolePolicyDocument"]["Statement"]
+    assert arn_of("blast") in statement["Principal"]["AWS"]
+
+
+def test_roles_that_trust_each_other_are_bad_input(house: House) -> None:
+    document = role({"principals": [arn_of("zed")]})
+    document["sending_roles"]["zed"] = role({"principals": [ACCOUNT, arn_of("yak")]})["sending_roles"]["blast"]
+    document["sending_roles"]["yak"] = role({"principals": [arn_of("blast")]})["sending_roles"]["blast"]
+    document["sending_roles"]["own"] = role({"principals": [arn_of("own")]})["sending_roles"]["blast"]
+    house.write(document)
+    ran = house.cli("validate", STATE, "--format", "json")
+    assert ran.code == 1
+    wrong = [d for d in ran.json["diagnostics"] if d["severity"] == "error"]
+    assert all(d["code"] == "circular-trust" and d["file"] and d["line"] for d in wrong)
+    places = {(d["address"], d["message"].partition(":")[0]) for d in wrong}
+    assert places == {
+        ("sending_role/blast", "sending_roles.blast.trust.principals.0"),
+        ("sending_role/zed", "sending_roles.zed.trust.principals.1"),
+        ("sending_role/yak", "sending_roles.yak.trust.principals.0"),
+    }
+
+
+def test_what_is_left_of_a_role_that_somebody_has_deleted(house: House) -> None:
+    """Its instance profile is found by its tag, also by a stack that is elsewhere; with another role it stays."""
+    iam = client("iam")
+
+    def vanish() -> None:
+        iam.remove_role_from_instance_profile(InstanceProfileName="blast", RoleName="blast")
+        iam.delete_role_policy(RoleName="blast", PolicyName="recon-send")
+        iam.delete_role(RoleName="blast")
+
+    house.settle(EC2)
+    vanish()
+    (change,) = house.plan({"stack": {"regions": [OTHER]}}).changes
+    assert (change.address, change.action, [n.rule for n in change.notes]) == (ADDRESS, "delete", ["role-gone"])
+    house.settle()
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        profile()
+    house.settle(EC2)
+    vanish()
+    house.settle()
+    assert profile()["Roles"][0]["RoleName"] == "blast", "a declared one is made anew, and takes its profile"
+    vanish()
+    house.settle({"released": ["sending_roles.blast"]})
+    assert "Tags" not in profile()
+    iam.tag_instance_profile(InstanceProfileName="blast", Tags=[{"Key": "recon:stack", "Value": "acme"}])
+    iam.create_role(RoleName="theirs", AssumeRolePolicyDocument=trusting("ec2.amazonaws.com"))
+    iam.add_role_to_instance_profile(InstanceProfileName="blast", RoleName="theirs")
+    plan = house.plan({})
+    assert not plan.changes
+    assert ("left", ADDRESS) in {(d.code, d.address) for d in plan.diagnostics}
+
+
 def test_drift_names_who_changed_a_role_and_senders_knows_it_as_declared(house: House) -> None:
     house.settle(role())
     client("iam").update_assume_role_policy(RoleName="blast", PolicyDocument=trusting("ec2.amazonaws.com"))
@@ -318,3 +382,24 @@ def test_a_role_in_its_own_profile_is_adopted_whatever_its_trust_says(house: Hou
     iam.create_instance_profile(InstanceProfileName="blast")
     iam.add_role_to_instance_profile(InstanceProfileName="blast", RoleName="blast")
     house.settle(EC2)
+
+
+def test_what_several_kinds_need_is_asked_once(house: House) -> None:
+    """The account's status for its settings, the quota alarm and the rules; policies for users and roles."""
+    iam = client("iam")
+    arn = iam.create_policy(PolicyName="more", PolicyDocument=ANYTHING)["Policy"]["Arn"]
+    house.apply({
+        **role(),
+        "account": {"suppression_attributes": {"suppressed_reasons": ["BOUNCE"]}},
+        "cloudwatch_alarms": {"quota": {"preset": "quota"}},
+        "smtp_users": {"news": {"from_addresses": ["*"], "credentials": {"secretsmanager": {"name": "news"}}}},
+    })  # fmt: skip
+    iam.attach_role_policy(RoleName="blast", PolicyArn=arn)
+    iam.create_group(GroupName="all")
+    iam.add_user_to_group(GroupName="all", UserName="news")
+    for command in (("plan", STATE), ("import", "--stack", "acme", "--region", HOME)):
+        house.clear()
+        assert house.cli(*command).code == 0
+        calls = house.calls()
+        assert calls.count("iam:GetAccountAuthorizationDetails") == 2, command
+        assert calls.count("sesv2:GetAccount") <= 1, command

@@ -20,6 +20,7 @@ from reconciler.doctor.receiver import READS as READS_OF_RECEIVER
 from reconciler.doctor.receiver import ReceiverFacts, read_rates, read_receiver
 from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.registry import REGISTRY
+from reconciler.kinds.ses_accounts import account_in
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
 from reconciler.names import domain_of, is_at_or_below, parents
@@ -191,7 +192,7 @@ class _Meanwhile:
         """Once the snapshot is read: read what depends on it, and put everything into the facts."""
         facts, aws, snapshot = self.facts, self.aws, self.facts.snapshot
         answers = self.pool.submit(self.dns.ask, questions(snapshot, facts.domains)) if self.dns is not None else None
-        accounts = aws.parallel(lambda region: _account(aws, snapshot, region), facts.regions)
+        accounts = aws.parallel(lambda region: account_in(aws, snapshot, region), facts.regions)
         facts.accounts = dict(zip(facts.regions, accounts, strict=True))
         facts.senders = sender_facts.complete(aws, *self.people.result(), snapshot, facts.regions, state)
         facts.sent = dict(zip(facts.regions, self.sent.result(), strict=True))
@@ -216,15 +217,6 @@ def _read_callers(aws: Aws, facts: Facts) -> None:
     counted = [region for region in bad if callers.counting(facts.snapshot, region)]
     found = aws.parallel(lambda region: callers.read_callers(aws, region, facts.snapshot.now), counted)
     facts.callers = dict(zip(counted, found, strict=True))
-
-
-def _account(aws: Aws, snapshot: Snapshot, region: str) -> Mapping[str, Any] | ReconError:
-    if region in snapshot.ses_accounts:
-        return snapshot.ses_accounts[region]
-    try:
-        return aws.call("sesv2", "GetAccount", region)
-    except AwsError as error:
-        return error
 
 
 def _sent(aws: Aws, region: str, now: str) -> Sent | ReconError:

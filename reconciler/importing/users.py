@@ -7,13 +7,14 @@ allows ses:SendRawEmail, of late through a group); IAM API, GetAccountAuthorizat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from reconciler.errors import AwsError
-from reconciler.kinds.iam_principals import details
+from reconciler.kinds.iam_account import Detail, everyone, groups_and_policies
+from reconciler.kinds.iam_principals import has_more
 from reconciler.kinds.ownership import KEY
 from reconciler.kinds.send_policy import sends
 from reconciler.kinds.snapshot import Snapshot
@@ -79,21 +80,21 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
     An administrator (``*``) is none. Raises AwsError where the users cannot be read; groups and attached policies
     that cannot be read are said in ``snapshot``.
     """
-    everyone = details(aws, "User")["User"]
+    users = everyone(aws, snapshot)["User"]
     groups: dict[str, list[tuple[str, Any]]] = {}
     managed: dict[str, Any] = {}
-    if any(user.get("GroupList") for user in everyone):
-        for group in _others(aws, snapshot, "Group", "GroupDetailList"):
+    if any(map(has_more, users)):
+        all_groups, policies = _others(aws, snapshot)
+        for group in all_groups:
             groups[group["GroupName"]] = list(_inline(group, "GroupPolicyList"))
             groups[group["GroupName"]] += [(a, a) for a in _attached(group)]
-    if any(_attached(user) for user in everyone) or any(a == b for g in groups.values() for a, b in g):
-        for policy in _others(aws, snapshot, "LocalManagedPolicy", "Policies"):
+        for policy in policies:
             versions = policy.get("PolicyVersionList") or ()
             managed[policy["Arn"]] = next(
                 (_document(v.get("Document")) for v in versions if v.get("IsDefaultVersion")), None
             )
     found = []
-    for user in everyone:
+    for user in users:
         grants = [
             (label, document)
             for label, document in _policies(user, groups, managed)
@@ -104,11 +105,12 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
     return sorted(found, key=lambda user: user.name)
 
 
-def _others(aws: Aws, snapshot: Snapshot, kind: str, member: str) -> Iterator[Mapping[str, Any]]:
+def _others(aws: Aws, snapshot: Snapshot) -> tuple[Sequence[Detail], Sequence[Detail]]:
     try:
-        yield from aws.pages("iam", "GetAccountAuthorizationDetails", member, token_in="Marker", Filter=[kind])
+        return groups_and_policies(aws, snapshot)
     except AwsError as error:
         snapshot.unreadable("smtp_user", error.message, error.hint)
+        return (), ()
 
 
 def _inline(holder: Mapping[str, Any], member: str) -> Iterator[tuple[str, Any]]:

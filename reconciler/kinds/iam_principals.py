@@ -13,7 +13,6 @@ User Guide, "Troubleshooting IAM" (changes are eventually visible), "IAM and STS
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from reconciler.kinds import other_policies, send_policy
 from reconciler.kinds.changes import alteration, creation, deletion
 from reconciler.kinds.comparing import differences, overlay, project, touches
 from reconciler.kinds.grants import Grant
+from reconciler.kinds.iam_account import Detail, everyone
 from reconciler.kinds.kind import Runtime, Step, needs_of
 from reconciler.kinds.lookups import Lookup, Said, names_item, said_under
 from reconciler.kinds.other_policies import Judged, OtherPolicy
@@ -51,41 +51,13 @@ if TYPE_CHECKING:
 
 LOCK_POLICY: Final = "recon-lock"
 """The inline policy that denies everything, or sending, while somebody is locked (``recon smtp lock``)."""
-NOUNS: Final = ("User", "Role")
 VISIBLE_SECONDS: Final = 30.0
 """How long a new user or role may take to become visible."""
-PAGE: Final = 1_000
-"""Users and roles a call; without it IAM answers with 100."""
-
-Detail = Mapping[str, Any]
-"""A UserDetail or RoleDetail, or a User or Role with its ``UserPolicyList`` or ``RolePolicyList``."""
 CallOf = tuple[str, dict[str, Any]]
 """An operation of IAM and its parameters."""
 
-_READING: Final = threading.Lock()
 _OTHER_PARTS: Final = {"inline": "inline policies", "attached": "attached policies"}
 """What others may have added, by the facts of an ``Observed``: shown where it is deleted."""
-
-
-def details(aws: Aws, *nouns: str) -> dict[str, list[Detail]]:
-    """All users or roles of the account, by noun. Raises AwsError."""
-    found: dict[str, list[Detail]] = {noun: [] for noun in nouns}
-    marker: dict[str, Any] = {}
-    while True:
-        page = aws.call("iam", "GetAccountAuthorizationDetails", Filter=list(nouns), MaxItems=PAGE, **marker)
-        for noun in nouns:
-            found[noun] += page.get(f"{noun}DetailList") or ()
-        if not page.get("Marker"):
-            return found
-        marker = {"Marker": page["Marker"]}
-
-
-def everyone(aws: Aws, snapshot: Snapshot) -> Mapping[str, Sequence[Detail]]:
-    """All users and roles, read once for a snapshot: the kinds are read side by side. Raises AwsError."""
-    with _READING:
-        if not snapshot.principals:
-            snapshot.principals = {**details(aws, *NOUNS)}
-        return snapshot.principals
 
 
 def has_more(detail: Detail) -> bool:
@@ -109,11 +81,11 @@ def retry_until_visible(
         pause = min(pause * 2, 4.0)
 
 
-def _others_of(aws: Aws, details: Sequence[Detail], key: str) -> dict[str, tuple[OtherPolicy, ...]]:
+def _others_of(aws: Aws, snapshot: Snapshot, details: Sequence[Detail], key: str) -> dict[str, tuple[OtherPolicy, ...]]:
     """Groups and attached policies, which only rules judge; none where they cannot be read: of what is not known, these
     say nothing."""
     try:
-        return other_policies.read(aws, details, key) if details else {}
+        return other_policies.read(aws, snapshot, details, key) if details else {}
     except AwsError:
         return {}
 
@@ -218,9 +190,11 @@ class IamPrincipal(Reader):
         try:
             there = everyone(aws, snapshot)[self.noun]
             ours = [detail for detail in there if self._is_ours(aws, snapshot, detail, declared)]
-            policies = _others_of(aws, [one for one in ours if has_more(one)], self._key)
+            policies = _others_of(aws, snapshot, [one for one in ours if has_more(one)], self._key)
             for detail in self.completed(aws, snapshot, ours):
                 found = self.observed_of(detail, policies.get(detail[self._key], ()))
+                snapshot.observed[found.address] = found
+            for found in self.remnants(aws, snapshot, there):
                 snapshot.observed[found.address] = found
         except AwsError as error:
             if not any(KINDS[desired.kind].principal for desired in snapshot.desired.values()):
@@ -236,6 +210,10 @@ class IamPrincipal(Reader):
             )
             self._read_singly(aws, snapshot)
         self._read_boundaries(aws, snapshot)
+
+    def remnants(self, aws: Aws, snapshot: Snapshot, there: Sequence[Detail]) -> Iterable[Observed]:
+        """What is left of those of ours that somebody has deleted."""
+        return ()
 
     def _read_singly(self, aws: Aws, snapshot: Snapshot) -> None:
         for address in wanted_addresses(self.name, snapshot):
@@ -581,7 +559,8 @@ class IamPrincipal(Reader):
             retry_until_visible(work, codes if operation == f"Put{self.noun}Policy" else waits)
         self.settle(rt, change)
         for operation, parameters in last:
-            rt.aws.call("iam", operation, **{self._key: name, **parameters})
+            call = rt.aws.call_if_there if operation == f"Untag{self.noun}" else rt.aws.call
+            call("iam", operation, **{self._key: name, **parameters})
 
     def _rename(self, rt: Runtime, old: str, new: str) -> None:
         """IAM keeps keys, policies and tags of a renamed user (IAM API, UpdateUser)."""

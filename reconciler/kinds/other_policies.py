@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconciler.kinds.iam_account import groups_and_policies
 from reconciler.model import Observed, Stack, canonical_json
 from reconciler.policy_evaluation import Policies, Principal, Reach, Statement, parsed, reach
 from reconciler.policy_evaluation.evaluate import matches
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
+    from reconciler.kinds.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,13 @@ class OtherPolicy:
         return tuple(found)
 
 
-def read(aws: Aws, details: Iterable[Mapping[str, Any]], key: str) -> dict[str, tuple[OtherPolicy, ...]]:
-    """The groups and attached policies of users or roles, by the name under ``key``. Costs a call a page, for groups
-    another. Raises AwsError."""
+def read(
+    aws: Aws, snapshot: Snapshot, details: Iterable[Mapping[str, Any]], key: str
+) -> dict[str, tuple[OtherPolicy, ...]]:
+    """The groups and attached policies of users or roles, by the name under ``key``. Raises AwsError."""
     named = {d[key]: (list(d.get("GroupList") or ()), _arns(d)) for d in details}
-    grouped = any(names for names, _ in named.values())
-    groups = {g["GroupName"]: g for g in _listed(aws, "GroupDetailList", "Group")} if grouped else {}
-    managed = {p["Arn"]: p for p in _listed(aws, "Policies", "LocalManagedPolicy", "AWSManagedPolicy")}
+    all_groups, policies = groups_and_policies(aws, snapshot)
+    groups, managed = {g["GroupName"]: g for g in all_groups}, {p["Arn"]: p for p in policies}
 
     def documents(arns: Iterable[str]) -> Iterator[Any]:
         for arn in arns:
@@ -66,10 +68,6 @@ def read(aws: Aws, details: Iterable[Mapping[str, Any]], key: str) -> dict[str, 
 
 def _arns(detail: Mapping[str, Any]) -> list[str]:
     return [p["PolicyArn"] for p in detail.get("AttachedManagedPolicies") or ()]
-
-
-def _listed(aws: Aws, key: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
-    return aws.pages("iam", "GetAccountAuthorizationDetails", key, token_in="Marker", Filter=list(kinds))
 
 
 def size(documents: Iterable[Any]) -> int:

@@ -211,7 +211,7 @@ class PlainKind(Reader):
 
     def read(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None = None) -> Observed | None:
         """One live resource, or None where SES says that it does not exist."""
-        answer = aws.call_if_there(self.spec.client, self.spec.operation("Get"), region, **self._named(name))
+        answer = self.got(aws, region, name, snapshot)
         if answer is None:
             return None
         body = answer[self.spec.answer] if self.spec.answer else answer
@@ -235,6 +235,10 @@ class PlainKind(Reader):
         if snapshot is None or snapshot.refresh != "bulk" or address in snapshot.whole:
             return None
         return snapshot.owned.get(self.name, {}).get(address)
+
+    def got(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None) -> Mapping[str, Any] | None:
+        """The answer of AWS about one resource, or None where it does not exist."""
+        return aws.call_if_there(self.spec.client, self.spec.operation("Get"), region, **self._named(name))
 
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one resource in an answer of AWS."""

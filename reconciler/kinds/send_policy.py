@@ -16,6 +16,7 @@ from reconciler.kinds.policy import listed, normal_policy, statements
 from reconciler.model import Entry, Stack, State
 from reconciler.resources import BY_ARN, KINDS
 from reconciler.resources.email_identity import DEFAULT_SET
+from reconciler.resources.email_identity import NAME as IDENTITY
 
 BULK: Final = "SendBulkEmail"
 NARROWED: Final = ("SendEmail", "SendRawEmail", "SendTemplatedEmail", "SendBulkTemplatedEmail")
@@ -170,4 +171,4 @@ def _arn(stack: Stack, kind: str, region: str, name: str) -> str:
 
 
 def _identities(state: State) -> list[Entry]:
-    return [e for e in (*state.section("domains"), *state.section("email_addresses")) if e.region]
+    return [e for section in KINDS[IDENTITY].sections for e in state.section(section.name) if e.region]

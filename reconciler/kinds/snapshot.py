@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.errors import ReconError
+from reconciler.errors import AwsError, ReconError
 from reconciler.kinds.ownership import may_write, owner_of
 from reconciler.model import (
     Address,
@@ -182,6 +182,8 @@ class Snapshot(Diagnostics):
     None where no tag does; absent where nobody asked."""
     ses_accounts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """The answer of GetAccount by region, where it was not denied."""
+    ses_refusals: dict[str, AwsError] = field(default_factory=dict)
+    """Why GetAccount had no answer, by region."""
     sns_topics: dict[str, Topic | None] = field(default_factory=dict)
     """Topics that declared resources name, by ARN; None where SNS does not have it, absent if not read."""
     externals: dict[External, str] = field(default_factory=dict)
@@ -194,7 +196,8 @@ class Snapshot(Diagnostics):
     """Identity -> which of BOUNCE and COMPLAINT go to a topic of its own; None where that could not be read, absent
     where nobody asked."""
     principals: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    """``User`` and ``Role`` -> everybody in the account, as IAM describes them; empty where nobody asked."""
+    """``User`` and ``Role`` -> everybody in the account, as IAM describes them; ``Group`` and ``Policies`` -> what more
+    rights come from. Absent where nobody asked."""
     no_policies: set[str] = field(default_factory=set)
     """ARNs of managed policies that were looked for and do not exist."""
     trails: dict[str, bool] = field(default_factory=dict)

@@ -52,6 +52,8 @@ SWEPT_AS: tuple[str, ...] = (
     *sorted({spec.service.swept_as for spec in KINDS.values() if spec.service and spec.swept}),
 )
 """The types of all kinds for the tagging API."""
+REMNANTS: Mapping[str, KindSpec] = MappingProxyType({s.remnant.swept_as: s for s in KINDS.values() if s.remnant})
+"""The types of what may outlive its resource, beside those -> kind."""
 
 
 def kind_of_arn(arn: str) -> tuple[KindSpec, str] | None:
@@ -67,6 +69,10 @@ def kind_of_arn(arn: str) -> tuple[KindSpec, str] | None:
             name = resource.removeprefix(there.prefix)
             if not spec.named_badly(name):
                 return spec, name
+    for spec in REMNANTS.values():
+        part = spec.remnant
+        if part is not None and part.name == service and resource.startswith(part.prefix):
+            return spec, resource.rpartition("/")[2]
     return None
 
 

@@ -298,6 +298,8 @@ class KindSpec:
     named: tuple[Named, ...] = ()
     service: Service | None = None
     """Where its resources are; None: SES."""
+    remnant: Service | None = None
+    """What of it carries the tag of the owner by itself, in the region of the global services, and may outlive it."""
     principal: Literal["", "user", "role"] = ""
     """What precedes its name in an ARN of IAM, where policies can name it as a principal. IAM ignores the case of its
     name and of the keys of its tags."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.errors import AwsError
 from reconciler.kinds.externals import External, problem
 from reconciler.kinds.registry import REGISTRY
+from reconciler.kinds.ses_accounts import account_in
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
 from reconciler.names import at_or_above, from_route53
@@ -72,18 +73,12 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     arns = sorted(topics.keys() - asked)
     asked.update(regions, arns)
 
-    def account(region: str) -> Mapping[str, Any] | AwsError:
-        try:
-            return aws.call("sesv2", "GetAccount", region)
-        except AwsError as error:
-            return error
-
-    for region, status in zip(regions, aws.parallel(account, regions), strict=True):
+    for region, status in zip(
+        regions, aws.parallel(lambda region: account_in(aws, snapshot, region), regions), strict=True
+    ):
         if isinstance(status, AwsError):
             words = f"whether AWS has shut down the account or put it on probation is unknown: {status.message}"
             snapshot.say("warning", "account-unread", words, hint=status.hint, address=f"account/{region}")
-        else:
-            snapshot.ses_accounts[region] = status
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn, topics[arn]), arns), strict=True):
         if answer is not _UNREAD:
             snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from reconciler.sandbox.iam_state import IamState
 from reconciler.sandbox.kept import services
 from reconciler.sandbox.plain import plains
 from reconciler.sandbox.protocol import ApiError, Params, page
@@ -54,6 +55,11 @@ class Tagging:
         for service in services():
             yield from service(self.world).all_tagged(call)
         zones_here = call.region == "us-east-1" or call.partition != "aws"
+        if zones_here and ("iam", call.account, "") in self.world.states:
+            people: IamState = self.world.tagged("iam", call, "")
+            for profile in people.profiles.values():
+                arn = call.arn("iam", f"instance-profile{profile.path}{profile.name}", "")
+                yield arn, "iam:instance-profile", profile.tags
         if zones_here and ("route53", call.account, "") in self.world.states:
             zones: Route53State = self.world.tagged("route53", call, "")
             for zone in zones.zones.values():

@@ -66,8 +66,10 @@ def files(options: InitOptions) -> dict[str, str]:
 
     Raises ReconError if the options do not make a valid state.
     """
+    partition = regions.partition_of(options.region)
+    topics = dict.fromkeys((options.region, regions.home_region(partition, options.region)))
     values = {"NAME": options.name, "ACCOUNT": options.account, "REGION": options.region, "DOMAIN": options.domain,
-              "PARTITION": regions.partition_of(options.region)}  # fmt: skip
+              "PARTITION": partition, "TOPICREGIONS": f"[{', '.join(topics)}]"}  # fmt: skip
     texts = {path: _fill_in(text, values) for path, text in _templates("any")}
     _check({path: text for path, text in texts.items() if path.startswith("state/")})
     if not options.package:

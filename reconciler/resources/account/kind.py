@@ -4,15 +4,22 @@ Source: SES API v2 reference, GetAccount, PutAccountSuppressionAttributes and Pu
 its whole block, and without reasons nothing is suppressed any more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import AwsError
 from reconciler.kinds.plain import PlainKind, Request
 from reconciler.kinds.plan_draft import PlanDraft
+from reconciler.kinds.ses_accounts import account_in
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Change, Desired, FieldDiff, Note, Observed
 from reconciler.resources.account import SPEC
 from reconciler.resources.spec import at_path
+
+if TYPE_CHECKING:
+    from reconciler.aws import Aws
 
 VDM = "vdm_attributes"
 BELOW_VDM = ("dashboard_attributes.engagement_metrics", "guardian_attributes.optimized_shared_delivery")
@@ -20,6 +27,14 @@ VALIDATION = "suppression_attributes.validation_attributes.condition_threshold.c
 
 
 class Account(PlainKind):
+    def got(self, aws: Aws, region: str, name: str, snapshot: Snapshot | None) -> Mapping[str, Any] | None:
+        if snapshot is None:
+            return super().got(aws, region, name, snapshot)
+        answer = account_in(aws, snapshot, region)
+        if isinstance(answer, AwsError):
+            raise answer
+        return answer
+
     def observed_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of GetAccount. Reasons that it leaves out suppress nothing: they are not those of a new account;
         a mode that it leaves out is not known."""

@@ -20,6 +20,7 @@ from reconciler.kinds.kind import Runtime
 from reconciler.kinds.plain import SWEEP, PlainKind
 from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.reading import wanted_addresses
+from reconciler.kinds.ses_accounts import account_in
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.spelling import to_aws
 from reconciler.kinds.tags import tags_from_aws
@@ -299,14 +300,11 @@ def _most(snapshot: Snapshot, desired: Desired) -> float | None:
 def _follow_quota(aws: Aws, snapshot: Snapshot) -> None:
     """Put the number of messages in the place of the share, for the alarms of the preset ``quota``."""
     following = [one for one in snapshot.kind(SPEC.name) if _share(one) is not None and snapshot.includes(one.address)]
-    for region in sorted({one.region or "" for one in following} - snapshot.ses_accounts.keys()):
-        try:
-            snapshot.ses_accounts[region] = aws.call("sesv2", "GetAccount", region)
-        except AwsError as error:
-            for one in following:
-                if one.region == region:
-                    snapshot.unreadable(one.address, error.message, error.hint)
     for one in following:
+        status = account_in(aws, snapshot, one.region or "")
+        if isinstance(status, AwsError):
+            snapshot.unreadable(one.address, status.message, status.hint)
+            continue
         most, share = _most(snapshot, one), _share(one) or 0.0
         if most is not None and most >= 0:
             spec = {**one.spec, "threshold": round(share * most, 6)}

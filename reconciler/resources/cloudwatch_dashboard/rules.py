@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.resources.cloudwatch_dashboard.drawing import unpublished
+from reconciler.resources.cloudwatch_dashboard.drawing import DRAWN, unpublished
 from reconciler.rules.registry import Problem, RuleFor, resources_after
 from reconciler.rules.view import Resource, RuleView
 
 dashboard_rule = RuleFor(
     resources_after("cloudwatch_dashboard"), "CloudWatch dashboards", "cloudwatch_dashboard/mail"
 )  # fmt: skip
-
-_NEEDED = {"domains": "ses:from-domain", "sets": "ses:configuration-set"}
 
 
 @dashboard_rule("dashboard-no-metrics", "note", "A dashboard of metrics that nothing publishes")
@@ -30,8 +28,9 @@ def no_metrics(view: RuleView, dashboard: Resource) -> Iterator[Problem]:
     preset = str(dashboard.desired.entry.values.get("preset") or "") if dashboard.desired else ""
     regions = unpublished(preset, view.state) if preset else []
     if regions:
+        dimension = DRAWN[preset].dimension
         yield Problem(
-            f"{dashboard.name} draws {preset} by {_NEEDED[preset]}, and no declared event destination publishes that "
+            f"{dashboard.name} draws {preset} by {dimension}, and no declared event destination publishes that "
             f"in {', '.join(regions)}",
-            f"declare an event destination for CloudWatch with the dimension {_NEEDED[preset]}",
+            f"declare an event destination for CloudWatch with the dimension {dimension}",
         )

@@ -25,6 +25,7 @@ from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import tags_from_aws
 from reconciler.model import Change, Desired, Document, FieldDiff, Note, Observed, State
+from reconciler.resources import KINDS
 from reconciler.resources.event_rule import (
     MOST_TARGETS,
     PRESETS,
@@ -54,7 +55,8 @@ class EventRule(PlainKind):
     # -- desired and observed ---------------------------------------------------------------------------------------
 
     def desired(self, state: State) -> Iterable[Desired]:
-        users = [entry.name for entry in state.section("smtp_users")]
+        (people,) = (spec for spec in KINDS.values() if spec.principal == "user")
+        users = [entry.name for entry in state.section(people.section)]
         for one in super().desired(state):
             values, spec = one.entry.values, dict(one.spec)
             preset = str(values.get("preset") or "")

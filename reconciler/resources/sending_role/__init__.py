@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from reconciler.resources.headlines import adopted, alters
-from reconciler.resources.spec import Fact, KindSpec, Phrase, Section, Words
+from reconciler.resources.spec import Fact, KindSpec, Phrase, Section, Service, Words
 
 if TYPE_CHECKING:
     from reconciler.model import Change
@@ -47,6 +47,7 @@ SPEC = KindSpec(
     ),
     address=("NAME",),
     principal="role",
+    remnant=Service("iam", "iam", "iam:instance-profile", prefix="instance-profile/"),
     follows=("email_identity", "dns_record", "smtp_user"),
     cannot_move="IAM does not rename a role",
     anywhere=("iam:GetAccountAuthorizationDetails",),

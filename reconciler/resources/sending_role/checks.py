@@ -118,6 +118,7 @@ def _github(place: EntryContext, path: str, subject: str) -> None:
 def check_together(together: Together) -> None:
     """How the roles of one state fit together, and whether what they send through is declared."""
     check_principals(together, "sending_roles", "role", MOST)
+    _circles(together)
     for entry in together.section("sending_roles"):
         for section, (spec, _) in SECTIONS.items():
             names = entry.values.get(section)
@@ -130,3 +131,37 @@ def check_together(together: Together) -> None:
                         entry, f"{section}.{index}", "undeclared-reference", f"the {spec.words} {name} is not declared",
                         suggestion(name, declared) or f"declare it under `{section}:`",
                     )  # fmt: skip
+
+
+def _circles(together: Together) -> None:
+    """Refuse roles that can only be made one after the other, each before the other."""
+    roles = {entry.name: entry for entry in together.section("sending_roles")}
+    trusted: dict[str, dict[str, str]] = {}
+    for entry in roles.values():
+        values = entry.values.get("trust") or {}
+        for path, text in _each("trust.principals", values.get("principals")):
+            name = text.rpartition("/")[2]
+            if text.startswith(f"arn:{together.stack.partition}:iam::{together.stack.account}:role/") and name in roles:
+                trusted.setdefault(entry.name, {}).setdefault(name, path)
+    for name, others in trusted.items():
+        for other, path in others.items():
+            if other != name and name in _reached(trusted, other):
+                together.error(
+                    roles[name], path, "circular-trust", f"{name} trusts {other}, and {other} ({roles[other].source}) "
+                    f"trusts {name}, itself or through others: IAM takes no principal that does not exist, so that "
+                    "neither can be made first",
+                    f"trust the account in one of them, and name the role in a condition: principals: "
+                    f"[\"{together.stack.account}\"], conditions: {{ArnEquals: {{\"aws:PrincipalArn\": ARN}}}}",
+                )  # fmt: skip
+
+
+def _reached(trusted: Mapping[str, Mapping[str, str]], start: str) -> set[str]:
+    """The roles that one trusts, itself or through others."""
+    found: set[str] = set()
+    todo = [start]
+    while todo:
+        for name in trusted.get(todo.pop(), ()):
+            if name not in found:
+                found.add(name)
+                todo.append(name)
+    return found

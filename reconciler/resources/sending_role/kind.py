@@ -25,7 +25,8 @@ from reconciler.kinds import other_policies, send_policy
 from reconciler.kinds.changes import release
 from reconciler.kinds.comparing import touches
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.iam_principals import CallOf, Detail, IamPrincipal, everyone, retry_until_visible
+from reconciler.kinds.iam_account import Detail, everyone
+from reconciler.kinds.iam_principals import CallOf, IamPrincipal, retry_until_visible
 from reconciler.kinds.kind import Runtime
 from reconciler.kinds.obstacles import Found, Obstacle
 from reconciler.kinds.other_policies import OtherPolicy
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from reconciler.aws import Aws
 
 PROFILE: Final = "instance_profile"
+GONE: Final = "gone"
+"""Fact of what is left of a role that does not exist any more."""
 SESSION: Final = 3_600
 """Seconds of the longest session where nobody says more."""
 ACTIONS: Final = ("SendEmail", "SendRawEmail")
@@ -170,9 +173,40 @@ class SendingRole(IamPrincipal):
         sayable = [name for name in inline if self.fields_of(inline[name])["policy"] is None]
         return sayable[0] if len(sayable) == 1 and STACK not in tags else self.policy
 
+    def remnants(self, aws: Aws, snapshot: Snapshot, there: Sequence[Detail]) -> Iterable[Observed]:
+        """The instance profiles with our tag whose role somebody has deleted. One that has another role since stays,
+        as does one whose role is not ours any more."""
+        roles = {detail["RoleName"].lower() for detail in there}
+        gone = snapshot.owned.get(self.name, {}).keys() - snapshot.desired.keys() - snapshot.observed.keys()
+        for address in sorted(filter(snapshot.includes, gone)):
+            name = self.name_of(address)
+            try:
+                profile = self._profile(aws, name)
+            except AwsError as error:
+                snapshot.unreadable(address, error.message, error.hint)
+                continue
+            if profile is None or owner_of(tags_from_aws(profile.get("Tags"))) != snapshot.scope:
+                continue
+            if profile.get("Roles") or name.lower() in roles:
+                words = f"the instance profile {name} has the tag of this stack, and its role has not: it stays"
+                hint = f"aws iam untag-instance-profile --instance-profile-name {name} --tag-keys {STACK}"
+                snapshot.say("note", "left", words, hint=hint, address=address)
+            else:
+                yield self._remnant(name, profile)
+
+    def _remnant(self, name: str, profile: Mapping[str, Any]) -> Observed:
+        """An instance profile without its role."""
+        tags = tags_from_aws(profile.get("Tags"))
+        facts: dict[str, Any] = {"policy_name": self.policy, "profile_owner": owner_of(tags), GONE: True}
+        facts |= {"key_tags": {}, "last_used": {}}
+        return Observed(self.address_of(name), self.name, None, name, {PROFILE: name, "tags": tags}, tags, facts)
+
     def read_again(self, aws: Aws, change: Change) -> Observed | None:
         """With the instance profile where the plan had read it."""
         detail = self.detail_of(aws, self.name_of(change.address))
+        if detail is None and change.execution.get(GONE):
+            profile = self._profile(aws, self.name_of(change.address))
+            return None if profile is None else self._remnant(self.name_of(change.address), profile)
         if (
             detail is not None
             and PROFILE not in detail
@@ -223,7 +257,8 @@ class SendingRole(IamPrincipal):
     def importable(self, aws: Aws, snapshot: Snapshot) -> Iterable[tuple[Observed, str]]:
         """Roles that a policy lets send; not those of AWS. Administrators are none."""
         roles = [d for d in everyone(aws, snapshot)["Role"] if not str(d.get("Path")).startswith(_OF_AWS)]
-        attached = other_policies.read(aws, [d for d in roles if d.get("AttachedManagedPolicies")], "RoleName")
+        holders = [d for d in roles if d.get("AttachedManagedPolicies")]
+        attached = other_policies.read(aws, snapshot, holders, "RoleName") if holders else {}
         for detail in roles:
             inline = {p["PolicyName"]: p.get("PolicyDocument") for p in detail.get("RolePolicyList") or ()}
             more = attached.get(detail["RoleName"], ())
@@ -301,16 +336,23 @@ class SendingRole(IamPrincipal):
             "trust": trust.document(desired.spec["trust"], stack.partition, stack.account),
             "role": {"Description": said["description"] or "", "MaxSessionDuration": said["max_session_duration"]},
             PROFILE: desired.spec.get(PROFILE),
+            "trusts_itself": desired.address in self._principals(draft, desired),
             "owns_profile": live is not None and _owns_profile(live),
         }
 
     def depends_on(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
         """Users and roles of the state that may use it: IAM takes no principal that does not exist."""
+        return tuple(a for a in self._principals(draft, desired) if a != desired.address)
+
+    def _principals(self, draft: PlanDraft, desired: Desired) -> tuple[Address, ...]:
         stack = draft.snapshot.state.stack
         document = trust.document(desired.spec["trust"], stack.partition, stack.account)
-        return tuple(a for a in principal_addresses(draft.snapshot, [document]) if a != desired.address)
+        return principal_addresses(draft.snapshot, [document])
 
     def goes(self, draft: PlanDraft, live: Observed) -> tuple[Note, ...] | None:
+        if GONE in live.facts:
+            words = "somebody has deleted the role itself: its instance profile is left, and goes"
+            return (Note("role-gone", "note", words),)
         notes = [Note("role-deleted", "warning", "after this, whatever sends with this role can send no more")]
         used = live.facts["last_used"]
         if at := used.get("LastUsedDate"):
@@ -323,13 +365,17 @@ class SendingRole(IamPrincipal):
         """With its instance profile, whose tag goes first."""
         if owner_of(live.tags) != snapshot.scope:
             return None
-        return release(live, {**live.tags, **live.facts["key_tags"]}, releases=_owns_profile(live))
+        return release(
+            live, {**live.tags, **live.facts["key_tags"]}, releases=_owns_profile(live), gone=GONE in live.facts
+        )
 
     # -- written ----------------------------------------------------------------------------------------------------
 
     def create_request(self, change: Change) -> dict[str, Any]:
+        """IAM takes no principal that does not exist: a role that trusts itself trusts nobody until it is there."""
         said = {k: v for k, v in change.execution["role"].items() if v}
-        return {"AssumeRolePolicyDocument": canonical_json(change.execution["trust"]), **said}
+        document = trust.NOBODY if change.execution["trusts_itself"] else change.execution["trust"]
+        return {"AssumeRolePolicyDocument": canonical_json(document), **said}
 
     def calls_after(self, change: Change) -> list[CallOf]:
         found: list[CallOf] = []
@@ -347,7 +393,9 @@ class SendingRole(IamPrincipal):
         if "releases" in change.execution:
             return ("iam:UntagInstanceProfile",) if change.execution["releases"] else ()
         if change.action == "create":
-            return ("iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile") if change.execution[PROFILE] else ()
+            opened = ("iam:UpdateAssumeRolePolicy",) if change.execution["trusts_itself"] else ()
+            profile = ("iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile") if change.execution[PROFILE] else ()
+            return (*opened, *profile)
         if not touches(change, PROFILE, f"tags.{PARTS}", f"tags.{STACK}"):
             return ()
         if change.execution[PROFILE]:
@@ -356,13 +404,17 @@ class SendingRole(IamPrincipal):
         return ("iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile") if goes else ()
 
     def settle(self, rt: Runtime, change: Change) -> None:
-        """The instance profile: made, put right, deleted, or let go."""
+        """The trust of a new role in itself; the instance profile: made, put right, deleted, or let go."""
         name, calls = self.name_of(change.address), self.settled_by(change)
+        if "iam:UpdateAssumeRolePolicy" in calls:
+            document = canonical_json(change.execution["trust"])
+            opened = partial(rt.aws.call, "iam", "UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=document)
+            retry_until_visible(opened, ("MalformedPolicyDocument", "NoSuchEntity"))
         if "iam:UntagInstanceProfile" in calls:
             rt.aws.call_if_there("iam", "UntagInstanceProfile", InstanceProfileName=name, TagKeys=[STACK])
         elif "iam:CreateInstanceProfile" in calls:
             self._ensure_profile(rt, name)
-        elif calls:
+        elif "iam:DeleteInstanceProfile" in calls:
             for operation, parameters in _profile_removals(name):
                 rt.aws.call_if_there("iam", operation, **parameters)
 
@@ -389,7 +441,7 @@ class SendingRole(IamPrincipal):
             create_once(lambda: retry_until_visible(add), lambda: live()[1], *codes)
 
     def goes_with(self, live: Observed) -> dict[str, Any]:
-        return {PROFILE: _owns_profile(live)}
+        return {PROFILE: _owns_profile(live), GONE: GONE in live.facts}
 
     def removals(self, change: Change) -> list[CallOf]:
         profile = _profile_removals(self.name_of(change.address)) if change.execution[PROFILE] else []

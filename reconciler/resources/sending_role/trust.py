@@ -24,6 +24,12 @@ AUDIENCE: Final = "sts.amazonaws.com"
 """What tokens are made for where nothing else is said, as GitHub's own action does."""
 KEYS: Final = ("service", "principals", "oidc", "conditions")
 
+NOBODY: Final[Mapping[str, Any]] = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+}
+"""The trust policy of a role that nobody may use yet."""
+
 _ASSUME, _TAG, _WEB = "sts:AssumeRole", "sts:TagSession", "sts:AssumeRoleWithWebIdentity"
 _PODS: Final = "pods.eks.amazonaws.com"
 _SOURCES: Final = frozenset({"aws:sourceaccount", "aws:sourcearn"})

@@ -17,7 +17,8 @@ from reconciler.kinds import send_policy
 from reconciler.kinds.changes import release
 from reconciler.kinds.comparing import touches
 from reconciler.kinds.grants import Grant
-from reconciler.kinds.iam_principals import LOCK_POLICY, CallOf, Detail, IamPrincipal
+from reconciler.kinds.iam_account import Detail
+from reconciler.kinds.iam_principals import LOCK_POLICY, CallOf, IamPrincipal
 from reconciler.kinds.obstacles import Found
 from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.kinds.ownership import owner_of
