@@ -176,8 +176,10 @@ def cluster(
         found = []
         for nanny in nannies:
             with contextlib.suppress(OSError):
-                children = Path(f"/proc/{nanny.pid}/task/{nanny.pid}/children").read_text().split()
-                found += [int(one) for one in children[-1:]]
+                # Any thread of a nanny may start its worker; its other child is multiprocessing's resource tracker.
+                children = [one for text in Path(f"/proc/{nanny.pid}/task").glob("*/children")
+                            for one in text.read_text().split()]  # fmt: skip
+                found += [int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
         return found
 
     try:

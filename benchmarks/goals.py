@@ -136,12 +136,17 @@ def hanging(stage: Stage) -> None:
     stage.measure("plan, nothing to do", "plan", codes=(0, 1))
 
 
-def waiting(stage: Stage) -> None:
+def waiting(stage: Stage, *, rates: bool = False) -> None:
     """One new domain until SES has verified it."""
     zoned(stage)
     stage.sandbox.settings(insync_delay=INSYNC, verification_delay=INSYNC + VERIFIED)
-    stage.as_aws(0.1)
+    stage.as_aws(0.1, rates=rates)
     stage.measure("apply, first", "apply --auto-approve --wait")
+
+
+def waiting_paced(stage: Stage) -> None:
+    """The same at AWS's rates: before the identity is there, six calls to SES follow one another at one a second."""
+    waiting(stage, rates=True)
 
 
 def full(stage: Stage) -> None:
@@ -190,7 +195,8 @@ SCENES: Mapping[str, Scene] = {
     "tls": Scene(over_tls, (1, 100, 1000), "TLS"),
     "one": Scene(one, (1,), "100 ms a call, no rates"),
     "hangs": Scene(hanging, (1,), f"100 ms a call, no rates, {HANGS} does not answer", before=False),
-    "wait": Scene(waiting, (1,), "INSYNC after 30 s, verified 30 s later, 100 ms a call"),
+    "wait": Scene(waiting, (1,), "verified after 60 s, 100 ms a call, no rates"),
+    "wait-paced": Scene(waiting_paced, (1,), "INSYNC after 30 s, verified 30 s later, 100 ms a call"),
     "full": Scene(full, (10_000,), "no rates", heavy=True),
     "bulk": Scene(bulk, (10_000, 100_000), "no rates", heavy=True),
     "planned": Scene(planned, (10_000,), "new, no rates", heavy=True),
@@ -283,8 +289,9 @@ GOALS = (
     Goal("the same while a region does not answer: longer by", "s",
          lambda get: get("wall", "hangs", FULL, 1) - get("wall", "one", FULL, 1), 10),
     Goal("the same at AWS's rates", "s", lambda get: get("wall", ONE_PACED, FULL, 1)),
-    Goal("one new domain with --wait, 100 ms a call, 60 s for AWS: recon's own part", "s",
+    Goal("one new domain with --wait, 100 ms a call, TLS, 60 s for AWS: recon's own part", "s",
          lambda get: get("wall", "wait", APPLY, 1) - INSYNC - VERIFIED, 6),
+    Goal("the same at AWS's rates", "s", lambda get: get("wall", "wait-paced", APPLY, 1) - INSYNC - VERIFIED),
     Goal("10,000 domains, full plan: CPU beside the calls", "s",
          lambda get: get("beside", "full", FULL, 10_000), lambda before: before * 5 / 6),
     Goal("10,000 domains, full plan: CPU", "s", lambda get: get("cpu", "full", FULL, 10_000)),

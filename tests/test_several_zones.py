@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support import House, client, words
+from support import House, client, killed_before, words
 
 from reconciler.model import Plan
 
@@ -178,6 +178,37 @@ def test_records_are_not_deleted_from_the_zone_that_resolvers_ask(house: House, 
     plan = house.plan(there(new))
     assert ("dns-zone-in-use" in codes(plan)) == (known == "parent"), [words(c) for c in plan.changes]
     assert "zone-left" in codes(plan)
+
+
+def test_killed_at_any_write_nothing_is_forgotten(house: House, zones: tuple[str, str]) -> None:
+    old, new = zones
+    for nth in (1, 2, 3, 4):
+        with killed_before(nth):
+            house.apply(at([old, new], PARKED), parallelism=1)
+        house.settle(at([old, new], PARKED))
+        with killed_before(nth):
+            house.apply(at(new, PARKED), parallelism=1)
+        house.settle(at(new, PARKED))
+        assert {name for name, _ in records(house, old)} == {name for name, _ in NO_MAIL}
+        assert "_dmarc.acme.com" in {name for name, _ in records(house, new)}
+    house.check_foreign()
+
+
+def test_public_dns_says_which_zone_is_asked(
+    house: House, zones: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = zones
+    monkeypatch.setenv("RECON_RESOLVER", "{}:{}".format(*house.sandbox.serve_dns()))
+    house.settle(at([old, new]))
+    ran = house.cli("doctor", "state.yaml", "--format", "json")
+    asked = [c for c in ran.json["checks"] if f"resolvers ask {old}, not {new}" in c["message"]]
+    assert [c["status"] for c in asked] == ["ok"]
+    house.write(at(new))
+    found = [c for c in house.cli("doctor", "state.yaml", "--format", "json").json["checks"] if c["status"] == "found"]
+    assert [f"for acme.com, not {new}, which the YAML names" in c["message"] for c in found] == [True]
+    plan = house.cli("plan", "state.yaml", "--check-public-dns", "--format", "json").json
+    rules = {note["rule"] for change in plan["changes"] for note in change["notes"]}
+    assert "dns-zone-in-use" in rules and "dns-undelegated" in {d["code"] for d in plan["diagnostics"]}
 
 
 def test_offline_plan_graph_and_policy_know_the_list(house: House, zones: tuple[str, str]) -> None:

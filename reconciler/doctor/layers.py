@@ -6,7 +6,7 @@ Sources: SES Developer Guide, "Monitoring your sender reputation" (5% bounces an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,7 +69,7 @@ def diagnose(facts: Facts) -> list[Check]:
     checks += _addresses(facts)
     if facts.asked_dns:
         checks += _delegations(facts)
-        checks += _several(facts)
+        checks += _several(facts, {check.domain for check in checks if check.about == DELEGATION})
     for domain in facts.domains:
         checks += _identity(facts, domain)
         if facts.asked_dns:
@@ -370,24 +370,26 @@ def _zone_of(facts: Facts, name: str) -> Zone | None:
     return min(zones, key=lambda zone: not {*zone.servers} & {*seen.values}, default=None)
 
 
-def _several(facts: Facts) -> Iterator[Check]:
-    """Which of several hosted zones with one name public DNS asks."""
-    apexes = sorted({apex_of(facts.snapshot, domain) for domain in facts.domains})
+def _several(facts: Facts, told: Container[str]) -> Iterator[Check]:
+    """Which of several hosted zones with one name resolvers ask; and the zones that the YAML names and that they do
+    not ask, apart from those that a check has told of already."""
     entries = intents.own_entries(facts.snapshot).values()
-    named = {zone for entry in entries for zone in intents.zones_named(entry)} & facts.snapshot.zones.keys()
-    for apex in apexes:
+    named = {zone for entry in entries for zone in intents.zones_named(entry)}
+    for apex in sorted({apex_of(facts.snapshot, domain) for domain in facts.domains}):
         zones = hosted_zones(facts.snapshot, apex)
         seen = facts.answers.get((apex, "NS"), Answer()).values
         asked = [zone.id for zone in zones if {*zone.servers} & {*seen}]
+        used = [zone for zone in zones if zone.id in named]
         others = [zone.id for zone in zones if zone.id not in asked]
-        if not (len(zones) > 1 and asked and others):
-            continue
-        message = f"of the hosted zones {apex} resolvers ask {' and '.join(asked)}, not {', '.join(others)}"
-        if named and not {*asked} & named:
-            used = "; ".join(f"{zone.id}: {', '.join(zone.servers)}" for zone in zones if zone.id in named)
-            hint = f"set the name servers of the zone that the YAML names ({used}), or name {' and '.join(asked)}"
-            yield Check("dns", FOUND, f"{message}, which the YAML names", hint, apex, about=DELEGATION)
-        else:
+        if used and seen and not {*asked} & named:
+            ids = " and ".join(zone.id for zone in used)
+            message = f"resolvers ask {' and '.join(asked or seen)} for {apex}, not {ids}, which the YAML names"
+            servers = "; ".join(", ".join(zone.servers) for zone in used)
+            hint = f"set its name servers ({servers}), or name the zone that is asked"
+            if apex not in told:
+                yield Check("dns", FOUND, message, hint, apex, about=DELEGATION)
+        elif asked and others:
+            message = f"of the hosted zones {apex} resolvers ask {' and '.join(asked)}, not {', '.join(others)}"
             yield Check("dns", OK, message, "", apex)
 
 
