@@ -1,12 +1,14 @@
 """Writes what these pages take from the code: ``make docs``. A test holds the pages up to date.
 
 docs/yaml.md gets its tables from the schema, docs/permissions.md its policies from what the kinds say they call,
-docs/performance.md the calls by attribute, docs/rules a page for each rule and the tables of its index.
+docs/performance.md the calls by attribute, docs/rules a page for each rule and the tables of its index. docs/codes.md
+and reconciler/codes.json get the other codes that outputs print, from where the sources report them.
 schemas/rules.schema.json gets the ids of the rules, and schemas/state.schema.json is the whole schema for editors.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reconciler import senders
+from reconciler import codes, senders
 from reconciler.desired import json_schema
 from reconciler.desired.schema import definition, resolve
 from reconciler.resources import KINDS, SECTIONS, children
@@ -248,6 +250,136 @@ def read_calls_table() -> str:
     return "\n".join(lines)
 
 
+# --- codes ---------------------------------------------------------------------------------------------------------
+
+REPORTING = frozenset({
+    "BadVariable", "Diagnostic", "NoZone", "Note", "Refusal", "SchemaProblem", "Skipped", "_moved_error", "_problem",
+    "add", "error", "refuse", "reported", "say", "unread", "warn",
+})  # fmt: skip
+"""The functions and classes that take a code and, after it, the message."""
+SEVERITIES = ("error", "warning", "note")
+CODE = re.compile(r"(?:[a-z][a-z0-9]*|<\w+>)(?:-(?:[a-z0-9]+|<\w+>))*")
+"""``<name>`` is a part that a variable says."""
+
+Reported = tuple[str, str, str]
+"""A code, the message that is printed with it, and the hint, as far as a source has them there."""
+
+
+def codes_of_sources() -> dict[str, list[codes.Text]]:
+    """Every code that outputs print in brackets and that is no rule, with the messages and hints of the sources."""
+    from reconciler.rules import all_rules
+    from reconciler.rules.registry import RENAMED
+
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    for path in sorted((DOCS.parent / "reconciler").rglob("*.py")):
+        if "sandbox" in path.as_posix() or path.name == "demo.py":
+            continue
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+        for scope in (module, *functions):
+            texts = _assigned(scope) if scope is not module else {}
+            for node in ast.walk(scope):
+                for code, message, hint in _reported(node, texts):
+                    found.setdefault(code, {})[message, hint] = None
+    for ids in (all_rules(), RENAMED):
+        for rule in ids:
+            found.pop(rule, None)
+    return {code: _distinct(list(found[code])) for code in sorted(found)}
+
+
+def _distinct(texts: Iterable[tuple[str, str]]) -> list[codes.Text]:
+    """Each message once, with a hint if there is one."""
+    hints: dict[str, str] = {}
+    for message, hint in texts:
+        if message:
+            hints[message] = hints.get(message) or hint
+    return [codes.Text(message=message, hint=hint) for message, hint in hints.items()]
+
+
+def _assigned(scope: ast.AST) -> dict[str, str]:
+    """The texts that variables of a function have, of those that have one alone."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                found.setdefault(_name(target), set()).add(_text(node.value, {}))
+    return {name: texts.pop() for name, texts in found.items() if len(texts) == 1}
+
+
+def _reported(node: ast.AST, texts: Mapping[str, str]) -> Iterator[Reported]:
+    if isinstance(node, ast.ClassDef):
+        about = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
+        for line in node.body:
+            if isinstance(line, ast.Assign) and _name(line.targets[0]) == "code" and (code := _text(line.value, {})):
+                yield code, about, ""
+    elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+        if [_name(one) for one in node.targets[0].elts][:2] == ["code", "message"] and (
+            code := _text(node.value.elts[0], {})
+        ):
+            yield code, _text(node.value.elts[1], {}), ""
+    elif isinstance(node, ast.FunctionDef) and node.name.endswith("_code"):
+        for line in ast.walk(node):
+            for value in ast.walk(line) if isinstance(line, ast.Return) else ():
+                if "-" in (code := _text(value, {})) and CODE.fullmatch(code):
+                    yield code, "", ""
+    elif isinstance(node, ast.Call) and _name(node.func) in REPORTING:
+        yield from _called(node, texts)
+    elif isinstance(node, ast.Call):
+        given = {one.arg or "": _text(one.value, {}) for one in node.keywords}
+        for argument, code in given.items():
+            if argument.endswith("_code") and CODE.fullmatch(code):
+                yield code, "", given.get(f"{argument.removesuffix('_code')}_hint", "")
+
+
+def _called(call: ast.Call, texts: Mapping[str, str]) -> Iterator[Reported]:
+    given = [argument for argument in call.args if _text(argument, {}) not in SEVERITIES]
+    for number, argument in enumerate(given[:2]):
+        code = _text(argument, {})
+        if CODE.fullmatch(code) and ("-" in code or _name(call.func) in {"Diagnostic", "Note", "refuse", "say"}):
+            message, hint = [*(_text(one, texts) for one in given[number + 1 : number + 3]), "", ""][:2]
+            named = next((_text(one.value, texts) for one in call.keywords if one.arg == "hint"), "")
+            yield code, message if " " in message else "", named or (hint if " " in hint else "")
+            return
+
+
+def _name(node: ast.AST) -> str:
+    return str(getattr(node, "attr", getattr(node, "id", "")))
+
+
+def _text(node: ast.AST, texts: Mapping[str, str]) -> str:
+    """A text of a source with each value that is put in as ``<name>``; empty for what is no text."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.Name):
+        return texts.get(node.id, "")
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _text(node.left, texts) + _text(node.right, texts)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            f"<{_name(part.value) or '...'}>" if isinstance(part, ast.FormattedValue) else _text(part, texts)
+            for part in node.values
+        )
+    return ""
+
+
+def codes_page(every: Mapping[str, list[codes.Text]]) -> str:
+    """docs/codes.md: every outcome and code, with what is printed."""
+    lines = [CODES_INTRODUCTION, "## Outcomes", "", "| outcome | means |", "|---|---|"]
+    lines += [f"| `{name}` | {words} |" for name, words in codes.OUTCOMES.items()]
+    lines += ["", "## Codes", ""]
+    for code, texts in every.items():
+        lines += [f"### `{code}`", "", *codes.printed(code, texts), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+CODES_INTRODUCTION = """# Codes that are not rules
+
+What recon prints ends with a code in brackets. Most are [rules](rules/README.md), which can be switched off and
+waived. These are the others: errors of the YAML, refusals, notes of a plan, and statuses. `recon rule CODE` prints the
+same. In the texts, `<name>` is a value of that run.
+"""
+
+
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
@@ -261,7 +393,7 @@ def filled(text: str, name: str, content: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page as it should be."""
-    both = policies()
+    both, every = policies(), codes_of_sources()
     fenced = {name: f"```json\n{json.dumps(document, indent=2)}\n```" for name, document in both.items()}
     wanted = {
         DOCS / "yaml.md": {"tables from schemas": yaml_tables()},
@@ -279,6 +411,8 @@ def pages() -> dict[Path, str]:
         # pipelines install from it what the wheel needs
         LOCK.parent / "reconciler" / "scaffold" / LOCK.name: LOCK.read_text(encoding="utf-8"),
         **rule_pages(),
+        codes.FILE: json.dumps(every, indent=1, ensure_ascii=False) + "\n",
+        DOCS / "codes.md": codes_page(every),
         SCHEMAS / "state.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
     }
     for path, parts in wanted.items():

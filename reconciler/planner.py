@@ -6,7 +6,7 @@ in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -156,7 +156,7 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
             new,
             action="replace",
             before=old.before,
-            diff=(FieldDiff("address", old.address, new.address), *differences(old.before, new.after)),
+            diff=(FieldDiff("address", old.address, new.address), *_lost_or_new(old, new)),
             depends_on=tuple(sorted({*new.depends_on})),
             observed_digest=None,
             refused=new.refused or old.refused,
@@ -168,6 +168,15 @@ def _join_renames(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
         changes = [joined if c.address == new.address else c for c in changes if c.address != old.address]
         by_address = {change.address: change for change in changes}
     return changes
+
+
+def _lost_or_new(old: Change, new: Change) -> Iterator[FieldDiff]:
+    """How what is created under the new name differs from what is deleted; a field that the YAML leaves to AWS differs
+    where the old one did not have AWS's default."""
+    kind = REGISTRY[new.kind]
+    for one in differences(old.before, new.after):
+        if one.after is not None or one.before != kind.aws_default(one.path):
+            yield one
 
 
 def _with_refusals(snapshot: Snapshot, changes: Iterable[Change], refusals: Iterable[Diagnostic]) -> list[Change]:

@@ -8,8 +8,9 @@ effect (docs/decisions/0013-saved-plans-are-planned-again.md).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler import running
 from reconciler.errors import InvalidState, Stale
@@ -70,22 +71,32 @@ def plan_again(saved: Plan, state: State, where: str, *, parallelism: int = 16) 
     now = {change.address: change for change in run.plan.changes}
     shown = {change.address: change for change in saved.changes}
     found = {a: _difference(a, shown.get(a), now.get(a), run.snapshot) for a in sorted({*shown, *now})}
-    wrong = {address: text for address, text in found.items() if text}
-    if wrong:
-        refused = {d.address: f"{d.message}: {d.hint}" for d in run.plan.diagnostics if d.severity == "error"}
-        texts = "; ".join([*wrong.values()][:10])
-        raise Stale(
-            f"{len(wrong)} of the plan's changes are not what planning from {where} gives now: {texts}",
-            hint=_PLAN_AGAIN,
-            diagnostics=[
-                Diagnostic("error", "stale", text, refused.get(address, _PLAN_AGAIN), address=address)
-                for address, text in wrong.items()
-            ],
-        )
+    if wrong := {address: text for address, text in found.items() if text}:
+        raise _stale(wrong, run.plan, where)
     # A change that the file shows as refused has no steps; every other is the one that was planned now. Files are read
     # from where planning has read them.
     changes = tuple(c if c.refused else now.get(c.address, c) for c in saved.changes)
     return replace(saved, changes=changes, context={**saved.context, "root": run.plan.context["root"]}), run
+
+
+_DONE: Final = "AWS is already as the plan would make it"
+
+
+def _stale(wrong: Mapping[Address, str], plan: Plan, where: str) -> Stale:
+    """The refusal of a saved plan, with what is wrong with each change: the same of many is one line of text."""
+    refused = {d.address: f"{d.message}: {d.hint}" for d in plan.diagnostics if d.severity == "error"}
+    listed = [
+        Diagnostic("error", "stale", text, refused.get(address, "" if text == _DONE else _PLAN_AGAIN), address=address)
+        for address, text in wrong.items()
+    ]
+    if set(wrong.values()) == {_DONE}:
+        message = "this plan has been applied already, or somebody else has done all that it shows"
+        return Stale(
+            message, hint="`recon history` shows who applied what; `recon plan` what is left", diagnostics=listed
+        )
+    named = ", ".join([*wrong][:10]) + (f" and {len(wrong) - 10} more" if len(wrong) > 10 else "")
+    message = f"{len(wrong)} of the plan's changes are not what planning from {where} gives now: {named}"
+    return Stale(message, hint=_PLAN_AGAIN, diagnostics=listed)
 
 
 _COMPARED = (
@@ -98,26 +109,28 @@ def _difference(address: Address, shown: Change | None, now: Change | None, snap
     """How a change that is planned now differs from the one that the file shows; empty where it does not."""
     if shown is None:
         assert now is not None
-        return f"{address} has to be changed, too ({now.action}), and the plan does not show it"
+        return f"has to be changed, too ({now.action}), and the plan does not show it"
     if shown.refused:
         return ""  # nothing is carried out, whatever it is by now
     unread = snapshot.unknown(address)
     if now is None and unread is not None:
-        return f"{address} could not be read: {unread.reason}"
+        return f"could not be read: {unread.reason}"
     live = now.observed_digest if now is not None else _digest(shown, snapshot)
     if live != shown.observed_digest:
+        if now is None:
+            return _DONE
         if shown.observed_digest is None:
-            return f"{address} exists now; it did not when the plan was made"
-        how = " is gone" if live is None else f" changed{_how(shown, snapshot)}"
-        return f"{address}{how} since the plan was made"
+            return "exists now; it did not when the plan was made"
+        how = "is gone" if live is None else f"changed{_how(shown, snapshot)}"
+        return f"{how} since the plan was made"
     if now is None:
-        return f"{address} is not planned any more"
+        return "is not planned any more"
     if now.refused:
-        return f"{address} is refused now: {now.refused.message}"
+        return f"is refused now: {now.refused.message}"
     for key in _COMPARED:
         one, other = _plain(getattr(shown, key)), _plain(getattr(now, key))
         if one != other:
-            return f"{address} is not what the plan shows: {key} is {_short(other)}, the file has {_short(one)}"
+            return f"is not what the plan shows: {key} is {_short(other)}, the file has {_short(one)}"
     return ""
 
 

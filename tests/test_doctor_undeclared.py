@@ -374,6 +374,14 @@ def test_numbers_that_cannot_be_read_are_not_zero(live: House) -> None:
     assert "the numbers of each sender could not be read: " in check["hint"] and "ListMetrics" in check["hint"]
 
 
+def test_destinations_that_cannot_be_read_are_not_taken_for_none(live: House) -> None:
+    count_by_sender()
+    live.sandbox.seed(accounts=[{"region": HOME, "sent": {"attempts": 1000, "bounces": 100}}])
+    live.sandbox.fault("denied", operation="GetConfigurationSetEventDestinations", count=None)
+    (check,) = [c for c in run(live, code=2, dns=False)["checks"] if c["status"] == "found"]
+    assert f"unknown: event_destination/{HOME}/main could not be read" in check["hint"]
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_where_bounces_are_counted_is_asked_only_where_there_are_many(live: House, enabled: bool) -> None:
     count_by_sender(enabled=enabled)

@@ -84,6 +84,18 @@ def test_a_clean_run_says_so(live: support.House) -> None:
     assert "heartbeat" in live.cli("drift", "state.yaml").out
 
 
+def test_records_of_an_identity_that_somebody_deleted_are_not_what_somebody_deleted(live: support.House) -> None:
+    """Their names are those of tokens that only a new identity will have: who deleted the identity is their cause."""
+    eva("sesv2").delete_email_identity(EmailIdentity="acme.com")
+    output = drift(live)
+    caused = messages(output, "caused-by")
+    tokens = [c["address"] for c in output["changes"] if "name" in c["unknown"]]
+    assert tokens and all("DeleteEmailIdentity" in caused[address] for address in tokens)
+    text = live.cli("drift", "state.yaml").out
+    (line,) = [line for line in text.splitlines() if "x dns_record CNAME" in line]
+    assert "missing in AWS" not in line and "AWS chooses its name" in line
+
+
 def test_every_edit_is_named_with_who_and_when(live: support.House) -> None:
     ses = eva("sesv2")
     ses.put_email_identity_mail_from_attributes(EmailIdentity="acme.com", MailFromDomain="other.acme.com")

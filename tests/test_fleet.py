@@ -391,6 +391,28 @@ def test_a_scheduler_off_this_machine_needs_tls(address: str, insecure: bool, sa
         dask_cluster.check_address(address, insecure)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, "has no client certificate"),
+        ({"ca-file": "/no/ca.pem", "client": {"cert": "/no/c.pem", "key": "/no/k.pem"}}, "No such file or directory"),
+    ],
+)
+def test_tls_without_certificates_is_refused_before_anything_is_connected(
+    house: House, config: dict[str, Any], said: str
+) -> None:
+    pytest.importorskip("distributed")
+    import dask
+
+    write_fleet(house.home, {"a": stack("a")})
+    with dask.config.set({"distributed.comm.tls": {**dask.config.get("distributed.comm.tls"), **config}}):
+        ran: Ran = house.cli("fleet", "validate", "fleet.yaml", "--scheduler", "tls://127.0.0.1:9")
+    assert ran.code == 1
+    assert said in ran.err
+    assert "distributed.comm.tls.ca-file" in ran.err
+    assert not (house.home / ".recon").exists(), "no run has begun"
+
+
 def test_a_worker_with_another_version_does_nothing(tmp_path: Path) -> None:
     old = Task(run, "plan", (), "a", "a", None, None, "", str(tmp_path), "r", "0.0.1")
     with pytest.raises(ReconError, match=r"started with 0\.0\.1"):

@@ -195,15 +195,21 @@ def test_a_reference_to_what_goes_with_the_plan_is_refused(house: House) -> None
 
 def test_a_rename_said_once_moves_what_uses_it(house: House) -> None:
     base = {"domains": {"acme.com": {"zone": "manual", "configuration_set_name": "main"}}}
-    house.settle(merge(base, main(tags={"a": "b"}, event_destinations={"d": destination()})))
+    alarms = {"bounces": {"preset": "bounce_rate"}}
+    house.settle(merge(base, main(tags={"a": "b"}, event_destinations={"d": destination()}, alarms=alarms)))
     renamed = {
         "domains": {"acme.com": {"zone": "manual", "configuration_set_name": "new"}},
-        "configuration_sets": {"new": {"tags": {"a": "b"}, "event_destinations": {"d": destination()}}},
+        "configuration_sets": {
+            "new": {"tags": {"a": "b"}, "event_destinations": {"d": destination()}, "alarms": alarms}
+        },
         "moved": [{"from": MAIN, "to": f"configuration_set/{HOME}/new"}],
     }
     plan = house.plan(renamed)
     change = of(plan, f"configuration_set/{HOME}/new")
     assert change.action == "replace"
+    assert [diff.path for diff in change.diff] == ["address"], "what AWS gives both by itself is no difference"
+    alarm = of(plan, f"cloudwatch_alarm/{HOME}/new-bounces")
+    assert (alarm.moved_from, set(lines(alarm))) == (f"cloudwatch_alarm/{HOME}/main-bounces", {"address", "dimensions"})
     assert not any(c.counts for c in plan.changes)
     house.settle()
     assert client("sesv2").list_configuration_sets()["ConfigurationSets"] == ["new"]

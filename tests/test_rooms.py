@@ -25,6 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "redaction": set(),
     "errors": {"model", "masking"},
     "names": set(),
+    "codes": set(),
     "regions": set(),
     "fair_queue": set(),
     "activity": set(),
@@ -72,7 +73,7 @@ ROOMS: dict[str, set[str]] = {
     "importing": {*BASE, "aws", "desired", "kinds", "resources", "observing", "planner", "rules"},
     # Plan -> AWS, Plan -> text
     "applier": {*BASE, "fair_queue", "secrets", "kinds", "resources", "steps"},
-    "renderers": {"model", "errors", "masking", "redaction", "regions", "resources"},
+    "renderers": {"codes", "model", "errors", "masking", "redaction", "regions", "resources"},
     # around a run
     "lock": {"model", "errors", "files", "backend", "aws", "observing"},
     "journal": {"model", "errors", "files", "backend", "lock", "renderers"},
@@ -121,7 +122,6 @@ LIBRARIES: dict[str, set[str]] = {
     "cryptography": {"secrets", "sandbox", "demo", "message"},
     "typer": {"cli"},
     "click": {"cli"},
-    "rich": {"cli"},
     "jinja2": {"renderers"},
     "markupsafe": {"renderers"},
 }

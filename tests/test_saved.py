@@ -115,7 +115,13 @@ def test_the_same_state_may_be_named(saved: support.House) -> None:
 
 def test_a_plan_is_applied_once(saved: support.House) -> None:
     assert saved.cli("apply", "plan.json").code == 0
-    refused(saved)
+    told = refused(saved)
+    assert "has been applied already" in told["message"]
+    document = json.loads((saved.home / "plan.json").read_text())
+    assert {d["address"] for d in told["diagnostics"]} == {c["address"] for c in document["changes"]}
+    ran = saved.cli("apply", "plan.json")
+    assert ran.code == 3
+    assert len(ran.err.splitlines()) < 12, ran.err
 
 
 def test_an_empty_plan_is_applied_as_nothing(house: support.House) -> None:

@@ -142,6 +142,21 @@ def test_the_check(account: House, more: dict[str, Any], options: tuple[str, ...
     assert not any(arn.endswith(("/admin", "/news", "/reader")) for arn in errors)
 
 
+def test_a_declared_sender_that_may_do_everything(account: House) -> None:
+    """Somebody has attached a policy: that it is declared does not make it an administrator whom nobody asks about."""
+    client("iam").put_user_policy(UserName="news", PolicyName="more", PolicyDocument=policy(Action="*", Resource="*"))
+    account.write(STATE | {"waivers": [
+        {"rule": "sender-undeclared", "address": f"*:{name}", "reason": "known", "until": "2099-01-31"}
+        for name in ("role/crm", "user/old-app")]})  # fmt: skip
+    document = found(account, "state.yaml", "--check", code=2)
+    assert [one["name"] for one in document["administrators"]] == ["admin"]
+    news = by_name(document)["news"]
+    assert (news["declared_by"], news["from_addresses"]) == ("acme", ["*"])
+    (error,) = [d for d in document["diagnostics"] if d["severity"] == "error"]
+    assert (error["code"], error["address"]) == ("sender-undeclared", news["arn"])
+    assert "is declared as a sender, but its policies allow everything" in error["message"]
+
+
 def test_who_is_declared(account: House) -> None:
     add_user("left", policy(), tags={"recon:stack": "acme"})
     add_user("theirs", policy(), tags={"recon:stack": "other/production"})

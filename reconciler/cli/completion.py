@@ -90,9 +90,10 @@ def _regions() -> Iterable[str]:
 
 
 def _rules(context: Any) -> Iterable[str]:
+    from reconciler import codes
     from reconciler.rules import all_rules
 
-    return sorted(all_rules())
+    return sorted({*all_rules(), *codes.known()})
 
 
 def wanted() -> bool:

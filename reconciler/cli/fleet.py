@@ -110,6 +110,10 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
     from reconciler.fleet.work import Task
 
     units = read_fleet(asked.path, asked.select)
+    if asked.scheduler is not None:
+        from reconciler.fleet.dask_cluster import check_scheduler
+
+        check_scheduler(asked.scheduler, asked.insecure)
     run_id = asked.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     reports = Reports(asked.out, run_id)
     reports.begin({"format_version": 1, "command": command, "options": list(options)})
@@ -170,7 +174,7 @@ def _workers(asked: Fleet) -> Iterator[Workers]:
     if asked.scheduler is not None:
         from reconciler.fleet.dask_cluster import ClusterWorkers
 
-        workers: Workers = ClusterWorkers(asked.scheduler, insecure=asked.insecure)
+        workers: Workers = ClusterWorkers(asked.scheduler)
     else:
         from reconciler.fleet.local import LocalWorkers
 
@@ -188,7 +192,9 @@ class _Progress:
     def ended(self, task: Task, report: dict[str, Any] | None) -> None:
         self.work.count()
         done, total = (self.before + counts.total() for counts in (self.work.done, self.work.total))
-        said = "no report" if report is None else report.get("outcome") or f"exit {report['exit_code']}"
+        from reconciler.renderers.fleet import outcome_words
+
+        said = "no report" if report is None else outcome_words(task.command, report)
         self.output.info(f"[{done}/{total}] {task.unit}: {said}")
 
 

@@ -344,13 +344,15 @@ def list_addresses(
 @options_from(out=text_or_json)
 def rule(
     id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A rule, such as dmarc-no-rua; all otherwise.")
+        str | None,
+        typer.Argument(metavar="[ID]", help="What stands in brackets, such as dmarc-no-rua; all rules otherwise."),
     ] = None,
     *,
     out: Output,
 ) -> int:
-    """Explain a rule: what it finds, why it matters, how to fix it; without an ID list all. Offline."""
-    from reconciler.names import similar
+    """Explain a rule, or another code that an output has: what it means, and what to do. Without an ID list all rules.
+    Offline."""
+    from reconciler import codes
     from reconciler.renderers.jsonform import json_text
     from reconciler.rules import all_rules
     from reconciler.rules.pages import page
@@ -359,9 +361,7 @@ def rule(
     rules = all_rules()
     name = RENAMED.get(id, id) if id else None
     if name is not None and name not in rules:
-        close = similar(name, rules, 3)
-        hint = f"did you mean {', '.join(close)}?" if close else "`recon rule` lists all"
-        raise ReconError(f"there is no rule {id}", hint=hint)
+        return _explain_code(name, out)
     shown = [rules[name]] if name else sorted(rules.values(), key=lambda one: one.id)
     if out.format == "json":
         members = ("id", "severity", "title", "theme", "finds", "why", "fix", "source")
@@ -372,6 +372,27 @@ def rule(
     else:
         width = max(len(one.id) for one in shown)
         sys.stdout.write("".join(f"{one.id.ljust(width)}  {one.severity.ljust(7)}  {one.title}\n" for one in shown))
+        out.info(f"`recon rule CODE` also explains the {len(codes.known())} other codes and outcomes (docs/codes.md).")
+    return 0
+
+
+def _explain_code(code: str, out: Output) -> int:
+    """Print what a code means that is no rule. Raises ReconError for one that nothing prints."""
+    from reconciler import codes
+    from reconciler.names import similar
+    from reconciler.renderers.jsonform import json_text
+    from reconciler.rules import all_rules
+
+    key = codes.key_of(code)
+    if key is None:
+        close = similar(code, {*all_rules(), *codes.known()}, 3)
+        hint = f"did you mean {', '.join(close)}?" if close else "`recon rule` lists all rules"
+        raise ReconError(f"there is no rule or code {code}", hint=hint)
+    if out.format == "json":
+        found = {"id": code, "outcome": codes.OUTCOMES.get(key), "printed": codes.codes().get(key, [])}
+        sys.stdout.write(json_text({"format_version": 1, "rules": [], "codes": [found], "diagnostics": []}))
+    else:
+        sys.stdout.write(codes.page(code))
     return 0
 
 

@@ -13,7 +13,7 @@ from reconciler.desired.findings import findings
 from reconciler.desired.layers import ENVIRONMENT_NAME, report, rule_severity
 from reconciler.desired.nodes import Node, Problems, show
 from reconciler.desired.variables import BadVariable, Variables, suggestion
-from reconciler.model import CLOUDFORMATION, Entry, Moved, Released, Severity, Source, Stack, Waiver
+from reconciler.model import CLOUDFORMATION, Entry, Moved, Released, Severity, Source, Stack, Waiver, address_parts
 from reconciler.names import fold_domain
 from reconciler.regions import SES_REGIONS, partition_of
 from reconciler.resources import KINDS, SECTIONS
@@ -339,7 +339,24 @@ def read_moved(
                 )  # fmt: skip
         if not bad:
             found.append(Moved(fold_moved(ends[0]), fold_moved(ends[1]), source))
-    return tuple(found)
+    return _with_held(found, entries)
+
+
+def _with_held(found: Iterable[Moved], entries: Iterable[Entry]) -> tuple[Moved, ...]:
+    """The renames, and those that follow for what the renamed entry holds itself, whose name begins with its name; not
+    where they are said already."""
+    every = {moved.from_address: moved for moved in found}
+    for moved in found:
+        (kind, region, old), (_, _, new) = map(address_parts, (moved.from_address, moved.to_address))
+        spec = KINDS[kind]
+        holders = [e for e in entries if e.name == new and e.region == region and SECTIONS[e.section][0] is spec]
+        for held in spec.holds if holders else ():
+            held_spec = SECTIONS[held.section][0]
+            paths = [path.split(".") for path in holders[0].sources]
+            for key in dict.fromkeys(path[1] for path in paths if path[0] == held.key and len(path) > 1):
+                before, after = (held_spec.address_of(region, f"{name}-{key}") for name in (old, new))
+                every.setdefault(before, Moved(before, after, moved.source))
+    return tuple(every.values())
 
 
 def read_rules(node: Node | None) -> dict[str, str]:

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
-from reconciler.kinds.snapshot import Snapshot
+from reconciler.kinds.snapshot import Snapshot, Unread
+from reconciler.resources import BY_ARN, children
 
 if TYPE_CHECKING:
     from reconciler.aws import Aws
@@ -26,6 +27,8 @@ MOST_SHARE: Final = 0.8
 _QUERIES: Final = 500
 _MOST: Final = 3000
 _DAY: Final = 86_400
+PARTS_OF_SETS: Final = frozenset(spec.name for spec in children(BY_ARN["configuration-set"].name))
+"""The kinds that say where the events of a configuration set go."""
 _METRICS: Final = {"Send": "sent", "Bounce": "bounces", "Complaint": "complaints"}
 
 
@@ -47,6 +50,12 @@ def counting(snapshot: Snapshot, region: str) -> str:
         if one.region == region and DIMENSION in names and one.spec.get("enabled"):
             return one.address.split("/", 2)[2]
     return ""
+
+
+def not_read(snapshot: Snapshot, region: str) -> Unread | None:
+    """Why it is unknown whether a set of the region counts by sender; None where all were read."""
+    parts = (part for part in snapshot.unread if part.prefix.split("/")[0] in PARTS_OF_SETS)
+    return next((part for part in parts if f"{part.prefix}/".split("/")[1] in {region, ""}), None)
 
 
 def read_callers(aws: Aws, region: str, now: str) -> list[CallerCounts] | AwsError:

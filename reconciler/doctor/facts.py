@@ -25,7 +25,7 @@ from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Entry, State
 from reconciler.names import domain_of, is_at_or_below, parents
 from reconciler.public_dns import Answer, PublicDns
-from reconciler.resources import BY_ARN, SECTIONS, children
+from reconciler.resources import SECTIONS
 from reconciler.resources.dns_record import intents
 from reconciler.resources.email_identity import SPEC as IDENTITY
 from reconciler.senders import AccountFacts
@@ -44,7 +44,7 @@ DAYS = 14
 
 _AT_ONCE = 6
 """Parts that are read side by side, each with calls of its own."""
-_LATER = frozenset(spec.name for spec in children(BY_ARN["configuration-set"].name))
+_LATER = callers.PARTS_OF_SETS
 """Kinds that only the hint about a bad rate needs: a call a set."""
 
 _People = Future[tuple[AccountFacts, KeyHistory]]

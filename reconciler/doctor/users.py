@@ -264,6 +264,8 @@ def _counted(facts: Facts, region: str) -> str:
             f"the event destination {place} counts by sender: CloudWatch, namespace AWS/SES, dimension "
             f"{callers.DIMENSION}"
         )
+    if unread := callers.not_read(facts.snapshot, region):
+        return f"whether something counts by sender is unknown: {unread.prefix} could not be read: {unread.reason}"
     return (
         f"an event destination to CloudWatch for SEND, BOUNCE and COMPLAINT with the dimension {callers.DIMENSION} "
         "(MESSAGE_TAG) counts by sender; until then SES does not say whose they are"

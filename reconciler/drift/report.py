@@ -53,7 +53,7 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None, declared: Mappin
     diagnostics = [_status(one) for one in causes.dated(aws, plan.diagnostics, plan.created_at)]
     if plan.changes:
         since, until = (applied.started, applied.ended[:19] + "Z") if applied else ("", "")
-        found = causes.find(aws, plan.changes, since, until)
+        found = _inherited(causes.find(aws, plan.changes, since, until), plan.changes)
         labels = list(_labels(plan, applied, found.causes, declared))
         diagnostics += labels
         known = applied is not None and bool(applied.declared)
@@ -68,6 +68,19 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None, declared: Mappin
     elif not _in_doubt(plan):
         diagnostics.append(Diagnostic("note", "heartbeat", _heartbeat(plan, applied)))
     return replace(plan, diagnostics=tuple(diagnostics))
+
+
+def _inherited(found: causes.Causes, changes: Iterable[Change]) -> causes.Causes:
+    """The causes, and for each record whose name AWS has still to choose that of what it belongs to: the record of
+    somebody's deleted identity is not what somebody has deleted."""
+    more = {
+        change.address: found.causes[owner]
+        for change in changes
+        if "name" in change.unknown and change.address not in found.causes
+        for owner in change.depends_on
+        if owner in found.causes
+    }
+    return replace(found, causes={**found.causes, **more})
 
 
 def _in_doubt(plan: Plan) -> bool:

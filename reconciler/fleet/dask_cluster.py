@@ -43,21 +43,43 @@ def check_address(address: str, insecure: bool) -> None:
         )
 
 
+def check_scheduler(address: str, insecure: bool) -> None:
+    """Raises ReconError for what is wrong with ``--scheduler`` before anything is connected: the address, the extra
+    that is not installed, for ``tls://`` a configuration of Dask without certificates or with unusable ones."""
+    check_address(address, insecure)
+    try:
+        from distributed.security import Security
+    except ImportError:
+        raise ReconError("--scheduler needs Dask distributed", hint='pip install "recon-mail[fleet]"') from None
+    if not address.startswith("tls:"):
+        return
+    try:
+        context = Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError, TypeError) as problem:  # ssl.SSLError is an OSError
+        why = f"{problem.strerror or problem}" if isinstance(problem, OSError) else str(problem)
+        raise ReconError(f"--scheduler {address}: the TLS files of Dask's configuration: {why}", hint=_TLS) from None
+    if context is None:
+        raise ReconError(f"--scheduler {address}: Dask's configuration has no client certificate", hint=_TLS)
+
+
+_TLS: Final = (
+    "distributed.comm.tls.ca-file, client.cert and client.key in ~/.config/dask/distributed.yaml, or "
+    "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..__CLIENT__CERT and ..__CLIENT__KEY"
+)
+
+
 class ClusterWorkers:
     """One unit for each worker of the cluster at once: two on one worker would die together."""
 
-    def __init__(self, address: str, *, insecure: bool = False) -> None:
-        """Raises ReconError where the extra is not installed or the scheduler does not answer."""
-        check_address(address, insecure)
-        try:
-            from distributed import Client
-        except ImportError:
-            raise ReconError("--scheduler needs Dask distributed", hint='pip install "recon-mail[fleet]"') from None
+    def __init__(self, address: str) -> None:
+        """``address`` has passed ``check_scheduler``. Raises ReconError where the scheduler does not answer."""
+        from distributed import Client
+
         try:
             self._client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as problem:
             why = str(problem).strip() or type(problem).__name__
-            hint = "see that it runs and that both sides have the same TLS configuration"
+            hint = "check that it runs there, and that both sides have certificates of the same authority"
             raise ReconError(f"the Dask scheduler at {address} does not answer: {mask(why)}", hint=hint) from None
         _silence()
         self.address = address

@@ -40,9 +40,11 @@ def release(live: Observed, tags: Mapping[str, str], **execution: Any) -> Change
     """Let ``live`` go: recon's own among ``tags`` are taken off, and nothing else changes."""
     ours = {key: value for key, value in tags.items() if key.startswith(PREFIX)}
     before, after = {"tags": ours}, {"tags": dict.fromkeys(ours)}
-    parts = "; ".join(f"{key.removeprefix(PREFIX)} {' '.join(sorted(there))}" for key, there in _listed(ours).items())
-    words = f"is let go: it stays live{f' with its {parts}' * bool(parts)}, belongs to no stack, and recon deletes it "
-    words += "no more: delete it by hand, or declare it again"
+    parts = "; ".join(f"{key.removeprefix(PREFIX)}: {', '.join(sorted(there))}" for key, there in _listed(ours).items())
+    words = (
+        f"released: it stays in AWS{f' ({parts})' * bool(parts)}, and recon neither changes nor deletes it from now "
+    )
+    words += "on; to delete it, do so by hand; to own it again, declare it"
     return Change(
         live.address,
         live.kind,

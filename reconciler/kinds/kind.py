@@ -255,6 +255,10 @@ class BaseKind(ABC):
         """What ``desired`` names that recon does not manage, and cannot be without: it is asked whether that exists."""
         return ()
 
+    def aws_default(self, path: str) -> Any:
+        """What AWS gives a field of a new resource by itself; None for nothing."""
+        return None
+
     def all_grants(self, state: State) -> Iterable[Grant]:
         """Everything that a plan or apply of ``state`` touches for this kind: what is declared, what ``moved`` renames,
         and what is let go."""

@@ -96,6 +96,12 @@ class PlainKind(Reader):
         self.create_defaults = {n: field.inner for n, field in fields.items() if field.inner}
         self.usual = {n: field.inner or usual_value(field) for n, field in fields.items() if not field.keyed}
 
+    def aws_default(self, path: str) -> Any:
+        name, _, inner = path.partition(".")
+        field = self.spec.fields.get(name)
+        value = None if field is None else at_path(field.inner, inner) if inner else field.default
+        return list(value) if isinstance(value, tuple) else value
+
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     more_reads: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any, Final
 from urllib.parse import quote
 
+from reconciler.codes import rule_page
 from reconciler.model import Diagnostic, digest_of
 from reconciler.renderers.escape import safe
 from reconciler.renderers.jsonform import json_text
@@ -76,12 +77,17 @@ def sarif(diagnostics: Iterable[Diagnostic], *, version: str, base: str = "") ->
             "tool": {"driver": {
                 "name": "recon",
                 "semanticVersion": version or "0.0.0",
-                "rules": [{"id": code or "recon", "name": code or "recon"} for code in rules],
+                "rules": [_rule(code) for code in rules],
             }},
             "columnKind": "unicodeCodePoints",
             "results": [_result(one, rules, base) for one in shown],
         }],
     })  # fmt: skip
+
+
+def _rule(code: str) -> dict[str, Any]:
+    page = {"helpUri": rule_page(code)} if rule_page(code) else {}
+    return {"id": code or "recon", "name": code or "recon", **page}
 
 
 def _result(one: Diagnostic, rules: dict[str, int], base: str) -> dict[str, Any]:

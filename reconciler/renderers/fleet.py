@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from reconciler.renderers.escape import markdown_code, markdown_text
@@ -44,13 +45,20 @@ def _sorted(stacks: Sequence[FleetDocument]) -> tuple[list[FleetDocument], list[
     return failed, found, [one for one in stacks if one["exit_code"] == 0]
 
 
-def _row(one: FleetDocument) -> list[str]:
+def outcome_words(command: str, one: FleetDocument) -> str:
+    """How one stack ended. ``changes`` is the outcome of whatever found something: the words say what."""
+    outcome = str(one.get("outcome") or f"exit {one['exit_code']}")
+    special = {"changes": _FOUND[command].removeprefix("with "), "no_changes": _CLEAN[command]}
+    return special.get(outcome, outcome.replace("_", " "))
+
+
+def _row(command: str, one: FleetDocument) -> list[str]:
     counts = ", ".join(
         f"{number} {name}"
         for name, number in one["summary"].items()
         if isinstance(number, int) and number and name != "total"
     )
-    return [one["id"], one["account"] or "-", one["outcome"] or "-", counts or "-", str(one["attempts"])]
+    return [one["id"], one["account"] or "-", outcome_words(command, one), counts or "-", str(one["attempts"])]
 
 
 def fleet_text(document: FleetDocument, *, color: bool = False, unicode: bool = True, verbose: int = 0) -> str:
@@ -60,7 +68,7 @@ def fleet_text(document: FleetDocument, *, color: bool = False, unicode: bool = 
     listed = [*failed, *found, *(clean if verbose else ())]
     lines: list[Line] = [[("head", style.safe(headline(document)))], []]
     if listed:
-        lines += [*_table(listed, style), []]
+        lines += [*_table(document["command"], listed, style), []]
     if clean and not verbose:
         lines += [[("dim", f"{plural(len(clean), 'stack')} {_CLEAN[document['command']]} (-v lists all)")], []]
     for one in document["diagnostics"]:
@@ -71,8 +79,8 @@ def fleet_text(document: FleetDocument, *, color: bool = False, unicode: bool = 
     return draw(lines, style)
 
 
-def _table(stacks: Sequence[FleetDocument], style: Style) -> list[Line]:
-    rows = [[style.safe(cell) for cell in _row(one)] for one in stacks]
+def _table(command: str, stacks: Sequence[FleetDocument], style: Style) -> list[Line]:
+    rows = [[style.safe(cell) for cell in _row(command, one)] for one in stacks]
     heads = [head.upper() for head in COLUMNS]
     widths = [max(len(row[n]) for row in [heads, *rows]) for n in range(len(heads))]
 
@@ -93,7 +101,7 @@ def fleet_markdown(document: FleetDocument) -> str:
     if failed or found:
         lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
         for one in [*failed, *found]:
-            cells = _row(one)
+            cells = _row(document["command"], one)
             lines.append("| " + " | ".join([markdown_code(cells[0]), *map(markdown_text, cells[1:])]) + " |")
         lines.append("")
     lines += [f"- error: {markdown_text(one['message'])}" for one in document["diagnostics"]]
@@ -120,6 +128,7 @@ def fleet_html(document: FleetDocument) -> str:
         (_CLEAN[document["command"]].capitalize(), clean),
     ]
     return template_page(
-        "fleet.html", f"fleet {document['command']}", document=document, heading=headline(document), row=_row,
-        groups=groups, lines=[f"run {document['run_id']}", f"reports in {document['reports']}"],
+        "fleet.html", f"fleet {document['command']}", document=document, heading=headline(document),
+        row=partial(_row, document["command"]), groups=groups,
+        lines=[f"run {document['run_id']}", f"reports in {document['reports']}"],
     )  # fmt: skip

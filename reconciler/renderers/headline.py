@@ -14,11 +14,14 @@ from typing import Final
 
 from reconciler.model import Change, Plan
 from reconciler.resources import KINDS
-from reconciler.resources.headlines import ADOPTED, adopted_parts, facts_of, phrases_of
+from reconciler.resources.headlines import ADOPTED, RELEASED, adopted_parts, facts_of, phrases_of
 from reconciler.resources.spec import Phrase
 
 _DOLLARS = re.compile(r"\$(\d+(?:\.\d+)?)\s*(?:/|a|per)\s*month", re.IGNORECASE)
 _ADOPTED: Final = Phrase("{n} live resource is adopted", "{n} live resources are adopted", 240)
+_RELEASED: Final = Phrase(
+    "{n} resource is released and stays in AWS", "{n} resources are released and stay in AWS", 245
+)
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -29,7 +32,7 @@ def plural(count: int, one: str, many: str = "") -> str:
 @cache
 def _phrases() -> Mapping[str, Phrase]:
     """Every phrase by its key, in the order of the sentence."""
-    found = {ADOPTED: _ADOPTED}
+    found = {ADOPTED: _ADOPTED, RELEASED: _RELEASED}
     for spec in KINDS.values():
         found |= phrases_of(spec)
     return dict(sorted(found.items(), key=lambda item: item[1].rank))

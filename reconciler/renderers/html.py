@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reconciler.codes import rule_page
 from reconciler.errors import ReconError
 from reconciler.model import SYMBOLS, Plan, Result
 from reconciler.renderers.escape import html_text as esc
@@ -43,6 +44,7 @@ def _templates() -> Environment:
     environment.filters["short"] = short
     environment.globals |= {
         "applied_with": applied_with, "own_source": _own_source, "plan_digest": plan_digest, "plural": plural,
+        "rule_page": rule_page,
         "status": STATUS, "symbols": SYMBOLS, "shown": _shown,
     }  # fmt: skip
     return environment

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from reconciler.codes import rule_page
 from reconciler.errors import ReconError
 from reconciler.model import Diagnostic, Plan, Result
 from reconciler.redaction import redacted
@@ -188,11 +189,14 @@ def _aside(block: Block, mode: Mode) -> str:
     return "".join(f" · {_inert(_cut(text, _NAME))}" for text in block.asides(mode))
 
 
+def _code(rule: str) -> str:
+    """The id of a rule, which leads to its page where that is published."""
+    shown, page = f"<code>{html_text(_cut(rule, 100))}</code>", rule_page(rule)
+    return f'<a href="{html_text(page)}">{shown}</a>' if page else shown
+
+
 def _notes(block: Block) -> list[str]:
-    return [
-        f"{_SIGN[note.severity]} {_inert(_cut(note.message, _VALUE))} <code>{html_text(_cut(note.rule, 100))}</code>"
-        for note in block.notes
-    ]
+    return [f"{_SIGN[note.severity]} {_inert(_cut(note.message, _VALUE))} {_code(note.rule)}" for note in block.notes]
 
 
 def _line(block: Block, mode: Mode) -> str:
@@ -332,7 +336,8 @@ def _diagnostics(diagnostics: Sequence[tuple[Diagnostic, tuple[str, ...]]], limi
 def _diagnostic(one: Diagnostic, addresses: Sequence[str]) -> str:
     line = f"- {_SIGN[one.severity]} {markdown_text(_cut(one.message, _VALUE))}"
     if one.code:
-        line += f" {markdown_code(_cut(one.code, 100))}"
+        page = rule_page(one.code)
+        line += f" [`{one.code}`]({page})" if page else f" {markdown_code(_cut(one.code, 100))}"
     if one.file:
         line += f" at {markdown_code(_cut(f'{one.file}:{one.line}' if one.line else one.file, _NAME))}"
     if addresses:

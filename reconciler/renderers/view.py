@@ -93,6 +93,8 @@ class Block:
     def asides(self, mode: Mode) -> list[str]:
         """What stands beside the block's name: in drift what differs and who made the difference; then the cause."""
         words = _DRIFT_WORDS.get(self.action, "") if mode == "drift" else ""
+        if words and "name" in self.changes[0].unknown:
+            words = "follows from what is missing: AWS chooses its name when that is made again"
         return [text for text in (words, self.author, self.cause) if text]
 
     def named(self) -> tuple[Sequence[str], int]:

@@ -13,13 +13,27 @@ if TYPE_CHECKING:
 
 ADOPTED = "adopted"
 """The fact of every adoption, and the phrase that counts them."""
+RELEASED = "released"
+"""That of what is released: nothing of it changes but recon's own tags."""
 
 
 def facts_of(spec: KindSpec, change: Change) -> Iterator[Fact]:
     """What a change means for mail, with phrases as ``KIND:PHRASE``; nothing where it is only worth counting."""
+    if _releases(change):
+        yield Fact(RELEASED, change.address)
+        return
     found = spec.says.facts(change) if spec.says.facts is not None else usual_facts(spec, change)
     for fact in found:
         yield fact if fact.phrase == ADOPTED else Fact(f"{spec.name}:{fact.phrase}", fact.thing, fact.region)
+
+
+def _releases(change: Change) -> bool:
+    """Whether a change takes the stack's tag off something that stays."""
+    before, after = ((document or {}).get("tags") or {} for document in (change.before, change.after))
+    return change.action == "update" and before.get(_OWNER) is not None and after.get(_OWNER, "") is None
+
+
+_OWNER = "recon:stack"
 
 
 def phrases_of(spec: KindSpec) -> Mapping[str, Phrase]:

@@ -19,7 +19,7 @@ from reconciler.kinds.ses_accounts import account_in
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
 from reconciler.names import at_or_above, from_route53
-from reconciler.resources import KINDS, RECORD_GROUPS, SECTIONS
+from reconciler.resources import KINDS, RECORD_GROUPS
 from reconciler.resources.dns_record.intents import zones_named
 from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
@@ -463,8 +463,7 @@ def _entries_before(view: RuleView, changes: Iterable[Change]) -> Callable[[Entr
     was: dict[tuple[str, str, str | None], dict[str, Any]] = {}
     for change in changes:
         desired = view.desired.get(change.address)
-        of = SECTIONS.get(desired.entry.section) if desired is not None else None
-        if desired is not None and of is not None and of[0].name == change.kind:
+        if desired is not None and KINDS[change.kind].sections:  # whose fields are those of its entry
             entry, before = desired.entry, change.before or {}
             fields = {diff.path.partition(".")[0] for diff in change.diff}
             place = was.setdefault((entry.section, entry.name, entry.region), {})

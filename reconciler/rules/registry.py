@@ -222,8 +222,8 @@ _SENDER_RULE: Final = Rule(
     check=lambda view: (),
     finds="""A user, a role or another account may send mail, and neither this YAML nor the `recon:stack` tag of another
     stack declares it. `recon senders --check` reports it and exits 2; a plan does not. Whoever may do everything is
-    listed apart as an administrator and is not reported. Where it cannot be decided whether somebody may send, it is a
-    note.""",
+    listed apart as an administrator and is not reported, unless it is declared as a sender. Where it cannot be decided
+    whether somebody may send, it is a note.""",
     why="After a break-in, a key that nobody knows about still sends. A forgotten user with a key of three years "
     "is one.",
     fix="Declare it (an SMTP user, a policy of an identity), take the right away, or name its ARN in a waiver with the "

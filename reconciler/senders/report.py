@@ -30,6 +30,7 @@ from reconciler.policy_evaluation.sending import ANY, SMTP_ACTION
 from reconciler.senders.reading import AccountFacts, KeyFacts, text_of
 
 RULE = "sender-undeclared"
+WIDER = "its policies allow everything, which no declaration of a sender does"
 
 
 @dataclass(slots=True)
@@ -79,7 +80,8 @@ class Sender:
 
 @dataclass(slots=True)
 class SendersReport:
-    """All senders, worst first; administrators apart. ``principals`` is how many users and roles were read."""
+    """All senders, worst first; administrators apart, unless they are declared: a declared sender that may do
+    everything is none that somebody meant. ``principals`` is how many users and roles were read."""
 
     senders: list[Sender]
     administrators: list[Sender]
@@ -92,12 +94,10 @@ def find(facts: AccountFacts, state: State | None) -> SendersReport:
     others = _identity_statements(facts, policies)
     found = [s for detail in facts.users if (s := _local(facts, state, detail, "user", others))]
     found += [s for detail in facts.roles if (s := _local(facts, state, detail, "role", others))]
-    senders = [s for s in found if not s.reach.administrator]
-    senders += _external(facts, state, policies)
-    return SendersReport(
-        sorted(senders, key=_order), sorted((s for s in found if s.reach.administrator), key=lambda s: s.arn),
-        len(facts.users) + len(facts.roles),
-    )  # fmt: skip
+    administrators = [s for s in found if s.reach.administrator and s.declared_by is None]
+    senders = [s for s in found if s not in administrators] + _external(facts, state, policies)
+    administrators.sort(key=lambda s: s.arn)
+    return SendersReport(sorted(senders, key=_order), administrators, len(facts.users) + len(facts.roles))
 
 
 def _order(sender: Sender) -> tuple[Any, ...]:
@@ -130,6 +130,8 @@ def _local(
     if not found.concerned:
         return None
     declared_by, note = _declared(state, type, name, tags)
+    if found.administrator and declared_by is not None:
+        note = [*note, WIDER]
     made = Sender(arn, type, name, found, declared_by, reasons=[*found.reasons, *note])
     made.identities, elsewhere = _names(found.resources, "identity/", facts.account)
     made.configuration_sets, _ = _names(found.sets, "configuration-set/", facts.account)
@@ -394,21 +396,28 @@ def _declaring(state: State | None, policies: set[tuple[str, str]]) -> str | Non
 
 
 def undeclared(report: SendersReport, state: State | None, now: str) -> list[Diagnostic]:
-    """The findings of ``--check``: an error for everybody that can send and that nothing declares and no waiver names;
-    a note where it is unknown whether it can send."""
+    """The findings of ``--check``: an error for everybody that can send and that nothing declares and no waiver names,
+    and for who is declared as a sender and may do everything; a note where it is unknown whether it can send."""
     if state is not None and state.rules.get(RULE) == "off":
         return []
     found = []
     today = now[:10]
     for sender in report.senders:
-        if sender.declared_by is not None or sender.can_send == "no":
+        declared = sender.declared_by is not None
+        if sender.can_send == "no" or (declared and not sender.reach.administrator):
             continue
         waivers = [w for w in state.waivers if w.rule == RULE and fnmatchcase(sender.arn, w.address)] if state else []
         if any(w.until >= today for w in waivers):
             continue
         expired = f"; its waiver expired on {max(w.until for w in waivers)}" if waivers else ""
         yes = sender.can_send == "yes"
-        message = f"{sender.arn} {'can' if yes else 'perhaps can'} send, and nothing declares it{expired}"
+        can = "can" if yes else "perhaps can"
+        message = f"{sender.arn} {can} send, and nothing declares it{expired}"
         hint = "declare it, take the right away, or name its ARN in a waiver of sender-undeclared"
+        if declared:
+            message = f"{sender.arn} is declared as a sender, but {WIDER}{expired}"
+            hint = (
+                "find the policy or group that allows it, and take it away; `recon drift` shows edits of its own policy"
+            )
         found.append(Diagnostic("error" if yes else "note", RULE, message, hint, address=sender.arn))
     return found

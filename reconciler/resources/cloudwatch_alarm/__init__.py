@@ -79,7 +79,6 @@ SPEC = PlainSpec(
         ),
     },
     trail=CloudTrail(naming=("alarmnames",)),
-    cannot_move="CloudWatch renames no alarm",
     says=Words(
         new=Phrase("{n} CloudWatch alarm is created", "{n} CloudWatch alarms are created", 238),
         changed=Phrase("{n} CloudWatch alarm changes", "{n} CloudWatch alarms change", 239),

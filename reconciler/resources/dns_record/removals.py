@@ -495,9 +495,10 @@ class Removals:
         was = marker.read(have, self.plan.snapshot.scope)
         parts = [*sorted(was.groups), *(["spf"] if was.spf is not None else []), *(own.name for own in was.own)]
         words = (
-            f"{place[1]} is let go: what the marker remembers ({', '.join(parts)}) stays live and belongs to no stack"
+            f"{place[1]} is released: its records stay ({', '.join(parts)}), and recon neither changes nor deletes "
+            "them from now on; to delete them, do so by hand; to own them again, declare the domain"
         )
-        return (Note("left", "note", f"{words}: delete it by hand, or declare it again"),)
+        return (Note("left", "note", words),)
 
     def _taken_over(
         self, zone: Zone, domain: str

@@ -11,6 +11,9 @@ from reconciler.resources.spec import Fact, Phrase
 if TYPE_CHECKING:
     from reconciler.model import Change
 
+COVERED = "identity-covered"
+"""The rule that finds an identity below another, under which its mail goes on where it is deleted."""
+
 PHRASES = {
     "domain:signs": Phrase("{n} domain starts signing with DKIM", "{n} domains start signing with DKIM", 0),
     "domain:new": Phrase("{n} domain is set up to send", "{n} domains are set up to send", 10),
@@ -33,6 +36,16 @@ PHRASES = {
     ),
     "address:recreated": Phrase("{n} address identity is replaced", "{n} address identities are replaced", 260),
     "domain:recreated": Phrase("{n} domain identity is replaced", "{n} domain identities are replaced", 270),
+    "address:covered": Phrase(
+        "{n} address sends under the identity of its domain",
+        "{n} addresses send under the identity of their domain",
+        262,
+    ),
+    "domain:covered": Phrase(
+        "{n} domain sends under the identity of its parent domain",
+        "{n} domains send under the identity of their parent domain",
+        264,
+    ),
     "mail_from:gone": Phrase("{n} domain loses its MAIL FROM", "{n} domains lose their MAIL FROM", 320),
     "domain:unsigned": Phrase(
         "{n} domain stops signing with DKIM", "{n} domains stop signing with DKIM", 400, regions=True
@@ -50,7 +63,8 @@ def facts(change: Change) -> Iterator[Fact]:
     region, _, name = change.address.partition("/")[2].partition("/")
     noun = "address" if "@" in name else "domain"
     if change.action in ("create", "delete", "replace"):
-        yield Fact(f"{noun}:{_whole(change, noun)}", name, region)
+        covered = change.action == "delete" and any(note.rule == COVERED for note in change.notes)
+        yield Fact(f"{noun}:{'covered' if covered else _whole(change, noun)}", name, region)
         return
     signing = alteration_of(change, "dkim.signing_enabled")
     if signing and signing[0] != signing[1]:

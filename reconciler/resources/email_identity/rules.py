@@ -12,6 +12,7 @@ from reconciler.kinds.policy import for_anyone, listed, statements
 from reconciler.mail.dkim_key import public_key, rsa_bits
 from reconciler.names import at_or_above, mixed_scripts, parents
 from reconciler.resources.email_identity import NOTIFICATIONS, NOTIFIED
+from reconciler.resources.email_identity.headline import COVERED
 from reconciler.rules import topics
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, resources_after, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
@@ -315,9 +316,9 @@ def in_mixed_scripts(view: RuleView, identity: Resource) -> Iterator[Problem]:
 def identity_deleted(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """The plan deletes an identity.
 
-    Why: SES rejects mail from it at once, unless there is an identity above it, which then counts (a note). If the
-    identity is known to have sent mail in the last day, this is an error. If that is unknown, it is a warning that
-    names the number of messages of the whole region. If the region sent nothing, it is a note.
+    Why: SES rejects mail from it at once. (Below another identity of the region that stays, `identity-covered` is
+    found instead.) If the identity is known to have sent mail in the last day, this is an error. If that is unknown, it
+    is a warning that names the number of messages of the whole region. If the region sent nothing, it is a note.
 
     AWS counts by identity only in regions that have the Virtual Deliverability Manager (`BatchGetMetricData`, one call
     for ten deleted identities). SES metrics in CloudWatch have no identity dimension, and GetAccount counts the whole
@@ -327,13 +328,7 @@ def identity_deleted(view: RuleView, identity: Resource) -> Iterator[Problem]:
     """
     if identity.before is None or identity.after is not None:
         return
-    above = view.covering_identity(identity.region or "", identity.name.rpartition("@")[2])
-    if above is not None and above.stays and view.can_send(above):
-        yield Problem(
-            f"mail from {identity.place} goes on under the identity {above.name}, with the DKIM, MAIL FROM and "
-            "default set of that",
-            "give senders with rights to this identity alone rights to the other", new=True,
-        )  # fmt: skip
+    if _above(view, identity) is not None:
         return
     sent = view.sent_last_day.get(identity.address)
     region = (view.accounts.get(identity.region or "", {}).get("SendQuota") or {}).get("SentLast24Hours")
@@ -350,6 +345,30 @@ def identity_deleted(view: RuleView, identity: Resource) -> Iterator[Problem]:
         hurts=bool(sent),
         new=not sent and region == 0,
     )
+
+
+def _above(view: RuleView, identity: Resource) -> Resource | None:
+    """The identity of the same region that covers the name where this one goes, and can send."""
+    above = view.covering_identity(identity.region or "", identity.name.rpartition("@")[2])
+    return above if above is not None and above.stays and view.can_send(above) else None
+
+
+@identity_rule(COVERED, "note", "An identity is deleted, and mail from it goes on under another")
+def identity_covered(view: RuleView, identity: Resource) -> Iterator[Problem]:
+    """The plan deletes an identity below a domain whose identity in the same region stays and can send.
+
+    Why: SES uses the most specific identity that there is. From then on the settings of the one above apply: its DKIM
+    signature, its MAIL FROM domain, its default configuration set, its policies.
+    Fix: Give the rights of senders that may use the deleted identity alone to them for the other. Compare its DKIM,
+    MAIL FROM and default configuration set with those that mail had so far.
+    Source: SES Developer Guide, Creating and verifying identities: the most specific identity counts
+    """
+    if identity.before is not None and identity.after is None and (above := _above(view, identity)) is not None:
+        yield Problem(
+            f"mail from {identity.place} goes on under the identity {above.name}, with the DKIM, MAIL FROM and "
+            "default set of that",
+            f"let senders that may use {identity.name} alone use {above.name}",
+        )
 
 
 @identity_rule(

@@ -563,15 +563,7 @@ def _report_unknown_keys(
     name, now_text = desired.name, draft.snapshot.now
     unrecorded = rotation.health(desired.spec["stores"], live).unrecorded
     for key_id in (k for k in live.facts["foreign"] if k != unrecorded):
-        known = rotation.describe_key(live, key_id, now_text)
-        hint = f"recon never deletes it by itself; to rotate it out: recon smtp rotate {name} --replace {key_id}"
-        if rotation.may_be_from_lost_answer(live, key_id):
-            known += (
-                "; it was created just after recon asked for its own key: by a run that got no answer from AWS, and "
-                "then nobody knows its secret, or by somebody else: CreateAccessKey in CloudTrail says who"
-            )
-            hint += " (run it three times to delete the key at once: rotated out, deactivated, deleted)"
-        words = f"{name} has a key that recon did not create: {known}"
+        words, hint = rotation.foreign_key(name, live, key_id, now_text)
         draft.say("warning", "foreign-key", words, hint=hint, **where)
     for key_id in live.spec["orphans"] if change is None else ():
         known = rotation.describe_key(live, key_id, now_text)

@@ -414,6 +414,26 @@ def describe_key(live: Observed, key_id: str, now: str) -> str:
     return f"{key_id} ({key['status']}{age}{', ' + describe_use(used, now) if used else ''})"
 
 
+def foreign_key(name: str, live: Observed, key_id: str, now: str) -> tuple[str, str]:
+    """What to say of an access key that recon did not create, and what to do: it may be a forgotten copy, or a thief's
+    way in."""
+    key: Mapping[str, Any] = next((k for k in live.spec["keys"] if k["id"] == key_id), {})
+    active, created = key.get("status") != "Inactive", key.get("created")
+    words = f"recon did not create an access key of {name}: {describe_key(live, key_id, now)}"
+    words += f", created at {created}" * bool(created)
+    words += f". Whoever has its secret can send as {name}" if active else ". It cannot send while it is inactive"
+    if may_be_from_lost_answer(live, key_id):
+        words += (
+            ". It was created just after recon asked for its own key: by a run that got no answer from AWS, and then "
+            "nobody has its secret; or by somebody else"
+        )
+    off = f"aws iam update-access-key --user-name {name} --access-key-id {key_id} --status Inactive"
+    hint = "ask who created it (CreateAccessKey in CloudTrail); "
+    hint += f"if nobody knows it, switch it off now, which can be undone: {off}; " if active else ""
+    hint += f"recon does not delete it by itself: recon smtp rotate {name} --replace {key_id} (run it three times to "
+    return words, f"{hint}delete the key at once: rotated out, deactivated, deleted)"
+
+
 LOST_ANSWER_WINDOW = timedelta(minutes=10)
 """A call whose answer was lost ends within the retries of one CreateAccessKey."""
 
