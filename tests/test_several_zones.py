@@ -243,3 +243,22 @@ def test_a_list_of_one_is_that_zone(house: House, zones: tuple[str, str]) -> Non
     house.settle(at([zones[1]]))
     assert not any("zones=" in v for (n, _), vs in house.zone(zone_id=zones[1]).items() if "_recon" in n for v in vs)
     assert house.settle(at(zones[1])).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("moved", "policy"), [("listed", "quarantine"), ("listed", "reject"), ("named alone", "quarantine")]
+)
+def test_a_record_of_another_stack_in_the_added_zone_is_not_taken(
+    house: House, zones: tuple[str, str], moved: str, policy: str
+) -> None:
+    old, new = zones
+    other = {"stack": {"name": "other", "regions": ["eu-west-1"]}}
+    house.apply({**other, **at(new, {"dkim": {}, "dmarc": {"p": policy}})})
+    own = {"dkim": {}, "dmarc": {"p": "reject"}}
+    house.settle(at(old, own))
+    plan = house.plan(at([old, new] if moved == "listed" else new, own))
+    record = next(c for c in plan.changes if "_dmarc" in c.address)
+    if policy == "reject":  # it is right for both, and adopted in sight
+        assert record.action == "adopt" and not record.refused
+    else:
+        assert record.refused and "owned-elsewhere" in codes(plan)

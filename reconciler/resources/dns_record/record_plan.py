@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from reconciler import regions
 from reconciler.kinds.comparing import differences
 from reconciler.kinds.kind import Need, Order, needs_of
 from reconciler.kinds.ownership import RECORDS, published, unpack
@@ -18,7 +19,14 @@ from reconciler.model import ActionName, Address, Change, FieldDiff, Note, Obser
 from reconciler.names import is_at_or_below
 from reconciler.resources.dns_record import TRACKING_KIND, intents, marker
 from reconciler.resources.dns_record.intents import Intent
-from reconciler.resources.dns_record.values import NAME, address_of, mail_from_names, set_digest, tracking_option
+from reconciler.resources.dns_record.values import (
+    NAME,
+    address_of,
+    mail_from_names,
+    mx_value,
+    set_digest,
+    tracking_option,
+)
 from reconciler.resources.dns_record.zones import RecordSet, Zone, ZoneIndex
 
 
@@ -341,14 +349,24 @@ class RecordPlan:
 
     def is_claimed(self, zone: Zone, intent: Intent) -> bool:
         """Whether the tags and the marker of this stack that should name a record as ours do."""
-        claim, groups = intents.claimed_in_marker(intent), self.live_marker(zone, intent.domain).groups
-        if claim in groups or (claim and (self.zones_elsewhere or not intent.owners)):
-            return claim in groups
+        claim, mine = intents.claimed_in_marker(intent), self.live_marker(zone, intent.domain)
+        if claim in mine.groups or (claim and (self.zones_elsewhere or not intent.owners or mine.zones)):
+            return claim in mine.groups
+        if claim and not (mine or self._is_zone_of_ours(zone, intent)):
+            return False
         owners = [self.snapshot.observed[o] for o in intent.owners if o in self.snapshot.observed]
         if intent.group not in ("dkim", "mail_from", "tracking"):
             owners += self.ours_by_name.get(intent.domain, [])
         names = self.ours_by_record.get((intent.region, intent.group), set())
         return intent.name in names or any(intent.group in unpack(o.tags, RECORDS) for o in owners)
+
+    def _is_zone_of_ours(self, zone: Zone, intent: Intent) -> bool:
+        """Whether tags, which name no zone, can be about a record in this one: our identities have records there. Where
+        it alone could hold the domain, or they have no records at all, it is."""
+        live = [(one, _derived(one)) for one in self.ours_by_name.get(intent.domain, ())]
+        if not intent.zones and (len(self.index.above(intent.domain)) < 2 or not any(names for _, names in live)):
+            return True
+        return any(_holds(zone, one, key) for one, names in live for key in names)
 
     def delete(
         self,
@@ -538,6 +556,12 @@ def _derived(live: Observed) -> list[tuple[str, str]]:
     found = [(f"{token}._domainkey.{live.name}", type_) for token in live.facts.get("tokens") or ()]
     mail_from = (live.spec["mail_from"] or {}).get("mail_from_domain")
     return [*found, *([(mail_from, "MX")] if mail_from else [])]
+
+
+def _holds(zone: Zone, live: Observed, key: tuple[str, str]) -> bool:
+    """Whether a record of a name and type that ``live`` derives is its own: a MAIL FROM name may be another's, too."""
+    values = [mx_value(value) for record in zone.sets(*key) for value in record.values]
+    return regions.feedback_mx(live.region or "") in values if key[1] == "MX" else bool(values)
 
 
 def _marked(live: Observed, zone: Zone, record: RecordSet) -> str:
