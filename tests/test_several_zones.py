@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from support import House, client, killed_before, words
 
+from reconciler.errors import AwsError
 from reconciler.model import Plan
+from reconciler.resources.dns_record import kind
 
 OWN: dict[str, Any] = {
     "dkim": {},
@@ -262,3 +264,73 @@ def test_a_record_of_another_stack_in_the_added_zone_is_not_taken(
         assert record.action == "adopt" and not record.refused
     else:
         assert record.refused and "owned-elsewhere" in codes(plan)
+
+
+def test_nothing_leaves_a_zone_while_the_other_lacks_what_is_refused_there(
+    house: House, zones: tuple[str, str]
+) -> None:
+    old, new = zones
+    own = {"dkim": {}, "dmarc": {"p": "reject"}}
+    house.settle(at(old, own))
+    before = records(house, old)
+    token = next(name for name, kind in before if kind == "CNAME")
+    house.change(token, "TXT", '"x"', zone=new)
+    house.apply(at([old, new], own), expect=None, skip_refused=True)
+    house.apply(at(new, own), expect=None, skip_refused=True)
+    assert records(house, old) == before
+    house.change(token, "TXT", '"x"', action="DELETE", zone=new)
+    house.settle(at(new, own))
+    assert (token, "CNAME") in records(house, new)
+    assert {name for name, _ in records(house, old)} == {name for name, _ in NO_MAIL}
+
+
+@pytest.mark.parametrize(("denied", "then"), [("zone", "new"), ("identity", "new"), ("identity", "both")])
+def test_what_could_not_be_read_leaves_the_list_in_the_markers(
+    house: House, zones: tuple[str, str], monkeypatch: pytest.MonkeyPatch, denied: str, then: str
+) -> None:
+    old, new = zones
+    house.settle(at([old, new]))
+    after = at([old, new]) if then == "both" else at(new)
+    with monkeypatch.context() as patch:
+        if denied == "zone":
+
+            def load(aws: Any, zone: Any) -> None:
+                if zone.id == new:
+                    what = {"service": "route53", "operation": "ListResourceRecordSets", "region": "us-east-1"}
+                    raise AwsError("denied", **what, aws_code="AccessDenied")
+                real(aws, zone)
+
+            real = kind.load
+            patch.setattr(kind, "load", load)
+        else:
+            house.sandbox.fault("denied", operation="GetEmailIdentity", count=None)
+        house.apply(after, expect=None, skip_refused=True)
+        assert all("zones=" in str(house.zone(zone_id=zone)["_recon.acme.com", "TXT"]) for zone in zones)
+        house.sandbox.clear_faults()
+    house.settle(at(new))
+    assert {name for name, _ in records(house, old)} == {name for name, _ in NO_MAIL}
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_renamed_stack_takes_the_list_over(house: House, zones: tuple[str, str], leaves: bool) -> None:
+    old, new = zones
+    house.settle(at([old, new]))
+    renamed = {"stack": {"name": "acme2", "formerly": ["acme"]}}
+    plan = house.settle({**at(new if leaves else [old, new]), **renamed})
+    assert "left" not in codes(plan)
+    assert not any("stack=acme;" in str(house.zone(zone_id=zone)) for zone in zones)
+    house.settle({**at(new), **renamed})
+    assert {name for name, _ in records(house, old)} == {name for name, _ in NO_MAIL}
+
+
+def test_a_parent_may_delegate_to_both_zones(house: House) -> None:
+    parent = house.seed_zone("example.com", foreign={})
+    old, new = (house.seed_zone("acme.example.com", foreign={}) for _ in range(2))
+    route53 = client("route53")
+    servers = [f"{x}." for zone in (old, new) for x in route53.get_hosted_zone(Id=zone)["DelegationSet"]["NameServers"]]
+    house.change("acme.example.com", "NS", *servers, zone=parent)
+    own = {"identity": False, "dmarc": {"p": "reject"}}
+    house.settle({"domains": {"acme.example.com": {**own, "zone": [old, new]}}})
+    plan = house.plan({"domains": {"acme.example.com": {**own, "zone": new}}})
+    assert "dns-undelegated" not in codes(plan)
+    assert "dns-zone-in-use" in codes(plan)

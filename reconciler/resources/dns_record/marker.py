@@ -58,11 +58,15 @@ class Marker:
     def without(self, groups: Iterable[str], terms: Iterable[str] | None) -> Marker:
         """What stays under the name of a stack after another has taken over ``groups``, all exact records and, where it
         declares SPF, ``terms`` and the record itself."""
+        rest = self.groups - set(groups)
         if terms is None:
-            return Marker(self.groups - set(groups), self.spf, self.spf_created, [], self.spf_shared)
-        gone = set(terms)
-        left = [term for term in self.spf or () if term not in gone]
-        return Marker(self.groups - set(groups), left or None, False, [], bool(left) and self.spf_made)
+            found = Marker(rest, self.spf, self.spf_created, [], self.spf_shared)
+        else:
+            gone = set(terms)
+            left = [term for term in self.spf or () if term not in gone]
+            found = Marker(rest, left or None, False, [], bool(left) and self.spf_made)
+        found.zones = self.zones if found else ()
+        return found
 
     @property
     def spf_made(self) -> bool:

@@ -96,6 +96,8 @@ class RecordPlan:
         self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
         self.homes: dict[str, set[str | None]] = {}  # domain -> its zones by id; None: one that is not known
         self.left: set[tuple[str, str]] = set()  # (zone id, domain): the YAML's list of zones names it no more
+        self.undecided: set[tuple[str, str]] = set()  # (zone id, domain): whether the list still names it is not known
+        self.refused_of: dict[str, list[Address]] = {}  # domain -> its records that cannot be written
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.kept_claims: dict[str, set[str]] = {}  # domain -> what its marker may claim and stays desired
         stack = snapshot.state.stack
@@ -182,13 +184,19 @@ class RecordPlan:
 
     def find_left_zones(self) -> None:
         """Find the zones that the YAML's list named and names no more, while others hold the domain: what is ours there
-        goes. Not while anything of the domain, or what its other zones hold, is unknown."""
+        goes. Not while anything of the domain, or what its other zones hold, is unknown: then the list is remembered."""
+        for place, former in self.former_markers.items():
+            if zones := next((theirs.zones for theirs in former.values() if theirs.zones), ()):
+                mine = self.live_markers.setdefault(place, marker.Marker())
+                mine.zones = mine.zones or zones
         for (zone_id, domain), mine in self.live_markers.items():
             homes = self.homes.get(domain, {None})
             known = not any(self.snapshot.unknown(one) for one in self.identities.get(domain, ()))
             known = known and all(one is not None and self.snapshot.zones[one].loaded for one in homes)
             if mine.zones and known and zone_id not in homes:
                 self.left.add((zone_id, domain))
+            elif mine.zones and not known and not self.goes(domain):
+                self.undecided.add((zone_id, domain))
 
     def wants(self, zone: Zone, name: str, type_: str) -> Intent | None:
         """The declared record of a name and type; None in a zone that the YAML's list names no more."""

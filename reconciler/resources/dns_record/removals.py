@@ -277,8 +277,12 @@ class Removals:
             # The groups that are declared become ours; records whose owner was about to forget them are deleted, too.
             remembered = self.plan.live_markers.setdefault(place, marker.Marker())
             for theirs in former.values():
-                remembered.groups |= theirs.groups & self.plan.kept_groups.get(place[1], set())
+                remembered.groups |= theirs.groups & self.plan.kept_claims.get(place[1], set())
                 remembered.own += theirs.own
+                if self._takes_spf(place) and theirs.spf is not None:
+                    remembered.spf = [*(remembered.spf or ()), *theirs.spf]
+                    remembered.spf_created |= theirs.spf_created
+                    remembered.spf_shared |= theirs.spf_shared
         for (zone_id, domain), remembered in sorted(self.plan.live_markers.items()):
             zone, left = self.plan.snapshot.zones[zone_id], (zone_id, domain) in self.plan.left
             kept = set() if left else self.plan.kept_groups.get(domain, set())
@@ -326,19 +330,20 @@ class Removals:
                 self._order_left(self.plan.changes[address], domain)
 
     def _order_left(self, planned: RecordChange, domain: str) -> None:
-        """Have a deletion from a zone that the YAML's list names no more come after what is written to the others; a
-        rule judges whether resolvers still ask the zone."""
+        """Have a deletion from a zone that the YAML's list names no more come after what is written to the others, or
+        cannot be; a rule judges whether resolvers still ask the zone."""
         planned.leaves_zone = True
         mine = self.plan.of_domain.get(domain, ())
-        planned.needs += needs_of((a for a, c in self.plan.changes.items() if any(c is one for one in mine)), "write")
+        written = [a for a, c in self.plan.changes.items() if any(c is one for one in mine)]
+        planned.needs += needs_of((*written, *self.plan.refused_of.get(domain, ())), "write")
         words = f"zone: of {domain} names {planned.zone.id} no more; apply two days after its name servers were changed"
         planned.notes += (Note("zone-left", "note", words),)
 
     def _stays_listed(self, zone_id: str, domain: str, remembered: marker.Marker) -> bool:
-        """Whether a marker goes on saying that the zone is one of several: the YAML lists it, or which zones the domain
-        has is not known (``zone: manual`` among them: what was written before stays ours)."""
+        """Whether a marker goes on saying that the zone is one of several: the YAML lists it, or what the domain has and
+        where is not known (``zone: manual`` among it: what was written before stays ours)."""
         wanted = self.plan.markers.get((zone_id, domain))
-        if remembered.zones and None in self.plan.homes.get(domain, ()):
+        if (zone_id, domain) in self.plan.undecided:
             wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
             wanted.zones = wanted.zones or remembered.zones
         return wanted is not None and bool(wanted.zones)
@@ -505,13 +510,19 @@ class Removals:
     ) -> Iterator[tuple[str, list[tuple[str, str]], marker.Marker]]:  # fmt: skip
         """(former stack, its marker lines at a declared domain, what of them stays that stack's)."""
         place = (zone.id, domain)
-        kept = self.plan.kept_groups.get(domain, set())
+        kept = self.plan.kept_claims.get(domain, set())
         spf_terms = (self.plan.markers.get(place) or marker.Marker()).spf or ()
+        compared = place in self.plan.spf_compared
         for scope, theirs in self.plan.former_markers.get(place, {}).items():
-            left = theirs.without(kept, spf_terms if place in self.plan.spf_compared else None)
+            terms = theirs.spf or () if self._takes_spf(place) else spf_terms if compared else None
+            left = theirs.without(kept, terms)
             if left:
                 self.plan.draft.left(self.plan.address(zone, marker.name_for(domain), "TXT"), scope)
             yield scope, [(r, t) for r, t in zone.texts(marker.name_for(domain)) if marker.is_ours(t, scope)], left
+
+    def _takes_spf(self, place: tuple[str, str]) -> bool:
+        """Whether SPF terms of a former stack are taken out with all else of a domain that has left the zone."""
+        return place in self.plan.left and "spf" in self.plan.kept_groups.get(place[1], ())
 
     def _of_domain(self, domain: str) -> list[str]:
         """The records of this plan that a domain's marker remembers: written or deleted."""

@@ -90,6 +90,7 @@ class Upserts:
             self._refuse_another_stacks(zone, intent, address)
         if len(self.plan.draft.refusals) > known:
             self.plan.show_refused(address, zone, intent, _wanted_value(intent))
+            self.plan.refused_of.setdefault(intent.domain, []).append(address)
             self._put_after(intent, address)
         elif changes:
             self._add_ownership(intent, address)

@@ -117,7 +117,8 @@ class Zone:
     def is_asked(self) -> bool | None:
         """Whether a parent zone in its account delegates to it; None where that is not known."""
         says, own = self.delegations or (), set(self.servers)
-        return any(set(one.servers) == own for one in says) if own and says else None
+        # A parent may name the servers of several zones: each of them is asked now and then.
+        return any(not own.isdisjoint(one.servers) for one in says) if own and says else None
 
     def undelegated(self) -> tuple[str, str] | None:
         """What hides the zone, and what to do: a parent zone in its account has no NS set or another one for it. None
