@@ -10,7 +10,8 @@ from support import House, client, killed_before, words
 
 from reconciler.errors import AwsError
 from reconciler.model import Plan
-from reconciler.resources.dns_record import kind
+from reconciler.resources.dns_record import kind as dns_kind
+from reconciler.rules.view import RuleView
 
 OWN: dict[str, Any] = {
     "dkim": {},
@@ -300,8 +301,8 @@ def test_what_could_not_be_read_leaves_the_list_in_the_markers(
                     raise AwsError("denied", **what, aws_code="AccessDenied")
                 real(aws, zone)
 
-            real = kind.load
-            patch.setattr(kind, "load", load)
+            real = dns_kind.load
+            patch.setattr(dns_kind, "load", load)
         else:
             house.sandbox.fault("denied", operation="GetEmailIdentity", count=None)
         house.apply(after, expect=None, skip_refused=True)
@@ -334,3 +335,25 @@ def test_a_parent_may_delegate_to_both_zones(house: House) -> None:
     plan = house.plan({"domains": {"acme.example.com": {**own, "zone": new}}})
     assert "dns-undelegated" not in codes(plan)
     assert "dns-zone-in-use" in codes(plan)
+
+
+@pytest.mark.parametrize("delegated", [True, False])
+def test_a_move_into_a_zone_below_ends_while_mail_is_sent(
+    house: House, monkeypatch: pytest.MonkeyPatch, delegated: bool
+) -> None:
+    monkeypatch.setattr(RuleView, "flows", lambda self, identity: True)
+    above, below = house.seed_zone("acme.com", foreign={}, delegated=True), house.seed_zone("mail.acme.com", foreign={})
+
+    def there(*zone: str) -> dict[str, Any]:
+        return {"domains": {"mail.acme.com": {"dkim": {}, "dmarc": {"p": "reject"}, "zone": [*zone]}}}
+
+    house.settle(there(above, below))
+    if delegated:
+        servers = client("route53").get_hosted_zone(Id=below)["DelegationSet"]["NameServers"]
+        house.change("mail.acme.com", "NS", *(f"{one}." for one in servers), zone=above)
+    found = codes(house.plan(there(below)))
+    wrong = {"dkim-tokens-removed", "dmarc-missing", "dmarc-weakened", "dns-zone-in-use"} & found
+    assert bool(wrong) != delegated
+    if delegated:
+        house.settle(there(below))
+        assert records(house, above) == {}

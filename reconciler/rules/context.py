@@ -18,7 +18,7 @@ from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.ses_accounts import account_in
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
-from reconciler.names import at_or_above, from_route53
+from reconciler.names import at_or_above, from_route53, parents
 from reconciler.resources import KINDS, RECORD_GROUPS
 from reconciler.resources.dns_record.intents import zones_named
 from reconciler.resources.spec import at_path
@@ -212,10 +212,11 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
     zones = list(_zones_for_rules(snapshot))
     before: dict[tuple[str, str], RecordView] = {}
     raw: dict[tuple[str, str], tuple[str, ...]] = {}
-    by_id = {zone.id: zone for zone in zones}
+    edits = list(_edits(changes, {zone.id for zone in zones}))
+    answers = _answers_for(zones, {(zone, key) for zone, key, _, _ in edits})
     for zone in zones:
         for key, sets in zone.records.items():
-            if key[1] == "NS" and key[0] == zone.name:
+            if (key[1] == "NS" and key[0] == zone.name) or not answers(zone.id, key):
                 continue
             first = sets[0]
             simple = len(sets) == 1 and first.simple
@@ -226,7 +227,9 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
                 shown = (from_route53(first.raw["AliasTarget"]["DNSName"]),)
             before[key] = RecordView(shown, kind, first.ttl)  # type: ignore[arg-type]
     after = before
-    for key, values, ttl in _edits(changes, by_id):
+    for zone_id, key, values, ttl in edits:
+        if not answers(zone_id, key):
+            continue
         if after is before:
             after = dict(before)
         held = after.get(key)
@@ -315,10 +318,36 @@ def _hosted(snapshot: Snapshot, zones: Iterable[Zone]) -> dict[str, tuple[Hosted
     }
 
 
+def _answers_for(
+    zones: Iterable[Zone], edited: Container[tuple[str, tuple[str, str]]]
+) -> Callable[[str, tuple[str, str]], bool]:
+    """Says of a zone, by its id, and the name and type of a record whether resolvers get that record from this zone: of
+    zones below each other from the lowest. One that its parent zone does not delegate to comes after those above it,
+    whose records at the name are what resolvers see; of a name that these have nothing at, it shows what is meant.
+    Delegations (NS) are taken from wherever they are."""
+    by_name = {zone.name: zone for zone in zones}
+    by_id = {zone.id: zone for zone in by_name.values()}
+    hidden = {zone.id for zone in by_id.values() if zone.undelegated()}
+    above = {zone.name: [one for name in parents(zone.name) if (one := by_name.get(name))] for zone in by_id.values()}
+    nested = {zone.name for name, found in above.items() if found for zone in (by_name[name], *found)}
+
+    def answers(zone_id: str, key: tuple[str, str]) -> bool:
+        zone = by_id[zone_id]
+        if zone.name not in nested or key[1] == "NS":
+            return True
+        found = [by_name[name] for name in at_or_above(key[0]) if name in by_name]
+        seen = next((one for one in found if one.id not in hidden), found[0])
+        if zone is seen or zone_id not in hidden:
+            return zone is seen
+        return not seen.sets(*key) and (seen.id, key) not in edited
+
+    return answers
+
+
 def _edits(
-    changes: Iterable[Change], zones: Mapping[str, Any]
-) -> Iterator[tuple[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]], int | None]]:
-    """For each record change: its key, the raw values that it removes and adds, and its TTL."""
+    changes: Iterable[Change], zones: Container[str]
+) -> Iterator[tuple[str, tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]], int | None]]:
+    """For each record change: its zone's id, its key, the raw values that it removes and adds, and its TTL."""
     for change in changes:
         run = change.execution
         if change.kind != "dns_record" or not run.get("name") or str(run.get("zone")) not in zones:
@@ -326,7 +355,7 @@ def _edits(
         if run.get("token"):
             continue  # SES decides whether there is a new token; until then the record stays
         key = (str(run["name"]), str(run["type"]))
-        yield key, (tuple(run.get("remove") or ()), tuple(run.get("add") or ())), run.get("ttl")
+        yield str(run["zone"]), key, (tuple(run.get("remove") or ()), tuple(run.get("add") or ())), run.get("ttl")
 
 
 def _decoded(kind: str, values: Iterable[str]) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class RecordPlan:
         self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
         self.homes: dict[str, set[str | None]] = {}  # domain -> its zones by id; None: one that is not known
         self.left: set[tuple[str, str]] = set()  # (zone id, domain): the YAML's list of zones names it no more
-        self.undecided: set[tuple[str, str]] = set()  # (zone id, domain): whether the list still names it is not known
+        self.undecided: set[tuple[str, str]] = set()  # (zone id, domain): it is not known which zones stay
         self.refused_of: dict[str, list[Address]] = {}  # domain -> its records that cannot be written
         self.kept_groups: dict[str, set[str]] = {}  # domain -> groups that stay desired
         self.kept_claims: dict[str, set[str]] = {}  # domain -> what its marker may claim and stays desired

@@ -340,8 +340,8 @@ class Removals:
         planned.notes += (Note("zone-left", "note", words),)
 
     def _stays_listed(self, zone_id: str, domain: str, remembered: marker.Marker) -> bool:
-        """Whether a marker goes on saying that the zone is one of several: the YAML lists it, or what the domain has and
-        where is not known (``zone: manual`` among it: what was written before stays ours)."""
+        """Whether a marker goes on saying that the zone is one of several: the YAML lists it, or what the domain has
+        and where is not known (``zone: manual`` among it: what was written before stays ours)."""
         wanted = self.plan.markers.get((zone_id, domain))
         if (zone_id, domain) in self.plan.undecided:
             wanted = self.plan.markers.setdefault((zone_id, domain), marker.Marker())
