@@ -474,14 +474,20 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "dns-zone-in-use",
         "error",
         {
-            "hosted": BY_PARENT, "leaving": {LEFT: "Z1"}, "accounts": NO_MAIL_SENT,
+            "hosted": BY_PARENT,
+            "leaving": {LEFT: "Z1"},
+            "accounts": NO_MAIL_SENT,
             "facts": {"verification_status": "PENDING", "dkim_status": "SUCCESS"},
         },
     ),
     (
         "dns-zone-in-use",
         "warning",
-        {"hosted": BY_PARENT, "leaving": {LEFT: "Z1"}, "facts": {"verification_status": "PENDING", "dkim_status": None}},
+        {
+            "hosted": BY_PARENT,
+            "leaving": {LEFT: "Z1"},
+            "facts": {"verification_status": "PENDING", "dkim_status": None},
+        },
     ),
     ("dns-zone-in-use", "warning", {"hosted": TWO_ZONES, "leaving": {LEFT: "Z1"}}),
     ("dns-zone-in-use", "warning", {"leaving": {LEFT: "Z1"}}),
@@ -991,11 +997,15 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("dns-several-zones", {"hosted": {"acme.com": TWO_ZONES["acme.com"][:1]}}),
     ("dns-several-zones", {"hosted": {"other.com": TWO_ZONES["acme.com"]}}),
     ("dns-zone-in-use", {"hosted": BY_PARENT, "leaving": {LEFT: "Z2"}}),
-    ("dns-zone-in-use", {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns2.example",)}, "leaving": {LEFT: "Z1"}}),
+    (
+        "dns-zone-in-use",
+        {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns2.example",)}, "leaving": {LEFT: "Z1"}},
+    ),
     (
         "dns-zone-in-use",
         {
-            "hosted": BY_PARENT, "leaving": {"dns_record/Z1/_dmarc.shop.acme.com/TXT": "Z1"},
+            "hosted": BY_PARENT,
+            "leaving": {"dns_record/Z1/_dmarc.shop.acme.com/TXT": "Z1"},
             "before": {("shop.acme.com", "NS"): ["ns.else.example"]},
         },
     ),
