@@ -333,7 +333,7 @@ def _reported(node: ast.AST, texts: Mapping[str, str]) -> Iterator[Reported]:
 
 def _called(call: ast.Call, texts: Mapping[str, str]) -> Iterator[Reported]:
     given = [argument for argument in call.args if _text(argument, {}) not in SEVERITIES]
-    for number, argument in enumerate(given[:2]):
+    for number, argument in enumerate(given[:3]):
         code = _text(argument, {})
         if CODE.fullmatch(code) and ("-" in code or _name(call.func) in {"Diagnostic", "Note", "refuse", "say"}):
             message, hint = [*(_text(one, texts) for one in given[number + 1 : number + 3]), "", ""][:2]
