@@ -405,7 +405,9 @@ def _children(
             told = {key: value for key, value in said.items() if value != child.all_fields[key].default}
             said = {**dict(zip(child.item_key, name.split("/", len(child.item_key) - 1), strict=True)), **told}
             if not other.spec:
-                item.passing.append(f"{other.address}: AWS does not show its settings until it is confirmed")
+                # its endpoint may hold a secret
+                words = f"{child.a_words} of {item.name} in {live.region}"
+                item.passing.append(f"{words} waits for confirmation: AWS does not show its settings before")
         item.put(held, name, said, below=(child.parent_key,))
     if held:
         item.regional[live.region or ""][child.parent_key] = held
