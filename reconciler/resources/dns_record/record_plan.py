@@ -184,7 +184,7 @@ class RecordPlan:
 
     def find_left_zones(self) -> None:
         """Find the zones that the YAML's list named and names no more, while others hold the domain: what is ours there
-        goes. Not while anything of the domain, or what its other zones hold, is unknown: then the list is remembered."""
+        goes. Not while anything of the domain, or what its other zones hold, is unknown: then the list stays known."""
         for place, former in self.former_markers.items():
             if zones := next((theirs.zones for theirs in former.values() if theirs.zones), ()):
                 mine = self.live_markers.setdefault(place, marker.Marker())
