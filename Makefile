@@ -56,7 +56,8 @@ check: lint test ## what CI runs
 
 golden: $(VENV)/installed-dev ## rewrite the golden outputs; then read the difference
 	@RECON_GOLDEN=write $(BIN)/python -m pytest -n 0 tests/test_render_golden.py tests/test_runbooks.py $(ARGS)
-	@git --no-pager diff --stat -- tests/golden docs/runbooks
+	@$(BIN)/python docs/pictures.py
+	@git --no-pager diff --stat -- tests/golden docs/runbooks docs/*.svg
 
 docs: $(VENV)/installed ## rewrite what docs/ takes from the code
 	@$(BIN)/python docs/generate.py

@@ -57,7 +57,7 @@ WORDS: Final[Mapping[str, str]] = {
     "max-deletes": "The plan deletes more declared things than `stack.max_deletes`: read them, then `--allow-deletes "
     "N`.",
     "not-sayable": "Import: recon's YAML cannot express this resource, so it was left out.",
-    "not-shown-yet": "Import: the search by tags does not show this yet; the next plan may.",
+    "not-shown-yet": "Import: AWS does not show the settings of a subscription until it is confirmed.",
     "others-kept": "Values of others at the same name stay as they are.",
     "owned-unknown": "Import: which stack owns something could not be read.",
     "pool-way-back": "SES changes no pool from MANAGED to STANDARD: declare MANAGED, or another pool.",

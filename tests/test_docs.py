@@ -11,20 +11,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
-from support import House
+from support import House, sandbox
 
-from reconciler import __version__
+from reconciler import __version__, regions
 from reconciler.resources import SECTIONS
 
 HERE = Path(__file__).parent.parent
+ALL_REGIONS = regions.SES_REGIONS
 PAGES = sorted([*HERE.glob("*.md"), *(HERE / "docs").rglob("*.md")])
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", HERE / "docs" / "generate.py")
+def script(name: str) -> ModuleType:
+    """A script beside the pages, as a module."""
+    spec = importlib.util.spec_from_file_location(name, HERE / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -64,15 +67,24 @@ def calls(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     "name", ["docs/yaml.md", "docs/permissions.md", "docs/performance.md", "docs/rules", "schemas/rules.schema.json"]
 )
 def test_generated_pages_are_fresh(name: str) -> None:
-    pages = {path: text for path, text in generator().pages().items() if path.is_relative_to(HERE / name)}
+    pages = {path: text for path, text in script("generate").pages().items() if path.is_relative_to(HERE / name)}
     assert pages
     for path, text in pages.items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make docs`"
 
 
+def test_the_pictures_are_fresh(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is what the commands print today. Shown as an image it needs nothing else: no script, no request."""
+    monkeypatch.setattr(regions, "SES_REGIONS", ALL_REGIONS)
+    for name, svg in script("pictures").pictures(sandbox(), tmp_path).items():
+        assert (HERE / "docs" / name).read_text(encoding="utf-8") == svg, f"{name}: run `make golden`"
+        assert ElementTree.fromstring(svg).findtext("{*}title"), name
+        assert not re.search(r"<script|\bhref=|\bsrc=|@import|url\((?!#)", svg), name
+
+
 def test_the_policies_name_every_call_of_the_kinds() -> None:
     """Each call that stands in the code of a kind, of observing or of applying is in the policy for apply."""
-    allowed = set().union(*generator().calls())
+    allowed = set().union(*script("generate").calls())
     pattern = re.compile(
         r'"(iam|sesv2|ses|route53|ssm|secretsmanager|kms|sns|sts|resourcegroupstaggingapi)",\s*"([A-Z]\w+)"'
     )
@@ -89,7 +101,7 @@ def test_the_policies_name_every_call_of_the_kinds() -> None:
 
 def test_plan_reads() -> None:
     """The policy for plans holds no action that could write."""
-    actions = [a for s in generator().policies()["plan"]["Statement"] for a in s["Action"]]
+    actions = [a for s in script("generate").policies()["plan"]["Statement"] for a in s["Action"]]
     assert actions
     writing = [
         a

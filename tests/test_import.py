@@ -626,6 +626,38 @@ def test_a_lost_yaml_is_written_again_for_its_own_stack(house: House) -> None:
     assert "[owned-unknown]" in ran.err
 
 
+def test_a_lost_yaml_deletes_nothing_and_takes_nothing(house: House) -> None:
+    """Rights that somebody has added stay a finding; what has another owner, or none, is left to whoever has it."""
+    document = {
+        **identity(regions=[HOME, OTHER]), "stack": {"regions": [HOME, OTHER]},
+        "sns_topics": {"ops": {"regions": [HOME]}},
+        "event_rules": {"keys": {"preset": "iam_access_keys", "targets": ["ops"]}},
+        "cloudwatch_dashboards": {"mail": {"preset": "domains"}},
+        "sending_roles": {"ci": {"trust": {"service": "lambda.amazonaws.com"}, "from_addresses": ["a@acme.com"]}},
+        "smtp_users": {"news": {"from_addresses": ["*@acme.com"],
+                                "credentials": {"secretsmanager": {"name": "mail/news"}}}},
+    }  # fmt: skip
+    house.seed_zone()
+    house.settle(document)
+    iam = client("iam")
+    full = "arn:aws:iam::aws:policy/AmazonSESFullAccess"
+    iam.attach_user_policy(UserName="news", PolicyArn=full)
+    iam.attach_role_policy(RoleName="ci", PolicyArn=full)
+    iam.create_user(UserName="other")
+    iam.attach_user_policy(UserName="other", PolicyArn=full)
+    client("sesv2").create_configuration_set(ConfigurationSetName="other")
+    ran = imported(house, "--stack", "acme", "--smtp-users", "--region", HOME, "--region", OTHER)
+    assert only_adopts(house) == []
+    assert "the stack acme owns all of it already" in ran.err and "2 others have no owner" in ran.err
+    found = read(house)
+    assert "other" not in text_of(house)
+    assert found["event_rules"] == {"keys": {"preset": "iam_access_keys", "targets": ["ops"]}}
+    assert found["cloudwatch_dashboards"] == {"mail": {"preset": "domains"}}
+    assert "DELETE" not in ran.err
+    ran = imported(house, "--stack", "acme", "--region", HOME, out="comments")
+    assert "Its plan would DELETE" in ran.err and "smtp_user/news carries the tag of the stack acme" in ran.err
+
+
 @pytest.mark.parametrize(
     "credentials",
     [

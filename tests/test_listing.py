@@ -101,7 +101,7 @@ def test_a_group_lists_its_commands_in_whole_sentences(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     shown = house.cli(*group.split(), "--help").out
-    assert "..." not in shown and max(map(len, shown.splitlines())) <= 80
+    assert "..." not in shown.partition("Commands:")[2] and max(map(len, shown.splitlines())) <= 80
     if group:
         alone = house.cli(group)
         assert (alone.code, alone.out) == (1, "") and alone.err.startswith(shown.strip())

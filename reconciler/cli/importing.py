@@ -179,6 +179,8 @@ def _print(output: Output, imported: Imported, written: list[str], *, to_stdout:
     if not (changes or imported.new_keys):
         then = f"the stack {imported.stack.scope} owns all of it already"
     output.info(f"Imported {plural(len(imported.addresses), 'resource')}; {then}.")
+    if lost := sum(one.code == "owned-already" for one in imported.diagnostics):
+        output.info(f"Its plan would DELETE {plural(lost, 'resource')} that it does not declare: see [owned-already].")
     if imported.new_keys:
         output.info("SMTP users are declared: the first apply creates an access key for each and stores its password.")
 

@@ -62,7 +62,10 @@ def status(works: Sequence[Work], calls: Sequence[Call], now: float, width: int,
 
 def _counts(about: str, group: Sequence[Work]) -> Iterator[str]:
     """``email identity 120 of 400 in us-east-1``, the places with most to do first; of lists, how much came so far."""
-    done, total = (sum((getattr(work, name) for work in group), Counter[str]()) for name in ("done", "total"))
+    # copies: other threads add places meanwhile
+    done, total = (
+        sum((Counter(dict(getattr(work, name))) for work in group), Counter[str]()) for name in ("done", "total")
+    )
     left = [place for place in total if done[place] < total[place]]
     for place in sorted(left, key=lambda place: done[place] - total[place]):
         yield f"{about} {done[place]:,} of {total[place]:,}" + (f" in {place}" if place else "")
@@ -77,7 +80,7 @@ def _left(work: Work, now: float) -> float:
     """The seconds that a work still takes: at its own pace, in each place; 0 where nobody can know."""
     passed = now - work.began
     found = max(
-        (passed * (total - done) / done for place, total in work.total.items() if (done := work.done[place]) > 2),
+        (passed * (total - done) / done for place, total in dict(work.total).items() if (done := work.done[place]) > 2),
         default=max(work.seconds - passed, 0.0),
     )
     return found if passed >= AFTER else max(work.seconds, 0.0)

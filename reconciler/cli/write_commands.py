@@ -195,15 +195,16 @@ def destroy(
         ask = allow_deletes is None
         check_safeguards(plan, allow_deletes=10**9 if ask else allow_deletes, consent=True, resume_sending=True)
         if ask and (auto_approve or not sys.stdin.isatty()):
-            raise _without_consent(plan)
+            why = "--auto-approve needs --allow-deletes" if auto_approve else "there is no terminal to confirm it"
+            raise _without_consent(plan, why)
         if ask and not yes(f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name):
             out.info("Nothing was deleted.")
             return 1
         return _run_apply(plan, declared, planned.aws, planned.snapshot.zones, out, held)
 
 
-def _without_consent(plan: Plan) -> Refused:
-    """Why destroy deletes nothing where nobody can type the stack's name: how many deletions to allow is not said."""
+def _without_consent(plan: Plan, why: str) -> Refused:
+    """Why destroy deletes nothing without consent, with the number that gives it."""
     from reconciler.renderers.headline import plural
     from reconciler.safeguards import some
 
@@ -211,8 +212,7 @@ def _without_consent(plan: Plan) -> Refused:
     counted = sum(change.counts for change in deleted)
     names = some([change.address for change in sorted(deleted, key=lambda change: not change.counts)])
     return Refused(
-        f"destroy would delete {plural(len(deleted), 'resource')}, of which {counted} count: {names or 'none'}; nobody "
-        "is asked here, so --allow-deletes must say how many that count may be deleted",
+        f"destroy would delete {plural(len(deleted), 'resource')}, of which {counted} count: {names or 'none'}; {why}",
         hint=f"if that is meant, run it again with --allow-deletes {counted}",
     )
 

@@ -23,6 +23,7 @@ from reconciler.importing.finding import NameFilter, find, missing
 from reconciler.importing.proving import prove
 from reconciler.importing.spelling import respell
 from reconciler.importing.users import SmtpUserFound
+from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Diagnostic, Plan, Stack, State
 from reconciler.observing import guard_account, sweep_owned
@@ -206,7 +207,10 @@ def _sweep(snapshot: Snapshot, aws: Aws) -> list[Diagnostic]:
 def _owned_already(draft: ImportDraft, snapshot: Snapshot) -> Iterable[Diagnostic]:
     """What the stack of this name owns by its tag, and this YAML does not declare: its plan would delete it."""
     mine = draft.by_address()
-    for address in sorted(a for owned in snapshot.owned.values() for a in owned if a not in mine):
+    owned = {address for addresses in snapshot.owned.values() for address in addresses} - mine.keys()
+    owned |= {user.live.address for user in draft.users if owner_of(user.live.tags) == snapshot.scope
+              and (user.values is None or not draft.declare_users)}  # fmt: skip
+    for address in sorted(owned):
         yield Diagnostic(
             "warning", "owned-already",
             f"{address} carries the tag of the stack {snapshot.scope}; the plan of this YAML would delete it",
@@ -243,6 +247,13 @@ def _diagnostics(
         yield Diagnostic(
             "warning", left.code, f"{left.address} is left out: {left.why}", left.hint, address=left.address
         )
+    if draft.unowned:
+        yield Diagnostic(
+            "note", "unowned",
+            f"only what the stack {snapshot.scope} owns is written: {len(draft.unowned)} others have no owner, such as "
+            f"{draft.unowned[0]}",
+            "name those that you want, or import them for another --stack", address=draft.unowned[0],
+        )  # fmt: skip
     for item in draft.items.values():
         address = next(item.addresses(), "")
         for words in item.passing:

@@ -50,6 +50,9 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
         foreign = isinstance(kind, PlainKind) and owner != stack.scope and not kind.about_mail(live)
         if foreign or holder_of(live.address):
             continue
+        if found.owned_alone and owner is None:
+            draft.unowned.append(live.address)
+            continue
         if owner is not None and not may_write(stack, owner):
             hint = "release it there first if this stack is to manage it"
             draft.left.append(Skipped(live.address, "owned-elsewhere", f"belongs to {named(owner)}", hint))
@@ -81,7 +84,9 @@ def describe(found: Discovery, draft: ImportDraft) -> None:
     _shared_names(draft, index)
     for user in found.users.values():
         owner = owner_of(user.live.tags)
-        if owner is None or may_write(stack, owner):
+        if owner is None and found.owned_alone:
+            draft.unowned.append(user.live.address)
+        elif owner is None or may_write(stack, owner):
             _inert(user)
             draft.users.append(user)
         else:
@@ -400,7 +405,9 @@ def _children(
             told = {key: value for key, value in said.items() if value != child.all_fields[key].default}
             said = {**dict(zip(child.item_key, name.split("/", len(child.item_key) - 1), strict=True)), **told}
             if not other.spec:
-                item.passing.append(f"{other.address}: AWS does not show its settings until it is confirmed")
+                # its endpoint may hold a secret
+                words = f"{child.a_words} of {item.name} in {live.region}"
+                item.passing.append(f"{words} waits for confirmation: AWS does not show its settings before")
         item.put(held, name, said, below=(child.parent_key,))
     if held:
         item.regional[live.region or ""][child.parent_key] = held

@@ -172,6 +172,8 @@ class ImportDraft:
     declare_users: bool = False
     left: list[Skipped] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    unowned: list[Address] = field(default_factory=list)
+    """What has no owner, where only what the stack owns is wanted."""
 
     def item(self, section: str, name: str) -> EntryDraft:
         return self.items.setdefault((section, name), EntryDraft(section, name))

@@ -16,6 +16,7 @@ from reconciler.aws import opt_in
 from reconciler.errors import NOT_ENABLED, AwsError
 from reconciler.importing.users import SmtpUserFound, smtp_users
 from reconciler.kinds.kind import BaseKind
+from reconciler.kinds.ownership import owner_of
 from reconciler.kinds.reading import region_of
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
@@ -61,6 +62,8 @@ class Discovery:
     """The name of everything that there is, wanted or not."""
     misses: list[tuple[str, str]] = field(default_factory=list)
     """Names that fit nothing, with a near one."""
+    owned_alone: bool = False
+    """Whether only what carries the stack's tag is wanted: nobody has named anything, and there is such."""
 
 
 class NameFilter:
@@ -111,7 +114,7 @@ def find(
     *,
     asked: bool,
     declared: Iterable[Address] = (),
-    owned: Iterable[Address] = (),
+    owned: Sequence[Address] = (),
 ) -> Discovery:
     """Read what ``names`` picks in ``regions`` into ``snapshot``, and what it refers to.
 
@@ -120,6 +123,7 @@ def find(
     is for mail or not: its plan would delete what the YAML leaves out. What cannot be read is in ``snapshot.unread``.
     """
     found = Discovery(snapshot)
+    found.owned_alone = names.all and bool(owned)
     known = set(declared)
     mine = [a for a in owned if names.all and (not KINDS[address_parts(a).kind].regional or region_of(a) in regions)]
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -294,7 +298,11 @@ def _pick_others(aws: Aws, found: Discovery, names: NameFilter, kind: BaseKind, 
             found.listed.add(live.name)
             if not names.pick(kind.name, live.name) or live.address in known:
                 continue
-            if why:
+            if why and owner_of(live.tags) == found.snapshot.scope:
+                why = f"the stack owns it, and the plan of this YAML would delete it: {why}"
+                hint = "say in the YAML what it may do, or let it go: `released: [SECTION.NAME]`"
+                found.left.append(Skipped(live.address, "owned-already", why, hint))
+            elif why:
                 found.left.append(Skipped(live.address, "not-sayable", why))
             else:
                 found.snapshot.observed[live.address] = live

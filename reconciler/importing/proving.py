@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from reconciler.desired import load_texts
+from reconciler.desired.schema import definition
 from reconciler.errors import InvalidState, ReconError
 from reconciler.importing.draft import KIND_OF, EntryDraft, ImportDraft, Path, part_name
 from reconciler.importing.writing import Where, render
+from reconciler.kinds.plain import PlainKind
+from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Diagnostic, Plan, State
+from reconciler.model import Address, Change, Diagnostic, Entry, Plan, State
 from reconciler.observing import declare
 from reconciler.planner import make_plan
-from reconciler.resources import KINDS, RECORD_GROUPS, holder_of
+from reconciler.resources import KINDS, RECORD_GROUPS, SECTIONS, holder_of
 from reconciler.resources.dns_record import intents
 from reconciler.resources.dns_record.intents import Intent
 from reconciler.rules import RULES
@@ -51,10 +54,43 @@ def prove(draft: ImportDraft, snapshot: Snapshot, *, single: str | None, beside:
             continue
         plan, asked = _planned(draft, snapshot, state)
         if not _apply_plan_changes(draft, plan, asked, where):
+            if _take_presets(draft, state):
+                continue
             return Proof(_shorter(draft, state, single) or texts, plan, state)
     raise ReconError(
         "what exists live could not be said in YAML so that its plan is empty", hint="import fewer NAMES; report this"
     )
+
+
+def _take_presets(draft: ImportDraft, state: State) -> bool:
+    """Write the preset of each entry that says the same with it; whether one does."""
+    taken = False
+    for kind in REGISTRY.values():
+        if not isinstance(kind, PlainKind) or not kind.spec.preset_says:
+            continue
+        now = {one.address: one.spec for one in kind.desired(state)}
+        for item in draft.items.values():
+            if KIND_OF[item.section] != kind.name or any("preset" in values for values in item.regional.values()):
+                continue
+            for preset in definition(SECTIONS[item.section][1].entry)["properties"]["preset"]["enum"]:
+                entries = tuple(_with_preset(one, item, preset, kind.spec.preset_says) for one in state.entries)
+                then = {one.address: one.spec for one in kind.desired(replace(state, entries=entries))}
+                if all(address in now and then.get(address) == now[address] for address in item.addresses()):
+                    for values in item.regional.values():
+                        for key in kind.spec.preset_says:
+                            values.pop(key, None)
+                        values["preset"] = preset
+                    taken = True
+                    break
+    return taken
+
+
+def _with_preset(entry: Entry, item: EntryDraft, preset: str, says: Sequence[str]) -> Entry:
+    """``entry`` with a preset in the place of what that says, if it is that of ``item``."""
+    if (entry.section, entry.name) != (item.section, item.name):
+        return entry
+    kept = {key: value for key, value in entry.values.items() if key not in says}
+    return replace(entry, values={**kept, "preset": preset})
 
 
 def _shorter(draft: ImportDraft, state: State, single: str | None) -> Mapping[str, str] | None:
@@ -78,8 +114,11 @@ def _said(state: State) -> list[tuple[str, str, str, Mapping[str, object]]]:
 def _planned(draft: ImportDraft, read: Snapshot, state: State) -> tuple[Plan, dict[tuple[str, str], Intent]]:
     """The plan for what the draft declares alone, on what was read, and which declaration wants which record."""
     mine = {key for key, item in draft.items.items() if item.section in KIND_OF}
-    entries = tuple(e for e in state.entries if (e.section, e.name) in mine)
+    # users are not planned, but what presets say depends on them
+    users = {name for name, kind in KIND_OF.items() if KINDS[kind].principal == "user"}
+    entries = tuple(e for e in state.entries if (e.section, e.name) in mine or e.section in users)
     snapshot = declare(replace(state, entries=entries), read.now)
+    snapshot.desired = {a: one for a, one in snapshot.desired.items() if one.entry.section not in users}
     snapshot.observed = dict(read.observed)
     snapshot.zones = read.zones
     snapshot.unread = list(read.unread)

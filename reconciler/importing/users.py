@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from reconciler.errors import AwsError
 from reconciler.kinds.iam_account import Detail, everyone, groups_and_policies
 from reconciler.kinds.iam_principals import has_more
-from reconciler.kinds.ownership import KEY
+from reconciler.kinds.ownership import KEY, owner_of
 from reconciler.kinds.send_policy import sends
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.kinds.tags import user_tags
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SENT_THROUGH: Final = frozenset(KINDS[kind].arn for kind in (NAME, DEFAULT_SET.kind))
 """The resource types of SES that a policy of an SMTP user names."""
+_OWN: Final = f"the inline policy {POLICY}"
 _FULL_ACCESS: Final = ":policy/AmazonSESFullAccess"
 
 
@@ -101,7 +102,11 @@ def smtp_users(aws: Aws, snapshot: Snapshot) -> list[SmtpUserFound]:
             if document == _FULL_ACCESS or sends(document, *ACTIONS)
         ]
         if grants:
-            found.append(_described(KIND.observed_of(user), grants))
+            live = KIND.observed_of(user)
+            own = [grant for grant in grants if grant[0] == _OWN]
+            # of what the stack owns the other policies are somebody's addition: rules tell of them
+            ours = own if own and owner_of(live.tags) == snapshot.scope else grants
+            found.append(replace(_described(live, ours), grants=[label for label, _ in grants]))
     return sorted(found, key=lambda user: user.name)
 
 
@@ -196,5 +201,5 @@ def _identities(resources: list[str]) -> list[str] | None:
 
 
 def own_policy(user: SmtpUserFound) -> bool:
-    """Whether the one policy is the one that recon itself writes."""
-    return user.grants == [f"the inline policy {POLICY}"]
+    """Whether it has the policy that recon itself writes."""
+    return _OWN in user.grants

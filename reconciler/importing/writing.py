@@ -205,7 +205,9 @@ def _values(item: EntryDraft, stack_regions: tuple[str, ...]) -> dict[str, Any]:
     """The values of an entry as they are written, all regions in one."""
     top, by_region = merged({region: _with_lists(values) for region, values in item.regional.items()})
     values: dict[str, Any] = {**item.own, **top}
-    if any(item.regional) and tuple(item.regional) != stack_regions:
+    at_home = SECTIONS[item.section][1].at_home.items()
+    elsewhere = not any(top.get(key) in values for key, values in at_home)
+    if elsewhere and any(item.regional) and tuple(item.regional) != stack_regions:
         values["regions"] = list(item.regional)
     if by_region:
         values["by_region"] = by_region

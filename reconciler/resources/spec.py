@@ -524,6 +524,8 @@ class PlainSpec(KindSpec):
     """Whether Get returns the tags; else ListTagsForResource is asked."""
     no_fields: tuple[str, ...] = ()
     """Keys of an entry that are no fields of the resource: of a command of its own, or of another kind."""
+    preset_says: tuple[str, ...] = ()
+    """Keys that an entry with a preset does not have, since the preset says them from what else is declared."""
 
     @property
     def all_fields(self) -> Mapping[str, Field]:

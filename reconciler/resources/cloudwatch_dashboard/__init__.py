@@ -27,6 +27,7 @@ SPEC = PlainSpec(
     verbs={"Create": "PutDashboard", "Update": "PutDashboard", "Delete": "DeleteDashboards"},
     tags_in_get=False,
     no_fields=("preset",),
+    preset_says=("body",),
     fields={"body": Field()},
     trail=CloudTrail(naming=("dashboardnames",)),
     cannot_move="CloudWatch has no rename: take the old name out and declare the new one",

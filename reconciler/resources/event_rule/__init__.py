@@ -162,6 +162,7 @@ SPEC = PlainSpec(
     verbs={"Create": "PutRule", "Get": "DescribeRule", "Update": "PutRule", "Delete": "DeleteRule"},
     tags_in_get=False,
     no_fields=("preset", "input_transformer"),
+    preset_says=("event_pattern", "input_transformer"),
     fields={
         "event_pattern": Field(),
         "description": Field(),

@@ -267,7 +267,10 @@ class SendingRole(IamPrincipal):
             if by:
                 live = self.read(aws, "", detail["RoleName"])
                 if live is not None:
-                    yield live, _not_sayable(live, by)
+                    own = f"the inline policy {live.facts['policy_name']}"
+                    # of what the stack owns the other policies are somebody's addition: rules tell of them
+                    ours = own in by and owner_of(live.tags) == snapshot.scope
+                    yield live, _not_sayable(live, [own] if ours else by)
 
     def entry_of(self, live: Observed) -> dict[str, Any]:
         spec = live.spec

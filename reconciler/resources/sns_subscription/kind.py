@@ -289,9 +289,13 @@ def _part(entry: Entry, path: str, values: Mapping[str, Any]) -> Entry:
 
 
 def _shown(protocol: str, endpoint: str) -> str:
-    """A subscription of others in words: of a URL its host alone, since the rest is often a secret."""
-    parts = urlsplit(endpoint) if protocol in ("http", "https") else None
-    return f"{protocol} {parts.hostname}" if parts is not None else f"{protocol} {endpoint}"
+    """A subscription in words: of a URL its host alone, since the rest is often a secret."""
+    if protocol not in ("http", "https"):
+        return f"{protocol} {endpoint}"
+    try:
+        return f"{protocol} {urlsplit(endpoint).hostname or ''}".rstrip()
+    except ValueError:  # a host in brackets that is no address
+        return protocol
 
 
 def _fields(texts: Mapping[str, str]) -> dict[str, Any]:
