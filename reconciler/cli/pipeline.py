@@ -91,8 +91,7 @@ def init(
     region = region or (first.region if first else "us-east-1")
     if aws:
         sys.stdout.write(_aws_policies(root, forge, repository, repository_id, account, region))
-        for line in _placeholders(forge, repository, repository_id, known):
-            out.info(line)
+        _placeholders(out, forge, repository, repository_id, known)
         return
     options = InitOptions(name or name_of(root), account, region, domain, forge, package or "", places)  # type: ignore[arg-type]
     written, skipped = write(root, files(options))
@@ -105,27 +104,27 @@ def init(
             "git+https://HOST/OWNER/recon@COMMIT"
         )
     if any(path.startswith("state/") for path in written):
-        state = root / "state"
-        given = "" if root.resolve() == Path.cwd() else f" {shlex.quote(str(state))}"
-        out.info(
-            f"Next: edit {state / 'stack.yaml'} and {state / 'domains.yaml'}, then run: recon validate{given} && "
-            f"recon plan{given}"
-        )
+        out.info(_next(root / "state"))
 
 
-def _placeholders(forge: str, repository: str, repository_id: str, account: str) -> list[str]:
-    """What in the policies of --aws stands for something that nobody has said, and the option that says it."""
-    lines = []
+def _next(state: Path) -> str:
+    """What to do with a state that was just written, for where the user is."""
+    given = "" if state.parent.resolve() == Path.cwd() else f" {shlex.quote(str(state))}"
+    then = f"recon validate{given} && recon plan{given}"
+    return f"Next: edit {state / 'stack.yaml'} and {state / 'domains.yaml'}, then run: {then}"
+
+
+def _placeholders(out: Output, forge: str, repository: str, repository_id: str, account: str) -> None:
+    """Say what in the policies of --aws stands for something that nobody has said, and the option that says it."""
     if not account:
-        lines.append("111122223333 is a placeholder for your account: --account ID says it, or a state that is there.")
+        out.info("111122223333 is a placeholder for your account: --account ID says it, or a state that is there.")
     if repository == "OWNER/NAME":
-        lines.append("OWNER/NAME is a placeholder for the repository whose jobs the roles trust: --repository says it.")
+        out.info("OWNER/NAME is a placeholder for the repository whose jobs the roles trust: --repository says it.")
     if forge != "gitlab" and not repository_id:
-        lines.append(
+        out.info(
             "OWNER_ID and REPOSITORY_ID are placeholders for GitHub's numbers: --repository-id OWNER_ID/REPOSITORY_ID "
             f"""says them; gh api repos/{repository} --jq '"\\(.owner.id)/\\(.id)"' prints them."""
         )
-    return lines
 
 
 def _aws_policies(

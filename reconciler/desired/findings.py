@@ -127,17 +127,7 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
             f'put it in quotes: "{value.raw}"' if _takes(schema, "string") else "write a plain decimal number",
         )  # fmt: skip
     if word == "enum":
-        allowed = suggestible(str(value), [show(item).strip('"') for item in rule if item is not None])
-        near = suggestion(str(value).upper(), allowed) if isinstance(value, str) else ""
-        listed = ", ".join(allowed[:12]) + (", ..." if len(allowed) > 12 else "")
-        hint = f"allowed: {listed}" if listed else "SES has no region in this partition of AWS"
-        if near.startswith("did you mean"):
-            hint = f"{near} Allowed: {listed}"
-        if value is None:
-            return _null(path)
-        if isinstance(value, bool):
-            return _no_word(path, value, allowed, hint)
-        return SchemaProblem(path, "not-allowed-value", f"{show(value)} is not an allowed value", hint)
+        return _not_allowed(path, rule, value)
     if word == "type":
         return _wrong_type(path, rule, value)
     if word in ("minimum", "maximum"):
@@ -193,6 +183,21 @@ def _null(path: tuple[str | int, ...]) -> SchemaProblem:
         path, "null-not-allowed", "null is not allowed here: AWS has no default for this field",
         "take the key out, or name it under `unmanaged:` to drop what defaults or a class supply",
     )  # fmt: skip
+
+
+def _not_allowed(path: tuple[str | int, ...], rule: Any, value: Any) -> SchemaProblem:
+    """A value that is none of the few that are allowed."""
+    allowed = suggestible(str(value), [show(item).strip('"') for item in rule if item is not None])
+    near = suggestion(str(value).upper(), allowed) if isinstance(value, str) else ""
+    listed = ", ".join(allowed[:12]) + (", ..." if len(allowed) > 12 else "")
+    hint = f"allowed: {listed}" if listed else "SES has no region in this partition of AWS"
+    if near.startswith("did you mean"):
+        hint = f"{near} Allowed: {listed}"
+    if value is None:
+        return _null(path)
+    if isinstance(value, bool):
+        return _no_word(path, value, allowed, hint)
+    return SchemaProblem(path, "not-allowed-value", f"{show(value)} is not an allowed value", hint)
 
 
 _AS_BOOL: Final = {False: ("no", "off", "false"), True: ("yes", "on", "true")}
