@@ -40,7 +40,8 @@ def judged(
         if after == [*found]:
             if before is None:
                 return after, tuple(replace(one, stands=not is_urgent(one.code)) for one in findings)
-            return rules.with_fixed(after, findings, before)
+            live = draft.snapshot.observed.keys()
+            return rules.with_fixed(after, findings, before, draft.snapshot.desired.keys() - live)
         current = after
 
 

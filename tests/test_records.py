@@ -306,6 +306,8 @@ def test_drift_counts_what_public_dns_lacks(live: House, monkeypatch: pytest.Mon
     # shop.acme.org is published, too, below acme.org
     assert ran.code == 2 and findings.keys() == {"dns_record/manual/_dmarc.acme.org/TXT"}, ran.out
     assert "p=none" in ran.out and ran.json["changes"] == []
+    lines = live.cli("drift", "state.yaml", "--check-public-dns").out.splitlines()
+    assert lines[-2:] == ["Drift exits with 2: 1 record is missing or wrong in public DNS.", "No changes."]
     publish(live)
     assert live.cli("drift", "state.yaml", "--check-public-dns").code == 0
     assert "recon records" not in live.cli("plan", "state.yaml", "--check-public-dns").out

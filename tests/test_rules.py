@@ -305,6 +305,7 @@ ELEVEN = "v=spf1 " + " ".join(f"include:s{n}.example" for n in range(11)) + " ~a
 
 # rule -> (severity, view) that trips it
 LEFT = "dns_record/Z1/acme.com/TXT"
+NO_MAIL_SENT = {EAST: {"SendingEnabled": True, "SendQuota": {"SentLast24Hours": 0.0}}}
 TWO_ZONES = {"acme.com": (HostedZoneView("Z1", ("ns1.example",)), HostedZoneView("Z2", ("ns2.example",)))}
 UNUSED_FIRST = {"acme.com": (TWO_ZONES["acme.com"][1], TWO_ZONES["acme.com"][0]._replace(used=False))}
 BY_PARENT = {
@@ -468,6 +469,28 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns1.example",)}, "leaving": {LEFT: "Z1"}},
     ),
     ("dns-zone-in-use", "error", {"hosted": BY_PARENT, "leaving": {LEFT: "Z1"}}),
+    ("dns-zone-in-use", "error", {"hosted": BY_PARENT, "leaving": {LEFT: "Z1"}, "accounts": NO_MAIL_SENT}),
+    (
+        "dns-zone-in-use",
+        "error",
+        {
+            "hosted": BY_PARENT,
+            "leaving": {LEFT: "Z1"},
+            "accounts": NO_MAIL_SENT,
+            "facts": {"verification_status": "PENDING", "dkim_status": "SUCCESS"},
+        },
+    ),
+    (
+        "dns-zone-in-use",
+        "warning",
+        {
+            "hosted": BY_PARENT,
+            "leaving": {LEFT: "Z1"},
+            "facts": {"verification_status": "PENDING", "dkim_status": None},
+        },
+    ),
+    ("dns-zone-in-use", "warning", {"hosted": TWO_ZONES, "leaving": {LEFT: "Z1"}}),
+    ("dns-zone-in-use", "warning", {"leaving": {LEFT: "Z1"}}),
     (
         "spf-loop",
         "error",
@@ -973,8 +996,19 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("dns-undelegated", {"hosted": TWO_ZONES}),
     ("dns-several-zones", {"hosted": {"acme.com": TWO_ZONES["acme.com"][:1]}}),
     ("dns-several-zones", {"hosted": {"other.com": TWO_ZONES["acme.com"]}}),
-    ("dns-zone-in-use", {"hosted": TWO_ZONES, "leaving": {LEFT: "Z1"}}),
     ("dns-zone-in-use", {"hosted": BY_PARENT, "leaving": {LEFT: "Z2"}}),
+    (
+        "dns-zone-in-use",
+        {"hosted": TWO_ZONES, "outside_servers": {"acme.com": ("ns2.example",)}, "leaving": {LEFT: "Z1"}},
+    ),
+    (
+        "dns-zone-in-use",
+        {
+            "hosted": BY_PARENT,
+            "leaving": {"dns_record/Z1/_dmarc.shop.acme.com/TXT": "Z1"},
+            "before": {("shop.acme.com", "NS"): ["ns.else.example"]},
+        },
+    ),
     ("spf-loop", {"outside_txt": {"_spf.crm.example": ("v=spf1 -all include:acme.com",)}}),
     (
         "spf-loop",

@@ -110,6 +110,17 @@ def test_a_cycle_takes_one_step_a_run_and_says_what_comes_next(house: House, clo
     assert str(report.next_at)[:10] == (clock.now + days(90 - 8.1)).date().isoformat()
 
 
+@pytest.mark.parametrize("command", ["rotate news", "rotate news --compromised", "rotate news --force", "ack news C"])
+def test_a_user_that_somebody_deleted_is_named_at_once(house: House, clock: Clock, command: str) -> None:
+    house.settle(document(consumers=WEBMAIL))
+    users().clear()
+    house.clear()
+    words = [WEBMAIL[0]["name"] if word == "C" else word for word in command.split()]
+    ran = smtp(house, *words, "state.yaml", code=1)
+    assert "the IAM user news does not exist" in ran.err and "recon apply" in ran.err
+    assert house.writes() == []
+
+
 def test_plan_and_drift_report_what_is_due_and_it_is_not_a_change(house: House, clock: Clock) -> None:
     house.settle(BASE)
     assert not {c for c in codes(house.plan()) if c.startswith("rotation")}

@@ -26,7 +26,16 @@ from reconciler.renderers.escape import html_text as esc
 from reconciler.renderers.headline import dollars, duration, monthly_dollars, plural
 from reconciler.renderers.jsonform import plan_digest
 from reconciler.renderers.picture import picture, short
-from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
+from reconciler.renderers.text import (
+    REFUSED,
+    STATUS,
+    WORST_FIRST,
+    following,
+    last_line,
+    result_last_line,
+    sentence,
+    why_found,
+)
 from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, standing_line, view
 
 
@@ -75,7 +84,7 @@ def plan_html(plan: Plan, mode: Mode = "plan") -> str:
     heading = sentence(plan, mode) if plan.changes else last_line(plan)
     return template_page(
         "plan.html", f"{mode} {plan.scope or plan.stack}", plan=plan, mode=mode, seen=seen,
-        anchor=lambda block: anchors[id(block)], heading=heading[:1].upper() + heading[1:], lines=_facts(plan),
+        anchor=lambda block: anchors[id(block)], heading=heading[:1].upper() + heading[1:], lines=_facts(plan, mode),
         standing=standing_line(seen), drawn=picture(seen),
     )  # fmt: skip
 
@@ -98,8 +107,9 @@ def error_html(error: ReconError) -> str:
     )
 
 
-def _facts(plan: Plan) -> list[str]:
+def _facts(plan: Plan, mode: Mode) -> list[str]:
     facts = [REFUSED.format(where="below")] if plan.outcome == "refused" else []
+    facts += [why] if (why := why_found(plan, mode)) else []
     facts.append(last_line(plan))
     if plan.changes and plan.write_calls:
         took = f", {duration(plan.seconds)}" if plan.seconds else ""

@@ -21,7 +21,16 @@ from reconciler.redaction import redacted
 from reconciler.renderers.escape import fence, html_text, markdown_code, markdown_text, safe
 from reconciler.renderers.headline import duration, plural
 from reconciler.renderers.jsonform import plan_digest
-from reconciler.renderers.text import REFUSED, STATUS, WORST_FIRST, following, last_line, result_last_line, sentence
+from reconciler.renderers.text import (
+    REFUSED,
+    STATUS,
+    WORST_FIRST,
+    following,
+    last_line,
+    result_last_line,
+    sentence,
+    why_found,
+)
 from reconciler.renderers.values import unread_parts
 from reconciler.renderers.view import Block, Mode, Row, applied_with, fold_diagnostics, shown, standing_line, view
 
@@ -167,6 +176,7 @@ def _head(plan: Plan, mode: Mode) -> str:
     if plan.changes:
         lines.append(f"{last_line(plan)} Account {markdown_code(_cut(plan.account, _NAME))}.")
     else:
+        lines += [markdown_text(why), ""] if (why := why_found(plan, mode)) else []
         lines.append(f"Account {markdown_code(_cut(plan.account, _NAME))}.")
     return "\n".join(lines) + "\n"
 

@@ -115,7 +115,7 @@ def plan_lines(plan: Plan, style: Style, mode: Mode = "plan") -> list[Line]:
     diagnostics = _diagnostics(seen.diagnostics, style)
     lines += diagnostics
     lines += _standing(seen, style)
-    lines += _footer(plan, style)
+    lines += _footer(plan, style, mode)
     return lines
 
 
@@ -320,7 +320,7 @@ def _wrap_indented(line: str, width: int | None) -> list[str]:
     return [indent + ("" if number == 0 else "  ") + piece for number, piece in enumerate(pieces)]
 
 
-def _footer(plan: Plan, style: Style) -> list[Line]:
+def _footer(plan: Plan, style: Style, mode: Mode) -> list[Line]:
     lines: list[Line] = []
 
     def small(text: str) -> None:
@@ -349,6 +349,8 @@ def _footer(plan: Plan, style: Style) -> list[Line]:
             )
         if calls:
             small(" ".join(calls))
+    if why := why_found(plan, mode):
+        lines += [[("warning", piece)] for piece in wrap(why, style.width)]
     lines.append([("bold", last_line(plan))])
     return lines
 
@@ -358,6 +360,34 @@ def sentence(plan: Plan, mode: Mode) -> str:
     if mode == "drift":
         return plural(len(plan.changes), "difference") + " between AWS and the declared state"
     return headline(plan)
+
+
+def why_found(plan: Plan, mode: Mode) -> str:
+    """Why a drift without a change exits 2, in one line; empty where it does not."""
+    if mode != "drift" or plan.changes:
+        return ""
+    counts = Counter(code for code, _ in {(one.code, one.address) for one in plan.findings})
+    said = []
+    for code, (one, several) in _FOUND.items():
+        if count := counts[code]:
+            said.append(one if count == 1 else several.format(count))
+    return f"Drift exits with 2: {'; '.join(said)}." if said else ""
+
+
+_FOUND: Final = {
+    "account-paused": (
+        "AWS has put the account on probation or shut it down in one region",
+        "AWS has put the account on probation or shut it down in {} regions",
+    ),
+    "consumer-unacknowledged": (
+        "1 old access key is held for a consumer that nobody has acknowledged",
+        "{} old access keys are held for consumers that nobody has acknowledged",
+    ),
+    "public-dns": (
+        "1 record is missing or wrong in public DNS", "{} records are missing or wrong in public DNS",
+    ),
+}  # fmt: skip
+"""For each code of ``FINDINGS``: what one finding means, and what several do."""
 
 
 def last_line(plan: Plan) -> str:

@@ -17,7 +17,7 @@ from reconciler.kinds.externals import External, problem
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.ses_accounts import account_in
 from reconciler.mail import dmarc, spf, txt
-from reconciler.model import Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
+from reconciler.model import Address, Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
 from reconciler.names import at_or_above, from_route53
 from reconciler.resources import KINDS, RECORD_GROUPS
 from reconciler.resources.dns_record.intents import zones_named
@@ -489,10 +489,12 @@ def _entries_before(view: RuleView, changes: Iterable[Change]) -> Callable[[Entr
 
 
 def with_fixed(
-    changes: Sequence[Change], findings: tuple[Diagnostic, ...], before: Iterable[Finding]
-) -> tuple[list[Change], tuple[Diagnostic, ...]]:
+    changes: Sequence[Change], findings: tuple[Diagnostic, ...], before: Iterable[Finding],
+    absent: Container[Address] = (),
+) -> tuple[list[Change], tuple[Diagnostic, ...]]:  # fmt: skip
     """The changes and ``findings`` of ``evaluate``, with a note ``fixed`` for each finding that this plan removes: of
-    the change at its address, else a diagnostic. What is deleted is not fixed."""
+    the change at its address, else a diagnostic. What is deleted is not fixed, nor what is ``absent``: declared and not
+    live."""
     left = {(note.rule, change.address) for change in changes for note in change.notes}
     left |= {(one.code, one.address) for one in findings}
     gone = {change.address for change in changes if change.action == "delete"}
@@ -509,6 +511,7 @@ def with_fixed(
     rest = tuple(
         Diagnostic("note", "fixed", f"this plan fixes {one.rule}: {one.message}", address=address)
         for address, group in fixed.items()
+        if address not in absent
         for one in group
     )
     return out, (*findings, *rest)

@@ -179,8 +179,9 @@ def rotate_user(
     """
     desired = declared_credential(snapshot, name)
     live = live_credential(snapshot, desired)
+    _require_user(snapshot, name)
     if live is None:
-        raise ReconError(f"the IAM user {name} does not exist yet", hint="recon apply creates it")
+        raise ReconError(f"the IAM user {name} has no key yet", hint="recon apply creates one")
     if compromised or live.facts["locked"]:
         return _replace_compromised_key(snapshot, aws, desired, live)
     state = rotation.assess(desired, live, snapshot.now)
@@ -201,6 +202,13 @@ def rotate_user(
         )
     current = live.spec["key"] if live.spec["key"] in present else None
     return _create_key(snapshot, aws, desired, live, state, previous=current)
+
+
+def _require_user(snapshot: Snapshot, name: str) -> None:
+    """Raises ReconError where IAM has no such user, though its stores may still be there: it was not created yet, or
+    somebody deleted it."""
+    if smtp_user.address_of(name) not in snapshot.observed:
+        raise ReconError(f"the IAM user {name} does not exist", hint="run recon apply, which creates it; then rotate")
 
 
 def _present_keys(live: Observed) -> list[str]:
@@ -326,6 +334,7 @@ def acknowledge(snapshot: Snapshot, aws: Aws, name: str, consumer: str) -> list[
     there = [c["name"] for c in rotation.consumers_of(desired)]
     if consumer not in there:
         raise ReconError(f"{name} has no consumer {consumer!r}", hint=f"declared are: {', '.join(there) or 'none'}")
+    _require_user(snapshot, name)
     if live is None or not live.spec["key"]:
         raise ReconError(f"recon has not created a key for {name} yet", hint="recon apply creates one")
     value = f"{live.spec['key']} {snapshot.now}"

@@ -646,7 +646,8 @@ def _repair_notes(desired: Desired, live: Observed, state: rotation.Health, orph
         listed = ", ".join(stores.label(s) for s in state.copy)
         yield Note("store-copied", "note", f"{listed}: made from the stored passwords; the key stays")
     if state.key is not None and state.key["status"] != "Active":
-        yield Note("key-reactivated", "warning", "somebody deactivated this key; it is activated again")
+        words = f"somebody deactivated this key; it is activated again; to keep it off: recon smtp lock {desired.name}"
+        yield Note("key-reactivated", "warning", words)
 
 
 def _adoption_notes(wanted: Iterable[stores.Store], live: Observed | None) -> list[Note]:

@@ -12,7 +12,7 @@ from reconciler.model import Address, Entry
 from reconciler.names import at_or_above, from_route53, is_at_or_below, is_below, parents
 from reconciler.rules import registry
 from reconciler.rules.registry import Problem, RawFinding, RuleFor, Tags
-from reconciler.rules.view import RuleView
+from reconciler.rules.view import Resource, RuleView
 
 # --- BIMI ---------------------------------------------------------------------------------------------------------
 
@@ -249,26 +249,46 @@ def several_zones(view: RuleView, zone: str) -> Iterator[Problem]:
         )
 
 
-@RuleFor(lambda view: ((a, z) for a, z in sorted(view.leaving.items())), _THEME, "dns_record/Z0123456789ABC/*")(
+@RuleFor(lambda view: ((a, a, z) for a, z in sorted(view.leaving.items())), _THEME, "dns_record/Z0123456789ABC/*")(
     "dns-zone-in-use", "error", "Records deleted from the zone that resolvers ask"
 )
-def zone_in_use(view: RuleView, zone_id: str) -> Iterator[Problem]:
+def zone_in_use(view: RuleView, address: Address, zone_id: str) -> Iterator[Problem]:
     """A zone was taken out of `zone: [Z1, Z2]`, so its records are deleted, and resolvers still ask that zone: its
-    parent zone in the same account says so, or with `--check-public-dns` public DNS.
+    parent zone in the same account says so, or with `--check-public-dns` public DNS. An error where SES has verified an
+    identity of the domain. Where neither says which zone resolvers ask, a warning.
 
-    Why: Receivers would find no DKIM, SPF and DMARC records any more, until the name servers are changed.
+    Why: Receivers would find no DKIM, SPF and DMARC records any more, until the name servers are changed. SES would
+    find none either, and after some days stop sending.
     Fix: Keep the zone in the list until its name servers are replaced and two days have passed, as long as resolvers
-    keep the old ones.
+    keep the old ones. Where it is not known which zone resolvers ask, run with `--check-public-dns`.
     Source: Route 53 Developer Guide, Making Route 53 the DNS service for a domain that's in use
     """
-    for zone, hosted in view.hosted.items():
-        sends = any(view.flows(one) for one in view.identities if is_at_or_below(one.name, zone))
-        if any(one.id == zone_id for one in hosted) and zone_id in (view.asked_zones(zone) or ()):
-            yield Problem(
-                f"resolvers ask the hosted zone {zone_id} for {zone}, and its records are deleted from there",
-                f"keep {zone_id} in `zone:` until the name servers of {zone} are others, and for two days after that",
-                hurts=sends,
-            )
+    # A record of a DKIM token is addressed by its number: acme.com:dkim:us-east-1:1.
+    name = from_route53(address.split("/", 2)[2].rpartition("/")[0].partition(":")[0])
+    zone = next((zone for zone, hosted in view.hosted.items() if any(one.id == zone_id for one in hosted)), None)
+    if zone and any((one, "NS") in view.dns_before for one in at_or_above(name) if is_below(one, zone)):
+        return  # delegated to other name servers: resolvers do not look for it in this zone
+    domain = next((one for one in at_or_above(name) if view.entry(one)), name)
+    asked = None if zone is None else view.asked_zones(zone)
+    if asked is None:
+        yield Problem(
+            f"this run cannot know whether resolvers still ask the hosted zone {zone_id} for {domain}; its records are "
+            "deleted from there",
+            "run it with --check-public-dns before you apply; if they do, no receiver finds DKIM, SPF and DMARC",
+        )
+    elif zone_id in asked:
+        yield Problem(
+            f"resolvers ask the hosted zone {zone_id} for {zone}, and its records are deleted from there",
+            f"keep {zone_id} in `zone:` until the name servers of {zone} are others, and for two days after that",
+            hurts=any(_is_in_use(view, one) for one in view.identities if is_at_or_below(one.name, domain)),
+        )
+
+
+def _is_in_use(view: RuleView, identity: Resource) -> bool:
+    """Whether SES relies on the records of a live identity: it has verified it, or found its DKIM records. Then a count
+    of no mail since yesterday does not help: SES finds the identity unverified some days later."""
+    found = identity.facts.get("verification_status"), identity.facts.get("dkim_status")
+    return view.flows(identity) or (identity.stays and "SUCCESS" in found)
 
 
 @written_rule(
