@@ -30,9 +30,8 @@ from reconciler.model import (
     Stack,
     address_parts,
 )
-from reconciler.resources import holder_of
 from reconciler.rules.outside import Outside
-from reconciler.steps import documented_seconds, held_back, needs_of_change, steps_of
+from reconciler.steps import documented_seconds, held_back, steps_of, waiting_for
 from reconciler.targets import fitting, known, select
 
 
@@ -69,7 +68,6 @@ def make_plan(
         statuses = [status for status in statuses if fits(status.address)]
         refusals = _about(refusals, every, changes)
     changes, findings = judged(draft, in_order(changes), outside)
-    changes = _with_waiting(snapshot, changes)
     if targets:
         findings = ()
     wrong = any(change.refused for change in changes) or (changes and any(f.severity == "error" for f in findings))
@@ -83,7 +81,7 @@ def make_plan(
         outcome="refused" if wrong else "changes" if changes else "no_changes",
         created_at=snapshot.now,
         state_digest=snapshot.state.digest,
-        changes=tuple(changes),
+        changes=tuple(_with_waiting(snapshot, changes)),
         diagnostics=tuple(
             _sorted((*snapshot.diagnostics, *draft.diagnostics, *refusals, *unread, *statuses, *findings))
         ),
@@ -210,37 +208,18 @@ _MOST_WAITING: Final = 10
 """The most resources that the note of a refused change names."""
 
 
-def _with_waiting(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
-    """The changes, each refused one with a note of what waits for it: the changes that need it, also through others,
-    and its declared parts that are not planned because of it."""
-    refused = {change.address for change in changes if change.refused}
-    if not refused:
-        return changes
-    waiting: dict[Address, set[Address]] = {}
-    planned = {change.address for change in changes}
+def _with_waiting(snapshot: Snapshot, changes: Sequence[Change]) -> Iterator[Change]:
+    """The changes, each refused one with a note of what waits for it, also declared parts that are not planned."""
+    absent = snapshot.desired.keys() - snapshot.observed.keys()
+    waiting = waiting_for(changes, (a for a in absent if snapshot.includes(a) and not snapshot.unknown(a)))
     for change in changes:
-        for need in needs_of_change(change) if not change.refused else ():
-            waiting.setdefault(need, set()).add(change.address)
-    for address in snapshot.desired.keys() - snapshot.observed.keys() - planned:
-        holder = holder_of(address)
-        if holder in refused and snapshot.includes(address) and not snapshot.unknown(address):
-            waiting.setdefault(holder, set()).add(address)
-    out = []
-    for change in changes:
-        found: set[Address] = set()
-        todo = [change.address] if change.refused else []
-        while todo:
-            more = waiting.get(todo.pop(), set()) - found - {change.address}
-            found |= more
-            todo += more
-        if found:
-            named = sorted(found)
-            more_words = f" and {len(named) - _MOST_WAITING} more" if len(named) > _MOST_WAITING else ""
+        named = waiting.get(change.address, ())
+        if named:
+            more = f" and {len(named) - _MOST_WAITING} more" if len(named) > _MOST_WAITING else ""
             count = f"{len(named)} parts wait" if len(named) > 1 else "1 part waits"
-            note = Note("waits", "note", f"{count} for it: {', '.join(named[:_MOST_WAITING])}{more_words}")
+            note = Note("waits", "note", f"{count} for it: {', '.join(named[:_MOST_WAITING])}{more}")
             change = replace(change, notes=(*change.notes, note))
-        out.append(change)
-    return out
+        yield change
 
 
 def _about(
