@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from reconciler import __version__
 from reconciler.errors import ReconError
@@ -31,7 +31,7 @@ from reconciler.model import (
     address_parts,
 )
 from reconciler.rules.outside import Outside
-from reconciler.steps import documented_seconds, held_back, steps_of
+from reconciler.steps import documented_seconds, held_back, steps_of, waiting_for
 from reconciler.targets import fitting, known, select
 
 
@@ -81,7 +81,7 @@ def make_plan(
         outcome="refused" if wrong else "changes" if changes else "no_changes",
         created_at=snapshot.now,
         state_digest=snapshot.state.digest,
-        changes=tuple(changes),
+        changes=tuple(_with_waiting(snapshot, changes)),
         diagnostics=tuple(
             _sorted((*snapshot.diagnostics, *draft.diagnostics, *refusals, *unread, *statuses, *findings))
         ),
@@ -202,6 +202,24 @@ def _with_refusals(snapshot: Snapshot, changes: Iterable[Change], refusals: Iter
             )
         )
     return found
+
+
+_MOST_WAITING: Final = 10
+"""The most resources that the note of a refused change names."""
+
+
+def _with_waiting(snapshot: Snapshot, changes: Sequence[Change]) -> Iterator[Change]:
+    """The changes, each refused one with a note of what waits for it, also declared parts that are not planned."""
+    absent = snapshot.desired.keys() - snapshot.observed.keys()
+    waiting = waiting_for(changes, (a for a in absent if snapshot.includes(a) and not snapshot.unknown(a)))
+    for change in changes:
+        named = waiting.get(change.address, ())
+        if named:
+            more = f" and {len(named) - _MOST_WAITING} more" if len(named) > _MOST_WAITING else ""
+            count = f"{len(named)} parts wait" if len(named) > 1 else "1 part waits"
+            note = Note("waits", "note", f"{count} for it: {', '.join(named[:_MOST_WAITING])}{more}")
+            change = replace(change, notes=(*change.notes, note))
+        yield change
 
 
 def _about(

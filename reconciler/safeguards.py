@@ -40,7 +40,7 @@ def check_safeguards(
     allowed = allow_deletes if allow_deletes is not None else max_deletes
     if len(deleted) > allowed:
         words = f"{len(deleted)} declared things would be deleted, more than {allowed}: {some(deleted)}"
-        hint = f"if that is meant, apply with --allow-deletes {len(deleted)}"
+        hint = f"if that is meant, run it again with --allow-deletes {len(deleted)}"
         wrong.append(Diagnostic("error", "max-deletes", words, hint))
     resumed = [c.address for c in changes if any(n.rule == "sending-resumes" for n in c.notes)]
     if resumed and not resume_sending:

@@ -15,6 +15,7 @@ from reconciler.errors import ReconError
 from reconciler.kinds.kind import Need, Step
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Address, Change, Plan
+from reconciler.resources import holder_of
 
 SES_RATE = 1.0
 ROUTE53_RATE = 5.0
@@ -61,6 +62,33 @@ def held_back(changes: Iterable[Change]) -> dict[Address, str]:
         held |= more
         grown = bool(more)
     return held
+
+
+def waiting_for(changes: Iterable[Change], declared: Iterable[Address]) -> dict[Address, list[Address]]:
+    """What waits for each refused change, sorted: the changes that need it, also through others, and of what is
+    ``declared`` its parts that are no changes."""
+    changes = list(changes)
+    refused = {change.address for change in changes if change.refused}
+    if not refused:
+        return {}
+    waiting: dict[Address, set[Address]] = {}
+    for change in changes:
+        for need in needs_of_change(change) if not change.refused else ():
+            waiting.setdefault(need, set()).add(change.address)
+    for address in {*declared} - {change.address for change in changes}:
+        holder = holder_of(address)
+        if holder in refused:
+            waiting.setdefault(holder, set()).add(address)
+    found: dict[Address, list[Address]] = {}
+    for address in refused:
+        reached, todo = set[Address](), [address]
+        while todo:
+            more = waiting.get(todo.pop(), set()) - reached - {address}
+            reached |= more
+            todo += more
+        if reached:
+            found[address] = sorted(reached)
+    return found
 
 
 def to_do(plan: Plan) -> Plan:

@@ -18,6 +18,7 @@ import yaml
 from support import House, sandbox
 
 from reconciler import __version__, regions
+from reconciler.resources import SECTIONS
 
 HERE = Path(__file__).parent.parent
 ALL_REGIONS = regions.SES_REGIONS
@@ -259,6 +260,11 @@ def test_workflows_call_recon_as_it_is(file: Path) -> None:
                     assert helped.returncode == 0, name
                     for option in re.findall(r"(--[a-z-]+)", rest):
                         assert option in helped.stdout, f"recon {name} has no {option}"
+
+
+def test_the_page_for_terraform_names_all_that_import_writes() -> None:
+    page = (HERE / "docs" / "from-terraform.md").read_text(encoding="utf-8")
+    assert SECTIONS and not [name for name in SECTIONS if f"`{name}`" not in page]
 
 
 def test_every_tag_is_explained() -> None:

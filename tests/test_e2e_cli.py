@@ -81,9 +81,9 @@ def test_the_life_of_a_stack_as_processes(house: House) -> None:
     assert sorted(paths) == ["fo", "ruf"]
     assert house.process("apply", STATE, "--auto-approve", "-q").code == 0
 
-    ran = house.process("destroy", STATE)
+    ran = house.process("destroy", STATE, "--auto-approve")
     assert ran.code == 3
-    assert "--allow-deletes" in ran.err
+    assert ", of which 4 count: " in ran.err and "run it again with --allow-deletes 4" in ran.err
     assert house.cli("destroy", STATE, "--allow-deletes", "3").code == 3
     assert house.process("destroy", STATE, "--allow-deletes", "4").code == 0
     house.check_foreign(alone=True)
@@ -711,7 +711,8 @@ def test_a_partial_failure_stops_only_what_depends_on_it(house: House) -> None:
 def test_wait_ends_when_ses_has_verified_or_says_why_not(house: House) -> None:
     house.seed_zone()
     house.write(DOMAIN)
-    assert house.cli("apply", STATE, "--auto-approve", "--wait").code == 0
+    ran = house.cli("apply", STATE, "--auto-approve", "--wait")
+    assert ran.code == 0 and "acme.com is verified in us-east-1" in ran.out
     house.sandbox.settings(verification_delay=3600.0)
     house.seed_zone("late.example", {})
     house.write(merge(DOMAIN, {"domains": {"late.example": {"dkim": {}}}}))

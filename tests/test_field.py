@@ -189,12 +189,26 @@ GOV = "arn:aws-us-gov:iam::111122223333:root"
 GOV_HEAD, EUSC = HEAD.replace("us-east-1", "us-gov-west-1"), HEAD.replace("us-east-1", "eusc-de-east-1")
 PARENT = "domains: {acme.com: {dkim: {signing_attributes_origin: X}}}"
 TRACKED = "configuration_sets: {a: {tracking_options: {custom_redirect_domain: c.acme.com}}}"
+DMARC = "domains: {acme.com: {dmarc: {p: X}}}"
 RAW = HEAD + "domains: {acme.com: {dmarc: 'v=dmarc1; p=none; sp=reject'}}"
 
 
 @pytest.mark.parametrize(
     ("text", "code", "says", "hint"),
     [
+        (
+            HEAD + "domains: {acme.com: {dmarc: {p: no}}}",
+            "not-allowed-value",
+            "reads no, off, false as",
+            "did you mean none",
+        ),
+        (
+            HEAD + "domains: {acme.com: {dmarc: {p: Yes}}}",
+            "not-allowed-value",
+            "reads yes, on, true as",
+            "allowed: none",
+        ),
+        ('{"format_version": 1, "stack": "a", "changes": []}', "saved-plan", "is a saved plan", "recon show"),
         (RAW, "bad-dmarc", "'v=dmarc1; p=none; sp=reject'", "such as"),
         (HEAD.replace("us-east-1", "us-esat-1"), "not-allowed-value", "us-esat-1", "did you mean us-east-1"),
         (HEAD.replace("111122223333", "${ACCOUNT_ID}"), "undefined-variable", "ACCOUNT_ID", "environment are not read"),

@@ -129,6 +129,35 @@ def test_account_and_environments_are_those_of_the_state(house: support.House) -
     assert not [s for s in subjects if s.endswith(":*")]
 
 
+PLACEHOLDERS = ("111122223333", "OWNER/NAME", "OWNER_ID")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], PLACEHOLDERS),
+        (["--repository", "acme/mail"], ("111122223333", "OWNER_ID")),
+        (["--repository", "acme/mail", "--repository-id", "1/2"], ("111122223333",)),
+        (["--repository", "acme/mail", "--repository-id", "1/2", "--account", "444455556666"], ()),
+        (["--repository", "acme/mail", "--forge", "gitlab", "--account", "444455556666"], ()),
+    ],
+    ids=str,
+)
+def test_placeholders_in_policies_are_named(house: support.House, given: list[str], told: tuple[str, ...]) -> None:
+    ran = house.cli("init", "--aws", *given)
+    lines = [line for line in ran.err.splitlines() if "placeholder" in line]
+    assert ran.code == 0 and [next(p for p in PLACEHOLDERS if line.startswith(p)) for line in lines] == [*told]
+    assert all(line.count("--") for line in lines) and {p for p in PLACEHOLDERS if p in ran.out} >= {*told}
+
+
+def test_the_next_step_is_written_for_where_the_user_is(house: support.House) -> None:
+    ran = house.cli("init", "some dir", "--forge", "none")
+    assert "edit some dir/state/stack.yaml and some dir/state/domains.yaml" in ran.err
+    assert "recon validate 'some dir/state' && recon plan 'some dir/state'" in ran.err
+    assert house.cli("validate", "some dir/state").code == 0
+    assert "run: recon validate && recon plan\n" in house.cli("init", "--forge", "none").err
+
+
 def test_the_lock_file_of_pipelines_is_the_projects() -> None:
     root = Path(__file__).parent.parent
     assert (root / "reconciler/scaffold/requirements.lock").read_text() == (root / "requirements.lock").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from reconciler.cli import completion
 from reconciler.cli.examples import EXAMPLES
 from reconciler.renderers.graph import graph
 from reconciler.rules import all_rules
+from reconciler.sandbox.scenarios import SCENARIOS
 
 
 def test_bare_recon_prints_the_help(house: House) -> None:
@@ -89,6 +91,24 @@ def test_every_help_has_examples_that_parse() -> None:
             assert words[: 1 + len(path.split())] == ["recon", *path.split()] and len(line) < 90, line
             with command.make_context(path, words[1 + len(path.split()) :]) as context:
                 assert not context.args
+                assert context.params.get("scenario") in {None, *SCENARIOS}, line
+                assert context.params.get("id") in {None, *all_rules()}, line
+
+
+@pytest.mark.parametrize("group", ["", *(group.name for group in cli.app.registered_groups)])
+def test_a_group_lists_its_commands_in_whole_sentences(
+    house: House, monkeypatch: pytest.MonkeyPatch, group: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = house.cli(*group.split(), "--help").out
+    assert "..." not in shown.partition("Commands:")[2] and max(map(len, shown.splitlines())) <= 80
+    if group:
+        alone = house.cli(group)
+        assert (alone.code, alone.out) == (1, "") and alone.err.startswith(shown.strip())
+        assert f"no command after `recon {group}`" in alone.err
+    else:
+        names = re.findall(r"^  (\S+) +\S", shown.partition("Commands:\n")[2], re.MULTILINE)
+        assert tuple(names) == cli.ORDER == tuple(sorted({path.split()[0] for path in EXAMPLES}, key=cli.ORDER.index))
 
 
 @pytest.mark.parametrize("width", [40, 80])

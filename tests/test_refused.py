@@ -661,6 +661,34 @@ def test_it_stands_in_plan_and_drift_and_blocks_what_needs_it_alone(beside: Hous
         assert before == after
 
 
+def test_what_waits_for_it_is_named_beside_it_and_skipped(house: House) -> None:
+    """Parts of a set that are no changes of the plan, and alarms on it, which are, however these name it."""
+    anothers_set(house)
+    dimension = {"name": "ses:configuration-set", "value": "main"}
+    own = {"namespace": "AWS/SES", "metric_name": "Send", "dimensions": [dimension]}
+    sums = [{"id": "m", "metric_stat": {"metric": own, "period": 300, "stat": "Sum"}, "return_data": True}]
+    compared = {"evaluation_periods": 1, "threshold": 9, "comparison_operator": "GreaterThanThreshold"}
+    alarms = {"bounces": {"preset": "bounce_rate"}, "sums": {"metrics": sums, **compared}}
+    topic = {"matching_event_types": ["BOUNCE"], "sns_destination": {"topic_arn": f"arn:aws:sns:{HOME}:{ACCOUNT}:ops"}}
+    sets = {"main": {"event_destinations": {"d": topic}, "alarms": alarms}}
+    house.write({"configuration_sets": sets, "sns_topics": {"ops": {}}})
+    plan = house.cli("plan", STATE, "--format", "json").json
+    (refused,) = [c for c in plan["changes"] if c["refused"]]
+    (told,) = [n["message"] for n in refused["notes"] if n["rule"] == "waits"]
+    parts = [
+        f"cloudwatch_alarm/{HOME}/main-bounces",
+        f"cloudwatch_alarm/{HOME}/main-sums",
+        f"event_destination/{HOME}/main/d",
+    ]
+    assert told == f"3 parts wait for it: {', '.join(parts)}"
+    assert told in " ".join(house.cli("plan", STATE).out.split())
+    assert "fixed" not in {d["code"] for d in plan["diagnostics"]}
+    ran = house.cli("apply", STATE, "--auto-approve", "--skip-refused", "--format", "json")
+    ended = {one["address"]: one["status"] for one in ran.json["applied"]}
+    assert ended.pop(f"sns_topic/{HOME}/ops") == "done" and {*ended.values()} == {"skipped"}
+    assert client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+
+
 @some
 def test_apply_writes_nothing_or_skips_it(beside: House, case: Case) -> None:
     house = beside

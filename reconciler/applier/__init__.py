@@ -70,10 +70,11 @@ def _carry_out(plan: Plan, run: ApplyRun, progress: Progress, wait_for_ses: bool
         with ThreadPoolExecutor(max_workers=1) as pool:
             published = pool.submit(_publish, run, progress, after)
             waits = wait_for_ses and not run.stop.is_set()
-            unverified = visibility.wait_for_ses(run, plan, written) if waits else {}
+            unverified, verified = visibility.wait_for_ses(run, plan, written) if waits else ({}, [])
             published.result()
         progress.add_unverified(unverified)
         progress.diagnostics += progress.zones.untag_unused()
+        progress.diagnostics += verified
         progress.diagnostics += visibility.wait_until_visible(run, progress.written())
 
 

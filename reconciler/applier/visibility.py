@@ -71,12 +71,14 @@ def _is_visible(aws: Aws, change: Change) -> bool:
         return True
 
 
-def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict[Address, ReconError]:
+def wait_for_ses(
+    run: ApplyRun, plan: Plan, written: Container[Address]
+) -> tuple[dict[Address, ReconError], list[Diagnostic]]:
     """For --wait: wait until SES has verified DKIM and MAIL FROM of every identity that the plan touches.
 
-    Returns why an identity is not verified, by address. SES may not show ``written`` (the changes that are done) for a
-    while; another identity that does not exist was never created, and is skipped. ``run.deadline`` ends it, which may
-    be set while it waits."""
+    Returns why an identity is not verified, by address, and a note for each that is. SES may not show ``written`` (the
+    changes that are done) for a while; another identity that does not exist was never created, and is skipped.
+    ``run.deadline`` ends it, which may be set while it waits."""
     touched = {
         c.address for c in plan.changes if c.kind == "email_identity" and c.action != "delete" and "@" not in c.address
     }
@@ -85,7 +87,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
     }
     visible_by = time.monotonic() + VISIBLE_SECONDS
 
-    def wait(address: Address) -> ReconError | None:
+    def wait(address: Address) -> ReconError | Diagnostic | None:
         _, region, name = address_parts(address)
         pause, since = 1.0, time.monotonic()
         while not run.stop.is_set():
@@ -106,7 +108,7 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
                 continue
             pending = _pending(live)
             if not pending:
-                return None
+                return Diagnostic("note", "verified", f"{name} is verified in {region}", address=address)
             if time.monotonic() + pause > run.deadline:
                 reason = str((live.get("VerificationInfo") or {}).get("ErrorType") or "")
                 return VerifyTimeout(
@@ -120,8 +122,9 @@ def wait_for_ses(run: ApplyRun, plan: Plan, written: Container[Address]) -> dict
 
     addresses = sorted(touched)
     regional = run.aws.parallel(wait, addresses, lambda address: address_parts(address).place)
-    problems = zip(addresses, regional, strict=True)
-    return {address: error for address, error in problems if error is not None}
+    found = dict(zip(addresses, regional, strict=True))
+    errors = {address: one for address, one in found.items() if isinstance(one, ReconError)}
+    return errors, [one for one in found.values() if isinstance(one, Diagnostic)]
 
 
 def _pending(live: Mapping[str, Any]) -> str:

@@ -66,13 +66,23 @@ def _command(first: str) -> Any:
     groups = [g for g in app.registered_groups if g.name == first]
     if commands or groups:
         needed.registered_commands, needed.registered_groups = commands, groups
-    command = typer.main.get_command(needed)
+    command: Any = typer.main.get_command(needed)
+    command.commands = {name: command.commands[name] for name in ORDER if name in command.commands}
     _offer_redact(command)
     lazy_options(command)
+    _whole_sentences(command)
     add_examples(command)
     if completion.wanted():
         completion.complete_all(command)
     return command
+
+
+ORDER = (
+    "init", "validate", "plan", "apply", "drift", "show", "destroy", "import", "doctor", "smtp", "suppression",
+    "account", "iam-policy", "unlock", "history", "graph", "schema", "sandbox", "records", "senders", "list",
+    "fleet", "rule",
+)  # fmt: skip
+"""The commands in the help: first what everybody uses, as they use it."""
 
 
 REDACT = "--redact"
@@ -90,6 +100,13 @@ def _offer_redact(command: Any) -> None:
         pending += getattr(one, "commands", {}).values()
         if not hasattr(one, "commands"):
             one.params.append(option)
+
+
+def _whole_sentences(command: Any) -> None:
+    """List each command with the first sentence of its help, wrapped: typer would cut a long one."""
+    for one in getattr(command, "commands", {}).values():
+        one.short_help = re.split(r"(?<=\.) ", " ".join((one.help or "").split()))[0]
+        _whole_sentences(one)
 
 
 def _redact(
@@ -139,6 +156,8 @@ def _run_command(arguments: list[str]) -> int:
         sys.stderr.write("Interrupted.\n")
         return 130
     except command_line_error as problem:
+        if type(problem).__name__ == "NoArgsIsHelpError":
+            sys.stderr.write(f"{problem.ctx.get_help()}\n\n")
         _out_of(arguments).error(_command_line_error(problem))
         return 1
     except ReconError as error:
@@ -173,7 +192,7 @@ def _debug(arguments: list[str]) -> None:
 
 def _command_line_error(problem: Any) -> ReconError:
     if type(problem).__name__ == "NoArgsIsHelpError":
-        return ReconError("no command", hint="recon --help")
+        return ReconError(f"no command after `{problem.ctx.command_path}`", hint="the commands are listed above")
     return ReconError(problem.format_message(), hint="recon --help, or recon COMMAND --help")
 
 

@@ -16,9 +16,7 @@ from reconciler.errors import AwsError, ReconError, Refused
 if TYPE_CHECKING:
     from reconciler.aws import Aws
 
-account_app = command_group(
-    "account", "Pause or resume all sending of the account in a region, or request production access."
-)
+account_app = command_group("account", "Pause or resume sending, or request production access.")
 
 RegionOption = Annotated[
     list[str] | None, typer.Option("--region", help="The region (repeatable); without YAML that of the credentials.")

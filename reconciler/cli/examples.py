@@ -52,7 +52,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "recon records --missing --format bind --out zones",
     ),
     "rule": ("recon rule dmarc-no-rua", "recon rule"),
-    "sandbox": ("recon sandbox --dns-port 0", "recon sandbox --scenario key-deleted"),
+    "sandbox": ("recon sandbox --dns-port 0", "recon sandbox --scenario break-in"),
     "schema": ("recon schema > state.schema.json",),
     "senders": ("recon senders", "recon senders --check --format json", "recon senders --format html > senders.html"),
     "show": ("recon show plan.json -v", "recon show plan.json --format html > plan.html"),

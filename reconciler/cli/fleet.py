@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.fleet.declared import Unit
     from reconciler.fleet.work import Task
 
-fleet = command_group("fleet", "Run a command over many stacks and accounts: one report over all.")
+fleet = command_group("fleet", "Run a command over many stacks, with one report over all.")
 
 FleetArg = Annotated[str, typer.Argument(metavar="FLEET", help="The file that lists the stacks.")]
 
@@ -108,6 +108,7 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
     from reconciler.fleet.declared import read_fleet
     from reconciler.fleet.reports import Reports
     from reconciler.fleet.work import Task
+    from reconciler.renderers.headline import plural
 
     units = read_fleet(asked.path, asked.select)
     if asked.scheduler is not None:
@@ -137,7 +138,7 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
         if u.id not in done or not reports.has(u.id)
     ]
     resumed = f", {len(units) - len(tasks)} of them done already" if len(tasks) < len(units) else ""
-    output.info(f"Run {run_id}: {len(units)} stacks{resumed}. Reports go to {reports.url}")
+    output.info(f"Run {run_id}: {plural(len(units), 'stack')}{resumed}. Reports go to {reports.url}")
     with (
         _workers(asked) as workers,
         working("stack", [""] * len(tasks), verb="Reading" if command == "validate" else f"Running {command}:") as work,

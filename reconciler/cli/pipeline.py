@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,7 +35,7 @@ def history(
     *,
     out: Output,
 ) -> int:
-    """Show the past runs that wrote to this stack, newest first, from its journal."""
+    """Show the past runs that wrote to this stack. From its journal, newest first."""
     from reconciler.journal import read_runs
 
     stack = declared.stack
@@ -76,7 +77,7 @@ def init(
     no_color: ColorOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a commented state/, and with --package the workflow files of a forge. Never overwrites."""
+    """Write a commented state/ to start from. With --package also the workflow files of a forge. Never overwrites."""
     from reconciler.scaffold import FORGES, InitOptions, files, name_of, places_of, write
 
     out = Output(no_color=no_color, quiet=quiet)
@@ -85,10 +86,12 @@ def init(
     root = Path(directory)
     places = places_of(root)
     first = places[0] if places else None
-    account = account or (first.account if first else "111122223333")
+    known = account or (first.account if first else "")
+    account = known or "111122223333"
     region = region or (first.region if first else "us-east-1")
     if aws:
         sys.stdout.write(_aws_policies(root, forge, repository, repository_id, account, region))
+        _placeholders(out, forge, repository, repository_id, known)
         return
     options = InitOptions(name or name_of(root), account, region, domain, forge, package or "", places)  # type: ignore[arg-type]
     written, skipped = write(root, files(options))
@@ -101,7 +104,27 @@ def init(
             "git+https://HOST/OWNER/recon@COMMIT"
         )
     if any(path.startswith("state/") for path in written):
-        out.info("Next: edit state/stack.yaml and state/domains.yaml, then run: recon validate && recon plan")
+        out.info(_next(root / "state"))
+
+
+def _next(state: Path) -> str:
+    """What to do with a state that was just written, for where the user is."""
+    given = "" if state.parent.resolve() == Path.cwd() else f" {shlex.quote(str(state))}"
+    then = f"recon validate{given} && recon plan{given}"
+    return f"Next: edit {state / 'stack.yaml'} and {state / 'domains.yaml'}, then run: {then}"
+
+
+def _placeholders(out: Output, forge: str, repository: str, repository_id: str, account: str) -> None:
+    """Say what in the policies of --aws stands for something that nobody has said, and the option that says it."""
+    if not account:
+        out.info("111122223333 is a placeholder for your account: --account ID says it, or a state that is there.")
+    if repository == "OWNER/NAME":
+        out.info("OWNER/NAME is a placeholder for the repository whose jobs the roles trust: --repository says it.")
+    if forge != "gitlab" and not repository_id:
+        out.info(
+            "OWNER_ID and REPOSITORY_ID are placeholders for GitHub's numbers: --repository-id OWNER_ID/REPOSITORY_ID "
+            f"""says them; gh api repos/{repository} --jq '"\\(.owner.id)/\\(.id)"' prints them."""
+        )
 
 
 def _aws_policies(
@@ -152,7 +175,7 @@ def iam_policy(
     ] = None,
     no_color: ColorOption = False,
 ) -> int:
-    """Print the least-privilege IAM policy for a command on this stack. Offline."""
+    """Print the least-privilege IAM policy of plan or apply. For this stack. Offline."""
     from reconciler.iam_policy import MAX_CHARACTERS, MAX_POLICIES, notes, parts, policy, size
     from reconciler.names import fold_domain
 

@@ -200,7 +200,7 @@ def drift(
     verbose: VerboseOption = 0,
     findings: FindingsOption = False,
 ) -> int:
-    """Compare AWS with the declared state, and name who made each difference. Exit 2 on drift. Never writes."""
+    """Compare AWS with the state, and say who changed what. Exit 2 on drift. Never writes."""
     from reconciler import running
     from reconciler.drift import report
     from reconciler.renderers.prometheus import prometheus
@@ -299,7 +299,7 @@ def schema() -> None:
 def graph(
     declared: State, format: Annotated[str, typer.Option("--format", help="mermaid, dot or text.")] = "mermaid"
 ) -> int:
-    """Print the declared resources and their dependencies as Mermaid, DOT or plain text. Offline."""
+    """Draw the declared resources and what depends on what. As Mermaid, DOT or plain text. Offline."""
     from reconciler.renderers.graph import graph as draw
 
     sys.stdout.write(draw(_declared(declared), format))
@@ -325,7 +325,7 @@ def list_addresses(
     *,
     out: Output,
 ) -> int:
-    """Print the addresses that the state declares, one a line, for --target. Offline; with --owned what is live."""
+    """Print the addresses that the state declares. One a line, for --target. Offline; with --owned what is live."""
     from reconciler import running
     from reconciler.renderers.escape import safe
 
@@ -350,7 +350,7 @@ def rule(
     *,
     out: Output,
 ) -> int:
-    """Explain a rule, or another code that an output has: what it means, and what to do. Without an ID list all rules.
+    """Explain a rule or a code that an output has. What it means, and what to do. Without an ID list all rules.
     Offline."""
     from reconciler import codes
     from reconciler.renderers.jsonform import json_text
@@ -409,7 +409,7 @@ def sandbox(
         typer.Option("--scenario", metavar="NAME", help="Start in this incident, to practise (docs/runbooks)."),
     ] = None,
 ) -> None:
-    """Run the embedded AWS on loopback and print the environment variables for it. Stop it with Ctrl-C."""
+    """Run the embedded AWS on loopback, to try recon out. Prints the variables that point to it. Ctrl-C stops it."""
     from reconciler.sandbox import CLEARED, environment, serve
     from reconciler.sandbox.scenarios import SCENARIOS
 

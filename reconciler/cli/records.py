@@ -65,7 +65,7 @@ def records(
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Print the DNS records to publish where recon does not write them: those of `zone: manual` domains.
+    """Print the DNS records that somebody must publish by hand. Those of `zone: manual` domains.
 
     With --check, exit 0 if all are there, 2 if one is missing or wrong, 1 if something could not be checked.
     """

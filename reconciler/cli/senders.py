@@ -34,9 +34,10 @@ def senders(
     *,
     out: Output,
 ) -> int:
-    """List every way mail can leave the account: who, as what, from where, last used, declared or not.
+    """List every way mail can leave the account.
 
-    Exit 0; 1 if something that decides could not be read. With --check 2 if somebody undeclared can send.
+    Who, as what, from where, last used, declared or not. Exit 0; 1 if something that decides could not be read. With
+    --check 2 if somebody undeclared can send.
     """
     from reconciler.kinds.snapshot import now
     from reconciler.senders import find, givers, read, read_keys, undeclared

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from reconciler.model import Stack
     from reconciler.suppression import Filter, Removal, SuppressedAddress
 
-suppression_app = command_group("suppression", "The account suppression list: list, export, stats, add, remove.")
+suppression_app = command_group("suppression", "The suppression list: list, export, stats, add, remove.")
 
 ReasonOption = Annotated[list[str] | None, typer.Option("--reason", help="BOUNCE or COMPLAINT (repeatable).")]
 SinceOption = Annotated[

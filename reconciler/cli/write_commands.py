@@ -181,7 +181,7 @@ def destroy(
 ) -> int:
     """Delete everything that the stack owns. Confirm with --allow-deletes N, or by typing the stack's name."""
     from reconciler import running
-    from reconciler.safeguards import check_safeguards, some
+    from reconciler.safeguards import check_safeguards
 
     targets = validate_targets(target)
     with with_lock(declared.stack, "destroy", out, lock_timeout) as held:
@@ -194,17 +194,27 @@ def destroy(
             out.plan(plan)
         ask = allow_deletes is None
         check_safeguards(plan, allow_deletes=10**9 if ask else allow_deletes, consent=True, resume_sending=True)
-        if ask and not sys.stdin.isatty():
-            deleted = [change for change in plan.changes if change.action == "delete"]
-            names = some([change.address for change in sorted(deleted, key=lambda change: not change.counts)])
-            raise Refused(
-                f"destroy would delete {names or 'nothing'}; it asks for confirmation, and there is no terminal",
-                hint=f"if that is meant: recon destroy --allow-deletes {sum(change.counts for change in deleted)}",
-            )
+        if ask and (auto_approve or not sys.stdin.isatty()):
+            why = "--auto-approve needs --allow-deletes" if auto_approve else "there is no terminal to confirm it"
+            raise _without_consent(plan, why)
         if ask and not yes(f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name):
             out.info("Nothing was deleted.")
             return 1
         return _run_apply(plan, declared, planned.aws, planned.snapshot.zones, out, held)
+
+
+def _without_consent(plan: Plan, why: str) -> Refused:
+    """Why destroy deletes nothing without consent, with the number that gives it."""
+    from reconciler.renderers.headline import plural
+    from reconciler.safeguards import some
+
+    deleted = [change for change in plan.changes if change.action == "delete" and not change.refused]
+    counted = sum(change.counts for change in deleted)
+    names = some([change.address for change in sorted(deleted, key=lambda change: not change.counts)])
+    return Refused(
+        f"destroy would delete {plural(len(deleted), 'resource')}, of which {counted} count: {names or 'none'}; {why}",
+        hint=f"if that is meant, run it again with --allow-deletes {counted}",
+    )
 
 
 @app.command()
@@ -214,7 +224,7 @@ def unlock(
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
     no_color: ColorOption = False,
 ) -> int:
-    """Free the stack's lock, and those of the stacks that it was formerly, after showing who holds them."""
+    """Free the stack's lock after showing who holds it. And those of the stacks that it was formerly."""
     from reconciler.renderers.escape import safe
 
     locks = [lock_of(declared.stack, scope) for scope in declared.stack.scopes]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -99,6 +100,14 @@ def _checked(
                 file=root,
             )  # fmt: skip
         raise InvalidState(problems.all())
+    for node in documents:
+        if node.get("format_version") is not None and node.get("changes") is not None:
+            problems.add(
+                "error", "saved-plan", f"{node.file} is a saved plan, not a desired state",
+                f"recon show {shlex.quote(node.file)} prints it, recon apply {shlex.quote(node.file)} applies it",
+                file=node.file,
+            )  # fmt: skip
+            raise InvalidState(problems.all())
     document = layers.combine(documents, problems)
     with searches(_partition(document, environment)):
         state = _state(document, environment, variables, root, problems)

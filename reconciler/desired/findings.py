@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -127,15 +127,7 @@ def _simple(path: tuple[str | int, ...], word: str, rule: Any, value: Any, schem
             f'put it in quotes: "{value.raw}"' if _takes(schema, "string") else "write a plain decimal number",
         )  # fmt: skip
     if word == "enum":
-        allowed = suggestible(str(value), [show(item).strip('"') for item in rule if item is not None])
-        near = suggestion(str(value).upper(), allowed) if isinstance(value, str) else ""
-        listed = ", ".join(allowed[:12]) + (", ..." if len(allowed) > 12 else "")
-        hint = f"allowed: {listed}" if listed else "SES has no region in this partition of AWS"
-        if near.startswith("did you mean"):
-            hint = f"{near} Allowed: {listed}"
-        if value is None:
-            return _null(path)
-        return SchemaProblem(path, "not-allowed-value", f"{show(value)} is not an allowed value", hint)
+        return _not_allowed(path, rule, value)
     if word == "type":
         return _wrong_type(path, rule, value)
     if word in ("minimum", "maximum"):
@@ -191,6 +183,37 @@ def _null(path: tuple[str | int, ...]) -> SchemaProblem:
         path, "null-not-allowed", "null is not allowed here: AWS has no default for this field",
         "take the key out, or name it under `unmanaged:` to drop what defaults or a class supply",
     )  # fmt: skip
+
+
+def _not_allowed(path: tuple[str | int, ...], rule: Any, value: Any) -> SchemaProblem:
+    """A value that is none of the few that are allowed."""
+    allowed = suggestible(str(value), [show(item).strip('"') for item in rule if item is not None])
+    near = suggestion(str(value).upper(), allowed) if isinstance(value, str) else ""
+    listed = ", ".join(allowed[:12]) + (", ..." if len(allowed) > 12 else "")
+    hint = f"allowed: {listed}" if listed else "SES has no region in this partition of AWS"
+    if near.startswith("did you mean"):
+        hint = f"{near} Allowed: {listed}"
+    if value is None:
+        return _null(path)
+    if isinstance(value, bool):
+        return _no_word(path, value, allowed, hint)
+    return SchemaProblem(path, "not-allowed-value", f"{show(value)} is not an allowed value", hint)
+
+
+_AS_BOOL: Final = {False: ("no", "off", "false"), True: ("yes", "on", "true")}
+"""What YAML 1.1 reads as false and as true without quotes, in any case."""
+
+
+def _no_word(path: tuple[str | int, ...], value: bool, allowed: Sequence[str], hint: str) -> SchemaProblem:
+    """A word that YAML has read as true or false, where one of a few words belongs."""
+    words = _AS_BOOL[value]
+    message = f"{show(value)} is not an allowed value: without quotes YAML reads {', '.join(words)} as {show(value)}"
+    meant = next((word for word in allowed if word.lower() in words), "")
+    if meant:
+        hint = f'put it in quotes: "{meant}"'
+    elif not value and (none := next((word for word in allowed if word.lower() == "none"), "")):
+        hint = f"did you mean {none}? {hint[:1].upper()}{hint[1:]}"
+    return SchemaProblem(path, "not-allowed-value", message, hint)
 
 
 def _wrong_type(path: tuple[str | int, ...], rule: Any, value: Any) -> SchemaProblem:

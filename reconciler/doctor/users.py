@@ -179,7 +179,8 @@ def _live_senders(facts: Facts, senders: SenderFacts, declared: set[str]) -> Ite
         return
     undeclared = [s.name for s in may if s.declared_by is None]
     words = "; ".join(_may(s) for s in may[:_NAMED]) + (f"; and {len(may) - _NAMED} more" if len(may) > _NAMED else "")
-    message = f"{len(may)} may send" + (f" as {facts.name}" if facts.name else "") + (f": {words}" if words else "")
+    subject = f" as {facts.name}" if facts.name else ""
+    message = f"{len(may) or 'nobody'} may send{subject}" + (f": {words}" if words else "")
     if undeclared:
         more = f" and {len(undeclared) - _NAMED} more" if len(undeclared) > _NAMED else ""
         message += f". Nothing declares {', '.join(undeclared[:_NAMED])}{more}"

@@ -64,7 +64,7 @@ def explained(plan: Plan, aws: Aws, applied: JournalRun | None, declared: Mappin
             for address, of in sorted(found.causes.items())
             for words in _by_cause(of)
         ]
-        diagnostics += _unexplained(plan, found)
+        diagnostics += _unexplained(plan, found, labels)
     elif not _in_doubt(plan):
         diagnostics.append(Diagnostic("note", "heartbeat", _heartbeat(plan, applied)))
     return replace(plan, diagnostics=tuple(diagnostics))
@@ -97,7 +97,12 @@ def _by_cause(of: Mapping[str, causes.Cause]) -> list[str]:
     if len(paths) == 1:
         return [str(cause) for cause in paths]
     newest = sorted(paths.items(), key=lambda one: one[0].time, reverse=True)
-    return [f"{', '.join(sorted(changed))}: {cause}" for cause, changed in newest]
+    return [f"{_some(sorted(changed))}: {cause}" for cause, changed in newest]
+
+
+def _some(paths: Sequence[str]) -> str:
+    """Paths as words beside an address: of many the first two and the count, since the rows show all of them."""
+    return ", ".join(paths) if len(paths) <= 3 else f"{', '.join(paths[:2])} and {len(paths) - 2} more"
 
 
 def _status(one: Diagnostic) -> Diagnostic:
@@ -152,8 +157,10 @@ def _is_explained(change: Change, then: Mapping[str, str], now: Mapping[str, str
     return tracks and any(key.startswith(f"{TRACKING_KIND}/") for key in changed)
 
 
-def _unexplained(plan: Plan, found: causes.Causes) -> Iterable[Diagnostic]:
-    rest = len([c for c in plan.changes if c.address not in found.causes])
+def _unexplained(plan: Plan, found: causes.Causes, labels: Iterable[Diagnostic]) -> Iterable[Diagnostic]:
+    """That nobody is known to have made differences; nobody has made those that the YAML alone explains."""
+    explained = {*found.causes, *(one.address for one in labels if one.code == "not-applied-yet")}
+    rest = len([c for c in plan.changes if c.address not in explained])
     if found.unread:
         yield Diagnostic(
             "note", "causes-unread", f"could not read who made the differences: {found.unread}", found.hint

@@ -122,17 +122,17 @@ class Judged:
 def _more(less: Reach, wider: Reach) -> str:
     """What ``wider`` allows beyond ``less``, in words; "" for nothing."""
     parts = (
-        ("", less.actions, wider.actions),
-        ("from ", less.from_addresses, wider.from_addresses),
-        ("to ", less.recipients, wider.recipients),
-        ("from the network ", less.networks, wider.networks),
-        ("through ", less.resources, wider.resources),
-        ("with the set ", less.sets, wider.sets),
+        ("as ", "as anybody", less.from_addresses, wider.from_addresses),
+        ("from the network ", "from anywhere", less.networks, wider.networks),
+        ("to ", "to anybody", less.recipients, wider.recipients),
+        ("through ", "through any identity", less.resources, wider.resources),
+        ("with the set ", "with any set", less.sets, wider.sets),
+        ("by ", "by any action", less.actions, wider.actions),
     )
     found = []
-    for word, had, has in parts:
+    for word, unlimited, had, has in parts:
         new = [label for label in has if not any(_covers(known, label) for known in had)]
-        found += [word + " and ".join("any" if label == "*" else label for label in new)] * bool(new)
+        found += [unlimited if "*" in new else word + " and ".join(new)] * bool(new)
     return "to send " + ", ".join(found) if found else ""
 
 

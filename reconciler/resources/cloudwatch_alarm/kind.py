@@ -10,7 +10,7 @@ Source: CloudWatch API reference, PutMetricAlarm, DescribeAlarms, DeleteAlarms; 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +151,7 @@ class CloudwatchAlarm(PlainKind):
         found = dict.fromkeys(super()._needs(draft, desired))
         for holder in holders(self.name):
             supplies = [held for held in holder.holds if held.section == SPEC.section]
-            for one in desired.spec.get("dimensions") or ():
+            for one in _dimensions(desired.spec):
                 named = any(one in held.supplied(str(one["value"]), {}).get("dimensions", ()) for held in supplies)
                 address = holder.address_of(desired.region or "", str(one["value"]))
                 if named and address in draft.snapshot.desired:
@@ -295,6 +295,13 @@ def _most(snapshot: Snapshot, desired: Desired) -> float | None:
     quota = snapshot.ses_accounts.get(desired.region or "", {}).get("SendQuota") or {}
     most = quota.get("Max24HourSend")
     return None if most is None else float(most)
+
+
+def _dimensions(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The dimensions of an alarm's metric, or of each of its metrics."""
+    yield from spec.get("dimensions") or ()
+    for one in spec.get("metrics") or ():
+        yield from ((one.get("metric_stat") or {}).get("metric") or {}).get("dimensions") or ()
 
 
 def _follow_quota(aws: Aws, snapshot: Snapshot) -> None:

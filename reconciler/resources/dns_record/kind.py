@@ -12,6 +12,7 @@ Source:   Route 53 API and Developer Guide; RFC 7208, 9989, 7505; SES Developer 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,12 @@ class DnsRecord(BaseKind):
         """Read the zones of names that are live, and those with our markers, as far as not yet read;
         ``observe_declared`` has read those of declared names."""
         read_zones(aws, snapshot, live_names(snapshot))
-        read = [zone.name for _, zone in sorted(snapshot.zones.items()) if zone.loaded]
+        names = Counter(zone.name for zone in snapshot.zones.values() if zone.loaded)
+        read = [
+            zone.name if names[zone.name] == 1 else f"{zone.name} ({id})"
+            for id, zone in sorted(snapshot.zones.items())
+            if zone.loaded
+        ]
         if read:
             snapshot.scanned.append(
                 f"zones {', '.join(sorted(read)[:5])}" + (f" and {len(read) - 5} more" if len(read) > 5 else "")

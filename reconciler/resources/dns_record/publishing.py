@@ -166,9 +166,11 @@ def record_problem(intent: Intent, seen: tuple[str, ...]) -> str:
     discarded = [visible(t) for t in seen if t not in texts and codec.is_record(t, strict=False)]
     if not texts and discarded:
         return f"{name} is {' and '.join(discarded)}: receivers do not take that for a {kind} record"
+    if not texts:
+        return f"{name} has no {kind} record" if seen else f"{name} {_found(seen)}"
     if len(texts) != 1:
         effect = "a permanent error (RFC 7208)" if codec is spf else "receivers ignore all of them"
-        return f"{name} has {len(texts)} {kind} records" + (f": {effect}" if texts else "")
+        return f"{name} has {len(texts)} {kind} records: {effect}"
     if codec is not spf:
         right = codec.meaning(codec.parse(texts[0])) == codec.meaning(intent.tags or {})
         return "" if right else f"{name} is {texts[0]}. Expected: {codec.to_text(dict(intent.tags or {}))}"

@@ -116,7 +116,7 @@ def wider_policy(view: RuleView, entry: Entry) -> Iterator[Problem]:
     """
     for other, more in found.wider() if (found := _judged(view, entry)) else ():
         yield Problem(
-            f"{entry.name} also has the {other.word} {other.name}, which allows {more}",
+            f"{entry.name} also has the {other.word} {other.name}, which allows it {more}",
             f"remove the {other.word} when the role's own policy is proven to work; recon does not change it",
         )
 
