@@ -5,7 +5,7 @@ So the promise of ``recon import`` is kept by construction: the plan of what it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +17,7 @@ from reconciler.importing.writing import Where, render
 from reconciler.kinds.plain import PlainKind
 from reconciler.kinds.registry import REGISTRY
 from reconciler.kinds.snapshot import Snapshot
-from reconciler.model import Address, Change, Diagnostic, Entry, Plan, State
+from reconciler.model import Address, Change, Diagnostic, Document, Entry, Plan, State
 from reconciler.observing import declare
 from reconciler.planner import make_plan
 from reconciler.resources import KINDS, RECORD_GROUPS, SECTIONS, holder_of
@@ -54,7 +54,7 @@ def prove(draft: ImportDraft, snapshot: Snapshot, *, single: str | None, beside:
             continue
         plan, asked = _planned(draft, snapshot, state)
         if not _apply_plan_changes(draft, plan, asked, where):
-            if _take_presets(draft, state):
+            if _take_presets(draft, snapshot, state):
                 continue
             return Proof(_shorter(draft, state, single) or texts, plan, state)
     raise ReconError(
@@ -62,35 +62,58 @@ def prove(draft: ImportDraft, snapshot: Snapshot, *, single: str | None, beside:
     )
 
 
-def _take_presets(draft: ImportDraft, state: State) -> bool:
-    """Write the preset of each entry that says the same with it; whether one does."""
+def _take_presets(draft: ImportDraft, read: Snapshot, state: State) -> bool:
+    """Write the preset of each entry that means the same with it, without what that says; whether one does."""
     taken = False
     for kind in REGISTRY.values():
         if not isinstance(kind, PlainKind) or not kind.spec.preset_says:
             continue
-        now = {one.address: one.spec for one in kind.desired(state)}
         for item in draft.items.values():
             if KIND_OF[item.section] != kind.name or any("preset" in values for values in item.regional.values()):
                 continue
+            entries = [one for one in state.entries if (one.section, one.name) == (item.section, item.name)]
             for preset in definition(SECTIONS[item.section][1].entry)["properties"]["preset"]["enum"]:
-                entries = tuple(_with_preset(one, item, preset, kind.spec.preset_says) for one in state.entries)
-                then = {one.address: one.spec for one in kind.desired(replace(state, entries=entries))}
-                if all(address in now and then.get(address) == now[address] for address in item.addresses()):
+                if (needless := _needless(kind, read, state, entries, preset)) is not None:
                     for values in item.regional.values():
-                        for key in kind.spec.preset_says:
-                            values.pop(key, None)
-                        values["preset"] = preset
+                        kept = {key: value for key, value in values.items() if key not in needless}
+                        values.clear()
+                        values |= {"preset": preset, **kept}
                     taken = True
                     break
     return taken
 
 
-def _with_preset(entry: Entry, item: EntryDraft, preset: str, says: Sequence[str]) -> Entry:
-    """``entry`` with a preset in the place of what that says, if it is that of ``item``."""
-    if (entry.section, entry.name) != (item.section, item.name):
-        return entry
-    kept = {key: value for key, value in entry.values.items() if key not in says}
-    return replace(entry, values={**kept, "preset": preset})
+def _needless(kind: PlainKind, read: Snapshot, state: State, entries: Sequence[Entry], preset: str) -> set[str] | None:
+    """The keys without which ``entries``, those of one resource, mean the same with a preset; None: they do not. What
+    they do not say, the preset may say as it is live."""
+    # what presets say depends on the entries of other kinds
+    others = tuple(one for one in state.entries if KIND_OF.get(one.section) != kind.name)
+
+    def meant(without: Set[str], **more: str) -> dict[Address, Document]:
+        changed = (
+            replace(one, values={**{k: v for k, v in one.values.items() if k not in without}, **more})
+            for one in entries
+        )
+        return {one.address: one.spec for one in kind.desired(replace(state, entries=(*others, *changed)))}
+
+    now, needless = meant(set()), set(kind.spec.preset_says)
+    if not now.keys() <= read.observed.keys():
+        return None
+
+    def same(without: Set[str]) -> bool:
+        then = meant(without, preset=preset)
+        return all(
+            spec.keys() <= then[address].keys()
+            and then[address] == {key: {**read.observed[address].spec, **spec}.get(key) for key in then[address]}
+            for address, spec in now.items()
+        )
+
+    if not same(needless):
+        return None
+    for key in sorted({key for one in entries for key in one.values} - needless - {"tags"}):
+        if same({*needless, key}):
+            needless.add(key)
+    return needless
 
 
 def _shorter(draft: ImportDraft, state: State, single: str | None) -> Mapping[str, str] | None:

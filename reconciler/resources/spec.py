@@ -525,7 +525,7 @@ class PlainSpec(KindSpec):
     no_fields: tuple[str, ...] = ()
     """Keys of an entry that are no fields of the resource: of a command of its own, or of another kind."""
     preset_says: tuple[str, ...] = ()
-    """Keys that an entry with a preset does not have, since the preset says them from what else is declared."""
+    """Keys that a preset says: an import that leaves them all out for it must mean the same."""
 
     @property
     def all_fields(self) -> Mapping[str, Field]:

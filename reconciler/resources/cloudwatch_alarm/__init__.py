@@ -43,6 +43,7 @@ SPEC = PlainSpec(
     tags_in_get=False,
     exists_codes=(),
     no_fields=("preset",),
+    preset_says=("namespace", "metric_name", "statistic", "period", "evaluation_periods", "comparison_operator"),
     fields={
         "alarm_description": Field(),
         "actions_enabled": Field(default=True, events=("EnableAlarmActions", "DisableAlarmActions")),

@@ -43,8 +43,6 @@ DESCRIBE = "DescribeAlarms"
 BATCH = 100
 """The most names of one DescribeAlarms, and of one page of its answer."""
 SHOWN = 3
-_OF_PRESET = frozenset({"namespace", "metric_name", "statistic", "period", "evaluation_periods", "comparison_operator"})
-"""What an alarm has as a preset says it, if it is like that."""
 
 
 class CloudwatchAlarm(PlainKind):
@@ -64,15 +62,6 @@ class CloudwatchAlarm(PlainKind):
             none = {key: desired_value(SPEC.fields[key], None) for key in _excluded(written)}
             spec = normal({**none, **wanted.spec})
             yield self.with_arns(replace(wanted, spec=spec, entry=entry), state.stack)
-
-    def as_entry(self, live: Observed) -> Document:
-        """With the preset that it is like; not that of the quota, since nobody can say whether it is to be followed."""
-        for name, preset in PRESETS.items():
-            usual = {**self.usual, **normal(preset)}
-            own = {key: value for key, value in live.spec.items() if value != usual.get(key)}
-            if name != QUOTA and not own.keys() & _OF_PRESET and all(live.spec.get(key) is not None for key in preset):
-                return {"preset": name, **own}
-        return live.spec
 
     # -- observed ---------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,6 @@ from reconciler.resources.event_rule import (
     SPEC,
     needs_a_trail,
     normal,
-    preset_of,
     preset_pattern,
     text_of,
 )  # fmt: skip
@@ -107,10 +106,6 @@ class EventRule(PlainKind):
         found["targets"] = list(targets)
         alike = messages and all(one.keys() <= {"input_transformer"} and one == messages[0] for one in messages)
         message = messages[0].get("input_transformer") if alike else None
-        preset = preset_of(live.spec["event_pattern"])
-        if preset and alike and message == PRESETS[preset].transformer() and preset != "iam_access_keys":
-            del found["event_pattern"]  # the list of users is that of the rule, and not of the users that are imported
-            return {"preset": preset, **found}
         return {**found, "input_transformer": message} if message else found
 
     # -- compared ---------------------------------------------------------------------------------------------------
