@@ -3,7 +3,6 @@ that everything has. Pure; ``proving`` plans the result, as it does any draft.""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from reconciler.importing.draft import EntryDraft, ImportDraft
@@ -14,8 +13,6 @@ from reconciler.model import Stack
 from reconciler.resources import KINDS, SECTIONS, children
 from reconciler.resources.spec import KindSpec
 
-_ALWAYS: Final = frozenset({"signing_attributes_origin"})
-"""Fields that are written whatever they are: the rest of their block depends on them."""
 _ALL: Final = 2
 """From so many tagged entries on, tags that all have are those of the stack."""
 
@@ -44,23 +41,12 @@ def respell(draft: ImportDraft, stack: Stack) -> None:
 
 
 def _leave_defaults(spec: KindSpec, values: dict[str, Any]) -> None:
-    """Take out what AWS has by itself. A preset may say otherwise, so that beside one everything is written."""
-    if "preset" in values:
-        return
+    """Take out what AWS has by itself."""
     kind = REGISTRY[spec.name]
     usual = kind.usual if isinstance(kind, Reader) else {}
-    kept = {key: values[key] for key in values if key not in usual}
-    for key, value in values.items():
-        if key in kept:
-            continue
-        if isinstance(value, Mapping) and isinstance(usual[key], Mapping):
-            block = {**beyond(value, usual[key]), **{inner: value[inner] for inner in value if inner in _ALWAYS}}
-            kept |= {key: block} if block else {}
-        elif value != usual[key]:
-            kept[key] = value
-    ordered = {key: kept[key] for key in values if key in kept}
+    kept = beyond(values, usual)
     values.clear()
-    values.update(ordered)
+    values.update((key, value) for key, value in kept.items() if value != {} or not usual.get(key))
 
 
 def _name(draft: ImportDraft, stack: Stack, spec: KindSpec, region: str, values: dict[str, Any]) -> None:

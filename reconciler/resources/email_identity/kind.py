@@ -354,7 +354,11 @@ class EmailIdentity(Reader):
         "email_forwarding_enabled": True,
         NOTIFICATIONS: notifications.wanted(None),
     }
-    usual = {**create_defaults, "mail_from": {"behavior_on_mx_failure": "USE_DEFAULT_VALUE"}}
+    usual = {  # where DKIM comes from is always said
+        **create_defaults,
+        "dkim": {"signing_enabled": True, "next_signing_key_length": "RSA_2048_BIT"},
+        "mail_from": {"behavior_on_mx_failure": "USE_DEFAULT_VALUE"},
+    }
     whole: tuple[str, ...] = WHOLE
 
     def written_fields(self, change: Change) -> Iterator[tuple[Document, Document]]:
