@@ -35,6 +35,13 @@ def script(name: str) -> ModuleType:
 
 
 @functools.cache
+def generated_pages() -> dict[Path, str]:
+    """All that ``make docs`` writes: seconds of work, done once."""
+    pages: dict[Path, str] = script("generate").pages()
+    return pages
+
+
+@functools.cache
 def commands() -> dict[tuple[str, ...], frozenset[str]]:
     """Every command and subcommand of the program by its words, with its options."""
     import typer
@@ -67,7 +74,7 @@ def calls(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     "name", ["docs/yaml.md", "docs/permissions.md", "docs/performance.md", "docs/rules", "schemas/rules.schema.json"]
 )
 def test_generated_pages_are_fresh(name: str) -> None:
-    pages = {path: text for path, text in script("generate").pages().items() if path.is_relative_to(HERE / name)}
+    pages = {path: text for path, text in generated_pages().items() if path.is_relative_to(HERE / name)}
     assert pages
     for path, text in pages.items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make docs`"

@@ -145,7 +145,11 @@ def _structure(shape: Any) -> _Validator:
             validator = validators.get(name)
             if validator is None:  # Built on first use: a shape may contain itself.
                 validator = validators[name] = _validator(members[name])
-            response[name] = _nested(validator, item, call, f".{name}")
+            try:
+                response[name] = validator(item, call)
+            except _Mismatch as mismatch:
+                mismatch.path.append(f".{name}")
+                raise
         return response
 
     return validate
@@ -153,32 +157,49 @@ def _structure(shape: Any) -> _Validator:
 
 def _list(shape: Any) -> _Validator:
     member = _validator(shape.member)
+    exact = _exact(shape.member)
 
     def validate(value: Any, call: CallId) -> Any:
         if not isinstance(value, list):
             raise _Mismatch("is not of type list")
-        return [_nested(member, item, call, f"[{number}]") for number, item in enumerate(value)]
+        if {*map(type, value)} <= exact:
+            return value
+        found: list[Any] = []
+        try:
+            for item in value:
+                found.append(member(item, call))
+        except _Mismatch as mismatch:
+            mismatch.path.append(f"[{len(found)}]")
+            raise
+        return found
 
     return validate
 
 
 def _map(shape: Any) -> _Validator:
     member = _validator(shape.value)
+    exact = _exact(shape.value)
 
     def validate(value: Any, call: CallId) -> Any:
         if not isinstance(value, dict):
             raise _Mismatch("is not of type map")
-        if not all(isinstance(key, str) for key in value):
+        if not {*map(type, value)} <= {str}:
             raise _Mismatch("has a key that is not a string")
-        return {key: _nested(member, item, call, f".{key}") for key, item in value.items()}
+        if {*map(type, value.values())} <= exact:
+            return value
+        found: dict[str, Any] = {}
+        key = ""
+        try:
+            for key, item in value.items():
+                found[key] = member(item, call)
+        except _Mismatch as mismatch:
+            mismatch.path.append(f".{key}")
+            raise
+        return found
 
     return validate
 
 
-def _nested(validator: _Validator, value: Any, call: CallId, path: str) -> Any:
-    """A value inside another one; a mismatch gets ``path``."""
-    try:
-        return validator(value, call)
-    except _Mismatch as mismatch:
-        mismatch.path.append(path)
-        raise
+def _exact(shape: Any) -> set[type[Any]]:
+    """The types of nearly all values of a scalar, which are checked without a call for each; else none."""
+    return {_TYPES[shape.type_name][0]} if shape.type_name in _PLAIN else set()

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import wraps
+from functools import lru_cache, wraps
 from inspect import cleandoc
 from typing import Final, Generic, NamedTuple, TypeVarTuple
 
@@ -170,7 +170,7 @@ class RuleFor(Generic[*Item]):
         def register(check: Callable[[RuleView, *Item], Iterable[Problem]]) -> RuleCheck:
             @wraps(check)
             def check_all(view: RuleView) -> Iterator[RawFinding]:
-                for address, *item in self.items(view):
+                for address, *item in view.once(self.items):
                     for problem in check(view, *item):  # type: ignore[arg-type]
                         yield RawFinding(address, *problem)
 
@@ -185,6 +185,7 @@ def domain_identities(view: RuleView) -> Iterable[tuple[Address, Resource]]:
     return ((identity.address, identity) for identity in view.identities)
 
 
+@lru_cache
 def resources_after(kind: str) -> Callable[[RuleView], Iterable[tuple[Address, Resource]]]:
     """The items of ``RuleFor``: the resources of a kind that exist after apply."""
     return lambda view: ((resource.address, resource) for resource in view.resources_after(kind))
