@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 import support
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +28,9 @@ settings.load_profile("recon")
 # Checking an RSA key takes longer than a few AWS calls; the tests use the same few keys over and over.
 serialization.load_pem_private_key = functools.lru_cache(serialization.load_pem_private_key)
 serialization.load_der_private_key = functools.lru_cache(serialization.load_der_private_key)
+
+# Every session reads the models of AWS's services from their files anew; sessions that share a loader read them once.
+botocore.session.create_loader = functools.lru_cache(botocore.session.create_loader)
 
 SWEPT = ("us-east-1", "eu-west-1", "eu-central-1", "af-south-1")
 """The regions of SES in these tests: a sweep over all of them is tested once, not in every test."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -54,6 +55,10 @@ _WORDS = {
 _WORDY = (tokenize.NAME, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))
 
 
+parsed = functools.cache(ast.parse)
+"""The tree of a module. Nothing changes it, so that it is parsed once for all tests."""
+
+
 def sources() -> Iterator[tuple[str, str]]:
     for file in sorted(ROOT.rglob("*.py")):
         yield file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8")
@@ -62,7 +67,7 @@ def sources() -> Iterator[tuple[str, str]]:
 def docstring_lines(text: str) -> set[int]:
     """The lines of docstrings, also those below attributes and constants."""
     found: set[int] = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             found |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return found
@@ -109,7 +114,7 @@ def test_functions_are_short() -> None:
     found = {
         f"{file}:{node.name}": lines
         for file, text in sources()
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(parsed(text))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > LONG_FROM
     }
@@ -120,7 +125,7 @@ def test_functions_are_short() -> None:
 
 def type_names(text: str) -> Iterator[str]:
     """The classes of a module, and the aliases of types at its top level (``Check = Callable[...]``)."""
-    tree = ast.parse(text)
+    tree = parsed(text)
     yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

@@ -116,6 +116,7 @@ def test_every_error_is_masked() -> None:
         check_nothing_of({SECRET}, repr([str(one), one.message, one.hint, one.diagnostics, vars(one)]))
 
 
+@pytest.mark.slow
 def test_ten_thousand_secrets_cost_little() -> None:
     """A mask of one message must not search for every secret."""
     made = [smtp_password(f"{number:040}", HOME) for number in range(10_000)]

@@ -14,10 +14,11 @@ PROTOCOLS = ("json", "smithy-rpc-v2-cbor", "query")
 
 def cloudwatch(protocol: str, region: str = "us-east-1") -> Any:
     """A client that speaks one protocol: botocore takes the first that its model lists and it knows."""
+    import botocore.loaders
     import botocore.session
 
-    session = botocore.session.Session()
-    loader = session.get_component("data_loader")
+    session, loader = botocore.session.Session(), botocore.loaders.create_loader()
+    session.register_component("data_loader", loader)
     whole = loader.load_service_model
 
     def load(service: str, kind: str, api_version: str | None = None) -> Any:
