@@ -6,8 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile
 # The first Python of 3.11 or later on the path; `make PYTHON=...` names another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-# Test processes side by side; `make test JOBS=1` runs them in one.
-JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8))' 2>/dev/null || echo 1)
+# Test processes side by side, one more than there are cores, since many tests wait for a process; `make test JOBS=1`
+# runs them in one.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))' 2>/dev/null || echo 1)
 ARGS ?=
 SECONDS ?= 60
 

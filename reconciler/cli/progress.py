@@ -115,7 +115,7 @@ class StatusLine:
         self._drawn = ""
         self._quiet_since = clock()
         self._mid_line = False
-        self._asked = 0
+        self._asked = activity.questions()
         ascii_only = not (getattr(stream, "encoding", "") or "").lower().startswith("utf")
         self._ellipsis = "..." if ascii_only else "…"
 
