@@ -215,10 +215,14 @@ class State:
     digest: str = ""
     root: str = "state"
     released: tuple[Released, ...] = ()
+    _sections: dict[str, tuple[Entry, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def section(self, name: str) -> tuple[Entry, ...]:
         """The entries of one section in the order of the YAML."""
-        return tuple(entry for entry in self.entries if entry.section == name)
+        found = self._sections.get(name)
+        if found is None:
+            found = self._sections[name] = tuple(entry for entry in self.entries if entry.section == name)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,14 +129,24 @@ def _structure(shape: Any) -> _Validator:
     members: Mapping[str, Any] = shape.members
     exact = {name: _TYPES[m.type_name][0] for name, m in members.items() if m.type_name in _PLAIN}
     """The types of nearly all values, which are checked without a call."""
+    usual: dict[tuple[str, ...], tuple[list[type[Any]], tuple[str, ...]]] = {}
+    """By the names of the members that a structure has: their types, and which of them hold others. Nearly all
+    structures of a shape look alike, and are checked at once."""
     validators: dict[str, _Validator] = {}
+
+    def looks(names: tuple[str, ...]) -> tuple[list[type[Any]], tuple[str, ...]]:
+        types = [_TYPES.get(members[name].type_name, (_NEVER,))[0] if name in members else _NEVER for name in names]
+        return types, tuple(name for name in names if name not in exact)
 
     def validate(value: Any, call: CallId) -> Any:
         if not isinstance(value, dict):
             raise _Mismatch("is not of type structure")
         response = AwsResponse(value)
         response.call = call
-        for name, item in value.items():
+        names = tuple(value)
+        types, nested = usual.get(names) or usual.setdefault(names, looks(names))
+        for name in nested if [*map(type, value.values())] == types else names:
+            item = value[name]
             if type(item) is exact.get(name, _NEVER):
                 continue
             if item is None or name not in members:

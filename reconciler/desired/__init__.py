@@ -23,6 +23,7 @@ from reconciler.desired.variables import searches, suggestion
 from reconciler.errors import InvalidState
 from reconciler.model import Diagnostic, Entry, Moved, Released, Stack, State, Waiver, digest_of
 from reconciler.regions import home_region, partition_of
+from reconciler.resources import SECTIONS
 
 __all__ = ["Loaded", "environments", "json_schema", "load", "load_texts"]
 
@@ -157,7 +158,9 @@ def _state(
     everything: list[Declared] = [item for section in declared.values() for item in section.values()]
     for item in everything:
         assembler.prepare(item)
-        entries.extend(each for entry in assembler.entries(item) for each in assembler.apart(item, entry))
+        found = assembler.entries(item)
+        holds = bool(SECTIONS[item.section][0].holds)
+        entries.extend((each for entry in found for each in assembler.apart(item, entry)) if holds else found)
     moved = read_moved(both("moved"), values, problems, stack, entries)
     released = read_released(both("released"), values, problems)
     check_all(stack, entries, moved, released, problems)

@@ -10,7 +10,7 @@ from reconciler.kinds.fields import beyond
 from reconciler.kinds.reading import Reader
 from reconciler.kinds.registry import REGISTRY
 from reconciler.model import Stack
-from reconciler.resources import KINDS, SECTIONS, children
+from reconciler.resources import KINDS, SECTIONS, children, fields_with_arns
 from reconciler.resources.spec import KindSpec
 
 _ALL: Final = 2
@@ -51,7 +51,7 @@ def _leave_defaults(spec: KindSpec, values: dict[str, Any]) -> None:
 
 def _name(draft: ImportDraft, stack: Stack, spec: KindSpec, region: str, values: dict[str, Any]) -> None:
     """Put names in the place of the ARNs of what the draft declares in the region."""
-    for named in spec.named:
+    for named in fields_with_arns(spec.name, values):
         target = KINDS[named.kind]
 
         def bare(text: str, target: KindSpec = target) -> str:

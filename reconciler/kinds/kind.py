@@ -19,7 +19,7 @@ from reconciler.kinds.ownership import owner_of
 from reconciler.model import Address, Change, Desired, Diagnostic, Observed, Stack, State, address_parts
 from reconciler.names import at_or_above
 from reconciler.regions import literal, ses_arn
-from reconciler.resources import KINDS, addresses_of
+from reconciler.resources import KINDS, addresses_of, fields_with_arns
 from reconciler.resources.spec import at_path
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class BaseKind(ABC):
         """Everything that a plan or apply of ``desired`` touches: the resource, and what its fields refer to."""
         stack, region = state.stack, desired.region or ""
         yield from self.own_grants(stack, desired.address)
-        for field in KINDS[self.name].named:
+        for field in fields_with_arns(self.name, desired.spec):
             # What is declared as well is in its kind's own grants; of the rest recon reads the policy.
             topics = (text for text in field.texts_in(desired.spec) if text.split(":")[2:3] == ["sns"])
             yield from (Grant("topic", literal(text)) for text in topics if text.count(":") == 5)

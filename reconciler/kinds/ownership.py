@@ -6,6 +6,7 @@ records, tags, policies and destinations, packed into tag values (SES API, Tag: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -43,6 +44,8 @@ LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, SUBSCRIPTIONS, PARTS, MAIL_FROM,
 """The tags that list what we put: a name stands in them from before it is put until after it is gone."""
 
 _TAG_VALUE = 256
+_PLAIN = re.compile(r"[A-Za-z0-9+\-._:/@]*").fullmatch
+"""Nearly every name: nothing of it is escaped."""
 
 
 def pack(items: Iterable[str], key: str) -> dict[str, str]:
@@ -55,6 +58,8 @@ def pack(items: Iterable[str], key: str) -> dict[str, str]:
     words = [part for item in sorted(set(items)) for part in _cut_word(_escape(item))]
     if not words:
         return {}
+    if len(words) == 1:
+        return {key: words[0]}
     tags: dict[str, str] = {}
     line = ""
     lines: list[str] = []
@@ -108,7 +113,7 @@ def _cut_word(word: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _escape(text: str) -> str:
-    if text.isascii() and text.isalnum():
+    if _PLAIN(text):
         return text
     return "".join(c if c.isascii() and (c.isalnum() or c in "+-._:/@") else _hex(c) for c in text)
 

@@ -14,7 +14,7 @@ from reconciler.kinds.plan_draft import PlanDraft
 from reconciler.kinds.policy import principals
 from reconciler.kinds.snapshot import Snapshot
 from reconciler.model import Address, Change, Desired, Document, Observed, Stack, address_parts
-from reconciler.resources import KINDS, references_to
+from reconciler.resources import KINDS, fields_with_arns, references_to
 from reconciler.resources.spec import KindSpec, Named
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def referenced(kind: str, snapshot: Snapshot) -> list[Address]:
 
 def with_arns(spec: KindSpec, values: Document, region: str | None, stack: Stack) -> Document:
     """``values`` of a resource with ARNs in the place of the names of what the state declares (``Named``)."""
-    for field in spec.named:
+    for field in fields_with_arns(spec.name, values):
         values = field.with_arns(
             values, partial(KINDS[field.kind].arn_of, stack.partition, region or "", stack.account)
         )
@@ -56,7 +56,7 @@ def named_addresses(
 ) -> tuple[Address, ...]:
     """What the ARNs in ``values`` of a resource of ``kind`` name (``Named``) of what is declared or read."""
     stack, found = snapshot.state.stack, dict[Address, None]()
-    for field in KINDS[kind].named if only is None else (only,):
+    for field in fields_with_arns(kind, values) if only is None else (only,):
         spec = KINDS[field.kind]
         base = spec.arn_of(stack.partition, region or "", stack.account, "")
         names = [text.removeprefix(base) for text in field.texts_in(values) if text.startswith(base)]

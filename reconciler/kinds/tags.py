@@ -73,8 +73,13 @@ def _replace_packed(out: dict[str, str | None], live: Mapping[str, str], key: st
     fresh = pack(items, key)
     out.update(fresh)
     for name in live:
-        if (name == key or (name.startswith(key + ".") and name[len(key) + 1 :].isdigit())) and name not in fresh:
+        if name.startswith(key) and name not in fresh and (name == key or _is_continued(name, key)):
             out[name] = None
+
+
+def _is_continued(name: str, key: str) -> bool:
+    """Whether ``name`` is ``key.2``, ``key.3`` and so on."""
+    return name.startswith(f"{key}.") and name[len(key) + 1 :].isdigit()
 
 
 def present(tags: Mapping[str, str | None]) -> dict[str, str]:

@@ -17,6 +17,8 @@ MAX_VALUE: Final = 4000
 """Characters of one whole value, quotes and escapes included (Route 53)."""
 
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.|\\$)*)"?|(\S+)', re.DOTALL)
+_PLAIN = re.compile(r"[ !#-\[\]-~]*").fullmatch
+"""Nearly every text: nothing of it is escaped."""
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7]{2})|(.))", re.DOTALL)
 
 
@@ -54,7 +56,8 @@ def encode(text: str) -> str:
     Raises NoTxtValue for characters above 255 and for a value of more than 4000 characters.
     """
     strings = [text[start : start + MAX_STRING] for start in range(0, len(text), MAX_STRING)] or [""]
-    value = " ".join('"' + "".join(map(_escaped, string)) + '"' for string in strings)
+    escaped = strings if _PLAIN(text) else ["".join(map(_escaped, string)) for string in strings]
+    value = " ".join(f'"{string}"' for string in escaped)
     if len(value) > MAX_VALUE:
         raise NoTxtValue(
             f"a TXT value of {len(value)} characters does not fit: Route 53 takes {MAX_VALUE}, quotes included"

@@ -8,12 +8,13 @@ where the kind needs them ``kind.py`` (its class), ``checks.py`` (of the YAML), 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from reconciler.resources.spec import KindSpec, Named, RecordGroup, Reference, Section
+from reconciler.resources.spec import KindSpec, Named, RecordGroup, Reference, Section, Values
 
 FOLDER = Path(__file__).parent
 
@@ -82,6 +83,24 @@ def naming(kind: str) -> Iterator[tuple[KindSpec, Named]]:
         yield from ((spec, field) for field in spec.named if field.kind == kind)
 
 
+_NAMED: Mapping[str, Mapping[str, tuple[Named, ...]]] = MappingProxyType(
+    {
+        spec.name: {
+            head: tuple(one for one in spec.named if one.path.partition(".")[0] == head)
+            for head in dict.fromkeys(one.path.partition(".")[0] for one in spec.named)
+        }
+        for spec in KINDS.values()
+    }
+)
+"""Kind -> its fields with ARNs, by the key of the entry that they are under."""
+
+
+def fields_with_arns(kind: str, values: Values) -> list[Named]:
+    """The fields of ``kind`` with ARNs (``KindSpec.named``) that ``values`` may say something in."""
+    return [one for head, fields in _NAMED[kind].items() if values.get(head) for one in fields]
+
+
+@cache
 def children(kind: str) -> tuple[KindSpec, ...]:
     """The kinds that are declared inside entries of ``kind``."""
     return tuple(spec for spec in KINDS.values() if spec.parent == kind)

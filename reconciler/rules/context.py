@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import AwsError
@@ -19,8 +20,8 @@ from reconciler.kinds.ses_accounts import account_in
 from reconciler.mail import dmarc, spf, txt
 from reconciler.model import Address, Change, Desired, Diagnostic, Entry, Note, Observed, canonical_json
 from reconciler.names import at_or_above, from_route53, parents
-from reconciler.resources import KINDS, RECORD_GROUPS
-from reconciler.resources.dns_record.intents import zones_named
+from reconciler.resources import KINDS, RECORD_GROUPS, fields_with_arns
+from reconciler.resources.dns_record.intents import zones_written
 from reconciler.resources.spec import at_path
 from reconciler.rules import RULES, judge
 from reconciler.rules.dns_view import HostedZoneView, RecordView
@@ -159,7 +160,7 @@ def _topics(snapshot: Snapshot) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     stack = snapshot.state.stack
     for one in [one for one in snapshot.desired.values() if snapshot.includes(one.address)]:
-        for named in KINDS[one.kind].named:
+        for named in fields_with_arns(one.kind, one.spec):
             arns = (text for text in named.texts_in(one.spec) if text.split(":")[2:3] == ["sns"])
             found |= {arn: found.get(arn) for arn in arns if arn.count(":") == 5}
         if one.kind == "sns_topic" and one.spec.get("kms_master_key_id"):
@@ -213,10 +214,11 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
     before: dict[tuple[str, str], RecordView] = {}
     raw: dict[tuple[str, str], tuple[str, ...]] = {}
     edits = list(_edits(changes, {zone.id for zone in zones}))
-    answers = _answers_for(zones, {(zone, key) for zone, key, _, _ in edits})
+    judges = _judges_of(zones, {(zone, key) for zone, key, _, _ in edits})
     for zone in zones:
+        answers = judges.get(zone.id)
         for key, sets in zone.records.items():
-            if (key[1] == "NS" and key[0] == zone.name) or not answers(zone.id, key):
+            if (key[1] == "NS" and key[0] == zone.name) or not (answers is None or answers(key)):
                 continue
             first = sets[0]
             simple = len(sets) == 1 and first.simple
@@ -228,7 +230,8 @@ def view_of(snapshot: Snapshot, changes: Sequence[Change]) -> RuleView:
             before[key] = RecordView(shown, kind, first.ttl)  # type: ignore[arg-type]
     after = before
     for zone_id, key, values, ttl in edits:
-        if not answers(zone_id, key):
+        answers = judges.get(zone_id)
+        if not (answers is None or answers(key)):
             continue
         if after is before:
             after = dict(before)
@@ -293,7 +296,7 @@ def _zones_for_rules(snapshot: Snapshot) -> Iterator[Zone]:
     for zone in snapshot.zones.values():
         if zone.loaded and not zone.private:
             by_name.setdefault(zone.name, []).append(zone)
-    named = [zone for entry in snapshot.state.section("domains") for zone in zones_named(entry)]
+    named = [*zones_written(snapshot)]
     order = {zone: place for place, zone in reversed([*enumerate(named)])}
     for group in by_name.values():
         chosen = [zone for zone in group if zone.id in order] if len(group) > 1 else group
@@ -304,7 +307,7 @@ def _zones_for_rules(snapshot: Snapshot) -> Iterator[Zone]:
 def _hosted(snapshot: Snapshot, zones: Iterable[Zone]) -> dict[str, tuple[HostedZoneView, ...]]:
     """All public hosted zones of the names of ``zones``, and which of them their parent zones delegate to."""
     first = {zone.name: zone for zone in zones}
-    named = {one for entry in snapshot.state.section("domains") for one in zones_named(entry)}
+    named = {*zones_written(snapshot)}
     found: dict[str, list[Zone]] = {name: [zone] for name, zone in first.items()}
     for zone in sorted(snapshot.zones.values(), key=lambda zone: zone.id):
         if zone.name in first and zone is not first[zone.name] and not zone.private:
@@ -318,30 +321,28 @@ def _hosted(snapshot: Snapshot, zones: Iterable[Zone]) -> dict[str, tuple[Hosted
     }
 
 
-def _answers_for(
+def _judges_of(
     zones: Iterable[Zone], edited: Container[tuple[str, tuple[str, str]]]
-) -> Callable[[str, tuple[str, str]], bool]:
-    """Says of a zone, by its id, and the name and type of a record whether resolvers get that record from this zone: of
-    zones below each other from the lowest. One that its parent zone does not delegate to comes after those above it,
-    whose records at the name are what resolvers see; of a name that these have nothing at, it shows what is meant.
-    Delegations (NS) are taken from wherever they are."""
+) -> dict[str, Callable[[tuple[str, str]], bool]]:
+    """For each zone, by its id, that is above or below another: what says of the name and type of a record whether
+    resolvers get that record from this zone: of zones below each other from the lowest. One that its parent zone does
+    not delegate to comes after those above it, whose records at the name are what resolvers see; of a name that these
+    have nothing at, it shows what is meant. Delegations (NS) are taken from wherever they are."""
     by_name = {zone.name: zone for zone in zones}
-    by_id = {zone.id: zone for zone in by_name.values()}
-    hidden = {zone.id for zone in by_id.values() if zone.undelegated()}
-    above = {zone.name: [one for name in parents(zone.name) if (one := by_name.get(name))] for zone in by_id.values()}
-    nested = {zone.name for name, found in above.items() if found for zone in (by_name[name], *found)}
+    above = {name: [one for higher in parents(name) if (one := by_name.get(higher))] for name in by_name}
+    nested = {zone.id: zone for name, found in above.items() if found for zone in (by_name[name], *found)}
+    hidden = {zone.id for zone in nested.values() if zone.undelegated()}
 
-    def answers(zone_id: str, key: tuple[str, str]) -> bool:
-        zone = by_id[zone_id]
-        if zone.name not in nested or key[1] == "NS":
+    def answers(zone: Zone, key: tuple[str, str]) -> bool:
+        if key[1] == "NS":
             return True
         found = [by_name[name] for name in at_or_above(key[0]) if name in by_name]
         seen = next((one for one in found if one.id not in hidden), found[0])
-        if zone is seen or zone_id not in hidden:
+        if zone is seen or zone.id not in hidden:
             return zone is seen
         return not seen.sets(*key) and (seen.id, key) not in edited
 
-    return answers
+    return {zone.id: partial(answers, zone) for zone in nested.values()}
 
 
 def _edits(

@@ -84,19 +84,22 @@ class DnsView:
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where no zone of the stack holds it, or
         it is delegated to other name servers."""
-        zones, delegated = self.zones, self._delegated
-        while name:
-            if name in zones:
-                return name
-            if name in delegated:
-                return None
-            name = name.partition(".")[2]
-        return None
+        held = self._held
+        if name in held:
+            return held[name]
+        above = name.partition(".")[2]
+        # Remembered for names that have others below them: many rules ask for each record of a domain.
+        if above not in held:
+            held[above] = self.zone_of(above)
+        return held[above]
 
     @cached_property
-    def _delegated(self) -> frozenset[str]:
-        """The names with name servers of their own."""
-        return frozenset(name for name, type_ in (*self.dns_before, *self.dns_after) if type_ == "NS")
+    def _held(self) -> dict[str, str | None]:
+        """The zone that holds a name, or None: of the zones, of names with name servers of their own, and of those that
+        ``zone_of`` has come by."""
+        records = self.dns_before if self.dns_after is self.dns_before else (*self.dns_before, *self.dns_after)
+        delegated = {name: None for name, type_ in records if type_ == "NS"}
+        return {"": None, **delegated, **{name: name for name in self.zones}}
 
     def asked_zones(self, name: str) -> frozenset[str] | None:
         """The ids of the hosted zones of a name that resolvers ask, as public DNS says, else a parent zone in the

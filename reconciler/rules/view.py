@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from sys import intern
 from typing import Any, NamedTuple
 
 from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
+from reconciler.resources.spec import at_path
 from reconciler.rules.dns_view import DnsView, HostedZoneView, RecordView, RecordViews, When, remembered
 
 __all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
@@ -54,11 +55,11 @@ class Resource(NamedTuple):
 
     def was(self, path: str) -> Any:
         """The live value at a dotted path, or None."""
-        return _at(self.before, path)
+        return at_path(self.before, path)
 
     def will(self, path: str) -> Any:
         """The value at a dotted path after apply, or None."""
-        return _at(self.after, path)
+        return at_path(self.after, path)
 
     def alters(self, path: str) -> bool:
         """Whether the plan changes the value at a dotted path of a live resource that stays."""
@@ -470,20 +471,6 @@ def sender_domain(pattern: str) -> str:
     """The domain of an ``ses:FromAddress`` pattern (``*@shop.acme.com``), empty where it is not one fixed domain."""
     domain = domain_of(pattern).lower().rstrip(".")
     return "" if "*" in domain or "?" in domain or "@" not in pattern else domain
-
-
-def _at(document: Any, path: str) -> Any:
-    for part in _parts(path):
-        if type(document) is not dict and not isinstance(document, Mapping):
-            return None
-        document = document.get(part)
-    return document
-
-
-@lru_cache(maxsize=1024)
-def _parts(path: str) -> tuple[str, ...]:
-    """The keys of a dotted path; few paths occur, those in the code of the rules."""
-    return tuple(path.split("."))
 
 
 def _laid_over(top: Any, bottom: Any) -> Any:

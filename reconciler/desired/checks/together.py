@@ -12,7 +12,7 @@ from reconciler.desired.checks.values import checks_of
 from reconciler.desired.nodes import Problems, label
 from reconciler.desired.variables import suggestion
 from reconciler.model import Entry, Moved, Released, Source, Stack
-from reconciler.resources import KINDS, SECTIONS, children, entries_of
+from reconciler.resources import KINDS, SECTIONS, children, entries_of, fields_with_arns
 from reconciler.resources.spec import KindSpec, Named, Reference
 
 
@@ -23,6 +23,7 @@ def check_all(
     together = Together(stack, problems)
     for entry in entries:
         together.entries.append(entry)
+        together.sections.setdefault(entry.section, []).append(entry)
         before = together.index.setdefault((entry.section, entry.name), {}).setdefault(entry.region, entry)
         if before is not entry:
             together.error(
@@ -40,11 +41,12 @@ class Together:
     stack: Stack
     problems: Problems
     entries: list[Entry] = field(default_factory=list)
+    sections: dict[str, list[Entry]] = field(default_factory=dict)
     index: dict[tuple[str, str], dict[str | None, Entry]] = field(default_factory=dict)
     hints: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def section(self, name: str) -> Iterable[Entry]:
-        return (entry for entry in self.entries if entry.section == name)
+        return self.sections.get(name, ())
 
     def error(self, entry: Entry, path: str, code: str, message: str, hint: str = "", detail: str = "") -> None:
         self._record(self.problems.error, entry, path, code, message, hint, detail)
@@ -197,7 +199,7 @@ class Together:
 
 def names_written(spec: KindSpec, values: Mapping[str, Any]) -> Iterator[tuple[str, Named, str]]:
     """The names that stand in an entry, or in what it holds of other kinds, where AWS wants ARNs: path, field, name."""
-    for named in spec.named:
+    for named in fields_with_arns(spec.name, values):
         yield from ((named.path, named, text) for text in named.texts_in(values) if ":" not in text)
     for child in children(spec.name):
         for _, at, inner in child.held_in(values):

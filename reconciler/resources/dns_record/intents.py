@@ -59,7 +59,14 @@ class Intent(NamedTuple):
 def of_state(snapshot: Snapshot) -> Iterator[Intent]:
     """Every record that the declared state asks for, once for each zone that it is written to, in the order of the
     YAML."""
-    for intent in () if snapshot.removing else _of_state(snapshot):
+    if snapshot.removing:
+        return iter(())
+    lists = any(isinstance(entry.values.get("zone"), list) for entry in snapshot.state.section("domains"))
+    return _for_each_zone(_of_state(snapshot)) if lists else _of_state(snapshot)
+
+
+def _for_each_zone(found: Iterable[Intent]) -> Iterator[Intent]:
+    for intent in found:
         named = intent.zone
         if not isinstance(named, list):
             yield intent
@@ -290,10 +297,16 @@ def zones_named(entry: Entry | None) -> tuple[str | None, ...]:
     return tuple(zone) if isinstance(zone, list) else (zone,)
 
 
+def zones_written(snapshot: Snapshot) -> Iterator[str | None]:
+    """The zones that the YAML names for its domains, in its order."""
+    for entry in snapshot.state.section("domains"):
+        if "zone" in entry.values and entry.region is None:
+            yield from zones_named(entry)
+
+
 def zone_places(snapshot: Snapshot) -> dict[str, str]:
     """``names_in_addresses`` of the zones that were listed, for the zones that the YAML names."""
-    entries = own_entries(snapshot).values()
-    return names_in_addresses(snapshot.zones, (zone for entry in entries for zone in zones_named(entry)))
+    return names_in_addresses(snapshot.zones, zones_written(snapshot))
 
 
 def covering_entry(entries: Mapping[str, Entry], name: str) -> Entry | None:

@@ -103,23 +103,26 @@ def underived(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
     """(zone, name, type) of each record that has the form of SES's, and that no declared or live resource and no marker
     of ours has. The zone as in addresses."""
     places = intents.zone_places(snapshot)
-    known = {intent.name for intent in intents.of_state(snapshot)}
+    known: set[str | None] = set()
     for live in snapshot.observed.values():
         if live.kind == "email_identity":
             known |= mail_from_names(live)
             known |= {f"{token}._domainkey.{live.name}" for token in live.facts.get("tokens") or ()}
         elif live.kind == TRACKING_KIND:
             known |= {tracking_option(live), *unpack(live.tags, TRACKING)}
-    for zone in snapshot.zones.values():
-        for (name, type_), records in zone.records.items() if zone.loaded and not zone.private else ():
-            if (
-                type_ not in ("CNAME", "MX")
-                or name in known
-                or not any(_is_ses(name, type_, r.values) for r in records)
-            ):
-                continue
-            if not any(own.name == name for own in _remembered(zone, name, snapshot.state.stack.scopes)):
-                yield places[zone.id], name, type_
+    found = [
+        (zone, name, type_)
+        for zone in snapshot.zones.values()
+        if zone.loaded and not zone.private
+        for (name, type_), records in zone.records.items()
+        if type_ in ("CNAME", "MX") and name not in known and any(_is_ses(name, type_, r.values) for r in records)
+    ]
+    if found:  # seldom: what is declared is live, too
+        known |= {intent.name for intent in intents.of_state(snapshot)}
+    for zone, name, type_ in found:
+        own = (own.name for own in _remembered(zone, name, snapshot.state.stack.scopes))
+        if name not in known and name not in own:
+            yield places[zone.id], name, type_
 
 
 def _is_ses(name: str, type_: str, values: tuple[str, ...]) -> bool:

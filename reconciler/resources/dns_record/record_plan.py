@@ -357,22 +357,28 @@ class RecordPlan:
 
     def is_claimed(self, zone: Zone, intent: Intent) -> bool:
         """Whether the tags and the marker of this stack that should name a record as ours do."""
-        claim, mine = intents.claimed_in_marker(intent), self.live_marker(zone, intent.domain)
-        if claim in mine.groups or (claim and (self.zones_elsewhere or not intent.owners or mine.zones)):
-            return claim in mine.groups
+        claim, mine = intents.claimed_in_marker(intent), self.live_markers.get((zone.id, intent.domain))
+        named = mine is not None and claim in mine.groups
+        if named or (claim and (self.zones_elsewhere or not intent.owners or (mine is not None and mine.zones))):
+            return named
         if claim and not (mine or self._is_zone_of_ours(zone, intent)):
             return False
-        owners = [self.snapshot.observed[o] for o in intent.owners if o in self.snapshot.observed]
-        if intent.group not in ("dkim", "mail_from", "tracking"):
-            owners += self.ours_by_name.get(intent.domain, [])
-        names = self.ours_by_record.get((intent.region, intent.group), set())
-        return intent.name in names or any(intent.group in unpack(o.tags, RECORDS) for o in owners)
+        if intent.name in self.ours_by_record.get((intent.region, intent.group), ()):
+            return True
+        for owner in intent.owners:
+            live = self.snapshot.observed.get(owner)
+            if live is not None and intent.group in unpack(live.tags, RECORDS):
+                return True
+        others = self.ours_by_name.get(intent.domain, ()) if intent.group in intents.OWN_GROUPS else ()
+        return any(intent.group in unpack(live.tags, RECORDS) for live in others)
 
     def _is_zone_of_ours(self, zone: Zone, intent: Intent) -> bool:
         """Whether tags, which name no zone, can be about a record in this one: our identities have records there. Where
         it alone could hold the domain, or they have no records at all, it is."""
+        if not intent.zones and len(self.index.above(intent.domain)) < 2:
+            return True
         live = [(one, _derived(one)) for one in self.ours_by_name.get(intent.domain, ())]
-        if not intent.zones and (len(self.index.above(intent.domain)) < 2 or not any(names for _, names in live)):
+        if not intent.zones and not any(names for _, names in live):
             return True
         return any(_holds(zone, one, key) for one, names in live for key in names)
 

@@ -92,7 +92,7 @@ def _names_one(listed: str | None, *wanted: str) -> bool:
 def same_tags(group: str, one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Whether two DMARC or BIMI records have one meaning."""
     meaning = dmarc.meaning if group == "dmarc" else bimi.meaning
-    return meaning(one) == meaning(other)
+    return one == other or meaning(one) == meaning(other)
 
 
 def shown_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None) -> dict[str, Any]:

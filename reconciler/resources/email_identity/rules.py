@@ -261,8 +261,10 @@ def stale(view: RuleView) -> Iterator[RawFinding]:
     Fix: Delete the record, unless another account or a region outside the stack sends as this domain.
     Source: SES Developer Guide, Easy DKIM: three tokens for each identity
     """
-    records = [name for name, kind in view.dns_after if kind == "CNAME" and "._domainkey." in name]
-    for name in sorted(records):
+    live = (one for one in view.identities if one.before is not None)
+    known = {f"{token}._domainkey.{one.name}" for one in live for token in one.facts.get("tokens") or ()}
+    records = (name for name, kind in view.dns_after if kind == "CNAME" and "._domainkey." in name)
+    for name in sorted(name for name in records if name not in known):
         token, _, domain = name.partition("._domainkey.")
         identities = view.identities_for(domain)
         (value, *_) = view.lookup(name, "CNAME") or ("",)
@@ -272,13 +274,12 @@ def stale(view: RuleView) -> Iterator[RawFinding]:
             continue
         if any(part.startswith(("email_identity", "sweep")) for part in view.unread):
             continue
-        if not any(token in one.facts["tokens"] for one in there):
-            yield RawFinding(
-                view.record_address(name, "CNAME"),
-                f"{name} is the DKIM record of a token that no live identity of {domain} has in this stack: SES "
-                "has replaced it, or it is another account's",
-                "delete it, unless another account or a region outside the stack sends as this domain",
-            )
+        yield RawFinding(
+            view.record_address(name, "CNAME"),
+            f"{name} is the DKIM record of a token that no live identity of {domain} has in this stack: SES "
+            "has replaced it, or it is another account's",
+            "delete it, unless another account or a region outside the stack sends as this domain",
+        )
 
 
 # --- who may send --------------------------------------------------------------------------------------------------

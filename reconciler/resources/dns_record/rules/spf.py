@@ -59,8 +59,9 @@ def two_records(view: RuleView, name: str, identity: Resource | None) -> Iterato
     Fix: Join the terms into one record and delete the others. recon never adds a second record; it merges.
     Source: RFC 7208 section 4.5: a permanent error
     """
-    texts, before = view.spf_texts(name), view.spf_texts(name, "before")
+    texts = view.spf_texts(name)
     if texts is not None and len(texts) > 1:
+        before = view.spf_texts(name, "before")
         yield Problem(
             f"{name} has {len(texts)} SPF records: receivers stop with a permanent error",
             "join their terms into one record and delete the others",
