@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,11 +16,6 @@ from reconciler.model import Address, Plan, State
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.kinds.snapshot import Snapshot
-
-
-_LARGE = 5_000
-"""From so many declared resources on, what reading has left in circles is collected before the plan is made: tens of
-megabytes, and the collector is off else (``cli/__init__.py``)."""
 
 
 @dataclass(slots=True)
@@ -77,8 +71,6 @@ def make(
         read_scope=(lambda w: scope_for_targets(w, targets)) if targets else None,
     )
 
-    if len(snapshot.desired) > _LARGE:
-        gc.collect()
     refused_regions.settle(snapshot, aws)
     forgotten.name_them(snapshot, aws)
 

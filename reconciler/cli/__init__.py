@@ -53,7 +53,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # fifth of the CPU of a large plan. Objects without cycles are still freed immediately.
     gc.freeze()
     gc.set_threshold(2_000_000, 50, 100)
-    sys.exit(run(arguments))
+    code = run(arguments)
+    gc.freeze()  # nor does looking through all of it once more as the process ends
+    sys.exit(code)
 
 
 @cache

@@ -132,11 +132,14 @@ def _written(view: RuleView) -> Iterator[tuple[str, str, str]]:
     for change in view.changes:
         if change.kind != "dns_record" or change.action == "delete":
             continue
-        _, _, rest = change.address.split("/", 2)
-        name, _, kind = rest.rpartition("/")
-        # A name with a DKIM token that SES has not given yet: only its parent, below _domainkey, is known.
-        domain, dkim, _ = name.partition(":")
-        yield change.address, f"_domainkey.{domain}" if dkim else from_route53(name), kind
+        name, kind = change.execution.get("name"), change.execution.get("type")
+        if not (name and kind):
+            _, _, rest = change.address.split("/", 2)
+            name, _, kind = rest.rpartition("/")
+            # A name with a DKIM token that SES has not given yet: only its parent, below _domainkey, is known.
+            domain, dkim, _ = name.partition(":")
+            name = f"_domainkey.{domain}" if dkim else from_route53(name)
+        yield change.address, name, kind
 
 
 _THEME = "DNS records"
