@@ -39,7 +39,7 @@ class Work:
         self.done[place] += number
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Call:
     """A call in flight. ``slow`` returns the calls per second that its limit (``ses``) allows, where others wait for
     it, too."""

@@ -45,7 +45,7 @@ class FairQueue(Generic[T]):
         limits = [limit for limit, items in self._queues.items() if items]
         if not limits:
             return None
-        limit = min(limits, key=self._in_progress.__getitem__)
+        limit = limits[0] if len(limits) == 1 else min(limits, key=self._in_progress.__getitem__)
         self._in_progress[limit] += 1
         items = self._queues.pop(limit)
         self._queues[limit] = items  # now the most recently served

@@ -357,16 +357,16 @@ class Aws:
         def worker() -> None:
             # Each thread takes items until none is left: ten thousand futures would cost more.
             try:
-                while not finished.is_set():
-                    with lock:
-                        number = queue.get()
-                    if number is None:
-                        return
-                    with activity.part_of(shown):
+                with activity.part_of(shown):
+                    while not finished.is_set():
+                        with lock:
+                            number = queue.get()
+                        if number is None:
+                            return
                         results[number] = work(pending[number])
-                    with lock:
-                        queue.task_done(number)
-                        shown.count(places[number])
+                        with lock:
+                            queue.task_done(number)
+                            shown.count(places[number])
             finally:
                 finished.set()  # after an error the other workers stop; at the end nothing is left for them
 

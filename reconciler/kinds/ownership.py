@@ -43,6 +43,7 @@ T = TypeVar("T")
 LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, SUBSCRIPTIONS, PARTS, MAIL_FROM, TRACKING, DKIM_SELECTOR)
 """The tags that list what we put: a name stands in them from before it is put until after it is gone."""
 
+_NOTHING: Final[frozenset[str]] = frozenset()
 _TAG_VALUE = 256
 _PLAIN = re.compile(r"[A-Za-z0-9+\-._:/@]*").fullmatch
 """Nearly every name: nothing of it is escaped."""
@@ -80,7 +81,7 @@ def unpack(tags: Mapping[str, str], key: str) -> frozenset[str]:
     """The names that ``pack`` put into ``tags`` under ``key``."""
     text = tags.get(key)
     if text is None:
-        return frozenset()
+        return _NOTHING
     number = 2
     while (more := tags.get(f"{key}.{number}")) is not None:
         text = f"{text} {more}"

@@ -363,9 +363,9 @@ def _decoded(kind: str, values: Iterable[str]) -> tuple[str, ...]:
     if kind == "TXT":
         return tuple(map(txt.decode, values))
     if kind in ("CNAME", "NS"):
-        return tuple(from_route53(value) for value in values)
+        return tuple(map(from_route53, values))
     if kind == "MX":
-        return tuple(_mx(value) for value in values)
+        return tuple(map(_mx, values))
     return tuple(values)
 
 

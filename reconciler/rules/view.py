@@ -28,16 +28,12 @@ class Resource(NamedTuple):
     address: Address
     kind: str
     region: str | None
+    name: str
     before: Document | None
     after: Document | None
     facts: Document
     change: Change | None
     desired: Desired | None
-
-    @property
-    def name(self) -> str:
-        rest = self.address[len(self.kind) + 1 :]
-        return rest.removeprefix(f"{self.region}/") if self.region else rest
 
     @property
     def is_new(self) -> bool:
@@ -176,7 +172,11 @@ class RuleView(DnsView):
             for layer in (desired.spec if desired else None, change.after if change else None):
                 if layer is not None:
                     after = _laid_over(layer, after or {})
-        return Resource(address, kind, region, before, after, observed.facts if observed else {}, change, desired)
+        name = address[len(kind) + 1 :].removeprefix(f"{region}/" if region else "")
+        named = (one.name for one in (desired, observed) if one is not None and one.name == name)
+        facts = observed.facts if observed else {}
+        # Of the equal text that is there already no second one is kept.
+        return Resource(address, kind, region, next(named, name), before, after, facts, change, desired)
 
     def resources(self, kind: str) -> tuple[Resource, ...]:
         """All resources of a kind, live or to be created, by address; of DNS records none."""

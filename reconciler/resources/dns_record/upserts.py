@@ -50,10 +50,10 @@ class Upserts:
 
     def plan_upsert(self, intent: Intent) -> None:
         """Plan what makes one record as it is declared, or say why that is not possible."""
-        snapshot = self.plan.snapshot
-        self.plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
-        self.plan.kept_claims.setdefault(intent.domain, set()).add(intents.claimed_in_marker(intent))
-        homes = self.plan.homes.setdefault(intent.domain, set())
+        plan, snapshot = self.plan, self.plan.snapshot
+        plan.kept_groups.setdefault(intent.domain, set()).add(intent.group)
+        plan.kept_claims.setdefault(intent.domain, set()).add(intents.claimed_in_marker(intent))
+        homes = plan.homes.setdefault(intent.domain, set())
         if snapshot.read_scope is not None and not self._in_read_scope(snapshot.read_scope, intent):
             homes.add(None)
             return
@@ -61,42 +61,42 @@ class Upserts:
             homes |= set() if intent.zones else {None}
             return
         anchor = intents.anchor(intent)
-        zone = self.plan.index.pick(anchor, intent.zone)
+        zone = plan.index.pick(anchor, intent.zone)
         homes.add(zone.id if isinstance(zone, Zone) else None)
         if not isinstance(zone, Zone):
             address = f"{NAME}/?/{anchor}/{intent.type}"
-            self.plan.draft.refuse(zone.code, zone.message, hint=zone.hint, address=address, source=intent.source)
-            self.plan.show_refused(address, Zone("", anchor), intent, _wanted_value(intent))
+            plan.draft.refuse(zone.code, zone.message, hint=zone.hint, address=address, source=intent.source)
+            plan.show_refused(address, Zone("", anchor), intent, _wanted_value(intent))
             return
-        address = self.plan.address(zone, intents.label(intent), intent.type)
+        address = plan.address(zone, intents.label(intent), intent.type)
         if not zone.loaded or (
             snapshot.partial and any(snapshot.unknown(one) for one in (address, *intent.owners))
         ):  # fmt: skip
             return
         if intent.zones:
-            self.plan.markers.setdefault((zone.id, intent.domain), marker.Marker()).zones = intent.zones
+            plan.markers.setdefault((zone.id, intent.domain), marker.Marker()).zones = intent.zones
         if intent.group == "tracking" and serves_others(zone.at(anchor)) and not self._put_by_us(intent):
             # A CDN in front of SES, or a mistake: rule `tracking-cname` judges. The links already sent go through it.
-            self.plan.left_to_others.update(intent.owners)
+            plan.left_to_others.update(intent.owners)
             return
-        known, before = len(self.plan.draft.refusals), len(self.plan.changes)
+        known, before = len(plan.draft.refusals), len(plan.changes)
         if intent.name is None or (self._is_first(zone, intent, address) and self._is_allowed(zone, intent, address)):
             try:
                 self._compare(zone, intent, address)
             except txt.NoTxtValue as problem:
                 self._refuse_unwritable(problem, intent, address)
-        changes = len(self.plan.changes) > before
-        if changes and len(self.plan.draft.refusals) == known:
+        changes = len(plan.changes) > before
+        if changes and len(plan.draft.refusals) == known:
             self._refuse_another_stacks(zone, intent, address)
-        if len(self.plan.draft.refusals) > known:
-            self.plan.show_refused(address, zone, intent, _wanted_value(intent))
-            self.plan.refused_of.setdefault(intent.domain, []).append(address)
+        if len(plan.draft.refusals) > known:
+            plan.show_refused(address, zone, intent, _wanted_value(intent))
+            plan.refused_of.setdefault(intent.domain, []).append(address)
             self._put_after(intent, address)
         elif changes:
             self._add_ownership(intent, address)
             if zone.id not in intent.zones[:1] and intent.zones:
                 words = f"the same record as in the zone {intent.zones[0]}"
-                self.plan.changes[address].notes += (Note("zone-also", "note", words),)
+                plan.changes[address].notes += (Note("zone-also", "note", words),)
 
     def _refuse_unwritable(self, problem: txt.NoTxtValue, intent: Intent, address: Address) -> None:
         self.plan.draft.refuse(

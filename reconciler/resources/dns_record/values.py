@@ -25,7 +25,8 @@ _NO_FWS = str.maketrans(dict.fromkeys(_FWS))
 def mail_from_names(live: Observed) -> frozenset[str]:
     """The MAIL FROM names of an identity: the one that SES shows, and those that its tag remembers."""
     present = (live.spec["mail_from"] or {}).get("mail_from_domain")
-    return unpack(live.tags, MAIL_FROM) | ({present} if present else set())
+    remembered = unpack(live.tags, MAIL_FROM)
+    return remembered if present is None or present in remembered else remembered | {present}
 
 
 def tracking_option(live: Observed) -> str | None:
