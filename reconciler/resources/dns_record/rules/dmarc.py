@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from reconciler.mail import dmarc
@@ -18,6 +19,8 @@ domain_rule = RuleFor(lambda view: ((_address(view, name), name) for name in vie
 record_rule = RuleFor(
     lambda view: ((_address(view, name), name, tags) for name, tags in view.dmarc_records), "DMARC", _EXAMPLE
 )
+tags_rule = replace(record_rule, alike=lambda _, tags: id(tags))
+"""``record_rule`` whose verdict depends on the tags alone, which are one object for all records of the same text."""
 
 
 _VERBS = {1: "put it into the spam folder", 2: "reject it"}
@@ -101,7 +104,7 @@ def spf_only(view: RuleView, identity: Resource, policy: Policy) -> Iterator[Pro
         )
 
 
-@record_rule("dmarc-aspf-strict", "error", "aspf=s, which mail from SES never passes")
+@tags_rule("dmarc-aspf-strict", "error", "aspf=s, which mail from SES never passes")
 def aspf_strict(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """The record asks for strict SPF alignment, `aspf=s`.
 
@@ -251,7 +254,7 @@ def missing(view: RuleView) -> Iterator[RawFinding]:
             )
 
 
-@record_rule("dmarc-no-rua", "warning", "A DMARC record without aggregate reports")
+@tags_rule("dmarc-no-rua", "warning", "A DMARC record without aggregate reports")
 def no_rua(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """A DMARC record has no `rua`.
 
@@ -266,7 +269,7 @@ def no_rua(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
         yield Problem(f"the DMARC record of {domain} has no rua: {effect}", 'add rua: ["mailto:..."]')
 
 
-@record_rule("dmarc-pct", "warning", "pct, which receivers now ignore")
+@tags_rule("dmarc-pct", "warning", "pct, which receivers now ignore")
 def pct(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """A record has `pct` below 100.
 
@@ -283,7 +286,7 @@ def pct(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
         )
 
 
-@record_rule("dmarc-historic", "note", "Tags that RFC 9989 made historic")
+@tags_rule("dmarc-historic", "note", "Tags that RFC 9989 made historic")
 def historic(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """A record has `rf`, `ri` or `pct=100`.
 
@@ -296,7 +299,7 @@ def historic(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
         yield Problem(f"{' and '.join(old)} in the DMARC record of {domain} has no effect any more", "remove it")
 
 
-@record_rule("dmarc-fo", "warning", "fo, where receivers ignore it")
+@tags_rule("dmarc-fo", "warning", "fo, where receivers ignore it")
 def fo(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """A record has `fo` without `ruf`, or `fo` with both `0` and `1`.
 
@@ -308,7 +311,7 @@ def fo(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     yield from _ignored("dmarc-fo", domain, tags)
 
 
-@record_rule("dmarc-unknown-tag", "warning", "A tag that DMARC does not have")
+@tags_rule("dmarc-unknown-tag", "warning", "A tag that DMARC does not have")
 def unknown_tag(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """A record has a tag that DMARC does not have, such as `ruas`.
 
@@ -403,7 +406,7 @@ def duplicate(view: RuleView, domain: str) -> Iterator[Problem]:
         )
 
 
-@record_rule("dmarc-invalid", "warning", "An invalid DMARC record")
+@tags_rule("dmarc-invalid", "warning", "An invalid DMARC record")
 def invalid(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """A live DMARC record has an invalid version, value, address or syntax.
 
@@ -416,7 +419,7 @@ def invalid(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
         yield Problem(f"the DMARC record of {domain} has a problem: {problem}", "declare it under dmarc:")
 
 
-@record_rule("dmarc-subdomains-open", "warning", "Subdomains are less protected than the domain")
+@tags_rule("dmarc-subdomains-open", "warning", "Subdomains are less protected than the domain")
 def subdomains_open(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """`sp` or `np` is `none` while the domain itself is protected.
 
@@ -457,7 +460,7 @@ def subdomain_tags(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]
         )
 
 
-@record_rule("dmarc-test-mode", "note", "Test mode: receivers apply one level less")
+@tags_rule("dmarc-test-mode", "note", "Test mode: receivers apply one level less")
 def test_mode(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """The record has `t=y`, and `p`, `sp` or `np` enforces.
 
@@ -475,7 +478,7 @@ def test_mode(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
         )
 
 
-@record_rule("dmarc-psd", "warning", "psd=y on an ordinary domain")
+@tags_rule("dmarc-psd", "warning", "psd=y on an ordinary domain")
 def psd(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """The record of an ordinary domain has `psd=y`.
 
@@ -488,7 +491,7 @@ def psd(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
         yield Problem(f"psd=y declares {domain} a public suffix: names below it no longer align with it", "remove psd")
 
 
-@record_rule("dmarc-many-reports", "note", "More than two report addresses")
+@tags_rule("dmarc-many-reports", "note", "More than two report addresses")
 def many_reports(view: RuleView, domain: str, tags: Tags) -> Iterator[Problem]:
     """`rua` or `ruf` lists more than two addresses.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from reconciler.mail import spf
@@ -16,11 +17,12 @@ name_rule = RuleFor(
     lambda view: ((_address(view, name), name, identity) for name, identity in view.spf_names.items()), "SPF", _EXAMPLE
 )
 record_rule = RuleFor(
-    lambda view: ((_address(view, name), name, text) for name, _, text in view.spf_records), "SPF", _EXAMPLE
-)
+    lambda view: ((_address(view, name), name, text) for name, _, text in view.spf_records), "SPF", _EXAMPLE,
+    alike=lambda _, text: text,
+)  # fmt: skip
 sender_rule = RuleFor(
     lambda view: ((_address(view, name), name, identity, text) for name, identity, text in view.spf_records),
-    "SPF", _EXAMPLE,
+    "SPF", _EXAMPLE, alike=lambda _name, _identity, text: text,
 )  # fmt: skip
 
 _MAIL_FROM_TXT = "dns_record/acme.com/bounce-us-east-1.acme.com/TXT"
@@ -297,7 +299,7 @@ def include_broken(view: RuleView, name: str, identity: Resource | None, text: s
         )
 
 
-@sender_rule("spf-loop", "error", "An SPF record that leads back to itself")
+@replace(sender_rule, alike=None)("spf-loop", "error", "An SPF record that leads back to itself")
 def loop(view: RuleView, name: str, identity: Resource | None, text: str) -> Iterator[Problem]:
     """`include:` and `redirect=` lead from a record back to one that was passed already. Records are followed where
     they are known: in the zones of the stack, and in public DNS if that was asked.
