@@ -48,9 +48,10 @@ def remembered(method: Method) -> Method:
     @wraps(method)
     def answer(self: DnsView, *asked: Any) -> Any:
         memo, key = self._memo, (method, *asked)
-        if key not in memo:
-            memo[key] = method(self, *asked)
-        return memo[key]
+        found = memo.get(key, memo)
+        if found is memo:  # not asked for yet
+            found = memo[key] = method(self, *asked)
+        return found
 
     return answer  # type: ignore[return-value]
 
@@ -139,6 +140,7 @@ class DnsView:
         """Every name that exists in the zones as they are, also a name without records that has names below it."""
         return frozenset({above for name in self.types_before for above in at_or_above(name)})
 
+    @remembered
     def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """The SPF records at a name; None where they are unknown."""
         texts = self.lookup(name, "TXT", when)

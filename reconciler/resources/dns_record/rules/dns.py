@@ -105,7 +105,7 @@ def _discarded(view: RuleView) -> Iterator[tuple[Address, str, str, str]]:
         if view.dmarc_tags(domain) is not None:  # where it is the only one, dmarc-invalid reports it
             names.append((f"_dmarc.{domain}", "DMARC", dmarc))
     for name, kind, codec in names:
-        for text in view.lookup(name, "TXT") or ():
+        for text in (view.lookup(name, "TXT") if (name, "TXT") in view.dns_after else None) or ():
             if codec.is_record(text, strict=False) and not codec.is_record(text, strict=True):
                 yield view.record_address(name, "TXT"), name, kind, text
 
