@@ -363,6 +363,11 @@ def remove(live: str, terms: Iterable[str], drop_all: bool) -> str | None:
     would be left without an end. Foreign terms keep order and spelling; without a change ``live`` comes back as is.
     Raises ValueError when ``live`` is not an SPF record.
     """
+    return _without(live, tuple(terms), drop_all)
+
+
+@lru_cache(maxsize=4096)
+def _without(live: str, terms: tuple[str, ...], drop_all: bool) -> str | None:
     record = parse(live)
     ours = {parse_term(text).key for text in terms}
     kept = [term for term in record.terms if term.is_modifier or term.key not in ours or term is record.all]

@@ -321,20 +321,23 @@ class Upserts:
     def _tags(self, zone: Zone, intent: Intent, address: Address) -> None:
         codec = dmarc if intent.group == "dmarc" else bimi
         name, wanted = intent.name or "", dict(intent.tags or {})
-        text = codec.to_text(wanted)
         found = [(raw, t) for raw, t in zone.texts(name) if codec.is_record(t)]
         if len(found) > 1:
             self.plan.refuse_several(intent.group, name, (t for _, t in found), address, intent.source)
             return
         live = next(iter(zone.sets(name, "TXT")), None)
         if not found:
+            text = codec.to_text(wanted)
             self.plan.create(address, zone, intent, intents.encode(text), {**shown_tags(wanted), "value": text})
             return
         raw, there = found[0]
         old = dict(codec.parse(there))
         if same_tags(intent.group, old, wanted) and live is not None:
-            self.plan.right(address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": text})
+            self.plan.right(
+                address, zone, intent, live, [raw], lambda: {**shown_tags(wanted), "value": codec.to_text(wanted)}
+            )
             return
+        text = codec.to_text(wanted)
         assert live is not None
         self.plan.update(
             address,
