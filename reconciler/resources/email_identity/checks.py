@@ -6,7 +6,7 @@ Sources: SES API v2 DkimSigningAttributes, CreateEmailIdentityPolicy, PutEmailId
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from reconciler.desired.checks.place import EntryContext
@@ -84,10 +84,7 @@ def _domain_records(place: EntryContext) -> None:
     if isinstance(ttl, int) and ttl > LONG_TTL:
         place.warn("ttl", "dns-long-ttl", f"{ttl} seconds are more than a week: a wrong record would stay that long",
                    "write 300 to 86400")  # fmt: skip
-    _record(place, "dmarc", lambda value: dmarc.to_text(dmarc.from_yaml(value)))
-    _record(place, "spf", _spf_text)
-    _record(place, "bimi", lambda value: bimi.to_text(bimi.from_yaml(value)))
-    _ignored(place)
+    _records(place)
     if values.get("null_mx") is True and values.get("identity") is not False:
         place.warn(
             "null_mx", "dns-null-mx-sends", "a name that takes no mail should not send any (RFC 7505 section 4.2)",
@@ -135,16 +132,25 @@ def _wildcard(place: EntryContext) -> None:
             )  # fmt: skip
 
 
-def _ignored(place: EntryContext) -> None:
-    """Warn of what receivers ignore in the records that are declared."""
-    for key, codec in (("dmarc", dmarc), ("bimi", bimi)):
+_SOUND: Final[set[str]] = set()
+"""Records of which there is nothing to say: thousands of domains declare the same few."""
+
+
+def _records(place: EntryContext) -> None:
+    """Let the codec of each record judge it, and warn of what receivers ignore in it."""
+    for key, read in _TEXTS.items():
         written = place.values.get(key)
+        if written is None or (known := f"{key} {written!r}") in _SOUND:
+            continue
+        sound = _record(place, key, written, read)
         try:
-            tags = codec.from_yaml(written) if written is not None else {}
+            remarks = _CODECS[key].remarks(_CODECS[key].from_yaml(written)) if key in _CODECS else ()
         except ValueError:
             continue  # reported as an error
-        for code, tag, what, remedy in codec.remarks(tags):
+        for code, tag, what, remedy in remarks:
             place.warn(f"{key}.{tag}" if isinstance(written, dict) else key, code, what, remedy)
+        if sound and not remarks and len(_SOUND) < 16384:
+            _SOUND.add(known)
 
 
 def _spf_text(value: Any) -> str:
@@ -153,12 +159,18 @@ def _spf_text(value: Any) -> str:
     return spf.merge(None, wanted.terms, wanted.all or "~all")
 
 
-def _record(place: EntryContext, key: str, read: Callable[[Any], str]) -> None:
+_CODECS: Final[Mapping[str, Any]] = {"dmarc": dmarc, "bimi": bimi}
+_TEXTS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "dmarc": lambda value: dmarc.to_text(dmarc.from_yaml(value)),
+    "spf": _spf_text,
+    "bimi": lambda value: bimi.to_text(bimi.from_yaml(value)),
+}
+"""Record -> what returns the text that an entry asks for, and raises ValueError."""
+
+
+def _record(place: EntryContext, key: str, value: Any, read: Callable[[Any], str]) -> bool:
     """Let the codec of a record judge it; its sentences go to the tag that they are about. ``read`` returns the text,
-    which must fit a TXT record."""
-    value = place.values.get(key)
-    if value is None:
-        return
+    which must fit a TXT record. Whether it does."""
     try:
         txt.encode(read(value))
     except ValueError as error:
@@ -167,6 +179,8 @@ def _record(place: EntryContext, key: str, read: Callable[[Any], str]) -> None:
             path = f"{key}.{tag}" if isinstance(value, dict) and tag in value else key
             message = sentence.removeprefix(f"{tag}: ") if path != key else sentence
             place.error(path, f"bad-{key}", message, hint or _EXAMPLES[key], sentence)
+        return False
+    return True
 
 
 def _sentences(error: ValueError) -> list[tuple[str, str]]:
