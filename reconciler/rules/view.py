@@ -411,10 +411,10 @@ class RuleView(DnsView):
         if identity.alters("dkim.signing_attributes_origin") or identity.alters("dkim.domain_signing_selector"):
             return False
         status = identity.facts.get("dkim_status")
-        tokens = identity.facts.get("tokens") or ()
-        names = [f"{token}._domainkey.{identity.name}" for token in tokens]
-        if status == "TEMPORARY_FAILURE" and names and all(self.lookup(name, "CNAME") for name in names):
-            return None
+        if status == "TEMPORARY_FAILURE":
+            names = [f"{token}._domainkey.{identity.name}" for token in identity.facts.get("tokens") or ()]
+            if names and all(self.lookup(name, "CNAME") for name in names):
+                return None
         return None if status is None else status == "SUCCESS"
 
     def spf_aligns(self, identity: Resource, tags: Mapping[str, str]) -> bool:

@@ -641,7 +641,10 @@ def mail_from_failing(view: RuleView, identity: Resource) -> Iterator[Problem]:
 
 # --- notifications -------------------------------------------------------------------------------------------------
 
-notification_rule = RuleFor(resources_after("email_identity"), "Notifications", _EXAMPLE)
+notification_rule = RuleFor(
+    lambda view: ((a, one) for a, one in view.once(resources_after("email_identity")) if one.will(NOTIFICATIONS)),
+    "Notifications", _EXAMPLE,
+)  # fmt: skip
 
 _SES = "ses.amazonaws.com"
 
