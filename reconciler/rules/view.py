@@ -321,8 +321,8 @@ class RuleView(DnsView):
     def record_address(self, name: str, kind: str) -> Address:
         """The address of a record: the plan's own where it has one, else built from the zone that would hold it."""
         zone = self.zone_of(name)
-        if zone is not None and (built := f"dns_record/{zone}/{name}/{kind}") in self._resource_index:
-            return built
+        if zone is not None and (found := self._resource_index.get(f"dns_record/{zone}/{name}/{kind}")) is not None:
+            return found.address  # no copy of it: rules remember the addresses of tens of thousands
         if known := self._elsewhere.get(f"{name}/{kind}"):
             return known
         if zone is None:
