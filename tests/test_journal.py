@@ -15,6 +15,7 @@ import support
 from reconciler import journal
 from reconciler.cli.common import backend_connection
 from reconciler.cli.common import lock_of as lock_for
+from reconciler.errors import AwsError
 from reconciler.journal import JournalRun, last_applied, recording
 from reconciler.model import Stack
 
@@ -232,3 +233,69 @@ def test_a_bucket_shows_a_run_under_way(house: support.House, monkeypatch: pytes
     assert read_runs(stack(**S3))[0].outcome == "applied"
     # Another environment of the stack has a journal of its own.
     assert read_runs(Stack("acme", "staging", support.ACCOUNT, (support.HOME,), **S3)) == []
+
+
+# --- the runs before this one ----------------------------------------------------------------------------------------
+
+
+def ended(house: support.House, backend: dict[str, Any], count: int) -> None:
+    """So many runs, of a connection that nobody else has."""
+    planned = house.make(DOCUMENT)
+    for _ in range(count):
+        with recording(stack(**backend), planned.aws, "apply") as run:
+            run.outcome = "applied"
+
+
+def asks(house: support.House) -> list[str]:
+    return [call for call in house.calls() if "s3" in call]
+
+
+def test_past_runs_are_read_once_by_all_who_ask(house: support.House) -> None:
+    support.client("s3").create_bucket(Bucket=BUCKET)
+    ended(house, S3, 2)
+    aws = backend_connection(stack(**S3))
+    assert aws is not None
+    house.clear()
+    first = journal.past_runs(stack(**S3), aws)
+    assert (len(first), len(asks(house))) == (2, 3)  # one listing, and one object a run
+    ended(house, S3, 1)
+    house.clear()
+    assert journal.past_runs(stack(**S3), aws) == first
+    assert not asks(house)
+    other = backend_connection(stack(**S3))
+    assert other is not None
+    assert len(journal.past_runs(stack(**S3), other)) == 3, "another run reads for itself"
+
+
+def test_past_runs_are_the_last_ones(
+    house: support.House, backend: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PAST", 2)
+    ended(house, backend, 3)
+    every = journal.read_runs(stack(**backend), house.make(DOCUMENT).aws)
+    assert len(every) == 3
+    assert journal.past_runs(stack(**backend), house.make(DOCUMENT).aws) == every[:2]
+
+
+def test_past_runs_that_could_not_be_read_are_asked_for_again(house: support.House) -> None:
+    """A journal that cannot be read is not one without runs."""
+    support.client("s3").create_bucket(Bucket=BUCKET)
+    ended(house, S3, 1)
+    aws = house.make(DOCUMENT).aws
+    house.sandbox.fault("denied", service="s3", operation="ListObjects*", count=None)
+    for _ in range(2):
+        with pytest.raises(AwsError):
+            journal.past_runs(stack(**S3), aws)
+    house.sandbox.clear_faults()
+    assert len(journal.past_runs(stack(**S3), aws)) == 1
+
+
+def test_what_is_wrong_with_past_runs_is_said_to_all_who_ask(house: support.House) -> None:
+    ended(house, {}, 1)
+    with (Path(os.environ["RECON_DIR"]) / "journal-acme.jsonl").open("a") as file:
+        file.write("no json\n")
+    aws = house.make(DOCUMENT).aws
+    said: list[str] = []
+    for count in (1, 2):
+        assert len(journal.past_runs(stack(), aws, warn=said.append)) == 1
+        assert len(said) == count and "1 line of the journal" in said[-1]

@@ -62,8 +62,11 @@ def apply_plan(
 def _carry_out(plan: Plan, run: ApplyRun, progress: Progress, wait_for_ses: bool) -> None:
     """Run all steps, and wait until what they wrote is in sync, verified and visible."""
     now, after = split_after_verification([step for change in plan.changes for step in steps_of(change)])
+    progress.zones.expect(step.zone for step in (*now, *after) if step.zone)
     progress.diagnostics += progress.zones.load(step.zone for step in now if step.zone)
-    progress.execute(schedule(now))
+    batches = schedule(now)
+    del now  # only what has not ended yet keeps its steps
+    progress.execute(batches)
     if not run.stop.is_set():
         # SES often sees the records before Route 53 says that they are everywhere: both are looked at side by side.
         written = progress.written()  # before steps go on in the other thread

@@ -52,21 +52,24 @@ class Progress:
         """When the last step of each resource ended (``time.monotonic``), in that order."""
         self.lock = threading.Lock()
 
-    def execute(self, batches: Sequence[Batch]) -> None:
-        """Run every batch when the batches that it needs have ended; steps that need a failed step are skipped.
+    def execute(self, batches: list[Batch]) -> None:
+        """Run every batch when the batches that it needs have ended; steps that need a failed step are skipped. Takes
+        the batches out of the list: what has ended is not kept, which of ten thousand domains would be much.
 
         Ready batches take turns among AWS's rate limits, so that no region or service waits for another. Of one limit,
         what most others wait for one after another goes first: a DNS batch waits for every identity that it is about.
         """
-        followers: dict[str, list[Batch]] = {}
-        missing = {batch.id: len(batch.needs) for batch in batches}
+        followers: dict[str, list[str]] = {}
         for batch in batches:
             for need in batch.needs:
-                followers.setdefault(need, []).append(batch)
+                followers.setdefault(need, []).append(batch.id)
         chain = longest_chains(batches)
         ready = FairQueue[Batch](
             _limit_of, (batch for batch in batches if not batch.needs), urgency=lambda batch: chain[batch.id]
         )
+        waiting = {batch.id: batch for batch in batches if batch.needs}
+        missing = {name: len(batch.needs) for name, batch in waiting.items()}
+        batches.clear()
         ended: _Ended = SimpleQueue()
         running = 0
         with ThreadPoolExecutor(max_workers=self.run.aws.parallelism) as pool:
@@ -83,10 +86,11 @@ class Progress:
                 running -= 1
                 ready.task_done(batch)
                 future.result()
-                for follower in followers.get(batch.id, ()):
-                    missing[follower.id] -= 1
-                    if not missing[follower.id]:
-                        ready.put(follower)
+                self.zones.ended(batch.steps)
+                for follower in followers.pop(batch.id, ()):
+                    missing[follower] -= 1
+                    if not missing[follower]:
+                        ready.put(waiting.pop(follower))
 
     def _run_batch(self, batch: Batch) -> None:
         if self.stop.is_set():

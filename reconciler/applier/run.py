@@ -111,6 +111,11 @@ class ApplyRun:
                 self._looks[key] = time.monotonic(), live
             return live
 
+    def look_afresh(self) -> None:
+        """Take no look of before for an answer from now on: what the run has written since may have changed it."""
+        with self._lock:
+            self._looks.clear()
+
     def wait_verified(self, region: str, domain: str) -> None:
         """Wait for the identity at or nearest above ``domain``; all steps that wait for the same share one poll."""
         with self._lock:

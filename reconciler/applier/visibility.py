@@ -79,6 +79,7 @@ def wait_for_ses(
     Returns why an identity is not verified, by address, and a note for each that is. SES may not show ``written`` (the
     changes that are done) for a while; another identity that does not exist was never created, and is skipped.
     ``run.deadline`` ends it, which may be set while it waits."""
+    run.look_afresh()
     touched = {
         c.address for c in plan.changes if c.kind == "email_identity" and c.action != "delete" and "@" not in c.address
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,27 @@ class Zones:
         self.changed: dict[str, str] = {}
         """Zone id -> the id of its last change."""
         self.sent: set[str] = set()
+        self.left = Counter[str]()
+        """How many steps of each zone have not ended."""
+        self.unused: dict[str, list[str]] = {}
+        """The stacks for which a zone is tagged although it has no marker of theirs any more, by its id."""
         self.zone_locks: dict[str, threading.Lock] = {}
         self.lock = threading.Lock()
+
+    def expect(self, zone_ids: Iterable[str]) -> None:
+        """The zone of each step of this run, so that the records of a zone go with its last step."""
+        self.left.update(zone_ids)
+
+    def ended(self, steps: Iterable[Step]) -> None:
+        """Count steps that have ended or been skipped. What is known of the records of a zone that no step writes any
+        more goes: of ten thousand new domains that is as much as their part of the plan."""
+        for step in steps:
+            if not step.zone:
+                continue
+            self.left[step.zone] -= 1
+            if not self.left[step.zone] and (zone := self.run.zones.get(step.zone)) is not None:
+                self._note_unused(zone)
+                zone.unload()
 
     def load(self, zone_ids: Iterable[str]) -> list[Diagnostic]:
         """Read the zones that are not read yet. Returns an error for each that could not be read."""
@@ -198,9 +218,8 @@ class Zones:
         """Remove the tag, ours or a former stack's, from the zones whose last marker this run deleted."""
         found = []
         for zone in self.run.zones.values():
-            if not (zone.tagged_for and zone.loaded and zone.id in self.sent):
-                continue
-            unused = marker.unused_tags(zone)
+            self._note_unused(zone)
+            unused = self.unused.get(zone.id, [])
             try:
                 if unused:
                     untag_zone(self.run.aws, unused, zone.id)
@@ -208,6 +227,11 @@ class Zones:
                 text = f"zone {zone.name} keeps its tag {', '.join(f'recon:{one}' for one in unused)}: {error.message}"
                 found.append(Diagnostic("warning", "zone-tag", text))
         return found
+
+    def _note_unused(self, zone: Zone) -> None:
+        """Keep which tags of a zone are unused, before its records go."""
+        if zone.tagged_for and zone.loaded and zone.id in self.sent:
+            self.unused[zone.id] = marker.unused_tags(zone)
 
     def wait_insync(self, already: Mapping[str, str] | None = None) -> list[Diagnostic]:
         """Wait until every zone's last change is INSYNC (Route 53 API, GetChange).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +44,7 @@ from reconciler.model import Diagnostic
 if TYPE_CHECKING:
     from reconciler.aws import Aws
     from reconciler.lock import HeldLock
-    from reconciler.model import Plan, State
+    from reconciler.model import Plan, Stack, State
 
 
 @app.command()
@@ -95,12 +95,8 @@ def apply(
         return _apply_saved(saved, declared, where, command, parallelism, lock_timeout, out, consent, waiting)
     if expect or state_dir:
         raise ReconError("--expect and --state need a saved plan", hint="recon plan --out plan.json")
-    targets = validate_targets(target)
-    declared, warnings = load(state, env, out)
-    if not auto_approve:
-        must_have_terminal("apply", "apply a saved plan (recon plan --out), or use --auto-approve")
-    options = {"targets": targets, **read_options}
-    return _apply_state(declared, warnings, options, lock_timeout, out, consent, waiting, ask=not auto_approve)
+    options = {"targets": validate_targets(target), **read_options}
+    return _apply_state(state, env, options, lock_timeout, out, consent, waiting, ask=not auto_approve)
 
 
 def _apply_saved(
@@ -125,16 +121,19 @@ def _apply_saved(
         check_safeguards(plan, **consent)  # before anything is read, as far as the file itself says it
     with with_lock(stack, command, out, lock_timeout) as held:
         if not plan.changes:
-            return _run_apply(plan, declared, guarded(stack, "apply", parallelism), {}, out, held, **waiting)
+            aws = guarded(stack, "apply", parallelism)
+            return _run_apply(plan, stack, declared_digests(declared), aws, {}, out, held, **waiting)
         plan, again = plan_again(plan, declared, where, parallelism=parallelism)
         for one in (plan, again.plan):
             check_safeguards(one, **consent)
-        return _run_apply(plan, declared, again.aws, again.snapshot.zones, out, held, **waiting)
+        aws, zones = again.aws, again.snapshot.zones
+        del again  # as in _apply_state
+        return _run_apply(plan, stack, declared_digests(declared), aws, zones, out, held, **waiting)
 
 
 def _apply_state(
-    declared: State,
-    warnings: Iterable[Diagnostic],
+    state: str,
+    env: str | None,
     options: Mapping[str, Any],
     lock_timeout: str,
     out: Output,
@@ -143,26 +142,33 @@ def _apply_state(
     *,
     ask: bool,
 ) -> int:
-    """Plan under the lock, ask, and apply; ``options`` are those of ``running.make``. Returns the exit code."""
+    """Load the YAML, plan under the lock, ask, and apply; ``options`` are those of ``running.make``. Returns the exit
+    code."""
     from reconciler import running
     from reconciler.safeguards import check_safeguards
 
-    with with_lock(declared.stack, "apply", out, lock_timeout) as held:
+    declared, warnings = load(state, env, out)
+    if ask:
+        must_have_terminal("apply", "apply a saved plan (recon plan --out), or use --auto-approve")
+    stack = declared.stack
+    with with_lock(stack, "apply", out, lock_timeout) as held:
         planned = running.make(declared, purpose="apply", **options)
-        plan = with_warnings(planned, warnings)
+        plan, aws, zones = with_warnings(planned, warnings), planned.aws, planned.snapshot.zones
+        # What a large plan was made from goes before the plan is drawn, and before its steps are made: nobody else
+        # holds it.
+        digests = declared_digests(declared)
+        del planned, declared
         if not plan.changes and plan.outcome != "refused":
             out.plan(plan)
-            _record_unchanged(plan, declared, planned.aws, out, held)
+            _record_unchanged(plan, stack, digests, aws, out, held)
             return running.exit_code(plan, detailed=False)
         if out.format == "text":
             out.plan(plan)
-        check_safeguards(plan, max_deletes=declared.stack.max_deletes, **consent)
+        check_safeguards(plan, max_deletes=stack.max_deletes, **consent)
         if ask and not yes("Apply this plan? Only `yes` is accepted: "):
             out.info("Nothing was written.")
             return 1
-        aws, zones = planned.aws, planned.snapshot.zones
-        del planned  # what a large plan was made from goes before its steps are made
-        return _run_apply(plan, declared, aws, zones, out, held, **waiting)
+        return _run_apply(plan, stack, digests, aws, zones, out, held, **waiting)
 
 
 @app.command()
@@ -200,7 +206,9 @@ def destroy(
         if ask and not yes(f"Type the stack's name ({declared.stack.name}) to delete all this: ", declared.stack.name):
             out.info("Nothing was deleted.")
             return 1
-        return _run_apply(plan, declared, planned.aws, planned.snapshot.zones, out, held)
+        aws, zones = planned.aws, planned.snapshot.zones
+        del planned  # as in _apply_state
+        return _run_apply(plan, declared.stack, declared_digests(declared), aws, zones, out, held)
 
 
 def _without_consent(plan: Plan, why: str) -> Refused:
@@ -248,16 +256,18 @@ def unlock(
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 
-def _run_apply(plan: Plan, declared: State, aws: Aws, zones: Any, out: Output, held: HeldLock, **options: Any) -> int:
-    """Apply a plan and print the result. After Ctrl-C, or if the lock is lost, calls in flight end and no more are
-    started. Returns the exit code."""
+def _run_apply(
+    plan: Plan, stack: Stack, digests: Mapping[str, str], aws: Aws, zones: Any, out: Output, held: HeldLock,
+    **options: Any,
+) -> int:  # fmt: skip
+    """Apply a plan and print the result; ``digests`` are those of what is declared. After Ctrl-C, or if the lock is
+    lost, calls in flight end and no more are started. Returns the exit code."""
     from reconciler.activity import working
     from reconciler.applier import apply_plan
     from reconciler.cli.progress import StepProgress
     from reconciler.journal import recording
     from reconciler.steps import steps_of, to_do
 
-    digests = declared_digests(declared)
     stop = threading.Event()
     interrupted = threading.Event()
 
@@ -272,9 +282,7 @@ def _run_apply(plan: Plan, declared: State, aws: Aws, zones: Any, out: Output, h
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with recording(
-            declared.stack, held.aws or aws, held.holder.command, plan, declared=digests, warn=out.info
-        ) as run:
+        with recording(stack, held.aws or aws, held.holder.command, plan, declared=digests, warn=out.info) as run:
             held.on_lost(lambda: stop_because("Somebody else freed the lock"))
 
             def on_step(step: str, outcome: str, code: str) -> None:
@@ -305,12 +313,13 @@ def _run_apply(plan: Plan, declared: State, aws: Aws, zones: Any, out: Output, h
     return 3 if {one.status for one in result.applied} in ({"skipped"}, {"done", "skipped"}) else 1
 
 
-def _record_unchanged(plan: Plan, declared: State, aws: Aws, out: Output, held: HeldLock) -> None:
+def _record_unchanged(
+    plan: Plan, stack: Stack, digests: Mapping[str, str], aws: Aws, out: Output, held: HeldLock
+) -> None:
     """Record an apply without changes in the journal: this state is now the applied one."""
     from reconciler.journal import recording
 
-    digests = declared_digests(declared)
-    with recording(declared.stack, held.aws or aws, held.holder.command, plan, declared=digests, warn=out.info) as run:
+    with recording(stack, held.aws or aws, held.holder.command, plan, declared=digests, warn=out.info) as run:
         run.outcome = "no_changes" if plan.outcome == "no_changes" else plan.outcome
 
 

@@ -5,6 +5,7 @@ The planner calls ``desired`` -> ``observe`` -> ``plan``; the applier calls ``st
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -137,10 +138,11 @@ class Step:
     """Waits for SES to verify; runs after everything else."""
     unseen: tuple[str, ...] = ()
     """Error codes with which AWS refuses it while it does not see yet what the run has created of what it needs."""
+    id: Need = dataclasses.field(init=False)
+    """Kept, as an apply of many thousand steps has it in several sets and maps."""
 
-    @property
-    def id(self) -> Need:
-        return Need(self.address, self.label)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", Need(self.address, self.label))
 
 
 class BaseKind(ABC):

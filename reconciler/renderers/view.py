@@ -180,7 +180,7 @@ def view(plan: Plan) -> View:
         lists.extend([changes] if one_block else [[change] for change in changes])
     lists.sort(key=lambda changes: order[id(changes[0])])
     blocks = tuple(_block(changes, authors) for changes in lists)
-    return View(
+    seen = View(
         plan,
         blocks,
         fold_diagnostics(one for one in told if not _stands(one, plan)),
@@ -188,6 +188,8 @@ def view(plan: Plan) -> View:
         tuple(sorted((b for b in blocks if b.risky), key=_risk_rank)),
         tuple(b for b in blocks if not b.risky),
     )
+    _names_of.cache_clear()  # 4 MiB for a thousand new domains, which an apply has no use for
+    return seen
 
 
 def _enough(addresses: Sequence[str]) -> bool:

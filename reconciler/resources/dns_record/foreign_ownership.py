@@ -163,7 +163,7 @@ def _concerned(changes: Iterable[Change], *actions: ActionName) -> Iterator[tupl
     for change in changes:
         if change.kind == NAME and change.action in actions:
             for group in change.execution.get("may_be_others", ()):
-                yield change, (str(change.execution["name"]), group)
+                yield change, (str(change.execution.get("name")), group)
 
 
 def _domain_of(record: str, group_name: str) -> str:

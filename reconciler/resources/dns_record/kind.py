@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -187,10 +188,10 @@ class DnsRecord(BaseKind):
 
     def steps(self, change: Change) -> Iterable[Step]:
         run = change.execution
-        zone = str(run["zone"])
+        zone, needs = str(run["zone"]), run.get("needs", ())
         if change.claims and not run.get("marker"):
             # A tag or a marker remembers it; nothing to call.
-            yield Step(change.address, "claim", run["needs"], lambda rt: None)
+            yield Step(change.address, "claim", needs, lambda rt: None)
             return
         if run.get("tag"):
             calls = ("route53:ChangeTagsForResource",)
@@ -215,16 +216,17 @@ class DnsRecord(BaseKind):
                 yield Step(
                     change.address,
                     "mark",
-                    run["needs"],
+                    needs,
                     zone=zone,
                     edits=lambda rt: [_edit(change, add=run["add"])],
                     calls=("route53:ChangeResourceRecordSets",),
                 )
             if run.get("remove"):
+                marked = (Need(change.address, "mark"),) if run.get("add") or run.get("mark") else ()
                 yield Step(
                     change.address,
                     "write",
-                    (Need(change.address, "mark"), *needs_of(order_of(change).after, "write", "create", "claim")),
+                    (*marked, *needs_of(order_of(change).after, "write", "create", "claim")),
                     zone=zone,
                     edits=lambda rt: [_edit(change, remove=run["remove"], last=True)],
                     calls=("route53:ChangeResourceRecordSets",),
@@ -233,9 +235,9 @@ class DnsRecord(BaseKind):
         yield Step(
             change.address,
             "write",
-            (Need(change.address, "mark"), *run["needs"]),
+            (Need(change.address, "mark"), *needs) if run.get("mark") else needs,
             zone=zone,
-            edits=lambda rt: list(_write_edits(rt, change)),
+            edits=partial(_write_edits, change),
             calls=("route53:ChangeResourceRecordSets",),
         )
 
@@ -450,13 +452,13 @@ def _mark_edits(change: Change, verb: str) -> list[Edit]:
     return [Edit(change.address, name, "TXT", remove=value, last=True)]
 
 
-def _write_edits(rt: Runtime, change: Change) -> Iterator[Edit]:
+def _write_edits(change: Change, rt: Runtime) -> Iterator[Edit]:
     run = change.execution
     token = run.get("token")
     if token:
         yield from _token_edits(rt, change, token)
     else:
-        yield _edit(change, add=run["add"], remove=run["remove"])
+        yield _edit(change, add=run.get("add", ()), remove=run.get("remove", ()))
     if run.get("mark"):
         yield from _mark_edits(change, "remove")
 

@@ -91,6 +91,7 @@ class RecordPlan:
             self.identities.setdefault(desired.name, []).append(desired.address)
         self.of_domain: dict[str, list[RecordChange]] = {}
         self.changes: dict[Address, RecordChange] = {}
+        self.alike: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # what the records of an identity wait for, kept once
         self.wanted: dict[tuple[str, str], Intent] = {}
         self.written: dict[Address, set[str]] = {}  # owner -> groups written by this plan
         self.left_to_others: set[Address] = set()  # owners whose tracking name belongs to somebody else
@@ -516,17 +517,19 @@ class RecordPlan:
         live = next(iter(planned.zone.sets(planned.name, planned.type)), None) if planned.name else None
         if self.zones_of_name[planned.zone.name] > 1:
             self._say_zone(planned)
-        execution: dict[str, Any] = {
-            "zone": planned.zone.id,
+        needs = tuple(sorted(set(planned.needs)))
+        given: dict[str, Any] = {
             "name": planned.name,
-            "type": planned.type,
             "remove": planned.remove,
             "add": planned.add,
             "ttl": planned.ttl,
-            "needs": tuple(sorted(set(planned.needs))),
-            "expect": dict(live.raw) if live else None,
+            "needs": self.alike.setdefault(needs, needs),
             **Order(after=planned.after_changes).execution(),
         }
+        # Only what is there: of a plan's tens of thousands of records, a map of five keys takes half of a larger one.
+        execution: dict[str, Any] = {"zone": planned.zone.id, "type": planned.type}
+        execution |= {key: value for key, value in given.items() if value not in (None, (), [])}
+        depends = tuple(sorted(planned.depends))
         if planned.may_be_others:
             execution["may_be_others"] = tuple(sorted(planned.may_be_others))
         if planned.token:
@@ -552,7 +555,7 @@ class RecordPlan:
             planned.after,
             planned.diff,
             planned.unknown,
-            tuple(sorted(planned.depends)),
+            self.alike.setdefault(depends, depends),
             planned.notes,
             planned.source,
             set_digest(live) if live else None,

@@ -92,6 +92,13 @@ class Zone:
         self.records.setdefault((record.name, record.type), []).append(record)
         self.by_name.setdefault(record.name, []).append(record)
 
+    def unload(self) -> None:
+        """Forget its records."""
+        self.loaded = False
+        self.records.clear()
+        self.by_name.clear()
+        self.cuts.clear()
+
     def sets(self, name: str, type_: str) -> list[RecordSet]:
         return self.records.get((name, type_), [])
 
@@ -174,10 +181,7 @@ def list_zones(aws: Aws) -> dict[str, Zone]:
 
 def load(aws: Aws, zone: Zone) -> None:
     """Read all record sets of a zone into it: one call per 300. Not ``loaded`` where that fails half-way."""
-    zone.loaded = False
-    zone.records.clear()
-    zone.by_name.clear()
-    zone.cuts.clear()
+    zone.unload()
     start: dict[str, Any] = {}
     while True:
         answer = aws.call("route53", "ListResourceRecordSets", dns=True, HostedZoneId=zone.id, **start)
