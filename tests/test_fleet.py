@@ -9,6 +9,8 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -550,6 +552,64 @@ def test_a_dead_scheduler_ends_the_run_and_a_second_start_resumes_it(house: Hous
     assert ran.code == 0
     assert ran.json["missing"] == []
     assert len(ran.json["stacks"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.threads
+@pytest.mark.parametrize(("sign", "said"), [(signal.SIGKILL, "is gone"), (signal.SIGSTOP, "does not answer any more")])
+def test_no_question_to_a_lost_scheduler_waits_for_long(
+    house: House, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals, said: str
+) -> None:
+    pytest.importorskip("distributed")
+    for name in ("ANSWER_SECONDS", "LOST_SECONDS", "SILENT_SECONDS"):
+        monkeypatch.setattr(dask_cluster, name, 0.5)
+    with dask(house, 0) as (address, scheduler, _), contextlib.closing(dask_cluster.ClusterWorkers(address)) as workers:
+        assert workers.room() == 1
+        scheduler.send_signal(sign)
+        begun = time.monotonic()
+        with pytest.raises(ReconError, match=said):
+            while True:
+                assert workers.room() <= 0
+                assert workers.ended(0.1) == []
+        assert time.monotonic() - begun < 10
+        scheduler.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.threads
+def test_what_a_worker_was_doing_that_is_silent_is_done_elsewhere(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    from distributed import Client
+
+    monkeypatch.setattr(dask_cluster, "SILENT_SECONDS", 3.0)
+    write_fleet(house.home, {"a": stack("a")})
+    stopped: list[int] = []
+
+    def stop(address: str) -> None:
+        held.wait()
+        with Client(address, set_as_default=False) as other:
+            (worker,) = (one for one, keys in other.processing().items() if keys)
+            stopped.append(other.run(os.getpid)[worker])
+        os.kill(stopped[0], signal.SIGSTOP)
+        held.open()
+
+    with dask(house, 2) as (address, _, _), gate("GetCallerIdentity") as held:
+        with Client(address, set_as_default=False) as one:
+            one.wait_for_workers(2, timeout=60)
+        thread = threading.Thread(target=stop, args=[address])
+        thread.start()
+        begun = time.monotonic()
+        try:
+            ran = house.cli("fleet", "plan", "fleet.yaml", "--format", "json", "--scheduler", address)
+        finally:
+            thread.join()
+            for process in stopped:
+                os.kill(process, signal.SIGKILL)
+        assert time.monotonic() - begun < 120, "Dask itself waits for five minutes"
+    assert ran.code == 0
+    assert [(one["exit_code"], one["attempts"]) for one in ran.json["stacks"]] == [(0, 2)]
 
 
 def test_a_scheduler_that_does_not_answer_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ Source: Dask documentation, "TLS/SSL", "Worker Resilience", "Futures".
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -18,12 +20,22 @@ from reconciler.fleet.work import Task, carry_out
 from reconciler.masking import mask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from distributed import Future
 
 CONNECT_SECONDS: Final = 20.0
 LOST_SECONDS: Final = 5.0
 """How long a scheduler may be gone before the run gives up."""
+ANSWER_SECONDS: Final = 5.0
+"""How long one question to the scheduler may take: Dask itself asks a dead one for 20 seconds, and a stopped one for
+ever."""
+SILENT_SECONDS: Final = 60.0
+"""How long nothing may be heard of a scheduler or a worker that is connected: it may be stopped, or its host gone. Dask
+waits five minutes for a worker, and for ever where the worker's nanny has started another one meanwhile."""
 NO_WORKERS_SECONDS: Final = 120.0
+_OVER: Final = frozenset({"finished", "error", "cancelled"})
+"""States of a future that has ended. Not "lost": its worker died with the result, and Dask starts it again."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -86,9 +98,49 @@ class ClusterWorkers:
         self._running: dict[str, Future[None]] = {}
         self._gone_since: float | None = None
         self._idle_since: float | None = None
+        self._answered = time.monotonic()
+        self._silent: dict[str, tuple[float, float]] = {}
+        """For each worker when the scheduler last heard of it, by its own clock, and for how long that is the same."""
 
     def room(self) -> int:
-        return max(len(self._client.scheduler_info(n_workers=-1)["workers"]), 1) - len(self._running)
+        workers = self._workers()
+        return 0 if workers is None else max(workers, 1) - len(self._running)
+
+    def _workers(self) -> int | None:
+        """How many workers the scheduler has; None where it does not say."""
+        if self._client.status != "running":
+            return None
+        try:
+            # Not `scheduler_info`, which waits without a limit, and whose answer Dask's own timers may have emptied.
+            ask = self._client.scheduler.identity
+            found = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)
+        except (Exception, asyncio.CancelledError):  # a client that loses its scheduler meanwhile may raise anything
+            return None
+        return len(found["workers"]) - self._let_go({at: one["last_seen"] for at, one in found["workers"].items()})
+
+    def _let_go(self, seen: Mapping[str, float]) -> int:
+        """How many workers are let go, since nothing is heard of them while they have one of our units: Dask then
+        starts that elsewhere. ``seen`` says when the scheduler last heard of each."""
+        now = time.monotonic()
+        # Where the scheduler itself was silent, it could hear of nobody.
+        passed, self._answered = min(now - self._answered, 2 * ANSWER_SECONDS), now
+        before, self._silent = self._silent, {}
+        for worker, last in seen.items():
+            then, silent = before.get(worker, (last, 0.0))
+            self._silent[worker] = last, silent + passed if then == last else 0.0
+        silent_ones = [worker for worker, (_, silent) in self._silent.items() if silent > SILENT_SECONDS]
+        if not silent_ones:
+            return 0
+        ours = {future.key for future in self._running.values()}
+        ask, sync = self._client.scheduler, self._client.sync
+        try:
+            working = sync(ask.processing, workers=silent_ones, callback_timeout=ANSWER_SECONDS)
+            lost = [worker for worker, keys in working.items() if ours.intersection(keys)]
+            if lost:
+                sync(ask.retire_workers, workers=lost, close_workers=True, callback_timeout=ANSWER_SECONDS)
+        except (Exception, asyncio.CancelledError):  # as above; asked again in a second
+            return 0
+        return len(lost)
 
     def start(self, task: Task) -> None:
         key = f"{task.run_id}/{task.unit}/{time.monotonic_ns()}"
@@ -96,17 +148,21 @@ class ClusterWorkers:
 
     def ended(self, seconds: float) -> list[Ended]:
         until = time.monotonic() + seconds
-        while not any(future.done() for future in self._running.values()):  # `wait` asks for a client of the process
+        # `wait` asks for a client of the process.
+        while not (over := [(u, f.status) for u, f in self._running.items() if f.status in _OVER]):
             self._check_scheduler()
             if time.monotonic() >= until:
                 return []
             time.sleep(0.05)
         self._idle_since = None
-        return [self._end(unit) for unit, future in list(self._running.items()) if future.done()]
+        return [self._end(unit, status) for unit, status in over]
 
-    def _end(self, unit: str) -> Ended:
+    def _end(self, unit: str, status: str) -> Ended:
         future = self._running.pop(unit)
-        status, problem = future.status, future.exception() if future.status == "error" else None
+        problem: BaseException | None = None
+        if status == "error":
+            with contextlib.suppress(Exception, asyncio.CancelledError):  # the scheduler is lost just now
+                problem = future.exception(timeout=ANSWER_SECONDS)
         future.release()
         if status == "finished":
             return Ended(unit)
@@ -126,7 +182,12 @@ class ClusterWorkers:
                 raise self._lost()
             return
         self._gone_since = None
-        if self._client.scheduler_info(n_workers=-1)["workers"]:
+        if now < self._answered + 1:
+            return
+        workers = self._workers()
+        if workers is None and now - self._answered > SILENT_SECONDS:
+            raise self._lost("does not answer any more")
+        if workers != 0:
             self._idle_since = None
             return
         self._idle_since = self._idle_since or now
@@ -134,16 +195,18 @@ class ClusterWorkers:
             hint = "start workers, then start this run again with the same --run-id"
             raise ReconError(f"the Dask scheduler at {self.address} has no workers", hint=hint)
 
-    def _lost(self) -> ReconError:
+    def _lost(self, how: str = "is gone") -> ReconError:
         return ReconError(
-            f"the Dask scheduler at {self.address} is gone",
+            f"the Dask scheduler at {self.address} {how}",
             hint="what has a report is done: start again with the same --run-id once a scheduler runs",
         )
 
     def close(self) -> None:
-        for future in self._running.values():
-            future.release()
-        self._client.close(timeout=2)
+        # All reports are stored: nothing that a lost scheduler makes fail here may take the place of the result.
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            for future in self._running.values():
+                future.release()
+            self._client.close(timeout=2)
 
 
 def _silence() -> None:
