@@ -164,20 +164,25 @@ def cluster(
     while not (place.exists() and place.read_text().rstrip().endswith("}")):
         time.sleep(0.1)
     address = json.loads(place.read_text())["address"]
-    nannies = [
-        subprocess.Popen(
+
+    def nanny(number: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [*base, "distributed.cli.dask_worker", address, "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard",
              "--local-directory", str(folder / f"worker{number}"), "--death-timeout", "30"], **quiet,
-        )
-        for number in range(workers)
-    ]  # fmt: skip
+        )  # fmt: skip
+
+    nannies = [nanny(number) for number in range(workers)]
 
     def find() -> list[int]:
         found = []
-        for nanny in nannies:
+        for number, one in enumerate(nannies):
+            # A nanny ends when its first worker is killed before that is up; whoever deploys workers starts it again.
+            if one.poll() is not None:
+                nannies[number] = nanny(number)
+        for process in nannies:
             with contextlib.suppress(OSError):
                 # Any thread of a nanny may start its worker; its other child is multiprocessing's resource tracker.
-                children = [one for text in Path(f"/proc/{nanny.pid}/task").glob("*/children")
+                children = [one for text in Path(f"/proc/{process.pid}/task").glob("*/children")
                             for one in text.read_text().split()]  # fmt: skip
                 found += [int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
         return found
