@@ -612,6 +612,32 @@ def test_what_a_worker_was_doing_that_is_silent_is_done_elsewhere(
     assert [(one["exit_code"], one["attempts"]) for one in ran.json["stacks"]] == [(0, 2)]
 
 
+@pytest.mark.slow
+@pytest.mark.threads
+def test_what_a_worker_does_not_know_that_it_has_is_done_elsewhere(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    from distributed import Client
+
+    monkeypatch.setattr(dask_cluster, "SILENT_SECONDS", 3.0)
+    write_fleet(house.home, {"a": stack("a"), "b": stack("b", "222233334444")})
+
+    def forget(dask_worker: Any) -> None:
+        dask_worker.stream_handlers["compute-task"] = lambda **message: None
+
+    with dask(house, 2) as (address, _, _), Client(address, set_as_default=False) as other:
+        other.wait_for_workers(2, timeout=60)
+        one = min(other.scheduler_info(n_workers=-1)["workers"])
+        other.run(forget, workers=[one])
+        begun = time.monotonic()
+        ran = house.cli("fleet", "plan", "fleet.yaml", "--format", "json", "--scheduler", address)
+        assert time.monotonic() - begun < 120
+        assert one not in other.scheduler_info(n_workers=-1)["workers"]
+    assert ran.json["missing"] == []
+    assert {one["id"]: one["exit_code"] for one in ran.json["stacks"]} == {"teams/a": 0, "teams/b": 3}
+
+
 def test_a_scheduler_that_does_not_answer_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 0.2)

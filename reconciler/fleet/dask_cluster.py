@@ -31,8 +31,8 @@ ANSWER_SECONDS: Final = 5.0
 """How long one question to the scheduler may take: Dask itself asks a dead one for 20 seconds, and a stopped one for
 ever."""
 SILENT_SECONDS: Final = 60.0
-"""How long nothing may be heard of a scheduler or a worker that is connected: it may be stopped, or its host gone. Dask
-waits five minutes for a worker, and for ever where the worker's nanny has started another one meanwhile."""
+"""How long nothing may be heard of a connected scheduler, or of the work of a worker: it may be stopped, or its host
+gone. Dask waits five minutes for a worker, and for ever for one that lives and does not know of its task."""
 NO_WORKERS_SECONDS: Final = 120.0
 _OVER: Final = frozenset({"finished", "error", "cancelled"})
 """States of a future that has ended. Not "lost": its worker died with the result, and Dask starts it again."""
@@ -99,8 +99,10 @@ class ClusterWorkers:
         self._gone_since: float | None = None
         self._idle_since: float | None = None
         self._answered = time.monotonic()
-        self._silent: dict[str, tuple[float, float]] = {}
-        """For each worker when the scheduler last heard of it, by its own clock, and for how long that is the same."""
+        self._seen: dict[str, float] = {}
+        """For each worker when the scheduler last heard of it, by its own clock."""
+        self._silent: dict[str, float] = {}
+        """For how long nothing is heard of the work of a worker that has one of our units."""
 
     def room(self) -> int:
         workers = self._workers()
@@ -116,26 +118,27 @@ class ClusterWorkers:
             found = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)
         except (Exception, asyncio.CancelledError):  # a client that loses its scheduler meanwhile may raise anything
             return None
-        return len(found["workers"]) - self._let_go({at: one["last_seen"] for at, one in found["workers"].items()})
+        return len(found["workers"]) - self._let_go(found["workers"])
 
-    def _let_go(self, seen: Mapping[str, float]) -> int:
-        """How many workers are let go, since nothing is heard of them while they have one of our units: Dask then
-        starts that elsewhere. ``seen`` says when the scheduler last heard of each."""
+    def _let_go(self, workers: Mapping[str, Mapping[str, Any]]) -> int:
+        """How many workers are let go, so that Dask starts what they have elsewhere: they have a unit, but for a while
+        were not heard of, or said that they execute nothing. ``workers`` is what the scheduler knows of each."""
         now = time.monotonic()
         # Where the scheduler itself was silent, it could hear of nobody.
         passed, self._answered = min(now - self._answered, 2 * ANSWER_SECONDS), now
-        before, self._silent = self._silent, {}
-        for worker, last in seen.items():
-            then, silent = before.get(worker, (last, 0.0))
-            self._silent[worker] = last, silent + passed if then == last else 0.0
-        silent_ones = [worker for worker, (_, silent) in self._silent.items() if silent > SILENT_SECONDS]
-        if not silent_ones:
-            return 0
+        before, self._seen = self._seen, {at: one["last_seen"] for at, one in workers.items()}
+        quiet = [at for at, one in workers.items() if before.get(at) == one["last_seen"] or not _executes(one)]
         ours = {future.key for future in self._running.values()}
+        if not (quiet and ours):
+            self._silent = {}
+            return 0
         ask, sync = self._client.scheduler, self._client.sync
         try:
-            working = sync(ask.processing, workers=silent_ones, callback_timeout=ANSWER_SECONDS)
-            lost = [worker for worker, keys in working.items() if ours.intersection(keys)]
+            has = sync(ask.processing, workers=quiet, callback_timeout=ANSWER_SECONDS)
+            self._silent = {
+                at: self._silent.get(at, 0.0) + passed for at in quiet if ours.intersection(has.get(at, ()))
+            }
+            lost = [at for at, seconds in self._silent.items() if seconds > SILENT_SECONDS]
             if lost:
                 sync(ask.retire_workers, workers=lost, close_workers=True, callback_timeout=ANSWER_SECONDS)
         except (Exception, asyncio.CancelledError):  # as above; asked again in a second
@@ -207,6 +210,12 @@ class ClusterWorkers:
             for future in self._running.values():
                 future.release()
             self._client.close(timeout=2)
+
+
+def _executes(worker: Mapping[str, Any]) -> bool:
+    """Whether a worker said in its last message that it works at something."""
+    counts = worker["metrics"].get("task_counts")
+    return counts is None or counts.get("executing", 0) > 0
 
 
 def _silence() -> None:
